@@ -1,0 +1,70 @@
+/**
+ * A kind of entity: the name that its persistence ids begin with, and the events that its journal holds.
+ *
+ * @since 0.1.0
+ */
+import type * as Schema from "effect/Schema"
+import * as EventCodec from "./EventCodec.ts"
+import * as PersistenceId from "./PersistenceId.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface EntityType<in out A> {
+  readonly name: string
+  readonly codec: EventCodec.EventCodec<A>
+}
+
+/**
+ * The events of an entity type or a stream: their schema, which is to say as JSON, or a codec.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Contract<A> =
+  | { readonly event: Schema.Codec<A, any> }
+  | { readonly codec: EventCodec.EventCodec<A> }
+
+/**
+ * Throws a `RangeError` when the name is empty, contains `|`, or is longer than 128 bytes.
+ *
+ * **Example** (An entity type with two events)
+ *
+ * ```ts
+ * import { EntityType } from "@sluice/core"
+ * import { Schema } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+ * class CheckedOut extends Schema.TaggedClass<CheckedOut>()("CheckedOut", {}) {}
+ *
+ * const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut]) })
+ * Cart.name // => "cart"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(name: string, contract: Contract<A>): EntityType<A> => {
+  if (new TextEncoder().encode(name).length > maxBytes) {
+    throw new RangeError(`The entity type '${name}' is longer than ${maxBytes} bytes`)
+  }
+  PersistenceId.make(name, "id")
+  return { name, codec: codecOf(contract) }
+}
+
+/** Leaves half of a persistence id to the entity id. */
+const maxBytes = 128
+
+/** @internal */
+export const codecOf = <A>(contract: Contract<A>): EventCodec.EventCodec<A> =>
+  "codec" in contract ? contract.codec : EventCodec.json(contract.event)
+
+/**
+ * The persistence id of an entity of this type. Throws a `RangeError`, as {@link PersistenceId.make} does.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const persistenceId = <A>(self: EntityType<A>, entityId: string): PersistenceId.PersistenceId =>
+  PersistenceId.make(self.name, entityId)

@@ -1,0 +1,123 @@
+/**
+ * An event together with where it stands.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import type { Payload } from "./Payload.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
+import type { Slice } from "./Slice.ts"
+import type { Timestamp } from "./Timestamp.ts"
+
+/**
+ * What the writer of an event said about it, beside the event: correlation ids, trace context.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Metadata = Readonly<Record<string, string>>
+
+/**
+ * Where an event stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly persistenceId: PersistenceId
+  readonly sequenceNumber: SequenceNumber
+  readonly slice: Slice
+  /** The place in the log of the slice; undefined when the source has no such logs. */
+  readonly position: Position | undefined
+  readonly timestamp: Timestamp
+  readonly tags: ReadonlyArray<string>
+  readonly metadata: Metadata
+}
+
+/**
+ * An event and where it stands: what handlers and the stages of a pipeline are given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Envelope<out A> extends Place {
+  readonly _tag: "Envelope"
+  readonly event: A
+}
+
+/**
+ * The place of an event that was dropped or deleted. It keeps sequence numbers and positions dense and moves offsets,
+ * and never reaches a handler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Placeholder extends Place {
+  readonly _tag: "Placeholder"
+}
+
+/**
+ * The place of an event that cannot be decoded, or that a stage of the pipeline failed on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Poison extends Place {
+  readonly _tag: "Poison"
+  readonly cause: Cause.Cause<unknown>
+  /** Whether the event itself is at fault, so that trying again is of no use. */
+  readonly permanent: boolean
+}
+
+/**
+ * What flows through a pipeline.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Element<A> = Envelope<A> | Placeholder | Poison
+
+/**
+ * An event as a journal stores it. Without a payload it is a placeholder.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EncodedEnvelope extends Place {
+  readonly payload: Payload | undefined
+}
+
+/** @internal */
+export const withEvent = <A>(place: Place, event: A): Envelope<A> => ({
+  _tag: "Envelope",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: place.tags,
+  metadata: place.metadata,
+  event
+})
+
+/** @internal */
+export const placeholder = (place: Place): Placeholder => ({
+  _tag: "Placeholder",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: place.tags,
+  metadata: place.metadata
+})
+
+/** @internal */
+export const poison = (place: Place, cause: Cause.Cause<unknown>, permanent: boolean): Poison => ({
+  ...placeholder(place),
+  _tag: "Poison",
+  cause,
+  permanent
+})

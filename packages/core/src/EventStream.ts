@@ -1,0 +1,40 @@
+/**
+ * A stream of public events that one service offers to others: the contract that producer and consumer share.
+ *
+ * @since 0.1.0
+ */
+import { codecOf, type Contract } from "./EntityType.ts"
+import type { EventCodec } from "./EventCodec.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface EventStream<in out A> {
+  /** The name that the producer offers it by, and the consumer asks for. */
+  readonly id: string
+  readonly codec: EventCodec<A>
+}
+
+/**
+ * Throws a `RangeError` when the id is empty or longer than 255 characters.
+ *
+ * **Example** (The public events of carts)
+ *
+ * ```ts
+ * import { EventStream } from "@sluice/core"
+ * import { Schema } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+ *
+ * const CartEvents = EventStream.make("carts", { event: ItemAdded })
+ * CartEvents.id // => "carts"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(id: string, contract: Contract<A>): EventStream<A> => {
+  if (id === "" || id.length > 255) throw new RangeError(`'${id}' is no stream id: 1 to 255 characters`)
+  return { id, codec: codecOf(contract) }
+}

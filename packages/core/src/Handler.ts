@@ -1,0 +1,48 @@
+/**
+ * What a projection does with events: one by one, or in groups.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type { Envelope } from "./Envelope.ts"
+
+const TypeId = "~sluice/Handler/Grouped"
+
+/**
+ * A handler is a function of an envelope, or {@link grouped}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handler<A, E, R> = ((envelope: Envelope<A>) => Effect.Effect<void, E, R>) | Grouped<A, E, R>
+
+/**
+ * A handler of groups.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Grouped<in A, out E, out R> {
+  readonly [TypeId]: typeof TypeId
+  readonly size: number
+  readonly within: Duration.Duration
+  readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
+}
+
+/**
+ * Handles up to `size` envelopes at a time, waiting for more no longer than `within`. Exactly-once then costs one
+ * transaction per group: much faster, above all when the handler writes in bulk.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const grouped = <A, E, R>(
+  options: { readonly size: number; readonly within: Duration.Input },
+  handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
+): Grouped<A, E, R> => {
+  if (!Number.isSafeInteger(options.size) || options.size < 1) {
+    throw new RangeError(`A group has at least one envelope, not ${options.size}`)
+  }
+  return { [TypeId]: TypeId, size: options.size, within: Duration.fromInputUnsafe(options.within), handle }
+}

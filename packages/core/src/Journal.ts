@@ -1,0 +1,402 @@
+/**
+ * The event journal of a service's own database: for each entity type and slice an append-only log with dense
+ * positions, in the order of the commits.
+ *
+ * @since 0.1.0
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as EntityType from "./EntityType.ts"
+import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
+import type * as Envelope from "./Envelope.ts"
+import * as EventCodec from "./EventCodec.ts"
+import { decodeWith, events } from "./internal/compile.ts"
+import type { Offsets } from "./Offset.ts"
+import { Offset } from "./Offset.ts"
+import type { Payload } from "./Payload.ts"
+import { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
+import * as SequenceNumber from "./SequenceNumber.ts"
+import { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
+import type { StorageError } from "./StorageError.ts"
+import type { Timestamp } from "./Timestamp.ts"
+
+/**
+ * What the writer of an event knows of the entity before: the exact number of its last event, that it has none yet,
+ * that it has some, or nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ExpectedSequenceNumber = SequenceNumber.SequenceNumber | "none" | "exists" | "any"
+
+/**
+ * An event to be appended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NewEvent {
+  /** A UUID. An append whose outcome is unknown is sent again with the same ones. */
+  readonly id: string
+  readonly payload: Payload
+  readonly tags: ReadonlyArray<string>
+  readonly metadata: Metadata
+}
+
+/**
+ * Events to be appended to one entity, all of them or none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AppendRequest {
+  readonly entityType: string
+  readonly persistenceId: PersistenceId
+  readonly expected: ExpectedSequenceNumber
+  readonly events: NonEmptyReadonlyArray<NewEvent>
+  /**
+   * Whether the events may have been written before: if the entity has an event with the first one's id, the answer is
+   * what was answered, or should have been, then, and nothing is written.
+   */
+  readonly recheck: boolean
+}
+
+/**
+ * Where the last event of an append was written. The `count` events have consecutive sequence numbers, positions
+ * and timestamps.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written {
+  readonly persistenceId: PersistenceId
+  readonly slice: Slice
+  readonly sequenceNumber: SequenceNumber.SequenceNumber
+  readonly position: Position
+  readonly timestamp: Timestamp
+  readonly count: number
+}
+
+/**
+ * Reads the events of a slice range, those of one log in the order of their positions and none left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalReader {
+  /**
+   * Up to `limit` events that come next; none when the end of the journal is reached. Fewer than `limit` does not say
+   * that there are no more.
+   */
+  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+}
+
+/**
+ * Appends events and reads them back. Storage adapters provide it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Journal extends Context.Service<Journal, {
+  /** Tells this journal from every other one, and from itself after it was emptied or replaced. */
+  readonly identity: string
+  /** The largest event, in bytes of payload, manifest, tags and metadata. */
+  readonly maxEventBytes: number
+  /**
+   * Appends to one entity: within the transaction of the fiber if there is one, else in a transaction that may be
+   * shared with other fibers' appends, without any of them failing for another's conflict.
+   */
+  readonly append: (
+    request: AppendRequest
+  ) => Effect.Effect<Written, SequenceConflict | EventTooLarge | StorageError>
+  /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
+  /** The newest position and timestamp of each log in the range that has events. */
+  readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
+  /**
+   * Reads on after the offsets, or from the first event of each log that is not older than a timestamp. Fails when an
+   * offset is not in the journal.
+   */
+  readonly reader: (
+    entityType: string,
+    range: SliceRange,
+    start: Offsets | Timestamp
+  ) => Effect.Effect<JournalReader, JournalForked | StorageError, Scope.Scope>
+  /** Up to `limit` events of one entity, numbered from `from` to `to`, both included. */
+  readonly entity: (
+    persistenceId: PersistenceId,
+    from: SequenceNumber.SequenceNumber,
+    to: SequenceNumber.SequenceNumber,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+  /**
+   * Subscribes to appends of an entity type, by any process. The inner effect ends when something may have been
+   * appended since it ended last, or since the subscription.
+   */
+  readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+}>()("@sluice/core/Journal") {}
+
+/**
+ * The entity is not where the writer expected it to be: another has written to it. Nothing was appended. Read the
+ * entity again, decide again, and append with the actual number.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@sluice/core/SequenceConflict")(
+  "SequenceConflict",
+  {
+    persistenceId: PersistenceId,
+    expected: Schema.Union([SequenceNumber.SequenceNumber, Schema.Literals(["none", "exists"])]),
+    actual: SequenceNumber.SequenceNumber
+  }
+) {
+  override get message(): string {
+    const expected = typeof this.expected === "number"
+      ? `event ${this.expected} to be its last`
+      : expectations[this.expected]
+    const actual = this.actual === 0 ? "it has no events" : `its last event is ${this.actual}`
+    return `The writer of '${this.persistenceId}' expected ${expected}, but ${actual}`
+  }
+}
+
+const expectations = { none: "no events yet", exists: "events" }
+
+/**
+ * An event is larger than the journal's limit, so that no stream could carry it. Nothing was appended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventTooLarge extends Schema.TaggedError<EventTooLarge>("@sluice/core/EventTooLarge")("EventTooLarge", {
+  persistenceId: PersistenceId,
+  bytes: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message(): string {
+    return `An event for '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
+      "store large content elsewhere and refer to it"
+  }
+}
+
+/**
+ * The event that an offset was taken at is not in this journal, though the journal's identity is the same: a backup was
+ * restored, or a failover lost commits. Events that the reader has processed no longer exist, and others stand in
+ * their places. Compare the two, then rewind the reader.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/core/JournalForked")("JournalForked", {
+  entityType: Schema.String,
+  slice: Slice,
+  offset: Offset
+}) {
+  override get message(): string {
+    return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
+      `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
+  }
+}
+
+/**
+ * The journal is another one than the offsets were taken in: the database was emptied, or replaced, or the address leads to
+ * another service. Positions in the one say nothing of the other. Correct the address, or clear the reader's
+ * offsets to read the new journal from its beginning.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
+  "JournalReplaced",
+  { expected: Schema.String, actual: Schema.String }
+) {
+  override get message(): string {
+    return `The offsets were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
+      "the database was replaced, or the address leads to another service"
+  }
+}
+
+/**
+ * Makes the service of an adapter, which need not look at the size of events. The limit leaves room, within the 4 MiB
+ * that gRPC peers accept, for what surrounds an event on a stream.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  adapter: Omit<Journal["Service"], "maxEventBytes" | "append"> & {
+    readonly maxEventBytes?: number | undefined
+    readonly append: (request: AppendRequest) => Effect.Effect<Written, SequenceConflict | StorageError>
+  }
+): Journal["Service"] => {
+  const maxEventBytes = adapter.maxEventBytes ?? defaultMaxEventBytes
+  return {
+    ...adapter,
+    maxEventBytes,
+    append: (request) => {
+      for (const event of request.events) {
+        const bytes = sizeOf(event)
+        if (bytes > maxEventBytes) {
+          return Effect.fail(new EventTooLarge({ persistenceId: request.persistenceId, bytes, limit: maxEventBytes }))
+        }
+      }
+      return adapter.append(request)
+    }
+  }
+}
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultMaxEventBytes = 4 * 1024 * 1024 - 64 * 1024
+
+const sizeOf = ({ metadata, payload, tags }: NewEvent): number => {
+  let bytes = payload.bytes.length + Buffer.byteLength(payload.manifest)
+  for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
+  for (const key in metadata) bytes += Buffer.byteLength(key) + Buffer.byteLength(metadata[key]!) + 6
+  return bytes
+}
+
+/**
+ * Appends events to an entity, all of them or none.
+ *
+ * **Details**
+ *
+ * `expected` is the sequence number of the entity's last event as the writer knows it, `"none"`, `"exists"`, or
+ * `"any"`, the default: then two writers may append in turn without noticing each other. `tags` and `metadata` are
+ * given to every event.
+ *
+ * Inside {@link transaction}, or a transaction of the storage's own, the append is part of it.
+ *
+ * **Example** (An event for a new cart)
+ *
+ * ```ts
+ * import { EntityType, Journal, MemoryStorage } from "@sluice/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+ * const Cart = EntityType.make("cart", { event: ItemAdded })
+ *
+ * const program = Journal.append(Cart, {
+ *   id: "c-17",
+ *   expected: "none",
+ *   events: [new ItemAdded({ sku: "tea", quantity: 2 })]
+ * }).pipe(
+ *   Effect.map((written) => written.sequenceNumber),
+ *   Effect.provide(MemoryStorage.layer)
+ * )
+ * await Effect.runPromise(program) // => 1
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const append = Effect.fn("Journal.append")(function*<A>(entityType: EntityType.EntityType<A>, options: {
+  readonly id: string
+  readonly events: NonEmptyReadonlyArray<A>
+  readonly expected?: ExpectedSequenceNumber | undefined
+  readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
+  readonly metadata?: Metadata | undefined
+}) {
+  const journal = yield* Journal
+  const persistenceId = EntityType.persistenceId(entityType, options.id)
+  const tags = options.tags ?? []
+  const events = yield* Effect.try({
+    try: () =>
+      Arr.map(options.events, (event): NewEvent => ({
+        id: crypto.randomUUID(),
+        payload: entityType.codec.encodeUnsafe(event),
+        tags: typeof tags === "function" ? tags(event) : tags,
+        metadata: options.metadata ?? {}
+      })),
+    catch: (cause) => new EventCodec.EventEncodeError({ persistenceId, cause })
+  })
+  return yield* journal.append({
+    entityType: entityType.name,
+    persistenceId,
+    expected: options.expected ?? "any",
+    events,
+    recheck: false
+  })
+})
+
+/**
+ * Runs the effect, and every append in it, in one transaction: when it fails or is interrupted, nothing was appended.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const transaction = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | StorageError, R | Journal> => Journal.use((journal) => journal.transaction(effect))
+
+/**
+ * The events of one entity in order, those that were deleted left out.
+ *
+ * **Example** (What happened to a cart)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage } from "@sluice/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["written", "read"] })
+ *   return yield* Stream.runCollect(Stream.map(Journal.read(Note, "n-1"), ({ event }) => event))
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => ["written", "read"]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const read = <A>(
+  entityType: EntityType.EntityType<A>,
+  id: string,
+  options?: {
+    /** The first sequence number, 1 by default. */
+    readonly from?: SequenceNumber.SequenceNumber | undefined
+    /** The last sequence number, the newest by default. */
+    readonly to?: SequenceNumber.SequenceNumber | undefined
+  }
+): Stream.Stream<Envelope.Envelope<A>, StorageError | EventCodec.EventDecodeError, Journal> =>
+  readEncoded(EntityType.persistenceId(entityType, id), options).pipe(
+    Stream.mapArray(decodeWith(entityType.codec, [])),
+    events
+  )
+
+/**
+ * The events of one entity in order as they are stored, placeholders of deleted ones included.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const readEncoded = (
+  persistenceId: PersistenceId,
+  options?: {
+    readonly from?: SequenceNumber.SequenceNumber | undefined
+    readonly to?: SequenceNumber.SequenceNumber | undefined
+  }
+): Stream.Stream<EncodedEnvelope, StorageError, Journal> =>
+  Stream.unwrap(
+    Journal.useSync((journal) =>
+      Stream.paginate(options?.from ?? SequenceNumber.make(1), (from: SequenceNumber.SequenceNumber) =>
+        Effect.map(
+          journal.entity(persistenceId, from, options?.to ?? lastSequenceNumber, pageSize),
+          (page) => [page, Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))]
+        ))
+    )
+  )
+
+const lastSequenceNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
+const pageSize = 500

@@ -1,0 +1,77 @@
+/**
+ * How far a reader has come in a journal, slice by slice.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import * as Position from "./Position.ts"
+import type * as Slice from "./Slice.ts"
+import * as Timestamp from "./Timestamp.ts"
+
+/**
+ * A place in the log of one slice: the position of the last event read, and that event's timestamp. The position says
+ * where to go on; the two together say whether it is still the same log.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offset {
+  readonly position: Position.Position
+  readonly timestamp: Timestamp.Timestamp
+}
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Offset: Schema.Codec<Offset, { readonly position: number; readonly timestamp: number }> = Schema.Struct({
+  position: Position.Position,
+  timestamp: Timestamp.Timestamp
+})
+
+/**
+ * An offset per slice. A slice that is missing has been read nothing of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Offsets = ReadonlyMap<Slice.Slice, Offset>
+
+/**
+ * Before the first event of any log.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const none: Offsets = new Map()
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (position: number, timestamp: number): Offset => ({
+  position: Position.make(position),
+  timestamp: Timestamp.make(timestamp)
+})
+
+/**
+ * How many events lie between the offsets and the heads of the same logs: the exact lag of a reader.
+ *
+ * **Example** (Two slices, one of them not read at all)
+ *
+ * ```ts
+ * import { Offset, Slice } from "@sluice/core"
+ *
+ * const heads = new Map([[Slice.make(1), Offset.make(10, 5000)], [Slice.make(2), Offset.make(4, 5001)]])
+ * const offsets = new Map([[Slice.make(1), Offset.make(7, 4000)]])
+ * Offset.lag(heads, offsets) // => 7
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lag = (heads: Offsets, offsets: Offsets): number => {
+  let events = 0
+  for (const [slice, head] of heads) events += Math.max(0, head.position - (offsets.get(slice)?.position ?? 0))
+  return events
+}

@@ -1,0 +1,85 @@
+/**
+ * Keeps how far each projection has come, next to what the projection writes.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Offset, Offsets } from "./Offset.ts"
+import { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
+import type { StorageError } from "./StorageError.ts"
+import type { Transaction } from "./Transaction.ts"
+
+/**
+ * Whose offsets: those of a projection, in one source. A projection that reads several sources has offsets in each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OffsetKey {
+  readonly projection: string
+  readonly source: string
+}
+
+/**
+ * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredOffsets {
+  readonly journal: string | undefined
+  readonly offsets: Offsets
+}
+
+/**
+ * The offset of one slice as its worker has left it, undefined before the first event, and as it shall be.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Move {
+  readonly slice: Slice
+  readonly from: Offset | undefined
+  readonly to: Offset
+}
+
+/**
+ * Stores offsets. Storage adapters provide it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class OffsetStore extends Context.Service<OffsetStore, {
+  readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, StorageError>
+  /**
+   * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
+   * effect runs if an offset is not where the caller left it. The only place that a `Transaction` comes from.
+   */
+  readonly transact: <A, E, R>(
+    key: OffsetKey,
+    journal: string,
+    moves: ReadonlyArray<Move>,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | Fenced | StorageError, Exclude<R, Transaction>>
+}>()("@sluice/core/OffsetStore") {}
+
+/**
+ * Another worker of the same projection has moved the offset of a slice: it is working on the same slices, or took
+ * them over. This one has processed nothing twice, and starts again from the stored offsets.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
+  projection: Schema.String,
+  source: Schema.String,
+  slice: Slice
+}) {
+  override get message(): string {
+    return `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
+      "run one worker per slice range"
+  }
+}

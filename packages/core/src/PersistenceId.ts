@@ -1,0 +1,108 @@
+/**
+ * The identity of one entity in a journal: `type|id`, or `type|id|replica` for a replica of an entity.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/** The character between the parts of a persistence id. */
+const separator = "|"
+
+/**
+ * A persistence id: 3 to 255 bytes of UTF-8, an entity type and an entity id joined by `|`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const PersistenceId = Schema.String.check(
+  Schema.makeFilter((text) => {
+    const at = text.indexOf(separator)
+    if (at < 1 || at === text.length - 1) return "a persistence id is 'entityType|entityId', neither of them empty"
+    return text.isWellFormed() && new TextEncoder().encode(text).length <= maxBytes
+      ? undefined
+      : `a persistence id is well-formed text of at most ${maxBytes} bytes`
+  }, { identifier: "PersistenceId" })
+).pipe(Schema.brand("PersistenceId"))
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type PersistenceId = typeof PersistenceId.Type
+
+/**
+ * The longest persistence id, in bytes of UTF-8: what every database can index.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxBytes = 255
+
+/**
+ * The persistence id of an entity. Throws a `RangeError` when a part is empty, when the entity type contains `|`, or
+ * when the whole is longer than {@link maxBytes}.
+ *
+ * **Example** (Naming an entity)
+ *
+ * ```ts
+ * import { PersistenceId } from "@sluice/core"
+ *
+ * PersistenceId.make("cart", "c-17") // => "cart|c-17"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (entityType: string, entityId: string): PersistenceId => {
+  if (entityType.includes(separator)) {
+    throw new RangeError(`The entity type '${entityType}' contains '|', which separates the parts of a persistence id`)
+  }
+  return parse(`${entityType}${separator}${entityId}`)
+}
+
+/**
+ * Checks a whole persistence id, as `make` does its parts. Throws a `RangeError`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const parse = (text: string): PersistenceId => {
+  if (!is(text)) {
+    throw new RangeError(
+      `'${text}' is no persistence id: 'entityType|entityId', neither part empty, at most ${maxBytes} bytes of UTF-8`
+    )
+  }
+  return text
+}
+
+/**
+ * @category guards
+ * @since 0.1.0
+ */
+export const is: (u: unknown) => u is PersistenceId = Schema.is(PersistenceId)
+
+/**
+ * The part before the first `|`.
+ *
+ * **Example** (Reading the parts back)
+ *
+ * ```ts
+ * import { PersistenceId } from "@sluice/core"
+ *
+ * const id = PersistenceId.make("cart", "c-17")
+ * PersistenceId.entityType(id) // => "cart"
+ * PersistenceId.entityId(id) // => "c-17"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const entityType = (self: PersistenceId): string => self.slice(0, self.indexOf(separator))
+
+/**
+ * The part after the first `|`, a replica id included.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const entityId = (self: PersistenceId): string => self.slice(self.indexOf(separator) + 1)

@@ -1,0 +1,182 @@
+/**
+ * A source whose every event is handled, and an offset that says how far.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type { Pipeable } from "effect/Pipeable"
+import { pipeArguments } from "effect/Pipeable"
+import type * as Scope from "effect/Scope"
+import type { Covariant } from "effect/Types"
+import type { Handler } from "./Handler.ts"
+import { makeWorker } from "./internal/worker.ts"
+import type { OffsetStore } from "./OffsetStore.ts"
+import * as ProjectionStatus from "./ProjectionStatus.ts"
+import * as RecoveryStrategy from "./RecoveryStrategy.ts"
+import * as SliceRange from "./SliceRange.ts"
+import type { Source } from "./Source.ts"
+import * as Src from "./Source.ts"
+import type { Transaction } from "./Transaction.ts"
+
+const TypeId = "~sluice/Projection"
+
+/**
+ * A description of a projection. Nothing runs until {@link layer} or {@link run}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Projection<out E, out R> extends Pipeable {
+  readonly [TypeId]: {
+    readonly _E: Covariant<E>
+    readonly _R: Covariant<R>
+  }
+  readonly name: string
+  readonly source: Source<any, any, any>
+  readonly handler: Handler<any, any, any>
+  readonly delivery: Delivery
+  readonly workers: number
+  readonly recovery: RecoveryStrategy.RecoveryStrategy
+}
+
+/**
+ * How often a handler may see an event, and when the offset is stored: with the handler's writes, or after so many
+ * envelopes or so long.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Delivery =
+  | { readonly _tag: "ExactlyOnce" }
+  | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }
+
+const Proto = {
+  [TypeId]: { _E: (e: never) => e, _R: (r: never) => r },
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+const make = (fields: Omit<Projection<any, any>, "pipe" | typeof TypeId>): Projection<any, any> =>
+  Object.assign(Object.create(Proto), fields)
+
+const describeAs = (
+  name: string,
+  source: Source<any, any, any>,
+  handler: Handler<any, any, any>,
+  delivery: Delivery
+): Projection<any, any> => {
+  if (name === "" || name.length > 255) {
+    throw new RangeError(`'${name}' is no name for a projection: 1 to 255 characters`)
+  }
+  return make({
+    name,
+    source,
+    handler,
+    delivery,
+    workers: 1,
+    recovery: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" })
+  })
+}
+
+/**
+ * Handles every event once: the offset moves in the same transaction as what the handler writes through
+ * `Transaction`, so that both happen or neither. A plain handler has a transaction per event; `Handler.grouped` one per group.
+ *
+ * **Gotchas**
+ *
+ * Only what is written through `Transaction` happens once. Anything else the handler does may be repeated after a crash.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const exactlyOnce =
+  <A, E2, R2>(name: string, handler: Handler<A, E2, R2>) =>
+  <E, R>(source: Source<A, E, R>): Projection<E | E2, R | Exclude<R2, Transaction> | OffsetStore> =>
+    describeAs(name, source, handler, { _tag: "ExactlyOnce" })
+
+/**
+ * Handles every event, some of them again after a crash: those since the offset was last stored, which it is after
+ * `saveAfter` envelopes (100) or `saveWithin` (500 milliseconds).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const atLeastOnce = <A, E2, R2>(name: string, handler: Handler<A, E2, R2>, options?: {
+  readonly saveAfter?: number | undefined
+  readonly saveWithin?: Duration.Input | undefined
+}) =>
+<E, R>(source: Source<A, E, R>): Projection<E | E2, R | R2 | OffsetStore> =>
+  describeAs(name, source, handler, {
+    _tag: "AtLeastOnce",
+    saveAfter: options?.saveAfter ?? 100,
+    saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis")
+  })
+
+/**
+ * Divides the slices among `n` workers, 1 to 1024, which work at the same time. Events of one entity stay in order. It
+ * may differ from run to run: no event is lost or repeated for it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const workers = (n: number) => <E, R>(self: Projection<E, R>): Projection<E, R> => {
+  SliceRange.split(n)
+  return make({ ...self, workers: n })
+}
+
+/**
+ * What to do about an event that the handler fails on; by default five retries, a second apart, then to stop.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const recovery =
+  (strategy: RecoveryStrategy.RecoveryStrategy) => <E, R>(self: Projection<E, R>): Projection<E, R> =>
+    make({ ...self, recovery: strategy })
+
+/**
+ * The projection in one line, as logs and consoles show it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const describe = (self: Projection<any, any>): string =>
+  `${Src.describe(self.source)} | ${
+    self.delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
+  } '${self.name}' × ${self.workers}`
+
+/** Starts the workers, which live as long as the scope. */
+const start = <E, R>(
+  self: Projection<E, R>
+): Effect.Effect<ReadonlyArray<Fiber.Fiber<never, E>>, never, R | Scope.Scope> =>
+  Effect.gen(function*() {
+    const registry = yield* ProjectionStatus.Registry
+    const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range))
+    yield* Effect.acquireRelease(
+      Effect.sync(() => registry.set(self.name, made.map(([worker]) => worker))),
+      () => Effect.sync(() => registry.delete(self.name))
+    )
+    return yield* Effect.forEach(made, ([, run]) => Effect.forkScoped(run))
+  })
+
+/**
+ * Runs the projection for as long as the layer lives. A worker that stops does so alone; {@link ProjectionStatus.status}
+ * and the log say why.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R> => Layer.effectDiscard(start(self))
+
+/**
+ * Runs the projection until a worker stops, and fails as that did.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
+  Effect.scoped(Effect.flatMap(start(self), (fibers) => Effect.raceAllFirst(fibers.map(Fiber.join))))

@@ -1,0 +1,103 @@
+/**
+ * How the workers of projections are doing, in this process.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Offset from "./Offset.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
+import type { SliceRange } from "./SliceRange.ts"
+
+/**
+ * `Restarting` waits before it opens its source again; `Stopped` has met a poison event, or a journal that its offsets
+ * do not belong to, and needs a person.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type WorkerState = "Starting" | "Running" | "Restarting" | "Stopped"
+
+/**
+ * Why a worker is restarting or stopped, and at which event, where it was one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerFailure {
+  readonly cause: Cause.Cause<unknown>
+  readonly event: { readonly persistenceId: PersistenceId; readonly sequenceNumber: SequenceNumber } | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerStatus {
+  readonly projection: string
+  readonly range: SliceRange
+  readonly state: WorkerState
+  readonly failure: WorkerFailure | undefined
+  /** Envelopes that the handler was done with, since the process began. */
+  readonly handled: number
+  readonly skipped: number
+  /** How often the worker has restarted since the process began. */
+  readonly restarts: number
+  /** The offsets as stored last. */
+  readonly offsets: Offset.Offsets
+}
+
+/**
+ * A worker as the registry knows it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Worker {
+  readonly status: WorkerStatus
+  /** Asks the source for its newest positions in the worker's range. */
+  readonly heads: Effect.Effect<Offset.Offsets, unknown>
+}
+
+/**
+ * The workers of this process by the name of their projection. Provide another one where several must not meet.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Registry = Context.Reference<Map<string, ReadonlyArray<Worker>>>(
+  "@sluice/core/ProjectionStatus/Registry",
+  {
+    defaultValue: () => new Map()
+  }
+)
+
+const workersOf = (projection: string) => Effect.map(Registry, (registry) => registry.get(projection) ?? [])
+
+/**
+ * The workers of a projection that runs in this process, in the order of their slices; none if it does not.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const status = (projection: string): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
+  Effect.map(workersOf(projection), (workers) => workers.map((worker) => worker.status))
+
+/**
+ * How many events a projection of this process is behind its source, exactly. Fails as the source does when it cannot
+ * be asked.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lag = (projection: string): Effect.Effect<number, unknown> =>
+  Effect.flatMap(workersOf(projection), (workers) =>
+    Effect.map(
+      Effect.forEach(
+        workers,
+        (worker) => Effect.map(worker.heads, (heads) => Offset.lag(heads, worker.status.offsets))
+      ),
+      (lags) => lags.reduce((sum, lag) => sum + lag, 0)
+    ))

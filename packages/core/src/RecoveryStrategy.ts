@@ -1,0 +1,67 @@
+/**
+ * What a projection does about an event that its handler fails on.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+
+/**
+ * How often the handler is tried again, how long after, and what then becomes of the event, which by now is called poison: the
+ * worker stops at it, visibly, or skips it. What is no fault of the event, such as a database that cannot be reached,
+ * does not count: the worker then restarts with backoff for as long as it takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RecoveryStrategy {
+  readonly retries: number
+  readonly delay: Duration.Duration
+  readonly poison: "stop" | "skip"
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RetryOptions {
+  readonly retries: number
+  readonly delay: Duration.Input
+}
+
+const make = (options: RetryOptions, poison: "stop" | "skip"): RecoveryStrategy => ({
+  retries: options.retries,
+  delay: Duration.fromInputUnsafe(options.delay),
+  poison
+})
+
+/**
+ * Stops at once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fail: RecoveryStrategy = make({ retries: 0, delay: 0 }, "stop")
+
+/**
+ * Skips at once, with a log line that names the event.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const skip: RecoveryStrategy = make({ retries: 0, delay: 0 }, "skip")
+
+/**
+ * Tries again, then stops.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const retryAndFail = (options: RetryOptions): RecoveryStrategy => make(options, "stop")
+
+/**
+ * Tries again, then skips.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const retryAndSkip = (options: RetryOptions): RecoveryStrategy => make(options, "skip")

@@ -1,0 +1,343 @@
+/**
+ * Where a pipeline begins: a journal or a remote stream, and the stages that its events pass.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Pipeable } from "effect/Pipeable"
+import { pipeArguments } from "effect/Pipeable"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Covariant } from "effect/Types"
+import type { EntityType } from "./EntityType.ts"
+import type { Element, EncodedEnvelope, Envelope } from "./Envelope.ts"
+import * as Env from "./Envelope.ts"
+import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
+import { compile, events, failAtPoison, reencode } from "./internal/compile.ts"
+import { follow } from "./internal/follow.ts"
+import { mapChunks } from "./internal/mapChunks.ts"
+import * as Journal from "./Journal.ts"
+import type { Offsets } from "./Offset.ts"
+import * as Offset from "./Offset.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
+import * as SliceRange from "./SliceRange.ts"
+import type { StorageError } from "./StorageError.ts"
+import type { Timestamp } from "./Timestamp.ts"
+
+const TypeId = "~sluice/Source"
+
+/**
+ * A description of where events come from and what is done to them. Nothing runs until a projection, a producer or
+ * {@link toStream} opens it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Source<out A, out E = never, out R = never> extends Pipeable {
+  readonly [TypeId]: {
+    readonly _A: Covariant<A>
+    readonly _E: Covariant<E>
+    readonly _R: Covariant<R>
+  }
+  readonly origin: Origin<any, any, any>
+  readonly stages: ReadonlyArray<Stage>
+}
+
+/**
+ * Where events come from: what a new kind of source has to supply.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Origin<in out A, out E, out R> {
+  /** Under which name offsets in this source are stored: the same as long as it is the same journal. */
+  readonly key: string
+  /** Says where events come from, where a pipeline is drawn. */
+  readonly description: string
+  readonly codec: EventCodec<A>
+  /** Opens the range, to go on after the offsets, or at a time. */
+  readonly open: (range: SliceRange.SliceRange, start: Start) => Effect.Effect<Feed<E>, E, R | Scope.Scope>
+  /** One entity's events, numbered from `from` to `to`, both included. */
+  readonly entity: (
+    persistenceId: PersistenceId,
+    from: SequenceNumber,
+    to: SequenceNumber
+  ) => Stream.Stream<EncodedEnvelope, E, R>
+  /** The newest position and timestamp of each log in the range that has events. */
+  readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
+}
+
+/**
+ * Where to begin: after the offsets that were taken in the journal with that identity, or at a time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Start =
+  | { readonly journal: string | undefined; readonly offsets: Offsets }
+  | { readonly timestamp: Timestamp }
+
+/**
+ * A source that is open. Its envelopes have no end: they wait for the next event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Feed<out E, out R = never> {
+  /** The identity of the journal that the positions are in. */
+  readonly journal: string
+  readonly envelopes: Stream.Stream<EncodedEnvelope, E, R>
+}
+
+/**
+ * A step that events pass. `run` is given an envelope and returns what becomes of it, or an effect of that.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Stage =
+  | {
+    readonly _tag: "Sync"
+    readonly name: string
+    readonly run: (envelope: Envelope<any>) => Envelope<any> | undefined
+  }
+  | {
+    readonly _tag: "Effect"
+    readonly name: string
+    readonly run: (envelope: Envelope<any>) => Effect.Effect<Envelope<any> | undefined, any, any>
+  }
+
+const variance = { _A: (a: never) => a, _E: (e: never) => e, _R: (r: never) => r }
+
+const Proto = {
+  [TypeId]: variance,
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+/**
+ * A source of a new kind.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A, E, R>(origin: Origin<A, E, R>): Source<A, E, R> => build(origin, [])
+
+const build = (origin: Origin<any, any, any>, stages: ReadonlyArray<Stage>): Source<any, any, any> =>
+  Object.assign(Object.create(Proto), { origin, stages })
+
+const add = (self: Source<any, any, any>, stage: Stage): Source<any, any, any> =>
+  build(self.origin, [...self.stages, stage])
+
+/**
+ * The journal of an entity type, from its beginning and without end.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const journal = <A>(
+  entityType: EntityType<A>
+): Source<A, StorageError | Journal.JournalForked | Journal.JournalReplaced | EventDecodeError, Journal.Journal> =>
+  make({
+    key: `journal:${entityType.name}`,
+    description: `journal of ${entityType.name}`,
+    codec: entityType.codec,
+    open: (range, start) => follow(entityType.name, range, start),
+    entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),
+    heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range))
+  })
+
+/**
+ * Replaces each event. The function must be total: one that can return `undefined` does not compile, so that a
+ * forgotten case is an error and not a dropped event.
+ *
+ * **Example** (Making events public)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Source } from "@sluice/core"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const lengths = Source.journal(Note).pipe(Source.map(({ event }) => event.length))
+ * Source.describe(lengths) // => "journal of note | map"
+ * ```
+ *
+ * @category stages
+ * @since 0.1.0
+ */
+export const map =
+  <A, B>(f: (envelope: Envelope<A>) => [B] extends [undefined | void] ? never : B) =>
+  <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
+    add(self, { _tag: "Sync", name: "map", run: (envelope) => Env.withEvent(envelope, f(envelope)) })
+
+/**
+ * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.
+ *
+ * @category stages
+ * @since 0.1.0
+ */
+export const filterMap =
+  <A, B>(f: (envelope: Envelope<A>) => Option.Option<B>) => <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
+    add(self, {
+      _tag: "Sync",
+      name: "filterMap",
+      run: (envelope) => {
+        const event = f(envelope)
+        return event._tag === "Some" ? Env.withEvent(envelope, event.value) : undefined
+      }
+    })
+
+/**
+ * Drops events for good; placeholders keep sequence numbers dense.
+ *
+ * @category stages
+ * @since 0.1.0
+ */
+export const filter: {
+  /** Keeps the events of the guard's type. */
+  <A, B extends A>(
+    guard: (envelope: Envelope<A>) => envelope is Envelope<B>
+  ): <E, R>(self: Source<A, E, R>) => Source<B, E, R>
+  /** Keeps the events that the predicate is true for. */
+  <A>(predicate: (envelope: Envelope<A>) => boolean): <E, R>(self: Source<A, E, R>) => Source<A, E, R>
+} = <A>(predicate: (envelope: Envelope<A>) => boolean) => <E, R>(self: Source<A, E, R>): Source<any, E, R> =>
+  add(self, {
+    _tag: "Sync",
+    name: "filter",
+    run: (envelope) => predicate(envelope) ? envelope : undefined
+  })
+
+/**
+ * Replaces each event by the result of an effect, one after the other. When it fails, the events before are still
+ * processed; a projection then tries again, and at last treats the event as poison.
+ *
+ * @category stages
+ * @since 0.1.0
+ */
+export const mapEffect =
+  <A, B, E2, R2>(f: (envelope: Envelope<A>) => Effect.Effect<B, E2, R2>) =>
+  <E, R>(self: Source<A, E, R>): Source<B, E | E2, R | R2> =>
+    add(self, {
+      _tag: "Effect",
+      name: "mapEffect",
+      run: (envelope) => Effect.map(f(envelope), (event) => Env.withEvent(envelope, event))
+    })
+
+/**
+ * Runs an effect on each event, one after the other, and passes the event on.
+ *
+ * @category stages
+ * @since 0.1.0
+ */
+export const tap =
+  <A, E2, R2>(f: (envelope: Envelope<A>) => Effect.Effect<unknown, E2, R2>) =>
+  <E, R>(self: Source<A, E, R>): Source<A, E | E2, R | R2> =>
+    add(self, { _tag: "Effect", name: "tap", run: (envelope) => Effect.as(f(envelope), envelope) })
+
+/**
+ * The source and its stages in one line, as logs and consoles show it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const describe = (self: Source<any, any, any>): string =>
+  [self.origin.description, ...self.stages.map((stage) => stage.name)].join(" | ")
+
+/**
+ * What to open of a source: by default all slices, from the beginning.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenOptions {
+  readonly range?: SliceRange.SliceRange | undefined
+  readonly start?: Start | undefined
+}
+
+/**
+ * A plain stream of the source's envelopes, without end. It fails at an event that cannot be decoded.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const toStream = <A, E, R>(self: Source<A, E, R>, options?: OpenOptions): Stream.Stream<Envelope<A>, E, R> =>
+  Stream.unwrap(Effect.map(open(self, options), ({ elements }) => events(elements)))
+
+/**
+ * A source that is open, its events decoded and past its stages.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenSource<out A, out E, out R> {
+  readonly journal: string
+  readonly elements: Stream.Stream<Element<A>, E, R>
+}
+
+/**
+ * Opens a source for as long as the scope. Unlike {@link toStream} it shows the placeholders, and the poison events
+ * that it does not fail at.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const open = <A, E, R>(
+  self: Source<A, E, R>,
+  options?: OpenOptions
+): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
+  Effect.map(openOrigin(self, options), ({ envelopes, journal }) => ({
+    journal,
+    elements: mapChunks(compile<A, E, R>(self))(envelopes)
+  }))
+
+const openOrigin = <A, E, R>(
+  self: Source<A, E, R>,
+  options: OpenOptions | undefined
+): Effect.Effect<Feed<E>, E, R | Scope.Scope> =>
+  self.origin.open(options?.range ?? SliceRange.full, options?.start ?? beginning)
+
+const beginning: Start = { journal: undefined, offsets: Offset.none }
+
+/**
+ * Opens a source for somebody who reads its events with `codec`. Where the source has no stages and the same codec value, the
+ * payloads pass through undecoded.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const openEncoded = <A, E, R>(
+  self: Source<A, E, R>,
+  codec: EventCodec<A>,
+  options?: OpenOptions
+): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
+  Effect.map(
+    openOrigin(self, options),
+    (feed) => ({ journal: feed.journal, envelopes: encoded(self, codec, feed.envelopes) })
+  )
+
+/**
+ * One entity's events past the stages of the source, numbered from `from` to `to`, encoded as by {@link openEncoded}.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const entityEncoded = <A, E, R>(
+  self: Source<A, E, R>,
+  codec: EventCodec<A>,
+  persistenceId: PersistenceId,
+  from: SequenceNumber,
+  to: SequenceNumber
+): Stream.Stream<EncodedEnvelope, E, R> => encoded(self, codec, self.origin.entity(persistenceId, from, to))
+
+const encoded = <A, E, R>(
+  self: Source<A, E, R>,
+  codec: EventCodec<A>,
+  envelopes: Stream.Stream<EncodedEnvelope, E, R>
+): Stream.Stream<EncodedEnvelope, E, R> =>
+  self.stages.length === 0 && self.origin.codec === codec ? envelopes : envelopes.pipe(
+    mapChunks(compile(self)),
+    failAtPoison,
+    Stream.mapArray(reencode(codec))
+  )

@@ -1,0 +1,64 @@
+/**
+ * What goes wrong below a journal or an offset store, whatever the database.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * - `Busy`: somebody else held a lock for longer than the lock timeout. Nothing was written.
+ * - `Unavailable`: the database cannot be reached, or went away; what was being written may have been.
+ * - `Full`: no space is left. Nothing was written.
+ * - `ReadOnly`: the file, folder or server does not allow writing.
+ * - `Damaged`: the database is corrupt, or not one of ours. Restore it from a backup.
+ * - `Unsupported`: this storage has no such ability.
+ * - `Failed`: anything else; the cause says more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Reason = Schema.Literals([
+  "Busy",
+  "Unavailable",
+  "Full",
+  "ReadOnly",
+  "Damaged",
+  "Unsupported",
+  "Failed"
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Reason = typeof Reason.Type
+
+const advice: Record<Reason, string> = {
+  Busy: "a lock was not free within the lock timeout; try again, and keep transactions short",
+  Unavailable: "the database cannot be reached, or went away; try again",
+  Full: "no space is left; make room, then try again",
+  ReadOnly: "it cannot be written to; check the permissions of the file and its folder",
+  Damaged: "the database is corrupt, or not one of ours; restore it from a backup",
+  Unsupported: "this storage cannot do that",
+  Failed: "the database refused"
+}
+
+/**
+ * @category errors
+ * @since 0.1.0
+ */
+export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core/StorageError")("StorageError", {
+  /** What was being done, such as `append` or `load offsets`. */
+  operation: Schema.String,
+  reason: Reason,
+  cause: Schema.Defect()
+}) {
+  /** Whether the same may succeed later, without anybody repairing anything. */
+  get isRetryable(): boolean {
+    return this.reason === "Busy" || this.reason === "Unavailable"
+  }
+  override get message(): string {
+    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `${this.operation}: ${advice[this.reason]} (${cause})`
+  }
+}
