@@ -1,0 +1,112 @@
+/**
+ * Group commit: the appends of many fibers in one transaction.
+ *
+ * What is appended while a transaction is under way goes into the next one. There is no delay: a lone append is on its way at
+ * once.
+ *
+ * @since 0.1.0
+ */
+import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+
+/**
+ * What became of one append of a batch. A conflict of one does not concern the others.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer = Exit.Exit<Written, SequenceConflict | StorageError>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Writes the batch in one transaction, and answers each request in its order. When it fails, nothing was written. */
+  readonly write: (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<Answer>, StorageError>
+  /** A batch is full with so many events. */
+  readonly maxEvents: number
+  /** A batch is full with so many bytes of payload. */
+  readonly maxBytes: number
+}
+
+interface Waiting {
+  readonly request: AppendRequest
+  readonly resume: (effect: Answer) => void
+}
+
+/**
+ * Starts a lane, which lives as long as the scope, and returns its append.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<
+  (request: AppendRequest) => Effect.Effect<Written, SequenceConflict | StorageError>,
+  never,
+  Scope.Scope
+> {
+  let queue: Array<Waiting> = []
+  const some = Latch.makeUnsafe()
+
+  const nextBatch = (): Array<Waiting> => {
+    let events = 0
+    let bytes = 0
+    let end = 0
+    for (; end < queue.length; end++) {
+      const { request } = queue[end]!
+      events += request.events.length
+      for (const { payload } of request.events) bytes += payload.bytes.length
+      if (end > 0 && (events > options.maxEvents || bytes > options.maxBytes)) break
+    }
+    const batch = end === queue.length ? queue : queue.slice(0, end)
+    queue = end === queue.length ? [] : queue.slice(end)
+    if (queue.length === 0) some.closeUnsafe()
+    return batch
+  }
+
+  const write: (batch: ReadonlyArray<Waiting>) => Effect.Effect<void> = Effect.fnUntraced(function*(batch) {
+    const requests = batch.map((waiting) => waiting.request)
+    const exit = yield* Effect.exit(options.write(requests as unknown as NonEmptyReadonlyArray<AppendRequest>))
+    if (Exit.isSuccess(exit)) {
+      batch.forEach((waiting, i) => waiting.resume(exit.value[i]!))
+    } else if (batch.length > 1 && Exit.hasFails(exit) && !isRetryable(exit)) {
+      // one of them was refused: alone, it fails alone
+      for (const waiting of batch) yield* write([waiting])
+    } else {
+      batch.forEach((waiting) => waiting.resume(Exit.failCause(exit.cause)))
+    }
+  })
+  yield* Effect.addFinalizer(() => Effect.sync(() => queue.forEach((waiting) => waiting.resume(Exit.interrupt()))))
+
+  yield* Effect.forever(
+    Effect.flatMap(some.await, () => {
+      const batch = nextBatch()
+      return batch.length === 0 ? Effect.void : Effect.onInterrupt(
+        write(batch),
+        () => Effect.sync(() => batch.forEach((waiting) => waiting.resume(Exit.interrupt())))
+      )
+    })
+  ).pipe(Effect.forkScoped)
+
+  return (request) =>
+    Effect.callback((resume) => {
+      const waiting = { request, resume }
+      queue.push(waiting)
+      some.openUnsafe()
+      return Effect.sync(() => {
+        const at = queue.indexOf(waiting)
+        if (at >= 0) queue.splice(at, 1)
+      })
+    })
+})
+
+const isRetryable = (exit: Exit.Exit<unknown, StorageError>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error.isRetryable)

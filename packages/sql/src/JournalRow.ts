@@ -1,0 +1,65 @@
+/**
+ * Rows of the journal's table as envelopes.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Slice } from "@sluice/core/Slice"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import type { JournalTable } from "./SluiceTables.ts"
+
+/**
+ * The columns that an envelope is made of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type JournalRow = Pick<
+  JournalTable,
+  | "slice"
+  | "position"
+  | "timestamp"
+  | "persistence_id"
+  | "sequence_number"
+  | "manifest"
+  | "payload"
+  | "tags"
+  | "metadata"
+>
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const columns = [
+  "slice",
+  "position",
+  "timestamp",
+  "persistence_id",
+  "sequence_number",
+  "manifest",
+  "payload",
+  "tags",
+  "metadata"
+] as const satisfies ReadonlyArray<keyof JournalRow>
+
+const noTags: ReadonlyArray<string> = []
+const noMetadata: Metadata = {}
+
+/**
+ * @category converting
+ * @since 0.1.0
+ */
+export const toEnvelope = (row: JournalRow): EncodedEnvelope => ({
+  persistenceId: row.persistence_id as PersistenceId,
+  sequenceNumber: row.sequence_number as SequenceNumber,
+  slice: row.slice as Slice,
+  position: row.position as Position,
+  timestamp: row.timestamp as Timestamp,
+  tags: row.tags === null ? noTags : JSON.parse(row.tags) as ReadonlyArray<string>,
+  metadata: row.metadata === null ? noMetadata : JSON.parse(row.metadata) as Metadata,
+  payload: row.payload === null ? undefined : { manifest: row.manifest, bytes: row.payload }
+})

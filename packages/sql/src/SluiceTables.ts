@@ -1,0 +1,69 @@
+/**
+ * Sluice's own tables, as Kysely knows them.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface SluiceTables {
+  readonly sluice_journal: JournalTable
+  readonly sluice_offset: OffsetTable
+  readonly sluice_meta: MetaTable
+}
+
+/**
+ * A row per event. Without a payload it is the placeholder of a deleted event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalTable {
+  readonly entity_type: string
+  readonly slice: number
+  readonly position: number
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
+  readonly persistence_id: string
+  readonly sequence_number: number
+  readonly event_id: Uint8Array
+  /** The journal instance that wrote it. */
+  readonly writer_id: Uint8Array
+  readonly manifest: string
+  readonly payload: Uint8Array | null
+  /** A JSON array, or null for none. */
+  readonly tags: string | null
+  /** A JSON object, or null for none. */
+  readonly metadata: string | null
+}
+
+/**
+ * A row per projection, source and slice.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OffsetTable {
+  readonly projection: string
+  readonly source: string
+  readonly slice: number
+  readonly position: number
+  readonly timestamp: number
+  /** The identity of the journal that the position is in. */
+  readonly journal: string
+  /** Microseconds since the epoch. */
+  readonly updated_at: number
+}
+
+/**
+ * What there is one of, such as the identity of the journal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MetaTable {
+  readonly key: string
+  readonly value: string
+}

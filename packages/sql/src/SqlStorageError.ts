@@ -1,0 +1,50 @@
+/**
+ * What a database's error means to a journal or an offset store.
+ *
+ * @since 0.1.0
+ */
+import { type Reason, StorageError } from "@sluice/core/StorageError"
+import { SqlError } from "effect/sql/SqlError"
+import type { Dialect } from "./Dialect.ts"
+import { classify } from "./internal/classify.ts"
+
+/**
+ * @category converting
+ * @since 0.1.0
+ */
+export const fromSqlError = (operation: string) => (error: SqlError): StorageError =>
+  new StorageError({ operation, reason: reasonOf(error), cause: error.reason.cause })
+
+const reasonOf = (error: SqlError): Reason => {
+  switch (error.reason._tag) {
+    case "LockTimeoutError":
+    case "DeadlockError":
+    case "SerializationError":
+    case "StatementTimeoutError":
+      return "Busy"
+    case "ConnectionError":
+      return "Unavailable"
+    default: {
+      const { cause } = error.reason
+      const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
+      return sqliteReasons.find(([prefix]) => code.startsWith(prefix))?.[1] ?? "Failed"
+    }
+  }
+}
+
+const sqliteReasons = [
+  ["SQLITE_FULL", "Full"],
+  ["SQLITE_READONLY", "ReadOnly"],
+  ["SQLITE_CORRUPT", "Damaged"],
+  ["SQLITE_NOTADB", "Damaged"],
+  ["SQLITE_IOERR", "Unavailable"]
+] as const satisfies ReadonlyArray<readonly [string, Reason]>
+
+/**
+ * As {@link fromSqlError}, from what a driver threw.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const fromCause = (dialect: Dialect) => (operation: string) => (cause: unknown): StorageError =>
+  fromSqlError(operation)(new SqlError({ reason: classify(dialect, cause, operation) }))

@@ -1,0 +1,80 @@
+/**
+ * A journal and an offset store in a SQLite file, next to the service's own tables.
+ *
+ * SQLite has one writer at a time: a transaction that is open stops all other writers of the file, in this process and
+ * in others, for as long as it lasts. Readers are never stopped.
+ *
+ * @since 0.1.0
+ */
+import { Journal } from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import type { StorageError } from "@sluice/core/StorageError"
+import * as Database from "@sluice/sql/Database"
+import * as Migrations from "@sluice/sql/Migrations"
+import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { SqlClient } from "effect/sql/SqlClient"
+import { SqliteDialect } from "kysely"
+import { open } from "./internal/connection.ts"
+import { makeJournal } from "./internal/journal.ts"
+import { migrations } from "./internal/migrations.ts"
+import { makeMove } from "./internal/move.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The file, which is created if need be, in a folder that exists. `:memory:` is a database that ends with the layer. */
+  readonly filename: string
+  /** For how long to wait for another writer, in milliseconds; 5000 by default. */
+  readonly lockTimeout?: number | undefined
+  /** The largest event; `Journal.defaultMaxEventBytes` by default. */
+  readonly maxEventBytes?: number | undefined
+}
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const lockTimeout = options.lockTimeout ?? 5000
+  const writer = yield* open(options.filename, { readonly: false })
+  const database = yield* Database.make({
+    dialect: "sqlite",
+    driver: new SqliteDialect({ database: writer }),
+    // a deferred transaction that reads first fails at its first write if another process has committed meanwhile
+    beginTransaction: "BEGIN IMMEDIATE",
+    busyTimeout: lockTimeout
+  }).pipe(Effect.mapError(fromSqlError("connect")))
+  yield* Migrations.run(database, migrations).pipe(
+    Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
+  )
+  const journal = yield* makeJournal({ ...options, lockTimeout }, writer, database)
+  return Context.make(Journal, journal).pipe(
+    Context.add(OffsetStore, SqlOffsetStore.make({ database, move: makeMove(writer) })),
+    Context.add(Database.Database, database),
+    Context.add(SqlClient, database.sql)
+  )
+})
+
+/**
+ * Opens the file, creates its tables if need be, and closes it with the layer. It also provides the database itself, for
+ * the service's own tables.
+ *
+ * **Example** (A journal in a file)
+ *
+ * ```ts
+ * import { SqliteStorage } from "@sluice/sqlite"
+ *
+ * const Storage = SqliteStorage.layer({ filename: "cart.db" })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  Journal | OffsetStore | Database.Database | SqlClient,
+  StorageError | Migrations.SchemaTooNew
+> => Layer.effectContext(make(options))

@@ -1,0 +1,166 @@
+import { type AppendRequest, SequenceConflict, type Written } from "@sluice/core/Journal"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import type { Answer } from "@sluice/sql/AppendLane"
+import * as Exit from "effect/Exit"
+import { type Connection, db, prepare } from "./connection.ts"
+
+/** The heads of the logs, and of them all, as this connection read or wrote them last. */
+interface Heads {
+  readonly positions: Map<string, number>
+  timestamp: number | undefined
+}
+
+const noHeads = (): Heads => ({ positions: new Map(), timestamp: undefined })
+
+/**
+ * @internal
+ * The append, in a write transaction: BEGIN IMMEDIATE is the lock of every log, so a head that is read after it is the
+ * head.
+ */
+export const makeAppender = (connection: Connection, writerId: string) => {
+  const begin = connection.prepare("BEGIN IMMEDIATE")
+  const commit = connection.prepare("COMMIT")
+  const rollback = connection.prepare("ROLLBACK")
+  const dataVersion = connection.prepare<[], number>("PRAGMA data_version").pluck()
+  const selectPosition = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select("position").where("entity_type", "=", "").where("slice", "=", 0)
+      .orderBy("position", "desc").limit(1)
+  ).pluck()
+  const selectTimestamp = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select((_) => _.fn.max("timestamp").as("timestamp"))
+  ).pluck()
+  const selectSequenceNumber = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select((_) => _.fn.max("sequence_number").as("max")).where(
+      "persistence_id",
+      "=",
+      ""
+    )
+  ).pluck()
+  const selectWritten = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select(["sequence_number", "position", "timestamp"])
+      .where("persistence_id", "=", "").where("event_id", "=", new Uint8Array())
+  )
+  const insert = prepare(
+    connection,
+    db.insertInto("sluice_journal").values({
+      timestamp: 0,
+      entity_type: "",
+      slice: 0,
+      position: 0,
+      persistence_id: "",
+      sequence_number: 0,
+      event_id: new Uint8Array(),
+      writer_id: new Uint8Array(),
+      manifest: "",
+      payload: new Uint8Array(),
+      tags: "",
+      metadata: ""
+    })
+  )
+  const writer = uuidBytes(writerId)
+
+  const write = (request: AppendRequest, heads: Heads, now: number): Exit.Exit<Written, SequenceConflict> => {
+    const { entityType, events, expected, persistenceId } = request
+    const slice = Slice.ofPersistenceId(persistenceId)
+    if (request.recheck) {
+      const last = selectWritten.get(persistenceId, uuidBytes(events.at(-1)!.id))
+      if (last !== undefined) {
+        return Exit.succeed(
+          written(persistenceId, slice, last.sequence_number, last.position, last.timestamp, events.length)
+        )
+      }
+    }
+    const actual: number = selectSequenceNumber.get(persistenceId) ?? 0
+    if (
+      expected !== "any" && (expected === "exists" ? actual === 0 : actual !== (expected === "none" ? 0 : expected))
+    ) {
+      return Exit.fail(new SequenceConflict({ persistenceId, expected, actual: actual as SequenceNumber }))
+    }
+    const log = `${slice} ${entityType}`
+    let position: number = heads.positions.get(log) ?? selectPosition.get(entityType, slice, 1) ?? 0
+    let timestamp: number = Math.max(heads.timestamp ?? selectTimestamp.get() ?? 0, now - 1)
+    let sequenceNumber = actual
+    for (const { id, metadata, payload, tags } of events) {
+      insert.run(
+        ++timestamp,
+        entityType,
+        slice,
+        ++position,
+        persistenceId,
+        ++sequenceNumber,
+        uuidBytes(id),
+        writer,
+        payload.manifest,
+        payload.bytes,
+        tags.length === 0 ? null : JSON.stringify(tags),
+        isEmpty(metadata) ? null : JSON.stringify(metadata)
+      )
+    }
+    heads.positions.set(log, position)
+    heads.timestamp = timestamp
+    return Exit.succeed(written(persistenceId, slice, sequenceNumber, position, timestamp, events.length))
+  }
+
+  let cached = noHeads()
+  let version: number | undefined
+
+  return {
+    /** In a transaction of its own. Throws SQLITE_BUSY, with nothing written, while another process writes. */
+    batch(requests: ReadonlyArray<AppendRequest>, now: number): ReadonlyArray<Answer> {
+      begin.run()
+      try {
+        // read within the transaction: nobody else has committed since, or what is cached is stale
+        const current = dataVersion.get()
+        if (current !== version) cached = noHeads()
+        version = current
+        const answers = requests.map((request) => write(request, cached, now))
+        commit.run()
+        return answers
+      } catch (error) {
+        cached = noHeads()
+        if (connection.inTransaction) rollback.run()
+        throw error
+      }
+    },
+
+    /**
+     * In the transaction that is open on the connection. It neither uses nor leaves cached heads, because nobody says here
+     * whether it will commit.
+     */
+    within(request: AppendRequest, now: number): Answer {
+      cached = noHeads()
+      return write(request, noHeads(), now)
+    }
+  }
+}
+
+const written = (
+  persistenceId: PersistenceId,
+  slice: Slice.Slice,
+  sequenceNumber: number,
+  position: number,
+  timestamp: number,
+  count: number
+): Written => ({
+  persistenceId,
+  slice,
+  sequenceNumber: sequenceNumber as SequenceNumber,
+  position: position as Position,
+  timestamp: timestamp as Timestamp,
+  count
+})
+
+const uuidBytes = (uuid: string): Buffer => Buffer.from(uuid.replaceAll("-", ""), "hex")
+
+const isEmpty = (record: object): boolean => {
+  for (const _ in record) return false
+  return true
+}

@@ -1,0 +1,122 @@
+import * as Journal from "@sluice/core/Journal"
+import type { StorageError } from "@sluice/core/StorageError"
+import * as AppendLane from "@sluice/sql/AppendLane"
+import * as Database from "@sluice/sql/Database"
+import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as SqlTransaction from "@sluice/sql/SqlTransaction"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { Options } from "../SqliteStorage.ts"
+import { makeAppender } from "./append.ts"
+import { type Connection, db, failed, isInMemory, open, sqlError } from "./connection.ts"
+import { makeReading, type Run } from "./reader.ts"
+import { makeSignals } from "./signals.ts"
+
+/** How soon another process's commit is noticed. */
+const pollInterval = "10 millis"
+
+/** @internal The journal on its connections: one that writes, and one that reads and watches what others write. */
+export const makeJournal: (
+  options: Options & { readonly lockTimeout: number },
+  writer: Connection,
+  database: Database.Database["Service"]
+) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
+  options,
+  writer,
+  database
+) {
+  const inMemory = isInMemory(options.filename)
+  const exclusively = <A, E>(operation: string, self: Effect.Effect<A, E>) =>
+    Effect.scoped(Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError(operation)), self))
+
+  const readConnection = inMemory ? writer : yield* Effect.acquireRelease(
+    open(options.filename, { readonly: true }),
+    (connection) => Effect.sync(() => connection.close())
+  )
+  const reading = makeReading(readConnection)
+  const readingOwnWrites = inMemory ? reading : makeReading(writer)
+  const read: Run = (operation, f) => {
+    const attempt = Effect.try({ try: f, catch: failed(operation) })
+    return inMemory
+      ? Effect.flatMap(
+        database.inTransaction,
+        (inTransaction) => inTransaction ? attempt : exclusively(operation, attempt)
+      )
+      : attempt
+  }
+
+  const signals = makeSignals()
+  if (!inMemory) {
+    const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
+    let version = dataVersion.get()
+    const poll = Effect.sync(() => {
+      const current = dataVersion.get()
+      if (current === version) return
+      version = current
+      signals.signalAll()
+    })
+    yield* Effect.andThen(signals.awaited, poll).pipe(
+      Effect.repeat(Schedule.spaced(pollInterval)),
+      Effect.forkScoped
+    )
+  }
+
+  const appender = makeAppender(writer, crypto.randomUUID())
+  const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
+  const lane = yield* AppendLane.make({
+    maxEvents: 200,
+    maxBytes: 1024 * 1024,
+    write: (requests) =>
+      Effect.flatMap(
+        microseconds,
+        (now) => Effect.try({ try: () => appender.batch(requests, now), catch: sqlError("append") })
+      ).pipe(
+        Database.retryWhileBusy(options.lockTimeout),
+        Effect.mapError(fromSqlError("append")),
+        (self) => exclusively("append", self),
+        Effect.tap(() => Effect.sync(() => requests.forEach((request) => signals.signal(request.entityType))))
+      )
+  })
+
+  return Journal.make({
+    identity: yield* identify(database),
+    maxEventBytes: options.maxEventBytes,
+    transaction: (effect) => SqlTransaction.run(database, "commit", effect),
+    append: (request) =>
+      Effect.flatMap(database.inTransaction, (inTransaction) =>
+        inTransaction
+          ? Effect.flatMap(
+            microseconds,
+            (now) => Effect.flatten(Effect.try({ try: () => appender.within(request, now), catch: failed("append") }))
+          ).pipe(Effect.tap(() => database.afterCommit(Effect.sync(() => signals.signal(request.entityType)))))
+          : lane(request)),
+    heads: (entityType, range) => read("read the heads", () => reading.heads(entityType, range)),
+    reader: (entityType, range, start) =>
+      Effect.flatten(read("open the journal", () => {
+        const fork = typeof start === "number" ? undefined : reading.forked(entityType, range, start)
+        return fork === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(fork)
+      })),
+    entity: (persistenceId, from, to, limit) =>
+      Effect.flatMap(
+        database.inTransaction,
+        (inTransaction) =>
+          read("read an entity", () =>
+            (inTransaction ? readingOwnWrites : reading).entity(persistenceId, from, to, limit))
+      ),
+    changes: signals.subscribe
+  })
+})
+
+const identify = (database: Database.Database["Service"]): Effect.Effect<string, StorageError> =>
+  Effect.gen(function*() {
+    yield* database.run(
+      db.insertInto("sluice_meta").values({ key: "journal", value: crypto.randomUUID() })
+        .onConflict((conflict) => conflict.doNothing())
+    )
+    const [row] = yield* database.run(
+      db.selectFrom("sluice_meta").select("value").where("key", "=", "journal")
+    )
+    return row!.value
+  }).pipe(Effect.mapError(fromSqlError("identify the journal")))

@@ -1,0 +1,40 @@
+import type { Migration } from "@sluice/sql/Migrations"
+
+/**
+ * @internal
+ * The timestamp is the rowid: one writer at a time makes it strictly increasing over the whole file, so that rows lie in the
+ * order of the commits, and a reader needs one number to go on.
+ */
+export const migrations: ReadonlyArray<Migration> = [{
+  name: "journal and offsets",
+  statements: [
+    `CREATE TABLE sluice_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE sluice_journal (
+      timestamp INTEGER PRIMARY KEY,
+      entity_type TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      persistence_id TEXT NOT NULL,
+      sequence_number INTEGER NOT NULL,
+      event_id BLOB NOT NULL,
+      writer_id BLOB NOT NULL,
+      manifest TEXT NOT NULL,
+      payload BLOB,
+      tags TEXT,
+      metadata TEXT
+    ) STRICT`,
+    `CREATE UNIQUE INDEX sluice_journal_entity ON sluice_journal (persistence_id, sequence_number)`,
+    `CREATE UNIQUE INDEX sluice_journal_log ON sluice_journal (entity_type, slice, position)`,
+    `CREATE INDEX sluice_journal_time ON sluice_journal (entity_type, timestamp, slice)`,
+    `CREATE TABLE sluice_offset (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      journal TEXT NOT NULL,
+      updated_at INTEGER NOT NULL,
+      PRIMARY KEY (projection, source, slice)
+    ) STRICT, WITHOUT ROWID`
+  ]
+}]

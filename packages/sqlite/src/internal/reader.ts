@@ -1,0 +1,121 @@
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { JournalForked, type JournalReader } from "@sluice/core/Journal"
+import type { Offset, Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Slice } from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import type Sqlite from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import { type Connection, db, prepare } from "./connection.ts"
+
+/** A page ends with so many bytes of payload, however few events that is. */
+const maxPageBytes = 4 * 1024 * 1024
+
+/** @internal Runs what reads on a connection when nobody else's transaction is open there. */
+export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
+
+/** @internal Reads the journal on a connection. */
+export const makeReading = (connection: Connection) => {
+  const logs = db.selectFrom("sluice_journal").where("entity_type", "=", "").where("slice", "=", 0)
+  const selectHead = prepare(connection, logs.select(["position", "timestamp"]).orderBy("position", "desc").limit(1))
+  const selectTimestamp = prepare(connection, logs.select("timestamp").where("position", "=", 0)).pluck()
+  const selectNext = prepare(
+    connection,
+    logs.select("timestamp").where("position", ">", 0).orderBy("position").limit(1)
+  ).pluck()
+  const selectPage = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select(columns)
+      .where("entity_type", "=", "").where("timestamp", ">", 0)
+      .where("slice", ">=", 0).where("slice", "<=", 0)
+      .orderBy("timestamp").limit(1)
+  )
+  const selectEntity = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select(columns)
+      .where("persistence_id", "=", "").where("sequence_number", ">=", 0).where("sequence_number", "<=", 0)
+      .orderBy("sequence_number").limit(1)
+  )
+
+  const page = (
+    statement: Sqlite.Statement<Array<unknown>, any>,
+    ...parameters: Array<unknown>
+  ): Array<EncodedEnvelope> => {
+    const envelopes: Array<EncodedEnvelope> = []
+    let bytes = 0
+    for (const row of statement.iterate(...parameters) as Iterable<JournalRow>) {
+      envelopes.push(toEnvelope(row))
+      bytes += row.payload?.length ?? 0
+      if (bytes >= maxPageBytes) break
+    }
+    return envelopes
+  }
+
+  /** A timestamp that nothing unread is at or below. */
+  const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets | Timestamp): number => {
+    if (typeof start === "number") return start - 1
+    let first = Infinity
+    for (const slice of SliceRange.slices(range)) {
+      const next: number | undefined = selectNext.get(entityType, slice, start.get(slice)?.position ?? 0, 1)
+      if (next !== undefined && next < first) first = next
+    }
+    if (first !== Infinity) return first - 1
+    // nothing is unread: what comes will be later than all that is
+    let last = 0
+    for (const { timestamp } of heads(entityType, range).values()) last = Math.max(last, timestamp)
+    return last
+  }
+
+  const heads = (entityType: string, range: SliceRange.SliceRange): Offsets => {
+    const found = new Map<Slice, Offset>()
+    for (const slice of SliceRange.slices(range)) {
+      const head = selectHead.get(entityType, slice, 1)
+      if (head !== undefined) found.set(slice, head as { position: Position; timestamp: Timestamp })
+    }
+    return found
+  }
+
+  return {
+    heads,
+
+    entity: (persistenceId: PersistenceId, from: SequenceNumber, to: SequenceNumber, limit: number) =>
+      page(selectEntity, persistenceId, from, to, limit),
+
+    forked: (entityType: string, range: SliceRange.SliceRange, offsets: Offsets): JournalForked | undefined => {
+      for (const [slice, offset] of offsets) {
+        if (!SliceRange.contains(range, slice) || offset.position === 0) continue
+        if (selectTimestamp.get(entityType, slice, offset.position) !== offset.timestamp) {
+          return new JournalForked({ entityType, slice, offset })
+        }
+      }
+      return undefined
+    },
+
+    reader: (
+      run: Run,
+      entityType: string,
+      range: SliceRange.SliceRange,
+      start: Offsets | Timestamp
+    ): JournalReader => {
+      let after = before(entityType, range, start)
+      // below the first unread event of one log lie read ones of others
+      const read = typeof start === "number" ? new Map<Slice, Offset>() : start
+      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError> =>
+        Effect.flatMap(
+          run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
+          (envelopes) => {
+            if (envelopes.length === 0) return Effect.succeed(envelopes)
+            after = envelopes.at(-1)!.timestamp
+            const unread = envelopes.filter(({ position, slice }) => position! > (read.get(slice)?.position ?? 0))
+            return unread.length === 0 ? next(limit) : Effect.succeed(unread)
+          }
+        )
+      return { next }
+    }
+  }
+}
