@@ -200,6 +200,10 @@ export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/co
   slice: Slice,
   offset: Offset
 }) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
   override get message(): string {
     return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
       `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
@@ -218,6 +222,10 @@ export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluic
   "JournalReplaced",
   { expected: Schema.String, actual: Schema.String }
 ) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
   override get message(): string {
     return `The offsets were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
       "the database was replaced, or the address leads to another service"

@@ -56,6 +56,8 @@ export interface Origin<in out A, out E, out R> {
   readonly key: string
   /** Says where events come from, where a pipeline is drawn. */
   readonly description: string
+  /** The entity type that all persistence ids begin with, where it is known. */
+  readonly entityType: string | undefined
   readonly codec: EventCodec<A>
   /** Opens the range, to go on after the offsets, or at a time. */
   readonly open: (range: SliceRange.SliceRange, start: Start) => Effect.Effect<Feed<E>, E, R | Scope.Scope>
@@ -144,6 +146,7 @@ export const journal = <A>(
   make({
     key: `journal:${entityType.name}`,
     description: `journal of ${entityType.name}`,
+    entityType: entityType.name,
     codec: entityType.codec,
     open: (range, start) => follow(entityType.name, range, start),
     entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),

@@ -1,1 +1,9 @@
-export {}
+/**
+ * @since 0.1.0
+ */
+export * as EventConsumer from "./EventConsumer.ts"
+export * as EventProducer from "./EventProducer.ts"
+export * as GrpcError from "./GrpcError.ts"
+export * as GrpcServer from "./GrpcServer.ts"
+export * as ProtobufCodec from "./ProtobufCodec.ts"
+export * as Tls from "./Tls.ts"

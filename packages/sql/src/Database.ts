@@ -132,7 +132,7 @@ class KyselyConnection implements Connection {
 
   execute(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
     const rows = Effect.map(this.query(sql, params), (_) => _.rows)
-    return transformRows === undefined ? rows : Effect.map(rows, transformRows) as typeof rows
+    return transformRows === undefined ? rows : Effect.map(rows, (_): Array<any> => transformRows(_))
   }
   executeRaw(sql: string, params: ReadonlyArray<unknown>) {
     return this.query(sql, params)

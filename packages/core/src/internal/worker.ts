@@ -263,11 +263,9 @@ const isFenced = (cause: Cause.Cause<unknown>): boolean => errorOf(cause) instan
 
 const tagOf = (error: unknown): unknown => (error as { readonly _tag?: unknown } | undefined)?._tag
 
-/** A journal that is not the one that was read needs a decision. */
-const isForAPerson = (cause: Cause.Cause<unknown>): boolean => {
-  const tag = tagOf(errorOf(cause))
-  return tag === "JournalReplaced" || tag === "JournalForked"
-}
+/** Such as a journal that is not the one that was read. */
+const isForAPerson = (cause: Cause.Cause<unknown>): boolean =>
+  (errorOf(cause) as { readonly isFinal?: unknown } | undefined)?.isFinal === true
 
 /** What storage or a lost race did is no fault of the event. */
 const isFaultOfEvent = (cause: Cause.Cause<unknown>): boolean => {

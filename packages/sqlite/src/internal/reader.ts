@@ -16,6 +16,20 @@ import { type Connection, db, prepare } from "./connection.ts"
 /** A page ends with so many bytes of payload, however few events that is. */
 const maxPageBytes = 4 * 1024 * 1024
 
+const page = (
+  statement: Sqlite.Statement<Array<unknown>, any>,
+  ...parameters: Array<unknown>
+): Array<EncodedEnvelope> => {
+  const envelopes: Array<EncodedEnvelope> = []
+  let bytes = 0
+  for (const row of statement.iterate(...parameters) as Iterable<JournalRow>) {
+    envelopes.push(toEnvelope(row))
+    bytes += row.payload?.length ?? 0
+    if (bytes >= maxPageBytes) break
+  }
+  return envelopes
+}
+
 /** @internal Runs what reads on a connection when nobody else's transaction is open there. */
 export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
 
@@ -41,20 +55,6 @@ export const makeReading = (connection: Connection) => {
       .where("persistence_id", "=", "").where("sequence_number", ">=", 0).where("sequence_number", "<=", 0)
       .orderBy("sequence_number").limit(1)
   )
-
-  const page = (
-    statement: Sqlite.Statement<Array<unknown>, any>,
-    ...parameters: Array<unknown>
-  ): Array<EncodedEnvelope> => {
-    const envelopes: Array<EncodedEnvelope> = []
-    let bytes = 0
-    for (const row of statement.iterate(...parameters) as Iterable<JournalRow>) {
-      envelopes.push(toEnvelope(row))
-      bytes += row.payload?.length ?? 0
-      if (bytes >= maxPageBytes) break
-    }
-    return envelopes
-  }
 
   /** A timestamp that nothing unread is at or below. */
   const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets | Timestamp): number => {

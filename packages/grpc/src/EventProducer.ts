@@ -1,0 +1,69 @@
+/**
+ * Offers a source of events to other services.
+ *
+ * @since 0.1.0
+ */
+import type { EventStream } from "@sluice/core/EventStream"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { DuplicateStream } from "./GrpcError.ts"
+import { GrpcServer } from "./GrpcServer.ts"
+
+/**
+ * Offers the source as the stream. A source that still carries internal events, which the stream's contract does not
+ * know, does not compile.
+ *
+ * **Details**
+ *
+ * Several streams on one server are several such layers, merged. Each consumer reads the source on its own, at its
+ * own pace; one that stands still stops the reads of its stream and nothing else.
+ *
+ * **Example** (Public events by transformation)
+ *
+ * ```ts
+ * import { EntityType, EventStream, MemoryStorage, Source } from "@sluice/core"
+ * import { EventProducer, GrpcServer } from "@sluice/grpc"
+ * import { Layer, Option, Schema } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+ * class CouponTried extends Schema.TaggedClass<CouponTried>()("CouponTried", { code: Schema.String }) {}
+ * const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CouponTried]) })
+ * const CartEvents = EventStream.make("carts", { event: ItemAdded })
+ *
+ * const CartService = EventProducer.layer(
+ *   CartEvents,
+ *   Source.journal(Cart).pipe(
+ *     Source.filterMap(({ event }) => event._tag === "ItemAdded" ? Option.some(event) : Option.none())
+ *   )
+ * ).pipe(Layer.provide([GrpcServer.layer({ port: 0 }), MemoryStorage.layer]))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <A, E, R>(
+  stream: EventStream<A>,
+  source: Source.Source<NoInfer<A>, E, R>
+): Layer.Layer<never, DuplicateStream, R | GrpcServer> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const server = yield* GrpcServer
+    const context = yield* Effect.context<R>()
+    const origin: Source.Origin<any, E, R> = source.origin
+    yield* server.offer({
+      id: stream.id,
+      entityType: origin.entityType,
+      open: (options) =>
+        Effect.provideContext(
+          Effect.map(Source.openEncoded(source, stream.codec, options), (feed) => ({
+            ...feed,
+            envelopes: Stream.provideContext(feed.envelopes, context)
+          })),
+          context
+        ),
+      entity: (persistenceId, from, to) =>
+        Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to), context),
+      heads: (range) => Effect.provideContext(origin.heads(range), context)
+    })
+  }))

@@ -1,0 +1,126 @@
+/**
+ * What goes wrong between two services.
+ *
+ * @since 0.1.0
+ */
+import { status } from "@grpc/grpc-js"
+import * as Schema from "effect/Schema"
+
+/**
+ * A call ended with a status other than the one it should have.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class GrpcError extends Schema.TaggedError<GrpcError>("@sluice/grpc/GrpcError")("GrpcError", {
+  /** Where the call went. */
+  address: Schema.String,
+  method: Schema.String,
+  /** The number of the gRPC status. */
+  code: Schema.Int,
+  /** What the other side said. */
+  details: Schema.String
+}) {
+  /** Whether it is the connection that failed, so that connecting again may help at once. */
+  get isRetryable(): boolean {
+    return retryable.has(this.code)
+  }
+  override get message(): string {
+    return `${this.method} of '${this.address}' ended with ${status[this.code]}: ${this.details}`
+  }
+}
+
+const retryable = new Set<number>([
+  status.OK,
+  status.CANCELLED,
+  status.DEADLINE_EXCEEDED,
+  status.RESOURCE_EXHAUSTED,
+  status.ABORTED,
+  status.UNAVAILABLE
+])
+
+/**
+ * The producer answered with something that the protocol does not allow. The two services are not of compatible versions,
+ * or one has a bug: report it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProtocolError extends Schema.TaggedError<ProtocolError>("@sluice/grpc/ProtocolError")("ProtocolError", {
+  address: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `'${this.address}' breaks the protocol: ${this.problem}`
+  }
+}
+
+/**
+ * The producer is a plain Akka one, which does not tell positions. It cannot be consumed exactly.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PeerNotSupported extends Schema.TaggedError<PeerNotSupported>("@sluice/grpc/PeerNotSupported")(
+  "PeerNotSupported",
+  { address: Schema.String }
+) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The producer at '${this.address}' is not a Sluice one (it sends no 'sluice-protocol' header), and cannot be consumed yet`
+  }
+}
+
+/**
+ * Plaintext would leave the machine. Configure `tls`, or say `insecure: true` where the network itself is trusted.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("@sluice/grpc/InsecureTransport")(
+  "InsecureTransport",
+  { address: Schema.String }
+) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `'${this.address}' is beyond this machine, and there is no TLS: configure 'tls', or say 'insecure: true'`
+  }
+}
+
+/**
+ * The server cannot listen where it should, as somebody else does already, or the address is not this machine's.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ServerError extends Schema.TaggedError<ServerError>("@sluice/grpc/ServerError")("ServerError", {
+  address: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `Cannot listen on '${this.address}': ${
+      this.cause instanceof Error ? this.cause.message : String(this.cause)
+    }`
+  }
+}
+
+/**
+ * Two sources are offered as the same stream of one server. Give one of them another stream id.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DuplicateStream extends Schema.TaggedError<DuplicateStream>("@sluice/grpc/DuplicateStream")(
+  "DuplicateStream",
+  { streamId: Schema.String }
+) {
+  override get message(): string {
+    return `The stream '${this.streamId}' is offered twice by one server`
+  }
+}

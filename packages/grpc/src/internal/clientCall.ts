@@ -1,0 +1,126 @@
+import * as Grpc from "@grpc/grpc-js"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { GrpcError } from "../GrpcError.ts"
+
+/** @internal A call whose answers are a stream, as this side sees it. */
+export interface ClientCall {
+  /** Ends when the other side has answered, if only with headers. */
+  readonly headers: Effect.Effect<Grpc.Metadata, GrpcError>
+  /** The messages that have arrived; waits for one. The end of the call is a failure. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError>
+  /** The trailers, after the call has failed. */
+  readonly trailers: () => Grpc.Metadata | undefined
+}
+
+type Readable = Grpc.ClientDuplexStream<Buffer, Buffer> | Grpc.ClientReadableStream<Buffer>
+
+/**
+ * @internal
+ * Makes a call that is cancelled with its scope. Nothing is read but what is pulled, so that the other side is held back by
+ * flow control.
+ */
+export const openCall = (
+  address: string,
+  method: string,
+  start: () => Readable
+): Effect.Effect<ClientCall, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const call = start()
+        const state: {
+          headers: Grpc.Metadata | undefined
+          trailers: Grpc.Metadata | undefined
+          failure: GrpcError | undefined
+          wake: () => void
+        } = { headers: undefined, trailers: undefined, failure: undefined, wake: () => {} }
+        const fail = (code: number, details: string) => {
+          state.failure ??= new GrpcError({ address, method, code, details })
+          state.wake()
+        }
+        call.on("metadata", (headers: Grpc.Metadata) => {
+          state.headers = headers
+          state.wake()
+        })
+        call.on("status", ({ metadata }: Grpc.StatusObject) => {
+          state.trailers = metadata
+        })
+        // also after the call was cancelled, when nobody else listens any more
+        call.on("error", ({ code, details, metadata }: Grpc.ServiceError) => {
+          state.trailers ??= metadata
+          fail(code, details)
+        })
+        call.on("end", () => fail(Grpc.status.OK, "the producer ended the stream"))
+        call.on("readable", () => state.wake())
+        return { call, state }
+      }),
+      ({ call }) => Effect.sync(() => call.cancel())
+    ),
+    ({ call, state }): ClientCall => {
+      const awaiting = <A>(poll: () => A | undefined): Effect.Effect<A, GrpcError> =>
+        Effect.suspend(() => {
+          const found = poll()
+          if (found !== undefined) return Effect.succeed(found)
+          if (state.failure !== undefined) return Effect.fail(state.failure)
+          return Effect.callback((resume) => {
+            state.wake = () => {
+              const found = poll()
+              if (found === undefined && state.failure === undefined) return
+              state.wake = () => {}
+              resume(found === undefined ? Effect.fail(state.failure!) : Effect.succeed(found))
+            }
+            return Effect.sync(() => {
+              state.wake = () => {}
+            })
+          })
+        })
+      return {
+        headers: awaiting(() => state.headers),
+        pull: awaiting(() => readAvailable(call)),
+        trailers: () => state.trailers
+      }
+    }
+  )
+
+const readAvailable = (call: Readable): NonEmptyReadonlyArray<Buffer> | undefined => {
+  const messages: Array<Buffer> = []
+  for (let message = call.read(); message !== null; message = call.read()) messages.push(message)
+  return messages.length === 0 ? undefined : messages as [Buffer, ...Array<Buffer>]
+}
+
+const unaryDeadline = 10_000
+
+/** @internal */
+export const unaryCall = (
+  client: Grpc.Client,
+  address: string,
+  definition: Grpc.MethodDefinition<Buffer, Buffer>,
+  request: Buffer,
+  metadata: Grpc.Metadata
+): Effect.Effect<Buffer, GrpcError> =>
+  Effect.callback((resume) => {
+    const { path, requestSerialize, responseDeserialize } = definition
+    const call = client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      metadata,
+      // by the network's clock, whatever a test makes of the fiber's
+      { deadline: Date.now() + unaryDeadline },
+      (error, response) =>
+        resume(
+          error === null
+            ? Effect.succeed(response!)
+            : Effect.fail(
+              new GrpcError({ address, method: methodOf(definition), code: error.code, details: error.details })
+            )
+        )
+    )
+    return Effect.sync(() => call.cancel())
+  })
+
+/** @internal */
+export const methodOf = ({ path }: Grpc.MethodDefinition<any, any>): string => path.slice(path.lastIndexOf("/") + 1)

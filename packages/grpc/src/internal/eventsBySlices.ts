@@ -1,0 +1,158 @@
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { StreamInSchema, StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { fromSlicePositions, fromTimestampMessage, integer, toStreamOut } from "./messages.ts"
+import { decode, encode } from "./methods.ts"
+import type { OfferedStream } from "./OfferedStream.ts"
+import { writeAll } from "./serverCall.ts"
+import { invalidArgument, Status } from "./status.ts"
+
+/** @internal The version of the extension fields that this side speaks. */
+export const protocolVersion = 1
+
+/** @internal */
+export const lookUp = (
+  streams: ReadonlyMap<string, OfferedStream>,
+  id: string
+): Effect.Effect<OfferedStream, Status> => {
+  const stream = streams.get(id)
+  return stream === undefined
+    ? Effect.fail(new Status(Grpc.status.NOT_FOUND, `Stream id [${id}] is not available for consumption`))
+    : Effect.succeed(stream)
+}
+
+/** @internal Runs what may throw at the other side's input. */
+export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
+  Effect.try({
+    try: f,
+    catch: (error) => invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+  })
+
+/**
+ * The consumer's side of the call. Every message is looked at as it comes, so that nothing that the consumer counts on is
+ * ignored; `broken` ends with what was wrong.
+ */
+const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
+  readonly init: Effect.Effect<InitReq, Status>
+  readonly broken: Effect.Effect<never, Status>
+} => {
+  const init = Deferred.makeUnsafe<InitReq, Status>()
+  const broken = Deferred.makeUnsafe<never, Status>()
+  let initialised = false
+  const fail = (status: Status) => {
+    Deferred.doneUnsafe(init, Effect.fail(status))
+    Deferred.doneUnsafe(broken, Effect.fail(status))
+  }
+  call.on("data", (bytes: Buffer) => {
+    let message: StreamIn["message"]
+    try {
+      message = decode(StreamInSchema, bytes).message
+    } catch {
+      return fail(invalidArgument("a message that is no StreamIn"))
+    }
+    if (!initialised && message.case !== "init") {
+      return fail(invalidArgument(`the first message has to be init, not ${message.case ?? "an unknown one"}`))
+    }
+    switch (message.case) {
+      case "init":
+        if (initialised) return fail(invalidArgument("a second init"))
+        initialised = true
+        return Deferred.doneUnsafe(init, Effect.succeed(message.value))
+      case "filter":
+        return message.value.criteria.length > 0 && fail(notServed("filters"))
+      case "replay": {
+        const { persistenceIdOffset, replayPersistenceIds } = message.value
+        return persistenceIdOffset.length + replayPersistenceIds.length > 0 && fail(notServed("replay requests"))
+      }
+        // acks say nothing to this producer, and what is unknown comes from a later version
+    }
+  })
+  call.on("end", () => {
+    if (!initialised) fail(invalidArgument("the stream was closed before its init"))
+  })
+  return { init: Deferred.await(init), broken: Deferred.await(broken) }
+}
+
+const notServed = (what: string): Status =>
+  new Status(Grpc.status.UNIMPLEMENTED, `this producer does not serve ${what} yet`)
+
+/** Where the consumer wants to begin, and which of the events from there on it has seen. */
+interface Beginning {
+  readonly start: Start
+  readonly seen: (envelope: EncodedEnvelope) => boolean
+}
+
+const nothingSeen = () => false
+
+const beginningOf = ({ offset, sluice }: InitReq): Beginning => {
+  if (sluice !== undefined) {
+    const offsets = fromSlicePositions(sluice.positions)
+    const from = offset[0]?.timestamp
+    return from === undefined
+      ? { start: { journal: sluice.journal || undefined, offsets }, seen: nothingSeen }
+      // from a time on, but in the slices where more is known
+      : {
+        start: { timestamp: fromTimestampMessage(from) },
+        seen: ({ position, slice }) => position! <= (offsets.get(slice)?.position ?? 0)
+      }
+  }
+  if (offset.length === 0) return { start: { timestamp: Timestamp.make(0) }, seen: nothingSeen }
+  const marks = new Map(offset.map(({ seen, slice, timestamp }) => [slice, {
+    timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
+    seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
+  }]))
+  const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
+  const isSeen = (envelope: EncodedEnvelope) => {
+    const mark = marks.get(bySlice ? envelope.slice : undefined)
+    if (mark === undefined || envelope.timestamp > mark.timestamp) return false
+    return envelope.timestamp < mark.timestamp ||
+      envelope.sequenceNumber <= (mark.seen.get(envelope.persistenceId) ?? 0)
+  }
+  // a slice without an offset is read from its beginning
+  const first = bySlice ? 0 : marks.get(undefined)!.timestamp
+  return { start: { timestamp: Timestamp.make(first) }, seen: isSeen }
+}
+
+/** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
+export const eventsBySlices = (
+  streams: ReadonlyMap<string, OfferedStream>,
+  call: Grpc.ServerDuplexStream<Buffer, Buffer>
+): Effect.Effect<void, unknown> => {
+  // listens at once, as messages do not wait
+  const requests = readRequests(call)
+  return Effect.gen(function*() {
+    const init = yield* requests.init
+    const stream = yield* lookUp(streams, init.streamId)
+    yield* stream.within(Effect.raceFirst(serve(stream, call, init), requests.broken))
+  })
+}
+
+const serve = (
+  stream: OfferedStream,
+  call: Grpc.ServerDuplexStream<Buffer, Buffer>,
+  init: InitReq
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
+    if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
+    const { seen, start } = yield* parse("offset", () => beginningOf(init))
+    const feed = yield* stream.open({ range, start })
+    const headers = new Grpc.Metadata()
+    headers.set("sluice-protocol", String(protocolVersion))
+    headers.set("sluice-journal", feed.journal)
+    call.sendMetadata(headers)
+    yield* Stream.runForEachArray(feed.envelopes, (envelopes) => {
+      const messages: Array<Buffer> = []
+      for (const envelope of envelopes) {
+        if (!seen(envelope)) messages.push(encode(StreamOutSchema, toStreamOut(envelope)))
+      }
+      return writeAll(call, messages)
+    })
+  }).pipe(Effect.scoped)

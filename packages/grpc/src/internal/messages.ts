@@ -1,0 +1,136 @@
+import { create } from "@bufbuild/protobuf"
+import type { Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
+import { AnySchema, TimestampSchema } from "@bufbuild/protobuf/wkt"
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Schema from "effect/Schema"
+import type {
+  Event,
+  FilteredEvent,
+  Offset as OffsetMessage,
+  SlicePosition,
+  StreamOut
+} from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import {
+  EventSchema,
+  FilteredEventSchema,
+  OffsetSchema,
+  PersistenceIdSeqNrSchema,
+  SlicePositionSchema,
+  StreamOutSchema
+} from "./generated/akka/projection/grpc/event_producer_pb.ts"
+
+/** @internal Everything that is received is checked here; what does not fit throws, with a text for the other side. */
+export const integer = (value: bigint): number => {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number)) throw new RangeError(`${value} is no safe integer`)
+  return number
+}
+
+/** @internal */
+export const toTimestampMessage = (timestamp: Timestamp.Timestamp): TimestampMessage =>
+  create(TimestampSchema, {
+    seconds: BigInt(Math.floor(timestamp / 1_000_000)),
+    nanos: (timestamp % 1_000_000) * 1000
+  })
+
+/** @internal */
+export const fromTimestampMessage = ({ nanos, seconds }: TimestampMessage): Timestamp.Timestamp =>
+  Timestamp.make(integer(seconds) * 1_000_000 + Math.floor(nanos / 1000))
+
+/** @internal */
+export const toSlicePositions = (offsets: Offset.Offsets): Array<SlicePosition> =>
+  Array.from(
+    offsets,
+    ([slice, { position, timestamp }]) =>
+      create(SlicePositionSchema, { slice, position: BigInt(position), timestamp: BigInt(timestamp) })
+  )
+
+/** @internal */
+export const fromSlicePositions = (positions: ReadonlyArray<SlicePosition>): Offset.Offsets =>
+  new Map(positions.map(({ position, slice, timestamp }) => [
+    Slice.make(slice),
+    Offset.make(integer(position), integer(timestamp))
+  ]))
+
+const metadataUrl = "json.sluice/metadata"
+const decodeMetadata = Schema.decodeUnknownSync(
+  Schema.fromJsonString(Schema.Record(Schema.String, Schema.String))
+)
+const hasAny = (record: object): boolean => {
+  for (const _ in record) return true
+  return false
+}
+
+const toOffsets = ({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): Array<OffsetMessage> => [
+  create(OffsetSchema, {
+    timestamp: toTimestampMessage(timestamp),
+    seen: [create(PersistenceIdSeqNrSchema, { persistenceId, seqNr: BigInt(sequenceNumber) })]
+  })
+]
+
+/** @internal */
+export const toEvent = (envelope: EncodedEnvelope): Event =>
+  create(EventSchema, {
+    persistenceId: envelope.persistenceId,
+    seqNr: BigInt(envelope.sequenceNumber),
+    slice: envelope.slice,
+    offset: toOffsets(envelope),
+    tags: envelope.tags as Array<string>,
+    sluicePosition: BigInt(envelope.position ?? 0),
+    ...(envelope.payload && {
+      payload: create(AnySchema, { typeUrl: envelope.payload.manifest, value: envelope.payload.bytes })
+    }),
+    ...(hasAny(envelope.metadata) && {
+      metadata: create(AnySchema, { typeUrl: metadataUrl, value: Buffer.from(JSON.stringify(envelope.metadata)) })
+    })
+  })
+
+/** @internal */
+export const toFilteredEvent = (envelope: EncodedEnvelope): FilteredEvent =>
+  create(FilteredEventSchema, {
+    persistenceId: envelope.persistenceId,
+    seqNr: BigInt(envelope.sequenceNumber),
+    slice: envelope.slice,
+    offset: toOffsets(envelope),
+    sluicePosition: BigInt(envelope.position ?? 0)
+  })
+
+/** @internal */
+export const toStreamOut = (envelope: EncodedEnvelope): StreamOut =>
+  create(StreamOutSchema, {
+    message: envelope.payload === undefined
+      ? { case: "filteredEvent", value: toFilteredEvent(envelope) }
+      : { case: "event", value: toEvent(envelope) }
+  })
+
+const noMetadata: Metadata = {}
+
+/** @internal Throws when the message is not what the protocol promises. */
+export const fromStreamOut = ({ message }: Pick<StreamOut, "message">): EncodedEnvelope => {
+  if (message.case === undefined) throw new RangeError("a message with neither an event nor a filtered event")
+  const { offset: [offset], persistenceId, seqNr, sluicePosition } = message.value
+  if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")
+  const id = PersistenceId.parse(persistenceId)
+  const place = {
+    persistenceId: id,
+    sequenceNumber: SequenceNumber.make(integer(seqNr)),
+    // the slice is a function of the id, whatever the peer says
+    slice: Slice.ofPersistenceId(id),
+    position: sluicePosition === 0n ? undefined : Position.make(integer(sluicePosition)),
+    timestamp: fromTimestampMessage(offset.timestamp)
+  }
+  if (message.case === "filteredEvent") return { ...place, tags: [], metadata: noMetadata, payload: undefined }
+  const { metadata, payload, tags } = message.value
+  return {
+    ...place,
+    tags,
+    metadata: metadata?.typeUrl === metadataUrl ? decodeMetadata(Buffer.from(metadata.value).toString()) : noMetadata,
+    payload: payload && { manifest: payload.typeUrl, bytes: payload.value }
+  }
+}

@@ -1,0 +1,53 @@
+import * as Grpc from "@grpc/grpc-js"
+import type { JournalForked } from "@sluice/core/Journal"
+import * as Cause from "effect/Cause"
+
+/** @internal A call that ends with a status, said by whoever handles it. */
+export class Status {
+  readonly code: Grpc.status
+  readonly details: string
+  readonly metadata: Grpc.Metadata | undefined
+  constructor(code: Grpc.status, details: string, metadata?: Grpc.Metadata) {
+    this.code = code
+    this.details = details
+    this.metadata = metadata
+  }
+}
+
+/** @internal */
+export const invalidArgument = (details: string): Status => new Status(Grpc.status.INVALID_ARGUMENT, details)
+
+/** @internal The trailer that carries a fork, for the consumer to fail with the same error. */
+export const forkTrailer = "sluice-fork"
+
+/**
+ * @internal
+ * What the other side is told. The text of Sluice's own errors says what happened and what to do; anything else may hold what is not
+ * for others, and stays in the log.
+ */
+export const fromCause = (cause: Cause.Cause<unknown>): Status => {
+  if (Cause.hasInterruptsOnly(cause)) return new Status(Grpc.status.UNAVAILABLE, "the producer is shutting down")
+  const error = cause.reasons.find(Cause.isFailReason)?.error
+  if (error instanceof Status) return error
+  switch ((error as { readonly _tag?: unknown } | undefined)?._tag) {
+    case "StorageError": {
+      const { isRetryable } = error as { readonly isRetryable: boolean }
+      return isRetryable
+        ? new Status(Grpc.status.UNAVAILABLE, "the producer's database is busy or cannot be reached")
+        : new Status(Grpc.status.INTERNAL, "the producer's database fails; its log says more")
+    }
+    case "JournalForked": {
+      const { message, offset, slice } = error as JournalForked
+      const metadata = new Grpc.Metadata()
+      metadata.set(forkTrailer, JSON.stringify([slice, offset.position, offset.timestamp]))
+      return new Status(Grpc.status.FAILED_PRECONDITION, message, metadata)
+    }
+    case "JournalReplaced":
+      return new Status(Grpc.status.FAILED_PRECONDITION, (error as Error).message)
+    case "EventDecodeError":
+    case "EventEncodeError":
+      return new Status(Grpc.status.INTERNAL, (error as Error).message)
+    default:
+      return new Status(Grpc.status.INTERNAL, "the producer failed; its log says more")
+  }
+}

@@ -1,0 +1,127 @@
+import { create } from "@bufbuild/protobuf"
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { lookUp, parse } from "./eventsBySlices.ts"
+import {
+  CurrentEventsByPersistenceIdRequestSchema,
+  EventTimestampRequestSchema,
+  EventTimestampResponseSchema,
+  LatestEventTimestampRequestSchema,
+  LatestEventTimestampResponseSchema,
+  LoadEventRequestSchema,
+  LoadEventResponseSchema,
+  StreamOutSchema
+} from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { integer, toEvent, toFilteredEvent, toSlicePositions, toStreamOut, toTimestampMessage } from "./messages.ts"
+import { decode, encode } from "./methods.ts"
+import type { OfferedStream } from "./OfferedStream.ts"
+import { writeAll } from "./serverCall.ts"
+import { invalidArgument, Status } from "./status.ts"
+
+type Streams = ReadonlyMap<string, OfferedStream>
+
+/** An event that a stream may be asked for. */
+const entityOf = (
+  streams: Streams,
+  request: { readonly streamId: string; readonly persistenceId: string }
+): Effect.Effect<readonly [OfferedStream, PersistenceId.PersistenceId], Status> =>
+  Effect.gen(function*() {
+    const stream = yield* lookUp(streams, request.streamId)
+    const persistenceId = yield* parse("persistence id", () => PersistenceId.parse(request.persistenceId))
+    const entityType = PersistenceId.entityType(persistenceId)
+    if (stream.entityType !== undefined && stream.entityType !== entityType) {
+      return yield* Effect.fail(
+        invalidArgument(`the stream '${stream.id}' has no events of the entity type '${entityType}'`)
+      )
+    }
+    return [stream, persistenceId] as const
+  })
+
+const oneEvent = (
+  streams: Streams,
+  request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
+): Effect.Effect<Option.Option<EncodedEnvelope>, unknown> =>
+  Effect.gen(function*() {
+    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
+    return yield* stream.within(Stream.runHead(stream.entity(persistenceId, sequenceNumber, sequenceNumber)))
+  })
+
+/** @internal */
+export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(EventTimestampRequestSchema, bytes))
+    const envelope = yield* oneEvent(streams, request)
+    return encode(
+      EventTimestampResponseSchema,
+      create(
+        EventTimestampResponseSchema,
+        Option.isSome(envelope) ? { timestamp: toTimestampMessage(envelope.value.timestamp) } : {}
+      )
+    )
+  })
+
+/** @internal */
+export const loadEvent = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(LoadEventRequestSchema, bytes))
+    const envelope = Option.getOrUndefined(yield* oneEvent(streams, request))
+    if (envelope === undefined) {
+      return yield* Effect.fail(
+        new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${request.persistenceId}'`)
+      )
+    }
+    return encode(
+      LoadEventResponseSchema,
+      create(LoadEventResponseSchema, {
+        message: envelope.payload === undefined
+          ? { case: "filteredEvent", value: toFilteredEvent(envelope) }
+          : { case: "event", value: toEvent(envelope) }
+      })
+    )
+  })
+
+/** @internal */
+export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(LatestEventTimestampRequestSchema, bytes))
+    const stream = yield* lookUp(streams, request.streamId)
+    const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
+    const heads = yield* stream.within(stream.heads(range))
+    let latest = -1
+    for (const { timestamp } of heads.values()) latest = Math.max(latest, timestamp)
+    return encode(
+      LatestEventTimestampResponseSchema,
+      create(LatestEventTimestampResponseSchema, {
+        ...(latest >= 0 && { timestamp: toTimestampMessage(latest as Timestamp) }),
+        sluiceHeads: request.sluiceHeads ? toSlicePositions(heads) : []
+      })
+    )
+  })
+
+/** @internal */
+export const currentEventsByPersistenceId = (
+  streams: Streams,
+  call: Grpc.ServerWritableStream<Buffer, Buffer>
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(CurrentEventsByPersistenceIdRequestSchema, call.request))
+    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const [from, to] = yield* parse(
+      "sequence numbers",
+      () => [SequenceNumber.make(integer(request.fromSeqNr)), SequenceNumber.make(integer(request.toSeqNr))] as const
+    )
+    yield* stream.within(
+      Stream.runForEachArray(
+        stream.entity(persistenceId, from, to),
+        (envelopes) => writeAll(call, envelopes.map((envelope) => encode(StreamOutSchema, toStreamOut(envelope))))
+      )
+    )
+  })
