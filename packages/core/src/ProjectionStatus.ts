@@ -6,6 +6,7 @@
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -57,6 +58,8 @@ export interface WorkerStatus {
  */
 export interface Worker {
   readonly status: WorkerStatus
+  /** Ends when the status is such. */
+  readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
   /** Asks the source for its newest positions in the worker's range. */
   readonly heads: Effect.Effect<Offset.Offsets, unknown>
 }
@@ -74,7 +77,21 @@ export const Registry = Context.Reference<Map<string, ReadonlyArray<Worker>>>(
   }
 )
 
-const workersOf = (projection: string) => Effect.map(Registry, (registry) => registry.get(projection) ?? [])
+/**
+ * No projection of this name runs in this process.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProjectionNotRunning
+  extends Schema.TaggedError<ProjectionNotRunning>("@sluice/core/ProjectionNotRunning")("ProjectionNotRunning", {
+    projection: Schema.String
+  })
+{
+  override get message(): string {
+    return `No projection '${this.projection}' runs in this process`
+  }
+}
 
 /**
  * The workers of a projection that runs in this process, in the order of their slices; none if it does not.
@@ -83,7 +100,13 @@ const workersOf = (projection: string) => Effect.map(Registry, (registry) => reg
  * @since 0.1.0
  */
 export const status = (projection: string): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
-  Effect.map(workersOf(projection), (workers) => workers.map((worker) => worker.status))
+  Effect.map(Registry, (registry) => (registry.get(projection) ?? []).map((worker) => worker.status))
+
+const running = (projection: string): Effect.Effect<ReadonlyArray<Worker>, ProjectionNotRunning> =>
+  Effect.flatMap(Registry, (registry) => {
+    const workers = registry.get(projection)
+    return workers === undefined ? Effect.fail(new ProjectionNotRunning({ projection })) : Effect.succeed(workers)
+  })
 
 /**
  * How many events a projection of this process is behind its source, exactly. Fails as the source does when it cannot
@@ -93,7 +116,7 @@ export const status = (projection: string): Effect.Effect<ReadonlyArray<WorkerSt
  * @since 0.1.0
  */
 export const lag = (projection: string): Effect.Effect<number, unknown> =>
-  Effect.flatMap(workersOf(projection), (workers) =>
+  Effect.flatMap(running(projection), (workers) =>
     Effect.map(
       Effect.forEach(
         workers,
@@ -101,3 +124,29 @@ export const lag = (projection: string): Effect.Effect<number, unknown> =>
       ),
       (lags) => lags.reduce((sum, lag) => sum + lag, 0)
     ))
+
+/**
+ * Waits until a projection of this process has processed, and stored, every event that its source has now. Fails as a worker
+ * does that stops before.
+ *
+ * **When to use**
+ *
+ * In tests, instead of waiting for time to pass.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
+  Effect.flatMap(
+    running(projection),
+    (workers) =>
+      Effect.forEach(workers, (worker) =>
+        Effect.flatMap(worker.heads, (heads) =>
+          worker.until((status) =>
+            status.state === "Stopped" || Offset.lag(heads, status.offsets) === 0
+          ).pipe(
+            Effect.flatMap((status) =>
+              status.state === "Stopped" ? Effect.failCause(status.failure!.cause) : Effect.void
+            )
+          )), { discard: true, concurrency: "unbounded" })
+  )

@@ -50,8 +50,10 @@ export const makeWorker = <E, R>(
       restarts: 0,
       offsets: new Map()
     }
+    const listeners = new Set<() => void>()
     const update = (change: Partial<WorkerStatus>) => {
       status = { ...status, ...change }
+      for (const listener of listeners) listener()
     }
     let stop: WorkerFailure | undefined
     let progressed = false
@@ -249,6 +251,15 @@ export const makeWorker = <E, R>(
       get status() {
         return status
       },
+      until: (predicate) =>
+        Effect.callback((resume) => {
+          const listener = () => {
+            if (predicate(status)) resume(Effect.succeed(status))
+          }
+          listeners.add(listener)
+          listener()
+          return Effect.sync(() => listeners.delete(listener))
+        }),
       heads: Effect.provideContext(projection.source.origin.heads(range), context)
     }
     return [worker, run]

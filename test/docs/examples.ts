@@ -1,0 +1,53 @@
+/** Examples of the documentation, as programs that check what they say. */
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** The project's folder. */
+export const root = fileURLToPath(new URL("../../", import.meta.url))
+
+/** The TypeScript blocks of a Markdown file. */
+export const markdownExamples = (file: string): ReadonlyArray<string> =>
+  Array.from(Fs.readFileSync(Path.join(root, file), "utf8").matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code]) => code!)
+
+/** The TypeScript blocks of a file's docstrings. */
+export const docstringExamples = (file: string): ReadonlyArray<string> =>
+  Array.from(
+    Fs.readFileSync(Path.join(root, file), "utf8").matchAll(/^ \* ```ts\n([\s\S]*?)^ \* ```$/gm),
+    ([, code]) => code!.replaceAll(/^ \* ?/gm, "")
+  )
+
+/**
+ * Makes an example check what it says: `expression // => value`, or the value on a line of its own below. What is printed with
+ * `console.log` is compared and not printed.
+ */
+export const checked = (code: string): string => {
+  const lines = code.replaceAll(/\n\s*\/\/ =>/g, " // =>").split("\n").map((line) => {
+    const match = /^(.*?)\s+\/\/ => (.*)$/.exec(line)
+    if (match === null) return line
+    const [, statement, value] = match
+    const expression = /^console\.log\((.*)\)$/.exec(statement!)?.[1] ?? statement!
+    return `;same(${expression}, ${value})`
+  })
+  return `${lines.join("\n")}\n${same}`
+}
+
+const same = `
+import { deepStrictEqual as sameAs } from "node:assert"
+function same(actual: unknown, expected: unknown) { sameAs(plain(actual), plain(expected)) }
+function plain(value: unknown) { return JSON.parse(JSON.stringify([value])) }
+`
+
+/** Writes a program where the project's packages are found, runs it, and removes it. */
+export const runExample = async (code: string): Promise<void> => {
+  const folder = Fs.mkdtempSync(Path.join(root, "test", ".tmp-"))
+  const before = process.cwd()
+  try {
+    const file = Path.join(folder, "example.ts")
+    Fs.writeFileSync(file, checked(code))
+    await import(/* @vite-ignore */ file)
+  } finally {
+    process.chdir(before)
+    Fs.rmSync(folder, { recursive: true })
+  }
+}
