@@ -18,6 +18,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SqlClient } from "effect/sql/SqlClient"
 import { SqliteDialect } from "kysely"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
 import { open } from "./internal/connection.ts"
 import { makeJournal } from "./internal/journal.ts"
 import { migrations } from "./internal/migrations.ts"
@@ -28,7 +31,7 @@ import { makeMove } from "./internal/move.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The file, which is created if need be, in a folder that exists. `:memory:` is a database that ends with the layer. */
+  /** The file, which is created if need be, in a folder that exists. `:memory:` is a temporary one that ends with the layer. */
   readonly filename: string
   /** For how long to wait for another writer, in milliseconds; 5000 by default. */
   readonly lockTimeout?: number | undefined
@@ -36,9 +39,20 @@ export interface Options {
   readonly maxEventBytes?: number | undefined
 }
 
+/** Reading and writing take two connections, which cannot share SQLite's own databases in memory. */
+const temporaryFile = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-"))),
+    (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true }))
+  ),
+  (folder) => Path.join(folder, "memory.db")
+)
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const lockTimeout = options.lockTimeout ?? 5000
-  const writer = yield* open(options.filename, { readonly: false })
+  const filename = options.filename === ":memory:" ? yield* temporaryFile : options.filename
+  const writer = yield* open(filename, { readonly: false })
+  if (filename !== options.filename) writer.pragma("synchronous = OFF")
   const database = yield* Database.make({
     dialect: "sqlite",
     driver: new SqliteDialect({ database: writer }),
@@ -49,7 +63,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   yield* Migrations.run(database, migrations).pipe(
     Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
   )
-  const journal = yield* makeJournal({ ...options, lockTimeout }, writer, database)
+  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database)
   return Context.make(Journal, journal).pipe(
     Context.add(OffsetStore, SqlOffsetStore.make({ database, move: makeMove(writer) })),
     Context.add(Database.Database, database),

@@ -25,9 +25,6 @@ export const failed = fromCause("sqlite")
 export const sqlError = (operation: string) => (cause: unknown): SqlError =>
   new SqlError({ reason: classifySqliteError(cause, { operation }) })
 
-/** @internal Whether the database lives in this connection alone. */
-export const isInMemory = (filename: string): boolean => filename === ":memory:" || filename === ""
-
 /**
  * @internal
  * Every setting belongs to the connection, except WAL, which stays with the file. The driver's own waiting for a lock would block the

@@ -10,12 +10,14 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Options } from "../SqliteStorage.ts"
 import { makeAppender } from "./append.ts"
-import { type Connection, db, failed, isInMemory, open, sqlError } from "./connection.ts"
-import { makeReading, type Run } from "./reader.ts"
+import { type Connection, db, failed, open, sqlError } from "./connection.ts"
+import { makeReading } from "./reader.ts"
 import { makeSignals } from "./signals.ts"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
+
+const read = <A>(operation: string, f: () => A) => Effect.try({ try: f, catch: failed(operation) })
 
 /** @internal The journal on its connections: one that writes, and one that reads and watches what others write. */
 export const makeJournal: (
@@ -27,41 +29,26 @@ export const makeJournal: (
   writer,
   database
 ) {
-  const inMemory = isInMemory(options.filename)
-  const exclusively = <A, E>(operation: string, self: Effect.Effect<A, E>) =>
-    Effect.scoped(Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError(operation)), self))
-
-  const readConnection = inMemory ? writer : yield* Effect.acquireRelease(
+  const readConnection = yield* Effect.acquireRelease(
     open(options.filename, { readonly: true }),
     (connection) => Effect.sync(() => connection.close())
   )
   const reading = makeReading(readConnection)
-  const readingOwnWrites = inMemory ? reading : makeReading(writer)
-  const read: Run = (operation, f) => {
-    const attempt = Effect.try({ try: f, catch: failed(operation) })
-    return inMemory
-      ? Effect.flatMap(
-        database.inTransaction,
-        (inTransaction) => inTransaction ? attempt : exclusively(operation, attempt)
-      )
-      : attempt
-  }
+  const readingOwnWrites = makeReading(writer)
 
   const signals = makeSignals()
-  if (!inMemory) {
-    const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
-    let version = dataVersion.get()
-    const poll = Effect.sync(() => {
-      const current = dataVersion.get()
-      if (current === version) return
-      version = current
-      signals.signalAll()
-    })
-    yield* Effect.andThen(signals.awaited, poll).pipe(
-      Effect.repeat(Schedule.spaced(pollInterval)),
-      Effect.forkScoped
-    )
-  }
+  const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
+  let version = dataVersion.get()
+  const poll = Effect.sync(() => {
+    const current = dataVersion.get()
+    if (current === version) return
+    version = current
+    signals.signalAll()
+  })
+  yield* Effect.andThen(signals.awaited, poll).pipe(
+    Effect.repeat(Schedule.spaced(pollInterval)),
+    Effect.forkScoped
+  )
 
   const appender = makeAppender(writer, crypto.randomUUID())
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
@@ -75,7 +62,8 @@ export const makeJournal: (
       ).pipe(
         Database.retryWhileBusy(options.lockTimeout),
         Effect.mapError(fromSqlError("append")),
-        (self) => exclusively("append", self),
+        (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
+        Effect.scoped,
         Effect.tap(() => Effect.sync(() => requests.forEach((request) => signals.signal(request.entityType))))
       )
   })
@@ -96,7 +84,7 @@ export const makeJournal: (
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
         const fork = typeof start === "number" ? undefined : reading.forked(entityType, range, start)
-        return fork === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(fork)
+        return fork === undefined ? Effect.succeed(reading.reader(entityType, range, start)) : Effect.fail(fork)
       })),
     entity: (persistenceId, from, to, limit) =>
       Effect.flatMap(

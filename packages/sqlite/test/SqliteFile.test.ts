@@ -1,0 +1,180 @@
+import { assert, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Database from "@sluice/sql/Database"
+import * as Tables from "@sluice/sql/Tables"
+import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+import * as Wait from "@sluice/testing/Wait"
+import Sqlite from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { sql } from "kysely"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { temporaryFile } from "./files.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const opening = (filename: string) => Effect.scoped(Layer.build(SqliteStorage.layer({ filename })))
+
+/** Opens the file for the effect alone. */
+const within = <A, E, R>(filename: string, effect: Effect.Effect<A, E, R>, lockTimeout?: number) =>
+  Effect.provide(effect, SqliteStorage.layer({ filename, lockTimeout }), { local: true })
+
+const events = Stream.runCollect(Stream.map(Journal.read(Note, "n"), ({ event }) => event))
+
+it.live("keeps its events and its identity when it is opened again", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const identity = Journal.Journal.useSync((journal) => journal.identity)
+    yield* within(filename, Journal.append(Note, { id: "n", events: ["first"] }))
+    const before = yield* within(filename, identity)
+    yield* within(filename, Journal.append(Note, { id: "n", events: ["second"] }))
+    assert.deepStrictEqual(yield* within(filename, events), ["first", "second"])
+    assert.strictEqual(yield* within(filename, identity), before)
+    assert.notStrictEqual(yield* within(yield* temporaryFile, identity), before)
+  }))
+
+it.live("says so when the folder does not exist", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporaryFile, "missing", "journal.db")
+    const error = yield* Effect.flip(opening(filename))
+    assert.strictEqual(error._tag, "StorageError")
+    assert.include(error.message, filename)
+    assert.include(error.message, "directory does not exist")
+  }))
+
+it.live("says so when the file cannot be opened", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    Fs.mkdirSync(filename)
+    const error = yield* Effect.flip(opening(filename))
+    assert(error._tag === "StorageError" && error.reason === "Unavailable")
+    assert.include(error.message, filename)
+  }))
+
+it.live("says so when the file is no database", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    Fs.writeFileSync(
+      filename,
+      "a letter to a friend, long enough to be no header of a database, and then some more of it"
+    )
+    const error = yield* Effect.flip(opening(filename))
+    assert(error._tag === "StorageError" && error.reason === "Damaged")
+    assert.isFalse(error.isRetryable)
+  }))
+
+it.live("refuses tables of a later version", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    yield* opening(filename)
+    const database = new Sqlite(filename)
+    database.exec("INSERT INTO sluice_migration VALUES (99, 'from the future')")
+    database.close()
+    const error = yield* Effect.flip(opening(filename))
+    assert.strictEqual(error._tag, "SchemaTooNew")
+    assert.include(error.message, "99")
+  }))
+
+it.live("is opened by several at once while it has no tables yet", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    yield* Effect.forEach(
+      Array.from({ length: 8 }),
+      () => within(filename, Journal.append(Note, { id: "n", events: ["here"] })),
+      { concurrency: "unbounded" }
+    )
+    assert.strictEqual((yield* within(filename, events)).length, 8)
+  }))
+
+it.live("waits for another writer, and gives up after the lock timeout", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    yield* opening(filename)
+    const other = new Sqlite(filename)
+    other.exec("BEGIN IMMEDIATE")
+    const append = Journal.append(Note, { id: "n", events: ["late"] })
+    const error = yield* Effect.flip(within(filename, append, 100).pipe(Effect.timeout("5 seconds")))
+    assert(error._tag === "StorageError" && error.reason === "Busy" && error.isRetryable)
+    const waiting = yield* within(filename, append, 10_000).pipe(
+      Effect.forkChild({ startImmediately: true })
+    )
+    // the event loop is free while it waits
+    let turns = 0
+    yield* Wait.until("the event loop to turn", () => ++turns > 60)
+    other.exec("COMMIT")
+    other.close()
+    yield* Fiber.join(waiting)
+    assert.deepStrictEqual(yield* within(filename, events), ["late"])
+  }))
+
+it.live("writes the service's own tables in the transaction of an append", () =>
+  Effect.gen(function*() {
+    const tables = Tables.make<{ note: { id: string } }>()
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const { run, sql: client, withTransaction } = yield* Database.Database
+        yield* run(sql`CREATE TABLE note (id TEXT PRIMARY KEY)`)
+        const write = Effect.andThen(
+          Journal.append(Note, { id: "n", events: ["written"] }),
+          run(tables.insertInto("note").values({ id: "n" }))
+        )
+        yield* Effect.flip(withTransaction(Effect.andThen(write, Effect.fail("changed my mind"))))
+        assert.deepStrictEqual(yield* run(tables.selectFrom("note").selectAll()), [])
+        assert.deepStrictEqual(yield* events, [])
+        yield* withTransaction(write)
+        assert.deepStrictEqual(yield* client`SELECT id FROM note`, [{ id: "n" }])
+        assert.deepStrictEqual(yield* events, ["written"])
+      })
+    )
+  }))
+
+it.live("an append that the database refuses fails alone among those committed with it", () =>
+  Effect.gen(function*() {
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const { run } = yield* Database.Database
+        yield* run(sql`CREATE TRIGGER refuse BEFORE INSERT ON sluice_journal WHEN NEW.persistence_id = 'note|n-3'
+          BEGIN SELECT RAISE(ABORT, 'not this one'); END`)
+        const exits = yield* Effect.forEach(
+          Array.from({ length: 6 }, (_, i) => `n-${i}`),
+          (id) => Effect.exit(Journal.append(Note, { id, events: ["x"] })),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(exits.map((exit) => exit._tag), [
+          "Success",
+          "Success",
+          "Success",
+          "Failure",
+          "Success",
+          "Success"
+        ])
+      })
+    )
+  }))
+
+it.live("wakes readers for what another process appends", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    yield* within(
+      filename,
+      Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const changed = yield* journal.changes("note")
+        let woken = false
+        yield* Effect.forkChild(Effect.tap(changed, () => Effect.sync(() => (woken = true))), {
+          startImmediately: true
+        })
+        const other = new Sqlite(filename)
+        other.exec("CREATE TABLE unrelated (x)")
+        other.close()
+        yield* Wait.until("the reader to wake", () => woken)
+      }).pipe(Effect.scoped)
+    )
+  }))
