@@ -97,7 +97,7 @@ export const make = <A>(options: {
 
 const jsonPrefix = "json.sluice/"
 const textEncoder = new TextEncoder()
-const textDecoder = new TextDecoder("utf-8", { fatal: true })
+const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /**
  * Events as JSON, from their schema: a class, a struct, or a union of them.
@@ -162,14 +162,20 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
       decoders.set(manifestOf(i + 1), read)
     })
     decoders.set(manifest, Schema.decodeUnknownSync(current))
-    const entry = { manifest, is: Schema.is(member), encode: Schema.encodeUnknownSync(current) }
+    const entry = {
+      manifest,
+      is: Schema.is(member),
+      exact: isExactly(member),
+      encode: Schema.encodeUnknownSync(current)
+    }
     if (tag === undefined) untagged.push(entry)
     else byTag.set(tag, entry)
   }
   for (const name of versions.keys()) throw new TypeError(`'versions' names '${name}', which no event is called`)
   const memberOf = (event: unknown): JsonMember => {
     const tag = (event as { readonly _tag?: unknown } | null | undefined)?._tag
-    const member = typeof tag === "string" && byTag.get(tag) || untagged.find((_) => _.is(event))
+    const member = typeof tag === "string" && byTag.get(tag) ||
+      (untagged.find((_) => _.exact(event)) ?? untagged.find((_) => _.is(event)))
     if (member) return member
     throw new TypeError(`none of this codec's events: ${[...decoders.keys()].join(", ")}`)
   }
@@ -189,9 +195,16 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
   })
 }
 
+const isExactly = (member: Schema.Top): (event: unknown) => boolean => {
+  const decode = Schema.decodeUnknownExit(Schema.toType(member))
+  return (event) => decode(event, { onExcessProperty: "error" })._tag === "Success"
+}
+
 interface JsonMember {
   readonly manifest: string
   readonly is: (event: unknown) => boolean
+  /** Whether it has no other properties than the member's either. */
+  readonly exact: (event: unknown) => boolean
   readonly encode: (event: unknown) => unknown
 }
 
@@ -215,7 +228,10 @@ const stringManifest = "ser.akka.io/20"
  */
 export const string: EventCodec<string> = make({
   name: "string",
-  encode: (event) => ({ manifest: stringManifest, bytes: textEncoder.encode(event) }),
+  encode: (event) => {
+    if (!event.isWellFormed()) throw new TypeError("half a surrogate pair has no UTF-8")
+    return { manifest: stringManifest, bytes: textEncoder.encode(event) }
+  },
   decode: ({ bytes, manifest }) => {
     if (manifest !== stringManifest) {
       throw new TypeError(`the manifest is unknown here; this codec reads ${stringManifest}`)

@@ -160,9 +160,11 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@slu
   }
 ) {
   override get message(): string {
-    const expected = typeof this.expected === "number"
-      ? `event ${this.expected} to be its last`
-      : expectations[this.expected]
+    const expected = typeof this.expected === "string"
+      ? expectations[this.expected]
+      : this.expected === 0
+      ? expectations.none
+      : `event ${this.expected} to be its last`
     const actual = this.actual === 0 ? "it has no events" : `its last event is ${this.actual}`
     return `The writer of '${this.persistenceId}' expected ${expected}, but ${actual}`
   }
@@ -339,6 +341,12 @@ export const append = Effect.fn("Journal.append")(function*<A>(entityType: Entit
 
 /**
  * Runs the effect, and every append in it, in one transaction: when it fails or is interrupted, nothing was appended.
+ * Within another transaction only the inner one is undone.
+ *
+ * **Gotchas**
+ *
+ * Fibers that the effect starts share the transaction: they must end with it, and what one undoes in a nested transaction
+ * takes along what another has appended meanwhile.
  *
  * @category operations
  * @since 0.1.0

@@ -15,7 +15,7 @@ import type { EncodedEnvelope } from "./Envelope.ts"
 import { append, type Draft, entity, forked, heads, makeLogs, publish, reader } from "./internal/memoryLogs.ts"
 import * as Journal from "./Journal.ts"
 import type { Offset, Offsets } from "./Offset.ts"
-import { Fenced, type OffsetKey, OffsetStore } from "./OffsetStore.ts"
+import { Fenced, journalOf, type OffsetKey, OffsetStore } from "./OffsetStore.ts"
 import type { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
 import { StorageError } from "./StorageError.ts"
@@ -32,7 +32,7 @@ interface StoredOffset {
   readonly offset: Offset
 }
 
-class CurrentTransaction extends Context.Service<CurrentTransaction, { pending: Pending }>()(
+class CurrentTransaction extends Context.Service<CurrentTransaction, { pending: Pending; isOver: boolean }>()(
   "@sluice/core/MemoryStorage/CurrentTransaction"
 ) {}
 
@@ -67,6 +67,9 @@ const make = Effect.gen(function*() {
   const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, CurrentTransaction>> =>
     Effect.flatMap(Effect.serviceOption(CurrentTransaction), (current) => {
       if (current._tag === "Some") {
+        if (current.value.isOver) {
+          return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
+        }
         const { pending } = current.value
         const savepoint = { draft: { events: [...pending.draft.events] }, offsets: new Map(pending.offsets) }
         return Effect.onExit(
@@ -77,10 +80,14 @@ const make = Effect.gen(function*() {
             })
         )
       }
-      const own: { pending: Pending } = { pending: { draft: { events: [] }, offsets: new Map() } }
+      const own: { pending: Pending; isOver: boolean } = {
+        isOver: false,
+        pending: { draft: { events: [] }, offsets: new Map() }
+      }
       return lock.withPermit(
         Effect.onExit(Effect.provideService(effect, CurrentTransaction, own), (exit) =>
           Effect.sync(() => {
+            own.isOver = true
             if (Exit.isSuccess(exit)) commit(own.pending)
           }))
       )
@@ -130,14 +137,14 @@ const make = Effect.gen(function*() {
     load: (key, range) =>
       Effect.sync(() => {
         const found = new Map<Slice, Offset>()
-        let journal: string | undefined
+        const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const stored = offsets.get(offsetKey(key, slice))
           if (stored === undefined) continue
           found.set(slice, stored.offset)
-          journal = stored.journal
+          journals.push(stored.journal)
         }
-        return { journal, offsets: found satisfies Offsets }
+        return { journal: journalOf(journals), offsets: found satisfies Offsets }
       }),
     transact: (key, journal, moves, effect) =>
       transaction(Effect.flatMap(

@@ -24,7 +24,8 @@ export interface OffsetKey {
 }
 
 /**
- * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none.
+ * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none. Where
+ * they are of several journals, it names them all, as none of them is then the right one.
  *
  * @category models
  * @since 0.1.0
@@ -33,6 +34,15 @@ export interface StoredOffsets {
   readonly journal: string | undefined
   readonly offsets: Offsets
 }
+
+/**
+ * The identity of the journal that offsets were taken in, from those of each slice.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const journalOf = (journals: ReadonlyArray<string>): string | undefined =>
+  journals.length === 0 ? undefined : [...new Set(journals)].join(", ")
 
 /**
  * The offset of one slice as its worker has left it, undefined before the first event, and as it shall be.

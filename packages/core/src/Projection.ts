@@ -112,9 +112,14 @@ export const atLeastOnce = <A, E2, R2>(name: string, handler: Handler<A, E2, R2>
 <E, R>(source: Source<A, E, R>): Projection<E | E2, R | R2 | OffsetStore> =>
   describeAs(name, source, handler, {
     _tag: "AtLeastOnce",
-    saveAfter: options?.saveAfter ?? 100,
+    saveAfter: positive("saveAfter", options?.saveAfter ?? 100),
     saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis")
   })
+
+const positive = (what: string, n: number): number => {
+  if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`${what} is ${n}: an integer from 1`)
+  return n
+}
 
 /**
  * Divides the slices among `n` workers, 1 to 1024, which work at the same time. Events of one entity stay in order. It
@@ -156,9 +161,14 @@ const start = <E, R>(
   Effect.gen(function*() {
     const registry = yield* ProjectionStatus.Registry
     const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range))
+    const workers = made.map(([worker]) => worker)
     yield* Effect.acquireRelease(
-      Effect.sync(() => registry.set(self.name, made.map(([worker]) => worker))),
-      () => Effect.sync(() => registry.delete(self.name))
+      Effect.sync(() => registry.set(self.name, workers)),
+      // unless a later run has taken the name over
+      () =>
+        Effect.sync(() => {
+          if (registry.get(self.name) === workers) registry.delete(self.name)
+        })
     )
     return yield* Effect.forEach(made, ([, run]) => Effect.forkScoped(run))
   })

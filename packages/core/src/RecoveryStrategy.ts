@@ -28,11 +28,10 @@ export interface RetryOptions {
   readonly delay: Duration.Input
 }
 
-const make = (options: RetryOptions, poison: "stop" | "skip"): RecoveryStrategy => ({
-  retries: options.retries,
-  delay: Duration.fromInputUnsafe(options.delay),
-  poison
-})
+const make = ({ delay, retries }: RetryOptions, poison: "stop" | "skip"): RecoveryStrategy => {
+  if (!Number.isSafeInteger(retries) || retries < 0) throw new RangeError(`retries is ${retries}: an integer from 0`)
+  return { retries, delay: Duration.fromInputUnsafe(delay), poison }
+}
 
 /**
  * Stops at once.

@@ -171,7 +171,7 @@ export const journal = <A>(
  * @since 0.1.0
  */
 export const map =
-  <A, B>(f: (envelope: Envelope<A>) => [B] extends [undefined | void] ? never : B) =>
+  <A, B>(f: (envelope: Envelope<A>) => undefined extends B ? never : B) =>
   <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
     add(self, { _tag: "Sync", name: "map", run: (envelope) => Env.withEvent(envelope, f(envelope)) })
 

@@ -1,32 +1,613 @@
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
-import * as Journal from "@sluice/core/Journal"
-import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import {
+  after,
+  Note,
+  settle,
+  sourceOf,
+  start,
+  statusOf,
+  storedPositions,
+  test,
+  unavailable,
+  withRandom,
+  write
+} from "./projectionKit.ts"
 
-const Note = EntityType.make("note", { codec: EventCodec.string })
-
-it.effect("hands every event to the handler", () =>
-  Effect.gen(function*() {
-    const seen: Array<string> = []
-    for (let i = 0; i < 10; i++) yield* Journal.append(Note, { id: `n-${i}`, events: ["a", "b", "c"] })
-    const projection = Source.journal(Note).pipe(
-      Source.filter(({ event }) => event !== "b"),
-      Projection.exactlyOnce("notes", ({ event, persistenceId }) => Effect.sync(() => seen.push(`${persistenceId} ${event}`))),
-      Projection.workers(4)
+describe("a projection", () => {
+  it("is described in a line", () => {
+    const source = Source.journal(Note).pipe(Source.filter(() => true))
+    assert.strictEqual(
+      Projection.describe(source.pipe(Projection.exactlyOnce("notes", () => Effect.void), Projection.workers(4))),
+      "journal of note | filter | exactly once 'notes' × 4"
     )
-    yield* Effect.scoped(Effect.gen(function*() {
-      yield* Layer.build(Projection.layer(projection))
-      while (seen.length < 20) yield* Effect.yieldNow
-      yield* Effect.yieldNow
-      assert.deepStrictEqual((yield* ProjectionStatus.status("notes")).map((_) => _.state), ["Running", "Running", "Running", "Running"])
+    assert.strictEqual(
+      Projection.describe(source.pipe(Projection.atLeastOnce("notes", () => Effect.void))),
+      "journal of note | filter | at least once 'notes' × 1"
+    )
+  })
+
+  it("is refused without a name, workers, or room in a group", () => {
+    const source = Source.journal(Note)
+    const named = (name: string) => source.pipe(Projection.exactlyOnce(name, () => Effect.void))
+    for (const wrong of ["", "x".repeat(256)]) assert.throws(() => named(wrong), RangeError)
+    assert.strictEqual(named("x".repeat(255)).name.length, 255)
+    for (const wrong of [0, -1, 1025, 1.5, NaN]) {
+      assert.throws(() => Projection.workers(wrong)(named("notes")), RangeError)
+    }
+    for (const size of [0, -1, 1.5, NaN, Infinity]) {
+      assert.throws(() => Handler.grouped({ size, within: 1 }, () => Effect.void), RangeError)
+    }
+  })
+
+  test(
+    "has a status per worker while it runs, and none afterwards",
+    Effect.gen(function*() {
+      yield* write("a", "1")
+      const projection = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", () => Effect.void),
+        Projection.workers(3)
+      )
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* start(projection)
+        const workers = yield* ProjectionStatus.status("notes")
+        assert.deepStrictEqual(workers.map(({ range }) => range), SliceRange.split(3))
+        assert.deepStrictEqual(workers.map(({ state }) => state), ["Running", "Running", "Running"])
+        assert.strictEqual(workers.reduce((sum, { handled }) => sum + handled, 0), 1)
+        assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+      }))
+      assert.deepStrictEqual(yield* ProjectionStatus.status("notes"), [])
+    })
+  )
+
+  test(
+    "that runs as an effect fails as the worker that stopped",
+    Effect.gen(function*() {
+      yield* write("a", "1")
+      const failing = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", () => Effect.fail("no" as const)),
+        Projection.recovery(RecoveryStrategy.fail),
+        Projection.workers(4)
+      )
+      assert.strictEqual(yield* Effect.flip(Projection.run(failing)), "no")
+      assert.deepStrictEqual(yield* ProjectionStatus.status("notes"), [])
+    })
+  )
+})
+
+describe("a projection of a source without positions", () => {
+  test(
+    "handles its events, and passes those that were deleted by",
+    Effect.gen(function*() {
+      const stored = [1, 2, 3].map((n): EncodedEnvelope => ({
+        persistenceId: EntityType.persistenceId(Note, "a"),
+        sequenceNumber: SequenceNumber.make(n),
+        slice: Slice.ofPersistenceId("note|a"),
+        position: undefined,
+        timestamp: Timestamp.make(n),
+        tags: [],
+        metadata: {},
+        payload: n === 2 ? undefined : EventCodec.string.encodeUnsafe(`${n}`)
+      }))
+      const source = sourceOf(Effect.succeed({
+        journal: "j",
+        envelopes: Stream.concat(Stream.fromIterable(stored), Stream.never)
+      }))
+      const seen: Array<string> = []
+      yield* start(source.pipe(Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => seen.push(event)))))
+      assert.deepStrictEqual(seen, ["1", "3"])
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", handled: 2, skipped: 0 })
+      assert.deepStrictEqual(yield* storedPositions("notes", source), [])
+    })
+  )
+})
+
+describe("ProjectionStatus.caughtUp", () => {
+  test(
+    "waits until everything that is in the source now is stored",
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3")
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", () => Effect.void, { saveWithin: 500 }),
+        Projection.workers(2)
+      )
+      yield* start(projection)
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* after(499)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* after(1)
+      yield* Fiber.join(waiting)
       assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
-    }))
-    assert.strictEqual(new Set(seen).size, 20)
-  }).pipe(Effect.provide(MemoryStorage.layer)))
+      yield* ProjectionStatus.caughtUp("notes")
+    })
+  )
+
+  test(
+    "fails as a worker that stops, or where none runs",
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3")
+      const projection = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", ({ event }) => event === "2" ? Effect.fail("two") : Effect.void),
+        Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1, delay: 100 }))
+      )
+      yield* start(projection)
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* after(100)
+      assert.strictEqual(yield* Effect.flip(Fiber.join(waiting)), "two")
+      assert.strictEqual(yield* Effect.flip(ProjectionStatus.caughtUp("notes")), "two")
+      for (const asked of [ProjectionStatus.caughtUp("other"), ProjectionStatus.lag("other")]) {
+        const error = yield* Effect.flip<unknown, unknown, never>(asked)
+        assert.instanceOf(error, ProjectionStatus.ProjectionNotRunning)
+        assert.include(error.message, "'other'")
+      }
+    })
+  )
+})
+
+describe("a worker that fails", () => {
+  test(
+    "starts again after a time that doubles, up to half a minute",
+    Effect.gen(function*() {
+      let opened = 0
+      const source = sourceOf(Effect.suspend(() => {
+        opened++
+        return Effect.fail(unavailable)
+      }))
+      yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(withRandom(0.5))
+      assert.strictEqual(opened, 1)
+      for (const [i, backoff] of [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000].entries()) {
+        const status = yield* statusOf("notes")
+        assert.deepInclude(status, { state: "Restarting", restarts: i + 1 })
+        assert.strictEqual(Cause.squash(status.failure!.cause), unavailable)
+        yield* after(backoff - 1)
+        assert.strictEqual(opened, i + 1, `not before ${backoff} ms`)
+        yield* after(1)
+        assert.strictEqual(opened, i + 2, `after ${backoff} ms`)
+      }
+    })
+  )
+
+  for (const [random, backoff] of [[0, 160], [1, 240]] as const) {
+    test(
+      `starts again at a time of its own: after ${backoff} ms, when chance is ${random}`,
+      Effect.gen(function*() {
+        let opened = 0
+        const source = sourceOf(Effect.suspend(() => {
+          opened++
+          return Effect.fail(unavailable)
+        }))
+        yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(withRandom(random))
+        yield* after(backoff - 1)
+        assert.strictEqual(opened, 1)
+        yield* after(1)
+        assert.strictEqual(opened, 2)
+      })
+    )
+  }
+
+  test(
+    "begins with the shortest time again when it has processed something since",
+    Effect.gen(function*() {
+      let opened = 0
+      const journal = Source.journal(Note)
+      const source = Source.make({
+        ...journal.origin,
+        open: (range, start) =>
+          Effect.suspend(() => ++opened < 3 ? Effect.fail(unavailable) : journal.origin.open(range, start))
+      }).pipe(Source.tap(({ event }) => event === "4" ? Effect.fail(unavailable) : Effect.void))
+      yield* write("a", "1", "2", "3", "4")
+      yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(withRandom(0.5))
+      // the third time it processes three events before it fails
+      for (const [i, backoff] of [200, 400, 200, 400, 800].entries()) {
+        assert.deepStrictEqual(yield* storedPositions("notes"), i < 2 ? [] : [3])
+        yield* after(backoff - 1)
+        assert.strictEqual(opened, i + 1)
+        yield* after(1)
+        assert.strictEqual(opened, i + 2)
+      }
+    })
+  )
+
+  test(
+    "is running again when the fault is over",
+    Effect.gen(function*() {
+      let failures = 0
+      const journal = Source.journal(Note)
+      const source = Source.make({
+        ...journal.origin,
+        open: (range, start) =>
+          Effect.suspend(() => failures++ < 3 ? Effect.fail(unavailable) : journal.origin.open(range, start))
+      })
+      const seen: Array<string> = []
+      yield* write("a", "1", "2")
+      yield* start(
+        source.pipe(Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => seen.push(String(event)))))
+      )
+      yield* after(200 * 1.2 + 400 * 1.2 + 800 * 1.2)
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", restarts: 3 })
+      assert.deepStrictEqual(seen, ["1", "2"])
+    })
+  )
+
+  for (const reason of ["Busy", "Unavailable", "Full", "ReadOnly"] as const) {
+    test(
+      `for its storage is ${reason} does not blame the event`,
+      Effect.gen(function*() {
+        const error = new StorageError({ operation: "test", reason, cause: new Error("no") })
+        let calls = 0
+        yield* write("a", "1", "2")
+        yield* start(
+          Source.journal(Note).pipe(
+            Projection.exactlyOnce("notes", () => Effect.suspend(() => ++calls < 4 ? Effect.fail(error) : Effect.void)),
+            Projection.recovery(RecoveryStrategy.skip)
+          )
+        )
+        assert.strictEqual((yield* statusOf("notes")).state, "Restarting")
+        yield* after(200 * 1.2 + 400 * 1.2 + 800 * 1.2)
+        assert.strictEqual(calls, 5)
+        assert.deepInclude(yield* statusOf("notes"), { state: "Running", handled: 2, skipped: 0, restarts: 3 })
+      })
+    )
+  }
+})
+
+describe("a handler that fails", () => {
+  test(
+    "is tried again after the delay, as often as the strategy says",
+    Effect.gen(function*() {
+      let calls = 0
+      yield* write("a", "1")
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", () =>
+            Effect.suspend(() => {
+              calls++
+              return Effect.fail("no")
+            })),
+          Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 2, delay: "1 second" }))
+        )
+      )
+      assert.strictEqual(calls, 1)
+      yield* after(999)
+      assert.strictEqual(calls, 1)
+      yield* after(1)
+      assert.strictEqual(calls, 2)
+      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+      yield* after(999)
+      assert.strictEqual(calls, 2)
+      yield* after(1)
+      assert.strictEqual(calls, 3)
+      assert.deepInclude(yield* statusOf("notes"), { state: "Stopped", restarts: 0 })
+      yield* after(1_000_000)
+      assert.strictEqual(calls, 3)
+    })
+  )
+
+  test(
+    "is tried again five times, a second apart, unless said otherwise",
+    Effect.gen(function*() {
+      let calls = 0
+      yield* write("a", "1")
+      const handle = () => Effect.andThen(Effect.sync(() => calls++), Effect.fail("no"))
+      yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", handle)))
+      for (let i = 1; i <= 5; i++) {
+        assert.strictEqual(calls, i)
+        assert.strictEqual((yield* statusOf("notes")).state, "Running")
+        yield* after(1000)
+      }
+      assert.strictEqual(calls, 6)
+      assert.strictEqual((yield* statusOf("notes")).state, "Stopped")
+    })
+  )
+
+  test(
+    "is not blamed for what it was given before",
+    Effect.gen(function*() {
+      const calls: Array<string> = []
+      yield* write("a", "1", "2", "3")
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", ({ event }) =>
+            Effect.suspend(() => {
+              calls.push(event)
+              return calls.filter((call) => call === event).length < 3 ? Effect.fail("not yet") : Effect.void
+            })),
+          Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 2, delay: 10 }))
+        )
+      )
+      yield* after(10)
+      yield* after(10)
+      yield* after(10)
+      yield* after(10)
+      yield* after(10)
+      yield* after(10)
+      assert.deepStrictEqual(calls, ["1", "1", "1", "2", "2", "2", "3", "3", "3"])
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", handled: 3 })
+    })
+  )
+
+  test(
+    "in a group is tried again with the group, then one by one",
+    Effect.gen(function*() {
+      const calls: Array<ReadonlyArray<string>> = []
+      yield* write("a", "1", "2", "3")
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce(
+            "notes",
+            Handler.grouped(
+              { size: 3, within: 1000 },
+              (envelopes: ReadonlyArray<{ readonly event: string }>) =>
+                Effect.suspend(() => {
+                  const events = envelopes.map(({ event }) => event)
+                  calls.push(events)
+                  return events.includes("2") ? Effect.fail("two") : Effect.void
+                })
+            )
+          ),
+          Projection.recovery(RecoveryStrategy.retryAndSkip({ retries: 1, delay: 10 }))
+        )
+      )
+      yield* after(10)
+      yield* after(10)
+      assert.deepStrictEqual(calls, [["1", "2", "3"], ["1", "2", "3"], ["1"], ["2"], ["2"], ["3"]])
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", handled: 2, skipped: 1 })
+      assert.deepStrictEqual(yield* storedPositions("notes"), [3])
+    })
+  )
+})
+
+describe("a stage that fails", () => {
+  test(
+    "is tried again as often as the strategy says, then its event is skipped",
+    Effect.gen(function*() {
+      let calls = 0
+      const seen: Array<string> = []
+      yield* write("a", "1", "2", "3")
+      yield* start(
+        Source.journal(Note).pipe(
+          Source.tap(({ event }) =>
+            Effect.suspend(() => {
+              if (event !== "2") return Effect.void
+              calls++
+              return Effect.fail("two")
+            })
+          ),
+          Projection.atLeastOnce("notes", ({ event }) => Effect.sync(() => seen.push(event)), {
+            saveWithin: 1_000_000
+          }),
+          Projection.recovery(RecoveryStrategy.retryAndSkip({ retries: 2, delay: 10 }))
+        )
+      )
+      assert.strictEqual(calls, 1)
+      assert.deepStrictEqual(seen, ["1"])
+      yield* after(240)
+      assert.strictEqual(calls, 2)
+      yield* after(480)
+      assert.strictEqual(calls, 3)
+      assert.strictEqual((yield* statusOf("notes")).skipped, 1)
+      yield* after(960)
+      assert.strictEqual(calls, 3)
+      assert.deepStrictEqual(seen, ["1", "3"])
+      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    })
+  )
+
+  test(
+    "for no fault of the event is tried again for as long as it takes",
+    Effect.gen(function*() {
+      let calls = 0
+      yield* write("a", "1")
+      yield* start(
+        Source.journal(Note).pipe(
+          Source.tap(() => Effect.suspend(() => ++calls < 6 ? Effect.fail(unavailable) : Effect.void)),
+          Projection.exactlyOnce("notes", () => Effect.void),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+      )
+      for (let i = 0; i < 5; i++) yield* after(200 * 2 ** i * 1.2)
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", handled: 1, restarts: 5 })
+    })
+  )
+})
+
+describe("a group", () => {
+  const groups: Array<ReadonlyArray<string>> = []
+  const handler = (size: number, within: number) => {
+    groups.length = 0
+    return Handler.grouped(
+      { size, within },
+      (envelopes: ReadonlyArray<{ readonly event: string }>) =>
+        Effect.sync(() => void groups.push(envelopes.map(({ event }) => event)))
+    )
+  }
+
+  test(
+    "waits for more, as long as it may",
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3")
+      yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", handler(10, 100))))
+      yield* after(60)
+      yield* write("a", "4")
+      yield* settle
+      yield* after(39)
+      assert.deepStrictEqual(groups, [])
+      // counted from its first event
+      yield* after(1)
+      assert.deepStrictEqual(groups, [["1", "2", "3", "4"]])
+      yield* after(500)
+      yield* write("a", "5")
+      yield* settle
+      yield* after(99)
+      assert.strictEqual(groups.length, 1)
+      yield* after(1)
+      assert.deepStrictEqual(groups[1], ["5"])
+      assert.deepStrictEqual(yield* storedPositions("notes"), [5])
+    })
+  )
+
+  test(
+    "does not wait when it is full",
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3", "4", "5")
+      yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", handler(2, 100))))
+      assert.deepStrictEqual(groups, [["1", "2"], ["3", "4"]])
+      assert.deepStrictEqual(yield* storedPositions("notes"), [4])
+      yield* write("a", "6")
+      yield* settle
+      assert.deepStrictEqual(groups[2], ["5", "6"])
+      yield* write("a", "7")
+      yield* settle
+      yield* after(99)
+      assert.strictEqual(groups.length, 3)
+      yield* after(1)
+      assert.deepStrictEqual(groups[3], ["7"])
+    })
+  )
+
+  test(
+    "is not filled by events that were dropped, which move the offset with it",
+    Effect.gen(function*() {
+      yield* write("a", "1", "x", "x", "2", "x", "3", "x")
+      const source = Source.journal(Note).pipe(Source.filter(({ event }) => event !== "x"))
+      yield* start(source.pipe(Projection.exactlyOnce("notes", handler(2, 100))))
+      assert.deepStrictEqual(groups, [["1", "2"]])
+      assert.deepStrictEqual(yield* storedPositions("notes"), [4])
+      yield* after(100)
+      assert.deepStrictEqual(groups, [["1", "2"], ["3"]])
+      assert.deepStrictEqual(yield* storedPositions("notes"), [7])
+    })
+  )
+})
+
+describe("an at-least-once projection", () => {
+  test(
+    "stores how far it came after so long",
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      yield* write("a", "1", "2", "3")
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.atLeastOnce("notes", ({ event }) => Effect.sync(() => seen.push(event)), { saveWithin: 500 })
+        )
+      )
+      assert.deepStrictEqual(seen, ["1", "2", "3"])
+      yield* after(499)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [])
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 3)
+      yield* after(1)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [3])
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+      // counted from the first event that is not stored
+      yield* after(1000)
+      yield* write("a", "4")
+      yield* settle
+      yield* after(300)
+      yield* write("a", "5")
+      yield* settle
+      assert.deepStrictEqual(seen, ["1", "2", "3", "4", "5"])
+      yield* after(199)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [3])
+      yield* after(1)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [5])
+    })
+  )
+
+  test(
+    "stores how far it came after so many events, the dropped ones included",
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3")
+      const source = Source.journal(Note).pipe(Source.filter(({ event }) => event !== "2"))
+      yield* start(source.pipe(
+        Projection.atLeastOnce("notes", () => Effect.void, { saveAfter: 5, saveWithin: 1_000_000 })
+      ))
+      assert.deepStrictEqual(yield* storedPositions("notes"), [])
+      yield* write("a", "4", "5")
+      yield* settle
+      assert.deepStrictEqual(yield* storedPositions("notes"), [5])
+      yield* write("a", "6")
+      yield* settle
+      assert.deepStrictEqual(yield* storedPositions("notes"), [5])
+    })
+  )
+
+  test(
+    "stores after 100 events or half a second, unless said otherwise",
+    Effect.gen(function*() {
+      const events = Array.from({ length: 150 }, (_, i) => `${i}`) as [string, ...Array<string>]
+      yield* write("a", ...events)
+      yield* start(Source.journal(Note).pipe(Projection.atLeastOnce("notes", () => Effect.void)))
+      assert.deepStrictEqual(yield* storedPositions("notes"), [100])
+      yield* after(499)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [100])
+      yield* after(1)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [150])
+    })
+  )
+
+  test(
+    "stores how far it came when it ends, and before it starts again",
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      let failures = 0
+      const projection = Source.journal(Note).pipe(
+        Source.tap(({ event }) => event === "3" && failures++ === 0 ? Effect.fail(unavailable) : Effect.void),
+        Projection.atLeastOnce("notes", ({ event }) => Effect.sync(() => seen.push(event)), { saveWithin: 1_000_000 })
+      )
+      yield* write("a", "1", "2", "3")
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* start(projection)
+        assert.deepStrictEqual(yield* storedPositions("notes"), [2])
+        yield* after(240)
+        assert.deepStrictEqual(seen, ["1", "2", "3"])
+        assert.deepStrictEqual(yield* storedPositions("notes"), [2])
+      }))
+      assert.deepStrictEqual(yield* storedPositions("notes"), [3])
+    })
+  )
+})
+
+describe("back-pressure", () => {
+  test(
+    "a handler that stands still stops the reading of the journal",
+    Effect.gen(function*() {
+      const journal = Source.journal(Note)
+      let read = 0
+      const source = Source.make({
+        ...journal.origin,
+        open: (range, start) =>
+          Effect.map(journal.origin.open(range, start), (feed) => ({
+            ...feed,
+            envelopes: Stream.tap(feed.envelopes, () => Effect.sync(() => read++))
+          }))
+      })
+      for (let i = 0; i < 20; i++) {
+        yield* write(`${i}`, ...Array.from({ length: 500 }, (_, k) => `${k}`) as [string, ...Array<string>])
+      }
+      let handled = 0
+      yield* start(source.pipe(
+        Projection.atLeastOnce("notes", () => Effect.suspend(() => ++handled === 1 ? Effect.never : Effect.void))
+      ))
+      yield* Wait.until("the handler to stand still", () => handled === 1)
+      yield* settle
+      assert.isBelow(read, 5000)
+    })
+  )
+})

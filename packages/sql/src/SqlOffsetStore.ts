@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Offset } from "@sluice/core/Offset"
-import { Fenced, type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import { Fenced, journalOf, type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import type { Position } from "@sluice/core/Position"
 import type { Slice } from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -54,7 +54,7 @@ export const make = ({ database, move }: Options): OffsetStore["Service"] => {
           .where("slice", ">=", range.min).where("slice", "<=", range.max)
       ).pipe(
         Effect.map((rows) => ({
-          journal: rows[0]?.journal,
+          journal: journalOf(rows.map((row) => row.journal)),
           offsets: new Map(rows.map((row): [Slice, Offset] => [
             row.slice as Slice,
             { position: row.position as Position, timestamp: row.timestamp as Timestamp }

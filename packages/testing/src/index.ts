@@ -1,1 +1,8 @@
-export {}
+/**
+ * @since 0.1.0
+ */
+export * as FreePort from "./FreePort.ts"
+export * as JournalTest from "./JournalTest.ts"
+export * as OffsetStoreTest from "./OffsetStoreTest.ts"
+export * as ProjectionTest from "./ProjectionTest.ts"
+export * as Wait from "./Wait.ts"

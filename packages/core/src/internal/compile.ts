@@ -1,6 +1,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { Element, EncodedEnvelope, Envelope, Placeholder } from "../Envelope.ts"
@@ -33,9 +34,11 @@ export const compile = <A, E, R>(
           element = applySync(stage, element)
           continue
         }
-        const exit = yield* Effect.exit(stage.run(element))
+        const envelope = element
+        const exit: Exit.Exit<Envelope<any> | undefined, any> = yield* Effect.exit(
+          Effect.suspend(() => stage.run(envelope))
+        )
         if (exit._tag === "Success") element = exit.value ?? Env.placeholder(element)
-        else if (Cause.hasInterrupts(exit.cause)) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
         else element = Env.poison(element, exit.cause, false)
       }
       elements.push(element)

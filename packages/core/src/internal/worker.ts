@@ -37,8 +37,9 @@ export const makeWorker = <E, R>(
     const { delivery, handler, recovery } = projection
     const size = typeof handler === "function" ? 1 : handler.size
     const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
-    const handle: (envelopes: ReadonlyArray<Envelope<any>>) => Effect.Effect<void, unknown, any> =
-      typeof handler === "function" ? ([envelope]) => handler(envelope!) : handler.handle
+    // suspended, as what a handler throws is a failure of its event as well
+    const handle = (envelopes: ReadonlyArray<Envelope<any>>): Effect.Effect<void, unknown, any> =>
+      Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
 
     let status: WorkerStatus = {
       projection: projection.name,
@@ -71,7 +72,7 @@ export const makeWorker = <E, R>(
         Queue.into(chunks),
         Effect.forkScoped
       )
-      update({ state: "Running" })
+      update({ state: "Running", failure: undefined })
 
       let group: Array<Element<any>> = []
       let envelopes: Array<Envelope<any>> = []
@@ -164,9 +165,10 @@ export const makeWorker = <E, R>(
         envelopes = []
         groupDue = Infinity
         if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
-        return Effect.flatMap(handleGroup(elements, events), () => {
+        return Effect.flatMap(Effect.andThen(handleGroup(elements, events), Clock.currentTimeMillis), (now) => {
           unsaved += elements.length
-          return unsaved >= delivery.saveAfter ? save : Effect.void
+          if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
+          return unsaved >= delivery.saveAfter || now >= saveDue ? save : Effect.void
         })
       })
 
@@ -203,7 +205,8 @@ export const makeWorker = <E, R>(
             group.push(element)
             if (element._tag === "Envelope" && envelopes.push(element) === size) yield* flush
           }
-          if (size === 1) yield* flush
+          // placeholders wait for nothing
+          if (envelopes.length === 0) yield* flush
           const now = yield* Clock.currentTimeMillis
           if (group.length > 0 && groupDue === Infinity) groupDue = now + within
           if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
@@ -224,7 +227,6 @@ export const makeWorker = <E, R>(
         progressed = false
         const exit: Exit.Exit<never, unknown> = yield* Effect.exit(incarnation)
         const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
-        if (Cause.hasInterruptsOnly(cause)) return yield* Effect.interrupt
         if (stop === undefined && isForAPerson(cause)) stop = { cause, event: undefined }
         if (stop !== undefined) {
           update({ state: "Stopped", failure: stop })
@@ -254,7 +256,9 @@ export const makeWorker = <E, R>(
       until: (predicate) =>
         Effect.callback((resume) => {
           const listener = () => {
-            if (predicate(status)) resume(Effect.succeed(status))
+            if (!predicate(status)) return
+            listeners.delete(listener)
+            resume(Effect.succeed(status))
           }
           listeners.add(listener)
           listener()
@@ -280,7 +284,6 @@ const isForAPerson = (cause: Cause.Cause<unknown>): boolean =>
 
 /** What storage or a lost race did is no fault of the event. */
 const isFaultOfEvent = (cause: Cause.Cause<unknown>): boolean => {
-  if (Cause.hasInterrupts(cause)) return false
   const error = errorOf(cause) as { readonly isRetryable?: unknown; readonly reason?: unknown } | undefined
   if (error instanceof Fenced || error?.isRetryable === true) return false
   return !(tagOf(error) === "StorageError" && ["Full", "ReadOnly", "Damaged"].includes(error!.reason as string))

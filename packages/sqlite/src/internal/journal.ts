@@ -75,10 +75,14 @@ export const makeJournal: (
     append: (request) =>
       Effect.flatMap(database.inTransaction, (inTransaction) =>
         inTransaction
-          ? Effect.flatMap(
-            microseconds,
-            (now) => Effect.flatten(Effect.try({ try: () => appender.within(request, now), catch: failed("append") }))
-          ).pipe(Effect.tap(() => database.afterCommit(Effect.sync(() => signals.signal(request.entityType)))))
+          // first of all, as it dies in a transaction that is over, where an append would not be part of anything
+          ? Effect.andThen(
+            database.afterCommit(Effect.sync(() => signals.signal(request.entityType))),
+            Effect.flatMap(microseconds, (now) =>
+              Effect.flatten(
+                Effect.try({ try: () => appender.within(request, now), catch: failed("append") })
+              ))
+          )
           : lane(request)),
     heads: (entityType, range) => read("read the heads", () => reading.heads(entityType, range)),
     reader: (entityType, range, start) =>

@@ -1,0 +1,79 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Place } from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { OffsetTracker } from "../src/internal/OffsetTracker.ts"
+
+const place = (slice: number, position: number | undefined, timestamp = position ?? 0): Place => ({
+  persistenceId: PersistenceId.make("cart", `${slice}`),
+  sequenceNumber: SequenceNumber.make(1),
+  slice: Slice.make(slice),
+  position: position === undefined ? undefined : Position.make(position),
+  timestamp: Timestamp.make(timestamp),
+  tags: [],
+  metadata: {}
+})
+
+const stored = (places: Readonly<Record<number, number>>): Offset.Offsets =>
+  new Map(
+    Object.entries(places).map(([slice, position]) => [Slice.make(Number(slice)), Offset.make(position, position)])
+  )
+
+const move = (slice: number, from: number | undefined, to: number) => ({
+  slice: Slice.make(slice),
+  from: from === undefined ? undefined : Offset.make(from, from),
+  to: Offset.make(to, to)
+})
+
+describe("OffsetTracker", () => {
+  it("moves from what is stored to the last element of each slice, in the order of the slices", () => {
+    const tracker = new OffsetTracker(stored({ 5: 10 }))
+    assert.isFalse(tracker.isAhead)
+    assert.deepStrictEqual(tracker.moves, [])
+    tracker.advance([place(700, 1), place(5, 11), place(5, 12), place(40, 1)])
+    tracker.advance([place(700, 2)])
+    assert.isTrue(tracker.isAhead)
+    assert.deepStrictEqual(tracker.moves, [move(5, 10, 12), move(40, undefined, 1), move(700, undefined, 2)])
+    assert.deepStrictEqual(tracker.offsets, stored({ 5: 10 }))
+  })
+
+  it("goes on from the moves that were stored", () => {
+    const tracker = new OffsetTracker(Offset.none)
+    tracker.advance([place(5, 1), place(6, 1)])
+    const before = tracker.offsets
+    tracker.stored()
+    assert.isFalse(tracker.isAhead)
+    assert.deepStrictEqual(tracker.moves, [])
+    assert.deepStrictEqual(tracker.offsets, stored({ 5: 1, 6: 1 }))
+    assert.deepStrictEqual(before, Offset.none, "what was handed out does not change")
+    tracker.advance([place(5, 2)])
+    assert.deepStrictEqual(tracker.moves, [move(5, 1, 2)])
+  })
+
+  it("forgets moves that were not stored", () => {
+    const tracker = new OffsetTracker(stored({ 5: 1 }))
+    tracker.advance([place(5, 2), place(6, 1)])
+    tracker.revert()
+    assert.isFalse(tracker.isAhead)
+    tracker.advance([place(6, 1)])
+    assert.deepStrictEqual(tracker.moves, [move(6, undefined, 1)])
+  })
+
+  it("does not move for elements of a source without positions", () => {
+    const tracker = new OffsetTracker(Offset.none)
+    tracker.advance([place(5, undefined)])
+    assert.isFalse(tracker.isAhead)
+  })
+
+  it("does not change the offsets that it was made of", () => {
+    const offsets = stored({ 5: 1 })
+    const tracker = new OffsetTracker(offsets)
+    tracker.advance([place(5, 2)])
+    tracker.stored()
+    assert.deepStrictEqual(offsets, stored({ 5: 1 }))
+  })
+})

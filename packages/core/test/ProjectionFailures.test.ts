@@ -1,0 +1,185 @@
+import { assert } from "@effect/vitest"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { after, Note, settle, start, statusOf, storedPositions, test, unavailable, write } from "./projectionKit.ts"
+
+test(
+  "a handler that is interrupted from within is a failure like others: the worker does not vanish",
+  Effect.gen(function*() {
+    yield* write("a", "1", "2")
+    yield* start(
+      Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", ({ event }) => event === "2" ? Effect.interrupt : Effect.void),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+    )
+    yield* settle
+    const status = yield* statusOf("notes")
+    assert.include(["Restarting", "Stopped"], status.state)
+  })
+)
+test(
+  "a stage that is interrupted from within is a failure like others: the worker does not vanish",
+  Effect.gen(function*() {
+    yield* write("a", "1", "2")
+    yield* start(
+      Source.journal(Note).pipe(
+        Source.tap(({ event }) => event === "2" ? Effect.interrupt : Effect.void),
+        Projection.exactlyOnce("notes", () => Effect.void),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+    )
+    yield* settle
+    const status = yield* statusOf("notes")
+    assert.include(["Restarting", "Stopped"], status.state)
+  })
+)
+
+test(
+  "stores after saveWithin, also while a page of events is handled slowly",
+  Effect.gen(function*() {
+    const events = Array.from({ length: 50 }, (_, i) => `${i}`) as [string, ...Array<string>]
+    yield* write("a", ...events)
+    yield* start(Source.journal(Note).pipe(Projection.atLeastOnce("notes", () => Effect.sleep(100))))
+    for (let i = 0; i < 11; i++) yield* after(100)
+    const [position] = yield* storedPositions("notes")
+    assert.isAtLeast(position ?? 0, 5)
+  })
+)
+
+test(
+  "a handler of groups that throws does not move the offsets of events that were not handled",
+  Effect.gen(function*() {
+    yield* write("a", "1")
+    yield* write("b", "2")
+    let broken = true
+    const seen: Array<string> = []
+    const projection = Source.journal(Note).pipe(
+      Projection.exactlyOnce(
+        "notes",
+        Handler.grouped({ size: 2, within: 10 }, (envelopes: ReadonlyArray<{ readonly event: string }>) => {
+          if (broken && envelopes.some(({ event }) => event === "2")) throw new Error("thrown, not failed")
+          return Effect.sync(() => seen.push(...envelopes.map(({ event }) => event)))
+        })
+      ),
+      Projection.recovery(RecoveryStrategy.fail)
+    )
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* start(projection)
+      yield* after(10)
+      assert.strictEqual((yield* statusOf("notes")).state, "Stopped")
+    }))
+    broken = false
+    yield* start(projection)
+    yield* after(10)
+    assert.deepStrictEqual(seen, ["1", "2"])
+  })
+)
+
+test(
+  "a function of an effectful stage that throws makes the event poison",
+  Effect.gen(function*() {
+    const seen: Array<string> = []
+    yield* write("a", "1", "2", "3")
+    yield* start(
+      Source.journal(Note).pipe(
+        Source.tap(({ event }) => {
+          if (event === "2") throw new Error("thrown, not failed")
+          return Effect.void
+        }),
+        Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => seen.push(event))),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+    )
+    yield* after(1000)
+    const status = yield* statusOf("notes")
+    assert.deepStrictEqual(seen, ["1"])
+    assert.strictEqual(status.state, "Stopped")
+  })
+)
+
+test(
+  "the end of one run leaves the status of a later run of the same projection alone",
+  Effect.gen(function*() {
+    const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+    const first = yield* Scope.make()
+    yield* Layer.build(Projection.layer(projection)).pipe(Scope.provide(first))
+    yield* start(projection)
+    yield* Scope.close(first, Exit.void)
+    assert.strictEqual((yield* ProjectionStatus.status("notes")).length, 1)
+  })
+)
+
+test(
+  "placeholders alone do not wait for a group to fill",
+  Effect.gen(function*() {
+    yield* write("a", "1", "2", "3")
+    const source = Source.journal(Note).pipe(Source.filter(() => false))
+    yield* start(
+      source.pipe(Projection.exactlyOnce("notes", Handler.grouped({ size: 10, within: 3_600_000 }, () => Effect.void)))
+    )
+    yield* settle
+    assert.deepStrictEqual(yield* storedPositions("notes"), [3])
+  })
+)
+
+test(
+  "a worker that runs again has no failure",
+  Effect.gen(function*() {
+    let failures = 0
+    yield* write("a", "1")
+    yield* start(
+      Source.journal(Note).pipe(
+        Source.tap(() => failures++ === 0 ? Effect.fail(unavailable) : Effect.void),
+        Projection.exactlyOnce("notes", () => Effect.void)
+      )
+    )
+    yield* after(240)
+    assert.deepInclude(yield* statusOf("notes"), { state: "Running", failure: undefined, restarts: 1 })
+  })
+)
+
+test(
+  "a conflict in one fiber of a transaction does not undo what another appends",
+  Effect.gen(function*() {
+    yield* write("a", "1")
+    yield* Journal.transaction(Effect.forEach(
+      Array.from({ length: 4000 }, (_, i) => i),
+      (i) =>
+        i % 2 === 0
+          ? Effect.exit(Journal.append(Note, { id: "a", events: ["never"], expected: "none" }))
+          : Effect.exit(write(`${i % 100}`, `${i}`)),
+      { concurrency: "unbounded", discard: true }
+    ))
+    const journal = yield* Journal.Journal
+    const heads = yield* journal.heads("note", SliceRange.full)
+    assert.strictEqual(Offset.lag(heads, Offset.none), 2001)
+  })
+)
+
+test(
+  "whoever waited for a worker to catch up is forgotten",
+  Effect.gen(function*() {
+    let calls = 0
+    yield* write("a", "1")
+    yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+    const [worker] = (yield* ProjectionStatus.Registry).get("notes")!
+    yield* worker!.until(() => {
+      calls++
+      return true
+    })
+    yield* write("a", "2")
+    yield* settle
+    assert.strictEqual(calls, 1)
+  })
+)

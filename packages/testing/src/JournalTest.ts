@@ -1,0 +1,70 @@
+/**
+ * What every journal promises: the suite that each storage adapter passes.
+ *
+ * @since 0.1.0
+ */
+import { layer } from "@effect/vitest"
+import type { Journal } from "@sluice/core/Journal"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { appendTests } from "./internal/appendTests.ts"
+import { contentTests } from "./internal/contentTests.ts"
+import { readerTests } from "./internal/readerTests.ts"
+import { layerInstances, sharedJournalTests } from "./internal/sharedJournalTests.ts"
+import { transactionTests } from "./internal/transactionTests.ts"
+
+/**
+ * Tests a journal. The tests share the one that the layer makes, which may have been there before and may stay: each
+ * uses entity types of its own.
+ *
+ * **Example** (The suite of an adapter)
+ *
+ * ```ts skip
+ * import * as MemoryStorage from "@sluice/core/MemoryStorage"
+ * import * as JournalTest from "@sluice/testing/JournalTest"
+ *
+ * JournalTest.suite("MemoryStorage", MemoryStorage.layer)
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): void => {
+  layer(journal, { excludeTestServices: true, timeout: "1 minute" })(`${name}: journal`, (it) => {
+    appendTests(it)
+    transactionTests(it)
+    readerTests(it)
+    contentTests(it)
+  })
+}
+
+/**
+ * Tests what a journal promises beside that when several instances, of one process or many, open its database.
+ *
+ * **Details**
+ *
+ * `database` makes a database, or names one, and returns a layer that opens it. The layer is built anew for each instance.
+ *
+ * **Example** (The suite of an adapter on a file)
+ *
+ * ```ts skip
+ * import * as JournalTest from "@sluice/testing/JournalTest"
+ * import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+ * import * as Effect from "effect/Effect"
+ *
+ * JournalTest.suiteShared("SqliteStorage", Effect.map(temporaryFile, (filename) => SqliteStorage.layer({ filename })))
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suiteShared = (
+  name: string,
+  database: Effect.Effect<Layer.Layer<Journal, unknown>, unknown, Scope.Scope>
+): void => {
+  layer(layerInstances(database), { excludeTestServices: true, timeout: "1 minute" })(
+    `${name}: journal shared by instances`,
+    sharedJournalTests
+  )
+}

@@ -1,0 +1,30 @@
+/**
+ * What every offset store promises: the suite that each storage adapter passes.
+ *
+ * @since 0.1.0
+ */
+import { layer } from "@effect/vitest"
+import type { Journal } from "@sluice/core/Journal"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type * as Layer from "effect/Layer"
+import { offsetTests } from "./internal/offsetTests.ts"
+
+/**
+ * Tests an offset store, and a journal that shares its transactions. The tests share what the layer makes, which may have
+ * been there before and may stay.
+ *
+ * **Example** (The suite of an adapter)
+ *
+ * ```ts skip
+ * import * as MemoryStorage from "@sluice/core/MemoryStorage"
+ * import * as OffsetStoreTest from "@sluice/testing/OffsetStoreTest"
+ *
+ * OffsetStoreTest.suite("MemoryStorage", MemoryStorage.layer)
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = (name: string, storage: Layer.Layer<Journal | OffsetStore, unknown>): void => {
+  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: offset store`, offsetTests)
+}

@@ -1,0 +1,60 @@
+/**
+ * What a projection promises on any storage: the suite that each storage adapter passes.
+ *
+ * @since 0.1.0
+ */
+import { layer } from "@effect/vitest"
+import type { Journal } from "@sluice/core/Journal"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import type * as Scope from "effect/Scope"
+import { projectionTests } from "./internal/projectionTests.ts"
+import { layerInstances, sharedProjectionTests } from "./internal/sharedProjectionTests.ts"
+
+/**
+ * Runs projections on a storage whose journal and offset store share their transactions. The tests share what the layer
+ * makes, which may have been there before and may stay.
+ *
+ * **Example** (The suite of an adapter)
+ *
+ * ```ts skip
+ * import * as MemoryStorage from "@sluice/core/MemoryStorage"
+ * import * as ProjectionTest from "@sluice/testing/ProjectionTest"
+ *
+ * ProjectionTest.suite("MemoryStorage", MemoryStorage.layer)
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = (name: string, storage: Layer.Layer<Journal | OffsetStore, unknown>): void => {
+  layer(Layer.merge(storage, quiet), { excludeTestServices: true, timeout: "1 minute" })(
+    `${name}: projections`,
+    projectionTests
+  )
+}
+
+/**
+ * Runs projections on a database that several instances, of one process or many, have open.
+ *
+ * **Details**
+ *
+ * `database` makes a database, or names one, and returns a layer that opens it. The layer is built anew for each instance.
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suiteShared = (
+  name: string,
+  database: Effect.Effect<Layer.Layer<Journal | OffsetStore, unknown>, unknown, Scope.Scope>
+): void => {
+  layer(Layer.merge(layerInstances(database), quiet), { excludeTestServices: true, timeout: "1 minute" })(
+    `${name}: projections shared by instances`,
+    sharedProjectionTests
+  )
+}
+
+/** The workers' warnings are what these tests provoke. */
+const quiet = Layer.succeed(References.MinimumLogLevel, "None")

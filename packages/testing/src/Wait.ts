@@ -1,0 +1,59 @@
+/**
+ * Waiting for what other fibers, processes or databases bring about, without guessing how long that takes.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+
+/**
+ * Asks again and again until the condition holds. When it still does not after `atMost` (10 seconds), dies with an error that
+ * says what it waited for.
+ *
+ * **Details**
+ *
+ * The time is real time, under a `TestClock` as well.
+ *
+ * **Example** (Waiting for another fiber)
+ *
+ * ```ts
+ * import * as Wait from "@sluice/testing/Wait"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const seen: Array<string> = []
+ *   yield* Effect.forkChild(Effect.sync(() => seen.push("hello")))
+ *   yield* Wait.until("the fiber to say hello", () => seen.length === 1)
+ *   return seen
+ * })
+ * await Effect.runPromise(program) // => ["hello"]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const until = <E = never, R = never>(
+  what: string,
+  condition: (() => boolean) | Effect.Effect<boolean, E, R>,
+  options?: { readonly atMost?: Duration.Input | undefined }
+): Effect.Effect<void, E, R> =>
+  Effect.gen(function*() {
+    const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? "10 seconds"))
+    const holds = Effect.isEffect(condition) ? condition : Effect.sync(condition)
+    const start = performance.now()
+    for (let polls = 0; !(yield* holds); polls++) {
+      if (performance.now() - start > limit) {
+        return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
+      }
+      yield* polls < yields ? Effect.yieldNow : pause
+    }
+  })
+
+/** Most conditions hold as soon as other fibers had a turn. */
+const yields = 50
+
+/** `Effect.sleep` would wait for a test clock that nobody moves. */
+const pause = Effect.callback<void>((resume) => {
+  const timer = setTimeout(() => resume(Effect.void), 2)
+  return Effect.sync(() => clearTimeout(timer))
+})

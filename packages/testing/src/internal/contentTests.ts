@@ -1,0 +1,143 @@
+import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { It } from "./kit.ts"
+import { append, eventsOf, fresh, idsOfSlice, newEvent, readAll, request, textOf } from "./kit.ts"
+
+/** Text that quoting, escaping, collations, padding or a narrow encoding would change. */
+const awkward = [
+  "plain",
+  "with blank ",
+  " with blank",
+  "UPPER",
+  "upper",
+  "it's \"quoted\" `so`",
+  "back\\slash",
+  "100% _ wild*",
+  "comma, semicolon; {braces} [brackets]",
+  "line\nbreak\ttab",
+  "$1 ? :name @x",
+  "|pipe|s|",
+  "naïve",
+  "nai\u0308ve",
+  "ß ss ẞ",
+  "日本語",
+  "😀👩‍👩‍👧‍👦",
+  "null",
+  "constructor"
+]
+
+/** Appends, and returns the same events as both ways of reading return them. */
+const roundTrip = (events: NonEmptyReadonlyArray<Journal.NewEvent>) =>
+  Effect.gen(function*() {
+    const journal = yield* Journal.Journal
+    const type = fresh("content")
+    const { persistenceId } = yield* journal.append(request(type, "a", events))
+    const byEntity = yield* Stream.runCollect(Journal.readEncoded(persistenceId))
+    const byReader = yield* readAll(type)
+    assert.strictEqual(byEntity.length, events.length)
+    assert.strictEqual(byReader.length, events.length)
+    return [byEntity, byReader]
+  })
+
+const check = (
+  events: NonEmptyReadonlyArray<Journal.NewEvent>,
+  test: (found: EncodedEnvelope, event: Journal.NewEvent) => void
+) =>
+  Effect.map(roundTrip(events), (results) => {
+    for (const found of results) events.forEach((event, i) => test(found[i]!, event))
+  })
+
+/** @internal */
+export const contentTests = (it: It<Journal.Journal>): void => {
+  describe("keeps exactly", () => {
+    it.effect("the bytes of payloads, none included", () => {
+      const every = Uint8Array.from({ length: 256 }, (_, i) => i)
+      const large = Uint8Array.from({ length: 300_000 }, (_, i) => i * 31 % 251)
+      // a view on a part of a larger buffer, as network drivers hand them out
+      const view = new Uint8Array(every.buffer, 100, 50)
+      const payloads = [new Uint8Array(0), every, every.toReversed(), new Uint8Array(1), large, view]
+      return check(
+        payloads.map((bytes) => newEvent("", { payload: { manifest: "test/bytes", bytes } })) as any,
+        ({ payload }, event) => {
+          assert.isDefined(payload, "an empty payload is not a missing one")
+          assert.instanceOf(payload.bytes, Uint8Array)
+          assert.strictEqual(payload.bytes.length, event.payload.bytes.length)
+          assert.isTrue(payload.bytes.every((byte, i) => byte === event.payload.bytes[i]))
+        }
+      )
+    })
+
+    it.effect("manifests", () =>
+      check(
+        ["", "json.sluice/Ünï#2", ...awkward, "m".repeat(1000)].map((manifest) =>
+          newEvent("", { payload: { manifest, bytes: new Uint8Array(1) } })
+        ) as any,
+        ({ payload }, event) => assert.strictEqual(payload!.manifest, event.payload.manifest)
+      ))
+
+    it.effect("tags, in their order", () =>
+      check(
+        [[], awkward, awkward.toReversed(), ["one"], ["a,b", "a", "b"], ["t".repeat(1000)]].map((tags) =>
+          newEvent("", { tags })
+        ) as any,
+        ({ tags }, event) => assert.deepStrictEqual(tags, event.tags)
+      ))
+
+    it.effect("metadata", () =>
+      check(
+        [{}, { key: "" }, Object.fromEntries(awkward.map((text) => [text, text])), { a: "1".repeat(5000) }].map((
+          metadata
+        ) => newEvent("", { metadata })) as any,
+        ({ metadata }, event) => assert.deepStrictEqual({ ...metadata }, { ...event.metadata })
+      ))
+
+    it.effect("what a writer of many events says of each", () =>
+      check(
+        Array.from({ length: 50 }, (_, i) =>
+          newEvent(`${i}`, { tags: i % 3 === 0 ? [] : [`t${i}`], metadata: i % 2 === 0 ? {} : { n: `${i}` } })) as any,
+        (found, event) => {
+          assert.deepStrictEqual(found.tags, event.tags)
+          assert.deepStrictEqual({ ...found.metadata }, { ...event.metadata })
+          assert.deepStrictEqual([...found.payload!.bytes], [...event.payload.bytes])
+        }
+      ))
+  })
+
+  describe("tells apart", () => {
+    it.effect("entities whose ids differ in case, blanks, or the form of a character", () =>
+      Effect.gen(function*() {
+        const type = fresh("ids")
+        const ids = [...awkward, "x".repeat(200), "x".repeat(201), "😀".repeat(50), "a|b", "a|b|c", "|", "||"]
+        for (const [i, id] of ids.entries()) yield* append(type, id, [`${i}`], "none")
+        for (const [i, id] of ids.entries()) yield* append(type, id, [`${i} again`], "exists")
+        for (const [i, id] of ids.entries()) {
+          assert.deepStrictEqual(yield* eventsOf(type, id), [`${i}`, `${i} again`])
+        }
+        const stored = yield* readAll(type)
+        assert.sameMembers(
+          stored.map((event) => `${textOf(event)} ${PersistenceId.entityId(event.persistenceId)}`),
+          ids.flatMap((id, i) => [`${i} ${id}`, `${i} again ${id}`])
+        )
+      }))
+
+    it.effect("entity types whose names differ in case, blanks, or the form of a character", () =>
+      Effect.gen(function*() {
+        const { codec, name } = fresh("types")
+        const types = ["x", "X", "x ", " x", "é", "e\u0301", "%", "_", "'", "\"", "😀", "x".repeat(60)].map((end) =>
+          EntityType.make(`${name} ${end}`, { codec })
+        )
+        for (const type of types) {
+          const [id] = idsOfSlice(type, 7, 1) as [string]
+          const { position } = yield* append(type, id, [type.name])
+          assert.strictEqual(position, 1)
+        }
+        for (const type of types) assert.deepStrictEqual((yield* readAll(type)).map(textOf), [type.name])
+      }))
+  })
+}

@@ -1,0 +1,155 @@
+import type { Vitest } from "@effect/vitest"
+import { assert } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type * as Timestamp from "@sluice/core/Timestamp"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+/** @internal What `layer(…)("…", (it) => …)` hands to its block. */
+export type It<R> = Vitest.MethodsNonLive<R>
+
+/** @internal An entity type of its own for a test, as all tests of a suite share a journal that may also outlive them. */
+export const fresh = (name: string): EntityType.EntityType<string> =>
+  EntityType.make(`${name}-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
+
+/** @internal */
+export const texts = (n: number, prefix = "e"): NonEmptyReadonlyArray<string> =>
+  Array.from({ length: n }, (_, i) => `${prefix}${i + 1}`) as any
+
+/** @internal */
+export const append = (
+  entityType: EntityType.EntityType<string>,
+  id: string,
+  events: NonEmptyReadonlyArray<string>,
+  expected?: Journal.ExpectedSequenceNumber
+) => Journal.append(entityType, { id, events, expected })
+
+/** @internal */
+export const number = SequenceNumber.make
+
+/** @internal The texts of an entity's events, checked to be numbered from 1 without gaps. */
+export const eventsOf = (entityType: EntityType.EntityType<string>, id: string) =>
+  Effect.map(Stream.runCollect(Journal.read(entityType, id)), (envelopes) => {
+    const persistenceId = EntityType.persistenceId(entityType, id)
+    envelopes.forEach((envelope, i) => {
+      assert.strictEqual(envelope.sequenceNumber, i + 1)
+      assert.strictEqual(envelope.persistenceId, persistenceId)
+    })
+    return envelopes.map(({ event }) => event)
+  })
+
+/** @internal An event as a client of the journal's service makes it. */
+export const newEvent = (text: string, change?: Partial<Journal.NewEvent>): Journal.NewEvent => ({
+  id: crypto.randomUUID(),
+  payload: EventCodec.string.encodeUnsafe(text),
+  tags: [],
+  metadata: {},
+  ...change
+})
+
+/** @internal */
+export const request = (
+  entityType: EntityType.EntityType<any>,
+  id: string,
+  events: NonEmptyReadonlyArray<Journal.NewEvent>,
+  expected: Journal.ExpectedSequenceNumber = "any"
+): Journal.AppendRequest => ({
+  entityType: entityType.name,
+  persistenceId: EntityType.persistenceId(entityType, id),
+  expected,
+  events,
+  recheck: false
+})
+
+/** @internal */
+export const textOf = ({ payload }: EncodedEnvelope): string => EventCodec.string.decodeUnsafe(payload!)
+
+/** @internal Reads on until there is nothing more. */
+export const drain = (reader: Journal.JournalReader, limit = 100) =>
+  Effect.gen(function*() {
+    const found: Array<EncodedEnvelope> = []
+    while (true) {
+      const page = yield* reader.next(limit)
+      assert.isAtMost(page.length, limit, "a page is not larger than its limit")
+      if (page.length === 0) return found
+      found.push(...page)
+    }
+  })
+
+/** @internal Reads an entity type from `start` to the end. */
+export const readAll = (entityType: EntityType.EntityType<any>, options?: {
+  readonly range?: SliceRange.SliceRange
+  readonly start?: Offset.Offsets | Timestamp.Timestamp
+  readonly limit?: number
+}) =>
+  Effect.gen(function*() {
+    const journal = yield* Journal.Journal
+    const reader = yield* journal.reader(
+      entityType.name,
+      options?.range ?? SliceRange.full,
+      options?.start ?? Offset.none
+    )
+    return yield* drain(reader, options?.limit)
+  }).pipe(Effect.scoped)
+
+/** @internal */
+export const bySlice = (events: ReadonlyArray<EncodedEnvelope>): Map<Slice.Slice, Array<EncodedEnvelope>> =>
+  Map.groupBy(events, ({ slice }) => slice)
+
+/**
+ * @internal
+ * Checks that the events of each log have the positions that follow its offset, without gaps, and rising timestamps, and
+ * that each is in the slice that it belongs to.
+ */
+export const assertComplete = (events: ReadonlyArray<EncodedEnvelope>, after: Offset.Offsets = Offset.none): void => {
+  for (const [slice, log] of bySlice(events)) {
+    let { position, timestamp } = after.get(slice) ?? Offset.make(0, 0)
+    for (const event of log) {
+      assert.strictEqual(event.position, position + 1, `positions of slice ${slice} are dense, and in order`)
+      assert.isTrue(Number.isSafeInteger(event.timestamp), "timestamps are safe integers")
+      assert.isAbove(event.timestamp, timestamp, `timestamps of slice ${slice} rise`)
+      assert.strictEqual(event.slice, Slice.ofPersistenceId(event.persistenceId))
+      position = event.position!
+      timestamp = event.timestamp
+    }
+  }
+}
+
+/** @internal The offsets of a reader that has read the events. */
+export const offsetsAfter = (
+  events: ReadonlyArray<EncodedEnvelope>,
+  before: Offset.Offsets = Offset.none
+): Map<Slice.Slice, Offset.Offset> => {
+  const offsets = new Map(before)
+  for (const { position, slice, timestamp } of events) offsets.set(slice, { position: position!, timestamp })
+  return offsets
+}
+
+/** @internal The slice of an entity. */
+export const sliceOf = (entityType: EntityType.EntityType<any>, id: string): Slice.Slice =>
+  Slice.ofPersistenceId(EntityType.persistenceId(entityType, id))
+
+/** @internal `n` entity ids whose slice the range contains. */
+export const idsIn = (
+  entityType: EntityType.EntityType<any>,
+  range: SliceRange.SliceRange,
+  n: number
+): ReadonlyArray<string> => {
+  const ids: Array<string> = []
+  for (let i = 0; ids.length < n; i++) {
+    if (SliceRange.contains(range, sliceOf(entityType, `i${i}`))) ids.push(`i${i}`)
+  }
+  return ids
+}
+
+/** @internal `n` entity ids of one slice. */
+export const idsOfSlice = (entityType: EntityType.EntityType<any>, slice: number, n: number) =>
+  idsIn(entityType, SliceRange.make(slice, slice), n)

@@ -1,0 +1,174 @@
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import type { EventDecodeError } from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import type { Journal, JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import type { Fenced } from "@sluice/core/OffsetStore"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as Source from "@sluice/core/Source"
+import type { StorageError } from "@sluice/core/StorageError"
+import { Transaction } from "@sluice/core/Transaction"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { describe, expect, test } from "tstyche"
+
+class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+class CheckedOut extends Schema.TaggedClass<CheckedOut>()("CheckedOut", { at: Schema.DateTimeUtc }) {}
+class CouponTried extends Schema.TaggedClass<CouponTried>()("CouponTried", { code: Schema.String }) {}
+class Clockwork extends Context.Service<Clockwork, { readonly now: Effect.Effect<number> }>()("test/Clockwork") {}
+
+const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut]) })
+const carts = Source.journal(Cart)
+
+type JournalErrors = StorageError | JournalForked | JournalReplaced | EventDecodeError
+
+/** A write to a table of the service, as storage packages offer it. */
+const insert: Effect.Effect<void, StorageError, Transaction> = Transaction.use((transaction) =>
+  transaction.execute({ sql: "INSERT INTO product VALUES (1)", parameters: [] })
+)
+
+const popularity = carts.pipe(
+  Projection.exactlyOnce(
+    "cart-popularity",
+    ({ event }) => event._tag === "ItemAdded" ? Effect.andThen(Clockwork, insert) : Effect.void
+  ),
+  Projection.workers(4)
+)
+
+describe("an exactly-once projection", () => {
+  test("gives its handler the transaction to write in, and needs what else the handler needs", () => {
+    expect(popularity).type.toBe<
+      Projection.Projection<JournalErrors | StorageError, Journal | Clockwork | OffsetStore>
+    >()
+    expect(Projection.layer(popularity)).type.toBe<Layer.Layer<never, never, Journal | Clockwork | OffsetStore>>()
+    expect(Projection.run(popularity)).type.toBe<
+      Effect.Effect<never, JournalErrors, Journal | Clockwork | OffsetStore>
+    >()
+  })
+
+  test("gives it to a handler of groups as well", () => {
+    const bulk = carts.pipe(
+      Projection.exactlyOnce("bulk", Handler.grouped({ size: 500, within: "100 millis" }, () => insert))
+    )
+    expect(Projection.layer(bulk)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore>>()
+  })
+
+  test("does not give it to the stages of the source, which run outside", () => {
+    const wrong = carts.pipe(Source.tap(() => insert), Projection.exactlyOnce("x", () => Effect.void))
+    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Transaction>>()
+  })
+
+  test("has the errors of its handler", () => {
+    const failing = carts.pipe(Projection.exactlyOnce("x", () => Effect.fail("mine" as const)))
+    expect(Projection.run(failing)).type.toBe<Effect.Effect<never, JournalErrors | "mine", Journal | OffsetStore>>()
+  })
+})
+
+describe("an at-least-once projection", () => {
+  const wrong = carts.pipe(Projection.atLeastOnce("x", () => insert))
+
+  test("has no transaction to write in", () => {
+    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Transaction>>()
+    expect(Projection.layer(wrong)).type.not.toBeAssignableTo<Layer.Layer<never, never, Journal | OffsetStore>>()
+  })
+
+  test("cannot be run with it by any storage", () => {
+    const provided = Projection.layer(wrong).pipe(Layer.provide(MemoryStorage.layer))
+    expect(provided).type.toBe<Layer.Layer<never, never, Transaction>>()
+    expect(Layer.launch(provided)).type.not.toBeAssignableTo<Effect.Effect<never, unknown>>()
+  })
+
+  test("needs what its handler needs", () => {
+    const right = carts.pipe(Projection.atLeastOnce("x", () => Effect.asVoid(Clockwork), { saveAfter: 10 }))
+    expect(Projection.layer(right)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Clockwork>>()
+  })
+})
+
+const handleMore = (envelope: Envelope<ItemAdded | CheckedOut | CouponTried>) => Effect.log(envelope.event._tag)
+
+describe("a handler", () => {
+  test("is given the events of its source", () => {
+    carts.pipe(Projection.exactlyOnce("x", (envelope) => {
+      expect(envelope).type.toBe<Envelope<ItemAdded | CheckedOut>>()
+      return Effect.void
+    }))
+    carts.pipe(
+      Source.map(({ event }) => event._tag),
+      Projection.atLeastOnce("x", ({ event }) => {
+        expect(event).type.toBe<"ItemAdded" | "CheckedOut">()
+        return Effect.void
+      })
+    )
+  })
+
+  test("of groups is given the events of its source", () => {
+    carts.pipe(Projection.exactlyOnce(
+      "x",
+      Handler.grouped({ size: 500, within: "100 millis" }, (envelopes) => {
+        expect(envelopes).type.toBe<ReadonlyArray<Envelope<ItemAdded | CheckedOut>>>()
+        return Effect.void
+      })
+    ))
+  })
+
+  test("of more events than the source has will do", () => {
+    expect(carts.pipe(Projection.exactlyOnce("x", handleMore))).type.toBe<
+      Projection.Projection<JournalErrors, Journal | OffsetStore>
+    >()
+  })
+
+  test("of another event type does not compile", () => {
+    carts.pipe(
+      // @ts-expect-error is not assignable to
+      Projection.exactlyOnce("x", (envelope: Envelope<CouponTried>) => Effect.log(envelope.event.code))
+    )
+    carts.pipe(
+      // @ts-expect-error is not assignable to
+      Projection.atLeastOnce("x", (envelope: Envelope<ItemAdded>) => Effect.log(envelope.event.sku))
+    )
+    carts.pipe(
+      // @ts-expect-error is not assignable to
+      Projection.exactlyOnce(
+        "x",
+        Handler.grouped(
+          { size: 2, within: 1 },
+          (envelopes: ReadonlyArray<Envelope<CouponTried>>) => Effect.log(envelopes.length)
+        )
+      )
+    )
+  })
+
+  test("is an effect: a promise does not compile", () => {
+    // @ts-expect-error is not assignable to
+    carts.pipe(Projection.exactlyOnce("x", () => Promise.resolve()))
+  })
+})
+
+describe("a projection's layer", () => {
+  const clockwork = Layer.succeed(Clockwork, { now: Effect.succeed(1) })
+
+  test("is complete with a storage", () => {
+    const complete = Projection.layer(popularity).pipe(Layer.provide([MemoryStorage.layer, clockwork]))
+    expect(Layer.launch(complete)).type.toBe<Effect.Effect<never>>()
+  })
+
+  test("cannot be launched without one", () => {
+    const incomplete = Projection.layer(popularity).pipe(Layer.provide(clockwork))
+    expect(Layer.launch(incomplete)).type.toBe<Effect.Effect<never, never, Journal | OffsetStore>>()
+    expect(Effect.runFork).type.not.toBeCallableWith(Layer.launch(incomplete))
+  })
+
+  test("has no other errors than those that workers live with", () => {
+    const failing = carts.pipe(Projection.exactlyOnce("x", () => Effect.fail("mine" as const)))
+    expect(Projection.layer(failing)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore>>()
+  })
+})
+
+test("only the offset store's transaction provides a Transaction", () => {
+  const moved = OffsetStore.use((store) => store.transact({ projection: "p", source: "s" }, "j", [], insert))
+  expect(moved).type.toBe<Effect.Effect<void, StorageError | Fenced, OffsetStore>>()
+})

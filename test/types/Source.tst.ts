@@ -1,0 +1,141 @@
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventStream from "@sluice/core/EventStream"
+import type { Journal, JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import * as Source from "@sluice/core/Source"
+import type { StorageError } from "@sluice/core/StorageError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import { describe, expect, test } from "tstyche"
+
+class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+class CheckedOut extends Schema.TaggedClass<CheckedOut>()("CheckedOut", { at: Schema.DateTimeUtc }) {}
+class CouponTried extends Schema.TaggedClass<CouponTried>()("CouponTried", { code: Schema.String }) {}
+class Prices extends Context.Service<Prices, { readonly of: (sku: string) => Effect.Effect<number, "unknown"> }>()(
+  "test/Prices"
+) {}
+
+const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut, CouponTried]) })
+const journal = Source.journal(Cart)
+
+type JournalErrors = StorageError | JournalForked | JournalReplaced | EventCodec.EventDecodeError
+
+test("an entity type has the events of its schema, or of its codec", () => {
+  expect(Cart).type.toBe<EntityType.EntityType<ItemAdded | CheckedOut | CouponTried>>()
+  expect(EntityType.make("note", { codec: EventCodec.string })).type.toBe<EntityType.EntityType<string>>()
+  expect(EventStream.make("carts", { event: ItemAdded })).type.toBe<EventStream.EventStream<ItemAdded>>()
+  expect<EventCodec.Event<EventCodec.EventCodec<ItemAdded>>>().type.toBe<ItemAdded>()
+})
+
+test("a codec of fewer events is not one of more, nor the other way round", () => {
+  expect<EventCodec.EventCodec<ItemAdded>>().type.not.toBeAssignableTo<EventCodec.EventCodec<ItemAdded | CheckedOut>>()
+  expect<EventCodec.EventCodec<ItemAdded | CheckedOut>>().type.not.toBeAssignableTo<EventCodec.EventCodec<ItemAdded>>()
+})
+
+describe("a journal as a source", () => {
+  test("has its events, its errors, and needs a journal", () => {
+    expect(journal).type.toBe<Source.Source<ItemAdded | CheckedOut | CouponTried, JournalErrors, Journal>>()
+  })
+
+  test("opens as a stream of envelopes", () => {
+    expect(Source.toStream(journal)).type.toBe<
+      Stream.Stream<Envelope<ItemAdded | CheckedOut | CouponTried>, JournalErrors, Journal>
+    >()
+  })
+})
+
+describe("Source.map", () => {
+  test("changes the type of the events", () => {
+    expect(journal.pipe(Source.map(({ event }) => event._tag))).type.toBe<
+      Source.Source<"ItemAdded" | "CheckedOut" | "CouponTried", JournalErrors, Journal>
+    >()
+  })
+
+  test("refuses a function that returns nothing", () => {
+    // @ts-expect-error is not assignable to type 'never'
+    journal.pipe(Source.map(() => undefined))
+    // @ts-expect-error is not assignable to type 'never'
+    journal.pipe(Source.map(() => {}))
+  })
+
+  test("takes null, which says something", () => {
+    expect(journal.pipe(Source.map(() => null))).type.toBe<Source.Source<null, JournalErrors, Journal>>()
+  })
+})
+
+describe("Source.filterMap", () => {
+  test("asks for an Option, and has the events in it", () => {
+    const filtered = journal.pipe(
+      Source.filterMap(({ event }) => event._tag === "CouponTried" ? Option.none() : Option.some(event))
+    )
+    expect(filtered).type.toBe<Source.Source<ItemAdded | CheckedOut, JournalErrors, Journal>>()
+    // @ts-expect-error is not assignable to
+    journal.pipe(Source.filterMap(({ event }) => event._tag === "CouponTried" ? undefined : event))
+  })
+})
+
+describe("Source.filter", () => {
+  test("keeps the type of the events", () => {
+    expect(journal.pipe(Source.filter(({ event }) => event._tag !== "CouponTried" || event.code !== ""))).type.toBe<
+      Source.Source<ItemAdded | CheckedOut | CouponTried, JournalErrors, Journal>
+    >()
+  })
+
+  test("narrows it with a guard", () => {
+    const guarded = journal.pipe(
+      Source.filter((envelope: Envelope<ItemAdded | CheckedOut | CouponTried>): envelope is Envelope<ItemAdded> =>
+        envelope.event._tag === "ItemAdded"
+      )
+    )
+    expect(guarded).type.toBe<Source.Source<ItemAdded, JournalErrors, Journal>>()
+  })
+})
+
+describe("stages that are effects", () => {
+  const priced = journal.pipe(
+    Source.filterMap(({ event }) => event._tag === "ItemAdded" ? Option.some(event) : Option.none()),
+    Source.mapEffect(({ event }) => Effect.flatMap(Prices, (prices) => prices.of(event.sku)))
+  )
+
+  test("add their errors and what they need", () => {
+    expect(priced).type.toBe<Source.Source<number, JournalErrors | "unknown", Journal | Prices>>()
+    expect(journal.pipe(Source.tap(() => Effect.andThen(Prices, Effect.fail("tapped" as const))))).type.toBe<
+      Source.Source<ItemAdded | CheckedOut | CouponTried, JournalErrors | "tapped", Journal | Prices>
+    >()
+  })
+
+  test("are needed by its stream as well", () => {
+    expect(Source.toStream(priced)).type.toBe<
+      Stream.Stream<Envelope<number>, JournalErrors | "unknown", Journal | Prices>
+    >()
+  })
+
+  test("are given what the stages before make of an event", () => {
+    priced.pipe(Source.tap((envelope) => {
+      expect(envelope).type.toBe<Envelope<number>>()
+      return Effect.void
+    }))
+  })
+})
+
+test("a source of fewer events, errors and needs is one of more", () => {
+  expect<Source.Source<ItemAdded>>().type.toBeAssignableTo<Source.Source<ItemAdded | CheckedOut, "error", Journal>>()
+  expect<Source.Source<ItemAdded | CheckedOut>>().type.not.toBeAssignableTo<Source.Source<ItemAdded>>()
+  expect<Source.Source<ItemAdded, never, Journal>>().type.not.toBeAssignableTo<Source.Source<ItemAdded>>()
+})
+
+test("Source.map refuses a function that forgets a case", () => {
+  // @ts-expect-error is not assignable to
+  journal.pipe(Source.map(({ event }) => event._tag === "ItemAdded" ? event : undefined))
+  // @ts-expect-error is not assignable to
+  journal.pipe(Source.map(({ event }) => {
+    switch (event._tag) {
+      case "ItemAdded":
+        return event
+    }
+  }))
+})
