@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import type { Covariant } from "effect/Types"
 import type { Handler } from "./Handler.ts"
 import { makeWorker } from "./internal/worker.ts"
-import type { OffsetStore } from "./OffsetStore.ts"
+import type { OffsetKey, OffsetStore } from "./OffsetStore.ts"
 import * as ProjectionStatus from "./ProjectionStatus.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
@@ -142,6 +142,17 @@ export const workers = (n: number) => <E, R>(self: Projection<E, R>): Projection
 export const recovery =
   (strategy: RecoveryStrategy.RecoveryStrategy) => <E, R>(self: Projection<E, R>): Projection<E, R> =>
     make({ ...self, recovery: strategy })
+
+/**
+ * Under which key the offset store has the projection's offsets.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const offsetKey = (self: Projection<any, any>): OffsetKey => ({
+  projection: self.name,
+  source: self.source.origin.key
+})
 
 /**
  * The projection in one line, as logs and consoles show it.

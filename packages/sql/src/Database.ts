@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -184,9 +185,11 @@ const gather = async <A>(iterator: AsyncIterator<{ readonly rows: Array<A> }>): 
  * @since 0.1.0
  */
 export const retryWhileBusy =
-  (timeout: number) => <A, R>(self: Effect.Effect<A, SqlError, R>): Effect.Effect<A, SqlError, R> =>
+  (timeout: number) =>
+  <A, E extends SqlError | StorageError, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.retry(self, {
-      while: (error) => error.reason._tag === "LockTimeoutError",
+      while: (error: SqlError | StorageError) =>
+        error._tag === "SqlError" ? error.reason._tag === "LockTimeoutError" : error.reason === "Busy",
       schedule: Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("20 millis")]).pipe(
         Schedule.jittered,
         Schedule.upTo({ duration: timeout })

@@ -22,12 +22,11 @@ const reasonOf = (error: SqlError): Reason => {
     case "SerializationError":
     case "StatementTimeoutError":
       return "Busy"
-    case "ConnectionError":
-      return "Unavailable"
     default: {
       const { cause } = error.reason
       const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
-      return sqliteReasons.find(([prefix]) => code.startsWith(prefix))?.[1] ?? "Failed"
+      return sqliteReasons.find(([prefix]) => code.startsWith(prefix))?.[1] ??
+        (error.reason._tag === "ConnectionError" ? "Unavailable" : "Failed")
     }
   }
 }
@@ -37,6 +36,7 @@ const sqliteReasons = [
   ["SQLITE_READONLY", "ReadOnly"],
   ["SQLITE_CORRUPT", "Damaged"],
   ["SQLITE_NOTADB", "Damaged"],
+  ["SQLITE_CANTOPEN", "Failed"],
   ["SQLITE_IOERR", "Unavailable"]
 ] as const satisfies ReadonlyArray<readonly [string, Reason]>
 

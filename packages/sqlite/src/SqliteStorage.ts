@@ -51,7 +51,7 @@ const temporaryFile = Effect.map(
 const make = Effect.fnUntraced(function*(options: Options) {
   const lockTimeout = options.lockTimeout ?? 5000
   const filename = options.filename === ":memory:" ? yield* temporaryFile : options.filename
-  const writer = yield* open(filename, { readonly: false })
+  const writer = yield* open(filename, { readonly: false, lockTimeout })
   if (filename !== options.filename) writer.pragma("synchronous = OFF")
   const database = yield* Database.make({
     dialect: "sqlite",

@@ -52,7 +52,7 @@ it.live("says so when the file cannot be opened", () =>
     const filename = yield* temporaryFile
     Fs.mkdirSync(filename)
     const error = yield* Effect.flip(opening(filename))
-    assert(error._tag === "StorageError" && error.reason === "Unavailable")
+    assert(error._tag === "StorageError" && error.reason === "Failed")
     assert.include(error.message, filename)
   }))
 
@@ -78,6 +78,19 @@ it.live("refuses tables of a later version", () =>
     const error = yield* Effect.flip(opening(filename))
     assert.strictEqual(error._tag, "SchemaTooNew")
     assert.include(error.message, "99")
+  }))
+
+it.live("waits with opening while another process holds the whole file", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const other = new Sqlite(filename)
+    other.exec("BEGIN EXCLUSIVE; CREATE TABLE other (x)")
+    const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStorage.layer({ filename, lockTimeout: 50 }))))
+    assert(error._tag === "StorageError" && error.reason === "Busy")
+    const waiting = yield* Effect.forkChild(opening(filename), { startImmediately: true })
+    other.exec("COMMIT")
+    other.close()
+    yield* Fiber.join(waiting)
   }))
 
 it.live("is opened by several at once while it has no tables yet", () =>

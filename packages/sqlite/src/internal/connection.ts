@@ -1,4 +1,5 @@
 import { StorageError } from "@sluice/core/StorageError"
+import { retryWhileBusy } from "@sluice/sql/Database"
 import { compile, type Query } from "@sluice/sql/Dialect"
 import type { SluiceTables } from "@sluice/sql/SluiceTables"
 import { fromCause } from "@sluice/sql/SqlStorageError"
@@ -32,7 +33,7 @@ export const sqlError = (operation: string) => (cause: unknown): SqlError =>
  */
 export const open = (
   filename: string,
-  options: { readonly readonly: boolean }
+  options: { readonly readonly: boolean; readonly lockTimeout: number }
 ): Effect.Effect<Connection, StorageError> =>
   Effect.try({
     try: () => {
@@ -57,6 +58,6 @@ export const open = (
     catch: (cause) =>
       cause instanceof TypeError
         // the driver checks the folder itself, and says so without a code
-        ? new StorageError({ operation: `open '${Path.resolve(filename)}'`, reason: "Unavailable", cause })
+        ? new StorageError({ operation: `open '${Path.resolve(filename)}'`, reason: "Failed", cause })
         : failed(`open '${Path.resolve(filename)}'`)(cause)
-  })
+  }).pipe(retryWhileBusy(options.lockTimeout))

@@ -11,13 +11,11 @@ import type * as Scope from "effect/Scope"
 import type { Options } from "../SqliteStorage.ts"
 import { makeAppender } from "./append.ts"
 import { type Connection, db, failed, open, sqlError } from "./connection.ts"
-import { makeReading } from "./reader.ts"
+import { makeReading, type Run } from "./reader.ts"
 import { makeSignals } from "./signals.ts"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
-
-const read = <A>(operation: string, f: () => A) => Effect.try({ try: f, catch: failed(operation) })
 
 /** @internal The journal on its connections: one that writes, and one that reads and watches what others write. */
 export const makeJournal: (
@@ -30,11 +28,14 @@ export const makeJournal: (
   database
 ) {
   const readConnection = yield* Effect.acquireRelease(
-    open(options.filename, { readonly: true }),
+    open(options.filename, { readonly: true, lockTimeout: options.lockTimeout }),
     (connection) => Effect.sync(() => connection.close())
   )
   const reading = makeReading(readConnection)
   const readingOwnWrites = makeReading(writer)
+  // readers do not wait for writers, but for the moment in which another process recovers or resets the log
+  const read: Run = (operation, f) =>
+    Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
 
   const signals = makeSignals()
   const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
@@ -88,7 +89,7 @@ export const makeJournal: (
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
         const fork = typeof start === "number" ? undefined : reading.forked(entityType, range, start)
-        return fork === undefined ? Effect.succeed(reading.reader(entityType, range, start)) : Effect.fail(fork)
+        return fork === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(fork)
       })),
     entity: (persistenceId, from, to, limit) =>
       Effect.flatMap(

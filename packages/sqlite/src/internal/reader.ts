@@ -11,7 +11,7 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import { type Connection, db, failed, prepare } from "./connection.ts"
+import { type Connection, db, prepare } from "./connection.ts"
 
 /** A page ends with so many bytes of payload, however few events that is. */
 const maxPageBytes = 4 * 1024 * 1024
@@ -29,6 +29,9 @@ const page = (
   }
   return envelopes
 }
+
+/** @internal Runs what reads, and may throw. */
+export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
 
 /** @internal Reads the journal on a connection. */
 export const makeReading = (connection: Connection) => {
@@ -93,16 +96,18 @@ export const makeReading = (connection: Connection) => {
       return undefined
     },
 
-    reader: (entityType: string, range: SliceRange.SliceRange, start: Offsets | Timestamp): JournalReader => {
+    reader: (
+      run: Run,
+      entityType: string,
+      range: SliceRange.SliceRange,
+      start: Offsets | Timestamp
+    ): JournalReader => {
       let after = before(entityType, range, start)
       // below the first unread event of one log lie read ones of others
       const read = typeof start === "number" ? new Map<Slice, Offset>() : start
       const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError> =>
         Effect.flatMap(
-          Effect.try({
-            try: () => page(selectPage, entityType, after, range.min, range.max, limit),
-            catch: failed("read the journal")
-          }),
+          run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
           (envelopes) => {
             if (envelopes.length === 0) return Effect.succeed(envelopes)
             after = envelopes.at(-1)!.timestamp

@@ -1,0 +1,160 @@
+/**
+ * What happens to the two services, and when.
+ */
+import { Offset } from "@sluice/core"
+import { Clock, Effect, Ref, Schedule, Schema } from "effect"
+import * as Databases from "./Databases.ts"
+import type { DataFolder } from "./DataFolder.ts"
+import { Display } from "./Display.ts"
+import { Meter } from "./Meter.ts"
+import * as Supervisor from "./Supervisor.ts"
+import * as Verification from "./Verification.ts"
+
+export interface Options {
+  /** Seconds. */
+  readonly duration: number
+  /** Events a second. */
+  readonly rate: number
+  readonly port: number
+}
+
+/** What was waited for does not come. */
+export class NotInTime extends Schema.TaggedError<NotInTime>()("NotInTime", {
+  what: Schema.String,
+  lag: Schema.Int
+}) {
+  override get message(): string {
+    return `${patience} s were not enough ${this.what}, and ${this.lag} events are not processed: ` +
+      "is the --rate too high for this machine?"
+  }
+}
+
+/** Seconds. */
+const patience = 30
+
+/** When what happens, as a share of the duration. */
+const plan = {
+  analyticsDies: 0.2,
+  analyticsReturns: 0.4,
+  cartDies: 0.65,
+  cartReturns: 0.75
+}
+
+export const run = Effect.fn("Scenario.run")(function*({ duration, port, rate }: Options, folder: DataFolder) {
+  const display = yield* Display
+  const databases = yield* Databases.open({
+    cart: folder.cart.database,
+    analytics: folder.analytics.database
+  })
+  const cart = yield* Supervisor.make({
+    name: "cart",
+    entry: new URL("cartService.ts", import.meta.url),
+    environment: { DATABASE: folder.cart.database, PORT: String(port), RATE: String(rate) },
+    log: folder.cart.log
+  })
+  const analytics = yield* Supervisor.make({
+    name: "analytics",
+    entry: new URL("analyticsService.ts", import.meta.url),
+    environment: { DATABASE: folder.analytics.database, CART_SERVICE: `127.0.0.1:${port}` },
+    log: folder.analytics.log
+  })
+
+  /** The journal's heads when a service came back, and how far the analytics service was then. */
+  const target = yield* Ref.make<Databases.Progress | undefined>(undefined)
+  const meter = new Meter()
+  const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
+  /** When both services were ready. */
+  const begin = yield* Ref.make<number | undefined>(undefined)
+
+  const show = Effect.gen(function*() {
+    const progress = yield* databases.progress
+    const now = yield* seconds
+    const appended = Databases.count(progress.heads)
+    const processed = Databases.count(progress.offsets)
+    const behind = yield* Ref.get(target)
+    yield* display.show({
+      elapsed: now - ((yield* Ref.get(begin)) ?? now),
+      duration,
+      cart: yield* cart.state,
+      analytics: yield* analytics.state,
+      ...meter.add({ time: now, appended, processed }),
+      appended,
+      processed,
+      lag: Databases.lag(progress),
+      catchingUp: behind === undefined || Databases.lag(behind) === 0 ? undefined : {
+        done: Databases.lag(behind) - Offset.lag(behind.heads, progress.offsets),
+        total: Databases.lag(behind)
+      }
+    })
+  })
+
+  const until = Effect.fnUntraced(function*(share: number) {
+    const due = (yield* Ref.get(begin))! + share * duration
+    yield* Effect.sleep(`${Math.max(0, due - (yield* seconds))} seconds`)
+  })
+
+  const waitFor = (what: string, condition: (progress: Databases.Progress) => boolean) =>
+    databases.progress.pipe(
+      Effect.repeat({ until: condition, schedule: Schedule.spaced("20 millis") }),
+      Effect.timeoutOrElse({
+        duration: `${patience} seconds`,
+        orElse: () =>
+          Effect.flatMap(databases.progress, (progress) =>
+            Effect.fail(new NotInTime({ what, lag: Databases.lag(progress) })))
+      })
+    )
+
+  /** Waits until the analytics service has processed what there is now. */
+  const catchUp = Effect.gen(function*() {
+    const start = yield* seconds
+    const behind = yield* databases.progress
+    yield* Ref.set(target, behind)
+    yield* Effect.raceFirst(
+      waitFor("to catch up", ({ offsets }) => Offset.lag(behind.heads, offsets) === 0),
+      // it does not take long: the display's own interval would miss it
+      Effect.repeat(show, Schedule.spaced("200 millis"))
+    )
+    yield* Ref.set(target, undefined)
+    return { events: Databases.lag(behind), seconds: (yield* seconds) - start }
+  })
+
+  const play = Effect.gen(function*() {
+    yield* display.say(`cart service started, pid ${yield* cart.start}`)
+    yield* display.say(`analytics service started, pid ${yield* analytics.start}`)
+
+    yield* Ref.set(begin, yield* seconds)
+
+    yield* until(plan.analyticsDies)
+    yield* analytics.kill
+    yield* display.say("kill -9: the analytics service is dead, and its lag grows")
+    yield* until(plan.analyticsReturns)
+    yield* display.say(`analytics service started again, pid ${yield* analytics.start}`)
+    const missed = yield* catchUp
+    yield* display.say(
+      `it has caught up ${missed.events.toLocaleString("en-US")} events in ${missed.seconds.toFixed(1)} s`
+    )
+
+    yield* until(plan.cartDies)
+    yield* cart.kill
+    yield* display.say("kill -9: the cart service is dead, and nobody can shop")
+    yield* until(plan.cartReturns)
+    const before = yield* databases.progress
+    yield* display.say(`cart service started again, pid ${yield* cart.start}`)
+    const start = yield* seconds
+    yield* waitFor("for new events to arrive", ({ offsets }) => Offset.lag(offsets, before.heads) > 0)
+    yield* display.say(`its events arrive again, after ${((yield* seconds) - start).toFixed(1)} s`)
+
+    yield* until(1)
+    yield* cart.close
+    yield* display.say("the shop is closed: nothing is appended any more")
+    yield* waitFor("to come to the end", (progress) => Databases.lag(progress) === 0)
+    yield* display.say("the lag is 0")
+  })
+
+  const watch = Effect.repeat(show, Schedule.spaced(display.interval))
+
+  yield* Effect.raceAllFirst([play, watch, cart.failure, analytics.failure, display.closed])
+  yield* Effect.all([analytics.stop, cart.stop], { concurrency: "unbounded" })
+  yield* show
+  return yield* Verification.verify(databases)
+})
