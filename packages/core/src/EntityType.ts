@@ -5,6 +5,7 @@
  */
 import type * as Schema from "effect/Schema"
 import * as EventCodec from "./EventCodec.ts"
+import { checkName } from "./internal/checkName.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 
 /**
@@ -46,15 +47,9 @@ export type Contract<A> =
  * @since 0.1.0
  */
 export const make = <A>(name: string, contract: Contract<A>): EntityType<A> => {
-  if (new TextEncoder().encode(name).length > maxBytes) {
-    throw new RangeError(`The entity type '${name}' is longer than ${maxBytes} bytes`)
-  }
-  PersistenceId.make(name, "id")
+  checkName(name)
   return { name, codec: codecOf(contract) }
 }
-
-/** Leaves half of a persistence id to the entity id. */
-const maxBytes = 128
 
 /** @internal */
 export const codecOf = <A>(contract: Contract<A>): EventCodec.EventCodec<A> =>

@@ -140,6 +140,8 @@ const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
  */
 export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
   readonly versions?: Readonly<Record<string, ReadonlyArray<Schema.Decoder<A>>>> | undefined
+  /** The name of an event that has none of its own. */
+  readonly name?: string | undefined
 }): EventCodec<A> => {
   const versions = new Map(Object.entries(options?.versions ?? {}))
   const byTag = new Map<string, JsonMember>()
@@ -147,7 +149,7 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
   const decoders = new Map<string, (json: unknown) => unknown>()
   for (const member of membersOf(schema)) {
     const tag = tagOf(member)
-    const name = tag ?? Schema.resolveAnnotations(member)?.identifier
+    const name = tag ?? Schema.resolveAnnotations(member)?.identifier ?? options?.name
     if (name === undefined || name === "" || name.includes("#")) {
       throw new TypeError("Every event needs a name without '#': a _tag, or an identifier annotation of its schema")
     }
@@ -241,7 +243,11 @@ export const string: EventCodec<string> = make({
 })
 
 /** @internal Throws an `EventDecodeError`. */
-export const decodeEnvelopeUnsafe = <A>(codec: EventCodec<A>, envelope: EncodedEnvelope, payload: Payload): A => {
+export const decodeEnvelopeUnsafe = <A>(
+  codec: EventCodec<A>,
+  envelope: Pick<EncodedEnvelope, "persistenceId" | "sequenceNumber">,
+  payload: Payload
+): A => {
   try {
     return codec.decodeUnsafe(payload)
   } catch (cause) {

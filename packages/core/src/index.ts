@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as DurableStateStore from "./DurableStateStore.ts"
 export * as EntityType from "./EntityType.ts"
 export * as Envelope from "./Envelope.ts"
 export * as EventCodec from "./EventCodec.ts"
@@ -16,10 +17,13 @@ export * as Position from "./Position.ts"
 export * as Projection from "./Projection.ts"
 export * as ProjectionStatus from "./ProjectionStatus.ts"
 export * as RecoveryStrategy from "./RecoveryStrategy.ts"
+export * as Retention from "./Retention.ts"
 export * as SequenceNumber from "./SequenceNumber.ts"
 export * as Slice from "./Slice.ts"
 export * as SliceRange from "./SliceRange.ts"
+export * as SnapshotStore from "./SnapshotStore.ts"
 export * as Source from "./Source.ts"
+export * as StateType from "./StateType.ts"
 export * as StorageError from "./StorageError.ts"
 export * as Timestamp from "./Timestamp.ts"
 export * as Transaction from "./Transaction.ts"

@@ -1,5 +1,5 @@
 /**
- * The slice log as plain data: what `MemoryStorage` is made of. Pure but for the arrays that it grows.
+ * The slice log as plain data, in memory. Pure but for the arrays that it grows.
  *
  * @internal
  */
@@ -21,7 +21,7 @@ interface StoredEvent extends EncodedEnvelope {
 }
 
 /** Every array is in the order of the commits. */
-interface Logs {
+export interface Logs {
   readonly slices: Map<string, Array<StoredEvent>>
   readonly entities: Map<PersistenceId, Array<StoredEvent>>
   /** All events of an entity type; readers are indexes into it. */

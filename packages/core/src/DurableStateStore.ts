@@ -1,0 +1,244 @@
+/**
+ * The state of entities, stored as such: each change replaces it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as EntityType from "./EntityType.ts"
+import type { Metadata } from "./Envelope.ts"
+import * as EventCodec from "./EventCodec.ts"
+import type { EventTooLarge, JournalReader, NewEvent, SequenceConflict } from "./Journal.ts"
+import type { Offsets } from "./Offset.ts"
+import type { Payload } from "./Payload.ts"
+import * as PersistenceId from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
+import type { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
+import type { StateType } from "./StateType.ts"
+import type { StorageError } from "./StorageError.ts"
+import type { Timestamp } from "./Timestamp.ts"
+
+/**
+ * How often the state of an entity was changed: 1, 2, 3, … Deleting is a change, too.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Revision = Schema.Natural.pipe(Schema.brand("Revision"))
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Revision = typeof Revision.Type
+
+/**
+ * A state as it is stored, and where in the log of its slice's changes. Without a payload it is deleted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EncodedState {
+  readonly persistenceId: PersistenceId.PersistenceId
+  readonly revision: Revision
+  readonly slice: Slice
+  readonly position: Position
+  readonly timestamp: Timestamp
+  readonly tags: ReadonlyArray<string>
+  readonly metadata: Metadata
+  readonly payload: Payload | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface DurableState<out S> extends Omit<EncodedState, "payload"> {
+  readonly state: S
+}
+
+/**
+ * A change to be made: of the state whose last revision is `expected`, 0 where there is none. Without a payload it
+ * deletes. With a change event, that is appended to the entity's journal in the same transaction.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChangeRequest {
+  readonly entityType: string
+  readonly persistenceId: PersistenceId.PersistenceId
+  readonly expected: Revision
+  readonly payload: Payload | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly metadata: Metadata
+  readonly event: NewEvent | undefined
+}
+
+/**
+ * Stores durable state. Storage adapters provide it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class DurableStateStore extends Context.Service<DurableStateStore, {
+  /** Tells this store from every other one. */
+  readonly identity: string
+  readonly get: (
+    persistenceId: PersistenceId.PersistenceId
+  ) => Effect.Effect<Option.Option<EncodedState>, StorageError>
+  readonly change: (
+    request: ChangeRequest
+  ) => Effect.Effect<Revision, RevisionConflict | EventTooLarge | SequenceConflict | StorageError>
+  /** The newest position and timestamp of each slice in the range that has changes. */
+  readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
+  /**
+   * Reads changes on after the offsets, or from a time on, those of one slice in the order of their positions. Of several changes to
+   * one entity it may show the last one only, so positions have gaps; an envelope's sequence number is the revision.
+   */
+  readonly reader: (
+    entityType: string,
+    range: SliceRange,
+    start: Offsets | Timestamp
+  ) => Effect.Effect<JournalReader, StorageError, Scope.Scope>
+  /** As `Journal.changes`. */
+  readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+}>()("@sluice/core/DurableStateStore") {}
+
+/**
+ * The state is not of the revision that the writer expected: another has changed it. Nothing was changed. Get it again,
+ * decide again, and change it with the actual revision.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RevisionConflict extends Schema.TaggedError<RevisionConflict>("@sluice/core/RevisionConflict")(
+  "RevisionConflict",
+  { persistenceId: PersistenceId.PersistenceId, expected: Revision, actual: Revision }
+) {
+  override get message(): string {
+    return `The writer of '${this.persistenceId}' expected revision ${this.expected}, but it is ${this.actual}`
+  }
+}
+
+/**
+ * What goes wrong when a state is changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ChangeError =
+  | RevisionConflict
+  | EventCodec.EventEncodeError
+  | EventTooLarge
+  | SequenceConflict
+  | StorageError
+
+interface ChangeOptions<A> {
+  readonly id: string
+  /** The revision that is replaced; 0 where there is no state yet. */
+  readonly expected: number
+  readonly tags?: ReadonlyArray<string> | undefined
+  readonly metadata?: Metadata | undefined
+  /** An event for the entity's journal, in the same transaction. */
+  readonly event?: readonly [entityType: EntityType.EntityType<A>, event: A] | undefined
+}
+
+const change = <S, A>(
+  stateType: StateType<S>,
+  options: ChangeOptions<A>,
+  state: Option.Option<S>
+): Effect.Effect<Revision, ChangeError, DurableStateStore> =>
+  Effect.gen(function*() {
+    const store = yield* DurableStateStore
+    const persistenceId = PersistenceId.make(stateType.name, options.id)
+    const { event, metadata = {}, tags = [] } = options
+    const encode = <B>(codec: EventCodec.EventCodec<B>, value: B) =>
+      Effect.try({
+        try: () => codec.encodeUnsafe(value),
+        catch: (cause) => new EventCodec.EventEncodeError({ persistenceId, cause })
+      })
+    return yield* store.change({
+      entityType: stateType.name,
+      persistenceId,
+      expected: Revision.make(options.expected),
+      payload: Option.isSome(state) ? yield* encode(stateType.codec, state.value) : undefined,
+      tags,
+      metadata,
+      event: event && {
+        id: crypto.randomUUID(),
+        payload: yield* encode(event[0].codec, event[1]),
+        tags,
+        metadata
+      }
+    })
+  })
+
+/**
+ * Stores the state of an entity in place of the one with the expected revision, 0 for the first, and returns the new revision.
+ *
+ * **Example** (A profile that changes)
+ *
+ * ```ts
+ * import { DurableStateStore, MemoryStorage, StateType } from "@sluice/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Profile = StateType.make("profile", { state: Schema.Struct({ name: Schema.String }) })
+ *
+ * const program = Effect.gen(function*() {
+ *   const first = yield* DurableStateStore.upsert(Profile, { id: "ada", expected: 0, state: { name: "Ada" } })
+ *   return yield* DurableStateStore.upsert(Profile, { id: "ada", expected: first, state: { name: "Ada Lovelace" } })
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => 2
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const upsert = <S, A = never>(
+  stateType: StateType<S>,
+  options: ChangeOptions<A> & { readonly state: S }
+): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.some(options.state))
+
+const remove = <S, A = never>(
+  stateType: StateType<S>,
+  options: ChangeOptions<A>
+): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.none())
+
+export {
+  /**
+   * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  remove as delete
+}
+
+/**
+ * The state of an entity; none where there is none or it is deleted.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const get = Effect.fn("DurableStateStore.get")(function*<S>(
+  stateType: StateType<S>,
+  id: string
+): Effect.fn.Return<Option.Option<DurableState<S>>, StorageError | EventCodec.EventDecodeError, DurableStateStore> {
+  const store = yield* DurableStateStore
+  const found = yield* store.get(PersistenceId.make(stateType.name, id))
+  if (Option.isNone(found) || found.value.payload === undefined) return Option.none()
+  const { payload, ...place } = found.value
+  const state = yield* Effect.try({
+    try: () =>
+      EventCodec.decodeEnvelopeUnsafe(stateType.codec, {
+        persistenceId: place.persistenceId,
+        sequenceNumber: place.revision as any
+      }, payload),
+    catch: (error) => error as EventCodec.EventDecodeError
+  })
+  return Option.some({ ...place, state })
+})

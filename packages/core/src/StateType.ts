@@ -1,0 +1,43 @@
+/**
+ * A kind of state: what snapshots and durable state hold of an entity.
+ *
+ * @since 0.1.0
+ */
+import type * as Schema from "effect/Schema"
+import * as EventCodec from "./EventCodec.ts"
+import { checkName } from "./internal/checkName.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface StateType<in out S> {
+  /** The entity type, which persistence ids begin with. */
+  readonly name: string
+  readonly codec: EventCodec.EventCodec<S>
+}
+
+/**
+ * The state of the entities of a type: its schema, which is to say as JSON, or a codec. Throws a `RangeError` as
+ * `EntityType.make` does.
+ *
+ * **Example** (What is in a cart)
+ *
+ * ```ts
+ * import { StateType } from "@sluice/core"
+ * import { Schema } from "effect"
+ *
+ * const CartState = StateType.make("cart", { state: Schema.Struct({ items: Schema.Record(Schema.String, Schema.Int) }) })
+ * CartState.codec.encodeUnsafe({ items: { tea: 2 } }).manifest // => "json.sluice/cart"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <S>(
+  name: string,
+  contract: { readonly state: Schema.Codec<S, any> } | { readonly codec: EventCodec.EventCodec<S> }
+): StateType<S> => {
+  checkName(name)
+  return { name, codec: "codec" in contract ? contract.codec : EventCodec.json(contract.state, { name }) }
+}

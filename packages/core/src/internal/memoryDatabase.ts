@@ -1,0 +1,135 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { type Draft, type Logs, makeLogs, publish } from "./memoryLogs.ts"
+
+/** @internal Rows by key, with what open transactions have changed beside them. */
+export class MemoryTable<V> {
+  readonly rows = new Map<string, V>()
+
+  get(transaction: MemoryTransaction | undefined, key: string): V | undefined {
+    const changes = transaction?.changesOf(this)
+    return changes?.has(key) ? changes.get(key) : this.rows.get(key)
+  }
+
+  set(transaction: MemoryTransaction, key: string, row: V | undefined): void {
+    transaction.changesOf(this).set(key, row)
+  }
+
+  all(transaction: MemoryTransaction | undefined): ReadonlyArray<V> {
+    const rows = new Map<string, V | undefined>(this.rows)
+    for (const [key, row] of transaction?.changesOf(this) ?? []) rows.set(key, row)
+    return [...rows.values()].filter((row) => row !== undefined)
+  }
+}
+
+/** @internal What an open transaction has written and nobody else sees. Savepoints copy it. */
+export class MemoryTransaction {
+  readonly draft: Draft
+  readonly changes: Map<MemoryTable<any>, Map<string, any>>
+  /** Whom to wake when it commits. */
+  readonly topics: Set<string>
+
+  constructor(from?: MemoryTransaction) {
+    this.draft = { events: [...from?.draft.events ?? []] }
+    this.changes = new Map(Array.from(from?.changes ?? [], ([table, changes]) => [table, new Map(changes)]))
+    this.topics = new Set(from?.topics)
+  }
+
+  changesOf<V>(table: MemoryTable<V>): Map<string, V | undefined> {
+    let changes = this.changes.get(table)
+    if (changes === undefined) this.changes.set(table, changes = new Map())
+    return changes
+  }
+
+  apply(): void {
+    for (const [table, changes] of this.changes) {
+      for (const [key, row] of changes) {
+        if (row === undefined) table.rows.delete(key)
+        else table.rows.set(key, row)
+      }
+    }
+  }
+}
+
+class Current extends Context.Service<Current, { transaction: MemoryTransaction; isOver: boolean }>()(
+  "@sluice/core/MemoryStorage/Current"
+) {}
+
+/** @internal One writer at a time, and readers that see what is committed. */
+export interface MemoryDatabase {
+  readonly logs: Logs
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Reads in the fiber's transaction, if there is one. */
+  readonly read: <A>(f: (transaction: MemoryTransaction | undefined) => A) => Effect.Effect<A>
+  /** Writes in the fiber's transaction, or one of its own. The time is in microseconds. */
+  readonly write: <A, E>(f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>) => Effect.Effect<A, E>
+  readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+}
+
+/** @internal */
+export const makeMemoryDatabase = (): MemoryDatabase => {
+  const logs = makeLogs()
+  const lock = Semaphore.makeUnsafe(1)
+  const listeners = new Map<string, Set<Latch.Latch>>()
+
+  const commit = (transaction: MemoryTransaction) => {
+    publish(logs, transaction.draft)
+    transaction.apply()
+    for (const topic of transaction.topics) listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
+  }
+
+  const current = Effect.map(
+    Effect.serviceOption(Current),
+    (current) => current._tag === "Some" ? current.value : undefined
+  )
+
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(current, (current) => {
+      if (current === undefined) {
+        const own = { transaction: new MemoryTransaction(), isOver: false }
+        return lock.withPermit(
+          Effect.onExit(Effect.provideService(effect, Current, own), (exit) =>
+            Effect.sync(() => {
+              own.isOver = true
+              if (Exit.isSuccess(exit)) commit(own.transaction)
+            }))
+        )
+      }
+      if (current.isOver) {
+        return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
+      }
+      const savepoint = new MemoryTransaction(current.transaction)
+      return Effect.onExit(effect, (exit) =>
+        Effect.sync(() => {
+          if (Exit.isFailure(exit)) current.transaction = savepoint
+        }))
+    })
+
+  return {
+    logs,
+    transaction,
+    read: (f) => Effect.map(current, (current) => f(current?.transaction)),
+    write: (f) =>
+      transaction(Effect.flatMap(
+        Effect.all([current, Clock.currentTimeMillis]),
+        ([current, now]) => f(current!.transaction, now * 1000)
+      )),
+    subscribe: (topic) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const latch = Latch.makeUnsafe()
+            listeners.set(topic, (listeners.get(topic) ?? new Set()).add(latch))
+            return latch
+          }),
+          (latch) => Effect.sync(() => listeners.get(topic)?.delete(latch))
+        ),
+        (latch) => Effect.andThen(latch.await, latch.close)
+      )
+  }
+}

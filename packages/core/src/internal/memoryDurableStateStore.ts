@@ -1,0 +1,91 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { DurableStateStore, type EncodedState, type Revision, RevisionConflict } from "../DurableStateStore.ts"
+import type { EncodedEnvelope } from "../Envelope.ts"
+import type { Journal } from "../Journal.ts"
+import type { Offset } from "../Offset.ts"
+import * as PersistenceId from "../PersistenceId.ts"
+import type { Position } from "../Position.ts"
+import type { SequenceNumber } from "../SequenceNumber.ts"
+import * as Slice from "../Slice.ts"
+import * as SliceRange from "../SliceRange.ts"
+import type { Timestamp } from "../Timestamp.ts"
+import { type MemoryDatabase, MemoryTable } from "./memoryDatabase.ts"
+
+const topicOf = (entityType: string): string => `${entityType}|state`
+
+const headKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${entityType}`
+
+/** @internal */
+export const makeMemoryDurableStateStore = (
+  { read, subscribe, transaction, write }: MemoryDatabase,
+  journal: Journal["Service"]
+): DurableStateStore["Service"] => {
+  const table = new MemoryTable<EncodedState>()
+  const heads = new MemoryTable<Offset>()
+  return DurableStateStore.of({
+    identity: journal.identity,
+    get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
+    change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
+      transaction(Effect.andThen(
+        write((transaction, now) => {
+          const actual = table.get(transaction, persistenceId)?.revision ?? 0 as Revision
+          if (actual !== expected) return Effect.fail(new RevisionConflict({ persistenceId, expected, actual }))
+          const slice = Slice.ofPersistenceId(persistenceId)
+          const head = heads.get(transaction, headKey(entityType, slice))
+          const offset = {
+            position: (head?.position ?? 0) + 1 as Position,
+            timestamp: Math.max((head?.timestamp ?? 0) + 1, now) as Timestamp
+          }
+          heads.set(transaction, headKey(entityType, slice), offset)
+          const revision = actual + 1 as Revision
+          table.set(transaction, persistenceId, { persistenceId, revision, slice, ...offset, tags, metadata, payload })
+          transaction.topics.add(topicOf(entityType))
+          return Effect.succeed(revision)
+        }).pipe(
+          Effect.tap(() =>
+            event === undefined
+              ? Effect.void
+              : journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
+          )
+        ),
+        // the revision that was written
+        read((transaction) => table.get(transaction, persistenceId)!.revision)
+      )),
+    heads: (entityType, range) =>
+      read((transaction) => {
+        const found = new Map<Slice.Slice, Offset>()
+        for (const slice of SliceRange.slices(range)) {
+          const head = heads.get(transaction, headKey(entityType, slice))
+          if (head !== undefined) found.set(slice, head)
+        }
+        return found
+      }),
+    reader: (entityType, range, start) =>
+      Effect.sync(() => {
+        const positions = new Map<Slice.Slice, number>()
+        const isUnread = (state: EncodedState): boolean => {
+          const position = positions.get(state.slice)
+          if (position !== undefined) return state.position > position
+          return typeof start === "number"
+            ? state.timestamp >= start
+            : state.position > (start.get(state.slice)?.position ?? 0)
+        }
+        return {
+          next: (limit) =>
+            read((): ReadonlyArray<EncodedEnvelope> => {
+              const unread = table.all(undefined).filter((state) =>
+                PersistenceId.entityType(state.persistenceId) === entityType &&
+                SliceRange.contains(range, state.slice) && isUnread(state)
+              ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice).slice(0, limit)
+              for (const { position, slice } of unread) positions.set(slice, position)
+              return unread.map(({ revision, ...state }) => ({
+                ...state,
+                sequenceNumber: revision as number as SequenceNumber
+              }))
+            })
+        }
+      }),
+    changes: (entityType) => subscribe(topicOf(entityType))
+  })
+}

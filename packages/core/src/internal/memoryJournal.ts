@@ -1,0 +1,29 @@
+import * as Effect from "effect/Effect"
+import * as Journal from "../Journal.ts"
+import type { MemoryDatabase } from "./memoryDatabase.ts"
+import { append, entity, forked, heads, reader } from "./memoryLogs.ts"
+
+/** @internal */
+export const makeMemoryJournal = (
+  { logs, read, subscribe, transaction, write }: MemoryDatabase
+): Journal.Journal["Service"] =>
+  Journal.make({
+    identity: crypto.randomUUID(),
+    transaction,
+    append: (request) =>
+      write((transaction, now) => {
+        const answer = append(logs, transaction.draft, request, now)
+        if (answer._tag === "Conflict") return Effect.fail(answer.conflict)
+        transaction.topics.add(request.entityType)
+        return Effect.succeed(answer.written)
+      }),
+    heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
+    reader: (entityType, range, start) =>
+      Effect.suspend(() => {
+        const fork = typeof start === "number" ? undefined : forked(logs, entityType, range, start)
+        return fork === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(fork)
+      }),
+    entity: (persistenceId, from, to, limit) =>
+      read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
+    changes: subscribe
+  })
