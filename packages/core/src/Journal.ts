@@ -272,7 +272,8 @@ export const defaultMaxEventBytes = 4 * 1024 * 1024 - 64 * 1024
 const sizeOf = ({ metadata, payload, tags }: NewEvent): number => {
   let bytes = payload.bytes.length + Buffer.byteLength(payload.manifest)
   for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
-  for (const key in metadata) bytes += Buffer.byteLength(key) + Buffer.byteLength(metadata[key]!) + 6
+  // as it is stored and sent
+  for (const _ in metadata) return bytes + Buffer.byteLength(JSON.stringify(metadata))
   return bytes
 }
 

@@ -5,8 +5,10 @@
  */
 import type { EventStream } from "@sluice/core/EventStream"
 import * as Source from "@sluice/core/Source"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { DuplicateStream } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
@@ -49,7 +51,8 @@ export const layer = <A, E, R>(
 ): Layer.Layer<never, DuplicateStream, R | GrpcServer> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const server = yield* GrpcServer
-    const context = yield* Effect.context<R>()
+    // but for the scope: what a call opens, it closes
+    const context = Context.omit(Scope.Scope)(yield* Effect.context<R>()) as Context.Context<R>
     const origin: Source.Origin<any, E, R> = source.origin
     yield* server.offer({
       id: stream.id,

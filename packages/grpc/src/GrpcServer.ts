@@ -6,15 +6,16 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { eventsBySlices } from "./internal/eventsBySlices.ts"
 import { eventProducerService } from "./internal/methods.ts"
 import type { OfferedStream } from "./internal/OfferedStream.ts"
-import { respondStreaming, respondUnary } from "./internal/serverCall.ts"
+import { maxMessageBytes, respondStreaming, respondUnary } from "./internal/serverCall.ts"
 import { currentEventsByPersistenceId, eventTimestamp, latestEventTimestamp, loadEvent } from "./internal/unary.ts"
 import { isLoopback, serverCredentials, type ServerTls } from "./Tls.ts"
 
@@ -44,8 +45,6 @@ export class GrpcServer extends Context.Service<GrpcServer, {
   readonly offer: (stream: Omit<OfferedStream, "within">) => Effect.Effect<void, DuplicateStream, Scope.Scope>
 }>()("@sluice/grpc/GrpcServer") {}
 
-/** A JVM consumer accepts no larger message. */
-const maxMessageBytes = 4 * 1024 * 1024
 const shutdownTimeout = "2 seconds"
 
 const make = Effect.fnUntraced(function*(options: Options) {
@@ -103,10 +102,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
   return GrpcServer.of({
     port,
     offer: Effect.fnUntraced(function*(stream) {
-      if (streams.has(stream.id)) return yield* new DuplicateStream({ streamId: stream.id })
-      const runWithin = yield* FiberSet.makeRuntime()
+      const calls = yield* Scope.fork(yield* Effect.scope)
+      const runWithin = yield* Scope.provide(FiberSet.makeRuntime(), calls)
       yield* Effect.acquireRelease(
-        Effect.sync(() =>
+        Effect.suspend(() => {
+          if (streams.has(stream.id)) return Effect.fail(new DuplicateStream({ streamId: stream.id }))
           streams.set(stream.id, {
             ...stream,
             within: (effect) =>
@@ -115,8 +115,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
                 return Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
               })
           })
-        ),
-        () => Effect.sync(() => streams.delete(stream.id))
+          return Effect.void
+        }),
+        // known until its calls have ended: who calls meanwhile is to call again, and not to give up
+        () => Effect.andThen(Scope.close(calls, Exit.void), Effect.sync(() => streams.delete(stream.id)))
       )
     })
   })

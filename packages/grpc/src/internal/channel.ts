@@ -66,4 +66,4 @@ export const acquireClient = (target: Target): Effect.Effect<Grpc.Client, Insecu
   })
 
 const hostOf = (address: string): string =>
-  address.startsWith("[") ? address.slice(1, address.indexOf("]")) : address.slice(0, address.lastIndexOf(":"))
+  address.startsWith("[") ? address.slice(1, address.indexOf("]")) : address.replace(/:\d+$/, "")

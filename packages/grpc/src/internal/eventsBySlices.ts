@@ -1,5 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { EventTooLarge, JournalReplaced } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -11,7 +12,7 @@ import { StreamInSchema, StreamOutSchema } from "./generated/akka/projection/grp
 import { fromSlicePositions, fromTimestampMessage, integer, toStreamOut } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import { writeAll } from "./serverCall.ts"
+import { maxMessageBytes, writeAll } from "./serverCall.ts"
 import { invalidArgument, Status } from "./status.ts"
 
 /** @internal The version of the extension fields that this side speaks. */
@@ -104,10 +105,13 @@ const beginningOf = ({ offset, sluice }: InitReq): Beginning => {
       }
   }
   if (offset.length === 0) return { start: { timestamp: Timestamp.make(0) }, seen: nothingSeen }
-  const marks = new Map(offset.map(({ seen, slice, timestamp }) => [slice, {
-    timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
-    seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
-  }]))
+  // of several for the same slice, or for all, the first counts
+  const marks = new Map(
+    offset.toReversed().map(({ seen, slice, timestamp }) => [slice, {
+      timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
+      seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
+    }])
+  )
   const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
   const isSeen = (envelope: EncodedEnvelope) => {
     const mark = marks.get(bySlice ? envelope.slice : undefined)
@@ -134,6 +138,13 @@ export const eventsBySlices = (
   })
 }
 
+const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, journal: string): void => {
+  const headers = new Grpc.Metadata()
+  headers.set("sluice-protocol", String(protocolVersion))
+  headers.set("sluice-journal", journal)
+  call.sendMetadata(headers)
+}
+
 const serve = (
   stream: OfferedStream,
   call: Grpc.ServerDuplexStream<Buffer, Buffer>,
@@ -143,16 +154,29 @@ const serve = (
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
     const { seen, start } = yield* parse("offset", () => beginningOf(init))
-    const feed = yield* stream.open({ range, start })
-    const headers = new Grpc.Metadata()
-    headers.set("sluice-protocol", String(protocolVersion))
-    headers.set("sluice-journal", feed.journal)
-    call.sendMetadata(headers)
+    const feed = yield* stream.open({ range, start }).pipe(
+      // the consumer compares the journals as well, and fails for good
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (error instanceof JournalReplaced) announce(call, error.actual)
+        })
+      )
+    )
+    announce(call, feed.journal)
     yield* Stream.runForEachArray(feed.envelopes, (envelopes) => {
       const messages: Array<Buffer> = []
       for (const envelope of envelopes) {
-        if (!seen(envelope)) messages.push(encode(StreamOutSchema, toStreamOut(envelope)))
+        if (seen(envelope)) continue
+        const message = encode(StreamOutSchema, toStreamOut(envelope))
+        if (message.length > maxMessageBytes) {
+          const { persistenceId } = envelope
+          const tooLarge = new EventTooLarge({ persistenceId, bytes: message.length, limit: maxMessageBytes })
+          return Effect.andThen(writeAll(call, messages), Effect.fail(tooLarge))
+        }
+        messages.push(message)
       }
       return writeAll(call, messages)
     })
+    // OK would tell a JVM consumer that there will be no events any more
+    return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

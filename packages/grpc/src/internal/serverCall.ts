@@ -5,6 +5,9 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { fromCause, Status } from "./status.ts"
 
+/** @internal A JVM consumer accepts no larger message. */
+export const maxMessageBytes = 4 * 1024 * 1024
+
 /** @internal A call whose answers are a stream. */
 export type StreamingCall = Grpc.ServerDuplexStream<Buffer, Buffer> | Grpc.ServerWritableStream<Buffer, Buffer>
 

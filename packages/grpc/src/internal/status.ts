@@ -1,4 +1,5 @@
 import * as Grpc from "@grpc/grpc-js"
+import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { JournalForked } from "@sluice/core/Journal"
 import * as Cause from "effect/Cause"
 
@@ -44,9 +45,14 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
     }
     case "JournalReplaced":
       return new Status(Grpc.status.FAILED_PRECONDITION, (error as Error).message)
-    case "EventDecodeError":
-    case "EventEncodeError":
+    case "EventTooLarge":
       return new Status(Grpc.status.INTERNAL, (error as Error).message)
+    case "EventDecodeError": {
+      // the cause may quote the event
+      const { manifest, persistenceId, sequenceNumber } = error as EventDecodeError
+      const event = `event ${sequenceNumber} of '${persistenceId}', manifest '${manifest}'`
+      return new Status(Grpc.status.INTERNAL, `the producer cannot decode ${event}; its log says more`)
+    }
     default:
       return new Status(Grpc.status.INTERNAL, "the producer failed; its log says more")
   }

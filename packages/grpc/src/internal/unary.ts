@@ -106,6 +106,10 @@ export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Ef
     )
   })
 
+/** JVM services ask for all events with the largest number that they have, which is larger than any of ours. */
+const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>
+  SequenceNumber.make(Math.min(Number(seqNr), Number.MAX_SAFE_INTEGER))
+
 /** @internal */
 export const currentEventsByPersistenceId = (
   streams: Streams,
@@ -116,7 +120,7 @@ export const currentEventsByPersistenceId = (
     const [stream, persistenceId] = yield* entityOf(streams, request)
     const [from, to] = yield* parse(
       "sequence numbers",
-      () => [SequenceNumber.make(integer(request.fromSeqNr)), SequenceNumber.make(integer(request.toSeqNr))] as const
+      () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
     yield* stream.within(
       Stream.runForEachArray(

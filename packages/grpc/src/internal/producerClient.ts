@@ -1,0 +1,191 @@
+import { create } from "@bufbuild/protobuf"
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import { Slice } from "@sluice/core/Slice"
+import type { SliceRange } from "@sluice/core/SliceRange"
+import { Timestamp } from "@sluice/core/Timestamp"
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { ConsumerError, Options } from "../EventConsumer.ts"
+import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../GrpcError.ts"
+import { acquireClient } from "./channel.ts"
+import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
+import { protocolVersion } from "./eventsBySlices.ts"
+import {
+  CurrentEventsByPersistenceIdRequestSchema,
+  InitReqSchema,
+  LatestEventTimestampRequestSchema,
+  LatestEventTimestampResponseSchema,
+  OffsetSchema,
+  SluiceInitSchema,
+  StreamInSchema,
+  StreamOutSchema
+} from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { fromSlicePositions, fromStreamOut, toSlicePositions, toTimestampMessage } from "./messages.ts"
+import { decode, encode, eventProducerService } from "./methods.ts"
+import { forkTrailer } from "./status.ts"
+
+/** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
+export interface Beginning {
+  readonly journal: string | undefined
+  readonly from: Timestamp | undefined
+  readonly offsets: Offsets
+}
+
+/** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
+export interface Connection {
+  readonly journal: string
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, GrpcError | JournalForked>
+}
+
+const decodeFork = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp]))
+)
+
+/** @internal The calls of one stream of one producer. */
+export const makeProducerClient = (streamId: string, options: Options) => {
+  const { address } = options
+  const metadata = (waitForReady: boolean) => {
+    const metadata = new Grpc.Metadata({ waitForReady })
+    for (const [name, value] of Object.entries(options.headers ?? {})) metadata.set(name, value)
+    return metadata
+  }
+  const protocolError = (problem: unknown) =>
+    new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
+  const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
+
+  const init = (range: SliceRange, { from, journal, offsets }: Beginning): Buffer =>
+    encode(
+      StreamInSchema,
+      create(StreamInSchema, {
+        message: {
+          case: "init",
+          value: create(InitReqSchema, {
+            streamId,
+            sliceMin: range.min,
+            sliceMax: range.max,
+            offset: from === undefined ? [] : [create(OffsetSchema, { timestamp: toTimestampMessage(from) })],
+            sluice: create(SluiceInitSchema, {
+              protocol: protocolVersion,
+              journal: journal ?? "",
+              positions: toSlicePositions(offsets)
+            })
+          })
+        }
+      })
+    )
+
+  /** What a call that has failed means. */
+  const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked => {
+    const [fork] = call.trailers()?.get(forkTrailer) ?? []
+    const place = fork === undefined ? Option.none() : decodeFork(fork)
+    if (Option.isNone(place)) return error
+    const [slice, position, timestamp] = place.value
+    return new JournalForked({ entityType: streamId, slice, offset: { position, timestamp } })
+  }
+
+  const channel: Effect.Effect<Grpc.Client, InsecureTransport, Scope.Scope> = acquireClient({
+    address,
+    tls: options.tls,
+    insecure: options.insecure ?? false
+  })
+
+  return {
+    /** The connection that all streams to the producer share. */
+    channel,
+    read,
+    protocolError,
+
+    /** Opens the stream; if asked to, as soon as the producer can be reached. */
+    connect: (
+      client: Grpc.Client,
+      range: SliceRange,
+      beginning: Beginning,
+      waitForReady: boolean
+    ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
+      Effect.gen(function*() {
+        const method = eventProducerService.eventsBySlices
+        const { path, requestSerialize, responseDeserialize } = method
+        const call = yield* openCall(address, methodOf(method), () => {
+          const headers = metadata(waitForReady)
+          const duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
+          duplex.write(init(range, beginning))
+          return duplex
+        })
+        const answered = yield* Effect.mapError(call.headers, explain(call))
+        const [identity] = answered.get("sluice-journal")
+        if (identity === undefined) return yield* new PeerNotSupported({ address })
+        const journal = String(identity)
+        if (beginning.journal !== undefined && beginning.journal !== journal) {
+          return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
+        }
+        return { journal, pull: Effect.mapError(call.pull, explain(call)) }
+      }),
+
+    entity: (
+      persistenceId: PersistenceId,
+      from: SequenceNumber,
+      to: SequenceNumber
+    ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
+      Stream.fromPull(Effect.gen(function*() {
+        const client = yield* channel
+        const method = eventProducerService.currentEventsByPersistenceId
+        const { path, requestSerialize, responseDeserialize } = method
+        const request = encode(
+          CurrentEventsByPersistenceIdRequestSchema,
+          create(CurrentEventsByPersistenceIdRequestSchema, {
+            streamId,
+            persistenceId,
+            fromSeqNr: BigInt(from),
+            toSeqNr: BigInt(to)
+          })
+        )
+        const call = yield* openCall(
+          address,
+          methodOf(method),
+          () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, metadata(false))
+        )
+        return call.pull.pipe(
+          Effect.flatMap((messages) =>
+            read(() => Arr.map(messages, (message) => fromStreamOut(decode(StreamOutSchema, message))))
+          ),
+          Effect.catchIf(
+            (error) => error instanceof GrpcError && error.code === Grpc.status.OK,
+            () => Cause.done()
+          )
+        )
+      })).pipe(Stream.scoped),
+
+    heads: (range: SliceRange): Effect.Effect<Offsets, ConsumerError> =>
+      Effect.gen(function*() {
+        const client = yield* channel
+        const request = encode(
+          LatestEventTimestampRequestSchema,
+          create(LatestEventTimestampRequestSchema, {
+            streamId,
+            sliceMin: range.min,
+            sliceMax: range.max,
+            sluiceHeads: true
+          })
+        )
+        const bytes = yield* unaryCall(
+          client,
+          address,
+          eventProducerService.latestEventTimestamp,
+          request,
+          metadata(false)
+        )
+        return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
+      }).pipe(Effect.scoped)
+  }
+}

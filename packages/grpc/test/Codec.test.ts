@@ -1,0 +1,316 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
+import { AnySchema, StringValueSchema } from "@bufbuild/protobuf/wkt"
+import { assert, describe, it } from "@effect/vitest"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as ProtobufCodec from "@sluice/grpc/ProtobufCodec"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
+import {
+  EventSchema,
+  StreamInSchema,
+  StreamOutSchema
+} from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import {
+  fromSlicePositions,
+  fromStreamOut,
+  fromTimestampMessage,
+  integer,
+  toSlicePositions,
+  toStreamOut,
+  toTimestampMessage
+} from "../src/internal/messages.ts"
+import { decode, encode } from "../src/internal/methods.ts"
+import * as Recording from "./kit/Recording.ts"
+
+const recordings = ["string", "protobuf"] as const
+
+describe("what the JVM peers sent", () => {
+  it.for(recordings)("decodes and encodes to the same bytes (%s)", (name) => {
+    let messages = 0
+    for (const { answers, requests } of Recording.read(name)) {
+      for (const bytes of requests) {
+        messages++
+        assert.deepStrictEqual(encode(StreamInSchema, decode(StreamInSchema, bytes)), Buffer.from(bytes))
+      }
+      for (const { bytes } of answers) {
+        messages++
+        assert.deepStrictEqual(encode(StreamOutSchema, decode(StreamOutSchema, bytes)), Buffer.from(bytes))
+      }
+    }
+    assert.isAbove(messages, 70, "the recording is not empty")
+  })
+
+  it.for(recordings)("becomes envelopes with the place of the event (%s)", (name) => {
+    for (const { answers } of Recording.read(name)) {
+      for (const { event, message } of answers) {
+        const envelope = fromStreamOut(message)
+        assert.strictEqual(envelope.persistenceId, event.persistenceId)
+        assert.strictEqual(envelope.sequenceNumber, Number(event.seqNr))
+        assert.strictEqual(envelope.slice, event.slice, "our hash is theirs")
+        assert.strictEqual(envelope.slice, Slice.ofPersistenceId(event.persistenceId))
+        assert.strictEqual(envelope.timestamp, Recording.timestampOf(event))
+        assert.isTrue(Number.isSafeInteger(envelope.timestamp))
+        assert.isUndefined(envelope.position)
+        assert.deepStrictEqual(envelope.metadata, {})
+      }
+    }
+  })
+
+  it.for(recordings)("keeps tags, and payloads but those of backtracking (%s)", (name) => {
+    for (const { answers } of Recording.read(name)) {
+      for (const { event, message } of answers) {
+        const envelope = fromStreamOut(message)
+        assert.strictEqual(envelope.payload === undefined, event.source === "BT")
+        const n = Number(event.persistenceId.slice("Cart|entity-".length))
+        assert.deepStrictEqual(envelope.tags, [n % 2 === 0 ? "even" : "odd"])
+      }
+    }
+  })
+
+  it("decodes to strings, as Akka's own serializer wrote them", () => {
+    const events = Recording.events(Recording.read("string"))
+    assert.strictEqual(events.length, 40)
+    for (const event of events) {
+      const { payload } = fromStreamOut({ message: { case: "event", value: event } })
+      const text = EventCodec.string.decodeUnsafe(payload!)
+      assert.strictEqual(JSON.parse(text).n, Number(event.seqNr))
+      assert.deepStrictEqual(EventCodec.string.encodeUnsafe(text), payload)
+    }
+  })
+
+  it("decodes to the protobuf messages that were written", () => {
+    const codec = ProtobufCodec.make([StringValueSchema])
+    const events = Recording.events(Recording.read("protobuf"))
+    assert.strictEqual(events.length, 40)
+    for (const event of events) {
+      const { payload } = fromStreamOut({ message: { case: "event", value: event } })
+      const message = codec.decodeUnsafe(payload!)
+      assert.strictEqual(JSON.parse(message.value).n, Number(event.seqNr))
+      assert.deepStrictEqual(codec.encodeUnsafe(message), payload)
+    }
+  })
+
+  it.for(recordings)("names in the offset that a consumer resumes from an event that it was sent (%s)", (name) => {
+    const exchanges = Recording.read(name)
+    const written = new Map(
+      Recording.events(exchanges).map((event) => [`${event.persistenceId} ${event.seqNr}`, event])
+    )
+    const resumed = exchanges.filter(({ init }) => init.offset.length > 0)
+    assert.isNotEmpty(resumed)
+    for (const { init } of resumed) {
+      const [{ seen: [seen], timestamp }] = init.offset as [typeof init.offset[number]]
+      const event = written.get(`${seen!.persistenceId} ${seen!.seqNr}`)!
+      assert.strictEqual(fromTimestampMessage(timestamp!), Recording.timestampOf(event))
+    }
+  })
+})
+
+describe("timestamps", () => {
+  it.prop("survive the way through seconds and nanoseconds", [Schema.Int], ([n]) => {
+    const timestamp = Timestamp.make(Math.abs(n))
+    assert.strictEqual(fromTimestampMessage(toTimestampMessage(timestamp)), timestamp)
+  })
+
+  it.for([0, 1, 999_999, 1_000_000, 1_795_414_260_246_181, Number.MAX_SAFE_INTEGER])("of %d µs survive", (n) => {
+    const message = toTimestampMessage(Timestamp.make(n))
+    assert.isAtMost(message.nanos, 999_999_999)
+    assert.strictEqual(fromTimestampMessage(message), n)
+  })
+
+  it("finer than a microsecond are cut", () => {
+    assert.strictEqual(fromTimestampMessage({ ...toTimestampMessage(Timestamp.make(5)), nanos: 5999 }), 5)
+  })
+
+  it.for([-1n, 9_007_199_255n, 2n ** 62n])("of %d seconds are refused", (seconds) => {
+    assert.throws(() => fromTimestampMessage({ ...toTimestampMessage(Timestamp.make(0)), seconds }), RangeError)
+  })
+})
+
+describe("integers", () => {
+  it("that a double keeps exactly pass, and larger ones are refused", () => {
+    assert.strictEqual(integer(BigInt(Number.MAX_SAFE_INTEGER)), Number.MAX_SAFE_INTEGER)
+    assert.strictEqual(integer(-5n), -5)
+    assert.throws(() => integer(2n ** 53n), /9007199254740992/)
+    assert.throws(() => integer(2n ** 63n - 1n), RangeError)
+  })
+})
+
+describe("slice positions", () => {
+  it.prop("survive the way over the wire", [
+    Schema.Array(Schema.Tuple([
+      Slice.Slice,
+      Schema.Struct({ position: Position.Position, timestamp: Timestamp.Timestamp })
+    ]))
+  ], ([entries]) => {
+    const offsets = new Map(entries)
+    assert.deepStrictEqual([...fromSlicePositions(toSlicePositions(offsets))], [...offsets])
+  })
+
+  it("outside of the slices, or below 0, are refused", () => {
+    const [position] = toSlicePositions(new Map([[Slice.make(7), Offset.make(3, 5)]]))
+    assert.throws(() => fromSlicePositions([{ ...position!, slice: 1024 }]), RangeError)
+    assert.throws(() => fromSlicePositions([{ ...position!, position: -1n }]), RangeError)
+    assert.throws(() => fromSlicePositions([{ ...position!, timestamp: 2n ** 60n }]), RangeError)
+  })
+})
+
+/** Text that UTF-8 can say, as the journal holds no other. */
+const text = Arbitrary.schema(Schema.String).pipe(Arbitrary.map((text) => text.toWellFormed()))
+const upTo = (n: number) => Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n })))
+const large = upTo(Number.MAX_SAFE_INTEGER)
+
+const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
+  entityId: Arbitrary.map(text, (text) => `${text}.`),
+  sequenceNumber: large,
+  position: upTo(3),
+  farPosition: large,
+  timestamp: large,
+  tags: Arbitrary.array(text),
+  metadata: Schema.Record(Schema.String, Schema.String).pipe(Arbitrary.schema),
+  filtered: upTo(3),
+  manifest: text,
+  bytes: Arbitrary.schema(Schema.Uint8Array)
+}).pipe(Arbitrary.map((_): EncodedEnvelope => {
+  const persistenceId = PersistenceId.make("Cart", _.entityId)
+  const payload = _.filtered === 0 ? undefined : { manifest: _.manifest, bytes: _.bytes }
+  return {
+    persistenceId,
+    sequenceNumber: SequenceNumber.make(_.sequenceNumber),
+    slice: Slice.ofPersistenceId(persistenceId),
+    position: _.position === 0 ? undefined : Position.make(_.position === 1 ? Math.max(1, _.farPosition) : _.position),
+    timestamp: Timestamp.make(_.timestamp),
+    // what stands in the place of an event says nothing of it
+    tags: payload === undefined ? [] : _.tags,
+    metadata: payload === undefined ? {} : _.metadata,
+    payload
+  }
+}))
+
+const overTheWire = (envelope: EncodedEnvelope): EncodedEnvelope =>
+  fromStreamOut(decode(StreamOutSchema, encode(StreamOutSchema, toStreamOut(envelope))))
+
+const example: EncodedEnvelope = {
+  persistenceId: PersistenceId.make("Cart", "c-1"),
+  sequenceNumber: SequenceNumber.make(1),
+  slice: Slice.ofPersistenceId("Cart|c-1"),
+  position: Position.make(1),
+  timestamp: Timestamp.make(1),
+  tags: [],
+  metadata: {},
+  payload: { manifest: "test/x", bytes: new Uint8Array([1]) }
+}
+
+describe("an envelope", () => {
+  it.prop("comes out of StreamOut as it went in", [envelopes], ([envelope]) => {
+    assert.deepStrictEqual(overTheWire(envelope), envelope)
+  }, { arbitrary: { runs: 500 } })
+
+  it.for<[string, Partial<EncodedEnvelope>]>([
+    ["without bytes", { payload: { manifest: "test/x", bytes: new Uint8Array() } }],
+    ["without a manifest", { payload: { manifest: "", bytes: new Uint8Array() } }],
+    ["with metadata named like a prototype", { metadata: JSON.parse(`{"__proto__":"a","constructor":"b","":"c"}`) }],
+    ["with an empty tag", { tags: ["", "a", "a"] }],
+    ["that is filtered", { payload: undefined }],
+    ["without a position", { position: undefined }],
+    ["at the largest numbers", {
+      sequenceNumber: SequenceNumber.make(Number.MAX_SAFE_INTEGER),
+      position: Position.make(Number.MAX_SAFE_INTEGER),
+      timestamp: Timestamp.make(Number.MAX_SAFE_INTEGER)
+    }]
+  ])("%s comes out as it went in", ([, change]) => {
+    const envelope = { ...example, ...change }
+    assert.deepStrictEqual(overTheWire(envelope), envelope)
+    assert.deepStrictEqual(Object.keys(overTheWire(envelope).metadata), Object.keys(envelope.metadata))
+  })
+
+  it("has one offset, which names the event itself, as JVM consumers need it", () => {
+    for (const envelope of [example, { ...example, payload: undefined }]) {
+      const { message } = toStreamOut(envelope)
+      assert.lengthOf(message.value!.offset, 1)
+      assert.deepStrictEqual(
+        message.value!.offset[0]!.seen.map(({ persistenceId, seqNr }) => [persistenceId, seqNr]),
+        [["Cart|c-1", 1n]]
+      )
+      assert.isUndefined(message.value!.offset[0]!.slice)
+    }
+  })
+
+  it("is a filtered_event without a payload, as a JVM consumer would ask for the event again", () => {
+    assert.strictEqual(toStreamOut({ ...example, payload: undefined }).message.case, "filteredEvent")
+  })
+})
+
+const event = (change: object) => {
+  const { message } = toStreamOut(example)
+  const value = create(EventSchema, { ...message.value as any, ...change })
+  return fromBinary(
+    StreamOutSchema,
+    toBinary(StreamOutSchema, create(StreamOutSchema, { message: { case: "event", value } }))
+  )
+}
+
+describe("a message that is not what the protocol promises is refused:", () => {
+  it.for<[string, object]>([
+    ["no offset", { offset: [] }],
+    ["an offset without a timestamp", { offset: [{ seen: [] }] }],
+    ["no persistence id", { persistenceId: "" }],
+    ["a persistence id without a type", { persistenceId: "c-1" }],
+    ["a sequence number above 2^53", { seqNr: 2n ** 53n }],
+    ["a negative sequence number", { seqNr: -1n }],
+    ["a negative position", { sluicePosition: -1n }],
+    ["metadata that is no JSON", {
+      metadata: create(AnySchema, { typeUrl: "json.sluice/metadata", value: Buffer.from("{") })
+    }],
+    ["metadata that is no record of texts", {
+      metadata: create(AnySchema, { typeUrl: "json.sluice/metadata", value: Buffer.from(`{"a":1}`) })
+    }]
+  ])("%s", ([, change]) => {
+    assert.throws(() => fromStreamOut(event(change)))
+  })
+
+  it("neither an event nor a filtered event", () => {
+    assert.throws(() => fromStreamOut(decode(StreamOutSchema, new Uint8Array())), /neither/)
+    // a field of a later version
+    assert.throws(() => fromStreamOut(decode(StreamOutSchema, new Uint8Array([0x1a, 0x00]))), /neither/)
+  })
+
+  it("but metadata of another kind is ignored", () => {
+    const message = event({ metadata: create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value: new Uint8Array([1]) }) })
+    assert.deepStrictEqual(fromStreamOut(message).metadata, {})
+  })
+
+  it("and the slice is computed, whatever the peer says", () => {
+    assert.strictEqual(fromStreamOut(event({ slice: 5 })).slice, Slice.ofPersistenceId("Cart|c-1"))
+  })
+})
+
+describe("a protobuf codec", () => {
+  const codec = ProtobufCodec.make([StringValueSchema])
+
+  it.prop("reads what it writes", [text], ([value]) => {
+    assert.strictEqual(codec.decodeUnsafe(codec.encodeUnsafe(create(StringValueSchema, { value }))).value, value)
+  })
+
+  it("refuses a manifest that it does not know, and names those that it does", () => {
+    assert.throws(
+      () => codec.decodeUnsafe({ manifest: "type.googleapis.com/google.protobuf.Int32Value", bytes: new Uint8Array() }),
+      /Int32Value' is unknown here; this codec knows type.googleapis.com\/google.protobuf.StringValue/
+    )
+  })
+
+  it("refuses a message of a type that it was not made for", () => {
+    assert.throws(() => codec.encodeUnsafe(create(AnySchema) as any), /google.protobuf.Any' is unknown here/)
+  })
+
+  it("refuses bytes that are no message of the type", () => {
+    const { manifest } = codec.encodeUnsafe(create(StringValueSchema))
+    assert.throws(() => codec.decodeUnsafe({ manifest, bytes: new Uint8Array([0x0a, 0xff]) }))
+  })
+})

@@ -1,0 +1,183 @@
+import { assert, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { remote } from "./kit/Consumer.ts"
+import * as Producer from "./kit/Producer.ts"
+import { append, Cart, CartEvents, carts } from "./kit/Producer.ts"
+
+/** The storage of one service, which survives its restarts. */
+const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
+
+/** What the projection did, written to the consumer's journal in the transaction that moves the offset. */
+const Effects = EntityType.make("effect", { codec: EventCodec.string })
+
+const record = (envelope: Envelope<string>) =>
+  Journal.append(Effects, {
+    id: PersistenceId.entityId(envelope.persistenceId),
+    events: [`${envelope.sequenceNumber} ${envelope.event}`]
+  })
+
+const effectsOf = (id: string) =>
+  Effect.map(Stream.runCollect(Journal.read(Effects, id)), (envelopes) => envelopes.map(({ event }) => event))
+
+const ids = Array.from({ length: 16 }, (_, i) => `entity-${i * 7919}`)
+
+/** Appends the rounds from one number to another, both included: an event for every entity each. */
+const writeRounds = (from: number, to: number) =>
+  Effect.gen(function*() {
+    for (let round = from; round <= to; round++) {
+      for (const id of ids) yield* append(id, [`${id} ${round}`])
+      // others have their turn
+      yield* Effect.yieldNow
+    }
+  })
+
+const random = (below: number): number => Math.floor(Math.random() * below)
+
+const caughtUp = (projection: string) =>
+  Wait.until(
+    `${projection} to catch up`,
+    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0),
+    { atMost: "15 seconds" }
+  )
+
+const assertExact = (storage: Context.Context<Journal.Journal>, rounds: number) =>
+  Effect.gen(function*() {
+    for (const id of ids) {
+      assert.deepStrictEqual(
+        yield* effectsOf(id),
+        Array.from({ length: rounds }, (_, i) => `${i + 1} ${id} ${i + 1}`),
+        `events of '${id}' were handled once and in order`
+      )
+    }
+  }).pipe(Effect.provide(storage))
+
+/** Runs the projection's workers in the consumer's storage until the scope is closed. */
+const run = <E>(projection: Projection.Projection<E, any>, storage: Context.Context<any>) =>
+  Layer.build(Projection.layer(projection)).pipe(Effect.provide(storage)) as Effect.Effect<unknown, never, Scope.Scope>
+
+layer(Producer.quiet, { excludeTestServices: true })("an exactly-once projection of a remote stream", (it) => {
+  it.effect("handles every event once and in order while the producer is restarted", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const producer = yield* Producer.restartable(Layer.provide(carts, Layer.succeedContext(there)))
+      const projection = remote(producer.port).pipe(
+        Projection.exactlyOnce("restarts", record),
+        Projection.workers(4)
+      )
+      yield* run(projection, here)
+      const handled = Effect.map(
+        ProjectionStatus.status("restarts"),
+        (workers) => workers.reduce((sum, { handled }) => sum + handled, 0)
+      )
+      const [restarts, rounds] = [5, 60]
+      for (let n = 0; n < restarts; n++) {
+        const from = n * rounds / restarts
+        const writing = yield* Effect.forkScoped(Effect.provide(writeRounds(from + 1, from + rounds / restarts), there))
+        const behind = (from + rounds / restarts) * ids.length - (yield* handled)
+        const until = (yield* handled) + 1 + random(behind - 1)
+        yield* Wait.until("some events", Effect.map(handled, (handled) => handled >= until))
+        yield* producer.stop
+        yield* Fiber.join(writing)
+        yield* producer.start
+      }
+      yield* caughtUp("restarts")
+      yield* assertExact(here, rounds)
+      const workers = yield* ProjectionStatus.status("restarts")
+      assert.lengthOf(workers, 4)
+      assert.strictEqual(workers.reduce((sum, { handled }) => sum + handled, 0), rounds * ids.length)
+    }))
+
+  it.effect("does so in groups, restarted itself, and with other numbers of workers", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const producer = yield* Producer.restartable(Layer.provide(carts, Layer.succeedContext(there)))
+      const rounds = 60
+      const writing = yield* Effect.forkScoped(Effect.provide(writeRounds(1, rounds), there))
+      let handled = 0
+      for (const workers of [4, 1, 7]) {
+        const scope = yield* Scope.make()
+        const projection = remote(producer.port).pipe(
+          Projection.exactlyOnce(
+            "groups",
+            Handler.grouped({ size: 20, within: "5 millis" }, (envelopes) =>
+              Effect.andThen(
+                Effect.forEach(envelopes, record, { discard: true }),
+                Effect.sync(() => handled += envelopes.length)
+              ))
+          ),
+          Projection.workers(workers)
+        )
+        yield* Scope.provide(run(projection, here), scope)
+        const until = handled + 1 + random(250)
+        yield* Wait.until("some events", () => handled >= until)
+        yield* producer.stop
+        yield* Scope.close(scope, Exit.void)
+        yield* producer.start
+      }
+      yield* Fiber.join(writing)
+      yield* run(remote(producer.port).pipe(Projection.exactlyOnce("groups", record), Projection.workers(2)), here)
+      yield* caughtUp("groups")
+      yield* assertExact(here, rounds)
+    }))
+
+  it.effect("catches up with a producer that drops most events, to a lag of 0", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const some = EventProducer.layer(
+        CartEvents,
+        Source.journal(Cart).pipe(Source.filter(({ event }) => event.endsWith(" 7")))
+      )
+      const port = yield* Producer.serve(Layer.provide(some, Layer.succeedContext(there)))
+      yield* Effect.provide(writeRounds(1, 10), there)
+      yield* run(remote(port).pipe(Projection.exactlyOnce("dropped", record), Projection.workers(4)), here)
+      yield* caughtUp("dropped")
+      for (const id of ids) {
+        assert.deepStrictEqual(yield* Effect.provide(effectsOf(id), here), [`7 ${id} 7`])
+      }
+    }))
+
+  it.effect("stops, and waits for a person, when the producer's journal was replaced", () =>
+    Effect.gen(function*() {
+      const [there, other, here] = yield* Effect.all([makeStorage, makeStorage, makeStorage])
+      const scope = yield* Scope.make()
+      const port = yield* Scope.provide(
+        Producer.serve(Layer.provide(carts, Layer.succeedContext(there))),
+        scope
+      )
+      yield* Effect.provide(writeRounds(1, 2), there)
+      const projection = remote(port).pipe(Projection.exactlyOnce("replaced", record))
+      const first = yield* Scope.make()
+      yield* Scope.provide(run(projection, here), first)
+      yield* caughtUp("replaced")
+      yield* Scope.close(first, Exit.void)
+      yield* Scope.close(scope, Exit.void)
+
+      yield* Effect.provide(writeRounds(1, 3), other)
+      yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(other)), { port })
+      yield* run(projection, here)
+      const stopped = Effect.map(ProjectionStatus.status("replaced"), ([worker]) => worker!)
+      yield* Wait.until("the worker to stop", Effect.map(stopped, ({ state }) => state === "Stopped"))
+      const { failure } = yield* stopped
+      assert.instanceOf(failure!.cause.reasons.find(Cause.isFailReason)!.error, Journal.JournalReplaced)
+      yield* assertExact(here, 2)
+    }))
+})
