@@ -104,10 +104,16 @@ export class ServerError extends Schema.TaggedError<ServerError>("@sluice/grpc/S
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    return `Cannot listen on '${this.address}': ${
-      this.cause instanceof Error ? this.cause.message : String(this.cause)
-    }`
+    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const [code] = /\bE[A-Z]+\b/.exec(cause) ?? []
+    return `Cannot listen on '${this.address}': ${code !== undefined && listening[code] || cause}`
   }
+}
+
+const listening: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process listens there (EADDRINUSE)",
+  EADDRNOTAVAIL: "it is no address of this machine (EADDRNOTAVAIL)",
+  EACCES: "this user is not allowed to (EACCES)"
 }
 
 /**
