@@ -12,8 +12,9 @@ it.live("loses, doubles and reorders nothing when either process is killed", () 
     )
   }), 60_000)
 
+const row = (persistence_id: string, n: number) => ({ persistence_id, n })
+
 it("counts what is lost, doubled, reordered and forgotten", () => {
-  const row = (persistence_id: string, n: number) => ({ persistence_id, n })
   const events = [row("a|1", 1), row("a|1", 2), row("a|1", 3), row("a|2", 1)]
   const result = compare(["a|1 1", "a|3 1"], events, [row("a|1", 2), row("a|1", 1), row("a|1", 2)])
   assert.deepStrictEqual(result, {

@@ -598,7 +598,7 @@ layer(Producer.quiet, { excludeTestServices: true })("an event that cannot be de
       const failed = yield* call(port, init())
       const { code, details } = yield* ended(failed)
       assert.strictEqual(code, status.INTERNAL)
-      assert.include(details, "event 3 of 'Cart|a', manifest 'test/unknown', cannot be decoded")
+      assert.include(details, "event 3 of 'Cart|a', manifest 'test/unknown'")
       assert.deepStrictEqual(failed.messages.map((message) => placeOf(message).seqNr), [1n, 2n])
       yield* Wait.until("the log", () => lines.length > 0)
       assert.match(lines.join("\n"), /A call of EventsBySlices failed/)
