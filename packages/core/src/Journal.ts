@@ -108,6 +108,8 @@ export interface JournalReader {
 export class Journal extends Context.Service<Journal, {
   /** Tells this journal from every other one, and from itself after it was emptied or replaced. */
   readonly identity: string
+  /** What time it is by the clock that events are stamped with. */
+  readonly now: Effect.Effect<Timestamp, StorageError>
   /** The largest event, in bytes of payload, manifest, tags and metadata. */
   readonly maxEventBytes: number
   /**

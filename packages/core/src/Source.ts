@@ -69,6 +69,8 @@ export interface Origin<in out A, out E, out R> {
   ) => Stream.Stream<EncodedEnvelope, E, R>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
+  /** What time it is by the clock that events are stamped with. */
+  readonly now: Effect.Effect<Timestamp, E, R>
 }
 
 /**
@@ -150,7 +152,8 @@ export const journal = <A>(
     codec: entityType.codec,
     open: (range, start) => follow(entityType.name, range, start),
     entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),
-    heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range))
+    heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range)),
+    now: Journal.Journal.use((_) => _.now)
   })
 
 /**

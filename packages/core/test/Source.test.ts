@@ -164,7 +164,8 @@ describe("a source of one's own", () => {
     codec: EventCodec.string,
     open: () => Effect.succeed({ journal: "j", envelopes: Stream.fromIterable(stored) }),
     entity: () => Stream.fromIterable(stored),
-    heads: () => Effect.succeed(Offset.none)
+    heads: () => Effect.succeed(Offset.none),
+    now: Effect.succeed(Timestamp.make(0))
   })
 
   it.effect("has placeholders of events without a payload", () =>

@@ -9,6 +9,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -66,5 +67,6 @@ export const sourceOf = <E, R>(feed: Effect.Effect<Source.Feed<E>, E, R>) =>
     codec: EventCodec.string,
     open: () => feed,
     entity: () => Stream.empty,
-    heads: () => Effect.succeed(new Map())
+    heads: () => Effect.succeed(new Map()),
+    now: Effect.succeed(Timestamp.make(0))
   })

@@ -320,10 +320,42 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       const T = 2_000_000
       const from = (seen: Record<string, number>) =>
         Effect.map(upToMarker(port, init({ offset: [offset(T, seen)] })), (messages) => messages.map(shortly))
-      assert.deepStrictEqual(yield* from({ a: 1 }), ["b 1 b1", "c 1 c1", "a 2 a2"])
-      assert.deepStrictEqual(yield* from({ a: 1, b: 1, c: 1 }), ["a 2 a2"])
-      assert.deepStrictEqual(yield* from({ a: 7, b: 0 }), ["b 1 b1", "c 1 c1", "a 2 a2"])
-      assert.deepStrictEqual(yield* from({}), ["a 1 a1", "b 1 b1", "c 1 c1", "a 2 a2"])
+      assert.deepStrictEqual(yield* from({ a: 1 }), ["before 1 BT", "b 1 b1", "c 1 c1", "a 2 a2"])
+      assert.deepStrictEqual(yield* from({ a: 1, b: 1, c: 1 }), ["before 1 BT", "a 2 a2"])
+      assert.deepStrictEqual(yield* from({ a: 7, b: 0 }), ["before 1 BT", "b 1 b1", "c 1 c1", "a 2 a2"])
+      assert.deepStrictEqual(yield* from({}), ["before 1 BT", "a 1 a1", "b 1 b1", "c 1 c1", "a 2 a2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is reminded of the events of 130 seconds before its offset, which it loads where it has not seen them", () =>
+    Effect.gen(function*() {
+      const kept = Source.journal(Cart).pipe(Source.filter(({ event }) => event !== "drop"))
+      const port = yield* serve(EventProducer.layer(CartEvents, kept))
+      const seconds = (n: number) => n * 1000
+      yield* at(seconds(69))(append("a", ["too old"]))
+      yield* at(seconds(70))(append("b", ["within"]))
+      yield* at(seconds(71))(append("b", ["drop"]))
+      yield* at(seconds(200))(append("c", ["at"]))
+      yield* at(seconds(201))(append("c", ["after"]))
+      const messages = yield* upToMarker(port, init({ offset: [offset(200_000_000, { c: 1 })] }))
+      assert.deepStrictEqual(messages.map(shortly), ["b 1 BT", "b 2 -", "c 2 after"])
+      const [reminder] = messages
+      assert(reminder!.message.case === "event")
+      const { metadata, offset: [place], payload, source, tags } = reminder!.message.value
+      assert.deepStrictEqual([source, payload, metadata], ["BT", undefined, undefined])
+      assert.strictEqual(Number(place!.timestamp!.seconds), 70)
+      assert.deepStrictEqual(place!.seen.map(({ seqNr }) => seqNr), [1n])
+      assert.deepStrictEqual(tags, [])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("goes back from the database's time where its offset is ahead of it", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      const now = Math.floor(Date.now() / 1000) * 1000
+      yield* at(now - 129_000)(append("a", ["late"]))
+      const future = (now + 3_600_000) * 1000
+      const reminded = yield* call(port, init({ offset: [offset(future)] }))
+      yield* answered(reminded, 1)
+      assert.deepStrictEqual(reminded.messages.map(shortly), ["a 1 BT"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("begins at the epoch with an offset that has no timestamp", () =>
@@ -338,7 +370,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       const port = yield* serve(carts)
       for (const millis of [1000, 2000, 3000]) yield* at(millis)(append("a", [`at ${millis}`]))
       const request = init({ offset: [offset(1_500_000), offset(2_500_000)] })
-      assert.deepStrictEqual((yield* upToMarker(port, request)).map(shortly), ["a 2 at 2000", "a 3 at 3000"])
+      assert.deepStrictEqual((yield* upToMarker(port, request)).map(shortly), ["a 1 BT", "a 2 at 2000", "a 3 at 3000"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("goes on in each slice after the offset of that slice, and from the beginning in others", () =>

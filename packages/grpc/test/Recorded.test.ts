@@ -132,8 +132,7 @@ layer(Producer.quiet, { excludeTestServices: true })("what a JVM consumer said",
             const call = yield* RawClient.eventsBySlices(client)
             if (mapped) call.send({ case: "init", value: { ...exchange.init, offset: [asHere] } })
             else call.sendBytes(exchange.initBytes)
-            yield* RawClient.answered(call, recorded.length)
-            assertSame(call.messages, recorded)
+            assertSame(yield* RawClient.newAnswers(call, recorded.length), recorded)
           }
         }
       }).pipe(Effect.provide(MemoryStorage.layer)))

@@ -4,6 +4,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
@@ -198,7 +199,8 @@ layer(Producer.quiet, { excludeTestServices: true })("LatestEventTimestamp", (it
       const client = yield* clientOf(EventProducer.layer(
         CartEvents,
         Origin.source<StorageError>(Stream.never, {
-          heads: () => Effect.fail(new StorageError({ operation: "heads", reason: "Unavailable", cause }))
+          heads: () => Effect.fail(new StorageError({ operation: "heads", reason: "Unavailable", cause })),
+          now: Effect.succeed(Timestamp.make(0))
         })
       ))
       assert.deepStrictEqual(yield* refusal(RawClient.latestEventTimestamp(client, all)), [

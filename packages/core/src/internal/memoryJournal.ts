@@ -1,5 +1,7 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Journal from "../Journal.ts"
+import * as Timestamp from "../Timestamp.ts"
 import type { MemoryDatabase } from "./memoryDatabase.ts"
 import { append, entity, forked, heads, reader } from "./memoryLogs.ts"
 
@@ -9,6 +11,7 @@ export const makeMemoryJournal = (
 ): Journal.Journal["Service"] =>
   Journal.make({
     identity: crypto.randomUUID(),
+    now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis),
     transaction,
     append: (request) =>
       write((transaction, now) => {

@@ -4,6 +4,7 @@ import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { SliceRange } from "@sluice/core/SliceRange"
 import type { Feed, OpenOptions } from "@sluice/core/Source"
+import type { Timestamp } from "@sluice/core/Timestamp"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -19,6 +20,7 @@ export interface OfferedStream {
     to: SequenceNumber
   ) => Stream.Stream<EncodedEnvelope, unknown>
   readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
+  readonly now: Effect.Effect<Timestamp, unknown>
   /** Runs what a call does. It is interrupted, and waited for, when the stream is offered no longer. */
   readonly within: <A>(effect: Effect.Effect<A, unknown>) => Effect.Effect<A, unknown>
 }

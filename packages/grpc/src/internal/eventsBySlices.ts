@@ -1,15 +1,13 @@
 import * as Grpc from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { EventTooLarge, JournalReplaced } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { Start } from "@sluice/core/Source"
-import * as Timestamp from "@sluice/core/Timestamp"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { beginningOf } from "./beginning.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema, StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { fromSlicePositions, fromTimestampMessage, integer, toStreamOut } from "./messages.ts"
+import { toRepetition, toStreamOut } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import { maxMessageBytes, writeAll } from "./serverCall.ts"
@@ -84,46 +82,6 @@ const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
 const notServed = (what: string): Status =>
   new Status(Grpc.status.UNIMPLEMENTED, `this producer does not serve ${what} yet`)
 
-/** Where the consumer wants to begin, and which of the events from there on it has seen. */
-interface Beginning {
-  readonly start: Start
-  readonly seen: (envelope: EncodedEnvelope) => boolean
-}
-
-const nothingSeen = () => false
-
-const beginningOf = ({ offset, sluice }: InitReq): Beginning => {
-  if (sluice !== undefined) {
-    const offsets = fromSlicePositions(sluice.positions)
-    const from = offset[0]?.timestamp
-    return from === undefined
-      ? { start: { journal: sluice.journal || undefined, offsets }, seen: nothingSeen }
-      // from a time on, but in the slices where more is known
-      : {
-        start: { timestamp: fromTimestampMessage(from) },
-        seen: ({ position, slice }) => position! <= (offsets.get(slice)?.position ?? 0)
-      }
-  }
-  if (offset.length === 0) return { start: { timestamp: Timestamp.make(0) }, seen: nothingSeen }
-  // of several for the same slice, or for all, the first counts
-  const marks = new Map(
-    offset.toReversed().map(({ seen, slice, timestamp }) => [slice, {
-      timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
-      seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
-    }])
-  )
-  const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
-  const isSeen = (envelope: EncodedEnvelope) => {
-    const mark = marks.get(bySlice ? envelope.slice : undefined)
-    if (mark === undefined || envelope.timestamp > mark.timestamp) return false
-    return envelope.timestamp < mark.timestamp ||
-      envelope.sequenceNumber <= (mark.seen.get(envelope.persistenceId) ?? 0)
-  }
-  // a slice without an offset is read from its beginning
-  const first = bySlice ? 0 : marks.get(undefined)!.timestamp
-  return { start: { timestamp: Timestamp.make(first) }, seen: isSeen }
-}
-
 /** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
 export const eventsBySlices = (
   streams: ReadonlyMap<string, OfferedStream>,
@@ -153,7 +111,10 @@ const serve = (
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
-    const { seen, start } = yield* parse("offset", () => beginningOf(init))
+    const { start, treat } = yield* Effect.flatMap(
+      stream.now,
+      (now) => parse("offset", () => beginningOf(init, now))
+    )
     const feed = yield* stream.open({ range, start }).pipe(
       // the consumer compares the journals as well, and fails for good
       Effect.tapError((error) =>
@@ -166,8 +127,9 @@ const serve = (
     yield* Stream.runForEachArray(feed.envelopes, (envelopes) => {
       const messages: Array<Buffer> = []
       for (const envelope of envelopes) {
-        if (seen(envelope)) continue
-        const message = encode(StreamOutSchema, toStreamOut(envelope))
+        const treatment = treat(envelope)
+        if (treatment === "skip") continue
+        const message = encode(StreamOutSchema, treatment === "send" ? toStreamOut(envelope) : toRepetition(envelope))
         if (message.length > maxMessageBytes) {
           const { persistenceId } = envelope
           const tooLarge = new EventTooLarge({ persistenceId, bytes: message.length, limit: maxMessageBytes })

@@ -109,6 +109,21 @@ export const toStreamOut = (envelope: EncodedEnvelope): StreamOut =>
       : { case: "event", value: toEvent(envelope) }
   })
 
+/**
+ * @internal
+ * An event that the consumer should have seen: it asks for the payload, by LoadEvent, if it has not. What has no payload to load is a
+ * filtered event.
+ */
+export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
+  envelope.payload === undefined ? toStreamOut(envelope) : create(StreamOutSchema, {
+    message: {
+      case: "event",
+      value: { ...toEvent({ ...envelope, payload: undefined, metadata: noMetadata }), source: backtracking }
+    }
+  })
+
+const backtracking = "BT"
+
 const noMetadata: Metadata = {}
 
 /** @internal Throws when the message is not what the protocol promises. */

@@ -2,7 +2,9 @@ import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import type { Origin } from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
@@ -24,7 +26,7 @@ const maximalBackoff = 10_000
 export const makeRemote = (
   streamId: string,
   options: Options
-): Pick<Origin<any, ConsumerError, never>, "open" | "entity" | "heads"> => {
+): Pick<Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "now"> => {
   const producer = makeProducerClient(streamId, options)
 
   const open: Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
@@ -97,7 +99,13 @@ export const makeRemote = (
     return { journal: first.journal, envelopes: Stream.fromPull(Effect.succeed(next)) }
   })
 
-  return { open, entity: producer.entity, heads: producer.heads }
+  return {
+    open,
+    entity: producer.entity,
+    heads: producer.heads,
+    // nobody asks: another service's clock is not ours to read
+    now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
+  }
 }
 
 const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcError && error.isRetryable

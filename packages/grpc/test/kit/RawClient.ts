@@ -141,6 +141,18 @@ export const currentEventsByPersistenceId = (
 export const answered = (answers: Answers, n: number): Effect.Effect<void> =>
   Wait.until(`${n} answers`, () => answers.messages.length >= n || answers.status !== undefined)
 
+/** Whether the consumer is only reminded of an event that it should have seen. */
+export const isRepetition = ({ message }: StreamOut): boolean => message.value?.source === "BT"
+
+/** Waits for so many that are no repetitions, and returns them. */
+export const newAnswers = (answers: Answers, n: number): Effect.Effect<ReadonlyArray<StreamOut>> => {
+  const isNew = () => answers.messages.filter((message) => !isRepetition(message))
+  return Effect.map(
+    Wait.until(`${n} new answers`, () => isNew().length >= n || answers.status !== undefined),
+    isNew
+  )
+}
+
 export const ended = (answers: Answers): Effect.Effect<Grpc.StatusObject> =>
   Effect.map(Wait.until("the call to end", () => answers.status !== undefined), () => answers.status!)
 
@@ -150,11 +162,15 @@ export const placeOf = ({ message }: StreamOut): Event | FilteredEvent => {
   return message.value
 }
 
-/** An answer in short: entity, sequence number, text; `-` where there is no event. */
+/** An answer in short: entity, sequence number, text; `-` where there is no event, the source where its payload is not sent. */
 export const shortly = (answer: StreamOut): string => {
   const { persistenceId, seqNr } = placeOf(answer)
   const { message } = answer
-  const text = message.case === "event" ? Buffer.from(message.value.payload?.value ?? []).toString() : "-"
+  const text = message.case !== "event"
+    ? "-"
+    : message.value.payload === undefined
+    ? message.value.source
+    : Buffer.from(message.value.payload.value).toString()
   return `${persistenceId.slice(persistenceId.indexOf("|") + 1)} ${seqNr} ${text}`
 }
 

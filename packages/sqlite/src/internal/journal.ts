@@ -1,5 +1,6 @@
 import * as Journal from "@sluice/core/Journal"
 import type { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as AppendLane from "@sluice/sql/AppendLane"
 import * as Database from "@sluice/sql/Database"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
@@ -71,6 +72,8 @@ export const makeJournal: (
 
   return Journal.make({
     identity: yield* identify(database),
+    // SQLite's clock is this machine's
+    now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
     append: (request) =>

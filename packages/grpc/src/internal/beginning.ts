@@ -1,0 +1,71 @@
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { Start } from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import type { InitReq } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { fromSlicePositions, fromTimestampMessage, integer } from "./messages.ts"
+
+/**
+ * @internal
+ * Where a stream begins for a consumer, and what becomes of each event from there on: it is sent, or skipped, as the consumer has
+ * seen it, or repeated without its payload, in case the consumer has not.
+ */
+export interface Beginning {
+  readonly start: Start
+  readonly treat: (envelope: EncodedEnvelope) => "send" | "skip" | "repeat"
+}
+
+/**
+ * How far a stream for a consumer with one timestamp goes back, in microseconds. The timestamp is the latest that it has seen in any
+ * slice; what was then on its way in another slice may be older, by as much as its writer's transaction was open, or the reader
+ * of its slice was behind.
+ */
+const lookBack = 130_000_000
+
+const sendAll = () => "send" as const
+
+/** @internal Throws at what is no offset. */
+export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
+  if (sluice !== undefined) {
+    const offsets = fromSlicePositions(sluice.positions)
+    const from = offset[0]?.timestamp
+    return from === undefined
+      ? { start: { journal: sluice.journal || undefined, offsets }, treat: sendAll }
+      // from a time on, but in the slices where more is known
+      : {
+        start: { timestamp: fromTimestampMessage(from) },
+        treat: ({ position, slice }) => position! <= (offsets.get(slice)?.position ?? 0) ? "skip" : "send"
+      }
+  }
+  // of several for the same slice, or for all, the first counts
+  const marks = new Map(
+    offset.toReversed().map(({ seen, slice, timestamp }) => [slice, {
+      timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
+      seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
+    }])
+  )
+  if (marks.size === 0) return { start: { timestamp: Timestamp.make(0) }, treat: sendAll }
+  const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
+  if (bySlice) {
+    return {
+      // a slice without an offset is read from its beginning
+      start: { timestamp: Timestamp.make(0) },
+      treat: (envelope) => {
+        const mark = marks.get(envelope.slice)
+        if (mark === undefined || envelope.timestamp > mark.timestamp) return "send"
+        return envelope.timestamp < mark.timestamp || isIn(mark.seen, envelope) ? "skip" : "send"
+      }
+    }
+  }
+  const { seen, timestamp } = marks.get(undefined)!
+  return {
+    start: { timestamp: Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack)) },
+    treat: (envelope) => {
+      if (envelope.timestamp > timestamp) return "send"
+      if (envelope.timestamp < timestamp) return "repeat"
+      return isIn(seen, envelope) ? "skip" : "send"
+    }
+  }
+}
+
+const isIn = (seen: ReadonlyMap<string, number>, { persistenceId, sequenceNumber }: EncodedEnvelope): boolean =>
+  sequenceNumber <= (seen.get(persistenceId) ?? 0)
