@@ -7,13 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
-import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
-import * as Os from "node:os"
 import * as Path from "node:path"
-import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import * as Service from "../kit/Service.ts"
 import { isPublic } from "./contract.ts"
 
 export interface Options {
@@ -37,86 +34,29 @@ export interface Result {
   readonly forgotten: number
 }
 
-/** A process that is started again each time that it is killed, until it is told to stop. */
-interface Service {
-  readonly kill: Effect.Effect<void>
-  readonly send: (line: string) => Effect.Effect<void>
-  /** Ends when the process has printed the line. */
-  readonly printed: (line: string) => Effect.Effect<void>
-}
-
-const start = (
-  name: string,
-  args: () => ReadonlyArray<string>,
-  onLine: (line: string) => void
-): Effect.Effect<Service, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const awaited = new Map<string, () => void>()
-        let child = launch()
-        function launch() {
-          const file = fileURLToPath(new URL(`./${name}.ts`, import.meta.url))
-          const child = spawn(process.execPath, ["--conditions=source", file, ...args()], {
-            stdio: ["pipe", "pipe", process.env.CHAOS_LOG === undefined ? "ignore" : "inherit"]
-          })
-          // what is sent to a process that was killed goes nowhere
-          child.stdin.on("error", () => {})
-          createInterface({ input: child.stdout }).on("line", (line) => {
-            onLine(line)
-            awaited.get(line)?.()
-          })
-          return child
-        }
-        return {
-          awaited,
-          current: () => child,
-          restart: () => {
-            child = launch()
-          }
-        }
-      }),
-      ({ current }) => Effect.sync(() => current().kill("SIGKILL"))
-    ),
-    ({ awaited, current, restart }) => ({
-      kill: Effect.callback<void>((resume) => {
-        current().once("exit", () => {
-          restart()
-          resume(Effect.void)
-        })
-        current().kill("SIGKILL")
-      }),
-      send: (line) => Effect.sync(() => current().stdin.write(`${line}\n`)),
-      printed: (line) =>
-        Effect.callback((resume) => {
-          awaited.set(line, () => resume(Effect.void))
-        })
-    })
-  )
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-chaos-"))),
-  (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true }))
-)
+const file = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url))
 
 export const run = (options: Options): Effect.Effect<Result, unknown> =>
   Effect.gen(function*() {
-    const directory = yield* folder
+    const directory = yield* Service.temporaryFolder
     const port = yield* freePort
     const journal = Path.join(directory, "producer.db")
     const projection = Path.join(directory, "consumer.db")
 
     const acknowledged: Array<string> = []
-    const producer = yield* start(
-      "producer",
-      () => [journal, String(port), String(options.entities), String(options.rate)],
-      (line) => line !== "done" && acknowledged.push(line)
-    )
+    const producer = yield* Service.start({
+      command: process.execPath,
+      args: () => Service.nodeArgs(file("producer"), journal, `${port}`, `${options.entities}`, `${options.rate}`),
+      onLine: (line) => line !== "done" && acknowledged.push(line)
+    })
     // another number of workers each time: slices are divided anew
     let incarnation = 0
-    const consumer = yield* start("consumer", () => [projection, String(port), String(1 + incarnation++ % 5)], () => {})
+    const consumer = yield* Service.start({
+      command: process.execPath,
+      args: () => Service.nodeArgs(file("consumer"), projection, `${port}`, `${1 + incarnation++ % 5}`)
+    })
 
-    const killing = (name: string, service: Service, times: number) =>
+    const killing = (name: string, service: Service.Service, times: number) =>
       Effect.gen(function*() {
         for (let i = 1; i <= times; i++) {
           // the moments are random: while it starts, connects, catches up, or is live

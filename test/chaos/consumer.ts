@@ -11,8 +11,8 @@ import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { sql } from "kysely"
+import { endWithParent } from "../kit/process.ts"
 import { Counts } from "./contract.ts"
-import { endWithParent } from "./process.ts"
 
 const [filename, port, workers] = process.argv.slice(2)
 

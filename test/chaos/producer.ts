@@ -16,8 +16,8 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { endWithParent, stopped } from "../kit/process.ts"
 import { Counted, Counter, Counts, isPublic, Noted } from "./contract.ts"
-import { endWithParent, stopped } from "./process.ts"
 
 const [filename, port, entities, rate] = process.argv.slice(2)
 

@@ -1,4 +1,6 @@
 /**
+ * Ports for servers that a test starts.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -1,0 +1,327 @@
+/**
+ * Throwaway database servers for tests.
+ *
+ * Each server runs from a data folder of its own, listens on a free loopback port, and is gone with the scope that started it, or
+ * with the process. Its programs are found where Debian and others install them. Where the current user is root the
+ * servers run as an unprivileged user, as they refuse to run as root.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { execFile, spawn } from "node:child_process"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { freePort } from "./FreePort.ts"
+
+/**
+ * A server's programs are missing, or it does not start.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TestServerError extends Data.TaggedError("TestServerError")<{
+  readonly server: string
+  readonly reason: "NotInstalled" | "StartFailed"
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/**
+ * A running server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TestServer {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  readonly version: string
+}
+
+/**
+ * A server that a test may kill.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ControlledServer extends TestServer {
+  /** Sends SIGKILL, and waits for the end of the process. */
+  readonly kill: Effect.Effect<void>
+  /** Starts it again on the same port, and waits until it can be reached. */
+  readonly start: Effect.Effect<void, TestServerError>
+  /** Sends SIGSTOP: connections stay, and nothing answers. */
+  readonly freeze: Effect.Effect<void>
+  /** Sends SIGCONT. */
+  readonly thaw: Effect.Effect<void>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Without, a server is faster and loses acknowledged commits when it is killed: tests that kill it, and benchmarks, want it
+   * durable.
+   */
+  readonly durable: boolean
+}
+
+interface Identity {
+  readonly uid?: number
+  readonly gid?: number
+}
+
+const identityOf = (users: ReadonlyArray<string>): Identity => {
+  if (process.getuid?.() !== 0) return {}
+  const passwd = new Map(
+    Fs.readFileSync("/etc/passwd", "utf8").split("\n").map((line) => {
+      const [name, , uid, gid] = line.split(":")
+      return [name!, { uid: Number(uid), gid: Number(gid) }] as const
+    })
+  )
+  return users.map((user) => passwd.get(user)).find((entry) => entry !== undefined) ?? {}
+}
+
+const locate = (name: string, folders: ReadonlyArray<string>): string | undefined =>
+  [...folders, ...(process.env["PATH"] ?? "").split(Path.delimiter), "/usr/local/bin", "/usr/sbin", "/usr/local/sbin"]
+    .map((folder) => Path.join(folder, name))
+    .find((file) => Fs.existsSync(file))
+
+const postgresFolders = (): ReadonlyArray<string> => {
+  const root = "/usr/lib/postgresql"
+  const installed = Fs.existsSync(root)
+    ? Fs.readdirSync(root).toSorted((a, b) => Number(b) - Number(a)).map((version) => Path.join(root, version, "bin"))
+    : []
+  const chosen = process.env["POSTGRES_BIN"]
+  return chosen === undefined ? installed : [chosen, ...installed]
+}
+
+const run = (server: string, file: string, args: ReadonlyArray<string>, identity: Identity) =>
+  Effect.callback<string, TestServerError>((resume) => {
+    execFile(file, args, { ...identity, cwd: "/", encoding: "utf8" }, (error, stdout, stderr) =>
+      resume(
+        error === null
+          ? Effect.succeed(stdout)
+          : Effect.fail(
+            new TestServerError({ server, reason: "StartFailed", message: `${file}: ${stderr || error.message}` })
+          )
+      ))
+  })
+
+// where there is one, a file system in memory halves the time to start
+const memoryFolder = process.env["TMPDIR"] === undefined && Fs.existsSync("/dev/shm") ? "/dev/shm" : Os.tmpdir()
+
+const temporaryFolder = (prefix: string, identity: Identity, { durable }: Options) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const folder = Fs.mkdtempSync(Path.join(durable ? Os.tmpdir() : memoryFolder, prefix))
+        if (identity.uid !== undefined) Fs.chownSync(folder, identity.uid, identity.gid!)
+        const remove = () => Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+        // a process that exits without closing its scopes leaves nothing behind either
+        process.once("exit", remove)
+        return { folder, remove }
+      }),
+      ({ remove }) =>
+        Effect.sync(() => {
+          process.removeListener("exit", remove)
+          remove()
+        })
+    ),
+    (_) => _.folder
+  )
+
+interface Daemon {
+  readonly file: string
+  readonly args: ReadonlyArray<string>
+  readonly identity: Identity
+  readonly stopSignal: NodeJS.Signals
+  readonly log: string
+  readonly port: number
+}
+
+const start = (server: string, daemon: Daemon) =>
+  Effect.gen(function*() {
+    const launch = Effect.sync(() => {
+      const log = Fs.openSync(daemon.log, "a")
+      const child = spawn(daemon.file, daemon.args, { ...daemon.identity, cwd: "/", stdio: ["ignore", log, log] })
+      Fs.closeSync(log)
+      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+      return { child, exited }
+    })
+    const { end, state } = yield* Effect.acquireRelease(
+      Effect.map(launch, (current) => {
+        const state = { current }
+        const end = (signal: NodeJS.Signals) =>
+          Effect.promise(() => {
+            const { child, exited } = state.current
+            if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+            return exited
+          })
+        // never outlives the test process
+        const onExit = () => state.current.child.kill("SIGKILL")
+        process.once("exit", onExit)
+        return { end, onExit, state }
+      }),
+      ({ end, onExit }) =>
+        Effect.andThen(Effect.sync(() => process.removeListener("exit", onExit)), end(daemon.stopSignal))
+    )
+    yield* accepting(server, daemon)
+    const signal = (signal: NodeJS.Signals) => Effect.sync(() => void state.current.child.kill(signal))
+    return {
+      kill: end("SIGKILL"),
+      start: Effect.andThen(
+        Effect.map(launch, (current) => {
+          state.current = current
+        }),
+        accepting(server, daemon)
+      ),
+      freeze: signal("SIGSTOP"),
+      thaw: signal("SIGCONT")
+    }
+  })
+
+const accepting = (server: string, { log, port }: Daemon) =>
+  Effect.callback<void, TestServerError>((resume) => {
+    const socket = Net.connect(port, "127.0.0.1")
+    socket.once("connect", () => {
+      socket.destroy()
+      resume(Effect.void)
+    })
+    socket.once("error", (cause) =>
+      resume(
+        Effect.fail(
+          new TestServerError({
+            server,
+            reason: "StartFailed",
+            message: Fs.existsSync(log) ? Fs.readFileSync(log, "utf8").slice(-2000) : "no log",
+            cause
+          })
+        )
+      ))
+  }).pipe(Effect.retry({ times: 400, schedule: Schedule.spaced("25 millis") }))
+
+/**
+ * Starts a throwaway PostgreSQL.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const postgres = (options: Options): Effect.Effect<ControlledServer, TestServerError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const folders = postgresFolders()
+    const initdb = locate("initdb", folders)
+    const binary = locate("postgres", folders)
+    if (initdb === undefined || binary === undefined) {
+      return yield* new TestServerError({
+        server: "postgres",
+        reason: "NotInstalled",
+        message: "No PostgreSQL server found: install one, or set POSTGRES_BIN to its bin folder"
+      })
+    }
+    const identity = identityOf(["postgres", "nobody"])
+    const folder = yield* temporaryFolder("sluice-postgres-", identity, options)
+    const data = Path.join(folder, "data")
+    yield* run("postgres", initdb, [
+      ...["-D", data, "-U", "test", "-A", "trust", "-E", "UTF8"],
+      ...["--no-locale", "--no-sync", "--no-instructions"]
+    ], identity)
+    const port = yield* freePort
+    const settings = [
+      ...["listen_addresses=127.0.0.1", "max_connections=200", "wal_level=minimal", "max_wal_senders=0"],
+      ...(options.durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
+    ]
+    const control = yield* start("postgres", {
+      file: binary,
+      args: ["-D", data, "-p", String(port), "-k", folder, ...settings.flatMap((setting) => ["-c", setting])],
+      identity,
+      stopSignal: "SIGQUIT",
+      log: Path.join(folder, "server.log"),
+      port
+    })
+    const version = yield* run("postgres", binary, ["--version"], identity)
+    return {
+      host: "127.0.0.1",
+      port,
+      user: "test",
+      password: "",
+      database: "postgres",
+      version: version.trim(),
+      ...control
+    }
+  })
+
+/**
+ * Starts a throwaway MariaDB, or MySQL when that is what is installed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const mysql = (options: Options): Effect.Effect<ControlledServer, TestServerError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const binary = locate("mariadbd", []) ?? locate("mysqld", [])
+    if (binary === undefined) {
+      return yield* new TestServerError({
+        server: "mysql",
+        reason: "NotInstalled",
+        message: "No MariaDB or MySQL server found: install one (Debian: mariadb-server-core mariadb-client-core)"
+      })
+    }
+    const identity = identityOf(["mysql", "nobody"])
+    const folder = yield* temporaryFolder("sluice-mysql-", identity, options)
+    const data = Path.join(folder, "data")
+    const version = (yield* run("mysql", binary, ["--version"], identity)).trim()
+    const common = ["--no-defaults", `--datadir=${data}`, "--skip-name-resolve"]
+    if (version.includes("MariaDB")) {
+      yield* run("mysql", locate("mariadb-install-db", ["/usr/bin"])!, [
+        ...common,
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--innodb-log-file-size=16M",
+        "--innodb-flush-log-at-trx-commit=0"
+      ], identity)
+    } else {
+      yield* run("mysql", binary, [...common, "--initialize-insecure"], identity)
+    }
+    // a statement a line, as the server reads it; run again at each start
+    const init = Path.join(folder, "init.sql")
+    Fs.writeFileSync(
+      init,
+      [
+        "CREATE USER IF NOT EXISTS 'test'@'%' IDENTIFIED BY 'test';",
+        "GRANT ALL ON *.* TO 'test'@'%';",
+        "CREATE DATABASE IF NOT EXISTS test;"
+      ].join("\n")
+    )
+    const port = yield* freePort
+    const control = yield* start("mysql", {
+      file: binary,
+      args: [
+        ...common,
+        `--socket=${Path.join(folder, "s")}`,
+        `--pid-file=${Path.join(folder, "pid")}`,
+        "--bind-address=127.0.0.1",
+        `--port=${port}`,
+        `--init-file=${init}`,
+        "--innodb-log-file-size=16M",
+        `--innodb-flush-log-at-trx-commit=${options.durable ? 1 : 0}`,
+        "--sync-binlog=0",
+        "--skip-log-bin",
+        "--max-connections=200"
+      ],
+      identity,
+      stopSignal: "SIGKILL",
+      log: Path.join(folder, "server.log"),
+      port
+    })
+    return { host: "127.0.0.1", port, user: "test", password: "test", database: "test", version, ...control }
+  })
