@@ -18,11 +18,11 @@ for (const [path, entry] of Object.entries(lock.packages)) {
     const cpu = cpus.filter((cpu) => words.includes(cpu))
     lock.packages[`node_modules/${name}`] = {
       version,
-      ...(os.length > 0 ? { os } : {}),
       ...(cpu.length > 0 ? { cpu } : {}),
-      ...(words.includes("musl") || words.includes("musleabihf") ? { libc: ["musl"] } : {}),
       ...(entry.dev ? { dev: true } : {}),
-      optional: true
+      ...(words.includes("musl") || words.includes("musleabihf") ? { libc: ["musl"] } : {}),
+      optional: true,
+      ...(os.length > 0 ? { os } : {})
     }
     added.push(`${name}@${version} ${os} ${cpu}`)
   }

@@ -26,7 +26,7 @@ export interface Options {
 
 /** Runs a TypeScript file with the sources of the project. */
 export const nodeArgs = (file: string, ...args: ReadonlyArray<string>): ReadonlyArray<string> => [
-  "--conditions=source",
+  "--conditions=@sluice/source",
   "--disable-warning=ExperimentalWarning",
   file,
   ...args

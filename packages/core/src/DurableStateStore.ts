@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
 import type { Metadata } from "./Envelope.ts"
 import * as EventCodec from "./EventCodec.ts"
+import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
 import type { EventTooLarge, JournalReader, NewEvent, SequenceConflict } from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
@@ -31,6 +32,8 @@ import type { Timestamp } from "./Timestamp.ts"
 export const Revision = Schema.Natural.pipe(Schema.brand("Revision"))
 
 /**
+ * How often the state of an entity was changed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -54,6 +57,8 @@ export interface EncodedState {
 }
 
 /**
+ * A state, and where it stands.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -87,9 +92,11 @@ export interface ChangeRequest {
 export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** Tells this store from every other one. */
   readonly identity: string
+  /** The state of an entity as it is stored; none where there never was one. */
   readonly get: (
     persistenceId: PersistenceId.PersistenceId
   ) => Effect.Effect<Option.Option<EncodedState>, StorageError>
+  /** Makes the change if the state is of the expected revision, and returns the new one. */
   readonly change: (
     request: ChangeRequest
   ) => Effect.Effect<Revision, RevisionConflict | EventTooLarge | SequenceConflict | StorageError>
@@ -137,7 +144,13 @@ export type ChangeError =
   | SequenceConflict
   | StorageError
 
-interface ChangeOptions<A> {
+/**
+ * Which entity's state to change, and what else belongs to the change.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChangeOptions<A> {
   readonly id: string
   /** The revision that is replaced; 0 where there is no state yet. */
   readonly expected: number
@@ -203,20 +216,18 @@ export const upsert = <S, A = never>(
   options: ChangeOptions<A> & { readonly state: S }
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.some(options.state))
 
+/**
+ * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 const remove = <S, A = never>(
   stateType: StateType<S>,
   options: ChangeOptions<A>
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.none())
 
-export {
-  /**
-   * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion.
-   *
-   * @category operations
-   * @since 0.1.0
-   */
-  remove as delete
-}
+export { remove as delete }
 
 /**
  * The state of an entity; none where there is none or it is deleted.
@@ -234,7 +245,7 @@ export const get = Effect.fn("DurableStateStore.get")(function*<S>(
   const { payload, ...place } = found.value
   const state = yield* Effect.try({
     try: () =>
-      EventCodec.decodeEnvelopeUnsafe(stateType.codec, {
+      decodeEnvelopeUnsafe(stateType.codec, {
         persistenceId: place.persistenceId,
         sequenceNumber: place.revision as any
       }, payload),

@@ -4,11 +4,14 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
-import * as EventCodec from "./EventCodec.ts"
+import type * as EventCodec from "./EventCodec.ts"
 import { checkName } from "./internal/checkName.ts"
+import { codecOf } from "./internal/codecOf.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 
 /**
+ * A kind of entity: its name, and how its events are stored.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -28,7 +31,7 @@ export type Contract<A> =
   | { readonly codec: EventCodec.EventCodec<A> }
 
 /**
- * Throws a `RangeError` when the name is empty, contains `|`, or is longer than 128 bytes.
+ * An entity type. Throws a `RangeError` when the name is empty, contains `|`, or is longer than 128 bytes.
  *
  * **Example** (An entity type with two events)
  *
@@ -50,10 +53,6 @@ export const make = <A>(name: string, contract: Contract<A>): EntityType<A> => {
   checkName(name)
   return { name, codec: codecOf(contract) }
 }
-
-/** @internal */
-export const codecOf = <A>(contract: Contract<A>): EventCodec.EventCodec<A> =>
-  "codec" in contract ? contract.codec : EventCodec.json(contract.event)
 
 /**
  * The persistence id of an entity of this type. Throws a `RangeError`, as {@link PersistenceId.make} does.

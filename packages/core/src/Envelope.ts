@@ -88,36 +88,3 @@ export type Element<A> = Envelope<A> | Placeholder | Poison
 export interface EncodedEnvelope extends Place {
   readonly payload: Payload | undefined
 }
-
-/** @internal */
-export const withEvent = <A>(place: Place, event: A): Envelope<A> => ({
-  _tag: "Envelope",
-  persistenceId: place.persistenceId,
-  sequenceNumber: place.sequenceNumber,
-  slice: place.slice,
-  position: place.position,
-  timestamp: place.timestamp,
-  tags: place.tags,
-  metadata: place.metadata,
-  event
-})
-
-/** @internal */
-export const placeholder = (place: Place): Placeholder => ({
-  _tag: "Placeholder",
-  persistenceId: place.persistenceId,
-  sequenceNumber: place.sequenceNumber,
-  slice: place.slice,
-  position: place.position,
-  timestamp: place.timestamp,
-  tags: place.tags,
-  metadata: place.metadata
-})
-
-/** @internal */
-export const poison = (place: Place, cause: Cause.Cause<unknown>, permanent: boolean): Poison => ({
-  ...placeholder(place),
-  _tag: "Poison",
-  cause,
-  permanent
-})

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import type { EncodedEnvelope } from "./Envelope.ts"
 import type { Payload } from "./Payload.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
@@ -19,6 +18,7 @@ const TypeId = "~sluice/EventCodec"
  * @since 0.1.0
  */
 export interface EventCodec<in out A> {
+  /** A codec both takes and gives what it is a codec of. */
   readonly [TypeId]: (a: A) => A
   /** Names the encoding where a pipeline is drawn. */
   readonly name: string
@@ -241,21 +241,3 @@ export const string: EventCodec<string> = make({
     return textDecoder.decode(bytes)
   }
 })
-
-/** @internal Throws an `EventDecodeError`. */
-export const decodeEnvelopeUnsafe = <A>(
-  codec: EventCodec<A>,
-  envelope: Pick<EncodedEnvelope, "persistenceId" | "sequenceNumber">,
-  payload: Payload
-): A => {
-  try {
-    return codec.decodeUnsafe(payload)
-  } catch (cause) {
-    throw new EventDecodeError({
-      persistenceId: envelope.persistenceId,
-      sequenceNumber: envelope.sequenceNumber,
-      manifest: payload.manifest,
-      cause
-    })
-  }
-}

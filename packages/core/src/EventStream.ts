@@ -3,10 +3,13 @@
  *
  * @since 0.1.0
  */
-import { codecOf, type Contract } from "./EntityType.ts"
+import type { Contract } from "./EntityType.ts"
 import type { EventCodec } from "./EventCodec.ts"
+import { codecOf } from "./internal/codecOf.ts"
 
 /**
+ * A stream of public events: its name, and how its events are sent.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -17,7 +20,7 @@ export interface EventStream<in out A> {
 }
 
 /**
- * Throws a `RangeError` when the id is empty or longer than 255 characters.
+ * An event stream. Throws a `RangeError` when the id is empty or longer than 255 characters.
  *
  * **Example** (The public events of carts)
  *

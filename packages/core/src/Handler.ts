@@ -27,6 +27,7 @@ export interface Grouped<in A, out E, out R> {
   readonly [TypeId]: typeof TypeId
   readonly size: number
   readonly within: Duration.Duration
+  /** Is given 1 to `size` envelopes, in the order of the source. */
   readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
 }
 

@@ -94,7 +94,7 @@ export interface Written {
 export interface JournalReader {
   /**
    * Up to `limit` events that come next; none when the end of the journal is reached. Fewer than `limit` does not say
-   * that there are no more.
+   * that there are no more. What another process has appended may show only once `changes` has told of it.
    */
   readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
 }
@@ -266,6 +266,8 @@ export const make = (
 }
 
 /**
+ * The largest event, in bytes, where a storage is not told another limit: 4 MiB less 64 KiB.
+ *
  * @category constants
  * @since 0.1.0
  */

@@ -21,6 +21,8 @@ export interface Offset {
 }
 
 /**
+ * A place in the log of one slice, as a schema.
+ *
  * @category schemas
  * @since 0.1.0
  */
@@ -46,6 +48,8 @@ export type Offsets = ReadonlyMap<Slice.Slice, Offset>
 export const none: Offsets = new Map()
 
 /**
+ * An offset from plain numbers. Throws a `RangeError` for what is no safe integer from 0.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -63,6 +63,7 @@ export interface Move {
  * @since 0.1.0
  */
 export class OffsetStore extends Context.Service<OffsetStore, {
+  /** The offsets of the slices in the range, as they were stored last. */
   readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, StorageError>
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the

@@ -25,6 +25,8 @@ export const PersistenceId = Schema.String.check(
 ).pipe(Schema.brand("PersistenceId"))
 
 /**
+ * The type of a checked persistence id: a string with a brand.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -76,6 +78,8 @@ export const parse = (text: string): PersistenceId => {
 }
 
 /**
+ * Whether a value is a persistence id.
+ *
  * @category guards
  * @since 0.1.0
  */

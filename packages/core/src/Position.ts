@@ -15,13 +15,15 @@ import { safeInteger } from "./internal/safeInteger.ts"
 export const Position = Schema.Natural.pipe(Schema.brand("Position"))
 
 /**
+ * The type of a checked position: a number with a brand.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Position = typeof Position.Type
 
 /**
- * Throws a `RangeError` for what is no safe integer from 0.
+ * A position. Throws a `RangeError` for what is no safe integer from 0.
  *
  * **Example** (Before the first event of a log)
  *

@@ -33,6 +33,8 @@ export interface WorkerFailure {
 }
 
 /**
+ * How a worker is doing, and how far it has come.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -20,6 +20,8 @@ export interface RecoveryStrategy {
 }
 
 /**
+ * How often to try again, and how long after.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -15,13 +15,15 @@ import { safeInteger } from "./internal/safeInteger.ts"
 export const SequenceNumber = Schema.Natural.pipe(Schema.brand("SequenceNumber"))
 
 /**
+ * The type of a checked sequence number: a number with a brand.
+ *
  * @category models
  * @since 0.1.0
  */
 export type SequenceNumber = typeof SequenceNumber.Type
 
 /**
- * Throws a `RangeError` for what is no safe integer from 0.
+ * A sequence number. Throws a `RangeError` for what is no safe integer from 0.
  *
  * **Example** (The third event of an entity)
  *

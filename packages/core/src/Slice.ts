@@ -23,13 +23,15 @@ export const count = 1024
 export const Slice = Schema.Natural.check(Schema.isLessThan(count)).pipe(Schema.brand("Slice"))
 
 /**
+ * The type of a checked slice: a number with a brand.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Slice = typeof Slice.Type
 
 /**
- * Throws a `RangeError` for what is no integer from 0 to 1023.
+ * A slice. Throws a `RangeError` for what is no integer from 0 to 1023.
  *
  * @category constructors
  * @since 0.1.0

@@ -17,7 +17,7 @@ export interface SliceRange {
 }
 
 /**
- * Throws a `RangeError` when a bound is no slice, or `min` is above `max`.
+ * The range from `min` to `max`. Throws a `RangeError` when a bound is no slice, or `min` is above `max`.
  *
  * @category constructors
  * @since 0.1.0
@@ -61,6 +61,8 @@ export const split = (n: number): ReadonlyArray<SliceRange> => {
 }
 
 /**
+ * Whether a slice is in the range.
+ *
  * @category predicates
  * @since 0.1.0
  */

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Metadata } from "./Envelope.ts"
 import * as EventCodec from "./EventCodec.ts"
+import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 import type { Retention } from "./Retention.ts"
@@ -34,6 +35,8 @@ export interface EncodedSnapshot {
 }
 
 /**
+ * A snapshot, its state decoded.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -72,6 +75,7 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
   readonly list: (
     persistenceId: PersistenceId.PersistenceId
   ) => Effect.Effect<ReadonlyArray<Ret.Kept>, StorageError>
+  /** Removes those that meet the criteria. */
   readonly delete: (
     persistenceId: PersistenceId.PersistenceId,
     criteria: Criteria
@@ -142,7 +146,7 @@ export const load = Effect.fn("SnapshotStore.load")(function*<S>(
   if (Option.isNone(found)) return Option.none()
   const { payload, ...snapshot } = found.value
   const state = yield* Effect.try({
-    try: () => EventCodec.decodeEnvelopeUnsafe(stateType.codec, snapshot, payload),
+    try: () => decodeEnvelopeUnsafe(stateType.codec, snapshot, payload),
     catch: (error) => error as EventCodec.EventDecodeError
   })
   return Option.some({ ...snapshot, state })

@@ -12,9 +12,9 @@ import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
 import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedEnvelope, Envelope } from "./Envelope.ts"
-import * as Env from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/compile.ts"
+import { withEvent } from "./internal/elements.ts"
 import { follow } from "./internal/follow.ts"
 import { mapChunks } from "./internal/mapChunks.ts"
 import * as Journal from "./Journal.ts"
@@ -105,11 +105,13 @@ export type Stage =
   | {
     readonly _tag: "Sync"
     readonly name: string
+    /** What becomes of the envelope; undefined drops it. */
     readonly run: (envelope: Envelope<any>) => Envelope<any> | undefined
   }
   | {
     readonly _tag: "Effect"
     readonly name: string
+    /** As above, one envelope after the other. */
     readonly run: (envelope: Envelope<any>) => Effect.Effect<Envelope<any> | undefined, any, any>
   }
 
@@ -176,7 +178,7 @@ export const journal = <A>(
 export const map =
   <A, B>(f: (envelope: Envelope<A>) => undefined extends B ? never : B) =>
   <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
-    add(self, { _tag: "Sync", name: "map", run: (envelope) => Env.withEvent(envelope, f(envelope)) })
+    add(self, { _tag: "Sync", name: "map", run: (envelope) => withEvent(envelope, f(envelope)) })
 
 /**
  * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.
@@ -191,7 +193,7 @@ export const filterMap =
       name: "filterMap",
       run: (envelope) => {
         const event = f(envelope)
-        return event._tag === "Some" ? Env.withEvent(envelope, event.value) : undefined
+        return event._tag === "Some" ? withEvent(envelope, event.value) : undefined
       }
     })
 
@@ -228,7 +230,7 @@ export const mapEffect =
     add(self, {
       _tag: "Effect",
       name: "mapEffect",
-      run: (envelope) => Effect.map(f(envelope), (event) => Env.withEvent(envelope, event))
+      run: (envelope) => Effect.map(f(envelope), (event) => withEvent(envelope, event))
     })
 
 /**

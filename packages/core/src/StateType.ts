@@ -8,6 +8,8 @@ import * as EventCodec from "./EventCodec.ts"
 import { checkName } from "./internal/checkName.ts"
 
 /**
+ * A kind of state: its name, and how it is stored.
+ *
  * @category models
  * @since 0.1.0
  */

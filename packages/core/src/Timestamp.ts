@@ -16,13 +16,15 @@ import { safeInteger } from "./internal/safeInteger.ts"
 export const Timestamp = Schema.Natural.pipe(Schema.brand("Timestamp"))
 
 /**
+ * The type of a checked timestamp: a number with a brand.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Timestamp = typeof Timestamp.Type
 
 /**
- * Throws a `RangeError` for what is no safe integer from 0.
+ * A timestamp. Throws a `RangeError` for what is no safe integer from 0.
  *
  * @category constructors
  * @since 0.1.0
@@ -30,6 +32,8 @@ export type Timestamp = typeof Timestamp.Type
 export const make: (microseconds: number) => Timestamp = safeInteger("timestamp")
 
 /**
+ * A timestamp from milliseconds since the epoch, as `Date.now` counts them.
+ *
  * **Example** (From milliseconds)
  *
  * ```ts

@@ -39,6 +39,8 @@ export type ConsumerError =
   | EventDecodeError
 
 /**
+ * Where the producer is, and how to reach it.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -4,6 +4,13 @@
  * @since 0.1.0
  */
 import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { SliceRange } from "@sluice/core/SliceRange"
+import type { Feed, OpenOptions } from "@sluice/core/Source"
+import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,15 +18,21 @@ import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
+import { isLoopback, serverCredentials } from "./internal/credentials.ts"
 import { eventsBySlices } from "./internal/eventsBySlices.ts"
+import { addHealth } from "./internal/health.ts"
 import { eventProducerService } from "./internal/methods.ts"
 import type { OfferedStream } from "./internal/OfferedStream.ts"
+import { addReflection } from "./internal/reflection.ts"
 import { maxMessageBytes, respondStreaming, respondUnary } from "./internal/serverCall.ts"
 import { currentEventsByPersistenceId, eventTimestamp, latestEventTimestamp, loadEvent } from "./internal/unary.ts"
-import { isLoopback, serverCredentials, type ServerTls } from "./Tls.ts"
+import type { ServerTls } from "./Tls.ts"
 
 /**
+ * Where a server listens, and who may connect.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -34,15 +47,41 @@ export interface Options {
 }
 
 /**
+ * A stream to be offered: a source with everything that it needs, its events encoded as the stream's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offer {
+  /** The id of the stream. */
+  readonly id: string
+  /** The entity type that all persistence ids begin with, where it is known. */
+  readonly entityType: string | undefined
+  /** Opens a slice range, for one consumer. */
+  readonly open: (options: OpenOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
+  /** One entity's events, numbered from `from` to `to`, both included. */
+  readonly entity: (
+    persistenceId: PersistenceId,
+    from: SequenceNumber,
+    to: SequenceNumber
+  ) => Stream.Stream<EncodedEnvelope, unknown>
+  /** The newest position and timestamp of each log in the range that has events. */
+  readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
+  /** What time it is by the clock that events are stamped with. */
+  readonly now: Effect.Effect<Timestamp, unknown>
+}
+
+/**
  * Listens for consumers. `EventProducer.layer` offers streams on it.
  *
  * @category services
  * @since 0.1.0
  */
 export class GrpcServer extends Context.Service<GrpcServer, {
+  /** The port that it listens on. */
   readonly port: number
   /** Offers a stream for as long as the scope is open. Its calls then end with UNAVAILABLE. */
-  readonly offer: (stream: Omit<OfferedStream, "within">) => Effect.Effect<void, DuplicateStream, Scope.Scope>
+  readonly offer: (stream: Offer) => Effect.Effect<void, DuplicateStream, Scope.Scope>
 }>()("@sluice/grpc/GrpcServer") {}
 
 const shutdownTimeout = "2 seconds"
@@ -73,6 +112,17 @@ const make = Effect.fnUntraced(function*(options: Options) {
   // interrupted before the server shuts down, so that every call is told
   const run = yield* FiberSet.makeRuntime()
 
+  addReflection(server, run)
+  const health = addHealth(server, run)
+  let offered = 0
+  // whoever watches hears so before the calls end
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      health.producer(false)
+      health.server(false)
+    })
+  )
+
   server.addService(eventProducerService, {
     eventsBySlices(call: Grpc.ServerDuplexStream<Buffer, Buffer>) {
       respondStreaming("EventsBySlices", call, eventsBySlices(streams, call), run)
@@ -99,6 +149,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     )
   })
 
+  health.server(true)
+
   return GrpcServer.of({
     port,
     offer: Effect.fnUntraced(function*(stream) {
@@ -115,10 +167,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
                 return Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
               })
           })
+          health.producer(++offered > 0)
           return Effect.void
         }),
-        // known until its calls have ended: who calls meanwhile is to call again, and not to give up
-        () => Effect.andThen(Scope.close(calls, Exit.void), Effect.sync(() => streams.delete(stream.id)))
+        () =>
+          Effect.gen(function*() {
+            health.producer(--offered > 0)
+            yield* Scope.close(calls, Exit.void)
+            // known until its calls have ended: who calls meanwhile is to call again, and not to give up
+            streams.delete(stream.id)
+          })
       )
     })
   })
@@ -127,6 +185,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
 /**
  * Listens for as long as the layer lives. It then ends the calls that are open with UNAVAILABLE, so that consumers
  * connect again elsewhere, or later.
+ *
+ * **Details**
+ *
+ * The server also answers the two services that tools know. Health (`grpc.health.v1.Health`): the server as a whole, which is
+ * the name `""`, is SERVING while it listens, and `akka.projection.grpc.EventProducerService` while it offers at least one stream;
+ * both become NOT_SERVING before their calls are ended. Reflection (`grpc.reflection.v1` and `v1alpha`): clients such as `grpcurl`
+ * need no `.proto`.
  *
  * **Example** (A server on a free port of this machine)
  *

@@ -166,6 +166,9 @@ const text = Arbitrary.schema(Schema.String).pipe(Arbitrary.map((text) => text.t
 const upTo = (n: number) => Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n })))
 const large = upTo(Number.MAX_SAFE_INTEGER)
 
+// `JSON.parse` of Node 24 takes a key that begins with an escape for a backslash, after an object that had one in that place
+const key = Schema.String.check(Schema.makeFilter((text) => JSON.stringify(text).length === text.length + 2))
+
 const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
   entityId: Arbitrary.map(text, (text) => `${text}.`),
   sequenceNumber: large,
@@ -173,7 +176,7 @@ const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
   farPosition: large,
   timestamp: large,
   tags: Arbitrary.array(text),
-  metadata: Schema.Record(Schema.String, Schema.String).pipe(Arbitrary.schema),
+  metadata: Schema.Record(key, Schema.String).pipe(Arbitrary.schema),
   filtered: upTo(3),
   manifest: text,
   bytes: Arbitrary.schema(Schema.Uint8Array)

@@ -330,12 +330,11 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
     Effect.gen(function*() {
       const kept = Source.journal(Cart).pipe(Source.filter(({ event }) => event !== "drop"))
       const port = yield* serve(EventProducer.layer(CartEvents, kept))
-      const seconds = (n: number) => n * 1000
-      yield* at(seconds(69))(append("a", ["too old"]))
-      yield* at(seconds(70))(append("b", ["within"]))
-      yield* at(seconds(71))(append("b", ["drop"]))
-      yield* at(seconds(200))(append("c", ["at"]))
-      yield* at(seconds(201))(append("c", ["after"]))
+      yield* at(69_000)(append("a", ["too old"]))
+      yield* at(70_000)(append("b", ["within"]))
+      yield* at(71_000)(append("b", ["drop"]))
+      yield* at(200_000)(append("c", ["at"]))
+      yield* at(201_000)(append("c", ["after"]))
       const messages = yield* upToMarker(port, init({ offset: [offset(200_000_000, { c: 1 })] }))
       assert.deepStrictEqual(messages.map(shortly), ["b 1 BT", "b 2 -", "c 2 after"])
       const [reminder] = messages

@@ -49,9 +49,18 @@ export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): voi
  * **Example** (The suite of an adapter on a file)
  *
  * ```ts skip
- * import * as JournalTest from "@sluice/testing/JournalTest"
- * import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
- * import * as Effect from "effect/Effect"
+ * import { SqliteStorage } from "@sluice/sqlite"
+ * import { JournalTest } from "@sluice/testing"
+ * import { Effect } from "effect"
+ * import * as Fs from "node:fs"
+ *
+ * const temporaryFile = Effect.map(
+ *   Effect.acquireRelease(
+ *     Effect.sync(() => Fs.mkdtempSync("journal-")),
+ *     (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
+ *   ),
+ *   (folder) => `${folder}/journal.db`
+ * )
  *
  * JournalTest.suiteShared("SqliteStorage", Effect.map(temporaryFile, (filename) => SqliteStorage.layer({ filename })))
  * ```

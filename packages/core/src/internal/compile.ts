@@ -4,11 +4,12 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
-import type { Element, EncodedEnvelope, Envelope, Placeholder } from "../Envelope.ts"
-import * as Env from "../Envelope.ts"
+import type { Element, EncodedEnvelope, Envelope, Placeholder, Poison } from "../Envelope.ts"
 import type { EventCodec } from "../EventCodec.ts"
-import { decodeEnvelopeUnsafe, EventEncodeError } from "../EventCodec.ts"
+import { EventEncodeError } from "../EventCodec.ts"
 import type { Source, Stage } from "../Source.ts"
+import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
+import { placeholder, poison, withEvent } from "./elements.ts"
 import { mapChunks } from "./mapChunks.ts"
 
 /**
@@ -38,8 +39,8 @@ export const compile = <A, E, R>(
         const exit: Exit.Exit<Envelope<any> | undefined, any> = yield* Effect.exit(
           Effect.suspend(() => stage.run(envelope))
         )
-        if (exit._tag === "Success") element = exit.value ?? Env.placeholder(element)
-        else element = Env.poison(element, exit.cause, false)
+        if (exit._tag === "Success") element = exit.value ?? placeholder(element)
+        else element = poison(element, exit.cause, false)
       }
       elements.push(element)
       // what an effect failed on may fail on the next event as well: the events behind wait for another try
@@ -55,12 +56,12 @@ export const decodeWith =
   (chunk: Arr.NonEmptyReadonlyArray<EncodedEnvelope>): Arr.NonEmptyArray<Element<A>> =>
     Arr.map(chunk, (encoded) => {
       const { payload } = encoded
-      if (payload === undefined) return Env.placeholder(encoded)
+      if (payload === undefined) return placeholder(encoded)
       let element: Element<any>
       try {
-        element = Env.withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload))
+        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload))
       } catch (error) {
-        return Env.poison(encoded, Cause.fail(error), true)
+        return poison(encoded, Cause.fail(error), true)
       }
       for (const stage of stages) {
         if (element._tag !== "Envelope") break
@@ -71,9 +72,9 @@ export const decodeWith =
 
 const applySync = (stage: Extract<Stage, { _tag: "Sync" }>, envelope: Envelope<any>): Element<any> => {
   try {
-    return stage.run(envelope) ?? Env.placeholder(envelope)
+    return stage.run(envelope) ?? placeholder(envelope)
   } catch (defect) {
-    return Env.poison(envelope, Cause.die(defect), true)
+    return poison(envelope, Cause.die(defect), true)
   }
 }
 
@@ -88,7 +89,7 @@ export const failAtPoison = <A, E, R>(
         ? Effect.flatMap(pull, (chunk) => {
           const at = chunk.findIndex((element) => element._tag === "Poison")
           if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<Envelope<A> | Placeholder>)
-          failure = (chunk[at] as Env.Poison).cause as Cause.Cause<E>
+          failure = (chunk[at] as Poison).cause as Cause.Cause<E>
           if (at === 0) return Effect.failCause(failure)
           return Effect.succeed(chunk.slice(0, at) as any)
         })

@@ -2,7 +2,8 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { InsecureTransport } from "../GrpcError.ts"
-import { clientCredentials, type ClientTls, isLoopback } from "../Tls.ts"
+import type { ClientTls } from "../Tls.ts"
+import { clientCredentials, isLoopback } from "./credentials.ts"
 
 /** @internal Where a producer is, and how to get there. */
 export interface Target {

@@ -2,6 +2,7 @@ import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf"
 import { fromBinary, toBinary } from "@bufbuild/protobuf"
 import type * as Grpc from "@grpc/grpc-js"
 import { EventProducerService } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { Health } from "./generated/grpc/health/v1/health_pb.ts"
 
 /** @internal */
 export const encode = <Desc extends DescMessage>(desc: Desc, message: MessageShape<Desc>): Buffer => {
@@ -36,4 +37,11 @@ export const eventProducerService = {
   loadEvent: definition(EventProducerService.method.loadEvent),
   latestEventTimestamp: definition(EventProducerService.method.latestEventTimestamp),
   currentEventsByPersistenceId: definition(EventProducerService.method.currentEventsByPersistenceId)
+} satisfies Grpc.ServiceDefinition
+
+/** @internal */
+export const healthService = {
+  check: definition(Health.method.check),
+  list: definition(Health.method.list),
+  watch: definition(Health.method.watch)
 } satisfies Grpc.ServiceDefinition

@@ -40,7 +40,8 @@ export const respondUnary = (
     else callback(statusObject(exit.cause))
   })
 
-type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+/** @internal */
+export type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 
 const statusObject = (cause: Cause.Cause<unknown>): Partial<Grpc.StatusObject> => {
   const { code, details, metadata } = fromCause(cause)
