@@ -3,9 +3,13 @@
  *
  * @since 0.1.0
  */
+import * as Formatter from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
 /**
+ * What kind of thing goes wrong.
+ *
  * - `Busy`: somebody else held a lock for longer than the lock timeout. Nothing was written.
  * - `Unavailable`: the database cannot be reached, or went away; what was being written may have been.
  * - `Full`: no space is left. Nothing was written.
@@ -28,6 +32,8 @@ export const Reason = Schema.Literals([
 ])
 
 /**
+ * What kind of thing goes wrong, by name.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -44,6 +50,8 @@ const advice: Record<Reason, string> = {
 }
 
 /**
+ * The database below a journal or another store did not do what it should. The message says what to do about it.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -58,7 +66,9 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
     return this.reason === "Busy" || this.reason === "Unavailable"
   }
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const cause = Predicate.hasProperty(this.cause, "message")
+      ? String(this.cause.message)
+      : Formatter.format(this.cause)
     return `${this.operation}: ${advice[this.reason]} (${cause})`
   }
 }

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -23,21 +24,28 @@ import type * as Scope from "effect/Scope"
 export type Answer = Exit.Exit<Written, SequenceConflict | StorageError>
 
 /**
+ * How a lane writes, and how much at a time.
+ *
  * @category models
  * @since 0.1.0
  */
-export interface Options {
-  /** Writes the batch in one transaction, and answers each request in its order. When it fails, nothing was written. */
-  readonly write: (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<Answer>, StorageError>
+export interface Options<A> {
+  /**
+   * Writes the batch in one transaction, and answers each request in its order. All requests are of one entity type. When it fails,
+   * nothing was written.
+   */
+  readonly write: (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<A>, StorageError>
+  /** Whether two appends of one entity may be in one batch; any may, by default. */
+  readonly joins?: ((earlier: AppendRequest, later: AppendRequest) => boolean) | undefined
   /** A batch is full with so many events. */
   readonly maxEvents: number
   /** A batch is full with so many bytes of payload. */
   readonly maxBytes: number
 }
 
-interface Waiting {
+interface Waiting<A> {
   readonly request: AppendRequest
-  readonly resume: (effect: Answer) => void
+  readonly resume: (effect: Effect.Effect<A, StorageError>) => void
 }
 
 /**
@@ -46,37 +54,45 @@ interface Waiting {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(
-  options: Options
-): Effect.fn.Return<
-  (request: AppendRequest) => Effect.Effect<Written, SequenceConflict | StorageError>,
-  never,
-  Scope.Scope
-> {
-  let queue: Array<Waiting> = []
+export const make = Effect.fnUntraced(function*<A>(
+  options: Options<A>
+): Effect.fn.Return<(request: AppendRequest) => Effect.Effect<A, StorageError>, never, Scope.Scope> {
+  let queue: Array<Waiting<A>> = []
   const some = Latch.makeUnsafe()
 
-  const nextBatch = (): Array<Waiting> => {
+  const nextBatch = (): Array<Waiting<A>> => {
+    const batch: Array<Waiting<A>> = []
+    const rest: Array<Waiting<A>> = []
+    const entities = new Map<PersistenceId, AppendRequest | undefined>()
     let events = 0
     let bytes = 0
-    let end = 0
-    for (; end < queue.length; end++) {
-      const { request } = queue[end]!
+    for (const waiting of queue) {
+      const { request } = waiting
+      const { entityType, persistenceId } = request
+      const earlier = entities.get(persistenceId)
+      const fits = batch.length === 0 || events < options.maxEvents && bytes < options.maxBytes &&
+          entityType === batch[0]!.request.entityType &&
+          (!entities.has(persistenceId) || earlier !== undefined && (options.joins?.(earlier, request) ?? true))
+      // what does not fit keeps back what follows of its entity
+      entities.set(persistenceId, fits ? request : undefined)
+      if (!fits) {
+        rest.push(waiting)
+        continue
+      }
+      batch.push(waiting)
       events += request.events.length
       for (const { payload } of request.events) bytes += payload.bytes.length
-      if (end > 0 && (events > options.maxEvents || bytes > options.maxBytes)) break
     }
-    const batch = end === queue.length ? queue : queue.slice(0, end)
-    queue = end === queue.length ? [] : queue.slice(end)
+    queue = rest
     if (queue.length === 0) some.closeUnsafe()
     return batch
   }
 
-  const write: (batch: ReadonlyArray<Waiting>) => Effect.Effect<void> = Effect.fnUntraced(function*(batch) {
+  const write: (batch: ReadonlyArray<Waiting<A>>) => Effect.Effect<void> = Effect.fnUntraced(function*(batch) {
     const requests = batch.map((waiting) => waiting.request)
     const exit = yield* Effect.exit(options.write(requests as unknown as NonEmptyReadonlyArray<AppendRequest>))
     if (Exit.isSuccess(exit)) {
-      batch.forEach((waiting, i) => waiting.resume(exit.value[i]!))
+      batch.forEach((waiting, i) => waiting.resume(Exit.succeed(exit.value[i]!)))
     } else if (batch.length > 1 && Exit.hasFails(exit) && !isRetryable(exit)) {
       // one of them was refused: alone, it fails alone
       for (const waiting of batch) yield* write([waiting])

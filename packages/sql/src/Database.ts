@@ -93,6 +93,8 @@ class KyselyConnection implements Connection {
   readonly connection: DatabaseConnection
   readonly control: (f: (connection: DatabaseConnection) => Promise<void>) => Promise<void>
   readonly busyTimeout: number
+  /** The fibers of a transaction share its connection, and a driver runs one query after the other. */
+  private readonly turn = Semaphore.makeUnsafe(1)
 
   constructor(
     { busyTimeout, dialect }: Options,
@@ -121,7 +123,7 @@ class KyselyConnection implements Connection {
         await promise.catch(() => {})
       })
     })
-    return this.busyTimeout === 0 ? once : retryWhileBusy(this.busyTimeout)(once)
+    return this.turn.withPermit(this.busyTimeout === 0 ? once : retryWhileBusy(this.busyTimeout)(once))
   }
 
   private query(sql: string, params: ReadonlyArray<unknown>) {
@@ -278,5 +280,24 @@ export const make = Effect.fnUntraced(function*(
 })
 
 const statementCompilers: Record<Dialect, () => Statement.Compiler> = {
-  sqlite: () => Statement.makeCompilerSqlite()
+  sqlite: () => Statement.makeCompilerSqlite(),
+  postgres: () =>
+    Statement.makeCompiler({
+      dialect: "pg",
+      placeholder: (index) => `$${index}`,
+      onIdentifier: Statement.defaultEscape("\""),
+      onCustom: (_type, placeholder) => [placeholder(undefined), []],
+      onRecordUpdate: (placeholders, valueAlias, valueColumns, values, returning) => [
+        `(values ${placeholders}) AS ${valueAlias}${valueColumns}${returning ? ` RETURNING ${returning[0]}` : ""}`,
+        returning ? values.flat().concat(returning[1]) : values.flat()
+      ]
+    }),
+  mysql: () =>
+    Statement.makeCompiler({
+      dialect: "mysql",
+      placeholder: () => "?",
+      onIdentifier: Statement.defaultEscape("`"),
+      onCustom: (_type, placeholder) => [placeholder(undefined), []],
+      onRecordUpdate: () => ["", []]
+    })
 }

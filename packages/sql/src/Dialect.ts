@@ -5,16 +5,20 @@
  */
 import type { Statement } from "@sluice/core/Transaction"
 import type { CompiledQuery, QueryCompiler, RootOperationNode } from "kysely"
-import { createQueryId, SqliteQueryCompiler } from "kysely"
+import { createQueryId, MysqlQueryCompiler, PostgresQueryCompiler, SqliteQueryCompiler } from "kysely"
 
 /**
+ * The name of a SQL dialect.
+ *
  * @category models
  * @since 0.1.0
  */
-export type Dialect = "sqlite"
+export type Dialect = "sqlite" | "postgres" | "mysql"
 
 const compilers: Record<Dialect, QueryCompiler> = {
-  sqlite: new SqliteQueryCompiler()
+  sqlite: new SqliteQueryCompiler(),
+  postgres: new PostgresQueryCompiler(),
+  mysql: new MysqlQueryCompiler()
 }
 
 /**
@@ -25,11 +29,15 @@ const compilers: Record<Dialect, QueryCompiler> = {
  * @since 0.1.0
  */
 export interface Query<A> {
+  /** The query as Kysely builds it, for a compiler. */
   readonly toOperationNode: () => RootOperationNode
+  /** Only says what type the rows have. */
   readonly compile: (...args: any) => CompiledQuery<A>
 }
 
 /**
+ * The SQL of a query, with its parameters.
+ *
  * @category compiling
  * @since 0.1.0
  */

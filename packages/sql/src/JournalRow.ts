@@ -31,6 +31,8 @@ export type JournalRow = Pick<
 >
 
 /**
+ * The names of the columns that an envelope is made of, to be selected.
+ *
  * @category constants
  * @since 0.1.0
  */
@@ -50,6 +52,8 @@ const noTags: ReadonlyArray<string> = []
 const noMetadata: Metadata = {}
 
 /**
+ * The envelope that a row holds.
+ *
  * @category converting
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * The versions of the tables, and how each is made from the one before.
+ * The versions of Sluice's tables, and how each is made from the one before.
  *
  * @since 0.1.0
  */
@@ -7,6 +7,22 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Database } from "./Database.ts"
+import type { Dialect } from "./Dialect.ts"
+import * as Naming from "./Naming.ts"
+
+/**
+ * How the statements of a migration name things: `table` as it stands in SQL, and `name` as the name of an index, a function or a
+ * lock that belongs to Sluice.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Names {
+  /** A table, with its schema and prefix, quoted. */
+  readonly table: (table: `sluice_${string}`) => string
+  /** Anything else that belongs to Sluice, with its prefix. */
+  readonly name: (name: `sluice_${string}`) => string
+}
 
 /**
  * The statements that lead from one version of the tables to the next. They are never changed once released.
@@ -16,7 +32,8 @@ import type { Database } from "./Database.ts"
  */
 export interface Migration {
   readonly name: string
-  readonly statements: ReadonlyArray<string>
+  /** The statements in their order. */
+  readonly statements: (names: Names) => ReadonlyArray<string>
 }
 
 /**
@@ -30,31 +47,140 @@ export class SchemaTooNew extends Schema.TaggedError<SchemaTooNew>("@sluice/sql/
   known: Schema.Int
 }) {
   override get message(): string {
-    return `The database's tables are of version ${this.found}, and this program knows up to ${this.known}: update the program`
+    return `Sluice's tables are of version ${this.found}, and this program knows up to ${this.known}: update the program`
   }
 }
 
 /**
- * Brings the tables to the latest version, in one transaction that locks others out. Several processes may do so at the same
- * time.
+ * The tables are missing, or of an earlier version than this program needs, and it was told not to change them. Apply the
+ * migrations, which the storage prints as SQL, or let the program do so (`migrate`).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SchemaTooOld extends Schema.TaggedError<SchemaTooOld>("@sluice/sql/SchemaTooOld")("SchemaTooOld", {
+  found: Schema.Int,
+  needed: Schema.Int
+}) {
+  override get message(): string {
+    const found = this.found === 0 ? "do not exist" : `are of version ${this.found}`
+    return `Sluice's tables ${found}, and this program needs version ${this.needed}: ` +
+      "apply the migrations, which the storage's 'migrations' prints as SQL, or leave 'migrate' on"
+  }
+}
+
+/**
+ * What goes wrong with the tables at the start.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type MigrationError = SchemaTooNew | SchemaTooOld
+
+/**
+ * Where, and what.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly database: Database["Service"]
+  readonly naming: Naming.Naming
+  readonly migrations: ReadonlyArray<Migration>
+  /** Runs the effect while no other process migrates, in a transaction where the database has transactions for tables. */
+  readonly exclusively: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
+}
+
+const namesOf = (dialect: Dialect, naming: Naming.Naming): Names => ({
+  table: (table) => Naming.quoted(dialect, naming, table),
+  name: (name) => Naming.quoted(dialect, { prefix: naming.prefix }, name)
+})
+
+const prelude = (dialect: Dialect, naming: Naming.Naming): ReadonlyArray<string> => [
+  ...(dialect === "postgres" && naming.schema !== undefined ? [`CREATE SCHEMA IF NOT EXISTS "${naming.schema}"`] : []),
+  `CREATE TABLE IF NOT EXISTS ${Naming.quoted(dialect, naming, "sluice_migration")} (
+    version INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL
+  )`
+]
+
+const insertVersion = ({ table }: Names, version: number, name: string): string =>
+  `INSERT INTO ${table("sluice_migration")} (version, name) VALUES (${version}, '${name}')`
+
+/**
+ * Brings the tables to the latest version. Several processes may do so at the same time.
  *
  * @category running
  * @since 0.1.0
  */
-export const run = (
-  database: Database["Service"],
-  migrations: ReadonlyArray<Migration>
-): Effect.Effect<void, SchemaTooNew | SqlError> =>
-  database.withTransaction(Effect.gen(function*() {
-    const { sql } = database
-    yield* sql`CREATE TABLE IF NOT EXISTS sluice_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)`
-    const rows = yield* sql<{ version: number | null }>`SELECT MAX(version) AS version FROM sluice_migration`
-    const found = rows[0]?.version ?? 0
-    if (found > migrations.length) return yield* new SchemaTooNew({ found, known: migrations.length })
-    for (const [i, { name, statements }] of migrations.entries()) {
-      const version = i + 1
-      if (version <= found) continue
-      for (const statement of statements) yield* sql.unsafe(statement)
-      yield* sql`INSERT INTO sluice_migration ${sql.insert({ version, name })}`
-    }
-  }))
+export const run = (options: Options): Effect.Effect<void, SchemaTooNew | SqlError> => {
+  const { database: { dialect, sql }, migrations, naming } = options
+  const names = namesOf(dialect, naming)
+  return Effect.flatMap(versionOf(options), (found): Effect.Effect<void, SchemaTooNew | SqlError> => {
+    if (found > migrations.length) return Effect.fail(new SchemaTooNew({ found, known: migrations.length }))
+    if (found === migrations.length) return Effect.void
+    return options.exclusively(Effect.gen(function*() {
+      for (const statement of prelude(dialect, naming)) yield* sql.unsafe(statement)
+      const rows = yield* sql.unsafe<{ version: number | null }>(
+        `SELECT MAX(version) AS version FROM ${names.table("sluice_migration")}`
+      )
+      for (let version = (rows[0]?.version ?? 0) + 1; version <= migrations.length; version++) {
+        const { name, statements } = migrations[version - 1]!
+        for (const statement of statements(names)) yield* sql.unsafe(statement)
+        yield* sql.unsafe(insertVersion(names, version, name))
+      }
+    }))
+  })
+}
+
+/**
+ * Fails unless the tables are of the latest version.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const check = (
+  options: Pick<Options, "database" | "naming" | "migrations">
+): Effect.Effect<void, MigrationError | SqlError> =>
+  Effect.flatMap(versionOf(options), (found): Effect.Effect<void, MigrationError> => {
+    const known = options.migrations.length
+    if (found > known) return Effect.fail(new SchemaTooNew({ found, known }))
+    return found < known ? Effect.fail(new SchemaTooOld({ found, needed: known })) : Effect.void
+  })
+
+const versionOf = (
+  { database: { dialect, sql }, naming }: Pick<Options, "database" | "naming">
+): Effect.Effect<number, SqlError> =>
+  sql.unsafe<{ version: number | null }>(
+    `SELECT MAX(version) AS version FROM ${namesOf(dialect, naming).table("sluice_migration")}`
+  ).pipe(
+    Effect.map((rows) => rows[0]?.version ?? 0),
+    // the first time there is no such table
+    Effect.catchIf((error) => isMissingTable(error), () => Effect.succeed(0))
+  )
+
+const isMissingTable = (error: SqlError): boolean => {
+  const { cause } = error.reason
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
+  return code === "42P01" || code === "3F000" || code === "ER_NO_SUCH_TABLE" || /no such table/.test(error.message)
+}
+
+/**
+ * The statements that lead from a version, 0 for none, to the latest, as SQL for whoever applies them by hand.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const print = (
+  dialect: Dialect,
+  naming: Naming.Naming,
+  migrations: ReadonlyArray<Migration>,
+  from = 0
+): string => {
+  const names = namesOf(dialect, naming)
+  const text = migrations.slice(from).flatMap(({ name, statements }, i) => [
+    `-- version ${from + i + 1}: ${name}`,
+    ...statements(names).map((statement) => `${statement};`),
+    `${insertVersion(names, from + i + 1, name)};`
+  ])
+  return [...prelude(dialect, naming).map((statement) => `${statement};`), ...text, ""].join("\n")
+}

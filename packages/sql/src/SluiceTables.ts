@@ -5,6 +5,8 @@
  */
 
 /**
+ * The tables by name.
+ *
  * @category models
  * @since 0.1.0
  */

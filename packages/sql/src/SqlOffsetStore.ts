@@ -11,20 +11,22 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Kysely } from "kysely"
 import type { Database } from "./Database.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
-import * as Tables from "./Tables.ts"
-
-const db = Tables.make<SluiceTables>()
 
 /**
+ * The database, and how it moves offsets.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
   readonly database: Database["Service"]
+  /** Builds queries over Sluice's tables. */
+  readonly db: Kysely<SluiceTables>
   /**
    * Moves the offsets by compare-and-set, in the order given and in the fiber's transaction, and returns the slice of the first that is not
    * where it was expected.
@@ -37,10 +39,12 @@ export interface Options {
 }
 
 /**
+ * The offset store of a database. Its transactions are those of the database.
+ *
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ database, move }: Options): OffsetStore["Service"] => {
+export const make = ({ database, db, move }: Options): OffsetStore["Service"] => {
   const transaction = Transaction.of({
     dialect: database.dialect,
     execute: ({ parameters, sql }) =>

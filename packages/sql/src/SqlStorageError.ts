@@ -9,6 +9,8 @@ import type { Dialect } from "./Dialect.ts"
 import { classify } from "./internal/classify.ts"
 
 /**
+ * The storage error that a SQL error is, to whoever did `operation`.
+ *
  * @category converting
  * @since 0.1.0
  */
@@ -41,10 +43,19 @@ const sqliteReasons = [
 ] as const satisfies ReadonlyArray<readonly [string, Reason]>
 
 /**
+ * What a driver threw, as a SQL error.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toSqlError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
+  new SqlError({ reason: classify(dialect, cause, operation) })
+
+/**
  * As {@link fromSqlError}, from what a driver threw.
  *
  * @category converting
  * @since 0.1.0
  */
 export const fromCause = (dialect: Dialect) => (operation: string) => (cause: unknown): StorageError =>
-  fromSqlError(operation)(new SqlError({ reason: classify(dialect, cause, operation) }))
+  fromSqlError(operation)(toSqlError(dialect)(operation)(cause))

@@ -10,6 +10,8 @@ import type { Database } from "./Database.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
 /**
+ * Runs the effect in a transaction, and tells the failures of the two apart.
+ *
  * @category running
  * @since 0.1.0
  */

@@ -11,6 +11,7 @@ import { OffsetStore } from "@sluice/core/OffsetStore"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
+import * as Naming from "@sluice/sql/Naming"
 import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as Context from "effect/Context"
@@ -27,6 +28,8 @@ import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 
 /**
+ * Which file, and within what limits.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -37,6 +40,10 @@ export interface Options {
   readonly lockTimeout?: number | undefined
   /** The largest event; `Journal.defaultMaxEventBytes` by default. */
   readonly maxEventBytes?: number | undefined
+  /** What the names of Sluice's tables begin with; `sluice_` by default. */
+  readonly tablePrefix?: string | undefined
+  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
+  readonly migrate?: boolean | undefined
 }
 
 /** Reading and writing take two connections, which cannot share SQLite's own databases in memory. */
@@ -60,12 +67,15 @@ const make = Effect.fnUntraced(function*(options: Options) {
     beginTransaction: "BEGIN IMMEDIATE",
     busyTimeout: lockTimeout
   }).pipe(Effect.mapError(fromSqlError("connect")))
-  yield* Migrations.run(database, migrations).pipe(
+  const naming = Naming.make(options)
+  const migrating = { database, naming, migrations, exclusively: database.withTransaction }
+  yield* (options.migrate === false ? Migrations.check(migrating) : Migrations.run(migrating)).pipe(
     Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
   )
-  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database)
+  const db = Naming.tables(naming)
+  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database, db)
   return Context.make(Journal, journal).pipe(
-    Context.add(OffsetStore, SqlOffsetStore.make({ database, move: makeMove(writer) })),
+    Context.add(OffsetStore, SqlOffsetStore.make({ database, db, move: makeMove(writer, db) })),
     Context.add(Database.Database, database),
     Context.add(SqlClient, database.sql)
   )
@@ -90,5 +100,16 @@ export const layer = (
   options: Options
 ): Layer.Layer<
   Journal | OffsetStore | Database.Database | SqlClient,
-  StorageError | Migrations.SchemaTooNew
+  StorageError | Migrations.MigrationError
 > => Layer.effectContext(make(options))
+
+/**
+ * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.
+ *
+ * @category migrations
+ * @since 0.1.0
+ */
+const print = (options?: Pick<Options, "tablePrefix"> & { readonly from?: number | undefined }): string =>
+  Migrations.print("sqlite", Naming.make(options ?? {}), migrations, options?.from)
+
+export { print as migrations }

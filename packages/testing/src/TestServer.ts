@@ -64,6 +64,8 @@ export interface ControlledServer extends TestServer {
 }
 
 /**
+ * How a server is started.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -231,13 +233,14 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
     const identity = identityOf(["postgres", "nobody"])
     const folder = yield* temporaryFolder("sluice-postgres-", identity, options)
     const data = Path.join(folder, "data")
-    yield* run("postgres", initdb, [
-      ...["-D", data, "-U", "test", "-A", "trust", "-E", "UTF8"],
-      ...["--no-locale", "--no-sync", "--no-instructions"]
-    ], identity)
+    const flags = "-U test -A trust -E UTF8 --no-locale --no-sync --no-instructions".split(" ")
+    yield* run("postgres", initdb, ["-D", data, ...flags], identity)
     const port = yield* freePort
     const settings = [
-      ...["listen_addresses=127.0.0.1", "max_connections=200", "wal_level=minimal", "max_wal_senders=0"],
+      "listen_addresses=127.0.0.1",
+      "max_connections=200",
+      "wal_level=minimal",
+      "max_wal_senders=0",
       ...(options.durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
     ]
     const control = yield* start("postgres", {

@@ -6,7 +6,7 @@ import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import * as Exit from "effect/Exit"
-import { type Connection, db, prepare } from "./connection.ts"
+import { type Connection, type Db, prepare } from "./connection.ts"
 
 /** The heads of the logs, and of them all, as this connection read or wrote them last. */
 interface Heads {
@@ -21,7 +21,7 @@ const noHeads = (): Heads => ({ positions: new Map(), timestamp: undefined })
  * The append, in a write transaction: BEGIN IMMEDIATE is the lock of every log, so a head that is read after it is the
  * head.
  */
-export const makeAppender = (connection: Connection, writerId: string) => {
+export const makeAppender = (connection: Connection, db: Db, writerId: string) => {
   const begin = connection.prepare("BEGIN IMMEDIATE")
   const commit = connection.prepare("COMMIT")
   const rollback = connection.prepare("ROLLBACK")

@@ -2,18 +2,17 @@ import { StorageError } from "@sluice/core/StorageError"
 import { retryWhileBusy } from "@sluice/sql/Database"
 import { compile, type Query } from "@sluice/sql/Dialect"
 import type { SluiceTables } from "@sluice/sql/SluiceTables"
-import { fromCause } from "@sluice/sql/SqlStorageError"
-import * as Tables from "@sluice/sql/Tables"
+import { fromCause, toSqlError } from "@sluice/sql/SqlStorageError"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import { classifySqliteError, SqlError } from "effect/sql/SqlError"
+import type { Kysely } from "kysely"
 import * as Path from "node:path"
 
 /** @internal */
 export type Connection = Sqlite.Database
 
 /** @internal Builds queries over Sluice's tables. */
-export const db = Tables.make<SluiceTables>()
+export type Db = Kysely<SluiceTables>
 
 /** @internal A statement compiled once; its parameters are in the order in which Kysely writes them. */
 export const prepare = (connection: Connection, query: Query<unknown>): Sqlite.Statement<Array<unknown>, any> =>
@@ -23,8 +22,7 @@ export const prepare = (connection: Connection, query: Query<unknown>): Sqlite.S
 export const failed = fromCause("sqlite")
 
 /** @internal */
-export const sqlError = (operation: string) => (cause: unknown): SqlError =>
-  new SqlError({ reason: classifySqliteError(cause, { operation }) })
+export const sqlError = toSqlError("sqlite")
 
 /**
  * @internal

@@ -2,7 +2,9 @@ import * as Journal from "@sluice/core/Journal"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as AppendLane from "@sluice/sql/AppendLane"
+import * as AppendSignals from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
+import * as JournalIdentity from "@sluice/sql/JournalIdentity"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as SqlTransaction from "@sluice/sql/SqlTransaction"
 import * as Clock from "effect/Clock"
@@ -11,9 +13,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Options } from "../SqliteStorage.ts"
 import { makeAppender } from "./append.ts"
-import { type Connection, db, failed, open, sqlError } from "./connection.ts"
+import { type Connection, type Db, failed, open, sqlError } from "./connection.ts"
 import { makeReading, type Run } from "./reader.ts"
-import { makeSignals } from "./signals.ts"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
@@ -22,23 +23,25 @@ const pollInterval = "10 millis"
 export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
   writer: Connection,
-  database: Database.Database["Service"]
+  database: Database.Database["Service"],
+  db: Db
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   writer,
-  database
+  database,
+  db
 ) {
   const readConnection = yield* Effect.acquireRelease(
     open(options.filename, { readonly: true, lockTimeout: options.lockTimeout }),
     (connection) => Effect.sync(() => connection.close())
   )
-  const reading = makeReading(readConnection)
-  const readingOwnWrites = makeReading(writer)
+  const reading = makeReading(readConnection, db)
+  const readingOwnWrites = makeReading(writer, db)
   // readers do not wait for writers, but for the moment in which another process recovers or resets the log
   const read: Run = (operation, f) =>
     Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
 
-  const signals = makeSignals()
+  const signals = AppendSignals.make()
   const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
   let version = dataVersion.get()
   const poll = Effect.sync(() => {
@@ -52,9 +55,9 @@ export const makeJournal: (
     Effect.forkScoped
   )
 
-  const appender = makeAppender(writer, crypto.randomUUID())
+  const appender = makeAppender(writer, db, crypto.randomUUID())
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
-  const lane = yield* AppendLane.make({
+  const lane = yield* AppendLane.make<AppendLane.Answer>({
     maxEvents: 200,
     maxBytes: 1024 * 1024,
     write: (requests) =>
@@ -71,7 +74,7 @@ export const makeJournal: (
   })
 
   return Journal.make({
-    identity: yield* identify(database),
+    identity: yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal")),
     // SQLite's clock is this machine's
     now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,
@@ -87,7 +90,7 @@ export const makeJournal: (
                 Effect.try({ try: () => appender.within(request, now), catch: failed("append") })
               ))
           )
-          : lane(request)),
+          : Effect.flatten(lane(request))),
     heads: (entityType, range) => read("read the heads", () => reading.heads(entityType, range)),
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
@@ -104,15 +107,3 @@ export const makeJournal: (
     changes: signals.subscribe
   })
 })
-
-const identify = (database: Database.Database["Service"]): Effect.Effect<string, StorageError> =>
-  Effect.gen(function*() {
-    yield* database.run(
-      db.insertInto("sluice_meta").values({ key: "journal", value: crypto.randomUUID() })
-        .onConflict((conflict) => conflict.doNothing())
-    )
-    const [row] = yield* database.run(
-      db.selectFrom("sluice_meta").select("value").where("key", "=", "journal")
-    )
-    return row!.value
-  }).pipe(Effect.mapError(fromSqlError("identify the journal")))

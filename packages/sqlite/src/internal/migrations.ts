@@ -7,9 +7,9 @@ import type { Migration } from "@sluice/sql/Migrations"
  */
 export const migrations: ReadonlyArray<Migration> = [{
   name: "journal and offsets",
-  statements: [
-    `CREATE TABLE sluice_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID`,
-    `CREATE TABLE sluice_journal (
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_meta")} (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE ${table("sluice_journal")} (
       timestamp INTEGER PRIMARY KEY,
       entity_type TEXT NOT NULL,
       slice INTEGER NOT NULL,
@@ -23,10 +23,12 @@ export const migrations: ReadonlyArray<Migration> = [{
       tags TEXT,
       metadata TEXT
     ) STRICT`,
-    `CREATE UNIQUE INDEX sluice_journal_entity ON sluice_journal (persistence_id, sequence_number)`,
-    `CREATE UNIQUE INDEX sluice_journal_log ON sluice_journal (entity_type, slice, position)`,
-    `CREATE INDEX sluice_journal_time ON sluice_journal (entity_type, timestamp, slice)`,
-    `CREATE TABLE sluice_offset (
+    `CREATE UNIQUE INDEX ${name("sluice_journal_entity")} ON ${
+      table("sluice_journal")
+    } (persistence_id, sequence_number)`,
+    `CREATE UNIQUE INDEX ${name("sluice_journal_log")} ON ${table("sluice_journal")} (entity_type, slice, position)`,
+    `CREATE INDEX ${name("sluice_journal_time")} ON ${table("sluice_journal")} (entity_type, timestamp, slice)`,
+    `CREATE TABLE ${table("sluice_offset")} (
       projection TEXT NOT NULL,
       source TEXT NOT NULL,
       slice INTEGER NOT NULL,

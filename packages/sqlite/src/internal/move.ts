@@ -3,10 +3,10 @@ import type { Slice } from "@sluice/core/Slice"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Connection, db, prepare, sqlError } from "./connection.ts"
+import { type Connection, type Db, prepare, sqlError } from "./connection.ts"
 
 /** @internal Moves offsets by compare-and-set; see `SqlOffsetStore`. */
-export const makeMove = (connection: Connection) => {
+export const makeMove = (connection: Connection, db: Db) => {
   const update = prepare(
     connection,
     db.updateTable("sluice_offset")

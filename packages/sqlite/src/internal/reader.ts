@@ -11,7 +11,7 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import { type Connection, db, prepare } from "./connection.ts"
+import { type Connection, type Db, prepare } from "./connection.ts"
 
 /** A page ends with so many bytes of payload, however few events that is. */
 const maxPageBytes = 4 * 1024 * 1024
@@ -34,7 +34,7 @@ const page = (
 export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
 
 /** @internal Reads the journal on a connection. */
-export const makeReading = (connection: Connection) => {
+export const makeReading = (connection: Connection, db: Db) => {
   const logs = db.selectFrom("sluice_journal").where("entity_type", "=", "").where("slice", "=", 0)
   const selectHead = prepare(connection, logs.select(["position", "timestamp"]).orderBy("position", "desc").limit(1))
   const selectTimestamp = prepare(connection, logs.select("timestamp").where("position", "=", 0)).pluck()

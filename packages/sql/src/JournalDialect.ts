@@ -1,0 +1,94 @@
+/**
+ * What a SQL server has to do so that `SqlJournal` is a journal on it.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { AppendRequest } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Slice } from "@sluice/core/Slice"
+import type { SliceRange } from "@sluice/core/SliceRange"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Answer } from "./AppendLane.ts"
+import type { AppendSignals } from "./AppendSignals.ts"
+
+/**
+ * A place in the order of time: after the event with this timestamp in this slice.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TimeCursor {
+  readonly timestamp: number
+  readonly slice: number
+}
+
+/**
+ * The operations of a journal on one kind of server. All appends of a call are of one entity type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalDialect {
+  /** Makes whatever an entity type needs before its first append. */
+  readonly register: (entityType: string) => Effect.Effect<void, SqlError>
+  /**
+   * Appends in a transaction of its own, on a connection that only lanes use. Where a log is locked it does not wait: the answers
+   * of that log's appends are undefined.
+   */
+  readonly tryAppend: (
+    requests: NonEmptyReadonlyArray<AppendRequest>
+  ) => Effect.Effect<ReadonlyArray<Answer | undefined>, SqlError>
+  /** As `tryAppend`, but waits for the lock of the log that all requests are of. */
+  readonly waitAppend: (
+    requests: NonEmptyReadonlyArray<AppendRequest>
+  ) => Effect.Effect<ReadonlyArray<Answer>, SqlError>
+  /** Appends in the fiber's transaction, and waits for the lock of the log, which it then holds until the end. */
+  readonly appendWithin: (request: AppendRequest) => Effect.Effect<Answer, SqlError>
+  /** Whether a lane may put two appends of one entity into one call. */
+  readonly joins: (earlier: AppendRequest, later: AppendRequest) => boolean
+  /** The server's clock. */
+  readonly now: Effect.Effect<Timestamp, SqlError>
+  /** The newest position and timestamp of each log in the range that has events. */
+  readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, SqlError>
+  /** The timestamps of the events at the positions, of those that there are. */
+  readonly timestamps: (
+    entityType: string,
+    positions: ReadonlyArray<readonly [Slice, number]>
+  ) => Effect.Effect<ReadonlyMap<Slice, Timestamp>, SqlError>
+  /** Up to `limit` events of the range in the order of (timestamp, slice), near-sequential on disk. */
+  readonly byTime: (
+    entityType: string,
+    range: SliceRange,
+    after: TimeCursor,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
+  /** Up to `limit` events of each log that follow the positions, in the order of their timestamps. */
+  readonly bySlices: (
+    entityType: string,
+    after: ReadonlyArray<readonly [Slice, number]>,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
+  /** Up to `limit` events of one entity; in the fiber's transaction, if there is one. */
+  readonly entity: (
+    persistenceId: PersistenceId,
+    from: SequenceNumber,
+    to: SequenceNumber,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
+  /** Signals what this and other processes append, for as long as the scope. */
+  readonly watch: (signals: AppendSignals) => Effect.Effect<
+    {
+      /** To be called when this process has committed an append. */
+      readonly appended: (entityType: string, slices: ReadonlySet<Slice>) => void
+    },
+    SqlError,
+    Scope.Scope
+  >
+}

@@ -1,0 +1,163 @@
+/**
+ * Reads a journal on: in windows of time as long as there is much to read, and at the end log by log, where there is something new.
+ *
+ * A window could show an event of a log before its predecessor, which may have been committed after the window was read and have a
+ * smaller timestamp than the window's end. So windows end at heads that were read before: up to its head, a log is complete. The
+ * positions prove it: each event follows the one before it in its log, or that log is read by itself.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { JournalReader } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import type { AppendSignals } from "./AppendSignals.ts"
+import type { JournalDialect, TimeCursor } from "./JournalDialect.ts"
+import { fromSqlError } from "./SqlStorageError.ts"
+
+/** How many logs are read by themselves at a time. */
+const maxLogs = 256
+/** With so many pages to come they are read in windows of time. */
+const manyPages = 4
+
+/**
+ * A reader of an entity type's logs in a range of slices, from `start` on.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  dialect: Pick<JournalDialect, "heads" | "timestamps" | "byTime" | "bySlices">,
+  signals: AppendSignals,
+  entityType: string,
+  range: SliceRange.SliceRange,
+  start: Offsets | Timestamp
+): JournalReader => {
+  const from = typeof start === "number" ? start : undefined
+  /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
+  const read = new Float64Array(Slice.count)
+  if (from !== undefined) read.fill(-1, range.min, range.max + 1)
+  if (typeof start !== "number") { for (const [slice, { position }] of start) read[slice] = position }
+  const marks = signals.marks(entityType)
+  const seen = new Float64Array(Slice.count)
+  let probed = false
+  /** Logs that have more, or may have. */
+  const behind = new Set<Slice.Slice>()
+  let window: { readonly after: TimeCursor; readonly heads: Offsets; readonly end: number } | undefined
+
+  /** Whether the event is the next of its log, which it then goes past. */
+  const isNext = ({ position, slice }: EncodedEnvelope): boolean => {
+    if (read[slice] !== -1 && position !== read[slice]! + 1) return false
+    read[slice] = position!
+    return true
+  }
+  const isAsked = ({ timestamp }: EncodedEnvelope): boolean => from === undefined || timestamp >= from
+
+  const readWindow = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+    const { after, end, heads } = window!
+    return Effect.flatMap(dialect.byTime(entityType, range, after, limit), (rows) => {
+      const page = rows.filter((row) => {
+        const head = heads.get(row.slice)
+        if (head === undefined || row.position! > head.position || row.position! <= read[row.slice]!) return false
+        if (!isAsked(row)) return false
+        if (isNext(row)) return true
+        // its log is read by itself
+        behind.add(row.slice)
+        return false
+      })
+      const last = rows.at(-1)
+      if (last === undefined || last.timestamp > end) {
+        for (const [slice, head] of heads) if (read[slice]! < head.position) behind.add(slice)
+        window = undefined
+      } else {
+        window = { after: { timestamp: last.timestamp, slice: last.slice }, heads, end }
+      }
+      return page.length > 0 ? Effect.succeed(page) : next(limit)
+    })
+  }
+
+  const readLogs = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+    const slices = [...behind].slice(0, Math.min(maxLogs, limit))
+    const each = Math.floor(limit / slices.length)
+    return Effect.flatMap(
+      dialect.bySlices(entityType, slices.map((slice) => [slice, read[slice]!] as const), each),
+      (rows) => {
+        const counts = new Map<Slice.Slice, number>()
+        for (const row of rows) {
+          counts.set(row.slice, (counts.get(row.slice) ?? 0) + 1)
+          if (!isNext(row)) return Effect.fail(hole(row, read[row.slice]!))
+        }
+        for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
+        const page = rows.filter(isAsked)
+        return page.length > 0 ? Effect.succeed(page) : next(limit)
+      }
+    )
+  }
+
+  /** Finds out where there is something new, and how much. */
+  const probe = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> =>
+    Effect.flatMap(dialect.heads(entityType, range), (heads) => {
+      let events = 0
+      let end = 0
+      behind.clear()
+      for (const slice of SliceRange.slices(range)) {
+        const head = heads.get(slice)
+        if (read[slice] === -1 && (head === undefined || head.timestamp < from!)) read[slice] = head?.position ?? 0
+        if (head === undefined || head.position <= read[slice]!) continue
+        behind.add(slice)
+        events += head.position - Math.max(0, read[slice]!)
+        end = Math.max(end, head.timestamp)
+      }
+      const open = (timestamp: number) => {
+        behind.clear()
+        window = { after: { timestamp, slice: -1 }, heads, end }
+        return readWindow(limit)
+      }
+      if (behind.size === 0) return Effect.succeed([])
+      // where a log begins is not known
+      if ([...behind].some((slice) => read[slice] === -1)) return open(from!)
+      if (events < manyPages * limit) return readLogs(limit)
+      const firsts = [...behind].map((slice) => [slice, read[slice]! + 1] as const)
+      return Effect.flatMap(dialect.timestamps(entityType, firsts), (timestamps) =>
+        // a hole is met when the log is read by itself
+        timestamps.size < firsts.length ? readLogs(limit) : open(Math.min(...timestamps.values())))
+    })
+
+  const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+    if (window !== undefined) return readWindow(limit)
+    let signalled = 0
+    for (let slice = range.min as number; slice <= range.max; slice++) {
+      if (seen[slice] === marks[slice]) continue
+      seen[slice] = marks[slice]!
+      signalled++
+      behind.add(slice as Slice.Slice)
+    }
+    if (!probed || signalled > maxLogs || signalled > 0 && read.includes(-1)) {
+      probed = true
+      return probe(limit)
+    }
+    return behind.size === 0 ? Effect.succeed([]) : readLogs(limit)
+  }
+
+  return {
+    next: (limit) =>
+      Effect.mapError(
+        Effect.suspend(() => next(limit)),
+        (error) => error._tag === "SqlError" ? fromSqlError("read the journal")(error) : error
+      )
+  }
+}
+
+const hole = ({ persistenceId, position, sequenceNumber, slice }: EncodedEnvelope, read: number): StorageError =>
+  new StorageError({
+    operation: "read the journal",
+    reason: "Damaged",
+    cause: new Error(
+      `position ${position} of slice ${slice} (event ${sequenceNumber} of '${persistenceId}') follows ${read}`
+    )
+  })
