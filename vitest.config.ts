@@ -3,16 +3,29 @@ import { defineConfig } from "vitest/config"
 
 // the packages of this workspace are tested from their sources
 const resolve = {
-  conditions: ["source", ...defaultServerConditions.filter((_) => _ !== "module")],
-  externalConditions: ["source"]
+  conditions: ["@sluice/source", ...defaultServerConditions.filter((_) => _ !== "module")],
+  externalConditions: ["@sluice/source"]
 }
+
+/** What needs a PostgreSQL and a MySQL; the servers are started for it alone. */
+const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts"]
 
 export default defineConfig({
   resolve,
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
-    include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
-    testTimeout: 30_000
+    testTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "local",
+          include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
+          exclude: ["**/node_modules/**", ...withServers]
+        }
+      },
+      { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } }
+    ]
   }
 })

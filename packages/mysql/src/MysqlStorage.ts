@@ -1,0 +1,151 @@
+/**
+ * A journal and an offset store in MySQL or MariaDB, next to the service's own tables.
+ *
+ * @since 0.1.0
+ */
+import { Journal } from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import type { StorageError } from "@sluice/core/StorageError"
+import * as Database from "@sluice/sql/Database"
+import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import * as JournalIdentity from "@sluice/sql/JournalIdentity"
+import * as Migrations from "@sluice/sql/Migrations"
+import * as Naming from "@sluice/sql/Naming"
+import * as SqlJournal from "@sluice/sql/SqlJournal"
+import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import { SqlClient } from "effect/sql/SqlClient"
+import { MysqlDialect } from "kysely"
+import { makeDialect } from "./internal/dialect.ts"
+import { migrations } from "./internal/migrations.ts"
+import { makeMove } from "./internal/move.ts"
+import { makePool } from "./internal/pool.ts"
+import { makeWatch } from "./internal/watch.ts"
+
+/**
+ * How to reach the server: by URL, `mysql://user:password@host:port/database`, or by its parts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly url?: string | Redacted.Redacted | undefined
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly user?: string | undefined
+  readonly password?: Redacted.Redacted | undefined
+  readonly database?: string | undefined
+  /** `true` trusts the well-known authorities. */
+  readonly tls?: boolean | Tls | undefined
+  /** The connections for handlers, offsets and the service's own queries; 10 by default. */
+  readonly poolSize?: number | undefined
+  /** The connections that single appends are written on, many at a time; 2 by default. */
+  readonly lanes?: number | undefined
+  /** For how long to wait for a connection, in milliseconds; 10,000 by default. */
+  readonly connectTimeout?: number | undefined
+  /** For how long a statement may run, in milliseconds; 30,000 by default. */
+  readonly statementTimeout?: number | undefined
+  /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
+  readonly lockTimeout?: number | undefined
+  /** What the names of Sluice's tables begin with; `sluice_` by default. */
+  readonly tablePrefix?: string | undefined
+  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
+  readonly migrate?: boolean | undefined
+  /** The largest event; `Journal.defaultMaxEventBytes` by default. */
+  readonly maxEventBytes?: number | undefined
+}
+
+/**
+ * Whom to trust, and what to show, as PEM.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tls {
+  readonly authority?: string | undefined
+  readonly certificate?: string | undefined
+  readonly key?: Redacted.Redacted | undefined
+}
+
+/** Connections for appends to logs that somebody holds for long. */
+const waiters = 4
+const readers = 3
+
+/** Sessions that hold locks end soon after they stop, in seconds; others when they are forgotten. */
+const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const naming = Naming.make(options)
+  const lanes = options.lanes ?? 2
+  const pool = yield* makePool(options, options.poolSize ?? 10, { statements: false, idleTimeout: idleTimeout.service })
+  const database = yield* Database.make({
+    dialect: "mysql",
+    driver: new MysqlDialect({ pool: pool as any }),
+    beginTransaction: "START TRANSACTION"
+  }).pipe(Effect.mapError(fromSqlError("connect")))
+
+  const migrating = { database, naming, migrations, exclusively: exclusively(database, naming) }
+  yield* (options.migrate === false ? Migrations.check(migrating) : Migrations.run(migrating)).pipe(
+    Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
+  )
+  const db = Naming.tables(naming)
+  const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  const connections = {
+    database,
+    writers: yield* makePool(options, lanes + waiters, { statements: true, idleTimeout: idleTimeout.writers }),
+    readers: yield* makePool(options, readers, { statements: false, idleTimeout: idleTimeout.readers })
+  }
+  const dialect: JournalDialect = makeDialect(connections, naming, crypto.randomUUID(), makeWatch(() => dialect.heads))
+  const { maxEventBytes } = options
+  const journal = yield* SqlJournal.make({ database, dialect, identity, maxEventBytes, lanes })
+  return Context.make(Journal, journal).pipe(
+    Context.add(OffsetStore, SqlOffsetStore.make({ database, db, move: makeMove(database, naming) })),
+    Context.add(Database.Database, database),
+    Context.add(SqlClient, database.sql)
+  )
+})
+
+/** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
+const exclusively = (
+  { sql }: Database.Database["Service"],
+  { prefix }: Naming.Naming
+): Migrations.Options["exclusively"] =>
+(effect) =>
+  Effect.scoped(Effect.gen(function*() {
+    const connection = yield* sql.reserve
+    const name = `sluice migrations ${prefix}`
+    yield* Effect.acquireRelease(
+      connection.execute("SELECT GET_LOCK(?, 60) AS taken", [name], undefined),
+      () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?) AS released", [name], undefined))
+    )
+    return yield* effect
+  }))
+
+/**
+ * Connects, creates its tables if need be, and disconnects with the layer. It also provides the database itself, for the
+ * service's own tables.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  Journal | OffsetStore | Database.Database | SqlClient,
+  StorageError | Migrations.MigrationError
+> => Layer.effectContext(make(options))
+
+/**
+ * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.
+ *
+ * @category migrations
+ * @since 0.1.0
+ */
+const print = (options?: Pick<Options, "tablePrefix"> & { readonly from?: number | undefined }): string =>
+  Migrations.print("mysql", Naming.make(options ?? {}), migrations, options?.from)
+
+export { print as migrations }

@@ -1,0 +1,229 @@
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { AppendRequest } from "@sluice/core/Journal"
+import type { Offset } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import type { Answer } from "@sluice/sql/AppendLane"
+import type { Database } from "@sluice/sql/Database"
+import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import { type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import type * as Naming from "@sluice/sql/Naming"
+import { toSqlError } from "@sluice/sql/SqlStorageError"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
+import type { SqlError } from "effect/sql/SqlError"
+import type * as Mysql from "mysql2"
+import { assign, type Heads } from "./assign.ts"
+import { query, withConnection } from "./pool.ts"
+import { type EntityRow, literal, makeStatements } from "./statements.ts"
+
+/** A page ends with so many bytes of payload, however few events that is. */
+const maxPageBytes = 4 * 1024 * 1024
+
+const selected =
+  `slice, position, timestamp, CONVERT(persistence_id USING utf8mb4) AS persistence_id, sequence_number, manifest,
+  payload, tags, metadata`
+
+/** @internal What the connections are for: appends, and reads. */
+export interface Connections {
+  readonly writers: Mysql.Pool
+  readonly readers: Mysql.Pool
+  readonly database: Database["Service"]
+}
+
+interface LogRow {
+  readonly slice: number
+  readonly position: number
+  readonly timestamp: number
+}
+
+interface FoundRow extends Omit<LogRow, "slice"> {
+  readonly id: string
+  readonly sequence_number: number
+}
+
+const headsOf = (
+  logs: ReadonlyArray<LogRow>,
+  entities: ReadonlyArray<EntityRow>,
+  found: ReadonlyArray<FoundRow>
+): Heads => ({
+  logs: new Map(logs.map(({ position, slice, timestamp }) => [slice, { position, timestamp }])),
+  entities: new Map(entities.map(({ id, n }) => [id, n ?? 0])),
+  found: new Map(found.map((row) => [
+    uuidOf(row.id),
+    { sequenceNumber: row.sequence_number, position: row.position, timestamp: row.timestamp } as any
+  ])),
+  now: entities[0]!.now
+})
+
+const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")
+
+/** @internal */
+export const makeDialect = (
+  { database, readers, writers }: Connections,
+  naming: Naming.Naming,
+  writerId: string,
+  watch: JournalDialect["watch"]
+): JournalDialect => {
+  const statements = makeStatements(naming, writerId)
+  const { head, journal } = statements
+
+  const events = (operation: string, sql: string): Effect.Effect<Array<EncodedEnvelope>, SqlError> =>
+    Effect.map(query<Array<JournalRow>>(readers, operation, sql), (rows) => rows.map(toEnvelope))
+
+  /**
+   * Two round trips: locks and heads, then what follows from them. The isolation level is set with each transaction, whatever became of
+   * the session behind a proxy.
+   */
+  const append = (requests: ReadonlyArray<AppendRequest>, how: "" | "SKIP LOCKED") => {
+    const { entityType } = requests[0]!
+    const found = statements.found(requests)
+    return withConnection(writers, "append", async (run) => {
+      const results = await run<Array<any>>([
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "START TRANSACTION",
+        statements.lock(entityType, requests, how),
+        statements.entities(requests),
+        ...(found === undefined ? [] : [found])
+      ].join(";"))
+      const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
+      await run(
+        assigned.rows.length === 0
+          ? "ROLLBACK"
+          : [statements.insert(entityType, assigned), statements.move(entityType, assigned), "COMMIT"].join(";")
+      )
+      return assigned.answers
+    })
+  }
+
+  const { sql } = database
+  /** Several statements of an append belong together, also where fibers of one transaction append at the same time. */
+  const turns = new WeakMap<object, Semaphore.Semaphore>()
+  const inTurn = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) => {
+      const connection = Option.getOrThrow(transaction)[0]
+      const turn = turns.get(connection) ?? Semaphore.makeUnsafe(1)
+      turns.set(connection, turn)
+      return turn.withPermit(effect)
+    })
+
+  const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
+    const { entityType } = request
+    const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
+    // what a snapshot shows of the log is what the lock shows, or the snapshot is older
+    const [seen] = yield* sql.unsafe<LogRow>(
+      `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)} AND slice = ${
+        logs[0]!.slice
+      }`
+    )
+    if (seen?.position !== logs[0]!.position) return yield* staleSnapshot
+    const entities = yield* sql.unsafe<EntityRow>(statements.entities([request]))
+    const found = statements.found([request])
+    const assigned = assign(
+      [request],
+      headsOf(logs, entities, found === undefined ? [] : yield* sql.unsafe<FoundRow>(found))
+    )
+    if (assigned.rows.length > 0) {
+      yield* sql.unsafe(statements.insert(entityType, assigned))
+      yield* sql.unsafe(statements.move(entityType, assigned))
+    }
+    return assigned.answers[0]!
+  })
+
+  return {
+    register: (entityType) =>
+      Effect.gen(function*() {
+        const type = literal(entityType)
+        const rows = yield* query<Array<{ slice: number }>>(
+          writers,
+          "register",
+          `SELECT slice FROM ${head} WHERE entity_type = ${type}`
+        )
+        const known = new Set(rows.map((row) => row.slice))
+        const missing = Array.from({ length: Slice.count }, (_, slice) => slice).filter((slice) => !known.has(slice))
+        if (missing.length === 0) return
+        // IGNORE waits for a row that an append has locked, so what is there is left alone
+        const values = missing.map((slice) => `(${type},${slice},0,0)`).join(",")
+        yield* query(
+          writers,
+          "register",
+          `INSERT IGNORE INTO ${head} (entity_type, slice, position, timestamp) VALUES ${values}`
+        )
+      }),
+    tryAppend: (requests) => append(requests, "SKIP LOCKED"),
+    waitAppend: (requests) => append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>,
+    appendWithin: (request) => inTurn(appendWithin(request)),
+    joins: () => true,
+    now: Effect.map(
+      query<Array<{ now: number }>>(
+        readers,
+        "now",
+        "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS now"
+      ),
+      ([row]) => Timestamp.make(row!.now)
+    ),
+    heads: (entityType, range) =>
+      Effect.map(
+        query<Array<{ slice: Slice.Slice } & Offset>>(
+          readers,
+          "heads",
+          `SELECT slice, position, timestamp FROM ${head}
+            WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max} AND position > 0`
+        ),
+        (rows) => new Map(rows.map(({ position, slice, timestamp }) => [slice, { position, timestamp }]))
+      ),
+    timestamps: (entityType, positions) =>
+      Effect.map(
+        query<Array<{ slice: Slice.Slice; timestamp: Timestamp.Timestamp }>>(
+          readers,
+          "timestamps",
+          `SELECT slice, timestamp FROM ${journal} FORCE INDEX (${indexName(naming, "log")})
+            WHERE entity_type = ${literal(entityType)} AND (slice, position) IN (${
+            positions.map(([slice, position]) => `(${slice},${position})`).join(",")
+          })`
+        ),
+        (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))
+      ),
+    byTime: (entityType, range, { slice, timestamp }, limit) =>
+      events(
+        "byTime",
+        `SELECT ${selected} FROM (
+          SELECT j.*, SUM(LENGTH(payload)) OVER (ORDER BY timestamp, slice) - LENGTH(payload) AS bytes FROM (
+            SELECT * FROM ${journal} FORCE INDEX (PRIMARY)
+            WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
+              AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
+            ORDER BY timestamp, slice LIMIT ${limit}
+          ) j
+        ) j WHERE COALESCE(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`
+      ),
+    bySlices: (entityType, after, limit) =>
+      Effect.map(
+        events(
+          "bySlices",
+          after.map(([slice, position]) =>
+            `(SELECT ${selected} FROM ${journal} FORCE INDEX (${indexName(naming, "log")})
+              WHERE entity_type = ${literal(entityType)} AND slice = ${slice} AND position > ${position}
+              ORDER BY position LIMIT ${limit})`
+          ).join(" UNION ALL ")
+        ),
+        (envelopes) => envelopes.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+      ),
+    entity: (persistenceId: PersistenceId, from, to, limit) =>
+      Effect.flatMap(database.inTransaction, (inTransaction) => {
+        const sql = `SELECT ${selected} FROM ${journal} WHERE persistence_id = ${literal(persistenceId)}
+          AND sequence_number BETWEEN ${from} AND ${to} ORDER BY sequence_number LIMIT ${limit}`
+        return inTransaction
+          ? Effect.map(database.sql.unsafe<JournalRow>(sql), (rows) => rows.map(toEnvelope))
+          : events("entity", sql)
+      }),
+    watch
+  }
+}
+
+const indexName = (naming: Naming.Naming, index: "log" | "entity"): string => `\`${naming.prefix}journal_${index}\``
+
+const staleSnapshot = toSqlError("mysql")("append")(
+  new Error("events are appended in READ COMMITTED transactions, and this one sees an older state of the log")
+)

@@ -1,0 +1,57 @@
+import type { Migration } from "@sluice/sql/Migrations"
+
+/**
+ * @internal
+ * Ids are bytes: no collation that compares characters as they are, blanks at the end included, is known to both MySQL and MariaDB.
+ * The journal lies in the order of time, in which it is written and read. The newest position and timestamp of each log are a row,
+ * whose lock is the lock of the log.
+ */
+export const migrations: ReadonlyArray<Migration> = [{
+  name: "journal and offsets",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_meta")} (
+      \`key\` VARBINARY(64) PRIMARY KEY, value VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_journal")} (
+      entity_type VARBINARY(128) NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      persistence_id VARBINARY(255) NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      event_id BINARY(16) NOT NULL,
+      writer_id BINARY(16) NOT NULL,
+      manifest VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      payload LONGBLOB,
+      tags MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      PRIMARY KEY (entity_type, timestamp, slice),
+      UNIQUE KEY ${name("sluice_journal_log")} (entity_type, slice, position),
+      UNIQUE KEY ${name("sluice_journal_entity")} (persistence_id, sequence_number)
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_head")} (
+      entity_type VARBINARY(128) NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      PRIMARY KEY (entity_type, slice)
+    ) ENGINE = InnoDB`,
+    // a person reads JSON events here
+    `CREATE OR REPLACE VIEW ${table("sluice_event")} AS
+      SELECT CONVERT(entity_type USING utf8mb4) AS entity_type, slice, position,
+        TIMESTAMPADD(MICROSECOND, timestamp, TIMESTAMP'1970-01-01 00:00:00') AS written_at,
+        CONVERT(persistence_id USING utf8mb4) AS persistence_id, sequence_number, manifest, tags, metadata,
+        CASE WHEN manifest LIKE 'json.sluice/%' THEN CONVERT(payload USING utf8mb4) END AS event
+      FROM ${table("sluice_journal")}`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_offset")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      journal VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
+      updated_at BIGINT NOT NULL,
+      PRIMARY KEY (projection, source, slice)
+    ) ENGINE = InnoDB`
+  ]
+}]

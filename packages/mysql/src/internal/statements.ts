@@ -1,0 +1,97 @@
+import type { AppendRequest } from "@sluice/core/Journal"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import * as Slice from "@sluice/core/Slice"
+import * as Naming from "@sluice/sql/Naming"
+import type { Assigned } from "./assign.ts"
+
+/**
+ * @internal
+ * A value as a hexadecimal literal, which it cannot break out of, whatever the server's settings are. Every value in these
+ * statements is one, or an integer.
+ */
+export const literal = (value: string | Uint8Array): string =>
+  value.length === 0 ? "x''" : `x'${Buffer.from(value as string).toString("hex")}'`
+
+const uuid = (id: string): string => `x'${id.replaceAll("-", "")}'`
+
+const isEmpty = (record: object): boolean => {
+  for (const _ in record) return false
+  return true
+}
+
+const text = (value: string): string => `CONVERT(${literal(value)} USING utf8mb4)`
+
+/** @internal The statements of an append. */
+export const makeStatements = (naming: Naming.Naming, writerId: string) => {
+  const journal = Naming.quoted("mysql", naming, "sluice_journal")
+  const head = Naming.quoted("mysql", naming, "sluice_head")
+  const writer = uuid(writerId)
+
+  return {
+    journal,
+    head,
+
+    /**
+     * Locks the logs in their order, by the primary key: left to itself the optimizer reads the whole entity type from about half of
+     * its logs on, and then waits for, or locks, logs that nobody asked for.
+     */
+    lock: (entityType: string, requests: ReadonlyArray<AppendRequest>, how: "" | "SKIP LOCKED"): string => {
+      const slices = new Set(requests.map((request) => Slice.ofPersistenceId(request.persistenceId)))
+      return `SELECT slice, position, timestamp FROM ${head} FORCE INDEX (PRIMARY)
+        WHERE entity_type = ${literal(entityType)} AND slice IN (${[...slices].toSorted((a, b) => a - b).join(",")})
+        ORDER BY slice FOR UPDATE ${how}`
+    },
+
+    /**
+     * The last number of each entity, by a probe from its end, and the time, which does not depend on the session's time zone. `MAX … GROUP
+     * BY` would read every event of a long entity.
+     */
+    entities: (requests: ReadonlyArray<AppendRequest>): string => {
+      const ids = new Set(requests.map((request) => request.persistenceId))
+      const derived = Array.from(ids, (id) => `SELECT ${literal(id)} AS id`).join(" UNION ALL ")
+      return `SELECT CONVERT(e.id USING utf8mb4) AS id,
+          (SELECT sequence_number FROM ${journal} WHERE persistence_id = e.id ORDER BY sequence_number DESC LIMIT 1) AS n,
+          TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS now
+        FROM (${derived}) e`
+    },
+
+    /** Where events that may have been written before are, by their ids. */
+    found: (requests: ReadonlyArray<AppendRequest>): string | undefined => {
+      const asked = requests.filter((request) => request.recheck)
+      return asked.length === 0 ?
+        undefined :
+        `SELECT HEX(event_id) AS id, sequence_number, position, timestamp FROM ${journal}
+        WHERE ${
+          asked.map(({ events, persistenceId }) =>
+            `(persistence_id = ${literal(persistenceId)} AND event_id = ${uuid(events.at(-1)!.id)})`
+          ).join(" OR ")
+        }`
+    },
+
+    insert: (entityType: string, { rows }: Assigned): string => {
+      const type = literal(entityType)
+      const values = rows.map(({ event, persistenceId, position, sequenceNumber, slice, timestamp }) =>
+        `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
+          uuid(event.id)
+        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${
+          event.tags.length === 0 ? "NULL" : text(JSON.stringify(event.tags))
+        },${isEmpty(event.metadata) ? "NULL" : text(JSON.stringify(event.metadata))})`
+      )
+      return `INSERT INTO ${journal} (entity_type, slice, position, timestamp, persistence_id, sequence_number, event_id,
+        writer_id, manifest, payload, tags, metadata) VALUES ${values.join(",")}`
+    },
+
+    move: (entityType: string, { moved }: Assigned): string => {
+      const column = (name: "position" | "timestamp") =>
+        `${name} = CASE slice ${Array.from(moved, ([slice, head]) => `WHEN ${slice} THEN ${head[name]}`).join(" ")} END`
+      return `UPDATE ${head} FORCE INDEX (PRIMARY) SET ${column("position")}, ${column("timestamp")}
+        WHERE entity_type = ${literal(entityType)} AND slice IN (${[...moved.keys()].join(",")})`
+    }
+  }
+}
+
+/** @internal */
+export type Statements = ReturnType<typeof makeStatements>
+
+/** @internal */
+export type EntityRow = { readonly id: PersistenceId; readonly n: number | null; readonly now: number }

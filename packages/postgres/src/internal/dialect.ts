@@ -1,0 +1,221 @@
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type AppendRequest, SequenceConflict, type Written } from "@sluice/core/Journal"
+import type { Offset } from "@sluice/core/Offset"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import type { Answer } from "@sluice/sql/AppendLane"
+import type { Database } from "@sluice/sql/Database"
+import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import * as Naming from "@sluice/sql/Naming"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type Pg from "pg"
+import { withClient } from "./pool.ts"
+
+/** A page ends with so many bytes of payload, however few events that is. */
+const maxPageBytes = 4 * 1024 * 1024
+
+const statuses = { busy: 0, written: 1, conflict: 2, found: 3 }
+const expectations = { any: -1, exists: -2, none: 0 }
+
+/** A row of what the function answers. */
+type AppendRow = readonly [status: number, sequenceNumber: number, position: number, timestamp: number]
+
+/** @internal What the connections are for: appends, and reads. */
+export interface Connections {
+  readonly writers: Pg.Pool
+  readonly readers: Pg.Pool
+  readonly database: Database["Service"]
+}
+
+/** @internal */
+export const makeDialect = (
+  { database, readers, writers }: Connections,
+  naming: Naming.Naming,
+  writerId: string,
+  watch: JournalDialect["watch"]
+): JournalDialect => {
+  const journal = Naming.quoted("postgres", naming, "sluice_journal")
+  const append = Naming.quoted("postgres", naming, "sluice_append")
+  const placeholders = Array.from({ length: 14 }, (_, i) => `$${i + 1}`).join(", ")
+  const appendText = `SELECT * FROM ${append}(${placeholders})`
+  const selected = columns.map((column) => `j.${column}`).join(", ")
+
+  const query = <Row>(name: string, text: string, values: Array<unknown>) =>
+    withClient(
+      readers,
+      name,
+      async (client) => (await client.query<Row & Pg.QueryResultRow>({ name, text, values })).rows
+    )
+
+  const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Array<EncodedEnvelope>, any> =>
+    Effect.map(query<JournalRow>(name, text, values), (rows) => rows.map(toEnvelope))
+
+  const appendOnOwn = (requests: ReadonlyArray<AppendRequest>, wait: boolean) =>
+    Effect.map(
+      withClient(
+        writers,
+        "append",
+        async (client) =>
+          (await client.query<Array<number>>({
+            name: "append",
+            text: appendText,
+            values: appendValues(requests, lockOf(naming, requests[0]!.entityType), writerId, wait),
+            rowMode: "array"
+          })).rows as unknown as ReadonlyArray<AppendRow>
+      ),
+      (rows) => requests.map((request, i) => toAnswer(request, rows[i]!))
+    )
+
+  return {
+    register: () => Effect.void,
+    tryAppend: (requests) => appendOnOwn(requests, false),
+    waitAppend: (requests) => appendOnOwn(requests, true) as Effect.Effect<ReadonlyArray<Answer>, any>,
+    appendWithin: (request) =>
+      Effect.map(
+        database.sql.unsafe<Record<string, number>>(
+          appendText,
+          appendValues([request], lockOf(naming, request.entityType), writerId, true)
+        ).values as Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, any>,
+        ([row]) => toAnswer(request, row as unknown as AppendRow)!
+      ),
+    // the function counts on from the entity's head, which only the first of several may ask for
+    joins: (_, later) => later.expected === "any" && !later.recheck,
+    now: Effect.map(
+      query<{ now: number }>("now", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now", []),
+      ([row]) => Timestamp.make(row!.now)
+    ),
+    heads: (entityType, range) =>
+      Effect.map(
+        query<{ slice: Slice.Slice } & Offset>(
+          "heads",
+          `SELECT s.slice, j.position, j.timestamp FROM generate_series($2::int, $3::int) s(slice)
+          CROSS JOIN LATERAL (
+            SELECT position, timestamp FROM ${journal}
+            WHERE entity_type = $1 AND slice = s.slice::smallint ORDER BY position DESC LIMIT 1
+          ) j`,
+          [entityType, range.min, range.max]
+        ),
+        (rows) => new Map(rows.map(({ position, slice, timestamp }) => [slice, { position, timestamp }]))
+      ),
+    timestamps: (entityType, positions) =>
+      Effect.map(
+        query<{ slice: Slice.Slice; timestamp: Timestamp.Timestamp }>(
+          "timestamps",
+          `SELECT j.slice, j.timestamp FROM unnest($2::smallint[], $3::bigint[]) s(slice, position)
+          JOIN ${journal} j ON j.entity_type = $1 AND j.slice = s.slice AND j.position = s.position`,
+          [entityType, positions.map(([slice]) => slice), positions.map(([, position]) => position)]
+        ),
+        (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))
+      ),
+    byTime: (entityType, range, after, limit) =>
+      events(
+        "byTime",
+        `SELECT ${columns.join(", ")} FROM (
+          SELECT ${selected}, sum(octet_length(j.payload)) OVER (ORDER BY j.timestamp, j.slice) - octet_length(j.payload) AS bytes
+          FROM (
+            SELECT ${columns.join(", ")} FROM ${journal}
+            WHERE entity_type = $1 AND slice BETWEEN $2 AND $3 AND (timestamp, slice) > ($4, $5)
+            ORDER BY timestamp, slice LIMIT $6
+          ) j
+        ) j WHERE coalesce(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`,
+        [entityType, range.min, range.max, after.timestamp, after.slice, limit]
+      ),
+    bySlices: (entityType, after, limit) =>
+      events(
+        "bySlices",
+        `SELECT ${selected} FROM unnest($2::smallint[], $3::bigint[]) s(slice, after)
+        CROSS JOIN LATERAL (
+          SELECT ${columns.join(", ")} FROM ${journal}
+          WHERE entity_type = $1 AND slice = s.slice AND position > s.after ORDER BY position LIMIT $4
+        ) j ORDER BY j.timestamp, j.slice`,
+        [entityType, after.map(([slice]) => slice), after.map(([, position]) => position), limit]
+      ),
+    entity: (persistenceId, from, to, limit) =>
+      Effect.flatMap(database.inTransaction, (inTransaction) => {
+        const text = `SELECT ${selected} FROM ${journal} j
+          WHERE j.persistence_id = $1 AND j.sequence_number BETWEEN $2 AND $3 ORDER BY j.sequence_number LIMIT $4`
+        const values = [persistenceId, from, to, limit]
+        return inTransaction
+          ? Effect.map(database.sql.unsafe<JournalRow>(text, values), (rows) => rows.map(toEnvelope))
+          : events("entity", text, values)
+      }),
+    watch
+  }
+}
+
+const appendValues = (
+  requests: ReadonlyArray<AppendRequest>,
+  lock: number,
+  writerId: string,
+  wait: boolean
+): Array<unknown> => {
+  const slices: Array<number> = []
+  const ids: Array<string> = []
+  const expected: Array<number> = []
+  const recheck: Array<boolean> = []
+  const appends: Array<number> = []
+  const eventIds: Array<string> = []
+  const manifests: Array<string> = []
+  const payloads: Array<Buffer> = []
+  const tags: Array<string | null> = []
+  const metadata: Array<string | null> = []
+  requests.forEach((request, i) => {
+    slices.push(Slice.ofPersistenceId(request.persistenceId))
+    ids.push(request.persistenceId)
+    expected.push(typeof request.expected === "string" ? expectations[request.expected] : request.expected)
+    recheck.push(request.recheck)
+    for (const event of request.events) {
+      const { bytes, manifest } = event.payload
+      appends.push(i + 1)
+      eventIds.push(event.id)
+      manifests.push(manifest)
+      payloads.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+      tags.push(event.tags.length === 0 ? null : JSON.stringify(event.tags))
+      metadata.push(isEmpty(event.metadata) ? null : JSON.stringify(event.metadata))
+    }
+  })
+  const { entityType } = requests[0]!
+  const perAppend = [slices, ids, expected, recheck]
+  return [entityType, writerId, lock, wait, ...perAppend, appends, eventIds, manifests, payloads, tags, metadata]
+}
+
+const isEmpty = (record: object): boolean => {
+  for (const _ in record) return false
+  return true
+}
+
+const toAnswer = (request: AppendRequest, row: AppendRow): Answer | undefined => {
+  const [status, sequenceNumber, position, timestamp] = row
+  const { events, expected, persistenceId } = request
+  if (status === statuses.busy) return undefined
+  if (status === statuses.conflict) {
+    return Exit.fail(
+      new SequenceConflict({
+        persistenceId,
+        expected: expected as Exclude<AppendRequest["expected"], "any">,
+        actual: sequenceNumber as SequenceNumber
+      })
+    )
+  }
+  return Exit.succeed<Written>({
+    persistenceId,
+    slice: Slice.ofPersistenceId(persistenceId),
+    sequenceNumber: sequenceNumber as SequenceNumber,
+    position: position as Position,
+    timestamp: timestamp as Timestamp.Timestamp,
+    count: events.length
+  })
+}
+
+/** The first half of the key of the advisory locks of an entity type's logs; the second is the slice. */
+const lockOf = ({ prefix, schema }: Naming.Naming, entityType: string): number => {
+  let hash = 0x811c9dc5
+  for (const byte of Buffer.from(`sluice ${schema ?? ""} ${prefix} ${entityType}`)) {
+    hash = Math.imul(hash ^ byte, 0x01000193)
+  }
+  return hash | 0
+}

@@ -1,0 +1,48 @@
+import type { Migration } from "@sluice/sql/Migrations"
+import { appendFunction } from "./appendFunction.ts"
+
+/** @internal Ids are compared byte by byte, whatever the database's language. */
+export const migrations = (schema: string | undefined): ReadonlyArray<Migration> => [{
+  name: "journal and offsets",
+  statements: (names) => {
+    const { name, table } = names
+    const journal = table("sluice_journal")
+    return [
+      `CREATE TABLE ${table("sluice_meta")} (key text PRIMARY KEY, value text NOT NULL)`,
+      `CREATE TABLE ${journal} (
+        entity_type text COLLATE "C" NOT NULL,
+        slice smallint NOT NULL,
+        position bigint NOT NULL,
+        timestamp bigint NOT NULL,
+        persistence_id text COLLATE "C" NOT NULL,
+        sequence_number bigint NOT NULL,
+        event_id uuid NOT NULL,
+        writer_id uuid NOT NULL,
+        manifest text NOT NULL,
+        payload bytea,
+        tags text,
+        metadata text,
+        PRIMARY KEY (persistence_id, sequence_number)
+      )`,
+      `CREATE UNIQUE INDEX ${name("sluice_journal_log")} ON ${journal} (entity_type, slice, position)`,
+      `CREATE INDEX ${name("sluice_journal_time")} ON ${journal} (entity_type, timestamp, slice)`,
+      appendFunction(names, schema),
+      // a person reads JSON events here
+      `CREATE VIEW ${table("sluice_event")} AS
+        SELECT entity_type, slice, position, to_timestamp(timestamp / 1000000.0) AS written_at, persistence_id,
+          sequence_number, manifest, tags::jsonb AS tags, metadata::jsonb AS metadata,
+          CASE WHEN manifest LIKE 'json.sluice/%' THEN convert_from(payload, 'UTF8')::jsonb END AS event
+        FROM ${journal}`,
+      `CREATE TABLE ${table("sluice_offset")} (
+        projection text COLLATE "C" NOT NULL,
+        source text COLLATE "C" NOT NULL,
+        slice smallint NOT NULL,
+        position bigint NOT NULL,
+        timestamp bigint NOT NULL,
+        journal text NOT NULL,
+        updated_at bigint NOT NULL,
+        PRIMARY KEY (projection, source, slice)
+      ) WITH (fillfactor = 50)`
+    ]
+  }
+}]

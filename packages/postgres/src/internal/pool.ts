@@ -1,0 +1,94 @@
+import { toSqlError } from "@sluice/sql/SqlStorageError"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import Pg from "pg"
+import type { Options } from "../PostgresStorage.ts"
+
+/** The type of 64-bit integers. */
+const int8 = 20
+
+/** Beyond what a double holds exactly there is nothing in Sluice's tables, and in others it is better refused than rounded. */
+const safeInteger = (text: string): number => {
+  const number = Number(text)
+  if (!Number.isSafeInteger(number)) throw new RangeError(`${text} is no safe integer: select it as text`)
+  return number
+}
+
+const types: Pg.CustomTypesConfig = {
+  getTypeParser: (oid: any, format?: any) =>
+    oid === int8 && format !== "binary" ? safeInteger : Pg.types.getTypeParser(oid, format)
+}
+
+const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
+
+/** @internal */
+export const clientConfig = (options: Options, name: string): Pg.ClientConfig => {
+  const { tls } = options
+  const statementTimeout = options.statementTimeout ?? 30_000
+  return {
+    ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+    ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { password: text(options.password) }),
+    ...(options.database === undefined ? {} : { database: options.database }),
+    ...(tls === undefined ? {} : {
+      ssl: tls && (tls === true ? true : {
+        ca: tls.authority,
+        cert: tls.certificate,
+        key: tls.key && text(tls.key)
+      })
+    }),
+    application_name: `${options.applicationName ?? "sluice"} ${name}`,
+    connectionTimeoutMillis: options.connectTimeout ?? 10_000,
+    statement_timeout: statementTimeout,
+    // where the server itself does not answer any more
+    query_timeout: statementTimeout + 5_000,
+    lock_timeout: options.lockTimeout ?? 5_000,
+    idle_in_transaction_session_timeout: options.transactionTimeout ?? 60_000,
+    keepAlive: true,
+    types
+  }
+}
+
+/** @internal A pool, whose connections are closed with the scope. */
+export const makePool = (options: Options, name: string, max: number): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const pool = new Pg.Pool({ ...clientConfig(options, name), max, idleTimeoutMillis: 60_000 })
+      // a connection that the server ends between two queries says so here, and ends the process if nobody listens
+      pool.on("error", () => {})
+      pool.on("connect", (client) => client.on("error", () => {}))
+      return pool
+    }),
+    (pool) => Effect.promise(() => pool.end().catch(() => {}))
+  )
+
+/**
+ * @internal
+ * Runs queries on one of the pool's connections. A connection that has failed is not given back, as nobody knows in which state it
+ * is.
+ */
+export const withClient = <A>(
+  pool: Pg.Pool,
+  operation: string,
+  f: (client: Pg.PoolClient) => Promise<A>
+): Effect.Effect<A, SqlError> => {
+  const toError = toSqlError("postgres")(operation)
+  return Effect.tryPromise({
+    try: async () => {
+      const client = await pool.connect()
+      try {
+        const result = await f(client)
+        client.release()
+        return result
+      } catch (error) {
+        client.release(toError(error).reason._tag === "ConnectionError")
+        throw error
+      }
+    },
+    catch: toError
+  })
+}
