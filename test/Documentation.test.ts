@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { docstringExamples, markdownExamples, root, runExample } from "./docs/examples.ts"
+import { docstringExamples, markdownExamples, modules, pages, runExample } from "./docs/examples.ts"
 
 /** Files and ports that an example names are made this run's own. */
 const isolated = async (code: string, run: (code: string) => Promise<void>) => {
@@ -17,13 +17,10 @@ const isolated = async (code: string, run: (code: string) => Promise<void>) => {
   }
 }
 
-const sources = Fs.globSync("packages/*/src/*.ts", { cwd: root }).filter((file) => !file.endsWith("index.ts"))
-  .toSorted()
-
 describe.each([
-  ["README.md", markdownExamples("README.md")] as const,
-  ...sources.map((file) => [file, docstringExamples(file)] as const).filter(([, examples]) => examples.length > 0)
-])("%s", (_, examples) => {
+  ...pages.map((file) => [file, markdownExamples(file)] as const),
+  ...modules.map((file) => [file, docstringExamples(file)] as const)
+].filter(([, examples]) => examples.length > 0))("%s", (_, examples) => {
   it.each(examples.map((code, i) => [i + 1, code] as const))("example %i does what it says", async (_, code) => {
     await isolated(code, runExample)
   })

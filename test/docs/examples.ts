@@ -6,16 +6,33 @@ import { fileURLToPath } from "node:url"
 /** The project's folder. */
 export const root = fileURLToPath(new URL("../../", import.meta.url))
 
-/** The TypeScript blocks of a Markdown file. */
-export const markdownExamples = (file: string): ReadonlyArray<string> =>
-  Array.from(Fs.readFileSync(Path.join(root, file), "utf8").matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code]) => code!)
+/** The TypeScript blocks of a Markdown file: the programs, or, as `ts skip`, what is none by itself. */
+export const markdownExamples = (file: string, language: "ts" | "ts skip" = "ts"): ReadonlyArray<string> =>
+  Array.from(
+    Fs.readFileSync(Path.join(root, file), "utf8").matchAll(
+      new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm")
+    ),
+    ([, code]) => code!
+  )
 
 /** The TypeScript blocks of a file's docstrings. */
-export const docstringExamples = (file: string): ReadonlyArray<string> =>
+export const docstringExamples = (file: string, language: "ts" | "ts skip" = "ts"): ReadonlyArray<string> =>
   Array.from(
-    Fs.readFileSync(Path.join(root, file), "utf8").matchAll(/^ \* ```ts\n([\s\S]*?)^ \* ```$/gm),
+    Fs.readFileSync(Path.join(root, file), "utf8").matchAll(
+      new RegExp(`^ \\* \`\`\`${language}\\n([\\s\\S]*?)^ \\* \`\`\`$`, "gm")
+    ),
     ([, code]) => code!.replaceAll(/^ \* ?/gm, "")
   )
+
+/** The pages whose examples are programs. */
+export const pages: ReadonlyArray<string> = Fs.globSync(["README.md", "packages/*/README.md", "docs/**/*.md"], {
+  cwd: root
+})
+  .toSorted()
+
+/** The modules whose docstrings have examples. */
+export const modules: ReadonlyArray<string> = Fs.globSync("packages/*/src/*.ts", { cwd: root })
+  .filter((file) => !file.endsWith("index.ts")).toSorted()
 
 /**
  * Makes an example check what it says: `expression // => value`, or the value on a line of its own below. What is printed with

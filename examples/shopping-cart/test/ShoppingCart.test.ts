@@ -15,7 +15,7 @@ const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
 const start = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const process_ = yield* ChildProcess.make(
     process.execPath,
-    ["--conditions=source", "--disable-warning=ExperimentalWarning", main, ...args],
+    ["--conditions=@sluice/source", "--disable-warning=ExperimentalWarning", main, ...args],
     { env: { npm_lifecycle_event: undefined, INIT_CWD: undefined }, extendEnv: true, forceKillAfter: "5 seconds" }
   )
   const stdout: Array<string> = []

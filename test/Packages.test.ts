@@ -1,0 +1,96 @@
+import { assert, layer } from "@effect/vitest"
+import { freePort } from "@sluice/testing/FreePort"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { docstringExamples, markdownExamples, modules } from "./docs/examples.ts"
+import { expectedFiles, internalModules, packages, publicModules } from "./packages/Packages.ts"
+import * as Project from "./packages/Project.ts"
+
+const pipeline = markdownExamples("README.md").join("\n")
+const printed = Array.from(
+  pipeline.matchAll(/^(console\.log)\(.*\) \/\/ => (.*)$/gm),
+  ([, log, value]) => `${log}(${value})`
+)
+const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").join("\n")
+const adapterTests = [adapterTest, ...modules.flatMap((file) => docstringExamples(file, "ts skip"))]
+
+const timeout = 120_000
+
+layer(Project.layer, { excludeTestServices: true, timeout: "3 minutes" })("in an empty project", (it) => {
+  it.effect.each(packages)("%s has its modules, and nothing else", (name) =>
+    Effect.gen(function*() {
+      const { folder } = yield* Project.Project
+      const installed = Path.join(folder, "node_modules/@sluice", name)
+      const files = Fs.readdirSync(installed, { recursive: true, withFileTypes: true })
+        .filter((file) => file.isFile() && !file.parentPath.startsWith(Path.join(installed, "node_modules")))
+        .map((file) => Path.relative(installed, Path.join(file.parentPath, file.name)).replaceAll("\\", "/"))
+      const expected = expectedFiles(name)
+      assert.deepStrictEqual(
+        { missing: expected.filter((_) => !files.includes(_)), unexpected: files.filter((_) => !expected.includes(_)) },
+        { missing: [], unexpected: [] }
+      )
+    }))
+
+  it.effect.each(packages)(
+    "no public declaration of %s refers to an internal module",
+    (name) =>
+      Effect.gen(function*() {
+        const { folder } = yield* Project.Project
+        const dist = Path.join(folder, "node_modules/@sluice", name, "dist")
+        const referring = Fs.globSync("*.d.ts", { cwd: dist })
+          .filter((file) => Fs.readFileSync(Path.join(dist, file), "utf8").includes("/internal/"))
+        assert.deepStrictEqual(referring, [])
+      })
+  )
+
+  it.effect("the README's pipeline type-checks and does what the README says", () =>
+    Effect.gen(function*() {
+      const { node, tsc, write } = yield* Project.Project
+      yield* write("pipeline.ts", pipeline.replaceAll("8101", String(yield* freePort)))
+      yield* write("printed.ts", printed.join("\n"))
+      yield* tsc()
+      assert.strictEqual(yield* node("out/pipeline.js"), yield* node("out/printed.js"))
+    }), timeout)
+
+  it.effect.each(["nodenext", "bundler"])(
+    "all modules type-check, with module resolution %s",
+    (resolution) =>
+      Effect.gen(function*() {
+        const { tsc, write } = yield* Project.Project
+        yield* write("modules.ts", publicModules.map((module, i) => `export * as _${i} from "${module}"\n`).join(""))
+        yield* write("pipeline.ts", pipeline)
+        yield* write("adapter.ts", adapterTest)
+        const module = resolution === "nodenext" ? resolution : "esnext"
+        yield* tsc("--noEmit", "--module", module, "--moduleResolution", resolution)
+      }),
+    timeout
+  )
+
+  it.effect("public modules can be imported, and internal ones cannot", () =>
+    Effect.gen(function*() {
+      const { node, write } = yield* Project.Project
+      yield* write(
+        "import.mjs",
+        `const results = {}
+        for (const module of ${JSON.stringify([...publicModules, ...internalModules])}) {
+          results[module] = await import(module).then(() => "imported", (error) => error.code ?? String(error))
+        }
+        console.log(JSON.stringify(results))`
+      )
+      assert.deepStrictEqual(JSON.parse(yield* node("import.mjs")), {
+        ...Object.fromEntries(publicModules.map((module) => [module, "imported"])),
+        ...Object.fromEntries(internalModules.map((module) => [module, "ERR_PACKAGE_PATH_NOT_EXPORTED"]))
+      })
+    }), timeout)
+
+  it.effect("the suites for storage adapters run", () =>
+    Effect.gen(function*() {
+      const { folder, node, write } = yield* Project.Project
+      for (const [i, code] of adapterTests.entries()) yield* write(`test/adapter${i}.test.ts`, code)
+      yield* node("node_modules/vitest/vitest.mjs", "run", "--reporter=json", "--outputFile=report.json")
+      const report = JSON.parse(Fs.readFileSync(Path.join(folder, "report.json"), "utf8"))
+      assert.isAbove(report.numPassedTests, 50)
+      assert.strictEqual(report.numPassedTests, report.numTotalTests)
+    }), timeout)
+})
