@@ -92,6 +92,8 @@ export interface ChangeRequest {
 export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** Tells this store from every other one. */
   readonly identity: string
+  /** As `Journal.now`. */
+  readonly now: Effect.Effect<Timestamp, StorageError>
   /** The state of an entity as it is stored; none where there never was one. */
   readonly get: (
     persistenceId: PersistenceId.PersistenceId

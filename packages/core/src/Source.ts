@@ -3,26 +3,30 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
+import { DurableStateStore } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/compile.ts"
 import { withEvent } from "./internal/elements.ts"
-import { follow } from "./internal/follow.ts"
+import { follow, followLog } from "./internal/follow.ts"
 import { mapChunks } from "./internal/mapChunks.ts"
+import { deletionAsEvent, optional } from "./internal/stateEvents.ts"
 import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import * as SliceRange from "./SliceRange.ts"
+import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
 
@@ -156,6 +160,65 @@ export const journal = <A>(
     entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),
     heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range)),
     now: Journal.Journal.use((_) => _.now)
+  })
+
+/**
+ * The changes of the durable states of a type: each entity's latest state, none once it is deleted. Of several changes in a row it
+ * may show the last one only; an envelope's sequence number is the revision.
+ *
+ * **Example** (Profiles as they change)
+ *
+ * ```ts
+ * import { DurableStateStore, MemoryStorage, Source, StateType } from "@sluice/core"
+ * import { Effect, Option, Schema, Stream } from "effect"
+ *
+ * const Profile = StateType.make("profile", { state: Schema.Struct({ name: Schema.String }) })
+ *
+ * const program = Effect.gen(function*() {
+ *   const first = yield* DurableStateStore.upsert(Profile, { id: "ada", expected: 0, state: { name: "Ada" } })
+ *   yield* DurableStateStore.upsert(Profile, { id: "grace", expected: 0, state: { name: "Grace" } })
+ *   yield* DurableStateStore.delete(Profile, { id: "ada", expected: first })
+ *   return yield* Source.toStream(Source.durableState(Profile)).pipe(
+ *     Stream.map(({ event, persistenceId }) => [persistenceId, Option.isSome(event) ? event.value.name : "deleted"]),
+ *     Stream.take(2),
+ *     Stream.runCollect
+ *   )
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer))
+ * // => [["profile|grace", "Grace"], ["profile|ada", "deleted"]]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const durableState = <S>(
+  stateType: StateType<S>
+): Source<Option.Option<S>, StorageError | Journal.JournalReplaced | EventDecodeError, DurableStateStore> =>
+  make({
+    key: `state:${stateType.name}`,
+    description: `states of ${stateType.name}`,
+    entityType: stateType.name,
+    codec: optional(stateType.codec),
+    open: (range, start) =>
+      DurableStateStore.use((store) =>
+        Effect.map(followLog(store, stateType.name, range, start), ({ envelopes, journal }) => ({
+          journal,
+          envelopes: Stream.mapArray(envelopes, Arr.map(deletionAsEvent))
+        }))
+      ),
+    entity: (persistenceId, from, to) =>
+      DurableStateStore.use((store) => store.get(persistenceId)).pipe(
+        Effect.map(Option.match({
+          onNone: () => Stream.empty,
+          onSome: ({ revision, ...state }) =>
+            revision < from || revision > to
+              ? Stream.empty
+              : Stream.make(deletionAsEvent({ ...state, sequenceNumber: revision as number as SequenceNumber }))
+        })),
+        Stream.unwrap
+      ),
+    heads: (range) => DurableStateStore.use((_) => _.heads(stateType.name, range)),
+    now: DurableStateStore.use((_) => _.now)
   })
 
 /**

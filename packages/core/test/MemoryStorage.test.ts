@@ -1,8 +1,4 @@
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import * as JournalTest from "@sluice/testing/JournalTest"
-import * as OffsetStoreTest from "@sluice/testing/OffsetStoreTest"
-import * as ProjectionTest from "@sluice/testing/ProjectionTest"
+import * as StorageTest from "@sluice/testing/StorageTest"
 
-JournalTest.suite("MemoryStorage", MemoryStorage.layer)
-OffsetStoreTest.suite("MemoryStorage", MemoryStorage.layer)
-ProjectionTest.suite("MemoryStorage", MemoryStorage.layer)
+StorageTest.suite("MemoryStorage", MemoryStorage.layer)

@@ -1,30 +1,28 @@
 /**
- * A journal and an offset store in MySQL or MariaDB, next to the service's own tables.
+ * Events, snapshots, durable state and offsets in MySQL or MariaDB, next to the service's own tables.
  *
  * @since 0.1.0
  */
-import { Journal } from "@sluice/core/Journal"
-import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
+import * as AppendSignals from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
-import type { JournalDialect } from "@sluice/sql/JournalDialect"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Naming from "@sluice/sql/Naming"
+import * as SqlDurableStateStore from "@sluice/sql/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
-import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import { SqlClient } from "effect/sql/SqlClient"
 import { MysqlDialect } from "kysely"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { makePool } from "./internal/pool.ts"
-import { makeWatch } from "./internal/watch.ts"
+import { watch } from "./internal/watch.ts"
 
 /**
  * How to reach the server: by URL, `mysql://user:password@host:port/database`, or by its parts.
@@ -99,14 +97,17 @@ const make = Effect.fnUntraced(function*(options: Options) {
     writers: yield* makePool(options, lanes + waiters, { statements: true, idleTimeout: idleTimeout.writers }),
     readers: yield* makePool(options, readers, { statements: false, idleTimeout: idleTimeout.readers })
   }
-  const dialect: JournalDialect = makeDialect(connections, naming, crypto.randomUUID(), makeWatch(() => dialect.heads))
+  const dialect = makeDialect(connections, naming, crypto.randomUUID())
+  const signals = AppendSignals.make()
+  yield* watch((topic) => {
+    const entityType = AppendSignals.stateEntityType(topic)
+    return entityType === undefined
+      ? dialect.heads(topic, SliceRange.full)
+      : SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
+  }, signals)
   const { maxEventBytes } = options
-  const journal = yield* SqlJournal.make({ database, dialect, identity, maxEventBytes, lanes })
-  return Context.make(Journal, journal).pipe(
-    Context.add(OffsetStore, SqlOffsetStore.make({ database, db, move: makeMove(database, naming) })),
-    Context.add(Database.Database, database),
-    Context.add(SqlClient, database.sql)
-  )
+  const journal = yield* SqlJournal.make({ database, dialect, signals, identity, maxEventBytes, lanes })
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })
 
 /** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
@@ -134,10 +135,7 @@ const exclusively = (
  */
 export const layer = (
   options: Options
-): Layer.Layer<
-  Journal | OffsetStore | Database.Database | SqlClient,
-  StorageError | Migrations.MigrationError
-> => Layer.effectContext(make(options))
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

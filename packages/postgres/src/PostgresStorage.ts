@@ -1,29 +1,26 @@
 /**
- * A journal and an offset store in PostgreSQL, next to the service's own tables.
+ * Events, snapshots, durable state and offsets in PostgreSQL, next to the service's own tables.
  *
  * @since 0.1.0
  */
-import { Journal } from "@sluice/core/Journal"
-import { OffsetStore } from "@sluice/core/OffsetStore"
 import type { StorageError } from "@sluice/core/StorageError"
+import * as AppendSignals from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Naming from "@sluice/sql/Naming"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
-import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import { SqlClient } from "effect/sql/SqlClient"
 import { PostgresDialect } from "kysely"
 import Cursor from "pg-cursor"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
-import { makeWatch } from "./internal/notify.ts"
+import { watch } from "./internal/notify.ts"
 import { makePool } from "./internal/pool.ts"
 
 /**
@@ -107,19 +104,17 @@ const make = Effect.fnUntraced(function*(options: Options) {
     writers: yield* makePool(options, "appends", lanes + waiters),
     readers: yield* makePool(options, "reads", readers)
   }
-  const writerId = crypto.randomUUID()
+  const signals = AppendSignals.make()
+  yield* watch(options, naming, signals)
   const journal = yield* SqlJournal.make({
     database,
-    dialect: makeDialect(connections, naming, writerId, makeWatch(options, naming, writerId)),
+    dialect: makeDialect(connections, naming, crypto.randomUUID()),
+    signals,
     identity,
     maxEventBytes: options.maxEventBytes,
     lanes
   })
-  return Context.make(Journal, journal).pipe(
-    Context.add(OffsetStore, SqlOffsetStore.make({ database, db, move: makeMove(database, naming) })),
-    Context.add(Database.Database, database),
-    Context.add(SqlClient, database.sql)
-  )
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })
 
 const exclusively =
@@ -139,10 +134,7 @@ const exclusively =
  */
 export const layer = (
   options: Options
-): Layer.Layer<
-  Journal | OffsetStore | Database.Database | SqlClient,
-  StorageError | Migrations.MigrationError
-> => Layer.effectContext(make(options))
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

@@ -1,5 +1,6 @@
 /**
- * Who waits for appends, and in which slices there may be some.
+ * Who waits for appends, and in which slices there may be some. A topic is an entity type's journal, by the name of the entity type, or
+ * the changes of its durable states.
  *
  * @since 0.1.0
  */
@@ -9,24 +10,47 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 
 /**
- * The signals of one journal.
+ * The topic of the changes of an entity type's durable states. No entity type has such a name.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const stateTopic = (entityType: string): string => `${entityType}${stateSuffix}`
+
+/**
+ * The entity type whose durable states the topic is of, if it is of any.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const stateEntityType = (topic: string): string | undefined =>
+  topic.endsWith(stateSuffix) ? topic.slice(0, -stateSuffix.length) : undefined
+
+const stateSuffix = "|state"
+
+/**
+ * The signals of one storage.
  *
  * @category models
  * @since 0.1.0
  */
 export interface AppendSignals {
   /** As `Journal.changes`. */
-  readonly subscribe: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+  readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /** Ends when somebody waits for appends. */
   readonly awaited: Effect.Effect<void>
-  /** The entity types that somebody waits for appends of. */
-  readonly entityTypes: () => ReadonlyArray<string>
+  /** The topics that somebody waits for appends of. */
+  readonly topics: () => ReadonlyArray<string>
   /** There are events in the slices, or may be in any. */
-  readonly signal: (entityType: string, slices?: Iterable<Slice.Slice>) => void
-  /** There may be events in any slice of any entity type. */
+  readonly signal: (topic: string, slices?: Iterable<Slice.Slice>) => void
+  /** There may be events in any slice of any topic. */
   readonly signalAll: () => void
-  /** How often each slice of an entity type was signalled. A reader compares it with what it saw before. */
-  readonly marks: (entityType: string) => Readonly<Float64Array>
+  /** As `signal`, when this process has committed an append: other processes are told as well. */
+  readonly appended: (topic: string, slices: ReadonlySet<Slice.Slice>) => void
+  /** Sets how other processes are told. */
+  readonly tellOthers: (tell: (topic: string, slices: ReadonlySet<Slice.Slice>) => void) => void
+  /** How often each slice of a topic was signalled. A reader compares it with what it saw before. */
+  readonly marks: (topic: string) => Readonly<Float64Array>
 }
 
 /**
@@ -39,45 +63,53 @@ export const make = (): AppendSignals => {
   const listeners = new Map<string, Set<Latch.Latch>>()
   const marks = new Map<string, Float64Array>()
   const some = Latch.makeUnsafe()
+  let tell: (topic: string, slices: ReadonlySet<Slice.Slice>) => void = () => {}
 
-  const marksOf = (entityType: string): Float64Array => {
-    let found = marks.get(entityType)
-    if (found === undefined) marks.set(entityType, found = new Float64Array(Slice.count))
+  const marksOf = (topic: string): Float64Array => {
+    let found = marks.get(topic)
+    if (found === undefined) marks.set(topic, found = new Float64Array(Slice.count))
     return found
   }
 
-  const signal = (entityType: string, slices?: Iterable<Slice.Slice>): void => {
-    const marked = marksOf(entityType)
+  const signal = (topic: string, slices?: Iterable<Slice.Slice>): void => {
+    const marked = marksOf(topic)
     if (slices === undefined) { for (let slice = 0; slice < Slice.count; slice++) marked[slice]!++ }
     else for (const slice of slices) marked[slice]!++
-    listeners.get(entityType)?.forEach((latch) => latch.openUnsafe())
+    listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
   }
 
   return {
-    subscribe: (entityType) =>
+    subscribe: (topic) =>
       Effect.map(
         Effect.acquireRelease(
           Effect.sync(() => {
             const latch = Latch.makeUnsafe()
-            listeners.set(entityType, (listeners.get(entityType) ?? new Set()).add(latch))
+            listeners.set(topic, (listeners.get(topic) ?? new Set()).add(latch))
             some.openUnsafe()
             return latch
           }),
           (latch) =>
             Effect.sync(() => {
-              const latches = listeners.get(entityType)!
+              const latches = listeners.get(topic)!
               latches.delete(latch)
-              if (latches.size === 0) listeners.delete(entityType)
+              if (latches.size === 0) listeners.delete(topic)
               if (listeners.size === 0) some.closeUnsafe()
             })
         ),
         (latch) => Effect.andThen(latch.await, latch.close)
       ),
     awaited: some.await,
-    entityTypes: () => [...listeners.keys()],
+    topics: () => [...listeners.keys()],
     signal,
+    appended: (topic, slices) => {
+      signal(topic, slices)
+      tell(topic, slices)
+    },
+    tellOthers: (f) => {
+      tell = f
+    },
     signalAll: () => {
-      for (const entityType of new Set([...marks.keys(), ...listeners.keys()])) signal(entityType)
+      for (const topic of new Set([...marks.keys(), ...listeners.keys()])) signal(topic)
     },
     marks: marksOf
   }

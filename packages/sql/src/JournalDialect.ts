@@ -13,10 +13,8 @@ import type { SliceRange } from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Answer } from "./AppendLane.ts"
-import type { AppendSignals } from "./AppendSignals.ts"
 
 /**
  * A place in the order of time: after the event with this timestamp in this slice.
@@ -82,13 +80,4 @@ export interface JournalDialect {
     to: SequenceNumber,
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
-  /** Signals what this and other processes append, for as long as the scope. */
-  readonly watch: (signals: AppendSignals) => Effect.Effect<
-    {
-      /** To be called when this process has committed an append. */
-      readonly appended: (entityType: string, slices: ReadonlySet<Slice>) => void
-    },
-    SqlError,
-    Scope.Scope
-  >
 }

@@ -13,6 +13,9 @@
 export interface SluiceTables {
   readonly sluice_journal: JournalTable
   readonly sluice_offset: OffsetTable
+  readonly sluice_snapshot: SnapshotTable
+  readonly sluice_state: StateTable
+  readonly sluice_state_head: StateHeadTable
   readonly sluice_meta: MetaTable
 }
 
@@ -57,6 +60,60 @@ export interface OffsetTable {
   readonly journal: string
   /** Microseconds since the epoch. */
   readonly updated_at: number
+}
+
+/**
+ * A row per snapshot of an entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SnapshotTable {
+  readonly persistence_id: string
+  readonly sequence_number: number
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
+  readonly manifest: string
+  readonly payload: Uint8Array
+  /** A JSON object, or null for none. */
+  readonly metadata: string | null
+}
+
+/**
+ * A row per entity that has, or had, a durable state. Without a payload it is deleted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StateTable {
+  readonly persistence_id: string
+  readonly entity_type: string
+  readonly slice: number
+  readonly revision: number
+  /** Of the last change in the log of its slice. */
+  readonly position: number
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
+  readonly manifest: string | null
+  readonly payload: Uint8Array | null
+  /** A JSON array, or null for none. */
+  readonly tags: string | null
+  /** A JSON object, or null for none. */
+  readonly metadata: string | null
+}
+
+/**
+ * The last change of durable states in each slice.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StateHeadTable {
+  readonly entity_type: string
+  readonly slice: number
+  readonly position: number
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
 }
 
 /**

@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import * as AppendLane from "./AppendLane.ts"
-import * as AppendSignals from "./AppendSignals.ts"
+import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
 import * as SliceLogReader from "./SliceLogReader.ts"
@@ -33,6 +33,7 @@ import * as SqlTransaction from "./SqlTransaction.ts"
 export interface Options {
   readonly database: Database["Service"]
   readonly dialect: JournalDialect
+  readonly signals: AppendSignals
   readonly identity: string
   readonly maxEventBytes: number | undefined
   /** How many transactions of single appends are under way at the same time. */
@@ -62,9 +63,7 @@ const retryRefused = <A, R>(self: Effect.Effect<A, SqlError, R>): Effect.Effect<
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Journal["Service"], StorageError, Scope.Scope> {
-  const { database, dialect } = options
-  const signals = AppendSignals.make()
-  const { appended } = yield* Effect.mapError(dialect.watch(signals), fromSqlError("watch the journal"))
+  const { database, dialect, signals } = options
 
   const registered = new Set<string>()
   const registering = Semaphore.makeUnsafe(1)
@@ -82,10 +81,7 @@ export const make = Effect.fnUntraced(function*(
       const { entityType } = requests[i]!
       slices.set(entityType, (slices.get(entityType) ?? new Set()).add(answer.value.slice))
     })
-    for (const [entityType, written] of slices) {
-      signals.signal(entityType, written)
-      appended(entityType, written)
-    }
+    for (const [entityType, written] of slices) signals.appended(entityType, written)
   }
 
   /**
@@ -178,11 +174,9 @@ export const make = Effect.fnUntraced(function*(
   const appendWithin = (request: AppendRequest): Effect.Effect<Written, SequenceConflict | StorageError> =>
     // first of all, as it dies in a transaction that is over, where an append would not be part of anything
     Effect.andThen(
-      database.afterCommit(Effect.sync(() => {
-        const slices = new Set([Slice.ofPersistenceId(request.persistenceId)])
-        signals.signal(request.entityType, slices)
-        appended(request.entityType, slices)
-      })),
+      database.afterCommit(
+        Effect.sync(() => signals.appended(request.entityType, new Set([Slice.ofPersistenceId(request.persistenceId)])))
+      ),
       Effect.flatMap(
         Effect.mapError(
           Effect.andThen(register(request.entityType), dialect.appendWithin(request)),

@@ -1,23 +1,20 @@
 /**
- * A journal and an offset store in a SQLite file, next to the service's own tables.
+ * Events, snapshots, durable state and offsets in a SQLite file, next to the service's own tables.
  *
  * SQLite has one writer at a time: a transaction that is open stops all other writers of the file, in this process and
  * in others, for as long as it lasts. Readers are never stopped.
  *
  * @since 0.1.0
  */
-import { Journal } from "@sluice/core/Journal"
-import { OffsetStore } from "@sluice/core/OffsetStore"
 import type { StorageError } from "@sluice/core/StorageError"
+import * as AppendSignals from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Naming from "@sluice/sql/Naming"
-import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { SqlClient } from "effect/sql/SqlClient"
 import { SqliteDialect } from "kysely"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
@@ -73,12 +70,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
   )
   const db = Naming.tables(naming)
-  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database, db)
-  return Context.make(Journal, journal).pipe(
-    Context.add(OffsetStore, SqlOffsetStore.make({ database, db, move: makeMove(writer, db) })),
-    Context.add(Database.Database, database),
-    Context.add(SqlClient, database.sql)
-  )
+  const signals = AppendSignals.make()
+  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database, db, signals)
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, db) })
 })
 
 /**
@@ -98,10 +92,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
  */
 export const layer = (
   options: Options
-): Layer.Layer<
-  Journal | OffsetStore | Database.Database | SqlClient,
-  StorageError | Migrations.MigrationError
-> => Layer.effectContext(make(options))
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

@@ -1,7 +1,5 @@
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
-import * as JournalTest from "@sluice/testing/JournalTest"
-import * as OffsetStoreTest from "@sluice/testing/OffsetStoreTest"
-import * as ProjectionTest from "@sluice/testing/ProjectionTest"
+import * as StorageTest from "@sluice/testing/StorageTest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { temporaryFile } from "./files.ts"
@@ -14,10 +12,7 @@ for (
     ["SQLite in memory", SqliteStorage.layer({ filename: ":memory:" })]
   ] as const
 ) {
-  JournalTest.suite(name, layer)
-  OffsetStoreTest.suite(name, layer)
-  ProjectionTest.suite(name, layer)
+  StorageTest.suite(name, layer)
 }
 
-JournalTest.suiteShared("SQLite file, opened twice", file)
-ProjectionTest.suiteShared("SQLite file, opened twice", file)
+StorageTest.suiteShared("SQLite file, opened twice", file)

@@ -1,8 +1,11 @@
 /**
  * @since 0.1.0
  */
+export * as DurableStateStoreTest from "./DurableStateStoreTest.ts"
 export * as FreePort from "./FreePort.ts"
 export * as JournalTest from "./JournalTest.ts"
 export * as OffsetStoreTest from "./OffsetStoreTest.ts"
 export * as ProjectionTest from "./ProjectionTest.ts"
+export * as SnapshotStoreTest from "./SnapshotStoreTest.ts"
+export * as StorageTest from "./StorageTest.ts"
 export * as Wait from "./Wait.ts"

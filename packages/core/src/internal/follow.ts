@@ -4,9 +4,11 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../Envelope.ts"
 import * as Journal from "../Journal.ts"
+import type { Offsets } from "../Offset.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import type { StorageError } from "../StorageError.ts"
+import type { Timestamp } from "../Timestamp.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
@@ -20,18 +22,36 @@ export const follow = (
   Feed<StorageError>,
   StorageError | Journal.JournalForked | Journal.JournalReplaced,
   Journal.Journal | Scope.Scope
-> =>
+> => Journal.Journal.use((journal) => followLog(journal, entityType, range, start))
+
+/** What a log can be followed with. */
+interface Log<E> {
+  readonly identity: string
+  readonly changes: Journal.Journal["Service"]["changes"]
+  readonly reader: (
+    entityType: string,
+    range: SliceRange,
+    start: Offsets | Timestamp
+  ) => Effect.Effect<Journal.JournalReader, E, Scope.Scope>
+}
+
+/** @internal As `follow`, of any log that can be read on. */
+export const followLog = <E>(
+  log: Log<E>,
+  entityType: string,
+  range: SliceRange,
+  start: Start
+): Effect.Effect<Feed<StorageError>, E | Journal.JournalReplaced, Scope.Scope> =>
   Effect.gen(function*() {
-    const journal = yield* Journal.Journal
-    if ("journal" in start && start.journal !== undefined && start.journal !== journal.identity) {
-      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity })
+    if ("journal" in start && start.journal !== undefined && start.journal !== log.identity) {
+      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: log.identity })
     }
     // subscribed before the first read, or an append between the two would go unnoticed
-    const changed = yield* journal.changes(entityType)
-    const reader = yield* journal.reader(entityType, range, "timestamp" in start ? start.timestamp : start.offsets)
+    const changed = yield* log.changes(entityType)
+    const reader = yield* log.reader(entityType, range, "timestamp" in start ? start.timestamp : start.offsets)
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, StorageError> = Effect.flatMap(
       reader.next(pageSize),
       (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
     )
-    return { journal: journal.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }
+    return { journal: log.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }
   })

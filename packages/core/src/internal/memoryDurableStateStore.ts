@@ -25,6 +25,7 @@ export const makeMemoryDurableStateStore = (
   const heads = new MemoryTable<Offset>()
   return DurableStateStore.of({
     identity: journal.identity,
+    now: journal.now,
     get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
     change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
       transaction(Effect.andThen(

@@ -64,8 +64,7 @@ const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})
 export const makeDialect = (
   { database, readers, writers }: Connections,
   naming: Naming.Naming,
-  writerId: string,
-  watch: JournalDialect["watch"]
+  writerId: string
 ): JournalDialect => {
   const statements = makeStatements(naming, writerId)
   const { head, journal } = statements
@@ -217,8 +216,7 @@ export const makeDialect = (
         return inTransaction
           ? Effect.map(database.sql.unsafe<JournalRow>(sql), (rows) => rows.map(toEnvelope))
           : events("entity", sql)
-      }),
-    watch
+      })
   }
 }
 

@@ -54,4 +54,37 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, source, slice)
     ) ENGINE = InnoDB`
   ]
+}, {
+  name: "snapshots and durable state",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_snapshot")} (
+      persistence_id VARBINARY(255) NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      manifest VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      payload LONGBLOB NOT NULL,
+      metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      PRIMARY KEY (persistence_id, sequence_number)
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_state")} (
+      persistence_id VARBINARY(255) PRIMARY KEY,
+      entity_type VARBINARY(128) NOT NULL,
+      slice SMALLINT NOT NULL,
+      revision BIGINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      manifest VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      payload LONGBLOB,
+      tags MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      UNIQUE KEY ${name("sluice_state_log")} (entity_type, slice, position)
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_state_head")} (
+      entity_type VARBINARY(128) NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      PRIMARY KEY (entity_type, slice)
+    ) ENGINE = InnoDB`
+  ]
 }]

@@ -35,8 +35,7 @@ export interface Connections {
 export const makeDialect = (
   { database, readers, writers }: Connections,
   naming: Naming.Naming,
-  writerId: string,
-  watch: JournalDialect["watch"]
+  writerId: string
 ): JournalDialect => {
   const journal = Naming.quoted("postgres", naming, "sluice_journal")
   const append = Naming.quoted("postgres", naming, "sluice_append")
@@ -142,8 +141,7 @@ export const makeDialect = (
         return inTransaction
           ? Effect.map(database.sql.unsafe<JournalRow>(text, values), (rows) => rows.map(toEnvelope))
           : events("entity", text, values)
-      }),
-    watch
+      })
   }
 }
 

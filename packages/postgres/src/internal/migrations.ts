@@ -45,4 +45,37 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       ) WITH (fillfactor = 50)`
     ]
   }
+}, {
+  name: "snapshots and durable state",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_snapshot")} (
+      persistence_id text COLLATE "C" NOT NULL,
+      sequence_number bigint NOT NULL,
+      timestamp bigint NOT NULL,
+      manifest text NOT NULL,
+      payload bytea NOT NULL,
+      metadata text,
+      PRIMARY KEY (persistence_id, sequence_number)
+    )`,
+    `CREATE TABLE ${table("sluice_state")} (
+      persistence_id text COLLATE "C" PRIMARY KEY,
+      entity_type text COLLATE "C" NOT NULL,
+      slice smallint NOT NULL,
+      revision bigint NOT NULL,
+      position bigint NOT NULL,
+      timestamp bigint NOT NULL,
+      manifest text,
+      payload bytea,
+      tags text,
+      metadata text
+    )`,
+    `CREATE UNIQUE INDEX ${name("sluice_state_log")} ON ${table("sluice_state")} (entity_type, slice, position)`,
+    `CREATE TABLE ${table("sluice_state_head")} (
+      entity_type text COLLATE "C" NOT NULL,
+      slice smallint NOT NULL,
+      position bigint NOT NULL,
+      timestamp bigint NOT NULL,
+      PRIMARY KEY (entity_type, slice)
+    ) WITH (fillfactor = 50)`
+  ]
 }]

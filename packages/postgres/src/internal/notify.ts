@@ -1,11 +1,11 @@
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceModule from "@sluice/core/Slice"
 import type { AppendSignals } from "@sluice/sql/AppendSignals"
-import type { JournalDialect } from "@sluice/sql/JournalDialect"
 import type * as Naming from "@sluice/sql/Naming"
 import { toSqlError } from "@sluice/sql/SqlStorageError"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import Pg from "pg"
 import type { Options } from "../PostgresStorage.ts"
 import { clientConfig } from "./pool.ts"
@@ -21,81 +21,83 @@ const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
  * other. What is appended while one notification is on its way goes with the next. Nothing depends on it but the time that
  * an event takes.
  */
-export const makeWatch =
-  (options: Options, naming: Naming.Naming, instance: string): JournalDialect["watch"] => (signals) =>
-    Effect.gen(function*() {
-      const channel = `${naming.schema ?? ""}${naming.prefix}events`
-      const pending = new Map<string, Set<Slice>>()
-      let client: Pg.Client | undefined
-      let isSending = false
+export const watch = (
+  options: Options,
+  naming: Naming.Naming,
+  signals: AppendSignals
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const instance = crypto.randomUUID()
+    const channel = `${naming.schema ?? ""}${naming.prefix}events`
+    const pending = new Map<string, Set<Slice>>()
+    let client: Pg.Client | undefined
+    let isSending = false
 
-      const send = async (): Promise<void> => {
-        if (isSending || client === undefined) return
-        isSending = true
-        try {
-          while (pending.size > 0) {
-            const payloads = Array.from(pending, ([entityType, slices]) => payloadOf(instance, entityType, slices))
-            pending.clear()
-            await client?.query({
-              name: "notify",
-              text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload",
-              values: [channel, payloads]
-            })
-          }
-        } catch {
-          // the connection says so itself, and the others look for themselves meanwhile
-        } finally {
-          isSending = false
-        }
-      }
-
-      /** Listens until the connection is lost. */
-      const listen = Effect.callback<never, unknown>((resume) => {
-        const connection = new Pg.Client({ ...clientConfig(options, "events"), statement_timeout: 0, query_timeout: 0 })
-        const lost = (error?: unknown) => resume(Effect.fail(toSqlError("postgres")("listen")(error)))
-        connection.on("error", lost)
-        connection.on("end", lost)
-        connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
-        connection.connect().then(() => connection.query(`LISTEN ${Pg.escapeIdentifier(channel)}`)).then(() => {
-          client = connection
-          // whatever was appended while nobody listened
-          signals.signalAll()
-          void send()
-        }, lost)
-        return Effect.promise(async () => {
-          client = undefined
-          connection.removeAllListeners("end")
-          await connection.end().catch(() => {})
-        })
-      }).pipe(
-        Effect.onExit(() =>
-          Effect.sync(() => {
-            client = undefined
+    const send = async (): Promise<void> => {
+      if (isSending || client === undefined) return
+      isSending = true
+      try {
+        while (pending.size > 0) {
+          const payloads = Array.from(pending, ([topic, slices]) => payloadOf(instance, topic, slices))
+          pending.clear()
+          await client?.query({
+            name: "notify",
+            text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload",
+            values: [channel, payloads]
           })
-        ),
-        Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]))
-      )
-      yield* Effect.forkScoped(listen)
-
-      yield* Effect.gen(function*() {
-        yield* signals.awaited
-        for (const entityType of signals.entityTypes()) signals.signal(entityType)
-        yield* Effect.sleep(client === undefined ? pollInterval.deaf : pollInterval.listening)
-      }).pipe(Effect.forever, Effect.forkScoped)
-
-      return {
-        appended: (entityType, slices) => {
-          const waiting = pending.get(entityType) ?? new Set()
-          for (const slice of slices) waiting.add(slice)
-          pending.set(entityType, waiting)
-          void send()
         }
+      } catch {
+        // the connection says so itself, and the others look for themselves meanwhile
+      } finally {
+        isSending = false
       }
-    })
+    }
 
-const payloadOf = (instance: string, entityType: string, slices: ReadonlySet<Slice>): string => {
-  const payload = JSON.stringify([instance, entityType, ...slices])
-  return payload.length > maxPayload ? JSON.stringify([instance, entityType]) : payload
+    /** Listens until the connection is lost. */
+    const listen = Effect.callback<never, unknown>((resume) => {
+      const connection = new Pg.Client({ ...clientConfig(options, "events"), statement_timeout: 0, query_timeout: 0 })
+      const lost = (error?: unknown) => resume(Effect.fail(toSqlError("postgres")("listen")(error)))
+      connection.on("error", lost)
+      connection.on("end", lost)
+      connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
+      connection.connect().then(() => connection.query(`LISTEN ${Pg.escapeIdentifier(channel)}`)).then(() => {
+        client = connection
+        // whatever was appended while nobody listened
+        signals.signalAll()
+        void send()
+      }, lost)
+      return Effect.promise(async () => {
+        client = undefined
+        connection.removeAllListeners("end")
+        await connection.end().catch(() => {})
+      })
+    }).pipe(
+      Effect.onExit(() =>
+        Effect.sync(() => {
+          client = undefined
+        })
+      ),
+      Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]))
+    )
+    yield* Effect.forkScoped(listen)
+
+    yield* Effect.gen(function*() {
+      yield* signals.awaited
+      for (const topic of signals.topics()) signals.signal(topic)
+      yield* Effect.sleep(client === undefined ? pollInterval.deaf : pollInterval.listening)
+    }).pipe(Effect.forever, Effect.forkScoped)
+
+    signals.tellOthers((topic, slices) => {
+      const waiting = pending.get(topic) ?? new Set()
+      for (const slice of slices) waiting.add(slice)
+      pending.set(topic, waiting)
+      void send()
+    })
+  })
+
+const payloadOf = (instance: string, topic: string, slices: ReadonlySet<Slice>): string => {
+  const payload = JSON.stringify([instance, topic, ...slices])
+  return payload.length > maxPayload ? JSON.stringify([instance, topic]) : payload
 }
 
 const receive = (signals: AppendSignals, instance: string, payload: string): void => {
@@ -106,10 +108,10 @@ const receive = (signals: AppendSignals, instance: string, payload: string): voi
     return
   }
   if (!Array.isArray(message)) return
-  const [sender, entityType, ...slices] = message as Array<unknown>
-  if (sender === instance || typeof entityType !== "string") return
+  const [sender, topic, ...slices] = message as Array<unknown>
+  if (sender === instance || typeof topic !== "string") return
   const known = slices.filter((slice): slice is Slice =>
     Number.isInteger(slice) && (slice as number) >= 0 && (slice as number) < SliceModule.count
   )
-  signals.signal(entityType, known.length === 0 ? undefined : known)
+  signals.signal(topic, known.length === 0 ? undefined : known)
 }

@@ -2,7 +2,7 @@ import * as Journal from "@sluice/core/Journal"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as AppendLane from "@sluice/sql/AppendLane"
-import * as AppendSignals from "@sluice/sql/AppendSignals"
+import type { AppendSignals } from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
@@ -24,12 +24,14 @@ export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
   writer: Connection,
   database: Database.Database["Service"],
-  db: Db
+  db: Db,
+  signals: AppendSignals
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   writer,
   database,
-  db
+  db,
+  signals
 ) {
   const readConnection = yield* Effect.acquireRelease(
     open(options.filename, { readonly: true, lockTimeout: options.lockTimeout }),
@@ -41,7 +43,6 @@ export const makeJournal: (
   const read: Run = (operation, f) =>
     Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
 
-  const signals = AppendSignals.make()
   const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
   let version = dataVersion.get()
   const poll = Effect.sync(() => {

@@ -37,6 +37,45 @@ export const migrations: ReadonlyArray<Migration> = [{
       journal TEXT NOT NULL,
       updated_at INTEGER NOT NULL,
       PRIMARY KEY (projection, source, slice)
+    ) STRICT, WITHOUT ROWID`,
+    // a person reads JSON events here
+    `CREATE VIEW ${table("sluice_event")} AS
+      SELECT entity_type, slice, position, strftime('%Y-%m-%dT%H:%M:%fZ', timestamp / 1000000.0, 'unixepoch') AS written_at,
+        persistence_id, sequence_number, manifest, tags, metadata,
+        CASE WHEN manifest LIKE 'json.sluice/%' THEN CAST(payload AS TEXT) END AS event
+      FROM ${table("sluice_journal")}`
+  ]
+}, {
+  name: "snapshots and durable state",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_snapshot")} (
+      persistence_id TEXT NOT NULL,
+      sequence_number INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      manifest TEXT NOT NULL,
+      payload BLOB NOT NULL,
+      metadata TEXT,
+      PRIMARY KEY (persistence_id, sequence_number)
+    ) STRICT`,
+    `CREATE TABLE ${table("sluice_state")} (
+      persistence_id TEXT PRIMARY KEY,
+      entity_type TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      manifest TEXT,
+      payload BLOB,
+      tags TEXT,
+      metadata TEXT
+    ) STRICT`,
+    `CREATE UNIQUE INDEX ${name("sluice_state_log")} ON ${table("sluice_state")} (entity_type, slice, position)`,
+    `CREATE TABLE ${table("sluice_state_head")} (
+      entity_type TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      PRIMARY KEY (entity_type, slice)
     ) STRICT, WITHOUT ROWID`
   ]
 }]

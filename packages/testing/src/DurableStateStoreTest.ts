@@ -1,0 +1,34 @@
+/**
+ * What every durable state store promises: the suite that each storage adapter passes.
+ *
+ * @since 0.1.0
+ */
+import { layer } from "@effect/vitest"
+import type { DurableStateStore } from "@sluice/core/DurableStateStore"
+import type { Journal } from "@sluice/core/Journal"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type * as Layer from "effect/Layer"
+import { durableStateTests } from "./internal/durableStateTests.ts"
+
+/**
+ * Tests a durable state store, and a journal and an offset store that share its transactions. The tests share what the layer makes,
+ * which may have been there before and may stay.
+ *
+ * **Example** (The suite of an adapter)
+ *
+ * ```ts skip
+ * import * as MemoryStorage from "@sluice/core/MemoryStorage"
+ * import * as DurableStateStoreTest from "@sluice/testing/DurableStateStoreTest"
+ *
+ * DurableStateStoreTest.suite("MemoryStorage", MemoryStorage.layer)
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = (
+  name: string,
+  storage: Layer.Layer<Journal | DurableStateStore | OffsetStore, unknown>
+): void => {
+  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: durable state`, durableStateTests)
+}

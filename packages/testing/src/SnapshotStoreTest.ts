@@ -1,0 +1,30 @@
+/**
+ * What every snapshot store promises: the suite that each storage adapter passes.
+ *
+ * @since 0.1.0
+ */
+import { layer } from "@effect/vitest"
+import type { Journal } from "@sluice/core/Journal"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import type * as Layer from "effect/Layer"
+import { snapshotTests } from "./internal/snapshotTests.ts"
+
+/**
+ * Tests a snapshot store, and a journal that shares its transactions. The tests share what the layer makes, which may have been
+ * there before and may stay.
+ *
+ * **Example** (The suite of an adapter)
+ *
+ * ```ts skip
+ * import * as MemoryStorage from "@sluice/core/MemoryStorage"
+ * import * as SnapshotStoreTest from "@sluice/testing/SnapshotStoreTest"
+ *
+ * SnapshotStoreTest.suite("MemoryStorage", MemoryStorage.layer)
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = (name: string, storage: Layer.Layer<Journal | SnapshotStore, unknown>): void => {
+  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: snapshots`, snapshotTests)
+}

@@ -1,0 +1,304 @@
+import { assert, describe } from "@effect/vitest"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope, Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { It } from "./kit.ts"
+import { bySlice, drain, eventsOf, idsOfSlice, offsetsAfter, textOf } from "./kit.ts"
+import { caughtUp, freshName, whileRunning } from "./projectionKit.ts"
+
+const fresh = (): EntityType.EntityType<string> =>
+  EntityType.make(`state-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
+
+type Type = StateType.StateType<string>
+
+const upsert = (type: Type, id: string, expected: number, state: string) =>
+  DurableStateStore.upsert(type, { id, expected, state })
+
+const stateOf = (type: Type, id: string) =>
+  Effect.map(
+    DurableStateStore.get(type, id),
+    (found) => Option.getOrUndefined(Option.map(found, ({ revision, state }) => [revision as number, state]))
+  )
+
+const readerOf = (type: Type, range = SliceRange.full, start: Offset.Offsets = Offset.none) =>
+  DurableStateStore.DurableStateStore.use((store) => store.reader(type.name, range, start))
+
+const readAll = (type: Type, limit?: number) =>
+  Effect.scoped(Effect.flatMap(readerOf(type), (reader) => drain(reader, limit)))
+
+const placeOf = ({ payload, persistenceId, sequenceNumber, ...rest }: EncodedEnvelope) => [
+  PersistenceId.entityId(persistenceId),
+  sequenceNumber as number,
+  payload === undefined ? undefined : textOf({ payload, persistenceId, sequenceNumber, ...rest })
+]
+
+const assertConflict = (error: unknown, expected: number, actual: number) => {
+  assert.instanceOf(error, DurableStateStore.RevisionConflict)
+  assert.deepStrictEqual([error.expected as number, error.actual as number], [expected, actual])
+}
+
+/** Each entity's last, and each log in order. */
+const assertOrdered = (changes: ReadonlyArray<EncodedEnvelope>) => {
+  for (const [slice, log] of bySlice(changes)) {
+    log.reduce((before, change) => {
+      assert.isAbove(change.position!, before.position!, `positions of slice ${slice} rise`)
+      assert.isAbove(change.timestamp, before.timestamp, `timestamps of slice ${slice} rise`)
+      return change
+    })
+  }
+}
+
+/** @internal */
+export const durableStateTests = (
+  it: It<Journal.Journal | DurableStateStore.DurableStateStore | OffsetStore>
+): void => {
+  describe("a state", () => {
+    it.effect("is none at first", () =>
+      Effect.gen(function*() {
+        assert.isUndefined(yield* stateOf(fresh(), "a"))
+      }))
+
+    it.effect("is what was stored last, and knows how often it was", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        assert.strictEqual(yield* upsert(type, "a", 0, "one"), 1)
+        assert.strictEqual(yield* upsert(type, "b", 0, "other"), 1)
+        assert.strictEqual(yield* upsert(type, "a", 1, "two"), 2)
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [2, "two"])
+        assert.deepStrictEqual(yield* stateOf(type, "b"), [1, "other"])
+        for (const id of ["A", "a ", " a"]) assert.isUndefined(yield* stateOf(type, id), `'${id}'`)
+      }))
+
+    it.effect("comes back as it was stored, with its tags, metadata and place", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const state = "naïve 🙂 \u0000 '\"\\ \r\n"
+        const about = { tags: ["a", "ü\""], metadata: { traceparent: "00-1", "😀": "'" } }
+        yield* DurableStateStore.upsert(type, { id: "a", expected: 0, state, ...about })
+        const { slice, timestamp, ...found } = Option.getOrThrow(yield* DurableStateStore.get(type, "a"))
+        const persistenceId = PersistenceId.make(type.name, "a")
+        assert.deepStrictEqual(found as unknown, { persistenceId, revision: 1, position: 1, state, ...about })
+        assert.deepStrictEqual(
+          new Map(yield* DurableStateStore.DurableStateStore.use((_) => _.heads(type.name, SliceRange.full))),
+          new Map([[slice, Offset.make(1, timestamp)]])
+        )
+      }))
+
+    it.effect("may be large", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const state = "🙂".repeat(1_000_000)
+        yield* upsert(type, "a", 0, state)
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [1, state])
+      }))
+
+    it.effect("is gone once it is deleted, and goes on with the next revision", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        yield* upsert(type, "a", 0, "one")
+        assert.strictEqual(yield* DurableStateStore.delete(type, { id: "a", expected: 1 }), 2)
+        assert.isUndefined(yield* stateOf(type, "a"))
+        const early = yield* Effect.flip(upsert(type, "a", 0, "no"))
+        assertConflict(early, 0, 2)
+        assert.strictEqual(yield* upsert(type, "a", 2, "again"), 3)
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [3, "again"])
+      }))
+
+    it.effect("is not changed by a writer that expects another revision", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        yield* upsert(type, "a", 0, "one")
+        for (const expected of [0, 2, 7]) {
+          const error = yield* Effect.flip(upsert(type, "a", expected, "no"))
+          assertConflict(error, expected, 1)
+        }
+        const none = yield* Effect.flip(DurableStateStore.delete(type, { id: "b", expected: 1 }))
+        assertConflict(none, 1, 0)
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [1, "one"])
+        assert.deepStrictEqual((yield* readAll(type)).map(placeOf), [["a", 1, "one"]])
+      }))
+
+    it.effect("is changed by one of those that race for it", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        for (let revision = 0; revision < 5; revision++) {
+          const results = yield* Effect.forEach(
+            Array.from({ length: 8 }, (_, i) => i),
+            (i) => Effect.result(upsert(type, "a", revision, `${i}`)),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(results.filter(Result.isSuccess).length, 1)
+          for (const result of results) {
+            if (Result.isFailure(result)) assert.instanceOf(result.failure, DurableStateStore.RevisionConflict)
+          }
+        }
+      }))
+
+    it.effect("appends an event in the same transaction", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const change = (expected: number, state: string) =>
+          DurableStateStore.upsert(type, { id: "a", expected, state, event: [type, `became ${state}`] })
+        yield* change(0, "one")
+        yield* change(1, "two")
+        yield* Effect.flip(change(1, "no"))
+        yield* DurableStateStore.delete(type, { id: "a", expected: 2, event: [type, "gone"] })
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), ["became one", "became two", "gone"])
+      }))
+
+    it.effect("is not changed when the event cannot be appended", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        yield* upsert(type, "a", 0, "one")
+        const { maxEventBytes } = yield* Journal.Journal
+        const error = yield* Effect.flip(DurableStateStore.upsert(type, {
+          id: "a",
+          expected: 1,
+          state: "two",
+          event: [type, "x".repeat(maxEventBytes + 1)]
+        }))
+        assert.instanceOf(error, Journal.EventTooLarge)
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [1, "one"])
+        assert.deepStrictEqual((yield* readAll(type)).map(placeOf), [["a", 1, "one"]])
+      }))
+
+    it.effect("belongs to the transaction of the fiber", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        yield* upsert(type, "a", 0, "one")
+        yield* Effect.ignore(Journal.transaction(Effect.gen(function*() {
+          yield* upsert(type, "a", 1, "two")
+          yield* upsert(type, "b", 0, "other")
+          assert.deepStrictEqual(yield* stateOf(type, "a"), [2, "two"])
+          return yield* Effect.fail("no")
+        })))
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [1, "one"])
+        assert.isUndefined(yield* stateOf(type, "b"))
+        yield* Journal.transaction(Effect.gen(function*() {
+          yield* upsert(type, "a", 1, "two")
+          // a conflict undoes itself, and no more
+          yield* Effect.flip(upsert(type, "a", 1, "no"))
+          yield* upsert(type, "a", 2, "three")
+        }))
+        assert.deepStrictEqual(yield* stateOf(type, "a"), [3, "three"])
+        assert.deepStrictEqual((yield* readAll(type)).map(placeOf), [["a", 3, "three"]])
+      }))
+  })
+
+  describe("the changes of states", () => {
+    it.effect("are read in the order of each log, the last of each entity", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        for (let i = 0; i < 60; i++) yield* upsert(type, `${i % 20}`, Math.floor(i / 20), `${i}`)
+        yield* DurableStateStore.delete(type, { id: "7", expected: 3 })
+        for (const limit of [1, 3, 100]) {
+          const changes = yield* readAll(type, limit)
+          assertOrdered(changes)
+          assert.sameDeepMembers(
+            changes.map(placeOf),
+            Array.from({ length: 20 }, (_, i) => i === 7 ? ["7", 4, undefined] : [`${i}`, 3, `${i + 40}`])
+          )
+        }
+      }))
+
+    it.effect("are read on after the offsets, in a range of slices", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const [a, b] = idsOfSlice(type, 200, 2)
+        const [c] = idsOfSlice(type, 700, 1)
+        for (const id of [a!, b!, c!]) yield* upsert(type, id, 0, `${id} one`)
+        const first = yield* readAll(type)
+        assert.strictEqual(first.length, 3)
+        yield* upsert(type, a!, 1, "two")
+        yield* upsert(type, c!, 1, "two")
+        const rest = yield* Effect.scoped(
+          Effect.flatMap(readerOf(type, SliceRange.make(0, 511), offsetsAfter(first)), drain)
+        )
+        assert.deepStrictEqual(rest.map(placeOf), [[a, 2, "two"]])
+        const later = yield* Effect.scoped(Effect.gen(function*() {
+          const store = yield* DurableStateStore.DurableStateStore
+          return yield* drain(yield* store.reader(type.name, SliceRange.full, first.at(-1)!.timestamp))
+        }))
+        assert.includeDeepMembers(later.map(placeOf), [[a, 2, "two"], [c, 2, "two"]])
+      }))
+
+    it.effect("show every entity's last state, whatever its writers do", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const last = new Map<string, number>()
+        const reader = yield* readerOf(type)
+        const changed = yield* DurableStateStore.DurableStateStore.use((store) => store.changes(type.name))
+        const seen: Array<EncodedEnvelope> = []
+        const reading = yield* Effect.forkChild(Effect.gen(function*() {
+          while (true) {
+            const page = yield* reader.next(7)
+            if (page.length === 0) yield* changed
+            seen.push(...page)
+          }
+        }))
+        yield* Effect.forEach(
+          Array.from({ length: 12 }, (_, i) => `${i}`),
+          (id) =>
+            Effect.gen(function*() {
+              for (let revision = 0; revision < 20; revision++) {
+                const change = upsert(type, id, revision, `${id} ${revision + 1}`)
+                yield* revision % 5 === 4 ? Journal.transaction(Effect.andThen(change, Effect.yieldNow)) : change
+                last.set(id, revision + 1)
+              }
+            }),
+          { concurrency: "unbounded" }
+        )
+        yield* upsert(type, "end", 0, "end")
+        while (!seen.some((change) => PersistenceId.entityId(change.persistenceId) === "end")) yield* Effect.yieldNow
+        yield* Fiber.interrupt(reading)
+        seen.push(...yield* drain(reader))
+        assertOrdered(seen)
+        const latest = new Map(seen.map((change) => [PersistenceId.entityId(change.persistenceId), change]))
+        for (const [id, revision] of last) assert.strictEqual(latest.get(id)?.sequenceNumber, revision, id)
+      }))
+  })
+
+  describe("a projection of states", () => {
+    it.effect("handles each entity's last state, deletions included, exactly once", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const name = freshName()
+        const handled: Array<Envelope<Option.Option<string>>> = []
+        const projection = Source.durableState(type).pipe(
+          Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void handled.push(envelope)))
+        )
+        const shown = () =>
+          handled.splice(0).map(({ event, persistenceId, sequenceNumber }) => [
+            PersistenceId.entityId(persistenceId),
+            sequenceNumber as number,
+            Option.getOrUndefined(event)
+          ])
+        yield* upsert(type, "a", 0, "one")
+        yield* upsert(type, "b", 0, "one")
+        yield* upsert(type, "a", 1, "two")
+        yield* whileRunning(projection)(Effect.gen(function*() {
+          yield* caughtUp(name)
+          assert.sameDeepMembers(shown(), [["a", 2, "two"], ["b", 1, "one"]])
+          yield* DurableStateStore.delete(type, { id: "b", expected: 1 })
+          yield* caughtUp(name)
+          assert.deepStrictEqual(shown(), [["b", 2, undefined]])
+        }))
+        yield* upsert(type, "c", 0, "new")
+        yield* whileRunning(projection)(caughtUp(name))
+        assert.deepStrictEqual(shown(), [["c", 1, "new"]])
+      }))
+  })
+}
