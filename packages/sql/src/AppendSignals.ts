@@ -63,7 +63,7 @@ export const make = (): AppendSignals => {
   const listeners = new Map<string, Set<Latch.Latch>>()
   const marks = new Map<string, Float64Array>()
   const some = Latch.makeUnsafe()
-  let tell: (topic: string, slices: ReadonlySet<Slice.Slice>) => void = () => {}
+  let tell: ((topic: string, slices: ReadonlySet<Slice.Slice>) => void) | undefined
 
   const marksOf = (topic: string): Float64Array => {
     let found = marks.get(topic)
@@ -103,7 +103,7 @@ export const make = (): AppendSignals => {
     signal,
     appended: (topic, slices) => {
       signal(topic, slices)
-      tell(topic, slices)
+      tell?.(topic, slices)
     },
     tellOthers: (f) => {
       tell = f

@@ -174,7 +174,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
           ).selectAll()
         )
         return Effect.flatMap(
-          database.run(rest.reduce((all, next) => all.unionAll(next) as typeof all, first!)),
+          database.run(rest.reduce<typeof first & {}>((all, next) => all.unionAll(next) as any, first!)),
           (rows) => {
             const counts = new Map<number, number>()
             const states = rows.map(toState).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)

@@ -83,10 +83,9 @@ export const make = ({ database, db }: {
   })
 
 const meets =
-  (persistenceId: PersistenceId, criteria: Criteria) =>
-  ({ and, eb }: ExpressionBuilder<SluiceTables, "sluice_snapshot">) => {
+  (persistenceId: PersistenceId, criteria: Criteria) => (eb: ExpressionBuilder<SluiceTables, "sluice_snapshot">) => {
     const { maxSequenceNumber, maxTimestamp, minSequenceNumber, minTimestamp } = criteria
-    return and([
+    return eb.and([
       eb("persistence_id", "=", persistenceId),
       ...(minSequenceNumber === undefined ? [] : [eb("sequence_number", ">=", minSequenceNumber)]),
       ...(maxSequenceNumber === undefined ? [] : [eb("sequence_number", "<=", maxSequenceNumber)]),

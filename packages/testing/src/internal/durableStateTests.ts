@@ -10,7 +10,7 @@ import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
-import * as StateType from "@sluice/core/StateType"
+import type * as StateType from "@sluice/core/StateType"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -90,7 +90,7 @@ export const durableStateTests = (
         yield* DurableStateStore.upsert(type, { id: "a", expected: 0, state, ...about })
         const { slice, timestamp, ...found } = Option.getOrThrow(yield* DurableStateStore.get(type, "a"))
         const persistenceId = PersistenceId.make(type.name, "a")
-        assert.deepStrictEqual(found as unknown, { persistenceId, revision: 1, position: 1, state, ...about })
+        assert.deepStrictEqual<unknown>(found, { persistenceId, revision: 1, position: 1, state, ...about })
         assert.deepStrictEqual(
           new Map(yield* DurableStateStore.DurableStateStore.use((_) => _.heads(type.name, SliceRange.full))),
           new Map([[slice, Offset.make(1, timestamp)]])
