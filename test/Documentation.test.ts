@@ -1,17 +1,23 @@
-import { describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { freePort } from "@sluice/testing/FreePort"
+import * as Wait from "@sluice/testing/Wait"
+import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { docstringExamples, markdownExamples, modules, pages, runExample } from "./docs/examples.ts"
+import { docstringExamples, fileOf, markdownExamples, modules, pages, root, runExample } from "./docs/examples.ts"
+import * as Service from "./kit/Service.ts"
+
+const withOwn = (code: string, folder: string, port: number) =>
+  code.replaceAll("8101", String(port)).replaceAll(/filename: "(\w+\.db)"/g, `filename: "${folder}/$1"`)
 
 /** Files and ports that an example names are made this run's own. */
 const isolated = async (code: string, run: (code: string) => Promise<void>) => {
   const port = await Effect.runPromise(freePort)
   const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-example-"))
   try {
-    await run(code.replaceAll("8101", String(port)).replaceAll(/filename: "(\w+\.db)"/g, `filename: "${folder}/$1"`))
+    await run(withOwn(code, folder, port))
   } finally {
     Fs.rmSync(folder, { recursive: true })
   }
@@ -24,4 +30,64 @@ describe.each([
   it.each(examples.map((code, i) => [i + 1, code] as const))("example %i does what it says", async (_, code) => {
     await isolated(code, runExample)
   })
+})
+
+const query = <A>(file: string, sql: string): A => {
+  const database = new Sqlite(file, { readonly: true })
+  try {
+    return database.prepare<[], A>(sql).pluck().get()!
+  } finally {
+    database.close()
+  }
+}
+
+describe("docs/getting-started.md", () => {
+  it.live("has two services that replicate, are killed, and catch up", () =>
+    Effect.gen(function*() {
+      // where the project's packages are found
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => Fs.mkdtempSync(Path.join(root, "test", ".tmp-"))),
+        (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true }))
+      )
+      const port = yield* freePort
+      for (const code of markdownExamples("docs/getting-started.md", "ts skip")) {
+        const own = withOwn(code, folder, port).replace("1 second", "50 millis")
+        Fs.writeFileSync(Path.join(folder, fileOf(code)!), own)
+      }
+      let reports: Array<{ readonly tea: number; readonly lag: string }> = []
+      const start = (file: string) =>
+        Service.start({
+          command: process.execPath,
+          args: () => Service.nodeArgs(Path.join(folder, file)),
+          onLine: (line) => {
+            const [, tea, lag] = /^tea: (\d+), lag: (\w+)$/.exec(line) ?? []
+            if (tea !== undefined) reports.push({ tea: Number(tea), lag: lag! })
+          }
+        })
+      /** Everything that has been added by now is counted, and nothing twice. */
+      const caughtUp = (what: string) =>
+        Effect.gen(function*() {
+          reports = []
+          const added = () =>
+            query<number>(
+              Path.join(folder, "cart.db"),
+              "SELECT count(*) FROM sluice_journal WHERE manifest LIKE '%/ItemAdded'"
+            )
+          const before = added()
+          assert.isAbove(before, 0)
+          yield* Wait.until(what, () => reports.some(({ tea }) => tea > before))
+          const counted = query<number>(Path.join(folder, "analytics.db"), "SELECT quantity FROM product")
+          assert.isAtMost(counted, added())
+        })
+      const cart = yield* start("cart-service.ts")
+      yield* cart.printed("people are shopping")
+      const analytics = yield* start("analytics-service.ts")
+      yield* Wait.until("a report", () => reports.some(({ tea }) => tea > 0))
+      yield* caughtUp("the services to replicate")
+      yield* analytics.kill
+      yield* caughtUp("the analytics service to catch up")
+      yield* cart.kill
+      yield* Wait.until("the lag to be unknown", () => reports.some(({ lag }) => lag === "unknown"))
+      yield* caughtUp("the analytics service to connect again")
+    }))
 })

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { docstringExamples, markdownExamples, modules, pages, root } from "./examples.ts"
+import { docstringExamples, fileOf, markdownExamples, modules, pages, root } from "./examples.ts"
 
 const folder = Path.join(root, "node_modules/.cache/examples")
 Fs.rmSync(folder, { recursive: true, force: true })
@@ -15,7 +15,10 @@ const write = (file: string, text: string) => {
 
 const extract = (file: string, examplesOf: typeof markdownExamples) => {
   const examples = [...examplesOf(file), ...examplesOf(file, "ts skip")]
-  examples.forEach((code, i) => write(`${file.replace(/\.\w+$/, "")}.${i + 1}.ts`, code))
+  examples.forEach((code, i) => {
+    const page = file.replace(/\.\w+$/, "")
+    write(Path.join(page, fileOf(code) ?? `${i + 1}.ts`), code)
+  })
 }
 for (const file of pages) extract(file, markdownExamples)
 for (const file of modules) extract(file, docstringExamples)

@@ -24,6 +24,9 @@ export const docstringExamples = (file: string, language: "ts" | "ts skip" = "ts
     ([, code]) => code!.replaceAll(/^ \* ?/gm, "")
   )
 
+/** The file that an example is, where its first line names one, so that others of the same page can import it. */
+export const fileOf = (code: string): string | undefined => /^\/\/ ([\w-]+\.ts)\n/.exec(code)?.[1]
+
 /** The pages whose examples are programs. */
 export const pages: ReadonlyArray<string> = Fs.globSync(["README.md", "packages/*/README.md", "docs/**/*.md"], {
   cwd: root
