@@ -8,7 +8,7 @@ const resolve = {
 }
 
 /** What needs a PostgreSQL and a MySQL; the servers are started for it alone. */
-const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts"]
+const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts", "test/sql/**/*.test.ts"]
 
 export default defineConfig({
   resolve,

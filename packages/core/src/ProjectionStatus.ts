@@ -13,7 +13,7 @@ import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { SliceRange } from "./SliceRange.ts"
 
 /**
- * `Restarting` waits before it opens its source again; `Stopped` has met a poison event, or a journal that its offsets
+ * `Restarting` waits before it opens its source again, or is cut off from it; `Stopped` has met a poison event, or a journal that its offsets
  * do not belong to, and needs a person.
  *
  * @category models
@@ -120,10 +120,12 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<Worker>, Proje
 export const lag = (projection: string): Effect.Effect<number, unknown> =>
   Effect.flatMap(running(projection), (workers) =>
     Effect.map(
-      Effect.forEach(
-        workers,
-        (worker) => Effect.map(worker.heads, (heads) => Offset.lag(heads, worker.status.offsets))
-      ),
+      Effect.forEach(workers, (worker) =>
+        // before it has started nobody knows how far it is
+        Effect.flatMap(
+          worker.until(({ state }) => state !== "Starting"),
+          () => Effect.map(worker.heads, (heads) => Offset.lag(heads, worker.status.offsets))
+        )),
       (lags) => lags.reduce((sum, lag) => sum + lag, 0)
     ))
 
@@ -145,7 +147,7 @@ export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
       Effect.forEach(workers, (worker) =>
         Effect.flatMap(worker.heads, (heads) =>
           worker.until((status) =>
-            status.state === "Stopped" || Offset.lag(heads, status.offsets) === 0
+            status.state === "Stopped" || status.state !== "Starting" && Offset.lag(heads, status.offsets) === 0
           ).pipe(
             Effect.flatMap((status) =>
               status.state === "Stopped" ? Effect.failCause(status.failure!.cause) : Effect.void

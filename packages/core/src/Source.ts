@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
@@ -98,6 +100,28 @@ export interface Feed<out E, out R = never> {
   readonly journal: string
   readonly envelopes: Stream.Stream<EncodedEnvelope, E, R>
 }
+
+/**
+ * How a source says that it is cut off from where its events come from, and trying to get back, and that it is back. A worker shows
+ * it in its status.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  readonly disrupted: (cause: Cause.Cause<unknown>) => void
+  readonly restored: () => void
+}
+
+/**
+ * Whom a source tells how it is: nobody by default.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Health = Context.Reference<Health>("@sluice/core/Source/Health", {
+  defaultValue: () => ({ disrupted: () => {}, restored: () => {} })
+})
 
 /**
  * A step that events pass. `run` is given an envelope and returns what becomes of it, or an effect of that.

@@ -14,6 +14,7 @@ import { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
@@ -157,6 +158,45 @@ describe("ProjectionStatus.caughtUp", () => {
         assert.instanceOf(error, ProjectionStatus.ProjectionNotRunning)
         assert.include(error.message, "'other'")
       }
+    })
+  )
+})
+
+describe("a source that is cut off", () => {
+  test(
+    "shows in the status of its worker, and that it is back",
+    Effect.gen(function*() {
+      let health: Source.Health | undefined
+      const source = sourceOf(Effect.gen(function*() {
+        health = yield* Source.Health
+        return { journal: "j", envelopes: Stream.never }
+      }))
+      yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+      health!.disrupted(Cause.fail("cut off"))
+      const cut = yield* statusOf("notes")
+      assert.strictEqual(cut.state, "Restarting")
+      assert.deepStrictEqual(cut.failure?.cause, Cause.fail("cut off"))
+      health!.restored()
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", failure: undefined })
+    })
+  )
+})
+
+describe("a worker that is starting", () => {
+  test(
+    "is waited for, as it does not know yet how far it is",
+    Effect.gen(function*() {
+      const opened = yield* Deferred.make<void>()
+      const source = sourceOf(Effect.as(Deferred.await(opened), { journal: "j", envelopes: Stream.never }))
+      yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      const asking = yield* Effect.forkChild(ProjectionStatus.lag("notes"))
+      yield* settle
+      assert.isUndefined(waiting.pollUnsafe())
+      assert.isUndefined(asking.pollUnsafe())
+      yield* Deferred.succeed(opened, undefined)
+      yield* Fiber.join(waiting)
+      assert.strictEqual(yield* Fiber.join(asking), 0)
     })
   )
 })

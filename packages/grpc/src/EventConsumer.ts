@@ -7,7 +7,9 @@ import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { EventStream } from "@sluice/core/EventStream"
 import type { JournalForked, JournalReplaced } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
 import type { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "./GrpcError.ts"
+import { toMetadata } from "./internal/headers.ts"
 import { makeRemote } from "./internal/remote.ts"
 import type { ClientTls } from "./Tls.ts"
 
@@ -39,6 +41,14 @@ export type ConsumerError =
   | EventDecodeError
 
 /**
+ * Headers by name: letters, digits, `_`, `-` and `.`. Values are printable ASCII.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Headers = Readonly<Record<string, string>>
+
+/**
  * Where the producer is, and how to reach it.
  *
  * @category models
@@ -50,8 +60,8 @@ export interface Options {
   readonly tls?: ClientTls | undefined
   /** Allows plaintext beyond this machine, where the network itself is trusted. */
   readonly insecure?: boolean | undefined
-  /** Headers of every call, such as for authentication. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Headers of every call, such as for authentication; an effect is run for each call, so that a token can be renewed. */
+  readonly headers?: Headers | Effect.Effect<Headers> | undefined
   /**
    * Tells apart the offsets of two producers that offer the same stream; the stream's id by default. It is not the address, which
    * may change.
@@ -62,7 +72,7 @@ export interface Options {
 /**
  * The stream that a producer offers, from its beginning and without end. A connection that is lost is made again, with
  * exponential backoff and jitter, and goes on after the last event received. Consumers of this process share one connection
- * per producer.
+ * per producer. Throws a `RangeError` for headers that cannot be sent.
  *
  * **Example** (A projection of another service's events)
  *
@@ -84,8 +94,9 @@ export interface Options {
  * @category constructors
  * @since 0.1.0
  */
-export const source = <A>(stream: EventStream<A>, options: Options): RemoteSource<A, ConsumerError, never> =>
-  Object.assign(
+export const source = <A>(stream: EventStream<A>, options: Options): RemoteSource<A, ConsumerError, never> => {
+  if (options.headers !== undefined && !Effect.isEffect(options.headers)) toMetadata(options.headers)
+  return Object.assign(
     Source.make<A, ConsumerError, never>({
       key: `stream:${options.name ?? stream.id}`,
       description: `${stream.id} at ${options.address}`,
@@ -95,3 +106,4 @@ export const source = <A>(stream: EventStream<A>, options: Options): RemoteSourc
     }),
     { [TypeId]: TypeId } as const
   )
+}

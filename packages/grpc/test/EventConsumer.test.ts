@@ -22,6 +22,7 @@ import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "@sluice/grpc/GrpcError"
 import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -39,6 +40,16 @@ const id = PersistenceId.make("Cart", "a")
 const slice = Slice.ofPersistenceId(id)
 
 const take = <E, R>(source: Source.Source<string, E, R>) => Stream.runCollect(Stream.take(Source.toStream(source), 3))
+
+/** What a source with the headers is refused with. */
+const refused = (headers: Readonly<Record<string, string>>): Error => {
+  try {
+    remote("localhost:1", { headers })
+  } catch (error) {
+    return error as Error
+  }
+  return assert.fail("is not refused")
+}
 
 layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => {
   it.effect("has the events of the stream, past and future, in the order of each entity", () =>
@@ -212,6 +223,37 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
         seen.map((metadata) => [metadata.get("authorization"), metadata.get("x-tenant")]),
         Array.from({ length: 3 }, () => [["Bearer 1234"], ["t"]])
       )
+    }))
+
+  it.effect("asks for its headers anew for each call", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const address = yield* FakeProducer.make({
+        latestEventTimestamp: (metadata) => {
+          seen.push(...metadata.get("authorization"))
+          return {}
+        }
+      })
+      let renewed = 0
+      const source = remote(address, { headers: Effect.sync(() => ({ authorization: `Bearer ${++renewed}` })) })
+      for (let i = 0; i < 3; i++) yield* source.origin.heads(SliceRange.full)
+      assert.deepStrictEqual(seen, ["Bearer 1", "Bearer 2", "Bearer 3"])
+    }))
+
+  it.effect("refuses a header that cannot be sent, without showing it", () =>
+    Effect.gen(function*() {
+      for (const headers of [{ authorization: "Bearer secret\n" }, { "not a name": "secret" }]) {
+        const error = refused(headers)
+        assert.instanceOf(error, RangeError)
+        assert.include(error.message, JSON.stringify(Object.keys(headers)[0]))
+        assert.notInclude(String(error.stack), "secret")
+        const address = yield* FakeProducer.make({})
+        const exit = yield* Effect.exit(
+          remote(address, { headers: Effect.succeed(headers) }).origin.heads(SliceRange.full)
+        )
+        assert(exit._tag === "Failure")
+        assert.notInclude(Cause.pretty(exit.cause), "secret")
+      }
     }))
 
   it.effect("asks for its stream, its slices and nothing else, in a way that plain producers ignore", () =>

@@ -13,11 +13,13 @@ import * as Naming from "@sluice/sql/Naming"
 import * as SqlDurableStateStore from "@sluice/sql/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
 import * as SqlStorage from "@sluice/sql/SqlStorage"
-import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import { fromSqlError, toSqlError } from "@sluice/sql/SqlStorageError"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { MysqlDialect } from "kysely"
+import { createConnection } from "mysql2"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -82,7 +84,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const pool = yield* makePool(options, options.poolSize ?? 10, { statements: false, idleTimeout: idleTimeout.service })
   const database = yield* Database.make({
     dialect: "mysql",
-    driver: new MysqlDialect({ pool: pool as any }),
+    driver: new MysqlDialect({ pool: pool as any, controlConnection: createConnection as any }),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
@@ -112,19 +114,25 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
 /** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
 const exclusively = (
-  { sql }: Database.Database["Service"],
+  { sql, withTransaction }: Database.Database["Service"],
   { prefix }: Naming.Naming
-): Migrations.Options["exclusively"] =>
-(effect) =>
-  Effect.scoped(Effect.gen(function*() {
-    const connection = yield* sql.reserve
-    const name = `sluice migrations ${prefix}`
-    yield* Effect.acquireRelease(
-      connection.execute("SELECT GET_LOCK(?, 60) AS taken", [name], undefined),
-      () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?) AS released", [name], undefined))
+): Migrations.Options["exclusively"] => {
+  const name = sql.literal(`SHA1(CONCAT('sluice migrations ${prefix} ', DATABASE()))`)
+  const take = Effect.filterOrFail(
+    sql<{ taken: number | null }>`SELECT GET_LOCK(${name}, 60) AS taken`,
+    ([row]) => row?.taken === 1,
+    () => toSqlError("mysql")("migrate")(new Error("another process has been migrating for a minute"))
+  )
+  // not for the sake of a transaction but of its connection, which has the lock
+  return (effect) =>
+    withTransaction(
+      Effect.acquireUseRelease(
+        take,
+        () => effect,
+        () => Effect.ignore(sql`SELECT RELEASE_LOCK(${name}) AS released`)
+      )
     )
-    return yield* effect
-  }))
+}
 
 /**
  * Connects, creates its tables if need be, and disconnects with the layer. It also provides the database itself, for the
@@ -136,6 +144,50 @@ const exclusively = (
 export const layer = (
   options: Options
 ): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
+
+/**
+ * As {@link layer}, with options from Effect's `Config`.
+ *
+ * **Example** (Settings from the environment)
+ *
+ * ```ts
+ * import { MysqlStorage } from "@sluice/mysql"
+ * import { Config } from "effect"
+ *
+ * const Storage = MysqlStorage.layerConfig({ url: Config.Redacted("DATABASE_URL"), poolSize: Config.succeed(20) })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError | Config.ConfigError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    return yield* make(yield* Config.unwrap(options))
+  }))
+
+/**
+ * Only the journal, snapshots and durable state, for a process whose projections write to another database.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerJournal = (
+  options: Options
+): Layer.Layer<SqlStorage.JournalStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyJournal(layer(options))
+
+/**
+ * Only the offset store, and the database for what projections write, for a process whose journal is in another.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerOffsetStore = (
+  options: Options
+): Layer.Layer<SqlStorage.OffsetStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyOffsetStore(layer(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

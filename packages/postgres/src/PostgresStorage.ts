@@ -12,10 +12,12 @@ import * as Naming from "@sluice/sql/Naming"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
 import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { PostgresDialect } from "kysely"
+import Pg from "pg"
 import Cursor from "pg-cursor"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
@@ -84,7 +86,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const pool = yield* makePool(options, "service", options.poolSize ?? 10)
   const database = yield* Database.make({
     dialect: "postgres",
-    driver: new PostgresDialect({ cursor: Cursor, pool }),
+    driver: new PostgresDialect({ cursor: Cursor, pool, controlClient: Pg.Client }),
     beginTransaction: "BEGIN ISOLATION LEVEL READ COMMITTED"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
@@ -135,6 +137,50 @@ const exclusively =
 export const layer = (
   options: Options
 ): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
+
+/**
+ * As {@link layer}, with options from Effect's `Config`.
+ *
+ * **Example** (Settings from the environment)
+ *
+ * ```ts
+ * import { PostgresStorage } from "@sluice/postgres"
+ * import { Config } from "effect"
+ *
+ * const Storage = PostgresStorage.layerConfig({ url: Config.Redacted("DATABASE_URL"), poolSize: Config.succeed(20) })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError | Config.ConfigError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    return yield* make(yield* Config.unwrap(options))
+  }))
+
+/**
+ * Only the journal, snapshots and durable state, for a process whose projections write to another database.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerJournal = (
+  options: Options
+): Layer.Layer<SqlStorage.JournalStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyJournal(layer(options))
+
+/**
+ * Only the offset store, and the database for what projections write, for a process whose journal is in another.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerOffsetStore = (
+  options: Options
+): Layer.Layer<SqlStorage.OffsetStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyOffsetStore(layer(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

@@ -22,7 +22,7 @@ import { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import type { DatabaseConnection, Dialect as KyselyDialect } from "kysely"
-import { CompiledQuery } from "kysely"
+import { CompiledQuery, SelectQueryNode } from "kysely"
 import { compile, type Dialect, type Query } from "./Dialect.ts"
 import { classify } from "./internal/classify.ts"
 
@@ -95,6 +95,7 @@ class KyselyConnection implements Connection {
   readonly busyTimeout: number
   /** The fibers of a transaction share its connection, and a driver runs one query after the other. */
   private readonly turn = Semaphore.makeUnsafe(1)
+  private isOver = false
 
   constructor(
     { busyTimeout, dialect }: Options,
@@ -107,12 +108,17 @@ class KyselyConnection implements Connection {
     this.busyTimeout = busyTimeout ?? 0
   }
 
+  /** To be called before others get the connection: a fiber that outlives its transaction would write in theirs. */
+  end(): void {
+    this.isOver = true
+  }
+
   /**
    * Interruption cancels the query in the database and waits for it to end, so that the connection is never given back
    * while still busy.
    */
   private cancellable<A>(operation: string, f: () => Promise<A>): Effect.Effect<A, SqlError> {
-    const once = Effect.callback<A, SqlError>((resume) => {
+    const once = this.isOver ? Effect.die(queryAfterTransaction()) : Effect.callback<A, SqlError>((resume) => {
       const promise = f()
       promise.then(
         (value) => resume(Effect.succeed(value)),
@@ -123,7 +129,19 @@ class KyselyConnection implements Connection {
         await promise.catch(() => {})
       })
     })
-    return this.turn.withPermit(this.busyTimeout === 0 ? once : retryWhileBusy(this.busyTimeout)(once))
+    return this.turn.withPermit(
+      this.busyTimeout === 0 ? once : retryWhileBusy(this.busyTimeout)(once)
+    )
+  }
+
+  /** Ends a stream that may have more rows, so that the connection is free for the next query. */
+  private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
+    if (this.dialect === "mysql") {
+      // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled
+      await this.connection.cancelQuery?.(this.control).catch(() => {})
+      while (!(await iterator.next()).done);
+    }
+    await iterator.return?.()
   }
 
   private query(sql: string, params: ReadonlyArray<unknown>) {
@@ -152,10 +170,16 @@ class KyselyConnection implements Connection {
   executeStream(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
     const rows = Stream.unwrap(Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() =>
-          this.connection.streamQuery<any>(CompiledQuery.raw(sql, params as Array<unknown>), chunkSize)
-        ),
-        (iterator) => Effect.promise(() => Promise.resolve(iterator.return?.()).catch(() => {}))
+        Effect.sync(() => {
+          if (this.isOver) throw queryAfterTransaction()
+          const query = CompiledQuery.raw(sql, params as Array<unknown>)
+          return this.connection.streamQuery<any>(
+            // SQLite's driver only streams what it is told is a SELECT
+            this.dialect === "sqlite" ? { ...query, query: SelectQueryNode.create() } : query,
+            chunkSize
+          )
+        }),
+        (iterator) => Effect.promise(() => this.close(iterator).catch(() => {}))
       ),
       (iterator) =>
         Stream.paginate(iterator, (iterator) =>
@@ -167,6 +191,11 @@ class KyselyConnection implements Connection {
     return transformRows === undefined ? rows : Stream.mapArray(rows, transformRows)
   }
 }
+
+const queryAfterTransaction = () =>
+  new Error(
+    "A fiber runs a query in a transaction that is over: it has outlived the effect that the transaction was for"
+  )
 
 /** PostgreSQL reads a chunk at a time; the others yield single rows. */
 const gather = async <A>(iterator: AsyncIterator<{ readonly rows: Array<A> }>): Promise<Array<A>> => {
@@ -228,18 +257,21 @@ export const make = Effect.fnUntraced(function*(
       await driver.releaseConnection(connection)
     }
   }
-  const lease: Acquirer = Effect.map(
-    Effect.acquireRelease(
+  const lease: Acquirer = Effect.acquireRelease(
+    Effect.map(
       attempt("acquire", () => driver.acquireConnection()),
-      (connection) => Effect.promise(() => driver.releaseConnection(connection).catch(() => {}))
-    ).pipe(
-      Effect.tap((connection) =>
-        connection.collectSessionInfo === undefined
-          ? Effect.void
-          : attempt("acquire", () => connection.collectSessionInfo!())
-      )
+      (connection) => new KyselyConnection(options, connection, control)
     ),
-    (connection) => new KyselyConnection(options, connection, control)
+    (leased) => {
+      leased.end()
+      return Effect.promise(() => driver.releaseConnection(leased.connection).catch(() => {}))
+    }
+  ).pipe(
+    Effect.tap(({ connection }) =>
+      connection.collectSessionInfo === undefined
+        ? Effect.void
+        : attempt("acquire", () => connection.collectSessionInfo!())
+    )
   )
 
   // a driver with one connection lends it to one after the other

@@ -8,6 +8,8 @@ import { Journal } from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { Kysely } from "kysely"
 import type { AppendSignals } from "./AppendSignals.ts"
@@ -46,3 +48,42 @@ export const make = (options: {
     Context.add(Database, options.database),
     Context.add(SqlClient, options.database.sql)
   )
+
+/**
+ * What a service's events are in, without the database that they are in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type JournalStorage = Journal | SnapshotStore | DurableStateStore
+
+/**
+ * What projections write to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OffsetStorage = OffsetStore | Database | SqlClient
+
+/**
+ * Only the journal, snapshots and durable state of a storage: the projections of the process are in another.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<JournalStorage, E, R> =>
+  only(storage, Context.pick(Journal, SnapshotStore, DurableStateStore))
+
+/**
+ * Only the offsets of a storage, and its database for what projections write: the journal of the process is in another.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const onlyOffsetStore = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<OffsetStorage, E, R> =>
+  only(storage, Context.pick(OffsetStore, Database, SqlClient))
+
+const only = <E, R, A>(
+  storage: Layer.Layer<SqlStorage, E, R>,
+  pick: (context: Context.Context<SqlStorage>) => Context.Context<A>
+): Layer.Layer<A, E, R> => Layer.effectContext(Effect.map(Layer.build(storage), pick))

@@ -13,6 +13,7 @@ import * as Migrations from "@sluice/sql/Migrations"
 import * as Naming from "@sluice/sql/Naming"
 import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SqliteDialect } from "kysely"
@@ -93,6 +94,50 @@ const make = Effect.fnUntraced(function*(options: Options) {
 export const layer = (
   options: Options
 ): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError> => Layer.effectContext(make(options))
+
+/**
+ * As {@link layer}, with options from Effect's `Config`.
+ *
+ * **Example** (Settings from the environment)
+ *
+ * ```ts
+ * import { SqliteStorage } from "@sluice/sqlite"
+ * import { Config } from "effect"
+ *
+ * const Storage = SqliteStorage.layerConfig({ filename: Config.String("CART_DATABASE") })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<SqlStorage.SqlStorage, StorageError | Migrations.MigrationError | Config.ConfigError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    return yield* make(yield* Config.unwrap(options))
+  }))
+
+/**
+ * Only the journal, snapshots and durable state, for a process whose projections write to another database.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerJournal = (
+  options: Options
+): Layer.Layer<SqlStorage.JournalStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyJournal(layer(options))
+
+/**
+ * Only the offset store, and the database for what projections write, for a process whose journal is in another.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerOffsetStore = (
+  options: Options
+): Layer.Layer<SqlStorage.OffsetStorage, StorageError | Migrations.MigrationError> =>
+  SqlStorage.onlyOffsetStore(layer(options))
 
 /**
  * The SQL that creates the tables, or leads from a version of them to the latest, for whoever applies it by hand.

@@ -61,15 +61,22 @@ export const makeWorker = <E, R>(
     // how often a stage has failed on the same event, over the incarnations
     let stumble = { at: "", times: 0 }
 
+    const health: Source.Health = {
+      disrupted: (cause) => update({ state: "Restarting", failure: { cause, event: undefined } }),
+      restored: () => update({ state: "Running", failure: undefined })
+    }
+
     const incarnation = Effect.gen(function*() {
       const { journal: known, offsets } = yield* store.load(key, range)
       const tracker = new OffsetTracker(offsets)
       update({ offsets })
       const { elements, journal } = yield* Source.open(projection.source, { range, start: { journal: known, offsets } })
+        .pipe(Effect.provideService(Source.Health, health))
       const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
       yield* elements.pipe(
         Stream.runForEachArray((chunk) => Queue.offer(chunks, chunk)),
         Queue.into(chunks),
+        Effect.provideService(Source.Health, health),
         Effect.forkScoped
       )
       update({ state: "Running", failure: undefined })
@@ -80,14 +87,15 @@ export const makeWorker = <E, R>(
       let groupDue = Infinity
       let saveDue = Infinity
 
-      const transact = (effect: Effect.Effect<void, unknown, any>) =>
+      /** What else changes in the status does so at the same time, or others would see half of it. */
+      const transact = (effect: Effect.Effect<void, unknown, any>, change?: () => Partial<WorkerStatus>) =>
         Effect.suspend(() => store.transact(key, journal, tracker.moves, effect)).pipe(
           Effect.onExit((exit) =>
             Effect.sync(() => {
               if (Exit.isFailure(exit)) return
               tracker.stored()
               progressed = true
-              update({ offsets: tracker.offsets })
+              update({ offsets: tracker.offsets, ...change?.() })
             })
           )
         )
@@ -99,10 +107,12 @@ export const makeWorker = <E, R>(
       })
 
       /** Goes past elements that need no handling. */
-      const pass = (elements: ReadonlyArray<Place>) =>
+      const pass = (elements: ReadonlyArray<Place>, change: () => Partial<WorkerStatus> = () => ({})) =>
         Effect.suspend(() => {
           tracker.advance(elements)
-          return delivery._tag === "ExactlyOnce" ? transact(Effect.void) : Effect.void
+          return delivery._tag === "ExactlyOnce"
+            ? transact(Effect.void, change)
+            : Effect.sync(() => update(change()))
         })
 
       const poisoned = (place: Place, cause: Cause.Cause<unknown>): Effect.Effect<void, unknown, any> =>
@@ -114,17 +124,22 @@ export const makeWorker = <E, R>(
           }
           return Effect.andThen(
             Effect.logWarning(`Skips event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
-            Effect.tap(pass([place]), () => Effect.sync(() => update({ skipped: status.skipped + 1 })))
+            pass([place], () => ({ skipped: status.skipped + 1 }))
           )
         })
 
       const attempt = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>) =>
         Effect.suspend(() => {
+          const handled = () => ({ handled: status.handled + events.length })
           if (delivery._tag === "ExactlyOnce") {
             tracker.advance(elements)
-            return Effect.tapCause(transact(handle(events)), () => Effect.sync(() => tracker.revert()))
+            return Effect.tapCause(transact(handle(events), handled), () => Effect.sync(() => tracker.revert()))
           }
-          return Effect.tap(handle(events), () => Effect.sync(() => tracker.advance(elements)))
+          return Effect.tap(handle(events), () =>
+            Effect.sync(() => {
+              tracker.advance(elements)
+              update(handled())
+            }))
         })
 
       const handleGroup: (
@@ -134,10 +149,7 @@ export const makeWorker = <E, R>(
         if (events.length === 0) return yield* pass(elements)
         for (let tries = 0;; tries++) {
           const exit = yield* Effect.exit(attempt(elements, events))
-          if (Exit.isSuccess(exit)) {
-            update({ handled: status.handled + events.length })
-            return
-          }
+          if (Exit.isSuccess(exit)) return
           if (!isFaultOfEvent(exit.cause)) return yield* Effect.failCause(exit.cause)
           if (tries < recovery.retries) {
             yield* Effect.logWarning(`Fails to handle ${describe(events)}; tries again`, exit.cause)

@@ -31,6 +31,7 @@ import {
   StreamInSchema,
   StreamOutSchema
 } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { headersOf, toMetadata } from "./headers.ts"
 import { fromSlicePositions, fromStreamOut, toSlicePositions, toTimestampMessage } from "./messages.ts"
 import { decode, encode, eventProducerService } from "./methods.ts"
 import { forkTrailer } from "./status.ts"
@@ -55,11 +56,8 @@ const decodeFork = Schema.decodeUnknownOption(
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options) => {
   const { address } = options
-  const metadata = (waitForReady: boolean) => {
-    const metadata = new Grpc.Metadata({ waitForReady })
-    for (const [name, value] of Object.entries(options.headers ?? {})) metadata.set(name, value)
-    return metadata
-  }
+  const metadata = (waitForReady: boolean): Effect.Effect<Grpc.Metadata> =>
+    Effect.map(headersOf(options.headers), (headers) => toMetadata(headers, { waitForReady }))
   const protocolError = (problem: unknown) =>
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
@@ -116,8 +114,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       Effect.gen(function*() {
         const method = eventProducerService.eventsBySlices
         const { path, requestSerialize, responseDeserialize } = method
+        const headers = yield* metadata(waitForReady)
         const call = yield* openCall(address, methodOf(method), () => {
-          const headers = metadata(waitForReady)
           const duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
           duplex.write(init(range, beginning))
           return duplex
@@ -150,10 +148,11 @@ export const makeProducerClient = (streamId: string, options: Options) => {
             toSeqNr: BigInt(to)
           })
         )
+        const headers = yield* metadata(false)
         const call = yield* openCall(
           address,
           methodOf(method),
-          () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, metadata(false))
+          () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, headers)
         )
         return call.pull.pipe(
           Effect.flatMap((messages) =>
@@ -183,7 +182,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           address,
           eventProducerService.latestEventTimestamp,
           request,
-          metadata(false)
+          yield* metadata(false)
         )
         return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
       }).pipe(Effect.scoped)

@@ -1,9 +1,10 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
-import type { Origin } from "@sluice/core/Source"
+import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,11 +27,12 @@ const maximalBackoff = 10_000
 export const makeRemote = (
   streamId: string,
   options: Options
-): Pick<Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "now"> => {
+): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "now"> => {
   const producer = makeProducerClient(streamId, options)
 
-  const open: Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
+  const open: Source.Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
+    const health = yield* Source.Health
     const client = yield* producer.channel
     const from = "timestamp" in start ? start.timestamp : undefined
     const receiver = new EventReceiver(range, "timestamp" in start ? Offset.none : start.offsets, from !== undefined)
@@ -40,6 +42,7 @@ export const makeRemote = (
     const backOff = (error: ConsumerError) =>
       Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => {
         const wait = Math.round(Math.min(initialBackoff * 2 ** failures++, maximalBackoff) * jitter)
+        health.disrupted(Cause.fail(error))
         return Effect.andThen(
           Effect.logWarning(`Connects to '${streamId}' at ${options.address} again in ${wait} ms: ${error.message}`),
           Effect.sleep(wait)
@@ -57,6 +60,7 @@ export const makeRemote = (
         return producer.connect(client, range, beginning, failures > 0).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
+            if (failures > 0) health.restored()
             connected = true
             receiver.reset()
             return { ...connection, close }

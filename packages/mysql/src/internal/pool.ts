@@ -65,7 +65,7 @@ export const makePool = (
 const sessionSettings = (options: Options, idleTimeout: number): string => {
   const lockTimeout = Math.max(1, Math.ceil((options.lockTimeout ?? 5_000) / 1000))
   const statementTimeout = options.statementTimeout ?? 30_000
-  return `SET SESSION innodb_lock_wait_timeout = ${lockTimeout}, wait_timeout = ${idleTimeout}, time_zone = '+00:00'
+  return `SET SESSION innodb_lock_wait_timeout = ${lockTimeout}, lock_wait_timeout = ${lockTimeout}, wait_timeout = ${idleTimeout}, time_zone = '+00:00'
     /*M!100101 , max_statement_time = ${
     statementTimeout / 1000
   } */ /*!80000 , max_execution_time = ${statementTimeout} */`

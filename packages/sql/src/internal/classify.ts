@@ -49,7 +49,13 @@ const classifyPostgres = (cause: unknown, props: Props): SqlError.SqlErrorReason
   return isConnectionLost(code, props.message) ? new SqlError.ConnectionError(props) : new SqlError.UnknownError(props)
 }
 
+/** Of MariaDB, which the driver has no names for: a statement that takes too long, and a connection that is killed. */
+const mariadb = { statementTimeout: 1969, connectionKilled: 1927 }
+
 const classifyMysql = (cause: unknown, props: Props): SqlError.SqlErrorReason => {
+  const number = (cause as { readonly errno?: unknown } | null)?.errno
+  if (number === mariadb.statementTimeout) return new SqlError.StatementTimeoutError(props)
+  if (number === mariadb.connectionKilled) return new SqlError.ConnectionError(props)
   const code = property(cause, "code")
   switch (code) {
     case "ER_DUP_ENTRY": {
@@ -78,7 +84,9 @@ const classifyMysql = (cause: unknown, props: Props): SqlError.SqlErrorReason =>
     case "ER_SERVER_SHUTDOWN":
     case "ER_CON_COUNT_ERROR":
     case "ER_NORMAL_SHUTDOWN":
-    case "ER_CONNECTION_KILLED":
+    case "ER_SESSION_WAS_KILLED":
+    case "ER_CLIENT_INTERACTION_TIMEOUT":
+    case "ER_NEW_ABORTING_CONNECTION":
     case "PROTOCOL_CONNECTION_LOST":
     case "PROTOCOL_SEQUENCE_TIMEOUT":
     case "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR":

@@ -1,0 +1,140 @@
+/** The three databases, for tests that are the same on all of them. */
+import type { StorageError } from "@sluice/core/StorageError"
+import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
+import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
+import type { Dialect } from "@sluice/sql/Dialect"
+import type { MigrationError } from "@sluice/sql/Migrations"
+import type { SqlStorage } from "@sluice/sql/SqlStorage"
+import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+import Sqlite from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Mysql from "mysql2/promise"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import Pg from "pg"
+import { inject } from "vitest"
+
+export interface Options {
+  readonly migrate?: boolean | undefined
+  readonly poolSize?: number | undefined
+  readonly statementTimeout?: number | undefined
+  readonly lockTimeout?: number | undefined
+}
+
+/** A place of its own in a database, where there is nothing yet. */
+export interface Place {
+  readonly layer: (options?: Options) => Layer.Layer<SqlStorage, StorageError | MigrationError>
+  /** What the storage prints for whoever creates the tables by hand. */
+  readonly migrations: (from?: number) => string
+  /** Runs SQL as a person would, beside the storage. */
+  readonly execute: (sql: string) => Promise<ReadonlyArray<any>>
+  /** A table's name as it stands in SQL there. */
+  readonly table: (name: string) => string
+}
+
+export interface DatabaseUnderTest {
+  readonly name: string
+  readonly dialect: Dialect
+  readonly place: Effect.Effect<Place, never, Scope.Scope>
+  /** A query that takes a minute. */
+  readonly slow: string
+}
+
+const id = () => crypto.randomUUID().slice(0, 8)
+
+const sqlite: Effect.Effect<Place, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
+    (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
+  ),
+  (folder): Place => {
+    const filename = Path.join(folder, "test.db")
+    return {
+      layer: (options) => SqliteStorage.layer({ ...options, filename }),
+      migrations: (from) => SqliteStorage.migrations({ from }),
+      execute: async (sql) => {
+        const connection = new Sqlite(filename)
+        try {
+          if (/^select/i.test(sql)) return connection.prepare(sql).all()
+          connection.exec(sql)
+          return []
+        } finally {
+          connection.close()
+        }
+      },
+      table: (name) => `"${name}"`
+    }
+  }
+)
+
+const postgres: Effect.Effect<Place, never, Scope.Scope> = Effect.suspend(() => {
+  const url = inject("postgres")
+  const schema = `s_${id()}`
+  const execute = async (sql: string) => {
+    const client = new Pg.Client({ connectionString: url })
+    await client.connect()
+    try {
+      return (await client.query(sql)).rows ?? []
+    } finally {
+      await client.end()
+    }
+  }
+  const place: Place = {
+    layer: (options) => PostgresStorage.layer({ ...options, url, schema }),
+    migrations: (from) => PostgresStorage.migrations({ schema, from }),
+    execute,
+    table: (name) => `"${schema}"."${name}"`
+  }
+  return Effect.as(
+    Effect.addFinalizer(() => Effect.promise(() => execute(`DROP SCHEMA IF EXISTS ${schema} CASCADE`))),
+    place
+  )
+})
+
+const mysql: Effect.Effect<Place, never, Scope.Scope> = Effect.suspend(() => {
+  const database = `s_${id()}`
+  const url = new URL(inject("mysql"))
+  const within = async (sql: string, name: string | undefined) => {
+    if (name !== undefined) url.pathname = name
+    const connection = await Mysql.createConnection({ uri: url.href, multipleStatements: true })
+    try {
+      const [rows] = await connection.query(sql)
+      return Array.isArray(rows) ? rows : []
+    } finally {
+      await connection.end()
+    }
+  }
+  const place: Place = {
+    layer: (options) => MysqlStorage.layer({ ...options, url: url.href }),
+    migrations: (from) => MysqlStorage.migrations({ from }),
+    execute: (sql) => within(sql, database),
+    table: (name) => `\`${name}\``
+  }
+  return Effect.as(
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        await within(`CREATE DATABASE ${database}`, undefined)
+        url.pathname = database
+      }),
+      () => Effect.promise(() => within(`DROP DATABASE ${database}`, database))
+    ),
+    place
+  )
+})
+
+export const databases: ReadonlyArray<DatabaseUnderTest> = [
+  {
+    name: "SQLite",
+    dialect: "sqlite",
+    place: sqlite,
+    slow: "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3e9) SELECT max(i) FROM n"
+  },
+  { name: "PostgreSQL", dialect: "postgres", place: postgres, slow: "SELECT pg_sleep(60) IS NULL AS slept" },
+  { name: "MariaDB", dialect: "mysql", place: mysql, slow: "SELECT SLEEP(60) AS slept" }
+]
+
+/** Databases that do their work in another process. */
+export const servers = databases.filter(({ dialect }) => dialect !== "sqlite")
