@@ -105,13 +105,13 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** The newest position and timestamp of each slice in the range that has changes. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads changes on after the offsets, or from a time on, those of one slice in the order of their positions. Of several changes to
+   * Reads changes on after the offsets, those of one slice in the order of their positions. Of several changes to
    * one entity it may show the last one only, so positions have gaps; an envelope's sequence number is the revision.
    */
   readonly reader: (
     entityType: string,
     range: SliceRange,
-    start: Offsets | Timestamp
+    start: Offsets
   ) => Effect.Effect<JournalReader, StorageError, Scope.Scope>
   /** As `Journal.changes`. */
   readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>

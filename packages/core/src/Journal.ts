@@ -124,13 +124,12 @@ export class Journal extends Context.Service<Journal, {
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads on after the offsets, or from the first event of each log that is not older than a timestamp. Fails when an
-   * offset is not in the journal.
+   * Reads on after the offsets. Fails when one of them is not in the journal.
    */
   readonly reader: (
     entityType: string,
     range: SliceRange,
-    start: Offsets | Timestamp
+    start: Offsets
   ) => Effect.Effect<JournalReader, JournalForked | StorageError, Scope.Scope>
   /** Up to `limit` events of one entity, numbered from `from` to `to`, both included. */
   readonly entity: (

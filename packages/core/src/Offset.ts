@@ -6,11 +6,13 @@
 import * as Schema from "effect/Schema"
 import * as Position from "./Position.ts"
 import type * as Slice from "./Slice.ts"
+import * as SliceRange from "./SliceRange.ts"
 import * as Timestamp from "./Timestamp.ts"
 
 /**
  * A place in the log of one slice: the position of the last event read, and that event's timestamp. The position says
- * where to go on; the two together say whether it is still the same log.
+ * where to go on; the two together say whether it is still the same log. Position 0 is before the first event that is not older
+ * than the timestamp.
  *
  * @category models
  * @since 0.1.0
@@ -57,6 +59,17 @@ export const make = (position: number, timestamp: number): Offset => ({
   position: Position.make(position),
   timestamp: Timestamp.make(timestamp)
 })
+
+/**
+ * Before the first events that are not older than a time, in each slice of the range; of all slices by default.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const since = (timestamp: Timestamp.Timestamp, range: SliceRange.SliceRange = SliceRange.full): Offsets => {
+  const offset = make(0, timestamp)
+  return new Map(Array.from(SliceRange.slices(range), (slice) => [slice, offset]))
+}
 
 /**
  * How many events lie between the offsets and the heads of the same logs: the exact lag of a reader.

@@ -65,7 +65,7 @@ export interface Origin<in out A, out E, out R> {
   /** The entity type that all persistence ids begin with, where it is known. */
   readonly entityType: string | undefined
   readonly codec: EventCodec<A>
-  /** Opens the range, to go on after the offsets, or at a time. */
+  /** Opens the range, to go on after the offsets. */
   readonly open: (range: SliceRange.SliceRange, start: Start) => Effect.Effect<Feed<E>, E, R | Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */
   readonly entity: (
@@ -80,14 +80,15 @@ export interface Origin<in out A, out E, out R> {
 }
 
 /**
- * Where to begin: after the offsets that were taken in the journal with that identity, or at a time.
+ * Where to begin: after the offsets, which were taken in the journal with that identity, if it is known.
  *
  * @category models
  * @since 0.1.0
  */
-export type Start =
-  | { readonly journal: string | undefined; readonly offsets: Offsets }
-  | { readonly timestamp: Timestamp }
+export interface Start {
+  readonly journal: string | undefined
+  readonly offsets: Offsets
+}
 
 /**
  * A source that is open. Its envelopes have no end: they wait for the next event.

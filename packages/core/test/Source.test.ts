@@ -102,7 +102,7 @@ describe("Source.toStream", () => {
       const source = Source.journal(Note)
       const start = { journal: identity, offsets: new Map([[slice, { position, timestamp }]]) }
       assert.deepStrictEqual(eventsOf(yield* first(2)(Source.toStream(source, { start }))), ["3", "4"])
-      const since = { timestamp: second.timestamp }
+      const since = { journal: undefined, offsets: Offset.since(second.timestamp) }
       assert.deepStrictEqual(eventsOf(yield* first(1)(Source.toStream(source, { start: since }))), ["3"])
       const range = SliceRange.make(slice, slice)
       yield* write("a", "5")

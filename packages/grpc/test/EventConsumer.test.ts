@@ -41,6 +41,11 @@ const slice = Slice.ofPersistenceId(id)
 
 const take = <E, R>(source: Source.Source<string, E, R>) => Stream.runCollect(Stream.take(Source.toStream(source), 3))
 
+const since = (micros: number, range?: SliceRange.SliceRange) => ({
+  journal: undefined,
+  offsets: Offset.since(Timestamp.make(micros), range)
+})
+
 /** What a source with the headers is refused with. */
 const refused = (headers: Readonly<Record<string, string>>): Error => {
   try {
@@ -138,7 +143,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
       }
       const from = (micros: number) =>
         Effect.gen(function*() {
-          const reading = yield* read(remote(port), { start: { timestamp: Timestamp.make(micros) } })
+          const reading = yield* read(remote(port), { start: since(micros) })
           yield* received(reading, 2)
           return reading.envelopes.map(shortly)
         })
@@ -266,16 +271,20 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
         }
       })
       yield* Source.open(remote(address), { range: SliceRange.make(5, 9) })
-      yield* Source.open(remote(address), { start: { timestamp: Timestamp.make(5_000_001) } })
+      yield* Source.open(remote(address), {
+        range: SliceRange.make(5, 6),
+        start: since(5_000_001, SliceRange.make(5, 6))
+      })
       const [first, second] = inits
       assert.deepStrictEqual([first!.streamId, first!.sliceMin, first!.sliceMax], ["cart", 5, 9])
       assert.isEmpty(first!.offset)
       assert.isEmpty(first!.filter)
       assert.deepStrictEqual([first!.sluice!.protocol, first!.sluice!.journal], [1, ""])
       assert.isEmpty(first!.sluice!.positions)
+      assert.isEmpty(second!.offset)
       assert.deepStrictEqual(
-        second!.offset.map(({ timestamp }) => [timestamp!.seconds, timestamp!.nanos]),
-        [[5n, 1000]]
+        second!.sluice!.positions.map(({ position, slice, timestamp }) => [slice, position, timestamp]),
+        [[5, 0n, 5_000_001n], [6, 0n, 5_000_001n]]
       )
     }))
 })
@@ -399,10 +408,9 @@ layer(Producer.quiet, { excludeTestServices: true })("a connection that ends", (
           if (n === 1) call.fail(status.UNAVAILABLE, "later")
         }
       })
-      const reading = yield* read(remote(address), { start: { timestamp: Timestamp.make(5) } })
+      const reading = yield* read(remote(address), { start: since(5, SliceRange.make(slice, slice)) })
       yield* received(reading, 2)
-      assert.deepStrictEqual(inits.map(offsetsOf), [[], [[slice, 7, 7]]])
-      assert.deepStrictEqual(inits.map(({ init }) => init.offset[0]!.timestamp!.nanos), [5000, 5000])
+      assert.deepStrictEqual(inits.map(offsetsOf), [[[slice, 0, 5]], [[slice, 7, 7]]])
     }))
 
   it.effect("while nobody listens is made when somebody does", () =>

@@ -485,14 +485,14 @@ layer(Producer.quiet, { excludeTestServices: true })("a Sluice consumer", (it) =
       assert.deepStrictEqual(messages.map(shortly), [`${x} 3 3`, `${z} 1 1`, `${z} 2 2`, `${z} 3 3`])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
-  it.effect("begins at a time, but goes on where it has positions", () =>
+  it.effect("begins at a time in some slices, and goes on in others", () =>
     Effect.gen(function*() {
       const port = yield* serve(carts)
       const [x, y] = [10, 20].map(idInSlice) as [string, string]
       for (const millis of [1000, 2000, 3000]) for (const id of [x, y]) yield* at(millis)(append(id, [`${millis}`]))
       const messages = yield* upToMarker(
         port,
-        init({ offset: [offset(2_000_000)], sluice: sluice([[10, 2, 2_000_000]]) })
+        init({ sluice: sluice([[10, 2, 2_000_000], [20, 0, 2_000_000]]) })
       )
       assert.deepStrictEqual(messages.map(shortly), [`${y} 2 2000`, `${x} 3 3000`, `${y} 3 3000`])
     }).pipe(Effect.provide(MemoryStorage.layer)))

@@ -13,7 +13,6 @@ import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
-import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { AppendSignals } from "./AppendSignals.ts"
@@ -36,13 +35,18 @@ export const make = (
   signals: AppendSignals,
   entityType: string,
   range: SliceRange.SliceRange,
-  start: Offsets | Timestamp
+  start: Offsets
 ): JournalReader => {
-  const from = typeof start === "number" ? start : undefined
   /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
   const read = new Float64Array(Slice.count)
-  if (from !== undefined) read.fill(-1, range.min, range.max + 1)
-  if (typeof start !== "number") { for (const [slice, { position }] of start) read[slice] = position }
+  /** The time at which reading begins in each log. */
+  const from = new Float64Array(Slice.count)
+  for (const [slice, { position, timestamp }] of start) {
+    read[slice] = position
+    if (position > 0 || timestamp === 0 || !SliceRange.contains(range, slice)) continue
+    read[slice] = -1
+    from[slice] = timestamp
+  }
   const marks = signals.marks(entityType)
   const seen = new Float64Array(Slice.count)
   let probed = false
@@ -56,7 +60,7 @@ export const make = (
     read[slice] = position!
     return true
   }
-  const isAsked = ({ timestamp }: EncodedEnvelope): boolean => from === undefined || timestamp >= from
+  const isAsked = ({ slice, timestamp }: EncodedEnvelope): boolean => timestamp >= from[slice]!
 
   const readWindow = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
     const { after, end, heads } = window!
@@ -107,25 +111,31 @@ export const make = (
       behind.clear()
       for (const slice of SliceRange.slices(range)) {
         const head = heads.get(slice)
-        if (read[slice] === -1 && (head === undefined || head.timestamp < from!)) read[slice] = head?.position ?? 0
+        if (read[slice] === -1 && (head === undefined || head.timestamp < from[slice]!)) {
+          read[slice] = head?.position ?? 0
+        }
         if (head === undefined || head.position <= read[slice]!) continue
         behind.add(slice)
         events += head.position - Math.max(0, read[slice]!)
         end = Math.max(end, head.timestamp)
       }
-      const open = (timestamp: number) => {
+      if (behind.size === 0) return Effect.succeed([])
+      // where these begin is not known, but when
+      const fromTime = [...behind].filter((slice) => read[slice] === -1)
+      if (fromTime.length === 0 && events < manyPages * limit) return readLogs(limit)
+      const firsts = [...behind].filter((slice) => read[slice] !== -1)
+        .map((slice) => [slice, read[slice]! + 1] as const)
+      const found = firsts.length === 0
+        ? Effect.succeed<ReadonlyMap<Slice.Slice, number>>(new Map())
+        : dialect.timestamps(entityType, firsts)
+      return Effect.flatMap(found, (timestamps) => {
+        // a hole is met when the log is read by itself
+        if (fromTime.length === 0 && timestamps.size < firsts.length) return readLogs(limit)
         behind.clear()
+        const timestamp = Math.min(...timestamps.values(), ...fromTime.map((slice) => from[slice]!))
         window = { after: { timestamp, slice: -1 }, heads, end }
         return readWindow(limit)
-      }
-      if (behind.size === 0) return Effect.succeed([])
-      // where a log begins is not known
-      if ([...behind].some((slice) => read[slice] === -1)) return open(from!)
-      if (events < manyPages * limit) return readLogs(limit)
-      const firsts = [...behind].map((slice) => [slice, read[slice]! + 1] as const)
-      return Effect.flatMap(dialect.timestamps(entityType, firsts), (timestamps) =>
-        // a hole is met when the log is read by itself
-        timestamps.size < firsts.length ? readLogs(limit) : open(Math.min(...timestamps.values())))
+      })
     })
 
   const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {

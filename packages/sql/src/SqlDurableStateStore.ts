@@ -138,11 +138,14 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
   const makeReader = (
     entityType: string,
     range: SliceRange.SliceRange,
-    start: Offsets | Timestamp
+    start: Offsets
   ): JournalReader => {
-    const from = typeof start === "number" ? start : 0
     const read = new Float64Array(Slice.count)
-    if (typeof start !== "number") { for (const [slice, { position }] of start) read[slice] = position }
+    const from = new Float64Array(Slice.count)
+    for (const [slice, { position, timestamp }] of start) {
+      read[slice] = position
+      if (position === 0) from[slice] = timestamp
+    }
     const marks = signals.marks(stateTopic(entityType))
     const seen = new Float64Array(Slice.count).fill(-1)
     const behind = new Set<Slice.Slice>()
@@ -156,7 +159,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
       }
       return !changed ? Effect.void : Effect.map(heads(database, db, entityType, range), (heads) => {
         for (const [slice, { position, timestamp }] of heads) {
-          if (position > read[slice]! && timestamp >= from) behind.add(slice)
+          if (position > read[slice]! && timestamp >= from[slice]!) behind.add(slice)
         }
       })
     })
@@ -169,7 +172,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         const [first, ...rest] = slices.map((slice) =>
           db.selectFrom(
             select(entityType).select(columns).where("slice", "=", slice)
-              .where("position", ">", read[slice]!).where("timestamp", ">=", from)
+              .where("position", ">", read[slice]!).where("timestamp", ">=", from[slice]!)
               .orderBy("position").limit(each).as(`s${slice}`)
           ).selectAll()
         )

@@ -207,9 +207,7 @@ export const make = Effect.fnUntraced(function*(
     heads: (entityType, range) => Effect.mapError(dialect.heads(entityType, range), fromSqlError("read the heads")),
     reader: (entityType, range, start): Effect.Effect<JournalReader, JournalForked | StorageError> =>
       Effect.suspend(() => {
-        const places = typeof start === "number"
-          ? []
-          : [...start].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
+        const places = [...start].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
         return Effect.flatMap(
           Effect.mapError(forked(entityType, places), fromSqlError("open the journal")),
           (fork) =>

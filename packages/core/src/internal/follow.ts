@@ -8,7 +8,6 @@ import type { Offsets } from "../Offset.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import type { StorageError } from "../StorageError.ts"
-import type { Timestamp } from "../Timestamp.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
@@ -31,7 +30,7 @@ interface Log<E> {
   readonly reader: (
     entityType: string,
     range: SliceRange,
-    start: Offsets | Timestamp
+    start: Offsets
   ) => Effect.Effect<Journal.JournalReader, E, Scope.Scope>
 }
 
@@ -43,12 +42,12 @@ export const followLog = <E>(
   start: Start
 ): Effect.Effect<Feed<StorageError>, E | Journal.JournalReplaced, Scope.Scope> =>
   Effect.gen(function*() {
-    if ("journal" in start && start.journal !== undefined && start.journal !== log.identity) {
+    if (start.journal !== undefined && start.journal !== log.identity) {
       return yield* new Journal.JournalReplaced({ expected: start.journal, actual: log.identity })
     }
     // subscribed before the first read, or an append between the two would go unnoticed
     const changed = yield* log.changes(entityType)
-    const reader = yield* log.reader(entityType, range, "timestamp" in start ? start.timestamp : start.offsets)
+    const reader = yield* log.reader(entityType, range, start.offsets)
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, StorageError> = Effect.flatMap(
       reader.next(pageSize),
       (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)

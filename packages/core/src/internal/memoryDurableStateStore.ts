@@ -68,9 +68,9 @@ export const makeMemoryDurableStateStore = (
         const isUnread = (state: EncodedState): boolean => {
           const position = positions.get(state.slice)
           if (position !== undefined) return state.position > position
-          return typeof start === "number"
-            ? state.timestamp >= start
-            : state.position > (start.get(state.slice)?.position ?? 0)
+          const offset = start.get(state.slice)
+          return offset === undefined || state.position > offset.position &&
+              (offset.position > 0 || state.timestamp >= offset.timestamp)
         }
         return {
           next: (limit) =>

@@ -23,7 +23,7 @@ export const makeMemoryJournal = (
     heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
-        const fork = typeof start === "number" ? undefined : forked(logs, entityType, range, start)
+        const fork = forked(logs, entityType, range, start)
         return fork === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(fork)
       }),
     entity: (persistenceId, from, to, limit) =>

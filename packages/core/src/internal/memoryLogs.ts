@@ -141,22 +141,20 @@ export const reader = (
   logs: Logs,
   entityType: string,
   range: SliceRange.SliceRange,
-  start: Offsets | Timestamp
+  start: Offsets
 ): JournalReader => {
   const timeline = grow(logs.timelines, entityType)
-  const unread = (log: ReadonlyArray<StoredEvent>, slice: Slice.Slice): StoredEvent | undefined =>
-    typeof start === "number"
-      ? log.find((event) => event.timestamp >= start)
-      : log[start.get(slice)?.position ?? 0]
+  const isNew = ({ position, slice, timestamp }: StoredEvent): boolean => {
+    const offset = start.get(slice)
+    return offset === undefined || position > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
+  }
   let cursor = timeline.length
   for (const slice of SliceRange.slices(range)) {
-    const first = unread(logOf(logs, entityType, slice), slice)
+    const log = logOf(logs, entityType, slice)
+    const position = start.get(slice)?.position ?? 0
+    const first = position > 0 ? log[position] : log.find(isNew)
     if (first !== undefined) cursor = Math.min(cursor, logs.indexes.get(first)!)
   }
-  const isNew = (event: StoredEvent): boolean =>
-    typeof start === "number"
-      ? event.timestamp >= start
-      : event.position > (start.get(event.slice)?.position ?? 0)
   return {
     next: (limit) =>
       Effect.sync(() => {

@@ -14,15 +14,12 @@ import { decode } from "./methods.ts"
 export class EventReceiver {
   readonly #range: SliceRange.SliceRange
   readonly #offsets: Map<Slice, Offset>
-  /** Whether a slice may begin anywhere, as it was asked for from a time on. */
-  readonly #fromTime: boolean
   /** What is wrong with a message, for after the events before it. */
   #fault: Error | undefined
 
-  constructor(range: SliceRange.SliceRange, offsets: Offsets, fromTime: boolean) {
+  constructor(range: SliceRange.SliceRange, offsets: Offsets) {
     this.#range = range
     this.#offsets = new Map(offsets)
-    this.#fromTime = fromTime
   }
 
   /** After which events to go on. */
@@ -63,7 +60,9 @@ export class EventReceiver {
       )
     }
     if (position === undefined) throw new RangeError(`event of '${persistenceId}' without a position`)
-    const last = this.#offsets.get(slice)?.position ?? (this.#fromTime ? position - 1 : 0)
+    const offset = this.#offsets.get(slice)
+    // what is asked for from a time on may begin anywhere
+    const last = offset?.position === 0 && offset.timestamp > 0 ? position - 1 : offset?.position ?? 0
     if (position <= last) return undefined
     if (position > last + 1) throw new RangeError(`position ${position} of slice ${slice} follows ${last}`)
     this.#offsets.set(slice, { position, timestamp })

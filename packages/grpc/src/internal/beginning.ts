@@ -1,4 +1,5 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
 import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { InitReq } from "./generated/akka/projection/grpc/event_producer_pb.ts"
@@ -23,18 +24,13 @@ const lookBack = 130_000_000
 
 const sendAll = () => "send" as const
 
+const fromBeginning: Start = { journal: undefined, offsets: Offset.none }
+
 /** @internal Throws at what is no offset. */
 export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
   if (sluice !== undefined) {
     const offsets = fromSlicePositions(sluice.positions)
-    const from = offset[0]?.timestamp
-    return from === undefined
-      ? { start: { journal: sluice.journal || undefined, offsets }, treat: sendAll }
-      // from a time on, but in the slices where more is known
-      : {
-        start: { timestamp: fromTimestampMessage(from) },
-        treat: ({ position, slice }) => position! <= (offsets.get(slice)?.position ?? 0) ? "skip" : "send"
-      }
+    return { start: { journal: sluice.journal || undefined, offsets }, treat: sendAll }
   }
   // of several for the same slice, or for all, the first counts
   const marks = new Map(
@@ -43,12 +39,12 @@ export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestam
       seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
     }])
   )
-  if (marks.size === 0) return { start: { timestamp: Timestamp.make(0) }, treat: sendAll }
+  if (marks.size === 0) return { start: fromBeginning, treat: sendAll }
   const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
   if (bySlice) {
     return {
       // a slice without an offset is read from its beginning
-      start: { timestamp: Timestamp.make(0) },
+      start: fromBeginning,
       treat: (envelope) => {
         const mark = marks.get(envelope.slice)
         if (mark === undefined || envelope.timestamp > mark.timestamp) return "send"
@@ -58,7 +54,10 @@ export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestam
   }
   const { seen, timestamp } = marks.get(undefined)!
   return {
-    start: { timestamp: Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack)) },
+    start: {
+      journal: undefined,
+      offsets: Offset.since(Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack)))
+    },
     treat: (envelope) => {
       if (envelope.timestamp > timestamp) return "send"
       if (envelope.timestamp < timestamp) return "repeat"

@@ -26,20 +26,18 @@ import {
   InitReqSchema,
   LatestEventTimestampRequestSchema,
   LatestEventTimestampResponseSchema,
-  OffsetSchema,
   SluiceInitSchema,
   StreamInSchema,
   StreamOutSchema
 } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { headersOf, toMetadata } from "./headers.ts"
-import { fromSlicePositions, fromStreamOut, toSlicePositions, toTimestampMessage } from "./messages.ts"
+import { fromSlicePositions, fromStreamOut, toSlicePositions } from "./messages.ts"
 import { decode, encode, eventProducerService } from "./methods.ts"
 import { forkTrailer } from "./status.ts"
 
 /** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
 export interface Beginning {
   readonly journal: string | undefined
-  readonly from: Timestamp | undefined
   readonly offsets: Offsets
 }
 
@@ -62,7 +60,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
 
-  const init = (range: SliceRange, { from, journal, offsets }: Beginning): Buffer =>
+  const init = (range: SliceRange, { journal, offsets }: Beginning): Buffer =>
     encode(
       StreamInSchema,
       create(StreamInSchema, {
@@ -72,7 +70,6 @@ export const makeProducerClient = (streamId: string, options: Options) => {
             streamId,
             sliceMin: range.min,
             sliceMax: range.max,
-            offset: from === undefined ? [] : [create(OffsetSchema, { timestamp: toTimestampMessage(from) })],
             sluice: create(SluiceInitSchema, {
               protocol: protocolVersion,
               journal: journal ?? "",

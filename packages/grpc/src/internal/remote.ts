@@ -1,6 +1,5 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import * as Offset from "@sluice/core/Offset"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
@@ -34,8 +33,7 @@ export const makeRemote = (
     const scope = yield* Effect.scope
     const health = yield* Source.Health
     const client = yield* producer.channel
-    const from = "timestamp" in start ? start.timestamp : undefined
-    const receiver = new EventReceiver(range, "timestamp" in start ? Offset.none : start.offsets, from !== undefined)
+    const receiver = new EventReceiver(range, start.offsets)
     let failures = 0
     let connected = false
 
@@ -56,7 +54,7 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const beginning = { journal, from, offsets: receiver.offsets }
+        const beginning = { journal, offsets: receiver.offsets }
         return producer.connect(client, range, beginning, failures > 0).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
@@ -75,7 +73,7 @@ export const makeRemote = (
         )
       })
 
-    const first = yield* connect("timestamp" in start ? undefined : start.journal)
+    const first = yield* connect(start.journal)
     let current: typeof first | undefined = first
 
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, ConsumerError> = Effect.suspend(() => {

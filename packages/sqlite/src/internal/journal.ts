@@ -95,7 +95,7 @@ export const makeJournal: (
     heads: (entityType, range) => read("read the heads", () => reading.heads(entityType, range)),
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
-        const fork = typeof start === "number" ? undefined : reading.forked(entityType, range, start)
+        const fork = reading.forked(entityType, range, start)
         return fork === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(fork)
       })),
     entity: (persistenceId, from, to, limit) =>

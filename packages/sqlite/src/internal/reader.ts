@@ -57,18 +57,18 @@ export const makeReading = (connection: Connection, db: Db) => {
   )
 
   /** A timestamp that nothing unread is at or below. */
-  const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets | Timestamp): number => {
-    if (typeof start === "number") return start - 1
-    let first = Infinity
+  const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets): number => {
+    // what comes will be later than all that is
+    let after = 0
+    for (const { timestamp } of heads(entityType, range).values()) after = Math.max(after, timestamp)
     for (const slice of SliceRange.slices(range)) {
-      const next: number | undefined = selectNext.get(entityType, slice, start.get(slice)?.position ?? 0, 1)
-      if (next !== undefined && next < first) first = next
+      const { position, timestamp } = start.get(slice) ?? { position: 0, timestamp: 0 }
+      const next: number | undefined = position === 0 && timestamp > 0
+        ? timestamp
+        : selectNext.get(entityType, slice, position, 1)
+      if (next !== undefined) after = Math.min(after, next - 1)
     }
-    if (first !== Infinity) return first - 1
-    // nothing is unread: what comes will be later than all that is
-    let last = 0
-    for (const { timestamp } of heads(entityType, range).values()) last = Math.max(last, timestamp)
-    return last
+    return after
   }
 
   const heads = (entityType: string, range: SliceRange.SliceRange): Offsets => {
@@ -100,18 +100,22 @@ export const makeReading = (connection: Connection, db: Db) => {
       run: Run,
       entityType: string,
       range: SliceRange.SliceRange,
-      start: Offsets | Timestamp
+      start: Offsets
     ): JournalReader => {
       let after = before(entityType, range, start)
       // below the first unread event of one log lie read ones of others
-      const read = typeof start === "number" ? new Map<Slice, Offset>() : start
+      const isUnread = ({ position, slice, timestamp }: EncodedEnvelope): boolean => {
+        const offset = start.get(slice)
+        return offset === undefined ||
+          position! > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
+      }
       const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError> =>
         Effect.flatMap(
           run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
           (envelopes) => {
             if (envelopes.length === 0) return Effect.succeed(envelopes)
             after = envelopes.at(-1)!.timestamp
-            const unread = envelopes.filter(({ position, slice }) => position! > (read.get(slice)?.position ?? 0))
+            const unread = envelopes.filter(isUnread)
             return unread.length === 0 ? next(limit) : Effect.succeed(unread)
           }
         )

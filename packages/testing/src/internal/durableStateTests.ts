@@ -230,7 +230,7 @@ export const durableStateTests = (
         assert.deepStrictEqual(rest.map(placeOf), [[a, 2, "two"]])
         const later = yield* Effect.scoped(Effect.gen(function*() {
           const store = yield* DurableStateStore.DurableStateStore
-          return yield* drain(yield* store.reader(type.name, SliceRange.full, first.at(-1)!.timestamp))
+          return yield* drain(yield* store.reader(type.name, SliceRange.full, Offset.since(first.at(-1)!.timestamp)))
         }))
         assert.includeDeepMembers(later.map(placeOf), [[a, 2, "two"], [c, 2, "two"]])
       }))

@@ -8,7 +8,6 @@ import * as Offset from "@sluice/core/Offset"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type * as Timestamp from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -87,7 +86,7 @@ export const drain = (reader: Journal.JournalReader, limit = 100) =>
 /** @internal Reads an entity type from `start` to the end. */
 export const readAll = (entityType: EntityType.EntityType<any>, options?: {
   readonly range?: SliceRange.SliceRange
-  readonly start?: Offset.Offsets | Timestamp.Timestamp
+  readonly start?: Offset.Offsets
   readonly limit?: number
 }) =>
   Effect.gen(function*() {

@@ -142,18 +142,43 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         const times = all.map(({ timestamp }) => timestamp).toSorted((a, b) => a - b)
         const middle = times[Math.floor(times.length / 2)]!
         for (const start of [times[0]!, middle, Timestamp.make(middle + 1), times.at(-1)!]) {
-          const events = yield* readAll(type, { start })
+          const events = yield* readAll(type, { start: Offset.since(start) })
           assert.sameMembers(events.map(placeOf), all.filter(({ timestamp }) => timestamp >= start).map(placeOf))
           const before = offsetsAfter(all.filter(({ timestamp }) => timestamp < start))
           assertComplete(events, before)
         }
         const range = SliceRange.make(0, 511)
-        const half = yield* readAll(type, { start: middle, range })
+        const half = yield* readAll(type, { start: Offset.since(middle), range })
         assert.sameMembers(
           half.map(placeOf),
           all.filter(({ slice, timestamp }) => timestamp >= middle && SliceRange.contains(range, slice)).map(placeOf)
         )
-        assert.strictEqual((yield* readAll(type, { start: Timestamp.make(0) })).length, scatteredEvents)
+        assert.strictEqual((yield* readAll(type, { start: Offset.since(Timestamp.make(0)) })).length, scatteredEvents)
+      }))
+
+    it.effect("starts at a timestamp in some logs, and after an event in others", () =>
+      Effect.gen(function*() {
+        const type = yield* scattered
+        const all = yield* readAll(type)
+        const times = all.map(({ timestamp }) => timestamp).toSorted((a, b) => a - b)
+        const middle = times[Math.floor(times.length / 2)]!
+        const start = new Map<Slice.Slice, Offset.Offset>()
+        const before: Array<EncodedEnvelope> = []
+        for (const [slice, log] of bySlice(all)) {
+          // from the middle on; after its first event; from far ahead; or from its beginning
+          const later = slice % 4 === 0 ? middle : times.at(-1)! + 3_600_000_000
+          const skipped = slice % 4 === 3
+            ? []
+            : log.filter((event, i) => slice % 4 === 1 ? i === 0 : event.timestamp < later)
+          before.push(...skipped)
+          if (slice % 4 === 1) start.set(slice, Offset.make(1, log[0]!.timestamp))
+          else if (slice % 4 !== 3) start.set(slice, Offset.make(0, later))
+        }
+        const events = yield* readAll(type, { start, limit: 100 })
+        const expected = new Set(all.map(placeOf))
+        for (const event of before) expected.delete(placeOf(event))
+        assert.sameMembers(events.map(placeOf), [...expected])
+        assertComplete(events, offsetsAfter(before))
       }))
 
     it.effect("that starts at a timestamp goes on with what is appended later", () =>
@@ -161,7 +186,7 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         const journal = yield* Journal.Journal
         const type = fresh("reader")
         const { timestamp } = yield* append(type, "a", texts(3))
-        const reader = yield* journal.reader(type.name, SliceRange.full, Timestamp.make(timestamp + 1))
+        const reader = yield* journal.reader(type.name, SliceRange.full, Offset.since(Timestamp.make(timestamp + 1)))
         assert.deepStrictEqual(yield* reader.next(10), [])
         yield* append(type, "a", ["new", "newer"])
         assert.deepStrictEqual((yield* drain(reader, 1)).map(textOf), ["new", "newer"])

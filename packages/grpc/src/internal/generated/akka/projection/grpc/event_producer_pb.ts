@@ -162,7 +162,7 @@ export type SluiceInit = Message<"akka.projection.grpc.SluiceInit"> & {
   journal: string;
 
   /**
-   * The offsets of the slices of which something was processed.
+   * Where to go on in each slice; in those that are missing, at the beginning.
    *
    * @generated from field: repeated akka.projection.grpc.SlicePosition positions = 3;
    */
@@ -188,7 +188,7 @@ export type SlicePosition = Message<"akka.projection.grpc.SlicePosition"> & {
   slice: number;
 
   /**
-   * Dense, from 1.
+   * Of the last event, dense, from 1; 0 is before the first event that is not older than the timestamp.
    *
    * @generated from field: int64 position = 2;
    */
