@@ -42,11 +42,11 @@ const popularity = carts.pipe(
 describe("an exactly-once projection", () => {
   test("gives its handler the transaction to write in, and needs what else the handler needs", () => {
     expect(popularity).type.toBe<
-      Projection.Projection<JournalErrors | StorageError, Journal | Clockwork | OffsetStore>
+      Projection.Projection<JournalErrors | StorageError, Journal | Clockwork | Projection.Stores>
     >()
-    expect(Projection.layer(popularity)).type.toBe<Layer.Layer<never, never, Journal | Clockwork | OffsetStore>>()
+    expect(Projection.layer(popularity)).type.toBe<Layer.Layer<never, never, Journal | Clockwork | Projection.Stores>>()
     expect(Projection.run(popularity)).type.toBe<
-      Effect.Effect<never, JournalErrors, Journal | Clockwork | OffsetStore>
+      Effect.Effect<never, JournalErrors, Journal | Clockwork | Projection.Stores>
     >()
   })
 
@@ -54,17 +54,19 @@ describe("an exactly-once projection", () => {
     const bulk = carts.pipe(
       Projection.exactlyOnce("bulk", Handler.grouped({ size: 500, within: "100 millis" }, () => insert))
     )
-    expect(Projection.layer(bulk)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore>>()
+    expect(Projection.layer(bulk)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores>>()
   })
 
   test("does not give it to the stages of the source, which run outside", () => {
     const wrong = carts.pipe(Source.tap(() => insert), Projection.exactlyOnce("x", () => Effect.void))
-    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Transaction>>()
+    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Transaction>>()
   })
 
   test("has the errors of its handler", () => {
     const failing = carts.pipe(Projection.exactlyOnce("x", () => Effect.fail("mine" as const)))
-    expect(Projection.run(failing)).type.toBe<Effect.Effect<never, JournalErrors | "mine", Journal | OffsetStore>>()
+    expect(Projection.run(failing)).type.toBe<
+      Effect.Effect<never, JournalErrors | "mine", Journal | Projection.Stores>
+    >()
   })
 })
 
@@ -72,8 +74,8 @@ describe("an at-least-once projection", () => {
   const wrong = carts.pipe(Projection.atLeastOnce("x", () => insert))
 
   test("has no transaction to write in", () => {
-    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Transaction>>()
-    expect(Projection.layer(wrong)).type.not.toBeAssignableTo<Layer.Layer<never, never, Journal | OffsetStore>>()
+    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Transaction>>()
+    expect(Projection.layer(wrong)).type.not.toBeAssignableTo<Layer.Layer<never, never, Journal | Projection.Stores>>()
   })
 
   test("cannot be run with it by any storage", () => {
@@ -84,7 +86,7 @@ describe("an at-least-once projection", () => {
 
   test("needs what its handler needs", () => {
     const right = carts.pipe(Projection.atLeastOnce("x", () => Effect.asVoid(Clockwork), { saveAfter: 10 }))
-    expect(Projection.layer(right)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore | Clockwork>>()
+    expect(Projection.layer(right)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Clockwork>>()
   })
 })
 
@@ -117,7 +119,7 @@ describe("a handler", () => {
 
   test("of more events than the source has will do", () => {
     expect(carts.pipe(Projection.exactlyOnce("x", handleMore))).type.toBe<
-      Projection.Projection<JournalErrors, Journal | OffsetStore>
+      Projection.Projection<JournalErrors, Journal | Projection.Stores>
     >()
   })
 
@@ -158,13 +160,13 @@ describe("a projection's layer", () => {
 
   test("cannot be launched without one", () => {
     const incomplete = Projection.layer(popularity).pipe(Layer.provide(clockwork))
-    expect(Layer.launch(incomplete)).type.toBe<Effect.Effect<never, never, Journal | OffsetStore>>()
+    expect(Layer.launch(incomplete)).type.toBe<Effect.Effect<never, never, Journal | Projection.Stores>>()
     expect(Effect.runFork).type.not.toBeCallableWith(Layer.launch(incomplete))
   })
 
   test("has no other errors than those that workers live with", () => {
     const failing = carts.pipe(Projection.exactlyOnce("x", () => Effect.fail("mine" as const)))
-    expect(Projection.layer(failing)).type.toBe<Layer.Layer<never, never, Journal | OffsetStore>>()
+    expect(Projection.layer(failing)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores>>()
   })
 })
 

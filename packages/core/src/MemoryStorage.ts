@@ -11,10 +11,12 @@ import { DurableStateStore } from "./DurableStateStore.ts"
 import { makeMemoryDatabase } from "./internal/memoryDatabase.ts"
 import { makeMemoryDurableStateStore } from "./internal/memoryDurableStateStore.ts"
 import { makeMemoryJournal } from "./internal/memoryJournal.ts"
-import { makeMemoryOffsetStore } from "./internal/memoryOffsetStore.ts"
+import { makeMemoryOffsetStore, makeOffsetTables } from "./internal/memoryOffsetStore.ts"
+import { makeMemoryProjectionManagement } from "./internal/memoryProjectionManagement.ts"
 import { makeMemorySnapshotStore } from "./internal/memorySnapshotStore.ts"
 import { Journal } from "./Journal.ts"
 import { OffsetStore } from "./OffsetStore.ts"
+import { ProjectionManagement } from "./ProjectionManagement.ts"
 import { SnapshotStore } from "./SnapshotStore.ts"
 
 /**
@@ -27,12 +29,16 @@ import { SnapshotStore } from "./SnapshotStore.ts"
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Journal | OffsetStore | SnapshotStore | DurableStateStore> = Layer.effectContext(
+export const layer: Layer.Layer<
+  Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
+> = Layer.effectContext(
   Effect.sync(() => {
     const database = makeMemoryDatabase()
     const journal = makeMemoryJournal(database)
+    const offsets = makeOffsetTables()
     return Context.make(Journal, journal).pipe(
-      Context.add(OffsetStore, makeMemoryOffsetStore(database)),
+      Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),
+      Context.add(ProjectionManagement, makeMemoryProjectionManagement(database, offsets)),
       Context.add(SnapshotStore, makeMemorySnapshotStore(database)),
       Context.add(DurableStateStore, makeMemoryDurableStateStore(database, journal))
     )

@@ -7,6 +7,9 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Offset, Offsets } from "./Offset.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -33,16 +36,21 @@ export interface OffsetKey {
 export interface StoredOffsets {
   readonly journal: string | undefined
   readonly offsets: Offsets
+  /**
+   * The slices in which something has been left out, and up to which position everything before had been read. Beyond it the last
+   * sequence number of each entity says what was.
+   */
+  readonly completeUpTo: ReadonlyMap<Slice, Position>
 }
 
 /**
- * The identity of the journal that offsets were taken in, from those of each slice.
+ * The identity of the journal that offsets were taken in, from those of each slice; empty where it is not known.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const journalOf = (journals: ReadonlyArray<string>): string | undefined =>
-  journals.length === 0 ? undefined : [...new Set(journals)].join(", ")
+  [...new Set(journals)].filter((journal) => journal !== "").join(", ") || undefined
 
 /**
  * The offset of one slice as its worker has left it, undefined before the first event, and as it shall be.
@@ -54,6 +62,11 @@ export interface Move {
   readonly slice: Slice
   readonly from: Offset | undefined
   readonly to: Offset
+  /**
+   * Where the source has left something out, in this move or before: the last sequence numbers that were read of entities. The first such
+   * move of a slice stores that everything up to `from` was read.
+   */
+  readonly entities?: ReadonlyMap<PersistenceId, SequenceNumber> | undefined
 }
 
 /**
@@ -65,6 +78,11 @@ export interface Move {
 export class OffsetStore extends Context.Service<OffsetStore, {
   /** The offsets of the slices in the range, as they were stored last. */
   readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, StorageError>
+  /** The last sequence numbers that were stored of entities, of those that have any. */
+  readonly sequenceNumbers: (
+    key: OffsetKey,
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, StorageError>
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
    * effect runs if an offset is not where the caller left it. The only place that a `Transaction` comes from.

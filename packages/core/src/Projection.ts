@@ -5,20 +5,23 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
 import type * as Scope from "effect/Scope"
 import type { Covariant } from "effect/Types"
 import type { Handler } from "./Handler.ts"
-import { makeWorker } from "./internal/worker.ts"
+import { makeControl } from "./internal/control.ts"
+import { handleDeadLetters as handle } from "./internal/handleDeadLetters.ts"
+import { makeWorker, type RunnableWorker } from "./internal/worker.ts"
 import type { OffsetKey, OffsetStore } from "./OffsetStore.ts"
+import type { ProjectionManagement } from "./ProjectionManagement.ts"
 import * as ProjectionStatus from "./ProjectionStatus.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Source } from "./Source.ts"
 import * as Src from "./Source.ts"
+import type { StorageError } from "./StorageError.ts"
 import type { Transaction } from "./Transaction.ts"
 
 const TypeId = "~sluice/Projection"
@@ -52,6 +55,14 @@ export interface Projection<out E, out R> extends Pipeable {
 export type Delivery =
   | { readonly _tag: "ExactlyOnce" }
   | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }
+
+/**
+ * What keeps how far a projection is, and what it is told: a storage provides both.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Stores = OffsetStore | ProjectionManagement
 
 const Proto = {
   [TypeId]: { _E: (e: never) => e, _R: (r: never) => r },
@@ -95,7 +106,7 @@ const describeAs = (
  */
 export const exactlyOnce =
   <A, E2, R2>(name: string, handler: Handler<A, E2, R2>) =>
-  <E, R>(source: Source<A, E, R>): Projection<E | E2, R | Exclude<R2, Transaction> | OffsetStore> =>
+  <E, R>(source: Source<A, E, R>): Projection<E | E2, R | Exclude<R2, Transaction> | Stores> =>
     describeAs(name, source, handler, { _tag: "ExactlyOnce" })
 
 /**
@@ -109,7 +120,7 @@ export const atLeastOnce = <A, E2, R2>(name: string, handler: Handler<A, E2, R2>
   readonly saveAfter?: number | undefined
   readonly saveWithin?: Duration.Input | undefined
 }) =>
-<E, R>(source: Source<A, E, R>): Projection<E | E2, R | R2 | OffsetStore> =>
+<E, R>(source: Source<A, E, R>): Projection<E | E2, R | R2 | Stores> =>
   describeAs(name, source, handler, {
     _tag: "AtLeastOnce",
     saveAfter: positive("saveAfter", options?.saveAfter ?? 100),
@@ -165,14 +176,15 @@ export const describe = (self: Projection<any, any>): string =>
     self.delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
   } '${self.name}' × ${self.workers}`
 
-/** Starts the workers, which live as long as the scope. */
-const start = <E, R>(
+/** The workers, not running yet, registered for as long as the scope. */
+const prepare = <E, R>(
   self: Projection<E, R>
-): Effect.Effect<ReadonlyArray<Fiber.Fiber<never, E>>, never, R | Scope.Scope> =>
+): Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const registry = yield* ProjectionStatus.Registry
-    const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range))
-    const workers = made.map(([worker]) => worker)
+    const control = yield* makeControl(self.name)
+    const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range, control))
+    const workers = made.map(({ worker }) => worker)
     yield* Effect.acquireRelease(
       Effect.sync(() => registry.set(self.name, workers)),
       // unless a later run has taken the name over
@@ -181,17 +193,24 @@ const start = <E, R>(
           if (registry.get(self.name) === workers) registry.delete(self.name)
         })
     )
-    return yield* Effect.forEach(made, ([, run]) => Effect.forkScoped(run))
-  })
+    return made
+    // that it needs the stores is a part of R, which the types do not know here
+  }) as Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, any>
 
 /**
  * Runs the projection for as long as the layer lives. A worker that stops does so alone; {@link ProjectionStatus.status}
- * and the log say why.
+ * and the log say why. It goes on when the projection is told to (`ProjectionManagement.resume`).
  *
  * @category running
  * @since 0.1.0
  */
-export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R> => Layer.effectDiscard(start(self))
+export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R> =>
+  Layer.effectDiscard(
+    Effect.flatMap(prepare(self), (workers) =>
+      Effect.forEach(workers, ({ resumed, run }) =>
+        Effect.catchCause(run, () =>
+          resumed).pipe(Effect.forever, Effect.forkScoped)))
+  )
 
 /**
  * Runs the projection until a worker stops, and fails as that did.
@@ -200,4 +219,41 @@ export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R
  * @since 0.1.0
  */
 export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
-  Effect.scoped(Effect.flatMap(start(self), (fibers) => Effect.raceAllFirst(fibers.map(Fiber.join))))
+  Effect.scoped(Effect.flatMap(prepare(self), (workers) => Effect.raceAllFirst(workers.map(({ run }) => run))))
+
+/**
+ * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:
+ * exactly once, if that is how it does. Those that fail again stay. It may run beside the projection itself, whose later events of the
+ * same entities have been handled already.
+ *
+ * **Example** (After the handler was repaired)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, RecoveryStrategy, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * let isBroken = true
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", () => isBroken ? Effect.fail("broken") : Effect.void),
+ *   Projection.recovery(RecoveryStrategy.deadLetter)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a"] })
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   isBroken = false
+ *   return yield* Projection.handleDeadLetters(Notes)
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => { handled: 1, failed: 0 }
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const handleDeadLetters = <E, R>(
+  self: Projection<E, R>
+): Effect.Effect<{ readonly handled: number; readonly failed: number }, E | StorageError, R> =>
+  handle(self) as Effect.Effect<{ readonly handled: number; readonly failed: number }, E | StorageError, any>

@@ -14,12 +14,12 @@ import type { SliceRange } from "./SliceRange.ts"
 
 /**
  * `Restarting` waits before it opens its source again, or is cut off from it; `Stopped` has met a poison event, or a journal that its offsets
- * do not belong to, and needs a person.
+ * do not belong to, and needs a person, and then to be told to go on.
  *
  * @category models
  * @since 0.1.0
  */
-export type WorkerState = "Starting" | "Running" | "Restarting" | "Stopped"
+export type WorkerState = "Starting" | "Running" | "Paused" | "Restarting" | "Stopped"
 
 /**
  * Why a worker is restarting or stopped, and at which event, where it was one.

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 
 /**
  * How often the handler is tried again, how long after, and what then becomes of the event, which by now is called poison: the
- * worker stops at it, visibly, or skips it. What is no fault of the event, such as a database that cannot be reached,
+ * worker stops at it, visibly, or skips it, or puts it aside as a dead letter. What is no fault of the event, such as a database that cannot be reached,
  * does not count: the worker then restarts with backoff for as long as it takes.
  *
  * @category models
@@ -16,7 +16,7 @@ import * as Duration from "effect/Duration"
 export interface RecoveryStrategy {
   readonly retries: number
   readonly delay: Duration.Duration
-  readonly poison: "stop" | "skip"
+  readonly poison: "stop" | "skip" | "putAside"
 }
 
 /**
@@ -30,7 +30,7 @@ export interface RetryOptions {
   readonly delay: Duration.Input
 }
 
-const make = ({ delay, retries }: RetryOptions, poison: "stop" | "skip"): RecoveryStrategy => {
+const make = ({ delay, retries }: RetryOptions, poison: RecoveryStrategy["poison"]): RecoveryStrategy => {
   if (!Number.isSafeInteger(retries) || retries < 0) throw new RangeError(`retries is ${retries}: an integer from 0`)
   return { retries, delay: Duration.fromInputUnsafe(delay), poison }
 }
@@ -66,3 +66,19 @@ export const retryAndFail = (options: RetryOptions): RecoveryStrategy => make(op
  * @since 0.1.0
  */
 export const retryAndSkip = (options: RetryOptions): RecoveryStrategy => make(options, "skip")
+
+/**
+ * Puts aside at once: the event and its failure are kept as a dead letter, to be handled later by `Projection.handleDeadLetters`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const deadLetter: RecoveryStrategy = make({ retries: 0, delay: 0 }, "putAside")
+
+/**
+ * Tries again, then puts aside.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const retryAndDeadLetter = (options: RetryOptions): RecoveryStrategy => make(options, "putAside")

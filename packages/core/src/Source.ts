@@ -110,7 +110,9 @@ export interface Feed<out E, out R = never> {
  * @since 0.1.0
  */
 export interface Health {
+  /** It is cut off, and tries to get back. */
   readonly disrupted: (cause: Cause.Cause<unknown>) => void
+  /** It is back. */
   readonly restored: () => void
 }
 

@@ -13,6 +13,9 @@
 export interface SluiceTables {
   readonly sluice_journal: JournalTable
   readonly sluice_offset: OffsetTable
+  readonly sluice_offset_entity: OffsetEntityTable
+  readonly sluice_projection: ProjectionTable
+  readonly sluice_dead_letter: DeadLetterTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
   readonly sluice_state_head: StateHeadTable
@@ -56,10 +59,66 @@ export interface OffsetTable {
   readonly slice: number
   readonly position: number
   readonly timestamp: number
-  /** The identity of the journal that the position is in. */
+  /** The identity of the journal that the position is in; empty where it is not known. */
   readonly journal: string
+  /** Where something was left out: up to which position everything had been read before. */
+  readonly complete_up_to: number | null
   /** Microseconds since the epoch. */
   readonly updated_at: number
+}
+
+/**
+ * A row per projection, source and entity, where a source leaves something out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OffsetEntityTable {
+  readonly projection: string
+  readonly source: string
+  readonly persistence_id: string
+  /** Of the last event that was read. */
+  readonly sequence_number: number
+}
+
+/**
+ * What projections are told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProjectionTable {
+  readonly projection: string
+  /** 1 or 0. */
+  readonly paused: number
+  /** How often it was told something. */
+  readonly revision: number
+}
+
+/**
+ * A row per event that a projection has put aside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeadLetterTable {
+  readonly projection: string
+  readonly source: string
+  readonly persistence_id: string
+  readonly sequence_number: number
+  readonly slice: number
+  readonly position: number | null
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
+  readonly manifest: string | null
+  readonly payload: Uint8Array | null
+  /** A JSON array, or null for none. */
+  readonly tags: string | null
+  /** A JSON object, or null for none. */
+  readonly metadata: string | null
+  readonly error: string
+  /** Microseconds since the epoch. */
+  readonly put_aside_at: number
 }
 
 /**

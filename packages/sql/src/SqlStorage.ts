@@ -6,6 +6,7 @@
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import { Journal } from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,6 +18,7 @@ import { Database } from "./Database.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import * as SqlDurableStateStore from "./SqlDurableStateStore.ts"
 import * as SqlOffsetStore from "./SqlOffsetStore.ts"
+import * as SqlProjectionManagement from "./SqlProjectionManagement.ts"
 import * as SqlSnapshotStore from "./SqlSnapshotStore.ts"
 
 /**
@@ -25,7 +27,14 @@ import * as SqlSnapshotStore from "./SqlSnapshotStore.ts"
  * @category models
  * @since 0.1.0
  */
-export type SqlStorage = Journal | SnapshotStore | DurableStateStore | OffsetStore | Database | SqlClient
+export type SqlStorage =
+  | Journal
+  | SnapshotStore
+  | DurableStateStore
+  | OffsetStore
+  | ProjectionManagement
+  | Database
+  | SqlClient
 
 /**
  * The stores of a database beside its journal.
@@ -45,6 +54,7 @@ export const make = (options: {
     Context.add(SnapshotStore, SqlSnapshotStore.make(options)),
     Context.add(DurableStateStore, SqlDurableStateStore.make(options)),
     Context.add(OffsetStore, SqlOffsetStore.make(options)),
+    Context.add(ProjectionManagement, SqlProjectionManagement.make(options)),
     Context.add(Database, options.database),
     Context.add(SqlClient, options.database.sql)
   )
@@ -63,7 +73,7 @@ export type JournalStorage = Journal | SnapshotStore | DurableStateStore
  * @category models
  * @since 0.1.0
  */
-export type OffsetStorage = OffsetStore | Database | SqlClient
+export type OffsetStorage = OffsetStore | ProjectionManagement | Database | SqlClient
 
 /**
  * Only the journal, snapshots and durable state of a storage: the projections of the process are in another.
@@ -81,7 +91,7 @@ export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer
  * @since 0.1.0
  */
 export const onlyOffsetStore = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<OffsetStorage, E, R> =>
-  only(storage, Context.pick(OffsetStore, Database, SqlClient))
+  only(storage, Context.pick(OffsetStore, ProjectionManagement, Database, SqlClient))
 
 const only = <E, R, A>(
   storage: Layer.Layer<SqlStorage, E, R>,

@@ -6,7 +6,7 @@
 import { layer } from "@effect/vitest"
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
-import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { durableStateTests } from "./internal/durableStateTests.ts"
 
@@ -28,7 +28,7 @@ import { durableStateTests } from "./internal/durableStateTests.ts"
  */
 export const suite = (
   name: string,
-  storage: Layer.Layer<Journal | DurableStateStore | OffsetStore, unknown>
+  storage: Layer.Layer<Journal | DurableStateStore | Stores, unknown>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: durable state`, durableStateTests)
 }

@@ -5,12 +5,14 @@
  */
 import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
-import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
+import { entityOffsetTests } from "./internal/entityOffsetTests.ts"
+import { managementTests } from "./internal/managementTests.ts"
 import { offsetTests } from "./internal/offsetTests.ts"
 
 /**
- * Tests an offset store, and a journal that shares its transactions. The tests share what the layer makes, which may have
+ * Tests an offset store, the management of projections beside it, and a journal that shares their transactions. The tests share what the layer makes, which may have
  * been there before and may stay.
  *
  * **Example** (The suite of an adapter)
@@ -25,6 +27,10 @@ import { offsetTests } from "./internal/offsetTests.ts"
  * @category suites
  * @since 0.1.0
  */
-export const suite = (name: string, storage: Layer.Layer<Journal | OffsetStore, unknown>): void => {
-  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: offset store`, offsetTests)
+export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unknown>): void => {
+  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: offset store`, (it) => {
+    offsetTests(it)
+    entityOffsetTests(it)
+    managementTests(it)
+  })
 }

@@ -5,11 +5,12 @@
  */
 import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
-import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type { Stores } from "@sluice/core/Projection"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import { managedProjectionTests } from "./internal/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projectionTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/sharedProjectionTests.ts"
 
@@ -29,10 +30,13 @@ import { layerInstances, sharedProjectionTests } from "./internal/sharedProjecti
  * @category suites
  * @since 0.1.0
  */
-export const suite = (name: string, storage: Layer.Layer<Journal | OffsetStore, unknown>): void => {
+export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unknown>): void => {
   layer(Layer.merge(storage, quiet), { excludeTestServices: true, timeout: "1 minute" })(
     `${name}: projections`,
-    projectionTests
+    (it) => {
+      projectionTests(it)
+      managedProjectionTests(it)
+    }
   )
 }
 
@@ -48,7 +52,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | OffsetStore, 
  */
 export const suiteShared = (
   name: string,
-  database: Effect.Effect<Layer.Layer<Journal | OffsetStore, unknown>, unknown, Scope.Scope>
+  database: Effect.Effect<Layer.Layer<Journal | Stores, unknown>, unknown, Scope.Scope>
 ): void => {
   layer(Layer.merge(layerInstances(database), quiet), { excludeTestServices: true, timeout: "1 minute" })(
     `${name}: projections shared by instances`,

@@ -5,7 +5,7 @@
  */
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
-import type { OffsetStore } from "@sluice/core/OffsetStore"
+import type { Stores } from "@sluice/core/Projection"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -22,7 +22,7 @@ import * as SnapshotStoreTest from "./SnapshotStoreTest.ts"
  * @category models
  * @since 0.1.0
  */
-export type Storage = Journal | SnapshotStore | DurableStateStore | OffsetStore
+export type Storage = Journal | SnapshotStore | DurableStateStore | Stores
 
 /**
  * Tests a storage: its journal, snapshots, durable state, offsets, and projections from its journal into itself.

@@ -20,10 +20,14 @@ export class MemoryTable<V> {
     transaction.changesOf(this).set(key, row)
   }
 
-  all(transaction: MemoryTransaction | undefined): ReadonlyArray<V> {
+  entries(transaction: MemoryTransaction | undefined): ReadonlyArray<readonly [key: string, row: V]> {
     const rows = new Map<string, V | undefined>(this.rows)
     for (const [key, row] of transaction?.changesOf(this) ?? []) rows.set(key, row)
-    return [...rows.values()].filter((row) => row !== undefined)
+    return [...rows].filter((entry): entry is [string, V] => entry[1] !== undefined)
+  }
+
+  all(transaction: MemoryTransaction | undefined): ReadonlyArray<V> {
+    return this.entries(transaction).map(([, row]) => row)
   }
 }
 

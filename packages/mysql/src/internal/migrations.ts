@@ -50,8 +50,16 @@ export const migrations: ReadonlyArray<Migration> = [{
       position BIGINT NOT NULL,
       timestamp BIGINT NOT NULL,
       journal VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
+      complete_up_to BIGINT,
       updated_at BIGINT NOT NULL,
       PRIMARY KEY (projection, source, slice)
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_offset_entity")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      persistence_id VARBINARY(255) NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id)
     ) ENGINE = InnoDB`
   ]
 }, {
@@ -85,6 +93,31 @@ export const migrations: ReadonlyArray<Migration> = [{
       position BIGINT NOT NULL,
       timestamp BIGINT NOT NULL,
       PRIMARY KEY (entity_type, slice)
+    ) ENGINE = InnoDB`
+  ]
+}, {
+  name: "what projections are told and put aside",
+  statements: ({ table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_projection")} (
+      projection VARBINARY(1020) PRIMARY KEY,
+      paused SMALLINT NOT NULL,
+      revision BIGINT NOT NULL
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_dead_letter")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      persistence_id VARBINARY(255) NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT,
+      timestamp BIGINT NOT NULL,
+      manifest VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      payload LONGBLOB,
+      tags MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      error MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      put_aside_at BIGINT NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
     ) ENGINE = InnoDB`
   ]
 }]

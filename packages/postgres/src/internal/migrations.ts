@@ -40,9 +40,17 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
         position bigint NOT NULL,
         timestamp bigint NOT NULL,
         journal text NOT NULL,
+        complete_up_to bigint,
         updated_at bigint NOT NULL,
         PRIMARY KEY (projection, source, slice)
-      ) WITH (fillfactor = 50)`
+      ) WITH (fillfactor = 50)`,
+      `CREATE TABLE ${table("sluice_offset_entity")} (
+        projection text COLLATE "C" NOT NULL,
+        source text COLLATE "C" NOT NULL,
+        persistence_id text COLLATE "C" NOT NULL,
+        sequence_number bigint NOT NULL,
+        PRIMARY KEY (projection, source, persistence_id)
+      ) WITH (fillfactor = 80)`
     ]
   }
 }, {
@@ -77,5 +85,30 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       timestamp bigint NOT NULL,
       PRIMARY KEY (entity_type, slice)
     ) WITH (fillfactor = 50)`
+  ]
+}, {
+  name: "what projections are told and put aside",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_projection")} (
+      projection text COLLATE "C" PRIMARY KEY,
+      paused smallint NOT NULL,
+      revision bigint NOT NULL
+    )`,
+    `CREATE TABLE ${table("sluice_dead_letter")} (
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      persistence_id text COLLATE "C" NOT NULL,
+      sequence_number bigint NOT NULL,
+      slice smallint NOT NULL,
+      position bigint,
+      timestamp bigint NOT NULL,
+      manifest text,
+      payload bytea,
+      tags text,
+      metadata text,
+      error text NOT NULL,
+      put_aside_at bigint NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
+    )`
   ]
 }]

@@ -35,8 +35,16 @@ export const migrations: ReadonlyArray<Migration> = [{
       position INTEGER NOT NULL,
       timestamp INTEGER NOT NULL,
       journal TEXT NOT NULL,
+      complete_up_to INTEGER,
       updated_at INTEGER NOT NULL,
       PRIMARY KEY (projection, source, slice)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE ${table("sluice_offset_entity")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      persistence_id TEXT NOT NULL,
+      sequence_number INTEGER NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id)
     ) STRICT, WITHOUT ROWID`,
     // a person reads JSON events here
     `CREATE VIEW ${table("sluice_event")} AS
@@ -77,5 +85,30 @@ export const migrations: ReadonlyArray<Migration> = [{
       timestamp INTEGER NOT NULL,
       PRIMARY KEY (entity_type, slice)
     ) STRICT, WITHOUT ROWID`
+  ]
+}, {
+  name: "what projections are told and put aside",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_projection")} (
+      projection TEXT PRIMARY KEY,
+      paused INTEGER NOT NULL,
+      revision INTEGER NOT NULL
+    ) STRICT`,
+    `CREATE TABLE ${table("sluice_dead_letter")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      persistence_id TEXT NOT NULL,
+      sequence_number INTEGER NOT NULL,
+      slice INTEGER NOT NULL,
+      position INTEGER,
+      timestamp INTEGER NOT NULL,
+      manifest TEXT,
+      payload BLOB,
+      tags TEXT,
+      metadata TEXT,
+      error TEXT NOT NULL,
+      put_aside_at INTEGER NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
+    ) STRICT`
   ]
 }]

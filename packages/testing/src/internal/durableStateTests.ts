@@ -5,7 +5,6 @@ import type { EncodedEnvelope, Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import type { OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -63,7 +62,7 @@ const assertOrdered = (changes: ReadonlyArray<EncodedEnvelope>) => {
 
 /** @internal */
 export const durableStateTests = (
-  it: It<Journal.Journal | DurableStateStore.DurableStateStore | OffsetStore>
+  it: It<Journal.Journal | DurableStateStore.DurableStateStore | Projection.Stores>
 ): void => {
   describe("a state", () => {
     it.effect("is none at first", () =>

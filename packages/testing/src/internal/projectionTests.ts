@@ -70,7 +70,7 @@ const offsetsIn = (journal: string, name: string, source: string, slice: number,
     ))
 
 /** @internal */
-export const projectionTests = (it: It<Journal.Journal | OffsetStore>): void => {
+export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   describe("exactly once", () => {
     it.effect("hands every event to its handler, once and in order", () =>
       Effect.gen(function*() {

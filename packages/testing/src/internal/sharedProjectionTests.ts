@@ -17,7 +17,7 @@ import { append, eventsOf, fresh } from "./kit.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, whileRunning } from "./projectionKit.ts"
 import { retryBusy } from "./transactionTests.ts"
 
-type Storage = Journal.Journal | OffsetStore
+type Storage = Journal.Journal | Projection.Stores
 
 class Instances extends Context.Service<Instances, Open<Storage>>()("@sluice/testing/StorageInstances") {}
 

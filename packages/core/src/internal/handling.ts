@@ -1,0 +1,162 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import type { Element, Envelope, Place, Poison } from "../Envelope.ts"
+import type { OffsetKey, OffsetStore } from "../OffsetStore.ts"
+import type { Projection } from "../Projection.ts"
+import type { ProjectionManagement } from "../ProjectionManagement.ts"
+import type { WorkerStatus } from "../ProjectionStatus.ts"
+import { isFaultOfEvent } from "./failures.ts"
+import type { OffsetTracker } from "./OffsetTracker.ts"
+import type { WorkerState } from "./workerStatus.ts"
+
+/** @internal What handling takes: the projection, its stores, and how far it is. */
+export interface Handling {
+  readonly projection: Projection<any, any>
+  readonly key: OffsetKey
+  readonly store: OffsetStore["Service"]
+  readonly management: ProjectionManagement["Service"]
+  /** The identity of the journal that is read. */
+  readonly journal: string
+  readonly tracker: OffsetTracker
+  readonly state: WorkerState
+  /** Sleeps before another try, and fails when the projection is told something else meanwhile. */
+  readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
+}
+
+type Handled = Effect.Effect<void, unknown, any>
+
+/** @internal Handles groups of elements, and does what the projection says about those that fail. */
+export const makeHandling = (handling: Handling) => {
+  const { journal, key, management, projection, sleep, state, store, tracker } = handling
+  const { delivery, handler, recovery, source } = projection
+
+  // suspended, as what a handler throws is a failure of its event as well
+  const handle = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
+    Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+
+  /** What else changes in the status does so at the same time, or others would see half of it. */
+  const transact = (effect: Handled, change?: () => Partial<WorkerStatus>): Handled =>
+    Effect.suspend(() => store.transact(key, journal, tracker.moves, effect)).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (Exit.isFailure(exit)) return
+          tracker.stored()
+          state.progressed = true
+          state.update({ offsets: tracker.offsets, ...change?.() })
+        })
+      )
+    )
+
+  const save: Handled = Effect.suspend(() => tracker.isAhead ? transact(Effect.void) : Effect.void)
+
+  /** Goes past elements that need no handling, together with the effect. */
+  const pass = (
+    elements: ReadonlyArray<Place>,
+    change: () => Partial<WorkerStatus> = () => ({}),
+    effect: Handled = Effect.void
+  ): Handled =>
+    Effect.suspend(() => {
+      if (delivery._tag === "ExactlyOnce") {
+        tracker.advance(elements)
+        return transact(effect, change)
+      }
+      return Effect.andThen(
+        effect,
+        Effect.sync(() => {
+          tracker.advance(elements)
+          state.update(change())
+        })
+      )
+    })
+
+  const putAside = ({ persistenceId, ...place }: Place, cause: Cause.Cause<unknown>): Handled =>
+    source.origin.entity(persistenceId, place.sequenceNumber, place.sequenceNumber).pipe(
+      Stream.runHead,
+      Effect.flatMap((stored) => {
+        const { metadata, position, sequenceNumber, slice, tags, timestamp } = place
+        const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }
+        return management.putAside({
+          key,
+          envelope: stored._tag === "Some" ? stored.value : known,
+          error: Cause.pretty(cause)
+        })
+      })
+    )
+
+  const poisoned = (place: Place, cause: Cause.Cause<unknown>): Handled =>
+    Effect.suspend(() => {
+      const { persistenceId, sequenceNumber } = place
+      if (recovery.poison === "stop") {
+        state.stop = { cause, event: { persistenceId, sequenceNumber } }
+        return Effect.failCause(cause)
+      }
+      const verb = recovery.poison === "skip" ? "Skips" : "Puts aside"
+      return Effect.andThen(
+        Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
+        pass(
+          [place],
+          () => ({ skipped: state.status.skipped + 1 }),
+          recovery.poison === "skip" ? Effect.void : putAside(place, cause)
+        )
+      )
+    })
+
+  const attempt = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
+    Effect.suspend(() => {
+      const handled = () => ({ handled: state.status.handled + events.length })
+      if (delivery._tag === "ExactlyOnce") {
+        tracker.advance(elements)
+        return Effect.tapCause(transact(handle(events), handled), () => Effect.sync(() => tracker.revert()))
+      }
+      return Effect.tap(handle(events), () =>
+        Effect.sync(() => {
+          tracker.advance(elements)
+          state.update(handled())
+        }))
+    })
+
+  const handleGroup: (
+    elements: ReadonlyArray<Element<any>>,
+    events: ReadonlyArray<Envelope<any>>
+  ) => Handled = Effect.fnUntraced(function*(elements, events) {
+    if (events.length === 0) return yield* pass(elements)
+    for (let tries = 0;; tries++) {
+      const exit = yield* Effect.exit(attempt(elements, events))
+      if (Exit.isSuccess(exit)) return
+      if (!isFaultOfEvent(exit.cause)) return yield* Effect.failCause(exit.cause)
+      if (tries < recovery.retries) {
+        yield* Effect.logWarning(`Fails to handle ${describe(events)}; tries again`, exit.cause)
+        yield* sleep(recovery.delay)
+        continue
+      }
+      if (events.length === 1) {
+        const at = elements.indexOf(events[0]!)
+        if (at > 0) yield* pass(elements.slice(0, at))
+        yield* poisoned(events[0]!, exit.cause)
+        if (at + 1 < elements.length) yield* pass(elements.slice(at + 1))
+        return
+      }
+      // one of the group is poison: one by one they show which
+      for (const element of elements) yield* handleGroup([element], element._tag === "Envelope" ? [element] : [])
+      return
+    }
+  })
+
+  const meetPoison = (poison: Poison): Handled =>
+    Effect.suspend(() => {
+      if (poison.permanent) return poisoned(poison, poison.cause)
+      const times = state.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
+      const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)
+      // either way the source is opened again, as it has stopped behind the event
+      return Effect.andThen(again ? Effect.void : poisoned(poison, poison.cause), Effect.failCause(poison.cause))
+    })
+
+  return { handleGroup, meetPoison, save }
+}
+
+const describe = (events: ReadonlyArray<Envelope<any>>): string =>
+  events.length === 1
+    ? `event ${events[0]!.sequenceNumber} of '${events[0]!.persistenceId}'`
+    : `a group of ${events.length} events`

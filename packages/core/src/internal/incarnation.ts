@@ -1,0 +1,154 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import type { Element, Envelope } from "../Envelope.ts"
+import type { OffsetStore } from "../OffsetStore.ts"
+import { offsetKey, type Projection } from "../Projection.ts"
+import type { ProjectionManagement } from "../ProjectionManagement.ts"
+import type { SliceRange } from "../SliceRange.ts"
+import * as Source from "../Source.ts"
+import { isFenced, isTold, Told } from "./failures.ts"
+import { makeHandling } from "./handling.ts"
+import { OffsetTracker } from "./OffsetTracker.ts"
+import type { WorkerState } from "./workerStatus.ts"
+
+/** Chunks that are decoded while the handler is busy. */
+const chunksAhead = 2
+
+/** @internal Whose incarnation, and when it ends. */
+export interface Options {
+  readonly projection: Projection<any, any>
+  readonly range: SliceRange
+  readonly store: OffsetStore["Service"]
+  readonly management: ProjectionManagement["Service"]
+  readonly state: WorkerState
+  /** Ends when the projection is told something else. */
+  readonly told: Effect.Effect<void>
+}
+
+/**
+ * @internal
+ * One incarnation of a worker: it loads the offsets, opens the source, and hands groups of elements to the handler until something
+ * fails, or the projection is told something else.
+ */
+export const incarnation = (options: Options): Effect.Effect<void, unknown, any> =>
+  Effect.gen(function*() {
+    const { management, projection, range, state, store } = options
+    const { delivery, handler, source } = projection
+    const size = typeof handler === "function" ? 1 : handler.size
+    const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
+    const key = offsetKey(projection)
+
+    const { journal: known, offsets } = yield* store.load(key, range)
+    const tracker = new OffsetTracker(offsets)
+    state.update({ offsets })
+    const health: Source.Health = {
+      disrupted: (cause) => state.update({ state: "Restarting", failure: { cause, event: undefined } }),
+      restored: () => state.update({ state: "Running", failure: undefined })
+    }
+    const { elements, journal } = yield* Source.open(source, { range, start: { journal: known, offsets } }).pipe(
+      Effect.provideService(Source.Health, health)
+    )
+    const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
+    yield* elements.pipe(
+      Stream.runForEachArray((chunk) => Queue.offer(chunks, chunk)),
+      Queue.into(chunks),
+      Effect.provideService(Source.Health, health),
+      Effect.forkScoped
+    )
+    state.update({ state: "Running", failure: undefined })
+
+    let isTold = false
+    yield* options.told.pipe(
+      Effect.andThen(Effect.suspend(() => {
+        isTold = true
+        return Queue.fail(chunks, new Told())
+      })),
+      Effect.forkScoped
+    )
+    const unlessTold = Effect.suspend(() => isTold ? Effect.fail(new Told()) : Effect.void)
+
+    const { handleGroup, meetPoison, save } = makeHandling({
+      projection,
+      key,
+      store,
+      management,
+      journal,
+      tracker,
+      state,
+      sleep: (delay) => Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.told), unlessTold)
+    })
+
+    let group: Array<Element<any>> = []
+    let envelopes: Array<Envelope<any>> = []
+    let unsaved = 0
+    let groupDue = Infinity
+    let saveDue = Infinity
+
+    const saveNow = Effect.suspend(() => {
+      unsaved = 0
+      saveDue = Infinity
+      return save
+    })
+
+    const flush = Effect.suspend(() => {
+      if (group.length === 0) return Effect.void
+      const elements = group
+      const events = envelopes
+      group = []
+      envelopes = []
+      groupDue = Infinity
+      if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
+      return Effect.flatMap(Effect.andThen(handleGroup(elements, events), Clock.currentTimeMillis), (now) => {
+        unsaved += elements.length
+        if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
+        return unsaved >= delivery.saveAfter || now >= saveDue ? saveNow : Effect.void
+      })
+    })
+
+    const loop = Effect.gen(function*() {
+      while (true) {
+        const due = Math.min(groupDue, saveDue)
+        if (due !== Infinity) {
+          const wait = due - (yield* Clock.currentTimeMillis)
+          // peeks, as an interrupted take could lose what it took
+          const some = wait > 0 ? yield* Effect.timeoutOption(Queue.peek(chunks), wait) : yield* Effect.succeedNone
+          if (some._tag === "None") {
+            if (groupDue === due) yield* flush
+            if (saveDue === due) yield* saveNow
+            continue
+          }
+        }
+        const chunk = yield* Queue.take(chunks)
+        for (const element of chunk) {
+          if (isTold) return yield* unlessTold
+          if (element._tag === "Poison") {
+            yield* flush
+            yield* meetPoison(element)
+            continue
+          }
+          group.push(element)
+          if (element._tag === "Envelope" && envelopes.push(element) === size) yield* flush
+        }
+        // placeholders wait for nothing
+        if (envelopes.length === 0) yield* flush
+        const now = yield* Clock.currentTimeMillis
+        if (group.length > 0 && groupDue === Infinity) groupDue = now + within
+        if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
+          saveDue = now + Duration.toMillis(delivery.saveWithin)
+        }
+      }
+    })
+
+    yield* Effect.onExit(loop, (exit) => {
+      // what was handled need not be handled again, unless somebody else has already
+      const fenced = Exit.isFailure(exit) && isFenced(exit.cause)
+      return delivery._tag === "AtLeastOnce" && !fenced ? Effect.ignore(save) : Effect.void
+    })
+  }).pipe(
+    Effect.scoped,
+    Effect.catchCause((cause) => isTold(cause) ? Effect.void : Effect.failCause(cause))
+  )
