@@ -9,10 +9,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
-import type { Metadata } from "./Envelope.ts"
+import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
 import * as EventCodec from "./EventCodec.ts"
 import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
-import type { EventTooLarge, JournalReader, NewEvent, SequenceConflict } from "./Journal.ts"
+import type { EventTooLarge, NewEvent, SequenceConflict } from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
@@ -84,6 +84,17 @@ export interface ChangeRequest {
 }
 
 /**
+ * Reads the changes of states in the order of each slice's log, and goes on from call to call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChangeReader {
+  /** As `JournalReader.next`. */
+  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+}
+
+/**
  * Stores durable state. Storage adapters provide it.
  *
  * @category services
@@ -112,7 +123,7 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
     entityType: string,
     range: SliceRange,
     start: Offsets
-  ) => Effect.Effect<JournalReader, StorageError, Scope.Scope>
+  ) => Effect.Effect<ChangeReader, StorageError, Scope.Scope>
   /** As `Journal.changes`. */
   readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 }>()("@sluice/core/DurableStateStore") {}

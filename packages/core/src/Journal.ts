@@ -94,9 +94,10 @@ export interface Written {
 export interface JournalReader {
   /**
    * Up to `limit` events that come next; none when the end of the journal is reached. Fewer than `limit` does not say
-   * that there are no more. What another process has appended may show only once `changes` has told of it.
+   * that there are no more. What another process has appended may show only once `changes` has told of it. Fails when events
+   * that come next have been deleted since the reader was opened.
    */
-  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError>
 }
 
 /**
@@ -124,13 +125,13 @@ export class Journal extends Context.Service<Journal, {
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads on after the offsets. Fails when one of them is not in the journal.
+   * Reads on after the offsets. Fails when one of them is not in the journal, or events after it were deleted.
    */
   readonly reader: (
     entityType: string,
     range: SliceRange,
     start: Offsets
-  ) => Effect.Effect<JournalReader, JournalForked | StorageError, Scope.Scope>
+  ) => Effect.Effect<JournalReader, JournalForked | OffsetBelowFloor | StorageError, Scope.Scope>
   /** Up to `limit` events of one entity, numbered from `from` to `to`, both included. */
   readonly entity: (
     persistenceId: PersistenceId,
@@ -138,6 +139,18 @@ export class Journal extends Context.Service<Journal, {
     to: SequenceNumber.SequenceNumber,
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+  /** Empties the events of one entity up to a number: placeholders stay in their places. */
+  readonly deleteEvents: (
+    persistenceId: PersistenceId,
+    to: SequenceNumber.SequenceNumber
+  ) => Effect.Effect<void, StorageError>
+  /**
+   * Removes what lies at the beginning of each log and is older than a time, but for each log's and each entity's newest event, and
+   * returns how many that were.
+   */
+  readonly prune: (entityType: string, before: Timestamp) => Effect.Effect<number, StorageError>
+  /** The position and timestamp in each log of the range up to which events were removed. */
+  readonly floors: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
    * Subscribes to appends of an entity type, by any process. The inner effect ends when something may have been
    * appended since it ended last, or since the subscription.
@@ -210,6 +223,29 @@ export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/co
   override get message(): string {
     return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
       `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
+  }
+}
+
+/**
+ * Events that the reader has yet to see were deleted. Rewind it to a time after the floor, and get what it has missed in another way,
+ * such as from a snapshot.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@sluice/core/OffsetBelowFloor")(
+  "OffsetBelowFloor",
+  { entityType: Schema.String, slice: Slice, offset: Offset, floor: Offset }
+) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    const { entityType, floor, offset, slice } = this
+    const time = new Date(Math.ceil(floor.timestamp / 1000)).toISOString()
+    return `The events of '${entityType}' up to position ${floor.position} of slice ${slice} were deleted, ` +
+      `and the reader is at ${offset.position}: rewind it to a time after ${time}`
   }
 }
 
@@ -417,6 +453,59 @@ export const readEncoded = (
         ))
     )
   )
+
+/**
+ * Empties the events of one entity, up to a sequence number or all: what was in them is gone, tags and metadata included. Their places
+ * stay, so that numbers and positions have no gaps; readers see placeholders. In the fiber's transaction, if there is one.
+ *
+ * **Example** (A cart that is to be forgotten)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage } from "@sluice/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const Cart = EntityType.make("cart", { codec: EventCodec.string })
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Cart, { id: "c-1", events: ["tea", "rum"] })
+ *   yield* Journal.deleteEvents(Cart, "c-1")
+ *   const { sequenceNumber } = yield* Journal.append(Cart, { id: "c-1", events: ["milk"] })
+ *   const left = yield* Stream.runCollect(Stream.map(Journal.read(Cart, "c-1"), ({ event }) => event))
+ *   return [sequenceNumber, left]
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => [3, ["milk"]]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const deleteEvents = <A>(
+  entityType: EntityType.EntityType<A>,
+  id: string,
+  options?: {
+    /** The last sequence number to be emptied, the newest by default. */
+    readonly to?: SequenceNumber.SequenceNumber | undefined
+  }
+): Effect.Effect<void, StorageError, Journal> =>
+  Journal.use((journal) =>
+    journal.deleteEvents(EntityType.persistenceId(entityType, id), options?.to ?? lastSequenceNumber)
+  )
+
+/**
+ * Removes the events of an entity type that are older than a time, to make room, and returns how many that were. What comes first in
+ * each log is removed, up to the first event that is younger; the newest event of each log and of each entity stays. A
+ * reader that has not come as far then fails with `OffsetBelowFloor`, and so does one that begins from the beginning.
+ *
+ * It works in many short transactions, and appends and readers go on meanwhile.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const prune = <A>(
+  entityType: EntityType.EntityType<A>,
+  options: { readonly before: Timestamp }
+): Effect.Effect<number, StorageError, Journal> =>
+  Journal.use((journal) => journal.prune(entityType.name, options.before))
 
 const lastSequenceNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 const pageSize = 500

@@ -88,6 +88,8 @@ export interface Origin<in out A, out E, out R> {
 export interface Start {
   readonly journal: string | undefined
   readonly offsets: Offsets
+  /** Whether to begin with what is left where events were deleted, and not to fail. */
+  readonly pastDeleted?: boolean | undefined
 }
 
 /**
@@ -177,7 +179,11 @@ const add = (self: Source<any, any, any>, stage: Stage): Source<any, any, any> =
  */
 export const journal = <A>(
   entityType: EntityType<A>
-): Source<A, StorageError | Journal.JournalForked | Journal.JournalReplaced | EventDecodeError, Journal.Journal> =>
+): Source<
+  A,
+  StorageError | Journal.JournalForked | Journal.JournalReplaced | Journal.OffsetBelowFloor | EventDecodeError,
+  Journal.Journal
+> =>
   make({
     key: `journal:${entityType.name}`,
     description: `journal of ${entityType.name}`,

@@ -5,7 +5,7 @@
  */
 import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { EventStream } from "@sluice/core/EventStream"
-import type { JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import type { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "./GrpcError.ts"
@@ -38,6 +38,7 @@ export type ConsumerError =
   | InsecureTransport
   | JournalReplaced
   | JournalForked
+  | OffsetBelowFloor
   | EventDecodeError
 
 /**

@@ -108,7 +108,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       : SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
   }, signals)
   const { maxEventBytes } = options
-  const journal = yield* SqlJournal.make({ database, dialect, signals, identity, maxEventBytes, lanes })
+  const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes })
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })
 

@@ -110,6 +110,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   yield* watch(options, naming, signals)
   const journal = yield* SqlJournal.make({
     database,
+    db,
     dialect: makeDialect(connections, naming, crypto.randomUUID()),
     signals,
     identity,

@@ -8,19 +8,23 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import type { JournalReader } from "@sluice/core/Journal"
+import type { Journal, JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import { StorageError } from "@sluice/core/StorageError"
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { JournalDialect, TimeCursor } from "./JournalDialect.ts"
+import * as LogGap from "./LogGap.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
 /** How many logs are read by themselves at a time. */
 const maxLogs = 256
+/** What reading fails with. */
+type ReadError = SqlError | StorageError | OffsetBelowFloor
+
 /** With so many pages to come they are read in windows of time. */
 const manyPages = 4
 
@@ -30,13 +34,15 @@ const manyPages = 4
  * @category constructors
  * @since 0.1.0
  */
-export const make = (
-  dialect: Pick<JournalDialect, "heads" | "timestamps" | "byTime" | "bySlices">,
-  signals: AppendSignals,
-  entityType: string,
-  range: SliceRange.SliceRange,
-  start: Offsets
-): JournalReader => {
+export const make = (options: {
+  readonly dialect: Pick<JournalDialect, "heads" | "timestamps" | "byTime" | "bySlices">
+  readonly deletion: Pick<Journal["Service"], "floors">
+  readonly signals: AppendSignals
+  readonly entityType: string
+  readonly range: SliceRange.SliceRange
+  readonly start: Offsets
+}): JournalReader => {
+  const { deletion, dialect, entityType, range, signals, start } = options
   /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
   const read = new Float64Array(Slice.count)
   /** The time at which reading begins in each log. */
@@ -62,7 +68,7 @@ export const make = (
   }
   const isAsked = ({ slice, timestamp }: EncodedEnvelope): boolean => timestamp >= from[slice]!
 
-  const readWindow = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+  const readWindow = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
     const { after, end, heads } = window!
     return Effect.flatMap(dialect.byTime(entityType, range, after, limit), (rows) => {
       const page = rows.filter((row) => {
@@ -85,7 +91,13 @@ export const make = (
     })
   }
 
-  const readLogs = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+  const gap = (event: EncodedEnvelope, last: number) =>
+    Effect.flatMap(
+      deletion.floors(entityType, SliceRange.make(event.slice, event.slice)),
+      (floors) => Effect.fail(LogGap.error({ entityType, last, event, floor: floors.get(event.slice) }))
+    )
+
+  const readLogs = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
     const slices = [...behind].slice(0, Math.min(maxLogs, limit))
     const each = Math.floor(limit / slices.length)
     return Effect.flatMap(
@@ -94,7 +106,7 @@ export const make = (
         const counts = new Map<Slice.Slice, number>()
         for (const row of rows) {
           counts.set(row.slice, (counts.get(row.slice) ?? 0) + 1)
-          if (!isNext(row)) return Effect.fail(hole(row, read[row.slice]!))
+          if (!isNext(row)) return gap(row, read[row.slice]!)
         }
         for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
         const page = rows.filter(isAsked)
@@ -104,7 +116,7 @@ export const make = (
   }
 
   /** Finds out where there is something new, and how much. */
-  const probe = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> =>
+  const probe = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> =>
     Effect.flatMap(dialect.heads(entityType, range), (heads) => {
       let events = 0
       let end = 0
@@ -138,7 +150,7 @@ export const make = (
       })
     })
 
-  const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError | StorageError> => {
+  const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
     if (window !== undefined) return readWindow(limit)
     let signalled = 0
     for (let slice = range.min as number; slice <= range.max; slice++) {
@@ -162,12 +174,3 @@ export const make = (
       )
   }
 }
-
-const hole = ({ persistenceId, position, sequenceNumber, slice }: EncodedEnvelope, read: number): StorageError =>
-  new StorageError({
-    operation: "read the journal",
-    reason: "Damaged",
-    cause: new Error(
-      `position ${position} of slice ${slice} (event ${sequenceNumber} of '${persistenceId}') follows ${read}`
-    )
-  })

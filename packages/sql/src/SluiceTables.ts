@@ -12,6 +12,7 @@
  */
 export interface SluiceTables {
   readonly sluice_journal: JournalTable
+  readonly sluice_floor: FloorTable
   readonly sluice_offset: OffsetTable
   readonly sluice_offset_entity: OffsetEntityTable
   readonly sluice_projection: ProjectionTable
@@ -45,6 +46,20 @@ export interface JournalTable {
   readonly tags: string | null
   /** A JSON object, or null for none. */
   readonly metadata: string | null
+}
+
+/**
+ * Up to where events were removed from a log.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FloorTable {
+  readonly entity_type: string
+  readonly slice: number
+  readonly position: number
+  /** Microseconds since the epoch. */
+  readonly timestamp: number
 }
 
 /**

@@ -7,9 +7,15 @@
  *
  * @since 0.1.0
  */
-import { DurableStateStore, type EncodedState, type Revision, RevisionConflict } from "@sluice/core/DurableStateStore"
+import {
+  type ChangeReader,
+  DurableStateStore,
+  type EncodedState,
+  type Revision,
+  RevisionConflict
+} from "@sluice/core/DurableStateStore"
 import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
-import type { Journal, JournalReader } from "@sluice/core/Journal"
+import type { Journal } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -139,7 +145,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     entityType: string,
     range: SliceRange.SliceRange,
     start: Offsets
-  ): JournalReader => {
+  ): ChangeReader => {
     const read = new Float64Array(Slice.count)
     const from = new Float64Array(Slice.count)
     for (const [slice, { position, timestamp }] of start) {

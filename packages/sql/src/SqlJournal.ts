@@ -3,12 +3,22 @@
  *
  * @since 0.1.0
  */
-import type { AppendRequest, Journal, JournalReader, SequenceConflict, Written } from "@sluice/core/Journal"
-import { JournalForked, make as makeJournal } from "@sluice/core/Journal"
-import type { Offset } from "@sluice/core/Offset"
+import * as Floor from "@sluice/core/Floor"
+import type {
+  AppendRequest,
+  Journal,
+  JournalForked,
+  JournalReader,
+  OffsetBelowFloor,
+  SequenceConflict,
+  Written
+} from "@sluice/core/Journal"
+import { make as makeJournal } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as RcMap from "effect/RcMap"
@@ -16,11 +26,15 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Kysely } from "kysely"
 import * as AppendLane from "./AppendLane.ts"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
+import { retryRefused } from "./internal/retryRefused.ts"
+import * as JournalDeletion from "./JournalDeletion.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
 import * as SliceLogReader from "./SliceLogReader.ts"
+import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 
@@ -32,6 +46,8 @@ import * as SqlTransaction from "./SqlTransaction.ts"
  */
 export interface Options {
   readonly database: Database["Service"]
+  /** Builds queries over Sluice's tables. */
+  readonly db: Kysely<SluiceTables>
   readonly dialect: JournalDialect
   readonly signals: AppendSignals
   readonly identity: string
@@ -45,14 +61,6 @@ const patience = "30 seconds"
 
 /** How often a lane tries a log that is locked before its appends wait for the lock, on another connection. */
 const tries = 3
-
-/** Two transactions took the same locks in another order, and the database ended this one: nothing was written. */
-const retryRefused = <A, R>(self: Effect.Effect<A, SqlError, R>): Effect.Effect<A, SqlError, R> =>
-  Effect.retry(self, {
-    while: ({ reason }) => reason._tag === "DeadlockError" || reason._tag === "SerializationError",
-    schedule: Schedule.jittered(Schedule.exponential("2 millis")),
-    times: 10
-  })
 
 /**
  * The journal of a database. It works as long as the scope is open.
@@ -186,13 +194,27 @@ export const make = Effect.fnUntraced(function*(
       )
     )
 
-  const forked = (entityType: string, places: ReadonlyArray<readonly [Slice.Slice, Offset]>) =>
-    places.length === 0
-      ? Effect.undefined
-      : Effect.map(dialect.timestamps(entityType, places.map(([slice, _]) => [slice, _.position])), (timestamps) => {
-        const fork = places.find(([slice, { timestamp }]) => timestamps.get(slice) !== timestamp)
-        return fork && new JournalForked({ entityType, slice: fork[0], offset: fork[1] })
-      })
+  const heads = (entityType: string, range: SliceRange.SliceRange): Effect.Effect<Offsets, StorageError> =>
+    Effect.mapError(dialect.heads(entityType, range), fromSqlError("read the heads"))
+  const deletion = JournalDeletion.make({ ...options, heads })
+
+  /** What is wrong with where a reader wants to begin. */
+  const wrong = Effect.fnUntraced(function*(
+    entityType: string,
+    range: SliceRange.SliceRange,
+    start: Offsets
+  ): Effect.fn.Return<JournalForked | OffsetBelowFloor | undefined, StorageError> {
+    const places = [...start].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
+    const timestamps = places.length === 0
+      ? new Map<Slice.Slice, Timestamp>()
+      : yield* Effect.mapError(
+        dialect.timestamps(entityType, places.map(([slice, { position }]) => [slice, position])),
+        fromSqlError("open the journal")
+      )
+    // after the timestamps, as what is missing of them may be deleted
+    const floors = yield* deletion.floors(entityType, range)
+    return Floor.check({ entityType, range, start, floors, timestampAt: (slice) => timestamps.get(slice) })
+  })
 
   return makeJournal({
     identity: options.identity,
@@ -204,20 +226,18 @@ export const make = Effect.fnUntraced(function*(
         database.inTransaction,
         (inTransaction) => inTransaction ? appendWithin(request) : append(request)
       ),
-    heads: (entityType, range) => Effect.mapError(dialect.heads(entityType, range), fromSqlError("read the heads")),
-    reader: (entityType, range, start): Effect.Effect<JournalReader, JournalForked | StorageError> =>
-      Effect.suspend(() => {
-        const places = [...start].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
-        return Effect.flatMap(
-          Effect.mapError(forked(entityType, places), fromSqlError("open the journal")),
-          (fork) =>
-            fork === undefined
-              ? Effect.succeed(SliceLogReader.make(dialect, signals, entityType, range, start))
-              : Effect.fail(fork)
-        )
-      }),
+    heads,
+    reader: (entityType, range, start) =>
+      Effect.flatMap(
+        wrong(entityType, range, start),
+        (error): Effect.Effect<JournalReader, JournalForked | OffsetBelowFloor> =>
+          error === undefined
+            ? Effect.succeed(SliceLogReader.make({ dialect, deletion, signals, entityType, range, start }))
+            : Effect.fail(error)
+      ),
     entity: (persistenceId, from, to, limit) =>
       Effect.mapError(dialect.entity(persistenceId, from, to, limit), fromSqlError("read an entity")),
+    ...deletion,
     changes: signals.subscribe
   })
 })

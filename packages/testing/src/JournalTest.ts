@@ -10,6 +10,7 @@ import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { appendTests } from "./internal/appendTests.ts"
 import { contentTests } from "./internal/contentTests.ts"
+import { deletionTests } from "./internal/deletionTests.ts"
 import { readerTests } from "./internal/readerTests.ts"
 import { layerInstances, sharedJournalTests } from "./internal/sharedJournalTests.ts"
 import { transactionTests } from "./internal/transactionTests.ts"
@@ -36,6 +37,7 @@ export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): voi
     transactionTests(it)
     readerTests(it)
     contentTests(it)
+    deletionTests(it)
   })
 }
 

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../Envelope.ts"
+import * as Floor from "../Floor.ts"
 import * as Journal from "../Journal.ts"
 import type { Offsets } from "../Offset.ts"
 import type { SliceRange } from "../SliceRange.ts"
@@ -18,29 +19,41 @@ export const follow = (
   range: SliceRange,
   start: Start
 ): Effect.Effect<
-  Feed<StorageError>,
-  StorageError | Journal.JournalForked | Journal.JournalReplaced,
+  Feed<StorageError | Journal.OffsetBelowFloor>,
+  StorageError | Journal.JournalForked | Journal.JournalReplaced | Journal.OffsetBelowFloor,
   Journal.Journal | Scope.Scope
-> => Journal.Journal.use((journal) => followLog(journal, entityType, range, start))
+> =>
+  Journal.Journal.use((journal) =>
+    start.pastDeleted !== true
+      ? followLog(journal, entityType, range, start)
+      : Effect.flatMap(
+        journal.floors(entityType, range),
+        (floors) => followLog(journal, entityType, range, { ...start, offsets: Floor.raise(start.offsets, floors) })
+      )
+  )
 
 /** What a log can be followed with. */
-interface Log<E> {
+interface Log<E, E2> {
   readonly identity: string
   readonly changes: Journal.Journal["Service"]["changes"]
   readonly reader: (
     entityType: string,
     range: SliceRange,
     start: Offsets
-  ) => Effect.Effect<Journal.JournalReader, E, Scope.Scope>
+  ) => Effect.Effect<
+    { readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E2> },
+    E,
+    Scope.Scope
+  >
 }
 
 /** @internal As `follow`, of any log that can be read on. */
-export const followLog = <E>(
-  log: Log<E>,
+export const followLog = <E, E2>(
+  log: Log<E, E2>,
   entityType: string,
   range: SliceRange,
   start: Start
-): Effect.Effect<Feed<StorageError>, E | Journal.JournalReplaced, Scope.Scope> =>
+): Effect.Effect<Feed<E2>, E | Journal.JournalReplaced, Scope.Scope> =>
   Effect.gen(function*() {
     if (start.journal !== undefined && start.journal !== log.identity) {
       return yield* new Journal.JournalReplaced({ expected: start.journal, actual: log.identity })
@@ -48,7 +61,7 @@ export const followLog = <E>(
     // subscribed before the first read, or an append between the two would go unnoticed
     const changed = yield* log.changes(entityType)
     const reader = yield* log.reader(entityType, range, start.offsets)
-    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, StorageError> = Effect.flatMap(
+    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, E2> = Effect.flatMap(
       reader.next(pageSize),
       (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
     )

@@ -39,7 +39,7 @@ export class MemoryTransaction {
   readonly topics: Set<string>
 
   constructor(from?: MemoryTransaction) {
-    this.draft = { events: [...from?.draft.events ?? []] }
+    this.draft = { events: [...from?.draft.events ?? []], emptied: new Map(from?.draft.emptied) }
     this.changes = new Map(Array.from(from?.changes ?? [], ([table, changes]) => [table, new Map(changes)]))
     this.topics = new Set(from?.topics)
   }

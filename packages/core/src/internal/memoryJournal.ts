@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Journal from "../Journal.ts"
 import * as Timestamp from "../Timestamp.ts"
 import type { MemoryDatabase } from "./memoryDatabase.ts"
-import { append, entity, forked, heads, reader } from "./memoryLogs.ts"
+import { append, empty, entity, floors, heads, prune, reader, wrong } from "./memoryLogs.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
@@ -23,10 +23,13 @@ export const makeMemoryJournal = (
     heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
-        const fork = forked(logs, entityType, range, start)
-        return fork === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(fork)
+        const error = wrong(logs, entityType, range, start)
+        return error === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(error)
       }),
     entity: (persistenceId, from, to, limit) =>
       read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
+    deleteEvents: (persistenceId, to) => write(({ draft }) => Effect.sync(() => empty(logs, draft, persistenceId, to))),
+    prune: (entityType, before) => write(() => Effect.sync(() => prune(logs, entityType, before))),
+    floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
     changes: subscribe
   })

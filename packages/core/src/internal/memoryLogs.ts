@@ -5,8 +5,16 @@
  */
 import * as Effect from "effect/Effect"
 import type { EncodedEnvelope } from "../Envelope.ts"
-import { type AppendRequest, JournalForked, type JournalReader, SequenceConflict, type Written } from "../Journal.ts"
-import type { Offset, Offsets } from "../Offset.ts"
+import * as Floor from "../Floor.ts"
+import {
+  type AppendRequest,
+  type JournalForked,
+  type JournalReader,
+  OffsetBelowFloor,
+  SequenceConflict,
+  type Written
+} from "../Journal.ts"
+import * as Offset from "../Offset.ts"
 import type { PersistenceId } from "../PersistenceId.ts"
 import type { Position } from "../Position.ts"
 import type { SequenceNumber } from "../SequenceNumber.ts"
@@ -18,6 +26,8 @@ interface StoredEvent extends EncodedEnvelope {
   readonly id: string
   readonly entityType: string
   readonly position: Position
+  /** Whether only its place is left, which nobody sees. */
+  removed?: boolean
 }
 
 /** Every array is in the order of the commits. */
@@ -27,18 +37,23 @@ export interface Logs {
   /** All events of an entity type; readers are indexes into it. */
   readonly timelines: Map<string, Array<StoredEvent>>
   readonly indexes: WeakMap<StoredEvent, number>
+  readonly floors: Map<string, Offset.Offset>
 }
 
-/** What an open transaction appends. */
+/** What an open transaction appends, and empties. */
 export interface Draft {
   events: Array<StoredEvent>
+  readonly emptied: Map<PersistenceId, SequenceNumber>
 }
+
+const logKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${entityType}`
 
 export const makeLogs = (): Logs => ({
   slices: new Map(),
   entities: new Map(),
   timelines: new Map(),
-  indexes: new WeakMap()
+  indexes: new WeakMap(),
+  floors: new Map()
 })
 
 const grow = <K>(map: Map<K, Array<StoredEvent>>, key: K): Array<StoredEvent> => {
@@ -48,19 +63,61 @@ const grow = <K>(map: Map<K, Array<StoredEvent>>, key: K): Array<StoredEvent> =>
 }
 
 const logOf = (logs: Logs, entityType: string, slice: Slice.Slice): Array<StoredEvent> =>
-  logs.slices.get(`${slice} ${entityType}`) ?? []
+  logs.slices.get(logKey(entityType, slice)) ?? []
 
-const eventsOf = (logs: Logs, draft: Draft | undefined, persistenceId: PersistenceId): ReadonlyArray<StoredEvent> => [
-  ...logs.entities.get(persistenceId) ?? [],
-  ...draft?.events.filter((event) => event.persistenceId === persistenceId) ?? []
-]
+const eventsOf = (logs: Logs, draft: Draft | undefined, persistenceId: PersistenceId): ReadonlyArray<StoredEvent> => {
+  const emptied = draft?.emptied.get(persistenceId) ?? 0
+  return [
+    ...logs.entities.get(persistenceId) ?? [],
+    ...draft?.events.filter((event) => event.persistenceId === persistenceId) ?? []
+  ].map((event) => event.sequenceNumber <= emptied ? { ...event, ...nothing } : event)
+}
+
+const nothing = { tags: [], metadata: {}, payload: undefined }
 
 export const publish = (logs: Logs, draft: Draft): void => {
   for (const event of draft.events) {
-    grow(logs.slices, `${event.slice} ${event.entityType}`).push(event)
+    grow(logs.slices, logKey(event.entityType, event.slice)).push(event)
     grow(logs.entities, event.persistenceId).push(event)
     logs.indexes.set(event, grow(logs.timelines, event.entityType).push(event) - 1)
   }
+  for (const [persistenceId, to] of draft.emptied) {
+    for (const event of logs.entities.get(persistenceId) ?? []) {
+      if (event.sequenceNumber <= to) Object.assign(event, nothing)
+    }
+  }
+}
+
+/** Empties an entity's events, once the draft is published. */
+export const empty = (logs: Logs, draft: Draft, persistenceId: PersistenceId, to: SequenceNumber): void => {
+  const last = eventsOf(logs, draft, persistenceId).at(-1)?.sequenceNumber ?? 0
+  const emptied = Math.max(Math.min(to, last), draft.emptied.get(persistenceId) ?? 0)
+  draft.emptied.set(persistenceId, emptied as SequenceNumber)
+}
+
+/** Removes the beginning of each log, but for its newest event and those of its entities. */
+export const prune = (logs: Logs, entityType: string, before: Timestamp): number => {
+  let removed = 0
+  for (const slice of SliceRange.slices(SliceRange.full)) {
+    const log = logOf(logs, entityType, slice)
+    const young = log.findIndex(({ timestamp }) => timestamp >= before)
+    for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
+      logs.floors.set(logKey(entityType, slice), offsetOf(event))
+      if (event.removed || event === logs.entities.get(event.persistenceId)!.at(-1)) continue
+      Object.assign(event, nothing, { removed: true })
+      removed++
+    }
+  }
+  return removed
+}
+
+export const floors = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
+  for (const slice of SliceRange.slices(range)) {
+    const floor = logs.floors.get(logKey(entityType, slice))
+    if (floor !== undefined) found.set(slice, floor)
+  }
+  return found
 }
 
 type Answer =
@@ -112,10 +169,10 @@ export const append = (logs: Logs, draft: Draft, request: AppendRequest, now: nu
   return writtenAs(appended.at(-1)!, events.length)
 }
 
-const offsetOf = ({ position, timestamp }: StoredEvent): Offset => ({ position, timestamp })
+const offsetOf = ({ position, timestamp }: StoredEvent): Offset.Offset => ({ position, timestamp })
 
-export const heads = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offsets => {
-  const found = new Map<Slice.Slice, Offset>()
+export const heads = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
   for (const slice of SliceRange.slices(range)) {
     const head = logOf(logs, entityType, slice).at(-1)
     if (head !== undefined) found.set(slice, offsetOf(head))
@@ -123,29 +180,31 @@ export const heads = (logs: Logs, entityType: string, range: SliceRange.SliceRan
   return found
 }
 
-export const forked = (
+/** What is wrong with where a reader wants to begin. */
+export const wrong = (
   logs: Logs,
   entityType: string,
   range: SliceRange.SliceRange,
-  offsets: Offsets
-): JournalForked | undefined => {
-  for (const [slice, offset] of offsets) {
-    if (!SliceRange.contains(range, slice) || offset.position === 0) continue
-    const event = logOf(logs, entityType, slice)[offset.position - 1]
-    if (event?.timestamp !== offset.timestamp) return new JournalForked({ entityType, slice, offset })
-  }
-  return undefined
-}
+  start: Offset.Offsets
+): JournalForked | OffsetBelowFloor | undefined =>
+  Floor.check({
+    entityType,
+    range,
+    start,
+    floors: floors(logs, entityType, range),
+    timestampAt: (slice, position) => logOf(logs, entityType, slice)[position - 1]?.timestamp
+  })
 
 export const reader = (
   logs: Logs,
   entityType: string,
   range: SliceRange.SliceRange,
-  start: Offsets
+  start: Offset.Offsets
 ): JournalReader => {
   const timeline = grow(logs.timelines, entityType)
+  const read = new Map(start)
   const isNew = ({ position, slice, timestamp }: StoredEvent): boolean => {
-    const offset = start.get(slice)
+    const offset = read.get(slice)
     return offset === undefined || position > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
   }
   let cursor = timeline.length
@@ -157,13 +216,25 @@ export const reader = (
   }
   return {
     next: (limit) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const page: Array<EncodedEnvelope> = []
         while (cursor < timeline.length && page.length < limit) {
-          const event = timeline[cursor++]!
-          if (SliceRange.contains(range, event.slice) && isNew(event)) page.push(event)
+          const event = timeline[cursor]!
+          if (SliceRange.contains(range, event.slice) && isNew(event)) {
+            const { slice } = event
+            const floor = logs.floors.get(logKey(entityType, slice))
+            const offset = read.get(slice) ?? Offset.make(0, 0)
+            if (floor !== undefined && Floor.isBelow(offset, floor)) {
+              // after what can be read
+              if (page.length > 0) return Effect.succeed(page)
+              return Effect.fail(new OffsetBelowFloor({ entityType, slice, offset, floor }))
+            }
+            read.set(slice, offsetOf(event))
+            page.push(event)
+          }
+          cursor++
         }
-        return page
+        return Effect.succeed(page)
       })
   }
 }
@@ -177,5 +248,5 @@ export const entity = (
   limit: number
 ): ReadonlyArray<EncodedEnvelope> =>
   eventsOf(logs, draft, persistenceId)
-    .filter(({ sequenceNumber }) => sequenceNumber >= from && sequenceNumber <= to)
+    .filter(({ removed, sequenceNumber }) => !removed && sequenceNumber >= from && sequenceNumber <= to)
     .slice(0, limit)

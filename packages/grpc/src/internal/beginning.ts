@@ -24,7 +24,8 @@ const lookBack = 130_000_000
 
 const sendAll = () => "send" as const
 
-const fromBeginning: Start = { journal: undefined, offsets: Offset.none }
+/** A plain consumer looks at what an event should have followed, and goes on when that is deleted. */
+const fromBeginning: Start = { journal: undefined, offsets: Offset.none, pastDeleted: true }
 
 /** @internal Throws at what is no offset. */
 export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
@@ -56,7 +57,8 @@ export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestam
   return {
     start: {
       journal: undefined,
-      offsets: Offset.since(Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack)))
+      offsets: Offset.since(Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack))),
+      pastDeleted: true
     },
     treat: (envelope) => {
       if (envelope.timestamp > timestamp) return "send"

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf"
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import { JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import { Position } from "@sluice/core/Position"
@@ -33,7 +33,7 @@ import {
 import { headersOf, toMetadata } from "./headers.ts"
 import { fromSlicePositions, fromStreamOut, toSlicePositions } from "./messages.ts"
 import { decode, encode, eventProducerService } from "./methods.ts"
-import { forkTrailer } from "./status.ts"
+import { floorTrailer, forkTrailer } from "./status.ts"
 
 /** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
 export interface Beginning {
@@ -44,11 +44,14 @@ export interface Beginning {
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
   readonly journal: string
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, GrpcError | JournalForked>
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, GrpcError | JournalForked | OffsetBelowFloor>
 }
 
 const decodeFork = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp]))
+)
+const decodeFloor = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
 )
 
 /** @internal The calls of one stream of one producer. */
@@ -81,12 +84,22 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     )
 
   /** What a call that has failed means. */
-  const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked => {
-    const [fork] = call.trailers()?.get(forkTrailer) ?? []
-    const place = fork === undefined ? Option.none() : decodeFork(fork)
-    if (Option.isNone(place)) return error
-    const [slice, position, timestamp] = place.value
-    return new JournalForked({ entityType: streamId, slice, offset: { position, timestamp } })
+  const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked | OffsetBelowFloor => {
+    const trailers = call.trailers()
+    const fork = decodeFork(trailers?.get(forkTrailer)[0])
+    if (Option.isSome(fork)) {
+      const [slice, position, timestamp] = fork.value
+      return new JournalForked({ entityType: streamId, slice, offset: { position, timestamp } })
+    }
+    const floor = decodeFloor(trailers?.get(floorTrailer)[0])
+    if (Option.isNone(floor)) return error
+    const [slice, position, timestamp, floorPosition, floorTimestamp] = floor.value
+    return new OffsetBelowFloor({
+      entityType: streamId,
+      slice,
+      offset: { position, timestamp },
+      floor: { position: floorPosition, timestamp: floorTimestamp }
+    })
   }
 
   const channel: Effect.Effect<Grpc.Client, InsecureTransport, Scope.Scope> = acquireClient({

@@ -1,6 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
-import type { JournalForked } from "@sluice/core/Journal"
+import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Cause from "effect/Cause"
 
 /** @internal A call that ends with a status, said by whoever handles it. */
@@ -18,8 +18,16 @@ export class Status {
 /** @internal */
 export const invalidArgument = (details: string): Status => new Status(Grpc.status.INVALID_ARGUMENT, details)
 
-/** @internal The trailer that carries a fork, for the consumer to fail with the same error. */
+/** @internal The trailers that carry a fork, and a floor, for the consumer to fail with the same error. */
 export const forkTrailer = "sluice-fork"
+/** @internal */
+export const floorTrailer = "sluice-floor"
+
+const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status => {
+  const metadata = new Grpc.Metadata()
+  metadata.set(trailer, JSON.stringify(value))
+  return new Status(Grpc.status.FAILED_PRECONDITION, message, metadata)
+}
 
 /**
  * @internal
@@ -39,9 +47,12 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
     }
     case "JournalForked": {
       const { message, offset, slice } = error as JournalForked
-      const metadata = new Grpc.Metadata()
-      metadata.set(forkTrailer, JSON.stringify([slice, offset.position, offset.timestamp]))
-      return new Status(Grpc.status.FAILED_PRECONDITION, message, metadata)
+      return refused(message, forkTrailer, [slice, offset.position, offset.timestamp])
+    }
+    case "OffsetBelowFloor": {
+      const { floor, message, offset, slice } = error as OffsetBelowFloor
+      const places = [offset.position, offset.timestamp, floor.position, floor.timestamp]
+      return refused(message, floorTrailer, [slice, ...places])
     }
     case "JournalReplaced":
       return new Status(Grpc.status.FAILED_PRECONDITION, (error as Error).message)

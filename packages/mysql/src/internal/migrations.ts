@@ -29,6 +29,13 @@ export const migrations: ReadonlyArray<Migration> = [{
       UNIQUE KEY ${name("sluice_journal_log")} (entity_type, slice, position),
       UNIQUE KEY ${name("sluice_journal_entity")} (persistence_id, sequence_number)
     ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_floor")} (
+      entity_type VARBINARY(128) NOT NULL,
+      slice SMALLINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      PRIMARY KEY (entity_type, slice)
+    ) ENGINE = InnoDB`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_head")} (
       entity_type VARBINARY(128) NOT NULL,
       slice SMALLINT NOT NULL,

@@ -27,6 +27,13 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       `CREATE UNIQUE INDEX ${name("sluice_journal_log")} ON ${journal} (entity_type, slice, position)`,
       `CREATE INDEX ${name("sluice_journal_time")} ON ${journal} (entity_type, timestamp, slice)`,
       appendFunction(names, schema),
+      `CREATE TABLE ${table("sluice_floor")} (
+        entity_type text COLLATE "C" NOT NULL,
+        slice smallint NOT NULL,
+        position bigint NOT NULL,
+        timestamp bigint NOT NULL,
+        PRIMARY KEY (entity_type, slice)
+      )`,
       // a person reads JSON events here
       `CREATE VIEW ${table("sluice_event")} AS
         SELECT entity_type, slice, position, to_timestamp(timestamp / 1000000.0) AS written_at, persistence_id,

@@ -4,6 +4,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as AppendLane from "@sluice/sql/AppendLane"
 import type { AppendSignals } from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
+import * as JournalDeletion from "@sluice/sql/JournalDeletion"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as SqlTransaction from "@sluice/sql/SqlTransaction"
@@ -74,6 +75,8 @@ export const makeJournal: (
       )
   })
 
+  const heads: Journal.Journal["Service"]["heads"] = (entityType, range) =>
+    read("read the heads", () => reading.heads(entityType, range))
   return Journal.make({
     identity: yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal")),
     // SQLite's clock is this machine's
@@ -92,11 +95,11 @@ export const makeJournal: (
               ))
           )
           : Effect.flatten(lane(request))),
-    heads: (entityType, range) => read("read the heads", () => reading.heads(entityType, range)),
+    heads,
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
-        const fork = reading.forked(entityType, range, start)
-        return fork === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(fork)
+        const error = reading.wrong(entityType, range, start)
+        return error === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(error)
       })),
     entity: (persistenceId, from, to, limit) =>
       Effect.flatMap(
@@ -105,6 +108,8 @@ export const makeJournal: (
           read("read an entity", () =>
             (inTransaction ? readingOwnWrites : reading).entity(persistenceId, from, to, limit))
       ),
+    ...JournalDeletion.make({ database, db, heads }),
+    floors: (entityType, range) => read("read the floors", () => reading.floors(entityType, range)),
     changes: signals.subscribe
   })
 })

@@ -28,6 +28,13 @@ export const migrations: ReadonlyArray<Migration> = [{
     } (persistence_id, sequence_number)`,
     `CREATE UNIQUE INDEX ${name("sluice_journal_log")} ON ${table("sluice_journal")} (entity_type, slice, position)`,
     `CREATE INDEX ${name("sluice_journal_time")} ON ${table("sluice_journal")} (entity_type, timestamp, slice)`,
+    `CREATE TABLE ${table("sluice_floor")} (
+      entity_type TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      PRIMARY KEY (entity_type, slice)
+    ) STRICT, WITHOUT ROWID`,
     `CREATE TABLE ${table("sluice_offset")} (
       projection TEXT NOT NULL,
       source TEXT NOT NULL,

@@ -1,14 +1,16 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import { JournalForked, type JournalReader } from "@sluice/core/Journal"
+import * as Floor from "@sluice/core/Floor"
+import type { JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
-import type { Slice } from "@sluice/core/Slice"
+import { count as SliceCount, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import * as LogGap from "@sluice/sql/LogGap"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { type Connection, type Db, prepare } from "./connection.ts"
@@ -49,6 +51,11 @@ export const makeReading = (connection: Connection, db: Db) => {
       .where("slice", ">=", 0).where("slice", "<=", 0)
       .orderBy("timestamp").limit(1)
   )
+  const selectFloors = prepare(
+    connection,
+    db.selectFrom("sluice_floor").select(["slice", "position", "timestamp"])
+      .where("entity_type", "=", "").where("slice", ">=", 0).where("slice", "<=", 0)
+  )
   const selectEntity = prepare(
     connection,
     db.selectFrom("sluice_journal").select(columns)
@@ -80,21 +87,28 @@ export const makeReading = (connection: Connection, db: Db) => {
     return found
   }
 
+  const floors = (entityType: string, range: SliceRange.SliceRange): Offsets =>
+    new Map(
+      (selectFloors.all(entityType, range.min, range.max) as Array<{ slice: Slice } & Offset>)
+        .map(({ position, slice, timestamp }) => [slice, { position, timestamp }])
+    )
+
   return {
     heads,
 
     entity: (persistenceId: PersistenceId, from: SequenceNumber, to: SequenceNumber, limit: number) =>
       page(selectEntity, persistenceId, from, to, limit),
 
-    forked: (entityType: string, range: SliceRange.SliceRange, offsets: Offsets): JournalForked | undefined => {
-      for (const [slice, offset] of offsets) {
-        if (!SliceRange.contains(range, slice) || offset.position === 0) continue
-        if (selectTimestamp.get(entityType, slice, offset.position) !== offset.timestamp) {
-          return new JournalForked({ entityType, slice, offset })
-        }
-      }
-      return undefined
-    },
+    floors,
+
+    wrong: (entityType: string, range: SliceRange.SliceRange, start: Offsets) =>
+      Floor.check({
+        entityType,
+        range,
+        start,
+        floors: floors(entityType, range),
+        timestampAt: (slice, position) => selectTimestamp.get(entityType, slice, position)
+      }),
 
     reader: (
       run: Run,
@@ -103,20 +117,39 @@ export const makeReading = (connection: Connection, db: Db) => {
       start: Offsets
     ): JournalReader => {
       let after = before(entityType, range, start)
-      // below the first unread event of one log lie read ones of others
-      const isUnread = ({ position, slice, timestamp }: EncodedEnvelope): boolean => {
-        const offset = start.get(slice)
-        return offset === undefined ||
-          position! > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
+      /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
+      const read = new Float64Array(SliceCount)
+      for (const [slice, { position, timestamp }] of start) {
+        read[slice] = position === 0 && timestamp > 0
+          ? -1
+          : position
       }
-      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError> =>
+
+      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError> =>
         Effect.flatMap(
           run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
           (envelopes) => {
-            if (envelopes.length === 0) return Effect.succeed(envelopes)
+            const unread: Array<EncodedEnvelope> = []
+            for (const envelope of envelopes) {
+              const { position, slice, timestamp } = envelope
+              const last = read[slice]!
+              // below the first unread event of one log lie read ones of others
+              if (last === -1 ? timestamp < start.get(slice)!.timestamp : position! <= last) continue
+              if (last !== -1 && position !== last + 1) {
+                // after what can be read
+                if (unread.length > 0) break
+                return Effect.flatMap(
+                  run("read the floors", () => floors(entityType, SliceRange.make(slice, slice))),
+                  (floors) => Effect.fail(LogGap.error({ entityType, last, event: envelope, floor: floors.get(slice) }))
+                )
+              }
+              read[slice] = position!
+              unread.push(envelope)
+              after = timestamp
+            }
+            if (unread.length > 0 || envelopes.length === 0) return Effect.succeed(unread)
             after = envelopes.at(-1)!.timestamp
-            const unread = envelopes.filter(isUnread)
-            return unread.length === 0 ? next(limit) : Effect.succeed(unread)
+            return next(limit)
           }
         )
       return { next }
