@@ -2,7 +2,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
-import type { Journal, JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import type { Fenced } from "@sluice/core/OffsetStore"
 import { OffsetStore } from "@sluice/core/OffsetStore"
@@ -24,7 +24,7 @@ class Clockwork extends Context.Service<Clockwork, { readonly now: Effect.Effect
 const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut]) })
 const carts = Source.journal(Cart)
 
-type JournalErrors = StorageError | JournalForked | JournalReplaced | EventDecodeError
+type JournalErrors = StorageError | JournalForked | JournalReplaced | OffsetBelowFloor | EventDecodeError
 
 /** A write to a table of the service, as storage packages offer it. */
 const insert: Effect.Effect<void, StorageError, Transaction> = Transaction.use((transaction) =>

@@ -2,7 +2,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventStream from "@sluice/core/EventStream"
-import type { Journal, JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Context from "effect/Context"
@@ -22,7 +22,7 @@ class Prices extends Context.Service<Prices, { readonly of: (sku: string) => Eff
 const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut, CouponTried]) })
 const journal = Source.journal(Cart)
 
-type JournalErrors = StorageError | JournalForked | JournalReplaced | EventCodec.EventDecodeError
+type JournalErrors = StorageError | JournalForked | JournalReplaced | OffsetBelowFloor | EventCodec.EventDecodeError
 
 test("an entity type has the events of its schema, or of its codec", () => {
   expect(Cart).type.toBe<EntityType.EntityType<ItemAdded | CheckedOut | CouponTried>>()

@@ -2,7 +2,7 @@
  * Events, snapshots, durable state and offsets in a SQLite file, next to the service's own tables.
  *
  * SQLite has one writer at a time: a transaction that is open stops all other writers of the file, in this process and
- * in others, for as long as it lasts. Readers are never stopped.
+ * in others, for as long as it lasts. Readers of the journal are not stopped.
  *
  * @since 0.1.0
  */
