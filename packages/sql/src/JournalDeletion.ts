@@ -120,10 +120,11 @@ export const make = ({ database, db, heads }: {
         for (const [slice, head] of yield* heads(entityType, SliceRange.full)) {
           let after = 0
           while (true) {
-            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, head.position)).pipe(
-              retryRefused,
-              Effect.mapError(fromSqlError("prune the journal"))
-            )
+            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, head.position))
+              .pipe(
+                retryRefused,
+                Effect.mapError(fromSqlError("prune the journal"))
+              )
             if (some === undefined) break
             after = some.position
             removed += some.removed
