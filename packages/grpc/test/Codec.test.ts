@@ -10,8 +10,9 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as ProtobufCodec from "@sluice/grpc/ProtobufCodec"
-import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
+import { readStreamOut } from "../src/internal/eventReader.ts"
+import { encodeStreamOut } from "../src/internal/eventWriter.ts"
 import {
   EventSchema,
   StreamInSchema,
@@ -23,10 +24,11 @@ import {
   fromTimestampMessage,
   integer,
   toSlicePositions,
-  toStreamOut,
   toTimestampMessage
 } from "../src/internal/messages.ts"
 import { decode, encode } from "../src/internal/methods.ts"
+import { envelopes, text } from "./kit/Envelopes.ts"
+import { toStreamOut } from "./kit/Generated.ts"
 import * as Recording from "./kit/Recording.ts"
 
 const recordings = ["string", "protobuf"] as const
@@ -161,43 +163,7 @@ describe("slice positions", () => {
   })
 })
 
-/** Text that UTF-8 can say, as the journal holds no other. */
-const text = Arbitrary.schema(Schema.String).pipe(Arbitrary.map((text) => text.toWellFormed()))
-const upTo = (n: number) => Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n })))
-const large = upTo(Number.MAX_SAFE_INTEGER)
-
-// `JSON.parse` of Node 24 takes a key that begins with an escape for a backslash, after an object that had one in that place
-const key = Schema.String.check(Schema.makeFilter((text) => JSON.stringify(text).length === text.length + 2))
-
-const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
-  entityId: Arbitrary.map(text, (text) => `${text}.`),
-  sequenceNumber: large,
-  position: upTo(3),
-  farPosition: large,
-  timestamp: large,
-  tags: Arbitrary.array(text),
-  metadata: Schema.Record(key, Schema.String).pipe(Arbitrary.schema),
-  filtered: upTo(3),
-  manifest: text,
-  bytes: Arbitrary.schema(Schema.Uint8Array)
-}).pipe(Arbitrary.map((_): EncodedEnvelope => {
-  const persistenceId = PersistenceId.make("Cart", _.entityId)
-  const payload = _.filtered === 0 ? undefined : { manifest: _.manifest, bytes: _.bytes }
-  return {
-    persistenceId,
-    sequenceNumber: SequenceNumber.make(_.sequenceNumber),
-    slice: Slice.ofPersistenceId(persistenceId),
-    position: _.position === 0 ? undefined : Position.make(_.position === 1 ? Math.max(1, _.farPosition) : _.position),
-    timestamp: Timestamp.make(_.timestamp),
-    // what stands in the place of an event says nothing of it
-    tags: payload === undefined ? [] : _.tags,
-    metadata: payload === undefined ? {} : _.metadata,
-    payload
-  }
-}))
-
-const overTheWire = (envelope: EncodedEnvelope): EncodedEnvelope =>
-  fromStreamOut(decode(StreamOutSchema, encode(StreamOutSchema, toStreamOut(envelope))))
+const overTheWire = (envelope: EncodedEnvelope): EncodedEnvelope => readStreamOut(encodeStreamOut(envelope))
 
 const example: EncodedEnvelope = {
   persistenceId: PersistenceId.make("Cart", "c-1"),

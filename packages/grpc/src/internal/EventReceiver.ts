@@ -2,9 +2,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import { StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { fromStreamOut } from "./messages.ts"
-import { decode } from "./methods.ts"
+import { readStreamOut } from "./eventReader.ts"
 
 /**
  * @internal
@@ -52,7 +50,7 @@ export class EventReceiver {
   }
 
   #accept(message: Buffer): EncodedEnvelope | undefined {
-    const envelope = fromStreamOut(decode(StreamOutSchema, message))
+    const envelope = readStreamOut(message)
     const { persistenceId, position, slice, timestamp } = envelope
     if (!SliceRange.contains(this.#range, slice)) {
       throw new RangeError(

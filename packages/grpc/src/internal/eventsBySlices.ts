@@ -5,10 +5,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { beginningOf } from "./beginning.ts"
+import { encodeStreamOut } from "./eventWriter.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { StreamInSchema, StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { toRepetition, toStreamOut } from "./messages.ts"
-import { decode, encode } from "./methods.ts"
+import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { decode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import { maxMessageBytes, writeAll } from "./serverCall.ts"
 import { invalidArgument, Status } from "./status.ts"
@@ -129,7 +129,7 @@ const serve = (
       for (const envelope of envelopes) {
         const treatment = treat(envelope)
         if (treatment === "skip") continue
-        const message = encode(StreamOutSchema, treatment === "send" ? toStreamOut(envelope) : toRepetition(envelope))
+        const message = encodeStreamOut(envelope, treatment === "repeat")
         if (message.length > maxMessageBytes) {
           const { persistenceId } = envelope
           const tooLarge = new EventTooLarge({ persistenceId, bytes: message.length, limit: maxMessageBytes })

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf"
 import type { Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
-import { AnySchema, TimestampSchema } from "@bufbuild/protobuf/wkt"
+import { TimestampSchema } from "@bufbuild/protobuf/wkt"
 import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -9,21 +9,8 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
-import type {
-  Event,
-  FilteredEvent,
-  Offset as OffsetMessage,
-  SlicePosition,
-  StreamOut
-} from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import {
-  EventSchema,
-  FilteredEventSchema,
-  OffsetSchema,
-  PersistenceIdSeqNrSchema,
-  SlicePositionSchema,
-  StreamOutSchema
-} from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import type { SlicePosition, StreamOut } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { SlicePositionSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 
 /** @internal Everything that is received is checked here; what does not fit throws, with a text for the other side. */
 export const integer = (value: bigint): number => {
@@ -58,73 +45,19 @@ export const fromSlicePositions = (positions: ReadonlyArray<SlicePosition>): Off
     Offset.make(integer(position), integer(timestamp))
   ]))
 
-const metadataUrl = "json.sluice/metadata"
-const decodeMetadata = Schema.decodeUnknownSync(
+/** @internal The type URL of metadata. */
+export const metadataUrl = "json.sluice/metadata"
+
+/** @internal The source of an event that the consumer should have seen, and loads if it has not. */
+export const backtracking = "BT"
+
+/** @internal */
+export const noMetadata: Metadata = {}
+
+/** @internal Throws at what is no record of texts. */
+export const decodeMetadata = Schema.decodeUnknownSync(
   Schema.fromJsonString(Schema.Record(Schema.String, Schema.String))
 )
-const hasAny = (record: object): boolean => {
-  for (const _ in record) return true
-  return false
-}
-
-const toOffsets = ({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): Array<OffsetMessage> => [
-  create(OffsetSchema, {
-    timestamp: toTimestampMessage(timestamp),
-    seen: [create(PersistenceIdSeqNrSchema, { persistenceId, seqNr: BigInt(sequenceNumber) })]
-  })
-]
-
-/** @internal */
-export const toEvent = (envelope: EncodedEnvelope): Event =>
-  create(EventSchema, {
-    persistenceId: envelope.persistenceId,
-    seqNr: BigInt(envelope.sequenceNumber),
-    slice: envelope.slice,
-    offset: toOffsets(envelope),
-    tags: envelope.tags as Array<string>,
-    sluicePosition: BigInt(envelope.position ?? 0),
-    ...(envelope.payload && {
-      payload: create(AnySchema, { typeUrl: envelope.payload.manifest, value: envelope.payload.bytes })
-    }),
-    ...(hasAny(envelope.metadata) && {
-      metadata: create(AnySchema, { typeUrl: metadataUrl, value: Buffer.from(JSON.stringify(envelope.metadata)) })
-    })
-  })
-
-/** @internal */
-export const toFilteredEvent = (envelope: EncodedEnvelope): FilteredEvent =>
-  create(FilteredEventSchema, {
-    persistenceId: envelope.persistenceId,
-    seqNr: BigInt(envelope.sequenceNumber),
-    slice: envelope.slice,
-    offset: toOffsets(envelope),
-    sluicePosition: BigInt(envelope.position ?? 0)
-  })
-
-/** @internal */
-export const toStreamOut = (envelope: EncodedEnvelope): StreamOut =>
-  create(StreamOutSchema, {
-    message: envelope.payload === undefined
-      ? { case: "filteredEvent", value: toFilteredEvent(envelope) }
-      : { case: "event", value: toEvent(envelope) }
-  })
-
-/**
- * @internal
- * An event that the consumer should have seen: it asks for the payload, by LoadEvent, if it has not. What has no payload to load is a
- * filtered event.
- */
-export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
-  envelope.payload === undefined ? toStreamOut(envelope) : create(StreamOutSchema, {
-    message: {
-      case: "event",
-      value: { ...toEvent({ ...envelope, payload: undefined, metadata: noMetadata }), source: backtracking }
-    }
-  })
-
-const backtracking = "BT"
-
-const noMetadata: Metadata = {}
 
 /** @internal Throws when the message is not what the protocol promises. */
 export const fromStreamOut = ({ message }: Pick<StreamOut, "message">): EncodedEnvelope => {

@@ -20,6 +20,7 @@ import type { ConsumerError, Options } from "../EventConsumer.ts"
 import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../GrpcError.ts"
 import { acquireClient } from "./channel.ts"
 import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
+import { readStreamOut } from "./eventReader.ts"
 import { protocolVersion } from "./eventsBySlices.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
@@ -27,11 +28,10 @@ import {
   LatestEventTimestampRequestSchema,
   LatestEventTimestampResponseSchema,
   SluiceInitSchema,
-  StreamInSchema,
-  StreamOutSchema
+  StreamInSchema
 } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { headersOf, toMetadata } from "./headers.ts"
-import { fromSlicePositions, fromStreamOut, toSlicePositions } from "./messages.ts"
+import { fromSlicePositions, toSlicePositions } from "./messages.ts"
 import { decode, encode, eventProducerService } from "./methods.ts"
 import { floorTrailer, forkTrailer } from "./status.ts"
 
@@ -165,9 +165,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, headers)
         )
         return call.pull.pipe(
-          Effect.flatMap((messages) =>
-            read(() => Arr.map(messages, (message) => fromStreamOut(decode(StreamOutSchema, message))))
-          ),
+          Effect.flatMap((messages) => read(() => Arr.map(messages, readStreamOut))),
           Effect.catchIf(
             (error) => error instanceof GrpcError && error.code === Grpc.status.OK,
             () => Cause.done()

@@ -9,17 +9,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { lookUp, parse } from "./eventsBySlices.ts"
+import { encodeStreamOut } from "./eventWriter.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
   EventTimestampResponseSchema,
   LatestEventTimestampRequestSchema,
   LatestEventTimestampResponseSchema,
-  LoadEventRequestSchema,
-  LoadEventResponseSchema,
-  StreamOutSchema
+  LoadEventRequestSchema
 } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { integer, toEvent, toFilteredEvent, toSlicePositions, toStreamOut, toTimestampMessage } from "./messages.ts"
+import { integer, toSlicePositions, toTimestampMessage } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import { writeAll } from "./serverCall.ts"
@@ -78,14 +77,8 @@ export const loadEvent = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer
         new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${request.persistenceId}'`)
       )
     }
-    return encode(
-      LoadEventResponseSchema,
-      create(LoadEventResponseSchema, {
-        message: envelope.payload === undefined
-          ? { case: "filteredEvent", value: toFilteredEvent(envelope) }
-          : { case: "event", value: toEvent(envelope) }
-      })
-    )
+    // as the stream would send it: the two messages have the same fields
+    return encodeStreamOut(envelope)
   })
 
 /** @internal */
@@ -125,7 +118,7 @@ export const currentEventsByPersistenceId = (
     yield* stream.within(
       Stream.runForEachArray(
         stream.entity(persistenceId, from, to),
-        (envelopes) => writeAll(call, envelopes.map((envelope) => encode(StreamOutSchema, toStreamOut(envelope))))
+        (envelopes) => writeAll(call, envelopes.map((envelope) => encodeStreamOut(envelope)))
       )
     )
   })

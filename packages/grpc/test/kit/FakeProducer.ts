@@ -10,7 +10,7 @@ import {
   StreamInSchema,
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
-import { toEvent } from "../../src/internal/messages.ts"
+import { toEvent } from "./Generated.ts"
 import * as Origin from "./Origin.ts"
 
 export type Answer = MessageInitShape<typeof StreamOutSchema>
