@@ -25,9 +25,9 @@ const init = (streamId: string): RawClient.Request => ({ case: "init", value: { 
 const Stalled = EventStream.make("stalled", { codec: EventCodec.string })
 const Busy = EventStream.make("busy", { codec: EventCodec.string })
 
-/** One server with two streams that never end, of events of a kilobyte. */
-const makeServer = Effect.gen(function*() {
-  const stalled = Origin.endless(10, 1000)
+/** One server with two streams that never end, of events of a kilobyte unless it is said. */
+const makeServer = Effect.fnUntraced(function*(size = 1000) {
+  const stalled = Origin.endless(10, size)
   const busy = Origin.endless(10, 1000)
   const port = yield* serve(
     Layer.mergeAll(EventProducer.layer(Stalled, stalled.source), EventProducer.layer(Busy, busy.source))
@@ -60,7 +60,7 @@ const meanwhile = (port: number) =>
 layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands still", (it) => {
   it.effect("stops the reads of its own stream, and of no other", () =>
     Effect.gen(function*() {
-      const { busy, port, stalled } = yield* makeServer
+      const { busy, port, stalled } = yield* makeServer()
       const call = yield* eventsBySlices(yield* RawClient.client(port), { reads: false })
       call.send(init("stalled"))
       yield* answered(call, 1)
@@ -74,7 +74,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
 
   it.effect("does so though it shares its connection with others", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const client = yield* RawClient.client(port)
       for (let i = 0; i < 4; i++) {
         const still = yield* eventsBySlices(client, { reads: false })
@@ -89,7 +89,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
 
   it.effect("stops the reads before it has read anything at all", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const call = yield* Http2Client.eventsBySlices(port, RawClient.requestBytes(init("stalled")), { reads: false })
       yield* Wait.until("headers", () => call.headers !== undefined)
       yield* meanwhile(port)
@@ -98,7 +98,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
 
   it.effect("is sent the rest, and nothing left out, when it reads on", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const call = yield* eventsBySlices(yield* RawClient.client(port), { reads: false })
       call.send(init("stalled"))
       yield* answered(call, 1)
@@ -126,7 +126,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
         { reads: false }
       )
       yield* answered(answers, 1)
-      const other = yield* makeServer
+      const other = yield* makeServer()
       yield* meanwhile(other.port)
       assert.isBelow(pulled, bound)
     }))
@@ -135,7 +135,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
 layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away", (it) => {
   it.effect("interrupts its source and has it closed", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const client = yield* RawClient.client(port)
       for (let i = 1; i <= 10; i++) {
         const call = yield* eventsBySlices(client)
@@ -153,7 +153,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away"
 
   it.effect("does so while it stands still", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const call = yield* eventsBySlices(yield* RawClient.client(port), { reads: false })
       call.send(init("stalled"))
       yield* answered(call, 1)
@@ -164,7 +164,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away"
 
   it.effect("does so by losing its connection", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer()
       const scope = yield* Scope.make()
       const request = RawClient.requestBytes(init("stalled"))
       const call = yield* Scope.provide(Http2Client.eventsBySlices(port, request), scope)
@@ -208,12 +208,15 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away"
     }))
 })
 
+/** Of events so large that as many fit into the window of an EventConsumer as of the others into one of 64 KiB. */
+const large = 16_000
+
 const remote = (port: number) => EventConsumer.source(Stalled, { address: `127.0.0.1:${port}` })
 
 layer(Producer.quiet, { excludeTestServices: true })("an EventConsumer", (it) => {
   it.effect("that is not pulled holds its producer back", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer(large)
       const { elements } = yield* Source.open(remote(port))
       yield* Stream.runDrain(Stream.take(elements, 1))
       yield* meanwhile(port)
@@ -222,7 +225,7 @@ layer(Producer.quiet, { excludeTestServices: true })("an EventConsumer", (it) =>
 
   it.effect("of a projection whose handler is busy holds its producer back", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer(large)
       const latch = Latch.makeUnsafe()
       let handled = 0
       const projection = remote(port).pipe(
@@ -240,7 +243,7 @@ layer(Producer.quiet, { excludeTestServices: true })("an EventConsumer", (it) =>
 
   it.effect("that ends has the producer's source closed, though others use its connection on", () =>
     Effect.gen(function*() {
-      const { port, stalled } = yield* makeServer
+      const { port, stalled } = yield* makeServer(large)
       const { elements } = yield* Source.open(remote(port))
       yield* Stream.runDrain(Stream.take(elements, 1))
       const events = yield* Stream.runCollect(Stream.take(Source.toStream(remote(port)), 1500))

@@ -2,6 +2,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import type { Treatment } from "./frames.ts"
 import type { InitReq } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { fromSlicePositions, fromTimestampMessage, integer } from "./messages.ts"
 
@@ -12,7 +13,7 @@ import { fromSlicePositions, fromTimestampMessage, integer } from "./messages.ts
  */
 export interface Beginning {
   readonly start: Start
-  readonly treat: (envelope: EncodedEnvelope) => "send" | "skip" | "repeat"
+  readonly treat: (envelope: EncodedEnvelope) => Treatment
 }
 
 /**

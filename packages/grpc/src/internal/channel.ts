@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import { InsecureTransport } from "../GrpcError.ts"
 import type { ClientTls } from "../Tls.ts"
 import { clientCredentials, isLoopback } from "./credentials.ts"
+import { maxMessageBytes } from "./frames.ts"
 
 /** @internal Where a producer is, and how to get there. */
 export interface Target {
@@ -36,7 +37,9 @@ const options: Grpc.ChannelOptions = {
   // the backoff is the caller's, which knows whether anybody still wants the connection
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 1_000,
-  "grpc.max_receive_message_length": 4 * 1024 * 1024
+  "grpc.max_receive_message_length": maxMessageBytes,
+  // what a producer may send ahead of a consumer: per stream, as the session does not wait for streams that stand still
+  "grpc-node.flow_control_window": 4 * 1024 * 1024
 }
 
 /** @internal */

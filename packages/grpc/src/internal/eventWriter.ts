@@ -35,15 +35,12 @@ export class EventWriter {
     return bytes
   }
 
-  /** Throws away what was written. */
-  clear(): void {
-    this.#length = 0
-  }
-
-  /** Writes bytes from outside. */
-  raw(...bytes: ReadonlyArray<number>): void {
-    this.#reserve(bytes.length)
-    for (const byte of bytes) this.#bytes[this.#length++] = byte
+  /** Writes what gRPC puts before a message of so many bytes. */
+  prefix(bytes: number): void {
+    this.#reserve(5)
+    this.#bytes[this.#length] = 0
+    this.#bytes.writeUInt32BE(bytes, this.#length + 1)
+    this.#length += 5
   }
 
   /**

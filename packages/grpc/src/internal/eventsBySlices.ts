@@ -1,16 +1,16 @@
 import * as Grpc from "@grpc/grpc-js"
-import { EventTooLarge, JournalReplaced } from "@sluice/core/Journal"
+import { JournalReplaced } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { beginningOf } from "./beginning.ts"
-import { encodeStreamOut } from "./eventWriter.ts"
+import { eventPieces } from "./frames.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { decode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import { maxMessageBytes, writeAll } from "./serverCall.ts"
+import { makeWriter } from "./serverCall.ts"
 import { invalidArgument, Status } from "./status.ts"
 
 /** @internal The version of the extension fields that this side speaks. */
@@ -124,21 +124,8 @@ const serve = (
       )
     )
     announce(call, feed.journal)
-    yield* Stream.runForEachArray(feed.envelopes, (envelopes) => {
-      const messages: Array<Buffer> = []
-      for (const envelope of envelopes) {
-        const treatment = treat(envelope)
-        if (treatment === "skip") continue
-        const message = encodeStreamOut(envelope, treatment === "repeat")
-        if (message.length > maxMessageBytes) {
-          const { persistenceId } = envelope
-          const tooLarge = new EventTooLarge({ persistenceId, bytes: message.length, limit: maxMessageBytes })
-          return Effect.andThen(writeAll(call, messages), Effect.fail(tooLarge))
-        }
-        messages.push(message)
-      }
-      return writeAll(call, messages)
-    })
+    const write = makeWriter(call)
+    yield* Stream.runForEachArray(feed.envelopes, (envelopes) => write(eventPieces(envelopes, treat)))
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

@@ -1,12 +1,12 @@
 import type * as Grpc from "@grpc/grpc-js"
+import type { EventTooLarge } from "@sluice/core/Journal"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type { Pieces } from "./frames.ts"
+import { pack } from "./packing.ts"
 import { fromCause, Status } from "./status.ts"
-
-/** @internal A JVM consumer accepts no larger message. */
-export const maxMessageBytes = 4 * 1024 * 1024
 
 /** @internal A call whose answers are a stream. */
 export type StreamingCall = Grpc.ServerDuplexStream<Buffer, Buffer> | Grpc.ServerWritableStream<Buffer, Buffer>
@@ -72,22 +72,42 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) ||
   cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Status)
 
-/** @internal Writes the messages, and waits where the other side does not keep up. */
-export const writeAll = (call: StreamingCall, messages: ReadonlyArray<Buffer>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    let next = 0
-    const go: Effect.Effect<void> = Effect.suspend(() => {
-      while (next < messages.length) {
-        if (!call.write(messages[next++]!)) return Effect.andThen(drained(call), go)
+/** Enough for the connection never to wait for the next, and no more, as each stream that stands still keeps so many. */
+const piecesAhead = 2
+
+/**
+ * @internal
+ * Writes pieces to a call, and waits where the other side does not keep up: what is not written yet is not made yet. Fails at an event
+ * that is too large, after those before it.
+ */
+export const makeWriter = (call: StreamingCall): (pieces: Pieces) => Effect.Effect<void, EventTooLarge> => {
+  let ahead = 0
+  let wake: (() => void) | undefined
+  const written = () => {
+    ahead--
+    wake?.()
+  }
+  const room: Effect.Effect<void> = Effect.callback((resume) => {
+    wake = () => {
+      if (ahead < piecesAhead) resume(Effect.void)
+    }
+    wake()
+  })
+  return (pieces) => {
+    const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
+      while (ahead < piecesAhead) {
+        const frames = pieces.next()
+        if (frames === undefined) {
+          const tooLarge = pieces.tooLarge()
+          return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
+        }
+        for (const piece of pack(frames)) {
+          ahead++
+          call.write(piece, written)
+        }
       }
-      return Effect.void
+      return Effect.andThen(room, go)
     })
     return go
-  })
-
-const drained = (call: StreamingCall): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const done = () => resume(Effect.void)
-    call.once("drain", done)
-    return Effect.sync(() => call.off("drain", done))
-  })
+  }
+}

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { lookUp, parse } from "./eventsBySlices.ts"
 import { encodeStreamOut } from "./eventWriter.ts"
+import { eventPieces } from "./frames.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
@@ -21,7 +22,7 @@ import {
 import { integer, toSlicePositions, toTimestampMessage } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import { writeAll } from "./serverCall.ts"
+import { makeWriter } from "./serverCall.ts"
 import { invalidArgument, Status } from "./status.ts"
 
 type Streams = ReadonlyMap<string, OfferedStream>
@@ -115,10 +116,11 @@ export const currentEventsByPersistenceId = (
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
+    const write = makeWriter(call)
     yield* stream.within(
       Stream.runForEachArray(
         stream.entity(persistenceId, from, to),
-        (envelopes) => writeAll(call, envelopes.map((envelope) => encodeStreamOut(envelope)))
+        (envelopes) => write(eventPieces(envelopes, () => "send"))
       )
     )
   })

@@ -8,6 +8,8 @@ export interface Http2Call {
   readonly headers: http2.IncomingHttpHeaders | undefined
   readonly trailers: http2.IncomingHttpHeaders | undefined
   readonly messages: ReadonlyArray<{ readonly compressed: boolean; readonly bytes: Buffer }>
+  /** In how many pieces the messages came. */
+  readonly pieces: number
   readonly closed: boolean
 }
 
@@ -48,6 +50,7 @@ export const eventsBySlices = (
           headers: undefined as http2.IncomingHttpHeaders | undefined,
           trailers: undefined as http2.IncomingHttpHeaders | undefined,
           messages: [] as Array<{ compressed: boolean; bytes: Buffer }>,
+          pieces: 0,
           closed: false
         }
         session.on("error", () => {})
@@ -59,6 +62,7 @@ export const eventsBySlices = (
         let rest = Buffer.alloc(0)
         if (options?.reads !== false) {
           stream.on("data", (data: Buffer) => {
+            call.pieces++
             rest = Buffer.concat([rest, data])
             while (rest.length >= 5 && rest.length >= 5 + rest.readUInt32BE(1)) {
               const end = 5 + rest.readUInt32BE(1)
