@@ -72,12 +72,31 @@ export interface Poison extends Place {
 }
 
 /**
+ * A part of the log of one slice that the source has left out on purpose, up to a position: nothing in it is for whoever reads. It never
+ * reaches a handler. Of an entity, a source leaves out all events in the part, or tells of the gap by the sequence number that
+ * follows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Skipped {
+  readonly _tag: "Skipped"
+  readonly slice: Slice
+  /** The first position that was left out. */
+  readonly from: Position
+  /** The last position that was left out. */
+  readonly position: Position
+  /** Of the last position: the offset moves to it. Undefined where it is not known: the next event moves the offset. */
+  readonly timestamp: Timestamp | undefined
+}
+
+/**
  * What flows through a pipeline.
  *
  * @category models
  * @since 0.1.0
  */
-export type Element<A> = Envelope<A> | Placeholder | Poison
+export type Element<A> = Envelope<A> | Placeholder | Poison | Skipped
 
 /**
  * An event as a journal stores it. Without a payload it is a placeholder.
@@ -88,3 +107,34 @@ export type Element<A> = Envelope<A> | Placeholder | Poison
 export interface EncodedEnvelope extends Place {
   readonly payload: Payload | undefined
 }
+
+/**
+ * What flows out of an origin: events, and what it has left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EncodedElement = EncodedEnvelope | Skipped
+
+/**
+ * Whether it is not an event, but what the source has left out.
+ *
+ * **Example** (An origin that has left out three events)
+ *
+ * ```ts
+ * import { Envelope, Position, Slice, Timestamp } from "@sluice/core"
+ *
+ * const skipped: Envelope.EncodedElement = {
+ *   _tag: "Skipped",
+ *   slice: Slice.make(7),
+ *   from: Position.make(4),
+ *   position: Position.make(6),
+ *   timestamp: Timestamp.make(6000)
+ * }
+ * Envelope.isSkipped(skipped) // => true
+ * ```
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u

@@ -97,7 +97,15 @@ export interface JournalReader {
    * that there are no more. What another process has appended may show only once `changes` has told of it. Fails when events
    * that come next have been deleted since the reader was opened.
    */
-  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError>
+  readonly next: (limit: number) => Effect.Effect<
+    ReadonlyArray<EncodedEnvelope>,
+    JournalForked | OffsetBelowFloor | StorageError
+  >
+  /**
+   * Says that these events have been read in another way, each after its predecessor. The reader goes past them if it can; else
+   * it reads them again.
+   */
+  readonly pass: (events: ReadonlyArray<EncodedEnvelope>) => void
 }
 
 /**
@@ -151,6 +159,14 @@ export class Journal extends Context.Service<Journal, {
   readonly prune: (entityType: string, before: Timestamp) => Effect.Effect<number, StorageError>
   /** The position and timestamp in each log of the range up to which events were removed. */
   readonly floors: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
+  /**
+   * Hands the listener what this process appends to an entity type, right after each commit. What another process appends is not
+   * there, and what is there may come after something that was appended later: positions tell.
+   */
+  readonly committed: (
+    entityType: string,
+    listener: (events: ReadonlyArray<EncodedEnvelope>) => void
+  ) => Effect.Effect<void, never, Scope.Scope>
   /**
    * Subscribes to appends of an entity type, by any process. The inner effect ends when something may have been
    * appended since it ended last, or since the subscription.
@@ -299,6 +315,30 @@ export const make = (
     }
   }
 }
+
+/**
+ * The envelopes of what was written, as a reader will find them.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const writtenEnvelopes = (
+  { events, persistenceId }: AppendRequest,
+  { count, position, sequenceNumber, slice, timestamp }: Written
+): ReadonlyArray<EncodedEnvelope> =>
+  events.map(({ metadata, payload, tags }, i) => {
+    const back = count - 1 - i
+    return {
+      persistenceId,
+      sequenceNumber: sequenceNumber - back as SequenceNumber.SequenceNumber,
+      slice,
+      position: position - back as Position,
+      timestamp: timestamp - back as Timestamp,
+      tags,
+      metadata,
+      payload
+    }
+  })
 
 /**
  * The largest event, in bytes, where a storage is not told another limit: 4 MiB less 64 KiB.

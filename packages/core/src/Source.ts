@@ -15,11 +15,12 @@ import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
 import { DurableStateStore } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
-import type { Element, EncodedEnvelope, Envelope } from "./Envelope.ts"
+import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/compile.ts"
 import { withEvent } from "./internal/elements.ts"
-import { follow, followLog } from "./internal/follow.ts"
+import { follow } from "./internal/follow.ts"
+import { followChanges } from "./internal/followChanges.ts"
 import { mapChunks } from "./internal/mapChunks.ts"
 import { deletionAsEvent, optional } from "./internal/stateEvents.ts"
 import * as Journal from "./Journal.ts"
@@ -101,7 +102,7 @@ export interface Start {
 export interface Feed<out E, out R = never> {
   /** The identity of the journal that the positions are in. */
   readonly journal: string
-  readonly envelopes: Stream.Stream<EncodedEnvelope, E, R>
+  readonly envelopes: Stream.Stream<EncodedElement, E, R>
 }
 
 /**
@@ -233,12 +234,10 @@ export const durableState = <S>(
     entityType: stateType.name,
     codec: optional(stateType.codec),
     open: (range, start) =>
-      DurableStateStore.use((store) =>
-        Effect.map(followLog(store, stateType.name, range, start), ({ envelopes, journal }) => ({
-          journal,
-          envelopes: Stream.mapArray(envelopes, Arr.map(deletionAsEvent))
-        }))
-      ),
+      Effect.map(followChanges(stateType.name, range, start), ({ envelopes, journal }) => ({
+        journal,
+        envelopes: Stream.mapArray(envelopes, Arr.map(deletionAsEvent))
+      })),
     entity: (persistenceId, from, to) =>
       DurableStateStore.use((store) => store.get(persistenceId)).pipe(
         Effect.map(Option.match({
@@ -435,13 +434,14 @@ export const entityEncoded = <A, E, R>(
   to: SequenceNumber
 ): Stream.Stream<EncodedEnvelope, E, R> => encoded(self, codec, self.origin.entity(persistenceId, from, to))
 
-const encoded = <A, E, R>(
+const encoded = <A, E, R, Element extends EncodedElement>(
   self: Source<A, E, R>,
   codec: EventCodec<A>,
-  envelopes: Stream.Stream<EncodedEnvelope, E, R>
-): Stream.Stream<EncodedEnvelope, E, R> =>
+  envelopes: Stream.Stream<Element, E, R>
+): Stream.Stream<Element, E, R> =>
   self.stages.length === 0 && self.origin.codec === codec ? envelopes : envelopes.pipe(
     mapChunks(compile(self)),
     failAtPoison,
-    Stream.mapArray(reencode(codec))
+    // none is left out, and none is added
+    Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>)
   )

@@ -4,6 +4,8 @@
  *
  * @since 0.1.0
  */
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { Journal } from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -45,8 +47,21 @@ export interface AppendSignals {
   readonly signal: (topic: string, slices?: Iterable<Slice.Slice>) => void
   /** There may be events in any slice of any topic. */
   readonly signalAll: () => void
-  /** As `signal`, when this process has committed an append: other processes are told as well. */
-  readonly appended: (topic: string, slices: ReadonlySet<Slice.Slice>) => void
+  /**
+   * As `signal`, when this process has committed appends: other processes are told as well, and then who listens here is given
+   * the events.
+   */
+  readonly appended: (
+    topic: string,
+    slices: ReadonlySet<Slice.Slice> | undefined,
+    events?: () => ReadonlyArray<EncodedEnvelope>
+  ) => void
+  /** As `Journal.committed`. The slices of the events were marked before, once. */
+  readonly committed: Journal["Service"]["committed"]
+  /** The database was away: there may be events in any slice, and what was read may be gone. */
+  readonly reconnected: () => void
+  /** How often the database was away. */
+  readonly reconnections: () => number
   /** Sets how other processes are told. */
   readonly tellOthers: (tell: (topic: string, slices: ReadonlySet<Slice.Slice>) => void) => void
   /** How often each slice of a topic was signalled. A reader compares it with what it saw before. */
@@ -61,8 +76,10 @@ export interface AppendSignals {
  */
 export const make = (): AppendSignals => {
   const listeners = new Map<string, Set<Latch.Latch>>()
+  const committed = new Map<string, Set<(events: ReadonlyArray<EncodedEnvelope>) => void>>()
   const marks = new Map<string, Float64Array>()
   const some = Latch.makeUnsafe()
+  let reconnections = 0
   let tell: ((topic: string, slices: ReadonlySet<Slice.Slice>) => void) | undefined
 
   const marksOf = (topic: string): Float64Array => {
@@ -71,11 +88,26 @@ export const make = (): AppendSignals => {
     return found
   }
 
-  const signal = (topic: string, slices?: Iterable<Slice.Slice>): void => {
+  const mark = (topic: string, slices?: Iterable<Slice.Slice>): void => {
     const marked = marksOf(topic)
     if (slices === undefined) { for (let slice = 0; slice < Slice.count; slice++) marked[slice]!++ }
     else for (const slice of slices) marked[slice]!++
-    listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
+  }
+  const wake = (topic: string): void => listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
+
+  const signal = (topic: string, slices?: Iterable<Slice.Slice>): void => {
+    mark(topic, slices)
+    wake(topic)
+  }
+
+  const publish = (topic: string, events: () => ReadonlyArray<EncodedEnvelope>): void => {
+    const followers = committed.get(topic)
+    const written = followers === undefined ? [] : events()
+    if (written.length > 0) followers!.forEach((listener) => listener(written))
+  }
+
+  const signalAll = (): void => {
+    for (const topic of new Set([...marks.keys(), ...listeners.keys()])) signal(topic)
   }
 
   return {
@@ -101,16 +133,34 @@ export const make = (): AppendSignals => {
     awaited: some.await,
     topics: () => [...listeners.keys()],
     signal,
-    appended: (topic, slices) => {
-      signal(topic, slices)
-      tell?.(topic, slices)
+    appended: (topic, slices, events) => {
+      mark(topic, slices)
+      // before those wake who would read them
+      if (events !== undefined) publish(topic, events)
+      wake(topic)
+      tell?.(topic, slices ?? new Set())
     },
+    committed: (topic, listener) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => {
+          committed.set(topic, (committed.get(topic) ?? new Set()).add(listener))
+        }),
+        () =>
+          Effect.sync(() => {
+            const followers = committed.get(topic)!
+            followers.delete(listener)
+            if (followers.size === 0) committed.delete(topic)
+          })
+      )),
     tellOthers: (f) => {
       tell = f
     },
-    signalAll: () => {
-      for (const topic of new Set([...marks.keys(), ...listeners.keys()])) signal(topic)
+    signalAll,
+    reconnected: () => {
+      reconnections++
+      signalAll()
     },
+    reconnections: () => reconnections,
     marks: marksOf
   }
 }

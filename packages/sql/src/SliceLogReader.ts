@@ -8,8 +8,8 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import type { Journal, JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
-import type { Offsets } from "@sluice/core/Offset"
+import type { Journal, JournalForked, JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
@@ -23,7 +23,7 @@ import { fromSqlError } from "./SqlStorageError.ts"
 /** How many logs are read by themselves at a time. */
 const maxLogs = 256
 /** What reading fails with. */
-type ReadError = SqlError | StorageError | OffsetBelowFloor
+type ReadError = SqlError | StorageError | JournalForked | OffsetBelowFloor
 
 /** With so many pages to come they are read in windows of time. */
 const manyPages = 4
@@ -37,18 +37,23 @@ const manyPages = 4
 export const make = (options: {
   readonly dialect: Pick<JournalDialect, "heads" | "timestamps" | "byTime" | "bySlices">
   readonly deletion: Pick<Journal["Service"], "floors">
+  /** Fails when one of the offsets is not in the journal any more. */
+  readonly verify: (offsets: Offset.Offsets) => Effect.Effect<void, JournalForked | OffsetBelowFloor | StorageError>
   readonly signals: AppendSignals
   readonly entityType: string
   readonly range: SliceRange.SliceRange
-  readonly start: Offsets
+  readonly start: Offset.Offsets
 }): JournalReader => {
-  const { deletion, dialect, entityType, range, signals, start } = options
+  const { deletion, dialect, entityType, range, signals, start, verify } = options
   /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
   const read = new Float64Array(Slice.count)
+  /** The timestamp of the last event read of each log. */
+  const times = new Float64Array(Slice.count)
   /** The time at which reading begins in each log. */
   const from = new Float64Array(Slice.count)
   for (const [slice, { position, timestamp }] of start) {
     read[slice] = position
+    times[slice] = timestamp
     if (position > 0 || timestamp === 0 || !SliceRange.contains(range, slice)) continue
     read[slice] = -1
     from[slice] = timestamp
@@ -58,12 +63,13 @@ export const make = (options: {
   let probed = false
   /** Logs that have more, or may have. */
   const behind = new Set<Slice.Slice>()
-  let window: { readonly after: TimeCursor; readonly heads: Offsets; readonly end: number } | undefined
+  let window: { readonly after: TimeCursor; readonly heads: Offset.Offsets; readonly end: number } | undefined
 
   /** Whether the event is the next of its log, which it then goes past. */
-  const isNext = ({ position, slice }: EncodedEnvelope): boolean => {
+  const isNext = ({ position, slice, timestamp }: EncodedEnvelope): boolean => {
     if (read[slice] !== -1 && position !== read[slice]! + 1) return false
     read[slice] = position!
+    times[slice] = timestamp
     return true
   }
   const isAsked = ({ slice, timestamp }: EncodedEnvelope): boolean => timestamp >= from[slice]!
@@ -104,12 +110,15 @@ export const make = (options: {
       dialect.bySlices(entityType, slices.map((slice) => [slice, read[slice]!] as const), each),
       (rows) => {
         const counts = new Map<Slice.Slice, number>()
+        const page: Array<EncodedEnvelope> = []
         for (const row of rows) {
           counts.set(row.slice, (counts.get(row.slice) ?? 0) + 1)
+          // passed meanwhile
+          if (row.position! <= read[row.slice]!) continue
           if (!isNext(row)) return gap(row, read[row.slice]!)
+          if (isAsked(row)) page.push(row)
         }
         for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
-        const page = rows.filter(isAsked)
         return page.length > 0 ? Effect.succeed(page) : next(limit)
       }
     )
@@ -125,6 +134,7 @@ export const make = (options: {
         const head = heads.get(slice)
         if (read[slice] === -1 && (head === undefined || head.timestamp < from[slice]!)) {
           read[slice] = head?.position ?? 0
+          times[slice] = head?.timestamp ?? 0
         }
         if (head === undefined || head.position <= read[slice]!) continue
         behind.add(slice)
@@ -166,11 +176,37 @@ export const make = (options: {
     return behind.size === 0 ? Effect.succeed([]) : readLogs(limit)
   }
 
+  /** A database that was away may have come back as another, which lacks what it had acknowledged. */
+  const verified = Effect.suspend(() => {
+    const connection = signals.reconnections()
+    if (connection === verifiedIn) return Effect.void
+    const offsets = new Map<Slice.Slice, Offset.Offset>()
+    for (const slice of SliceRange.slices(range)) {
+      if (read[slice]! > 0) offsets.set(slice, Offset.make(read[slice]!, times[slice]!))
+    }
+    return Effect.andThen(
+      verify(offsets),
+      Effect.sync(() => {
+        verifiedIn = connection
+      })
+    )
+  })
+  let verifiedIn = signals.reconnections()
+
   return {
     next: (limit) =>
       Effect.mapError(
-        Effect.suspend(() => next(limit)),
+        Effect.andThen(verified, Effect.suspend(() => next(limit))),
         (error) => error._tag === "SqlError" ? fromSqlError("read the journal")(error) : error
-      )
+      ),
+    pass: (events) => {
+      const passed = new Map<Slice.Slice, boolean>()
+      for (const event of events) {
+        const isRead = read[event.slice] !== -1 && (event.position! <= read[event.slice]! || isNext(event))
+        passed.set(event.slice, isRead && passed.get(event.slice) !== false)
+      }
+      // the signal that told of them tells nothing new; a signal from others still does
+      for (const [slice, isRead] of passed) if (isRead && probed) seen[slice]!++
+    }
   }
 }

@@ -8,18 +8,18 @@ import type {
   AppendRequest,
   Journal,
   JournalForked,
-  JournalReader,
   OffsetBelowFloor,
   SequenceConflict,
   Written
 } from "@sluice/core/Journal"
-import { make as makeJournal } from "@sluice/core/Journal"
+import { make as makeJournal, writtenEnvelopes } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as RcMap from "effect/RcMap"
 import * as Schedule from "effect/Schedule"
@@ -54,10 +54,21 @@ export interface Options {
   readonly maxEventBytes: number | undefined
   /** How many transactions of single appends are under way at the same time. */
   readonly lanes: number
+  /** How many more wait for a log that somebody holds. */
+  readonly waiters: number
 }
 
 /** For how long appends wait for a database that is away. */
 const patience = "30 seconds"
+
+const retryLost = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.retry(self, {
+    while: (error) => error.reason._tag === "ConnectionError",
+    schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
+      Schedule.jittered,
+      Schedule.upTo({ duration: patience })
+    )
+  })
 
 /** How often a lane tries a log that is locked before its appends wait for the lock, on another connection. */
 const tries = 3
@@ -83,44 +94,39 @@ export const make = Effect.fnUntraced(function*(
     ))
 
   const announce = (requests: ReadonlyArray<AppendRequest>, answers: ReadonlyArray<AppendLane.Answer | undefined>) => {
-    const slices = new Map<string, Set<Slice.Slice>>()
+    const written: Array<readonly [AppendRequest, Written]> = []
     answers.forEach((answer, i) => {
-      if (answer?._tag !== "Success") return
-      const { entityType } = requests[i]!
-      slices.set(entityType, (slices.get(entityType) ?? new Set()).add(answer.value.slice))
+      if (answer?._tag === "Success") written.push([requests[i]!, answer.value])
     })
-    for (const [entityType, written] of slices) signals.appended(entityType, written)
+    if (written.length === 0) return
+    // a lane's requests are of one entity type
+    signals.appended(
+      requests[0]!.entityType,
+      new Set(written.map(([, { slice }]) => slice)),
+      () => written.flatMap(([request, answer]) => writtenEnvelopes(request, answer))
+    )
   }
 
-  /**
-   * A transaction whose outcome is unknown, as the connection was lost, is sent again until it is answered: unchanged, but that it
-   * then looks for its own events first.
-   */
+  /** What may have been written, as the connection was lost, and looks for its own events first from then on, wherever it is sent. */
+  const unknown = new WeakSet<AppendRequest>()
+
+  /** A transaction whose outcome is unknown is sent again until it is answered. */
   const acknowledged = <A extends ReadonlyArray<AppendLane.Answer | undefined>>(
     write: (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<A, SqlError>
   ) =>
   (requests: NonEmptyReadonlyArray<AppendRequest>): Effect.Effect<A, StorageError> => {
-    let again = false
     return Effect.suspend(() =>
-      write(again ? requests.map((request) => ({ ...request, recheck: true })) as any : requests)
+      write(Arr.map(requests, (request) => unknown.has(request) ? { ...request, recheck: true } : request))
     ).pipe(
       Effect.tapError((error) =>
         error.reason._tag === "ConnectionError"
           ? Effect.andThen(
-            Effect.sync(() => {
-              again = true
-            }),
+            Effect.sync(() => requests.forEach((request) => unknown.add(request))),
             Effect.logWarning("Appends again, as it is not known whether it has: the database went away", error)
           )
           : Effect.void
       ),
-      Effect.retry({
-        while: (error) => error.reason._tag === "ConnectionError",
-        schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
-          Schedule.jittered,
-          Schedule.upTo({ duration: patience })
-        )
-      }),
+      retryLost,
       retryRefused,
       Effect.tap((answers) => Effect.sync(() => announce(requests, answers))),
       Effect.mapError(fromSqlError("append"))
@@ -138,14 +144,15 @@ export const make = Effect.fnUntraced(function*(
       })
   )
 
-  // appends to a log that is locked for long have a lane of their own
+  // appends to a log that is locked for long have a lane of their own, but leave the other lanes their connections
+  const waiters = Semaphore.makeUnsafe(options.waiters)
   const waiting = yield* RcMap.make({
     lookup: (_log: string) =>
       AppendLane.make<AppendLane.Answer>({
         maxEvents: 200,
         maxBytes: 1024 * 1024,
         joins: dialect.joins,
-        write: acknowledged(dialect.waitAppend)
+        write: acknowledged((requests) => waiters.withPermit(dialect.waitAppend(requests)))
       }),
     idleTimeToLive: 0
   })
@@ -174,37 +181,48 @@ export const make = Effect.fnUntraced(function*(
       left === 0 || busy.has(log)
         ? appendWaiting(log, request)
         : Effect.flatMap(lane(request), (answer) => answer === undefined ? attempt(left - 1) : answer)
-    return registered.has(request.entityType)
-      ? attempt(tries)
-      : Effect.andThen(Effect.mapError(register(request.entityType), fromSqlError("register")), attempt(tries))
+    return Effect.mapError(
+      registered.has(request.entityType)
+        ? attempt(tries)
+        : Effect.andThen(
+          Effect.mapError(retryLost(register(request.entityType)), fromSqlError("register")),
+          attempt(tries)
+        ),
+      // that it was busy the second time does not say that nothing was written the first time
+      (error) =>
+        error._tag === "StorageError" && unknown.has(request)
+          ? new StorageError({ operation: error.operation, reason: "Unavailable", cause: error.cause })
+          : error
+    )
   }
 
   const appendWithin = (request: AppendRequest): Effect.Effect<Written, SequenceConflict | StorageError> =>
     // first of all, as it dies in a transaction that is over, where an append would not be part of anything
-    Effect.andThen(
-      database.afterCommit(
-        Effect.sync(() => signals.appended(request.entityType, new Set([Slice.ofPersistenceId(request.persistenceId)])))
-      ),
-      Effect.flatMap(
-        Effect.mapError(
-          Effect.andThen(register(request.entityType), dialect.appendWithin(request)),
-          fromSqlError("append")
-        ),
-        (answer) => answer
+    Effect.suspend(() => {
+      let answer: AppendLane.Answer | undefined
+      return Effect.andThen(
+        database.afterCommit(Effect.sync(() => announce([request], [answer]))),
+        Effect.flatMap(
+          Effect.mapError(
+            Effect.andThen(register(request.entityType), dialect.appendWithin(request)),
+            fromSqlError("append")
+          ),
+          (written) => answer = written
+        )
       )
-    )
+    })
 
   const heads = (entityType: string, range: SliceRange.SliceRange): Effect.Effect<Offsets, StorageError> =>
     Effect.mapError(dialect.heads(entityType, range), fromSqlError("read the heads"))
   const deletion = JournalDeletion.make({ ...options, heads })
 
-  /** What is wrong with where a reader wants to begin. */
-  const wrong = Effect.fnUntraced(function*(
+  /** Fails when events at the offsets, or after them, are not there. */
+  const verify = Effect.fnUntraced(function*(
     entityType: string,
     range: SliceRange.SliceRange,
-    start: Offsets
-  ): Effect.fn.Return<JournalForked | OffsetBelowFloor | undefined, StorageError> {
-    const places = [...start].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
+    offsets: Offsets
+  ): Effect.fn.Return<void, JournalForked | OffsetBelowFloor | StorageError> {
+    const places = [...offsets].filter(([slice, { position }]) => SliceRange.contains(range, slice) && position > 0)
     const timestamps = places.length === 0
       ? new Map<Slice.Slice, Timestamp>()
       : yield* Effect.mapError(
@@ -213,7 +231,9 @@ export const make = Effect.fnUntraced(function*(
       )
     // after the timestamps, as what is missing of them may be deleted
     const floors = yield* deletion.floors(entityType, range)
-    return Floor.check({ entityType, range, start, floors, timestampAt: (slice) => timestamps.get(slice) })
+    const timestampAt = (slice: Slice.Slice) => timestamps.get(slice)
+    const error = Floor.check({ entityType, range, start: offsets, floors, timestampAt })
+    if (error !== undefined) return yield* error
   })
 
   return makeJournal({
@@ -228,16 +248,20 @@ export const make = Effect.fnUntraced(function*(
       ),
     heads,
     reader: (entityType, range, start) =>
-      Effect.flatMap(
-        wrong(entityType, range, start),
-        (error): Effect.Effect<JournalReader, JournalForked | OffsetBelowFloor> =>
-          error === undefined
-            ? Effect.succeed(SliceLogReader.make({ dialect, deletion, signals, entityType, range, start }))
-            : Effect.fail(error)
-      ),
+      Effect.map(verify(entityType, range, start), () =>
+        SliceLogReader.make({
+          dialect,
+          deletion,
+          verify: (offsets) => verify(entityType, range, offsets),
+          signals,
+          entityType,
+          range,
+          start
+        })),
     entity: (persistenceId, from, to, limit) =>
       Effect.mapError(dialect.entity(persistenceId, from, to, limit), fromSqlError("read an entity")),
     ...deletion,
+    committed: signals.committed,
     changes: signals.subscribe
   })
 })

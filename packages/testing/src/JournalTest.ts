@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import { appendTests } from "./internal/appendTests.ts"
 import { contentTests } from "./internal/contentTests.ts"
 import { deletionTests } from "./internal/deletionTests.ts"
+import { followTests } from "./internal/followTests.ts"
 import { readerTests } from "./internal/readerTests.ts"
 import { layerInstances, sharedJournalTests } from "./internal/sharedJournalTests.ts"
 import { transactionTests } from "./internal/transactionTests.ts"
@@ -38,6 +39,7 @@ export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): voi
     readerTests(it)
     contentTests(it)
     deletionTests(it)
+    followTests(it)
   })
 }
 

@@ -283,7 +283,7 @@ export const mysql = (options: Options): Effect.Effect<ControlledServer, TestSer
     const folder = yield* temporaryFolder("sluice-mysql-", identity, options)
     const data = Path.join(folder, "data")
     const version = (yield* run("mysql", binary, ["--version"], identity)).trim()
-    const common = ["--no-defaults", `--datadir=${data}`, "--skip-name-resolve"]
+    const common = ["--no-defaults", `--datadir=${data}`, `--tmpdir=${folder}`, "--skip-name-resolve"]
     if (version.includes("MariaDB")) {
       yield* run("mysql", locate("mariadb-install-db", ["/usr/bin"])!, [
         ...common,

@@ -1,4 +1,4 @@
-import type { Place } from "../Envelope.ts"
+import type { Place, Skipped } from "../Envelope.ts"
 import type { Offset, Offsets } from "../Offset.ts"
 import type { Move } from "../OffsetStore.ts"
 import type { Slice } from "../Slice.ts"
@@ -26,9 +26,9 @@ export class OffsetTracker {
   }
 
   /** Goes past the elements, which are in the order of their positions, slice by slice. */
-  advance(elements: ReadonlyArray<Place>): void {
+  advance(elements: ReadonlyArray<Place | Skipped>): void {
     for (const { position, slice, timestamp } of elements) {
-      if (position !== undefined) this.#ahead.set(slice, { position, timestamp })
+      if (position !== undefined && timestamp !== undefined) this.#ahead.set(slice, { position, timestamp })
     }
   }
 

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
-import type { Element, EncodedEnvelope, Envelope, Placeholder, Poison } from "../Envelope.ts"
+import type { Element, EncodedElement, Envelope, Poison } from "../Envelope.ts"
+import { isSkipped } from "../Envelope.ts"
 import type { EventCodec } from "../EventCodec.ts"
 import { EventEncodeError } from "../EventCodec.ts"
 import type { Source, Stage } from "../Source.ts"
@@ -19,13 +20,13 @@ import { mapChunks } from "./mapChunks.ts"
  */
 export const compile = <A, E, R>(
   source: Source<A, E, R>
-): (chunk: Arr.NonEmptyReadonlyArray<EncodedEnvelope>) => Effect.Effect<ReadonlyArray<Element<A>>, never, R> => {
+): (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) => Effect.Effect<ReadonlyArray<Element<A>>, never, R> => {
   const { origin: { codec }, stages } = source
   const firstEffect = stages.findIndex((stage) => stage._tag === "Effect")
   const decode = decodeWith(codec, firstEffect < 0 ? stages : stages.slice(0, firstEffect))
   if (firstEffect < 0) return (chunk) => Effect.sync(() => decode(chunk))
   const rest = stages.slice(firstEffect)
-  return Effect.fnUntraced(function*(chunk: Arr.NonEmptyReadonlyArray<EncodedEnvelope>) {
+  return Effect.fnUntraced(function*(chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) {
     const elements: Array<Element<any>> = []
     for (const decoded of decode(chunk)) {
       let element = decoded
@@ -53,8 +54,9 @@ export const compile = <A, E, R>(
 /** @internal */
 export const decodeWith =
   <A>(codec: EventCodec<A>, stages: ReadonlyArray<Stage>) =>
-  (chunk: Arr.NonEmptyReadonlyArray<EncodedEnvelope>): Arr.NonEmptyArray<Element<A>> =>
+  (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>): Arr.NonEmptyArray<Element<A>> =>
     Arr.map(chunk, (encoded) => {
+      if (isSkipped(encoded)) return encoded
       const { payload } = encoded
       if (payload === undefined) return placeholder(encoded)
       let element: Element<any>
@@ -78,17 +80,19 @@ const applySync = (stage: Extract<Stage, { _tag: "Sync" }>, envelope: Envelope<a
   }
 }
 
+type Sound<A> = Exclude<Element<A>, Poison>
+
 /** @internal Fails at the first poison event, after all that are before it. */
 export const failAtPoison = <A, E, R>(
   self: Stream.Stream<Element<A>, E, R>
-): Stream.Stream<Envelope<A> | Placeholder, E, R> =>
+): Stream.Stream<Sound<A>, E, R> =>
   Stream.transformPull(self, (pull) => {
     let failure: Cause.Cause<E> | undefined
-    const next: Pull.Pull<Arr.NonEmptyReadonlyArray<Envelope<A> | Placeholder>, E, void, R> = Effect.suspend(() =>
+    const next: Pull.Pull<Arr.NonEmptyReadonlyArray<Sound<A>>, E, void, R> = Effect.suspend(() =>
       failure === undefined
         ? Effect.flatMap(pull, (chunk) => {
           const at = chunk.findIndex((element) => element._tag === "Poison")
-          if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<Envelope<A> | Placeholder>)
+          if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<Sound<A>>)
           failure = (chunk[at] as Poison).cause as Cause.Cause<E>
           if (at === 0) return Effect.failCause(failure)
           return Effect.succeed(chunk.slice(0, at) as any)
@@ -100,15 +104,16 @@ export const failAtPoison = <A, E, R>(
 
 /** @internal The events alone, up to the first poison one, where it fails. */
 export const events = <A, E, R>(self: Stream.Stream<Element<A>, E, R>): Stream.Stream<Envelope<A>, E, R> =>
-  mapChunks((chunk: ReadonlyArray<Envelope<A> | Placeholder>) =>
+  mapChunks((chunk: ReadonlyArray<Sound<A>>) =>
     Effect.succeed(chunk.filter((element) => element._tag === "Envelope"))
   )(failAtPoison(self))
 
 /** @internal An event that its public codec refuses is a bug of the pipeline: a defect. */
 export const reencode =
   <A>(codec: EventCodec<A>) =>
-  (chunk: Arr.NonEmptyReadonlyArray<Envelope<A> | Placeholder>): Arr.NonEmptyArray<EncodedEnvelope> =>
+  (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
     Arr.map(chunk, (element) => {
+      if (element._tag === "Skipped") return element
       const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = element
       const place = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata }
       if (element._tag === "Placeholder") return { ...place, payload: undefined }

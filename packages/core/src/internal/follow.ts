@@ -1,69 +1,108 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../Envelope.ts"
 import * as Floor from "../Floor.ts"
 import * as Journal from "../Journal.ts"
 import type { Offsets } from "../Offset.ts"
-import type { SliceRange } from "../SliceRange.ts"
+import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
-import type { StorageError } from "../StorageError.ts"
+import { Progress } from "./Progress.ts"
+import { type TailError, tailOf } from "./tails.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
 
-/** @internal Reads a journal to its end, and then on as it grows. */
+type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
+
+/**
+ * @internal
+ * Reads a journal to its end, and from then on takes what comes from the tail that all share. Whoever falls behind the tail reads the
+ * journal again: positions tell what comes next, wherever it comes from.
+ */
 export const follow = (
   entityType: string,
-  range: SliceRange,
+  range: SliceRange.SliceRange,
   start: Start
-): Effect.Effect<
-  Feed<StorageError | Journal.OffsetBelowFloor>,
-  StorageError | Journal.JournalForked | Journal.JournalReplaced | Journal.OffsetBelowFloor,
-  Journal.Journal | Scope.Scope
-> =>
-  Journal.Journal.use((journal) =>
-    start.pastDeleted !== true
-      ? followLog(journal, entityType, range, start)
-      : Effect.flatMap(
-        journal.floors(entityType, range),
-        (floors) => followLog(journal, entityType, range, { ...start, offsets: Floor.raise(start.offsets, floors) })
-      )
-  )
-
-/** What a log can be followed with. */
-interface Log<E, E2> {
-  readonly identity: string
-  readonly changes: Journal.Journal["Service"]["changes"]
-  readonly reader: (
-    entityType: string,
-    range: SliceRange,
-    start: Offsets
-  ) => Effect.Effect<
-    { readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E2> },
-    E,
-    Scope.Scope
-  >
-}
-
-/** @internal As `follow`, of any log that can be read on. */
-export const followLog = <E, E2>(
-  log: Log<E, E2>,
-  entityType: string,
-  range: SliceRange,
-  start: Start
-): Effect.Effect<Feed<E2>, E | Journal.JournalReplaced, Scope.Scope> =>
+): Effect.Effect<Feed<TailError>, TailError | Journal.JournalReplaced, Journal.Journal | Scope.Scope> =>
   Effect.gen(function*() {
-    if (start.journal !== undefined && start.journal !== log.identity) {
-      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: log.identity })
+    const journal = yield* Journal.Journal
+    if (start.journal !== undefined && start.journal !== journal.identity) {
+      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity })
     }
-    // subscribed before the first read, or an append between the two would go unnoticed
-    const changed = yield* log.changes(entityType)
-    const reader = yield* log.reader(entityType, range, start.offsets)
-    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, E2> = Effect.flatMap(
-      reader.next(pageSize),
-      (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
+    const offsets = start.pastDeleted === true
+      ? Floor.raise(start.offsets, yield* journal.floors(entityType, range))
+      : start.offsets
+    const scope = yield* Effect.scope
+
+    const openReader = (offsets: Offsets) =>
+      Effect.flatMap(Scope.fork(scope), (own) =>
+        Effect.map(
+          Scope.provide(journal.reader(entityType, range, offsets), own),
+          ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
+        ))
+    let reader = yield* openReader(offsets)
+    const progress = new Progress(range, offsets)
+
+    const tail = yield* tailOf(journal, entityType)
+    const { latch } = yield* Effect.acquireRelease(
+      Effect.sync(() => tail.subscribe(range)),
+      (subscriber) => Effect.sync(() => tail.unsubscribe(subscriber))
     )
-    return { journal: log.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }
+    /** The number of the next event to be taken from the tail. */
+    let cursor = 0
+
+    const isAtTail = (): boolean => {
+      for (const slice of SliceRange.slices(range)) {
+        if (!progress.covers({ slice, position: tail.position(slice), timestamp: tail.timestamp(slice) })) return false
+      }
+      return true
+    }
+
+    /** A reader that has found nothing looks once more, and then another does, as it need not find what the tail has found. */
+    const readJournal = (looks: number): Pull =>
+      Effect.flatMap(reader.next(pageSize), (page): Pull => {
+        for (const event of page) progress.pass(event)
+        if (Arr.isReadonlyArrayNonEmpty(page)) return Effect.succeed(page)
+        if (tail.failure !== undefined) return Effect.failCause(tail.failure)
+        if (!isAtTail()) return looks === 1 ? readJournal(2) : readAgain
+        // whatever is not read yet will come from there
+        cursor = tail.end
+        return Effect.andThen(reader.close, readTail)
+      })
+
+    const readAgain: Pull = Effect.suspend(() =>
+      Effect.flatMap(Effect.andThen(reader.close, openReader(progress.offsets())), (opened) => {
+        reader = opened
+        pull = readJournal(1)
+        return pull
+      })
+    )
+
+    const readTail: Pull = Effect.suspend(() => {
+      pull = readTail
+      if (tail.failure !== undefined) return Effect.failCause(tail.failure)
+      latch.closeUnsafe()
+      const events: Array<EncodedEnvelope> = []
+      let isBehind = cursor < tail.start
+      while (!isBehind && cursor < tail.end && events.length < pageSize) {
+        const event = tail.at(cursor)
+        if (
+          SliceRange.contains(range, event.slice) && !progress.covers(event as EncodedEnvelope & { position: number })
+        ) {
+          isBehind = !progress.isNext(event)
+          if (isBehind) break
+          progress.pass(event)
+          events.push(event)
+        }
+        cursor++
+      }
+      if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
+      return isBehind ? readAgain : Effect.andThen(latch.await, readTail)
+    })
+
+    let pull: Pull = readJournal(1)
+    return { journal: journal.identity, envelopes: Stream.fromPull(Effect.succeed(Effect.suspend(() => pull))) }
   })

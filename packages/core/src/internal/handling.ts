@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import type { Element, Envelope, Place, Poison } from "../Envelope.ts"
+import type { Element, Envelope, Place, Poison, Skipped } from "../Envelope.ts"
 import type { OffsetKey, OffsetStore } from "../OffsetStore.ts"
 import type { Projection } from "../Projection.ts"
 import type { ProjectionManagement } from "../ProjectionManagement.ts"
@@ -53,7 +53,7 @@ export const makeHandling = (handling: Handling) => {
 
   /** Goes past elements that need no handling, together with the effect. */
   const pass = (
-    elements: ReadonlyArray<Place>,
+    elements: ReadonlyArray<Place | Skipped>,
     change: () => Partial<WorkerStatus> = () => ({}),
     effect: Handled = Effect.void
   ): Handled =>

@@ -5,6 +5,8 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import type { EncodedEnvelope } from "../Envelope.ts"
+import type { Journal } from "../Journal.ts"
 import { type Draft, type Logs, makeLogs, publish } from "./memoryLogs.ts"
 
 /** @internal Rows by key, with what open transactions have changed beside them. */
@@ -73,6 +75,7 @@ export interface MemoryDatabase {
   /** Writes in the fiber's transaction, or one of its own. The time is in microseconds. */
   readonly write: <A, E>(f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>) => Effect.Effect<A, E>
   readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+  readonly committed: Journal["Service"]["committed"]
 }
 
 /** @internal */
@@ -81,9 +84,17 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
   const lock = Semaphore.makeUnsafe(1)
   const listeners = new Map<string, Set<Latch.Latch>>()
 
+  const followers = new Map<string, Set<(events: ReadonlyArray<EncodedEnvelope>) => void>>()
+
   const commit = (transaction: MemoryTransaction) => {
+    const { events } = transaction.draft
     publish(logs, transaction.draft)
     transaction.apply()
+    for (const [entityType, listeners] of events.length === 0 ? [] : followers) {
+      const own = events.filter((event) => event.entityType === entityType)
+      if (own.length === 0) continue
+      for (const listener of listeners) listener(own)
+    }
     for (const topic of transaction.topics) listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
   }
 
@@ -122,6 +133,18 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
       transaction(Effect.flatMap(
         Effect.all([current, Clock.currentTimeMillis]),
         ([current, now]) => f(current!.transaction, now * 1000)
+      )),
+    committed: (entityType, listener) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => {
+          followers.set(entityType, (followers.get(entityType) ?? new Set()).add(listener))
+        }),
+        () =>
+          Effect.sync(() => {
+            const listeners = followers.get(entityType)!
+            listeners.delete(listener)
+            if (listeners.size === 0) followers.delete(entityType)
+          })
       )),
     subscribe: (topic) =>
       Effect.map(

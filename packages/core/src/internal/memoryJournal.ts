@@ -7,7 +7,7 @@ import { append, empty, entity, floors, heads, prune, reader, wrong } from "./me
 
 /** @internal */
 export const makeMemoryJournal = (
-  { logs, read, subscribe, transaction, write }: MemoryDatabase
+  { committed, logs, read, subscribe, transaction, write }: MemoryDatabase
 ): Journal.Journal["Service"] =>
   Journal.make({
     identity: crypto.randomUUID(),
@@ -31,5 +31,6 @@ export const makeMemoryJournal = (
     deleteEvents: (persistenceId, to) => write(({ draft }) => Effect.sync(() => empty(logs, draft, persistenceId, to))),
     prune: (entityType, before) => write(() => Effect.sync(() => prune(logs, entityType, before))),
     floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
+    committed,
     changes: subscribe
   })

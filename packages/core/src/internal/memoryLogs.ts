@@ -235,7 +235,10 @@ export const reader = (
           cursor++
         }
         return Effect.succeed(page)
-      })
+      }),
+    pass: (events) => {
+      for (const { position, slice, timestamp } of events) read.set(slice, { position: position!, timestamp })
+    }
   }
 }
 

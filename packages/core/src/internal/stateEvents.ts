@@ -1,13 +1,14 @@
 import * as Option from "effect/Option"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import type { EncodedElement } from "../Envelope.ts"
+import { isSkipped } from "../Envelope.ts"
 import * as EventCodec from "../EventCodec.ts"
 import type { Payload } from "../Payload.ts"
 
 const deletion: Payload = { manifest: "sluice.deleted", bytes: new Uint8Array() }
 
 /** @internal A deleted state is an event of its own, and not a placeholder. */
-export const deletionAsEvent = (state: EncodedEnvelope): EncodedEnvelope =>
-  state.payload === undefined ? { ...state, payload: deletion } : state
+export const deletionAsEvent = <Element extends EncodedElement>(state: Element): Element =>
+  !isSkipped(state) && state.payload === undefined ? { ...state, payload: deletion } : state
 
 /** @internal A state, or none where it is deleted. */
 export const optional = <S>(codec: EventCodec.EventCodec<S>): EventCodec.EventCodec<Option.Option<S>> =>

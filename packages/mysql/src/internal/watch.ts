@@ -1,4 +1,5 @@
 import type { Offsets } from "@sluice/core/Offset"
+import * as Slice from "@sluice/core/Slice"
 import type { AppendSignals } from "@sluice/sql/AppendSignals"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -18,15 +19,31 @@ export const watch = (
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const known = new Map<string, Offsets>()
+    /** The last positions that this process has written. */
+    const own = new Map<string, Float64Array>()
+    const listen = Effect.fnUntraced(function*(topic: string) {
+      const written = new Float64Array(Slice.count)
+      own.set(topic, written)
+      yield* signals.committed(topic, (events) => {
+        for (const { position, slice } of events) written[slice] = Math.max(written[slice]!, position!)
+      })
+      return written
+    })
     let wait = soon
+    let isAway = false
     const look = Effect.gen(function*() {
       yield* signals.awaited
       let changed = false
       for (const topic of signals.topics()) {
         const before = known.get(topic)
         const now = yield* heads(topic)
+        if (isAway) signals.reconnected()
+        isAway = false
         known.set(topic, now)
-        const slices = [...now].filter(([slice, { position }]) => before?.get(slice)?.position !== position)
+        const written = own.get(topic) ?? (yield* listen(topic))
+        const slices = [...now].filter(([slice, { position }]) =>
+          position > Math.max(before?.get(slice)?.position ?? 0, written[slice]!)
+        )
         if (slices.length === 0) continue
         changed = true
         signals.signal(topic, slices.map(([slice]) => slice))
@@ -36,6 +53,9 @@ export const watch = (
     })
     yield* Effect.forever(
       // readers say so themselves when the database is gone
-      Effect.catch(look, () => Effect.sleep(later))
+      Effect.catch(look, () => {
+        isAway = true
+        return Effect.sleep(later)
+      })
     ).pipe(Effect.forkScoped)
   })

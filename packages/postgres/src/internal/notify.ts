@@ -63,7 +63,7 @@ export const watch = (
       connection.connect().then(() => connection.query(`LISTEN ${Pg.escapeIdentifier(channel)}`)).then(() => {
         client = connection
         // whatever was appended while nobody listened
-        signals.signalAll()
+        signals.reconnected()
         void send()
       }, lost)
       return Effect.promise(async () => {

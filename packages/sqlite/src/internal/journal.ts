@@ -44,15 +44,33 @@ export const makeJournal: (
   const read: Run = (operation, f) =>
     Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
 
-  const dataVersion = readConnection.prepare<[], number>("PRAGMA data_version").pluck()
-  let version = dataVersion.get()
-  const poll = Effect.sync(() => {
-    const current = dataVersion.get()
-    if (current === version) return
+  // of the connection that writes, where it only changes when somebody else has committed
+  const dataVersion = writer.prepare<[], number>("PRAGMA data_version").pluck()
+  let version: number | undefined
+  const lookForOthers = (): void => {
+    let current: number | undefined
+    try {
+      current = dataVersion.get()
+    } catch {
+      // another process is recovering the log
+    }
+    if (current !== undefined && current === version) return
     version = current
     signals.signalAll()
-  })
-  yield* Effect.andThen(signals.awaited, poll).pipe(
+  }
+  /** To be called right after the commit. */
+  const announce = (
+    requests: ReadonlyArray<Journal.AppendRequest>,
+    answers: ReadonlyArray<AppendLane.Answer | undefined>
+  ) => {
+    lookForOthers()
+    signals.appended(requests[0]!.entityType, undefined, () =>
+      requests.flatMap((request, i) => {
+        const answer = answers[i]
+        return answer?._tag === "Success" ? Journal.writtenEnvelopes(request, answer.value) : []
+      }))
+  }
+  yield* Effect.andThen(signals.awaited, Effect.sync(lookForOthers)).pipe(
     Effect.repeat(Schedule.spaced(pollInterval)),
     Effect.forkScoped
   )
@@ -71,7 +89,7 @@ export const makeJournal: (
         Effect.mapError(fromSqlError("append")),
         (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
         Effect.scoped,
-        Effect.tap(() => Effect.sync(() => requests.forEach((request) => signals.signal(request.entityType))))
+        Effect.tap((answers) => Effect.sync(() => announce(requests, answers)))
       )
   })
 
@@ -86,20 +104,26 @@ export const makeJournal: (
     append: (request) =>
       Effect.flatMap(database.inTransaction, (inTransaction) =>
         inTransaction
-          // first of all, as it dies in a transaction that is over, where an append would not be part of anything
-          ? Effect.andThen(
-            database.afterCommit(Effect.sync(() => signals.signal(request.entityType))),
-            Effect.flatMap(microseconds, (now) =>
-              Effect.flatten(
-                Effect.try({ try: () => appender.within(request, now), catch: failed("append") })
-              ))
-          )
+          ? Effect.suspend(() => {
+            let answer: AppendLane.Answer | undefined
+            return Effect.andThen(
+              // first of all, as it dies in a transaction that is over, where an append would not be part of anything
+              database.afterCommit(Effect.sync(() => announce([request], [answer]))),
+              Effect.flatMap(microseconds, (now) =>
+                Effect.flatten(
+                  Effect.try({ try: () => answer = appender.within(request, now), catch: failed("append") })
+                ))
+            )
+          })
           : Effect.flatten(lane(request))),
     heads,
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
         const error = reading.wrong(entityType, range, start)
-        return error === undefined ? Effect.succeed(reading.reader(read, entityType, range, start)) : Effect.fail(error)
+        const marks = signals.marks(entityType)
+        return error === undefined
+          ? Effect.succeed(reading.reader(read, entityType, range, start, () => marks[0]!))
+          : Effect.fail(error)
       })),
     entity: (persistenceId, from, to, limit) =>
       Effect.flatMap(
@@ -110,6 +134,7 @@ export const makeJournal: (
       ),
     ...JournalDeletion.make({ database, db, heads }),
     floors: (entityType, range) => read("read the floors", () => reading.floors(entityType, range)),
+    committed: signals.committed,
     changes: signals.subscribe
   })
 })

@@ -114,9 +114,12 @@ export const makeReading = (connection: Connection, db: Db) => {
       run: Run,
       entityType: string,
       range: SliceRange.SliceRange,
-      start: Offsets
+      start: Offsets,
+      marks: () => number
     ): JournalReader => {
       let after = before(entityType, range, start)
+      /** Which signals were heeded; undefined before the end was reached. */
+      let seen: number | undefined
       /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
       const read = new Float64Array(SliceCount)
       for (const [slice, { position, timestamp }] of start) {
@@ -125,10 +128,12 @@ export const makeReading = (connection: Connection, db: Db) => {
           : position
       }
 
-      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError> =>
-        Effect.flatMap(
+      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError> => {
+        const current = marks()
+        return seen === current ? Effect.succeed([]) : Effect.flatMap(
           run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
           (envelopes) => {
+            if (envelopes.length === 0) seen = current
             const unread: Array<EncodedEnvelope> = []
             for (const envelope of envelopes) {
               const { position, slice, timestamp } = envelope
@@ -152,7 +157,22 @@ export const makeReading = (connection: Connection, db: Db) => {
             return next(limit)
           }
         )
-      return { next }
+      }
+      return {
+        next,
+        pass: (events) => {
+          if (seen === undefined) return
+          let isAll = true
+          for (const { position, slice } of events) {
+            if (read[slice] === position! - 1) read[slice] = position!
+            else if (read[slice]! < position!) isAll = false
+          }
+          if (!isAll || seen + 1 !== marks()) return
+          // nobody else has committed before these, or there were another signal
+          seen++
+          after = events.at(-1)!.timestamp
+        }
+      }
     }
   }
 }

@@ -2,10 +2,12 @@ import { assert } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
 import * as Wait from "../Wait.ts"
 import { append, assertComplete, fresh, idsIn, offsetsAfter, readAll, textOf, texts } from "./kit.ts"
 
@@ -70,15 +72,29 @@ export const hostile = (journals: ReadonlyArray<Journal.Journal["Service"]>) =>
         }
       })
 
+    /** Follows the journal as a source does; opens it again now and then, from its own offsets. */
+    const follower = (seen: Array<EncodedEnvelope>, range: SliceRange.SliceRange, events: number) =>
+      Effect.suspend(() => Source.journal(type).origin.open(range, { journal: undefined, offsets: offsetsAfter(seen) }))
+        .pipe(
+          Effect.flatMap(({ envelopes }) =>
+            Stream.runForEach(Stream.take(envelopes, events), (event) => Effect.sync(() => seen.push(event)))
+          ),
+          Effect.scoped,
+          Effect.forever
+        )
+
     const tails = journals.flatMap((journal) =>
       [
-        { range: SliceRange.full, limit: 100, pages: Infinity },
-        { range: SliceRange.full, limit: 3, pages: 4 },
-        { range: SliceRange.make(0, 511), limit: 7, pages: 20 }
+        { range: SliceRange.full, read: tail, args: [100, Infinity] },
+        { range: SliceRange.full, read: tail, args: [3, 4] },
+        { range: SliceRange.make(0, 511), read: tail, args: [7, 20] },
+        { range: SliceRange.full, read: follower, args: [Infinity] },
+        { range: SliceRange.full, read: follower, args: [10] },
+        { range: SliceRange.make(101, 700), read: follower, args: [50] }
       ].map((options) => Object.assign(options, { journal, seen: new Array<EncodedEnvelope>() }))
     )
-    for (const { journal, limit, pages, range, seen } of tails) {
-      yield* tail(seen, range, limit, pages).pipe(
+    for (const { args, journal, range, read, seen } of tails) {
+      yield* read(seen, range, ...args as [number, number]).pipe(
         Effect.provideService(Journal.Journal, journal),
         Effect.forkScoped
       )

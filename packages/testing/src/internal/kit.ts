@@ -72,7 +72,10 @@ export const request = (
 export const textOf = ({ payload }: EncodedEnvelope): string => EventCodec.string.decodeUnsafe(payload!)
 
 /** @internal Reads on until there is nothing more. */
-export const drain = (reader: Journal.JournalReader, limit = 100) =>
+export const drain = <E>(
+  reader: { readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E> },
+  limit = 100
+) =>
   Effect.gen(function*() {
     const found: Array<EncodedEnvelope> = []
     while (true) {

@@ -1,0 +1,154 @@
+import { assert, describe } from "@effect/vitest"
+import type * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Stream from "effect/Stream"
+import * as Wait from "../Wait.ts"
+import type { It } from "./kit.ts"
+import { append, assertComplete, fresh, idsIn, idsOfSlice, offsetsAfter, readAll, textOf, texts } from "./kit.ts"
+
+/** More than are kept in memory for those who follow. */
+const many = 9000
+
+interface Options {
+  readonly range?: SliceRange.SliceRange
+  readonly start?: Offset.Offsets
+  /** What the follower waits for before it takes another chunk. */
+  readonly gate?: Latch.Latch
+}
+
+/** Follows the journal in the background, and returns what it has seen so far. */
+const follow = (type: EntityType.EntityType<string>, options: Options = {}) =>
+  Effect.gen(function*() {
+    const seen: Array<EncodedEnvelope> = []
+    const { gate, range = SliceRange.full, start = Offset.none } = options
+    const { envelopes } = yield* Source.journal(type).origin.open(range, { journal: undefined, offsets: start })
+    yield* envelopes.pipe(
+      Stream.runForEachArray((chunk) => {
+        seen.push(...chunk)
+        return gate === undefined ? Effect.void : gate.await
+      }),
+      Effect.forkScoped
+    )
+    return seen
+  })
+
+const untilSeen = (seen: ReadonlyArray<unknown>, n: number) =>
+  Wait.until(`${n} events`, () => seen.length >= n, { atMost: "20 seconds" })
+
+/** A journal that counts the events that its readers read. */
+const counting = (journal: Journal.Journal["Service"]) => {
+  const counts = { readers: 0, events: 0 }
+  const counted: Journal.Journal["Service"] = {
+    ...journal,
+    reader: (...args) =>
+      Effect.map(journal.reader(...args), (reader) => {
+        counts.readers++
+        return {
+          ...reader,
+          next: (limit) =>
+            Effect.tap(reader.next(limit), (page) =>
+              Effect.sync(() => {
+                counts.events += page.length
+              }))
+        }
+      })
+  }
+  return { counts, counted }
+}
+
+/** @internal Those who follow a journal as it grows. */
+export const followTests = (it: It<Journal.Journal>): void => {
+  describe("those who follow a journal", () => {
+    it.effect("are given what this process appends as the journal has it", () =>
+      Effect.gen(function*() {
+        const type = fresh("followed")
+        const before = yield* append(type, "a", texts(3))
+        const seen = yield* follow(type)
+        const since = yield* follow(type, { start: Offset.since(before.timestamp) })
+        const sinceLater = yield* follow(type, { start: Offset.since(Offset.make(1, before.timestamp + 1).timestamp) })
+        yield* untilSeen(seen, 3)
+        yield* Journal.append(type, { id: "a", events: ["x", "y"], tags: ["t", "u"], metadata: { m: "1" } })
+        yield* Journal.append(type, { id: "b", events: ["z"] })
+        yield* Journal.transaction(Effect.gen(function*() {
+          yield* append(type, "c", texts(2))
+          yield* Effect.ignore(Journal.transaction(Effect.andThen(append(type, "c", ["undone"]), Effect.fail("no"))))
+          yield* append(type, "a", ["w"])
+        }))
+        yield* Effect.ignore(Journal.transaction(Effect.andThen(append(type, "a", ["undone"]), Effect.fail("no"))))
+        yield* append(type, "a", ["last"])
+        yield* untilSeen(seen, 10)
+        const stored = yield* readAll(type)
+        const plain = (event: EncodedEnvelope) => ({
+          ...event,
+          payload: { manifest: event.payload?.manifest, text: textOf(event) },
+          tags: [...event.tags],
+          metadata: { ...event.metadata }
+        })
+        const byTime = (events: ReadonlyArray<EncodedEnvelope>) =>
+          events.map(plain).toSorted((a, b) => a.slice - b.slice || a.position! - b.position!)
+        assert.deepStrictEqual(byTime(seen), byTime(stored))
+        yield* untilSeen(since, 8)
+        assert.deepStrictEqual(byTime(since), byTime(stored.filter((_) => _.timestamp >= before.timestamp)))
+        yield* untilSeen(sinceLater, 7)
+        assert.deepStrictEqual(byTime(sinceLater), byTime(stored.filter((_) => _.timestamp > before.timestamp)))
+      }))
+
+    it.effect("read the journal once, and then no more", () =>
+      Effect.gen(function*() {
+        const type = fresh("followed")
+        const { counted, counts } = counting(yield* Journal.Journal)
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          const followers = yield* Effect.forEach(Array.from({ length: 100 }), () => follow(type))
+          const narrow = yield* follow(type, { range: SliceRange.make(0, 0) })
+          yield* Effect.forEach(followers, (seen) => untilSeen(seen, 3))
+          // their own, and one that all share
+          assert.strictEqual(counts.readers, 102)
+          const [other] = idsOfSlice(type, 0, 1) as [string]
+          for (let i = 0; i < 20; i++) {
+            yield* append(type, "a", texts(2, `${i}`))
+            yield* append(type, other, texts(2, `${i}`))
+          }
+          yield* Effect.forEach(followers, (seen) => untilSeen(seen, 83))
+          yield* untilSeen(narrow, 40)
+          for (const seen of [...followers, narrow]) assertComplete(seen)
+          // not once by the one that all share
+          assert.deepStrictEqual(counts, { readers: 102, events: 100 * 3 })
+        }).pipe(Effect.provideService(Journal.Journal, counted))
+      }).pipe(Effect.scoped))
+
+    it.effect("read it again when they fall behind", () =>
+      Effect.gen(function*() {
+        const type = fresh("followed")
+        const gate = yield* Latch.make(true)
+        const slow = yield* follow(type, { gate })
+        const ids = idsIn(type, SliceRange.full, 30)
+        for (const id of ids) yield* append(type, id, ["first"])
+        yield* untilSeen(slow, ids.length)
+        yield* gate.close
+        const quick = yield* follow(type, { start: offsetsAfter(slow) })
+        yield* Effect.forEach(
+          Array.from({ length: many / 100 }, (_, i) => ids[i % ids.length]!),
+          (id) => append(type, id, texts(100)),
+          { concurrency: 10, discard: true }
+        )
+        yield* untilSeen(quick, many)
+        assert.isBelow(slow.length, ids.length + many)
+        yield* gate.open
+        yield* untilSeen(slow, ids.length + many)
+        yield* append(type, ids[0]!, ["last"])
+        yield* untilSeen(slow, ids.length + many + 1)
+        assertComplete(slow)
+        const [first] = slow
+        assertComplete(quick, offsetsAfter(slow.slice(0, ids.length)))
+        assert.strictEqual(first!.slice, Slice.ofPersistenceId(first!.persistenceId))
+      }).pipe(Effect.scoped), 60_000)
+  })
+}
