@@ -1,0 +1,46 @@
+/** Fills a journal, and knows what is in it. */
+import * as Journal from "@sluice/core/Journal"
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import { cart, entities, item } from "./events.ts"
+
+/** Consecutive events per append. */
+const size = 5
+
+/** The type of what has been loaded. */
+export const Cart = cart("")
+
+/** As often as an entity has to appear in the read model. */
+export type Expected = ReadonlyMap<string, number>
+
+/** Appends so many events, a few at a time to one entity after the other. */
+export const load = Effect.fnUntraced(function*(events: number) {
+  const expected = new Map<string, number>()
+  yield* Effect.forEach(
+    Array.from({ length: Math.ceil(events / size) }, (_, i) => i),
+    (i) => {
+      const count = Math.min(size, events - i * size)
+      const id = `c-${i % (entities / size)}`
+      expected.set(`${Cart.name}|${id}`, (expected.get(`${Cart.name}|${id}`) ?? 0) + count)
+      return Journal.append(Cart, { id, events: Arr.makeBy(count, (j) => item(i * size + j)) })
+    },
+    { concurrency: 256, discard: true }
+  )
+  return expected
+})
+
+/** What a read model has of it. */
+export const compareCounts = (
+  expected: Expected,
+  counts: ReadonlyArray<{ readonly id: string; readonly n: number }>
+): { readonly lost: number; readonly doubled: number } => {
+  let lost = 0
+  let doubled = 0
+  const found = new Map(counts.map(({ id, n }) => [id, n]))
+  for (const [id, n] of expected) {
+    const actual = found.get(id) ?? 0
+    if (actual < n) lost += n - actual
+    else doubled += actual - n
+  }
+  return { lost, doubled }
+}

@@ -1,0 +1,70 @@
+/**
+ * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mysql] [--runs 5] [--seconds 2] [--scale 1]`: a line of JSON on standard
+ * output for each benchmark and database, with what was lost and doubled as it was counted. Only ratios say something: they are of
+ * runs that took turns on the same machine, process and server. A name stands for all that begin with it.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
+import { parseArgs } from "node:util"
+import { type Line, type Size, sizes } from "./Bench.ts"
+import { benches } from "./benches.ts"
+import { type Adapter, adapters, start } from "./Target.ts"
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    tiny: { type: "boolean", default: false },
+    adapter: { type: "string", multiple: true, default: [...adapters] },
+    runs: { type: "string" },
+    seconds: { type: "string" },
+    scale: { type: "string" }
+  }
+})
+
+const preset = values.tiny ? sizes.tiny : values.quick ? sizes.quick : sizes.full
+const size: Size = {
+  runs: Number(values.runs ?? preset.runs),
+  seconds: Number(values.seconds ?? preset.seconds),
+  scale: Number(values.scale ?? preset.scale)
+}
+const chosen = benches.filter(({ name, onlyByName }) =>
+  positionals.length === 0 ? !onlyByName : positionals.some((_) => onlyByName ? name === _ : name.startsWith(_))
+)
+if (chosen.length === 0) {
+  console.error(`there are: ${benches.map(({ name }) => name).join(", ")}`)
+  process.exit(2)
+}
+
+const print = (line: Line): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+
+const measure = Effect.gen(function*() {
+  let failures = 0
+  const started = new Map<Adapter, Effect.Success<ReturnType<typeof start>>>()
+  for (const bench of chosen) {
+    for (const adapter of bench.adapters.filter((_) => values.adapter.includes(_))) {
+      const place = started.get(adapter) ?? (yield* start(adapter))
+      started.set(adapter, place)
+      const exit = yield* Effect.exit(Effect.scoped(bench.run({ size, adapter, place })))
+      if (Exit.isSuccess(exit)) {
+        exit.value.forEach(print)
+        failures += exit.value.filter(({ doubled, lost }) => doubled + lost > 0).length
+      } else {
+        failures++
+        console.error(`${bench.name} on ${adapter}: ${Cause.pretty(exit.cause)}`)
+      }
+    }
+  }
+  return failures
+})
+
+const failures = await Effect.runPromise(
+  measure.pipe(
+    Effect.scoped,
+    // standard output is for the lines alone
+    Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]))
+  )
+)
+process.exit(failures === 0 ? 0 : 1)
