@@ -19,11 +19,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { MysqlDialect } from "kysely"
-import { createConnection } from "mysql2"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
-import { makePool } from "./internal/pool.ts"
+import { controlConnection, makePool } from "./internal/pool.ts"
 import { watch } from "./internal/watch.ts"
 
 /**
@@ -84,7 +83,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const pool = yield* makePool(options, options.poolSize ?? 10, { statements: false, idleTimeout: idleTimeout.service })
   const database = yield* Database.make({
     dialect: "mysql",
-    driver: new MysqlDialect({ pool: pool as any, controlConnection: createConnection as any }),
+    driver: new MysqlDialect({ pool: pool as any, controlConnection: controlConnection as any }),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
@@ -108,7 +107,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       : SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
   }, signals)
   const { maxEventBytes } = options
-  const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes })
+  const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })
 

@@ -17,13 +17,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { PostgresDialect } from "kysely"
-import Pg from "pg"
 import Cursor from "pg-cursor"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
-import { makePool } from "./internal/pool.ts"
+import { ControlClient, makePool } from "./internal/pool.ts"
 
 /**
  * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
@@ -86,7 +85,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const pool = yield* makePool(options, "service", options.poolSize ?? 10)
   const database = yield* Database.make({
     dialect: "postgres",
-    driver: new PostgresDialect({ cursor: Cursor, pool, controlClient: Pg.Client }),
+    driver: new PostgresDialect({ cursor: Cursor, pool, controlClient: ControlClient }),
     beginTransaction: "BEGIN ISOLATION LEVEL READ COMMITTED"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
@@ -115,7 +114,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     signals,
     identity,
     maxEventBytes: options.maxEventBytes,
-    lanes
+    lanes,
+    waiters
   })
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })

@@ -145,10 +145,14 @@ class KyselyConnection implements Connection {
   }
 
   private query(sql: string, params: ReadonlyArray<unknown>) {
-    return this.cancellable(
+    const query = this.cancellable(
       "execute",
       () => this.connection.executeQuery<any>(CompiledQuery.raw(sql, params as Array<unknown>))
     )
+    // what was done on a connection that is lost is rolled back by the database, and what the effect failed with says more
+    return sql.startsWith("ROLLBACK")
+      ? Effect.catchIf(query, isConnectionLost, () => Effect.succeed({ rows: [] }))
+      : query
   }
 
   execute(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
@@ -191,6 +195,8 @@ class KyselyConnection implements Connection {
     return transformRows === undefined ? rows : Stream.mapArray(rows, transformRows)
   }
 }
+
+const isConnectionLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError"
 
 const queryAfterTransaction = () =>
   new Error(

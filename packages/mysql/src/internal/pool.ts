@@ -52,6 +52,7 @@ export const makePool = (
       pool.on("connection", (connection) => {
         // a connection that the server ends between two queries says so here, and ends the process if nobody listens
         connection.on("error", () => {})
+        giveUp(connection, statementTimeoutOf(options) + 5_000)
         // every event is appended in READ COMMITTED: else a transaction would not see what was committed when it got its lock
         connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         connection.query(sessionSettings(options, idleTimeout))
@@ -61,10 +62,37 @@ export const makePool = (
     (pool) => Effect.promise(() => new Promise<void>((resolve) => pool.end(() => resolve())))
   )
 
+/** @internal Cancels the queries of others. When the server closes it, that ends the process if nobody listens. */
+export const controlConnection = (options: Mysql.ConnectionOptions): Mysql.Connection =>
+  Mysql.createConnection(options).on("error", () => {})
+
+const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
+
+/**
+ * Closes the connection when a query takes so many milliseconds: the server, which has a limit itself, does not answer any more. A stream takes
+ * as long as its reader.
+ */
+const giveUp = (connection: Mysql.PoolConnection, timeout: number): void => {
+  const query: (...args: ReadonlyArray<unknown>) => any = connection.query.bind(connection)
+  connection.query = (...args: ReadonlyArray<unknown>) => {
+    const command = query(...args)
+    const { onResult } = command
+    if (onResult) {
+      const timer = setTimeout(() => (connection as any).stream.destroy(new Error("query read timeout")), timeout)
+      timer.unref()
+      command.onResult = (...result: ReadonlyArray<unknown>) => {
+        clearTimeout(timer)
+        onResult(...result)
+      }
+    }
+    return command
+  }
+}
+
 /** What only one of MariaDB and MySQL knows stands in comments that only that one reads. */
 const sessionSettings = (options: Options, idleTimeout: number): string => {
   const lockTimeout = Math.max(1, Math.ceil((options.lockTimeout ?? 5_000) / 1000))
-  const statementTimeout = options.statementTimeout ?? 30_000
+  const statementTimeout = statementTimeoutOf(options)
   return `SET SESSION innodb_lock_wait_timeout = ${lockTimeout}, lock_wait_timeout = ${lockTimeout}, wait_timeout = ${idleTimeout}, time_zone = '+00:00'
     /*M!100101 , max_statement_time = ${
     statementTimeout / 1000

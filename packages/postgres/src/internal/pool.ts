@@ -48,8 +48,18 @@ export const clientConfig = (options: Options, name: string): Pg.ClientConfig =>
     query_timeout: statementTimeout + 5_000,
     lock_timeout: options.lockTimeout ?? 5_000,
     idle_in_transaction_session_timeout: options.transactionTimeout ?? 60_000,
+    // whatever is the default of the server, the database or the role: an append would see too little of its log
+    options: "-c default_transaction_isolation=read\\ committed",
     keepAlive: true,
     types
+  }
+}
+
+/** @internal Cancels the queries of others. When the server closes its connection, that ends the process if nobody listens. */
+export class ControlClient extends Pg.Client {
+  constructor(config?: Pg.ClientConfig) {
+    super(config)
+    this.on("error", () => {})
   }
 }
 

@@ -28,7 +28,7 @@ const property = (cause: unknown, name: string): string => {
 /** What Node says of a socket, which no server has a code for. */
 const isConnectionLost = (code: string, message: string): boolean =>
   /^(E(CONN|PIPE|TIMEDOUT|HOST|NET|AI_AGAIN|NOTFOUND)|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE)/.test(code) ||
-  /connection (terminated|ended|lost|closed|is closed|timeout)|timeout exceeded when trying to connect|client has encountered a connection error|query read timeout|socket|not queryable/i
+  /connection (terminated|ended|lost|closed|is closed|timeout)|timeout exceeded when trying to connect|client has encountered a connection error|query read timeout|socket|not queryable|in closed state/i
     .test(message)
 
 const classifyPostgres = (cause: unknown, props: Props): SqlError.SqlErrorReason => {
