@@ -10,6 +10,9 @@ const resolve = {
 /** What needs a PostgreSQL and a MySQL; the servers are started for it alone. */
 const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts", "test/sql/**/*.test.ts"]
 
+/** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
+const hostile = ["test/Hostile.test.ts"]
+
 export default defineConfig({
   resolve,
   ssr: { resolve },
@@ -22,10 +25,11 @@ export default defineConfig({
         test: {
           name: "local",
           include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
-          exclude: ["**/node_modules/**", ...withServers]
+          exclude: ["**/node_modules/**", ...withServers, ...hostile]
         }
       },
-      { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } }
+      { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } },
+      { extends: true, test: { name: "hostile", include: hostile, sequence: { groupOrder: 1 } } }
     ]
   }
 })

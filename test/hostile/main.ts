@@ -1,0 +1,56 @@
+/**
+ * `npm run test:hostile -- [--adapter postgres|mysql] [--seconds 20] [--only NAME]`: each scenario on a server of its own, and a line of what
+ * came of it. `--seconds` is how long a scenario's processes work in each of its parts.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as References from "effect/References"
+import { parseArgs } from "node:util"
+import type { Outcome } from "./Scenario.ts"
+import * as scenarios from "./scenarios.ts"
+import * as Server from "./Server.ts"
+import { type Adapter, adapters } from "./Target.ts"
+
+const { values } = parseArgs({
+  options: {
+    adapter: { type: "string" },
+    only: { type: "string", default: "" },
+    seconds: { type: "string", default: "10" }
+  }
+})
+
+const line = (fields: Readonly<Record<string, string | number>>): string =>
+  Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? JSON.stringify(value) : value}`)
+    .join(" ")
+
+const run = Effect.fnUntraced(function*(adapter: Adapter) {
+  let failures = 0
+  for (const scenario of scenarios.long.filter(({ name }) => name.includes(values.only))) {
+    const start = performance.now()
+    const exit = yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
+      const server = yield* Server.start(adapter)
+      return yield* scenario.run({ server, while: () => Effect.sleep(`${Number(values.seconds)} seconds`) })
+    })))
+    const outcome: Pick<Outcome, "failed" | "problems"> & Partial<Outcome> = Exit.isSuccess(exit)
+      ? exit.value
+      : { failed: {}, problems: [Cause.pretty(exit.cause)] }
+    console.log(line({
+      adapter,
+      scenario: scenario.name,
+      seconds: Math.round((performance.now() - start) / 1000),
+      ...outcome.tally,
+      ...outcome.failed,
+      problems: outcome.problems.length
+    }))
+    for (const problem of outcome.problems) console.log(`  ${problem}`)
+    if (outcome.problems.length > 0) failures++
+  }
+  return failures
+})
+
+const chosen = adapters.filter((adapter) => (values.adapter ?? adapter) === adapter)
+const failures = await Effect.runPromise(
+  Effect.forEach(chosen, run).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+)
+process.exit(failures.every((n) => n === 0) ? 0 : 1)
