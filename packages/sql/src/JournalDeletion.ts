@@ -15,6 +15,7 @@ import { type Kysely, sql } from "kysely"
 import type { Database } from "./Database.ts"
 import { textOf } from "./internal/columns.ts"
 import { retryRefused } from "./internal/retryRefused.ts"
+import type { JournalDialect } from "./JournalDialect.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
@@ -27,14 +28,22 @@ const batchSize = 500
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ database, db, heads }: {
+export const make = ({ database, db, dialect, heads }: {
   readonly database: Database["Service"]
+  readonly dialect?: Pick<JournalDialect, "remove"> | undefined
   readonly heads: Journal["Service"]["heads"]
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
 }): Pick<Journal["Service"], "deleteEvents" | "prune" | "floors"> => {
   const log = (entityType: string, slice: number) =>
     db.selectFrom("sluice_journal").where("entity_type", "=", entityType).where("slice", "=", slice)
+
+  const remove: NonNullable<JournalDialect["remove"]> = dialect?.remove ??
+    ((entityType, slice, positions) =>
+      database.run(
+        db.deleteFrom("sluice_journal").where("entity_type", "=", entityType).where("slice", "=", slice)
+          .where("position", "in", positions)
+      ))
 
   const floors = (entityType: string, range: SliceRange.SliceRange) =>
     Effect.map(
@@ -74,14 +83,11 @@ export const make = ({ database, db, heads }: {
         db.selectFrom("sluice_journal").select(["persistence_id", (eb) => eb.fn.max("sequence_number").as("newest")])
           .where("persistence_id", "in", [...new Set(old.map((row) => textOf(row.persistence_id)))])
           .groupBy("persistence_id")
-      )).map((row) => [textOf(row.persistence_id), Number(row.newest)])
+      )).map((row) => [textOf(row.persistence_id), row.newest])
     )
     const removable = old.filter((row) => row.sequence_number < newest.get(textOf(row.persistence_id))!)
     if (removable.length > 0) {
-      yield* database.run(
-        db.deleteFrom("sluice_journal").where("entity_type", "=", entityType).where("slice", "=", slice)
-          .where("position", "in", removable.map(({ position }) => position))
-      )
+      yield* remove(entityType, slice, removable.map(({ position }) => position))
       yield* raise(entityType, slice, last)
     }
     return { position: last.position, removed: removable.length }

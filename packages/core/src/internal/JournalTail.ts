@@ -26,7 +26,7 @@ export class JournalTail<E> {
   /** The last position of each log, and its timestamp. */
   readonly #positions = new Float64Array(Slice.count)
   readonly #timestamps = new Float64Array(Slice.count)
-  readonly #events: Array<EncodedEnvelope> = new Array(maxEvents)
+  readonly #events: Array<EncodedEnvelope> = []
   readonly #subscribers = new Set<Subscriber>()
   readonly #sizes = new Float64Array(maxEvents)
   #start = 0

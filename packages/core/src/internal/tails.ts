@@ -48,8 +48,8 @@ const start = Effect.fnUntraced(function*(
 ) {
   // listens before it reads, or an append between the two would go unnoticed
   const changed = yield* journal.changes(entityType)
-  let publish: Parameters<typeof journal.committed>[1] = () => {}
-  yield* journal.committed(entityType, (events) => publish(events))
+  let publish: Parameters<typeof journal.committed>[1] | undefined
+  yield* journal.committed(entityType, (events) => publish?.(events))
 
   const heads = yield* journal.heads(entityType, SliceRange.full)
   const reader = yield* journal.reader(entityType, SliceRange.full, heads)

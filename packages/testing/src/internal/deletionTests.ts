@@ -7,6 +7,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -244,23 +245,22 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         const journal = yield* Journal.Journal
         const reader = yield* journal.reader(type.name, SliceRange.full, Offset.none)
         const seen = yield* Effect.sync((): Array<Effect.Success<ReturnType<typeof drain>>[number]> => [])
-        let isDone = false
-        const pruning = yield* Effect.forkChild(Effect.gen(function*() {
-          while (!isDone) {
+        const pruning = yield* Effect.forkChild(
+          Effect.gen(function*() {
             // up to what was seen
             const times = [3, 900].map((slice) => seen.findLast((event) => event.slice === slice)?.timestamp ?? 0)
             yield* Journal.prune(type, { before: Timestamp.make(Math.min(...times)) })
             yield* Effect.yieldNow
-          }
-        }))
+          }).pipe(Effect.forever)
+        )
         for (let round = 0; round < 30; round++) {
           yield* Effect.forEach(ids, (id) => append(type, id, texts(2, `${round}-`)), { concurrency: "unbounded" })
           seen.push(...yield* drain(reader, 5))
           // storage in memory never does
           yield* Effect.yieldNow
         }
-        isDone = true
-        yield* Fiber.join(pruning)
+        yield* Fiber.interrupt(pruning)
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(pruning)))
         assert.strictEqual(seen.length, 30 * 2 * ids.length)
         assertComplete(seen)
         for (const id of ids) {

@@ -5,13 +5,23 @@ import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Stream from "effect/Stream"
 import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
-import { append, assertComplete, fresh, idsIn, idsOfSlice, offsetsAfter, readAll, textOf, texts } from "./kit.ts"
+import {
+  append,
+  assertComplete,
+  following,
+  fresh,
+  idsIn,
+  idsOfSlice,
+  offsetsAfter,
+  readAll,
+  textOf,
+  texts
+} from "./kit.ts"
 
 /** More than are kept in memory for those who follow. */
 const many = 9000
@@ -28,7 +38,7 @@ const follow = (type: EntityType.EntityType<string>, options: Options = {}) =>
   Effect.gen(function*() {
     const seen: Array<EncodedEnvelope> = []
     const { gate, range = SliceRange.full, start = Offset.none } = options
-    const { envelopes } = yield* Source.journal(type).origin.open(range, { journal: undefined, offsets: start })
+    const envelopes = yield* following(type, range, start)
     yield* envelopes.pipe(
       Stream.runForEachArray((chunk) => {
         seen.push(...chunk)
@@ -41,6 +51,17 @@ const follow = (type: EntityType.EntityType<string>, options: Options = {}) =>
 
 const untilSeen = (seen: ReadonlyArray<unknown>, n: number) =>
   Wait.until(`${n} events`, () => seen.length >= n, { atMost: "20 seconds" })
+
+/** As data that can be compared, whatever the classes of the bytes. */
+const plain = (event: EncodedEnvelope) => ({
+  ...event,
+  payload: { manifest: event.payload?.manifest, text: textOf(event) },
+  tags: [...event.tags],
+  metadata: { ...event.metadata }
+})
+
+const byPlace = (events: ReadonlyArray<EncodedEnvelope>) =>
+  events.map(plain).toSorted((a, b) => a.slice - b.slice || a.position! - b.position!)
 
 /** A journal that counts the events that its readers read. */
 const counting = (journal: Journal.Journal["Service"]) => {
@@ -85,19 +106,11 @@ export const followTests = (it: It<Journal.Journal>): void => {
         yield* append(type, "a", ["last"])
         yield* untilSeen(seen, 10)
         const stored = yield* readAll(type)
-        const plain = (event: EncodedEnvelope) => ({
-          ...event,
-          payload: { manifest: event.payload?.manifest, text: textOf(event) },
-          tags: [...event.tags],
-          metadata: { ...event.metadata }
-        })
-        const byTime = (events: ReadonlyArray<EncodedEnvelope>) =>
-          events.map(plain).toSorted((a, b) => a.slice - b.slice || a.position! - b.position!)
-        assert.deepStrictEqual(byTime(seen), byTime(stored))
+        assert.deepStrictEqual(byPlace(seen), byPlace(stored))
         yield* untilSeen(since, 8)
-        assert.deepStrictEqual(byTime(since), byTime(stored.filter((_) => _.timestamp >= before.timestamp)))
+        assert.deepStrictEqual(byPlace(since), byPlace(stored.filter((_) => _.timestamp >= before.timestamp)))
         yield* untilSeen(sinceLater, 7)
-        assert.deepStrictEqual(byTime(sinceLater), byTime(stored.filter((_) => _.timestamp > before.timestamp)))
+        assert.deepStrictEqual(byPlace(sinceLater), byPlace(stored.filter((_) => _.timestamp > before.timestamp)))
       }))
 
     it.effect("read the journal once, and then no more", () =>

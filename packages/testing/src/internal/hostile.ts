@@ -2,14 +2,13 @@ import { assert } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
-import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as Wait from "../Wait.ts"
-import { append, assertComplete, fresh, idsIn, offsetsAfter, readAll, textOf, texts } from "./kit.ts"
+import { append, assertComplete, following, fresh, idsIn, offsetsAfter, readAll, textOf, texts } from "./kit.ts"
 
 const writersPerJournal = 8
 const operations = 10

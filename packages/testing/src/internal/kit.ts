@@ -1,13 +1,14 @@
 import type { Vitest } from "@effect/vitest"
 import { assert } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -85,6 +86,17 @@ export const drain = <E>(
       found.push(...page)
     }
   })
+
+/** @internal The events of an entity type's journal as they are stored, as a source reads them on and on. */
+export const following = (
+  entityType: EntityType.EntityType<any>,
+  range: SliceRange.SliceRange,
+  start: Offset.Offsets
+) =>
+  Effect.map(
+    Source.journal(entityType).origin.open(range, { journal: undefined, offsets: start }),
+    ({ envelopes }) => Stream.filter(envelopes, (element): element is EncodedEnvelope => !isSkipped(element))
+  )
 
 /** @internal Reads an entity type from `start` to the end. */
 export const readAll = (entityType: EntityType.EntityType<any>, options?: {
