@@ -73,6 +73,14 @@ export interface JournalDialect {
     after: ReadonlyArray<readonly [Slice, number]>,
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
+  /** Removes the events at the positions of a log, in the fiber's transaction, where plain SQL would lock others as well. */
+  readonly remove?:
+    | ((
+      entityType: string,
+      slice: number,
+      positions: ReadonlyArray<number>
+    ) => Effect.Effect<unknown, SqlError>)
+    | undefined
   /** Up to `limit` events of one entity; in the fiber's transaction, if there is one. */
   readonly entity: (
     persistenceId: PersistenceId,

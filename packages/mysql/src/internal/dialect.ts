@@ -209,6 +209,14 @@ export const makeDialect = (
         ),
         (envelopes) => envelopes.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
       ),
+    // left to itself the optimizer looks at the whole entity type, and then waits for transactions on other logs
+    remove: (entityType, slice, positions) =>
+      sql.unsafe(
+        `DELETE j FROM ${journal} j FORCE INDEX (${indexName(naming, "log")})
+          WHERE j.entity_type = ${literal(entityType)} AND j.slice = ${slice} AND j.position IN (${
+          positions.join(",")
+        })`
+      ),
     entity: (persistenceId: PersistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
         const sql = `SELECT ${selected} FROM ${journal} WHERE persistence_id = ${literal(persistenceId)}
