@@ -73,14 +73,13 @@ export const hostile = (journals: ReadonlyArray<Journal.Journal["Service"]>) =>
 
     /** Follows the journal as a source does; opens it again now and then, from its own offsets. */
     const follower = (seen: Array<EncodedEnvelope>, range: SliceRange.SliceRange, events: number) =>
-      Effect.suspend(() => Source.journal(type).origin.open(range, { journal: undefined, offsets: offsetsAfter(seen) }))
-        .pipe(
-          Effect.flatMap(({ envelopes }) =>
-            Stream.runForEach(Stream.take(envelopes, events), (event) => Effect.sync(() => seen.push(event)))
-          ),
-          Effect.scoped,
-          Effect.forever
-        )
+      Effect.suspend(() => following(type, range, offsetsAfter(seen))).pipe(
+        Effect.flatMap((envelopes) =>
+          Stream.runForEach(Stream.take(envelopes, events), (event) => Effect.sync(() => seen.push(event)))
+        ),
+        Effect.scoped,
+        Effect.forever
+      )
 
     const tails = journals.flatMap((journal) =>
       [
