@@ -19,18 +19,25 @@ class Hostile extends Context.Service<Hostile, Environment>()("sluice/test/Hosti
 const environment = (adapter: typeof adapters[number]) =>
   Layer.effect(
     Hostile,
-    Effect.map(Server.start(adapter), (server): Environment => ({
-      server,
-      while: (crew, events = 1000) =>
-        Effect.suspend(() => {
-          const before = crew.acknowledged()
-          return Wait.until(
-            `${events} more events`,
-            () => crew.crashes.length > 0 || crew.acknowledged() >= before + events,
-            { atMost: "30 seconds" }
-          )
-        })
-    }))
+    Effect.gen(function*() {
+      const server = yield* Server.start(adapter)
+      if (adapter === "postgres") {
+        // a second by default, which most of the time would be spent with
+        yield* server.run("ALTER SYSTEM SET deadlock_timeout = '50ms'", "SELECT pg_reload_conf()")
+      }
+      return Hostile.of({
+        server,
+        while: (crew, events = 300) =>
+          Effect.suspend(() => {
+            const before = crew.acknowledged()
+            return Wait.until(
+              `${events} more events`,
+              () => crew.crashes.length > 0 || crew.acknowledged() >= before + events,
+              { atMost: "30 seconds" }
+            )
+          })
+      })
+    })
   )
 
 const run = (scenario: scenarios.Scenario) =>

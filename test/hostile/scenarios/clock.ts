@@ -60,7 +60,7 @@ export const clock: Scenario = {
           Effect.gen(function*() {
             for (const hours of [0, -1, 1, 0]) {
               yield* step(hours)
-              yield* environment.while(crew, 400)
+              yield* environment.while(crew, 150)
             }
           })
       })

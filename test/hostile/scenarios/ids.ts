@@ -50,6 +50,6 @@ export const strangeIds: Scenario = {
       appenders: 16,
       entities: ids,
       mix: { append: 8, expect: 2, commit: 1 },
-      during: (crew) => environment.while(crew, 600)
+      during: (crew) => environment.while(crew, 300)
     })
 }

@@ -35,7 +35,7 @@ export const byDefault = (level: Level): Scenario => ({
         entities: 20,
         mix: { append: 8, expect: 2, commit: 2, rollback: 1 },
         hold: 10,
-        during: (crew) => environment.while(crew, 600)
+        during: (crew) => environment.while(crew, 200)
       })
     })
 })

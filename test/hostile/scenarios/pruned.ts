@@ -11,7 +11,7 @@ import { load, type Scenario } from "../Scenario.ts"
 import * as Server from "../Server.ts"
 import * as Target from "../Target.ts"
 
-const entities = 20
+const entities = 8
 
 /** Two services append and read on, while two more delete what all tails have read: readers that are behind are told so. */
 export const pruned = (times: number): Scenario => ({
@@ -54,7 +54,7 @@ export const pruned = (times: number): Scenario => ({
         workers: 2,
         appenders: 16,
         entities,
-        mix: { append: 8, expect: 1, commit: 2, rollback: 1 },
+        mix: { append: 10, expect: 1, commit: 1, rollback: 1 },
         hold: 5,
         during: (crew) =>
           Effect.gen(function*() {

@@ -11,6 +11,6 @@ export const transactions = (hold: number): Scenario => ({
       entities: 40,
       mix: { append: 6, expect: 2, commit: 4, rollback: 2, interrupt: 2 },
       hold,
-      during: (crew) => environment.while(crew, 250)
+      during: (crew) => environment.while(crew, 100)
     })
 })
