@@ -22,7 +22,7 @@ import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
-import { ControlClient, makePool } from "./internal/pool.ts"
+import { alongIndexes, ControlClient, makePool } from "./internal/pool.ts"
 
 /**
  * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
@@ -103,7 +103,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const connections = {
     database,
     writers: yield* makePool(options, "appends", lanes + waiters),
-    readers: yield* makePool(options, "reads", readers)
+    readers: yield* makePool(options, "reads", readers, alongIndexes)
   }
   const signals = AppendSignals.make()
   yield* watch(options, naming, signals)

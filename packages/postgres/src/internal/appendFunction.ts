@@ -11,7 +11,8 @@ import type { Names } from "@sluice/sql/Migrations"
  * log is locked; 1: written; 2: not as expected, with the actual sequence number; 3: written before.
  *
  * The lock of a log is an advisory one, as a row with the head would bloat under an old snapshot. The planner has seen the tables empty at
- * best when it plans for the first time, and then keeps the plan: so it is told what never pays here.
+ * best when it plans for the first time, and then keeps the plan: so it is told what never pays here. LIMIT keeps each lateral query a probe
+ * of an index, which otherwise may become a join with the whole table.
  */
 export const appendFunction = ({ name, table }: Names, schema: string | undefined): string => {
   const journal = table("sluice_journal")
@@ -69,11 +70,11 @@ export const appendFunction = ({ name, table }: Names, schema: string | undefine
       ) l ON true
       LEFT JOIN LATERAL (
         SELECT j.sequence_number, j.position, j.timestamp FROM ${journal} j
-        WHERE j.persistence_id = a.persistence_id AND j.event_id = (
+        WHERE a.recheck AND j.persistence_id = a.persistence_id AND j.event_id = (
           SELECT e.event_id FROM unnest(p_append, p_event_id) WITH ORDINALITY e(append, event_id, ord)
           WHERE e.append = a.append ORDER BY e.ord DESC LIMIT 1
-        )
-      ) f ON a.recheck
+        ) LIMIT 1
+      ) f ON true
     ), placed AS MATERIALIZED (
       SELECT j.append, j.slice, j.persistence_id, e.event_id, e.manifest, e.payload, e.tags, e.metadata,
         j.head + row_number() OVER (PARTITION BY j.persistence_id ORDER BY e.ord) AS sequence_number,

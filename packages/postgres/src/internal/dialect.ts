@@ -105,7 +105,10 @@ export const makeDialect = (
         query<{ slice: Slice.Slice; timestamp: Timestamp.Timestamp }>(
           "timestamps",
           `SELECT j.slice, j.timestamp FROM unnest($2::smallint[], $3::bigint[]) s(slice, position)
-          JOIN ${journal} j ON j.entity_type = $1 AND j.slice = s.slice AND j.position = s.position`,
+          CROSS JOIN LATERAL (
+            SELECT slice, timestamp FROM ${journal}
+            WHERE entity_type = $1 AND slice = s.slice AND position = s.position LIMIT 1
+          ) j`,
           [entityType, positions.map(([slice]) => slice), positions.map(([, position]) => position)]
         ),
         (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))

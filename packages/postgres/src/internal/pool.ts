@@ -63,11 +63,29 @@ export class ControlClient extends Pg.Client {
   }
 }
 
-/** @internal A pool, whose connections are closed with the scope. */
-export const makePool = (options: Options, name: string, max: number): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
+/**
+ * @internal
+ * For a connection that only reads the journal. Every read follows an index in its order, and the planner cannot know: it has seen the
+ * table empty at best, would sort all newer events for each page, and then keeps the plan.
+ */
+export const alongIndexes = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off -c jit=off"
+
+/** @internal A pool, whose connections are closed with the scope, and begin with settings. */
+export const makePool = (
+  options: Options,
+  name: string,
+  max: number,
+  settings = ""
+): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const pool = new Pg.Pool({ ...clientConfig(options, name), max, idleTimeoutMillis: 60_000 })
+      const config = clientConfig(options, name)
+      const pool = new Pg.Pool({
+        ...config,
+        options: `${config.options} ${settings}`,
+        max,
+        idleTimeoutMillis: 60_000
+      })
       // a connection that the server ends between two queries says so here, and ends the process if nobody listens
       pool.on("error", () => {})
       pool.on("connect", (client) => client.on("error", () => {}))
