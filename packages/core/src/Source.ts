@@ -22,7 +22,7 @@ import { withEvent } from "./internal/elements.ts"
 import { follow } from "./internal/follow.ts"
 import { followChanges } from "./internal/followChanges.ts"
 import { mapChunks } from "./internal/mapChunks.ts"
-import { deletionAsEvent, optional } from "./internal/stateEvents.ts"
+import { deletionAsEvent, optional, withSuperseded } from "./internal/stateEvents.ts"
 import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
@@ -236,7 +236,10 @@ export const durableState = <S>(
     open: (range, start) =>
       Effect.map(followChanges(stateType.name, range, start), ({ envelopes, journal }) => ({
         journal,
-        envelopes: Stream.mapArray(envelopes, Arr.map(deletionAsEvent))
+        envelopes: envelopes.pipe(
+          Stream.mapArray(withSuperseded(start.offsets)),
+          Stream.mapArray(Arr.map(deletionAsEvent))
+        )
       })),
     entity: (persistenceId, from, to) =>
       DurableStateStore.use((store) => store.get(persistenceId)).pipe(

@@ -182,7 +182,7 @@ describe("a source of one's own", () => {
     Effect.gen(function*() {
       const doubled = source.pipe(Source.map(({ event }) => event + event))
       const feed = yield* Source.openEncoded(doubled, EventCodec.string)
-      const found = yield* Stream.runCollect(feed.envelopes)
+      const found = yield* Stream.runCollect(feed.envelopes) as Effect.Effect<ReadonlyArray<EncodedEnvelope>>
       assert.deepStrictEqual(found.map(({ payload }) => payload && EventCodec.string.decodeUnsafe(payload)), [
         "11",
         undefined,
@@ -228,7 +228,7 @@ describe("the stages of a source", () => {
       assert.strictEqual(journal, (yield* Journal.Journal).identity)
       const found = yield* first(4)(elements)
       assert.deepStrictEqual(tagsOf(found), ["Envelope", "Placeholder", "Poison", "Envelope"])
-      assert.deepStrictEqual(found.map(({ sequenceNumber }) => sequenceNumber as number), [1, 2, 3, 4])
+      assert.deepStrictEqual(found.map(({ position }) => position as number), [1, 2, 3, 4])
       assert.isFalse("event" in found[1]!)
       const poison = found[2] as Extract<typeof found[2], { readonly _tag: "Poison" }>
       assert.isTrue(poison.permanent)
@@ -279,7 +279,8 @@ const makeCodec = (prefix: string) => {
   })
   return { codec, counts }
 }
-const read = <E, R>(feed: Source.Feed<E, R>, n: number) => first(n)(feed.envelopes)
+const read = <E, R>(feed: Source.Feed<E, R>, n: number) =>
+  Effect.map(first(n)(feed.envelopes), (found) => found as ReadonlyArray<EncodedEnvelope>)
 const textOf = ({ payload }: EncodedEnvelope) => payload && new TextDecoder().decode(payload.bytes)
 
 describe("Source.openEncoded", () => {

@@ -11,7 +11,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as ProtobufCodec from "@sluice/grpc/ProtobufCodec"
 import * as Schema from "effect/Schema"
-import { readStreamOut } from "../src/internal/eventReader.ts"
+import { readEvent } from "../src/internal/eventReader.ts"
 import { encodeStreamOut } from "../src/internal/eventWriter.ts"
 import {
   EventSchema,
@@ -20,7 +20,6 @@ import {
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import {
   fromSlicePositions,
-  fromStreamOut,
   fromTimestampMessage,
   integer,
   toSlicePositions,
@@ -28,7 +27,8 @@ import {
 } from "../src/internal/messages.ts"
 import { decode, encode } from "../src/internal/methods.ts"
 import { envelopes, text } from "./kit/Envelopes.ts"
-import { toStreamOut } from "./kit/Generated.ts"
+import { envelopeOf, toStreamOut } from "./kit/Generated.ts"
+import { placeOf } from "./kit/RawClient.ts"
 import * as Recording from "./kit/Recording.ts"
 
 const recordings = ["string", "protobuf"] as const
@@ -52,7 +52,7 @@ describe("what the JVM peers sent", () => {
   it.for(recordings)("becomes envelopes with the place of the event (%s)", (name) => {
     for (const { answers } of Recording.read(name)) {
       for (const { event, message } of answers) {
-        const envelope = fromStreamOut(message)
+        const envelope = envelopeOf(message)
         assert.strictEqual(envelope.persistenceId, event.persistenceId)
         assert.strictEqual(envelope.sequenceNumber, Number(event.seqNr))
         assert.strictEqual(envelope.slice, event.slice, "our hash is theirs")
@@ -68,7 +68,7 @@ describe("what the JVM peers sent", () => {
   it.for(recordings)("keeps tags, and payloads but those of backtracking (%s)", (name) => {
     for (const { answers } of Recording.read(name)) {
       for (const { event, message } of answers) {
-        const envelope = fromStreamOut(message)
+        const envelope = envelopeOf(message)
         assert.strictEqual(envelope.payload === undefined, event.source === "BT")
         const n = Number(event.persistenceId.slice("Cart|entity-".length))
         assert.deepStrictEqual(envelope.tags, [n % 2 === 0 ? "even" : "odd"])
@@ -80,7 +80,7 @@ describe("what the JVM peers sent", () => {
     const events = Recording.events(Recording.read("string"))
     assert.strictEqual(events.length, 40)
     for (const event of events) {
-      const { payload } = fromStreamOut({ message: { case: "event", value: event } })
+      const { payload } = envelopeOf({ message: { case: "event", value: event } })
       const text = EventCodec.string.decodeUnsafe(payload!)
       assert.strictEqual(JSON.parse(text).n, Number(event.seqNr))
       assert.deepStrictEqual(EventCodec.string.encodeUnsafe(text), payload)
@@ -92,7 +92,7 @@ describe("what the JVM peers sent", () => {
     const events = Recording.events(Recording.read("protobuf"))
     assert.strictEqual(events.length, 40)
     for (const event of events) {
-      const { payload } = fromStreamOut({ message: { case: "event", value: event } })
+      const { payload } = envelopeOf({ message: { case: "event", value: event } })
       const message = codec.decodeUnsafe(payload!)
       assert.strictEqual(JSON.parse(message.value).n, Number(event.seqNr))
       assert.deepStrictEqual(codec.encodeUnsafe(message), payload)
@@ -163,7 +163,7 @@ describe("slice positions", () => {
   })
 })
 
-const overTheWire = (envelope: EncodedEnvelope): EncodedEnvelope => readStreamOut(encodeStreamOut(envelope))
+const overTheWire = (envelope: EncodedEnvelope): EncodedEnvelope => readEvent(encodeStreamOut(envelope))
 
 const example: EncodedEnvelope = {
   persistenceId: PersistenceId.make("Cart", "c-1"),
@@ -201,13 +201,13 @@ describe("an envelope", () => {
 
   it("has one offset, which names the event itself, as JVM consumers need it", () => {
     for (const envelope of [example, { ...example, payload: undefined }]) {
-      const { message } = toStreamOut(envelope)
-      assert.lengthOf(message.value!.offset, 1)
+      const { offset } = placeOf(toStreamOut(envelope))
+      assert.lengthOf(offset, 1)
       assert.deepStrictEqual(
-        message.value!.offset[0]!.seen.map(({ persistenceId, seqNr }) => [persistenceId, seqNr]),
+        offset[0]!.seen.map(({ persistenceId, seqNr }) => [persistenceId, seqNr]),
         [["Cart|c-1", 1n]]
       )
-      assert.isUndefined(message.value!.offset[0]!.slice)
+      assert.isUndefined(offset[0]!.slice)
     }
   })
 
@@ -241,22 +241,22 @@ describe("a message that is not what the protocol promises is refused:", () => {
       metadata: create(AnySchema, { typeUrl: "json.sluice/metadata", value: Buffer.from(`{"a":1}`) })
     }]
   ])("%s", ([, change]) => {
-    assert.throws(() => fromStreamOut(event(change)))
+    assert.throws(() => envelopeOf(event(change)))
   })
 
   it("neither an event nor a filtered event", () => {
-    assert.throws(() => fromStreamOut(decode(StreamOutSchema, new Uint8Array())), /neither/)
+    assert.throws(() => envelopeOf(decode(StreamOutSchema, new Uint8Array())), /neither/)
     // a field of a later version
-    assert.throws(() => fromStreamOut(decode(StreamOutSchema, new Uint8Array([0x1a, 0x00]))), /neither/)
+    assert.throws(() => envelopeOf(decode(StreamOutSchema, new Uint8Array([0x1a, 0x00]))), /neither/)
   })
 
   it("but metadata of another kind is ignored", () => {
     const message = event({ metadata: create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value: new Uint8Array([1]) }) })
-    assert.deepStrictEqual(fromStreamOut(message).metadata, {})
+    assert.deepStrictEqual(envelopeOf(message).metadata, {})
   })
 
   it("and the slice is computed, whatever the peer says", () => {
-    assert.strictEqual(fromStreamOut(event({ slice: 5 })).slice, Slice.ofPersistenceId("Cart|c-1"))
+    assert.strictEqual(envelopeOf(event({ slice: 5 })).slice, Slice.ofPersistenceId("Cart|c-1"))
   })
 })
 

@@ -1,14 +1,23 @@
 import { fromBinary } from "@bufbuild/protobuf"
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire"
 import { assert, describe, it } from "@effect/vitest"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
+import { isSkipped } from "@sluice/core/Envelope"
+import * as Position from "@sluice/core/Position"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
-import { readStreamOut } from "../src/internal/eventReader.ts"
+import { readEvent, readStreamOut } from "../src/internal/eventReader.ts"
 import { encodeStreamOut } from "../src/internal/eventWriter.ts"
+import { batchPieces } from "../src/internal/frames.ts"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { fromStreamOut } from "../src/internal/messages.ts"
 import { encode } from "../src/internal/methods.ts"
-import { envelopes } from "./kit/Envelopes.ts"
-import { toRepetition, toStreamOut } from "./kit/Generated.ts"
+import { unpack } from "../src/internal/packing.ts"
+import { envelopes, upTo } from "./kit/Envelopes.ts"
+import { envelopeOf, toBatch, toRepetition, toSkipped, toStreamOut, withoutSeen } from "./kit/Generated.ts"
+import * as Origin from "./kit/Origin.ts"
 import * as Soup from "./kit/Soup.ts"
 
 describe("an event is written as the generated code writes it", () => {
@@ -31,9 +40,80 @@ describe("an event is written as the generated code writes it", () => {
   })
 })
 
-const outcome = (read: () => EncodedEnvelope): EncodedEnvelope | "refused" => {
+const ranges: Arbitrary.Arbitrary<Skipped> = Arbitrary.all({
+  slice: upTo(1023),
+  from: upTo(1_000_000),
+  length: upTo(Number.MAX_SAFE_INTEGER - 1_000_001),
+  timestamp: upTo(Number.MAX_SAFE_INTEGER)
+}).pipe(Arbitrary.map(({ from, length, slice, timestamp }): Skipped => ({
+  _tag: "Skipped",
+  slice: Slice.make(slice),
+  from: Position.make(from + 1),
+  position: Position.make(from + 1 + length),
+  timestamp: timestamp % 3 === 0 ? undefined : Timestamp.make(timestamp)
+})))
+
+/** Envelopes, and before some of them what was left out. */
+const feeds: Arbitrary.Arbitrary<ReadonlyArray<EncodedElement>> = Arbitrary.array(
+  Arbitrary.all({ envelope: envelopes, range: ranges, which: upTo(2) })
+).pipe(
+  Arbitrary.map((parts) =>
+    parts.flatMap(({ envelope, range, which }) => [[envelope], [range, envelope], [range]][which]!)
+  )
+)
+
+const piecesOf = (elements: ReadonlyArray<EncodedElement>): ReadonlyArray<Buffer> => {
+  const pieces = batchPieces(elements)
+  const messages: Array<Buffer> = []
+  for (let next = pieces.next(); next !== undefined; next = pieces.next()) messages.push(...unpack(next))
+  return messages
+}
+
+describe("a batch", () => {
+  it.prop("is written as the generated code writes it, byte by byte", [feeds], ([elements]) => {
+    const messages = elements.map((element) =>
+      isSkipped(element) ? toSkipped(element) : withoutSeen(toStreamOut(element))
+    )
+    const [message, ...more] = piecesOf(elements)
+    assert.isEmpty(more)
+    assert.deepStrictEqual(message, messages.length === 0 ? undefined : encode(StreamOutSchema, toBatch(messages)))
+  }, { arbitrary: { runs: 300 } })
+
+  it.prop("is read as it was written", [feeds], ([elements]) => {
+    const read: Array<EncodedElement> = []
+    for (const message of piecesOf(elements)) readStreamOut(within(message), read)
+    assert.deepStrictEqual(read, [...elements])
+  }, { arbitrary: { runs: 300 } })
+
+  it("is of no more than some events, and some bytes", () => {
+    for (const [count, size] of [[2000, 1], [2000, 1000], [10, 100_000], [3, 4_000_000]] as const) {
+      const elements = Array.from({ length: count }, (_, i) => Origin.event(i + 1, "x".repeat(size)))
+      const read: Array<EncodedElement> = []
+      for (const message of piecesOf(elements)) {
+        const before = read.length
+        readStreamOut(message, read)
+        assert.isAtMost(read.length - before, 500)
+        assert.isTrue(message.length < 1024 * 1024 || read.length - before === 1)
+      }
+      assert.lengthOf(read, count)
+    }
+  })
+
+  it("is refused in a batch", () => {
+    const bytes = encode(StreamOutSchema, toBatch([toBatch([])]))
+    assert.throws(() => readStreamOut(bytes, []), /a batch in a batch/)
+  })
+
+  it("is refused where one event is asked for", () => {
+    assert.throws(() => readEvent(encode(StreamOutSchema, toBatch([]))), /not of one event/)
+  })
+})
+
+const outcome = (read: (elements: Array<EncodedElement>) => void): ReadonlyArray<EncodedElement> | "refused" => {
+  const elements: Array<EncodedElement> = []
   try {
-    return read()
+    read(elements)
+    return elements
   } catch {
     return "refused"
   }
@@ -43,13 +123,40 @@ const outcome = (read: () => EncodedEnvelope): EncodedEnvelope | "refused" => {
 const within = (bytes: Uint8Array): Uint8Array =>
   Buffer.concat([Buffer.alloc(3, 0xff), bytes, Buffer.alloc(20, 0x0a)]).subarray(3, 3 + bytes.length)
 
+/** The messages of a batch that has nothing else in it. */
+const itemsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> | undefined => {
+  const items: Array<Uint8Array> = []
+  try {
+    const outer = new BinaryReader(bytes)
+    const [field, type] = outer.tag()
+    if (field !== 1001 || type !== WireType.LengthDelimited) return undefined
+    const inner = new BinaryReader(outer.bytes())
+    if (outer.pos < outer.len) return undefined
+    while (inner.pos < inner.len) {
+      const [field, type] = inner.tag()
+      if (field !== 1 || type !== WireType.LengthDelimited) return undefined
+      items.push(inner.bytes())
+    }
+    return items
+  } catch {
+    return undefined
+  }
+}
+
+/** The generated code lets a field reach beyond its message, into what is next to it, so that the messages of a batch are read alone. */
+const generated = (bytes: Uint8Array) => (elements: Array<EncodedElement>): void => {
+  const items = itemsOf(bytes)
+  if (items === undefined) fromStreamOut(fromBinary(StreamOutSchema, bytes), elements)
+  else for (const item of items) fromStreamOut(fromBinary(StreamOutSchema, item), elements, true)
+}
+
 /** How many of the messages are read, and how many are refused. */
 const compare = (make: (random: Soup.Random) => Uint8Array, runs: number) => {
   const counts = { read: 0, refused: 0 }
   for (let seed = 0; seed < runs; seed++) {
     const bytes = within(make(Soup.random(seed)))
-    const expected = outcome(() => fromStreamOut(fromBinary(StreamOutSchema, bytes)))
-    const actual = outcome(() => readStreamOut(bytes))
+    const expected = outcome(generated(bytes))
+    const actual = outcome((into) => readStreamOut(bytes, into))
     try {
       assert.deepStrictEqual(actual, expected)
     } catch (error) {
@@ -64,12 +171,24 @@ const compare = (make: (random: Soup.Random) => Uint8Array, runs: number) => {
 describe("bytes are read as the generated code reads them, or refused as by it:", () => {
   it.prop("those of any envelope", [envelopes], ([envelope]) => {
     const bytes = encode(StreamOutSchema, toStreamOut(envelope))
-    assert.deepStrictEqual(readStreamOut(within(bytes)), fromStreamOut(fromBinary(StreamOutSchema, bytes)))
+    assert.deepStrictEqual(readEvent(within(bytes)), envelopeOf(fromBinary(StreamOutSchema, bytes)))
   }, { arbitrary: { runs: 500 } })
 
   it("events with fields in any order, missing, repeated, unknown, merged, and of extreme numbers", () => {
     const { read, refused } = compare(Soup.likely, 30_000)
     assert.isAbove(read, 3000)
+    assert.isAbove(refused, 3000)
+  })
+
+  it("batches, with anything in them", () => {
+    const { read, refused } = compare(Soup.batch, 30_000)
+    assert.isAbove(read, 3000)
+    assert.isAbove(refused, 3000)
+  })
+
+  it("batches that were cut, joined and damaged", () => {
+    const { read, refused } = compare((random) => Soup.damage(random, Soup.batch(random)), 30_000)
+    assert.isAbove(read, 500)
     assert.isAbove(refused, 3000)
   })
 
@@ -89,15 +208,15 @@ describe("bytes are read as the generated code reads them, or refused as by it:"
     for (let length = 0; length < Math.min(bytes.length, 200); length++) {
       const cut = within(bytes.subarray(0, length))
       assert.deepStrictEqual(
-        outcome(() => readStreamOut(cut)),
-        outcome(() => fromStreamOut(fromBinary(StreamOutSchema, cut)))
+        outcome((into) => readStreamOut(cut, into)),
+        outcome((into) => fromStreamOut(fromBinary(StreamOutSchema, cut), into))
       )
     }
   }, { arbitrary: { runs: 20 } })
 
   it("no bytes, and only zeros", () => {
     for (let length = 0; length < 30; length++) {
-      assert.strictEqual(outcome(() => readStreamOut(new Uint8Array(length))), "refused")
+      assert.strictEqual(outcome((into) => readStreamOut(new Uint8Array(length), into)), "refused")
     }
   })
 })

@@ -44,7 +44,7 @@ layer(Producer.quiet, { excludeTestServices: true })("several messages that are 
       assert.isBelow(call.pieces, 50)
     }))
 
-  it.effect.each([
+  it.effect.each<[string, number, number]>([
     ["small", 2000, 10],
     ["large", 40, 70_000],
     ["of the largest size", 3, 4 * 1024 * 1024 - 200],

@@ -104,14 +104,13 @@ export const failAtPoison = <A, E, R>(
 
 /** @internal The events alone, up to the first poison one, where it fails. */
 export const events = <A, E, R>(self: Stream.Stream<Element<A>, E, R>): Stream.Stream<Envelope<A>, E, R> =>
-  mapChunks((chunk: ReadonlyArray<Sound<A>>) =>
-    Effect.succeed(chunk.filter((element) => element._tag === "Envelope"))
-  )(failAtPoison(self))
+  mapChunks((chunk: ReadonlyArray<Sound<A>>) => Effect.succeed(chunk.filter((element) => element._tag === "Envelope")))(
+    failAtPoison(self)
+  )
 
 /** @internal An event that its public codec refuses is a bug of the pipeline: a defect. */
 export const reencode =
-  <A>(codec: EventCodec<A>) =>
-  (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
+  <A>(codec: EventCodec<A>) => (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
     Arr.map(chunk, (element) => {
       if (element._tag === "Skipped") return element
       const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = element

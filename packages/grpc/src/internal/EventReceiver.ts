@@ -1,8 +1,12 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import type { Offset, Offsets } from "@sluice/core/Offset"
-import type { Slice } from "@sluice/core/Slice"
+import type { EncodedElement } from "@sluice/core/Envelope"
+import { isSkipped } from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { readStreamOut } from "./eventReader.ts"
+
+/** The position of a slice without an offset. */
+const none = -1
 
 /**
  * @internal
@@ -11,18 +15,29 @@ import { readStreamOut } from "./eventReader.ts"
  */
 export class EventReceiver {
   readonly #range: SliceRange.SliceRange
-  readonly #offsets: Map<Slice, Offset>
+  // by slice: where to go on, and how far it is known that there is nothing
+  readonly #positions = new Float64Array(Slice.count).fill(none)
+  readonly #timestamps = new Float64Array(Slice.count)
+  readonly #skipped = new Float64Array(Slice.count)
   /** What is wrong with a message, for after the events before it. */
   #fault: Error | undefined
 
-  constructor(range: SliceRange.SliceRange, offsets: Offsets) {
+  constructor(range: SliceRange.SliceRange, offsets: Offset.Offsets) {
     this.#range = range
-    this.#offsets = new Map(offsets)
+    for (const [slice, { position, timestamp }] of offsets) {
+      this.#positions[slice] = position
+      this.#timestamps[slice] = timestamp
+    }
   }
 
   /** After which events to go on. */
-  get offsets(): Offsets {
-    return this.#offsets
+  get offsets(): Offset.Offsets {
+    const offsets = new Map<Slice.Slice, Offset.Offset>()
+    for (let slice = 0; slice < Slice.count; slice++) {
+      const position = this.#positions[slice]!
+      if (position !== none) offsets.set(Slice.make(slice), Offset.make(position, this.#timestamps[slice]!))
+    }
+    return offsets
   }
 
   get fault(): Error | undefined {
@@ -32,38 +47,50 @@ export class EventReceiver {
   /** Another connection is made. */
   reset(): void {
     this.#fault = undefined
+    this.#skipped.fill(0)
   }
 
-  /** The events that are new. Throws at a message that breaks the protocol, or has a `fault` when events come before it. */
-  receive(messages: ReadonlyArray<Buffer>): Array<EncodedEnvelope> {
-    const envelopes: Array<EncodedEnvelope> = []
+  /** What is new. Throws at a message that breaks the protocol, or has a `fault` when events come before it. */
+  receive(messages: ReadonlyArray<Buffer>): Array<EncodedElement> {
+    const received: Array<EncodedElement> = []
     try {
-      for (const message of messages) {
-        const envelope = this.#accept(message)
-        if (envelope !== undefined) envelopes.push(envelope)
-      }
+      for (const message of messages) readStreamOut(message, received)
     } catch (error) {
-      if (envelopes.length === 0) throw error
       this.#fault = error as Error
     }
-    return envelopes
+    let kept = 0
+    try {
+      for (const element of received) if (this.#isNew(element)) received[kept++] = element
+    } catch (error) {
+      this.#fault = error as Error
+    }
+    received.length = kept
+    if (kept === 0 && this.#fault !== undefined) throw this.#fault
+    return received
   }
 
-  #accept(message: Buffer): EncodedEnvelope | undefined {
-    const envelope = readStreamOut(message)
-    const { persistenceId, position, slice, timestamp } = envelope
+  #isNew(element: EncodedElement): boolean {
+    const { position, slice, timestamp } = element
+    const isLeftOut = isSkipped(element)
     if (!SliceRange.contains(this.#range, slice)) {
-      throw new RangeError(
-        `event of '${persistenceId}', whose slice ${slice} is not in ${SliceRange.format(this.#range)}`
-      )
+      const what = isLeftOut ? "left out" : `event of '${element.persistenceId}'`
+      throw new RangeError(`${what}, whose slice ${slice} is not in ${SliceRange.format(this.#range)}`)
     }
-    if (position === undefined) throw new RangeError(`event of '${persistenceId}' without a position`)
-    const offset = this.#offsets.get(slice)
+    if (position === undefined) throw new RangeError(`event of '${(element as any).persistenceId}' without a position`)
+    const known = this.#positions[slice]!
+    const last = Math.max(known, this.#skipped[slice]!, 0)
+    if (position <= last) return false
+    const from = isLeftOut ? element.from : position
     // what is asked for from a time on may begin anywhere
-    const last = offset?.position === 0 && offset.timestamp > 0 ? position - 1 : offset?.position ?? 0
-    if (position <= last) return undefined
-    if (position > last + 1) throw new RangeError(`position ${position} of slice ${slice} follows ${last}`)
-    this.#offsets.set(slice, { position, timestamp })
-    return envelope
+    if (from > last + 1 && !(last === 0 && known === 0 && this.#timestamps[slice]! > 0)) {
+      throw new RangeError(`position ${from} of slice ${slice} follows ${last}`)
+    }
+    if (timestamp === undefined) {
+      this.#skipped[slice] = position
+    } else {
+      this.#positions[slice] = position
+      this.#timestamps[slice] = timestamp
+    }
+    return true
   }
 }

@@ -8,7 +8,7 @@ import { GrpcError } from "../GrpcError.ts"
 export interface ClientCall {
   /** Ends when the other side has answered, if only with headers. */
   readonly headers: Effect.Effect<Grpc.Metadata, GrpcError>
-  /** The messages that have arrived; waits for one. The end of the call is a failure. */
+  /** The messages that have arrived, up to some; waits for one. The end of the call is a failure. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError>
   /** The trailers, after the call has failed. */
   readonly trailers: () => Grpc.Metadata | undefined
@@ -84,9 +84,18 @@ export const openCall = (
     }
   )
 
+/** What is decoded, and handed on, at once: no more than keeps others waiting for a moment. */
+const chunkBytes = 64 * 1024
+
 const readAvailable = (call: Readable): NonEmptyReadonlyArray<Buffer> | undefined => {
   const messages: Array<Buffer> = []
-  for (let message = call.read(); message !== null; message = call.read()) messages.push(message)
+  let bytes = 0
+  while (bytes < chunkBytes) {
+    const message: Buffer | null = call.read()
+    if (message === null) break
+    messages.push(message)
+    bytes += message.length
+  }
   return messages.length === 0 ? undefined : messages as [Buffer, ...Array<Buffer>]
 }
 

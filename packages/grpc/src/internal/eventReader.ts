@@ -1,36 +1,91 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
+import { isSkipped } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
-import { decodeMetadata, fromStreamOut, metadataUrl, noMetadata } from "./messages.ts"
+import { decodeMetadata, fromStreamOut, metadataUrl, noMetadata, skipped } from "./messages.ts"
 import { decode } from "./methods.ts"
 
 /**
- * Reads StreamOut messages in the form that every encoder writes them in: no message that is to be merged with another, numbers within 53 bits. It gives up
- * at anything else, and at bytes that are no message, for the generated decoder to make sense of it, or to say what is wrong. It never reads beyond the end that it was given.
+ * Reads StreamOut messages in the form that every encoder writes them in: no message that is to be merged with another, numbers within 53
+ * bits. It gives up at anything else, and at bytes that are no message, for the generated decoder to make sense of it, or to say what
+ * is wrong. It never reads beyond the end that it was given.
  */
 class EventReader {
-  #bytes: Uint8Array = new Uint8Array()
+  #bytes: Uint8Array = noBytes
   #at = 0
   #end = 0
 
   // the payloads of a stream are of few types
   readonly #manifest = new Remembered()
 
-  /** The envelope of the message that is the part of the bytes; undefined where it gives up. */
-  read(bytes: Uint8Array, start: number, end: number): EncodedEnvelope | undefined {
+  /**
+   * Adds what the message carries. False where it gives up, having added nothing. Throws at what the protocol does not promise, after
+   * what is before.
+   */
+  read(bytes: Uint8Array, elements: Array<EncodedElement>): boolean {
     this.#bytes = bytes
-    this.#at = start
-    this.#end = end
-    const tag = this.#at < end ? bytes[this.#at++]! : 0
-    if (tag !== 0x0a && tag !== 0x12) return undefined
-    const length = this.#varint()
+    this.#at = 0
+    const end = this.#end = bytes.length
+    if (bytes[0] !== 0xca || bytes[1] !== 0x3e) return this.#message(end, elements)
+    this.#at = 2
     // nothing may follow
-    if (length !== end - this.#at) return undefined
-    return this.#event(end, tag === 0x0a)
+    if (this.#delimited(end) !== end) return false
+    const first = this.#at
+    while (this.#at < end) {
+      const to = bytes[this.#at++] === 0x0a ? this.#delimited(end) : -1
+      if (to < 0) return false
+      this.#at = to
+    }
+    for (let at = first; at < end;) {
+      this.#at = at + 1
+      const to = this.#delimited(end)
+      const start = this.#at
+      this.#end = to
+      if (!this.#message(to, elements)) {
+        fromStreamOut(decode(StreamOutSchema, bytes.subarray(start, to)), elements, true)
+      }
+      this.#end = end
+      at = to
+    }
+    return true
+  }
+
+  #message(end: number, elements: Array<EncodedElement>): boolean {
+    const bytes = this.#bytes
+    const tag = this.#at < end ? bytes[this.#at++]! : 0
+    if (tag === 0x0a || tag === 0x12) {
+      // nothing may follow
+      if (this.#delimited(end) !== end) return false
+      const envelope = this.#event(end, tag === 0x0a)
+      if (envelope === undefined) return false
+      elements.push(envelope)
+      return true
+    }
+    if (tag !== 0xd2 || bytes[this.#at++] !== 0x3e || this.#delimited(end) !== end) return false
+    return this.#skipped(end, elements)
+  }
+
+  #skipped(end: number, elements: Array<EncodedElement>): boolean {
+    let slice = 0
+    let from = 0
+    let to = 0
+    let timestamp = 0
+    while (this.#at < end) {
+      const tag = this.#bytes[this.#at++]!
+      const value = tag === 0x08 || tag === 0x10 || tag === 0x18 || tag === 0x20 ? this.#varint() : -1
+      if (value < 0) return false
+      if (tag === 0x08) slice = value
+      else if (tag === 0x10) from = value
+      else if (tag === 0x18) to = value
+      else timestamp = value
+    }
+    if (slice > 1023) return false
+    elements.push(skipped(slice, from, to, timestamp))
+    return true
   }
 
   #event(end: number, isEvent: boolean): EncodedEnvelope | undefined {
@@ -322,6 +377,20 @@ class Remembered {
 
 const reader = new EventReader()
 
-/** @internal The envelope of a StreamOut. Throws when the message is not what the protocol promises. */
-export const readStreamOut = (bytes: Uint8Array): EncodedEnvelope =>
-  reader.read(bytes, 0, bytes.length) ?? fromStreamOut(decode(StreamOutSchema, bytes))
+/**
+ * @internal
+ * Adds the events that a StreamOut carries, and what it says is left out. Throws when the message is not what the protocol promises, after
+ * what is before.
+ */
+export const readStreamOut = (bytes: Uint8Array, elements: Array<EncodedElement>): void => {
+  if (!reader.read(bytes, elements)) fromStreamOut(decode(StreamOutSchema, bytes), elements)
+}
+
+/** @internal The one event that a StreamOut carries. */
+export const readEvent = (bytes: Uint8Array): EncodedEnvelope => {
+  const elements: Array<EncodedElement> = []
+  readStreamOut(bytes, elements)
+  const [element] = elements
+  if (elements.length !== 1 || isSkipped(element!)) throw new RangeError("a message that is not of one event")
+  return element!
+}

@@ -1,4 +1,4 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
 import { backtracking, metadataUrl } from "./messages.ts"
 
 /**
@@ -33,6 +33,52 @@ export class EventWriter {
     this.#bytes.copy(bytes, 0, 0, this.#length)
     this.#length = 0
     return bytes
+  }
+
+  /** Throws away what was written. */
+  clear(): void {
+    this.#length = 0
+  }
+
+  /** Begins a batch: a message whose size is not known yet. */
+  startBatch(): void {
+    this.#length = batchRoom
+  }
+
+  /** What was written since the batch was begun, as a message with its prefix. */
+  takeBatch(): Buffer {
+    const content = this.#length - batchRoom
+    const bytes = 2 + varintLength(content) + content
+    const start = this.#length - bytes - 5
+    this.#length = start
+    this.prefix(bytes)
+    this.#bytes[this.#length++] = 0xca
+    this.#delimiter(0x3e, content)
+    this.#length += content
+    const frame = Buffer.allocUnsafe(this.#length - start)
+    this.#bytes.copy(frame, 0, start, this.#length)
+    this.#length = 0
+    return frame
+  }
+
+  /** Writes what a batch puts before a message of so many bytes. */
+  item(bytes: number): void {
+    this.#reserve(11)
+    this.#delimiter(0x0a, bytes)
+  }
+
+  /** Writes the StreamOut of what was left out into a batch. */
+  skipped({ from, position, slice, timestamp }: Skipped): void {
+    const content = (slice === 0 ? 0 : 1 + varintLength(slice)) + 1 + varintLength(from) + 1 + varintLength(position) +
+      (timestamp === undefined ? 0 : 1 + varintLength(timestamp))
+    this.item(2 + varintLength(content) + content)
+    this.#reserve(content + 8)
+    this.#bytes[this.#length++] = 0xd2
+    this.#delimiter(0x3e, content)
+    if (slice !== 0) this.#number(0x08, slice)
+    this.#number(0x10, from)
+    this.#number(0x18, position)
+    if (timestamp !== undefined) this.#number(0x20, timestamp)
   }
 
   /** Writes what gRPC puts before a message of so many bytes. */
@@ -178,6 +224,9 @@ export class EventWriter {
     this.#length = at + length
   }
 }
+
+/** For the prefix, the tag, and a length of up to 4 GiB. */
+const batchRoom = 5 + 2 + 5
 
 /** The bytes of a varint, whose value is a safe integer from 0. */
 const varintLength = (value: number): number => {

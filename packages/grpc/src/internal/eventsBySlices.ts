@@ -5,7 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { beginningOf } from "./beginning.ts"
-import { eventPieces } from "./frames.ts"
+import { batchPieces, eventPieces } from "./frames.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { decode } from "./methods.ts"
@@ -13,8 +13,8 @@ import type { OfferedStream } from "./OfferedStream.ts"
 import { makeWriter } from "./serverCall.ts"
 import { invalidArgument, Status } from "./status.ts"
 
-/** @internal The version of the extension fields that this side speaks. */
-export const protocolVersion = 1
+/** @internal The highest version of the extension fields that this side speaks; from 2 on it takes and sends batches. */
+export const protocolVersion = 2
 
 /** @internal */
 export const lookUp = (
@@ -96,9 +96,9 @@ export const eventsBySlices = (
   })
 }
 
-const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, journal: string): void => {
+const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, version: number, journal: string): void => {
   const headers = new Grpc.Metadata()
-  headers.set("sluice-protocol", String(protocolVersion))
+  headers.set("sluice-protocol", String(version))
   headers.set("sluice-journal", journal)
   call.sendMetadata(headers)
 }
@@ -111,6 +111,7 @@ const serve = (
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
+    const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
     const { start, treat } = yield* Effect.flatMap(
       stream.now,
       (now) => parse("offset", () => beginningOf(init, now))
@@ -119,13 +120,16 @@ const serve = (
       // the consumer compares the journals as well, and fails for good
       Effect.tapError((error) =>
         Effect.sync(() => {
-          if (error instanceof JournalReplaced) announce(call, error.actual)
+          if (error instanceof JournalReplaced) announce(call, version, error.actual)
         })
       )
     )
-    announce(call, feed.journal)
+    announce(call, version, feed.journal)
     const write = makeWriter(call)
-    yield* Stream.runForEachArray(feed.envelopes, (envelopes) => write(eventPieces(envelopes, treat)))
+    yield* Stream.runForEachArray(
+      feed.envelopes,
+      (elements) => write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
+    )
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

@@ -1,4 +1,5 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
+import { isSkipped } from "@sluice/core/Envelope"
 import { EventTooLarge } from "@sluice/core/Journal"
 import { writer } from "./eventWriter.ts"
 
@@ -7,6 +8,9 @@ export const maxMessageBytes = 4 * 1024 * 1024
 
 /** What is written at once: enough for the cost of a write to vanish. */
 const pieceBytes = 64 * 1024
+
+/** In one message: no more than a consumer decodes at once without keeping others waiting. */
+const batchEvents = 500
 
 /** @internal What becomes of an event on the way to a plain consumer. */
 export type Treatment = "send" | "skip" | "repeat"
@@ -19,32 +23,66 @@ export interface Pieces {
   readonly tooLarge: () => EventTooLarge | undefined
 }
 
-/** @internal One message per event. */
+const tooLargeFor = ({ persistenceId }: EncodedEnvelope, bytes: number): EventTooLarge | undefined =>
+  bytes > maxMessageBytes ? new EventTooLarge({ persistenceId, bytes, limit: maxMessageBytes }) : undefined
+
+/** @internal One message per event, and nothing of what was left out, which a plain consumer does not know. */
 export const eventPieces = (
-  envelopes: ReadonlyArray<EncodedEnvelope>,
+  elements: ReadonlyArray<EncodedElement>,
   treat: (envelope: EncodedEnvelope) => Treatment
 ): Pieces => {
   let at = 0
   let tooLarge: EventTooLarge | undefined
   return {
     next: () => {
-      while (at < envelopes.length && tooLarge === undefined) {
-        const envelope = envelopes[at]!
-        const treatment = treat(envelope)
-        if (treatment !== "skip") {
-          const bytes = writer.measure(envelope, treatment === "repeat", true)
-          if (bytes > maxMessageBytes) {
-            const { persistenceId } = envelope
-            tooLarge = new EventTooLarge({ persistenceId, bytes, limit: maxMessageBytes })
-            break
-          }
-          if (writer.length > 0 && writer.length + bytes > pieceBytes) break
-          writer.prefix(bytes)
-          writer.write(envelope, treatment === "repeat", true)
-        }
-        at++
+      for (; at < elements.length; at++) {
+        const element = elements[at]!
+        if (isSkipped(element)) continue
+        const treatment = treat(element)
+        if (treatment === "skip") continue
+        const bytes = writer.measure(element, treatment === "repeat", true)
+        tooLarge = tooLargeFor(element, bytes)
+        if (tooLarge !== undefined || writer.length > 0 && writer.length + bytes > pieceBytes) break
+        writer.prefix(bytes)
+        writer.write(element, treatment === "repeat", true)
       }
       return writer.length === 0 ? undefined : writer.take()
+    },
+    tooLarge: () => tooLarge
+  }
+}
+
+/** @internal Many events per message, and what was left out. */
+export const batchPieces = (elements: ReadonlyArray<EncodedElement>): Pieces => {
+  let at = 0
+  let tooLarge: EventTooLarge | undefined
+  return {
+    next: () => {
+      const first = at
+      writer.startBatch()
+      for (; at < elements.length && at - first < batchEvents; at++) {
+        const element = elements[at]!
+        if (isSkipped(element)) {
+          writer.skipped(element)
+          continue
+        }
+        const bytes = writer.measure(element, false, false)
+        tooLarge = tooLargeFor(element, bytes)
+        if (tooLarge !== undefined || at > first && writer.length + bytes > pieceBytes) break
+        if (bytes > pieceBytes) {
+          // alone, as with a batch around it a message could be too large
+          at++
+          writer.clear()
+          writer.prefix(bytes)
+          writer.write(element, false, false)
+          return writer.take()
+        }
+        writer.item(bytes)
+        writer.write(element, false, false)
+      }
+      if (at > first) return writer.takeBatch()
+      writer.clear()
+      return undefined
     },
     tooLarge: () => tooLarge
   }

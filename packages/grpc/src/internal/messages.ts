@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf"
 import type { Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
 import { TimestampSchema } from "@bufbuild/protobuf/wkt"
-import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope, Metadata, Skipped } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
@@ -9,7 +9,12 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
-import type { SlicePosition, StreamOut } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import type {
+  Event,
+  FilteredEvent,
+  SlicePosition,
+  StreamOut
+} from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { SlicePositionSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 
 /** @internal Everything that is received is checked here; what does not fit throws, with a text for the other side. */
@@ -59,10 +64,8 @@ export const decodeMetadata = Schema.decodeUnknownSync(
   Schema.fromJsonString(Schema.Record(Schema.String, Schema.String))
 )
 
-/** @internal Throws when the message is not what the protocol promises. */
-export const fromStreamOut = ({ message }: Pick<StreamOut, "message">): EncodedEnvelope => {
-  if (message.case === undefined) throw new RangeError("a message with neither an event nor a filtered event")
-  const { offset: [offset], persistenceId, seqNr, sluicePosition } = message.value
+const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
+  const { offset: [offset], persistenceId, seqNr, sluicePosition } = message
   if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")
   const id = PersistenceId.parse(persistenceId)
   const place = {
@@ -73,12 +76,51 @@ export const fromStreamOut = ({ message }: Pick<StreamOut, "message">): EncodedE
     position: sluicePosition === 0n ? undefined : Position.make(integer(sluicePosition)),
     timestamp: fromTimestampMessage(offset.timestamp)
   }
-  if (message.case === "filteredEvent") return { ...place, tags: [], metadata: noMetadata, payload: undefined }
-  const { metadata, payload, tags } = message.value
+  if (message.$typeName === "akka.projection.grpc.FilteredEvent") {
+    return { ...place, tags: [], metadata: noMetadata, payload: undefined }
+  }
+  const { metadata, payload, tags } = message
   return {
     ...place,
     tags,
     metadata: metadata?.typeUrl === metadataUrl ? decodeMetadata(Buffer.from(metadata.value).toString()) : noMetadata,
     payload: payload && { manifest: payload.typeUrl, bytes: payload.value }
+  }
+}
+
+/** @internal Throws at a range that ends before it begins. */
+export const skipped = (slice: number, from: number, to: number, timestamp: number): Skipped => {
+  if (from < 1 || to < from) throw new RangeError(`positions ${from} to ${to}, which are no range, left out`)
+  return {
+    _tag: "Skipped",
+    slice: Slice.make(slice),
+    from: Position.make(from),
+    position: Position.make(to),
+    timestamp: timestamp === 0 ? undefined : Timestamp.make(timestamp)
+  }
+}
+
+/** @internal Adds what the message carries. Throws when it is not what the protocol promises, after what is before. */
+export const fromStreamOut = (
+  { message }: Pick<StreamOut, "message">,
+  elements: Array<EncodedElement>,
+  inBatch = false
+): void => {
+  switch (message.case) {
+    case "event":
+    case "filteredEvent":
+      elements.push(fromEvent(message.value))
+      return
+    case "sluiceSkipped": {
+      const { from, slice, timestamp, to } = message.value
+      elements.push(skipped(slice, integer(from), integer(to), integer(timestamp)))
+      return
+    }
+    case "sluiceBatch":
+      if (inBatch) throw new RangeError("a batch in a batch")
+      for (const inner of message.value.messages) fromStreamOut(inner, elements, true)
+      return
+    default:
+      throw new RangeError("a message with neither an event nor a filtered event")
   }
 }

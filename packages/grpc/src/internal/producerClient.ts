@@ -20,7 +20,7 @@ import type { ConsumerError, Options } from "../EventConsumer.ts"
 import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../GrpcError.ts"
 import { acquireClient } from "./channel.ts"
 import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
-import { readStreamOut } from "./eventReader.ts"
+import { readEvent } from "./eventReader.ts"
 import { protocolVersion } from "./eventsBySlices.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
@@ -165,7 +165,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, headers)
         )
         return call.pull.pipe(
-          Effect.flatMap((messages) => read(() => Arr.map(messages, readStreamOut))),
+          Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
           Effect.catchIf(
             (error) => error instanceof GrpcError && error.code === Grpc.status.OK,
             () => Cause.done()

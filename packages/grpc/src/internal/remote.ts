@@ -1,5 +1,5 @@
 import * as Grpc from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement } from "@sluice/core/Envelope"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
@@ -76,7 +76,7 @@ export const makeRemote = (
     const first = yield* connect(start.journal)
     let current: typeof first | undefined = first
 
-    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, ConsumerError> = Effect.suspend(() => {
+    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, ConsumerError> = Effect.suspend(() => {
       if (current === undefined) {
         return Effect.flatMap(connect(first.journal), (connection) => {
           current = connection

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 
 /** Text that UTF-8 can say, as the journal holds no other. */
 export const text = Arbitrary.schema(Schema.String).pipe(Arbitrary.map((text) => text.toWellFormed()))
-const upTo = (n: number) => Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n })))
+export const upTo = (n: number) => Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n })))
 const large = upTo(Number.MAX_SAFE_INTEGER)
 
 // `JSON.parse` of Node 24 takes a key that begins with an escape for a backslash, after an object that had one in that place

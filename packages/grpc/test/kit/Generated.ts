@@ -1,7 +1,7 @@
 /** The messages of envelopes, made with the generated code, to compare ours with. */
 import { create } from "@bufbuild/protobuf"
 import { AnySchema } from "@bufbuild/protobuf/wkt"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
 import type {
   Event,
   FilteredEvent,
@@ -15,7 +15,7 @@ import {
   PersistenceIdSeqNrSchema,
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
-import { toTimestampMessage } from "../../src/internal/messages.ts"
+import { fromStreamOut, toTimestampMessage } from "../../src/internal/messages.ts"
 
 const toOffsets = ({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): Array<Offset> => [
   create(OffsetSchema, {
@@ -63,3 +63,35 @@ export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
   envelope.payload === undefined ? toStreamOut(envelope) : create(StreamOutSchema, {
     message: { case: "event", value: { ...toEvent({ ...envelope, payload: undefined, metadata: {} }), source: "BT" } }
   })
+
+export const toSkipped = ({ from, position, slice, timestamp }: Skipped): StreamOut =>
+  create(StreamOutSchema, {
+    message: {
+      case: "sluiceSkipped",
+      value: { slice, from: BigInt(from), to: BigInt(position), timestamp: BigInt(timestamp ?? 0) }
+    }
+  })
+
+/** As in a batch. */
+export const withoutSeen = (answer: StreamOut): StreamOut => {
+  const { message } = answer
+  if (message.case === "event" || message.case === "filteredEvent") message.value.offset[0]!.seen = []
+  return answer
+}
+
+export const toBatch = (messages: ReadonlyArray<StreamOut>): StreamOut =>
+  create(StreamOutSchema, { message: { case: "sluiceBatch", value: { messages: messages as Array<StreamOut> } } })
+
+/** What a message carries. */
+export const elementsOf = (answer: Pick<StreamOut, "message">): ReadonlyArray<EncodedElement> => {
+  const elements: Array<EncodedElement> = []
+  fromStreamOut(answer, elements)
+  return elements
+}
+
+/** The event of a message. */
+export const envelopeOf = (answer: Pick<StreamOut, "message">): EncodedEnvelope => {
+  const [element] = elementsOf(answer)
+  if (element === undefined || "_tag" in element) throw new Error("no event")
+  return element
+}

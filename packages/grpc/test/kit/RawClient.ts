@@ -142,7 +142,8 @@ export const answered = (answers: Answers, n: number): Effect.Effect<void> =>
   Wait.until(`${n} answers`, () => answers.messages.length >= n || answers.status !== undefined)
 
 /** Whether the consumer is only reminded of an event that it should have seen. */
-export const isRepetition = ({ message }: StreamOut): boolean => message.value?.source === "BT"
+export const isRepetition = ({ message }: StreamOut): boolean =>
+  message.case === "event" && message.value.source === "BT"
 
 /** Waits for so many that are no repetitions, and returns them. */
 export const newAnswers = (answers: Answers, n: number): Effect.Effect<ReadonlyArray<StreamOut>> => {
@@ -158,7 +159,9 @@ export const ended = (answers: Answers): Effect.Effect<Grpc.StatusObject> =>
 
 /** The event of an answer, or what stands in its place. */
 export const placeOf = ({ message }: StreamOut): Event | FilteredEvent => {
-  if (message.case === undefined) throw new Error("neither an event nor a filtered event")
+  if (message.case !== "event" && message.case !== "filteredEvent") {
+    throw new Error("neither an event nor a filtered event")
+  }
   return message.value
 }
 

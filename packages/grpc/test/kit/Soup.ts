@@ -104,6 +104,40 @@ export const likely = (random: Random): Uint8Array => {
   return writer.finish()
 }
 
+/** What was left out, mostly in order. */
+const skipped = (random: Random): Uint8Array => {
+  const writer = new BinaryWriter()
+  const range = new BinaryWriter()
+  if (random.below(4) > 0) range.tag(1, WireType.Varint).int32(random.of([0, 5, 1023, 1024, -1]))
+  if (random.below(8) > 0) range.tag(2, WireType.Varint).int64(random.of([1n, 3n, 3n, ...integers]))
+  if (random.below(8) > 0) range.tag(3, WireType.Varint).int64(random.of([1n, 7n, 300n, ...integers]))
+  if (random.below(2) === 0) range.tag(4, WireType.Varint).int64(random.of(integers))
+  if (random.below(20) === 0) range.tag(5, WireType.Varint).int64(1n)
+  return writer.tag(1002, WireType.LengthDelimited).bytes(range.finish()).finish()
+}
+
+/** A batch of likely messages, now and then with something else in it. */
+export const batch = (random: Random): Uint8Array => {
+  const content = new BinaryWriter()
+  for (let n = random.below(4); n > 0; n--) {
+    content.tag(random.below(20) === 0 ? 2 : 1, WireType.LengthDelimited)
+    switch (random.below(8)) {
+      case 0:
+        content.bytes(random.below(4) === 0 ? batch(random) : damage(random, likely(random)))
+        break
+      case 1:
+      case 2:
+        content.bytes(skipped(random))
+        break
+      default:
+        content.bytes(likely(random))
+    }
+  }
+  const writer = new BinaryWriter().tag(1001, WireType.LengthDelimited).bytes(content.finish())
+  if (random.below(20) === 0) writer.raw(random.below(2) === 0 ? likely(random) : batch(random))
+  return writer.finish()
+}
+
 /** Damages a message: cuts it, doubles a part of it, or changes some of its bytes. */
 export const damage = (random: Random, bytes: Uint8Array): Uint8Array => {
   if (bytes.length === 0) return new Uint8Array([random.below(256)])
