@@ -17,6 +17,9 @@ import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as EventCodec from "./EventCodec.ts"
 import { decodeWith, events } from "./internal/compile.ts"
+import { meterOf } from "./internal/meterOf.ts"
+import { traced, withTraceContext } from "./internal/tracing.ts"
+import { journalAppended } from "./Metrics.ts"
 import type { Offsets } from "./Offset.ts"
 import { Offset } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
@@ -301,6 +304,7 @@ export const make = (
   }
 ): Journal["Service"] => {
   const maxEventBytes = adapter.maxEventBytes ?? defaultMaxEventBytes
+  const appended = meterOf(journalAppended)
   return {
     ...adapter,
     maxEventBytes,
@@ -311,7 +315,12 @@ export const make = (
           return Effect.fail(new EventTooLarge({ persistenceId: request.persistenceId, bytes, limit: maxEventBytes }))
         }
       }
-      return adapter.append(request)
+      return Effect.withFiber(({ context }) =>
+        Effect.map(adapter.append(request), (written) => {
+          appended(request.entityType, written.count, context)
+          return written
+        })
+      )
     }
   }
 }
@@ -390,34 +399,40 @@ const sizeOf = ({ metadata, payload, tags }: NewEvent): number => {
  * @category operations
  * @since 0.1.0
  */
-export const append = Effect.fn("Journal.append")(function*<A>(entityType: EntityType.EntityType<A>, options: {
+export const append = <A>(entityType: EntityType.EntityType<A>, options: {
   readonly id: string
   readonly events: NonEmptyReadonlyArray<A>
   readonly expected?: ExpectedSequenceNumber | undefined
   readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
   readonly metadata?: Metadata | undefined
-}) {
-  const journal = yield* Journal
-  const persistenceId = EntityType.persistenceId(entityType, options.id)
-  const tags = options.tags ?? []
-  const events = yield* Effect.try({
-    try: () =>
-      Arr.map(options.events, (event): NewEvent => ({
-        id: crypto.randomUUID(),
-        payload: entityType.codec.encodeUnsafe(event),
-        tags: typeof tags === "function" ? tags(event) : tags,
-        metadata: options.metadata ?? {}
-      })),
-    catch: (cause) => new EventCodec.EventEncodeError({ persistenceId, cause })
-  })
-  return yield* journal.append({
-    entityType: entityType.name,
-    persistenceId,
-    expected: options.expected ?? "any",
-    events,
-    recheck: false
-  })
-})
+}): Effect.Effect<
+  Written,
+  EventCodec.EventEncodeError | SequenceConflict | EventTooLarge | StorageError,
+  Journal
+> =>
+  traced(
+    { name: "sluice.append", attributes: { entityType: entityType.name, id: options.id } },
+    Effect.flatMap(withTraceContext(options.metadata ?? noMetadata), (metadata) =>
+      Journal.use((
+        journal
+      ): Effect.Effect<Written, EventCodec.EventEncodeError | SequenceConflict | EventTooLarge | StorageError> => {
+        const persistenceId = EntityType.persistenceId(entityType, options.id)
+        const tags = options.tags ?? noTags
+        let events: NonEmptyReadonlyArray<NewEvent>
+        try {
+          events = Arr.map(options.events, (event): NewEvent => ({
+            id: crypto.randomUUID(),
+            payload: entityType.codec.encodeUnsafe(event),
+            tags: typeof tags === "function" ? tags(event) : tags,
+            metadata
+          }))
+        } catch (cause) {
+          return Effect.fail(new EventCodec.EventEncodeError({ persistenceId, cause }))
+        }
+        const expected = options.expected ?? "any"
+        return journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
+      }))
+  )
 
 /**
  * Runs the effect, and every append in it, in one transaction: when it fails or is interrupted, nothing was appended.
@@ -547,5 +562,7 @@ export const prune = <A>(
 ): Effect.Effect<number, StorageError, Journal> =>
   Journal.use((journal) => journal.prune(entityType.name, options.before))
 
+const noMetadata: Metadata = {}
+const noTags: ReadonlyArray<string> = []
 const lastSequenceNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 const pageSize = 500

@@ -6,7 +6,9 @@
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
+import { projectionLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -127,7 +129,9 @@ export const lag = (projection: string): Effect.Effect<number, unknown> =>
           () => Effect.map(worker.heads, (heads) => Offset.lag(heads, worker.status.offsets))
         )),
       (lags) => lags.reduce((sum, lag) => sum + lag, 0)
-    ))
+    )).pipe(
+      Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection }), lag))
+    )
 
 /**
  * Waits until a projection of this process has processed, and stored, every event that its source has now. Fails as a worker

@@ -6,9 +6,11 @@ import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../Envelope.ts"
 import * as Floor from "../Floor.ts"
 import * as Journal from "../Journal.ts"
+import * as Metrics from "../Metrics.ts"
 import type { Offsets } from "../Offset.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
+import { meterOf } from "./meterOf.ts"
 import { Progress } from "./Progress.ts"
 import { type TailError, tailOf } from "./tails.ts"
 
@@ -16,6 +18,10 @@ import { type TailError, tailOf } from "./tails.ts"
 const pageSize = 500
 
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
+
+const pages = meterOf(Metrics.journalPages)
+const read = meterOf(Metrics.journalRead)
+const live = meterOf(Metrics.journalLive)
 
 /**
  * @internal
@@ -36,6 +42,7 @@ export const follow = (
       ? Floor.raise(start.offsets, yield* journal.floors(entityType, range))
       : start.offsets
     const scope = yield* Effect.scope
+    const context = yield* Effect.context<never>()
 
     const openReader = (offsets: Offsets) =>
       Effect.flatMap(Scope.fork(scope), (own) =>
@@ -65,6 +72,10 @@ export const follow = (
     const readJournal = (looks: number): Pull =>
       Effect.flatMap(reader.next(pageSize), (page): Pull => {
         for (const event of page) progress.pass(event)
+        if (page.length > 0) {
+          pages(entityType, 1, context)
+          read(entityType, page.length, context)
+        }
         if (Arr.isReadonlyArrayNonEmpty(page)) return Effect.succeed(page)
         if (tail.failure !== undefined) return Effect.failCause(tail.failure)
         if (!isAtTail()) return looks === 1 ? readJournal(2) : readAgain
@@ -99,7 +110,10 @@ export const follow = (
         }
         cursor++
       }
-      if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
+      if (Arr.isArrayNonEmpty(events)) {
+        live(entityType, events.length, context)
+        return Effect.succeed(events)
+      }
       return isBehind ? readAgain : Effect.andThen(latch.await, readTail)
     })
 

@@ -9,6 +9,7 @@ import type { ProjectionManagement } from "../ProjectionManagement.ts"
 import type { WorkerStatus } from "../ProjectionStatus.ts"
 import { isFaultOfEvent } from "./failures.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
+import { traced } from "./tracing.ts"
 import type { WorkerState } from "./workerStatus.ts"
 
 /** @internal What handling takes: the projection, its stores, and how far it is. */
@@ -34,20 +35,33 @@ export const makeHandling = (handling: Handling) => {
 
   // suspended, as what a handler throws is a failure of its event as well
   const handle = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
-    Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+    traced(
+      { name: "sluice.projection", attributes: { projection: projection.name, events: envelopes.length }, envelopes },
+      Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+    )
+
+  const measured = (envelopes: ReadonlyArray<Envelope<any>>) => (self: Handled): Handled =>
+    Effect.tap(
+      self,
+      Effect.clockWith((clock) => {
+        state.meters.group(envelopes.length, envelopes.at(-1)!.timestamp / 1000, clock.currentTimeMillisUnsafe())
+        return Effect.void
+      })
+    )
 
   /** What else changes in the status does so at the same time, or others would see half of it. */
   const transact = (effect: Handled, change?: () => Partial<WorkerStatus>): Handled =>
-    Effect.suspend(() => store.transact(key, journal, tracker.moves, effect)).pipe(
-      Effect.onExit((exit) =>
+    Effect.clockWith((clock) => {
+      const begun = clock.currentTimeNanosUnsafe()
+      return Effect.onExit(store.transact(key, journal, tracker.moves, effect), (exit) =>
         Effect.sync(() => {
           if (Exit.isFailure(exit)) return
+          state.meters.committed(clock.currentTimeNanosUnsafe() - begun)
           tracker.stored()
           state.progressed = true
           state.update({ offsets: tracker.offsets, ...change?.() })
-        })
-      )
-    )
+        }))
+    })
 
   const save: Handled = Effect.suspend(() => tracker.isAhead ? transact(Effect.void) : Effect.void)
 
@@ -108,9 +122,12 @@ export const makeHandling = (handling: Handling) => {
       const handled = () => ({ handled: state.status.handled + events.length })
       if (delivery._tag === "ExactlyOnce") {
         tracker.advance(elements)
-        return Effect.tapCause(transact(handle(events), handled), () => Effect.sync(() => tracker.revert()))
+        return transact(handle(events), handled).pipe(
+          Effect.tapCause(() => Effect.sync(() => tracker.revert())),
+          measured(events)
+        )
       }
-      return Effect.tap(handle(events), () =>
+      return Effect.tap(measured(events)(handle(events)), () =>
         Effect.sync(() => {
           tracker.advance(elements)
           state.update(handled())

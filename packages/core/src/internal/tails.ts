@@ -2,9 +2,11 @@ import * as Effect from "effect/Effect"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type * as Journal from "../Journal.ts"
+import { journalPages } from "../Metrics.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { StorageError } from "../StorageError.ts"
 import { JournalTail } from "./JournalTail.ts"
+import { meterOf } from "./meterOf.ts"
 
 /** @internal */
 export type TailError = StorageError | Journal.JournalForked | Journal.OffsetBelowFloor
@@ -40,6 +42,8 @@ const makeTails = (journal: Journal.Journal["Service"]): Effect.Effect<Tails> =>
     return map
   }).pipe(Scope.provide(Scope.makeUnsafe()))
 
+const pages = meterOf(journalPages)
+
 /** Keeps a tail up to date. When that fails, so do all who follow it: they begin anew from where they are. */
 const start = Effect.fnUntraced(function*(
   journal: Journal.Journal["Service"],
@@ -59,8 +63,10 @@ const start = Effect.fnUntraced(function*(
     if (events.every((event) => tail.has(event))) reader.pass(events)
   }
 
+  const context = yield* Effect.context<never>()
   const read: Effect.Effect<never, TailError> = Effect.flatMap(reader.next(pageSize), (page) => {
     tail.push(page)
+    if (page.length > 0) pages(entityType, 1, context)
     return page.length === 0 ? Effect.andThen(changed, read) : read
   })
   yield* read.pipe(

@@ -41,7 +41,7 @@ export const makeWorker = <E, R>(
     const context = yield* Effect.context<any>()
     const store = yield* OffsetStore
     const management = yield* ProjectionManagement
-    const state = new WorkerState(projection.name, range)
+    const state = new WorkerState(projection.name, range, context)
 
     const isStopped = (cause: Cause.Cause<unknown>) => {
       if (state.stop === undefined && isForAPerson(cause)) state.stop = { cause, event: undefined }

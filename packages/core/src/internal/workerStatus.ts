@@ -1,6 +1,8 @@
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { WorkerFailure, WorkerStatus } from "../ProjectionStatus.ts"
 import type { SliceRange } from "../SliceRange.ts"
+import { ProjectionMeters } from "./ProjectionMeters.ts"
 
 /** @internal What a worker knows of itself over its incarnations. */
 export class WorkerState {
@@ -13,7 +15,10 @@ export class WorkerState {
   // how often a stage has failed on the same event, over the incarnations
   #stumble = { at: "", times: 0 }
 
-  constructor(projection: string, range: SliceRange) {
+  readonly meters: ProjectionMeters
+
+  constructor(projection: string, range: SliceRange, context: Context.Context<never>) {
+    this.meters = new ProjectionMeters(projection, context)
     this.status = {
       projection,
       range,
@@ -27,7 +32,9 @@ export class WorkerState {
   }
 
   update(change: Partial<WorkerStatus>): void {
-    this.status = { ...this.status, ...change }
+    const before = this.status
+    this.status = { ...before, ...change }
+    this.meters.changed(before, this.status)
     for (const listener of this.#listeners) listener()
   }
 

@@ -1,0 +1,62 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Fiber } from "effect/Fiber"
+import * as Headers from "effect/http/Headers"
+import * as HttpTraceContext from "effect/http/HttpTraceContext"
+import * as Tracer from "effect/Tracer"
+import type { Metadata, Place } from "../Envelope.ts"
+
+/** The header of W3C Trace Context, and its key in the metadata of an event. */
+const traceparent = "traceparent"
+
+/** Links beyond this number tell nobody anything. */
+const maxLinks = 32
+
+/** Spans cost more than the rest of what is done to an event, and without a tracer nobody sees them. */
+const isTraced = (fiber: Fiber<any, any>): boolean => Context.get(fiber.context, Tracer.Tracer) !== Tracer.nativeTracer
+
+/** @internal Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events. */
+export const traced = <A, E, R>(
+  options: {
+    readonly name: string
+    readonly attributes: Readonly<Record<string, unknown>>
+    readonly envelopes?: ReadonlyArray<Pick<Place, "metadata">>
+  },
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    isTraced(fiber)
+      ? Effect.withSpan(effect, options.name, {
+        attributes: options.attributes,
+        links: linksTo(options.envelopes ?? [])
+      }) as Effect.Effect<A, E, R>
+      : effect
+  )
+
+const linksTo = (envelopes: ReadonlyArray<Pick<Place, "metadata">>): Array<Tracer.SpanLink> => {
+  const links: Array<Tracer.SpanLink> = []
+  const seen = new Set<string>()
+  for (const { metadata } of envelopes) {
+    const written = metadata[traceparent]
+    if (written === undefined || seen.has(written)) continue
+    seen.add(written)
+    const span = HttpTraceContext.w3c(Headers.fromRecordUnsafe({ traceparent: written }))
+    if (span._tag === "Some") links.push({ span: span.value, attributes: {} })
+    if (links.length === maxLinks) break
+  }
+  return links
+}
+
+/** @internal The metadata, with the span that writes it if there is a tracer. */
+export const withTraceContext = (metadata: Metadata): Effect.Effect<Metadata> =>
+  Effect.withFiber((fiber) => {
+    const span = isTraced(fiber) ? Context.getOrUndefined(fiber.context, Tracer.ParentSpan) : undefined
+    return Effect.succeed(
+      span === undefined || traceparent in metadata
+        ? metadata
+        : {
+          ...metadata,
+          [traceparent]: `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
+        }
+    )
+  })

@@ -1,0 +1,125 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Metrics from "@sluice/core/Metrics"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const value = <Input, State>(metric: Metric.Metric<Input, State>, attributes: Record<string, string>) =>
+  Metric.value(Metric.withAttributes(metric, attributes))
+
+/** With metrics of its own, and storage of its own. */
+const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  effect.pipe(
+    Effect.scoped,
+    Effect.provide(Layer.fresh(MemoryStorage.layer)),
+    Effect.provideService(Metric.MetricRegistry, new Map()),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  )
+
+describe("metrics", () => {
+  it.live("of a journal and of who follows it", () =>
+    Effect.gen(function*() {
+      yield* Journal.append(Note, { id: "a", events: ["1", "2"] })
+      yield* Layer.build(Projection.layer(Projection.atLeastOnce("p", () => Effect.void)(Source.journal(Note))))
+      yield* ProjectionStatus.caughtUp("p")
+      yield* Journal.append(Note, { id: "a", events: ["3", "4", "5"] })
+      yield* ProjectionStatus.caughtUp("p")
+      const of = { entity_type: "note" }
+      assert.strictEqual((yield* value(Metrics.journalAppended, of)).count, 5)
+      assert.strictEqual((yield* value(Metrics.journalRead, of)).count, 2)
+      assert.strictEqual((yield* value(Metrics.journalLive, of)).count, 3)
+      assert.strictEqual((yield* value(Metrics.journalPages, of)).count, 1)
+    }).pipe(isolated))
+
+  it.live("of a projection", () =>
+    Effect.gen(function*() {
+      yield* Journal.append(Note, { id: "a", events: ["1", "2", "bad", "4"] })
+      let restarts = 0
+      const projection = Source.journal(Note).pipe(
+        Source.mapEffect(({ event }) =>
+          Effect.suspend(() => event === "4" && restarts++ === 0 ? Effect.fail("not now") : Effect.succeed(event))
+        ),
+        Projection.atLeastOnce(
+          "p",
+          Handler.grouped(
+            { size: 2, within: 0 },
+            (group) => group.some(({ event }) => event === "bad") ? Effect.fail("bad") : Effect.void
+          ),
+          { saveAfter: 1 }
+        ),
+        Projection.recovery(RecoveryStrategy.retryAndSkip({ retries: 1, delay: 0 }))
+      )
+      yield* Layer.build(Projection.layer(projection))
+      yield* ProjectionStatus.caughtUp("p")
+      assert.strictEqual(yield* ProjectionStatus.lag("p"), 0)
+      const of = { projection: "p" }
+      assert.strictEqual((yield* value(Metrics.projectionHandled, of)).count, 3)
+      assert.strictEqual((yield* value(Metrics.projectionSkipped, of)).count, 1)
+      assert.strictEqual((yield* value(Metrics.projectionRestarts, of)).count, 1)
+      assert.strictEqual((yield* value(Metrics.projectionGroup, of)).max, 2)
+      assert.isAbove((yield* value(Metrics.projectionCommit, of)).count, 1)
+      assert.strictEqual((yield* value(Metrics.projectionLag, of)).value, 0)
+      const delay = (yield* value(Metrics.projectionDelay, of)).value
+      assert.isTrue(delay >= 0 && delay < 60)
+    }).pipe(isolated))
+})
+
+describe("traces", () => {
+  const traced = <A, E, R>(effect: (spans: ReadonlyArray<Tracer.NativeSpan>) => Effect.Effect<A, E, R>) => {
+    const spans: Array<Tracer.NativeSpan> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    return isolated(Effect.provideService(effect(spans), Tracer.Tracer, tracer))
+  }
+
+  it.live("lead from who writes an event to who handles it", () =>
+    traced((spans) =>
+      Effect.gen(function*() {
+        yield* Effect.withSpan(Journal.append(Note, { id: "a", events: ["1", "2"] }), "checkout")
+        yield* Journal.append(Note, { id: "a", events: ["3"], metadata: { traceparent: "of another" } })
+        yield* Layer.build(
+          Projection.layer(
+            Source.journal(Note).pipe(
+              Projection.atLeastOnce("p", Handler.grouped({ size: 10, within: 0 }, () => Effect.void))
+            )
+          )
+        )
+        yield* ProjectionStatus.caughtUp("p")
+        const append = spans.find(({ name }) => name === "sluice.append")!
+        const handled = spans.filter(({ name }) => name === "sluice.projection")
+        assert.strictEqual(append.parent._tag === "Some" && (append.parent.value as Tracer.Span).name, "checkout")
+        assert.deepStrictEqual(
+          handled.flatMap(({ links }) => links.map(({ span }) => [span.traceId, span.spanId])),
+          [[append.traceId, append.spanId]]
+        )
+        assert.strictEqual(handled[0]!.attributes.get("projection"), "p")
+      })
+    ))
+
+  it.live("are not made where nobody traces", () =>
+    Effect.gen(function*() {
+      yield* Journal.append(Note, { id: "a", events: ["1"] })
+      const [event] = yield* Journal.Journal.use((journal) =>
+        journal.entity(EntityType.persistenceId(Note, "a"), 1 as any, 1 as any, 1)
+      )
+      assert.deepStrictEqual(event!.metadata, {})
+    }).pipe(isolated))
+})
