@@ -29,6 +29,18 @@ const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.provideService(References.MinimumLogLevel, "None")
   )
 
+const traced = <A, E, R>(effect: (spans: ReadonlyArray<Tracer.NativeSpan>) => Effect.Effect<A, E, R>) => {
+  const spans: Array<Tracer.NativeSpan> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  return isolated(Effect.provideService(effect(spans), Tracer.Tracer, tracer))
+}
+
 describe("metrics", () => {
   it.live("of a journal and of who follows it", () =>
     Effect.gen(function*() {
@@ -78,18 +90,6 @@ describe("metrics", () => {
 })
 
 describe("traces", () => {
-  const traced = <A, E, R>(effect: (spans: ReadonlyArray<Tracer.NativeSpan>) => Effect.Effect<A, E, R>) => {
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
-    return isolated(Effect.provideService(effect(spans), Tracer.Tracer, tracer))
-  }
-
   it.live("lead from who writes an event to who handles it", () =>
     traced((spans) =>
       Effect.gen(function*() {

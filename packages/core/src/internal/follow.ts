@@ -42,7 +42,7 @@ export const follow = (
       ? Floor.raise(start.offsets, yield* journal.floors(entityType, range))
       : start.offsets
     const scope = yield* Effect.scope
-    const context = yield* Effect.context<never>()
+    const context = yield* Effect.context()
 
     const openReader = (offsets: Offsets) =>
       Effect.flatMap(Scope.fork(scope), (own) =>

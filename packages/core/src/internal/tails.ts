@@ -63,7 +63,7 @@ const start = Effect.fnUntraced(function*(
     if (events.every((event) => tail.has(event))) reader.pass(events)
   }
 
-  const context = yield* Effect.context<never>()
+  const context = yield* Effect.context()
   const read: Effect.Effect<never, TailError> = Effect.flatMap(reader.next(pageSize), (page) => {
     tail.push(page)
     if (page.length > 0) pages(entityType, 1, context)
