@@ -14,6 +14,7 @@ import * as SqlDurableStateStore from "@sluice/sql/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
 import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError, toSqlError } from "@sluice/sql/SqlStorageError"
+import type { Tls } from "@sluice/sql/Tls"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -38,7 +39,7 @@ export interface Options {
   readonly user?: string | undefined
   readonly password?: Redacted.Redacted | undefined
   readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. */
+  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
@@ -56,18 +57,6 @@ export interface Options {
   readonly migrate?: boolean | undefined
   /** The largest event; `Journal.defaultMaxEventBytes` by default. */
   readonly maxEventBytes?: number | undefined
-}
-
-/**
- * Whom to trust, and what to show, as PEM.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Tls {
-  readonly authority?: string | undefined
-  readonly certificate?: string | undefined
-  readonly key?: Redacted.Redacted | undefined
 }
 
 /** Connections for appends to logs that somebody holds for long. */

@@ -12,6 +12,7 @@ import * as Naming from "@sluice/sql/Naming"
 import * as SqlJournal from "@sluice/sql/SqlJournal"
 import * as SqlStorage from "@sluice/sql/SqlStorage"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import type { Tls } from "@sluice/sql/Tls"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -37,7 +38,7 @@ export interface Options {
   readonly user?: string | undefined
   readonly password?: Redacted.Redacted | undefined
   readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. */
+  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
@@ -61,18 +62,6 @@ export interface Options {
   readonly maxEventBytes?: number | undefined
   /** What the server shows of the connections; `sluice` by default. */
   readonly applicationName?: string | undefined
-}
-
-/**
- * Whom to trust, and what to show, as PEM.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Tls {
-  readonly authority?: string | undefined
-  readonly certificate?: string | undefined
-  readonly key?: Redacted.Redacted | undefined
 }
 
 /** Connections for appends to logs that somebody holds for long. */

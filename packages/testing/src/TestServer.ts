@@ -75,6 +75,8 @@ export interface Options {
    * durable.
    */
   readonly durable: boolean
+  /** As PEM: the server then takes encrypted connections, too. */
+  readonly tls?: { readonly certificate: string; readonly key: string } | undefined
 }
 
 interface Identity {
@@ -141,6 +143,17 @@ const temporaryFolder = (prefix: string, identity: Identity, { durable }: Option
     ),
     (_) => _.folder
   )
+
+/** Writes what only the server may read. */
+const writeTls = (folder: string, identity: Identity, tls: NonNullable<Options["tls"]>) => {
+  const write = (name: string, content: string): string => {
+    const file = Path.join(folder, name)
+    Fs.writeFileSync(file, content, { mode: 0o600 })
+    if (identity.uid !== undefined) Fs.chownSync(file, identity.uid, identity.gid!)
+    return file
+  }
+  return { certificate: write("tls.crt", tls.certificate), key: write("tls.key", tls.key) }
+}
 
 interface Daemon {
   readonly file: string
@@ -236,7 +249,9 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
     const flags = "-U test -A trust -E UTF8 --no-locale --no-sync --no-instructions".split(" ")
     yield* run("postgres", initdb, ["-D", data, ...flags], identity)
     const port = yield* freePort
+    const tls = options.tls && writeTls(folder, identity, options.tls)
     const settings = [
+      ...(tls === undefined ? [] : ["ssl=on", `ssl_cert_file=${tls.certificate}`, `ssl_key_file=${tls.key}`]),
       "listen_addresses=127.0.0.1",
       "max_connections=200",
       "wal_level=minimal",
@@ -305,11 +320,13 @@ export const mysql = (options: Options): Effect.Effect<ControlledServer, TestSer
         "CREATE DATABASE IF NOT EXISTS test;"
       ].join("\n")
     )
+    const tls = options.tls && writeTls(folder, identity, options.tls)
     const port = yield* freePort
     const control = yield* start("mysql", {
       file: binary,
       args: [
         ...common,
+        ...(tls === undefined ? [] : [`--ssl-cert=${tls.certificate}`, `--ssl-key=${tls.key}`]),
         `--socket=${Path.join(folder, "s")}`,
         `--pid-file=${Path.join(folder, "pid")}`,
         "--bind-address=127.0.0.1",

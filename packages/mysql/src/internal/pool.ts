@@ -1,4 +1,5 @@
 import { toSqlError } from "@sluice/sql/SqlStorageError"
+import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -7,6 +8,9 @@ import * as Mysql from "mysql2"
 import type { Options } from "../MysqlStorage.ts"
 
 const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
+
+const hostOf = ({ host, url }: Options): string =>
+  host ?? (url === undefined ? "localhost" : new URL(text(url)).hostname)
 
 /** Beyond what a double holds exactly there is nothing in Sluice's tables, and in others it is better refused than rounded. */
 const typeCast: Mysql.TypeCast = (field, next) => {
@@ -30,7 +34,7 @@ export const makePool = (
 ): Effect.Effect<Mysql.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const { tls } = options
+      const tls = options.tls ?? isDefaultFor(hostOf(options))
       const pool = Mysql.createPool({
         ...(options.url === undefined ? {} : { uri: text(options.url) }),
         ...(options.host === undefined ? {} : { host: options.host }),
@@ -38,8 +42,11 @@ export const makePool = (
         ...(options.user === undefined ? {} : { user: options.user }),
         ...(options.password === undefined ? {} : { password: text(options.password) }),
         ...(options.database === undefined ? {} : { database: options.database }),
-        ...(tls === undefined || tls === false ? {} : {
-          ssl: tls === true ? {} : { ca: tls.authority, cert: tls.certificate, key: tls.key && text(tls.key) }
+        ...(tls === false ? {} : {
+          ssl: {
+            verifyIdentity: true,
+            ...(tls === true ? {} : { ca: tls.authority, cert: tls.certificate, key: tls.key && text(tls.key) })
+          }
         }),
         connectionLimit: max,
         maxIdle: max,
@@ -73,8 +80,8 @@ const statementTimeoutOf = (options: Options): number => options.statementTimeou
  * as long as its reader.
  */
 const giveUp = (connection: Mysql.PoolConnection, timeout: number): void => {
-  const query: (...args: ReadonlyArray<unknown>) => any = connection.query.bind(connection)
-  connection.query = (...args: ReadonlyArray<unknown>) => {
+  const query = connection.query.bind(connection) as (...args: Array<any>) => any
+  connection.query = (...args: Array<any>) => {
     const command = query(...args)
     const { onResult } = command
     if (onResult) {

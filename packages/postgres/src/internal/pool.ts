@@ -1,4 +1,5 @@
 import { toSqlError } from "@sluice/sql/SqlStorageError"
+import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -27,20 +28,26 @@ const text = (value: string | Redacted.Redacted): string => typeof value === "st
 export const clientConfig = (options: Options, name: string): Pg.ClientConfig => {
   const { tls } = options
   const statementTimeout = options.statementTimeout ?? 30_000
-  return {
+  const address: Pg.ClientConfig = {
     ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(options.password === undefined ? {} : { password: text(options.password) }),
-    ...(options.database === undefined ? {} : { database: options.database }),
-    ...(tls === undefined ? {} : {
-      ssl: tls && (tls === true ? true : {
-        ca: tls.authority,
-        cert: tls.certificate,
-        key: tls.key && text(tls.key)
-      })
-    }),
+    ...(options.database === undefined ? {} : { database: options.database })
+  }
+  return {
+    ...address,
+    ...(tls === undefined
+      // what the URL says counts more
+      ? isDefaultFor(new Pg.Client(address).host) ? { ssl: true } : {}
+      : {
+        ssl: tls && (tls === true ? true : {
+          ca: tls.authority,
+          cert: tls.certificate,
+          key: tls.key && text(tls.key)
+        })
+      }),
     application_name: `${options.applicationName ?? "sluice"} ${name}`,
     connectionTimeoutMillis: options.connectTimeout ?? 10_000,
     statement_timeout: statementTimeout,

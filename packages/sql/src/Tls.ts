@@ -1,0 +1,37 @@
+/**
+ * How connections to a database server are encrypted.
+ *
+ * @since 0.1.0
+ */
+import type * as Redacted from "effect/Redacted"
+
+/**
+ * Whom to trust, the well-known authorities by default, and what to show, as PEM.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tls {
+  readonly authority?: string | undefined
+  readonly certificate?: string | undefined
+  readonly key?: Redacted.Redacted | undefined
+}
+
+/**
+ * Whether connections to the host are encrypted where nobody says: unless they stay on this machine.
+ *
+ * **Example** (Two servers)
+ *
+ * ```ts
+ * import { Tls } from "@sluice/sql"
+ *
+ * const answers = ["127.0.0.1", "/var/run/postgresql", "db.example.org"].map(Tls.isDefaultFor)
+ * answers // => [false, false, true]
+ * ```
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isDefaultFor = (host: string): boolean =>
+  !(host === "localhost" || host === "::1" || host === "[::1]" || host.startsWith("/") ||
+    /^127(\.\d{1,3}){3}$/.test(host))

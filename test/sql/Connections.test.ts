@@ -1,0 +1,147 @@
+/** What a storage says when it cannot connect, and connections that are encrypted. */
+import { assert, describe, it, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import { StorageError } from "@sluice/core/StorageError"
+import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
+import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
+import { freePort } from "@sluice/testing/FreePort"
+import * as TestServer from "@sluice/testing/TestServer"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Net from "node:net"
+import { inject } from "vitest"
+import * as Certificates from "../kit/Certificates.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+type Options = PostgresStorage.Options & MysqlStorage.Options
+
+const servers = [
+  { name: "PostgreSQL", start: TestServer.postgres, storage: PostgresStorage.layer, key: "postgres" },
+  { name: "MariaDB", start: TestServer.mysql, storage: MysqlStorage.layer, key: "mysql" }
+] as const
+
+const addressOf = (key: "postgres" | "mysql"): Options => {
+  const { hostname, password, pathname, port, username } = new URL(inject(key))
+  return {
+    host: hostname,
+    port: Number(port),
+    user: username,
+    password: Redacted.make(password),
+    database: pathname.slice(1)
+  }
+}
+
+/** Appends an event, and says with what it failed. */
+const failure = (storage: (options: Options) => Layer.Layer<Journal.Journal, unknown>, options: Options) =>
+  Effect.flip(
+    Journal.append(Note, { id: "n", events: ["event"] }).pipe(Effect.provide(storage(options)), Effect.asVoid)
+  )
+
+describe.each(servers)("a storage in $name", ({ key, storage }) => {
+  const fails = (name: string, change: Effect.Effect<Options>, expected: StorageError["reason"], says: RegExp) =>
+    it.effect(`says so when ${name}`, () =>
+      Effect.gen(function*() {
+        const error = yield* failure(storage, { ...addressOf(key), ...yield* change })
+        assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, expected)
+        assert.match(error.message, says)
+        assert.notInclude(error.message, "s3cret")
+      }))
+
+  fails("nobody listens", Effect.map(freePort, (port) => ({ port })), "Unavailable", /cannot be reached.*ECONNREFUSED/)
+  fails("there is no such host", Effect.succeed({ host: "no.such.host.invalid" }), "Unavailable", /cannot be reached/)
+  fails(
+    "it is not let in",
+    Effect.succeed({ user: "stranger", password: Redacted.make("s3cret") }),
+    "Failed",
+    /stranger/
+  )
+  fails("there is no such database", Effect.succeed({ database: "no_such_database" }), "Failed", /no_such_database/)
+  fails(
+    "the server takes no encrypted connections",
+    Effect.succeed({ tls: { authority: "" } }),
+    "Failed",
+    /SSL|secure|TLS/i
+  )
+
+  it.effect("does not wait for ever for somebody who does not answer", () =>
+    Effect.gen(function*() {
+      const silent = yield* Effect.acquireRelease(
+        Effect.callback<Net.Server>((resume) => {
+          const server = Net.createServer(() => {}).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = silent.address() as Net.AddressInfo
+      const error = yield* failure(storage, { ...addressOf(key), port, connectTimeout: 200 })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Unavailable")
+    }).pipe(Effect.scoped))
+})
+
+class Encrypted extends Context.Service<Encrypted, {
+  readonly address: Options
+  /** Of a server whose certificate has another name. */
+  readonly elsewhere: Options
+  readonly authority: string
+  readonly stranger: string
+}>()("sluice/test/Encrypted") {}
+
+for (const { name, start, storage } of Certificates.available ? servers : []) {
+  const encrypted = Layer.effect(
+    Encrypted,
+    Effect.gen(function*() {
+      const authority = Certificates.makeAuthority()
+      const serverOf = (host: string) =>
+        Effect.map(
+          start({ durable: false, tls: authority.issue(`DNS:${host}`) }),
+          ({ database, password, port, user }): Options => ({
+            host: "localhost",
+            port,
+            user,
+            password: Redacted.make(password),
+            database
+          })
+        )
+      return {
+        address: yield* serverOf("localhost"),
+        elsewhere: yield* serverOf("elsewhere"),
+        authority: authority.certificate,
+        stranger: Certificates.makeAuthority().certificate
+      }
+    })
+  )
+  layer(encrypted, { excludeTestServices: true, timeout: "1 minute" })(`encrypted connections to ${name}`, (it) => {
+    it.effect("are made to a server that the authority vouches for", () =>
+      Effect.gen(function*() {
+        const { address, authority } = yield* Encrypted
+        const { sequenceNumber } = yield* Journal.append(Note, { id: "n", events: ["event"] }).pipe(
+          Effect.provide(storage({ ...address, tls: { authority } }))
+        )
+        assert.strictEqual(sequenceNumber, 1)
+      }))
+
+    it.effect("are not made to another", () =>
+      Effect.gen(function*() {
+        const { address, stranger } = yield* Encrypted
+        for (const tls of [true, { authority: stranger }]) {
+          const error = yield* failure(storage, { ...address, tls })
+          assert.instanceOf(error, StorageError)
+          assert.match(error.message, /certificate/i)
+        }
+      }))
+
+    it.effect("are not made to a server of another name", () =>
+      Effect.gen(function*() {
+        const { authority, elsewhere } = yield* Encrypted
+        const error = yield* failure(storage, { ...elsewhere, tls: { authority } })
+        assert.instanceOf(error, StorageError)
+        assert.match(error.message, /elsewhere/)
+      }))
+  })
+}
