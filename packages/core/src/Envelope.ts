@@ -45,6 +45,8 @@ export interface Place {
 export interface Envelope<out A> extends Place {
   readonly _tag: "Envelope"
   readonly event: A
+  /** How many bytes of payload the event had where it came from. */
+  readonly bytes: number
 }
 
 /**

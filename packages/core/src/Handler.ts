@@ -26,6 +26,7 @@ export type Handler<A, E, R> = ((envelope: Envelope<A>) => Effect.Effect<void, E
 export interface Grouped<in A, out E, out R> {
   readonly [TypeId]: typeof TypeId
   readonly size: number
+  readonly bytes: number
   readonly within: Duration.Duration
   /** Is given 1 to `size` envelopes, in the order of the source. */
   readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
@@ -33,17 +34,21 @@ export interface Grouped<in A, out E, out R> {
 
 /**
  * Handles up to `size` envelopes at a time, waiting for more no longer than `within`. Exactly-once then costs one
- * transaction per group: much faster, above all when the handler writes in bulk.
+ * transaction per group: much faster, above all when the handler writes in bulk. A group is also full with so many `bytes` of
+ * payload, 16 MiB by default.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const grouped = <A, E, R>(
-  options: { readonly size: number; readonly within: Duration.Input },
+  options: { readonly size: number; readonly within: Duration.Input; readonly bytes?: number | undefined },
   handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
 ): Grouped<A, E, R> => {
   if (!Number.isSafeInteger(options.size) || options.size < 1) {
     throw new RangeError(`A group has at least one envelope, not ${options.size}`)
   }
-  return { [TypeId]: TypeId, size: options.size, within: Duration.fromInputUnsafe(options.within), handle }
+  const { bytes = defaultBytes, size, within } = options
+  return { [TypeId]: TypeId, size, bytes, within: Duration.fromInputUnsafe(within), handle }
 }
+
+const defaultBytes = 16 * 1024 * 1024

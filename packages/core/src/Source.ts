@@ -276,7 +276,7 @@ export const durableState = <S>(
 export const map =
   <A, B>(f: (envelope: Envelope<A>) => undefined extends B ? never : B) =>
   <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
-    add(self, { _tag: "Sync", name: "map", run: (envelope) => withEvent(envelope, f(envelope)) })
+    add(self, { _tag: "Sync", name: "map", run: (envelope) => withEvent(envelope, f(envelope), envelope.bytes) })
 
 /**
  * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.
@@ -291,7 +291,7 @@ export const filterMap =
       name: "filterMap",
       run: (envelope) => {
         const event = f(envelope)
-        return event._tag === "Some" ? withEvent(envelope, event.value) : undefined
+        return event._tag === "Some" ? withEvent(envelope, event.value, envelope.bytes) : undefined
       }
     })
 
@@ -328,7 +328,7 @@ export const mapEffect =
     add(self, {
       _tag: "Effect",
       name: "mapEffect",
-      run: (envelope) => Effect.map(f(envelope), (event) => withEvent(envelope, event))
+      run: (envelope) => Effect.map(f(envelope), (event) => withEvent(envelope, event, envelope.bytes))
     })
 
 /**

@@ -89,7 +89,8 @@ describe("Source.toStream", () => {
         timestamp: written.timestamp,
         tags: ["tag 1"],
         metadata: { trace: "t-1" },
-        event: "1"
+        event: "1",
+        bytes: 1
       })
     }).pipe(Effect.provide(MemoryStorage.layer)))
 

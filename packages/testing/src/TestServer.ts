@@ -190,7 +190,14 @@ const start = (server: string, daemon: Daemon) =>
       ({ end, onExit }) =>
         Effect.andThen(Effect.sync(() => process.removeListener("exit", onExit)), end(daemon.stopSignal))
     )
-    yield* accepting(server, daemon)
+    /** One that does not start is gone soon. */
+    const up = Effect.suspend(() =>
+      Effect.raceFirst(
+        accepting(server, daemon),
+        Effect.andThen(Effect.promise(() => state.current.exited), failed(server, daemon))
+      )
+    )
+    yield* up
     const signal = (signal: NodeJS.Signals) => Effect.sync(() => void state.current.child.kill(signal))
     return {
       kill: end("SIGKILL"),
@@ -198,31 +205,34 @@ const start = (server: string, daemon: Daemon) =>
         Effect.map(launch, (current) => {
           state.current = current
         }),
-        accepting(server, daemon)
-      ),
+        up
+        // the processes of one that was killed take a moment to go, and it does not start before
+      ).pipe(Effect.retry({ times: 50, schedule: Schedule.spaced("100 millis") })),
       freeze: signal("SIGSTOP"),
       thaw: signal("SIGCONT")
     }
   })
 
-const accepting = (server: string, { log, port }: Daemon) =>
+const failed = (server: string, { log }: Daemon, cause?: unknown) =>
+  Effect.suspend(() =>
+    Effect.fail(
+      new TestServerError({
+        server,
+        reason: "StartFailed",
+        message: Fs.existsSync(log) ? Fs.readFileSync(log, "utf8").slice(-2000) : "no log",
+        cause
+      })
+    )
+  )
+
+const accepting = (server: string, daemon: Daemon) =>
   Effect.callback<void, TestServerError>((resume) => {
-    const socket = Net.connect(port, "127.0.0.1")
+    const socket = Net.connect(daemon.port, "127.0.0.1")
     socket.once("connect", () => {
       socket.destroy()
       resume(Effect.void)
     })
-    socket.once("error", (cause) =>
-      resume(
-        Effect.fail(
-          new TestServerError({
-            server,
-            reason: "StartFailed",
-            message: Fs.existsSync(log) ? Fs.readFileSync(log, "utf8").slice(-2000) : "no log",
-            cause
-          })
-        )
-      ))
+    socket.once("error", (cause) => resume(failed(server, daemon, cause)))
   }).pipe(Effect.retry({ times: 400, schedule: Schedule.spaced("25 millis") }))
 
 /**

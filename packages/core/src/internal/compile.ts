@@ -61,7 +61,7 @@ export const decodeWith =
       if (payload === undefined) return placeholder(encoded)
       let element: Element<any>
       try {
-        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload))
+        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), payload.bytes.length)
       } catch (error) {
         return poison(encoded, Cause.fail(error), true)
       }

@@ -2,7 +2,7 @@ import type * as Cause from "effect/Cause"
 import type { Envelope, Place, Placeholder, Poison } from "../Envelope.ts"
 
 /** @internal */
-export const withEvent = <A>(place: Place, event: A): Envelope<A> => ({
+export const withEvent = <A>(place: Place, event: A, bytes: number): Envelope<A> => ({
   _tag: "Envelope",
   persistenceId: place.persistenceId,
   sequenceNumber: place.sequenceNumber,
@@ -11,7 +11,8 @@ export const withEvent = <A>(place: Place, event: A): Envelope<A> => ({
   timestamp: place.timestamp,
   tags: place.tags,
   metadata: place.metadata,
-  event
+  event,
+  bytes
 })
 
 /** @internal */

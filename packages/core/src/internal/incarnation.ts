@@ -38,7 +38,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
   Effect.gen(function*() {
     const { management, projection, range, state, store } = options
     const { delivery, handler, source } = projection
-    const size = typeof handler === "function" ? 1 : handler.size
+    const { bytes: maxBytes, size } = typeof handler === "function" ? { bytes: Infinity, size: 1 } : handler
     const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
     const key = offsetKey(projection)
 
@@ -84,6 +84,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
 
     let group: Array<Element<any>> = []
     let envelopes: Array<Envelope<any>> = []
+    let bytes = 0
     let unsaved = 0
     let groupDue = Infinity
     let saveDue = Infinity
@@ -100,6 +101,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       const events = envelopes
       group = []
       envelopes = []
+      bytes = 0
       groupDue = Infinity
       if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
       return Effect.flatMap(Effect.andThen(handleGroup(elements, events), Clock.currentTimeMillis), (now) => {
@@ -131,7 +133,10 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
             continue
           }
           group.push(element)
-          if (element._tag === "Envelope" && envelopes.push(element) === size) yield* flush
+          if (element._tag !== "Envelope") continue
+          envelopes.push(element)
+          bytes += element.bytes
+          if (envelopes.length === size || bytes >= maxBytes) yield* flush
         }
         // placeholders wait for nothing
         if (envelopes.length === 0) yield* flush

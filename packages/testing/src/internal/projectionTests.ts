@@ -355,6 +355,27 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.deepStrictEqual(groups, [texts(20).slice(0, 10), texts(20).slice(10)])
       }))
 
+    it.effect("is given less when the events are large", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const groups: Array<ReadonlyArray<number>> = []
+        const events = [10, 40, 60, 10, 200, 10, 90].map((bytes) => "x".repeat(bytes)) as [string, ...Array<string>]
+        yield* append(type, "a", events)
+        const projection = Source.journal(type).pipe(
+          Source.map(({ event }) => event.length),
+          Projection.exactlyOnce(
+            name,
+            Handler.grouped(
+              { size: 10, within: "1 minute", bytes: 100 },
+              (envelopes) => Effect.sync(() => groups.push(envelopes.map(({ event }) => event)))
+            )
+          )
+        )
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        assert.deepStrictEqual(groups, [[10, 40, 60], [10, 200], [10, 90]])
+      }))
+
     it.effect("is given less when it would have to wait too long", () =>
       Effect.gen(function*() {
         const type = fresh("source")
