@@ -77,6 +77,20 @@ export class ControlClient extends Pg.Client {
  */
 export const alongIndexes = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off -c jit=off"
 
+/** Closes a connection on which the server does not answer any more: the pool would give it to the next, and so on. */
+const closeWhenSilent = (client: Pg.PoolClient): void => {
+  const query: (...args: ReadonlyArray<any>) => any = client.query.bind(client)
+  client.query = (...args: ReadonlyArray<any>) => {
+    const result = query(...args)
+    if (result instanceof Promise) {
+      result.catch((error) => {
+        if (error?.message === "Query read timeout") (client as any).connection.stream.destroy()
+      })
+    }
+    return result
+  }
+}
+
 /** @internal A pool, whose connections are closed with the scope, and begin with settings. */
 export const makePool = (
   options: Options,
@@ -95,7 +109,10 @@ export const makePool = (
       })
       // a connection that the server ends between two queries says so here, and ends the process if nobody listens
       pool.on("error", () => {})
-      pool.on("connect", (client) => client.on("error", () => {}))
+      pool.on("connect", (client) => {
+        client.on("error", () => {})
+        closeWhenSilent(client)
+      })
       return pool
     }),
     (pool) => Effect.promise(() => pool.end().catch(() => {}))
