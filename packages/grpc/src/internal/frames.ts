@@ -6,8 +6,8 @@ import { writer } from "./eventWriter.ts"
 /** @internal A JVM consumer accepts no larger message. */
 export const maxMessageBytes = 4 * 1024 * 1024
 
-/** What is written at once: enough for the cost of a write to vanish. */
-const pieceBytes = 64 * 1024
+/** What is written at once: enough for the cost of a write to vanish, and little, as each consumer that stands still keeps so much. */
+const pieceBytes = 32 * 1024
 
 /** In one message: no more than a consumer decodes at once without keeping others waiting. */
 const batchEvents = 500

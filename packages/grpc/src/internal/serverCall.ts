@@ -72,41 +72,37 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) ||
   cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Status)
 
-/** Enough for the connection never to wait for the next, and no more, as each stream that stands still keeps so many. */
-const piecesAhead = 2
-
 /**
  * @internal
- * Writes pieces to a call, and waits where the other side does not keep up: what is not written yet is not made yet. Fails at an event
+ * Writes pieces to a call, each when the one before is on its way: what waits for the other side is not made yet. Fails at an event
  * that is too large, after those before it.
  */
 export const makeWriter = (call: StreamingCall): (pieces: Pieces) => Effect.Effect<void, EventTooLarge> => {
-  let ahead = 0
+  let writing = 0
   let wake: (() => void) | undefined
   const written = () => {
-    ahead--
+    writing--
     wake?.()
   }
-  const room: Effect.Effect<void> = Effect.callback((resume) => {
+  const idle: Effect.Effect<void> = Effect.callback((resume) => {
     wake = () => {
-      if (ahead < piecesAhead) resume(Effect.void)
+      if (writing === 0) resume(Effect.void)
     }
     wake()
   })
   return (pieces) => {
     const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
-      while (ahead < piecesAhead) {
-        const frames = pieces.next()
-        if (frames === undefined) {
-          const tooLarge = pieces.tooLarge()
-          return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
-        }
-        for (const piece of pack(frames)) {
-          ahead++
-          call.write(piece, written)
-        }
+      if (writing > 0) return Effect.andThen(idle, go)
+      const frames = pieces.next()
+      if (frames === undefined) {
+        const tooLarge = pieces.tooLarge()
+        return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
       }
-      return Effect.andThen(room, go)
+      for (const piece of pack(frames)) {
+        writing++
+        call.write(piece, written)
+      }
+      return go
     })
     return go
   }

@@ -16,7 +16,11 @@ export interface TcpProxy {
   readonly cutAfter: (bytes: number) => void
 }
 
-export const make = (target: number): Effect.Effect<TcpProxy, never, Scope.Scope> =>
+/** With `reads`, it takes so many bytes of each connection from the target, and then leaves them where they are. */
+export const make = (
+  target: number,
+  options?: { readonly reads?: number }
+): Effect.Effect<TcpProxy, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<{ readonly server: net.Server; readonly proxy: TcpProxy }>((resume) => {
       const pairs = new Set<readonly [net.Socket, net.Socket]>()
@@ -39,6 +43,7 @@ export const make = (target: number): Effect.Effect<TcpProxy, never, Scope.Scope
       const server = net.createServer((incoming) => {
         const outgoing = net.connect(target, "127.0.0.1")
         const pair = [incoming, outgoing] as const
+        let reads = options?.reads ?? Infinity
         proxy.made++
         pairs.add(pair)
         for (const [socket, other] of [[incoming, outgoing], [outgoing, incoming]] as const) {
@@ -52,6 +57,11 @@ export const make = (target: number): Effect.Effect<TcpProxy, never, Scope.Scope
         incoming.pipe(outgoing)
         outgoing.on("data", (data) => {
           proxy.received += data.length
+          reads -= data.length
+          if (reads <= 0) {
+            outgoing.pause()
+            return
+          }
           left -= data.length
           if (left > 0) {
             if (!incoming.write(data)) {
