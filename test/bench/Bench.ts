@@ -11,6 +11,8 @@ export interface Size {
   readonly seconds: number
   /** Of 100,000 events, in runs that go through a journal. */
   readonly scale: number
+  /** Whether the baseline is left out, so that a profile shows us alone. */
+  readonly alone?: boolean
 }
 
 export const sizes = {
@@ -69,8 +71,9 @@ export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
   { adapter, size }: Setting,
   { bench, better = "higher", unit }: Naming,
   ours: Effect.Effect<Sample, E, R>,
-  baseline: Effect.Effect<Sample, E2, R2> | undefined
+  byHand: Effect.Effect<Sample, E2, R2> | undefined
 ): Effect.fn.Return<Line, E | E2, R | R2> {
+  const baseline = size.alone ? undefined : byHand
   const samples: Array<Sample> = []
   const others: Array<Sample> = []
   const warmUp = size.runs > 1 ? 1 : 0

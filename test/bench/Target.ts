@@ -32,10 +32,13 @@ export const storage = ({ adapter, schema, url }: Target) =>
     ? PostgresStorage.layer({ url, schema })
     : MysqlStorage.layer({ url })
 
+/** What is written by hand for each. */
+export const adapterModules = { sqlite, postgres, mysql }
+
 /** A connection of the bare driver there. */
 export const connect = (target: Target): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.promise(() => ({ sqlite, postgres, mysql })[target.adapter].connect(target)),
+    Effect.promise(() => adapterModules[target.adapter].connect(target)),
     (connection) => Effect.promise(() => connection.close())
   )
 

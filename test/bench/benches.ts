@@ -2,9 +2,12 @@
 import type { Bench } from "./Bench.ts"
 import * as append from "./benches/append.ts"
 import { catchUpRead } from "./benches/catchUpRead.ts"
+import * as endToEnd from "./benches/endToEnd.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
+import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
+import { soak } from "./benches/soak.ts"
 import { tail } from "./benches/tail.ts"
 
 export const benches: ReadonlyArray<Bench> = [
@@ -18,5 +21,11 @@ export const benches: ReadonlyArray<Bench> = [
   offsetCommit,
   exactlyOnce.exactlyOnce,
   exactlyOnce.exactlyOnceBulk100,
-  exactlyOnce.exactlyOnceBulk500
+  exactlyOnce.exactlyOnceBulk500,
+  endToEnd.wire,
+  endToEnd.endToEnd,
+  endToEnd.exactlyOnce,
+  live.live,
+  live.fanOut,
+  soak
 ]

@@ -23,8 +23,8 @@ export const Items = EventStream.make("items", { codec })
 
 const note = "x".repeat(95)
 export const entities = 10_000
-/** An entity has its next event after all others have theirs. */
-export const idOf = (n: number): string => `c-${String(n % entities).padStart(10, "0")}`
+/** An entity has its next event after all others have theirs; neighbours in time are none in an index. */
+export const idOf = (n: number): string => `c-${String(Math.abs(n) * 7919 % entities).padStart(10, "0")}`
 const fields = (n: number) => ({
   n,
   cart: idOf(n),
@@ -68,5 +68,25 @@ export class Logs {
   /** Of so many. */
   of(total: number): { readonly lost: number; readonly doubled: number } {
     return { lost: total - this.count + this.doubled, doubled: this.doubled }
+  }
+}
+
+/** Counts by the numbers of events, from 0. */
+export class Seen {
+  readonly #times: Uint8Array
+  constructor(total: number) {
+    this.#times = new Uint8Array(total)
+  }
+  see(n: number): void {
+    this.#times[n]!++
+  }
+  get counts(): { readonly lost: number; readonly doubled: number } {
+    let lost = 0
+    let doubled = 0
+    for (const times of this.#times) {
+      if (times === 0) lost++
+      else doubled += times - 1
+    }
+    return { lost, doubled }
   }
 }

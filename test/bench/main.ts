@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mysql] [--runs 5] [--seconds 2] [--scale 1]`: a line of JSON on standard
+ * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mysql] [--runs 5] [--seconds 2] [--scale 1] [--alone]`: a line of JSON on standard
  * output for each benchmark and database, with what was lost and doubled as it was counted. Only ratios say something: they are of
- * runs that took turns on the same machine, process and server. A name stands for all that begin with it.
+ * runs that took turns on the same machine, process and server. A name stands for all that begin with it. Without the
+ * baseline, `--alone`, and with node's `--cpu-prof` a profile shows where our own time goes.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -16,6 +17,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     quick: { type: "boolean", default: false },
+    alone: { type: "boolean", default: false },
     tiny: { type: "boolean", default: false },
     adapter: { type: "string", multiple: true, default: [...adapters] },
     runs: { type: "string" },
@@ -28,7 +30,8 @@ const preset = values.tiny ? sizes.tiny : values.quick ? sizes.quick : sizes.ful
 const size: Size = {
   runs: Number(values.runs ?? preset.runs),
   seconds: Number(values.seconds ?? preset.seconds),
-  scale: Number(values.scale ?? preset.scale)
+  scale: Number(values.scale ?? preset.scale),
+  alone: values.alone
 }
 const chosen = benches.filter(({ name, onlyByName }) =>
   positionals.length === 0 ? !onlyByName : positionals.some((_) => onlyByName ? name === _ : name.startsWith(_))

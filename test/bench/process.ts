@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url"
 import { nodeArgs } from "../kit/Service.ts"
 
 export interface Child {
-  /** The next message, in the order in which they are sent. */
+  /** The next message, in the order in which they are sent: first what it says when it is ready. */
   readonly message: <A>() => Effect.Effect<A>
-  readonly send: (message: unknown) => Effect.Effect<void>
+  /** Tells it to do something, and waits for the answer. */
+  readonly ask: <A>(command: string, argument?: unknown) => Effect.Effect<A>
 }
 
 const file = (name: string) => fileURLToPath(new URL(`${name}.ts`, import.meta.url))
@@ -29,7 +30,11 @@ export const start = (name: string, argument: unknown): Effect.Effect<Child, nev
     ),
     ({ child, received }): Child => ({
       message: () => Effect.promise(received),
-      send: (message) => Effect.sync(() => void child.send(message as any))
+      ask: (command, argument) =>
+        Effect.promise(() => {
+          child.send([command, argument ?? null])
+          return received()
+        })
     })
   )
 
@@ -68,3 +73,30 @@ export const argument = <A>(): A => JSON.parse(process.argv[2]!)
 
 /** In the process itself: answers. */
 export const answer = (message: unknown): void => void process.send!(message)
+
+/** In the process itself: says that it is ready, and does what it is told until its parent is gone. */
+export const serve = (
+  ready: unknown,
+  commands: Readonly<Record<string, (argument: any) => Promise<unknown>>>
+): void => {
+  process.on("message", ([command, argument]: [string, unknown]) => {
+    commands[command]!(argument).then((result) => answer(result ?? null), (error) => {
+      console.error(error)
+      process.exit(1)
+    })
+  })
+  process.on("disconnect", () => process.exit(0))
+  answer(ready)
+}
+
+/** Milliseconds on a clock that the processes of a machine share. */
+export const now = (): number => Number(process.hrtime.bigint()) / 1e6
+
+/** Microseconds that the process has worked. */
+export const cpu = (): number => {
+  const { system, user } = process.cpuUsage()
+  return system + user
+}
+
+/** Megabytes that are resident. */
+export const rss = (): number => process.memoryUsage.rss() / 1024 / 1024

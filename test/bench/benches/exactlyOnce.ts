@@ -13,16 +13,11 @@ import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Connection, counted, lastOf } from "../baseline/Connection.ts"
-import * as mysql from "../baseline/mysql.ts"
-import * as postgres from "../baseline/postgres.ts"
-import * as sqlite from "../baseline/sqlite.ts"
 import { type Bench, compare, type Sample } from "../Bench.ts"
 import type { ItemAdded } from "../events.ts"
 import { parse } from "../events.ts"
 import { Cart, compareCounts, type Expected, load } from "../load.ts"
-import { type Adapter, adapters, connectAll, storage } from "../Target.ts"
-
-const statements = { sqlite, postgres, mysql }
+import { type Adapter, adapterModules, adapters, connectAll, storage } from "../Target.ts"
 
 /** What the handler does with events, in the transaction that moves their offsets. */
 export const counting = (adapter: Adapter, table: string) =>
@@ -33,7 +28,7 @@ export const counting = (adapter: Adapter, table: string) =>
 ) =>
   Transaction.use((transaction) =>
     Effect.asVoid(transaction.execute(
-      statements[adapter].countStatement(
+      adapterModules[adapter].countStatement(
         table,
         counted(envelopes.map(({ event: { quantity }, persistenceId, sequenceNumber }) => ({
           persistenceId,

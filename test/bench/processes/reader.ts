@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises"
 import type { Sample } from "../Bench.ts"
 import { readPages, readRows } from "../benches/catchUpRead.ts"
 import { Logs } from "../events.ts"
-import { answer, argument } from "../process.ts"
+import { answer, argument, rss } from "../process.ts"
 import { connect, storage, type Target } from "../Target.ts"
 
 const { side, target, total } = argument<{ target: Target; side: "ours" | "base"; total: number }>()
@@ -12,7 +12,6 @@ const { side, target, total } = argument<{ target: Target; side: "ours" | "base"
 const logs = new Logs()
 let idle = 0
 let peak = 0
-const rss = () => process.memoryUsage.rss() / 1024 / 1024
 const rest = async () => {
   globalThis.gc!()
   await setTimeout(200)

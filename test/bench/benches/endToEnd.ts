@@ -1,0 +1,95 @@
+/**
+ * From a journal over gRPC into a handler, with producer, consumer and database in processes of their own. Measured is the time from
+ * starting the consumer's projection until everything has been handled; both sides' processes run all the time, and only one works.
+ *
+ * The baseline is the pipeline by hand: a keyset loop that reads the next page while it sends one, packed writes of messages that
+ * protobufjs encodes, grpc-js on both sides, payloads parsed, and groups of up to 500. `wire` is the same without a journal.
+ */
+import * as Effect from "effect/Effect"
+import { type Bench, compare, type Sample, type Setting } from "../Bench.ts"
+import { compareCounts, load } from "../load.ts"
+import { start } from "../process.ts"
+import { adapters, connect, connectAll, storage, type Target } from "../Target.ts"
+
+interface Options {
+  readonly total: number
+  readonly target: Target
+  readonly sink?: Target
+  readonly inMemory?: boolean
+}
+
+/** A producer and a consumer of ours, and of the baseline. */
+const pipelines = Effect.fnUntraced(function*({ inMemory = false, sink, target, total }: Options) {
+  const pair = Effect.fnUntraced(function*(producer: string, consumer: string, argument: unknown) {
+    const from = yield* start(producer, argument)
+    const { port } = yield* from.message<{ port: number }>()
+    const to = yield* start(consumer, { port, sink, total })
+    yield* to.message()
+    let run = 0
+    return (isGrouped: boolean) => Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped }))
+  })
+  return {
+    ours: yield* pair("producer", "consumer", inMemory ? { events: total } : { target }),
+    byHand: yield* pair("baseline/producer", "baseline/consumer", { target, inMemory })
+  }
+})
+
+const loaded = Effect.fnUntraced(function*({ place, size }: Setting, events: number) {
+  const target = yield* place
+  const total = Math.ceil(events * size.scale)
+  const expected = yield* load(total).pipe(Effect.provide(storage(target)))
+  return { target, total, expected }
+})
+
+export const wire: Bench = {
+  name: "wire",
+  adapters: ["sqlite"],
+  run: (setting) =>
+    Effect.gen(function*() {
+      const { target, total } = yield* loaded(setting, 200_000)
+      const { byHand, ours } = yield* pipelines({ target, total, inMemory: true })
+      return [yield* compare(setting, { bench: "wire", unit: "events/s" }, ours(true), byHand(true))]
+    })
+}
+
+export const endToEnd: Bench = {
+  name: "end-to-end",
+  adapters,
+  run: (setting) =>
+    Effect.gen(function*() {
+      const { target, total } = yield* loaded(setting, 200_000)
+      const { byHand, ours } = yield* pipelines({ target, total })
+      return [
+        yield* compare(setting, { bench: "end-to-end", unit: "events/s" }, ours(true), byHand(true)),
+        yield* compare(setting, { bench: "end-to-end-each", unit: "events/s" }, ours(false), byHand(true))
+      ]
+    })
+}
+
+export const exactlyOnce: Bench = {
+  name: "end-to-end-exactly-once",
+  adapters,
+  run: (setting) =>
+    Effect.gen(function*() {
+      const { expected, target, total } = yield* loaded(setting, 100_000)
+      const sink = yield* setting.place
+      yield* connectAll(sink, 1)
+      const { byHand, ours } = yield* pipelines({ target, total, sink })
+      const connection = yield* connect(sink)
+      // what counts is what is in the table
+      const counting = (side: "ours" | "base", run: Effect.Effect<Sample>) =>
+        Effect.gen(function*() {
+          yield* Effect.promise(() => connection.clear())
+          const { value } = yield* run
+          return { value, ...compareCounts(expected, yield* Effect.promise(() => connection.counts(side))) }
+        })
+      return [
+        yield* compare(
+          setting,
+          { bench: "end-to-end-exactly-once", unit: "events/s" },
+          counting("ours", ours(true)),
+          counting("base", byHand(true))
+        )
+      ]
+    })
+}

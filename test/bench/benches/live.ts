@@ -1,0 +1,128 @@
+/**
+ * Live latency over gRPC, with producer, consumer and database in processes of their own: from when the append has returned to the producer
+ * until the consumer's handler is called, at a steady rate. The baseline inserts the row, and then pushes the event by hand to whoever is
+ * connected: nothing is read, and nobody knows what is missing. `fan-out` is the same with several consumers, and what each event
+ * costs the producer.
+ */
+import * as Effect from "effect/Effect"
+import { type Bench, compare, quantile, type Sample } from "../Bench.ts"
+import { tally } from "../events.ts"
+import { load } from "../load.ts"
+import { type Child, start } from "../process.ts"
+import { adapters, connectAll, storage, type Target } from "../Target.ts"
+
+type Arrivals = ReadonlyArray<ReadonlyArray<readonly [n: number, at: number]>>
+
+/** A producer, and a consumer with so many streams that are live. */
+const pair = Effect.fnUntraced(function*(folder: "processes" | "baseline", target: Target, consumers: number) {
+  const producer = yield* start(`${folder}/producer`, { target, inMemory: false })
+  const { port } = yield* producer.message<{ port: number }>()
+  const consumer = yield* start(`${folder}/consumer`, { port, total: 0 })
+  yield* consumer.message()
+  if (folder === "baseline") yield* producer.ask("expectLive")
+  yield* consumer.ask("watch", { consumers })
+  // those that are connected have the events before
+  yield* Effect.sleep(folder === "baseline" ? 500 : 0)
+  yield* consumer.ask("arrivals")
+  return { producer, consumer }
+})
+
+const patience = 3000
+
+const measure = Effect.fnUntraced(function*(
+  { consumer, producer }: { readonly producer: Child; readonly consumer: Child },
+  options: { readonly name: string; readonly rate: number; readonly seconds: number }
+) {
+  const { cpu, returned } = yield* producer.ask<{ returned: ReadonlyArray<number>; cpu: number }>("live", options)
+  const seen: Array<Array<readonly [number, number]>> = []
+  // what is late counts, and what does not come is lost
+  for (let waited = 0; waited < patience; waited += 50) {
+    const arrivals = yield* consumer.ask<Arrivals>("arrivals")
+    arrivals.forEach((each, i) => (seen[i] ??= []).push(...each))
+    if (seen.every((each) => each.length >= returned.length)) break
+    yield* Effect.sleep(50)
+  }
+  const appended = returned.map((_, n) => n)
+  const counts = seen.map((each) => tally(appended, each.map(([n]) => n)))
+  return {
+    cpu: cpu / returned.length,
+    latencies: seen.flatMap((each) => each.map(([n, at]) => Math.max(0, at - returned[n]!))),
+    lost: counts.reduce((sum, { lost }) => sum + lost, 0),
+    doubled: counts.reduce((sum, { doubled }) => sum + doubled, 0)
+  }
+})
+
+export const live: Bench = {
+  name: "live",
+  adapters,
+  run: (setting) =>
+    Effect.gen(function*() {
+      const target = yield* setting.place
+      // where the tables are made, and a first event that the consumer is up to date with
+      yield* load(5).pipe(Effect.provide(storage(target)))
+      yield* connectAll(target, 1)
+      const ours = yield* pair("processes", target, 1)
+      const byHand = yield* pair("baseline", target, 1)
+      let run = 0
+      const sample = (processes: typeof ours, rate: number): Effect.Effect<Sample> =>
+        Effect.gen(function*() {
+          const { seconds } = setting.size
+          const { latencies, ...counts } = yield* measure(processes, {
+            name: `r${run++}`,
+            rate,
+            seconds: seconds * 1.5
+          })
+          const p50 = quantile(latencies, 0.5)
+          return {
+            value: p50,
+            lost: counts.lost,
+            doubled: counts.doubled,
+            extra: { p50, p99: quantile(latencies, 0.99), p999: quantile(latencies, 0.999), producerCpu: counts.cpu }
+          }
+        })
+      return yield* Effect.forEach([50, 1000, 5000], (rate) =>
+        compare(
+          setting,
+          { bench: `live-${rate}`, unit: "ms", better: "lower" },
+          sample(ours, rate),
+          sample(byHand, rate)
+        ))
+    })
+}
+
+export const fanOut: Bench = {
+  name: "fan-out",
+  adapters: ["sqlite"],
+  run: (setting) =>
+    Effect.forEach([1, 10, 100], (consumers) =>
+      Effect.scoped(Effect.gen(function*() {
+        const target = yield* setting.place
+        yield* load(5).pipe(Effect.provide(storage(target)))
+        yield* connectAll(target, 1)
+        const ours = yield* pair("processes", target, consumers)
+        const byHand = yield* pair("baseline", target, consumers)
+        let run = 0
+        const sample = (processes: typeof ours): Effect.Effect<Sample> =>
+          Effect.gen(function*() {
+            const { seconds } = setting.size
+            const { cpu, doubled, latencies, lost } = yield* measure(processes, {
+              name: `r${run++}`,
+              rate: 200,
+              seconds
+            })
+            return {
+              value: cpu,
+              lost,
+              doubled,
+              extra: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
+            }
+          })
+        const line = yield* compare(
+          setting,
+          { bench: `fan-out-${consumers}`, unit: "µs of the producer's CPU per event", better: "lower" },
+          sample(ours),
+          sample(byHand)
+        )
+        return { ...line, consumers }
+      })))
+}

@@ -1,0 +1,85 @@
+/** Our consumer, in a process of its own: into nothing, or in groups into a table, exactly once. */
+import * as Handler from "@sluice/core/Handler"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { counting, countTable } from "../benches/exactlyOnce.ts"
+import { Items, Seen } from "../events.ts"
+import { argument, now, rss, serve } from "../process.ts"
+import { storage, type Target } from "../Target.ts"
+
+const { port, sink, total } = argument<{ port: number; sink?: Target; total: number }>()
+const source = EventConsumer.source(Items, { address: `127.0.0.1:${port}` })
+const groups = { size: 500, within: "10 millis" } as const
+
+/** Until it has caught up. */
+const catchUp = <E, R>(projection: Projection.Projection<E, R>) =>
+  Effect.scoped(Effect.andThen(Layer.build(Projection.layer(projection)), ProjectionStatus.caughtUp(projection.name)))
+
+const projectionOf = (name: string, isGrouped: boolean, seen: Seen) => {
+  if (sink !== undefined) {
+    const count = counting(sink.adapter, countTable(sink.adapter, sink.schema))
+    return source.pipe(Projection.exactlyOnce(
+      name,
+      Handler.grouped(groups, (envelopes) => {
+        for (const { event } of envelopes) seen.see(event.n)
+        return count(envelopes)
+      })
+    ))
+  }
+  return source.pipe(Projection.atLeastOnce(
+    name,
+    isGrouped
+      ? Handler.grouped(groups, (envelopes) =>
+        Effect.sync(() => {
+          for (const { event } of envelopes) seen.see(event.n)
+        }))
+      : ({ event }) => Effect.sync(() => seen.see(event.n))
+  ))
+}
+
+const program = Effect.gen(function*() {
+  const scope = yield* Effect.scope
+  const run = Effect.runPromiseWith(yield* Effect.context<any>())
+  const build = (projection: Projection.Projection<unknown, any>) =>
+    run(Scope.provide(Layer.build(Projection.layer(projection)), scope))
+  const arrivals: Array<Array<readonly [number, number]>> = []
+  serve({}, {
+    catchUp: async ({ isGrouped, name }: { name: string; isGrouped: boolean }) => {
+      const seen = new Seen(total)
+      const start = performance.now()
+      await run(catchUp(projectionOf(name, isGrouped, seen) as Projection.Projection<unknown, any>))
+      return { value: total / ((performance.now() - start) / 1000), ...seen.counts }
+    },
+    watch: async ({ consumers }: { consumers: number }) => {
+      for (let i = 0; i < consumers; i++) {
+        const seen: Array<readonly [number, number]> = []
+        arrivals.push(seen)
+        const name = `watch${i}`
+        const projection = source.pipe(
+          Projection.atLeastOnce(name, ({ event }) => Effect.sync(() => void seen.push([event.n, now()])))
+        )
+        await build(projection)
+        await run(ProjectionStatus.caughtUp(name))
+      }
+    },
+    arrivals: async () => arrivals.map((each) => each.splice(0)),
+    follow: async () => {
+      await build(projectionOf("follow", true, new Seen(0)))
+    },
+    followed: () => run(ProjectionStatus.caughtUp("follow")),
+    rss: async () => rss()
+  })
+  return yield* Effect.never
+})
+
+await Effect.runPromise(
+  program.pipe(
+    Effect.scoped,
+    Effect.provide(sink === undefined ? MemoryStorage.layer : storage(sink))
+  ) as Effect.Effect<never, unknown>
+)
