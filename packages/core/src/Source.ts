@@ -66,6 +66,11 @@ export interface Origin<in out A, out E, out R> {
   /** The entity type that all persistence ids begin with, where it is known. */
   readonly entityType: string | undefined
   readonly codec: EventCodec<A>
+  /**
+   * What a projection does when the journal is another one than its offsets were taken in, or has lost or deleted what comes after
+   * them: `"fail"`, the default, stops it for a person; `"rewind"` begins again, in the slices concerned, with what is there.
+   */
+  readonly onReplaced?: "fail" | "rewind" | undefined
   /** Opens the range, to go on after the offsets. */
   readonly open: (range: SliceRange.SliceRange, start: Start) => Effect.Effect<Feed<E>, E, R | Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */

@@ -68,6 +68,12 @@ export interface Options {
    * may change.
    */
   readonly name?: string | undefined
+  /**
+   * What a projection does when the producer's journal is another one than its offsets were taken in, as the database was emptied or
+   * replaced, or has lost events that it has read, or deleted events that it has yet to read. `"fail"`, the default, stops it for a
+   * person. `"rewind"` begins again, in the slices concerned, with what is there: handlers see events again, or miss what was deleted.
+   */
+  readonly onReplaced?: "fail" | "rewind" | undefined
 }
 
 /**
@@ -103,6 +109,7 @@ export const source = <A>(stream: EventStream<A>, options: Options): RemoteSourc
       description: `${stream.id} at ${options.address}`,
       entityType: undefined,
       codec: stream.codec,
+      onReplaced: options.onReplaced,
       ...makeRemote(stream.id, options)
     }),
     { [TypeId]: TypeId } as const

@@ -3,11 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import type { EncodedEnvelope, Skipped } from "../Envelope.ts"
 import * as Floor from "../Floor.ts"
 import * as Journal from "../Journal.ts"
 import * as Metrics from "../Metrics.ts"
-import type { Offsets } from "../Offset.ts"
+import * as Offset from "../Offset.ts"
+import * as Position from "../Position.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import { meterOf } from "./meterOf.ts"
@@ -38,13 +39,12 @@ export const follow = (
     if (start.journal !== undefined && start.journal !== journal.identity) {
       return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity })
     }
-    const offsets = start.pastDeleted === true
-      ? Floor.raise(start.offsets, yield* journal.floors(entityType, range))
-      : start.offsets
+    const floors = start.pastDeleted === true ? yield* journal.floors(entityType, range) : Offset.none
+    const offsets = Floor.raise(start.offsets, floors)
     const scope = yield* Effect.scope
     const context = yield* Effect.context()
 
-    const openReader = (offsets: Offsets) =>
+    const openReader = (offsets: Offset.Offsets) =>
       Effect.flatMap(Scope.fork(scope), (own) =>
         Effect.map(
           Scope.provide(journal.reader(entityType, range, offsets), own),
@@ -118,5 +118,18 @@ export const follow = (
     })
 
     let pull: Pull = readJournal(1)
-    return { journal: journal.identity, envelopes: Stream.fromPull(Effect.succeed(Effect.suspend(() => pull))) }
+    const envelopes = Stream.fromPull(Effect.succeed(Effect.suspend(() => pull)))
+    const deleted = leftOut(start.offsets, offsets)
+    return {
+      journal: journal.identity,
+      envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
+    }
+  })
+
+/** What lies between where it was to begin and where it begins. */
+const leftOut = (start: Offset.Offsets, raised: Offset.Offsets): ReadonlyArray<Skipped> =>
+  Array.from(raised).flatMap(([slice, { position, timestamp }]): ReadonlyArray<Skipped> => {
+    const before = start.get(slice)?.position ?? 0
+    const from = Position.make(before + 1)
+    return position > before ? [{ _tag: "Skipped", slice, from, position, timestamp }] : []
   })

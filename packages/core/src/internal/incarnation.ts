@@ -49,7 +49,9 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       disrupted: (cause) => state.update({ state: "Restarting", failure: { cause, event: undefined } }),
       restored: () => state.update({ state: "Running", failure: undefined })
     }
-    const { elements, journal } = yield* Source.open(source, { range, start: { journal: known, offsets } }).pipe(
+    const pastDeleted = source.origin.onReplaced === "rewind"
+    const start: Source.Start = { journal: known, offsets, pastDeleted }
+    const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
       Effect.provideService(Source.Health, health)
     )
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)

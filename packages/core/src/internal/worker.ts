@@ -3,12 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import { OffsetStore } from "../OffsetStore.ts"
-import type { Projection } from "../Projection.ts"
+import { offsetKey, type Projection } from "../Projection.ts"
 import { type Command, ProjectionManagement } from "../ProjectionManagement.ts"
 import type { Worker } from "../ProjectionStatus.ts"
 import * as SliceRange from "../SliceRange.ts"
+import { beginAgain, isChange } from "./beginAgain.ts"
 import type { Control } from "./control.ts"
-import { isForAPerson } from "./failures.ts"
+import { errorOf, isForAPerson } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
 import { WorkerState } from "./workerStatus.ts"
 
@@ -88,7 +89,15 @@ export const makeWorker = <E, R>(
           })
         )
         if (Exit.isSuccess(exit)) continue
-        if (isStopped(exit.cause)) return yield* stopped
+        const error = errorOf(exit.cause)
+        if (projection.source.origin.onReplaced === "rewind" && isChange(error)) {
+          yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
+          const moved = yield* Effect.exit(beginAgain(store, offsetKey(projection), range, error))
+          // one of several logs: the others follow
+          if (Exit.isSuccess(moved) && error._tag === "JournalForked") continue
+        } else if (isStopped(exit.cause)) {
+          return yield* stopped
+        }
         failures = state.progressed ? 1 : failures + 1
         state.update({
           state: "Restarting",

@@ -32,7 +32,7 @@ const fromBeginning: Start = { journal: undefined, offsets: Offset.none, pastDel
 export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
   if (sluice !== undefined) {
     const offsets = fromSlicePositions(sluice.positions)
-    return { start: { journal: sluice.journal || undefined, offsets }, treat: sendAll }
+    return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
   }
   // of several for the same slice, or for all, the first counts
   const marks = new Map(

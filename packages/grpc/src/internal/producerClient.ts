@@ -39,6 +39,8 @@ import { floorTrailer, forkTrailer } from "./status.ts"
 export interface Beginning {
   readonly journal: string | undefined
   readonly offsets: Offsets
+  /** Whether to go on with what is left where events were deleted. */
+  readonly pastDeleted: boolean
 }
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
@@ -63,7 +65,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
 
-  const init = (range: SliceRange, { journal, offsets }: Beginning): Buffer =>
+  const init = (range: SliceRange, { journal, offsets, pastDeleted }: Beginning): Buffer =>
     encode(
       StreamInSchema,
       create(StreamInSchema, {
@@ -76,7 +78,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
             sluice: create(SluiceInitSchema, {
               protocol: protocolVersion,
               journal: journal ?? "",
-              positions: toSlicePositions(offsets)
+              positions: toSlicePositions(offsets),
+              pastDeleted
             })
           })
         }

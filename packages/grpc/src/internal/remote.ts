@@ -54,7 +54,7 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const beginning = { journal, offsets: receiver.offsets }
+        const beginning = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted ?? false }
         return producer.connect(client, range, beginning, failures > 0).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
