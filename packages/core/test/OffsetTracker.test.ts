@@ -44,12 +44,10 @@ describe("OffsetTracker", () => {
   it("goes on from the moves that were stored", () => {
     const tracker = new OffsetTracker(Offset.none)
     tracker.advance([place(5, 1), place(6, 1)])
-    const before = tracker.offsets
     tracker.stored()
     assert.isFalse(tracker.isAhead)
     assert.deepStrictEqual(tracker.moves, [])
     assert.deepStrictEqual(tracker.offsets, stored({ 5: 1, 6: 1 }))
-    assert.deepStrictEqual(before, Offset.none, "what was handed out does not change")
     tracker.advance([place(5, 2)])
     assert.deepStrictEqual(tracker.moves, [move(5, 1, 2)])
   })

@@ -8,14 +8,14 @@ import type { Slice } from "../Slice.ts"
  * How far a worker has come, and how far the store knows. Pure: `advance`, then store `moves`, then `stored` or `revert`.
  */
 export class OffsetTracker {
-  #stored: Map<Slice, Offset>
+  readonly #stored: Map<Slice, Offset>
   #ahead = new Map<Slice, Offset>()
 
   constructor(stored: Offsets) {
     this.#stored = new Map(stored)
   }
 
-  /** The offsets as the store has them. */
+  /** The offsets as the store has them, now and later. */
   get offsets(): Offsets {
     return this.#stored
   }
@@ -34,17 +34,13 @@ export class OffsetTracker {
 
   /** What the store has to change, in the order of the slices, in which every worker locks them. */
   get moves(): ReadonlyArray<Move> {
-    return [...this.#ahead].toSorted(([a], [b]) => a - b).map(([slice, to]) => ({
-      slice,
-      from: this.#stored.get(slice),
-      to
-    }))
+    const moves = Array.from(this.#ahead, ([slice, to]): Move => ({ slice, from: this.#stored.get(slice), to }))
+    return moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)
   }
 
   /** The store has made the moves. */
   stored(): void {
-    // a new map, as the one before has been handed out
-    this.#stored = new Map([...this.#stored, ...this.#ahead])
+    for (const [slice, offset] of this.#ahead) this.#stored.set(slice, offset)
     this.#ahead.clear()
   }
 

@@ -1,7 +1,6 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import * as Metrics from "../Metrics.ts"
-import type { WorkerStatus } from "../ProjectionStatus.ts"
 
 /** @internal Measures the workers of a projection. */
 export class ProjectionMeters {
@@ -11,6 +10,8 @@ export class ProjectionMeters {
   readonly #group
   readonly #commit
   readonly #delay
+  #unreported = 0
+  #last = 0
 
   constructor(projection: string, context: Context.Context<never>) {
     const of = <Input>(metric: Metric.Metric<Input, unknown>) => {
@@ -25,16 +26,30 @@ export class ProjectionMeters {
     this.#delay = of(Metrics.projectionDelay)
   }
 
-  changed(before: WorkerStatus, after: WorkerStatus): void {
-    if (after.handled > before.handled) this.#handled(after.handled - before.handled)
-    if (after.skipped > before.skipped) this.#skipped(after.skipped - before.skipped)
-    if (after.restarts > before.restarts) this.#restarts(after.restarts - before.restarts)
+  /** Events, of which the last has the timestamp. */
+  handled(events: number, last: number): void {
+    this.#unreported += events
+    this.#last = last
   }
 
-  /** Times in milliseconds. */
-  group(events: number, last: number, now: number): void {
+  /** Reports what was handled since it was reported last. The time is in milliseconds. */
+  report(now: number): void {
+    if (this.#unreported === 0) return
+    this.#handled(this.#unreported)
+    this.#delay(Math.max(0, now / 1000 - this.#last / 1_000_000))
+    this.#unreported = 0
+  }
+
+  skipped(): void {
+    this.#skipped(1)
+  }
+
+  restarted(): void {
+    this.#restarts(1)
+  }
+
+  group(events: number): void {
     this.#group(events)
-    this.#delay(Math.max(0, now - last) / 1000)
   }
 
   committed(nanos: bigint): void {

@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -6,7 +7,6 @@ import type { Element, Envelope, Place, Poison, Skipped } from "../Envelope.ts"
 import type { OffsetKey, OffsetStore } from "../OffsetStore.ts"
 import type { Projection } from "../Projection.ts"
 import type { ProjectionManagement } from "../ProjectionManagement.ts"
-import type { WorkerStatus } from "../ProjectionStatus.ts"
 import { isFaultOfEvent } from "./failures.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import { traced } from "./tracing.ts"
@@ -22,6 +22,7 @@ export interface Handling {
   readonly journal: string
   readonly tracker: OffsetTracker
   readonly state: WorkerState
+  readonly clock: Clock.Clock
   /** Sleeps before another try, and fails when the projection is told something else meanwhile. */
   readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
 }
@@ -30,7 +31,7 @@ type Handled = Effect.Effect<void, unknown, any>
 
 /** @internal Handles groups of elements, and does what the projection says about those that fail. */
 export const makeHandling = (handling: Handling) => {
-  const { journal, key, management, projection, sleep, state, store, tracker } = handling
+  const { clock, journal, key, management, projection, sleep, state, store, tracker } = handling
   const { delivery, handler, recovery, source } = projection
 
   // suspended, as what a handler throws is a failure of its event as well
@@ -40,26 +41,19 @@ export const makeHandling = (handling: Handling) => {
       Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
     )
 
-  const measured = (envelopes: ReadonlyArray<Envelope<any>>) => (self: Handled): Handled =>
-    Effect.tap(
-      self,
-      Effect.clockWith((clock) => {
-        state.meters.group(envelopes.length, envelopes.at(-1)!.timestamp / 1000, clock.currentTimeMillisUnsafe())
-        return Effect.void
-      })
-    )
-
-  /** What else changes in the status does so at the same time, or others would see half of it. */
-  const transact = (effect: Handled, change?: () => Partial<WorkerStatus>): Handled =>
-    Effect.clockWith((clock) => {
+  /** What is counted is counted at the same time as the offsets move, or others would see half of it. */
+  const transact = (effect: Handled, count?: () => void): Handled =>
+    Effect.suspend(() => {
       const begun = clock.currentTimeNanosUnsafe()
       return Effect.onExit(store.transact(key, journal, tracker.moves, effect), (exit) =>
         Effect.sync(() => {
           if (Exit.isFailure(exit)) return
-          state.meters.committed(clock.currentTimeNanosUnsafe() - begun)
           tracker.stored()
           state.progressed = true
-          state.update({ offsets: tracker.offsets, ...change?.() })
+          count?.()
+          state.meters.committed(clock.currentTimeNanosUnsafe() - begun)
+          state.meters.report(clock.currentTimeMillisUnsafe())
+          state.update({ offsets: tracker.offsets })
         }))
     })
 
@@ -68,19 +62,19 @@ export const makeHandling = (handling: Handling) => {
   /** Goes past elements that need no handling, together with the effect. */
   const pass = (
     elements: ReadonlyArray<Place | Skipped>,
-    change: () => Partial<WorkerStatus> = () => ({}),
-    effect: Handled = Effect.void
+    effect: Handled = Effect.void,
+    count?: () => void
   ): Handled =>
     Effect.suspend(() => {
       if (delivery._tag === "ExactlyOnce") {
         tracker.advance(elements)
-        return transact(effect, change)
+        return transact(effect, count)
       }
       return Effect.andThen(
         effect,
         Effect.sync(() => {
           tracker.advance(elements)
-          state.update(change())
+          count?.()
         })
       )
     })
@@ -111,54 +105,57 @@ export const makeHandling = (handling: Handling) => {
         Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
         pass(
           [place],
-          () => ({ skipped: state.status.skipped + 1 }),
-          recovery.poison === "skip" ? Effect.void : putAside(place, cause)
+          recovery.poison === "skip" ? Effect.void : putAside(place, cause),
+          () => state.skipped()
         )
       )
     })
 
   const attempt = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
     Effect.suspend(() => {
-      const handled = () => ({ handled: state.status.handled + events.length })
+      if (typeof handler !== "function") state.meters.group(events.length)
       if (delivery._tag === "ExactlyOnce") {
         tracker.advance(elements)
-        return transact(handle(events), handled).pipe(
-          Effect.tapCause(() => Effect.sync(() => tracker.revert())),
-          measured(events)
+        return Effect.tapCause(
+          transact(handle(events), () => state.handled(events)),
+          () => Effect.sync(() => tracker.revert())
         )
       }
-      return Effect.tap(measured(events)(handle(events)), () =>
-        Effect.sync(() => {
-          tracker.advance(elements)
-          state.update(handled())
-        }))
+      return Effect.map(handle(events), () => {
+        tracker.advance(elements)
+        state.handled(events)
+      })
     })
 
-  const handleGroup: (
+  const handleGroup = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
+    events.length === 0
+      ? pass(elements)
+      : Effect.catchCause(attempt(elements, events), (cause) => recover(elements, events, cause))
+
+  const recover: (
     elements: ReadonlyArray<Element<any>>,
-    events: ReadonlyArray<Envelope<any>>
-  ) => Handled = Effect.fnUntraced(function*(elements, events) {
-    if (events.length === 0) return yield* pass(elements)
+    events: ReadonlyArray<Envelope<any>>,
+    cause: Cause.Cause<unknown>
+  ) => Handled = Effect.fnUntraced(function*(elements, events, failure) {
+    let cause = failure
     for (let tries = 0;; tries++) {
+      if (!isFaultOfEvent(cause)) return yield* Effect.failCause(cause)
+      if (tries === recovery.retries) break
+      yield* Effect.logWarning(`Fails to handle ${describe(events)}; tries again`, cause)
+      yield* sleep(recovery.delay)
       const exit = yield* Effect.exit(attempt(elements, events))
       if (Exit.isSuccess(exit)) return
-      if (!isFaultOfEvent(exit.cause)) return yield* Effect.failCause(exit.cause)
-      if (tries < recovery.retries) {
-        yield* Effect.logWarning(`Fails to handle ${describe(events)}; tries again`, exit.cause)
-        yield* sleep(recovery.delay)
-        continue
-      }
-      if (events.length === 1) {
-        const at = elements.indexOf(events[0]!)
-        if (at > 0) yield* pass(elements.slice(0, at))
-        yield* poisoned(events[0]!, exit.cause)
-        if (at + 1 < elements.length) yield* pass(elements.slice(at + 1))
-        return
-      }
-      // one of the group is poison: one by one they show which
-      for (const element of elements) yield* handleGroup([element], element._tag === "Envelope" ? [element] : [])
+      cause = exit.cause
+    }
+    if (events.length === 1) {
+      const at = elements.indexOf(events[0]!)
+      if (at > 0) yield* pass(elements.slice(0, at))
+      yield* poisoned(events[0]!, cause)
+      if (at + 1 < elements.length) yield* pass(elements.slice(at + 1))
       return
     }
+    // one of the group is poison: one by one they show which
+    for (const element of elements) yield* handleGroup([element], element._tag === "Envelope" ? [element] : [])
   })
 
   const meetPoison = (poison: Poison): Handled =>

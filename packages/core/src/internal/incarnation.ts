@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -41,6 +40,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
     const { bytes: maxBytes, size } = typeof handler === "function" ? { bytes: Infinity, size: 1 } : handler
     const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
     const key = offsetKey(projection)
+    const clock = yield* Effect.clockWith(Effect.succeed)
 
     const { journal: known, offsets } = yield* store.load(key, range)
     const tracker = new OffsetTracker(offsets)
@@ -81,6 +81,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       journal,
       tracker,
       state,
+      clock,
       sleep: (delay) => Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.told), unlessTold)
     })
 
@@ -106,7 +107,8 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       bytes = 0
       groupDue = Infinity
       if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
-      return Effect.flatMap(Effect.andThen(handleGroup(elements, events), Clock.currentTimeMillis), (now) => {
+      return Effect.flatMap(handleGroup(elements, events), () => {
+        const now = clock.currentTimeMillisUnsafe()
         unsaved += elements.length
         if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
         return unsaved >= delivery.saveAfter || now >= saveDue ? saveNow : Effect.void
@@ -117,7 +119,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       while (true) {
         const due = Math.min(groupDue, saveDue)
         if (due !== Infinity) {
-          const wait = due - (yield* Clock.currentTimeMillis)
+          const wait = due - clock.currentTimeMillisUnsafe()
           // peeks, as an interrupted take could lose what it took
           const some = wait > 0 ? yield* Effect.timeoutOption(Queue.peek(chunks), wait) : yield* Effect.succeedNone
           if (some._tag === "None") {
@@ -142,7 +144,8 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         }
         // placeholders wait for nothing
         if (envelopes.length === 0) yield* flush
-        const now = yield* Clock.currentTimeMillis
+        const now = clock.currentTimeMillisUnsafe()
+        state.meters.report(now)
         if (group.length > 0 && groupDue === Infinity) groupDue = now + within
         if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
           saveDue = now + Duration.toMillis(delivery.saveWithin)

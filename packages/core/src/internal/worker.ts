@@ -99,11 +99,7 @@ export const makeWorker = <E, R>(
           return yield* stopped
         }
         failures = state.progressed ? 1 : failures + 1
-        state.update({
-          state: "Restarting",
-          failure: { cause: exit.cause, event: undefined },
-          restarts: state.status.restarts + 1
-        })
+        state.restarts({ failure: { cause: exit.cause, event: undefined } })
         const jitter = yield* Random.nextBetween(0.8, 1.2)
         const backoff = Math.min(initialBackoff * 2 ** (failures - 1), maximalBackoff) * jitter
         yield* Effect.logWarning(`Restarts in ${Math.round(backoff)} ms`, exit.cause)

@@ -1,12 +1,15 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type { Envelope } from "../Envelope.ts"
 import type { WorkerFailure, WorkerStatus } from "../ProjectionStatus.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import { ProjectionMeters } from "./ProjectionMeters.ts"
 
 /** @internal What a worker knows of itself over its incarnations. */
 export class WorkerState {
-  status: WorkerStatus
+  #status: Omit<WorkerStatus, "handled" | "skipped">
+  #handled = 0
+  #skipped = 0
   /** Why it has to stop, once it has. */
   stop: WorkerFailure | undefined
   /** Whether the current incarnation has stored any offset. */
@@ -19,22 +22,32 @@ export class WorkerState {
 
   constructor(projection: string, range: SliceRange, context: Context.Context<never>) {
     this.meters = new ProjectionMeters(projection, context)
-    this.status = {
-      projection,
-      range,
-      state: "Starting",
-      failure: undefined,
-      handled: 0,
-      skipped: 0,
-      restarts: 0,
-      offsets: new Map()
-    }
+    this.#status = { projection, range, state: "Starting", failure: undefined, restarts: 0, offsets: new Map() }
   }
 
-  update(change: Partial<WorkerStatus>): void {
-    const before = this.status
-    this.status = { ...before, ...change }
-    this.meters.changed(before, this.status)
+  get status(): WorkerStatus {
+    // the tracker goes on with its map
+    const offsets = new Map(this.#status.offsets)
+    return { ...this.#status, offsets, handled: this.#handled, skipped: this.#skipped }
+  }
+
+  handled(envelopes: ReadonlyArray<Envelope<unknown>>): void {
+    this.#handled += envelopes.length
+    this.meters.handled(envelopes.length, envelopes.at(-1)!.timestamp)
+  }
+
+  skipped(): void {
+    this.#skipped++
+    this.meters.skipped()
+  }
+
+  restarts(change: Pick<WorkerStatus, "failure">): void {
+    this.meters.restarted()
+    this.update({ ...change, state: "Restarting", restarts: this.#status.restarts + 1 })
+  }
+
+  update(change: Partial<Omit<WorkerStatus, "handled" | "skipped">>): void {
+    this.#status = { ...this.#status, ...change }
     for (const listener of this.#listeners) listener()
   }
 
@@ -48,9 +61,10 @@ export class WorkerState {
   until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
     return Effect.callback((resume) => {
       const listener = () => {
-        if (!predicate(this.status)) return
+        const { status } = this
+        if (!predicate(status)) return
         this.#listeners.delete(listener)
-        resume(Effect.succeed(this.status))
+        resume(Effect.succeed(status))
       }
       this.#listeners.add(listener)
       listener()
