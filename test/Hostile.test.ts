@@ -1,12 +1,11 @@
 import { assert, it as test, layer } from "@effect/vitest"
 import * as Slice from "@sluice/core/Slice"
-import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type { Event } from "./hostile/contract.ts"
-import type { Environment } from "./hostile/Scenario.ts"
+import { type Environment, moreEvents } from "./hostile/Scenario.ts"
 import * as scenarios from "./hostile/scenarios.ts"
 import { unguarded, unlocked } from "./hostile/scenarios/mutants.ts"
 import * as Server from "./hostile/Server.ts"
@@ -25,18 +24,7 @@ const environment = (adapter: typeof adapters[number]) =>
         // a second by default, which most of the time would be spent with
         yield* server.run("ALTER SYSTEM SET deadlock_timeout = '50ms'", "SELECT pg_reload_conf()")
       }
-      return Hostile.of({
-        server,
-        while: (crew, events = 300) =>
-          Effect.suspend(() => {
-            const before = crew.acknowledged()
-            return Wait.until(
-              `${events} more events`,
-              () => crew.crashes.length > 0 || crew.acknowledged() >= before + events,
-              { atMost: "30 seconds" }
-            )
-          })
-      })
+      return Hostile.of({ server, while: (crew, events = 300) => moreEvents(crew, events) })
     })
   )
 
@@ -75,7 +63,10 @@ const rows = [row(1, "x 0 0"), row(2, "x 0 1"), row(3, "x 1 0")]
 const [first, second, third] = rows as [Event, Event, Event]
 
 const problems = (left: ReadonlyArray<Event>, ledger: Partial<Tally.Ledger>, floors: Server.Floors = new Map()) =>
-  Tally.describe(Tally.count(left, floors, { acknowledged: [], refused: [], tails: [], ...ledger }))
+  Tally.describe({
+    ...Tally.count(left, floors, { acknowledged: [], refused: [], tails: [], ...ledger }),
+    firstMisread: ""
+  })
 const tail = (...seen: ReadonlyArray<Event>): Partial<Tally.Ledger> => ({ tails: [{ seen, isComplete: true }] })
 
 test("the tally counts what is wrong, and nothing else", () => {

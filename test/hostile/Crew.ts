@@ -48,7 +48,7 @@ export const start = (works: ReadonlyArray<Work>): Effect.Effect<Crew, never, Sc
       switch (message[0]) {
         case "ready":
           current[worker] = name
-          if (works[worker]!.tail) tails.set(name, { seen: [], positions: new Map() })
+          tails.set(name, { seen: [], positions: new Map() })
           return
         case "acknowledged":
           acknowledged.push(message[1])

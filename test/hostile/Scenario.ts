@@ -2,6 +2,7 @@
 import * as Journal from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Wait from "@sluice/testing/Wait"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Event, eventOf, Thing, type Work } from "./contract.ts"
@@ -12,9 +13,20 @@ import * as Target from "./Target.ts"
 
 export interface Environment {
   readonly server: Server.Server
-  /** Ends when the workers have worked for long enough: some more events, or, in a long run, some more time. */
+  /** Ends when the workers have worked for long enough: some more events, and, in a long run, some more time. */
   readonly while: (crew: Crew.Crew, events?: number) => Effect.Effect<void>
 }
+
+/** Ends when so many more events were acknowledged. */
+export const moreEvents = (crew: Crew.Crew, events: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const before = crew.acknowledged()
+    return Wait.until(
+      `${events} more events`,
+      () => crew.crashes.length > 0 || crew.acknowledged() >= before + events,
+      { atMost: "60 seconds" }
+    )
+  })
 
 export interface Outcome {
   readonly tally: Tally.Tally
@@ -36,6 +48,8 @@ export interface Options extends Omit<Work, "target" | "tail"> {
   readonly settings?: Target.Target["settings"]
   /** What may fail beside a wrong expectation and a lock that somebody else has; nothing by default. */
   readonly mayFail?: ((failure: Crew.Failure) => boolean) | undefined
+  /** For how long tails may read on when all is over; a minute by default. */
+  readonly patience?: Duration.Input | undefined
   /** What happens meanwhile; by default nothing, for a while. */
   readonly during?: ((crew: Crew.Crew) => Effect.Effect<void, unknown, Scope.Scope>) | undefined
 }
@@ -43,17 +57,20 @@ export interface Options extends Omit<Work, "target" | "tail"> {
 /** Processes append and read on while something happens to them. */
 export const load = (
   environment: Environment,
-  { during = environment.while, mayFail = () => false, settings, space, url, workers, ...work }: Options
+  { during = environment.while, mayFail = () => false, patience = "1 minute", settings, space, url, workers, ...work }:
+    Options
 ): Effect.Effect<Outcome, unknown, Scope.Scope> =>
   Effect.gen(function*() {
     const { server } = environment
     const target: Target.Target = { adapter: server.adapter, url: url ?? server.url(), space, settings }
-    const crew = yield* Crew.start(Array.from({ length: workers }, () => ({ ...work, target, tail: true })))
+    const crew = yield* Crew.start(
+      Array.from({ length: workers }, (_, i) => ({ ...work, target, tail: i % 2 === 0 ? "source" : "reader" }))
+    )
     yield* during(crew)
     yield* crew.stop
     const rows = yield* Server.rows(server, space)
     // those who do not get there have left something unseen
-    yield* Wait.until("the tails", () => crew.crashes.length > 0 || crew.haveSeen(rows), { atMost: "60 seconds" }).pipe(
+    yield* Wait.until("the tails", () => crew.crashes.length > 0 || crew.haveSeen(rows), { atMost: patience }).pipe(
       Effect.ignoreCause
     )
     const { problems, tally } = yield* examine(environment, space, crew.ledger())

@@ -48,6 +48,8 @@ export interface Tally {
   readonly unseen: number
   /** Seen by a tail again, in another order, or where it does not stand. */
   readonly misread: number
+  /** The first of those, in words. */
+  readonly firstMisread: string
 }
 
 /** `left` are the rows that there are, in the order of (slice, position). */
@@ -144,30 +146,36 @@ const readings = (
   rows: ReadonlyArray<Event>,
   left: ReadonlyArray<Event>,
   tails: Ledger["tails"]
-): Pick<Tally, "unseen" | "misread"> => {
+): Pick<Tally, "unseen" | "misread" | "firstMisread"> => {
   const byPlace = new Map(rows.map((row) => [placeOf(row), row]))
   const emptied = new Map(left.filter((row) => row[4] === "").map((row) => [placeOf(row), row]))
   let unseen = 0
   let misread = 0
+  let firstMisread = ""
   for (const { isComplete, seen, start = new Map() } of tails) {
     const logs = new Map(Array.from(start, ([slice, { position }]) => [slice, position]))
     const found = new Set<string>()
     for (const event of seen) {
       const slice = Slice.ofPersistenceId(event[0])
       const row = event[4] === "" ? emptied.get(placeOf(event)) : byPlace.get(placeOf(event))
-      if (event[2] !== (logs.get(slice) ?? 0) + 1 || row === undefined || !isSame(row, event)) misread++
+      if (event[2] !== (logs.get(slice) ?? 0) + 1 || row === undefined || !isSame(row, event)) {
+        misread++
+        firstMisread ||= `${JSON.stringify(event)} after ${logs.get(slice)} where the table has ${JSON.stringify(row)}`
+      }
       logs.set(slice, event[2])
       found.add(placeOf(event))
     }
     const isBelow = (row: Event) => row[2] <= (start.get(Slice.ofPersistenceId(row[0]))?.position ?? 0)
     if (isComplete) unseen += rows.filter((row) => !found.has(placeOf(row)) && !isBelow(row)).length
   }
-  return { unseen, misread }
+  return { unseen, misread, firstMisread }
 }
 
 const placeOf = (event: Event): string => `${Slice.ofPersistenceId(event[0])} ${event[2]}`
 
 /** The counts that are not 0 though they have to be. */
-export const describe = (tally: Tally): ReadonlyArray<string> =>
-  Object.entries({ ...tally, acknowledged: 0, appended: 0, deleted: 0 })
-    .filter(([, n]) => n !== 0).map(([what, n]) => `${n} ${what}`)
+export const describe = ({ firstMisread, ...tally }: Tally): ReadonlyArray<string> => [
+  ...Object.entries({ ...tally, acknowledged: 0, appended: 0, deleted: 0 })
+    .filter(([, n]) => n !== 0).map(([what, n]) => `${n} ${what}`),
+  ...(firstMisread === "" ? [] : [`misread: ${firstMisread}`])
+]

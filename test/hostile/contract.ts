@@ -19,8 +19,8 @@ export interface Work {
   readonly hold?: number | undefined
   /** How an appender pauses between two operations, in milliseconds. */
   readonly pause?: number | undefined
-  /** Whether the worker reads on as the journal grows. */
-  readonly tail: boolean
+  /** How the worker reads on as the journal grows: as projections do, from memory while it can, or always from the database. */
+  readonly tail: "source" | "reader"
 }
 
 /**

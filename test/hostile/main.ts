@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import { parseArgs } from "node:util"
-import type { Outcome } from "./Scenario.ts"
+import { moreEvents, type Outcome } from "./Scenario.ts"
 import * as scenarios from "./scenarios.ts"
 import * as Server from "./Server.ts"
 import { type Adapter, adapters } from "./Target.ts"
@@ -30,16 +30,21 @@ const run = Effect.fnUntraced(function*(adapter: Adapter) {
     const start = performance.now()
     const exit = yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
       const server = yield* Server.start(adapter)
-      return yield* scenario.run({ server, while: () => Effect.sleep(`${Number(values.seconds)} seconds`) })
+      return yield* scenario.run({
+        server,
+        while: (crew, events = 300) =>
+          Effect.andThen(moreEvents(crew, events), Effect.sleep(`${Number(values.seconds)} seconds`))
+      })
     })))
     const outcome: Pick<Outcome, "failed" | "problems"> & Partial<Outcome> = Exit.isSuccess(exit)
       ? exit.value
       : { failed: {}, problems: [Cause.pretty(exit.cause)] }
+    const { firstMisread: _, ...counts } = outcome.tally ?? { firstMisread: "" }
     console.log(line({
       adapter,
       scenario: scenario.name,
       seconds: Math.round((performance.now() - start) / 1000),
-      ...outcome.tally,
+      ...counts,
       ...outcome.failed,
       problems: outcome.problems.length
     }))

@@ -5,19 +5,21 @@
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import type * as SequenceNumber from "@sluice/core/SequenceNumber"
-import type * as Slice from "@sluice/core/Slice"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
 import { endWithParent, stopped } from "../kit/process.ts"
 import { contentOf, type Event, eventOf, type Message, type Operation, placesOf, Thing, type Work } from "./contract.ts"
 import * as Target from "./Target.ts"
 
 const work: Work = JSON.parse(process.argv[2]!)
-const { appenders, entities, hold = 0, mix = { append: 1 }, pause = 0, tail: hasTail, target } = work
+const { appenders, entities, hold = 0, mix = { append: 1 }, pause = 0, tail: tailOf, target } = work
 
 const name = crypto.randomUUID().slice(0, 8)
 const print = (...message: Message): void => {
@@ -101,23 +103,42 @@ const tail = Effect.gen(function*() {
   const journal = yield* Journal.Journal
   const offsets = new Map<Slice.Slice, Offset.Offset>()
   const changed = yield* journal.changes(Thing.name)
-  const read = Effect.gen(function*() {
-    const reader = yield* journal.reader(Thing.name, SliceRange.full, new Map(offsets))
-    while (true) {
-      const page = yield* reader.next(500)
-      if (page.length === 0) {
-        yield* changed
-        continue
-      }
-      for (const { position, slice, timestamp } of page) offsets.set(slice, Offset.make(position!, timestamp))
-      print("seen", page.map(eventOf))
+  const seen = (events: ReadonlyArray<Event>): void => {
+    for (const [id, , position, timestamp] of events) {
+      offsets.set(Slice.ofPersistenceId(id), Offset.make(position, timestamp))
     }
-  }).pipe(Effect.scoped, Effect.exit, Effect.map((exit) => Exit.isFailure(exit) && printFailure("read", exit)))
+    print("seen", events)
+  }
+  const source = Effect.suspend(() =>
+    Stream.runForEachArray(
+      Source.toStream(Source.journal(Thing), { start: { journal: undefined, offsets: new Map(offsets) } }),
+      (page) =>
+        Effect.sync(() =>
+          seen(
+            page.map((
+              { event, persistenceId, position, sequenceNumber, timestamp }
+            ) => [persistenceId, sequenceNumber, position!, timestamp, event])
+          )
+        )
+    )
+  )
+  const reader = Effect.gen(function*() {
+    const { next } = yield* journal.reader(Thing.name, SliceRange.full, new Map(offsets))
+    while (true) {
+      const page = yield* next(500)
+      if (page.length === 0) yield* changed
+      else seen(page.map(eventOf))
+    }
+  })
+  const read = (tailOf === "source" ? source : Effect.scoped(reader)).pipe(
+    Effect.exit,
+    Effect.map((exit) => Exit.isFailure(exit) && printFailure("read", exit))
+  )
   yield* Effect.forever(Effect.andThen(read, Effect.sleep("20 millis")))
 })
 
 const working = Layer.effectDiscard(Effect.gen(function*() {
-  if (hasTail) yield* Effect.forkScoped(tail)
+  yield* Effect.forkScoped(tail)
   print("ready")
   yield* Effect.forkScoped(Effect.andThen(stopped, Effect.sync(() => void (stopping = true))))
   yield* Effect.forEach(Array.from({ length: appenders }, (_, i) => i), appender, {

@@ -77,7 +77,8 @@ export const swallowed: Scenario = {
       return yield* load(environment, {
         space: "h_swallowed",
         url: server.url({ port: proxy.port }),
-        settings: { statementTimeout: 500 },
+        // each of the connections is found dead in its turn
+        settings: { statementTimeout: 500, poolSize: 2 },
         workers: 2,
         appenders: 32,
         entities: 200,

@@ -23,6 +23,8 @@ const withoutLocks = (name: string, space: string, uniquePositions: boolean): Sc
         entities: ids,
         mix: { append: 8, commit: 2 },
         hold: 20,
+        // some never get there
+        patience: "2 seconds",
         during: (crew) => environment.while(crew, 200)
       })
     })
