@@ -285,13 +285,19 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* append(type, "a", texts(12))
         const store = yield* OffsetStore
         let calls = 0
+        let stored = 0
+        let seenBefore = 0
         const failing = OffsetStore.of({
           ...store,
-          transact: (key, journal, moves, effect) =>
+          transact: (key, journal, moves, effect) => {
             // the third, and the attempt to store once more before the restart
-            ++calls === 3 || calls === 4
-              ? Effect.fail(unavailable)
-              : store.transact(key, journal, moves, effect)
+            if (++calls === 3 || calls === 4) {
+              seenBefore = seen.length
+              return Effect.fail(unavailable)
+            }
+            if (calls < 3) stored = moves[0]!.to.position
+            return store.transact(key, journal, moves, effect)
+          }
         })
         const projection = Source.journal(type).pipe(
           Projection.atLeastOnce(name, (envelope) => Effect.sync(() => see(envelope)), {
@@ -306,8 +312,9 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           )
           yield* caughtUp(name)
         }).pipe(whileRunning(projection), Effect.provideService(OffsetStore, failing))
-        assert.deepStrictEqual(seen.slice(0, 12), texts(12).map((_, i) => `a ${i + 1}`))
-        assert.deepStrictEqual(seen.slice(12), ["a 11", "a 12"])
+        const all = texts(12).map((_, i) => `a ${i + 1}`)
+        assert.isAtLeast(stored, 5)
+        assert.deepStrictEqual(seen, [...all.slice(0, seenBefore), ...all.slice(stored)])
       }))
 
     it.effect("stays complete with a handler that fails at random", () =>
