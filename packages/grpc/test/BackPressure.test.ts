@@ -241,6 +241,30 @@ layer(Producer.quiet, { excludeTestServices: true })("an EventConsumer", (it) =>
       yield* Wait.until("the handler to go on", () => handled > 3 * bound)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("of a projection decodes what comes next while the handler is busy, and no more", () =>
+    Effect.gen(function*() {
+      let decoded = 0
+      const codec = EventCodec.make<string>({
+        name: "counting",
+        encode: EventCodec.string.encodeUnsafe,
+        decode: (payload) => {
+          decoded++
+          return EventCodec.string.decodeUnsafe(payload)
+        }
+      })
+      const { port } = yield* makeServer()
+      const counting = EventConsumer.source(EventStream.make("stalled", { codec }), { address: `127.0.0.1:${port}` })
+      let handled = 0
+      yield* Layer.build(Projection.layer(counting.pipe(
+        Projection.atLeastOnce("busy", () => Effect.andThen(Effect.sync(() => handled++), Effect.never))
+      )))
+      yield* Wait.until("the handler to be busy", () => handled === 1)
+      yield* meanwhile(port)
+      // a chunk of 64 KiB, of events of a kilobyte, with the handler, two that wait for it, and one that waits for them
+      assert.isAbove(decoded, 3 * 32)
+      assert.isAtMost(decoded, 4 * 100)
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("that ends has the producer's source closed, though others use its connection on", () =>
     Effect.gen(function*() {
       const { port, stalled } = yield* makeServer(large)
