@@ -24,7 +24,7 @@ export interface Crew {
   readonly failures: ReadonlyArray<Failure>
   readonly crashes: ReadonlyArray<string>
   /** Whether each tail that runs now has read these, or later ones of the same logs. */
-  readonly haveSeen: (heads: Iterable<Event>) => boolean
+  readonly haveSeen: (heads: ReadonlyArray<Event>) => boolean
   /** Ends when all have stopped appending, or crashed. */
   readonly stop: Effect.Effect<void>
   readonly ledger: () => Ledger
@@ -105,9 +105,7 @@ export const start = (works: ReadonlyArray<Work>): Effect.Effect<Crew, never, Sc
       haveSeen: (heads) =>
         current.every((name) => {
           const tail = tails.get(name!)
-          return Array.from(heads).every(([id, , position]) =>
-            (tail?.positions.get(Slice.ofPersistenceId(id)) ?? 0) >= position
-          )
+          return heads.every(([id, , position]) => (tail?.positions.get(Slice.ofPersistenceId(id)) ?? 0) >= position)
         }),
       stop: Effect.gen(function*() {
         // who is not listens to nobody

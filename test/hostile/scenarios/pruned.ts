@@ -61,14 +61,14 @@ export const pruned = (times: number): Scenario => ({
             for (let i = 0; i < times; i++) {
               yield* environment.while(crew, 300)
               const rows = yield* Server.rows(server, space)
-              const heads = new Map(rows.map((row) => [Slice.ofPersistenceId(row[0]), row]))
+              const heads = [...new Map(rows.map((row) => [Slice.ofPersistenceId(row[0]), row])).values()]
               yield* Wait.until(
                 "the tails",
-                () => crew.crashes.length > 0 || crew.haveSeen(heads.values()),
+                () => crew.crashes.length > 0 || crew.haveSeen(heads),
                 { atMost: "30 seconds" }
               )
               // in no log is there anything older that a tail has not read
-              before = Timestamp.make(Math.min(...Array.from(heads.values(), (row) => row[3])))
+              before = Timestamp.make(Math.min(...heads.map((row) => row[3])))
               const [id, number] = rows.findLast(([id]) => id === `${Thing.name}|t-${i % entities}`)!
               emptied.set(id, number)
 
