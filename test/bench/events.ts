@@ -74,11 +74,15 @@ export class Logs {
 /** Counts by the numbers of events, from 0. */
 export class Seen {
   readonly #times: Uint8Array
+  #missing: number
+  /** When the last of them was seen. */
+  at = Number.NaN
   constructor(total: number) {
     this.#times = new Uint8Array(total)
+    this.#missing = total
   }
   see(n: number): void {
-    this.#times[n]!++
+    if (this.#times[n]!++ === 0 && --this.#missing === 0) this.at = performance.now()
   }
   get counts(): { readonly lost: number; readonly doubled: number } {
     let lost = 0
