@@ -21,11 +21,11 @@ const withoutLocks = (name: string, space: string, uniquePositions: boolean): Sc
         appenders: 16,
         // of few logs, so that appends of different entities meet
         entities: ids,
-        mix: { append: 8, commit: 2 },
+        mix: { append: 1, commit: 1 },
         hold: 20,
         // some never get there
         patience: "2 seconds",
-        during: (crew) => environment.while(crew, 200)
+        during: (crew) => environment.while(crew, 500)
       })
     })
 })
