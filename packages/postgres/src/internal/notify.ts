@@ -12,13 +12,15 @@ import { clientConfig } from "./pool.ts"
 
 /** A payload may have 8000 bytes. */
 const maxPayload = 7000
+/** The least time between two notifications, in milliseconds: one per commit would cost the server as much as the commits. */
+const spacing = 5
 /** How often readers look for themselves, while notifications arrive, and while they do not. */
 const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
 
 /**
  * @internal
  * Tells the other processes of what was appended, after the commit: a NOTIFY in the transaction would make all commits wait for each
- * other. What is appended while one notification is on its way goes with the next. Nothing depends on it but the time that
+ * other. What is appended soon after one notification goes with the next. Nothing depends on it but the time that
  * an event takes.
  */
 export const watch = (
@@ -33,19 +35,25 @@ export const watch = (
     let client: Pg.Client | undefined
     let isSending = false
 
+    /** Sends what there is, if there is any. */
+    const flush = async (): Promise<boolean> => {
+      if (client === undefined || pending.size === 0) return false
+      const payloads = Array.from(pending, ([topic, slices]) => payloadOf(instance, topic, slices))
+      pending.clear()
+      await client.query({
+        name: "notify",
+        text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload",
+        values: [channel, payloads],
+        // a server that does not answer holds up nobody who leaves
+        query_timeout: 1000
+      } as Pg.QueryConfig)
+      return true
+    }
     const send = async (): Promise<void> => {
-      if (isSending || client === undefined) return
+      if (isSending) return
       isSending = true
       try {
-        while (pending.size > 0) {
-          const payloads = Array.from(pending, ([topic, slices]) => payloadOf(instance, topic, slices))
-          pending.clear()
-          await client?.query({
-            name: "notify",
-            text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload",
-            values: [channel, payloads]
-          })
-        }
+        while (await flush()) await new Promise((resolve) => setTimeout(resolve, spacing))
       } catch {
         // the connection says so itself, and the others look for themselves meanwhile
       } finally {
@@ -67,8 +75,10 @@ export const watch = (
         void send()
       }, lost)
       return Effect.promise(async () => {
-        client = undefined
         connection.removeAllListeners("end")
+        const last = flush()
+        client = undefined
+        await last.catch(() => {})
         await connection.end().catch(() => {})
       })
     }).pipe(
