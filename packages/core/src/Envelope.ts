@@ -139,4 +139,4 @@ export type EncodedElement = EncodedEnvelope | Skipped
  * @category guards
  * @since 0.1.0
  */
-export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u
+export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._tag === "Skipped"

@@ -43,6 +43,7 @@ export const beginAgain = (
       const stored = yield* store.load(key, SliceRange.make(slice, slice))
       if (stored.journal !== change.actual) moves.push({ slice, from, to: beginning })
     }
+    // in the order in which every worker locks them
     moves.sort((a, b) => a.slice - b.slice)
-    yield* store.transact(key, change.actual, moves, Effect.void)
+    if (moves.length > 0) yield* store.transact(key, change.actual, moves, Effect.void)
   })

@@ -68,7 +68,8 @@ export const makeHandling = (handling: Handling) => {
     Effect.suspend(() => {
       if (delivery._tag === "ExactlyOnce") {
         tracker.advance(elements)
-        return transact(effect, count)
+        // what is left out without a time moves nothing
+        return tracker.isAhead || effect !== Effect.void ? transact(effect, count) : Effect.void
       }
       return Effect.andThen(
         effect,
