@@ -74,9 +74,8 @@ export interface Poison extends Place {
 }
 
 /**
- * A part of the log of one slice that the source has left out on purpose, up to a position: nothing in it is for whoever reads. It never
- * reaches a handler. Of an entity, a source leaves out all events in the part, or tells of the gap by the sequence number that
- * follows.
+ * A part of the log of one slice that the source has left out on purpose, from one position to another: nothing in it is for whoever
+ * reads. It keeps positions dense, may move the offset, and never reaches a handler.
  *
  * @category models
  * @since 0.1.0
