@@ -113,12 +113,18 @@ export const make = ({ database, db, dialect, heads }: {
   }
 
   return {
-    deleteEvents: (persistenceId, to) =>
-      database.run(
+    deleteEvents: (persistenceId, to) => {
+      const empty = database.run(
         db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
           .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
           .where("payload", "is not", null)
-      ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("delete events"))),
+      )
+      return Effect.flatMap(
+        database.inTransaction,
+        // what ends a transaction that is somebody else's is theirs to try again
+        (inTransaction) => inTransaction ? empty : retryRefused(empty)
+      ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("delete events")))
+    },
     floors: (entityType, range) => Effect.mapError(floors(entityType, range), fromSqlError("read the floors")),
     prune: (entityType, before) =>
       Effect.gen(function*() {
