@@ -69,7 +69,11 @@ const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
 const make = Effect.fnUntraced(function*(options: Options) {
   const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
-  const pool = yield* makePool(options, options.poolSize ?? 10, { statements: false, idleTimeout: idleTimeout.service })
+  const pool = yield* makePool(options, options.poolSize ?? 10, {
+    statements: false,
+    ownTables: false,
+    idleTimeout: idleTimeout.service
+  })
   const database = yield* Database.make({
     dialect: "mysql",
     driver: new MysqlDialect({ pool: pool as any, controlConnection: controlConnection as any }),
@@ -84,8 +88,12 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const connections = {
     database,
-    writers: yield* makePool(options, lanes + waiters, { statements: true, idleTimeout: idleTimeout.writers }),
-    readers: yield* makePool(options, readers, { statements: false, idleTimeout: idleTimeout.readers })
+    writers: yield* makePool(options, lanes + waiters, {
+      statements: true,
+      ownTables: true,
+      idleTimeout: idleTimeout.writers
+    }),
+    readers: yield* makePool(options, readers, { statements: false, ownTables: true, idleTimeout: idleTimeout.readers })
   }
   const dialect = makeDialect(connections, naming, crypto.randomUUID())
   const signals = AppendSignals.make()

@@ -22,9 +22,9 @@ import { type EntityRow, literal, makeStatements } from "./statements.ts"
 /** A page ends with so many bytes of payload, however few events that is. */
 const maxPageBytes = 4 * 1024 * 1024
 
-const selected =
-  `slice, position, timestamp, CONVERT(persistence_id USING utf8mb4) AS persistence_id, sequence_number, manifest,
-  payload, tags, metadata`
+const selectedOf = (table: string) =>
+  `${table}.slice, ${table}.position, ${table}.timestamp, CONVERT(${table}.persistence_id USING utf8mb4) AS persistence_id,
+  ${table}.sequence_number, ${table}.manifest, ${table}.payload, ${table}.tags, ${table}.metadata`
 
 /** @internal What the connections are for: appends, and reads. */
 export interface Connections {
@@ -188,21 +188,26 @@ export const makeDialect = (
     byTime: (entityType, range, { slice, timestamp }, limit) =>
       events(
         "byTime",
-        `SELECT ${selected} FROM (
-          SELECT j.*, SUM(LENGTH(payload)) OVER (ORDER BY timestamp, slice) - LENGTH(payload) AS bytes FROM (
-            SELECT * FROM ${journal} FORCE INDEX (PRIMARY)
-            WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
-              AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
-            ORDER BY timestamp, slice LIMIT ${limit}
-          ) j
-        ) j WHERE COALESCE(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`
+        // only keys and lengths are copied for the sums: with payloads, such a table would be on disk
+        `SELECT ${selectedOf("j")} FROM (
+          SELECT timestamp, slice FROM (
+            SELECT timestamp, slice, SUM(length) OVER (ORDER BY timestamp, slice) - length AS bytes FROM (
+              SELECT timestamp, slice, COALESCE(LENGTH(payload), 0) AS length FROM ${journal} FORCE INDEX (PRIMARY)
+              WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
+                AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
+              ORDER BY timestamp, slice LIMIT ${limit}
+            ) l
+          ) s WHERE bytes < ${maxPageBytes}
+        ) k STRAIGHT_JOIN ${journal} j FORCE INDEX (PRIMARY)
+          ON j.entity_type = ${literal(entityType)} AND j.timestamp = k.timestamp AND j.slice = k.slice
+        ORDER BY k.timestamp, k.slice`
       ),
     bySlices: (entityType, after, limit) =>
       Effect.map(
         events(
           "bySlices",
           after.map(([slice, position]) =>
-            `(SELECT ${selected} FROM ${journal} FORCE INDEX (${indexName(naming, "log")})
+            `(SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (${indexName(naming, "log")})
               WHERE entity_type = ${literal(entityType)} AND slice = ${slice} AND position > ${position}
               ORDER BY position LIMIT ${limit})`
           ).join(" UNION ALL ")
@@ -219,7 +224,7 @@ export const makeDialect = (
       ),
     entity: (persistenceId: PersistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
-        const sql = `SELECT ${selected} FROM ${journal} WHERE persistence_id = ${literal(persistenceId)}
+        const sql = `SELECT ${selectedOf("j")} FROM ${journal} j WHERE persistence_id = ${literal(persistenceId)}
           AND sequence_number BETWEEN ${from} AND ${to} ORDER BY sequence_number LIMIT ${limit}`
         return inTransaction
           ? Effect.map(database.sql.unsafe<JournalRow>(sql), (rows) => rows.map(toEnvelope))

@@ -25,12 +25,17 @@ const typeCast: Mysql.TypeCast = (field, next) => {
 /**
  * @internal
  * A pool, whose connections are closed with the scope. `statements` allows several statements in a packet, which nobody's values
- * may be part of but as hexadecimal literals and integers.
+ * may be part of but as hexadecimal literals and integers. `ownTables` is for connections that only read Sluice's tables, in which
+ * every integer is safe: asking the driver for each would take longer than reading the rest.
  */
 export const makePool = (
   options: Options,
   max: number,
-  { idleTimeout, statements }: { readonly statements: boolean; readonly idleTimeout: number }
+  { idleTimeout, ownTables, statements }: {
+    readonly statements: boolean
+    readonly ownTables: boolean
+    readonly idleTimeout: number
+  }
 ): Effect.Effect<Mysql.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -54,7 +59,7 @@ export const makePool = (
         enableKeepAlive: true,
         multipleStatements: statements,
         supportBigNumbers: true,
-        typeCast
+        ...(ownTables ? {} : { typeCast })
       } as Mysql.PoolOptions)
       pool.on("connection", (connection) => {
         // a connection that the server ends between two queries says so here, and ends the process if nobody listens
