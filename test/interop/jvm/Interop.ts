@@ -108,28 +108,32 @@ export const run = (options: Options): Effect.Effect<Result, unknown> =>
       args: () => ["consume", ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`])]
     })
 
-    const killing = (name: string, service: Service.Service, min: number, max: number) =>
-      Effect.gen(function*() {
-        for (let i = 1; i <= options.kills; i++) {
-          yield* Effect.sleep(yield* Random.nextBetween(min, max))
-          yield* service.kill
-          options.log(`${name} killed ${i} of ${options.kills}`)
-        }
-      })
     const received = Effect.map(
       query(server, "SELECT count(DISTINCT (persistence_id, seq_nr)) FROM received"),
       (rows) => Number(rows[0]?.[0] ?? 0)
     )
-    // a JVM takes some seconds to begin
-    const consumerKilling = yield* Effect.forkChild(killing("the JVM consumer", consumer, 1000, 8000))
-    yield* killing("the producer", producer, 500, 5000)
+    const untilMoreThan = (n: number) =>
+      received.pipe(
+        Effect.repeat({ until: (now) => now > n, schedule: Schedule.spaced("100 millis") }),
+        Effect.timeoutOption("60 seconds")
+      )
+    const killing = (name: string, service: Service.Service, most: number, first: Effect.Effect<unknown>) =>
+      Effect.gen(function*() {
+        for (let i = 1; i <= options.kills; i++) {
+          yield* first
+          yield* Effect.sleep(yield* Random.nextBetween(0, most))
+          yield* service.kill
+          options.log(`${name} killed ${i} of ${options.kills}, ${yield* received} events received`)
+        }
+      })
+    // a JVM takes some seconds to begin, and is to receive something each time
+    const progress = Effect.flatMap(received, untilMoreThan)
+    const consumerKilling = yield* Effect.forkChild(killing("the JVM consumer", consumer, 1000, progress))
+    yield* killing("the producer", producer, 5000, Effect.sleep(500))
     yield* Fiber.join(consumerKilling)
 
     const before = yield* received
-    yield* received.pipe(
-      Effect.repeat({ until: (n) => n > before, schedule: Schedule.spaced("200 millis") }),
-      Effect.timeoutOption("60 seconds")
-    )
+    yield* untilMoreThan(before)
     const done = yield* Effect.forkChild(producer.printed("done"), { startImmediately: true })
     yield* producer.send("stop")
     yield* Fiber.join(done)
