@@ -17,7 +17,7 @@ export interface Size {
 
 export const sizes = {
   full: { runs: 5, seconds: 2, scale: 1 },
-  quick: { runs: 3, seconds: 0.5, scale: 0.1 },
+  quick: { runs: 3, seconds: 0.4, scale: 0.1 },
   tiny: { runs: 1, seconds: 0.1, scale: 0.003 }
 } as const satisfies Record<string, Size>
 
