@@ -1,4 +1,5 @@
 import { assert, it as test, layer } from "@effect/vitest"
+import { JournalForked } from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Context from "effect/Context"
@@ -51,7 +52,8 @@ for (const adapter of adapters) {
           assert.isTrue(
             result._tag === "Success"
               ? result.success.problems.length > 0
-              : result.failure instanceof StorageError && result.failure.reason === "Damaged",
+              : result.failure instanceof JournalForked ||
+                result.failure instanceof StorageError && result.failure.reason === "Damaged",
             String(result)
           )
         }), 60_000)
