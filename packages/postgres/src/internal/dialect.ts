@@ -13,6 +13,7 @@ import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type Pg from "pg"
+import * as Binary from "./binaryArray.ts"
 import { withClient } from "./pool.ts"
 
 /** A page ends with so many bytes of payload, however few events that is. */
@@ -161,7 +162,7 @@ const appendValues = (
   const appends: Array<number> = []
   const eventIds: Array<string> = []
   const manifests: Array<string> = []
-  const payloads: Array<Buffer> = []
+  const payloads: Array<Uint8Array> = []
   const tags: Array<string | null> = []
   const metadata: Array<string | null> = []
   requests.forEach((request, i) => {
@@ -174,14 +175,28 @@ const appendValues = (
       appends.push(i + 1)
       eventIds.push(event.id)
       manifests.push(manifest)
-      payloads.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+      payloads.push(bytes)
       tags.push(event.tags.length === 0 ? null : JSON.stringify(event.tags))
       metadata.push(isEmpty(event.metadata) ? null : JSON.stringify(event.metadata))
     }
   })
   const { entityType } = requests[0]!
-  const perAppend = [slices, ids, expected, recheck]
-  return [entityType, writerId, lock, wait, ...perAppend, appends, eventIds, manifests, payloads, tags, metadata]
+  return [
+    entityType,
+    writerId,
+    lock,
+    wait,
+    Binary.smallints(slices),
+    Binary.texts(ids),
+    Binary.bigints(expected),
+    Binary.booleans(recheck),
+    Binary.ints(appends),
+    Binary.uuids(eventIds),
+    Binary.texts(manifests),
+    Binary.byteas(payloads),
+    Binary.texts(tags),
+    Binary.texts(metadata)
+  ]
 }
 
 const isEmpty = (record: object): boolean => {
