@@ -33,6 +33,8 @@ export interface Bench {
   readonly adapters: ReadonlyArray<Adapter>
   /** It is long, and only runs when it is asked for by its name. */
   readonly onlyByName?: boolean
+  /** It compares with a foreign system, which takes its time: a quick run has it only when it is asked for by its name. */
+  readonly notQuick?: boolean
   readonly run: (setting: Setting) => Effect.Effect<ReadonlyArray<Line>, unknown, Scope.Scope>
 }
 
@@ -60,7 +62,7 @@ export interface Line {
   readonly [extra: string]: unknown
 }
 
-interface Naming {
+export interface Naming {
   readonly bench: string
   readonly unit: string
   readonly better?: "higher" | "lower"

@@ -2,6 +2,7 @@
 import type { Bench } from "./Bench.ts"
 import * as append from "./benches/append.ts"
 import { catchUpRead } from "./benches/catchUpRead.ts"
+import * as emmett from "./benches/emmett.ts"
 import * as endToEnd from "./benches/endToEnd.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as live from "./benches/live.ts"
@@ -27,5 +28,8 @@ export const benches: ReadonlyArray<Bench> = [
   endToEnd.exactlyOnce,
   live.live,
   live.fanOut,
+  emmett.emmettAppend,
+  emmett.emmettCatchUp,
+  emmett.emmettLive,
   soak
 ]

@@ -25,7 +25,7 @@ const note = "x".repeat(95)
 export const entities = 10_000
 /** An entity has its next event after all others have theirs; neighbours in time are none in an index. */
 export const idOf = (n: number): string => `c-${String(Math.abs(n) * 7919 % entities).padStart(10, "0")}`
-const fields = (n: number) => ({
+export const fields = (n: number) => ({
   n,
   cart: idOf(n),
   sku: `sku-${n * 7919 % 100_000}`,

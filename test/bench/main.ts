@@ -33,8 +33,11 @@ const size: Size = {
   scale: Number(values.scale ?? preset.scale),
   alone: values.alone
 }
-const chosen = benches.filter(({ name, onlyByName }) =>
-  positionals.length === 0 ? !onlyByName : positionals.some((_) => onlyByName ? name === _ : name.startsWith(_))
+const isQuick = values.tiny || values.quick
+const chosen = benches.filter(({ name, notQuick, onlyByName }) =>
+  positionals.length === 0
+    ? !onlyByName && !(notQuick && isQuick)
+    : positionals.some((_) => onlyByName ? name === _ : name.startsWith(_))
 )
 if (chosen.length === 0) {
   console.error(`there are: ${benches.map(({ name }) => name).join(", ")}`)

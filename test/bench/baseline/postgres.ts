@@ -6,14 +6,18 @@ const types: Pg.CustomTypesConfig = {
   getTypeParser: (oid: any, format?: any) => oid === 20 ? Number : Pg.types.getTypeParser(oid, format)
 }
 
-const once = async (url: string, sql: string) => {
+/** On a connection of its own. */
+export const once = async (url: string, sql: string): Promise<ReadonlyArray<any>> => {
   const client = new Pg.Client({ connectionString: url })
   await client.connect()
-  await client.query(sql)
-  await client.end()
+  try {
+    return (await client.query(sql)).rows
+  } finally {
+    await client.end()
+  }
 }
-export const create = (url: string, schema: string): Promise<void> => once(url, `CREATE SCHEMA ${schema}`)
-export const drop = (url: string, schema: string): Promise<void> =>
+export const create = (url: string, schema: string): Promise<unknown> => once(url, `CREATE SCHEMA ${schema}`)
+export const drop = (url: string, schema: string): Promise<unknown> =>
   once(url, `SET client_min_messages = warning; DROP SCHEMA ${schema} CASCADE`)
 
 const columns = ["slice", "persistence_id", "seq_nr", "ser_manifest", "payload", "tags"]

@@ -12,7 +12,7 @@ import { type Bench, callers, compare, promised, quantile, type Sample, type Set
 import { cart, encoded, entities, idOf, item, parse, tally } from "../events.ts"
 import { adapters, connectAll, storage } from "../Target.ts"
 
-interface Options {
+export interface Options {
   readonly bench: string
   readonly callers: number
   /** Events per append. */
@@ -24,8 +24,8 @@ interface Options {
 const connections = 2
 
 /** Which entity the n-th append is to, and the numbers of its events. */
-const idAt = (n: number, size: number) => size === 1 ? idOf(n) : `b-${n}`
-const numbersOf = (n: number, size: number) => Arr.makeBy(size, (i) => n * size + i)
+export const idAt = (n: number, size: number) => size === 1 ? idOf(n) : `b-${n}`
+export const numbersOf = (n: number, size: number) => Arr.makeBy(size, (i) => n * size + i)
 
 const sample = (
   { latency, size }: Options,
@@ -58,7 +58,7 @@ const countIn = (
     )
   )
 
-const ours = (options: Options, { size }: Setting, connection: Connection) => {
+export const ours = (options: Options, { size }: Setting, connection: Connection) => {
   let run = 0
   return Effect.gen(function*() {
     const type = cart(run++)
@@ -94,29 +94,43 @@ const rowsOf = (prefix: string, n: number, size: number): ReadonlyArray<NewRow> 
     payload: encoded(number)
   }))
 
-const baseline = (options: Options, { size }: Setting, all: ReadonlyArray<Connection>) => {
-  let run = 0
-  return Effect.gen(function*() {
-    const name = `cart${run++}`
+/** With promises, whatever appends and counts. */
+export const promises = (
+  options: Options,
+  { size }: Setting,
+  append: (n: number) => Promise<unknown>,
+  count: (appended: ReadonlyArray<number>) => Effect.Effect<{ readonly lost: number; readonly doubled: number }>
+) =>
+  Effect.gen(function*() {
     const appended: Array<number> = []
     const latencies: Array<number> = []
-    const append = batcher(all, options.size === 1 ? 200 : options.size)
     let next = 0
     const seconds = yield* Effect.promise(() =>
       promised(options.callers, size.seconds, async () => {
         const n = next++
         const start = performance.now()
-        const rows = rowsOf(name, n, options.size)
-        // a lone caller needs no batcher
-        await (options.callers > 1 ? append(rows) : all[0]!.insert(rows))
+        await append(n)
         latencies.push(performance.now() - start)
         appended.push(n)
       })
     )
-    return sample(
+    return sample(options, { appended, latencies, seconds }, yield* count(appended))
+  })
+
+const baseline = (options: Options, setting: Setting, all: ReadonlyArray<Connection>) => {
+  let run = 0
+  return Effect.suspend(() => {
+    const name = `cart${run++}`
+    const append = batcher(all, options.size === 1 ? 200 : options.size)
+    return promises(
       options,
-      { appended, latencies, seconds },
-      yield* countIn(all[0]!, "base", name, appended, options.size)
+      setting,
+      (n) => {
+        const rows = rowsOf(name, n, options.size)
+        // a lone caller needs no batcher
+        return options.callers > 1 ? append(rows) : all[0]!.insert(rows)
+      },
+      (appended) => countIn(all[0]!, "base", name, appended, options.size)
     )
   })
 }

@@ -22,7 +22,7 @@ const watch = Effect.fnUntraced(function*(consumer: Child, consumers: number) {
 })
 
 /** A producer, and a consumer with so many streams that are live. */
-const pair = Effect.fnUntraced(function*(folder: "processes" | "baseline", target: Target, consumers: number) {
+export const pair = Effect.fnUntraced(function*(folder: "processes" | "baseline", target: Target, consumers: number) {
   const producer = yield* start(`${folder}/producer`, { target, inMemory: false })
   const { port } = yield* producer.message<{ port: number }>()
   const consumer = yield* start(`${folder}/consumer`, { port, total: 0 })
@@ -57,6 +57,22 @@ const measure = Effect.fnUntraced(function*(
   }
 })
 
+/** Runs at a rate, one after the other. */
+export const sampling = (processes: Effect.Success<ReturnType<typeof pair>>, seconds: number) => {
+  let run = 0
+  return (rate: number): Effect.Effect<Sample> =>
+    Effect.gen(function*() {
+      const { latencies, ...counts } = yield* measure(processes, { name: `r${run++}`, rate, seconds: seconds * 1.5 })
+      const p50 = quantile(latencies, 0.5)
+      return {
+        value: p50,
+        lost: counts.lost,
+        doubled: counts.doubled,
+        extra: { p50, p99: quantile(latencies, 0.99), p999: quantile(latencies, 0.999), producerCpu: counts.cpu }
+      }
+    })
+}
+
 export const live: Bench = {
   name: "live",
   adapters,
@@ -66,31 +82,14 @@ export const live: Bench = {
       // where the tables are made, and a first event that the consumer is up to date with
       yield* load(5).pipe(Effect.provide(storage(target)))
       yield* connectAll(target, 1)
-      const ours = yield* pair("processes", target, 1)
-      const byHand = yield* pair("baseline", target, 1)
-      let run = 0
-      const sample = (processes: typeof ours, rate: number): Effect.Effect<Sample> =>
-        Effect.gen(function*() {
-          const { seconds } = setting.size
-          const { latencies, ...counts } = yield* measure(processes, {
-            name: `r${run++}`,
-            rate,
-            seconds: seconds * 1.5
-          })
-          const p50 = quantile(latencies, 0.5)
-          return {
-            value: p50,
-            lost: counts.lost,
-            doubled: counts.doubled,
-            extra: { p50, p99: quantile(latencies, 0.99), p999: quantile(latencies, 0.999), producerCpu: counts.cpu }
-          }
-        })
+      const ours = sampling(yield* pair("processes", target, 1), setting.size.seconds)
+      const byHand = sampling(yield* pair("baseline", target, 1), setting.size.seconds)
       return yield* Effect.forEach([50, 1000, 5000], (rate) =>
         compare(
           setting,
           { bench: `live-${rate}`, unit: "ms", better: "lower" },
-          sample(ours, rate),
-          sample(byHand, rate)
+          ours(rate),
+          byHand(rate)
         ))
     })
 }
