@@ -1,5 +1,6 @@
 /** All that there are, in the order in which they run. */
 import type { Bench } from "./Bench.ts"
+import * as akka from "./benches/akka.ts"
 import * as append from "./benches/append.ts"
 import { catchUpRead } from "./benches/catchUpRead.ts"
 import * as emmett from "./benches/emmett.ts"
@@ -31,5 +32,7 @@ export const benches: ReadonlyArray<Bench> = [
   emmett.emmettAppend,
   emmett.emmettCatchUp,
   emmett.emmettLive,
+  akka.akkaAppend,
+  akka.akkaConsume,
   soak
 ]

@@ -1,9 +1,8 @@
 /** `npm run test:interop`: the real Akka Projection gRPC against our producer. */
 import * as Effect from "effect/Effect"
-import { execFileSync } from "node:child_process"
-import * as Fs from "node:fs"
 import { parseArgs } from "node:util"
 import { run } from "./jvm/Interop.ts"
+import * as Peer from "./jvm/Peer.ts"
 
 const { values } = parseArgs({
   options: {
@@ -14,28 +13,14 @@ const { values } = parseArgs({
   }
 })
 
-const has = (command: string, ...args: ReadonlyArray<string>): boolean => {
-  try {
-    execFileSync(command, args, { stdio: "ignore" })
-    return true
-  } catch {
-    return false
-  }
-}
-
-const missing = [
-  ["Java", has("java", "-version")],
-  ["Maven", has("mvn", "-version")],
-  ["PostgreSQL", Fs.existsSync("/usr/lib/postgresql") || has("postgres", "--version")],
-  ["psql", has("psql", "--version")]
-].filter(([, found]) => !found).map(([name]) => name)
+const missing = Peer.missing()
 if (missing.length > 0) {
   console.log(`test:interop needs Java, Maven and PostgreSQL with psql: ${missing.join(" and ")} not found`)
   process.exit(2)
 }
 
 console.log("builds the JVM peer, where that was not done before")
-execFileSync(new URL("./jvm/peer", import.meta.url).pathname, ["build"], { stdio: ["ignore", "ignore", "inherit"] })
+Peer.build()
 const { inRange, ...result } = await Effect.runPromise(run({
   kills: Number(values.kills),
   entities: Number(values.entities),

@@ -6,8 +6,9 @@
  * protobufjs encodes, grpc-js on both sides, payloads parsed, and groups of up to 500. `wire` is the same without a journal.
  */
 import * as Effect from "effect/Effect"
+import type { Connection } from "../baseline/Connection.ts"
 import { type Bench, compare, type Sample, type Setting } from "../Bench.ts"
-import { compareCounts, load } from "../load.ts"
+import { compareCounts, type Expected, load } from "../load.ts"
 import { start } from "../process.ts"
 import { adapters, connect, connectAll, storage, type Target } from "../Target.ts"
 
@@ -18,23 +19,31 @@ interface Options {
   readonly inMemory?: boolean
 }
 
-/** A producer and a consumer of ours, and of the baseline. */
-const pipelines = Effect.fnUntraced(function*({ inMemory = false, sink, target, total }: Options) {
-  const pair = Effect.fnUntraced(function*(producer: string, consumer: string, argument: unknown) {
-    const from = yield* start(producer, argument)
-    const { port } = yield* from.message<{ port: number }>()
-    const to = yield* start(consumer, { port, sink, total })
-    yield* to.message()
-    let run = 0
-    return (isGrouped: boolean) => Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped }))
-  })
-  return {
-    ours: yield* pair("producer", "consumer", inMemory ? { events: total } : { target }),
-    byHand: yield* pair("baseline/producer", "baseline/consumer", { target, inMemory })
-  }
+/** A producer and a consumer, which catches up whenever it is told to. */
+const pair = Effect.fnUntraced(function*(
+  folder: "processes" | "baseline",
+  { sink, total }: Options,
+  argument: unknown
+) {
+  const from = yield* start(`${folder}/producer`, argument)
+  const { port } = yield* from.message<{ port: number }>()
+  const to = yield* start(`${folder}/consumer`, { port, sink, total })
+  yield* to.message()
+  let run = 0
+  return (isGrouped: boolean) => Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped }))
 })
 
-const loaded = Effect.fnUntraced(function*({ place, size }: Setting, events: number) {
+export const ours = (options: Options) =>
+  pair("processes", options, options.inMemory ? { events: options.total } : { target: options.target })
+
+/** Of ours, and of the baseline. */
+const pipelines = Effect.fnUntraced(function*(options: Options) {
+  const { inMemory = false, target } = options
+  return { ours: yield* ours(options), byHand: yield* pair("baseline", options, { target, inMemory }) }
+})
+
+/** A journal that has so many events. */
+export const loaded = Effect.fnUntraced(function*({ place, size }: Setting, events: number) {
   const target = yield* place
   const total = Math.ceil(events * size.scale)
   const expected = yield* load(total).pipe(Effect.provide(storage(target)))
@@ -66,6 +75,15 @@ export const endToEnd: Bench = {
     })
 }
 
+/** What counts is what is in the table. */
+export const countingIn =
+  (connection: Connection, expected: Expected) => (side: "ours" | "base", run: Effect.Effect<Sample>) =>
+    Effect.gen(function*() {
+      yield* Effect.promise(() => connection.clear())
+      const { value } = yield* run
+      return { value, ...compareCounts(expected, yield* Effect.promise(() => connection.counts(side))) }
+    })
+
 export const exactlyOnce: Bench = {
   name: "end-to-end-exactly-once",
   adapters,
@@ -75,14 +93,7 @@ export const exactlyOnce: Bench = {
       const sink = yield* setting.place
       yield* connectAll(sink, 1)
       const { byHand, ours } = yield* pipelines({ target, total, sink })
-      const connection = yield* connect(sink)
-      // what counts is what is in the table
-      const counting = (side: "ours" | "base", run: Effect.Effect<Sample>) =>
-        Effect.gen(function*() {
-          yield* Effect.promise(() => connection.clear())
-          const { value } = yield* run
-          return { value, ...compareCounts(expected, yield* Effect.promise(() => connection.counts(side))) }
-        })
+      const counting = countingIn(yield* connect(sink), expected)
       return [
         yield* compare(
           setting,

@@ -1,4 +1,4 @@
-/** Our consumer, in a process of its own: into nothing, or in groups into a table, exactly once. */
+/** Our consumer, in a process of its own: into nothing, or into a table, exactly once. */
 import * as Handler from "@sluice/core/Handler"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
@@ -23,12 +23,13 @@ const catchUp = <E, R>(projection: Projection.Projection<E, R>) =>
 const projectionOf = (name: string, isGrouped: boolean, seen: Seen) => {
   if (sink !== undefined) {
     const count = counting(sink.adapter, countTable(sink.adapter, sink.schema))
+    const handle = (envelopes: Parameters<typeof count>[0]) => {
+      for (const { event } of envelopes) seen.see(event.n)
+      return count(envelopes)
+    }
     return source.pipe(Projection.exactlyOnce(
       name,
-      Handler.grouped(groups, (envelopes) => {
-        for (const { event } of envelopes) seen.see(event.n)
-        return count(envelopes)
-      })
+      isGrouped ? Handler.grouped(groups, handle) : (envelope) => handle([envelope])
     ))
   }
   return source.pipe(Projection.atLeastOnce(

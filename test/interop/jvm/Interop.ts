@@ -16,6 +16,7 @@ import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Service from "../../kit/Service.ts"
 import { asReceived, isPublic, tagsOf } from "./contract.ts"
+import * as Peer from "./Peer.ts"
 
 export interface Options {
   readonly kills: number
@@ -92,21 +93,14 @@ export const run = (options: Options): Effect.Effect<Result, unknown> =>
     const settings = {
       port,
       "stream-id": "things",
-      "db-host": server.host,
-      "db-port": server.port,
-      db: server.database,
-      "db-user": server.user,
-      "db-password": "x",
+      ...Peer.database(server),
       mode: "exactly-once",
       ranges: 4,
       name: "interop",
       print: "no",
       conf: "akka.projection.restart-backoff.min-backoff = 200ms;akka.projection.restart-backoff.max-backoff = 1s"
     }
-    const consumer = yield* Service.start({
-      command: file("peer"),
-      args: () => ["consume", ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`])]
-    })
+    const consumer = yield* Peer.start("consume", settings)
 
     const received = Effect.map(
       query(server, "SELECT count(DISTINCT (persistence_id, seq_nr)) FROM received"),

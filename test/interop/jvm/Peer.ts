@@ -1,0 +1,53 @@
+/** The real Akka Projection gRPC, as a process. */
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { execFileSync } from "node:child_process"
+import * as Fs from "node:fs"
+import { fileURLToPath } from "node:url"
+import * as Service from "../../kit/Service.ts"
+
+const command = fileURLToPath(new URL("./peer", import.meta.url))
+
+const has = (command: string, ...args: ReadonlyArray<string>): boolean => {
+  try {
+    execFileSync(command, args, { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What it needs and is not there. */
+export const missing = (): ReadonlyArray<string> =>
+  ([
+    ["Java", has("java", "-version")],
+    ["Maven", has("mvn", "-version")],
+    ["PostgreSQL", Fs.existsSync("/usr/lib/postgresql") || has("postgres", "--version")],
+    ["psql", has("psql", "--version")]
+  ] as const).filter(([, found]) => !found).map(([name]) => name)
+
+/** Builds it, where that was not done before. */
+export const build = (): void => void execFileSync(command, ["build"], { stdio: ["ignore", "ignore", "inherit"] })
+
+/** With settings of its command line. */
+export const start = (
+  mode: "consume" | "produce",
+  settings: Readonly<Record<string, string | number>>,
+  onLine?: (line: string) => void
+): Effect.Effect<Service.Service, never, Scope.Scope> =>
+  Service.start({
+    command,
+    args: () => [mode, ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`])],
+    onLine
+  })
+
+/** Settings that name a database. */
+export const database = (
+  server: { readonly host: string; readonly port: number; readonly user: string; readonly database: string }
+) => ({
+  "db-host": server.host,
+  "db-port": server.port,
+  db: server.database,
+  "db-user": server.user,
+  "db-password": "x"
+})
