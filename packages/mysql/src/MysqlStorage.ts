@@ -23,7 +23,7 @@ import { MysqlDialect } from "kysely"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
-import { controlConnection, makePool } from "./internal/pool.ts"
+import { controlConnection, grace, makePool, statementTimeoutOf } from "./internal/pool.ts"
 import { watch } from "./internal/watch.ts"
 
 /**
@@ -93,6 +93,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       ownTables: true,
       idleTimeout: idleTimeout.writers
     }),
+    timeout: statementTimeoutOf(options) + grace,
     readers: yield* makePool(options, readers, { statements: false, ownTables: true, idleTimeout: idleTimeout.readers })
   }
   const dialect = makeDialect(connections, naming, crypto.randomUUID())

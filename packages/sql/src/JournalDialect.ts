@@ -28,6 +28,14 @@ export interface TimeCursor {
 }
 
 /**
+ * A page of events ends with so many bytes of payload, however few events that is.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPageBytes: number = 4 * 1024 * 1024
+
+/**
  * The operations of a journal on one kind of server. All appends of a call are of one entity type.
  *
  * @category models
@@ -60,14 +68,17 @@ export interface JournalDialect {
     entityType: string,
     positions: ReadonlyArray<readonly [Slice, number]>
   ) => Effect.Effect<ReadonlyMap<Slice, Timestamp>, SqlError>
-  /** Up to `limit` events of the range in the order of (timestamp, slice), near-sequential on disk. */
+  /** Up to `limit` events of the range in the order of (timestamp, slice), near-sequential on disk, and up to `maxPageBytes`. */
   readonly byTime: (
     entityType: string,
     range: SliceRange,
     after: TimeCursor,
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
-  /** Up to `limit` events of each log that follow the positions, in the order of their timestamps. */
+  /**
+   * Up to `limit` events of each log that follow the positions, in the order of their timestamps, and up to `maxPageBytes` of them all:
+   * then any of the later ones may be missing.
+   */
   readonly bySlices: (
     entityType: string,
     after: ReadonlyArray<readonly [Slice, number]>,

@@ -16,7 +16,7 @@ import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { AppendSignals } from "./AppendSignals.ts"
-import type { JournalDialect, TimeCursor } from "./JournalDialect.ts"
+import { type JournalDialect, maxPageBytes, type TimeCursor } from "./JournalDialect.ts"
 import * as LogGap from "./LogGap.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
@@ -111,14 +111,19 @@ export const make = (options: {
       (rows) => {
         const counts = new Map<Slice.Slice, number>()
         const page: Array<EncodedEnvelope> = []
+        const isWhole = rows.reduce((bytes, { payload }) => bytes + (payload?.bytes.length ?? 0), 0) < maxPageBytes
         for (const row of rows) {
           counts.set(row.slice, (counts.get(row.slice) ?? 0) + 1)
           // passed meanwhile
           if (row.position! <= read[row.slice]!) continue
-          if (!isNext(row)) return gap(row, read[row.slice]!)
+          if (!isNext(row)) {
+            // what is before it comes with the next page
+            if (!isWhole) continue
+            return gap(row, read[row.slice]!)
+          }
           if (isAsked(row)) page.push(row)
         }
-        for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
+        for (const slice of isWhole ? slices : []) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
         return page.length > 0 ? Effect.succeed(page) : next(limit)
       }
     )

@@ -195,6 +195,9 @@ export const wrong = (
     timestampAt: (slice, position) => logOf(logs, entityType, slice)[position - 1]?.timestamp
   })
 
+/** As with other storages, so that those who decode a page have as much memory to do it in. */
+const maxPageBytes = 4 * 1024 * 1024
+
 export const reader = (
   logs: Logs,
   entityType: string,
@@ -218,7 +221,8 @@ export const reader = (
     next: (limit) =>
       Effect.suspend(() => {
         const page: Array<EncodedEnvelope> = []
-        while (cursor < timeline.length && page.length < limit) {
+        let bytes = 0
+        while (cursor < timeline.length && page.length < limit && bytes < maxPageBytes) {
           const event = timeline[cursor]!
           if (SliceRange.contains(range, event.slice) && isNew(event)) {
             const { slice } = event
@@ -231,6 +235,7 @@ export const reader = (
             }
             read.set(slice, offsetOf(event))
             page.push(event)
+            bytes += event.payload?.bytes.length ?? 0
           }
           cursor++
         }

@@ -6,7 +6,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
-import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import { type JournalDialect, maxPageBytes } from "@sluice/sql/JournalDialect"
 import { type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
 import type * as Naming from "@sluice/sql/Naming"
 import { toSqlError } from "@sluice/sql/SqlStorageError"
@@ -16,11 +16,10 @@ import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Mysql from "mysql2"
 import { assign, type Heads } from "./assign.ts"
-import { query, withConnection } from "./pool.ts"
+import { firstRows, query, withConnection } from "./pool.ts"
 import { type EntityRow, literal, makeStatements } from "./statements.ts"
 
-/** A page ends with so many bytes of payload, however few events that is. */
-const maxPageBytes = 4 * 1024 * 1024
+const maxPageRows = 10_000
 
 const selectedOf = (table: string) =>
   `${table}.slice, ${table}.position, ${table}.timestamp, CONVERT(${table}.persistence_id USING utf8mb4) AS persistence_id,
@@ -31,6 +30,8 @@ export interface Connections {
   readonly writers: Mysql.Pool
   readonly readers: Mysql.Pool
   readonly database: Database["Service"]
+  /** For how long to wait for an answer, in milliseconds. */
+  readonly timeout: number
 }
 
 interface LogRow {
@@ -62,12 +63,24 @@ const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})
 
 /** @internal */
 export const makeDialect = (
-  { database, readers, writers }: Connections,
+  { database, readers, timeout, writers }: Connections,
   naming: Naming.Naming,
   writerId: string
 ): JournalDialect => {
   const statements = makeStatements(naming, writerId)
   const { head, journal } = statements
+
+  /** As many of the events that a query finds as have `maxPageBytes`. */
+  const page = (operation: string, sql: string) =>
+    Effect.suspend(() => {
+      let bytes = 0
+      const isEnough = ({ payload }: JournalRow) => (bytes += payload?.length ?? 0) >= maxPageBytes
+      return Effect.map(
+        firstRows(readers, operation, sql, timeout, isEnough),
+        (rows) => ({ envelopes: rows.map(toEnvelope), isFull: bytes >= maxPageBytes })
+      )
+    })
+  let pageRows = maxPageRows
 
   const events = (operation: string, sql: string): Effect.Effect<Array<EncodedEnvelope>, SqlError> =>
     Effect.map(query<Array<JournalRow>>(readers, operation, sql), (rows) => rows.map(toEnvelope))
@@ -186,25 +199,26 @@ export const makeDialect = (
         (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))
       ),
     byTime: (entityType, range, { slice, timestamp }, limit) =>
-      events(
-        "byTime",
-        // only keys and lengths are copied for the sums: with payloads, such a table would be on disk
-        `SELECT ${selectedOf("j")} FROM (
-          SELECT timestamp, slice FROM (
-            SELECT timestamp, slice, SUM(length) OVER (ORDER BY timestamp, slice) - length AS bytes FROM (
-              SELECT timestamp, slice, COALESCE(LENGTH(payload), 0) AS length FROM ${journal} FORCE INDEX (PRIMARY)
+      Effect.suspend(() => {
+        const rows = Math.min(limit, pageRows)
+        return Effect.map(
+          page(
+            "byTime",
+            `SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (PRIMARY)
               WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
                 AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
-              ORDER BY timestamp, slice LIMIT ${limit}
-            ) l
-          ) s WHERE bytes < ${maxPageBytes}
-        ) k STRAIGHT_JOIN ${journal} j FORCE INDEX (PRIMARY)
-          ON j.entity_type = ${literal(entityType)} AND j.timestamp = k.timestamp AND j.slice = k.slice
-        ORDER BY k.timestamp, k.slice`
-      ),
+              ORDER BY timestamp, slice LIMIT ${rows}`
+          ),
+          ({ envelopes, isFull }) => {
+            // the next page is not asked for more than fits, unless this one had room
+            pageRows = isFull ? envelopes.length : Math.min(2 * rows, maxPageRows)
+            return envelopes
+          }
+        )
+      }),
     bySlices: (entityType, after, limit) =>
       Effect.map(
-        events(
+        page(
           "bySlices",
           after.map(([slice, position]) =>
             `(SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (${indexName(naming, "log")})
@@ -212,7 +226,7 @@ export const makeDialect = (
               ORDER BY position LIMIT ${limit})`
           ).join(" UNION ALL ")
         ),
-        (envelopes) => envelopes.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+        ({ envelopes }) => envelopes.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
       ),
     // left to itself the optimizer looks at the whole entity type, and then waits for transactions on other logs
     remove: (entityType, slice, positions) =>

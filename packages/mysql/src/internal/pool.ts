@@ -64,7 +64,7 @@ export const makePool = (
       pool.on("connection", (connection) => {
         // a connection that the server ends between two queries says so here, and ends the process if nobody listens
         connection.on("error", () => {})
-        giveUp(connection, statementTimeoutOf(options) + 5_000)
+        giveUp(connection, statementTimeoutOf(options) + grace)
         // every event is appended in READ COMMITTED: else a transaction would not see what was committed when it got its lock
         connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         connection.query(sessionSettings(options, idleTimeout))
@@ -78,20 +78,24 @@ export const makePool = (
 export const controlConnection = (options: Mysql.ConnectionOptions): Mysql.Connection =>
   Mysql.createConnection(options).on("error", () => {})
 
-const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
+/** @internal How much longer than the server a client waits, in milliseconds. */
+export const grace = 5_000
 
-/**
- * Closes the connection when a query takes so many milliseconds: the server, which has a limit itself, does not answer any more. A stream takes
- * as long as its reader.
- */
+/** @internal In milliseconds. */
+export const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
+
+/** Closes the connection after so many milliseconds: the server, which has a limit itself, does not answer any more. */
+const closeAfter = (connection: Mysql.PoolConnection, timeout: number): NodeJS.Timeout =>
+  setTimeout(() => (connection as any).stream.destroy(new Error("query read timeout")), timeout).unref()
+
+/** Gives up queries that take longer. A stream takes as long as its reader. */
 const giveUp = (connection: Mysql.PoolConnection, timeout: number): void => {
   const query = connection.query.bind(connection) as (...args: Array<any>) => any
   connection.query = (...args: Array<any>) => {
     const command = query(...args)
     const { onResult } = command
     if (onResult) {
-      const timer = setTimeout(() => (connection as any).stream.destroy(new Error("query read timeout")), timeout)
-      timer.unref()
+      const timer = closeAfter(connection, timeout)
       command.onResult = (...result: ReadonlyArray<unknown>) => {
         clearTimeout(timer)
         onResult(...result)
@@ -120,6 +124,44 @@ export const query = <A>(pool: Mysql.Pool, operation: string, sql: string): Effe
           ? Effect.succeed(results as A)
           : Effect.fail(toSqlError("mysql")(operation)(error))
       ))
+  })
+
+/**
+ * @internal
+ * The first rows of what a query finds, up to one after which it is enough. The connection is closed then, as it would have to take the
+ * others, too.
+ */
+export const firstRows = <Row>(
+  pool: Mysql.Pool,
+  operation: string,
+  sql: string,
+  timeout: number,
+  isEnough: (row: Row) => boolean
+): Effect.Effect<Array<Row>, SqlError> =>
+  Effect.callback((resume) => {
+    const fail = (error: unknown) => resume(Effect.fail(toSqlError("mysql")(operation)(error)))
+    pool.getConnection((error, connection) => {
+      if (error !== null) return fail(error)
+      const rows: Array<Row> = []
+      let isOver = false
+      const timer = closeAfter(connection, timeout)
+      const end = (close: boolean, then: () => void): void => {
+        if (isOver) return
+        isOver = true
+        clearTimeout(timer)
+        if (close) connection.destroy()
+        else connection.release()
+        then()
+      }
+      connection.query(sql)
+        .on("error", (error) => end(true, () => fail(error)))
+        .on("result", (row) => {
+          if (isOver) return
+          rows.push(row as Row)
+          if (isEnough(row as Row)) end(true, () => resume(Effect.succeed(rows)))
+        })
+        .on("end", () => end(false, () => resume(Effect.succeed(rows))))
+    })
   })
 
 const queryOn = <A>(connection: Mysql.PoolConnection, sql: string): Promise<A> =>

@@ -7,7 +7,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
-import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import { type JournalDialect, maxPageBytes } from "@sluice/sql/JournalDialect"
 import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
 import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
@@ -15,9 +15,6 @@ import * as Exit from "effect/Exit"
 import type Pg from "pg"
 import * as Binary from "./binaryArray.ts"
 import { withClient } from "./pool.ts"
-
-/** A page ends with so many bytes of payload, however few events that is. */
-const maxPageBytes = 4 * 1024 * 1024
 
 const statuses = { busy: 0, written: 1, conflict: 2, found: 3 }
 const expectations = { any: -1, exists: -2, none: 0 }
@@ -130,11 +127,14 @@ export const makeDialect = (
     bySlices: (entityType, after, limit) =>
       events(
         "bySlices",
-        `SELECT ${selected} FROM unnest($2::smallint[], $3::bigint[]) s(slice, after)
-        CROSS JOIN LATERAL (
-          SELECT ${columns.join(", ")} FROM ${journal}
-          WHERE entity_type = $1 AND slice = s.slice AND position > s.after ORDER BY position LIMIT $4
-        ) j ORDER BY j.timestamp, j.slice`,
+        `SELECT ${columns.join(", ")} FROM (
+          SELECT ${selected}, sum(octet_length(j.payload)) OVER (ORDER BY j.timestamp, j.slice) - octet_length(j.payload) AS bytes
+          FROM unnest($2::smallint[], $3::bigint[]) s(slice, after)
+          CROSS JOIN LATERAL (
+            SELECT ${columns.join(", ")} FROM ${journal}
+            WHERE entity_type = $1 AND slice = s.slice AND position > s.after ORDER BY position LIMIT $4
+          ) j
+        ) j WHERE coalesce(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`,
         [entityType, after.map(([slice]) => slice), after.map(([, position]) => position), limit]
       ),
     entity: (persistenceId, from, to, limit) =>

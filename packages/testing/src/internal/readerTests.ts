@@ -72,6 +72,26 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         }
       }))
 
+    it.effect("has pages that fit into memory, however large the events are", () =>
+      Effect.gen(function*() {
+        const type = fresh("reader")
+        const megabyte = "x".repeat(1024 * 1024)
+        const ids = [...idsOfSlice(type, 8, 2), ...idsIn(type, SliceRange.make(20, 40), 4)]
+        for (const id of ids) yield* append(type, id, [megabyte, "small", megabyte])
+        for (const start of [Offset.none, Offset.since(Timestamp.make(1))]) {
+          const reader = yield* Journal.Journal.use((journal) => journal.reader(type.name, SliceRange.full, start))
+          const events: Array<EncodedEnvelope> = []
+          while (true) {
+            const page = yield* reader.next(1000)
+            if (page.length === 0) break
+            assert.isAtMost(page.reduce((bytes, { payload }) => bytes + payload!.bytes.length, 0), 5 * 1024 * 1024)
+            events.push(...page)
+          }
+          assert.strictEqual(events.length, 3 * ids.length)
+          assertComplete(events)
+        }
+      }).pipe(Effect.scoped))
+
     it.effect("has an empty page at the end, and goes on when there is more", () =>
       Effect.gen(function*() {
         const journal = yield* Journal.Journal
