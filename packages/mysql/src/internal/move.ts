@@ -30,17 +30,18 @@ export const makeMove = (database: Database["Service"], naming: Naming.Naming) =
       }
     )
 
+  /** Rows are found by their key: joined with the moves as a table, each would be compared with each. */
   const update = (key: OffsetKey, journal: string, moves: ReadonlyArray<Move>) => {
-    const derived = moves.map(({ from, slice, to }) =>
-      `SELECT ${slice} AS slice, ${from!.position} AS fp, ${
-        from!.timestamp
-      } AS ft, ${to.position} AS tp, ${to.timestamp} AS tt`
-    )
+    const to = (field: "position" | "timestamp") =>
+      `CASE slice ${moves.map((move) => `WHEN ${move.slice} THEN ${move.to[field]}`).join(" ")} END`
     return affected(
-      `UPDATE ${table} o JOIN (${derived.join(" UNION ALL ")}) m ON o.slice = m.slice
-        AND o.position = m.fp AND o.timestamp = m.ft
-        SET o.position = m.tp, o.timestamp = m.tt, o.journal = ?, o.updated_at = ${now}
-        WHERE o.projection = ? AND o.source = ?`,
+      `UPDATE ${table} SET position = ${to("position")}, timestamp = ${
+        to("timestamp")
+      }, journal = ?, updated_at = ${now}
+        WHERE projection = ? AND source = ? AND slice IN (${moves.map(({ slice }) => slice).join(",")})
+        AND (slice, position, timestamp) IN (${
+        moves.map(({ from, slice }) => `(${slice},${from!.position},${from!.timestamp})`).join(",")
+      })`,
       [journal, key.projection, key.source]
     )
   }
