@@ -10,6 +10,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as StreamMetrics from "@sluice/grpc/StreamMetrics"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -17,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { remote } from "./kit/Consumer.ts"
@@ -70,6 +72,9 @@ const assertExact = (storage: Context.Context<Journal.Journal>, rounds: number) 
     }
   }).pipe(Effect.provide(storage))
 
+const value = <Input, State>(metric: Metric.Metric<Input, State>) =>
+  Metric.value(Metric.withAttributes(metric, { stream: CartEvents.id }))
+
 /** Runs the projection's workers in the consumer's storage until the scope is closed. */
 const run = <E>(projection: Projection.Projection<E, any>, storage: Context.Context<any>) =>
   Layer.build(Projection.layer(projection)).pipe(Effect.provide(storage)) as Effect.Effect<unknown, never, Scope.Scope>
@@ -105,6 +110,25 @@ layer(Producer.quiet, { excludeTestServices: true })("an exactly-once projection
       assert.lengthOf(workers, 4)
       assert.strictEqual(workers.reduce((sum, { handled }) => sum + handled, 0), rounds * ids.length)
     }))
+
+  it.effect("is counted and measured at both ends", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const producer = yield* Producer.restartable(Layer.provide(carts, Layer.succeedContext(there)))
+      yield* Effect.provide(writeRounds(1, 10), there)
+      yield* run(remote(producer.port).pipe(Projection.exactlyOnce("measured", record), Projection.workers(2)), here)
+      yield* caughtUp("measured")
+      yield* producer.stop
+      yield* producer.start
+      yield* Effect.provide(writeRounds(11, 20), there)
+      yield* caughtUp("measured")
+      const { count } = yield* value(StreamMetrics.received)
+      assert.isAtLeast(count, 20 * ids.length)
+      assert.isAtLeast((yield* value(StreamMetrics.sent)).count, count)
+      assert.isAtLeast((yield* value(StreamMetrics.reconnects)).count, 2)
+      assert.isAbove((yield* value(StreamMetrics.receivedBatch)).max, 1)
+      assert.strictEqual((yield* value(StreamMetrics.consumers)).value, 2)
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
   it.effect("does so in groups, restarted itself, and with other numbers of workers", () =>
     Effect.gen(function*() {

@@ -3,7 +3,9 @@ import { JournalReplaced } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
+import * as StreamMetrics from "../StreamMetrics.ts"
 import { beginningOf } from "./beginning.ts"
 import { batchPieces, eventPieces } from "./frames.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
@@ -125,11 +127,18 @@ const serve = (
       )
     )
     announce(call, version, feed.journal)
+    const context = yield* Effect.context()
+    const attributes = { stream: init.streamId }
+    const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
+    const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
+    const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
+    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
     const write = makeWriter(call)
-    yield* Stream.runForEachArray(
-      feed.envelopes,
-      (elements) => write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
-    )
+    yield* Stream.runForEachArray(feed.envelopes, (elements) => {
+      sent.updateUnsafe(elements.length, context)
+      sentBatch.updateUnsafe(elements.length, context)
+      return write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
+    })
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

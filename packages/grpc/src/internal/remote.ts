@@ -7,11 +7,13 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ConsumerError, Options } from "../EventConsumer.ts"
 import { GrpcError } from "../GrpcError.ts"
+import * as StreamMetrics from "../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
 
@@ -28,6 +30,10 @@ export const makeRemote = (
   options: Options
 ): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "now"> => {
   const producer = makeProducerClient(streamId, options)
+  const attributes = { stream: streamId }
+  const received = Metric.withAttributes(StreamMetrics.received, attributes)
+  const receivedBatch = Metric.withAttributes(StreamMetrics.receivedBatch, attributes)
+  const reconnects = Metric.withAttributes(StreamMetrics.reconnects, attributes)
 
   const open: Source.Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
@@ -36,11 +42,13 @@ export const makeRemote = (
     const receiver = new EventReceiver(range, start.offsets)
     let failures = 0
     let connected = false
+    const context = yield* Effect.context()
 
     const backOff = (error: ConsumerError) =>
       Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => {
         const wait = Math.round(Math.min(initialBackoff * 2 ** failures++, maximalBackoff) * jitter)
         health.disrupted(Cause.fail(error))
+        reconnects.updateUnsafe(1, context)
         return Effect.andThen(
           Effect.logWarning(`Connects to '${streamId}' at ${options.address} again in ${wait} ms: ${error.message}`),
           Effect.sleep(wait)
@@ -84,13 +92,16 @@ export const makeRemote = (
         })
       }
       const { close, pull } = current
-      const received = receiver.fault === undefined
+      const receiving = receiver.fault === undefined
         ? Effect.flatMap(pull, (messages) => producer.read(() => receiver.receive(messages)))
         : Effect.fail(producer.protocolError(receiver.fault))
-      return received.pipe(
+      return receiving.pipe(
         Effect.flatMap((envelopes) => {
           failures = 0
-          return Arr.isReadonlyArrayNonEmpty(envelopes) ? Effect.succeed(envelopes) : next
+          if (!Arr.isReadonlyArrayNonEmpty(envelopes)) return next
+          received.updateUnsafe(envelopes.length, context)
+          receivedBatch.updateUnsafe(envelopes.length, context)
+          return Effect.succeed(envelopes)
         }),
         Effect.catch((error) => {
           current = undefined
