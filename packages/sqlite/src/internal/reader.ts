@@ -159,7 +159,7 @@ export const makeReading = (connection: Connection, db: Db) => {
         )
       }
       return {
-        next,
+        next: (limit) => Effect.suspend(() => next(limit)),
         pass: (events) => {
           if (seen === undefined) return
           let isAll = true
