@@ -33,6 +33,7 @@ export const benches: ReadonlyArray<Bench> = [
   emmett.emmettCatchUp,
   emmett.emmettLive,
   akka.akkaAppend,
-  akka.akkaConsume,
+  akka.akkaCatchUp,
+  akka.akkaExactlyOnce,
   soak
 ]

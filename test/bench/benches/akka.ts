@@ -100,43 +100,53 @@ export const akkaAppend = make("vs-akka-append", (setting) =>
       }))
   }))
 
-export const akkaConsume = make("vs-akka-consume", (setting) =>
+/** A producer that has so many events, and how they are consumed, in each run from the beginning. */
+const filled = Effect.fnUntraced(function*(setting: Setting) {
+  const theirs = yield* producer(setting)
+  const there = scaled(60_000, setting)
+  yield* theirs.append(there, 512)
+  let run = 0
+  const consume = (mode: Parameters<typeof theirs.consume>[0], events: number) =>
+    Effect.suspend(() => theirs.consume(mode, `p${run++}`, events))
+  return { there, consume }
+})
+
+export const akkaCatchUp = make("vs-akka-catch-up", (setting) =>
   Effect.gen(function*() {
-    const theirs = yield* producer(setting)
-    const there = scaled(60_000, setting)
-    yield* theirs.append(there, 512)
-    let run = 0
-    const consume = (mode: Parameters<typeof theirs.consume>[0], events: number) =>
-      Effect.suspend(() => theirs.consume(mode, `p${run++}`, events))
-    const exactlyOnce = (bench: string, isGrouped: boolean, events: number, theirEvents: number) =>
-      Effect.gen(function*() {
-        const { expected, target, total } = yield* endToEnd.loaded(setting, events)
-        const sink = yield* setting.place
-        const [connection] = yield* connectAll(sink, 1)
-        const ours = yield* endToEnd.ours({ target, total, sink })
-        return yield* versus(
-          setting,
-          "akka-jvm",
-          { bench, unit: "events/s" },
-          endToEnd.countingIn(connection, expected)("ours", ours(isGrouped)),
-          consume(isGrouped ? "grouped" : "exactly-once", theirEvents)
-        )
-      })
-    const catchUp = Effect.gen(function*() {
-      const { target, total } = yield* endToEnd.loaded(setting, 200_000)
-      const ours = yield* endToEnd.ours({ target, total })
-      return yield* Effect.forEach([["", true], ["-each", false]] as const, ([suffix, isGrouped]) =>
-        versus(
-          setting,
-          "akka-jvm",
-          { bench: `catch-up-vs-akka${suffix}`, unit: "events/s" },
-          ours(isGrouped),
-          consume("read", there)
-        ))
-    })
-    return [
-      ...(yield* Effect.scoped(catchUp)),
-      yield* Effect.scoped(exactlyOnce("exactly-once-bulk-vs-akka", true, 100_000, there)),
-      yield* Effect.scoped(exactlyOnce("exactly-once-vs-akka", false, 10_000, scaled(6000, setting)))
-    ]
+    const { consume, there } = yield* filled(setting)
+    const { target, total } = yield* endToEnd.loaded(setting, 200_000)
+    const ours = yield* endToEnd.ours({ target, total })
+    return yield* Effect.forEach([["", true], ["-each", false]] as const, ([suffix, isGrouped]) =>
+      versus(
+        setting,
+        "akka-jvm",
+        { bench: `catch-up-vs-akka${suffix}`, unit: "events/s" },
+        ours(isGrouped),
+        consume("read", there)
+      ))
+  }))
+
+export const akkaExactlyOnce = make("vs-akka-exactly-once", (setting) =>
+  Effect.gen(function*() {
+    const { consume, there } = yield* filled(setting)
+    return yield* Effect.forEach(
+      [
+        { bench: "exactly-once-bulk-vs-akka", isGrouped: true, events: 100_000, theirEvents: there },
+        { bench: "exactly-once-vs-akka", isGrouped: false, events: 5000, theirEvents: scaled(4000, setting) }
+      ],
+      ({ bench, events, isGrouped, theirEvents }) =>
+        Effect.scoped(Effect.gen(function*() {
+          const { expected, target, total } = yield* endToEnd.loaded(setting, events)
+          const sink = yield* setting.place
+          const [connection] = yield* connectAll(sink, 1)
+          const ours = yield* endToEnd.ours({ target, total, sink })
+          return yield* versus(
+            setting,
+            "akka-jvm",
+            { bench, unit: "events/s" },
+            endToEnd.countingIn(connection, expected)("ours", ours(isGrouped)),
+            consume(isGrouped ? "grouped" : "exactly-once", theirEvents)
+          )
+        }))
+    )
   }))
