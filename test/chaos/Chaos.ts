@@ -105,10 +105,13 @@ const readJournal = (filename: string): Array<Row> =>
 const readSeen = (filename: string): Array<Row> =>
   query(filename, "SELECT persistence_id, n FROM seen ORDER BY ordinal")
 
-const countSeen = (filename: string): number =>
-  Fs.existsSync(filename)
-    ? query<{ n: number }>(filename, "SELECT count(*) AS n FROM (SELECT DISTINCT persistence_id, n FROM seen)")[0]!.n
-    : 0
+/** None before the consumer has got as far as to make its table. */
+const countSeen = (filename: string): number => {
+  if (!Fs.existsSync(filename)) return 0
+  const [table] = query(filename, "SELECT name FROM sqlite_schema WHERE name = 'seen'")
+  if (table === undefined) return 0
+  return query<{ n: number }>(filename, "SELECT count(*) AS n FROM (SELECT DISTINCT persistence_id, n FROM seen)")[0]!.n
+}
 
 /** Knows nothing of how it came about: only what was appended, and what was seen in which order. */
 export const compare = (

@@ -134,7 +134,7 @@ const tail = Effect.gen(function*() {
     Effect.exit,
     Effect.map((exit) => Exit.isFailure(exit) && printFailure("read", exit))
   )
-  yield* Effect.forever(Effect.andThen(read, Effect.sleep("20 millis")))
+  return yield* Effect.forever(Effect.andThen(read, Effect.sleep("20 millis")))
 })
 
 const working = Layer.effectDiscard(Effect.gen(function*() {

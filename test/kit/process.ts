@@ -1,10 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 
-/** Ends when the parent asks for it, by a line on standard input. */
-export const stopped: Effect.Effect<void> = Effect.callback((resume) => {
-  process.stdin.once("data", () => resume(Effect.void))
+// from the beginning, as the parent may ask before anybody listens
+const asked = new Promise<void>((resolve) => {
+  process.stdin.once("data", () => resolve())
 })
+
+/** Ends when the parent asks for it, by a line on standard input. */
+export const stopped: Effect.Effect<void> = Effect.promise(() => asked)
 
 /** Runs until the parent ends, in whatever way. */
 export const endWithParent = <E>(program: Effect.Effect<never, E>): void => {
