@@ -149,12 +149,16 @@ export const firstRows = <Row>(
         if (isOver) return
         isOver = true
         clearTimeout(timer)
+        connection.removeListener("error", lost)
         if (close) connection.destroy()
         else connection.release()
         then()
       }
+      // a query without a callback is not told itself that its connection is lost
+      const lost = (error: unknown) => end(true, () => fail(error))
+      connection.on("error", lost)
       connection.query(sql)
-        .on("error", (error) => end(true, () => fail(error)))
+        .on("error", lost)
         .on("result", (row) => {
           if (isOver) return
           rows.push(row as Row)
