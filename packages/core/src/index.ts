@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as CommitListeners from "./CommitListeners.ts"
 export * as DurableStateStore from "./DurableStateStore.ts"
 export * as EntityType from "./EntityType.ts"
 export * as Envelope from "./Envelope.ts"
@@ -9,6 +10,7 @@ export * as EventStream from "./EventStream.ts"
 export * as Floor from "./Floor.ts"
 export * as Handler from "./Handler.ts"
 export * as Journal from "./Journal.ts"
+export * as Loopback from "./Loopback.ts"
 export * as MemoryStorage from "./MemoryStorage.ts"
 export * as Metrics from "./Metrics.ts"
 export * as Offset from "./Offset.ts"

@@ -80,10 +80,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
-  const migrating = { database, naming, migrations, exclusively: exclusively(database, naming) }
-  yield* (options.migrate === false ? Migrations.check(migrating) : Migrations.run(migrating)).pipe(
-    Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
-  )
+  yield* Migrations.prepare({
+    database,
+    naming,
+    migrations,
+    exclusively: exclusively(database, naming),
+    migrate: options.migrate
+  })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const connections = {

@@ -78,15 +78,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
     beginTransaction: "BEGIN ISOLATION LEVEL READ COMMITTED"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 
-  const migrating = {
+  yield* Migrations.prepare({
     database,
     naming,
     migrations: migrations(naming.schema),
-    exclusively: exclusively(database, naming)
-  }
-  yield* (options.migrate === false ? Migrations.check(migrating) : Migrations.run(migrating)).pipe(
-    Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
-  )
+    exclusively: exclusively(database, naming),
+    migrate: options.migrate
+  })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const connections = {

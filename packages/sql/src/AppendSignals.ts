@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as CommitListeners from "@sluice/core/CommitListeners"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import type { Journal } from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
@@ -76,7 +77,7 @@ export interface AppendSignals {
  */
 export const make = (): AppendSignals => {
   const listeners = new Map<string, Set<Latch.Latch>>()
-  const committed = new Map<string, Set<(events: ReadonlyArray<EncodedEnvelope>) => void>>()
+  const commits = CommitListeners.make()
   const marks = new Map<string, Float64Array>()
   const some = Latch.makeUnsafe()
   let reconnections = 0
@@ -98,12 +99,6 @@ export const make = (): AppendSignals => {
   const signal = (topic: string, slices?: Iterable<Slice.Slice>): void => {
     mark(topic, slices)
     wake(topic)
-  }
-
-  const publish = (topic: string, events: () => ReadonlyArray<EncodedEnvelope>): void => {
-    const followers = committed.get(topic)
-    const written = followers === undefined ? [] : events()
-    if (written.length > 0) followers!.forEach((listener) => listener(written))
   }
 
   const signalAll = (): void => {
@@ -136,22 +131,11 @@ export const make = (): AppendSignals => {
     appended: (topic, slices, events) => {
       mark(topic, slices)
       // before those wake who would read them
-      if (events !== undefined) publish(topic, events)
+      if (events !== undefined) commits.publish(topic, events)
       wake(topic)
       tell?.(topic, slices ?? new Set())
     },
-    committed: (topic, listener) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => {
-          committed.set(topic, (committed.get(topic) ?? new Set()).add(listener))
-        }),
-        () =>
-          Effect.sync(() => {
-            const followers = committed.get(topic)!
-            followers.delete(listener)
-            if (followers.size === 0) committed.delete(topic)
-          })
-      )),
+    committed: commits.committed,
     tellOthers: (f) => {
       tell = f
     },

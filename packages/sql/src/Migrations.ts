@@ -3,12 +3,14 @@
  *
  * @since 0.1.0
  */
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Database } from "./Database.ts"
 import type { Dialect } from "./Dialect.ts"
 import * as Naming from "./Naming.ts"
+import { fromSqlError } from "./SqlStorageError.ts"
 
 /**
  * How the statements of a migration name things: `table` as it stands in SQL, and `name` as the name of an index, a function or a
@@ -146,6 +148,21 @@ export const check = (
     if (found > known) return Effect.fail(new SchemaTooNew({ found, known }))
     return found < known ? Effect.fail(new SchemaTooOld({ found, needed: known })) : Effect.void
   })
+
+/**
+ * What a storage does when it is opened: {@link run}, or {@link check} where it may not change tables.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const prepare = (
+  { migrate, ...options }: Options & { readonly migrate: boolean | undefined }
+): Effect.Effect<void, MigrationError | StorageError> =>
+  Effect.catchTag(
+    migrate === false ? check(options) : run(options),
+    "SqlError",
+    (error) => Effect.fail(fromSqlError("create the tables")(error))
+  )
 
 const versionOf = (
   { database: { dialect, sql }, naming }: Pick<Options, "database" | "naming">

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { isLoopback } from "@sluice/core/Loopback"
 import type * as Redacted from "effect/Redacted"
 
 /**
@@ -32,6 +33,4 @@ export interface Tls {
  * @category predicates
  * @since 0.1.0
  */
-export const isDefaultFor = (host: string): boolean =>
-  !(host === "localhost" || host === "::1" || host === "[::1]" || host.startsWith("/") ||
-    /^127(\.\d{1,3}){3}$/.test(host))
+export const isDefaultFor = (host: string): boolean => !(isLoopback(host) || host === "[::1]" || host.startsWith("/"))

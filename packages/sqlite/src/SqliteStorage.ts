@@ -66,10 +66,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
     busyTimeout: lockTimeout
   }).pipe(Effect.mapError(fromSqlError("connect")))
   const naming = Naming.make(options)
-  const migrating = { database, naming, migrations, exclusively: database.withTransaction }
-  yield* (options.migrate === false ? Migrations.check(migrating) : Migrations.run(migrating)).pipe(
-    Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("create the tables")(error)))
-  )
+  yield* Migrations.prepare({
+    database,
+    naming,
+    migrations,
+    exclusively: database.withTransaction,
+    migrate: options.migrate
+  })
   const db = Naming.tables(naming)
   const signals = AppendSignals.make()
   const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database, db, signals)

@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import * as CommitListeners from "../CommitListeners.ts"
 import type { Journal } from "../Journal.ts"
 import { type Draft, type Logs, makeLogs, publish } from "./memoryLogs.ts"
 
@@ -84,16 +84,14 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
   const lock = Semaphore.makeUnsafe(1)
   const listeners = new Map<string, Set<Latch.Latch>>()
 
-  const followers = new Map<string, Set<(events: ReadonlyArray<EncodedEnvelope>) => void>>()
+  const commits = CommitListeners.make()
 
   const commit = (transaction: MemoryTransaction) => {
     const { events } = transaction.draft
     publish(logs, transaction.draft)
     transaction.apply()
-    for (const [entityType, listeners] of events.length === 0 ? [] : followers) {
-      const own = events.filter((event) => event.entityType === entityType)
-      if (own.length === 0) continue
-      for (const listener of listeners) listener(own)
+    for (const entityType of new Set(events.map((event) => event.entityType))) {
+      commits.publish(entityType, () => events.filter((event) => event.entityType === entityType))
     }
     for (const topic of transaction.topics) listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
   }
@@ -134,18 +132,7 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
         Effect.all([current, Clock.currentTimeMillis]),
         ([current, now]) => f(current!.transaction, now * 1000)
       )),
-    committed: (entityType, listener) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => {
-          followers.set(entityType, (followers.get(entityType) ?? new Set()).add(listener))
-        }),
-        () =>
-          Effect.sync(() => {
-            const listeners = followers.get(entityType)!
-            listeners.delete(listener)
-            if (listeners.size === 0) followers.delete(entityType)
-          })
-      )),
+    committed: commits.committed,
     subscribe: (topic) =>
       Effect.map(
         Effect.acquireRelease(

@@ -1,9 +1,10 @@
 import * as Grpc from "@grpc/grpc-js"
+import { isLoopback } from "@sluice/core/Loopback"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { InsecureTransport } from "../GrpcError.ts"
 import type { ClientTls } from "../Tls.ts"
-import { clientCredentials, isLoopback } from "./credentials.ts"
+import { clientCredentials } from "./credentials.ts"
 import { maxMessageBytes } from "./frames.ts"
 
 /** @internal Where a producer is, and how to get there. */

@@ -21,7 +21,3 @@ export const clientCredentials = (tls: ClientTls | undefined): Grpc.ChannelCrede
     buffer(tls.certificate)
   )
 }
-
-/** @internal Whether what is sent to `host` stays on this machine. */
-export const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
