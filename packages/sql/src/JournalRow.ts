@@ -52,6 +52,15 @@ const noTags: ReadonlyArray<string> = []
 const noMetadata: Metadata = {}
 
 /**
+ * Tags or metadata as their column has them: JSON, or null for none.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const jsonOf = (value: ReadonlyArray<string> | Metadata): string | null =>
+  Object.keys(value).length === 0 ? null : JSON.stringify(value)
+
+/**
  * The envelope that a row holds.
  *
  * @category converting

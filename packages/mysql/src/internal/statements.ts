@@ -1,6 +1,7 @@
 import type { AppendRequest } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import * as Slice from "@sluice/core/Slice"
+import { jsonOf } from "@sluice/sql/JournalRow"
 import * as Naming from "@sluice/sql/Naming"
 import type { Assigned } from "./assign.ts"
 
@@ -14,12 +15,7 @@ export const literal = (value: string | Uint8Array): string =>
 
 const uuid = (id: string): string => `x'${id.replaceAll("-", "")}'`
 
-const isEmpty = (record: object): boolean => {
-  for (const _ in record) return false
-  return true
-}
-
-const text = (value: string): string => `CONVERT(${literal(value)} USING utf8mb4)`
+const text = (value: string | null): string => value === null ? "NULL" : `CONVERT(${literal(value)} USING utf8mb4)`
 
 /** @internal The statements of an append. */
 export const makeStatements = (naming: Naming.Naming, writerId: string) => {
@@ -73,9 +69,9 @@ export const makeStatements = (naming: Naming.Naming, writerId: string) => {
       const values = rows.map(({ event, persistenceId, position, sequenceNumber, slice, timestamp }) =>
         `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
           uuid(event.id)
-        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${
-          event.tags.length === 0 ? "NULL" : text(JSON.stringify(event.tags))
-        },${isEmpty(event.metadata) ? "NULL" : text(JSON.stringify(event.metadata))})`
+        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${text(jsonOf(event.tags))},${
+          text(jsonOf(event.metadata))
+        })`
       )
       return `INSERT INTO ${journal} (entity_type, slice, position, timestamp, persistence_id, sequence_number, event_id,
         writer_id, manifest, payload, tags, metadata) VALUES ${values.join(",")}`

@@ -8,7 +8,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
 import { type JournalDialect, maxPageBytes } from "@sluice/sql/JournalDialect"
-import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import { columns, type JournalRow, jsonOf, toEnvelope } from "@sluice/sql/JournalRow"
 import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -176,8 +176,8 @@ const appendValues = (
       eventIds.push(event.id)
       manifests.push(manifest)
       payloads.push(bytes)
-      tags.push(event.tags.length === 0 ? null : JSON.stringify(event.tags))
-      metadata.push(isEmpty(event.metadata) ? null : JSON.stringify(event.metadata))
+      tags.push(jsonOf(event.tags))
+      metadata.push(jsonOf(event.metadata))
     }
   })
   const { entityType } = requests[0]!
@@ -197,11 +197,6 @@ const appendValues = (
     Binary.texts(tags),
     Binary.texts(metadata)
   ]
-}
-
-const isEmpty = (record: object): boolean => {
-  for (const _ in record) return false
-  return true
 }
 
 const toAnswer = (request: AppendRequest, row: AppendRow): Answer | undefined => {

@@ -5,6 +5,7 @@ import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
+import { jsonOf } from "@sluice/sql/JournalRow"
 import * as Exit from "effect/Exit"
 import { type Connection, type Db, prepare } from "./connection.ts"
 
@@ -100,8 +101,8 @@ export const makeAppender = (connection: Connection, db: Db, writerId: string) =
         writer,
         payload.manifest,
         payload.bytes,
-        tags.length === 0 ? null : JSON.stringify(tags),
-        isEmpty(metadata) ? null : JSON.stringify(metadata)
+        jsonOf(tags),
+        jsonOf(metadata)
       )
     }
     heads.positions.set(log, position)
@@ -159,8 +160,3 @@ const written = (
 })
 
 const uuidBytes = (uuid: string): Buffer => Buffer.from(uuid.replaceAll("-", ""), "hex")
-
-const isEmpty = (record: object): boolean => {
-  for (const _ in record) return false
-  return true
-}
