@@ -88,7 +88,14 @@ layer(Project.layer, { excludeTestServices: true, timeout: "3 minutes" })("in an
     Effect.gen(function*() {
       const { folder, node, write } = yield* Project.Project
       for (const [i, code] of adapterTests.entries()) yield* write(`test/adapter${i}.test.ts`, code)
-      yield* node("node_modules/vitest/vitest.mjs", "run", "--reporter=json", "--outputFile=report.json")
+      // the default reporter's output is what a failure shows
+      yield* node(
+        "node_modules/vitest/vitest.mjs",
+        "run",
+        "--reporter=default",
+        "--reporter=json",
+        "--outputFile=report.json"
+      )
       const report = JSON.parse(Fs.readFileSync(Path.join(folder, "report.json"), "utf8"))
       assert.isAbove(report.numPassedTests, 50)
       assert.strictEqual(report.numPassedTests, report.numTotalTests)

@@ -3,12 +3,12 @@
  *
  * @since 0.1.0
  */
-import { layer } from "@effect/vitest"
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { durableStateTests } from "./internal/durableStateTests.ts"
+import { sharing } from "./internal/sharing.ts"
 
 /**
  * Tests a durable state store, and a journal and an offset store that share its transactions. The tests share what the layer makes,
@@ -30,5 +30,5 @@ export const suite = (
   name: string,
   storage: Layer.Layer<Journal | DurableStateStore | Stores, unknown>
 ): void => {
-  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: durable state`, durableStateTests)
+  sharing(`${name}: durable state`, storage, durableStateTests)
 }

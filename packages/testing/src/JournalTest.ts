@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -14,6 +13,7 @@ import { deletionTests } from "./internal/deletionTests.ts"
 import { followTests } from "./internal/followTests.ts"
 import { readerTests } from "./internal/readerTests.ts"
 import { layerInstances, sharedJournalTests } from "./internal/sharedJournalTests.ts"
+import { sharing } from "./internal/sharing.ts"
 import { transactionTests } from "./internal/transactionTests.ts"
 
 /**
@@ -33,7 +33,7 @@ import { transactionTests } from "./internal/transactionTests.ts"
  * @since 0.1.0
  */
 export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): void => {
-  layer(journal, { excludeTestServices: true, timeout: "1 minute" })(`${name}: journal`, (it) => {
+  sharing(`${name}: journal`, journal, (it) => {
     appendTests(it)
     transactionTests(it)
     readerTests(it)
@@ -76,8 +76,5 @@ export const suiteShared = (
   name: string,
   database: Effect.Effect<Layer.Layer<Journal, unknown>, unknown, Scope.Scope>
 ): void => {
-  layer(layerInstances(database), { excludeTestServices: true, timeout: "1 minute" })(
-    `${name}: journal shared by instances`,
-    sharedJournalTests
-  )
+  sharing(`${name}: journal shared by instances`, layerInstances(database), sharedJournalTests)
 }

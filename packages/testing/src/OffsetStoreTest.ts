@@ -3,13 +3,13 @@
  *
  * @since 0.1.0
  */
-import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { entityOffsetTests } from "./internal/entityOffsetTests.ts"
 import { managementTests } from "./internal/managementTests.ts"
 import { offsetTests } from "./internal/offsetTests.ts"
+import { sharing } from "./internal/sharing.ts"
 
 /**
  * Tests an offset store, the management of projections beside it, and a journal that shares their transactions. The tests share what the layer makes, which may have
@@ -28,7 +28,7 @@ import { offsetTests } from "./internal/offsetTests.ts"
  * @since 0.1.0
  */
 export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unknown>): void => {
-  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: offset store`, (it) => {
+  sharing(`${name}: offset store`, storage, (it) => {
     offsetTests(it)
     entityOffsetTests(it)
     managementTests(it)

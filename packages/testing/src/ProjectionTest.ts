@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Effect from "effect/Effect"
@@ -13,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import { managedProjectionTests } from "./internal/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projectionTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/sharedProjectionTests.ts"
+import { sharing } from "./internal/sharing.ts"
 
 /**
  * Runs projections on a storage whose journal and offset store share their transactions. The tests share what the layer
@@ -31,13 +31,10 @@ import { layerInstances, sharedProjectionTests } from "./internal/sharedProjecti
  * @since 0.1.0
  */
 export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unknown>): void => {
-  layer(Layer.merge(storage, quiet), { excludeTestServices: true, timeout: "1 minute" })(
-    `${name}: projections`,
-    (it) => {
-      projectionTests(it)
-      managedProjectionTests(it)
-    }
-  )
+  sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
+    projectionTests(it)
+    managedProjectionTests(it)
+  })
 }
 
 /**
@@ -54,8 +51,9 @@ export const suiteShared = (
   name: string,
   database: Effect.Effect<Layer.Layer<Journal | Stores, unknown>, unknown, Scope.Scope>
 ): void => {
-  layer(Layer.merge(layerInstances(database), quiet), { excludeTestServices: true, timeout: "1 minute" })(
+  sharing(
     `${name}: projections shared by instances`,
+    Layer.merge(layerInstances(database), quiet),
     sharedProjectionTests
   )
 }

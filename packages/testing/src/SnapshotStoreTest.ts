@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import { layer } from "@effect/vitest"
 import type { Journal } from "@sluice/core/Journal"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type * as Layer from "effect/Layer"
+import { sharing } from "./internal/sharing.ts"
 import { snapshotTests } from "./internal/snapshotTests.ts"
 
 /**
@@ -26,5 +26,5 @@ import { snapshotTests } from "./internal/snapshotTests.ts"
  * @since 0.1.0
  */
 export const suite = (name: string, storage: Layer.Layer<Journal | SnapshotStore, unknown>): void => {
-  layer(storage, { excludeTestServices: true, timeout: "1 minute" })(`${name}: snapshots`, snapshotTests)
+  sharing(`${name}: snapshots`, storage, snapshotTests)
 }

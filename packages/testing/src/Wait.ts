@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /**
- * Asks again and again until the condition holds. When it still does not after `atMost` (10 seconds), dies with an error that
+ * Asks again and again until the condition holds. When it still does not after `atMost` (30 seconds), dies with an error that
  * says what it waited for.
  *
  * **Details**
@@ -38,22 +38,60 @@ export const until = <E = never, R = never>(
   options?: { readonly atMost?: Duration.Input | undefined }
 ): Effect.Effect<void, E, R> =>
   Effect.gen(function*() {
-    const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? "10 seconds"))
+    const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? defaultAtMost))
     const holds = Effect.isEffect(condition) ? condition : Effect.sync(condition)
     const start = performance.now()
     for (let polls = 0; !(yield* holds); polls++) {
       if (performance.now() - start > limit) {
         return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
       }
-      yield* polls < yields ? Effect.yieldNow : pause
+      yield* polls < yields ? Effect.yieldNow : pause(2)
     }
   })
+
+/** A busy machine needs longer than one would think; what never comes is noticed all the same. */
+const defaultAtMost = "30 seconds"
+
+/**
+ * Runs the effect to its end. When it has not ended after `atMost` (30 seconds), interrupts it, and dies with an error that says what it
+ * waited for.
+ *
+ * **Example** (Waiting for what another fiber brings about)
+ *
+ * ```ts
+ * import * as Wait from "@sluice/testing/Wait"
+ * import { Deferred, Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const greeting = yield* Deferred.make<string>()
+ *   yield* Effect.forkChild(Deferred.succeed(greeting, "hello"))
+ *   return yield* Wait.end("the greeting", Deferred.await(greeting))
+ * })
+ * await Effect.runPromise(program) // => "hello"
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const end = <A, E, R>(
+  what: string,
+  effect: Effect.Effect<A, E, R>,
+  options?: { readonly atMost?: Duration.Input | undefined }
+): Effect.Effect<A, E, R> =>
+  Effect.raceFirst(
+    effect,
+    Effect.suspend(() => {
+      const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? defaultAtMost))
+      return Effect.andThen(pause(limit), Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`)))
+    })
+  )
 
 /** Most conditions hold as soon as other fibers had a turn. */
 const yields = 50
 
 /** `Effect.sleep` would wait for a test clock that nobody moves. */
-const pause = Effect.callback<void>((resume) => {
-  const timer = setTimeout(() => resume(Effect.void), 2)
-  return Effect.sync(() => clearTimeout(timer))
-})
+const pause = (millis: number) =>
+  Effect.callback<void>((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), millis)
+    return Effect.sync(() => clearTimeout(timer))
+  })

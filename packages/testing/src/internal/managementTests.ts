@@ -13,6 +13,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
 import { number } from "./kit.ts"
 
@@ -77,7 +78,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const changed = yield* management.changes(projection)
         const waiting = yield* Effect.forkChild(changed)
         yield* ProjectionManagement.pause(projection)
-        yield* Fiber.join(waiting).pipe(Effect.timeout("10 seconds"))
+        yield* Wait.end("the pause to be noticed", Fiber.join(waiting))
       }))
   })
 

@@ -9,6 +9,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import * as Wait from "../Wait.ts"
 import { hostile } from "./hostile.ts"
 import type { It } from "./kit.ts"
 import {
@@ -337,7 +338,7 @@ export const readerTests = (it: It<Journal.Journal>): void => {
             Effect.andThen(append(type, `${i}`, [`${i}a`]), append(type, `x${i}`, [`${i}b`]))
           )
         }
-        yield* Fiber.join(fiber).pipe(Effect.timeout("10 seconds"))
+        yield* Wait.end("all 30 events", Fiber.join(fiber))
         assert.strictEqual(new Set(seen).size, 30)
       }))
 
@@ -349,12 +350,12 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         const two = yield* journal.changes(type.name)
         for (let round = 0; round < 3; round++) {
           yield* append(type, "a", ["x"])
-          yield* one.pipe(Effect.timeout("10 seconds"))
-          yield* two.pipe(Effect.timeout("10 seconds"))
+          yield* Wait.end("the first subscriber to wake", one)
+          yield* Wait.end("the second subscriber to wake", two)
         }
         // and one of many entities
         yield* append(type, idsIn(type, SliceRange.make(1000, 1023), 1)[0]!, ["x"])
-        yield* Effect.all([one, two], { concurrency: "unbounded" }).pipe(Effect.timeout("10 seconds"))
+        yield* Wait.end("both subscribers to wake", Effect.all([one, two], { concurrency: "unbounded" }))
       }))
   })
 }

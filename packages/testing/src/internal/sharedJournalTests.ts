@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Wait from "../Wait.ts"
 import { hostile } from "./hostile.ts"
 import { type Database, type Open, open as openInstance } from "./instances.ts"
 import type { It } from "./kit.ts"
@@ -119,11 +120,11 @@ export const sharedJournalTests = (it: It<Instances>): void => {
           yield* on(a)(append(type, `${i}`, [`${i}`]))
           yield* Effect.yieldNow
         }
-        yield* Fiber.join(fiber).pipe(Effect.timeout("10 seconds"))
+        yield* Wait.end("all 10 events of the other instance", Fiber.join(fiber))
         // and for what came between the subscription and the waiting
         const later = yield* b.changes(type.name)
         yield* on(a)(append(type, "x", ["x"]))
-        yield* later.pipe(Effect.timeout("10 seconds"))
+        yield* Wait.end("the append before the waiting to be noticed", later)
       }))
 
     it.effect("do not see each other's open transactions", () =>
