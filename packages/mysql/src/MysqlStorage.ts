@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
+import { defaultMaxEventBytes } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import * as AppendSignals from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
@@ -20,10 +21,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { MysqlDialect } from "kysely"
+import { createHash } from "node:crypto"
+import type { Packet, Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
-import { controlConnection, grace, makePool, statementTimeoutOf } from "./internal/pool.ts"
+import { kyselyPool, makePool } from "./internal/pool.ts"
 import { watch } from "./internal/watch.ts"
 
 /**
@@ -37,7 +40,8 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  readonly password?: Redacted.Redacted | undefined
+  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
   /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
@@ -69,16 +73,19 @@ const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
 const make = Effect.fnUntraced(function*(options: Options) {
   const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
-  const pool = yield* makePool(options, options.poolSize ?? 10, {
-    statements: false,
-    ownTables: false,
-    idleTimeout: idleTimeout.service
-  })
+  const packet: Packet = { max: Number.POSITIVE_INFINITY }
+  const use = (what: Omit<Use, "packet">): Use => ({ ...what, packet })
+  const pool = yield* makePool(
+    options,
+    options.poolSize ?? 10,
+    use({ statements: false, ownTables: false, idleTimeout: idleTimeout.service })
+  )
   const database = yield* Database.make({
     dialect: "mysql",
-    driver: new MysqlDialect({ pool: pool as any, controlConnection: controlConnection as any }),
+    driver: new MysqlDialect(kyselyPool(pool)),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
+  packet.max = yield* maxPacket(database, options.maxEventBytes ?? defaultMaxEventBytes)
 
   yield* Migrations.prepare({
     database,
@@ -91,13 +98,17 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const connections = {
     database,
-    writers: yield* makePool(options, lanes + waiters, {
-      statements: true,
-      ownTables: true,
-      idleTimeout: idleTimeout.writers
-    }),
-    timeout: statementTimeoutOf(options) + grace,
-    readers: yield* makePool(options, readers, { statements: false, ownTables: true, idleTimeout: idleTimeout.readers })
+    packet,
+    writers: yield* makePool(
+      options,
+      lanes + waiters,
+      use({ statements: true, ownTables: true, idleTimeout: idleTimeout.writers })
+    ),
+    readers: yield* makePool(
+      options,
+      readers,
+      use({ statements: false, ownTables: true, idleTimeout: idleTimeout.readers })
+    )
   }
   const dialect = makeDialect(connections, naming, crypto.randomUUID())
   const signals = AppendSignals.make()
@@ -112,24 +123,51 @@ const make = Effect.fnUntraced(function*(options: Options) {
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
 })
 
+/** How many bytes a packet may have, if the largest event has room in one: in a statement it takes twice as many as in the table. */
+const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Service"], maxEventBytes: number) {
+  const [row] = yield* Effect.mapError(
+    sql<{ bytes: number }>`SELECT @@max_allowed_packet AS bytes`,
+    fromSqlError("connect")
+  )
+  const bytes = row!.bytes
+  const needed = 2 * maxEventBytes + 64 * 1024
+  if (bytes < needed) {
+    return yield* new StorageError({
+      operation: "connect",
+      reason: "Failed",
+      cause: new Error(
+        `the server's max_allowed_packet is ${bytes}, and events of up to ${maxEventBytes} bytes take ${needed}: ` +
+          `raise it, or set maxEventBytes to ${Math.max(1024, Math.floor((bytes - 64 * 1024) / 2))}`
+      )
+    })
+  }
+  return bytes
+})
+
 /** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
 const exclusively = (
   { sql, withTransaction }: Database.Database["Service"],
   { prefix }: Naming.Naming
 ): Migrations.Options["exclusively"] => {
-  const name = sql.literal(`SHA1(CONCAT('sluice migrations ${prefix} ', DATABASE()))`)
-  const take = Effect.filterOrFail(
-    sql<{ taken: number | null }>`SELECT GET_LOCK(${name}, 60) AS taken`,
-    ([row]) => row?.taken === 1,
-    () => toSqlError("mysql")("migrate")(new Error("another process has been migrating for a minute"))
+  const lockName = Effect.map(
+    sql<{ name: string }>`SELECT DATABASE() AS name`,
+    ([row]) => createHash("sha1").update(`sluice migrations ${prefix} ${row!.name}`).digest("hex")
   )
+  const take = Effect.tap(lockName, (name) =>
+    sql<{ taken: number | null }>`SELECT GET_LOCK(${name}, 1) AS taken`.pipe(
+      Effect.repeat({ until: ([row]) => row?.taken === 1, times: 60 }),
+      Effect.filterOrFail(
+        ([row]) => row?.taken === 1,
+        () => toSqlError("mysql")("migrate")(new Error("another process has been migrating for a minute"))
+      )
+    ))
   // not for the sake of a transaction but of its connection, which has the lock
   return (effect) =>
     withTransaction(
       Effect.acquireUseRelease(
         take,
         () => effect,
-        () => Effect.ignore(sql`SELECT RELEASE_LOCK(${name}) AS released`)
+        (name) => Effect.ignore(sql`SELECT RELEASE_LOCK(${name}) AS released`)
       )
     )
 }

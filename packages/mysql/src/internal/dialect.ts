@@ -14,10 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
-import type * as Mysql from "mysql2"
 import { assign, type Heads } from "./assign.ts"
-import { firstRows, query, withConnection } from "./pool.ts"
-import { type EntityRow, literal, makeStatements } from "./statements.ts"
+import type { Packet } from "./connection.ts"
+import { firstRows, type Pool, query, withConnection } from "./pool.ts"
+import { type EntityRow, literal, makeStatements, packets } from "./statements.ts"
 
 const maxPageRows = 10_000
 
@@ -27,11 +27,10 @@ const selectedOf = (table: string) =>
 
 /** @internal What the connections are for: appends, and reads. */
 export interface Connections {
-  readonly writers: Mysql.Pool
-  readonly readers: Mysql.Pool
+  readonly writers: Pool
+  readonly readers: Pool
   readonly database: Database["Service"]
-  /** For how long to wait for an answer, in milliseconds. */
-  readonly timeout: number
+  readonly packet: Packet
 }
 
 interface LogRow {
@@ -63,11 +62,13 @@ const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})
 
 /** @internal */
 export const makeDialect = (
-  { database, readers, timeout, writers }: Connections,
+  { database, packet, readers, writers }: Connections,
   naming: Naming.Naming,
   writerId: string
 ): JournalDialect => {
-  const statements = makeStatements(naming, writerId)
+  /** Less what the protocol adds. */
+  const maxBytes = () => packet.max - 1024
+  const statements = makeStatements(naming, writerId, maxBytes)
   const { head, journal } = statements
 
   /** As many of the events that a query finds as have `maxPageBytes`. */
@@ -76,7 +77,7 @@ export const makeDialect = (
       let bytes = 0
       const isEnough = ({ payload }: JournalRow) => (bytes += payload?.length ?? 0) >= maxPageBytes
       return Effect.map(
-        firstRows(readers, operation, sql, timeout, isEnough),
+        firstRows(readers, operation, sql, isEnough),
         (rows) => ({ envelopes: rows.map(toEnvelope), isFull: bytes >= maxPageBytes })
       )
     })
@@ -92,22 +93,22 @@ export const makeDialect = (
   const append = (requests: ReadonlyArray<AppendRequest>, how: "" | "SKIP LOCKED") => {
     const { entityType } = requests[0]!
     const found = statements.found(requests)
-    return withConnection(writers, "append", async (run) => {
-      const results = await run<Array<any>>([
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        "START TRANSACTION",
-        statements.lock(entityType, requests, how),
-        statements.entities(requests),
-        ...(found === undefined ? [] : [found])
-      ].join(";"))
-      const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
-      await run(
-        assigned.rows.length === 0
-          ? "ROLLBACK"
-          : [statements.insert(entityType, assigned), statements.move(entityType, assigned), "COMMIT"].join(";")
-      )
-      return assigned.answers
-    })
+    return withConnection(writers, "append", (run) =>
+      Effect.gen(function*() {
+        const results = yield* run<Array<any>>([
+          "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+          "START TRANSACTION",
+          statements.lock(entityType, requests, how),
+          statements.entities(requests),
+          ...(found === undefined ? [] : [found])
+        ].join(";"))
+        const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
+        const rest = assigned.rows.length === 0
+          ? ["ROLLBACK"]
+          : [...statements.inserts(entityType, assigned), statements.move(entityType, assigned), "COMMIT"]
+        for (const packet of packets(rest, maxBytes())) yield* run(packet)
+        return assigned.answers
+      }))
   }
 
   const { sql } = database
@@ -138,7 +139,7 @@ export const makeDialect = (
       headsOf(logs, entities, found === undefined ? [] : yield* sql.unsafe<FoundRow>(found))
     )
     if (assigned.rows.length > 0) {
-      yield* sql.unsafe(statements.insert(entityType, assigned))
+      for (const insert of statements.inserts(entityType, assigned)) yield* sql.unsafe(insert)
       yield* sql.unsafe(statements.move(entityType, assigned))
     }
     return assigned.answers[0]!

@@ -11,7 +11,7 @@ export const migrations: ReadonlyArray<Migration> = [{
   statements: ({ name, table }) => [
     `CREATE TABLE IF NOT EXISTS ${table("sluice_meta")} (
       \`key\` VARBINARY(64) PRIMARY KEY, value VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_journal")} (
       entity_type VARBINARY(128) NOT NULL,
       slice SMALLINT NOT NULL,
@@ -28,21 +28,21 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (entity_type, timestamp, slice),
       UNIQUE KEY ${name("sluice_journal_log")} (entity_type, slice, position),
       UNIQUE KEY ${name("sluice_journal_entity")} (persistence_id, sequence_number)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_floor")} (
       entity_type VARBINARY(128) NOT NULL,
       slice SMALLINT NOT NULL,
       position BIGINT NOT NULL,
       timestamp BIGINT NOT NULL,
       PRIMARY KEY (entity_type, slice)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_head")} (
       entity_type VARBINARY(128) NOT NULL,
       slice SMALLINT NOT NULL,
       position BIGINT NOT NULL,
       timestamp BIGINT NOT NULL,
       PRIMARY KEY (entity_type, slice)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     // a person reads JSON events here
     `CREATE OR REPLACE VIEW ${table("sluice_event")} AS
       SELECT CONVERT(entity_type USING utf8mb4) AS entity_type, slice, position,
@@ -60,14 +60,14 @@ export const migrations: ReadonlyArray<Migration> = [{
       complete_up_to BIGINT,
       updated_at BIGINT NOT NULL,
       PRIMARY KEY (projection, source, slice)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_offset_entity")} (
       projection VARBINARY(1020) NOT NULL,
       source VARBINARY(1020) NOT NULL,
       persistence_id VARBINARY(255) NOT NULL,
       sequence_number BIGINT NOT NULL,
       PRIMARY KEY (projection, source, persistence_id)
-    ) ENGINE = InnoDB`
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
 }, {
   name: "snapshots and durable state",
@@ -80,7 +80,7 @@ export const migrations: ReadonlyArray<Migration> = [{
       payload LONGBLOB NOT NULL,
       metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
       PRIMARY KEY (persistence_id, sequence_number)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_state")} (
       persistence_id VARBINARY(255) PRIMARY KEY,
       entity_type VARBINARY(128) NOT NULL,
@@ -93,14 +93,14 @@ export const migrations: ReadonlyArray<Migration> = [{
       tags MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
       metadata MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
       UNIQUE KEY ${name("sluice_state_log")} (entity_type, slice, position)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_state_head")} (
       entity_type VARBINARY(128) NOT NULL,
       slice SMALLINT NOT NULL,
       position BIGINT NOT NULL,
       timestamp BIGINT NOT NULL,
       PRIMARY KEY (entity_type, slice)
-    ) ENGINE = InnoDB`
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
 }, {
   name: "what projections are told and put aside",
@@ -109,7 +109,7 @@ export const migrations: ReadonlyArray<Migration> = [{
       projection VARBINARY(1020) PRIMARY KEY,
       paused SMALLINT NOT NULL,
       revision BIGINT NOT NULL
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     `CREATE TABLE IF NOT EXISTS ${table("sluice_dead_letter")} (
       projection VARBINARY(1020) NOT NULL,
       source VARBINARY(1020) NOT NULL,
@@ -125,6 +125,6 @@ export const migrations: ReadonlyArray<Migration> = [{
       error MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
       put_aside_at BIGINT NOT NULL,
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
-    ) ENGINE = InnoDB`
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
 }]

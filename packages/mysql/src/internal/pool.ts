@@ -1,130 +1,101 @@
 import { toSqlError } from "@sluice/sql/SqlStorageError"
-import { isDefaultFor } from "@sluice/sql/Tls"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Pools from "effect/Pool"
+import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
-import * as Mysql from "mysql2"
+import type { MysqlDialectConfig, MysqlPool, MysqlPoolConnection } from "kysely"
 import type { Options } from "../MysqlStorage.ts"
+import {
+  abandon,
+  abandonAfter,
+  budget,
+  connectTimeoutOf,
+  grace,
+  inRealTime,
+  open,
+  reset,
+  send,
+  type Session,
+  statementTimeoutOf,
+  timedOut,
+  type Use
+} from "./connection.ts"
 
-const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
-
-const hostOf = ({ host, url }: Options): string =>
-  host ?? (url === undefined ? "localhost" : new URL(text(url)).hostname)
-
-/** Beyond what a double holds exactly there is nothing in Sluice's tables, and in others it is better refused than rounded. */
-const typeCast: Mysql.TypeCast = (field, next) => {
-  if (field.type !== "LONGLONG") return next()
-  const digits = field.string()
-  if (digits === null) return null
-  const number = Number(digits)
-  if (!Number.isSafeInteger(number)) throw new RangeError(`${digits} is no safe integer: select it as text`)
-  return number
+/** @internal Some connections of one use, which are made when they are needed. */
+export interface Pool {
+  readonly options: Options
+  readonly use: Use
+  /** Lends a connection, which nobody else has until the scope ends. */
+  readonly lend: Effect.Effect<Session, SqlError, Scope.Scope>
+  /** Those that there are. */
+  readonly sessions: ReadonlySet<Session>
 }
 
-/**
- * @internal
- * A pool, whose connections are closed with the scope. `statements` allows several statements in a packet, which nobody's values
- * may be part of but as hexadecimal literals and integers. `ownTables` is for connections that only read Sluice's tables, in which
- * every integer is safe: asking the driver for each would take longer than reading the rest.
- */
-export const makePool = (
-  options: Options,
-  max: number,
-  { idleTimeout, ownTables, statements }: {
-    readonly statements: boolean
-    readonly ownTables: boolean
-    readonly idleTimeout: number
-  }
-): Effect.Effect<Mysql.Pool, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const tls = options.tls ?? isDefaultFor(hostOf(options))
-      const pool = Mysql.createPool({
-        ...(options.url === undefined ? {} : { uri: text(options.url) }),
-        ...(options.host === undefined ? {} : { host: options.host }),
-        ...(options.port === undefined ? {} : { port: options.port }),
-        ...(options.user === undefined ? {} : { user: options.user }),
-        ...(options.password === undefined ? {} : { password: text(options.password) }),
-        ...(options.database === undefined ? {} : { database: options.database }),
-        ...(tls === false ? {} : {
-          ssl: {
-            verifyIdentity: true,
-            ...(tls === true ? {} : { ca: tls.authority, cert: tls.certificate, key: tls.key && text(tls.key) })
-          }
-        }),
-        connectionLimit: max,
-        maxIdle: max,
-        connectTimeout: options.connectTimeout ?? 10_000,
-        enableKeepAlive: true,
-        multipleStatements: statements,
-        supportBigNumbers: true,
-        ...(ownTables ? {} : { typeCast })
-      } as Mysql.PoolOptions)
-      pool.on("connection", (connection) => {
-        // a connection that the server ends between two queries says so here, and ends the process if nobody listens
-        connection.on("error", () => {})
-        giveUp(connection, statementTimeoutOf(options) + grace)
-        // every event is appended in READ COMMITTED: else a transaction would not see what was committed when it got its lock
-        connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        connection.query(sessionSettings(options, idleTimeout))
+/** @internal Closes its connections with the scope, whether or not the server answers. */
+export const makePool = (options: Options, max: number, use: Use): Effect.Effect<Pool, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const sessions = new Set<Session>()
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => end(scope, sessions))
+    const pool = yield* Scope.provide(
+      Pools.makeWithTTL({
+        acquire: Effect.tap(open(options, use), (session) =>
+          Effect.acquireRelease(
+            Effect.sync(() => sessions.add(session)),
+            () => Effect.sync(() => sessions.delete(session))
+          )),
+        min: 0,
+        max,
+        // before the server does
+        timeToLive: use.idleTimeout * 300,
+        timeToLiveStrategy: "usage"
+      }),
+      scope
+    )
+
+    const release = (session: Session): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        // nobody knows when, or how, a query ends that nobody waits for any more
+        if (session.pending > 0) abandon(session, "the connection is given back in the middle of a query")
+        const settled = !session.isLost && (session.isChanged || session.isInTransaction)
+          ? reset(session, options, use)
+          : Effect.void
+        return Effect.andThen(
+          settled,
+          Effect.suspend(() => session.isLost ? Pools.invalidate(pool, session) : Effect.void)
+        )
       })
-      return pool
-    }),
-    (pool) => Effect.promise(() => new Promise<void>((resolve) => pool.end(() => resolve())))
-  )
 
-/** @internal Cancels the queries of others. When the server closes it, that ends the process if nobody listens. */
-export const controlConnection = (options: Mysql.ConnectionOptions): Mysql.Connection =>
-  Mysql.createConnection(options).on("error", () => {})
+    const alive: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.flatMap(
+      Pools.get(pool),
+      (session) =>
+        session.isLost
+          ? Effect.andThen(Pools.invalidate(pool, session), Effect.suspend(() => alive))
+          : Effect.as(Effect.addFinalizer(() => release(session)), session)
+    )
 
-/** @internal How much longer than the server a client waits, in milliseconds. */
-export const grace = 5_000
+    const lend = Effect.timeoutOrElse(alive, {
+      duration: connectTimeoutOf(options),
+      orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
+    }).pipe(inRealTime)
+    return { options, use, lend, sessions }
+  })
 
-/** @internal In milliseconds. */
-export const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
-
-/** Closes the connection after so many milliseconds: the server, which has a limit itself, does not answer any more. */
-const closeAfter = (connection: Mysql.PoolConnection, timeout: number): NodeJS.Timeout =>
-  setTimeout(() => (connection as any).stream.destroy(new Error("query read timeout")), timeout).unref()
-
-/** Gives up queries that take longer. A stream takes as long as its reader. */
-const giveUp = (connection: Mysql.PoolConnection, timeout: number): void => {
-  const query = connection.query.bind(connection) as (...args: Array<any>) => any
-  connection.query = (...args: Array<any>) => {
-    const command = query(...args)
-    const { onResult } = command
-    if (onResult) {
-      const timer = closeAfter(connection, timeout)
-      command.onResult = (...result: ReadonlyArray<unknown>) => {
-        clearTimeout(timer)
-        onResult(...result)
-      }
-    }
-    return command
-  }
-}
-
-/** What only one of MariaDB and MySQL knows stands in comments that only that one reads. */
-const sessionSettings = (options: Options, idleTimeout: number): string => {
-  const lockTimeout = Math.max(1, Math.ceil((options.lockTimeout ?? 5_000) / 1000))
-  const statementTimeout = statementTimeoutOf(options)
-  return `SET SESSION innodb_lock_wait_timeout = ${lockTimeout}, lock_wait_timeout = ${lockTimeout}, wait_timeout = ${idleTimeout}, time_zone = '+00:00'
-    /*M!100101 , max_statement_time = ${
-    statementTimeout / 1000
-  } */ /*!80000 , max_execution_time = ${statementTimeout} */`
-}
+/** Whoever still has a connection loses it soon. */
+const end = (scope: Scope.Closeable, sessions: ReadonlySet<Session>): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const closing = yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
+    const closed = Effect.timeoutOption(Fiber.await(closing), budget)
+    if ((yield* closed)._tag === "Some") return
+    for (const session of sessions) abandon(session, "the storage is closed")
+    yield* closed
+  }).pipe(inRealTime)
 
 /** @internal Runs a query on any of the pool's connections. */
-export const query = <A>(pool: Mysql.Pool, operation: string, sql: string): Effect.Effect<A, SqlError> =>
-  Effect.callback((resume) => {
-    pool.query(sql, (error, results) =>
-      resume(
-        error === null
-          ? Effect.succeed(results as A)
-          : Effect.fail(toSqlError("mysql")(operation)(error))
-      ))
-  })
+export const query = <A>(pool: Pool, operation: string, sql: string): Effect.Effect<A, SqlError> =>
+  Effect.scoped(Effect.flatMap(pool.lend, (session) => send<A>(session, operation, sql)))
 
 /**
  * @internal
@@ -132,70 +103,127 @@ export const query = <A>(pool: Mysql.Pool, operation: string, sql: string): Effe
  * others, too.
  */
 export const firstRows = <Row>(
-  pool: Mysql.Pool,
+  pool: Pool,
   operation: string,
   sql: string,
-  timeout: number,
   isEnough: (row: Row) => boolean
 ): Effect.Effect<Array<Row>, SqlError> =>
-  Effect.callback((resume) => {
-    const fail = (error: unknown) => resume(Effect.fail(toSqlError("mysql")(operation)(error)))
-    pool.getConnection((error, connection) => {
-      if (error !== null) return fail(error)
+  Effect.scoped(Effect.flatMap(pool.lend, (session) =>
+    Effect.callback<Array<Row>, SqlError>((resume) => {
+      const { connection } = session
       const rows: Array<Row> = []
+      const timer = abandonAfter(session, statementTimeoutOf(pool.options) + grace)
       let isOver = false
-      const timer = closeAfter(connection, timeout)
-      const end = (close: boolean, then: () => void): void => {
+      const end = (exit: Exit.Exit<Array<Row>, SqlError>, givenUp?: string): void => {
         if (isOver) return
         isOver = true
         clearTimeout(timer)
         connection.removeListener("error", lost)
-        if (close) connection.destroy()
-        else connection.release()
-        then()
+        // before others get it
+        if (givenUp !== undefined) abandon(session, givenUp)
+        resume(exit)
       }
+      const lost = (error: unknown) => end(Exit.fail(toSqlError("mysql")(operation)(error)))
       // a query without a callback is not told itself that its connection is lost
-      const lost = (error: unknown) => end(true, () => fail(error))
       connection.on("error", lost)
       connection.query(sql)
         .on("error", lost)
         .on("result", (row) => {
           if (isOver) return
           rows.push(row as Row)
-          if (isEnough(row as Row)) end(true, () => resume(Effect.succeed(rows)))
+          if (isEnough(row as Row)) end(Exit.succeed(rows), "enough is read")
         })
-        .on("end", () => end(false, () => resume(Effect.succeed(rows))))
-    })
-  })
-
-const queryOn = <A>(connection: Mysql.PoolConnection, sql: string): Promise<A> =>
-  new Promise((resolve, reject) => {
-    connection.query(sql, (error, results) => error === null ? resolve(results as A) : reject(error))
-  })
+        .on("end", () => end(Exit.succeed(rows)))
+      return Effect.sync(() => end(Exit.succeed(rows), "nobody reads on"))
+    })))
 
 /**
  * @internal
- * Runs statements on one connection. After a failure nobody knows what is open on it, so it is rolled back before others get it,
- * or closed.
+ * Runs statements on one connection. After a failure or an interruption nobody knows what is open on it, so it is rolled back before others
+ * get it, or closed.
  */
 export const withConnection = <A>(
-  pool: Mysql.Pool,
+  pool: Pool,
   operation: string,
-  f: (run: <B>(sql: string) => Promise<B>) => Promise<A>
+  f: (run: <B>(sql: string) => Effect.Effect<B, SqlError>) => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError> =>
-  Effect.tryPromise({
-    try: async () => {
-      const connection = await new Promise<Mysql.PoolConnection>((resolve, reject) => {
-        pool.getConnection((error, connection) => error === null ? resolve(connection) : reject(error))
+  Effect.scoped(
+    Effect.flatMap(pool.lend, (session) =>
+      Effect.onExit(
+        f((sql) => send(session, operation, sql)),
+        (exit) =>
+          Exit.isSuccess(exit) || session.isLost ? Effect.void : send(session, operation, "ROLLBACK").pipe(
+            Effect.interruptible,
+            Effect.timeoutOrElse({
+              duration: budget,
+              orElse: () => Effect.fail("takes too long")
+            }),
+            Effect.catch(() => Effect.sync(() => abandon(session, "it could not be rolled back"))),
+            inRealTime
+          )
+      ))
+  )
+
+/** @internal The pool as Kysely's driver wants it. */
+export const kyselyPool = (pool: Pool): Required<Pick<MysqlDialectConfig, "pool" | "controlConnection">> => ({
+  pool: {
+    getConnection: (done) => {
+      const scope = Scope.makeUnsafe()
+      Effect.runCallback(Scope.provide(pool.lend, scope), {
+        onExit: (exit) => {
+          if (Exit.isFailure(exit)) return done(errorOf(exit.cause), undefined as any)
+          const session = exit.value
+          const { connection } = session
+          // whoever cancels its queries is told of it by its configuration
+          Object.assign(connection.config, { session })
+          const release = () => void Effect.runFork(Scope.close(scope, Exit.void))
+          done(null, Object.assign(connection, { release }) as unknown as MysqlPoolConnection)
+        }
       })
-      try {
-        const result = await f((sql) => queryOn(connection, sql))
-        connection.release()
-        return result
-      } catch (error) {
-        await queryOn(connection, "ROLLBACK").then(() => connection.release(), () => connection.destroy())
-        throw error
-      }
     },
-    catch: toSqlError("mysql")(operation)
-  })
+    // it ends with its scope
+    end: (done) => done(null)
+  } satisfies MysqlPool,
+  controlConnection: (({ session }: { readonly session: Session }) => canceller(pool, session)) as any
+})
+
+/** What the driver is told, who looks for the codes of its own errors. */
+const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
+  const error = cause.reasons.find(Cause.isFailReason)?.error
+  return error === undefined
+    ? Object.assign(new Error("the storage is closed"), { code: "POOL_CLOSED" })
+    : error.reason.cause
+}
+
+/** A connection that cancels a session's query. If it cannot, the session is given up: whoever interrupts a query does not wait for long. */
+const canceller = (pool: Pool, target: Session) => {
+  const scope = Scope.makeUnsafe()
+  let control: Session | undefined
+  const giveUp = (): void => {
+    abandon(target, "the query could not be cancelled")
+    if (control !== undefined) abandon(control, "the query could not be cancelled")
+  }
+  const timer = setTimeout(giveUp, 2 * budget)
+  return {
+    connect: (done: (error: unknown) => void) =>
+      void Effect.runCallback(
+        Scope.provide(open({ ...pool.options, connectTimeout: 2 * budget }, pool.use), scope),
+        {
+          onExit: (exit) => {
+            if (Exit.isSuccess(exit)) control = exit.value
+            else giveUp()
+            done(Exit.isSuccess(exit) ? null : errorOf(exit.cause))
+          }
+        }
+      ),
+    query: (sql: string, values: ReadonlyArray<unknown>, done: (error: unknown) => void) =>
+      control!.connection.query(sql, values as Array<any>, (error) => {
+        if (error !== null) giveUp()
+        done(error)
+      }),
+    destroy: () => {
+      clearTimeout(timer)
+      Effect.runFork(Scope.close(scope, Exit.void))
+    }
+  }
+}

@@ -13,12 +13,28 @@ import type { Assigned } from "./assign.ts"
 export const literal = (value: string | Uint8Array): string =>
   value.length === 0 ? "x''" : `x'${Buffer.from(value as string).toString("hex")}'`
 
-const uuid = (id: string): string => `x'${id.replaceAll("-", "")}'`
+const uuid = (id: string): string => {
+  if (!isUuid.test(id)) throw new RangeError(`'${id.slice(0, 100)}' is no UUID`)
+  return `x'${id.replaceAll("-", "")}'`
+}
+const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 const text = (value: string | null): string => value === null ? "NULL" : `CONVERT(${literal(value)} USING utf8mb4)`
 
-/** @internal The statements of an append. */
-export const makeStatements = (naming: Naming.Naming, writerId: string) => {
+/** @internal Statements as packets, each of as many as it has room for. They are of ASCII characters. */
+export const packets = (statements: ReadonlyArray<string>, maxBytes: number): Array<string> => {
+  const packets: Array<string> = []
+  for (const statement of statements) {
+    const last = packets.at(-1)
+    if (last !== undefined && last.length + 1 + statement.length <= maxBytes) {
+      packets[packets.length - 1] = `${last};${statement}`
+    } else packets.push(statement)
+  }
+  return packets
+}
+
+/** @internal The statements of an append, none of which has more bytes than `maxBytes()`, unless it is for the sake of a single event. */
+export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes: () => number) => {
   const journal = Naming.quoted("mysql", naming, "sluice_journal")
   const head = Naming.quoted("mysql", naming, "sluice_head")
   const writer = uuid(writerId)
@@ -64,17 +80,32 @@ export const makeStatements = (naming: Naming.Naming, writerId: string) => {
         }`
     },
 
-    insert: (entityType: string, { rows }: Assigned): string => {
+    /** Several, if they are too large for one. */
+    inserts: (entityType: string, { rows }: Assigned): Array<string> => {
       const type = literal(entityType)
-      const values = rows.map(({ event, persistenceId, position, sequenceNumber, slice, timestamp }) =>
-        `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
+      const into =
+        `INSERT INTO ${journal} (entity_type, slice, position, timestamp, persistence_id, sequence_number, event_id,
+        writer_id, manifest, payload, tags, metadata) VALUES `
+      const max = maxBytes()
+      const inserts: Array<string> = []
+      let values: Array<string> = []
+      let bytes = into.length
+      for (const { event, persistenceId, position, sequenceNumber, slice, timestamp } of rows) {
+        const row = `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
           uuid(event.id)
         },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${text(jsonOf(event.tags))},${
           text(jsonOf(event.metadata))
         })`
-      )
-      return `INSERT INTO ${journal} (entity_type, slice, position, timestamp, persistence_id, sequence_number, event_id,
-        writer_id, manifest, payload, tags, metadata) VALUES ${values.join(",")}`
+        if (values.length > 0 && bytes + row.length > max) {
+          inserts.push(into + values.join(","))
+          values = []
+          bytes = into.length
+        }
+        values.push(row)
+        bytes += row.length + 1
+      }
+      inserts.push(into + values.join(","))
+      return inserts
     },
 
     move: (entityType: string, { moved }: Assigned): string => {

@@ -87,6 +87,14 @@ const classifyMysql = (cause: unknown, props: Props): SqlError.SqlErrorReason =>
     case "ER_SESSION_WAS_KILLED":
     case "ER_CLIENT_INTERACTION_TIMEOUT":
     case "ER_NEW_ABORTING_CONNECTION":
+    // a limit of the server or of the user is reached
+    case "ER_TOO_MANY_USER_CONNECTIONS":
+    case "ER_USER_LIMIT_REACHED":
+    // a server that does not take writes: another, to which the name may lead after a failover, does
+    case "ER_OPTION_PREVENTS_STATEMENT":
+    case "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION":
+    case "ER_READ_ONLY_MODE":
+    case "PASSWORD_UNAVAILABLE":
     case "PROTOCOL_CONNECTION_LOST":
     case "PROTOCOL_SEQUENCE_TIMEOUT":
     case "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR":
