@@ -9,11 +9,14 @@ import * as Scope from "effect/Scope"
 import { execFileSync } from "node:child_process"
 import * as Fs from "node:fs"
 import type { TestProject } from "vitest/node"
+import * as Mysqld from "../kit/Mysqld.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
     /** The URL of a server that tests may create schemas and tables in. */
     readonly postgres: string
+    readonly mariadb: string
+    /** Empty where tests are to do without it. */
     readonly mysql: string
   }
 }
@@ -44,10 +47,10 @@ const installPostgres = (): void => {
 
 const throwaway = (
   scope: Scope.Scope,
-  start: typeof TestServer.postgres,
+  start: Effect.Effect<TestServer.TestServer, TestServer.TestServerError, Scope.Scope>,
   install: () => void
 ): Promise<TestServer.TestServer> => {
-  const starting = Scope.provide(start({ durable: false }), scope)
+  const starting = Scope.provide(start, scope)
   return Effect.runPromise(
     Effect.catchIf(
       starting,
@@ -60,21 +63,44 @@ const throwaway = (
 const url = (protocol: string, { database, host, password, port, user }: TestServer.TestServer): string =>
   `${protocol}://${user}:${password}@${host}:${port}/${database}`
 
+const options = { durable: false }
+
+const postgres = async (scope: Scope.Scope): Promise<string> =>
+  process.env["SLUICE_POSTGRES_URL"] ??
+    url("postgres", await throwaway(scope, TestServer.postgres(options), installPostgres))
+
+const mariadb = async (scope: Scope.Scope): Promise<string> =>
+  process.env["SLUICE_MARIADB_URL"] ?? url(
+    "mysql",
+    await throwaway(
+      scope,
+      TestServer.mysql(options),
+      () => install(["mariadb-server-core", "mariadb-client-core"])
+    )
+  )
+
+const mysql = async (scope: Scope.Scope): Promise<string> => {
+  if (Mysqld.isSkipped) {
+    console.error("tests do without MySQL: SLUICE_SKIP_MYSQL=1")
+    return ""
+  }
+  return process.env["SLUICE_MYSQL_URL"] ?? url(
+    "mysql",
+    await throwaway(scope, Effect.suspend(() => TestServer.mysql({ ...options, program: Mysqld.find() })), () => {})
+  )
+}
+
 export default async function({ provide }: TestProject): Promise<() => Promise<void>> {
   const scope = Scope.makeUnsafe()
-  // one after the other: two installations at once do not work
-  provide(
-    "postgres",
-    process.env["SLUICE_POSTGRES_URL"] ??
-      url("postgres", await throwaway(scope, TestServer.postgres, installPostgres))
-  )
-  provide(
-    "mysql",
-    process.env["SLUICE_MYSQL_URL"] ??
-      url(
-        "mysql",
-        await throwaway(scope, TestServer.mysql, () => install(["mariadb-server-core", "mariadb-client-core"]))
-      )
-  )
-  return () => Effect.runPromise(Scope.close(scope, Exit.void))
+  const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
+  try {
+    // one after the other: two installations at once do not work
+    provide("postgres", await postgres(scope))
+    provide("mariadb", await mariadb(scope))
+    provide("mysql", await mysql(scope))
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return close
 }

@@ -15,6 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as Net from "node:net"
 import { inject } from "vitest"
 import * as Certificates from "../kit/Certificates.ts"
+import * as Mysqld from "../kit/Mysqld.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 
@@ -22,10 +23,17 @@ type Options = PostgresStorage.Options & MysqlStorage.Options
 
 const servers = [
   { name: "PostgreSQL", start: TestServer.postgres, storage: PostgresStorage.layer, key: "postgres" },
-  { name: "MariaDB", start: TestServer.mysql, storage: MysqlStorage.layer, key: "mysql" }
+  { name: "MariaDB", start: TestServer.mysql, storage: MysqlStorage.layer, key: "mariadb" },
+  ...(inject("mysql") === "" ? [] : [{
+    name: "MySQL",
+    start: (options: TestServer.Options) =>
+      Effect.suspend(() => TestServer.mysql({ ...options, program: Mysqld.find() })),
+    storage: MysqlStorage.layer,
+    key: "mysql"
+  }] as const)
 ] as const
 
-const addressOf = (key: "postgres" | "mysql"): Options => {
+const addressOf = (key: "postgres" | "mariadb" | "mysql"): Options => {
   const { hostname, password, pathname, port, username } = new URL(inject(key))
   return {
     host: hostname,

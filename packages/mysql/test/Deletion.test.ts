@@ -9,23 +9,33 @@ import * as Latch from "effect/Latch"
 import { inject } from "vitest"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
-const storage = MysqlStorage.layer({ url: inject("mysql"), tablePrefix: "deletion_", lockTimeout: 1000 })
+const servers = [["MariaDB", inject("mariadb")], ["MySQL", inject("mysql")]] as const
 
-it.live("prunes a log without waiting for a transaction that has appended to another", () =>
-  Effect.gen(function*() {
-    // so many that the optimizer would rather look at the whole entity type
-    for (let i = 0; i < 20; i++) {
-      yield* Journal.append(Note, { id: "n-1", events: Array.from({ length: 20 }, () => "old") as [string] })
-    }
-    const before = yield* Journal.Journal.use((journal) => journal.now)
-    yield* Journal.append(Note, { id: "n-1", events: ["new"] })
-    const begun = yield* Latch.make(false)
-    const end = yield* Latch.make(false)
-    const transaction = yield* Effect.forkChild(Journal.transaction(
-      Journal.append(Note, { id: "n-2", events: ["held"] }).pipe(Effect.andThen(begun.open), Effect.andThen(end.await))
-    ))
-    yield* begun.await
-    assert.strictEqual(yield* Journal.prune(Note, { before }), 400)
-    yield* end.open
-    yield* Fiber.join(transaction)
-  }).pipe(Effect.provide(storage)))
+it.live.each(servers.filter(([, url]) => url !== ""))(
+  "%s prunes a log without waiting for a transaction that has appended to another",
+  ([, url]) =>
+    Effect.gen(function*() {
+      // so many that the optimizer would rather look at the whole entity type
+      for (let i = 0; i < 20; i++) {
+        yield* Journal.append(Note, { id: "n-1", events: Array.from({ length: 20 }, () => "old") as [string] })
+      }
+      const before = yield* Journal.Journal.use((journal) => journal.now)
+      yield* Journal.append(Note, { id: "n-1", events: ["new"] })
+      const begun = yield* Latch.make(false)
+      const end = yield* Latch.make(false)
+      const transaction = yield* Effect.forkChild(Journal.transaction(
+        Journal.append(Note, { id: "n-2", events: ["held"] }).pipe(
+          Effect.andThen(begun.open),
+          Effect.andThen(end.await)
+        )
+      ))
+      yield* begun.await
+      assert.strictEqual(yield* Journal.prune(Note, { before }), 400)
+      yield* end.open
+      yield* Fiber.join(transaction)
+    }).pipe(
+      Effect.provide(
+        MysqlStorage.layer({ url, tablePrefix: `deletion_${crypto.randomUUID().slice(0, 8)}_`, lockTimeout: 1000 })
+      )
+    )
+)

@@ -3,6 +3,11 @@ import * as StorageTest from "@sluice/testing/StorageTest"
 import * as Effect from "effect/Effect"
 import { inject } from "vitest"
 
-const storage = MysqlStorage.layer({ url: inject("mysql"), tablePrefix: "suites_" })
-StorageTest.suite("MariaDB", storage)
-StorageTest.suiteShared("MariaDB, opened twice", Effect.succeed(storage))
+const servers = [["MariaDB", inject("mariadb")], ["MySQL", inject("mysql")]] as const
+
+for (const [name, url] of servers) {
+  if (url === "") continue
+  const storage = MysqlStorage.layer({ url, tablePrefix: "suites_" })
+  StorageTest.suite(name, storage)
+  StorageTest.suiteShared(`${name}, opened twice`, Effect.succeed(storage))
+}

@@ -289,14 +289,16 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
   })
 
 /**
- * Starts a throwaway MariaDB, or MySQL when that is what is installed.
+ * Starts a throwaway MariaDB, or MySQL where there is no MariaDB, or what `program` is: the file of a `mysqld` or `mariadbd`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const mysql = (options: Options): Effect.Effect<ControlledServer, TestServerError, Scope.Scope> =>
+export const mysql = (
+  options: Options & { readonly program?: string | undefined }
+): Effect.Effect<ControlledServer, TestServerError, Scope.Scope> =>
   Effect.gen(function*() {
-    const binary = locate("mariadbd", []) ?? locate("mysqld", [])
+    const binary = options.program ?? locate("mariadbd", []) ?? locate("mysqld", [])
     if (binary === undefined) {
       return yield* new TestServerError({
         server: "mysql",
@@ -308,8 +310,9 @@ export const mysql = (options: Options): Effect.Effect<ControlledServer, TestSer
     const folder = yield* temporaryFolder("sluice-mysql-", identity, options)
     const data = Path.join(folder, "data")
     const version = (yield* run("mysql", binary, ["--version"], identity)).trim()
+    const isMariaDB = version.includes("MariaDB")
     const common = ["--no-defaults", `--datadir=${data}`, `--tmpdir=${folder}`, "--skip-name-resolve"]
-    if (version.includes("MariaDB")) {
+    if (isMariaDB) {
       yield* run("mysql", locate("mariadb-install-db", ["/usr/bin"])!, [
         ...common,
         "--auth-root-authentication-method=normal",
@@ -318,7 +321,7 @@ export const mysql = (options: Options): Effect.Effect<ControlledServer, TestSer
         "--innodb-flush-log-at-trx-commit=0"
       ], identity)
     } else {
-      yield* run("mysql", binary, [...common, "--initialize-insecure"], identity)
+      yield* run("mysql", binary, [...common, "--initialize-insecure", "--innodb-redo-log-capacity=16M"], identity)
     }
     // a statement a line, as the server reads it; run again at each start
     const init = Path.join(folder, "init.sql")
@@ -336,13 +339,16 @@ export const mysql = (options: Options): Effect.Effect<ControlledServer, TestSer
       file: binary,
       args: [
         ...common,
+        ...(isMariaDB
+          ? ["--innodb-log-file-size=16M"]
+          // it makes itself a certificate, and listens on another port, if it is not told otherwise
+          : ["--innodb-redo-log-capacity=16M", "--mysqlx=OFF", ...(tls === undefined ? ["--tls-version="] : [])]),
         ...(tls === undefined ? [] : [`--ssl-cert=${tls.certificate}`, `--ssl-key=${tls.key}`]),
         `--socket=${Path.join(folder, "s")}`,
         `--pid-file=${Path.join(folder, "pid")}`,
         "--bind-address=127.0.0.1",
         `--port=${port}`,
         `--init-file=${init}`,
-        "--innodb-log-file-size=16M",
         `--innodb-flush-log-at-trx-commit=${options.durable ? 1 : 0}`,
         "--sync-binlog=0",
         "--skip-log-bin",
