@@ -12,17 +12,16 @@ import * as scenarios from "./hostile/scenarios.ts"
 import { unguarded, unlocked } from "./hostile/scenarios/mutants.ts"
 import * as Server from "./hostile/Server.ts"
 import * as Tally from "./hostile/Tally.ts"
-import { adapters } from "./hostile/Target.ts"
 
 class Hostile extends Context.Service<Hostile, Environment>()("sluice/test/Hostile") {}
 
 /** A server for all scenarios, of which each lasts until its processes have appended some more events. */
-const environment = (adapter: typeof adapters[number]) =>
+const environment = (name: Server.Name) =>
   Layer.effect(
     Hostile,
     Effect.gen(function*() {
-      const server = yield* Server.start(adapter)
-      if (adapter === "postgres") {
+      const server = yield* Server.start(name)
+      if (name === "postgres") {
         // a second by default, which most of the time would be spent with
         yield* server.run("ALTER SYSTEM SET deadlock_timeout = '50ms'", "SELECT pg_reload_conf()")
       }
@@ -33,8 +32,8 @@ const environment = (adapter: typeof adapters[number]) =>
 const run = (scenario: scenarios.Scenario) =>
   Effect.flatMap(Hostile, scenario.run).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
 
-for (const adapter of adapters) {
-  layer(environment(adapter), { excludeTestServices: true, timeout: "1 minute" })(adapter, (it) => {
+for (const name of Server.names) {
+  layer(environment(name), { excludeTestServices: true, timeout: "1 minute" })(name, (it) => {
     for (const scenario of scenarios.short) {
       it.effect(`loses, doubles and reorders nothing: ${scenario.name}`, () =>
         Effect.gen(function*() {

@@ -5,10 +5,16 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Mysql from "mysql2/promise"
 import Pg from "pg"
+import * as Mysqld from "../kit/Mysqld.ts"
 import type { Event } from "./contract.ts"
 import type { Adapter } from "./Target.ts"
 
+/** What servers there are: two of them for one adapter. */
+export type Name = "postgres" | "mariadb" | "mysql"
+export const names: ReadonlyArray<Name> = ["postgres", "mariadb", ...(Mysqld.isSkipped ? [] : ["mysql" as const])]
+
 export interface Server extends TestServer.ControlledServer {
+  readonly name: Name
   readonly adapter: Adapter
   /** Its URL, by another port or for another user or database. */
   readonly url: (change?: {
@@ -28,8 +34,14 @@ export interface Session {
   readonly run: (statement: string) => Effect.Effect<ReadonlyArray<any>>
 }
 
-export const start = (adapter: Adapter): Effect.Effect<Server, TestServer.TestServerError, Scope.Scope> =>
-  Effect.flatMap(TestServer[adapter]({ durable: true }), (server) => {
+const launch = (name: Name) =>
+  name === "postgres"
+    ? TestServer.postgres({ durable: true })
+    : TestServer.mysql({ durable: true, program: name === "mysql" ? Mysqld.find() : undefined })
+
+export const start = (name: Name): Effect.Effect<Server, TestServer.TestServerError, Scope.Scope> =>
+  Effect.flatMap(Effect.suspend(() => launch(name)), (server) => {
+    const adapter: Adapter = name === "postgres" ? "postgres" : "mysql"
     const url: Server["url"] = ({ database = server.database, port = server.port, user = server.user } = {}) =>
       `${adapter}://${user}:${user === server.user ? server.password : user}@127.0.0.1:${port}/${database}`
     const administrator = adapter === "postgres" ? server.user : "root:"
@@ -42,7 +54,7 @@ export const start = (adapter: Adapter): Effect.Effect<Server, TestServer.TestSe
       )
     // it listens before it lets anybody in
     const ready = run("SELECT 1")
-    const started: Server = { ...server, start: Effect.andThen(server.start, ready), adapter, url, session, run }
+    const started: Server = { ...server, start: Effect.andThen(server.start, ready), name, adapter, url, session, run }
     return Effect.as(ready, started)
   })
 

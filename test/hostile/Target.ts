@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 export type Adapter = "postgres" | "mysql"
-export const adapters: ReadonlyArray<Adapter> = ["postgres", "mysql"]
 
 export interface Target {
   readonly adapter: Adapter

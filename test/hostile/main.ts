@@ -1,5 +1,5 @@
 /**
- * `npm run test:hostile -- [--adapter postgres|mysql] [--seconds 20] [--only NAME]`: each scenario on a server of its own, and a line of what
+ * `npm run test:hostile -- [--server postgres|mariadb|mysql] [--seconds 20] [--only NAME]`: each scenario on a server of its own, and a line of what
  * came of it. `--seconds` is how long a scenario's processes work in each of its parts.
  */
 import * as Cause from "effect/Cause"
@@ -10,11 +10,10 @@ import { parseArgs } from "node:util"
 import { moreEvents, type Outcome } from "./Scenario.ts"
 import * as scenarios from "./scenarios.ts"
 import * as Server from "./Server.ts"
-import { type Adapter, adapters } from "./Target.ts"
 
 const { values } = parseArgs({
   options: {
-    adapter: { type: "string" },
+    server: { type: "string" },
     only: { type: "string", default: "" },
     seconds: { type: "string", default: "10" }
   }
@@ -24,12 +23,12 @@ const line = (fields: Readonly<Record<string, string | number>>): string =>
   Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? JSON.stringify(value) : value}`)
     .join(" ")
 
-const run = Effect.fnUntraced(function*(adapter: Adapter) {
+const run = Effect.fnUntraced(function*(name: Server.Name) {
   let failures = 0
   for (const scenario of scenarios.long.filter(({ name }) => name.includes(values.only))) {
     const start = performance.now()
     const exit = yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
-      const server = yield* Server.start(adapter)
+      const server = yield* Server.start(name)
       return yield* scenario.run({
         server,
         while: (crew, events = 300) =>
@@ -41,7 +40,7 @@ const run = Effect.fnUntraced(function*(adapter: Adapter) {
       : { failed: {}, problems: [Cause.pretty(exit.cause)] }
     const { firstMisread: _, ...counts } = outcome.tally ?? { firstMisread: "" }
     console.log(line({
-      adapter,
+      server: name,
       scenario: scenario.name,
       seconds: Math.round((performance.now() - start) / 1000),
       ...counts,
@@ -54,7 +53,7 @@ const run = Effect.fnUntraced(function*(adapter: Adapter) {
   return failures
 })
 
-const chosen = adapters.filter((adapter) => (values.adapter ?? adapter) === adapter)
+const chosen = Server.names.filter((name) => (values.server ?? name) === name)
 const failures = await Effect.runPromise(
   Effect.forEach(chosen, run).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
 )

@@ -330,6 +330,9 @@ export const mysql = (
       [
         "CREATE USER IF NOT EXISTS 'test'@'%' IDENTIFIED BY 'test';",
         "GRANT ALL ON *.* TO 'test'@'%';",
+        // who looks after the server, and has no password
+        "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';",
+        "GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;",
         "CREATE DATABASE IF NOT EXISTS test;"
       ].join("\n")
     )

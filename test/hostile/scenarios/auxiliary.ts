@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Proxy from "../Proxy.ts"
 import { load, type Scenario } from "../Scenario.ts"
 
+/** The beginning of the statement that settles a session on MySQL. */
+const settling = "SET @@session"
+
 /** Connections break that only serve to cancel a query, and while a session is being set up, or the server refuses what is set: in no case
  * does the process end. */
 export const auxiliaryConnections: Scenario = {
@@ -31,7 +34,7 @@ export const auxiliaryConnections: Scenario = {
             let settings = 0
             yield* proxy.rule(({ bytes, from }) => {
               if (
-                from === "server" || !bytes.includes(server.adapter === "postgres" ? "user" : "SET SESSION")
+                from === "server" || !bytes.includes(server.adapter === "postgres" ? "user" : settling)
               ) return bytes
               return ++settings % 2 === 0 ? "cut" : bytes
             })
@@ -39,9 +42,9 @@ export const auxiliaryConnections: Scenario = {
             if (server.adapter === "mysql") {
               let refused = 0
               yield* proxy.rule(({ bytes, from }) => {
-                if (from === "server" || !bytes.includes("SET SESSION")) return bytes
+                if (from === "server" || !bytes.includes(settling)) return bytes
                 refused++
-                return Buffer.from(bytes.toString("latin1").replaceAll("SET SESSION", "SET OBSESSI"), "latin1")
+                return Buffer.from(bytes.toString("latin1").replaceAll("@@session", "@@obsessi"), "latin1")
               })
               yield* proxy.break("cut")
               yield* Wait.until("settings to be refused", () => crew.crashes.length > 0 || refused >= 5)

@@ -52,9 +52,10 @@ export const staleSnapshot: Scenario = {
       const other = yield* witness.open()
       yield* other.append("t")
       const sql = yield* fixed.on(Effect.map(Database.Database, (_) => _.sql))
-      if (server.adapter === "mysql") yield* sql.unsafe("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
       const error = yield* fixed.transaction((append) =>
         Effect.gen(function*() {
+          // a session keeps such a level for no longer than somebody has it
+          if (server.adapter === "mysql") yield* sql.unsafe("START TRANSACTION")
           yield* sql.unsafe(`SELECT COUNT(*) FROM ${Server.table(server.adapter, space, "journal")}`)
           yield* other.append("t")
           yield* append("t")
@@ -62,7 +63,9 @@ export const staleSnapshot: Scenario = {
       ).pipe(
         Effect.provideService(
           BeginTransaction,
-          server.adapter === "postgres" ? "BEGIN ISOLATION LEVEL REPEATABLE READ" : "START TRANSACTION"
+          server.adapter === "postgres"
+            ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
+            : "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
         ),
         Effect.flip
       )

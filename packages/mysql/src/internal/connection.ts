@@ -102,9 +102,8 @@ const typeCast: Mysql.TypeCast = (field, next) => {
 /** A part of the URL must not change how queries are sent and answers are read. */
 const urlOf = (url: string | Redacted.Redacted): string => {
   const parsed = new URL(text(url))
-  for (const name of [...parsed.searchParams.keys()]) {
-    if (!allowedInUrl.has(name)) parsed.searchParams.delete(name)
-  }
+  const parameters = [...parsed.searchParams].filter(([name]) => allowedInUrl.has(name))
+  parsed.search = String(new URLSearchParams(parameters))
   return parsed.href
 }
 const allowedInUrl = new Set([

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Pools from "effect/Pool"
 import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
-import type { MysqlDialectConfig, MysqlPool, MysqlPoolConnection } from "kysely"
+import type { MysqlDialectConfig, MysqlPool } from "kysely"
 import type { Options } from "../MysqlStorage.ts"
 import {
   abandon,
@@ -164,6 +164,8 @@ export const withConnection = <A>(
       ))
   )
 
+const close = (scope: Scope.Closeable): void => void Effect.runFork(Scope.close(scope, Exit.void))
+
 /** @internal The pool as Kysely's driver wants it. */
 export const kyselyPool = (pool: Pool): Required<Pick<MysqlDialectConfig, "pool" | "controlConnection">> => ({
   pool: {
@@ -176,8 +178,7 @@ export const kyselyPool = (pool: Pool): Required<Pick<MysqlDialectConfig, "pool"
           const { connection } = session
           // whoever cancels its queries is told of it by its configuration
           Object.assign(connection.config, { session })
-          const release = () => void Effect.runFork(Scope.close(scope, Exit.void))
-          done(null, Object.assign(connection, { release }) as unknown as MysqlPoolConnection)
+          done(null, Object.assign(connection, { release: () => close(scope) }))
         }
       })
     },
@@ -223,7 +224,7 @@ const canceller = (pool: Pool, target: Session) => {
       }),
     destroy: () => {
       clearTimeout(timer)
-      Effect.runFork(Scope.close(scope, Exit.void))
+      close(scope)
     }
   }
 }

@@ -56,10 +56,11 @@ const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): Rea
   ]
 }
 
+const assignment = (name: string, value: string) => `@@session.${name} = ${value}`
+
 /** @internal The one statement that settles a session. What only one of MariaDB and MySQL knows stands in comments that only that one reads. */
 export const settle = (limits: Limits): string => {
   const [first, ...rest] = settingsOf(limits)
-  const assignment = (name: string, value: string) => `@@session.${name} = ${value}`
   return `SET ${assignment(first!.name as string, first!.value)}${
     rest.map(({ name, value }) =>
       typeof name === "string"
