@@ -225,6 +225,44 @@ describe.each(servers)("a query that is interrupted, in $name,", (database) => {
       }), { poolSize: 1, statementTimeout: 300 }))
 })
 
+describe.each(servers)("a connection, in $name,", (database) => {
+  /** Runs the effect while somebody has the only connection. */
+  const whileTaken = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function*() {
+      const taken = yield* Deferred.make<void>()
+      const done = yield* Deferred.make<void>()
+      const holder = yield* Effect.forkChild(
+        transaction(Effect.andThen(Deferred.succeed(taken, undefined), Deferred.await(done)))
+      )
+      yield* Deferred.await(taken)
+      const result = yield* effect
+      yield* Deferred.succeed(done, undefined)
+      yield* Fiber.join(holder)
+      return result
+    })
+  const query = Database.use(({ run }) => run(sql`SELECT 1 AS one`))
+
+  it.live("that nobody gives back is waited for no longer than the time to connect", () =>
+    withTable(database, () =>
+      Effect.gen(function*() {
+        const error = yield* whileTaken(Effect.flip(query))
+        assert.strictEqual(error.reason._tag, "ConnectionError")
+        assert.deepStrictEqual(yield* query, [{ one: 1 }])
+      }), { poolSize: 1, connectTimeout: 1000 }))
+
+  it.live("is not kept by who does not wait for it any more", () =>
+    withTable(database, () =>
+      Effect.gen(function*() {
+        yield* whileTaken(Effect.gen(function*() {
+          const waiting = yield* Effect.forEach([query, transaction(query)], (_) => Effect.forkChild(_))
+          yield* Effect.yieldNow
+          yield* Fiber.interruptAll(waiting)
+        }))
+        assert.deepStrictEqual(yield* query, [{ one: 1 }])
+        assert.deepStrictEqual(yield* transaction(query), [{ one: 1 }])
+      }), { poolSize: 1, connectTimeout: 20_000 }))
+})
+
 describe.each(servers)("a lock that somebody holds, in $name,", (database) => {
   it.live("is waited for no longer than the lock timeout", () =>
     withTable(database, (table) =>

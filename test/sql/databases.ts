@@ -20,6 +20,7 @@ import { inject } from "vitest"
 export interface Options {
   readonly migrate?: boolean | undefined
   readonly poolSize?: number | undefined
+  readonly connectTimeout?: number | undefined
   readonly statementTimeout?: number | undefined
   readonly lockTimeout?: number | undefined
 }

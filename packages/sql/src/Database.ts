@@ -263,15 +263,22 @@ export const make = Effect.fnUntraced(function*(
       await driver.releaseConnection(connection)
     }
   }
+  /** Who does not wait for it any more does not keep it. */
+  const acquire = Effect.callback<DatabaseConnection, SqlError>((resume) => {
+    const promise = driver.acquireConnection()
+    promise.then(
+      (connection) => resume(Effect.succeed(connection)),
+      (cause) => resume(Effect.fail(new SqlError({ reason: classify(dialect, cause, "acquire") })))
+    )
+    return Effect.sync(() => void promise.then((connection) => driver.releaseConnection(connection)).catch(() => {}))
+  })
   const lease: Acquirer = Effect.acquireRelease(
-    Effect.map(
-      attempt("acquire", () => driver.acquireConnection()),
-      (connection) => new KyselyConnection(options, connection, control)
-    ),
+    Effect.map(acquire, (connection) => new KyselyConnection(options, connection, control)),
     (leased) => {
       leased.end()
       return Effect.promise(() => driver.releaseConnection(leased.connection).catch(() => {}))
-    }
+    },
+    { interruptible: true }
   ).pipe(
     Effect.tap(({ connection }) =>
       connection.collectSessionInfo === undefined
