@@ -193,7 +193,12 @@ const observe = (session: Session, timeout: number): void => {
 const readOnly: ReadonlySet<unknown> = new Set([1290, 1792, 1836])
 
 /** @internal Sends a query; an interruption gives the server a moment to answer it, or else gives up the connection. */
-export const send = <A>(session: Session, operation: string, sql: string): Effect.Effect<A, SqlError> =>
+export const send = <A>(
+  session: Session,
+  operation: string,
+  sql: string,
+  moment: number = budget
+): Effect.Effect<A, SqlError> =>
   Effect.callback((resume) => {
     let settled: (() => void) | undefined
     let isSettled = false
@@ -209,7 +214,7 @@ export const send = <A>(session: Session, operation: string, sql: string): Effec
     }
     return Effect.callback<void>((done) => {
       if (isSettled) return done(Effect.void)
-      const timer = abandonAfter(session, budget)
+      const timer = abandonAfter(session, moment)
       settled = () => {
         clearTimeout(timer)
         done(Effect.void)
@@ -254,7 +259,7 @@ const limitsOf = (options: Options, { idleTimeout }: Use): Limits => ({
 
 /** Sets the session in a round trip, and proves that it is set. */
 const settleSession = (session: Session, limits: Limits): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(send<unknown>(session, "connect", settle(limits)), (answer) => {
+  Effect.flatMap(send<unknown>(session, "connect", settle(limits), 0), (answer) => {
     const problem = unsettled(limits, answer)
     if (problem !== undefined) return Effect.fail(toSqlError("mysql")("connect")(new Error(problem)))
     session.isChanged = false

@@ -1,0 +1,321 @@
+/** What MySQL and MariaDB are set to, and what others leave in a session, must not matter. */
+import { assert, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
+import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
+import { Database } from "@sluice/sql/Database"
+import * as Tables from "@sluice/sql/Tables"
+import * as TestServer from "@sluice/testing/TestServer"
+import * as Wait from "@sluice/testing/Wait"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { sql } from "kysely"
+import * as Mysql from "mysql2/promise"
+import { inject } from "vitest"
+import * as Proxy from "../hostile/Proxy.ts"
+import * as Mysqld from "../kit/Mysqld.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+class Server extends Context.Service<Server, {
+  /** What the person who looks after the server does. */
+  readonly run: (...statements: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<any>>
+  /** A place of its own, for a user who may do nothing else. */
+  readonly place: Effect.Effect<
+    MysqlStorage.Options & { readonly port: number; readonly database: string },
+    never,
+    Scope.Scope
+  >
+  readonly isMariaDB: boolean
+}>()("sluice/test/MysqlSessions/Server") {}
+
+const server = (program: (() => string) | undefined) =>
+  Layer.effect(
+    Server,
+    Effect.gen(function*() {
+      const { port, version } = yield* Effect.suspend(() => TestServer.mysql({ durable: false, program: program?.() }))
+      const admin = yield* Effect.acquireRelease(
+        Effect.promise(() => Mysql.createConnection({ host: "127.0.0.1", port, user: "root" })),
+        (connection) => Effect.sync(() => connection.destroy())
+      )
+      const run = (...statements: ReadonlyArray<string>) =>
+        Effect.promise(async () => {
+          let rows: any
+          for (const statement of ["SET autocommit = 1, sql_select_limit = DEFAULT", ...statements]) {
+            ;[rows] = await admin.query(statement)
+          }
+          return rows as ReadonlyArray<any>
+        })
+      let count = 0
+      const place = Effect.acquireRelease(
+        Effect.gen(function*() {
+          const database = `place_${count++}`
+          yield* run(
+            `CREATE DATABASE ${database}`,
+            `CREATE USER '${database}'@'%' IDENTIFIED BY 'secret'`,
+            `GRANT ALL ON ${database}.* TO '${database}'@'%'`
+          )
+          return { host: "127.0.0.1", port, user: database, password: Redacted.make("secret"), database }
+        }),
+        ({ database }) => run(`DROP DATABASE ${database}`)
+      )
+      return Server.of({ run, place, isMariaDB: version.includes("MariaDB") })
+    })
+  )
+
+/** Sets global variables until the scope ends. */
+const set = (settings: Readonly<Record<string, string | number>>) =>
+  Effect.gen(function*() {
+    const { run } = yield* Server
+    const names = Object.keys(settings)
+    const [before] = yield* run(`SELECT ${names.map((name) => `@@global.${name} AS ${name}`).join(", ")}`)
+    const assign = (values: Readonly<Record<string, string | number>>) =>
+      run(...names.map((name) =>
+        `SET GLOBAL ${name} = ${typeof values[name] === "number" ? values[name] : `'${values[name]}'`}`
+      ))
+    yield* Effect.acquireRelease(assign(settings), () =>
+      assign(before))
+  })
+
+const texts = ["", "o'brien", "back\\slash", "x' OR 1=1 -- ", "\\' OR 1=1 -- ", "é 🛒 茶", "nul\0 \x1a\r\n\t\" `", "\\"]
+const tables = Tables.make<{ own: { id: number; text: string; at: Date } }>()
+const createOwn = sql`CREATE TABLE own (id INT PRIMARY KEY, text VARCHAR(100), at DATETIME(3)) CHARACTER SET utf8mb4`
+
+/** Appends, reads and projects, and returns what was not as it should be. */
+const round = Effect.gen(function*() {
+  const { run } = yield* Database
+  yield* run(createOwn)
+  const at = new Date("2026-03-08T02:30:00.123Z")
+  for (const [id, text] of texts.entries()) {
+    yield* run(tables.insertInto("own").values({ id, text, at }))
+    yield* Journal.append(Note, { id: `n ${text.replaceAll("\0", "")}`, events: [text], tags: ["🍵\\'"] })
+  }
+  const own = yield* run(tables.selectFrom("own").selectAll().orderBy("id"))
+  assert.deepStrictEqual(own.map(({ text }) => text), texts)
+  assert.deepStrictEqual(own.map((row) => row.at), texts.map(() => at))
+  for (const text of texts) {
+    const found = yield* run(tables.selectFrom("own").select("id").where("text", "=", text))
+    assert.deepStrictEqual(found, [{ id: texts.indexOf(text) }])
+    const [event] = yield* Stream.runCollect(Journal.read(Note, `n ${text.replaceAll("\0", "")}`))
+    assert.deepStrictEqual([event?.event, event?.tags], [text, ["🍵\\'"]])
+  }
+  const seen: Array<string> = []
+  yield* Layer.build(Projection.layer(
+    Source.journal(Note).pipe(
+      Projection.exactlyOnce("all", ({ event }) => Effect.sync(() => void seen.push(event)))
+    )
+  ))
+  yield* ProjectionStatus.caughtUp("all")
+  assert.deepStrictEqual(seen.toSorted(), texts.toSorted())
+})
+
+const servers = [["MariaDB", undefined], ...(inject("mysql") === "" ? [] : [["MySQL", Mysqld.find] as const])] as const
+
+for (const [name, program] of servers) {
+  layer(server(program), { excludeTestServices: true, timeout: "1 minute" })(`a session of ${name}`, (it) => {
+    it.effect("is what it has to be, whatever the server is set to", () =>
+      Effect.gen(function*() {
+        const { isMariaDB, place } = yield* Server
+        const options = yield* place
+        yield* set({
+          sql_mode: "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH,PIPES_AS_CONCAT,HIGH_NOT_PRECEDENCE",
+          autocommit: 0,
+          completion_type: "CHAIN",
+          time_zone: "-08:00",
+          default_storage_engine: "MyISAM",
+          innodb_default_row_format: "compact",
+          character_set_server: "latin1",
+          group_concat_max_len: 4,
+          [isMariaDB ? "tx_isolation" : "transaction_isolation"]: "SERIALIZABLE",
+          [isMariaDB ? "tx_read_only" : "transaction_read_only"]: 1,
+          init_connect: "SET NAMES latin1, sql_select_limit = 3, sql_safe_updates = 1, foreign_key_checks = 0"
+        })
+        yield* Effect.provide(Effect.scoped(round), MysqlStorage.layer(options))
+      }).pipe(Effect.scoped))
+
+    it.effect("takes values for values, though somebody has made backslashes ordinary characters", () =>
+      Effect.gen(function*() {
+        const { run, withTransaction } = yield* Database
+        yield* run(createOwn)
+        yield* withTransaction(Effect.gen(function*() {
+          yield* run(sql`SET sql_mode = 'NO_BACKSLASH_ESCAPES'`)
+          for (const [id, text] of texts.entries()) {
+            yield* run(tables.insertInto("own").values({ id, text, at: new Date(0) }))
+          }
+          for (const [id, text] of texts.entries()) {
+            const found = yield* run(tables.selectFrom("own").select("id").where("text", "=", text))
+            assert.deepStrictEqual(found, [{ id }])
+          }
+          // nor do the parts of an object become parts of the query
+          const found = yield* run(sql`SELECT id FROM own WHERE text = ${{ text: 1 }}`)
+          assert.deepStrictEqual(found, [])
+        }))
+      }).pipe(provideFresh()))
+
+    it.effect("is set back before the next one gets it", () =>
+      Effect.gen(function*() {
+        const { run, withTransaction } = yield* Database
+        const settings = run<any>(
+          sql`SELECT @@sql_mode AS mode, @@autocommit AS autocommit, @@time_zone AS zone, CAST(@@sql_select_limit AS CHAR) AS \`limit\`,
+            @@character_set_client AS charset, @seen AS seen`
+        )
+        const before = yield* settings
+        yield* run(createOwn)
+        for (
+          const leave of [
+            run(sql`SET sql_mode = ''`),
+            run(sql`SET autocommit = 0`),
+            run(sql`SET NAMES latin1`),
+            run(sql`SET @seen = 1, time_zone = '-08:00', sql_select_limit = 1`),
+            withTransaction(run(sql`SET SESSION sql_select_limit = 1`)),
+            Effect.andThen(run(sql`CREATE TEMPORARY TABLE left_over (id INT)`), run(sql`SELECT 1`)),
+            run(sql`START TRANSACTION`)
+          ]
+        ) {
+          yield* leave
+          assert.deepStrictEqual(yield* settings, before)
+          const error = yield* Effect.flip(run(sql`SELECT * FROM left_over`))
+          assert.include(String(error.reason.cause), "left_over")
+        }
+        yield* run(tables.insertInto("own").values({ id: 1, text: "committed", at: new Date(0) }))
+        const { run: admin } = yield* Server
+        const [row] = yield* run<{ name: string }>(sql`SELECT DATABASE() AS name`)
+        assert.deepStrictEqual((yield* admin(`SELECT COUNT(*) AS n FROM ${row!.name}.own`)).map(({ n }) => n), [1])
+      }).pipe(provideFresh({ poolSize: 1 })))
+
+    it.effect("is opened with the password of the day", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const options = yield* place
+        let password = "secret"
+        let asked = 0
+        const storage = MysqlStorage.layer({
+          ...options,
+          password: Effect.sync(() => {
+            asked++
+            return Redacted.make(password)
+          })
+        })
+        yield* Effect.gen(function*() {
+          yield* Journal.append(Note, { id: "n", events: ["one"] })
+          password = "another"
+          yield* run(`ALTER USER '${options.user}'@'%' IDENTIFIED BY 'another'`)
+          const before = asked
+          const sessions = yield* run(`SELECT id FROM information_schema.processlist WHERE user = '${options.user}'`)
+          yield* Effect.forEach(sessions, ({ id }) => Effect.ignoreCause(run(`KILL ${id}`)))
+          const { sequenceNumber } = yield* Journal.append(Note, { id: "n", events: ["two"] })
+          assert.strictEqual(sequenceNumber, 2)
+          assert.isAbove(asked, before)
+        }).pipe(Effect.provide(storage))
+      }).pipe(Effect.scoped))
+
+    it.effect("says so if the password is not to be had", () =>
+      Effect.gen(function*() {
+        const options = yield* (yield* Server).place
+        const storage = MysqlStorage.layer({ ...options, password: Effect.fail("the vault is shut") })
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(storage)))
+        assert.instanceOf(error, StorageError)
+        assert.deepStrictEqual([error.reason, error.operation], ["Unavailable", "connect"])
+        assert.include(error.message, "password")
+      }).pipe(Effect.scoped))
+
+    it.effect("on a server that takes no writes is left for one that does", () =>
+      Effect.gen(function*() {
+        const { run } = yield* Server
+        yield* Journal.append(Note, { id: "n", events: ["one"] })
+        const append = yield* Effect.scoped(Effect.gen(function*() {
+          yield* set({ read_only: 1 })
+          const connections = Effect.map(run("SHOW GLOBAL STATUS LIKE 'Connections'"), ([{ Value }]) => Number(Value))
+          const before = yield* connections
+          const append = yield* Effect.forkChild(Journal.append(Note, { id: "n", events: ["two"] }))
+          // whose name may lead elsewhere by now
+          yield* Wait.until("it to connect again", Effect.map(connections, (n) => n >= before + 2))
+          return append
+        }))
+        assert.strictEqual((yield* Fiber.join(append)).sequenceNumber, 2)
+      }).pipe(provideFresh(), Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.effect("that is silent while it is being set is given up", () =>
+      Effect.gen(function*() {
+        const options = yield* (yield* Server).place
+        const proxy = yield* Proxy.start(options.port)
+        yield* proxy.rule(({ bytes }) => bytes.includes("SET @@session") ? "swallow" : bytes)
+        const error = yield* Effect.flip(
+          Effect.scoped(Layer.build(MysqlStorage.layer({ ...options, port: proxy.port, connectTimeout: 300 })))
+        )
+        assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Unavailable")
+      }).pipe(Effect.scoped))
+
+    it.effect(
+      "that is silent holds up nobody who closes the storage, or interrupts a query",
+      () =>
+        Effect.gen(function*() {
+          const options = yield* (yield* Server).place
+          const proxy = yield* Proxy.start(options.port)
+          const scope = yield* Scope.make()
+          const context = yield* Scope.provide(Layer.build(MysqlStorage.layer({ ...options, port: proxy.port })), scope)
+          const { run, withTransaction } = Context.get(context, Database)
+          yield* Effect.provideContext(Journal.append(Note, { id: "n", events: ["one"] }), context)
+          yield* run(sql`SELECT 1`)
+          yield* proxy.rule(() => "swallow")
+          const append = yield* Effect.forkChild(
+            Effect.provideContext(Journal.append(Note, { id: "n", events: ["two"] }), context)
+          )
+          const query = yield* Effect.forkChild(run(sql`SELECT 1`))
+          const transaction = yield* Effect.forkChild(withTransaction(run(sql`SELECT 1`)))
+          yield* Wait.until("the connections to be silent", () => proxy.broken() >= 3)
+          const begun = performance.now()
+          yield* Fiber.interruptAll([append, query])
+          yield* Scope.close(scope, Exit.void)
+          yield* Fiber.interrupt(transaction)
+          // there are several budgets of a second or two, where there were 35 seconds and more
+          assert.isBelow(performance.now() - begun, 12_000)
+        }).pipe(Effect.scoped),
+      40_000
+    )
+
+    it.effect("has room for what may be appended, or the storage does not open", () =>
+      Effect.gen(function*() {
+        const options = yield* (yield* Server).place
+        yield* set({ max_allowed_packet: 1024 * 1024 })
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(MysqlStorage.layer(options))))
+        assert.instanceOf(error, StorageError)
+        assert.match(error.message, /max_allowed_packet.*1048576.*maxEventBytes to 491520/)
+        yield* Effect.gen(function*() {
+          const { run } = yield* Database
+          const event = "x".repeat(491_000)
+          const append = Journal.append(Note, { id: "n", events: [event, event, event] })
+          yield* append
+          yield* Journal.transaction(append)
+          const [row] = yield* run<{ bytes: number }>(sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_journal`)
+          assert.strictEqual(Number(row!.bytes), 6 * event.length)
+          // as for whoever sends too much at a time, he is told at once, and that it is no lost connection
+          const refused = yield* Effect.flip(run(sql`SELECT LENGTH(${"x".repeat(1024 * 1024)}) AS n`))
+          assert.notStrictEqual(refused.reason._tag, "ConnectionError")
+          assert.include(String(refused.reason.cause), "max_allowed_packet")
+        }).pipe(Effect.provide(MysqlStorage.layer({ ...options, maxEventBytes: 491_520 })))
+      }).pipe(Effect.scoped))
+  })
+}
+
+/** Runs the effect on a storage of its own. */
+function provideFresh(more?: Partial<MysqlStorage.Options>) {
+  return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.scoped(Effect.gen(function*() {
+      const options = yield* (yield* Server).place
+      return yield* Effect.provide(effect, MysqlStorage.layer({ ...options, ...more }), { local: true })
+    }))
+}
