@@ -7,14 +7,20 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Path from "node:path"
+import * as Mysqld from "../kit/Mysqld.ts"
 import { temporaryFolder } from "../kit/Service.ts"
 import type { Connection } from "./baseline/Connection.ts"
 import * as mysql from "./baseline/mysql.ts"
 import * as postgres from "./baseline/postgres.ts"
 import * as sqlite from "./baseline/sqlite.ts"
 
-export type Adapter = "sqlite" | "postgres" | "mysql"
-export const adapters: ReadonlyArray<Adapter> = ["sqlite", "postgres", "mysql"]
+export type Adapter = "sqlite" | "postgres" | "mariadb" | "mysql"
+export const adapters: ReadonlyArray<Adapter> = [
+  "sqlite",
+  "postgres",
+  "mariadb",
+  ...(Mysqld.isSkipped ? [] : ["mysql" as const])
+]
 
 export interface Target {
   readonly adapter: Adapter
@@ -33,7 +39,7 @@ export const storage = ({ adapter, schema, url }: Target) =>
     : MysqlStorage.layer({ url })
 
 /** What is written by hand for each. */
-export const adapterModules = { sqlite, postgres, mysql }
+export const adapterModules = { sqlite, postgres, mariadb: mysql, mysql }
 
 /** A connection of the bare driver there. */
 export const connect = (target: Target): Effect.Effect<Connection, never, Scope.Scope> =>
@@ -54,6 +60,11 @@ export const connectAll = (
 
 const id = () => `b${crypto.randomUUID().slice(0, 8)}`
 
+const launch = (name: Exclude<Adapter, "sqlite">) =>
+  name === "postgres"
+    ? TestServer.postgres({ durable: true })
+    : TestServer.mysql({ durable: true, program: name === "mysql" ? Mysqld.find() : undefined })
+
 /** Starts the server, which is durable, and returns how to make new places on it. */
 export const start = (adapter: Adapter): Effect.Effect<
   Effect.Effect<Target, unknown, Scope.Scope>,
@@ -64,9 +75,9 @@ export const start = (adapter: Adapter): Effect.Effect<
     ? Effect.succeed(
       Effect.map(temporaryFolder, (folder) => ({ adapter, url: Path.join(folder, "bench.db"), schema: "" }))
     )
-    : Effect.map(TestServer[adapter]({ durable: true }), ({ database, host, password, port, user }) => {
-      const server = `${adapter}://${user}:${password}@${host}:${port}`
-      const { create, drop } = { postgres, mysql }[adapter]
+    : Effect.map(Effect.suspend(() => launch(adapter)), ({ database, host, password, port, user }) => {
+      const server = `${adapter === "postgres" ? "postgres" : "mysql"}://${user}:${password}@${host}:${port}`
+      const { create, drop } = adapter === "postgres" ? postgres : mysql
       return Effect.acquireRelease(
         Effect.tryPromise(async () => {
           const name = id()

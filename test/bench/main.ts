@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mysql] [--runs 5] [--seconds 2] [--scale 1] [--alone]`: a line of JSON on standard
+ * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mariadb|mysql] [--runs 5] [--seconds 2] [--scale 1] [--alone]`: a line of JSON on standard
  * output for each benchmark and database, with what was lost and doubled as it was counted. Only ratios say something: they are of
  * runs that took turns on the same machine and server. A name stands for all that begin with it; foreign systems are left out of a
  * quick run without names. Without the
