@@ -68,18 +68,21 @@ export const makePool = (options: Options, max: number, use: Use): Effect.Effect
         )
       })
 
-    const alive: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.flatMap(
+    const lendOne: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.flatMap(
       Pools.get(pool),
       (session) =>
         session.isLost
-          ? Effect.andThen(Pools.invalidate(pool, session), Effect.suspend(() => alive))
+          ? Effect.andThen(Pools.invalidate(pool, session), lend)
           : Effect.as(Effect.addFinalizer(() => release(session)), session)
     )
-
-    const lend = Effect.timeoutOrElse(alive, {
+    const lendInTime = Effect.timeoutOrElse(lendOne, {
       duration: connectTimeoutOf(options),
       orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
     }).pipe(inRealTime)
+    // one that is there is had at once
+    const lend = Effect.suspend(() =>
+      pool.state.availableHead?.exit._tag === "Success" && pool.state.waiters.size === 0 ? lendOne : lendInTime
+    )
     return { options, use, lend, sessions }
   })
 
