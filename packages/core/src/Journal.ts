@@ -112,6 +112,21 @@ export interface JournalReader {
 }
 
 /**
+ * How a reader reads.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReaderOptions {
+  /**
+   * Whether events come in the order of their timestamps, over all slices. What is committed after the reader was opened comes even
+   * if its timestamp is older. By default the reader may read one slice after the other, which is quicker where few events are far
+   * apart.
+   */
+  readonly byTime?: boolean | undefined
+}
+
+/**
  * Appends events and reads them back. Storage adapters provide it.
  *
  * @category services
@@ -141,7 +156,8 @@ export class Journal extends Context.Service<Journal, {
   readonly reader: (
     entityType: string,
     range: SliceRange,
-    start: Offsets
+    start: Offsets,
+    options?: ReaderOptions
   ) => Effect.Effect<JournalReader, JournalForked | OffsetBelowFloor | StorageError, Scope.Scope>
   /** Up to `limit` events of one entity, numbered from `from` to `to`, both included. */
   readonly entity: (

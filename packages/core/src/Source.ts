@@ -96,6 +96,11 @@ export interface Start {
   readonly offsets: Offsets
   /** Whether to begin with what is left where events were deleted, and not to fail. */
   readonly pastDeleted?: boolean | undefined
+  /**
+   * Whether events have to come in the order of their timestamps over all slices, as whoever reads them keeps one timestamp for all
+   * of them: what comes later and is older would be lost to it.
+   */
+  readonly byTime?: boolean | undefined
 }
 
 /**

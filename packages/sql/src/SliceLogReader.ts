@@ -1,5 +1,6 @@
 /**
  * Reads a journal on: in windows of time as long as there is much to read, and at the end log by log, where there is something new.
+ * A reader by time reads logs by themselves only if one page holds all that they have, in the order of its timestamps.
  *
  * A window could show an event of a log before its predecessor, which may have been committed after the window was read and have a
  * smaller timestamp than the window's end. So windows end at heads that were read before: up to its head, a log is complete. The
@@ -43,8 +44,10 @@ export const make = (options: {
   readonly entityType: string
   readonly range: SliceRange.SliceRange
   readonly start: Offset.Offsets
+  /** As `ReaderOptions` of the journal. */
+  readonly byTime: boolean
 }): JournalReader => {
-  const { deletion, dialect, entityType, range, signals, start, verify } = options
+  const { byTime, deletion, dialect, entityType, range, signals, start, verify } = options
   /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
   const read = new Float64Array(Slice.count)
   /** The timestamp of the last event read of each log. */
@@ -104,6 +107,7 @@ export const make = (options: {
     )
 
   const readLogs = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
+    if (byTime && 2 * behind.size > limit) return probe(limit)
     const slices = [...behind].slice(0, Math.min(maxLogs, limit))
     const each = Math.floor(limit / slices.length)
     return Effect.flatMap(
@@ -113,7 +117,15 @@ export const make = (options: {
         const page: Array<EncodedEnvelope> = []
         const isWhole = rows.reduce((bytes, { payload }) => bytes + (payload?.bytes.length ?? 0), 0) < maxPageBytes
         for (const row of rows) {
-          counts.set(row.slice, (counts.get(row.slice) ?? 0) + 1)
+          const count = counts.get(row.slice) ?? 0
+          counts.set(row.slice, count + 1)
+          // the first of a log is what comes next in it, or something is missing
+          if (count === 0 && row.position! > read[row.slice]! + 1) return gap(row, read[row.slice]!)
+        }
+        if (byTime && !(isWhole && behind.size === slices.length && slices.every((_) => (counts.get(_) ?? 0) < each))) {
+          return probe(limit)
+        }
+        for (const row of rows) {
           // passed meanwhile
           if (row.position! <= read[row.slice]!) continue
           if (!isNext(row)) {
@@ -140,6 +152,8 @@ export const make = (options: {
         if (read[slice] === -1 && (head === undefined || head.timestamp < from[slice]!)) {
           read[slice] = head?.position ?? 0
           times[slice] = head?.timestamp ?? 0
+          // what is yet to be committed may be older, and is asked for all the same
+          if (byTime) from[slice] = 0
         }
         if (head === undefined || head.position <= read[slice]!) continue
         behind.add(slice)
@@ -149,20 +163,32 @@ export const make = (options: {
       if (behind.size === 0) return Effect.succeed([])
       // where these begin is not known, but when
       const fromTime = [...behind].filter((slice) => read[slice] === -1)
-      if (fromTime.length === 0 && events < manyPages * limit) return readLogs(limit)
+      if (!byTime && fromTime.length === 0 && events < manyPages * limit) return readLogs(limit)
       const firsts = [...behind].filter((slice) => read[slice] !== -1)
         .map((slice) => [slice, read[slice]! + 1] as const)
-      const found = firsts.length === 0
-        ? Effect.succeed<ReadonlyMap<Slice.Slice, number>>(new Map())
-        : dialect.timestamps(entityType, firsts)
-      return Effect.flatMap(found, (timestamps) => {
-        // a hole is met when the log is read by itself
-        if (fromTime.length === 0 && timestamps.size < firsts.length) return readLogs(limit)
+      return Effect.flatMap(timestampsOf(firsts), (timestamps) => {
         behind.clear()
-        const timestamp = Math.min(...timestamps.values(), ...fromTime.map((slice) => from[slice]!))
+        const timestamp = Math.min(...timestamps, ...fromTime.map((slice) => from[slice]!))
+        if (timestamp === Infinity) return Effect.succeed([])
         window = { after: { timestamp, slice: -1 }, heads, end }
         return readWindow(limit)
       })
+    })
+
+  /** When the events were appended that come next in logs that have more. Fails when they are not there. */
+  const timestampsOf = (
+    places: ReadonlyArray<readonly [Slice.Slice, number]>
+  ): Effect.Effect<ReadonlyArray<number>, ReadError> =>
+    places.length === 0 ? Effect.succeed([]) : Effect.flatMap(dialect.timestamps(entityType, places), (found) => {
+      const missing = places.filter(([slice]) => !found.has(slice)).slice(0, maxLogs)
+      if (missing.length === 0) return Effect.succeed([...found.values()])
+      return Effect.flatMap(
+        dialect.bySlices(entityType, missing.map(([slice, position]) => [slice, position - 1] as const), 1),
+        (rows) => {
+          const torn = rows.find(({ position, slice }) => position! > read[slice]! + 1)
+          return torn === undefined ? Effect.succeed([...found.values()]) : gap(torn, read[torn.slice]!)
+        }
+      )
     })
 
   const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {

@@ -247,7 +247,7 @@ export const make = Effect.fnUntraced(function*(
         (inTransaction) => inTransaction ? appendWithin(request) : append(request)
       ),
     heads,
-    reader: (entityType, range, start) =>
+    reader: (entityType, range, start, options) =>
       Effect.map(verify(entityType, range, start), () =>
         SliceLogReader.make({
           dialect,
@@ -256,7 +256,8 @@ export const make = Effect.fnUntraced(function*(
           signals,
           entityType,
           range,
-          start
+          start,
+          byTime: options?.byTime ?? false
         })),
     entity: (persistenceId, from, to, limit) =>
       Effect.mapError(dialect.entity(persistenceId, from, to, limit), fromSqlError("read an entity")),

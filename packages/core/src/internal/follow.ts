@@ -40,14 +40,16 @@ export const follow = (
       return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity })
     }
     const floors = start.pastDeleted === true ? yield* journal.floors(entityType, range) : Offset.none
-    const offsets = Floor.raise(start.offsets, floors)
+    const raised = Floor.raise(start.offsets, floors)
+    const byTime = start.byTime ?? false
+    const offsets = byTime ? pastHeads(raised, yield* journal.heads(entityType, range)) : raised
     const scope = yield* Effect.scope
     const context = yield* Effect.context()
 
     const openReader = (offsets: Offset.Offsets) =>
       Effect.flatMap(Scope.fork(scope), (own) =>
         Effect.map(
-          Scope.provide(journal.reader(entityType, range, offsets), own),
+          Scope.provide(journal.reader(entityType, range, offsets, { byTime }), own),
           ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
         ))
     let reader = yield* openReader(offsets)
@@ -119,12 +121,27 @@ export const follow = (
 
     let pull: Pull = readJournal(1)
     const envelopes = Stream.fromPull(Effect.succeed(Effect.suspend(() => pull)))
-    const deleted = leftOut(start.offsets, offsets)
+    const deleted = leftOut(start.offsets, raised)
     return {
       journal: journal.identity,
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })
+
+/**
+ * Where nothing is as young as the time that reading begins at, it begins after what is there: what is committed from now on is new,
+ * however old its timestamp.
+ */
+const pastHeads = (offsets: Offset.Offsets, heads: Offset.Offsets): Offset.Offsets => {
+  const known = new Map(offsets)
+  for (const [slice, { position, timestamp }] of offsets) {
+    if (position > 0 || timestamp === 0) continue
+    const head = heads.get(slice)
+    if (head === undefined) known.delete(slice)
+    else if (head.timestamp < timestamp) known.set(slice, head)
+  }
+  return known
+}
 
 /** What lies between where it was to begin and where it begins. */
 const leftOut = (start: Offset.Offsets, raised: Offset.Offsets): ReadonlyArray<Skipped> =>

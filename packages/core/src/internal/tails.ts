@@ -56,7 +56,7 @@ const start = Effect.fnUntraced(function*(
   yield* journal.committed(entityType, (events) => publish?.(events))
 
   const heads = yield* journal.heads(entityType, SliceRange.full)
-  const reader = yield* journal.reader(entityType, SliceRange.full, heads)
+  const reader = yield* journal.reader(entityType, SliceRange.full, heads, { byTime: true })
   const tail = new JournalTail<TailError>(heads)
   publish = (events) => {
     tail.push(events)

@@ -3,7 +3,6 @@ import * as Floor from "@sluice/core/Floor"
 import type { JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
-import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { count as SliceCount, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -13,6 +12,7 @@ import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
 import * as LogGap from "@sluice/sql/LogGap"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import { sql } from "kysely"
 import { type Connection, type Db, prepare } from "./connection.ts"
 
 /** A page ends with so many bytes of payload, however few events that is. */
@@ -32,17 +32,62 @@ const page = (
   return envelopes
 }
 
+/** Places in logs, which are given as a parameter: `[[slice, position], …]` in JSON. */
+const places = sql<{ value: string }>`json_each(${""})`.as("place")
+const place = {
+  slice: sql<number>`place.value ->> 0`,
+  position: sql<number>`place.value ->> 1`
+}
+
 /** @internal Runs what reads, and may throw. */
 export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
 
 /** @internal Reads the journal on a connection. */
 export const makeReading = (connection: Connection, db: Db) => {
   const logs = db.selectFrom("sluice_journal").where("entity_type", "=", "").where("slice", "=", 0)
-  const selectHead = prepare(connection, logs.select(["position", "timestamp"]).orderBy("position", "desc").limit(1))
-  const selectTimestamp = prepare(connection, logs.select("timestamp").where("position", "=", 0)).pluck()
+  // as statements block the event loop, one for all logs, however many there are
+  const selectHeads = prepare(
+    connection,
+    db.withRecursive("log", (_) =>
+      logs.clearWhere().select((_) => _.fn.min("slice").as("slice"))
+        .where("entity_type", "=", "").where("slice", ">=", 0).where("slice", "<=", 0)
+        .unionAll(
+          _.selectFrom("log").select((_) =>
+            _.selectFrom("sluice_journal").select((_) => _.fn.min("slice").as("slice"))
+              .where("entity_type", "=", "").whereRef("slice", ">", "log.slice").where("slice", "<=", 0).$asScalar()
+              .as("slice")
+          ).where("log.slice", "is not", null)
+        ))
+      .selectFrom("log").crossJoin("sluice_journal as head")
+      .select(["head.slice", "head.position", "head.timestamp"])
+      .where((_) =>
+        _("head.timestamp", "=", (_) =>
+          _.selectFrom("sluice_journal").select("timestamp").where("entity_type", "=", "")
+            .whereRef("slice", "=", "log.slice").orderBy("position", "desc").limit(1))
+      )
+  )
+  const selectTimestamps = prepare(
+    connection,
+    db.selectFrom(places).crossJoin("sluice_journal as event").select(["event.slice", "event.timestamp"])
+      .where("event.entity_type", "=", "").where("event.slice", "=", place.slice).where(
+        "event.position",
+        "=",
+        place.position
+      )
+  )
   const selectNext = prepare(
     connection,
-    logs.select("timestamp").where("position", ">", 0).orderBy("position").limit(1)
+    db.selectFrom(places).select((_) =>
+      _.fn.min(
+        _.selectFrom("sluice_journal").select("timestamp").where("entity_type", "=", "")
+          .where("slice", "=", place.slice).where("position", ">", place.position).orderBy("position").limit(1)
+          .$asScalar()
+      ).as("timestamp")
+    )
+  ).pluck()
+  const selectLast = prepare(
+    connection,
+    db.selectFrom("sluice_journal").select((_) => _.fn.max("timestamp").as("timestamp")).where("entity_type", "=", "")
   ).pluck()
   const selectPage = prepare(
     connection,
@@ -65,26 +110,45 @@ export const makeReading = (connection: Connection, db: Db) => {
 
   /** A timestamp that nothing unread is at or below. */
   const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets): number => {
-    // what comes will be later than all that is
-    let after = 0
-    for (const { timestamp } of heads(entityType, range).values()) after = Math.max(after, timestamp)
+    let after = Infinity
+    let isBeginning = range.min === 0 && range.max === SliceCount - 1
+    const begun: Array<readonly [Slice, number]> = []
     for (const slice of SliceRange.slices(range)) {
       const { position, timestamp } = start.get(slice) ?? { position: 0, timestamp: 0 }
-      const next: number | undefined = position === 0 && timestamp > 0
-        ? timestamp
-        : selectNext.get(entityType, slice, position, 1)
-      if (next !== undefined) after = Math.min(after, next - 1)
+      if (position === 0 && timestamp > 0) after = Math.min(after, timestamp - 1)
+      else begun.push([slice, position])
+      if (position > 0 || timestamp > 0) isBeginning = false
     }
-    return after
+    if (isBeginning) return 0
+    if (begun.length > 0) {
+      const next: number | null = selectNext.get(entityType, 1, JSON.stringify(begun))
+      if (next !== null) after = Math.min(after, next - 1)
+    }
+    // what comes will be later than all that is
+    return Math.min(after, selectLast.get(entityType) ?? 0)
   }
 
-  const heads = (entityType: string, range: SliceRange.SliceRange): Offsets => {
-    const found = new Map<Slice, Offset>()
-    for (const slice of SliceRange.slices(range)) {
-      const head = selectHead.get(entityType, slice, 1)
-      if (head !== undefined) found.set(slice, head as { position: Position; timestamp: Timestamp })
-    }
-    return found
+  const heads = (entityType: string, range: SliceRange.SliceRange): Offsets =>
+    new Map(
+      (selectHeads.all(entityType, range.min, range.max, entityType, range.max, entityType, 1) as Array<
+        { slice: Slice } & Offset
+      >).map(({ position, slice, timestamp }) => [slice, { position, timestamp }])
+    )
+
+  const timestamps = (
+    entityType: string,
+    range: SliceRange.SliceRange,
+    start: Offsets
+  ): ReadonlyMap<Slice, Timestamp> => {
+    const places = Array.from(start).filter(([slice, { position }]) =>
+      position > 0 && SliceRange.contains(range, slice)
+    )
+    if (places.length === 0) return new Map()
+    const json = JSON.stringify(places.map(([slice, { position }]) => [slice, position]))
+    return new Map(
+      (selectTimestamps.all(json, entityType) as Array<{ slice: Slice; timestamp: Timestamp }>)
+        .map(({ slice, timestamp }) => [slice, timestamp])
+    )
   }
 
   const floors = (entityType: string, range: SliceRange.SliceRange): Offsets =>
@@ -101,14 +165,16 @@ export const makeReading = (connection: Connection, db: Db) => {
 
     floors,
 
-    wrong: (entityType: string, range: SliceRange.SliceRange, start: Offsets) =>
-      Floor.check({
+    wrong: (entityType: string, range: SliceRange.SliceRange, start: Offsets) => {
+      const found = timestamps(entityType, range, start)
+      return Floor.check({
         entityType,
         range,
         start,
         floors: floors(entityType, range),
-        timestampAt: (slice, position) => selectTimestamp.get(entityType, slice, position)
-      }),
+        timestampAt: (slice) => found.get(slice)
+      })
+    },
 
     reader: (
       run: Run,

@@ -5,6 +5,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Stream from "effect/Stream"
@@ -12,11 +13,13 @@ import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
 import {
   append,
+  assertByTime,
   assertComplete,
   following,
   fresh,
   idsIn,
   idsOfSlice,
+  inexact,
   offsetsAfter,
   readAll,
   textOf,
@@ -29,6 +32,7 @@ const many = 9000
 interface Options {
   readonly range?: SliceRange.SliceRange
   readonly start?: Offset.Offsets
+  readonly byTime?: boolean
   /** What the follower waits for before it takes another chunk. */
   readonly gate?: Latch.Latch
 }
@@ -37,8 +41,8 @@ interface Options {
 const follow = (type: EntityType.EntityType<string>, options: Options = {}) =>
   Effect.gen(function*() {
     const seen: Array<EncodedEnvelope> = []
-    const { gate, range = SliceRange.full, start = Offset.none } = options
-    const envelopes = yield* following(type, range, start)
+    const { byTime, gate, range = SliceRange.full, start = Offset.none } = options
+    const envelopes = yield* following(type, range, start, byTime)
     yield* envelopes.pipe(
       Stream.runForEachArray((chunk) => {
         seen.push(...chunk)
@@ -85,6 +89,38 @@ const counting = (journal: Journal.Journal["Service"]) => {
   }
   return { counts, counted }
 }
+
+/**
+ * Reads as whoever keeps only the timestamp of the newest event that it has seen: cut after every `cut` events, it begins again at
+ * that time. Returns what it has seen.
+ */
+const readByTimestamp = (
+  type: EntityType.EntityType<string>,
+  stored: ReadonlyArray<EncodedEnvelope>,
+  range: SliceRange.SliceRange,
+  cut: number
+) =>
+  Effect.gen(function*() {
+    const seen = new Set<string>()
+    let timestamp = 0
+    const isNew = (event: EncodedEnvelope) => event.timestamp >= timestamp - inexact && !seen.has(nameOf(event))
+    while (true) {
+      const left = stored.filter((event) => SliceRange.contains(range, event.slice) && isNew(event)).length
+      if (left === 0) return [...seen]
+      const start = timestamp === 0 ? Offset.none : Offset.since(Timestamp.make(timestamp - inexact), range)
+      const events = yield* Stream.unwrap(following(type, range, start, true)).pipe(
+        Stream.filter(isNew),
+        Stream.take(Math.min(cut, left)),
+        Stream.runCollect
+      )
+      for (const event of events) {
+        seen.add(nameOf(event))
+        timestamp = Math.max(timestamp, event.timestamp)
+      }
+    }
+  })
+
+const nameOf = ({ persistenceId, sequenceNumber }: EncodedEnvelope): string => `${persistenceId} ${sequenceNumber}`
 
 /** @internal Those who follow a journal as it grows. */
 export const followTests = (it: It<Journal.Journal>): void => {
@@ -138,6 +174,52 @@ export const followTests = (it: It<Journal.Journal>): void => {
           assert.deepStrictEqual(counts, { readers: 102, atEnd: 102, events: 100 * 3 })
         }).pipe(Effect.provideService(Journal.Journal, counted))
       }).pipe(Effect.scoped))
+
+    it.effect(
+      "lose nothing though they keep one timestamp for all slices, and are cut again and again",
+      () =>
+        Effect.gen(function*() {
+          for (const [count, cuts] of [[40, [1, 3, 30]], [1000, [300, 77]], [5000, [1999]]] as const) {
+            const type = fresh("followed")
+            const ids = idsIn(type, SliceRange.full, Math.min(count / 2, 200))
+            // one entity after the other, so that some slices are old and others young
+            const appends = Math.min(count, 500)
+            for (let i = 0; i < appends; i++) {
+              yield* append(type, ids[Math.floor(i * ids.length / appends)]!, texts(count / appends, `${i} `))
+            }
+            const stored = yield* readAll(type)
+            for (const cut of cuts) {
+              for (const ranges of [[SliceRange.full], SliceRange.split(4)]) {
+                const seen = yield* Effect.forEach(ranges, (range) => readByTimestamp(type, stored, range, cut))
+                assert.sameMembers(
+                  seen.flat(),
+                  stored.map(nameOf),
+                  `${count} events, cut after ${cut}, ${ranges.length} ranges`
+                )
+              }
+            }
+          }
+        }).pipe(Effect.scoped),
+      60_000
+    )
+
+    it.effect("by time keep that order when they fall behind, and afterwards", () =>
+      Effect.gen(function*() {
+        const type = fresh("followed")
+        const gate = yield* Latch.make(true)
+        const slow = yield* follow(type, { gate, byTime: true })
+        const ids = idsIn(type, SliceRange.full, 30)
+        for (const id of ids) yield* append(type, id, ["first"])
+        yield* untilSeen(slow, ids.length)
+        yield* gate.close
+        for (let i = 0; i < many / 100; i++) yield* append(type, ids[i * 7 % ids.length]!, texts(100))
+        yield* gate.open
+        yield* untilSeen(slow, ids.length + many)
+        for (const id of ids) yield* append(type, id, ["last"])
+        yield* untilSeen(slow, 2 * ids.length + many)
+        assertComplete(slow)
+        assertByTime(slow)
+      }).pipe(Effect.scoped), 60_000)
 
     it.effect("read it again when they fall behind", () =>
       Effect.gen(function*() {

@@ -91,12 +91,28 @@ export const drain = <E>(
 export const following = (
   entityType: EntityType.EntityType<any>,
   range: SliceRange.SliceRange,
-  start: Offset.Offsets
+  start: Offset.Offsets,
+  byTime = false
 ) =>
   Effect.map(
-    Source.journal(entityType).origin.open(range, { journal: undefined, offsets: start }),
+    Source.journal(entityType).origin.open(range, { journal: undefined, offsets: start, byTime }),
     ({ envelopes }) => Stream.filter(envelopes, (element): element is EncodedEnvelope => !isSkipped(element))
   )
+
+/**
+ * @internal
+ * By how much, in microseconds, an event may be older than one of another slice that was committed before it, when one append follows
+ * the other: events of one log that are appended at once have consecutive timestamps, which run ahead of the clock.
+ */
+export const inexact = 1000
+
+/** @internal Checks that no event is older than the one before it, over all slices. */
+export const assertByTime = (events: ReadonlyArray<EncodedEnvelope>): void => {
+  for (let i = 1; i < events.length; i++) {
+    const older = events[i - 1]!.timestamp - events[i]!.timestamp
+    assert.isAtMost(older, inexact, `event ${i} of ${events.length} is older than the one before it, in microseconds`)
+  }
+}
 
 /** @internal Reads an entity type from `start` to the end. */
 export const readAll = (entityType: EntityType.EntityType<any>, options?: {

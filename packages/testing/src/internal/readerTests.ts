@@ -14,6 +14,7 @@ import { hostile } from "./hostile.ts"
 import type { It } from "./kit.ts"
 import {
   append,
+  assertByTime,
   assertComplete,
   bySlice,
   drain,
@@ -201,6 +202,55 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         assert.sameMembers(events.map(placeOf), [...expected])
         assertComplete(events, offsetsAfter(before))
       }))
+
+    it.effect("by time has the order of the timestamps, over all slices, wherever it starts and in pages of any size", () =>
+      Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const type = yield* scattered
+        const all = yield* readAll(type)
+        const times = all.map(({ timestamp }) => timestamp).toSorted((a, b) => a - b)
+        const middle = times[times.length / 2]!
+        const starts = [
+          Offset.none,
+          Offset.since(Timestamp.make(1)),
+          Offset.since(middle),
+          offsetsAfter(all.filter(({ timestamp }) => timestamp < middle))
+        ]
+        for (const [i, start] of starts.entries()) {
+          const expected = i < 2 ? all : all.filter(({ timestamp }) => timestamp >= middle)
+          for (const range of [SliceRange.full, ...SliceRange.split(2)]) {
+            for (const limit of [7, 500, 5000]) {
+              const reader = yield* journal.reader(type.name, range, start, { byTime: true })
+              const events = yield* drain(reader, limit)
+              assertByTime(events)
+              assert.sameMembers(
+                events.map(placeOf),
+                expected.filter(({ slice }) => SliceRange.contains(range, slice)).map(placeOf)
+              )
+            }
+          }
+        }
+      }).pipe(Effect.scoped))
+
+    it.effect("by time keeps that order with what is appended later", () =>
+      Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const type = yield* scattered
+        const reader = yield* journal.reader(type.name, SliceRange.full, Offset.none, { byTime: true })
+        let count = (yield* drain(reader, 200)).length
+        assert.strictEqual(count, scatteredEvents)
+        const ids = idsIn(type, SliceRange.full, 5)
+        // more of the same few logs than a page has
+        for (const [limit, rounds] of [[10, 20], [500, 20], [500, 3]] as const) {
+          for (let round = 0; round < rounds; round++) {
+            for (const id of ids) yield* append(type, id, texts(3))
+          }
+          const events = yield* drain(reader, limit)
+          assertByTime(events)
+          count += events.length
+        }
+        assert.strictEqual(count, scatteredEvents + 43 * 15)
+      }).pipe(Effect.scoped))
 
     it.effect("that starts at a timestamp goes on with what is appended later", () =>
       Effect.gen(function*() {
