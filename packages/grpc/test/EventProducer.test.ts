@@ -87,6 +87,12 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
       "Stream id [] is not available for consumption"
     ],
     [
+      "a stream whose name has a megabyte",
+      init({ streamId: "🛒".repeat(2 ** 18) }),
+      status.NOT_FOUND,
+      `Stream id [${"🛒".repeat(100)}…] is not available for consumption`
+    ],
+    [
       "a slice below 0",
       init({ sliceMin: -1, sliceMax: 5 }),
       status.INVALID_ARGUMENT,
@@ -129,6 +135,18 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
       status.INVALID_ARGUMENT,
       "offset: -1000000 is no timestamp: a safe integer from 0"
     ],
+    ...[-1, 2_000_000_000].map((nanos): [string, Request, number, string] => [
+      `an offset of ${nanos} nanoseconds`,
+      init({ offset: [{ timestamp: { seconds: 1n, nanos } }] }),
+      status.INVALID_ARGUMENT,
+      `offset: ${nanos} nanoseconds, which are not between 0 and 999999999`
+    ]),
+    ...[-1, 5000].map((slice): [string, Request, number, string] => [
+      `an offset of slice ${slice}`,
+      init({ offset: [{ timestamp: { seconds: 1n }, slice }] }),
+      status.INVALID_ARGUMENT,
+      `offset: ${slice} is no slice: an integer from 0 to 1023`
+    ]),
     [
       "an offset that no number holds",
       init({ offset: [{ timestamp: { seconds: 2n ** 62n } }] }),
@@ -374,7 +392,12 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
 
   it.effect("goes on in each slice after the offset of that slice, and from the beginning in others", () =>
     Effect.gen(function*() {
-      const port = yield* serve(carts)
+      const read: Array<string> = []
+      const source = Source.journal(Cart).pipe(Source.map(({ event, persistenceId }) => {
+        read.push(`${persistenceId.slice("Cart|".length)} ${event}`)
+        return event
+      }))
+      const port = yield* serve(EventProducer.layer(CartEvents, source))
       const [x, y, z] = [10, 20, 30].map(idInSlice) as [string, string, string]
       for (const millis of [1000, 2000]) for (const id of [x, y, z]) yield* at(millis)(append(id, [`${millis}`]))
       const request = init({
@@ -390,6 +413,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
         `${x} 2 2000`,
         `${z} 2 2000`
       ])
+      // no event from before the offset of its slice
+      assert.sameMembers(read, [`${x} 1000`, `${x} 2000`, `${y} 2000`, `${z} 1000`, `${z} 2000`, "marker marker"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("is sent the slices that it asked for and no others", () =>

@@ -126,6 +126,9 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
         status.NOT_FOUND,
         "there is no event 1 of 'Cart|b'"
       ])
+      const [longCode, text] = yield* refused({ persistenceId: `Cart|${"é".repeat(2 ** 19)}` })
+      assert.strictEqual(longCode, status.INVALID_ARGUMENT)
+      assert.isBelow(String(text).length, 600)
       const [code] = yield* refusal(RawClient.loadEvent(client, Buffer.from([0xff])))
       assert.strictEqual(code, status.INVALID_ARGUMENT)
     }).pipe(Effect.provide(MemoryStorage.layer)))

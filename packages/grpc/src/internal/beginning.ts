@@ -1,5 +1,6 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
+import * as Slice from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Treatment } from "./frames.ts"
@@ -25,8 +26,11 @@ const lookBack = 130_000_000
 
 const sendAll = () => "send" as const
 
-/** A plain consumer looks at what an event should have followed, and goes on when that is deleted. */
-const fromBeginning: Start = { journal: undefined, offsets: Offset.none, pastDeleted: true }
+/**
+ * A plain consumer keeps one timestamp for all slices, from which it goes on. It looks at what an event should have followed, and goes
+ * on when that is deleted.
+ */
+const plain = (offsets: Offset.Offsets): Start => ({ journal: undefined, offsets, pastDeleted: true, byTime: true })
 
 /** @internal Throws at what is no offset. */
 export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
@@ -36,17 +40,18 @@ export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestam
   }
   // of several for the same slice, or for all, the first counts
   const marks = new Map(
-    offset.toReversed().map(({ seen, slice, timestamp }) => [slice, {
+    offset.toReversed().map(({ seen, slice, timestamp }) => [slice === undefined ? undefined : Slice.make(slice), {
       timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
       seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
     }])
   )
-  if (marks.size === 0) return { start: fromBeginning, treat: sendAll }
-  const bySlice = [...marks.keys()].some((slice) => slice !== undefined)
-  if (bySlice) {
+  if (marks.size === 0) return { start: plain(Offset.none), treat: sendAll }
+  const offsets = new Map<Slice.Slice, Offset.Offset>()
+  for (const [slice, { timestamp }] of marks) if (slice !== undefined) offsets.set(slice, Offset.make(0, timestamp))
+  if (offsets.size > 0) {
     return {
       // a slice without an offset is read from its beginning
-      start: fromBeginning,
+      start: plain(offsets),
       treat: (envelope) => {
         const mark = marks.get(envelope.slice)
         if (mark === undefined || envelope.timestamp > mark.timestamp) return "send"
@@ -56,11 +61,7 @@ export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestam
   }
   const { seen, timestamp } = marks.get(undefined)!
   return {
-    start: {
-      journal: undefined,
-      offsets: Offset.since(Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack))),
-      pastDeleted: true
-    },
+    start: plain(Offset.since(Timestamp.make(Math.max(0, Math.min(timestamp, now) - lookBack)))),
     treat: (envelope) => {
       if (envelope.timestamp > timestamp) return "send"
       if (envelope.timestamp < timestamp) return "repeat"

@@ -13,7 +13,7 @@ import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_
 import { decode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import { makeWriter } from "./serverCall.ts"
-import { invalidArgument, Status } from "./status.ts"
+import { invalidArgument, quotable, Status } from "./status.ts"
 
 /** @internal The highest version of the extension fields that this side speaks; from 2 on it takes and sends batches. */
 export const protocolVersion = 2
@@ -25,7 +25,7 @@ export const lookUp = (
 ): Effect.Effect<OfferedStream, Status> => {
   const stream = streams.get(id)
   return stream === undefined
-    ? Effect.fail(new Status(Grpc.status.NOT_FOUND, `Stream id [${id}] is not available for consumption`))
+    ? Effect.fail(new Status(Grpc.status.NOT_FOUND, `Stream id [${quotable(id)}] is not available for consumption`))
     : Effect.succeed(stream)
 }
 

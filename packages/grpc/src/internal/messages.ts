@@ -32,8 +32,12 @@ export const toTimestampMessage = (timestamp: Timestamp.Timestamp): TimestampMes
   })
 
 /** @internal */
-export const fromTimestampMessage = ({ nanos, seconds }: TimestampMessage): Timestamp.Timestamp =>
-  Timestamp.make(integer(seconds) * 1_000_000 + Math.floor(nanos / 1000))
+export const fromTimestampMessage = ({ nanos, seconds }: TimestampMessage): Timestamp.Timestamp => {
+  if (nanos < 0 || nanos > 999_999_999) {
+    throw new RangeError(`${nanos} nanoseconds, which are not between 0 and 999999999`)
+  }
+  return Timestamp.make(integer(seconds) * 1_000_000 + Math.floor(nanos / 1000))
+}
 
 /** @internal */
 export const toSlicePositions = (offsets: Offset.Offsets): Array<SlicePosition> =>

@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Pieces } from "./frames.ts"
 import { pack } from "./packing.ts"
-import { fromCause, Status } from "./status.ts"
+import { fromCause, Status, toDetails } from "./status.ts"
 
 /** @internal A call whose answers are a stream. */
 export type StreamingCall = Grpc.ServerDuplexStream<Buffer, Buffer> | Grpc.ServerWritableStream<Buffer, Buffer>
@@ -45,7 +45,7 @@ export type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 
 const statusObject = (cause: Cause.Cause<unknown>): Partial<Grpc.StatusObject> => {
   const { code, details, metadata } = fromCause(cause)
-  return { code, details, ...(metadata && { metadata }) }
+  return { code, details: toDetails(details), ...(metadata && { metadata }) }
 }
 
 const respond = <A>(

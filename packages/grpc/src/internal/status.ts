@@ -15,6 +15,16 @@ export class Status {
   }
 }
 
+/** In characters. A status travels as a header, and peers refuse headers of more than 8 KiB: then the call would not end at all. */
+const maxDetails = 500
+
+/** @internal What was received, as a text for the other side may quote it. */
+export const quotable = (text: string): string => text.length <= 200 ? text : `${text.slice(0, 200).toWellFormed()}…`
+
+/** @internal A text that fits into a status. */
+export const toDetails = (text: string): string =>
+  text.length <= maxDetails ? text : `${text.slice(0, maxDetails).toWellFormed()}…`
+
 /** @internal */
 export const invalidArgument = (details: string): Status => new Status(Grpc.status.INVALID_ARGUMENT, details)
 

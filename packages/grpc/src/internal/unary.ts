@@ -23,7 +23,7 @@ import { integer, toSlicePositions, toTimestampMessage } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import { makeWriter } from "./serverCall.ts"
-import { invalidArgument, Status } from "./status.ts"
+import { invalidArgument, quotable, Status } from "./status.ts"
 
 type Streams = ReadonlyMap<string, OfferedStream>
 
@@ -38,7 +38,7 @@ const entityOf = (
     const entityType = PersistenceId.entityType(persistenceId)
     if (stream.entityType !== undefined && stream.entityType !== entityType) {
       return yield* Effect.fail(
-        invalidArgument(`the stream '${stream.id}' has no events of the entity type '${entityType}'`)
+        invalidArgument(`the stream '${stream.id}' has no events of the entity type '${quotable(entityType)}'`)
       )
     }
     return [stream, persistenceId] as const
@@ -75,7 +75,7 @@ export const loadEvent = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer
     const envelope = Option.getOrUndefined(yield* oneEvent(streams, request))
     if (envelope === undefined) {
       return yield* Effect.fail(
-        new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${request.persistenceId}'`)
+        new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`)
       )
     }
     // as the stream would send it: the two messages have the same fields
