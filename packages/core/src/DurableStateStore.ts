@@ -10,10 +10,15 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
 import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
-import * as EventCodec from "./EventCodec.ts"
+import type * as EventCodec from "./EventCodec.ts"
+import * as Check from "./internal/checkInput.ts"
 import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
-import type { EventTooLarge, NewEvent, SequenceConflict } from "./Journal.ts"
-import type { Offsets } from "./Offset.ts"
+import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
+import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
+import { sizeOf } from "./internal/sizeOf.ts"
+import type { InvalidInput } from "./InvalidInput.ts"
+import type { EventTooLarge, Journal, JournalForked, NewEvent, SequenceConflict } from "./Journal.ts"
+import type { Offset, Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
@@ -67,7 +72,7 @@ export interface DurableState<out S> extends Omit<EncodedState, "payload"> {
 }
 
 /**
- * A change to be made: of the state whose last revision is `expected`, 0 where there is none. Without a payload it
+ * A change to be made: of the state whose last revision is `expected`, 0 where there is none or it is deleted. Without a payload it
  * deletes. With a change event, that is appended to the entity's journal in the same transaction.
  *
  * @category models
@@ -91,7 +96,7 @@ export interface ChangeRequest {
  */
 export interface ChangeReader {
   /** As `JournalReader.next`. */
-  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+  readonly next: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, JournalForked | StorageError>
 }
 
 /**
@@ -105,6 +110,8 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   readonly identity: string
   /** As `Journal.now`. */
   readonly now: Effect.Effect<Timestamp, StorageError>
+  /** The largest state, in bytes of payload, manifest, tags and metadata. */
+  readonly maxStateBytes: number
   /** The state of an entity as it is stored; none where there never was one. */
   readonly get: (
     persistenceId: PersistenceId.PersistenceId
@@ -112,18 +119,22 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** Makes the change if the state is of the expected revision, and returns the new one. */
   readonly change: (
     request: ChangeRequest
-  ) => Effect.Effect<Revision, RevisionConflict | EventTooLarge | SequenceConflict | StorageError>
+  ) => Effect.Effect<
+    Revision,
+    RevisionConflict | StateTooLarge | EventTooLarge | SequenceConflict | InvalidInput | StorageError
+  >
   /** The newest position and timestamp of each slice in the range that has changes. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
    * Reads changes on after the offsets, those of one slice in the order of their positions. Of several changes to
    * one entity it may show the last one only, so positions have gaps; an envelope's sequence number is the revision.
+   * Fails when an offset is not of this store, as far as the changes that are left tell.
    */
   readonly reader: (
     entityType: string,
     range: SliceRange,
     start: Offsets
-  ) => Effect.Effect<ChangeReader, StorageError, Scope.Scope>
+  ) => Effect.Effect<ChangeReader, JournalForked | StorageError, Scope.Scope>
   /** As `Journal.changes`. */
   readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 }>()("@sluice/core/DurableStateStore") {}
@@ -145,13 +156,32 @@ export class RevisionConflict extends Schema.TaggedError<RevisionConflict>("@slu
 }
 
 /**
+ * A state is larger than the storage's limit for events, so that no stream could carry it. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StateTooLarge extends Schema.TaggedError<StateTooLarge>("@sluice/core/StateTooLarge")("StateTooLarge", {
+  persistenceId: PersistenceId.PersistenceId,
+  bytes: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message(): string {
+    return `The state of '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
+      "store large content elsewhere and refer to it"
+  }
+}
+
+/**
  * What goes wrong when a state is changed.
  *
  * @category errors
  * @since 0.1.0
  */
 export type ChangeError =
+  | InvalidInput
   | RevisionConflict
+  | StateTooLarge
   | EventCodec.EventEncodeError
   | EventTooLarge
   | SequenceConflict
@@ -165,12 +195,56 @@ export type ChangeError =
  */
 export interface ChangeOptions<A> {
   readonly id: string
-  /** The revision that is replaced; 0 where there is no state yet. */
+  /** The revision that is replaced; 0 where there is no state, as there never was one or it is deleted. */
   readonly expected: number
   readonly tags?: ReadonlyArray<string> | undefined
   readonly metadata?: Metadata | undefined
   /** An event for the entity's journal, in the same transaction. */
   readonly event?: readonly [entityType: EntityType.EntityType<A>, event: A] | undefined
+}
+
+/**
+ * Makes the service of an adapter, which need not look at the size of states, nor at whether ids and other texts are valid. `journal`
+ * is where change events go; its limit for events is that for states.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  journal: Pick<Journal["Service"], "identity" | "now" | "maxEventBytes">,
+  adapter: Omit<DurableStateStore["Service"], "identity" | "now" | "maxStateBytes">
+): DurableStateStore["Service"] => {
+  const limit = journal.maxEventBytes
+  return {
+    ...adapter,
+    identity: journal.identity,
+    now: journal.now,
+    maxStateBytes: limit,
+    change: (request) => {
+      const { metadata, payload, persistenceId, tags } = request
+      const invalid = Check.entity(request) ?? Check.expected(request.expected) ??
+        (payload === undefined ? undefined : Check.manifest(payload)) ?? Check.tags(tags) ?? Check.metadata(metadata)
+      if (invalid !== undefined) return Effect.fail(invalid)
+      const bytes = sizeOf(request)
+      return bytes > limit ? Effect.fail(new StateTooLarge({ persistenceId, bytes, limit })) : adapter.change(request)
+    }
+  }
+}
+
+/**
+ * Whether somebody who was at the offset was in another log than this, whose last change at or before the offset's position and
+ * first change after it are given: a backup was restored, or a failover lost commits. Positions without a change, as the entity
+ * was changed again, tell nothing.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isForked = (offset: Offset, before: Offset | undefined, after: Offset | undefined): boolean => {
+  if (offset.position === 0) return false
+  if (before?.position === offset.position) return before.timestamp !== offset.timestamp
+  // the newest change of a log is never without its position
+  return after === undefined || after.timestamp <= offset.timestamp ||
+    before !== undefined && before.timestamp >= offset.timestamp
 }
 
 const change = <S, A>(
@@ -180,17 +254,17 @@ const change = <S, A>(
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> =>
   Effect.gen(function*() {
     const store = yield* DurableStateStore
-    const persistenceId = PersistenceId.make(stateType.name, options.id)
+    const persistenceId = yield* persistenceIdOf(stateType, options.id)
     const { event, metadata = {}, tags = [] } = options
     const encode = <B>(codec: EventCodec.EventCodec<B>, value: B) =>
       Effect.try({
-        try: () => codec.encodeUnsafe(value),
-        catch: (cause) => new EventCodec.EventEncodeError({ persistenceId, cause })
+        try: () => encodeUnsafe(codec, persistenceId, value),
+        catch: (error) => error as EventCodec.EventEncodeError
       })
     return yield* store.change({
       entityType: stateType.name,
       persistenceId,
-      expected: Revision.make(options.expected),
+      expected: options.expected as Revision,
       payload: Option.isSome(state) ? yield* encode(stateType.codec, state.value) : undefined,
       tags,
       metadata,
@@ -204,7 +278,10 @@ const change = <S, A>(
   })
 
 /**
- * Stores the state of an entity in place of the one with the expected revision, 0 for the first, and returns the new revision.
+ * Stores the state of an entity in place of the one with the expected revision, and returns the new revision. Where there is no
+ * state `expected` is 0. Revisions of a state that was deleted count on when it is made again, so that they never fall.
+ *
+ * Fails with `InvalidInput` as `Journal.append` does.
  *
  * **Example** (A profile that changes)
  *
@@ -230,7 +307,8 @@ export const upsert = <S, A = never>(
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.some(options.state))
 
 /**
- * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion.
+ * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion. It is one to change
+ * the state again by, and so is 0.
  *
  * @category operations
  * @since 0.1.0
@@ -251,9 +329,13 @@ export { remove as delete }
 export const get = Effect.fn("DurableStateStore.get")(function*<S>(
   stateType: StateType<S>,
   id: string
-): Effect.fn.Return<Option.Option<DurableState<S>>, StorageError | EventCodec.EventDecodeError, DurableStateStore> {
+): Effect.fn.Return<
+  Option.Option<DurableState<S>>,
+  InvalidInput | StorageError | EventCodec.EventDecodeError,
+  DurableStateStore
+> {
   const store = yield* DurableStateStore
-  const found = yield* store.get(PersistenceId.make(stateType.name, id))
+  const found = yield* store.get(yield* persistenceIdOf(stateType, id))
   if (Option.isNone(found) || found.value.payload === undefined) return Option.none()
   const { payload, ...place } = found.value
   const state = yield* Effect.try({

@@ -5,7 +5,7 @@
  */
 import type * as Schema from "effect/Schema"
 import type * as EventCodec from "./EventCodec.ts"
-import { checkName } from "./internal/checkName.ts"
+import { checkEntityType } from "./internal/checkName.ts"
 import { codecOf } from "./internal/codecOf.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 
@@ -31,7 +31,8 @@ export type Contract<A> =
   | { readonly codec: EventCodec.EventCodec<A> }
 
 /**
- * An entity type. Throws a `RangeError` when the name is empty, contains `|`, or is longer than 128 bytes.
+ * An entity type. Throws a `RangeError` when the name is empty, contains `|`, U+0000 or half a surrogate pair, or is
+ * longer than 128 bytes.
  *
  * **Example** (An entity type with two events)
  *
@@ -50,7 +51,7 @@ export type Contract<A> =
  * @since 0.1.0
  */
 export const make = <A>(name: string, contract: Contract<A>): EntityType<A> => {
-  checkName(name)
+  checkEntityType(name)
   return { name, codec: codecOf(contract) }
 }
 

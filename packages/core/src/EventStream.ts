@@ -5,6 +5,7 @@
  */
 import type { Contract } from "./EntityType.ts"
 import type { EventCodec } from "./EventCodec.ts"
+import { checkName } from "./internal/checkName.ts"
 import { codecOf } from "./internal/codecOf.ts"
 
 /**
@@ -20,7 +21,8 @@ export interface EventStream<in out A> {
 }
 
 /**
- * An event stream. Throws a `RangeError` when the id is empty or longer than 255 characters.
+ * An event stream. Throws a `RangeError` when the id is empty, is longer than 255 characters, or contains U+0000 or half a
+ * surrogate pair.
  *
  * **Example** (The public events of carts)
  *
@@ -38,6 +40,6 @@ export interface EventStream<in out A> {
  * @since 0.1.0
  */
 export const make = <A>(id: string, contract: Contract<A>): EventStream<A> => {
-  if (id === "" || id.length > 255) throw new RangeError(`'${id}' is no stream id: 1 to 255 characters`)
+  checkName("stream id", id)
   return { id, codec: codecOf(contract) }
 }

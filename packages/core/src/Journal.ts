@@ -12,13 +12,18 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as EntityType from "./EntityType.ts"
+import type * as EntityType from "./EntityType.ts"
 import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as EventCodec from "./EventCodec.ts"
+import * as Check from "./internal/checkInput.ts"
 import { decodeWith, events } from "./internal/compile.ts"
+import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
 import { meterOf } from "./internal/meterOf.ts"
+import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
+import { sizeOf } from "./internal/sizeOf.ts"
 import { traced, withTraceContext } from "./internal/tracing.ts"
+import { InvalidInput } from "./InvalidInput.ts"
 import { journalAppended } from "./Metrics.ts"
 import type { Offsets } from "./Offset.ts"
 import { Offset } from "./Offset.ts"
@@ -41,13 +46,13 @@ import type { Timestamp } from "./Timestamp.ts"
 export type ExpectedSequenceNumber = SequenceNumber.SequenceNumber | "none" | "exists" | "any"
 
 /**
- * An event to be appended.
+ * An event to be appended. Its texts have no U+0000 and no half of a surrogate pair, which only the payload may have.
  *
  * @category models
  * @since 0.1.0
  */
 export interface NewEvent {
-  /** A UUID. An append whose outcome is unknown is sent again with the same ones. */
+  /** A UUID in lower case. An append whose outcome is unknown is sent again with the same ones. */
   readonly id: string
   readonly payload: Payload
   readonly tags: ReadonlyArray<string>
@@ -145,7 +150,7 @@ export class Journal extends Context.Service<Journal, {
    */
   readonly append: (
     request: AppendRequest
-  ) => Effect.Effect<Written, SequenceConflict | EventTooLarge | StorageError>
+  ) => Effect.Effect<Written, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
   /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   /** The newest position and timestamp of each log in the range that has events. */
@@ -307,7 +312,7 @@ export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluic
 }
 
 /**
- * Makes the service of an adapter, which need not look at the size of events. The limit leaves room, within the 4 MiB
+ * Makes the service of an adapter, which need not look at the size of events, nor at whether ids and other texts are valid. The limit leaves room, within the 4 MiB
  * that gRPC peers accept, for what surrounds an event on a stream.
  *
  * @category constructors
@@ -325,6 +330,8 @@ export const make = (
     ...adapter,
     maxEventBytes,
     append: (request) => {
+      const invalid = invalidIn(request)
+      if (invalid !== undefined) return Effect.fail(invalid)
       for (const event of request.events) {
         const bytes = sizeOf(event)
         if (bytes > maxEventBytes) {
@@ -339,6 +346,26 @@ export const make = (
       )
     }
   }
+}
+
+/** What an adapter is not handed. */
+const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
+  const { events, expected } = request
+  let invalid = Check.entity(request)
+  if (expected !== "any" && expected !== "none" && expected !== "exists") invalid ??= Check.expected(expected)
+  if (invalid !== undefined) return invalid
+  // which types rule out, and a program without them does not
+  if ((events.length as number) === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
+  let last: NewEvent | undefined
+  for (const event of events) {
+    invalid = Check.eventId(event.id) ?? Check.manifest(event.payload) ??
+      // the events of an append mostly share them
+      (event.tags === last?.tags ? undefined : Check.tags(event.tags)) ??
+      (event.metadata === last?.metadata ? undefined : Check.metadata(event.metadata))
+    if (invalid !== undefined) return invalid
+    last = event
+  }
+  return undefined
 }
 
 /**
@@ -373,13 +400,18 @@ export const writtenEnvelopes = (
  */
 export const defaultMaxEventBytes = 4 * 1024 * 1024 - 64 * 1024
 
-const sizeOf = ({ metadata, payload, tags }: NewEvent): number => {
-  let bytes = payload.bytes.length + Buffer.byteLength(payload.manifest)
-  for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
-  // as it is stored and sent
-  for (const _ in metadata) return bytes + Buffer.byteLength(JSON.stringify(metadata))
-  return bytes
-}
+/**
+ * What goes wrong when events are appended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type AppendError =
+  | InvalidInput
+  | EventCodec.EventEncodeError
+  | EventTooLarge
+  | SequenceConflict
+  | StorageError
 
 /**
  * Appends events to an entity, all of them or none.
@@ -389,6 +421,9 @@ const sizeOf = ({ metadata, payload, tags }: NewEvent): number => {
  * `expected` is the sequence number of the entity's last event as the writer knows it, `"none"`, `"exists"`, or
  * `"any"`, the default: then two writers may append in turn without noticing each other. `tags` and `metadata` are
  * given to every event.
+ *
+ * Fails with `InvalidInput` when there is no event, when the id is empty or longer than `PersistenceId.maxBytes` leaves
+ * room for, when the function `tags` throws, or when the id, a tag or the metadata has U+0000 or half a surrogate pair.
  *
  * Inside {@link transaction}, or a transaction of the storage's own, the append is part of it.
  *
@@ -421,34 +456,35 @@ export const append = <A>(entityType: EntityType.EntityType<A>, options: {
   readonly expected?: ExpectedSequenceNumber | undefined
   readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
   readonly metadata?: Metadata | undefined
-}): Effect.Effect<
-  Written,
-  EventCodec.EventEncodeError | SequenceConflict | EventTooLarge | StorageError,
-  Journal
-> =>
+}): Effect.Effect<Written, AppendError, Journal> =>
   traced(
     { name: "sluice.append", attributes: { entityType: entityType.name, id: options.id } },
-    Effect.flatMap(withTraceContext(options.metadata ?? noMetadata), (metadata) =>
-      Journal.use((
-        journal
-      ): Effect.Effect<Written, EventCodec.EventEncodeError | SequenceConflict | EventTooLarge | StorageError> => {
-        const persistenceId = EntityType.persistenceId(entityType, options.id)
-        const tags = options.tags ?? noTags
-        let events: NonEmptyReadonlyArray<NewEvent>
-        try {
-          events = Arr.map(options.events, (event): NewEvent => ({
+    Effect.gen(function*() {
+      const journal = yield* Journal
+      const metadata = yield* withTraceContext(options.metadata ?? noMetadata)
+      const persistenceId = yield* persistenceIdOf(entityType, options.id)
+      const { expected = "any", tags = noTags } = options
+      const events = yield* Effect.try({
+        try: () =>
+          Arr.map(options.events, (event): NewEvent => ({
             id: crypto.randomUUID(),
-            payload: entityType.codec.encodeUnsafe(event),
-            tags: typeof tags === "function" ? tags(event) : tags,
+            payload: encodeUnsafe(entityType.codec, persistenceId, event),
+            tags: typeof tags === "function" ? tagsUnsafe(tags, event) : tags,
             metadata
-          }))
-        } catch (cause) {
-          return Effect.fail(new EventCodec.EventEncodeError({ persistenceId, cause }))
-        }
-        const expected = options.expected ?? "any"
-        return journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
-      }))
+          })),
+        catch: (error) => error as EventCodec.EventEncodeError | InvalidInput
+      })
+      return yield* journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
+    })
   )
+
+const tagsUnsafe = <A>(tags: (event: A) => ReadonlyArray<string>, event: A): ReadonlyArray<string> => {
+  try {
+    return tags(event)
+  } catch (cause) {
+    throw new InvalidInput({ input: "tags", problem: "the function that computes them throws", cause })
+  }
+}
 
 /**
  * Runs the effect, and every append in it, in one transaction: when it fails or is interrupted, nothing was appended.
@@ -496,8 +532,8 @@ export const read = <A>(
     /** The last sequence number, the newest by default. */
     readonly to?: SequenceNumber.SequenceNumber | undefined
   }
-): Stream.Stream<Envelope.Envelope<A>, StorageError | EventCodec.EventDecodeError, Journal> =>
-  readEncoded(EntityType.persistenceId(entityType, id), options).pipe(
+): Stream.Stream<Envelope.Envelope<A>, InvalidInput | StorageError | EventCodec.EventDecodeError, Journal> =>
+  Stream.unwrap(Effect.map(persistenceIdOf(entityType, id), (id) => readEncoded(id, options))).pipe(
     Stream.mapArray(decodeWith(entityType.codec, [])),
     events
   )
@@ -557,9 +593,12 @@ export const deleteEvents = <A>(
     /** The last sequence number to be emptied, the newest by default. */
     readonly to?: SequenceNumber.SequenceNumber | undefined
   }
-): Effect.Effect<void, StorageError, Journal> =>
+): Effect.Effect<void, InvalidInput | StorageError, Journal> =>
   Journal.use((journal) =>
-    journal.deleteEvents(EntityType.persistenceId(entityType, id), options?.to ?? lastSequenceNumber)
+    Effect.flatMap(
+      persistenceIdOf(entityType, id),
+      (id) => journal.deleteEvents(id, options?.to ?? lastSequenceNumber)
+    )
   )
 
 /**

@@ -4,24 +4,33 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { quote } from "./internal/quote.ts"
+import { textProblem } from "./InvalidInput.ts"
 
 /** The character between the parts of a persistence id. */
 const separator = "|"
 
+const problemOf = (text: string): string | undefined => {
+  const at = text.indexOf(separator)
+  if (at < 1 || at === text.length - 1) {
+    return `${quote(text)} is no persistence id: 'entityType|entityId', neither of them empty`
+  }
+  return textProblem(text) ?? (
+    // no character has more than three bytes for each of its units
+    text.length * 3 > maxBytes && new TextEncoder().encode(text).length > maxBytes
+      ? `${quote(text)} is longer than ${maxBytes} bytes of UTF-8`
+      : undefined
+  )
+}
+
 /**
- * A persistence id: 3 to 255 bytes of UTF-8, an entity type and an entity id joined by `|`.
+ * A persistence id: 3 to 255 bytes of UTF-8 without U+0000, an entity type and an entity id joined by `|`.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const PersistenceId = Schema.String.check(
-  Schema.makeFilter((text) => {
-    const at = text.indexOf(separator)
-    if (at < 1 || at === text.length - 1) return "a persistence id is 'entityType|entityId', neither of them empty"
-    return text.isWellFormed() && new TextEncoder().encode(text).length <= maxBytes
-      ? undefined
-      : `a persistence id is well-formed text of at most ${maxBytes} bytes`
-  }, { identifier: "PersistenceId" })
+  Schema.makeFilter((text) => problemOf(text), { identifier: "PersistenceId" })
 ).pipe(Schema.brand("PersistenceId"))
 
 /**
@@ -41,8 +50,8 @@ export type PersistenceId = typeof PersistenceId.Type
 export const maxBytes = 255
 
 /**
- * The persistence id of an entity. Throws a `RangeError` when a part is empty, when the entity type contains `|`, or
- * when the whole is longer than {@link maxBytes}.
+ * The persistence id of an entity. Throws a `RangeError` when a part is empty, when the entity type contains `|`, when there is
+ * U+0000 or half a surrogate pair, or when the whole is longer than {@link maxBytes}.
  *
  * **Example** (Naming an entity)
  *
@@ -57,7 +66,9 @@ export const maxBytes = 255
  */
 export const make = (entityType: string, entityId: string): PersistenceId => {
   if (entityType.includes(separator)) {
-    throw new RangeError(`The entity type '${entityType}' contains '|', which separates the parts of a persistence id`)
+    throw new RangeError(
+      `The entity type ${quote(entityType)} contains '|', which separates the parts of a persistence id`
+    )
   }
   return parse(`${entityType}${separator}${entityId}`)
 }
@@ -69,12 +80,9 @@ export const make = (entityType: string, entityId: string): PersistenceId => {
  * @since 0.1.0
  */
 export const parse = (text: string): PersistenceId => {
-  if (!is(text)) {
-    throw new RangeError(
-      `'${text}' is no persistence id: 'entityType|entityId', neither part empty, at most ${maxBytes} bytes of UTF-8`
-    )
-  }
-  return text
+  const problem = problemOf(text)
+  if (problem !== undefined) throw new RangeError(problem)
+  return text as PersistenceId
 }
 
 /**
@@ -83,7 +91,7 @@ export const parse = (text: string): PersistenceId => {
  * @category guards
  * @since 0.1.0
  */
-export const is: (u: unknown) => u is PersistenceId = Schema.is(PersistenceId)
+export const is = (u: unknown): u is PersistenceId => typeof u === "string" && problemOf(u) === undefined
 
 /**
  * The part before the first `|`.

@@ -11,6 +11,7 @@ import { pipeArguments } from "effect/Pipeable"
 import type * as Scope from "effect/Scope"
 import type { Covariant } from "effect/Types"
 import type { Handler } from "./Handler.ts"
+import { checkName } from "./internal/checkName.ts"
 import { makeControl } from "./internal/control.ts"
 import { handleDeadLetters as handle } from "./internal/handleDeadLetters.ts"
 import { makeWorker, type RunnableWorker } from "./internal/worker.ts"
@@ -80,9 +81,9 @@ const describeAs = (
   handler: Handler<any, any, any>,
   delivery: Delivery
 ): Projection<any, any> => {
-  if (name === "" || name.length > 255) {
-    throw new RangeError(`'${name}' is no name for a projection: 1 to 255 characters`)
-  }
+  checkName("name for a projection", name)
+  // such as `stream:` and a name
+  checkName("key of a source", source.origin.key, 300)
   return make({
     name,
     source,

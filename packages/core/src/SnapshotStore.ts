@@ -7,10 +7,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Metadata } from "./Envelope.ts"
-import * as EventCodec from "./EventCodec.ts"
+import type * as EventCodec from "./EventCodec.ts"
+import * as Check from "./internal/checkInput.ts"
 import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
+import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
+import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
+import type { InvalidInput } from "./InvalidInput.ts"
 import type { Payload } from "./Payload.ts"
-import * as PersistenceId from "./PersistenceId.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
 import type { Retention } from "./Retention.ts"
 import * as Ret from "./Retention.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -25,7 +29,7 @@ import type { Timestamp } from "./Timestamp.ts"
  * @since 0.1.0
  */
 export interface EncodedSnapshot {
-  readonly persistenceId: PersistenceId.PersistenceId
+  readonly persistenceId: PersistenceId
   /** Of the last event that the state includes. */
   readonly sequenceNumber: SequenceNumber
   /** When the snapshot was stored. */
@@ -68,23 +72,23 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
   readonly save: (snapshot: Omit<EncodedSnapshot, "timestamp">) => Effect.Effect<void, StorageError>
   /** The one with the highest sequence number that meets the criteria. */
   readonly load: (
-    persistenceId: PersistenceId.PersistenceId,
+    persistenceId: PersistenceId,
     criteria: Criteria
   ) => Effect.Effect<Option.Option<EncodedSnapshot>, StorageError>
   /** The newest first, without what is in them. */
   readonly list: (
-    persistenceId: PersistenceId.PersistenceId
+    persistenceId: PersistenceId
   ) => Effect.Effect<ReadonlyArray<Ret.Kept>, StorageError>
   /** Removes those that meet the criteria. */
   readonly delete: (
-    persistenceId: PersistenceId.PersistenceId,
+    persistenceId: PersistenceId,
     criteria: Criteria
   ) => Effect.Effect<void, StorageError>
 }>()("@sluice/core/SnapshotStore") {}
 
 /**
  * Stores the state of an entity after the event with the sequence number, and removes the snapshots that the retention
- * does not keep; the two latest by default.
+ * does not keep; the two latest by default. Fails with `InvalidInput` as `Journal.append` does.
  *
  * **Example** (Saving and loading)
  *
@@ -116,12 +120,14 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
   readonly retention?: Retention | undefined
 }) {
   const store = yield* SnapshotStore
-  const persistenceId = PersistenceId.make(stateType.name, snapshot.id)
+  const persistenceId = yield* persistenceIdOf(stateType, snapshot.id)
   const payload = yield* Effect.try({
-    try: () => stateType.codec.encodeUnsafe(snapshot.state),
-    catch: (cause) => new EventCodec.EventEncodeError({ persistenceId, cause })
+    try: () => encodeUnsafe(stateType.codec, persistenceId, snapshot.state),
+    catch: (error) => error as EventCodec.EventEncodeError
   })
   const { metadata = {}, retention = Ret.latest(2), sequenceNumber } = snapshot
+  const invalid = Check.manifest(payload) ?? Check.metadata(metadata)
+  if (invalid !== undefined) return yield* invalid
   yield* store.save({ persistenceId, sequenceNumber, payload, metadata })
   const kept = yield* store.list(persistenceId)
   for (const sequenceNumber of retention(kept)) {
@@ -140,9 +146,13 @@ export const load = Effect.fn("SnapshotStore.load")(function*<S>(
   stateType: StateType<S>,
   id: string,
   criteria?: Criteria
-): Effect.fn.Return<Option.Option<Snapshot<S>>, StorageError | EventCodec.EventDecodeError, SnapshotStore> {
+): Effect.fn.Return<
+  Option.Option<Snapshot<S>>,
+  InvalidInput | StorageError | EventCodec.EventDecodeError,
+  SnapshotStore
+> {
   const store = yield* SnapshotStore
-  const found = yield* store.load(PersistenceId.make(stateType.name, id), criteria ?? {})
+  const found = yield* store.load(yield* persistenceIdOf(stateType, id), criteria ?? {})
   if (Option.isNone(found)) return Option.none()
   const { payload, ...snapshot } = found.value
   const state = yield* Effect.try({
@@ -162,7 +172,7 @@ const remove = <S>(
   stateType: StateType<S>,
   id: string,
   criteria?: Criteria
-): Effect.Effect<void, StorageError, SnapshotStore> =>
-  SnapshotStore.use((store) => store.delete(PersistenceId.make(stateType.name, id), criteria ?? {}))
+): Effect.Effect<void, InvalidInput | StorageError, SnapshotStore> =>
+  SnapshotStore.use((store) => Effect.flatMap(persistenceIdOf(stateType, id), (id) => store.delete(id, criteria ?? {})))
 
 export { remove as delete }

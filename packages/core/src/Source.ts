@@ -237,7 +237,11 @@ export const journal = <A>(
  */
 export const durableState = <S>(
   stateType: StateType<S>
-): Source<Option.Option<S>, StorageError | Journal.JournalReplaced | EventDecodeError, DurableStateStore> =>
+): Source<
+  Option.Option<S>,
+  StorageError | Journal.JournalForked | Journal.JournalReplaced | EventDecodeError,
+  DurableStateStore
+> =>
   make({
     key: `state:${stateType.name}`,
     description: `states of ${stateType.name}`,

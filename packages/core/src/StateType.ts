@@ -5,7 +5,7 @@
  */
 import type * as Schema from "effect/Schema"
 import * as EventCodec from "./EventCodec.ts"
-import { checkName } from "./internal/checkName.ts"
+import { checkEntityType } from "./internal/checkName.ts"
 
 /**
  * A kind of state: its name, and how it is stored.
@@ -40,6 +40,6 @@ export const make = <S>(
   name: string,
   contract: { readonly state: Schema.Codec<S, any> } | { readonly codec: EventCodec.EventCodec<S> }
 ): StateType<S> => {
-  checkName(name)
+  checkEntityType(name)
   return { name, codec: "codec" in contract ? contract.codec : EventCodec.json(contract.state, { name }) }
 }

@@ -485,7 +485,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer that breaks the
     [
       "an id that is none",
       FakeProducer.event(3, { persistenceId: "a" }),
-      "'a' is no persistence id: 'entityType|entityId', neither part empty, at most 255 bytes of UTF-8"
+      "\"a\" is no persistence id: 'entityType|entityId', neither of them empty"
     ],
     [
       "a sequence number that no number holds",

@@ -36,7 +36,7 @@ const unknownStream = [status.NOT_FOUND, "Stream id [orders] is not available fo
 const wrongType = [status.INVALID_ARGUMENT, "the stream 'cart' has no events of the entity type 'Order'"]
 const noId = [
   status.INVALID_ARGUMENT,
-  "persistence id: 'a' is no persistence id: 'entityType|entityId', neither part empty, at most 255 bytes of UTF-8"
+  "persistence id: \"a\" is no persistence id: 'entityType|entityId', neither of them empty"
 ]
 const tooLarge = [status.INVALID_ARGUMENT, `seq_nr: ${2n ** 53n} is no safe integer`]
 const negative = [status.INVALID_ARGUMENT, "seq_nr: -1 is no sequence number: a safe integer from 0"]

@@ -9,13 +9,15 @@
  */
 import {
   type ChangeReader,
-  DurableStateStore,
+  type DurableStateStore,
   type EncodedState,
+  isForked,
+  make as makeStore,
   type Revision,
   RevisionConflict
 } from "@sluice/core/DurableStateStore"
 import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
-import type { Journal } from "@sluice/core/Journal"
+import { type Journal, JournalForked } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -26,11 +28,13 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Kysely, sql } from "kysely"
+import { type Kysely, type RawBuilder, sql } from "kysely"
 import { type AppendSignals, stateTopic } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
+import type { Dialect } from "./Dialect.ts"
 import { bytesOf, textOf } from "./internal/columns.ts"
+import { maxPageBytes } from "./JournalDialect.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { SluiceTables, StateTable } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -53,6 +57,16 @@ export interface Options {
 
 /** How many slices are asked for in one query. */
 const maxSlices = 128
+
+/** A larger state is read on its own, once it is known to fit the page: a page of the smaller ones has `maxPageBytes` at most. */
+const smallBytes = 8192
+const maxPageRows = maxPageBytes / smallBytes
+
+const integerTypes: Record<Dialect, RawBuilder<unknown>> = {
+  sqlite: sql`INTEGER`,
+  postgres: sql`bigint`,
+  mysql: sql`SIGNED`
+}
 
 const columns = [
   "persistence_id",
@@ -131,31 +145,147 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     return row as unknown as Offset
   })
 
-  const revisionOf = (persistenceId: PersistenceId): Effect.Effect<Revision, SqlError> => {
-    const select = db.selectFrom("sluice_state").select("revision").where("persistence_id", "=", persistenceId)
+  /** The last revision, and whether there is a state. */
+  const currentOf = (persistenceId: PersistenceId) => {
+    const select = db.selectFrom("sluice_state")
+      .select(["revision", (_) => _("payload", "is not", null).as("is_there")])
+      .where("persistence_id", "=", persistenceId)
     return Effect.map(
       // as others have committed it by now, also where the transaction sees an older state
       database.run(dialect === "sqlite" ? select : select.forUpdate()),
-      ([row]) => (row?.revision ?? 0) as Revision
+      ([row]) => ({ revision: (row?.revision ?? 0) as Revision, isThere: Boolean(row?.is_there) })
     )
   }
 
-  const select = (entityType: string) => db.selectFrom("sluice_state").where("entity_type", "=", entityType)
+  /** What is next to each offset, the state at its position included. */
+  const neighbours = (entityType: string, offsets: ReadonlyArray<readonly [slice: Slice.Slice, offset: Offset]>) => {
+    const integer = (value: number) => sql<number>`CAST(${value} AS ${integerTypes[dialect]})`
+    const [first, ...rest] = offsets.map(([slice, { position }]) =>
+      db.selectNoFrom([integer(slice).as("slice"), integer(position).as("position")])
+    )
+    const log = sql`${sql.ref("entity_type")} = ${entityType} AND ${sql.ref("sluice_state.slice")} = ${
+      sql.ref("o.slice")
+    }`
+    return Effect.map(
+      database.run(
+        db.selectFrom(rest.reduce<typeof first & {}>((all, next) => all.unionAll(next) as any, first!).as("o")).select([
+          "o.slice",
+          (eb) =>
+            eb.selectFrom("sluice_state").select("sluice_state.position").where(sql<boolean>`${log}`)
+              .whereRef("sluice_state.position", "<=", "o.position").orderBy("sluice_state.position", "desc").limit(1)
+              .as("before_position"),
+          (eb) =>
+            eb.selectFrom("sluice_state").select("sluice_state.timestamp").where(sql<boolean>`${log}`)
+              .whereRef("sluice_state.position", "<=", "o.position").orderBy("sluice_state.position", "desc").limit(1)
+              .as("before_timestamp"),
+          (eb) =>
+            eb.selectFrom("sluice_state").select("sluice_state.timestamp").where(sql<boolean>`${log}`)
+              .whereRef("sluice_state.position", ">", "o.position").orderBy("sluice_state.position").limit(1)
+              .as("after_timestamp")
+        ])
+      ),
+      (rows) => new Map(rows.map((row) => [row.slice as Slice.Slice, row]))
+    )
+  }
+
+  /** Fails when an offset is not in the logs as they are now. */
+  const verify = Effect.fnUntraced(function*(
+    entityType: string,
+    range: SliceRange.SliceRange,
+    start: Offsets
+  ): Effect.fn.Return<void, JournalForked | SqlError> {
+    const asked = [...start].filter(([slice, { position }]) => position > 0 && SliceRange.contains(range, slice))
+    for (let i = 0; i < asked.length; i += maxSlices) {
+      const some = asked.slice(i, i + maxSlices)
+      const found = yield* neighbours(entityType, some)
+      for (const [slice, offset] of some) {
+        const { after_timestamp: after, before_position, before_timestamp } = found.get(slice)!
+        const before = before_position === null ? undefined : { position: before_position, timestamp: before_timestamp }
+        if (
+          isForked(
+            offset,
+            before as Offset | undefined,
+            after === null ? undefined : { position: offset.position + 1 as Position, timestamp: after as Timestamp }
+          )
+        ) return yield* new JournalForked({ entityType, slice, offset })
+      }
+    }
+  })
+
+  /**
+   * Up to `each` changes that follow in each log, in the order of time, and up to `maxPageBytes` of them all. How large states are is
+   * asked for with the small ones, and the large ones that fit are read after that. One that was changed meanwhile is left out, as
+   * it is further on in its log by then.
+   */
+  const readPage = Effect.fnUntraced(function*(
+    entityType: string,
+    logs: ReadonlyArray<readonly [slice: Slice.Slice, after: Offset]>,
+    each: number
+  ): Effect.fn.Return<Page, SqlError> {
+    const bytes = sql<number>`COALESCE(OCTET_LENGTH(payload), 0) + COALESCE(OCTET_LENGTH(tags), 0) +
+      COALESCE(OCTET_LENGTH(metadata), 0)`
+    const ifSmall = <Column extends "payload" | "tags" | "metadata">(column: Column) =>
+      sql<StateTable[Column]>`CASE WHEN ${bytes} <= ${sql.lit(smallBytes)} THEN ${sql.ref(column)} END`.as(column)
+    const [first, ...rest] = logs.map(([slice, { position, timestamp }]) =>
+      db.selectFrom(
+        db.selectFrom("sluice_state")
+          .select(["persistence_id", "revision", "slice", "position", "timestamp", "manifest"])
+          .select([
+            bytes.as("bytes"),
+            (_) => _("payload", "is not", null).as("is_there"),
+            ifSmall("payload"),
+            ifSmall("tags"),
+            ifSmall("metadata")
+          ])
+          .where("entity_type", "=", entityType).where("slice", "=", slice)
+          .where("position", ">", position).where("timestamp", ">=", position === 0 ? timestamp : 0)
+          .orderBy("position").limit(each).as(`s${slice}`)
+      ).selectAll()
+    )
+    const found = (yield* database.run(rest.reduce<typeof first & {}>((all, next) =>
+      all.unionAll(next) as any, first!)))
+      .toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+    let total = 0
+    const fits = found.findIndex((row) => {
+      if (total >= maxPageBytes) return true
+      total += row.bytes
+      return false
+    })
+    const rows = fits < 0 ? found : found.slice(0, fits)
+    const large = rows.filter((row) => row.bytes > smallBytes).map((row) => textOf(row.persistence_id))
+    const contents = new Map(
+      large.length === 0 ? [] : (yield* database.run(
+        db.selectFrom("sluice_state").select(["persistence_id", "position", "payload", "tags", "metadata"])
+          .where("persistence_id", "in", large)
+      )).map((row) => [textOf(row.persistence_id), row])
+    )
+    const states: Array<EncodedState> = []
+    for (const row of rows) {
+      if (row.bytes <= smallBytes) {
+        states.push(toState(row))
+        continue
+      }
+      const content = contents.get(textOf(row.persistence_id))
+      if (content?.position === row.position) states.push(toState({ ...row, ...content }))
+    }
+    return { rows, isCut: fits >= 0, states }
+  })
 
   const makeReader = (
     entityType: string,
     range: SliceRange.SliceRange,
     start: Offsets
   ): ChangeReader => {
-    const read = new Float64Array(Slice.count)
-    const from = new Float64Array(Slice.count)
-    for (const [slice, { position, timestamp }] of start) {
-      read[slice] = position
-      if (position === 0) from[slice] = timestamp
-    }
+    /** The last change that was read of each log. */
+    const read = new Map(start)
+    const offsetOf = (slice: Slice.Slice): Offset => read.get(slice) ?? beginning
     const marks = signals.marks(stateTopic(entityType))
     const seen = new Float64Array(Slice.count).fill(-1)
     const behind = new Set<Slice.Slice>()
+    /** Fewer where states are large, as a database may have to read all of them to tell their sizes. */
+    let pageRows = maxPageRows
+
+    const forked = (slice: Slice.Slice) => new JournalForked({ entityType, slice, offset: offsetOf(slice) })
 
     const probe = Effect.suspend(() => {
       let changed = false
@@ -164,52 +294,50 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         seen[slice] = marks[slice]!
         changed = true
       }
-      return !changed ? Effect.void : Effect.map(heads(database, db, entityType, range), (heads) => {
-        for (const [slice, { position, timestamp }] of heads) {
-          if (position > read[slice]! && timestamp >= from[slice]!) behind.add(slice)
+      return !changed ? Effect.void : Effect.flatMap(heads(database, db, entityType, range), (heads) => {
+        for (const [slice, head] of heads) {
+          const { position, timestamp } = offsetOf(slice)
+          if (position > 0 && (head.position < position || head.timestamp < timestamp)) {
+            return Effect.fail(forked(slice))
+          }
+          if (head.position > position && head.timestamp >= timestamp) behind.add(slice)
         }
+        return Effect.void
       })
     })
 
-    const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError> =>
-      Effect.suspend(() => {
-        if (behind.size === 0) return Effect.succeed([])
-        const slices = [...behind].slice(0, Math.min(maxSlices, limit))
-        const each = Math.floor(limit / slices.length)
-        const [first, ...rest] = slices.map((slice) =>
-          db.selectFrom(
-            select(entityType).select(columns).where("slice", "=", slice)
-              .where("position", ">", read[slice]!).where("timestamp", ">=", from[slice]!)
-              .orderBy("position").limit(each).as(`s${slice}`)
-          ).selectAll()
+    const next = Effect.fnUntraced(function*(
+      limit: number
+    ): Effect.fn.Return<ReadonlyArray<EncodedEnvelope>, JournalForked | SqlError> {
+      if (behind.size === 0) yield* probe
+      while (behind.size > 0) {
+        const count = Math.min(limit, pageRows)
+        const slices = [...behind].slice(0, Math.min(maxSlices, count))
+        const each = Math.floor(count / slices.length)
+        const { isCut, rows, states } = yield* readPage(
+          entityType,
+          slices.map((slice) => [slice, offsetOf(slice)]),
+          each
         )
-        return Effect.flatMap(
-          database.run(rest.reduce<typeof first & {}>((all, next) => all.unionAll(next) as any, first!)),
-          (rows) => {
-            const counts = new Map<number, number>()
-            const states = rows.map(toState).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
-            for (const { position, slice } of states) {
-              read[slice] = position
-              counts.set(slice, (counts.get(slice) ?? 0) + 1)
-            }
-            for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
-            return states.length > 0 ? Effect.succeed(states.map(toEnvelope)) : next(limit)
-          }
-        )
-      })
+        pageRows = isCut ? rows.length * 2 : Math.min(maxPageRows, pageRows * 4)
+        const counts = new Map<Slice.Slice, number>()
+        for (const { position, slice, timestamp } of rows as ReadonlyArray<EncodedState>) {
+          if (timestamp <= offsetOf(slice).timestamp && offsetOf(slice).position > 0) return yield* forked(slice)
+          read.set(slice, { position, timestamp })
+          counts.set(slice, (counts.get(slice) ?? 0) + 1)
+        }
+        if (!isCut) { for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice) }
+        if (states.length > 0) return states.map(toEnvelope)
+      }
+      return []
+    })
 
     return {
-      next: (limit) =>
-        Effect.mapError(
-          behind.size > 0 ? next(limit) : Effect.andThen(probe, next(limit)),
-          fromSqlError("read changes of states")
-        )
+      next: (limit) => Effect.catchTag(next(limit), "SqlError", (error) => Effect.fail(readFailed(error)))
     }
   }
 
-  return DurableStateStore.of({
-    identity: journal.identity,
-    now: journal.now,
+  return makeStore(journal, {
     get: (persistenceId) =>
       database.run(db.selectFrom("sluice_state").select(columns).where("persistence_id", "=", persistenceId)).pipe(
         Effect.mapError(fromSqlError("get a state")),
@@ -219,10 +347,13 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
       const slice = Slice.ofPersistenceId(persistenceId)
       const statements = Effect.gen(function*() {
         const head = yield* advance(entityType, slice)
-        const actual = yield* revisionOf(persistenceId)
-        if (actual !== expected) return actual
+        const { isThere, revision: actual } = yield* currentOf(persistenceId)
+        if (actual !== expected && (isThere || expected !== 0)) {
+          return yield* new RevisionConflict({ persistenceId, expected, actual })
+        }
+        const revision = actual + 1 as Revision
         const values = {
-          revision: actual + 1,
+          revision,
           position: head.position,
           timestamp: head.timestamp,
           manifest: payload === undefined ? null : payload.manifest,
@@ -236,31 +367,46 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
               .values({ persistence_id: persistenceId, entity_type: entityType, slice, ...values })
             : db.updateTable("sluice_state").set(values).where("persistence_id", "=", persistenceId)
         )
-        return undefined
-      }).pipe(Effect.mapError(fromSqlError("change a state")))
+        return revision
+      }).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("change a state")(error))))
 
       return SqlTransaction.run(
         database,
         "change a state",
         Effect.gen(function*() {
-          const actual = yield* statements
-          if (actual !== undefined) return yield* new RevisionConflict({ persistenceId, expected, actual })
+          const revision = yield* statements
           if (event !== undefined) {
             yield* journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
           }
           yield* database.afterCommit(
             Effect.sync(() => signals.appended(stateTopic(entityType), new Set([slice])))
           )
-          return expected + 1 as Revision
+          return revision
         })
       )
     },
     heads: (entityType, range) =>
       Effect.mapError(heads(database, db, entityType, range), fromSqlError("read the heads")),
-    reader: (entityType, range, start) => Effect.sync(() => makeReader(entityType, range, start)),
+    reader: (entityType, range, start) =>
+      verify(entityType, range, start).pipe(
+        Effect.catchTag("SqlError", (error) => Effect.fail(readFailed(error))),
+        Effect.map(() => makeReader(entityType, range, start))
+      ),
     changes: (entityType) => signals.subscribe(stateTopic(entityType))
   })
 }
+
+const beginning = { position: 0, timestamp: 0 } as Offset
+
+/** What was found, and what became of it: `rows` says up to where the logs were read, and `states` has what is to be seen. */
+interface Page {
+  readonly rows: ReadonlyArray<Pick<StateTable, "slice" | "position" | "timestamp">>
+  /** Whether there was more, for which there was no room. */
+  readonly isCut: boolean
+  readonly states: ReadonlyArray<EncodedState>
+}
+
+const readFailed = fromSqlError("read changes of states")
 
 const toState = (row: Pick<StateTable, typeof columns[number]>): EncodedState => ({
   persistenceId: textOf(row.persistence_id) as PersistenceId,

@@ -1,12 +1,22 @@
+import { textProblem } from "../InvalidInput.ts"
 import * as PersistenceId from "../PersistenceId.ts"
+import { quote } from "./quote.ts"
 
 /** Leaves half of a persistence id to the entity id. */
 const maxBytes = 128
 
 /** @internal Throws a `RangeError` for what is no entity type's name. */
-export const checkName = (name: string): void => {
+export const checkEntityType = (name: string): void => {
   if (new TextEncoder().encode(name).length > maxBytes) {
-    throw new RangeError(`The entity type '${name}' is longer than ${maxBytes} bytes`)
+    throw new RangeError(`The entity type ${quote(name)} is longer than ${maxBytes} bytes`)
   }
   PersistenceId.make(name, "id")
+}
+
+/** @internal Throws a `RangeError` for what is no name of a projection, a stream or a source. Every database can index 255 characters. */
+export const checkName = (what: string, name: string, maxLength = 255): void => {
+  const problem = name === "" || name.length > maxLength
+    ? `${quote(name)} has not 1 to ${maxLength} characters`
+    : textProblem(name)
+  if (problem !== undefined) throw new RangeError(`No ${what}: ${problem}`)
 }

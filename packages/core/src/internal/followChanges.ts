@@ -4,7 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DurableStateStore } from "../DurableStateStore.ts"
 import type { EncodedEnvelope } from "../Envelope.ts"
-import { JournalReplaced } from "../Journal.ts"
+import { type JournalForked, JournalReplaced } from "../Journal.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import type { StorageError } from "../StorageError.ts"
@@ -16,7 +16,11 @@ export const followChanges = (
   entityType: string,
   range: SliceRange,
   start: Start
-): Effect.Effect<Feed<StorageError>, StorageError | JournalReplaced, DurableStateStore | Scope.Scope> =>
+): Effect.Effect<
+  Feed<JournalForked | StorageError>,
+  JournalForked | JournalReplaced | StorageError,
+  DurableStateStore | Scope.Scope
+> =>
   Effect.gen(function*() {
     const states = yield* DurableStateStore
     if (start.journal !== undefined && start.journal !== states.identity) {
@@ -25,9 +29,10 @@ export const followChanges = (
     // subscribed before the first read, or a change between the two would go unnoticed
     const changed = yield* states.changes(entityType)
     const reader = yield* states.reader(entityType, range, start.offsets)
-    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, StorageError> = Effect.flatMap(
-      reader.next(pageSize),
-      (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
-    )
+    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, JournalForked | StorageError> = Effect
+      .flatMap(
+        reader.next(pageSize),
+        (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
+      )
     return { journal: states.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }
   })

@@ -1,8 +1,15 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { DurableStateStore, type EncodedState, type Revision, RevisionConflict } from "../DurableStateStore.ts"
+import {
+  type DurableStateStore,
+  type EncodedState,
+  isForked,
+  make,
+  type Revision,
+  RevisionConflict
+} from "../DurableStateStore.ts"
 import type { EncodedEnvelope } from "../Envelope.ts"
-import type { Journal } from "../Journal.ts"
+import { type Journal, JournalForked } from "../Journal.ts"
 import type { Offset } from "../Offset.ts"
 import * as PersistenceId from "../PersistenceId.ts"
 import type { Position } from "../Position.ts"
@@ -11,6 +18,7 @@ import * as Slice from "../Slice.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Timestamp } from "../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable } from "./memoryDatabase.ts"
+import { maxPageBytes } from "./memoryLogs.ts"
 
 const topicOf = (entityType: string): string => `${entityType}|state`
 
@@ -23,15 +31,17 @@ export const makeMemoryDurableStateStore = (
 ): DurableStateStore["Service"] => {
   const table = new MemoryTable<EncodedState>()
   const heads = new MemoryTable<Offset>()
-  return DurableStateStore.of({
-    identity: journal.identity,
-    now: journal.now,
+  return make(journal, {
     get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
     change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
       transaction(Effect.andThen(
         write((transaction, now) => {
-          const actual = table.get(transaction, persistenceId)?.revision ?? 0 as Revision
-          if (actual !== expected) return Effect.fail(new RevisionConflict({ persistenceId, expected, actual }))
+          const current = table.get(transaction, persistenceId)
+          const actual = current?.revision ?? 0 as Revision
+          const isThere = current?.payload !== undefined
+          if (actual !== expected && (isThere || expected !== 0)) {
+            return Effect.fail(new RevisionConflict({ persistenceId, expected, actual }))
+          }
           const slice = Slice.ofPersistenceId(persistenceId)
           const head = heads.get(transaction, headKey(entityType, slice))
           const offset = {
@@ -63,7 +73,7 @@ export const makeMemoryDurableStateStore = (
         return found
       }),
     reader: (entityType, range, start) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const positions = new Map<Slice.Slice, number>()
         const isUnread = (state: EncodedState): boolean => {
           const position = positions.get(state.slice)
@@ -72,20 +82,34 @@ export const makeMemoryDurableStateStore = (
           return offset === undefined || state.position > offset.position &&
               (offset.position > 0 || state.timestamp >= offset.timestamp)
         }
-        return {
-          next: (limit) =>
-            read((): ReadonlyArray<EncodedEnvelope> => {
-              const unread = table.all(undefined).filter((state) =>
-                PersistenceId.entityType(state.persistenceId) === entityType &&
-                SliceRange.contains(range, state.slice) && isUnread(state)
-              ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice).slice(0, limit)
-              for (const { position, slice } of unread) positions.set(slice, position)
-              return unread.map(({ revision, ...state }) => ({
-                ...state,
-                sequenceNumber: revision as number as SequenceNumber
-              }))
-            })
+        const committed = (): Array<EncodedState> =>
+          table.all(undefined).filter((state) =>
+            PersistenceId.entityType(state.persistenceId) === entityType && SliceRange.contains(range, state.slice)
+          ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+
+        const logs = Map.groupBy(committed(), ({ slice }) => slice)
+        for (const [slice, offset] of start) {
+          if (!SliceRange.contains(range, slice)) continue
+          const log = logs.get(slice) ?? []
+          const before = log.findLast(({ position }) => position <= offset.position)
+          const after = log.find(({ position }) => position > offset.position)
+          if (isForked(offset, before, after)) return Effect.fail(new JournalForked({ entityType, slice, offset }))
         }
+
+        return Effect.succeed({
+          next: (limit: number) =>
+            read((): ReadonlyArray<EncodedEnvelope> => {
+              const page: Array<EncodedEnvelope> = []
+              let bytes = 0
+              for (const { revision, ...state } of committed().filter(isUnread)) {
+                if (page.length === limit || bytes >= maxPageBytes) break
+                page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
+                bytes += state.payload?.bytes.length ?? 0
+              }
+              for (const { position, slice } of page) positions.set(slice, position!)
+              return page
+            })
+        })
       }),
     changes: (entityType) => subscribe(topicOf(entityType))
   })

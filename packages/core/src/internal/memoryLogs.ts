@@ -196,7 +196,7 @@ export const wrong = (
   })
 
 /** As with other storages, so that those who decode a page have as much memory to do it in. */
-const maxPageBytes = 4 * 1024 * 1024
+export const maxPageBytes = 4 * 1024 * 1024
 
 export const reader = (
   logs: Logs,

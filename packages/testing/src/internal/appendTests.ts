@@ -13,9 +13,11 @@ import type { It } from "./kit.ts"
 import {
   append,
   assertComplete,
+  assertInvalid,
   eventsOf,
   fresh,
   idsOfSlice,
+  impossible,
   newEvent,
   number,
   readAll,
@@ -308,6 +310,115 @@ export const appendTests = (it: It<Journal.Journal>): void => {
         yield* Effect.forEach(Array.from({ length: 12 }), () => increment, { concurrency: "unbounded" })
         assert.deepStrictEqual(yield* eventsOf(type, "counter"), Array.from({ length: 12 }, (_, i) => `${i + 1}`))
       }))
+
+    describe("refuses", () => {
+      it.effect("no events", () =>
+        Effect.gen(function*() {
+          const type = fresh("append")
+          assertInvalid(yield* Effect.flip(append(type, "a", [] as any)))
+          const journal = yield* Journal.Journal
+          const error = yield* Effect.flip(journal.append(request(type, "a", [] as any)))
+          assertInvalid(error)
+          assert.strictEqual(error.input, "events")
+          assertInvalid(yield* Effect.flip(Journal.transaction(append(type, "a", [] as any))))
+        }))
+
+      it.effect("an event id that is no UUID, whatever is in it", () =>
+        Effect.gen(function*() {
+          const journal = yield* Journal.Journal
+          const type = fresh("append")
+          const wrong = [
+            "",
+            "1",
+            "x'; DROP TABLE sluice_journal; -- ",
+            `${crypto.randomUUID()}'`,
+            crypto.randomUUID().toUpperCase(),
+            crypto.randomUUID().replaceAll("-", ""),
+            "-".repeat(36),
+            `${crypto.randomUUID()}\n`
+          ]
+          for (const id of wrong) {
+            for (const recheck of [false, true]) {
+              const refused = { ...request(type, "a", [newEvent("never"), newEvent("never", { id })]), recheck }
+              const error = yield* Effect.flip(journal.append(refused))
+              assertInvalid(error)
+              assert.strictEqual(error.input, "event id")
+              yield* Effect.flip(Journal.transaction(journal.append(refused)))
+            }
+          }
+          assert.deepStrictEqual(yield* readAll(type), [])
+        }))
+
+      it.effect("an entity that cannot be, or is of another type", () =>
+        Effect.gen(function*() {
+          const journal = yield* Journal.Journal
+          const type = fresh("append")
+          for (const id of ["", "x".repeat(300), ...impossible, undefined as any, 7 as any]) {
+            const error = yield* Effect.flip(append(type, id, ["never"]))
+            assertInvalid(error)
+            assert.strictEqual(error.input, "entity id")
+            assert.isBelow(error.message.length, 300)
+            assertInvalid(yield* Effect.flip(Stream.runCollect(Journal.read(type, id))))
+            assertInvalid(yield* Effect.flip(Journal.deleteEvents(type, id)))
+          }
+          const stranger = { ...request(type, "a", [newEvent("never")]), entityType: fresh("append").name }
+          assertInvalid(yield* Effect.flip(journal.append(stranger)))
+          const forged = { ...request(type, "a", [newEvent("never")]), persistenceId: `${type.name}|a\0` as any }
+          assertInvalid(yield* Effect.flip(journal.append(forged)))
+          assert.deepStrictEqual(yield* readAll(type), [])
+        }))
+
+      it.effect("an expectation that is none", () =>
+        Effect.gen(function*() {
+          const type = fresh("append")
+          for (const expected of [-1, -2, 0.5, NaN, 2 ** 53, "never" as any]) {
+            const error = yield* Effect.flip(append(type, "a", ["never"], expected as any))
+            assertInvalid(error)
+            assert.strictEqual(error.input, "expected")
+          }
+          assert.deepStrictEqual(yield* readAll(type), [])
+        }))
+
+      it.effect("tags, metadata and manifests that could not be kept", () =>
+        Effect.gen(function*() {
+          const journal = yield* Journal.Journal
+          const type = fresh("append")
+          for (const text of impossible) {
+            for (
+              const wrong of [
+                { tags: ["a", text] },
+                { metadata: { [text]: "a" } },
+                { metadata: { a: text } },
+                { payload: { manifest: text, bytes: new Uint8Array() } }
+              ]
+            ) {
+              const events = [newEvent("never"), newEvent("never", wrong)] as const
+              const error = yield* Effect.flip(journal.append(request(type, "a", events)))
+              assertInvalid(error)
+              assert.strictEqual(error.input, "payload" in wrong ? "manifest" : Object.keys(wrong)[0])
+            }
+          }
+          const manifest = "x".repeat(1001)
+          const long = newEvent("", { payload: { manifest, bytes: new Uint8Array() } })
+          assertInvalid(yield* Effect.flip(journal.append(request(type, "a", [long]))))
+          assert.deepStrictEqual(yield* readAll(type), [])
+        }))
+
+      it.effect("an event that no tags can be computed of, by that name", () =>
+        Effect.gen(function*() {
+          const type = fresh("append")
+          const cause = new TypeError("undefined is not a function")
+          const error = yield* Effect.flip(Journal.append(type, {
+            id: "a",
+            events: ["never"],
+            tags: () => {
+              throw cause
+            }
+          }))
+          assertInvalid(error)
+          assert.deepInclude(error, { input: "tags", cause })
+        }))
+    })
 
     describe("again, as the outcome was unknown,", () => {
       for (const expected of ["any", "none", "exists", number(2)] as const) {

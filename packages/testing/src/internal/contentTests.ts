@@ -5,6 +5,8 @@ import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { It } from "./kit.ts"
 import { append, eventsOf, fresh, idsOfSlice, newEvent, readAll, request, textOf } from "./kit.ts"
@@ -31,6 +33,13 @@ const awkward = [
   "null",
   "constructor"
 ]
+
+const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
+
+/** The units of a text: plain ones, others, and now and then half a surrogate pair or U+0000. */
+const Units = Schema.Array(Schema.Union([between(0x20, 0x7e), between(1, 0xd7ff), between(0, 0xffff)]))
+  .check(Schema.isMaxLength(5))
+const ofUnits = (units: ReadonlyArray<number>): string => String.fromCharCode(...units)
 
 /** Appends, and returns the same events as both ways of reading return them. */
 const roundTrip = (events: NonEmptyReadonlyArray<Journal.NewEvent>) =>
@@ -96,6 +105,43 @@ export const contentTests = (it: It<Journal.Journal>): void => {
         ) => newEvent("", { metadata })) as any,
         ({ metadata }, event) => assert.deepStrictEqual({ ...metadata }, { ...event.metadata })
       ))
+
+    it.effect.prop(
+      "any id, tags and metadata that it does not refuse",
+      [Units, Schema.Array(Units).check(Schema.isMaxLength(3)), Units],
+      ([units, tagUnits, metadataUnits]) =>
+        Effect.gen(function*() {
+          const type = fresh("content")
+          const id = ofUnits(units)
+          const tags = tagUnits.map(ofUnits)
+          const text = ofUnits(metadataUnits)
+          const metadata = { [text]: text }
+          const isPossible = id !== "" &&
+            [id, text, ...tags].every((text) => text.isWellFormed() && !text.includes("\0"))
+          const exit = yield* Effect.exit(Journal.append(type, { id, events: ["x"], tags, metadata }))
+          assert.strictEqual(Exit.isSuccess(exit), isPossible)
+          const found = yield* readAll(type)
+          if (!isPossible) return assert.deepStrictEqual(found, [])
+          const back = yield* Stream.runCollect(Journal.readEncoded(EntityType.persistenceId(type, id)))
+          for (const [event] of [found, back]) {
+            assert.strictEqual(event!.persistenceId, `${type.name}|${id}`)
+            assert.deepStrictEqual(event!.tags, tags)
+            assert.deepStrictEqual({ ...event!.metadata }, metadata)
+          }
+        }),
+      { arbitrary: { runs: 40 } }
+    )
+
+    it.effect("payloads of any text", () =>
+      Effect.gen(function*() {
+        const type = EntityType.make(fresh("content").name, {
+          event: Schema.Struct({ text: Schema.String }).annotate({ identifier: "Said" })
+        })
+        const said = ["\0", "a\0b", "a\ud800", "\udc00", "\u2028\ufeff\uffff", ...awkward]
+        for (const text of said) yield* Journal.append(type, { id: "a", events: [{ text }] })
+        const back = yield* Stream.runCollect(Journal.read(type, "a"))
+        assert.deepStrictEqual(back.map(({ event }) => event.text), said)
+      }))
 
     it.effect("what a writer of many events says of each", () =>
       check(

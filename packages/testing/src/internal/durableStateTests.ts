@@ -15,7 +15,17 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { It } from "./kit.ts"
-import { bySlice, drain, eventsOf, idsOfSlice, offsetsAfter, textOf } from "./kit.ts"
+import {
+  assertInvalid,
+  bySlice,
+  drain,
+  eventsOf,
+  idsOfSlice,
+  impossible,
+  newEvent,
+  offsetsAfter,
+  textOf
+} from "./kit.ts"
 import { caughtUp, freshName, whileRunning } from "./projectionKit.ts"
 
 const fresh = (): EntityType.EntityType<string> =>
@@ -110,10 +120,73 @@ export const durableStateTests = (
         yield* upsert(type, "a", 0, "one")
         assert.strictEqual(yield* DurableStateStore.delete(type, { id: "a", expected: 1 }), 2)
         assert.isUndefined(yield* stateOf(type, "a"))
-        const early = yield* Effect.flip(upsert(type, "a", 0, "no"))
-        assertConflict(early, 0, 2)
+        for (const expected of [1, 3]) {
+          assertConflict(yield* Effect.flip(upsert(type, "a", expected, "no")), expected, 2)
+        }
         assert.strictEqual(yield* upsert(type, "a", 2, "again"), 3)
         assert.deepStrictEqual(yield* stateOf(type, "a"), [3, "again"])
+      }))
+
+    it.effect("can be made again by who knows of none, once it is deleted, and its revisions never fall", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        yield* upsert(type, "a", 0, "one")
+        yield* DurableStateStore.delete(type, { id: "a", expected: 1 })
+        assert.strictEqual(yield* upsert(type, "a", 0, "again"), 3)
+        assertConflict(yield* Effect.flip(upsert(type, "a", 0, "no")), 0, 3)
+        assert.deepStrictEqual((yield* readAll(type)).map(placeOf), [["a", 3, "again"]])
+        // one of those who race for it
+        yield* DurableStateStore.delete(type, { id: "a", expected: 3 })
+        const results = yield* Effect.forEach(
+          ["1", "2", "3", "4"],
+          (state) => Effect.result(upsert(type, "a", 0, state)),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(results.filter(Result.isSuccess).length, 1)
+        assert.deepStrictEqual((yield* stateOf(type, "a"))?.[0], 5)
+      }))
+
+    it.effect("is refused where it is larger than a stream could carry", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const { maxStateBytes } = yield* DurableStateStore.DurableStateStore
+        const manifest = EventCodec.string.encodeUnsafe("").manifest
+        yield* upsert(type, "a", 0, "x".repeat(maxStateBytes - manifest.length))
+        const error = yield* Effect.flip(upsert(type, "a", 1, "x".repeat(maxStateBytes - manifest.length + 1)))
+        assert.instanceOf(error, DurableStateStore.StateTooLarge)
+        assert.deepInclude(error, { bytes: maxStateBytes + 1, limit: maxStateBytes })
+        const tagged = yield* Effect.flip(
+          DurableStateStore.upsert(type, { id: "b", expected: 0, state: "", tags: ["x".repeat(maxStateBytes)] })
+        )
+        assert.instanceOf(tagged, DurableStateStore.StateTooLarge)
+        assert.deepStrictEqual((yield* readAll(type)).map((_) => _.sequenceNumber as number), [1])
+      }))
+
+    it.effect("is refused where ids, tags or metadata could not be kept, or the revision is none", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const change = { id: "a", expected: 0, state: "" }
+        for (const text of impossible) {
+          for (
+            const wrong of [{ id: text }, { tags: [text] }, { metadata: { [text]: "" } }, { metadata: { a: text } }]
+          ) {
+            assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, { ...change, ...wrong })))
+          }
+          assertInvalid(yield* Effect.flip(DurableStateStore.get(type, text)))
+        }
+        for (const expected of [-1, 0.5, NaN, 2 ** 53]) {
+          assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, { ...change, expected })))
+        }
+        for (const id of ["", "x".repeat(300)]) {
+          assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, { ...change, id })))
+        }
+        const event = newEvent("", { id: "');--" })
+        const persistenceId = PersistenceId.make(type.name, "a")
+        const { payload } = event
+        const store = yield* DurableStateStore.DurableStateStore
+        const request = { entityType: type.name, persistenceId, expected: DurableStateStore.Revision.make(0), payload }
+        assertInvalid(yield* Effect.flip(store.change({ ...request, tags: [], metadata: {}, event })))
+        assert.deepStrictEqual(yield* readAll(type), [])
       }))
 
     it.effect("is not changed by a writer that expects another revision", () =>
@@ -232,6 +305,63 @@ export const durableStateTests = (
           return yield* drain(yield* store.reader(type.name, SliceRange.full, Offset.since(first.at(-1)!.timestamp)))
         }))
         assert.includeDeepMembers(later.map(placeOf), [[a, 2, "two"], [c, 2, "two"]])
+      }))
+
+    it.effect("come in pages of a few megabytes, however large they are", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const large = "x".repeat(1_500_000)
+        for (let i = 0; i < 8; i++) yield* upsert(type, `${i}`, 0, i % 4 === 3 ? "small" : large)
+        yield* DurableStateStore.delete(type, { id: "6", expected: 1 })
+        const reader = yield* readerOf(type)
+        const sizes: Array<number> = []
+        const found: Array<EncodedEnvelope> = []
+        while (true) {
+          const page = yield* reader.next(500)
+          if (page.length === 0) break
+          found.push(...page)
+          sizes.push(page.reduce((bytes, { payload }) => bytes + (payload?.bytes.length ?? 0), 0))
+        }
+        for (const size of sizes) assert.isAtMost(size, 4 * 1024 * 1024 + large.length)
+        assertOrdered(found)
+        assert.sameDeepMembers(
+          found.map((change) => [PersistenceId.entityId(change.persistenceId), change.payload?.bytes.length]),
+          ["0", "1", "2", "3", "4", "5", "6", "7"].map((id) => [
+            id,
+            id === "6" ? undefined : id === "3" || id === "7" ? "small".length : large.length
+          ])
+        )
+      }).pipe(Effect.scoped))
+
+    it.effect("are not read on from offsets that are not theirs, as a backup was restored", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const [a, b, c] = idsOfSlice(type, 300, 3) as [string, string, string]
+        for (const id of [a, b, c]) yield* upsert(type, id, 0, id)
+        const changes = yield* readAll(type)
+        const open = (position: number, timestamp: number) =>
+          Effect.scoped(
+            readerOf(type, SliceRange.full, new Map([[changes[0]!.slice, Offset.make(position, timestamp)]]))
+          )
+        const refused = (position: number, timestamp: number) =>
+          Effect.map(Effect.flip(open(position, timestamp)), (error) => {
+            assert.instanceOf(error, Journal.JournalForked)
+            assert.deepInclude(error, { entityType: type.name, offset: Offset.make(position, timestamp) })
+          })
+        const [one, two, three] = changes.map(({ timestamp }) => timestamp as number) as [number, number, number]
+        for (const [i, timestamp] of [one, two, three].entries()) {
+          yield* open(i + 1, timestamp)
+          yield* refused(i + 1, timestamp - 1)
+          yield* refused(i + 1, timestamp + 1)
+        }
+        yield* refused(4, three + 1)
+        yield* refused(7, three)
+        // of what was changed again only the neighbours tell
+        yield* upsert(type, b, 1, "again")
+        yield* open(2, two)
+        yield* refused(2, one)
+        yield* refused(2, three)
+        yield* open(0, three)
       }))
 
     it.effect("show every entity's last state, whatever its writers do", () =>

@@ -3,6 +3,7 @@ import { assert } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import { type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
+import { InvalidInput } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -54,6 +55,14 @@ export const newEvent = (text: string, change?: Partial<Journal.NewEvent>): Jour
   metadata: {},
   ...change
 })
+
+/** @internal Texts that PostgreSQL, or a stream, could not keep. */
+export const impossible: ReadonlyArray<string> = ["\0", "a\0b", "a\ud800", "\udc00b", "\udc00\ud800"]
+
+/** @internal That it was refused for what it is, before anything was stored. */
+export function assertInvalid(error: unknown): asserts error is InvalidInput {
+  assert.instanceOf(error, InvalidInput)
+}
 
 /** @internal */
 export const request = (

@@ -9,7 +9,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { It } from "./kit.ts"
-import { number } from "./kit.ts"
+import { assertInvalid, impossible, number } from "./kit.ts"
 
 type Type = StateType.StateType<string>
 
@@ -52,6 +52,23 @@ export const snapshotTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
       assert.deepStrictEqual(yield* load(type, "b"), [4, "b4"])
       assert.deepStrictEqual(yield* load(other, "a"), [5, "a5"])
       for (const id of ["A", "a ", " a", "á", "a\u0301"]) assert.isUndefined(yield* load(type, id), `'${id}'`)
+    }))
+
+  it.effect("are refused where ids or metadata could not be kept", () =>
+    Effect.gen(function*() {
+      const type = fresh()
+      for (const text of impossible) {
+        assertInvalid(yield* Effect.flip(save(type, text, 1)))
+        assertInvalid(yield* Effect.flip(load(type, text)))
+        assertInvalid(yield* Effect.flip(SnapshotStore.delete(type, text)))
+        for (const metadata of [{ [text]: "" }, { a: text }]) {
+          assertInvalid(
+            yield* Effect.flip(SnapshotStore.save(type, { id: "a", sequenceNumber: number(1), state: "", metadata }))
+          )
+        }
+      }
+      for (const id of ["", "x".repeat(300)]) assertInvalid(yield* Effect.flip(save(type, id, 1)))
+      assert.deepStrictEqual(yield* list(type, "a"), [])
     }))
 
   it.effect("come back as they were saved, with their metadata and the time", () =>

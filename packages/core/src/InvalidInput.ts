@@ -1,0 +1,48 @@
+/**
+ * What was to be stored, or asked for, cannot be kept as it is by every storage and on the wire, and is refused before anything
+ * happens.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { quote } from "./internal/quote.ts"
+
+/**
+ * An id, a tag or something else that was handed in is refused, as some storage, or a stream, could not keep it unchanged. Nothing
+ * was done. Correct what is handed in: no repetition helps.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core/InvalidInput")("InvalidInput", {
+  /** What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `manifest`, `expected`. */
+  input: Schema.String,
+  problem: Schema.String,
+  /** What was thrown where the input was to be computed. */
+  cause: Schema.optional(Schema.Defect())
+}) {
+  override get message(): string {
+    return `Invalid ${this.input}: ${this.problem}`
+  }
+}
+
+/**
+ * Why a text cannot be stored and sent unchanged, if it cannot: PostgreSQL has no U+0000, and UTF-8 no half of a surrogate pair.
+ *
+ * **Example** (An id from a file that was not text)
+ *
+ * ```ts
+ * import { InvalidInput } from "@sluice/core"
+ *
+ * InvalidInput.textProblem("c-17") // => undefined
+ * InvalidInput.textProblem("c\u0000") // => "\"c\\u0000\" contains U+0000"
+ * ```
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const textProblem = (text: unknown): string | undefined => {
+  if (typeof text !== "string") return `${text === null ? "null" : typeof text} is no text`
+  if (text.includes("\0")) return `${quote(text)} contains U+0000`
+  return text.isWellFormed() ? undefined : `${quote(text)} has half a surrogate pair`
+}

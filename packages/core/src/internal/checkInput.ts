@@ -1,0 +1,66 @@
+import type { Metadata } from "../Envelope.ts"
+import { InvalidInput, textProblem } from "../InvalidInput.ts"
+import type { Payload } from "../Payload.ts"
+import * as PersistenceId from "../PersistenceId.ts"
+import { quote } from "./quote.ts"
+
+/** In lower case, as what is sent again is found by it. */
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** What MySQL has a column for. */
+const maxManifest = 1000
+
+const problem = (input: string, problem: string | undefined): InvalidInput | undefined =>
+  problem === undefined ? undefined : new InvalidInput({ input, problem })
+
+/** @internal What is wrong with the entity that something is stored of. */
+export const entity = (
+  { entityType, persistenceId }: { readonly entityType: string; readonly persistenceId: PersistenceId.PersistenceId }
+): InvalidInput | undefined => {
+  try {
+    PersistenceId.parse(persistenceId)
+  } catch (error) {
+    return problem("entity id", (error as RangeError).message)
+  }
+  return PersistenceId.entityType(persistenceId) === entityType
+    ? undefined
+    : problem("entity type", `${quote(persistenceId)} is of another type than ${quote(entityType)}`)
+}
+
+/** @internal What is wrong with a payload's manifest. */
+export const manifest = ({ manifest }: Payload): InvalidInput | undefined =>
+  problem(
+    "manifest",
+    manifest.length > maxManifest
+      ? `${quote(manifest)} is longer than ${maxManifest} characters`
+      : textProblem(manifest)
+  )
+
+/** @internal What is wrong with tags. */
+export const tags = (values: ReadonlyArray<string>): InvalidInput | undefined => {
+  if (!Array.isArray(values)) return problem("tags", "they are no array")
+  for (const tag of values) {
+    const wrong = textProblem(tag)
+    if (wrong !== undefined) return problem("tags", wrong)
+  }
+  return undefined
+}
+
+/** @internal What is wrong with metadata. */
+export const metadata = (values: Metadata): InvalidInput | undefined => {
+  for (const key in values) {
+    const wrong = textProblem(key) ?? textProblem(values[key])
+    if (wrong !== undefined) return problem("metadata", wrong)
+  }
+  return undefined
+}
+
+/** @internal What is wrong with the revision or sequence number that a writer expects. */
+export const expected = (value: unknown): InvalidInput | undefined =>
+  Number.isSafeInteger(value) && (value as number) >= 0
+    ? undefined
+    : problem("expected", `${quote(String(value))} is no safe integer from 0`)
+
+/** @internal What is wrong with the id of an event. */
+export const eventId = (id: string): InvalidInput | undefined =>
+  uuid.test(id) ? undefined : problem("event id", `${quote(String(id))} is no UUID in lower case`)
