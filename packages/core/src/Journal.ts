@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import type * as EntityType from "./EntityType.ts"
 import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
 import type * as Envelope from "./Envelope.ts"
-import * as EventCodec from "./EventCodec.ts"
+import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
 import { decodeWith, events } from "./internal/compile.ts"
 import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
@@ -355,7 +355,7 @@ const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   if (expected !== "any" && expected !== "none" && expected !== "exists") invalid ??= Check.expected(expected)
   if (invalid !== undefined) return invalid
   // which types rule out, and a program without them does not
-  if ((events.length as number) === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
+  if (events.length === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
   let last: NewEvent | undefined
   for (const event of events) {
     invalid = Check.eventId(event.id) ?? Check.manifest(event.payload) ??

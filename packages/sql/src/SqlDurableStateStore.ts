@@ -157,9 +157,10 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     )
   }
 
+  const integer = (value: number) => sql<number>`CAST(${value} AS ${integerTypes[dialect]})`
+
   /** What is next to each offset, the state at its position included. */
   const neighbours = (entityType: string, offsets: ReadonlyArray<readonly [slice: Slice.Slice, offset: Offset]>) => {
-    const integer = (value: number) => sql<number>`CAST(${value} AS ${integerTypes[dialect]})`
     const [first, ...rest] = offsets.map(([slice, { position }]) =>
       db.selectNoFrom([integer(slice).as("slice"), integer(position).as("position")])
     )

@@ -62,5 +62,7 @@ export const expected = (value: unknown): InvalidInput | undefined =>
     : problem("expected", `${quote(String(value))} is no safe integer from 0`)
 
 /** @internal What is wrong with the id of an event. */
-export const eventId = (id: string): InvalidInput | undefined =>
-  uuid.test(id) ? undefined : problem("event id", `${quote(String(id))} is no UUID in lower case`)
+export const eventId = (id: unknown): InvalidInput | undefined =>
+  typeof id === "string" && uuid.test(id)
+    ? undefined
+    : problem("event id", `${quote(String(id))} is no UUID in lower case`)

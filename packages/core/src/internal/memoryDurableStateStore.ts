@@ -31,6 +31,11 @@ export const makeMemoryDurableStateStore = (
 ): DurableStateStore["Service"] => {
   const table = new MemoryTable<EncodedState>()
   const heads = new MemoryTable<Offset>()
+  const committed = (entityType: string, range: SliceRange.SliceRange): Array<EncodedState> =>
+    table.all(undefined).filter((state) =>
+      PersistenceId.entityType(state.persistenceId) === entityType && SliceRange.contains(range, state.slice)
+    ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+
   return make(journal, {
     get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
     change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
@@ -82,12 +87,7 @@ export const makeMemoryDurableStateStore = (
           return offset === undefined || state.position > offset.position &&
               (offset.position > 0 || state.timestamp >= offset.timestamp)
         }
-        const committed = (): Array<EncodedState> =>
-          table.all(undefined).filter((state) =>
-            PersistenceId.entityType(state.persistenceId) === entityType && SliceRange.contains(range, state.slice)
-          ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
-
-        const logs = Map.groupBy(committed(), ({ slice }) => slice)
+        const logs = Map.groupBy(committed(entityType, range), ({ slice }) => slice)
         for (const [slice, offset] of start) {
           if (!SliceRange.contains(range, slice)) continue
           const log = logs.get(slice) ?? []
@@ -101,7 +101,7 @@ export const makeMemoryDurableStateStore = (
             read((): ReadonlyArray<EncodedEnvelope> => {
               const page: Array<EncodedEnvelope> = []
               let bytes = 0
-              for (const { revision, ...state } of committed().filter(isUnread)) {
+              for (const { revision, ...state } of committed(entityType, range).filter(isUnread)) {
                 if (page.length === limit || bytes >= maxPageBytes) break
                 page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
                 bytes += state.payload?.bytes.length ?? 0

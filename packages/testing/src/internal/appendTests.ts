@@ -372,7 +372,7 @@ export const appendTests = (it: It<Journal.Journal>): void => {
         Effect.gen(function*() {
           const type = fresh("append")
           for (const expected of [-1, -2, 0.5, NaN, 2 ** 53, "never" as any]) {
-            const error = yield* Effect.flip(append(type, "a", ["never"], expected as any))
+            const error = yield* Effect.flip(append(type, "a", ["never"], expected))
             assertInvalid(error)
             assert.strictEqual(error.input, "expected")
           }
