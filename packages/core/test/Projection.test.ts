@@ -48,7 +48,7 @@ describe("a projection", () => {
   it("is refused without a name, workers, or room in a group", () => {
     const source = Source.journal(Note)
     const named = (name: string) => source.pipe(Projection.exactlyOnce(name, () => Effect.void))
-    for (const wrong of ["", "x".repeat(256)]) assert.throws(() => named(wrong), RangeError)
+    for (const wrong of ["", "x".repeat(256), "a\0", "a\ud800"]) assert.throws(() => named(wrong), RangeError)
     assert.strictEqual(named("x".repeat(255)).name.length, 255)
     for (const wrong of [0, -1, 1025, 1.5, NaN]) {
       assert.throws(() => Projection.workers(wrong)(named("notes")), RangeError)
@@ -533,6 +533,32 @@ describe("a group", () => {
       yield* after(100)
       assert.deepStrictEqual(groups, [["1", "2"], ["3"]])
       assert.deepStrictEqual(yield* storedPositions("notes"), [7])
+    })
+  )
+})
+
+describe("a group of little and much that was dropped", () => {
+  test(
+    "does not wait with all of that",
+    Effect.gen(function*() {
+      const events = (texts: ReadonlyArray<string>) => write("a", ...texts as [string])
+      const handled: Array<ReadonlyArray<string>> = []
+      yield* start(
+        Source.journal(Note).pipe(
+          Source.filter(({ event }) => event !== "dropped"),
+          Projection.exactlyOnce(
+            "notes",
+            Handler.grouped({ size: 100, within: "1 hour" }, (envelopes) =>
+              Effect.sync(() => void handled.push(envelopes.map(({ event }) => event))))
+          )
+        )
+      )
+      yield* events(["first"])
+      yield* settle
+      assert.deepStrictEqual(handled, [])
+      for (let i = 0; i < 20; i++) yield* Effect.andThen(events(Array(500).fill("dropped")), settle)
+      assert.deepStrictEqual(handled, [["first"]])
+      assert.deepStrictEqual(yield* storedPositions("notes"), [10_001])
     })
   )
 })

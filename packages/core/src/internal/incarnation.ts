@@ -17,6 +17,9 @@ import type { WorkerState } from "./workerStatus.ts"
 /** Chunks that are decoded while the handler is busy. */
 const chunksAhead = 2
 
+/** A group has no more than so many elements without an event. */
+const maxPlaceholders = 10_000
+
 /** @internal Whose incarnation, and when it ends. */
 export interface Options {
   readonly projection: Projection<any, any>
@@ -137,7 +140,11 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
             continue
           }
           group.push(element)
-          if (element._tag !== "Envelope") continue
+          if (element._tag !== "Envelope") {
+            // they have no bytes of payload, and take memory all the same
+            if (group.length - envelopes.length >= maxPlaceholders) yield* flush
+            continue
+          }
           envelopes.push(element)
           bytes += element.bytes
           if (envelopes.length === size || bytes >= maxBytes) yield* flush
