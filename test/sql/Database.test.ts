@@ -4,6 +4,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import { Database } from "@sluice/sql/Database"
 import type { SqlStorage } from "@sluice/sql/SqlStorage"
 import * as Tables from "@sluice/sql/Tables"
@@ -138,7 +139,9 @@ describe.each(databases)("a transaction of the service's own, in $name,", (datab
           Effect.andThen(Deferred.await(over), Tables.run(tables.insertInto(table).values({ id: "late", length: 4 })))
         )
         const moves = [{ slice: 1, from: undefined, to: Offset.make(1, 1) } as any]
-        const fiber = yield* store.transact({ projection: "p", source: "s" }, "j", moves, late)
+        const key = { projection: "p", source: "s" }
+        yield* ProjectionManagement.use((management) => management.register(key))
+        const fiber = yield* store.transact(key, { journal: "j", revision: 0 }, moves, late)
         yield* Deferred.succeed(over, undefined)
         assert.include(defectOf(yield* Fiber.await(fiber)), "is over")
         assert.deepStrictEqual(yield* ids(table), [])

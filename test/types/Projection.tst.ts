@@ -4,7 +4,7 @@ import type { EventDecodeError } from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import type { Fenced } from "@sluice/core/OffsetStore"
+import type { Fenced, OffsetsDeleted } from "@sluice/core/OffsetStore"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as Source from "@sluice/core/Source"
@@ -171,6 +171,8 @@ describe("a projection's layer", () => {
 })
 
 test("only the offset store's transaction provides a Transaction", () => {
-  const moved = OffsetStore.use((store) => store.transact({ projection: "p", source: "s" }, "j", [], insert))
-  expect(moved).type.toBe<Effect.Effect<void, StorageError | Fenced, OffsetStore>>()
+  const moved = OffsetStore.use((store) =>
+    store.transact({ projection: "p", source: "s" }, { journal: "j", revision: 1 }, [], insert)
+  )
+  expect(moved).type.toBe<Effect.Effect<void, StorageError | Fenced | OffsetsDeleted, OffsetStore>>()
 })

@@ -125,6 +125,8 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   >
   /** The newest position and timestamp of each slice in the range that has changes. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
+  /** The position and timestamp, in each slice of the range, of the last state that is older than a time; nothing where there is none. */
+  readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
   /**
    * Reads changes on after the offsets, those of one slice in the order of their positions. Of several changes to
    * one entity it may show the last one only, so positions have gaps; an envelope's sequence number is the revision.

@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { Envelope } from "./Envelope.ts"
 
 const TypeId = "~sluice/Handler/Grouped"
@@ -52,3 +53,24 @@ export const grouped = <A, E, R>(
 }
 
 const defaultBytes = 16 * 1024 * 1024
+
+/**
+ * An exactly-once handler took longer than its database lets a transaction be open, and was interrupted. That is a failure of its event: it is
+ * tried again, and then skipped, put aside or stopped at, as the projection says. Have the handler do less at a time, look things up in
+ * `Source.mapEffect` before it, or raise the storage's `transactionTimeout`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class HandlerTooSlow
+  extends Schema.TaggedError<HandlerTooSlow>("@sluice/core/HandlerTooSlow")("HandlerTooSlow", {
+    projection: Schema.String,
+    /** In milliseconds. */
+    limit: Schema.Finite
+  })
+{
+  override get message(): string {
+    return `The handler of projection '${this.projection}' took longer than ${this.limit} ms, which is as long as its transaction may be ` +
+      "open: have it do less at a time, or raise the storage's transactionTimeout"
+  }
+}

@@ -156,6 +156,11 @@ export class Journal extends Context.Service<Journal, {
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
+   * The position and timestamp, in each log of the range, of the last event that is older than a time; nothing for a log that has none.
+   * Where events that are not older were deleted, it is the time at position 0, which no reader can begin at.
+   */
+  readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
+  /**
    * Reads on after the offsets. Fails when one of them is not in the journal, or events after it were deleted.
    */
   readonly reader: (
@@ -391,6 +396,14 @@ export const writtenEnvelopes = (
       payload
     }
   })
+
+/**
+ * Under which name offsets in the journal of an entity type are stored.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sourceKey = (entityType: string): string => `journal:${entityType}`
 
 /**
  * The largest event, in bytes, where a storage is not told another limit: 4 MiB less 64 KiB.

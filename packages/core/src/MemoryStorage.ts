@@ -8,11 +8,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DurableStateStore } from "./DurableStateStore.ts"
-import { makeMemoryDatabase } from "./internal/memoryDatabase.ts"
+import { makeMemoryDatabase, MemoryTable } from "./internal/memoryDatabase.ts"
 import { makeMemoryDurableStateStore } from "./internal/memoryDurableStateStore.ts"
 import { makeMemoryJournal } from "./internal/memoryJournal.ts"
 import { makeMemoryOffsetStore, makeOffsetTables } from "./internal/memoryOffsetStore.ts"
-import { makeMemoryProjectionManagement } from "./internal/memoryProjectionManagement.ts"
+import { type Letters, makeMemoryProjectionManagement } from "./internal/memoryProjectionManagement.ts"
 import { makeMemorySnapshotStore } from "./internal/memorySnapshotStore.ts"
 import { Journal } from "./Journal.ts"
 import { OffsetStore } from "./OffsetStore.ts"
@@ -34,11 +34,12 @@ export const layer: Layer.Layer<
 > = Layer.effectContext(
   Effect.sync(() => {
     const database = makeMemoryDatabase()
-    const journal = makeMemoryJournal(database)
+    const letters: Letters = new MemoryTable()
+    const journal = makeMemoryJournal(database, letters)
     const offsets = makeOffsetTables()
     return Context.make(Journal, journal).pipe(
       Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),
-      Context.add(ProjectionManagement, makeMemoryProjectionManagement(database, offsets)),
+      Context.add(ProjectionManagement, makeMemoryProjectionManagement(database, offsets, letters)),
       Context.add(SnapshotStore, makeMemorySnapshotStore(database)),
       Context.add(DurableStateStore, makeMemoryDurableStateStore(database, journal))
     )

@@ -34,6 +34,11 @@ export interface OffsetKey {
  * @since 0.1.0
  */
 export interface StoredOffsets {
+  /**
+   * The revision of the projection as of which its offsets were set: when it was registered, or rewound last. Undefined where it is not
+   * registered, as it was never started, or was cleared.
+   */
+  readonly revision: number | undefined
   readonly journal: string | undefined
   readonly offsets: Offsets
   /**
@@ -51,6 +56,18 @@ export interface StoredOffsets {
  */
 export const journalOf = (journals: ReadonlyArray<string>): string | undefined =>
   [...new Set(journals)].filter((journal) => journal !== "").join(", ") || undefined
+
+/**
+ * What a worker's moves stand on: the revision as of which its offsets were set when it loaded them, and the identity of the journal that it
+ * reads, empty where it is not known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Basis {
+  readonly revision: number
+  readonly journal: string
+}
 
 /**
  * The offset of one slice as its worker has left it, undefined before the first event, and as it shall be.
@@ -76,8 +93,10 @@ export interface Move {
  * @since 0.1.0
  */
 export class OffsetStore extends Context.Service<OffsetStore, {
-  /** The offsets of the slices in the range, as they were stored last. */
-  readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, StorageError>
+  /** The offsets of the slices in the range, as they were stored last. Those before the first event are left out. */
+  readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, OffsetsDeleted | StorageError>
+  /** For how many milliseconds the effect of a transaction may run, where the database ends a transaction that takes longer. */
+  readonly transactionTimeout?: number | undefined
   /** The last sequence numbers that were stored of entities, of those that have any. */
   readonly sequenceNumbers: (
     key: OffsetKey,
@@ -85,19 +104,21 @@ export class OffsetStore extends Context.Service<OffsetStore, {
   ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, StorageError>
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
-   * effect runs if an offset is not where the caller left it. The only place that a `Transaction` comes from.
+   * effect runs if an offset is not where the caller left it, or the offsets were set anew since; with no moves, that alone is
+   * looked at, and a rewind waits for the effect.
    */
   readonly transact: <A, E, R>(
     key: OffsetKey,
-    journal: string,
+    basis: Basis,
     moves: ReadonlyArray<Move>,
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | Fenced | StorageError, Exclude<R, Transaction>>
+  ) => Effect.Effect<A, E | Fenced | OffsetsDeleted | StorageError, Exclude<R, Transaction>>
 }>()("@sluice/core/OffsetStore") {}
 
 /**
- * Another worker of the same projection has moved the offset of a slice: it is working on the same slices, or took
- * them over. This one has processed nothing twice, and starts again from the stored offsets.
+ * The offset of a slice is not where the worker left it. Another worker of the same projection has moved it, as it is working on the same
+ * slices, or took them over; or the projection was rewound or cleared meanwhile. This worker has processed nothing twice, and starts again
+ * from the stored offsets.
  *
  * @category errors
  * @since 0.1.0
@@ -105,10 +126,38 @@ export class OffsetStore extends Context.Service<OffsetStore, {
 export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
   projection: Schema.String,
   source: Schema.String,
-  slice: Slice
+  /** Undefined where the projection was told something, which concerns all slices. */
+  slice: Schema.UndefinedOr(Slice),
+  by: Schema.Literals(["worker", "command"])
 }) {
   override get message(): string {
-    return `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
-      "run one worker per slice range"
+    return this.by === "command"
+      ? `Projection '${this.projection}' was rewound or cleared in '${this.source}', and begins from there`
+      : `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
+        "it seems to run twice. Let one process run it, or give each projection a name of its own"
+  }
+}
+
+/**
+ * The offset of a slice is missing though the projection is registered: somebody has deleted it by hand. Beginning again would handle
+ * every event once more, so the worker stops. Say where to go on: `rewind` the projection, or `clear` it to have it begin from the beginning.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class OffsetsDeleted
+  extends Schema.TaggedError<OffsetsDeleted>("@sluice/core/OffsetsDeleted")("OffsetsDeleted", {
+    projection: Schema.String,
+    source: Schema.String,
+    slice: Slice
+  })
+{
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The offset of projection '${this.projection}' in slice ${this.slice} of '${this.source}' was deleted from the database, ` +
+      "not by Sluice: rewind the projection to where it shall go on, or clear it to handle everything again"
   }
 }

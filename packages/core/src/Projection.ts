@@ -14,13 +14,14 @@ import type { Handler } from "./Handler.ts"
 import { checkName } from "./internal/checkName.ts"
 import { makeControl } from "./internal/control.ts"
 import { handleDeadLetters as handle } from "./internal/handleDeadLetters.ts"
+import { rewind as rewindAs } from "./internal/rewind.ts"
 import { makeWorker, type RunnableWorker } from "./internal/worker.ts"
-import type { OffsetKey, OffsetStore } from "./OffsetStore.ts"
-import type { ProjectionManagement } from "./ProjectionManagement.ts"
+import type { OffsetKey, OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import type { ProjectionManagement, SinceInFuture, Target, UnknownProjection } from "./ProjectionManagement.ts"
 import * as ProjectionStatus from "./ProjectionStatus.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
-import type { Source } from "./Source.ts"
+import type { Source, SourceTimeout } from "./Source.ts"
 import * as Src from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -187,12 +188,14 @@ const prepare = <E, R>(
     const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range, control))
     const workers = made.map(({ worker }) => worker)
     yield* Effect.acquireRelease(
-      Effect.sync(() => registry.set(self.name, workers)),
-      // unless a later run has taken the name over
-      () =>
-        Effect.sync(() => {
-          if (registry.get(self.name) === workers) registry.delete(self.name)
-        })
+      Effect.suspend(() => {
+        if (registry.has(self.name)) {
+          return Effect.die(new ProjectionStatus.ProjectionAlreadyRuns({ projection: self.name }))
+        }
+        registry.set(self.name, workers)
+        return Effect.void
+      }),
+      () => Effect.sync(() => registry.delete(self.name))
     )
     return made
     // that it needs the stores is a part of R, which the types do not know here
@@ -200,7 +203,8 @@ const prepare = <E, R>(
 
 /**
  * Runs the projection for as long as the layer lives. A worker that stops does so alone; {@link ProjectionStatus.status}
- * and the log say why. It goes on when the projection is told to (`ProjectionManagement.resume`).
+ * and the log say why. It goes on when the projection is told to (`ProjectionManagement.resume`). Dies with
+ * {@link ProjectionStatus.ProjectionAlreadyRuns} if the process runs one of the same name.
  *
  * @category running
  * @since 0.1.0
@@ -223,9 +227,73 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
   Effect.scoped(Effect.flatMap(prepare(self), (workers) => Effect.raceAllFirst(workers.map(({ run }) => run))))
 
 /**
+ * Sets where a projection goes on, also while it runs, here or elsewhere, and undoes what its handler has written: in one transaction, while
+ * nobody handles anything. So what an exactly-once handler has written is exact afterwards as well. Where it is to go on by time, the
+ * source says which events those are. Dead letters of events that come again are thrown away.
+ *
+ * **Details**
+ *
+ * `undo` writes as a handler does, through `Transaction`; what it writes elsewhere may be repeated, as a transaction that the database refuses is
+ * tried again. An at-least-once handler may be in the middle of an event meanwhile, whose effect then is not undone.
+ *
+ * **Example** (Everything again, after the handler was repaired)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Database, Tables } from "@sluice/sql"
+ * import { SqliteStorage } from "@sluice/sqlite"
+ * import { Journal } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ * import { sql } from "kysely"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const tables = Tables.make<{ note: { length: number } }>()
+ * const Lengths = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("lengths", ({ event: { length } }) => Tables.run(tables.insertInto("note").values({ length })))
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   const { run } = yield* Database.Database
+ *   yield* run(sql`CREATE TABLE note (length INTEGER)`)
+ *   yield* Journal.append(Note, { id: "n-1", events: ["one", "three"] })
+ *   yield* Layer.build(Projection.layer(Lengths))
+ *   yield* ProjectionStatus.caughtUp("lengths")
+ *   yield* Projection.rewind(Lengths, "beginning", { undo: Tables.run(tables.deleteFrom("note")) })
+ *   yield* ProjectionStatus.caughtUp("lengths")
+ *   return yield* run(tables.selectFrom("note").selectAll())
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(SqliteStorage.layer({ filename: ":memory:" }))))
+ * // => [{ length: 3 }, { length: 5 }]
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const rewind = <E, R, E2 = never, R2 = never>(
+  self: Projection<E, R>,
+  to: Target,
+  options?: { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
+): Effect.Effect<void, E | E2 | UnknownProjection | SinceInFuture | StorageError, R | Exclude<R2, Transaction>> =>
+  rewindAs(self, to, options?.undo ?? Effect.void) as Effect.Effect<void, any, any>
+
+/**
+ * What became of dead letters: those that were handled; those that have failed again, and stay; and those whose event is there no more, as it was
+ * deleted, a stage drops it now, or a newer state has taken its place, which are thrown away.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandledLetters {
+  readonly handled: number
+  readonly failed: number
+  readonly obsolete: number
+}
+
+/**
  * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:
- * exactly once, if that is how it does. Those that fail again stay. It may run beside the projection itself, whose later events of the
- * same entities have been handled already.
+ * exactly once, if that is how it does. Those that fail again stay. Each is asked for at its source first. It may run beside the projection itself,
+ * whose later events of the same entities have been handled already, and several times at once, here and elsewhere: each letter is then
+ * handled by one of them.
  *
  * **Example** (After the handler was repaired)
  *
@@ -248,7 +316,7 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
  *   return yield* Projection.handleDeadLetters(Notes)
  * })
  * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
- * // => { handled: 1, failed: 0 }
+ * // => { handled: 1, failed: 0, obsolete: 0 }
  * ```
  *
  * @category running
@@ -256,5 +324,5 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
  */
 export const handleDeadLetters = <E, R>(
   self: Projection<E, R>
-): Effect.Effect<{ readonly handled: number; readonly failed: number }, E | StorageError, R> =>
-  handle(self) as Effect.Effect<{ readonly handled: number; readonly failed: number }, E | StorageError, any>
+): Effect.Effect<HandledLetters, E | SourceTimeout | UnknownProjection | OffsetsDeleted | StorageError, R> =>
+  handle(self) as Effect.Effect<HandledLetters, any, any>

@@ -8,6 +8,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "./Envelope.ts"
 import * as Offset from "./Offset.ts"
@@ -16,7 +17,8 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Start } from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
-import type { Timestamp } from "./Timestamp.ts"
+import * as Timestamp from "./Timestamp.ts"
+import type { Transaction } from "./Transaction.ts"
 
 /**
  * What a projection is told. The revision grows with everything that it is told.
@@ -42,7 +44,7 @@ export interface DeadLetter {
   /** What it failed with, for a person. */
   readonly error: string
   /** When it was put aside. */
-  readonly at: Timestamp
+  readonly at: Timestamp.Timestamp
 }
 
 /**
@@ -65,15 +67,25 @@ export interface DeadLetterId {
 export class ProjectionManagement extends Context.Service<ProjectionManagement, {
   /** What a projection is told now. */
   readonly command: (projection: string) => Effect.Effect<Command, StorageError>
-  /** Changes whether it is paused, if that is said, and raises the revision. */
-  readonly tell: (projection: string, paused: boolean | undefined) => Effect.Effect<void, StorageError>
+  /** Makes a projection known, with an offset before the first event in each slice, unless it is. Workers do so when they start. */
+  readonly register: (key: OffsetKey) => Effect.Effect<void, StorageError>
+  /** Pauses a projection, or lets it go on, and raises the revision. */
+  readonly tell: (projection: string, paused: boolean) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Ends when a projection was told something in this process, or may have been in another. */
   readonly changes: (projection: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
-  /** Sets the offsets of all slices, so that workers that have others are fenced, and raises the revision. */
-  readonly rewind: (key: OffsetKey, start: Start) => Effect.Effect<void, StorageError>
+  /**
+   * In one transaction: waits for whoever is handling events, and keeps all others out; runs the effect; sets the offsets of all
+   * slices, those that `start` does not have to the beginning; throws away the dead letters of events that then come again; and raises
+   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses is tried again.
+   */
+  readonly rewind: <E, R>(
+    key: OffsetKey,
+    start: Start,
+    undo: Effect.Effect<unknown, E, R>
+  ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
   /** Forgets everything about a projection's way through a source, and raises the revision. */
-  readonly clear: (key: OffsetKey) => Effect.Effect<void, StorageError>
-  /** The projections that have offsets, by name and source. */
+  readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** The projections that are known, by name and source. */
   readonly list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError>
   /** Keeps a dead letter, in place of one of the same event. */
   readonly putAside: (letter: Omit<DeadLetter, "at">) => Effect.Effect<void, StorageError>
@@ -83,9 +95,59 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     after: DeadLetterId | undefined,
     limit: number
   ) => Effect.Effect<ReadonlyArray<DeadLetter>, StorageError>
-  /** Throws a dead letter away. */
-  readonly discard: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<void, StorageError>
+  /** Throws a dead letter away, and returns it: none if it is not there, or not any more. */
+  readonly discard: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<DeadLetter | undefined, StorageError>
+  /** Throws away the dead letters of events that are still to come, as the offsets say. */
+  readonly discardAhead: (key: OffsetKey) => Effect.Effect<void, StorageError>
+  /**
+   * Claims a dead letter for some minutes, and returns it: none if it is not there, or somebody else has claimed it. Whoever crashes
+   * loses the claim after that time.
+   */
+  readonly claim: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<DeadLetter | undefined, StorageError>
+  /** Gives a claim back, if the letter is still there, with a new error if there is one. */
+  readonly release: (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    error: string | undefined
+  ) => Effect.Effect<void, StorageError>
 }>()("@sluice/core/ProjectionManagement") {}
+
+/**
+ * No projection of this name, or none that reads this source, was ever started on this storage. Correct the name; a projection is known once
+ * it has been started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownProjection
+  extends Schema.TaggedError<UnknownProjection>("@sluice/core/UnknownProjection")("UnknownProjection", {
+    projection: Schema.String,
+    source: Schema.UndefinedOr(Schema.String)
+  })
+{
+  override get message(): string {
+    const what = this.source === undefined ? "" : ` that reads '${this.source}'`
+    return `No projection '${this.projection}'${what} was ever started on this storage: correct the name, or start it first`
+  }
+}
+
+/**
+ * A projection was to go on at a time that is later than now: the events until then would be passed over. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/core/SinceInFuture")("SinceInFuture", {
+  projection: Schema.String,
+  since: Timestamp.Timestamp,
+  now: Timestamp.Timestamp
+}) {
+  override get message(): string {
+    const [since, now] = [this.since, this.now].map((time) => new Date(Timestamp.toMillis(time)).toISOString())
+    return `Projection '${this.projection}' cannot go on at ${since}, as it is ${now}: ` +
+      "the events until then would be passed over. Give a time that is past, in microseconds"
+  }
+}
 
 /**
  * Pauses a projection, by name: its workers finish what they are handling and wait, also when they are started again.
@@ -93,22 +155,29 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
  * **Example** (Pausing, and going on)
  *
  * ```ts
- * import { MemoryStorage, ProjectionManagement } from "@sluice/core"
- * import { Effect } from "effect"
+ * import { EntityType, EventCodec, MemoryStorage, Projection, ProjectionManagement, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Lengths = Source.journal(Note).pipe(Projection.exactlyOnce("lengths", () => Effect.void))
  *
  * const program = Effect.gen(function*() {
- *   yield* ProjectionManagement.pause("popularity")
- *   const paused = yield* ProjectionManagement.isPaused("popularity")
- *   yield* ProjectionManagement.resume("popularity")
- *   return [paused, yield* ProjectionManagement.isPaused("popularity")]
+ *   yield* Layer.build(Projection.layer(Lengths))
+ *   yield* ProjectionStatus.caughtUp("lengths")
+ *   yield* ProjectionManagement.pause("lengths")
+ *   const paused = yield* ProjectionManagement.isPaused("lengths")
+ *   yield* ProjectionManagement.resume("lengths")
+ *   return [paused, yield* ProjectionManagement.isPaused("lengths")]
  * })
- * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => [true, false]
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => [true, false]
  * ```
  *
  * @category operations
  * @since 0.1.0
  */
-export const pause = (projection: string): Effect.Effect<void, StorageError, ProjectionManagement> =>
+export const pause = (
+  projection: string
+): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
   ProjectionManagement.use((management) => management.tell(projection, true))
 
 /**
@@ -117,7 +186,9 @@ export const pause = (projection: string): Effect.Effect<void, StorageError, Pro
  * @category operations
  * @since 0.1.0
  */
-export const resume = (projection: string): Effect.Effect<void, StorageError, ProjectionManagement> =>
+export const resume = (
+  projection: string
+): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
   ProjectionManagement.use((management) => management.tell(projection, false))
 
 /**
@@ -130,8 +201,58 @@ export const isPaused = (projection: string): Effect.Effect<boolean, StorageErro
   Effect.map(ProjectionManagement.use((management) => management.command(projection)), ({ paused }) => paused)
 
 /**
- * Sets where a projection goes on in its source: at the beginning, at the first events that are not older than a time, or after
- * offsets. Handlers then see events again, or miss some; what they have written stays.
+ * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Target = "beginning" | { readonly since: Timestamp.Timestamp } | Start
+
+/**
+ * Offsets for where a projection is to go on.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const startOf = (to: Target): Start =>
+  to === "beginning"
+    ? { journal: undefined, offsets: Offset.none }
+    : "since" in to
+    ? { journal: undefined, offsets: Offset.since(to.since) }
+    : to
+
+/**
+ * Fails if the offsets begin at a time that is later than now.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const checkSince = (
+  { projection }: OffsetKey,
+  { offsets }: Start,
+  now: Timestamp.Timestamp
+): Effect.Effect<void, SinceInFuture> => {
+  for (const { position, timestamp } of offsets.values()) {
+    if (position === 0 && timestamp > now) return Effect.fail(new SinceInFuture({ projection, since: timestamp, now }))
+  }
+  return Effect.void
+}
+
+/**
+ * What a dead letter says whose event was deleted.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const deletedError = "The event was deleted from its journal"
+
+/**
+ * Sets where a projection goes on in its source, by its key, also while it runs somewhere else. Handlers then see events again, or miss some; what
+ * they have written stays. Dead letters of events that come again are thrown away.
+ *
+ * **When to use**
+ *
+ * Where the projection itself is not at hand. Where it is, `Projection.rewind` can undo what its handler has written in the same transaction.
  *
  * **Example** (Everything again)
  *
@@ -142,8 +263,11 @@ export const isPaused = (projection: string): Effect.Effect<boolean, StorageErro
  * const Note = EntityType.make("note", { codec: EventCodec.string })
  * const Lengths = Source.journal(Note).pipe(Projection.exactlyOnce("lengths", () => Effect.void))
  *
- * const program = ProjectionManagement.rewind(Projection.offsetKey(Lengths), "beginning")
- * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => undefined
+ * // it was never started
+ * const program = Effect.flip(ProjectionManagement.rewind(Projection.offsetKey(Lengths), "beginning"))
+ * const { message } = await Effect.runPromise(Effect.provide(program, MemoryStorage.layer))
+ * message
+ * // => "No projection 'lengths' that reads 'journal:note' was ever started on this storage: correct the name, or start it first"
  * ```
  *
  * @category operations
@@ -151,18 +275,9 @@ export const isPaused = (projection: string): Effect.Effect<boolean, StorageErro
  */
 export const rewind = (
   key: OffsetKey,
-  to: "beginning" | { readonly since: Timestamp } | Start
-): Effect.Effect<void, StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) =>
-    management.rewind(
-      key,
-      to === "beginning"
-        ? { journal: undefined, offsets: Offset.none }
-        : "since" in to
-        ? { journal: undefined, offsets: Offset.since(to.since) }
-        : to
-    )
-  )
+  to: Target
+): Effect.Effect<void, UnknownProjection | SinceInFuture | StorageError, ProjectionManagement> =>
+  ProjectionManagement.use((management) => management.rewind(key, startOf(to), Effect.void))
 
 /**
  * Forgets how far a projection has come in a source, its dead letters included. For one that is no more: a running one begins again.
@@ -170,11 +285,13 @@ export const rewind = (
  * @category operations
  * @since 0.1.0
  */
-export const clear = (key: OffsetKey): Effect.Effect<void, StorageError, ProjectionManagement> =>
+export const clear = (
+  key: OffsetKey
+): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
   ProjectionManagement.use((management) => management.clear(key))
 
 /**
- * The projections that have offsets, by name and source.
+ * The projections that were started on this storage, and not cleared since, by name and source.
  *
  * @category getters
  * @since 0.1.0
@@ -195,7 +312,7 @@ export const deadLetters = (key: OffsetKey, options?: {
   ProjectionManagement.use((management) => management.deadLetters(key, options?.after, options?.limit ?? 100))
 
 /**
- * Throws a dead letter away.
+ * Throws a dead letter away, and returns it; none if it is not there.
  *
  * @category operations
  * @since 0.1.0
@@ -203,5 +320,5 @@ export const deadLetters = (key: OffsetKey, options?: {
 export const discard = (
   key: OffsetKey,
   letter: DeadLetterId
-): Effect.Effect<void, StorageError, ProjectionManagement> =>
+): Effect.Effect<DeadLetter | undefined, StorageError, ProjectionManagement> =>
   ProjectionManagement.use((management) => management.discard(key, letter))

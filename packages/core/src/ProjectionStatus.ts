@@ -3,16 +3,20 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Formatter from "effect/Formatter"
 import * as Metric from "effect/Metric"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { projectionLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
+import type { OffsetsDeleted } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { SliceRange } from "./SliceRange.ts"
+import type { StorageError } from "./StorageError.ts"
 
 /**
  * `Restarting` waits before it opens its source again, or is cut off from it; `Stopped` has met a poison event, or a journal that its offsets
@@ -50,7 +54,9 @@ export interface WorkerStatus {
   readonly skipped: number
   /** How often the worker has restarted since the process began. */
   readonly restarts: number
-  /** The offsets as stored last. */
+  /** The revision as of which the offsets were set that it has begun from last; undefined before the first time. */
+  readonly revision: number | undefined
+  /** The offsets as it has stored them last. */
   readonly offsets: Offset.Offsets
 }
 
@@ -65,7 +71,12 @@ export interface Worker {
   /** Ends when the status is such. */
   readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
   /** Asks the source for its newest positions in the worker's range. */
-  readonly heads: Effect.Effect<Offset.Offsets, unknown>
+  readonly heads: Effect.Effect<Offset.Offsets, SourceFailed>
+  /** Asks the store for the offsets in the worker's range, and the revision as of which they were set. */
+  readonly stored: Effect.Effect<
+    Pick<WorkerStatus, "revision" | "offsets">,
+    SourceFailed | OffsetsDeleted | StorageError
+  >
 }
 
 /**
@@ -98,6 +109,60 @@ export class ProjectionNotRunning
 }
 
 /**
+ * The source of a projection could not be asked how far it is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SourceFailed extends Schema.TaggedError<SourceFailed>("@sluice/core/SourceFailed")("SourceFailed", {
+  projection: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `The source of projection '${this.projection}' cannot be asked how far it is: ${textOf(this.cause)}`
+  }
+}
+
+/**
+ * A worker of the projection has stopped, and waits for a person. The event is the one that it has stopped at, if it was one; the cause is why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/core/WorkerStopped")("WorkerStopped", {
+  projection: Schema.String,
+  range: Schema.Struct({ min: Schema.Int, max: Schema.Int }),
+  event: Schema.UndefinedOr(Schema.Struct({ persistenceId: Schema.String, sequenceNumber: Schema.Int })),
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    const at = this.event === undefined ? "" : ` at event ${this.event.sequenceNumber} of '${this.event.persistenceId}'`
+    return `The worker of projection '${this.projection}' for the slices ${this.range.min}-${this.range.max} has stopped${at}: ` +
+      textOf(this.cause)
+  }
+}
+
+const textOf = (cause: unknown): string =>
+  Predicate.hasProperty(cause, "message") ? String(cause.message) : Formatter.format(cause)
+
+/**
+ * A projection of this name runs in this process already. Stop that one first, or give one of the two another name; where the two are of
+ * different storages, give each a {@link Registry} of its own. A defect, as it is a mistake of the program.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProjectionAlreadyRuns
+  extends Schema.TaggedError<ProjectionAlreadyRuns>("@sluice/core/ProjectionAlreadyRuns")("ProjectionAlreadyRuns", {
+    projection: Schema.String
+  })
+{
+  override get message(): string {
+    return `A projection '${this.projection}' runs in this process already: the two would have the same offsets. Give each a name of its own`
+  }
+}
+
+/**
  * The workers of a projection that runs in this process, in the order of their slices; none if it does not.
  *
  * @category getters
@@ -113,20 +178,22 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<Worker>, Proje
   })
 
 /**
- * How many events a projection of this process is behind its source, exactly. Fails as the source does when it cannot
- * be asked.
+ * How many events a projection of this process is behind its source, exactly: what lies between the offsets that are stored now, also right
+ * after a rewind, and the newest positions of the source.
  *
  * @category getters
  * @since 0.1.0
  */
-export const lag = (projection: string): Effect.Effect<number, unknown> =>
+export const lag = (
+  projection: string
+): Effect.Effect<number, ProjectionNotRunning | SourceFailed | OffsetsDeleted | StorageError> =>
   Effect.flatMap(running(projection), (workers) =>
     Effect.map(
       Effect.forEach(workers, (worker) =>
-        // before it has started nobody knows how far it is
+        // the source after the store, or events between the two would not be counted
         Effect.flatMap(
-          worker.until(({ state }) => state !== "Starting"),
-          () => Effect.map(worker.heads, (heads) => Offset.lag(heads, worker.status.offsets))
+          worker.stored,
+          ({ offsets }) => Effect.map(worker.heads, (heads) => Offset.lag(heads, offsets))
         )),
       (lags) => lags.reduce((sum, lag) => sum + lag, 0)
     )).pipe(
@@ -134,8 +201,8 @@ export const lag = (projection: string): Effect.Effect<number, unknown> =>
     )
 
 /**
- * Waits until a projection of this process has processed, and stored, every event that its source has now. Fails as a worker
- * does that stops before.
+ * Waits until a projection of this process has processed, and stored, every event that its source has now; after a rewind, from where it
+ * was rewound to. Fails when a worker stops before.
  *
  * **When to use**
  *
@@ -144,17 +211,32 @@ export const lag = (projection: string): Effect.Effect<number, unknown> =>
  * @category running
  * @since 0.1.0
  */
-export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
+export const caughtUp = (
+  projection: string
+): Effect.Effect<void, ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> =>
   Effect.flatMap(
     running(projection),
-    (workers) =>
-      Effect.forEach(workers, (worker) =>
-        Effect.flatMap(worker.heads, (heads) =>
-          worker.until((status) =>
-            status.state === "Stopped" || status.state !== "Starting" && Offset.lag(heads, status.offsets) === 0
-          ).pipe(
-            Effect.flatMap((status) =>
-              status.state === "Stopped" ? Effect.failCause(status.failure!.cause) : Effect.void
-            )
-          )), { discard: true, concurrency: "unbounded" })
+    (workers) => Effect.forEach(workers, workerCaughtUp, { discard: true, concurrency: "unbounded" })
   )
+
+const workerCaughtUp = Effect.fnUntraced(function*(
+  worker: Worker
+): Effect.fn.Return<void, SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
+  const heads = yield* worker.heads
+  const orStopped = (predicate: (status: WorkerStatus) => boolean) =>
+    Effect.tap(
+      worker.until((status) => status.state === "Stopped" || predicate(status)),
+      (status) => status.state === "Stopped" ? Effect.fail(stoppedAs(status)) : Effect.void
+    )
+  while (true) {
+    const { revision } = yield* orStopped(({ offsets, revision, state }) =>
+      revision !== undefined && state !== "Starting" && Offset.lag(heads, offsets) === 0
+    )
+    // it may have been rewound, and not know it yet
+    if ((yield* worker.stored).revision === revision) return
+    yield* orStopped((status) => status.revision !== revision)
+  }
+})
+
+const stoppedAs = ({ failure, projection, range }: WorkerStatus): WorkerStopped =>
+  new WorkerStopped({ projection, range, event: failure!.event, cause: Cause.squash(failure!.cause) })

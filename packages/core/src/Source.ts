@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
@@ -81,8 +82,35 @@ export interface Origin<in out A, out E, out R> {
   ) => Stream.Stream<EncodedEnvelope, E, R>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
+  /**
+   * The position and timestamp, in each log of the range, of the last event that is older than a time; nothing for a log that has none.
+   * Where events that are not older were deleted, it is the time at position 0, which no source can be opened at.
+   */
+  readonly before: (range: SliceRange.SliceRange, time: Timestamp) => Effect.Effect<Offsets, E, R>
   /** What time it is by the clock that events are stamped with. */
   readonly now: Effect.Effect<Timestamp, E, R>
+  /** Whether an event may take the place of an earlier one of its entity, which then must not be handled any more; as states do. */
+  readonly supersedes?: boolean | undefined
+}
+
+/**
+ * A source was asked for an event, and did not answer in time. It is tried again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/core/SourceTimeout")("SourceTimeout", {
+  source: Schema.String,
+  /** In milliseconds. */
+  waited: Schema.Finite
+}) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The source '${this.source}' has not answered for ${this.waited} ms`
+  }
 }
 
 /**
@@ -196,13 +224,14 @@ export const journal = <A>(
   Journal.Journal
 > =>
   make({
-    key: `journal:${entityType.name}`,
+    key: Journal.sourceKey(entityType.name),
     description: `journal of ${entityType.name}`,
     entityType: entityType.name,
     codec: entityType.codec,
     open: (range, start) => follow(entityType.name, range, start),
     entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),
     heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range)),
+    before: (range, time) => Journal.Journal.use((_) => _.before(entityType.name, range, time)),
     now: Journal.Journal.use((_) => _.now)
   })
 
@@ -267,6 +296,8 @@ export const durableState = <S>(
         Stream.unwrap
       ),
     heads: (range) => DurableStateStore.use((_) => _.heads(stateType.name, range)),
+    before: (range, time) => DurableStateStore.use((_) => _.before(stateType.name, range, time)),
+    supersedes: true,
     now: DurableStateStore.use((_) => _.now)
   })
 

@@ -6,6 +6,7 @@ import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import { StorageError } from "@sluice/core/StorageError"
@@ -164,7 +165,9 @@ describe("MemoryStorage.layer", () => {
     Effect.gen(function*() {
       const store = yield* OffsetStore
       const execute = Transaction.use((transaction) => transaction.execute({ sql: "SELECT 1", parameters: [] }))
-      const error = yield* Effect.flip(store.transact({ projection: "p", source: "s" }, "journal", [], execute))
+      const key = { projection: "p", source: "s" }
+      yield* ProjectionManagement.use((management) => management.register(key))
+      const error = yield* Effect.flip(store.transact(key, { journal: "journal", revision: 0 }, [], execute))
       assert.instanceOf(error, StorageError)
       assert.strictEqual(error.reason, "Unsupported")
       assert.isFalse(error.isRetryable)

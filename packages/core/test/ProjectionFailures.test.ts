@@ -7,6 +7,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -109,13 +110,23 @@ test(
 )
 
 test(
-  "the end of one run leaves the status of a later run of the same projection alone",
+  "a second projection of the same name is refused, by name, and leaves the first alone",
   Effect.gen(function*() {
     const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
     const first = yield* Scope.make()
     yield* Layer.build(Projection.layer(projection)).pipe(Scope.provide(first))
-    yield* start(projection)
+    const other = Source.journal(Note).pipe(Projection.atLeastOnce("notes", () => Effect.void))
+    for (const second of [Effect.scoped(Layer.build(Projection.layer(projection))), Projection.run(other)]) {
+      const exit = yield* Effect.exit(second)
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      assert.instanceOf(defect, ProjectionStatus.ProjectionAlreadyRuns)
+      assert.include(defect.message, "'notes'")
+    }
+    assert.strictEqual((yield* ProjectionStatus.status("notes")).length, 1)
     yield* Scope.close(first, Exit.void)
+    assert.strictEqual((yield* ProjectionStatus.status("notes")).length, 0)
+    yield* start(projection)
     assert.strictEqual((yield* ProjectionStatus.status("notes")).length, 1)
   })
 )

@@ -48,6 +48,7 @@ const sourceOf = (...elements: ReadonlyArray<EncodedElement>): Source.Source<str
     open: () => Effect.succeed({ journal: "j", envelopes: Stream.concat(Stream.fromArray(elements), Stream.never) }),
     entity: () => Stream.empty,
     heads: () => Effect.succeed(Offset.none),
+    before: () => Effect.succeed(new Map()),
     now: Effect.succeed(Timestamp.make(0))
   })
 

@@ -166,6 +166,7 @@ describe("a source of one's own", () => {
     open: () => Effect.succeed({ journal: "j", envelopes: Stream.fromIterable(stored) }),
     entity: () => Stream.fromIterable(stored),
     heads: () => Effect.succeed(Offset.none),
+    before: () => Effect.succeed(new Map()),
     now: Effect.succeed(Timestamp.make(0))
   })
 

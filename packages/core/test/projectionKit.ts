@@ -68,5 +68,6 @@ export const sourceOf = <E, R>(feed: Effect.Effect<Source.Feed<E>, E, R>) =>
     open: () => feed,
     entity: () => Stream.empty,
     heads: () => Effect.succeed(new Map()),
+    before: () => Effect.succeed(new Map()),
     now: Effect.succeed(Timestamp.make(0))
   })

@@ -110,6 +110,8 @@ export const source = <A>(stream: EventStream<A>, options: Options): RemoteSourc
       entityType: undefined,
       codec: stream.codec,
       onReplaced: options.onReplaced,
+      // the stream may be one of states
+      supersedes: true,
       ...makeRemote(stream.id, options)
     }),
     { [TypeId]: TypeId } as const

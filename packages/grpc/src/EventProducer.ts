@@ -68,6 +68,7 @@ export const layer = <A, E, R>(
       entity: (persistenceId, from, to) =>
         Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to), context),
       heads: (range) => Effect.provideContext(origin.heads(range), context),
+      before: (range, time) => Effect.provideContext(origin.before(range, time), context),
       now: Effect.provideContext(origin.now, context)
     })
   }))

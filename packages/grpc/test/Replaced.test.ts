@@ -135,10 +135,11 @@ layer(Producer.quiet, { excludeTestServices: true })(
         const store = yield* Effect.provide(OffsetStore, here)
         const key = Projection.offsetKey(projection)
         const slice = sliceOf("a") as any
-        const { offsets } = yield* store.load(key, SliceRange.make(slice, slice))
+        const { offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
         const { heads, identity } = yield* Effect.provide(Journal.Journal, other)
         const to = (yield* heads("Cart", SliceRange.full)).get(slice)!
-        yield* store.transact(key, identity, [{ slice, from: offsets.get(slice), to }], Effect.void)
+        const basis = { journal: identity, revision: revision! }
+        yield* store.transact(key, basis, [{ slice, from: offsets.get(slice), to }], Effect.void)
 
         yield* serve(other, port)
         yield* run(port, here, "rewind", 1)
@@ -159,13 +160,13 @@ layer(Producer.quiet, { excludeTestServices: true })(
         // offsets that were taken at events that are not there
         const store = yield* Effect.provide(OffsetStore, here)
         const key = Projection.offsetKey(projection)
-        const { journal, offsets } = yield* store.load(key, SliceRange.full)
+        const { journal, offsets, revision } = yield* store.load(key, SliceRange.full)
         const moves = ["a", "b"].map((id) => sliceOf(id) as any).toSorted((a, b) => a - b).map((slice) => ({
           slice,
           from: offsets.get(slice),
           to: Offset.make(7, 12_345)
         }))
-        yield* store.transact(key, journal!, moves, Effect.void)
+        yield* store.transact(key, { journal: journal!, revision: revision! }, moves, Effect.void)
         yield* run(port, here, "rewind", 1)
         const handled = yield* handledOf(here)
         assert.deepStrictEqual(sorted(handled.slice(ids.length)), ["a 1 old a", "b 1 old b"])

@@ -23,7 +23,7 @@ import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
-import { alongIndexes, ControlClient, makePool } from "./internal/pool.ts"
+import { alongIndexes, ControlClient, makePool, transactionTimeoutOf } from "./internal/pool.ts"
 
 /**
  * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
@@ -104,7 +104,14 @@ const make = Effect.fnUntraced(function*(options: Options) {
     lanes,
     waiters
   })
-  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
+  return SqlStorage.make({
+    database,
+    db,
+    journal,
+    signals,
+    move: makeMove(database, naming),
+    transactionTimeout: transactionTimeoutOf(options)
+  })
 })
 
 const exclusively =

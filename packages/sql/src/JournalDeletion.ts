@@ -3,15 +3,17 @@
  *
  * @since 0.1.0
  */
-import type { Journal } from "@sluice/core/Journal"
+import { type Journal, sourceKey } from "@sluice/core/Journal"
 import type { Offset } from "@sluice/core/Offset"
+import { entityType as entityTypeOf } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
+import { deletedError } from "@sluice/core/ProjectionManagement"
 import type * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Kysely, sql } from "kysely"
+import { type Expression, type ExpressionBuilder, type Kysely, sql, type SqlBool } from "kysely"
 import type { Database } from "./Database.ts"
 import { textOf } from "./internal/columns.ts"
 import { retryRefused } from "./internal/retryRefused.ts"
@@ -88,10 +90,30 @@ export const make = ({ database, db, dialect, heads }: {
     const removable = old.filter((row) => row.sequence_number < newest.get(textOf(row.persistence_id))!)
     if (removable.length > 0) {
       yield* remove(entityType, slice, removable.map(({ position }) => position))
+      yield* emptyLetters(
+        entityType,
+        (eb) =>
+          eb.or(
+            removable.map((row) =>
+              eb.and([eb("persistence_id", "=", row.persistence_id), eb("sequence_number", "=", row.sequence_number)])
+            )
+          )
+      )
       yield* raise(entityType, slice, last)
     }
     return { position: last.position, removed: removable.length }
   })
+
+  /** What was put aside of the events is as deleted as they are. */
+  const emptyLetters = (
+    entityType: string,
+    which: (eb: ExpressionBuilder<SluiceTables, "sluice_dead_letter">) => Expression<SqlBool>
+  ) =>
+    database.run(
+      db.updateTable("sluice_dead_letter")
+        .set({ manifest: null, payload: null, tags: null, metadata: null, error: deletedError })
+        .where("source", "=", sourceKey(entityType)).where(which)
+    )
 
   const raise = (
     entityType: string,
@@ -114,11 +136,17 @@ export const make = ({ database, db, dialect, heads }: {
 
   return {
     deleteEvents: (persistenceId, to) => {
-      const empty = database.run(
-        db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
-          .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
-          .where("payload", "is not", null)
-      )
+      const empty = database.withTransaction(Effect.andThen(
+        database.run(
+          db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
+            .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
+            .where("payload", "is not", null)
+        ),
+        emptyLetters(
+          entityTypeOf(persistenceId),
+          (eb) => eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "<=", to)])
+        )
+      ))
       return Effect.flatMap(
         database.inTransaction,
         // what ends a transaction that is somebody else's is theirs to try again

@@ -16,6 +16,7 @@ export interface SluiceTables {
   readonly sluice_offset: OffsetTable
   readonly sluice_offset_entity: OffsetEntityTable
   readonly sluice_projection: ProjectionTable
+  readonly sluice_projection_source: ProjectionSourceTable
   readonly sluice_dead_letter: DeadLetterTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
@@ -63,7 +64,7 @@ export interface FloorTable {
 }
 
 /**
- * A row per projection, source and slice.
+ * A row per projection, source and slice, from when the projection was first started.
  *
  * @category models
  * @since 0.1.0
@@ -78,6 +79,8 @@ export interface OffsetTable {
   readonly journal: string
   /** Where something was left out: up to which position everything had been read before. */
   readonly complete_up_to: number | null
+  /** As of which the projection's offsets were set, as in `sluice_projection_source`. */
+  readonly revision: number
   /** Microseconds since the epoch. */
   readonly updated_at: number
 }
@@ -111,6 +114,19 @@ export interface ProjectionTable {
 }
 
 /**
+ * A row per projection and source that is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProjectionSourceTable {
+  readonly projection: string
+  readonly source: string
+  /** As of which its offsets were set: when it was registered, or rewound last. */
+  readonly revision: number
+}
+
+/**
  * A row per event that a projection has put aside.
  *
  * @category models
@@ -134,6 +150,8 @@ export interface DeadLetterTable {
   readonly error: string
   /** Microseconds since the epoch. */
   readonly put_aside_at: number
+  /** When somebody has begun to handle it; microseconds since the epoch. */
+  readonly claimed_at: number | null
 }
 
 /**

@@ -388,6 +388,23 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     },
     heads: (entityType, range) =>
       Effect.mapError(heads(database, db, entityType, range), fromSqlError("read the heads")),
+    before: (entityType, range, time) =>
+      database.run(
+        db.selectFrom("sluice_state").select((eb) => [
+          "slice",
+          eb.fn.max("position").as("position"),
+          eb.fn.max("timestamp").as("timestamp")
+        ]).where("entity_type", "=", entityType).where("slice", ">=", range.min).where("slice", "<=", range.max)
+          .where("timestamp", "<", time).groupBy("slice")
+      ).pipe(
+        Effect.map((rows) =>
+          new Map(rows.map(({ position, slice, timestamp }) => [
+            slice as Slice.Slice,
+            { position: position as Position, timestamp: timestamp as Timestamp }
+          ]))
+        ),
+        Effect.mapError(fromSqlError("look for a time"))
+      ),
     reader: (entityType, range, start) =>
       verify(entityType, range, start).pipe(
         Effect.catchTag("SqlError", (error) => Effect.fail(readFailed(error))),

@@ -33,6 +33,7 @@ import type { Database } from "./Database.ts"
 import { retryRefused } from "./internal/retryRefused.ts"
 import * as JournalDeletion from "./JournalDeletion.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
+import * as LogSearch from "./LogSearch.ts"
 import * as SliceLogReader from "./SliceLogReader.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -247,6 +248,16 @@ export const make = Effect.fnUntraced(function*(
         (inTransaction) => inTransaction ? appendWithin(request) : append(request)
       ),
     heads,
+    before: (entityType, range, time) =>
+      Effect.gen(function*() {
+        return yield* LogSearch.before({
+          heads: yield* heads(entityType, range),
+          floors: yield* deletion.floors(entityType, range),
+          time,
+          timestamps: (positions) =>
+            Effect.mapError(dialect.timestamps(entityType, positions), fromSqlError("look for a time"))
+        })
+      }),
     reader: (entityType, range, start, options) =>
       Effect.map(verify(entityType, range, start), () =>
         SliceLogReader.make({

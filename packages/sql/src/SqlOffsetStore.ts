@@ -4,11 +4,20 @@
  * @since 0.1.0
  */
 import type { Offset } from "@sluice/core/Offset"
-import { Fenced, journalOf, type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import {
+  type Basis,
+  Fenced,
+  journalOf,
+  type Move,
+  type OffsetKey,
+  OffsetsDeleted,
+  OffsetStore
+} from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Arr from "effect/Array"
@@ -33,14 +42,16 @@ export interface Options {
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
   /**
-   * Moves the offsets by compare-and-set, in the order given and in the fiber's transaction, and returns the slice of the first that is not
-   * where it was expected.
+   * Moves offsets by compare-and-set, in the order given and in the fiber's transaction, and returns whether all were where, and of the
+   * revision, that they were expected to be.
    */
   readonly move: (
     key: OffsetKey,
-    journal: string,
+    basis: Basis,
     moves: ReadonlyArray<Move>
-  ) => Effect.Effect<Slice | undefined, SqlError>
+  ) => Effect.Effect<boolean, SqlError>
+  /** For how many milliseconds the server lets a transaction be idle, where it has such a limit. */
+  readonly transactionTimeout?: number | undefined
 }
 
 /** How many rows a statement has at most. */
@@ -52,12 +63,53 @@ const maxRows = 500
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ database, db, move }: Options): OffsetStore["Service"] => {
-  const transaction = Transaction.of({
-    dialect: database.dialect,
-    execute: ({ parameters, sql }) =>
-      database.sql.unsafe(sql, parameters).pipe(Effect.mapError(fromSqlError("run a statement")))
+export const make = ({ database, db, move, transactionTimeout }: Options): OffsetStore["Service"] => {
+  const transaction = SqlTransaction.service(database)
+
+  /** Why the moves could not be made, of which some may have been. */
+  const refused = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    revision: number,
+    moves: ReadonlyArray<Move>
+  ): Effect.fn.Return<Fenced | OffsetsDeleted, SqlError> {
+    const [known] = yield* database.run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+    if (known?.revision !== revision) return new Fenced({ ...key, slice: undefined, by: "command" })
+    const rows = yield* database.run(
+      db.selectFrom("sluice_offset").select(["slice", "position", "timestamp"]).where(isOf(key))
+    )
+    const stored = new Map(rows.map((row) => [row.slice, row]))
+    const deleted = moves.find(({ slice }) => !stored.has(slice))
+    if (deleted !== undefined) return new OffsetsDeleted({ ...key, slice: deleted.slice })
+    const elsewhere = moves.find(({ slice, to }) => {
+      const { position, timestamp } = stored.get(slice)!
+      return position !== to.position || timestamp !== to.timestamp
+    })
+    // another worker may have moved it to the same place
+    return new Fenced({ ...key, slice: (elsewhere ?? moves[0]!).slice, by: "worker" })
   })
+
+  /** Locks the row of the projection against a rewind, and looks whether there was one. */
+  const isCurrent = (key: OffsetKey, revision: number): Effect.Effect<boolean, SqlError> => {
+    const select = db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))
+    const locked = database.dialect === "mysql"
+      // MariaDB has no FOR SHARE
+      ? select.modifyEnd(sql`LOCK IN SHARE MODE`)
+      : database.dialect === "postgres"
+      ? select.forShare()
+      : select
+    return Effect.map(database.run(locked), ([row]) => row?.revision === revision)
+  }
+
+  const storeMoves = (
+    key: OffsetKey,
+    basis: Basis,
+    moves: ReadonlyArray<Move>
+  ): Effect.Effect<void, Fenced | OffsetsDeleted | SqlError> =>
+    Effect.flatMap(
+      moves.length === 0 ? isCurrent(key, basis.revision) : move(key, basis, moves),
+      (isMoved) => isMoved ? Effect.void : Effect.flatMap(refused(key, basis.revision, moves), Effect.fail)
+    )
+
   const storeEntities = Effect.fnUntraced(function*(
     key: OffsetKey,
     moves: ReadonlyArray<Move>
@@ -89,22 +141,46 @@ export const make = ({ database, db, move }: Options): OffsetStore["Service"] =>
   })
 
   return OffsetStore.of({
+    transactionTimeout,
     load: (key, range) =>
       database.run(
-        db.selectFrom("sluice_offset").select(["slice", "position", "timestamp", "journal", "complete_up_to"])
-          .where(isOf(key)).where("slice", ">=", range.min).where("slice", "<=", range.max)
+        // in one statement, or a rewind between two would mix what was before with what is after
+        db.selectFrom("sluice_projection_source as s").leftJoin("sluice_offset as o", (join) =>
+          join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
+            .on("o.slice", ">=", range.min).on("o.slice", "<=", range.max))
+          .select(["s.revision", "o.slice", "o.position", "o.timestamp", "o.journal", "o.complete_up_to"])
+          .where("s.projection", "=", key.projection).where("s.source", "=", key.source).orderBy("o.slice")
       ).pipe(
-        Effect.map((rows) => ({
-          journal: journalOf(rows.map((row) => row.journal)),
-          offsets: new Map(rows.map((row): [Slice, Offset] => [
-            row.slice as Slice,
-            { position: row.position as Position, timestamp: row.timestamp as Timestamp }
-          ])),
-          completeUpTo: new Map(rows.flatMap((row) =>
-            row.complete_up_to === null ? [] : [[row.slice as Slice, row.complete_up_to as Position] as const]
-          ))
-        })),
-        Effect.mapError(fromSqlError("load offsets"))
+        Effect.mapError(fromSqlError("load offsets")),
+        Effect.flatMap((found) => {
+          const revision = found[0]?.revision
+          const rows = found.flatMap((row) =>
+            row.slice === null ? [] : [{
+              slice: row.slice as Slice,
+              offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp },
+              journal: row.journal!,
+              completeUpTo: row.complete_up_to as Position | null
+            }]
+          )
+          const at = rows.findIndex(({ slice }, i) =>
+            slice !== range.min + i
+          )
+          const present = at < 0 ? rows.length : at
+          const missing = revision === undefined || present === SliceRange.size(range)
+            ? undefined
+            : (range.min + present) as Slice
+          if (missing !== undefined) return Effect.fail(new OffsetsDeleted({ ...key, slice: missing }))
+          // before the first event all journals are alike
+          const begun = rows.filter(({ offset }) => offset.position > 0 || offset.timestamp > 0)
+          return Effect.succeed({
+            revision,
+            journal: journalOf(begun.map((row) => row.journal)),
+            offsets: new Map(begun.map(({ offset, slice }): [Slice, Offset] => [slice, offset])),
+            completeUpTo: new Map(rows.flatMap(({ completeUpTo, slice }) =>
+              completeUpTo === null ? [] : [[slice, completeUpTo] as const]
+            ))
+          })
+        })
       ),
     sequenceNumbers: (key, persistenceIds) =>
       Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
@@ -122,14 +198,15 @@ export const make = ({ database, db, move }: Options): OffsetStore["Service"] =>
           ),
           Effect.mapError(fromSqlError("load sequence numbers"))
         ),
-    transact: (key, journal, moves, effect) => {
+    transact: (key, basis, moves, effect) => {
       const leavingOut = moves.filter((move) => move.entities !== undefined)
       return SqlTransaction.run(
         database,
         "move offsets",
-        Effect.flatMap(
-          Effect.mapError(move(key, journal, moves), fromSqlError("move offsets")),
-          (slice) => slice === undefined ? Effect.void : Effect.fail(new Fenced({ ...key, slice }))
+        Effect.catchTag(
+          storeMoves(key, basis, moves),
+          "SqlError",
+          (error) => Effect.fail(fromSqlError("move offsets")(error))
         ).pipe(
           Effect.andThen(
             leavingOut.length === 0

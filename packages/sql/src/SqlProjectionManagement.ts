@@ -8,22 +8,41 @@ import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
-import { type DeadLetter, ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import {
+  checkSince,
+  type DeadLetter,
+  type DeadLetterId,
+  ProjectionManagement,
+  UnknownProjection
+} from "@sluice/core/ProjectionManagement"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
+import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
+import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
-import type { SqlError } from "effect/sql/SqlError"
-import { type Kysely, sql } from "kysely"
+import * as Schedule from "effect/Schedule"
+import { SqlError } from "effect/sql/SqlError"
+import {
+  type ExpressionBuilder,
+  type InsertQueryBuilder,
+  type Kysely,
+  type RawBuilder,
+  type SelectQueryBuilder,
+  sql
+} from "kysely"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
+import type { Query } from "./Dialect.ts"
 import { bytesOf, textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { DeadLetterTable, SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
+import * as SqlTransaction from "./SqlTransaction.ts"
 
 const topicOf = (projection: string): string => `projection|${projection}`
 
@@ -31,6 +50,16 @@ const noSlices: ReadonlySet<Slice> = new Set()
 
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
+
+/** For how long a claim holds, in microseconds. */
+const claimTime = 5 * 60_000_000
+
+/** How often a transaction is tried again that the database has refused, such as for a deadlock. */
+const retries = { times: 10, schedule: Schedule.jittered(Schedule.exponential("5 millis")) }
+
+/** A lock was not free, or two transactions waited for each other: nothing was written. */
+const isRefused = (error: unknown): boolean =>
+  (error instanceof SqlError ? fromSqlError("")(error) : error as Partial<StorageError> | undefined)?.reason === "Busy"
 
 /**
  * The projection management of a database.
@@ -46,89 +75,198 @@ export const make = ({ database, db, signals }: {
 }): ProjectionManagement["Service"] => {
   const { dialect } = database
 
-  const transaction = (
-    operation: string,
-    effect: Effect.Effect<unknown, SqlError>
-  ) => Effect.asVoid(Effect.mapError(database.withTransaction(effect), fromSqlError(operation)))
+  const run = <A>(query: Query<A>): Effect.Effect<ReadonlyArray<A>, StorageError> =>
+    Effect.mapError(database.run(query), fromSqlError("manage a projection"))
 
-  const tell = (projection: string, paused: boolean | undefined) => {
-    const insert = db.insertInto("sluice_projection").values({
-      projection,
-      paused: paused === true ? 1 : 0,
-      revision: 1
-    })
-    const change = {
-      ...paused === undefined ? {} : { paused: paused ? 1 : 0 },
-      revision: dialect === "mysql"
-        ? sql<number>`revision + 1`
-        : sql<number>`${sql.ref("sluice_projection.revision")} + 1`
-    }
-    return Effect.andThen(
-      database.run(
-        dialect === "mysql"
-          ? insert.onDuplicateKeyUpdate(change)
-          : insert.onConflict((_) => _.column("projection").doUpdateSet(change))
-      ),
-      database.afterCommit(Effect.sync(() => signals.appended(topicOf(projection), noSlices)))
+  /** What ends a transaction that is somebody else's is theirs to try again. */
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> => {
+    const once = SqlTransaction.run(database, "manage a projection", effect)
+    return Effect.flatMap(
+      database.inTransaction,
+      (inTransaction) => inTransaction ? once : Effect.retry(once, { ...retries, while: isRefused })
     )
   }
 
+  /** Locks a row until the end of the transaction, where there is more than one writer. */
+  const locked = <O>(select: SelectQueryBuilder<any, any, O>): SelectQueryBuilder<any, any, O> =>
+    dialect === "sqlite" ? select : select.forUpdate()
+
+  const insertMissing = (insert: InsertQueryBuilder<SluiceTables, any, any>) =>
+    run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
+
+  /** Locks what a projection is told, unless it is not known. */
+  const lockCommand = (projection: string): Effect.Effect<{ readonly revision: number } | undefined, StorageError> =>
+    Effect.map(
+      run(locked(db.selectFrom("sluice_projection").select("revision").where("projection", "=", projection))),
+      ([row]) => row
+    )
+
+  /** Raises the revision, once the projection is locked. */
+  const raise = (
+    projection: string,
+    revision: number,
+    change: { readonly paused?: number }
+  ): Effect.Effect<number, StorageError> =>
+    run(
+      db.updateTable("sluice_projection").set({ ...change, revision: revision + 1 }).where(
+        "projection",
+        "=",
+        projection
+      )
+    ).pipe(
+      Effect.andThen(
+        database.afterCommit(Effect.sync(() => signals.appended(topicOf(projection), noSlices)))
+      ),
+      Effect.as(revision + 1)
+    )
+
+  /**
+   * Locks a projection in a source, so that nobody moves its offsets or handles its dead letters until the end of the transaction. Whoever
+   * moves more than one offset takes them in the same order.
+   */
+  const lock = Effect.fnUntraced(function*(
+    key: OffsetKey
+  ): Effect.fn.Return<number, UnknownProjection | StorageError> {
+    const command = yield* lockCommand(key.projection)
+    const [known] = yield* run(locked(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))))
+    if (command === undefined || known === undefined) return yield* new UnknownProjection(key)
+    yield* run(locked(db.selectFrom("sluice_offset").select("slice").where(isOf(key)).orderBy("slice")))
+    return command.revision
+  })
+
+  const setOffsets = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    { journal, offsets }: Start,
+    revision: number
+  ): Effect.fn.Return<void, StorageError> {
+    const updated_at = yield* DatabaseClock.now(dialect)
+    const rows = Array.from(SliceRange.slices(SliceRange.full), (slice) => {
+      const { position, timestamp } = offsets.get(slice) ?? beginning
+      return { ...key, slice, position, timestamp, journal: journal ?? "", complete_up_to: null, revision, updated_at }
+    })
+    const changed = ["position", "timestamp", "journal", "complete_up_to", "revision", "updated_at"] as const
+    const insert = db.insertInto("sluice_offset").values(rows)
+    yield* run(
+      dialect === "mysql"
+        ? insert.onDuplicateKeyUpdate(
+          Object.fromEntries(changed.map((column) => [column, sql`VALUES(${sql.ref(column)})`]))
+        )
+        : insert.onConflict((_) =>
+          _.columns(["projection", "source", "slice"]).doUpdateSet((eb) =>
+            Object.fromEntries(changed.map((column) => [column, eb.ref(`excluded.${column}`)]))
+          )
+        )
+    )
+    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+    yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
+  })
+
+  const discardAhead = (key: OffsetKey) =>
+    run(
+      db.deleteFrom("sluice_dead_letter").where(isOf(key)).where((letter) =>
+        letter.or([
+          letter("position", "is", null),
+          letter.exists(
+            letter.selectFrom("sluice_offset as o").select("o.slice").where((eb) =>
+              eb.and([
+                eb("o.projection", "=", key.projection),
+                eb("o.source", "=", key.source),
+                eb("o.slice", "=", eb.ref("sluice_dead_letter.slice")),
+                eb("o.position", "<", eb.ref("sluice_dead_letter.position")),
+                eb.or([
+                  eb("o.position", ">", 0),
+                  eb("o.timestamp", "<=", eb.ref("sluice_dead_letter.timestamp"))
+                ])
+              ])
+            )
+          )
+        ])
+      )
+    )
+
+  const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
+    eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
+
+  const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
+    Effect.map(
+      run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
+      ([row]) => row as DeadLetterTable | undefined
+    )
+
+  const updateLetter = (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    change: { readonly claimed_at: RawBuilder<number> | null; readonly error?: string }
+  ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
+
   return ProjectionManagement.of({
     command: (projection) =>
-      database.run(
+      run(
         db.selectFrom("sluice_projection").select(["paused", "revision"]).where("projection", "=", projection)
       ).pipe(
-        Effect.map(([row]) => ({ paused: row?.paused === 1, revision: row?.revision ?? 0 })),
-        Effect.mapError(fromSqlError("ask what a projection is told"))
+        Effect.map(([row]) => ({ paused: row?.paused === 1, revision: row?.revision ?? 0 }))
       ),
-    tell: (projection, paused) => transaction("tell a projection", tell(projection, paused)),
-    changes: (projection) => signals.subscribe(topicOf(projection)),
-    rewind: (key, { journal, offsets }) =>
+    register: (key) =>
       transaction(
-        "rewind a projection",
         Effect.gen(function*() {
+          const { projection } = key
+          yield* insertMissing(db.insertInto("sluice_projection").values({ projection, paused: 0, revision: 0 }))
+          const { revision } = (yield* lockCommand(projection))!
+          const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+          if (known !== undefined) return
+          yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision }))
           const updated_at = yield* DatabaseClock.now(dialect)
-          const rows = Array.from(SliceRange.slices(SliceRange.full), (slice) => {
-            const { position, timestamp } = offsets.get(slice) ?? Offset.make(0, 0)
-            return { ...key, slice, position, timestamp, journal: journal ?? "", complete_up_to: null, updated_at }
-          })
-          const changed = ["position", "timestamp", "journal", "complete_up_to", "updated_at"] as const
-          const insert = db.insertInto("sluice_offset").values(rows)
-          yield* database.run(
-            dialect === "mysql"
-              ? insert.onDuplicateKeyUpdate(
-                Object.fromEntries(changed.map((column) => [column, sql`VALUES(${sql.ref(column)})`]))
-              )
-              : insert.onConflict((_) =>
-                _.columns(["projection", "source", "slice"]).doUpdateSet((eb) =>
-                  Object.fromEntries(changed.map((column) => [column, eb.ref(`excluded.${column}`)]))
-                )
-              )
+          const rows = Array.from(
+            SliceRange.slices(SliceRange.full),
+            (slice) => ({ ...key, slice, position: 0, timestamp: 0, journal: "", revision, updated_at })
           )
-          yield* database.run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
-          yield* tell(key.projection, undefined)
+          yield* insertMissing(db.insertInto("sluice_offset").values(rows))
+          // those that were there before
+          yield* run(
+            db.updateTable("sluice_offset").set({ revision }).where(isOf(key)).where("revision", "!=", revision)
+          )
         })
       ),
+    tell: (projection, paused) =>
+      transaction(
+        Effect.gen(function*() {
+          const command = yield* lockCommand(projection)
+          if (command === undefined) return yield* new UnknownProjection({ projection, source: undefined })
+          yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
+        })
+      ),
+    changes: (projection) => signals.subscribe(topicOf(projection)),
+    rewind: (key, start, undo) =>
+      transaction(
+        Effect.gen(function*() {
+          const revision = yield* lock(key)
+          const now = yield* DatabaseClock.now(dialect)
+          const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
+          yield* checkSince(key, start, Number(clock!.now) as Timestamp)
+          // nobody is handling anything, and nobody begins to
+          yield* undo
+          yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
+          yield* discardAhead(key)
+        })
+      ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
     clear: (key) =>
       transaction(
-        "clear a projection",
         Effect.gen(function*() {
-          yield* database.run(db.deleteFrom("sluice_offset").where(isOf(key)))
-          yield* database.run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
-          yield* database.run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
-          yield* tell(key.projection, undefined)
+          const revision = yield* lock(key)
+          yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
+          yield* raise(key.projection, revision, {})
         })
       ),
-    list: database.run(
-      db.selectFrom("sluice_offset").select(["projection", "source"]).distinct()
-        .orderBy("projection").orderBy("source")
+    list: run(
+      db.selectFrom("sluice_projection_source").select(["projection", "source"]).orderBy("projection").orderBy("source")
     ).pipe(
-      Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) }))),
-      Effect.mapError(fromSqlError("list projections"))
+      Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) })))
     ),
     putAside: ({ envelope, error, key }) =>
       transaction(
-        "put an event aside",
         Effect.flatMap(DatabaseClock.now(dialect), (put_aside_at) => {
           const values = {
             slice: envelope.slice,
@@ -138,9 +276,9 @@ export const make = ({ database, db, signals }: {
             payload: envelope.payload === undefined ? null : bytesOf(envelope.payload.bytes),
             tags: jsonOf(envelope.tags),
             metadata: jsonOf(envelope.metadata),
-            // PostgreSQL has no text with a zero in it
-            error: error.slice(0, maxErrorLength).replaceAll("\0", "\\0"),
-            put_aside_at
+            error: errorText(error),
+            put_aside_at,
+            claimed_at: null
           }
           const { persistenceId: persistence_id, sequenceNumber: sequence_number } = envelope
           const insert = db.insertInto("sluice_dead_letter").values({
@@ -149,17 +287,17 @@ export const make = ({ database, db, signals }: {
             sequence_number,
             ...values
           })
-          return database.run(
+          return Effect.asVoid(run(
             dialect === "mysql"
               ? insert.onDuplicateKeyUpdate(values)
               : insert.onConflict((_) =>
                 _.columns(["projection", "source", "persistence_id", "sequence_number"]).doUpdateSet(values)
               )
-          )
+          ))
         })
       ),
     deadLetters: (key, after, limit) =>
-      database.run(
+      run(
         db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where((eb) =>
           after === undefined ? eb.lit(true) : eb.or([
             eb("persistence_id", ">", after.persistenceId),
@@ -170,16 +308,44 @@ export const make = ({ database, db, signals }: {
           ])
         ).orderBy("persistence_id").orderBy("sequence_number").limit(limit)
       ).pipe(
-        Effect.map((rows) => rows.map((row) => toDeadLetter(key, row))),
-        Effect.mapError(fromSqlError("list dead letters"))
+        Effect.map((rows) => rows.map((row) => toDeadLetter(key, row)))
       ),
-    discard: (key, { persistenceId, sequenceNumber }) =>
-      database.run(
-        db.deleteFrom("sluice_dead_letter").where(isOf(key))
-          .where("persistence_id", "=", persistenceId).where("sequence_number", "=", sequenceNumber)
-      ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("discard a dead letter")))
+    discard: (key, letter) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row === undefined) return undefined
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(letterOf(letter)))
+          return toDeadLetter(key, row)
+        })
+      ),
+    discardAhead: (key) => Effect.asVoid(discardAhead(key)),
+    claim: (key, letter) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          const now = yield* DatabaseClock.now(dialect)
+          const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
+          if (row === undefined || row.claimed_at !== null && row.claimed_at > Number(clock!.now) - claimTime) {
+            return undefined
+          }
+          yield* updateLetter(key, letter, { claimed_at: now })
+          return toDeadLetter(key, row)
+        })
+      ),
+    release: (key, letter, error) =>
+      transaction(
+        Effect.asVoid(
+          updateLetter(key, letter, { claimed_at: null, ...error !== undefined && { error: errorText(error) } })
+        )
+      )
   })
 }
+
+/** PostgreSQL has no text with a zero in it. */
+const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")
+
+const beginning = Offset.make(0, 0)
 
 const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
   key,

@@ -49,6 +49,7 @@ export const make = (options: {
   readonly journal: Journal["Service"]
   readonly signals: AppendSignals
   readonly move: SqlOffsetStore.Options["move"]
+  readonly transactionTimeout?: number | undefined
 }): Context.Context<SqlStorage> =>
   Context.make(Journal, options.journal).pipe(
     Context.add(SnapshotStore, SqlSnapshotStore.make(options)),

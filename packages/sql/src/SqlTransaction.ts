@@ -5,9 +5,23 @@
  * @since 0.1.0
  */
 import type { StorageError } from "@sluice/core/StorageError"
+import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
 import type { Database } from "./Database.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
+
+/**
+ * The `Transaction` that is given to who writes beside the offsets: it runs statements in the fiber's transaction.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const service = (database: Database["Service"]): Transaction["Service"] =>
+  Transaction.of({
+    dialect: database.dialect,
+    execute: ({ parameters, sql }) =>
+      database.sql.unsafe(sql, parameters).pipe(Effect.mapError(fromSqlError("run a statement")))
+  })
 
 /**
  * Runs the effect in a transaction, and tells the failures of the two apart.

@@ -92,7 +92,7 @@ export const connect = async ({ url }: Target): Promise<Connection> => {
       query(
         `SELECT slice, position, timestamp FROM ${
           side === "ours" ? "sluice_offset" : "base_offset"
-        } WHERE projection = ?`,
+        } WHERE projection = ? AND position > 0`,
         [projection]
       ),
     close: () => connection.end()

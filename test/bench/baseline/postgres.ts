@@ -121,7 +121,7 @@ export const connect = async ({ schema, url }: Target): Promise<Connection> => {
       query(
         `SELECT slice, position, timestamp FROM ${
           side === "ours" ? "sluice_offset" : "base_offset"
-        } WHERE projection = $1`,
+        } WHERE projection = $1 AND position > 0`,
         [projection]
       ),
     close: () => client.end()

@@ -87,7 +87,7 @@ export const connect = async ({ url }: Target): Promise<Connection> => {
       prepared(
         `SELECT slice, position, timestamp FROM ${
           side === "ours" ? "sluice_offset" : "base_offset"
-        } WHERE projection = ?`
+        } WHERE projection = ? AND position > 0`
       ).all(projection),
     close: async () => {
       database.close()

@@ -4,6 +4,7 @@
  */
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
@@ -54,13 +55,16 @@ export const offsetCommit: Bench = {
         let run = 0
         const ours = Effect.gen(function*() {
           const projection = `p${run++}`
+          const key = { projection, source: "journal" }
+          yield* ProjectionManagement.use((management) => management.register(key))
+          const basis = { journal: "identity", revision: (yield* store.load(key, SliceRange.full)).revision! }
           const next = groups(run)
           const stored = new Map<Slice.Slice, Offset.Offset>()
           let committed = 0
           const elapsed = yield* callers(1, seconds, () => {
             const group = [...next()].toSorted(([a], [b]) => a - b)
             const moves = group.map(([slice, to]) => ({ slice, from: stored.get(slice), to }))
-            return Effect.map(store.transact({ projection, source: "journal" }, "identity", moves, Effect.void), () => {
+            return Effect.map(store.transact(key, basis, moves, Effect.void), () => {
               for (const [slice, to] of group) stored.set(slice, to)
               committed++
             })

@@ -1,18 +1,29 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { OffsetStore } from "../OffsetStore.ts"
-import { offsetKey, type Projection } from "../Projection.ts"
-import { type DeadLetter, type DeadLetterId, ProjectionManagement } from "../ProjectionManagement.ts"
+import type { EncodedEnvelope, Envelope } from "../Envelope.ts"
+import { type Basis, Fenced, type Move, OffsetStore } from "../OffsetStore.ts"
+import { type HandledLetters, offsetKey, type Projection } from "../Projection.ts"
+import { type DeadLetter, type DeadLetterId, ProjectionManagement, UnknownProjection } from "../ProjectionManagement.ts"
+import * as SequenceNumber from "../SequenceNumber.ts"
+import * as SliceRange from "../SliceRange.ts"
 import { compile } from "./compile.ts"
-import { isFaultOfEvent } from "./failures.ts"
+import { errorOf, isFaultOfEvent } from "./failures.ts"
+import { fetch } from "./fetch.ts"
+import { withinTransaction } from "./withinTransaction.ts"
 
 const pageSize = 100
 
-/** @internal Handles what a projection has put aside, and says how many that were, and how many failed again. */
+/** How often an event is looked at again whose slice has moved on meanwhile. */
+const maxLooks = 20
+
+/** Somebody else has handled the letter, or thrown it away, or is handling it. */
+type Outcome = keyof HandledLetters | "gone"
+
+/** @internal Handles what a projection has put aside, and says what became of it. */
 export const handleDeadLetters = (
   projection: Projection<any, any>
-): Effect.Effect<{ readonly handled: number; readonly failed: number }, unknown, any> =>
+): Effect.Effect<HandledLetters, unknown, any> =>
   Effect.gen(function*() {
     const store = yield* OffsetStore
     const management = yield* ProjectionManagement
@@ -20,38 +31,109 @@ export const handleDeadLetters = (
     const key = offsetKey(projection)
     const decode = compile<any, any, any>(source)
 
-    const handle = (letter: DeadLetter): Effect.Effect<void, unknown, any> =>
+    const call = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
+      withinTransaction(
+        projection,
+        store,
+        Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
+      )
+
+    /** Says that the letter has failed again, if that is the fault of its event. */
+    const failed = (id: DeadLetterId, cause: Cause.Cause<unknown>): Effect.Effect<Outcome, unknown, any> =>
+      isFaultOfEvent(cause) && !Cause.hasInterrupts(cause)
+        ? Effect.as(management.release(key, id, Cause.pretty(cause)), "failed")
+        : Effect.failCause(cause)
+
+    /** Claims the letter by throwing it away, which counts once the handler is done. */
+    const exactlyOnce = (
+      { envelope }: DeadLetter,
+      event: Envelope<any>,
+      basis: Basis,
+      moves: ReadonlyArray<Move>
+    ): Effect.Effect<Outcome, unknown, any> =>
+      store.transact(
+        key,
+        basis,
+        moves,
+        Effect.gen(function*() {
+          const letter = yield* management.discard(key, envelope)
+          if (letter === undefined) return "gone"
+          if (wasDeleted(envelope, letter)) return "obsolete"
+          yield* call(event)
+          return "handled"
+        })
+      )
+
+    /** A later state may be handled meanwhile, and must be the last. */
+    const callUpToDate = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
       Effect.gen(function*() {
-        const { envelope } = letter
-        if (envelope.payload === undefined) return yield* Effect.fail("the source did not have the event any more")
-        const [element] = yield* decode([envelope])
-        const discard = management.discard(key, envelope)
-        if (element?._tag === "Poison") return yield* Effect.failCause(element.cause)
-        if (element?._tag !== "Envelope") return yield* discard
-        const handled: Effect.Effect<void, unknown, any> = Effect.andThen(
-          Effect.suspend(() => typeof handler === "function" ? handler(element) : handler.handle([element])),
-          discard
-        )
-        yield* delivery._tag === "ExactlyOnce" ? store.transact(key, "", [], handled) : handled
+        yield* call(event)
+        if (source.origin.supersedes !== true) return
+        const newest = yield* fetch(source.origin, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
+        if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
+        const [element] = yield* decode([newest.value])
+        if (element?._tag === "Envelope") yield* callUpToDate(element)
       })
 
-    let handled = 0
-    let failed = 0
+    const atLeastOnce = ({ envelope }: DeadLetter, event: Envelope<any>): Effect.Effect<Outcome, unknown, any> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function*() {
+          const letter = yield* management.claim(key, envelope)
+          if (letter === undefined) return "gone"
+          const isDeleted = wasDeleted(envelope, letter)
+          if (!isDeleted) {
+            const exit = yield* Effect.exit(restore(callUpToDate(event)))
+            if (Exit.isFailure(exit)) {
+              return yield* Effect.onError(
+                failed(envelope, exit.cause),
+                () => Effect.ignore(management.release(key, envelope, undefined))
+              )
+            }
+          }
+          yield* management.discard(key, envelope)
+          return isDeleted ? "obsolete" : "handled"
+        })
+      )
+
+    /**
+     * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
+     * none may have been handled in between: its slice must not have moved.
+     */
+    const handle = (letter: DeadLetter, looks = 1): Effect.Effect<Outcome, unknown, any> =>
+      Effect.gen(function*() {
+        const { envelope } = letter
+        const { slice } = envelope
+        const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
+        if (revision === undefined) return yield* new UnknownProjection(key)
+        const stored = yield* fetch(source.origin, envelope)
+        const discard = Effect.as(management.discard(key, envelope), "obsolete" as const)
+        if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
+        const [element] = yield* decode([stored.value])
+        if (element?._tag === "Poison") return yield* failed(envelope, element.cause)
+        if (element?._tag !== "Envelope") return yield* discard
+        if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(letter, element)
+        const to = offsets.get(slice)
+        const moves = source.origin.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
+        const exit = yield* Effect.exit(exactlyOnce(letter, element, { journal, revision }, moves))
+        if (Exit.isSuccess(exit)) return exit.value
+        if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(envelope, exit.cause)
+        return looks === maxLooks ? "failed" : yield* handle(letter, looks + 1)
+      })
+
+    const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, gone: 0 }
     let after: DeadLetterId | undefined
     while (true) {
       const page: ReadonlyArray<DeadLetter> = yield* management.deadLetters(key, after, pageSize)
-      for (const letter of page) {
-        const exit: Exit.Exit<void, unknown> = yield* Effect.exit(handle(letter))
-        if (Exit.isSuccess(exit)) {
-          handled++
-          continue
-        }
-        if (!isFaultOfEvent(exit.cause) || Exit.hasInterrupts(exit)) return yield* Effect.failCause(exit.cause)
-        failed++
-        yield* management.putAside({ ...letter, error: Cause.pretty(exit.cause) })
-      }
+      for (const letter of page) counts[yield* handle(letter)]++
       const last = page.at(-1)
-      if (last === undefined) return { handled, failed }
+      if (last === undefined) {
+        const { failed, handled, obsolete } = counts
+        return { handled, failed, obsolete }
+      }
       after = last.envelope
     }
   })
+
+/** Whether its event was deleted since it was listed. */
+const wasDeleted = (listed: EncodedEnvelope, { envelope }: DeadLetter): boolean =>
+  listed.payload !== undefined && envelope.payload === undefined

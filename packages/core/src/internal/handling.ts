@@ -2,14 +2,16 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Stream from "effect/Stream"
+import * as Option from "effect/Option"
 import type { Element, Envelope, Place, Poison, Skipped } from "../Envelope.ts"
-import type { OffsetKey, OffsetStore } from "../OffsetStore.ts"
+import type { Basis, OffsetKey, OffsetStore } from "../OffsetStore.ts"
 import type { Projection } from "../Projection.ts"
 import type { ProjectionManagement } from "../ProjectionManagement.ts"
 import { isFaultOfEvent } from "./failures.ts"
+import { fetch } from "./fetch.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import { traced } from "./tracing.ts"
+import { withinTransaction } from "./withinTransaction.ts"
 import type { WorkerState } from "./workerStatus.ts"
 
 /** @internal What handling takes: the projection, its stores, and how far it is. */
@@ -18,8 +20,8 @@ export interface Handling {
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
-  /** The identity of the journal that is read. */
-  readonly journal: string
+  /** The revision that the incarnation has begun from, and the identity of the journal that it reads. */
+  readonly basis: Basis
   readonly tracker: OffsetTracker
   readonly state: WorkerState
   readonly clock: Clock.Clock
@@ -31,27 +33,41 @@ type Handled = Effect.Effect<void, unknown, any>
 
 /** @internal Handles groups of elements, and does what the projection says about those that fail. */
 export const makeHandling = (handling: Handling) => {
-  const { clock, journal, key, management, projection, sleep, state, store, tracker } = handling
+  const { basis, clock, key, management, projection, sleep, state, store, tracker } = handling
   const { delivery, handler, recovery, source } = projection
 
   // suspended, as what a handler throws is a failure of its event as well
-  const handle = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
+  const call = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
     traced(
       { name: "sluice.projection", attributes: { projection: projection.name, events: envelopes.length }, envelopes },
-      Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+      withinTransaction(
+        projection,
+        store,
+        Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+      )
     )
+
+  /** What has no position comes again whenever the source is opened, also what was put aside; all else is put aside behind its offset. */
+  const handle = (envelopes: ReadonlyArray<Envelope<any>>): Handled => {
+    if (recovery.poison !== "putAside") return call(envelopes)
+    const unplaced = envelopes.filter(({ position }) => position === undefined)
+    return unplaced.length === 0 ? call(envelopes) : Effect.andThen(
+      call(envelopes),
+      Effect.forEach(unplaced, (envelope) => management.discard(key, envelope), { discard: true })
+    )
+  }
 
   /** What is counted is counted at the same time as the offsets move, or others would see half of it. */
   const transact = (effect: Handled, count?: () => void): Handled =>
     Effect.suspend(() => {
-      const begun = clock.currentTimeNanosUnsafe()
-      return Effect.onExit(store.transact(key, journal, tracker.moves, effect), (exit) =>
+      const begun = clock.monotonicTimeNanosUnsafe()
+      return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
         Effect.sync(() => {
           if (Exit.isFailure(exit)) return
           tracker.stored()
           state.progressed = true
           count?.()
-          state.meters.committed(clock.currentTimeNanosUnsafe() - begun)
+          state.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
           state.meters.report(clock.currentTimeMillisUnsafe())
           state.update({ offsets: tracker.offsets })
         }))
@@ -59,40 +75,34 @@ export const makeHandling = (handling: Handling) => {
 
   const save: Handled = Effect.suspend(() => tracker.isAhead ? transact(Effect.void) : Effect.void)
 
-  /** Goes past elements that need no handling, together with the effect. */
-  const pass = (
-    elements: ReadonlyArray<Place | Skipped>,
-    effect: Handled = Effect.void,
-    count?: () => void
-  ): Handled =>
+  /** Goes past elements that need no handling. */
+  const pass = (elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
     Effect.suspend(() => {
-      if (delivery._tag === "ExactlyOnce") {
-        tracker.advance(elements)
-        // what is left out without a time moves nothing
-        return tracker.isAhead || effect !== Effect.void ? transact(effect, count) : Effect.void
-      }
-      return Effect.andThen(
-        effect,
-        Effect.sync(() => {
-          tracker.advance(elements)
-          count?.()
-        })
-      )
+      tracker.advance(elements)
+      // what is left out without a time moves nothing
+      if (delivery._tag === "ExactlyOnce" && tracker.isAhead) return transact(Effect.void, count)
+      count?.()
+      return Effect.void
     })
 
-  const putAside = ({ persistenceId, ...place }: Place, cause: Cause.Cause<unknown>): Handled =>
-    source.origin.entity(persistenceId, place.sequenceNumber, place.sequenceNumber).pipe(
-      Stream.runHead,
-      Effect.flatMap((stored) => {
-        const { metadata, position, sequenceNumber, slice, tags, timestamp } = place
-        const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }
-        return management.putAside({
-          key,
-          envelope: stored._tag === "Some" ? stored.value : known,
-          error: Cause.pretty(cause)
-        })
-      })
-    )
+  /**
+   * Goes past an event together with putting it aside, whatever the delivery: so no event that is put aside is ahead of its offset, and none
+   * is handled that is.
+   */
+  const putAside = (place: Place, cause: Cause.Cause<unknown>): Handled =>
+    // asked for before the transaction, which would hold up others while the source does not answer
+    Effect.flatMap(Effect.all([fetch(source.origin, place), save]), ([stored]) => {
+      tracker.advance([place])
+      const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = place
+      const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }
+      return Effect.tapCause(
+        transact(
+          management.putAside({ key, envelope: Option.getOrElse(stored, () => known), error: Cause.pretty(cause) }),
+          () => state.skipped()
+        ),
+        () => Effect.sync(() => tracker.revert())
+      )
+    })
 
   const poisoned = (place: Place, cause: Cause.Cause<unknown>): Handled =>
     Effect.suspend(() => {
@@ -104,11 +114,7 @@ export const makeHandling = (handling: Handling) => {
       const verb = recovery.poison === "skip" ? "Skips" : "Puts aside"
       return Effect.andThen(
         Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
-        pass(
-          [place],
-          recovery.poison === "skip" ? Effect.void : putAside(place, cause),
-          () => state.skipped()
-        )
+        recovery.poison === "skip" ? pass([place], () => state.skipped()) : putAside(place, cause)
       )
     })
 

@@ -4,7 +4,8 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Element, Envelope } from "../Envelope.ts"
-import type { OffsetStore } from "../OffsetStore.ts"
+import * as Offset from "../Offset.ts"
+import { Fenced, type Move, type OffsetStore } from "../OffsetStore.ts"
 import { offsetKey, type Projection } from "../Projection.ts"
 import type { ProjectionManagement } from "../ProjectionManagement.ts"
 import type { SliceRange } from "../SliceRange.ts"
@@ -12,6 +13,7 @@ import * as Source from "../Source.ts"
 import { isFenced, isTold, Told } from "./failures.ts"
 import { makeHandling } from "./handling.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
+import { resolveTimes } from "./resolveTimes.ts"
 import type { WorkerState } from "./workerStatus.ts"
 
 /** Chunks that are decoded while the handler is busy. */
@@ -31,6 +33,28 @@ export interface Options {
   readonly told: Effect.Effect<void>
 }
 
+/** Loads where to begin: registers the projection if it is new, and has positions where the offsets only say a time. */
+const begin = Effect.fnUntraced(function*({ management, projection, range, store }: Options) {
+  const key = offsetKey(projection)
+  let stored = yield* store.load(key, range)
+  if (stored.revision === undefined) {
+    yield* management.register(key)
+    stored = yield* store.load(key, range)
+  }
+  const { journal, offsets, revision } = stored
+  // it was cleared meanwhile
+  if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
+  const resolved = yield* resolveTimes(projection.source.origin, range, offsets)
+  if (resolved === offsets) return { journal, offsets, revision }
+  const moves = Array.from(offsets, ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? beginning }))
+    .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
+    .toSorted((a, b) => a.slice - b.slice)
+  if (moves.length > 0) yield* store.transact(key, { journal: journal ?? "", revision }, moves, Effect.void)
+  return { journal, offsets: resolved, revision }
+})
+
+const beginning = Offset.make(0, 0)
+
 /**
  * @internal
  * One incarnation of a worker: it loads the offsets, opens the source, and hands groups of elements to the handler until something
@@ -44,10 +68,12 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
     const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
     const key = offsetKey(projection)
     const clock = yield* Effect.clockWith(Effect.succeed)
+    /** In milliseconds, since some moment: the time of day may be set meanwhile. */
+    const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
 
-    const { journal: known, offsets } = yield* store.load(key, range)
+    const { journal: known, offsets, revision } = yield* begin(options)
     const tracker = new OffsetTracker(offsets)
-    state.update({ offsets })
+    state.update({ offsets, revision })
     const health: Source.Health = {
       disrupted: (cause) => state.update({ state: "Restarting", failure: { cause, event: undefined } }),
       restored: () => state.update({ state: "Running", failure: undefined })
@@ -81,7 +107,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       key,
       store,
       management,
-      journal,
+      basis: { journal, revision },
       tracker,
       state,
       clock,
@@ -111,7 +137,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       groupDue = Infinity
       if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
       return Effect.flatMap(handleGroup(elements, events), () => {
-        const now = clock.currentTimeMillisUnsafe()
+        const now = elapsed()
         unsaved += elements.length
         if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
         return unsaved >= delivery.saveAfter || now >= saveDue ? saveNow : Effect.void
@@ -122,7 +148,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       while (true) {
         const due = Math.min(groupDue, saveDue)
         if (due !== Infinity) {
-          const wait = due - clock.currentTimeMillisUnsafe()
+          const wait = due - elapsed()
           // peeks, as an interrupted take could lose what it took
           const some = wait > 0 ? yield* Effect.timeoutOption(Queue.peek(chunks), wait) : yield* Effect.succeedNone
           if (some._tag === "None") {
@@ -151,8 +177,8 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         }
         // placeholders wait for nothing
         if (envelopes.length === 0) yield* flush
-        const now = clock.currentTimeMillisUnsafe()
-        state.meters.report(now)
+        const now = elapsed()
+        state.meters.report(clock.currentTimeMillisUnsafe())
         if (group.length > 0 && groupDue === Infinity) groupDue = now + within
         if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
           saveDue = now + Duration.toMillis(delivery.saveWithin)

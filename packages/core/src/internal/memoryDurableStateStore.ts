@@ -77,6 +77,16 @@ export const makeMemoryDurableStateStore = (
         }
         return found
       }),
+    before: (entityType, range, time) =>
+      read((transaction) => {
+        const found = new Map<Slice.Slice, Offset>()
+        for (const { persistenceId, position, slice, timestamp } of table.all(transaction)) {
+          const isOlder = PersistenceId.entityType(persistenceId) === entityType && timestamp < time
+          if (!isOlder || !SliceRange.contains(range, slice)) continue
+          if (position > (found.get(slice)?.position ?? 0)) found.set(slice, { position, timestamp })
+        }
+        return found
+      }),
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
         const positions = new Map<Slice.Slice, number>()

@@ -1,13 +1,16 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Journal from "../Journal.ts"
+import { entityType as entityTypeOf } from "../PersistenceId.ts"
 import * as Timestamp from "../Timestamp.ts"
 import type { MemoryDatabase } from "./memoryDatabase.ts"
-import { append, empty, entity, floors, heads, prune, reader, wrong } from "./memoryLogs.ts"
+import { append, before, empty, entity, floors, heads, prune, reader, wrong } from "./memoryLogs.ts"
+import { emptyLetters, type Letters } from "./memoryProjectionManagement.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
-  { committed, logs, read, subscribe, transaction, write }: MemoryDatabase
+  { committed, logs, read, subscribe, transaction, write }: MemoryDatabase,
+  letters: Letters
 ): Journal.Journal["Service"] =>
   Journal.make({
     identity: crypto.randomUUID(),
@@ -21,6 +24,7 @@ export const makeMemoryJournal = (
         return Effect.succeed(answer.written)
       }),
     heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
+    before: (entityType, range, time) => Effect.sync(() => before(logs, entityType, range, time)),
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
         const error = wrong(logs, entityType, range, start)
@@ -28,8 +32,32 @@ export const makeMemoryJournal = (
       }),
     entity: (persistenceId, from, to, limit) =>
       read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
-    deleteEvents: (persistenceId, to) => write(({ draft }) => Effect.sync(() => empty(logs, draft, persistenceId, to))),
-    prune: (entityType, before) => write(() => Effect.sync(() => prune(logs, entityType, before))),
+    deleteEvents: (persistenceId, to) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          empty(logs, transaction.draft, persistenceId, to)
+          emptyLetters(
+            letters,
+            transaction,
+            Journal.sourceKey(entityTypeOf(persistenceId)),
+            (letter) => letter.persistenceId === persistenceId && letter.sequenceNumber <= to
+          )
+        })
+      ),
+    prune: (entityType, before) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          const removed = prune(logs, entityType, before)
+          emptyLetters(
+            letters,
+            transaction,
+            Journal.sourceKey(entityType),
+            ({ persistenceId, sequenceNumber }) =>
+              entity(logs, undefined, persistenceId, sequenceNumber, sequenceNumber, 1).length === 0
+          )
+          return removed
+        })
+      ),
     floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
     committed,
     changes: subscribe

@@ -180,6 +180,23 @@ export const heads = (logs: Logs, entityType: string, range: SliceRange.SliceRan
   return found
 }
 
+/** The last event of each log that is older than a time. */
+export const before = (
+  logs: Logs,
+  entityType: string,
+  range: SliceRange.SliceRange,
+  time: Timestamp
+): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
+  for (const slice of SliceRange.slices(range)) {
+    const floor = logs.floors.get(logKey(entityType, slice))
+    const last = logOf(logs, entityType, slice).findLast(({ timestamp }) => timestamp < time)
+    if (floor !== undefined && floor.timestamp >= time) found.set(slice, { ...Offset.make(0, 0), timestamp: time })
+    else if (last !== undefined) found.set(slice, offsetOf(last))
+  }
+  return found
+}
+
 /** What is wrong with where a reader wants to begin. */
 export const wrong = (
   logs: Logs,

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Offset } from "../Offset.ts"
+import * as Offset from "../Offset.ts"
 import { Fenced, journalOf, type OffsetKey, OffsetStore } from "../OffsetStore.ts"
 import type { PersistenceId } from "../PersistenceId.ts"
 import type { Position } from "../Position.ts"
@@ -15,7 +15,7 @@ interface SliceRow {
   readonly slice: Slice
   /** Empty where it is not known. */
   readonly journal: string
-  readonly offset: Offset
+  readonly offset: Offset.Offset
   readonly completeUpTo: Position | undefined
 }
 
@@ -24,23 +24,35 @@ interface EntityRow {
   readonly sequenceNumber: SequenceNumber
 }
 
+/** A projection in a source, which is known. */
+interface SourceRow {
+  readonly key: OffsetKey
+  /** As of which its offsets were set. */
+  readonly revision: number
+}
+
 /** @internal What is stored of offsets. */
 export interface OffsetTables {
+  readonly sources: MemoryTable<SourceRow>
   readonly slices: MemoryTable<SliceRow>
   readonly entities: MemoryTable<EntityRow>
+  readonly sourceKey: (key: OffsetKey) => string
   readonly sliceKey: (key: OffsetKey, slice: Slice) => string
   readonly entityKey: (key: OffsetKey, persistenceId: PersistenceId) => string
 }
 
 /** @internal */
 export const makeOffsetTables = (): OffsetTables => ({
+  sources: new MemoryTable(),
   slices: new MemoryTable(),
   entities: new MemoryTable(),
+  sourceKey: (key) => JSON.stringify([key.projection, key.source]),
   sliceKey: (key, slice) => JSON.stringify([key.projection, key.source, slice]),
   entityKey: (key, persistenceId) => JSON.stringify([key.projection, key.source, persistenceId])
 })
 
-const noTables = Transaction.of({
+/** @internal */
+export const noTables = Transaction.of({
   dialect: "none",
   execute: () =>
     Effect.fail(
@@ -52,25 +64,30 @@ const noTables = Transaction.of({
     )
 })
 
+const beginning = Offset.make(0, 0)
+
+const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => position === 0 && timestamp === 0
+
 /** @internal */
 export const makeMemoryOffsetStore = (
   { read, transaction, write }: MemoryDatabase,
-  { entities, entityKey, sliceKey, slices }: OffsetTables
+  { entities, entityKey, sliceKey, slices, sourceKey, sources }: OffsetTables
 ): OffsetStore["Service"] =>
   OffsetStore.of({
     load: (key, range) =>
       read((transaction) => {
-        const offsets = new Map<Slice, Offset>()
+        const offsets = new Map<Slice, Offset.Offset>()
         const completeUpTo = new Map<Slice, Position>()
         const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
-          if (row === undefined) continue
+          if (row === undefined || isBeginning(row.offset)) continue
           offsets.set(slice, row.offset)
           journals.push(row.journal)
           if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
         }
-        return { journal: journalOf(journals), offsets, completeUpTo }
+        const revision = sources.get(transaction, sourceKey(key))?.revision
+        return { revision, journal: journalOf(journals), offsets, completeUpTo }
       }),
     sequenceNumbers: (key, persistenceIds) =>
       read((transaction) => {
@@ -81,16 +98,20 @@ export const makeMemoryOffsetStore = (
         }
         return found
       }),
-    transact: (key, journal, moves, effect) =>
+    transact: (key, { journal, revision }, moves, effect) =>
       transaction(Effect.andThen(
         write((transaction) => {
-          for (const { entities: read, from, slice, to } of moves) {
+          if (sources.get(transaction, sourceKey(key))?.revision !== revision) {
+            return Effect.fail(new Fenced({ ...key, slice: undefined, by: "command" }))
+          }
+          for (const { entities: read, from = beginning, slice, to } of moves) {
             const stored = slices.get(transaction, sliceKey(key, slice))
-            if (stored?.offset.position !== from?.position || stored?.offset.timestamp !== from?.timestamp) {
-              return Effect.fail(new Fenced({ ...key, slice }))
+            const { position, timestamp } = stored?.offset ?? beginning
+            if (position !== from.position || timestamp !== from.timestamp) {
+              return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
             }
             const completeUpTo = stored?.completeUpTo ??
-              (read === undefined ? undefined : from?.position ?? 0 as Position)
+              (read === undefined ? undefined : from.position)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, sequenceNumber] of read ?? []) {
               const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0

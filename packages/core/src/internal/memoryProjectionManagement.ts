@@ -1,11 +1,20 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../Offset.ts"
 import type { OffsetKey } from "../OffsetStore.ts"
-import { type Command, type DeadLetter, type DeadLetterId, ProjectionManagement } from "../ProjectionManagement.ts"
+import {
+  checkSince,
+  type Command,
+  type DeadLetter,
+  type DeadLetterId,
+  deletedError,
+  ProjectionManagement,
+  UnknownProjection
+} from "../ProjectionManagement.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Timestamp } from "../Timestamp.ts"
+import { Transaction } from "../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./memoryDatabase.ts"
-import type { OffsetTables } from "./memoryOffsetStore.ts"
+import { noTables, type OffsetTables } from "./memoryOffsetStore.ts"
 
 const topicOf = (projection: string): string => `projection|${projection}`
 
@@ -18,68 +27,142 @@ const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetter
 const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
 
+/** For how long a claim holds, in microseconds. */
+const claimTime = 5 * 60_000_000
+
+interface LetterRow extends DeadLetter {
+  readonly claimedAt: number | undefined
+}
+
+/** @internal */
+export type Letters = MemoryTable<LetterRow>
+
+/** @internal Empties the letters of events that are deleted. */
+export const emptyLetters = (
+  letters: Letters,
+  transaction: MemoryTransaction,
+  source: string,
+  isDeleted: (id: DeadLetterId) => boolean
+): void => {
+  for (const [id, row] of letters.entries(transaction)) {
+    const { envelope, key } = row
+    if (key.source !== source || !isDeleted(envelope)) continue
+    letters.set(transaction, id, {
+      ...row,
+      envelope: { ...envelope, payload: undefined, tags: [], metadata: {} },
+      error: deletedError
+    })
+  }
+}
+
+const beginning = Offset.make(0, 0)
+
 /** @internal */
 export const makeMemoryProjectionManagement = (
-  { read, subscribe, write }: MemoryDatabase,
-  offsets: OffsetTables
+  { read, subscribe, transaction, write }: MemoryDatabase,
+  { entities, sliceKey, slices, sourceKey, sources }: OffsetTables,
+  letters: Letters
 ): ProjectionManagement["Service"] => {
   const commands = new MemoryTable<Command>()
-  const letters = new MemoryTable<DeadLetter>()
 
   const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
     commands.get(transaction, projection) ?? { paused: false, revision: 0 }
 
-  const tell = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined) => {
+  const tell = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined): number => {
     const before = commandOf(transaction, projection)
-    commands.set(transaction, projection, { paused: paused ?? before.paused, revision: before.revision + 1 })
+    const revision = before.revision + 1
+    commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
     transaction.topics.add(topicOf(projection))
+    return revision
   }
 
   const forget = (transaction: MemoryTransaction, key: OffsetKey) => {
-    for (const [id, row] of offsets.slices.entries(transaction)) {
-      if (isOf(key)(row)) offsets.slices.set(transaction, id, undefined)
-    }
-    for (const [id, row] of offsets.entities.entries(transaction)) {
-      if (isOf(key)(row)) offsets.entities.set(transaction, id, undefined)
+    for (const table of [slices, entities]) {
+      for (const [id, row] of table.entries(transaction)) {
+        if (isOf(key)(row)) table.set(transaction, id, undefined)
+      }
     }
   }
 
+  const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
+    for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
+      if (!isOf(key)(row)) continue
+      const { position, timestamp } = slices.get(transaction, sliceKey(key, envelope.slice))?.offset ?? beginning
+      const isAhead = envelope.position === undefined ||
+        envelope.position > position && (position > 0 || envelope.timestamp >= timestamp)
+      if (isAhead) letters.set(transaction, id, undefined)
+    }
+  }
+
+  const knownOr = <A, E>(
+    f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>,
+    key: OffsetKey
+  ) =>
+    write((transaction, now): Effect.Effect<A, E | UnknownProjection> =>
+      sources.get(transaction, sourceKey(key)) === undefined
+        ? Effect.fail(new UnknownProjection(key))
+        : f(transaction, now)
+    )
+
+  const toLetter = ({ claimedAt: _, ...letter }: LetterRow): DeadLetter => letter
+
   return ProjectionManagement.of({
     command: (projection) => read((transaction) => commandOf(transaction, projection)),
-    tell: (projection, paused) => write((transaction) => Effect.sync(() => tell(transaction, projection, paused))),
-    changes: (projection) => subscribe(topicOf(projection)),
-    rewind: (key, start) =>
+    register: (key) =>
       write((transaction) =>
         Effect.sync(() => {
-          forget(transaction, key)
-          for (const slice of SliceRange.slices(SliceRange.full)) {
-            const offset = start.offsets.get(slice) ?? Offset.make(0, 0)
-            const row = { key, slice, offset, journal: start.journal ?? "", completeUpTo: undefined }
-            offsets.slices.set(transaction, offsets.sliceKey(key, slice), row)
+          if (sources.get(transaction, sourceKey(key)) !== undefined) return
+          if (commands.get(transaction, key.projection) === undefined) {
+            commands.set(transaction, key.projection, { paused: false, revision: 0 })
           }
-          tell(transaction, key.projection, undefined)
+          const { revision } = commandOf(transaction, key.projection)
+          sources.set(transaction, sourceKey(key), { key, revision })
         })
       ),
-    clear: (key) =>
+    tell: (projection, paused) =>
       write((transaction) =>
+        commands.get(transaction, projection) === undefined
+          ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
+          : Effect.sync(() => void tell(transaction, projection, paused))
+      ),
+    changes: (projection) => subscribe(topicOf(projection)),
+    rewind: (key, start, undo) =>
+      transaction(
+        knownOr((_, now) => checkSince(key, start, now as Timestamp), key).pipe(
+          Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
+          Effect.andThen(write((transaction) =>
+            Effect.sync(() => {
+              forget(transaction, key)
+              for (const slice of SliceRange.slices(SliceRange.full)) {
+                const offset = start.offsets.get(slice) ?? beginning
+                const row = { key, slice, offset, journal: start.journal ?? "", completeUpTo: undefined }
+                slices.set(transaction, sliceKey(key, slice), row)
+              }
+              discardAhead(transaction, key)
+              sources.set(transaction, sourceKey(key), { key, revision: tell(transaction, key.projection, undefined) })
+            })
+          ))
+        )
+      ),
+    clear: (key) =>
+      knownOr((transaction) =>
         Effect.sync(() => {
           forget(transaction, key)
           for (const [id, row] of letters.entries(transaction)) {
             if (isOf(key)(row)) letters.set(transaction, id, undefined)
           }
+          sources.set(transaction, sourceKey(key), undefined)
           tell(transaction, key.projection, undefined)
-        })
-      ),
-    list: read((transaction) => {
-      const keys = new Map(offsets.slices.all(transaction).map(({ key }) => [JSON.stringify(key), key]))
-      return [...keys.values()].toSorted((a, b) =>
+        }), key),
+    list: read((transaction) =>
+      sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>
         a.projection < b.projection || a.projection === b.projection && a.source < b.source ? -1 : 1
       )
-    }),
+    ),
     putAside: ({ envelope, error, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {
-          const letter = { key, envelope, error, at: now as Timestamp }
+          const letter = { key, envelope, error, at: now as Timestamp, claimedAt: undefined }
           letters.set(transaction, letterKey(key, envelope), letter)
         })
       ),
@@ -89,8 +172,36 @@ export const makeMemoryProjectionManagement = (
           .filter((letter) => isOf(key)(letter) && (after === undefined || compareIds(letter.envelope, after) > 0))
           .toSorted((a, b) => compareIds(a.envelope, b.envelope))
           .slice(0, limit)
+          .map(toLetter)
       ),
     discard: (key, letter) =>
-      write((transaction) => Effect.sync(() => letters.set(transaction, letterKey(key, letter), undefined)))
+      write((transaction) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          letters.set(transaction, letterKey(key, letter), undefined)
+          return found && toLetter(found)
+        })
+      ),
+    discardAhead: (key) => write((transaction) => Effect.sync(() => discardAhead(transaction, key))),
+    claim: (key, letter) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          if (found === undefined || found.claimedAt !== undefined && found.claimedAt > now - claimTime) {
+            return undefined
+          }
+          letters.set(transaction, letterKey(key, letter), { ...found, claimedAt: now })
+          return toLetter(found)
+        })
+      ),
+    release: (key, letter, error) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          if (found === undefined) return
+          const row = { ...found, error: error ?? found.error, claimedAt: undefined }
+          letters.set(transaction, letterKey(key, letter), row)
+        })
+      )
   })
 }

@@ -1,16 +1,18 @@
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
-import { OffsetStore } from "../OffsetStore.ts"
+import { Fenced, OffsetStore } from "../OffsetStore.ts"
 import { offsetKey, type Projection } from "../Projection.ts"
 import { type Command, ProjectionManagement } from "../ProjectionManagement.ts"
-import type { Worker } from "../ProjectionStatus.ts"
+import { SourceFailed, type Worker } from "../ProjectionStatus.ts"
 import * as SliceRange from "../SliceRange.ts"
 import { beginAgain, isChange } from "./beginAgain.ts"
 import type { Control } from "./control.ts"
 import { errorOf, isForAPerson } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
+import { resolveTimes } from "./resolveTimes.ts"
 import { WorkerState } from "./workerStatus.ts"
 
 const initialBackoff = 200
@@ -66,11 +68,28 @@ export const makeWorker = <E, R>(
     /** What the projection was told last. */
     let command: Command | undefined
     const resumed = Effect.suspend(() => command === undefined ? Effect.never : control.changedFrom(command))
+
+    /** Waits, longer with every time in a row. */
+    const restart = Effect.fnUntraced(function*(
+      cause: Cause.Cause<unknown>,
+      times: number,
+      message: (millis: number) => string,
+      ...details: ReadonlyArray<Cause.Cause<unknown>>
+    ) {
+      state.restarts({ failure: { cause, event: undefined } })
+      const jitter = yield* Random.nextBetween(0.8, 1.2)
+      const backoff = Math.min(initialBackoff * 2 ** (times - 1), maximalBackoff) * jitter
+      yield* Effect.logWarning(message(Math.round(backoff)), ...details)
+      yield* Effect.raceFirst(Effect.sleep(backoff), resumed)
+    })
+
     const run = Effect.gen(function*() {
       state.stop = undefined
       let failures = 0
+      let fencings = 0
       while (true) {
         state.progressed = false
+        const begun = yield* Clock.monotonicTimeNanos
         const exit: Exit.Exit<void, unknown> = yield* Effect.exit(
           Effect.flatMap(control.command(projection.name), (current) => {
             command = current
@@ -90,31 +109,45 @@ export const makeWorker = <E, R>(
         )
         if (Exit.isSuccess(exit)) continue
         const error = errorOf(exit.cause)
+        if (error instanceof Fenced) {
+          // the next one loads what it was told
+          if (error.by === "command") continue
+          const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
+          fencings = lasted > maximalBackoff ? 1 : fencings + 1
+          yield* restart(exit.cause, fencings, (millis) => `${error.message}. Looks again in ${millis} ms`)
+          continue
+        }
         if (projection.source.origin.onReplaced === "rewind" && isChange(error)) {
           yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
-          const moved = yield* Effect.exit(beginAgain(store, offsetKey(projection), range, error))
+          const moved = yield* Effect.exit(beginAgain(store, management, offsetKey(projection), range, error))
           // one of several logs: the others follow
           if (Exit.isSuccess(moved) && error._tag === "JournalForked") continue
         } else if (isStopped(exit.cause)) {
           return yield* stopped
         }
         failures = state.progressed ? 1 : failures + 1
-        state.restarts({ failure: { cause: exit.cause, event: undefined } })
-        const jitter = yield* Random.nextBetween(0.8, 1.2)
-        const backoff = Math.min(initialBackoff * 2 ** (failures - 1), maximalBackoff) * jitter
-        yield* Effect.logWarning(`Restarts in ${Math.round(backoff)} ms`, exit.cause)
-        yield* Effect.raceFirst(Effect.sleep(backoff), resumed)
+        yield* restart(exit.cause, failures, (millis) => `Restarts in ${millis} ms`, exit.cause)
       }
     }).pipe(
       Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
     ) as Effect.Effect<never, E, any>
 
+    const { origin } = projection.source
+    const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
+      Effect.provideContext(effect, context).pipe(
+        Effect.mapError((cause) => new SourceFailed({ projection: projection.name, cause }))
+      )
     const worker: Worker = {
       get status() {
         return state.status
       },
       until: (predicate) => state.until(predicate),
-      heads: Effect.provideContext(projection.source.origin.heads(range), context)
+      heads: ofSource(origin.heads(range)),
+      stored: Effect.flatMap(store.load(offsetKey(projection), range), ({ offsets, revision }) =>
+        Effect.map(
+          ofSource(resolveTimes(origin, range, offsets)),
+          (offsets) => ({ offsets, revision })
+        ))
     }
     return { worker, run, resumed }
   }) as any

@@ -22,7 +22,15 @@ export class WorkerState {
 
   constructor(projection: string, range: SliceRange, context: Context.Context<never>) {
     this.meters = new ProjectionMeters(projection, context)
-    this.#status = { projection, range, state: "Starting", failure: undefined, restarts: 0, offsets: new Map() }
+    this.#status = {
+      projection,
+      range,
+      state: "Starting",
+      failure: undefined,
+      restarts: 0,
+      revision: undefined,
+      offsets: new Map()
+    }
   }
 
   get status(): WorkerStatus {

@@ -105,6 +105,30 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     })
   }
 
+  /** The heads of the logs, or what is in their place before a time. */
+  const positions = (range: SliceRange, before: Timestamp | undefined): Effect.Effect<Offsets, ConsumerError> =>
+    Effect.gen(function*() {
+      const client = yield* channel
+      const request = encode(
+        LatestEventTimestampRequestSchema,
+        create(LatestEventTimestampRequestSchema, {
+          streamId,
+          sliceMin: range.min,
+          sliceMax: range.max,
+          sluiceHeads: true,
+          ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
+        })
+      )
+      const bytes = yield* unaryCall(
+        client,
+        address,
+        eventProducerService.latestEventTimestamp,
+        request,
+        yield* metadata(false)
+      )
+      return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
+    }).pipe(Effect.scoped)
+
   const channel: Effect.Effect<Grpc.Client, InsecureTransport, Scope.Scope> = acquireClient({
     address,
     tls: options.tls,
@@ -176,26 +200,15 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         )
       })).pipe(Stream.scoped),
 
-    heads: (range: SliceRange): Effect.Effect<Offsets, ConsumerError> =>
-      Effect.gen(function*() {
-        const client = yield* channel
-        const request = encode(
-          LatestEventTimestampRequestSchema,
-          create(LatestEventTimestampRequestSchema, {
-            streamId,
-            sliceMin: range.min,
-            sliceMax: range.max,
-            sluiceHeads: true
-          })
-        )
-        const bytes = yield* unaryCall(
-          client,
-          address,
-          eventProducerService.latestEventTimestamp,
-          request,
-          yield* metadata(false)
-        )
-        return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
-      }).pipe(Effect.scoped)
+    heads: (range: SliceRange): Effect.Effect<Offsets, ConsumerError> => positions(range, undefined),
+
+    before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
+      Effect.flatMap(positions(range, time), (offsets) => {
+        // one that does not know the question answers with its heads
+        const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
+        return isOlder
+          ? Effect.succeed(offsets)
+          : Effect.fail(protocolError("it cannot say where a time lies in its logs"))
+      })
   }
 }

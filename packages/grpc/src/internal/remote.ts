@@ -28,7 +28,7 @@ const maximalBackoff = 10_000
 export const makeRemote = (
   streamId: string,
   options: Options
-): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "now"> => {
+): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now"> => {
   const producer = makeProducerClient(streamId, options)
   const attributes = { stream: streamId }
   const received = Metric.withAttributes(StreamMetrics.received, attributes)
@@ -116,6 +116,7 @@ export const makeRemote = (
     open,
     entity: producer.entity,
     heads: producer.heads,
+    before: producer.before,
     // nobody asks: another service's clock is not ours to read
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
   }

@@ -4,7 +4,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -88,14 +88,24 @@ export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Ef
     const request = yield* parse("request", () => decode(LatestEventTimestampRequestSchema, bytes))
     const stream = yield* lookUp(streams, request.streamId)
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
+    const before = yield* parse(
+      "sluice_before",
+      () => request.sluiceBefore === undefined ? undefined : Timestamp.make(integer(request.sluiceBefore))
+    )
     const heads = yield* stream.within(stream.heads(range))
     let latest = -1
     for (const { timestamp } of heads.values()) latest = Math.max(latest, timestamp)
     return encode(
       LatestEventTimestampResponseSchema,
       create(LatestEventTimestampResponseSchema, {
-        ...(latest >= 0 && { timestamp: toTimestampMessage(latest as Timestamp) }),
-        sluiceHeads: request.sluiceHeads ? toSlicePositions(heads) : []
+        ...(latest >= 0 && { timestamp: toTimestampMessage(latest as Timestamp.Timestamp) }),
+        sluiceHeads: toSlicePositions(
+          before !== undefined
+            ? yield* stream.within(stream.before(range, before))
+            : request.sluiceHeads
+            ? heads
+            : new Map()
+        )
       })
     )
   })

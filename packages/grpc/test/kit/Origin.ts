@@ -39,6 +39,7 @@ export const source = <E>(
     open: () => Effect.succeed({ journal: "test-journal", envelopes }),
     entity: () => Stream.empty,
     heads: () => Effect.succeed(Offset.none),
+    before: () => Effect.succeed(Offset.none),
     now: Effect.succeed(Timestamp.make(0)),
     ...options
   })

@@ -78,6 +78,7 @@ const source = Source.make<string, never, never>({
     ),
   entity: () => Stream.empty,
   heads: () => Effect.succeed(Offset.none),
+  before: () => Effect.succeed(Offset.none),
   now: Effect.succeed(Timestamp.make(0))
 })
 

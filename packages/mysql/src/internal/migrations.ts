@@ -1,6 +1,25 @@
 import type { Migration } from "@sluice/sql/Migrations"
 
 /**
+ * Nothing is rolled back with a table, so that a migration that was cut off is run again from its beginning; and only MariaDB has
+ * `ADD COLUMN IF NOT EXISTS`.
+ */
+const unless = (
+  there: { readonly table: string; readonly column: string },
+  statement: string
+): ReadonlyArray<string> => [
+  `SET @sluice_statement = IF(EXISTS (
+      SELECT 1 FROM information_schema.columns
+      WHERE table_schema = DATABASE() AND table_name = '${
+    there.table.replaceAll("`", "")
+  }' AND column_name = '${there.column}'
+    ), 'DO 0', '${statement}')`,
+  "PREPARE sluice_migration FROM @sluice_statement",
+  "EXECUTE sluice_migration",
+  "DEALLOCATE PREPARE sluice_migration"
+]
+
+/**
  * @internal
  * Ids are bytes: no collation that compares characters as they are, blanks at the end included, is known to both MySQL and MariaDB.
  * The journal lies in the order of time, in which it is written and read. The newest position and timestamp of each log are a row,
@@ -126,5 +145,24 @@ export const migrations: ReadonlyArray<Migration> = [{
       put_aside_at BIGINT NOT NULL,
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
+  ]
+}, {
+  name: "revisions of offsets, and claims of dead letters",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_projection_source")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      revision BIGINT NOT NULL,
+      PRIMARY KEY (projection, source)
+    ) ENGINE = InnoDB`,
+    ...unless(
+      { table: table("sluice_offset"), column: "revision" },
+      `ALTER TABLE ${table("sluice_offset")} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0`
+    ),
+    ...unless(
+      { table: table("sluice_dead_letter"), column: "claimed_at" },
+      `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN claimed_at BIGINT,
+        ADD KEY ${name("sluice_dead_letter_event")} (persistence_id, sequence_number)`
+    )
   ]
 }]

@@ -118,4 +118,19 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     )`
   ]
+}, {
+  name: "revisions of offsets, and claims of dead letters",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_projection_source")} (
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      revision bigint NOT NULL,
+      PRIMARY KEY (projection, source)
+    )`,
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN revision bigint NOT NULL DEFAULT 0`,
+    `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN claimed_at bigint`,
+    `CREATE INDEX ${name("sluice_dead_letter_event")} ON ${
+      table("sluice_dead_letter")
+    } (persistence_id, sequence_number)`
+  ]
 }]

@@ -54,13 +54,16 @@ export const clientConfig = (options: Options, name: string): Pg.ClientConfig =>
     // where the server itself does not answer any more
     query_timeout: statementTimeout + 5_000,
     lock_timeout: options.lockTimeout ?? 5_000,
-    idle_in_transaction_session_timeout: options.transactionTimeout ?? 60_000,
+    idle_in_transaction_session_timeout: transactionTimeoutOf(options),
     // whatever is the default of the server, the database or the role: an append would see too little of its log
     options: "-c default_transaction_isolation=read\\ committed",
     keepAlive: true,
     types
   }
 }
+
+/** @internal In milliseconds. */
+export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
 
 /** @internal Cancels the queries of others. When the server closes its connection, that ends the process if nobody listens. */
 export class ControlClient extends Pg.Client {

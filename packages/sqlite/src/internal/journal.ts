@@ -6,6 +6,7 @@ import type { AppendSignals } from "@sluice/sql/AppendSignals"
 import * as Database from "@sluice/sql/Database"
 import * as JournalDeletion from "@sluice/sql/JournalDeletion"
 import * as JournalIdentity from "@sluice/sql/JournalIdentity"
+import * as LogSearch from "@sluice/sql/LogSearch"
 import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as SqlTransaction from "@sluice/sql/SqlTransaction"
 import * as Clock from "effect/Clock"
@@ -117,6 +118,15 @@ export const makeJournal: (
           })
           : Effect.flatten(lane(request))),
     heads,
+    before: (entityType, range, time) =>
+      Effect.gen(function*() {
+        return yield* LogSearch.before({
+          heads: yield* heads(entityType, range),
+          floors: yield* read("read the floors", () => reading.floors(entityType, range)),
+          time,
+          timestamps: (positions) => read("look for a time", () => reading.timestamps(entityType, positions))
+        })
+      }),
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
         const error = reading.wrong(entityType, range, start)

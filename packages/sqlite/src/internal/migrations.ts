@@ -118,4 +118,19 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     ) STRICT`
   ]
+}, {
+  name: "revisions of offsets, and claims of dead letters",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_projection_source")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      revision INTEGER NOT NULL,
+      PRIMARY KEY (projection, source)
+    ) STRICT, WITHOUT ROWID`,
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN revision INTEGER NOT NULL DEFAULT 0`,
+    `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN claimed_at INTEGER`,
+    `CREATE INDEX ${name("sluice_dead_letter_event")} ON ${
+      table("sluice_dead_letter")
+    } (persistence_id, sequence_number)`
+  ]
 }]

@@ -137,14 +137,10 @@ export const makeReading = (connection: Connection, db: Db) => {
 
   const timestamps = (
     entityType: string,
-    range: SliceRange.SliceRange,
-    start: Offsets
+    positions: ReadonlyArray<readonly [Slice, number]>
   ): ReadonlyMap<Slice, Timestamp> => {
-    const places = Array.from(start).filter(([slice, { position }]) =>
-      position > 0 && SliceRange.contains(range, slice)
-    )
-    if (places.length === 0) return new Map()
-    const json = JSON.stringify(places.map(([slice, { position }]) => [slice, position]))
+    if (positions.length === 0) return new Map()
+    const json = JSON.stringify(positions)
     return new Map(
       (selectTimestamps.all(json, entityType) as Array<{ slice: Slice; timestamp: Timestamp }>)
         .map(({ slice, timestamp }) => [slice, timestamp])
@@ -165,8 +161,13 @@ export const makeReading = (connection: Connection, db: Db) => {
 
     floors,
 
+    timestamps,
+
     wrong: (entityType: string, range: SliceRange.SliceRange, start: Offsets) => {
-      const found = timestamps(entityType, range, start)
+      const places = Array.from(start).flatMap(([slice, { position }]): ReadonlyArray<readonly [Slice, number]> =>
+        position > 0 && SliceRange.contains(range, slice) ? [[slice, position]] : []
+      )
+      const found = timestamps(entityType, places)
       return Floor.check({
         entityType,
         range,

@@ -3,11 +3,12 @@ import type * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { Stores } from "@sluice/core/Projection"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
-import type { It } from "./kit.ts"
+import { type It, transactAs } from "./kit.ts"
 
 const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "stream:carts" })
 
@@ -29,7 +30,7 @@ const move = (
 })
 
 const transact = <A, E>(key: OffsetKey, moves: ReadonlyArray<Move>, effect: Effect.Effect<A, E>) =>
-  OffsetStore.use((store) => store.transact(key, "j", moves, effect))
+  transactAs(key, "j", moves, effect)
 
 const store = (key: OffsetKey, ...moves: ReadonlyArray<Move>) => transact(key, moves, Effect.void)
 
@@ -46,7 +47,7 @@ const completeUpTo = (key: OffsetKey) =>
   )
 
 /** @internal What is stored where a source leaves something out. */
-export const entityOffsetTests = (it: It<Journal.Journal | OffsetStore>): void => {
+export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
   describe("where a source leaves something out", () => {
     it.effect("knows the last sequence number of each entity", () =>
       Effect.gen(function*() {

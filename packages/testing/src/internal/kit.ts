@@ -6,6 +6,8 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import { InvalidInput } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -192,3 +194,26 @@ export const idsIn = (
 /** @internal `n` entity ids of one slice. */
 export const idsOfSlice = (entityType: EntityType.EntityType<any>, slice: number, n: number) =>
   idsIn(entityType, SliceRange.make(slice, slice), n)
+
+/** @internal The revision that a worker begins from, which registers its projection if need be. */
+export const revisionOf = (key: OffsetKey) =>
+  Effect.gen(function*() {
+    const store = yield* OffsetStore
+    const load = Effect.map(store.load(key, SliceRange.make(0, 0)), ({ revision }) => revision)
+    const known = yield* load
+    if (known !== undefined) return known
+    yield* ProjectionManagement.use((management) => management.register(key))
+    return (yield* load)!
+  })
+
+/** @internal Moves offsets as a worker does that has begun just now. */
+export const transactAs = <A, E, R>(
+  key: OffsetKey,
+  journal: string,
+  moves: ReadonlyArray<Move>,
+  effect: Effect.Effect<A, E, R>
+) =>
+  Effect.flatMap(
+    Effect.all([OffsetStore, revisionOf(key)]),
+    ([store, revision]) => store.transact(key, { journal, revision }, moves, effect)
+  )

@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -10,12 +11,18 @@ import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
+import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import { Transaction } from "@sluice/core/Transaction"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
-import { number } from "./kit.ts"
+import { append, eventsOf, fresh, number, revisionOf, texts, transactAs } from "./kit.ts"
+import { retryBusy } from "./transactionTests.ts"
 
 const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "journal:cart" })
 
@@ -27,8 +34,7 @@ const store = (
   from: Offset.Offset | undefined,
   to: Offset.Offset,
   entities?: ReadonlyMap<PersistenceId.PersistenceId, SequenceNumber.SequenceNumber>
-) =>
-  OffsetStore.use((store) => store.transact(key, "j", [{ slice: Slice.make(slice), from, to, entities }], Effect.void))
+) => transactAs(key, "j", [{ slice: Slice.make(slice), from, to, entities }], Effect.void)
 
 const commandOf = (projection: string) => ProjectionManagement.ProjectionManagement.use((_) => _.command(projection))
 
@@ -60,7 +66,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
   describe("what a projection is told", () => {
     it.effect("is to pause, and to go on", () =>
       Effect.gen(function*() {
-        const { projection } = freshKey()
+        const key = freshKey()
+        const { projection } = key
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
+        yield* revisionOf(key)
         assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
         yield* ProjectionManagement.pause(projection)
         assert.deepStrictEqual(yield* commandOf(projection), { paused: true, revision: 1 })
@@ -73,12 +82,60 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
 
     it.effect("wakes who waits for it", () =>
       Effect.gen(function*() {
-        const { projection } = freshKey()
+        const key = freshKey()
+        yield* revisionOf(key)
         const management = yield* ProjectionManagement.ProjectionManagement
-        const changed = yield* management.changes(projection)
+        const changed = yield* management.changes(key.projection)
         const waiting = yield* Effect.forkChild(changed)
-        yield* ProjectionManagement.pause(projection)
+        yield* ProjectionManagement.pause(key.projection)
         yield* Wait.end("the pause to be noticed", Fiber.join(waiting))
+      }))
+
+    it.effect("is refused where there is no such projection, or not in that source, and leaves no trace", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const known = { ...freshKey(), source: "other" }
+        yield* revisionOf(known)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        let undone = 0
+        const refused: ReadonlyArray<
+          Effect.Effect<unknown, unknown, ProjectionManagement.ProjectionManagement>
+        > = [
+          ProjectionManagement.pause(key.projection),
+          ProjectionManagement.resume(key.projection),
+          ProjectionManagement.rewind(key, "beginning"),
+          ProjectionManagement.clear(key),
+          rewind(key, { journal: undefined, offsets: Offset.none }, Effect.sync(() => undone++)),
+          ProjectionManagement.rewind({ ...known, source: key.source }, "beginning"),
+          ProjectionManagement.clear({ ...known, source: key.source })
+        ]
+        for (const effect of refused) {
+          const error = yield* Effect.flip(effect)
+          assert.instanceOf(error, ProjectionManagement.UnknownProjection)
+          assert.include(error.message, error.projection)
+        }
+        assert.strictEqual(undone, 0)
+        assert.strictEqual((yield* stored(key)).revision, undefined)
+        assert.deepStrictEqual(yield* commandOf(key.projection), { paused: false, revision: 0 })
+        const listed = yield* ProjectionManagement.list
+        assert.notDeepInclude(listed, key)
+        assert.deepInclude(listed, known)
+      }))
+  })
+
+  describe("a projection that is registered", () => {
+    it.effect("is known from then on, with nothing read, however often and by how many at once", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        assert.strictEqual((yield* stored(key)).revision, undefined)
+        const { register } = yield* ProjectionManagement.ProjectionManagement
+        yield* Effect.all(Array.from({ length: 4 }, () => retryBusy(register(key))), { concurrency: "unbounded" })
+        const { completeUpTo, journal, offsets, revision } = yield* stored(key)
+        assert.deepStrictEqual([journal, offsets.size, completeUpTo.size, revision], [undefined, 0, 0, 0])
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* register(key)
+        assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        assert.deepInclude(yield* ProjectionManagement.list, key)
       }))
   })
 
@@ -92,23 +149,37 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* ProjectionManagement.rewind(key, "beginning")
         const beginning = yield* stored(key)
         assert.isUndefined(beginning.journal)
-        assert.deepStrictEqual(beginning.offsets.get(Slice.make(7)), Offset.make(0, 0))
-        assert.strictEqual(beginning.offsets.size, Slice.count)
+        assert.strictEqual(beginning.offsets.size, 0)
         // nothing is left out of what begins again
         assert.strictEqual(beginning.completeUpTo.size, 0)
         const numbers = yield* OffsetStore.use((store) => store.sequenceNumbers(key, [...entities.keys()]))
         assert.strictEqual(numbers.size, 0)
 
         yield* ProjectionManagement.rewind(key, { since: Timestamp.make(77) })
-        for (const offset of (yield* stored(key)).offsets.values()) assert.deepStrictEqual(offset, Offset.make(0, 77))
+        const since = yield* stored(key)
+        assert.strictEqual(since.offsets.size, Slice.count)
+        for (const offset of since.offsets.values()) assert.deepStrictEqual(offset, Offset.make(0, 77))
 
         const offsets = new Map([[Slice.make(3), Offset.make(2, 20)]])
         yield* ProjectionManagement.rewind(key, { journal: "other", offsets })
         const after = yield* stored(key)
         assert.strictEqual(after.journal, "other")
-        assert.deepStrictEqual(after.offsets.get(Slice.make(3)), Offset.make(2, 20))
-        assert.deepStrictEqual(after.offsets.get(Slice.make(7)), Offset.make(0, 0))
+        assert.deepStrictEqual(after.offsets, offsets)
         assert.strictEqual((yield* commandOf(key.projection)).revision, 3)
+        assert.strictEqual(after.revision, 3)
+      }))
+
+    it.effect("cannot go on at a time that is yet to come", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        const now = yield* Journal.Journal.use((journal) => journal.now)
+        const since = Timestamp.make(now + 3_600_000_000)
+        const error = yield* Effect.flip(ProjectionManagement.rewind(key, { since }))
+        assert.instanceOf(error, ProjectionManagement.SinceInFuture)
+        assert.strictEqual(error.since, since)
+        assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(now - 1_000_000) })
       }))
 
     it.effect("fences the workers that were elsewhere, also where they had not begun", () =>
@@ -122,6 +193,140 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const { journal, offsets } = yield* stored(key)
         assert.strictEqual(journal, "j")
         assert.deepStrictEqual(offsets.get(Slice.make(8)), Offset.make(2, 30))
+      }))
+
+    const tellings = [
+      ["rewound", (key: OffsetKey, start: Start) => ProjectionManagement.rewind(key, start)],
+      ["cleared", (key: OffsetKey) => ProjectionManagement.clear(key)],
+      [
+        "cleared, and started again",
+        (key: OffsetKey) => Effect.andThen(ProjectionManagement.clear(key), revisionOf(key))
+      ]
+    ] as const
+    for (const [what, tell] of tellings) {
+      it.effect(`fences who has begun before, although it is exactly there: ${what}`, () =>
+        Effect.gen(function*() {
+          const key = freshKey()
+          yield* store(key, 7, undefined, Offset.make(5, 50))
+          const { journal, offsets, revision } = yield* stored(key)
+          const basis = { journal: "j", revision: revision! }
+          yield* tell(key, { journal, offsets })
+          const offsetStore = yield* OffsetStore
+          let runs = 0
+          const moves = [
+            [{ slice: Slice.make(7), from: Offset.make(5, 50), to: Offset.make(6, 60) }],
+            // of which nothing was read
+            [{ slice: Slice.make(9), from: undefined, to: Offset.make(1, 10) }],
+            []
+          ]
+          for (const some of moves) {
+            const error = yield* Effect.flip(offsetStore.transact(key, basis, some, Effect.sync(() => runs++)))
+            assert.instanceOf(error, Fenced)
+            assert.strictEqual(error.by, "command")
+            assert.include(error.message, key.projection)
+          }
+          assert.strictEqual(runs, 0)
+          const after = (yield* stored(key)).offsets
+          assert.deepStrictEqual(after, what === "rewound" ? offsets : new Map())
+        }))
+    }
+
+    it.effect("waits for who handles, keeps out who would, and undoes in between", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const type = fresh("undo")
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        const revision = yield* revisionOf(key)
+        const offsetStore = yield* OffsetStore
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        const handle = <R>(slice: number, position: number, effect: Effect.Effect<unknown, unknown, R>) =>
+          offsetStore.transact(
+            key,
+            { journal: "j", revision },
+            [{
+              slice: Slice.make(slice),
+              from: position === 6 ? Offset.make(5, 50) : undefined,
+              to: Offset.make(position, 60)
+            }],
+            effect
+          )
+        // without the transaction of the rewind
+        const outside = yield* Effect.context<Journal.Journal>()
+        const handling = yield* Deferred.make<void>()
+        const goOn = yield* Deferred.make<void>()
+        const first = yield* Effect.forkChild(
+          handle(
+            7,
+            6,
+            Effect.andThen(Deferred.succeed(handling, undefined), Deferred.await(goOn)).pipe(
+              Effect.andThen(append(type, "a", ["handled"]))
+            )
+          )
+        )
+        yield* Deferred.await(handling)
+        let late: Fiber.Fiber<unknown, unknown> | undefined
+        const rewinding = yield* Effect.forkChild(rewind(
+          key,
+          { journal: undefined, offsets: Offset.none },
+          Effect.gen(function*() {
+            const before = yield* eventsOf(type, "a")
+            yield* append(type, "a", [`undone ${before.length}`])
+            // has to wait until the rewind is done, and is fenced then
+            late = yield* Effect.forkDetach(
+              Effect.updateContext(handle(8, 1, append(type, "a", ["never"])), (_: Context.Context<never>) => outside)
+            )
+          })
+        ))
+        yield* Deferred.succeed(goOn, undefined)
+        yield* Fiber.join(first)
+        yield* Fiber.join(rewinding)
+        assert.instanceOf(yield* Effect.flip(Fiber.join(late!)), Fenced)
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), ["handled", "undone 1"])
+        assert.strictEqual((yield* stored(key)).offsets.size, 0)
+      }))
+
+    it.effect("stays where it was when the undo fails, and gives it a transaction to write in", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const type = fresh("undo")
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* putAside(key, letter("a", 1))
+        const before = yield* stored(key)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        const start = { journal: undefined, offsets: Offset.none }
+        const error = yield* Effect.flip(
+          rewind(key, start, Effect.andThen(append(type, "a", ["never"]), Effect.fail("no" as const)))
+        )
+        assert.strictEqual(error, "no")
+        assert.deepStrictEqual(yield* stored(key), before)
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(key)).length, 1)
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), [])
+        let dialect: string | undefined
+        yield* rewind(key, start, Effect.map(Transaction, (transaction) => dialect = transaction.dialect))
+        assert.isString(dialect)
+      }))
+
+    it.effect("throws the letters of events away that come again, and no others", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const other = { ...key, source: "other" }
+        yield* revisionOf(other)
+        yield* revisionOf(key)
+        for (const  of of[key, other]) for (const n of [1, 2, 3]) yield* putAside(of, letter("a", n))
+        yield* putAside(key, letter("b", 1))
+        const { slice } = letter("a", 1)
+        const left = Effect.map(ProjectionManagement.deadLetters(key), shown)
+        // after the second, whose position is 12
+        yield* ProjectionManagement.rewind(key, {
+          journal: undefined,
+          offsets: new Map([[slice, Offset.make(12, 1_000_002)], [letter("b", 1).slice, Offset.make(100, 100)]])
+        })
+        assert.deepStrictEqual(yield* left, ["a 1 no", "a 2 no", "b 1 no"])
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(1_000_002) })
+        assert.deepStrictEqual(yield* left, ["a 1 no", "b 1 no"])
+        yield* ProjectionManagement.rewind(key, "beginning")
+        assert.deepStrictEqual(yield* left, [])
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(other)).length, 3)
       }))
 
     it.effect("leaves others alone", () =>
@@ -160,9 +365,9 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.includeDeepMembers([...listed], [one, two])
         yield* ProjectionManagement.clear(one)
         assert.strictEqual((yield* stored(one)).offsets.size, 0)
+        assert.strictEqual((yield* stored(one)).revision, undefined)
         assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(one), [])
         assert.strictEqual((yield* OffsetStore.use((_) => _.sequenceNumbers(one, [...entities.keys()]))).size, 0)
-        assert.instanceOf(yield* Effect.flip(store(one, 7, Offset.make(5, 50), Offset.make(6, 60))), Fenced)
         assert.strictEqual((yield* stored(two)).offsets.size, 1)
         assert.strictEqual((yield* ProjectionManagement.deadLetters(two)).length, 1)
         assert.strictEqual((yield* OffsetStore.use((_) => _.sequenceNumbers(two, [...entities.keys()]))).size, 1)
@@ -216,9 +421,71 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* putAside(key, letter("a", 1), "again")
         yield* putAside(key, letter("a", 2))
         assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 1 again", "a 2 no"])
-        yield* ProjectionManagement.discard(key, letter("a", 1))
-        yield* ProjectionManagement.discard(key, letter("b", 1))
+        const thrownAway = yield* ProjectionManagement.discard(key, letter("a", 1))
+        assert.deepStrictEqual(shown([thrownAway!]), ["a 1 again"])
+        for (const id of [letter("a", 1), letter("b", 1)]) {
+          assert.isUndefined(yield* ProjectionManagement.discard(key, id))
+        }
         assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 2 no"])
+      }))
+
+    it.effect("are claimed by one, until it gives them back", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { claim, release } = yield* ProjectionManagement.ProjectionManagement
+        for (const n of [1, 2]) yield* putAside(key, letter("a", n))
+        const claims = yield* Effect.all(Array.from({ length: 6 }, () => retryBusy(claim(key, letter("a", 1)))), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(shown(claims.filter((claim) => claim !== undefined)), ["a 1 no"])
+        assert.isUndefined(yield* claim(key, letter("b", 1)))
+        assert.isDefined(yield* claim(key, letter("a", 2)))
+        yield* release(key, letter("a", 1), "again \0")
+        yield* release(key, letter("a", 2), undefined)
+        yield* release(key, letter("b", 1), "no such letter")
+        const [first, second] = yield* ProjectionManagement.deadLetters(key)
+        assert.include(first!.error, "again")
+        assert.strictEqual(second!.error, "no")
+        assert.isDefined(yield* claim(key, letter("a", 1)))
+        // put aside again, it is nobody's
+        yield* putAside(key, letter("a", 1))
+        assert.isDefined(yield* claim(key, letter("a", 1)))
+      }))
+
+    it.effect("lose their content with the event that is deleted, or pruned, and those of others do not", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const elsewhere = { ...key, source: `stream:${type.name}` }
+        const aside = (id: string, n: number): EncodedEnvelope => {
+          const persistenceId = EntityType.persistenceId(type, id)
+          return letter(id, n, { persistenceId, slice: Slice.ofPersistenceId(persistenceId), tags: ["x"] })
+        }
+        yield* append(type, "a", texts(3))
+        yield* append(type, "b", texts(3))
+        for (const  of of[key, elsewhere]) {
+          for (const [id, n] of [["a", 1], ["a", 2], ["a", 3], ["b", 1]] as const) yield* putAside(of, aside(id, n))
+        }
+        const contents = (of: OffsetKey) =>
+          Effect.map(
+            ProjectionManagement.deadLetters(of),
+            (letters) =>
+              letters.map(({ envelope, error }) =>
+                [envelope.sequenceNumber, envelope.payload === undefined, envelope.tags.length, error] as const
+              )
+          )
+        const deleted = (n: number) => [number(n), true, 0, ProjectionManagement.deletedError] as const
+        const kept = (n: number) => [number(n), false, 1, "no"] as const
+        yield* Effect.ignore(
+          Journal.transaction(Effect.andThen(Journal.deleteEvents(type, "a"), Effect.fail("rolled back")))
+        )
+        assert.deepStrictEqual(yield* contents(key), [kept(1), kept(2), kept(3), kept(1)])
+        yield* Journal.deleteEvents(type, "a", { to: number(2) })
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), deleted(2), kept(3), kept(1)])
+        yield* Journal.prune(type, { before: Timestamp.make((yield* Journal.Journal.use((_) => _.now)) + 1_000_000) })
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), deleted(2), kept(3), deleted(1)])
+        // another journal may have entities of the same name
+        assert.deepStrictEqual(yield* contents(elsewhere), [kept(1), kept(2), kept(3), kept(1)])
       }))
   })
 }

@@ -3,6 +3,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import type { Move, OffsetKey } from "@sluice/core/OffsetStore"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
+import type { Stores } from "@sluice/core/Projection"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { Transaction } from "@sluice/core/Transaction"
@@ -12,7 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { It } from "./kit.ts"
-import { append, assertComplete, eventsOf, fresh, readAll } from "./kit.ts"
+import { append, assertComplete, eventsOf, fresh, readAll, transactAs } from "./kit.ts"
 import { retryBusy } from "./transactionTests.ts"
 
 const identity = "3f0c8a52-6f0e-4b57-9d0b-0d8f7a5f5c11"
@@ -37,7 +38,7 @@ const transact = <A, E, R>(
   moves: ReadonlyArray<Move>,
   effect: Effect.Effect<A, E, R>,
   journal = identity
-) => Effect.flatMap(OffsetStore, (store) => store.transact(key, journal, moves, effect))
+) => transactAs(key, journal, moves, effect)
 
 const store = (key: OffsetKey, ...moves: ReadonlyArray<Move>) => transact(key, moves, Effect.void)
 
@@ -51,7 +52,7 @@ const assertStored = (key: OffsetKey, expected: Readonly<Record<number, Place>>,
 /** Moves and appends, ends in one way or another, and checks that neither has happened. */
 const leavesNothing = <E, R>(
   end: (
-    transaction: Effect.Effect<unknown, unknown, Journal.Journal | OffsetStore>,
+    transaction: Effect.Effect<unknown, unknown, Journal.Journal | Stores>,
     started: Deferred.Deferred<void>
   ) => Effect.Effect<unknown, E, R>,
   last: Effect.Effect<unknown, unknown>
@@ -83,7 +84,7 @@ const leavesNothing = <E, R>(
   })
 
 /** @internal */
-export const offsetTests = (it: It<Journal.Journal | OffsetStore>): void => {
+export const offsetTests = (it: It<Journal.Journal | Stores>): void => {
   describe("loading", () => {
     it.effect("finds nothing where nothing was stored", () =>
       Effect.gen(function*() {

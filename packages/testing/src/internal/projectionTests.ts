@@ -21,7 +21,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
-import { append, fresh, idsIn, idsOfSlice, number, readAll, sliceOf, texts } from "./kit.ts"
+import { append, fresh, idsIn, idsOfSlice, number, readAll, sliceOf, texts, transactAs } from "./kit.ts"
 import {
   appendUndecodable,
   caughtUp,
@@ -61,13 +61,12 @@ const placesOf = (written: ReadonlyMap<string, ReadonlyArray<string>>) =>
 
 /** Stores an offset as a projection does. */
 const offsetsIn = (journal: string, name: string, source: string, slice: number, offset: Offset.Offset) =>
-  Effect.flatMap(OffsetStore, (store) =>
-    store.transact(
-      { projection: name, source },
-      journal,
-      [{ slice: Slice.make(slice), from: undefined, to: offset }],
-      Effect.void
-    ))
+  transactAs(
+    { projection: name, source },
+    journal,
+    [{ slice: Slice.make(slice), from: undefined, to: offset }],
+    Effect.void
+  )
 
 /** @internal */
 export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {

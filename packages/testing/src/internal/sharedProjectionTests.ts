@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { type Database, type Open, open as openInstance } from "./instances.ts"
 import type { It } from "./kit.ts"
-import { append, eventsOf, fresh } from "./kit.ts"
+import { append, eventsOf, fresh, transactAs } from "./kit.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, whileRunning } from "./projectionKit.ts"
 import { retryBusy } from "./transactionTests.ts"
 
@@ -49,9 +49,8 @@ export const sharedProjectionTests = (it: It<Instances>): void => {
             instances.flatMap((on, i) => [[on, `${i}a`], [on, `${i}b`]] as const),
             ([on, name]) =>
               Effect.gen(function*() {
-                const store = yield* OffsetStore
                 const moves = [{ slice, from, to: Offset.make(round + 1, round + 1) }]
-                yield* retryBusy(store.transact(key, "some journal", moves, append(type, "a", [`${round} ${name}`])))
+                yield* retryBusy(transactAs(key, "some journal", moves, append(type, "a", [`${round} ${name}`])))
               }).pipe(on, Effect.result),
             { concurrency: "unbounded" }
           )

@@ -1,0 +1,21 @@
+import * as Effect from "effect/Effect"
+import { offsetKey, type Projection } from "../Projection.ts"
+import { checkSince, ProjectionManagement, startOf, type Target } from "../ProjectionManagement.ts"
+import * as SliceRange from "../SliceRange.ts"
+import { resolveTimes } from "./resolveTimes.ts"
+
+/** @internal Sets where a projection goes on, and undoes what its handler has written, in one transaction. */
+export const rewind = (
+  projection: Projection<any, any>,
+  to: Target,
+  undo: Effect.Effect<unknown, any, any>
+): Effect.Effect<void, unknown, any> =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const { origin } = projection.source
+    const key = offsetKey(projection)
+    const start = startOf(to)
+    yield* checkSince(key, start, yield* origin.now)
+    const offsets = yield* resolveTimes(origin, SliceRange.full, start.offsets)
+    yield* management.rewind(key, { ...start, offsets }, undo)
+  })
