@@ -154,7 +154,7 @@ export const migrations: ReadonlyArray<Migration> = [{
       source VARBINARY(1020) NOT NULL,
       revision BIGINT NOT NULL,
       PRIMARY KEY (projection, source)
-    ) ENGINE = InnoDB`,
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     ...unless(
       { table: table("sluice_offset"), column: "revision" },
       `ALTER TABLE ${table("sluice_offset")} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0`
