@@ -164,25 +164,33 @@ const observe = (session: Session, timeout: number): void => {
   const { connection } = session
   const query = connection.query.bind(connection) as (...args: Array<any>) => any
   connection.query = (...args: Array<any>) => {
-    const command = query(...args)
-    const { onResult } = command
-    if (onResult) {
-      session.pending++
-      const timer = abandonAfter(session, timeout)
-      command.onResult = (...result: ReadonlyArray<unknown>) => {
-        session.pending--
-        clearTimeout(timer)
-        const error = result[0] as { readonly fatal?: boolean; readonly errno?: number } | null
-        if (error?.fatal || readOnly.has(error?.errno)) session.isLost = true
-        onResult(...result)
-      }
+    const answered = args.at(-1)
+    if (typeof answered !== "function") return query(...args)
+    const timer = abandonAfter(session, timeout)
+    const end = (): void => {
+      session.pending--
+      clearTimeout(timer)
+    }
+    session.pending++
+    try {
+      const command = query(
+        ...args.slice(0, -1),
+        (error: { readonly fatal?: boolean; readonly errno?: number } | null, ...results: ReadonlyArray<unknown>) => {
+          end()
+          if (error?.fatal || readOnly.has(error?.errno)) session.isLost = true
+          answered(error, ...results)
+        }
+      )
       // of a statement without rows
       command.on("result", (answer: unknown) => {
         if (isChanged(answer)) session.isChanged = true
         session.isInTransaction = isInTransaction(answer)
       })
+      return command
+    } catch (error) {
+      end()
+      throw error
     }
-    return command
   }
 }
 
