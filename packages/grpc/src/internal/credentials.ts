@@ -1,5 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
+import type { Socket } from "node:net"
 import type { ClientTls, ServerTls } from "../Tls.ts"
 
 /** @internal */
@@ -12,12 +13,41 @@ export const serverCredentials = (tls: ServerTls | undefined): Grpc.ServerCreden
 
 const buffer = (text: string | undefined) => text === undefined ? null : Buffer.from(text)
 
+/** @internal For how long, in milliseconds, whoever has accepted a connection may say nothing. */
+export const silence = 10_000
+
 /** @internal */
 export const clientCredentials = (tls: ClientTls | undefined): Grpc.ChannelCredentials => {
   if (tls === undefined) return Grpc.credentials.createInsecure()
-  return Grpc.credentials.createSsl(
+  return answeredInTime(Grpc.credentials.createSsl(
     buffer(tls.authority),
     buffer(tls.key && Redacted.value(tls.key)),
     buffer(tls.certificate)
-  )
+  ))
+}
+
+/** A detail of the library, which may change. */
+interface SecureConnector {
+  connect: (socket: Socket) => Promise<unknown>
+}
+
+/** The library leaves a socket open on which nobody answers its TLS, also when it has given up the connection. */
+const answeredInTime = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCredentials => {
+  const internals = credentials as unknown as { _createSecureConnector?: (...args: Array<unknown>) => SecureConnector }
+  const create = internals._createSecureConnector
+  if (create === undefined) return credentials
+  internals._createSecureConnector = (...args) => {
+    const connector = create.apply(credentials, args)
+    const connect = connector.connect.bind(connector)
+    connector.connect = (socket) =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          socket.destroy()
+          reject(new Error(`TLS was not answered for ${silence / 1000} seconds`))
+        }, silence)
+        connect(socket).finally(() => clearTimeout(timer)).then(resolve, reject)
+      })
+    return connector
+  }
+  return credentials
 }

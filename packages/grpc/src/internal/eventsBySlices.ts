@@ -133,7 +133,8 @@ const serve = (
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
-    const write = makeWriter(call)
+    const { beat, write } = makeWriter(call)
+    if (version >= 2) yield* beat
     yield* Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)

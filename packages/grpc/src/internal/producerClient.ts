@@ -18,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ConsumerError, Options } from "../EventConsumer.ts"
 import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../GrpcError.ts"
-import { acquireClient } from "./channel.ts"
+import { acquireChannel, type Channel } from "./channel.ts"
 import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
 import { readEvent } from "./eventReader.ts"
 import { protocolVersion } from "./eventsBySlices.ts"
@@ -33,7 +33,7 @@ import {
 import { headersOf, toMetadata } from "./headers.ts"
 import { fromSlicePositions, toSlicePositions } from "./messages.ts"
 import { decode, encode, eventProducerService } from "./methods.ts"
-import { floorTrailer, forkTrailer } from "./status.ts"
+import { beatEvery, floorTrailer, forkTrailer } from "./status.ts"
 
 /** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
 export interface Beginning {
@@ -108,7 +108,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
   /** The heads of the logs, or what is in their place before a time. */
   const positions = (range: SliceRange, before: Timestamp | undefined): Effect.Effect<Offsets, ConsumerError> =>
     Effect.gen(function*() {
-      const client = yield* channel
+      const method = eventProducerService.latestEventTimestamp
+      const client = yield* (yield* channel).connected(false, methodOf(method))
       const request = encode(
         LatestEventTimestampRequestSchema,
         create(LatestEventTimestampRequestSchema, {
@@ -122,14 +123,14 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       const bytes = yield* unaryCall(
         client,
         address,
-        eventProducerService.latestEventTimestamp,
+        method,
         request,
         yield* metadata(false)
       )
       return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
     }).pipe(Effect.scoped)
 
-  const channel: Effect.Effect<Grpc.Client, InsecureTransport, Scope.Scope> = acquireClient({
+  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = acquireChannel({
     address,
     tls: options.tls,
     insecure: options.insecure ?? false
@@ -143,7 +144,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
 
     /** Opens the stream; if asked to, as soon as the producer can be reached. */
     connect: (
-      client: Grpc.Client,
+      channel: Channel,
       range: SliceRange,
       beginning: Beginning,
       waitForReady: boolean
@@ -152,11 +153,18 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         const method = eventProducerService.eventsBySlices
         const { path, requestSerialize, responseDeserialize } = method
         const headers = yield* metadata(waitForReady)
+        const client = yield* channel.connected(waitForReady, methodOf(method))
+        let duplex: Grpc.ClientDuplexStream<Buffer, Buffer>
         const call = yield* openCall(address, methodOf(method), () => {
-          const duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
+          duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
           duplex.write(init(range, beginning))
           return duplex
         })
+        // so that no proxy takes this side for dead
+        yield* Effect.acquireRelease(
+          Effect.sync(() => setInterval(() => duplex.write(Buffer.alloc(0)), beatEvery)),
+          (beat) => Effect.sync(() => clearInterval(beat))
+        )
         const answered = yield* Effect.mapError(call.headers, explain(call))
         const [identity] = answered.get("sluice-journal")
         if (identity === undefined) return yield* new PeerNotSupported({ address })
@@ -164,6 +172,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         if (beginning.journal !== undefined && beginning.journal !== journal) {
           return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
         }
+        if (Number(answered.get("sluice-protocol")[0]) >= 2) call.beats()
         return { journal, pull: Effect.mapError(call.pull, explain(call)) }
       }),
 
@@ -173,7 +182,6 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       to: SequenceNumber
     ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
       Stream.fromPull(Effect.gen(function*() {
-        const client = yield* channel
         const method = eventProducerService.currentEventsByPersistenceId
         const { path, requestSerialize, responseDeserialize } = method
         const request = encode(
@@ -186,6 +194,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           })
         )
         const headers = yield* metadata(false)
+        const client = yield* (yield* channel).connected(false, methodOf(method))
         const call = yield* openCall(
           address,
           methodOf(method),

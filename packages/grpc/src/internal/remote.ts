@@ -20,6 +20,9 @@ import { type Connection, makeProducerClient } from "./producerClient.ts"
 const initialBackoff = 200
 const maximalBackoff = 10_000
 
+/** A connection that has lasted for so long, in milliseconds, was none that failed, though no event has come. */
+const lasting = 3_000
+
 /**
  * @internal
  * The part of an origin that talks to a producer. A connection that is lost is made again, after a while that grows with each
@@ -38,10 +41,12 @@ export const makeRemote = (
   const open: Source.Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
     const health = yield* Source.Health
-    const client = yield* producer.channel
+    const channel = yield* producer.channel
     const receiver = new EventReceiver(range, start.offsets)
     let failures = 0
     let connected = false
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    let connectedAt = 0
     const context = yield* Effect.context()
 
     const backOff = (error: ConsumerError) =>
@@ -63,11 +68,12 @@ export const makeRemote = (
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
         const beginning = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted ?? false }
-        return producer.connect(client, range, beginning, failures > 0).pipe(
+        return producer.connect(channel, range, beginning, failures > 0).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
             if (failures > 0) health.restored()
             connected = true
+            connectedAt = clock.currentTimeMillisUnsafe()
             receiver.reset()
             return { ...connection, close }
           }),
@@ -105,6 +111,7 @@ export const makeRemote = (
         }),
         Effect.catch((error) => {
           current = undefined
+          if (clock.currentTimeMillisUnsafe() - connectedAt >= lasting) failures = 0
           return Effect.andThen(close, isRetryable(error) ? Effect.andThen(backOff(error), next) : Effect.fail(error))
         })
       )

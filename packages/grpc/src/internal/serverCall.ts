@@ -1,12 +1,16 @@
-import type * as Grpc from "@grpc/grpc-js"
+import { create } from "@bufbuild/protobuf"
+import * as Grpc from "@grpc/grpc-js"
 import type { EventTooLarge } from "@sluice/core/Journal"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import type { Pieces } from "./frames.ts"
+import { StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
+import { encode } from "./methods.ts"
 import { pack } from "./packing.ts"
-import { fromCause, Status, toDetails } from "./status.ts"
+import { beatEvery, fromCause, Status, statusTrailer, toDetails } from "./status.ts"
 
 /** @internal A call whose answers are a stream. */
 export type StreamingCall = Grpc.ServerDuplexStream<Buffer, Buffer> | Grpc.ServerWritableStream<Buffer, Buffer>
@@ -45,7 +49,9 @@ export type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 
 const statusObject = (cause: Cause.Cause<unknown>): Partial<Grpc.StatusObject> => {
   const { code, details, metadata } = fromCause(cause)
-  return { code, details: toDetails(details), ...(metadata && { metadata }) }
+  const trailers = metadata?.clone() ?? new Grpc.Metadata()
+  trailers.set(statusTrailer, String(code))
+  return { code, details: toDetails(details), metadata: trailers }
 }
 
 const respond = <A>(
@@ -72,13 +78,21 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) ||
   cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Status)
 
+/** @internal What writes to a call. */
+export interface Writer {
+  readonly write: (pieces: Pieces) => Effect.Effect<void, EventTooLarge>
+  /** From now on says every few seconds that it is there, with an empty batch, when there is nothing else to say. */
+  readonly beat: Effect.Effect<unknown, never, Scope.Scope>
+}
+
 /**
  * @internal
  * Writes pieces to a call, each when the one before is on its way: what waits for the other side is not made yet. Fails at an event
  * that is too large, after those before it.
  */
-export const makeWriter = (call: StreamingCall): (pieces: Pieces) => Effect.Effect<void, EventTooLarge> => {
+export const makeWriter = (call: StreamingCall): Writer => {
   let writing = 0
+  let isQuiet = true
   let wake: (() => void) | undefined
   const written = () => {
     writing--
@@ -90,7 +104,14 @@ export const makeWriter = (call: StreamingCall): (pieces: Pieces) => Effect.Effe
     }
     wake()
   })
-  return (pieces) => {
+  const beat = () => {
+    if (isQuiet && writing === 0) {
+      writing++
+      call.write(emptyBatch, written)
+    }
+    isQuiet = true
+  }
+  const write: Writer["write"] = (pieces) => {
     const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
       if (writing > 0) return Effect.andThen(idle, go)
       const frames = pieces.next()
@@ -100,10 +121,21 @@ export const makeWriter = (call: StreamingCall): (pieces: Pieces) => Effect.Effe
       }
       for (const piece of pack(frames)) {
         writing++
+        isQuiet = false
         call.write(piece, written)
       }
       return go
     })
     return go
   }
+  return {
+    write,
+    beat: Effect.acquireRelease(
+      // by the network's clock, whatever a test makes of the fiber's
+      Effect.sync(() => setInterval(beat, beatEvery)),
+      (timer) => Effect.sync(() => clearInterval(timer))
+    )
+  }
 }
+
+const emptyBatch = encode(StreamOutSchema, create(StreamOutSchema, { message: { case: "sluiceBatch", value: {} } }))

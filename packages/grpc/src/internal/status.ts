@@ -28,6 +28,12 @@ export const toDetails = (text: string): string =>
 /** @internal */
 export const invalidArgument = (details: string): Status => new Status(Grpc.status.INVALID_ARGUMENT, details)
 
+/** @internal The trailer that says that a status is the producer's own, and not what became of a connection. */
+export const statusTrailer = "sluice-status"
+
+/** @internal How often, in milliseconds, either side of a stream says that it is there when there is nothing else to say. */
+export const beatEvery = 10_000
+
 /** @internal The trailers that carry a fork, and a floor, for the consumer to fail with the same error. */
 export const forkTrailer = "sluice-fork"
 /** @internal */

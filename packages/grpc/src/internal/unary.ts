@@ -126,7 +126,7 @@ export const currentEventsByPersistenceId = (
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
-    const write = makeWriter(call)
+    const { write } = makeWriter(call)
     yield* stream.within(
       Stream.runForEachArray(
         stream.entity(persistenceId, from, to),

@@ -70,6 +70,7 @@ const speaker = (
   },
   fail: (code, details, trailers) => {
     const metadata = new Grpc.Metadata()
+    metadata.set("sluice-status", String(code))
     for (const [name, value] of Object.entries(trailers ?? {})) metadata.set(name, value)
     call.emit("error", { code, details, metadata })
   },
