@@ -23,7 +23,7 @@ import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import type { DatabaseConnection, Dialect as KyselyDialect } from "kysely"
 import { CompiledQuery, SelectQueryNode } from "kysely"
-import { compile, type Dialect, type Query } from "./Dialect.ts"
+import { type Dialect, execute, type Query } from "./Dialect.ts"
 import { classify } from "./internal/classify.ts"
 
 /**
@@ -310,8 +310,7 @@ export const make = Effect.fnUntraced(function*(
     dialect,
     sql,
     run: (query) =>
-      Effect.suspend(() => {
-        const { parameters, sql } = compile(dialect, query)
+      execute(dialect, query, ({ parameters, sql }) => {
         const use = (connection: Connection) => connection.execute(sql, parameters, undefined)
         return Effect.flatMap(
           ambient,
