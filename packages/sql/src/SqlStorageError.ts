@@ -35,6 +35,8 @@ const reasonOf = (error: SqlError): Reason => {
 
 const sqliteReasons = [
   ["SQLITE_FULL", "Full"],
+  // as it is found after a commit
+  ["SQLITE_READONLY_DBMOVED", "Unavailable"],
   ["SQLITE_READONLY", "ReadOnly"],
   ["SQLITE_CORRUPT", "Damaged"],
   ["SQLITE_NOTADB", "Damaged"],

@@ -22,8 +22,10 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { open } from "./internal/connection.ts"
 import { makeJournal } from "./internal/journal.ts"
+import { kyselyDatabase } from "./internal/kyselyDatabase.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
+import { OpenFile } from "./internal/openFile.ts"
 
 /**
  * Which file, and within what limits.
@@ -58,9 +60,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const filename = options.filename === ":memory:" ? yield* temporaryFile : options.filename
   const writer = yield* open(filename, { readonly: false, lockTimeout })
   if (filename !== options.filename) writer.pragma("synchronous = OFF")
+  const file = new OpenFile(filename)
   const database = yield* Database.make({
     dialect: "sqlite",
-    driver: new SqliteDialect({ database: writer }),
+    driver: new SqliteDialect({ database: kyselyDatabase(writer, file) }),
     // a deferred transaction that reads first fails at its first write if another process has committed meanwhile
     beginTransaction: "BEGIN IMMEDIATE",
     busyTimeout: lockTimeout
@@ -75,7 +78,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const signals = AppendSignals.make()
-  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, database, db, signals)
+  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, file, database, db, signals)
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, db) })
 })
 

@@ -1,17 +1,20 @@
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as Source from "@sluice/core/Source"
 import * as Database from "@sluice/sql/Database"
 import * as Tables from "@sluice/sql/Tables"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
+import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { temporaryFile } from "./files.ts"
@@ -190,4 +193,153 @@ it.live("wakes readers for what another process appends", () =>
         yield* Wait.until("the reader to wake", () => woken)
       }).pipe(Effect.scoped)
     )
+  }))
+
+describe("a file that is lost while it is open", () => {
+  const endings = ["", "-wal", "-shm"]
+  const harms: Record<string, (filename: string) => void> = {
+    "as it was moved": (filename) => Fs.renameSync(filename, `${filename}.old`),
+    "as it was removed with all that belongs to it": (filename) => {
+      for (const ending of endings) Fs.rmSync(filename + ending)
+    },
+    "as its log was removed": (filename) => Fs.rmSync(`${filename}-wal`),
+    "as another was put in its place": (filename) => {
+      Fs.copyFileSync(filename, `${filename}.copy`)
+      Fs.renameSync(`${filename}.copy`, filename)
+    }
+  }
+
+  for (const [how, harm] of Object.entries(harms)) {
+    it.live(`acknowledges nothing, ${how}`, () =>
+      Effect.gen(function*() {
+        const filename = yield* temporaryFile
+        yield* within(
+          filename,
+          Effect.gen(function*() {
+            const { run, withTransaction } = yield* Database.Database
+            yield* run(sql`CREATE TABLE note (id TEXT PRIMARY KEY)`)
+            const append = Journal.append(Note, { id: "n", events: ["x"] })
+            yield* append
+            harm(filename)
+            for (let i = 0; i < 2; i++) {
+              for (const write of [append, withTransaction(append), Journal.transaction(append)]) {
+                const error = yield* Effect.flip(write)
+                assert.include(String(error.cause), "moved, removed or replaced")
+              }
+              const error = yield* Effect.flip(run(sql`INSERT INTO note VALUES (${`${i}`})`))
+              assert.include(String(error.reason.cause), filename)
+            }
+            const error = yield* Effect.flip(append)
+            assert(error._tag === "StorageError" && error.reason === "Unavailable" && error.isRetryable)
+            // what there is can be read
+            assert.isAtLeast((yield* events).length, 1)
+          })
+        )
+      }))
+  }
+
+  it.live("is written again once it is back, and nobody has missed anything", () =>
+    Effect.gen(function*() {
+      const filename = yield* temporaryFile
+      yield* within(
+        filename,
+        Effect.gen(function*() {
+          const append = (event: string) => Journal.append(Note, { id: "n", events: [event] })
+          yield* append("first")
+          const seen: Array<string> = []
+          yield* Source.toStream(Source.journal(Note)).pipe(
+            Stream.runForEach(({ event }) => Effect.sync(() => void seen.push(event))),
+            Effect.forkScoped
+          )
+          yield* Wait.until("the first event", () => seen.length === 1)
+          Fs.renameSync(filename, `${filename}.old`)
+          yield* Effect.flip(append("when it was away"))
+          yield* Effect.flip(append("never"))
+          Fs.renameSync(`${filename}.old`, filename)
+          yield* append("last")
+          yield* Wait.until("the last event", () => seen.at(-1) === "last")
+          assert.deepStrictEqual(seen, ["first", "when it was away", "last"])
+          assert.deepStrictEqual(yield* events, seen)
+        }).pipe(Effect.scoped)
+      )
+    }))
+})
+
+it.live("does not keep a log that has grown while somebody was reading", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    yield* within(
+      filename,
+      Effect.gen(function*() {
+        const append = (bytes: number) => Journal.append(Note, { id: "n", events: ["x".repeat(bytes)] })
+        const size = () => Fs.statSync(`${filename}-wal`).size
+        yield* append(1)
+        const reader = new Sqlite(filename, { readonly: true })
+        reader.exec("BEGIN; SELECT * FROM sluice_journal")
+        while (size() < 80 * 1024 * 1024) yield* append(4_000_000)
+        reader.close()
+        // one writer copies it into the file, and the next begins it again
+        yield* append(1)
+        yield* append(1)
+        assert.isAtMost(size(), 64 * 1024 * 1024)
+      })
+    )
+  }))
+
+it.live("refuses integers that a number does not hold, and takes bigints", () =>
+  Effect.gen(function*() {
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const { run, sql: client } = yield* Database.Database
+        yield* run(sql`CREATE TABLE big (n INTEGER, x REAL)`)
+        const largest = Number.MAX_SAFE_INTEGER
+        for (const n of [BigInt(largest), -BigInt(largest), 0n]) {
+          yield* run(sql`INSERT INTO big VALUES (${n}, 1e21)`)
+          assert.deepStrictEqual(yield* run(sql`DELETE FROM big RETURNING n, x`), [{ n: Number(n), x: 1e21 }])
+        }
+        for (const n of [BigInt(largest) + 1n, 2n ** 53n + 1n, -(2n ** 63n)]) {
+          yield* run(sql`DELETE FROM big`)
+          yield* run(sql`INSERT INTO big VALUES (${n}, NULL)`)
+          const error = yield* Effect.flip(run(sql`SELECT n FROM big`))
+          assert.include(String(error.reason.cause), `${n} is no safe integer: select it as text`)
+          assert.isTrue(Exit.isFailure(yield* Effect.exit(Stream.runDrain(client`SELECT n FROM big`.stream))))
+          assert.isTrue(Exit.isFailure(yield* Effect.exit(run(sql`SELECT sum(n) FROM big`))))
+          assert.deepStrictEqual(yield* run(sql`SELECT CAST(n AS TEXT) AS n FROM big`), [{ n: `${n}` }])
+        }
+      })
+    )
+  }))
+
+it.live("says so when the folder, or the file, cannot be written to", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const folder = Path.dirname(filename)
+    yield* opening(filename)
+    Fs.chmodSync(filename, 0o444)
+    Fs.chmodSync(folder, 0o555)
+    // nothing is forbidden to root
+    const program = `
+      import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+      import { Effect, Layer } from "effect"
+      const reasonOf = (filename) =>
+        Effect.runPromise(Effect.match(Effect.scoped(Layer.build(SqliteStorage.layer({ filename }))), {
+          onSuccess: () => "opened",
+          onFailure: (error) => error.reason
+        }))
+      await reasonOf(":memory:")
+      if (process.getuid() === 0) {
+        process.setgid(65534)
+        process.setuid(65534)
+      }
+      for (const filename of ${JSON.stringify([filename, `${filename}.new`, Path.join(folder, "missing", "a.db")])}) {
+        console.log(await reasonOf(filename))
+      }`
+    const { stderr, stdout } = spawnSync(
+      process.execPath,
+      ["--conditions=@sluice/source", "--input-type=module", "--eval", program],
+      { cwd: import.meta.dirname, encoding: "utf8" }
+    )
+    Fs.chmodSync(folder, 0o755)
+    assert.deepStrictEqual(stdout.trim().split("\n"), ["ReadOnly", "ReadOnly", "Failed"], stderr)
   }))

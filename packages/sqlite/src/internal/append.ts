@@ -8,6 +8,7 @@ import type { Answer } from "@sluice/sql/AppendLane"
 import { jsonOf } from "@sluice/sql/JournalRow"
 import * as Exit from "effect/Exit"
 import { type Connection, type Db, prepare } from "./connection.ts"
+import type { OpenFile } from "./openFile.ts"
 
 /** The heads of the logs, and of them all, as this connection read or wrote them last. */
 interface Heads {
@@ -22,7 +23,7 @@ const noHeads = (): Heads => ({ positions: new Map(), timestamp: undefined })
  * The append, in a write transaction: BEGIN IMMEDIATE is the lock of every log, so a head that is read after it is the
  * head.
  */
-export const makeAppender = (connection: Connection, db: Db, writerId: string) => {
+export const makeAppender = (connection: Connection, file: OpenFile, db: Db, writerId: string) => {
   const begin = connection.prepare("BEGIN IMMEDIATE")
   const commit = connection.prepare("COMMIT")
   const rollback = connection.prepare("ROLLBACK")
@@ -116,6 +117,7 @@ export const makeAppender = (connection: Connection, db: Db, writerId: string) =
   return {
     /** In a transaction of its own. Throws SQLITE_BUSY, with nothing written, while another process writes. */
     batch(requests: ReadonlyArray<AppendRequest>, now: number): ReadonlyArray<Answer> {
+      file.beforeWrite()
       begin.run()
       try {
         // read within the transaction: nobody else has committed since, or what is cached is stale
@@ -124,6 +126,7 @@ export const makeAppender = (connection: Connection, db: Db, writerId: string) =
         version = current
         const answers = requests.map((request) => write(request, cached, now))
         commit.run()
+        file.check()
         return answers
       } catch (error) {
         cached = noHeads()

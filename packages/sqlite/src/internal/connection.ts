@@ -6,6 +6,7 @@ import { fromCause, toSqlError } from "@sluice/sql/SqlStorageError"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import type { Kysely } from "kysely"
+import * as Fs from "node:fs"
 import * as Path from "node:path"
 
 /** @internal */
@@ -23,6 +24,20 @@ export const failed = fromCause("sqlite")
 
 /** @internal */
 export const sqlError = toSqlError("sqlite")
+
+/** More than `wal_autocheckpoint` makes of it, so that the file is not cut off and grown again and again. */
+const maxLogBytes = 64 * 1024 * 1024
+
+/** Whether the file, if there is one, and its folder can be written to, which SQLite does not say. */
+const isWritable = (filename: string): boolean =>
+  [filename, Path.dirname(Path.resolve(filename))].every((path) => {
+    try {
+      Fs.accessSync(path, Fs.constants.W_OK)
+      return true
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === "ENOENT"
+    }
+  })
 
 /**
  * @internal
@@ -45,6 +60,8 @@ export const open = (
           connection.pragma("journal_mode = WAL")
           connection.pragma("synchronous = FULL")
           connection.pragma("wal_autocheckpoint = 10000")
+          // after somebody has read for so long that the log could not be begun again, the next writers cut it off
+          connection.pragma(`journal_size_limit = ${maxLogBytes}`)
         }
         connection.pragma("cache_size = -65536")
         return connection
@@ -53,9 +70,12 @@ export const open = (
         throw error
       }
     },
-    catch: (cause) =>
-      cause instanceof TypeError
-        // the driver checks the folder itself, and says so without a code
-        ? new StorageError({ operation: `open '${Path.resolve(filename)}'`, reason: "Failed", cause })
-        : failed(`open '${Path.resolve(filename)}'`)(cause)
+    catch: (cause) => {
+      const operation = `open '${Path.resolve(filename)}'`
+      // the driver checks for the folder itself, and says so without a code
+      if (cause instanceof TypeError) return new StorageError({ operation, reason: "Failed", cause })
+      return cause instanceof Sqlite.SqliteError && cause.code.startsWith("SQLITE_CANTOPEN") && !isWritable(filename)
+        ? new StorageError({ operation, reason: "ReadOnly", cause })
+        : failed(operation)(cause)
+    }
   }).pipe(retryWhileBusy(options.lockTimeout))

@@ -13,9 +13,11 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Path from "node:path"
 import type { Options } from "../SqliteStorage.ts"
 import { makeAppender } from "./append.ts"
 import { type Connection, type Db, failed, open, sqlError } from "./connection.ts"
+import type { OpenFile } from "./openFile.ts"
 import { makeReading, type Run } from "./reader.ts"
 
 /** How soon another process's commit is noticed. */
@@ -25,12 +27,14 @@ const pollInterval = "10 millis"
 export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
   writer: Connection,
+  file: OpenFile,
   database: Database.Database["Service"],
   db: Db,
   signals: AppendSignals
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   writer,
+  file,
   database,
   db,
   signals
@@ -71,12 +75,22 @@ export const makeJournal: (
         return answer?._tag === "Success" ? Journal.writtenEnvelopes(request, answer.value) : []
       }))
   }
-  yield* Effect.andThen(signals.awaited, Effect.sync(lookForOthers)).pipe(
+  let wasLost = false
+  const lookAtFile = Effect.suspend(() => {
+    const isLost = file.isLost()
+    if (isLost === wasLost) return Effect.void
+    wasLost = isLost
+    const path = Path.resolve(options.filename)
+    return isLost
+      ? Effect.logError(`'${path}' was moved, removed or replaced while it was open: nothing more is written to it`)
+      : Effect.logInfo(`'${path}' is there again`)
+  })
+  yield* Effect.andThen(signals.awaited, Effect.andThen(lookAtFile, Effect.sync(lookForOthers))).pipe(
     Effect.repeat(Schedule.spaced(pollInterval)),
     Effect.forkScoped
   )
 
-  const appender = makeAppender(writer, db, crypto.randomUUID())
+  const appender = makeAppender(writer, file, db, crypto.randomUUID())
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
   const lane = yield* AppendLane.make<AppendLane.Answer>({
     maxEvents: 200,
@@ -90,6 +104,8 @@ export const makeJournal: (
         Effect.mapError(fromSqlError("append")),
         (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
         Effect.scoped,
+        // it may be there all the same, and nobody was told
+        Effect.tapError(() => Effect.sync(() => (version = undefined))),
         Effect.tap((answers) => Effect.sync(() => announce(requests, answers)))
       )
   })

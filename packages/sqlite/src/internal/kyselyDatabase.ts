@@ -1,0 +1,43 @@
+import * as SafeInteger from "@sluice/sql/SafeInteger"
+import type { SqliteDatabase } from "kysely"
+import type { Connection } from "./connection.ts"
+import type { OpenFile } from "./openFile.ts"
+
+/** The driver hands out integers as bigints, or else rounds them. */
+const withNumbers = <Row>(row: Row): Row => {
+  const columns = row as Record<string, unknown>
+  for (const name in columns) {
+    const value = columns[name]
+    if (typeof value === "bigint") columns[name] = SafeInteger.from(value)
+  }
+  return row
+}
+
+const commits = /^\s*(COMMIT|END|RELEASE)\b/i
+
+/**
+ * @internal
+ * A connection as Kysely's driver knows it, for all that is not compiled once: integers that no number holds are refused, and a commit
+ * into files that nobody finds any more is none.
+ */
+export const kyselyDatabase = (connection: Connection, file: OpenFile): SqliteDatabase => ({
+  close: () => connection.close(),
+  prepare: (sql) => {
+    const statement = connection.prepare(sql).safeIntegers()
+    const mayCommit = !statement.readonly || commits.test(sql)
+    const execute = <A>(f: () => A): A => {
+      if (mayCommit && !connection.inTransaction) file.beforeWrite()
+      const result = f()
+      if (mayCommit && !connection.inTransaction) file.check()
+      return result
+    }
+    return {
+      reader: statement.reader,
+      all: (parameters) => execute(() => statement.all(parameters)).map(withNumbers),
+      run: (parameters) => execute(() => statement.run(parameters)),
+      *iterate(parameters) {
+        for (const row of statement.iterate(parameters)) yield withNumbers(row)
+      }
+    }
+  }
+})
