@@ -23,7 +23,7 @@ const versions = (place: Place) =>
     (rows) => rows.map(({ version }) => Number(version))
   )
 
-describe.each(databases)("the tables in $name", ({ place }) => {
+describe.each(databases)("the tables in $name", ({ dialect, place }) => {
   it.live("are made once, however many start at the same time", () =>
     Effect.gen(function*() {
       const there = yield* place
@@ -87,5 +87,30 @@ describe.each(databases)("the tables in $name", ({ place }) => {
       const rows = yield* Effect.promise(() => there.execute(`SELECT * FROM ${there.table("sluice_event")}`))
       assert.strictEqual(rows.length, 1)
       assert.deepInclude(rows[0], { entity_type: "note", persistence_id: "note|n" })
+    }))
+
+  it.live("show the others beside one that is no JSON to the database", () =>
+    Effect.gen(function*() {
+      const there = yield* place
+      const raw = EventCodec.make<string>({
+        name: "raw",
+        encode: (text) => ({ manifest: "json.sluice/Said", bytes: Buffer.from(text, "latin1") }),
+        decode: ({ bytes }) => Buffer.from(bytes).toString("latin1")
+      })
+      const events = [`{"text":"fine"}`, `{"text":"a\\u0000b"}`, `{"text":"\\ud800"}`, "{", "\u00ff", "\0"] as const
+      yield* Journal.append(EntityType.make("said", { codec: raw }), { id: "s", events, tags: ["a"] }).pipe(
+        Effect.provide(there.layer(), { local: true })
+      )
+      const select = (what: string) =>
+        Effect.promise(() =>
+          there.execute(`SELECT ${what} FROM ${there.table("sluice_event")} ORDER BY sequence_number`)
+        )
+      const rows = yield* select("*")
+      assert.strictEqual(rows.length, events.length)
+      for (const { tags } of rows) assert.deepStrictEqual(typeof tags === "string" ? JSON.parse(tags) : tags, ["a"])
+      if (dialect !== "postgres") return
+      assert.deepStrictEqual(rows.map(({ event }) => event), [{ text: "fine" }, ...events.slice(1, 4), null, null])
+      const texts = yield* select("event ->> 'text' AS text")
+      assert.deepStrictEqual(texts.map(({ text }) => text), ["fine", null, null, null, null, null])
     }))
 })

@@ -133,4 +133,28 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       table("sluice_dead_letter")
     } (persistence_id, sequence_number)`
   ]
+}, {
+  name: "one event that is no JSON to PostgreSQL does not hide the others",
+  statements: ({ table }) => [
+    // what jsonb cannot hold, such as "\\u0000", is shown as a string, and what is no text not at all
+    `CREATE OR REPLACE FUNCTION ${table("sluice_json")}(p_bytes bytea) RETURNS jsonb LANGUAGE plpgsql STABLE AS $sluice$
+    DECLARE
+      v_text text;
+    BEGIN
+      v_text := convert_from(p_bytes, 'UTF8');
+      BEGIN
+        RETURN v_text::jsonb;
+      EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN to_jsonb(v_text);
+      END;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+      RETURN NULL;
+    END $sluice$`,
+    `CREATE OR REPLACE VIEW ${table("sluice_event")} AS
+      SELECT entity_type, slice, position, to_timestamp(timestamp / 1000000.0) AS written_at, persistence_id,
+        sequence_number, manifest, ${table("sluice_json")}(convert_to(tags, 'UTF8')) AS tags,
+        ${table("sluice_json")}(convert_to(metadata, 'UTF8')) AS metadata,
+        CASE WHEN manifest LIKE 'json.sluice/%' THEN ${table("sluice_json")}(payload) END AS event
+      FROM ${table("sluice_journal")}`
+  ]
 }]
