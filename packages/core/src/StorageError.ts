@@ -15,6 +15,9 @@ import * as Schema from "effect/Schema"
  * - `Full`: no space is left. Nothing was written.
  * - `ReadOnly`: the file, folder or server does not allow writing.
  * - `Damaged`: the database is corrupt, or not one of ours. Restore it from a backup.
+ * - `Misconfigured`: a table, column, function, database or permission is missing, which whatever comes next would miss as well.
+ * - `Broken`: the transaction could not be begun, nested or ended, for a reason that has no name here. Nothing was written.
+ * - `Aborted`: a statement failed in the transaction. Its failure was handled, but the database has rolled back all of the transaction.
  * - `Unsupported`: this storage has no such ability.
  * - `Failed`: anything else; the cause says more.
  *
@@ -27,6 +30,9 @@ export const Reason = Schema.Literals([
   "Full",
   "ReadOnly",
   "Damaged",
+  "Misconfigured",
+  "Broken",
+  "Aborted",
   "Unsupported",
   "Failed"
 ])
@@ -39,12 +45,28 @@ export const Reason = Schema.Literals([
  */
 export type Reason = typeof Reason.Type
 
+/** What is at fault is what was asked for. */
+const ofRequest: ReadonlySet<Reason> = new Set<Reason>(["Aborted", "Unsupported", "Failed"])
+
+/**
+ * Whether it is the storage that is at fault, which others would have met as well: what it was asked for, such as an event, is not to blame.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOfStorage = (reason: Reason): boolean => !ofRequest.has(reason)
+
 const advice: Record<Reason, string> = {
   Busy: "a lock was not free within the lock timeout; try again, and keep transactions short",
   Unavailable: "the database cannot be reached, or went away; try again",
   Full: "no space is left; make room, then try again",
   ReadOnly: "it cannot be written to; check the permissions of the file and its folder",
   Damaged: "the database is corrupt, or not one of ours; restore it from a backup",
+  Misconfigured: "something is missing that the program needs; create it, or grant it",
+  Broken: "the transaction could not be begun, nested or ended; try again",
+  Aborted:
+    "a statement failed in the transaction, so the database has rolled back all of it, although the failure was " +
+    "handled; put what may fail into a transaction of its own within it",
   Unsupported: "this storage cannot do that",
   Failed: "the database refused"
 }
@@ -64,6 +86,10 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
   /** Whether the same may succeed later, without anybody repairing anything. */
   get isRetryable(): boolean {
     return this.reason === "Busy" || this.reason === "Unavailable"
+  }
+  /** Whether it is the storage that is at fault, see {@link isOfStorage}. */
+  get isOfStorage(): boolean {
+    return isOfStorage(this.reason)
   }
   override get message(): string {
     const cause = Predicate.hasProperty(this.cause, "message")
