@@ -66,10 +66,15 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
   fails(
     "it is not let in",
     Effect.succeed({ user: "stranger", password: Redacted.make("s3cret") }),
-    "Failed",
+    "Misconfigured",
     /stranger/
   )
-  fails("there is no such database", Effect.succeed({ database: "no_such_database" }), "Failed", /no_such_database/)
+  fails(
+    "there is no such database",
+    Effect.succeed({ database: "no_such_database" }),
+    "Misconfigured",
+    /no_such_database/
+  )
   fails(
     "the server takes no encrypted connections",
     Effect.succeed({ tls: { authority: "" } }),

@@ -20,13 +20,13 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import { MysqlDialect } from "kysely"
 import { createHash } from "node:crypto"
 import type { Packet, Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
-import { kyselyPool, makePool } from "./internal/pool.ts"
+import { makePool } from "./internal/pool.ts"
+import { makeSessions } from "./internal/sessions.ts"
 import { watch } from "./internal/watch.ts"
 
 /**
@@ -82,7 +82,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   )
   const database = yield* Database.make({
     dialect: "mysql",
-    driver: new MysqlDialect(kyselyPool(pool)),
+    sessions: makeSessions(pool),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
   packet.max = yield* maxPacket(database, options.maxEventBytes ?? defaultMaxEventBytes)
@@ -146,7 +146,7 @@ const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Servic
 
 /** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
 const exclusively = (
-  { sql, withTransaction }: Database.Database["Service"],
+  { sql }: Database.Database["Service"],
   { prefix }: Naming.Naming
 ): Migrations.Options["exclusively"] => {
   const lockName = Effect.map(
@@ -161,14 +161,19 @@ const exclusively = (
         () => toSqlError("mysql")("migrate")(new Error("another process has been migrating for a minute"))
       )
     ))
-  // not for the sake of a transaction but of its connection, which has the lock
+  // all on the connection that has the lock, in no transaction
   return (effect) =>
-    withTransaction(
-      Effect.acquireUseRelease(
-        take,
-        () => effect,
-        (name) => Effect.ignore(sql`SELECT RELEASE_LOCK(${name}) AS released`)
-      )
+    Effect.acquireUseRelease(
+      take,
+      () => effect,
+      (name) => Effect.ignore(sql`SELECT RELEASE_LOCK(${name}) AS released`)
+    ).pipe(
+      (self) =>
+        Effect.flatMap(
+          sql.reserve,
+          (connection) => Effect.provideService(self, sql.transactionService, [connection, 0])
+        ),
+      Effect.scoped
     )
 }
 

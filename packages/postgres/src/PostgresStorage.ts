@@ -17,13 +17,12 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import { PostgresDialect } from "kysely"
-import Cursor from "pg-cursor"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
-import { alongIndexes, ControlClient, makePool, transactionTimeoutOf } from "./internal/pool.ts"
+import { alongIndexes, makePool, transactionTimeoutOf } from "./internal/pool.ts"
+import { makeSessions } from "./internal/sessions.ts"
 
 /**
  * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
@@ -74,7 +73,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const pool = yield* makePool(options, "service", options.poolSize ?? 10)
   const database = yield* Database.make({
     dialect: "postgres",
-    driver: new PostgresDialect({ cursor: Cursor, pool, controlClient: ControlClient }),
+    sessions: makeSessions(pool),
     beginTransaction: "BEGIN ISOLATION LEVEL READ COMMITTED"
   }).pipe(Effect.mapError(fromSqlError("connect")))
 

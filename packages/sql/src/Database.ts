@@ -11,20 +11,21 @@
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { Acquirer, Connection } from "effect/sql/SqlConnection"
-import { SqlError } from "effect/sql/SqlError"
+import type { Connection } from "effect/sql/SqlConnection"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
-import * as Stream from "effect/Stream"
-import type { DatabaseConnection, Dialect as KyselyDialect } from "kysely"
-import { CompiledQuery, SelectQueryNode } from "kysely"
+import type { DatabaseConnection } from "kysely"
 import { type Dialect, execute, type Query } from "./Dialect.ts"
-import { classify } from "./internal/classify.ts"
+import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
+import type { Session, Sessions } from "./Session.ts"
+import { toSqlError } from "./SqlStorageError.ts"
 
 /**
  * The storage's own database, for queries beside the journal: in the fiber's transaction if there is one.
@@ -63,12 +64,23 @@ export class Database extends Context.Service<Database, {
   readonly sql: SqlClient.SqlClient
   /** Runs a query and returns its rows; none for a statement that returns none. */
   readonly run: <A>(query: Query<A>) => Effect.Effect<ReadonlyArray<A>, SqlError>
-  /** Runs the effect, and every query in it, in one transaction; within another as a savepoint. */
+  /**
+   * Runs the effect, and every query in it, in one transaction; within another as a savepoint. It has succeeded when the server has said
+   * that it is committed. Where the database has ended the transaction, it fails with the first error that did it, also if the effect
+   * has handled that.
+   */
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   /** Runs the effect once the outermost transaction has committed. */
   readonly afterCommit: SqlClient.SqlClient["afterCommit"]
   /** Whether the fiber is in a transaction. */
   readonly inTransaction: Effect.Effect<boolean>
+  /**
+   * The first failure of the database's own in the fiber's transaction, whoever has handled it and as what: a connection, a lock, a disk.
+   * Whatever fails in the transaction after it may fail because of it.
+   */
+  readonly trouble: Effect.Effect<SqlError | undefined>
+  /** Runs what talks to the driver itself, as a statement of the fiber's transaction. */
+  readonly direct: <A>(operation: string, f: () => A) => Effect.Effect<A, SqlError>
 }>()("@sluice/sql/Database") {}
 
 /**
@@ -79,139 +91,11 @@ export class Database extends Context.Service<Database, {
  */
 export interface Options {
   readonly dialect: Dialect
-  readonly driver: KyselyDialect
+  readonly sessions: Sessions
   /** How a transaction begins; `BEGIN` by default. */
   readonly beginTransaction?: string | undefined
   /** For how long, in milliseconds, a statement that finds a lock taken is tried again, where the driver does not wait itself. */
   readonly busyTimeout?: number | undefined
-}
-
-const chunkSize = 500
-
-class KyselyConnection implements Connection {
-  readonly dialect: Dialect
-  readonly connection: DatabaseConnection
-  readonly control: (f: (connection: DatabaseConnection) => Promise<void>) => Promise<void>
-  readonly busyTimeout: number
-  /** The fibers of a transaction share its connection, and a driver runs one query after the other. */
-  private readonly turn = Semaphore.makeUnsafe(1)
-  private isOver = false
-
-  constructor(
-    { busyTimeout, dialect }: Options,
-    connection: DatabaseConnection,
-    control: KyselyConnection["control"]
-  ) {
-    this.dialect = dialect
-    this.connection = connection
-    this.control = control
-    this.busyTimeout = busyTimeout ?? 0
-  }
-
-  /** To be called before others get the connection: a fiber that outlives its transaction would write in theirs. */
-  end(): void {
-    this.isOver = true
-  }
-
-  /**
-   * Interruption cancels the query in the database and waits for it to end, so that the connection is never given back
-   * while still busy.
-   */
-  private cancellable<A>(operation: string, f: () => Promise<A>): Effect.Effect<A, SqlError> {
-    const once = this.isOver ? Effect.die(queryAfterTransaction()) : Effect.callback<A, SqlError>((resume) => {
-      const promise = f()
-      promise.then(
-        (value) => resume(Effect.succeed(value)),
-        (cause) => resume(Effect.fail(new SqlError({ reason: classify(this.dialect, cause, operation) })))
-      )
-      return Effect.promise(async () => {
-        await this.connection.cancelQuery?.(this.control).catch(() => {})
-        await promise.catch(() => {})
-      })
-    })
-    return this.turn.withPermit(
-      this.busyTimeout === 0 ? once : retryWhileBusy(this.busyTimeout)(once)
-    )
-  }
-
-  /** Ends a stream that may have more rows, so that the connection is free for the next query. */
-  private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
-    if (this.dialect === "mysql") {
-      // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled
-      await this.connection.cancelQuery?.(this.control).catch(() => {})
-      while (!(await iterator.next()).done);
-    }
-    await iterator.return?.()
-  }
-
-  private query(sql: string, params: ReadonlyArray<unknown>) {
-    const query = this.cancellable(
-      "execute",
-      () => this.connection.executeQuery<any>(CompiledQuery.raw(sql, params as Array<unknown>))
-    )
-    // what was done on a connection that is lost is rolled back by the database, and what the effect failed with says more
-    return sql.startsWith("ROLLBACK")
-      ? Effect.catchIf(query, isConnectionLost, () => Effect.succeed({ rows: [] }))
-      : query
-  }
-
-  execute(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
-    const rows = Effect.map(this.query(sql, params), (_) => _.rows)
-    return transformRows === undefined ? rows : Effect.map(rows, (_): Array<any> => transformRows(_))
-  }
-  executeRaw(sql: string, params: ReadonlyArray<unknown>) {
-    return this.query(sql, params)
-  }
-  executeValues(sql: string, params: ReadonlyArray<unknown>) {
-    return Effect.map(this.query(sql, params), (_) => _.rows.map((row) => Object.values(row)))
-  }
-  executeValuesUnprepared(sql: string, params: ReadonlyArray<unknown>) {
-    return this.executeValues(sql, params)
-  }
-  executeUnprepared(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
-    return this.execute(sql, params, transformRows)
-  }
-  executeStream(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
-    const rows = Stream.unwrap(Effect.map(
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          if (this.isOver) throw queryAfterTransaction()
-          const query = CompiledQuery.raw(sql, params as Array<unknown>)
-          return this.connection.streamQuery<any>(
-            // SQLite's driver only streams what it is told is a SELECT
-            this.dialect === "sqlite" ? { ...query, query: SelectQueryNode.create() } : query,
-            chunkSize
-          )
-        }),
-        (iterator) => Effect.promise(() => this.close(iterator).catch(() => {}))
-      ),
-      (iterator) =>
-        Stream.paginate(iterator, (iterator) =>
-          Effect.map(
-            this.cancellable("stream", () => gather(iterator)),
-            (rows) => [rows, rows.length < chunkSize ? Option.none() : Option.some(iterator)] as const
-          ))
-    ))
-    return transformRows === undefined ? rows : Stream.mapArray(rows, transformRows)
-  }
-}
-
-const isConnectionLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError"
-
-const queryAfterTransaction = () =>
-  new Error(
-    "A fiber runs a query in a transaction that is over: it has outlived the effect that the transaction was for"
-  )
-
-/** PostgreSQL reads a chunk at a time; the others yield single rows. */
-const gather = async <A>(iterator: AsyncIterator<{ readonly rows: Array<A> }>): Promise<Array<A>> => {
-  const rows: Array<A> = []
-  while (rows.length < chunkSize) {
-    const result = await iterator.next()
-    if (result.done) break
-    for (const row of result.value.rows) rows.push(row)
-  }
-  return rows
 }
 
 /**
@@ -242,70 +126,87 @@ export const retryWhileBusy =
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Database["Service"], SqlError, Scope.Scope> {
-  const { dialect } = options
-  const attempt = <A>(operation: string, f: () => Promise<A>) =>
-    Effect.tryPromise({
-      try: f,
-      catch: (cause) => new SqlError({ reason: classify(dialect, cause, operation) })
-    })
-
-  const driver = options.driver.createDriver()
-  yield* Effect.acquireRelease(
-    attempt("connect", () => driver.init()),
-    () => Effect.promise(() => driver.destroy().catch(() => {}))
-  )
-
-  const control: KyselyConnection["control"] = async (f) => {
-    const connection = await driver.acquireConnection()
-    try {
-      await f(connection)
-    } finally {
-      await driver.releaseConnection(connection)
+  const { beginTransaction = "BEGIN", busyTimeout = 0, dialect, sessions } = options
+  const leaseOptions: LeaseOptions = {
+    dialect,
+    retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
+    control: async (f: (connection: DatabaseConnection) => Promise<void>) => {
+      const session = await sessions.acquire()
+      try {
+        await f(session.connection)
+      } finally {
+        session.release(session.status() === "none")
+      }
     }
   }
+  const open = async (): Promise<Lease> => {
+    const session: Session = await sessions.acquire()
+    try {
+      await session.connection.collectSessionInfo?.()
+    } catch (error) {
+      session.release(false)
+      throw error
+    }
+    return new Lease(leaseOptions, session)
+  }
   /** Who does not wait for it any more does not keep it. */
-  const acquire = Effect.callback<DatabaseConnection, SqlError>((resume) => {
-    const promise = driver.acquireConnection()
+  const acquire = Effect.callback<Lease, SqlError>((resume) => {
+    const promise = open()
     promise.then(
-      (connection) => resume(Effect.succeed(connection)),
-      (cause) => resume(Effect.fail(new SqlError({ reason: classify(dialect, cause, "acquire") })))
+      (lease) => resume(Effect.succeed(lease)),
+      (cause) => resume(Effect.fail(toSqlError(dialect)("acquire")(cause)))
     )
-    return Effect.sync(() => void promise.then((connection) => driver.releaseConnection(connection)).catch(() => {}))
+    return Effect.sync(() => void promise.then((lease) => Effect.runFork(lease.release()), () => {}))
   })
-  const lease: Acquirer = Effect.acquireRelease(
-    Effect.map(acquire, (connection) => new KyselyConnection(options, connection, control)),
-    (leased) => {
-      leased.end()
-      return Effect.promise(() => driver.releaseConnection(leased.connection).catch(() => {}))
-    },
+  const lease = Effect.acquireRelease(
+    acquire,
+    (lease, exit) =>
+      Effect.flatMap(
+        lease.release(),
+        (isClean) => isClean || Exit.isFailure(exit) ? Effect.void : Effect.die(transactionLeftOpen())
+      ),
     { interruptible: true }
-  ).pipe(
-    Effect.tap(({ connection }) =>
-      connection.collectSessionInfo === undefined
-        ? Effect.void
-        : attempt("acquire", () => connection.collectSessionInfo!())
-    )
   )
 
-  // a driver with one connection lends it to one after the other
+  // one connection is lent to one after the other
   const semaphore = Semaphore.makeUnsafe(1)
-  const acquirer: Acquirer = options.driver.createAdapter().supportsMultipleConnections === false
+  const acquirer: Effect.Effect<Lease, SqlError, Scope.Scope> = sessions.isSingle
     ? Effect.andThen(
       Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1), { interruptible: true }),
       lease
     )
     : lease
 
-  const sql = yield* SqlClient.make({
+  const spanAttributes = [["db.system.name", dialect]] as const
+  const client = yield* SqlClient.make({
     acquirer,
     compiler: statementCompilers[dialect](),
     driver: `kysely-${dialect}`,
-    spanAttributes: [["db.system.name", dialect]],
-    beginTransaction: options.beginTransaction ?? "BEGIN",
-    releaseSavepoint: (savepoint) => `RELEASE SAVEPOINT ${savepoint}`
+    spanAttributes
   }).pipe(Effect.provide(Reactivity.layer))
 
-  const ambient = Effect.serviceOption(sql.transactionService)
+  const ambient = Effect.map(
+    Effect.serviceOption(client.transactionService),
+    (current) => current._tag === "Some" ? current.value[0] as Lease : undefined
+  )
+  const check = Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.void : lease.check)
+  const transaction = SqlClient.makeWithTransaction<SqlClient.TransactionConnection, Connection>({
+    transactionService: client.transactionService,
+    spanAttributes,
+    acquireConnection: (restore) => restore(acquirer),
+    begin: (lease, statement) => (lease as Lease).begin(statement ?? beginTransaction),
+    savepoint: (lease, id) => (lease as Lease).savepoint(id),
+    releaseSavepoint: (lease, id) => (lease as Lease).releaseSavepoint(id),
+    commit: (lease) => (lease as Lease).commit(),
+    onCommitFailure: (lease) => (lease as Lease).rollback(),
+    rollback: (lease) => (lease as Lease).rollback(),
+    rollbackSavepoint: (lease, id) => (lease as Lease).rollbackSavepoint(id)
+  })
+  const withTransaction: Database["Service"]["withTransaction"] = (effect) =>
+    // before it is committed, and after a savepoint is released, where there is a transaction around it
+    Effect.tap(transaction(Effect.tap(effect, () => check)), () => check)
+  const sql: SqlClient.SqlClient = Object.assign(client, { withTransaction })
+
   return Database.of({
     dialect,
     sql,
@@ -314,14 +215,24 @@ export const make = Effect.fnUntraced(function*(
         const use = (connection: Connection) => connection.execute(sql, parameters, undefined)
         return Effect.flatMap(
           ambient,
-          (current) => current._tag === "Some" ? use(current.value[0]) : Effect.scoped(Effect.flatMap(acquirer, use))
+          (current) => current === undefined ? Effect.scoped(Effect.flatMap(acquirer, use)) : use(current)
         )
       }),
-    withTransaction: sql.withTransaction,
+    withTransaction,
     afterCommit: sql.afterCommit,
-    inTransaction: Effect.map(ambient, Option.isSome)
+    inTransaction: Effect.map(ambient, (lease) => lease !== undefined),
+    trouble: Effect.map(ambient, (lease) => lease?.trouble),
+    direct: (operation, f) =>
+      Effect.flatMap(
+        ambient,
+        (lease) =>
+          lease === undefined ? Effect.die(new Error(`${operation}: not in a transaction`)) : lease.direct(operation, f)
+      )
   })
 })
+
+const transactionLeftOpen = () =>
+  new Error("A transaction was begun by hand, and not ended. It is rolled back: use withTransaction")
 
 const statementCompilers: Record<Dialect, () => Statement.Compiler> = {
   sqlite: () => Statement.makeCompilerSqlite(),

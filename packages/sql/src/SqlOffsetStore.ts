@@ -18,9 +18,11 @@ import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Kysely, sql } from "kysely"
@@ -28,7 +30,7 @@ import type { Database } from "./Database.ts"
 import { textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
-import { fromSqlError } from "./SqlStorageError.ts"
+import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 
 /**
@@ -140,6 +142,20 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     }
   })
 
+  /** What the storage did wrong in the transaction is why the effect failed, whatever error it has made of it. */
+  const blamingStorage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    Effect.catchCause(
+      effect,
+      (cause) =>
+        Effect.flatMap(
+          database.trouble,
+          (trouble): Effect.Effect<never, E | StorageError> =>
+            trouble === undefined || Cause.hasInterruptsOnly(cause)
+              ? Effect.failCause(cause)
+              : Effect.fail(fromSqlError("run a handler")(trouble))
+        )
+    )
+
   return OffsetStore.of({
     transactionTimeout,
     load: (key, range) =>
@@ -202,18 +218,18 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
       const leavingOut = moves.filter((move) => move.entities !== undefined)
       return SqlTransaction.run(
         database,
-        "move offsets",
+        "commit",
         Effect.catchTag(
           storeMoves(key, basis, moves),
           "SqlError",
-          (error) => Effect.fail(fromSqlError("move offsets")(error))
+          (error) => Effect.fail(ofStorage("move offsets")(error))
         ).pipe(
           Effect.andThen(
             leavingOut.length === 0
               ? Effect.void
-              : Effect.mapError(storeEntities(key, leavingOut), fromSqlError("store sequence numbers"))
+              : Effect.mapError(storeEntities(key, leavingOut), ofStorage("store sequence numbers"))
           ),
-          Effect.flatMap(() => Effect.provideService(effect, Transaction, transaction))
+          Effect.flatMap(() => blamingStorage(Effect.provideService(effect, Transaction, transaction)))
         )
       )
     }

@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import { type Reason, StorageError } from "@sluice/core/StorageError"
-import { SqlError } from "effect/sql/SqlError"
+import { StorageError } from "@sluice/core/StorageError"
+import type { SqlError } from "effect/sql/SqlError"
 import type { Dialect } from "./Dialect.ts"
-import { classify } from "./internal/classify.ts"
+import { classify, storageOf } from "./internal/DatabaseError.ts"
 
 /**
  * The storage error that a SQL error is, to whoever did `operation`.
@@ -15,34 +15,18 @@ import { classify } from "./internal/classify.ts"
  * @since 0.1.0
  */
 export const fromSqlError = (operation: string) => (error: SqlError): StorageError =>
-  new StorageError({ operation, reason: reasonOf(error), cause: error.reason.cause })
+  new StorageError({ operation, reason: storageOf(error), cause: error.reason.cause })
 
-const reasonOf = (error: SqlError): Reason => {
-  switch (error.reason._tag) {
-    case "LockTimeoutError":
-    case "DeadlockError":
-    case "SerializationError":
-    case "StatementTimeoutError":
-      return "Busy"
-    default: {
-      const { cause } = error.reason
-      const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
-      return sqliteReasons.find(([prefix]) => code.startsWith(prefix))?.[1] ??
-        (error.reason._tag === "ConnectionError" ? "Unavailable" : "Failed")
-    }
-  }
+/**
+ * As {@link fromSqlError}, of a statement that is the storage's own, and has nothing in it that anybody else is to blame for.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const ofStorage = (operation: string) => (error: SqlError): StorageError => {
+  const reason = storageOf(error)
+  return new StorageError({ operation, reason: reason === "Failed" ? "Broken" : reason, cause: error.reason.cause })
 }
-
-const sqliteReasons = [
-  ["SQLITE_FULL", "Full"],
-  // as it is found after a commit
-  ["SQLITE_READONLY_DBMOVED", "Unavailable"],
-  ["SQLITE_READONLY", "ReadOnly"],
-  ["SQLITE_CORRUPT", "Damaged"],
-  ["SQLITE_NOTADB", "Damaged"],
-  ["SQLITE_CANTOPEN", "Failed"],
-  ["SQLITE_IOERR", "Unavailable"]
-] as const satisfies ReadonlyArray<readonly [string, Reason]>
 
 /**
  * What a driver threw, as a SQL error.
@@ -51,7 +35,7 @@ const sqliteReasons = [
  * @since 0.1.0
  */
 export const toSqlError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
-  new SqlError({ reason: classify(dialect, cause, operation) })
+  classify(dialect, operation, cause)
 
 /**
  * As {@link fromSqlError}, from what a driver threw.

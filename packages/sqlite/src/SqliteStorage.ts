@@ -16,16 +16,15 @@ import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { SqliteDialect } from "kysely"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { open } from "./internal/connection.ts"
 import { makeJournal } from "./internal/journal.ts"
-import { kyselyDatabase } from "./internal/kyselyDatabase.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { OpenFile } from "./internal/openFile.ts"
+import { makeSessions } from "./internal/sessions.ts"
 
 /**
  * Which file, and within what limits.
@@ -58,12 +57,15 @@ const temporaryFile = Effect.map(
 const make = Effect.fnUntraced(function*(options: Options) {
   const lockTimeout = options.lockTimeout ?? 5000
   const filename = options.filename === ":memory:" ? yield* temporaryFile : options.filename
-  const writer = yield* open(filename, { readonly: false, lockTimeout })
+  const writer = yield* Effect.acquireRelease(
+    open(filename, { readonly: false, lockTimeout }),
+    (connection) => Effect.sync(() => connection.close())
+  )
   if (filename !== options.filename) writer.pragma("synchronous = OFF")
   const file = new OpenFile(filename)
   const database = yield* Database.make({
     dialect: "sqlite",
-    driver: new SqliteDialect({ database: kyselyDatabase(writer, file) }),
+    sessions: makeSessions(writer, file),
     // a deferred transaction that reads first fails at its first write if another process has committed meanwhile
     beginTransaction: "BEGIN IMMEDIATE",
     busyTimeout: lockTimeout
@@ -79,7 +81,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const db = Naming.tables(naming)
   const signals = AppendSignals.make()
   const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, file, database, db, signals)
-  return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, db) })
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, database, db) })
 })
 
 /**

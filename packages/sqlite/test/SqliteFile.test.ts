@@ -55,7 +55,7 @@ it.live("says so when the file cannot be opened", () =>
     const filename = yield* temporaryFile
     Fs.mkdirSync(filename)
     const error = yield* Effect.flip(opening(filename))
-    assert(error._tag === "StorageError" && error.reason === "Failed")
+    assert(error._tag === "StorageError" && error.reason === "Misconfigured")
     assert.include(error.message, filename)
   }))
 

@@ -14,9 +14,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
+import type * as Mysql from "mysql2"
 import { assign, type Heads } from "./assign.ts"
 import type { Packet } from "./connection.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
+import { statusAfter } from "./serverStatus.ts"
 import { type EntityRow, literal, makeStatements, packets } from "./statements.ts"
 
 const maxPageRows = 10_000
@@ -103,11 +105,20 @@ export const makeDialect = (
           ...(found === undefined ? [] : [found])
         ].join(";"))
         const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
-        const rest = assigned.rows.length === 0
-          ? ["ROLLBACK"]
-          : [...statements.inserts(entityType, assigned), statements.move(entityType, assigned), "COMMIT"]
-        for (const packet of packets(rest, maxBytes())) yield* run(packet)
-        return assigned.answers
+        if (assigned.rows.length === 0) {
+          yield* run("ROLLBACK")
+          return assigned.answers
+        }
+        const rest = [...statements.inserts(entityType, assigned), statements.move(entityType, assigned), "COMMIT"]
+        const headers: Array<Mysql.ResultSetHeader> = []
+        for (const packet of packets(rest, maxBytes())) {
+          headers.push(...[yield* run<Mysql.ResultSetHeader | Array<Mysql.ResultSetHeader>>(packet)].flat())
+        }
+        const [moved, committed] = headers.slice(-2)
+        // what was not written in the transaction that has the locks, or is not committed, is not acknowledged
+        return statusAfter(moved!) === "open" && statusAfter(committed!) === "none"
+          ? assigned.answers
+          : yield* Effect.fail(transactionLost)
       }))
   }
 
@@ -249,6 +260,10 @@ export const makeDialect = (
 }
 
 const indexName = (naming: Naming.Naming, index: "log" | "entity"): string => `\`${naming.prefix}journal_${index}\``
+
+const transactionLost = toSqlError("mysql")("append")(
+  Object.assign(new Error("the transaction of an append was lost"), { code: "ECONNABORTED" })
+)
 
 const staleSnapshot = toSqlError("mysql")("append")(
   new Error("events are appended in READ COMMITTED transactions, and this one sees an older state of the log")

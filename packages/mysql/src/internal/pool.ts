@@ -6,7 +6,6 @@ import * as Fiber from "effect/Fiber"
 import * as Pools from "effect/Pool"
 import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
-import type { MysqlDialectConfig, MysqlPool } from "kysely"
 import type { Options } from "../MysqlStorage.ts"
 import {
   abandon,
@@ -169,38 +168,19 @@ export const withConnection = <A>(
 
 const close = (scope: Scope.Closeable): void => void Effect.runFork(Scope.close(scope, Exit.void))
 
-/** @internal The pool as Kysely's driver wants it. */
-export const kyselyPool = (pool: Pool): Required<Pick<MysqlDialectConfig, "pool" | "controlConnection">> => ({
-  pool: {
-    getConnection: (done) => {
-      const scope = Scope.makeUnsafe()
-      Effect.runCallback(Scope.provide(pool.lend, scope), {
-        onExit: (exit) => {
-          if (Exit.isFailure(exit)) return done(errorOf(exit.cause), undefined as any)
-          const session = exit.value
-          const { connection } = session
-          // whoever cancels its queries is told of it by its configuration
-          Object.assign(connection.config, { session })
-          done(null, Object.assign(connection, { release: () => close(scope) }))
-        }
-      })
-    },
-    // it ends with its scope
-    end: (done) => done(null)
-  } satisfies MysqlPool,
-  controlConnection: (({ session }: { readonly session: Session }) => canceller(pool, session)) as any
-})
-
-/** What the driver is told, who looks for the codes of its own errors. */
-const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
+/** @internal What the driver would have failed with, which has the codes. */
+export const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
   const error = cause.reasons.find(Cause.isFailReason)?.error
   return error === undefined
     ? Object.assign(new Error("the storage is closed"), { code: "POOL_CLOSED" })
     : error.reason.cause
 }
 
-/** A connection that cancels a session's query. If it cannot, the session is given up: whoever interrupts a query does not wait for long. */
-const canceller = (pool: Pool, target: Session) => {
+/**
+ * @internal
+ * A connection that cancels a session's query. If it cannot, the session is given up: whoever interrupts a query does not wait for long.
+ */
+export const canceller = (pool: Pool, target: Session) => {
   const scope = Scope.makeUnsafe()
   let control: Session | undefined
   const giveUp = (): void => {
@@ -221,7 +201,7 @@ const canceller = (pool: Pool, target: Session) => {
         }
       ),
     query: (sql: string, values: ReadonlyArray<unknown>, done: (error: unknown) => void) =>
-      control!.connection.query(sql, values as Array<any>, (error) => {
+      void control!.connection.query(sql, values as Array<any>, (error) => {
         if (error !== null) giveUp()
         done(error)
       }),

@@ -1,105 +1,309 @@
+import { isOfStorage, type Reason } from "@sluice/core/StorageError"
 import * as SqlError from "effect/sql/SqlError"
 import type { Dialect } from "../Dialect.ts"
 
-/** @internal What the driver's error means. */
-export const classify = (dialect: Dialect, cause: unknown, operation: string): SqlError.SqlErrorReason => {
-  const props = { cause, operation, message: cause instanceof Error ? cause.message : String(cause) }
+/** @internal A SQL error that knows what it means to a store, and so whether an event can be to blame for it. */
+export class DatabaseError extends SqlError.SqlError {
+  readonly storage: Reason
+  constructor(reason: SqlError.SqlErrorReason, storage: Reason) {
+    super({ reason })
+    this.storage = storage
+  }
+  get isOfStorage(): boolean {
+    return isOfStorage(this.storage)
+  }
+}
+
+/** The tag of an `effect/sql` error, and the reason of a storage error. */
+type Kind = readonly [tag: Exclude<SqlError.SqlErrorReason["_tag"], "UniqueViolation">, storage: Reason]
+
+const deadlock: Kind = ["DeadlockError", "Busy"]
+const serialization: Kind = ["SerializationError", "Busy"]
+const lockTimeout: Kind = ["LockTimeoutError", "Busy"]
+const statementTimeout: Kind = ["StatementTimeoutError", "Busy"]
+const lost: Kind = ["ConnectionError", "Unavailable"]
+const failing: Kind = ["UnknownError", "Unavailable"]
+const full: Kind = ["UnknownError", "Full"]
+const readOnly: Kind = ["UnknownError", "ReadOnly"]
+/** That the server takes no writes. After a failover the connection leads to the wrong one, and the next may lead to the right one. */
+const wrongServer: Kind = ["ConnectionError", "ReadOnly"]
+const damaged: Kind = ["UnknownError", "Damaged"]
+const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
+const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
+const missing: Kind = ["SqlSyntaxError", "Misconfigured"]
+const syntax: Kind = ["SqlSyntaxError", "Failed"]
+const constraint: Kind = ["ConstraintError", "Failed"]
+const unknown: Kind = ["UnknownError", "Failed"]
+
+/** By what the code begins with: a class of them, or one. The longest counts. */
+const postgres: Readonly<Record<string, Kind>> = {
+  "08": lost,
+  "22": unknown,
+  "23": constraint,
+  "25006": wrongServer,
+  "25P03": lost,
+  "25P04": lost,
+  "28": notLetIn,
+  "3D000": missing,
+  "3F000": missing,
+  "40001": serialization,
+  "40003": lost,
+  "40P01": deadlock,
+  "42": syntax,
+  "42501": notAllowed,
+  "42703": missing,
+  "42704": missing,
+  "42883": missing,
+  "42P01": missing,
+  "53": failing,
+  "53100": full,
+  "53300": lost,
+  "55P03": lockTimeout,
+  "57014": statementTimeout,
+  "57P": lost,
+  "57P04": missing,
+  "58": failing,
+  "XX001": damaged,
+  "XX002": damaged
+}
+
+/** By number, as the driver has no names for some of them. */
+const mysql: Readonly<Record<number, Kind>> = {
+  1020: serialization,
+  1021: full,
+  1022: constraint,
+  1026: failing,
+  1030: failing,
+  1033: damaged,
+  1034: damaged,
+  1035: damaged,
+  1036: readOnly,
+  1037: failing,
+  1038: failing,
+  1040: lost,
+  1041: failing,
+  1042: lost,
+  1043: lost,
+  1044: notLetIn,
+  1045: notLetIn,
+  1046: missing,
+  1048: constraint,
+  1049: missing,
+  1053: lost,
+  1054: missing,
+  1064: syntax,
+  1077: lost,
+  1114: full,
+  1129: lost,
+  1130: notLetIn,
+  1142: notAllowed,
+  1143: notAllowed,
+  1146: missing,
+  1152: lost,
+  1158: lost,
+  1159: lost,
+  1160: lost,
+  1161: lost,
+  1184: lost,
+  1194: damaged,
+  1195: damaged,
+  1203: lost,
+  1205: lockTimeout,
+  1206: lockTimeout,
+  1213: deadlock,
+  1216: constraint,
+  1217: constraint,
+  1223: lockTimeout,
+  1226: lost,
+  1227: notAllowed,
+  1290: wrongServer,
+  1305: missing,
+  1317: statementTimeout,
+  1364: constraint,
+  1370: notAllowed,
+  1412: serialization,
+  1451: constraint,
+  1452: constraint,
+  1613: deadlock,
+  1614: deadlock,
+  1630: missing,
+  1698: notLetIn,
+  1712: damaged,
+  1792: wrongServer,
+  1836: wrongServer,
+  1877: damaged,
+  1927: lost,
+  1932: damaged,
+  1969: statementTimeout,
+  3024: statementTimeout,
+  3572: lockTimeout,
+  3819: constraint,
+  4025: constraint,
+  4031: lost
+}
+
+/** By what the code begins with, as extended codes go on. The longest counts. */
+const sqlite: Readonly<Record<string, Kind>> = {
+  SQLITE_AUTH: notAllowed,
+  SQLITE_BUSY: lockTimeout,
+  SQLITE_CANTOPEN: ["ConnectionError", "Misconfigured"],
+  SQLITE_CONSTRAINT: constraint,
+  SQLITE_CORRUPT: damaged,
+  SQLITE_FULL: full,
+  SQLITE_INTERRUPT: statementTimeout,
+  SQLITE_IOERR: failing,
+  SQLITE_LOCKED: lockTimeout,
+  SQLITE_NOMEM: failing,
+  SQLITE_NOTADB: damaged,
+  SQLITE_PERM: notAllowed,
+  SQLITE_PROTOCOL: lockTimeout,
+  SQLITE_READONLY: readOnly,
+  // as it is found after a commit
+  SQLITE_READONLY_DBMOVED: lost
+}
+
+const byPrefix = (kinds: Readonly<Record<string, Kind>>, code: string): Kind | undefined => {
+  for (let length = code.length; length > 1; length--) {
+    const kind = kinds[code.slice(0, length)]
+    if (kind !== undefined) return kind
+  }
+  return undefined
+}
+
+/** What Node says of a socket, or of a name that it does not find. */
+const socketCodes = new Set([
+  "EAI_AGAIN",
+  "ECONNABORTED",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "ENETDOWN",
+  "ENETRESET",
+  "ENETUNREACH",
+  "ENOENT",
+  "ENOTCONN",
+  "ENOTFOUND",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_PREMATURE_CLOSE",
+  "ERR_STREAM_WRITE_AFTER_END",
+  "PASSWORD_UNAVAILABLE",
+  "POOL_CLOSED",
+  "PROTOCOL_CONNECTION_LOST",
+  "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR",
+  "PROTOCOL_ENQUEUE_AFTER_QUIT",
+  "PROTOCOL_ERROR",
+  "PROTOCOL_PACKETS_OUT_OF_ORDER",
+  "PROTOCOL_SEQUENCE_TIMEOUT",
+  "PROTOCOL_UNEXPECTED_PACKET"
+])
+
+/** What the drivers say of a connection without a code, word for word. */
+const lostMessages = new Set([
+  "Can't add new command when connection is in closed state",
+  "Can't write in closed state",
+  "Cannot use a pool after calling end on the pool",
+  "Client has encountered a connection error and is not queryable",
+  "Client was closed and is not queryable",
+  "Connection lost: The server closed the connection.",
+  "Connection terminated",
+  "Connection terminated due to connection timeout",
+  "Connection terminated unexpectedly",
+  "Pool is closed.",
+  "Postgres connection has been discarded",
+  "Query read timeout",
+  "The database connection is not open",
+  "connect ETIMEDOUT",
+  "query read timeout",
+  "timeout exceeded when trying to connect",
+  "timeout expired"
+])
+
+/** What SQLite says of something that is not there, which has no code of its own. */
+const sqliteMissing =
+  /^(no such (table|view|column|function|module|collation sequence|index): |table \S+ has no column named )/
+
+interface Fields {
+  readonly code: string
+  readonly errno: number
+  readonly constraint: string
+  readonly message: string
+  /** Whether it is the server's answer. */
+  readonly isAnswer: boolean
+}
+
+const fieldsOf = (cause: unknown): Fields => {
+  const fields = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
+  const text = (name: string): string => typeof fields[name] === "string" ? fields[name] : ""
+  return {
+    code: text("code"),
+    errno: typeof fields["errno"] === "number" ? fields["errno"] : 0,
+    constraint: text("constraint"),
+    message: cause instanceof Error ? cause.message : String(cause),
+    // the system's own numbers are negative
+    isAnswer: text("severity") !== "" || (fields["errno"] as number) > 0 || text("code").startsWith("SQLITE_")
+  }
+}
+
+const kindOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): Kind => {
+  if (!isAnswer) return socketCodes.has(code) || code === "" && lostMessages.has(message) ? lost : unknown
   switch (dialect) {
     case "sqlite":
-      return SqlError.classifySqliteError(cause, props)
+      return byPrefix(sqlite, code) ?? (code === "SQLITE_ERROR" && sqliteMissing.test(message) ? missing : unknown)
     case "postgres":
-      return classifyPostgres(cause, props)
+      return byPrefix(postgres, code) ?? unknown
     case "mysql":
-      return classifyMysql(cause, props)
+      // "Got error 28 from storage engine", which is the system's number for a disk that is full
+      return errno === 1030 && message.startsWith("Got error 28 ") ? full : mysql[errno] ?? unknown
   }
 }
 
-interface Props {
-  readonly cause: unknown
-  readonly operation: string
-  readonly message: string
-}
-
-const property = (cause: unknown, name: string): string => {
-  const value = typeof cause === "object" && cause !== null ? (cause as Record<string, unknown>)[name] : undefined
-  return typeof value === "string" ? value : ""
-}
-
-/** What Node says of a socket, which no server has a code for. */
-const isConnectionLost = (code: string, message: string): boolean =>
-  /^(E(CONN|PIPE|TIMEDOUT|HOST|NET|AI_AGAIN|NOTFOUND)|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE)/.test(code) ||
-  /connection (terminated|ended|lost|closed|is closed|timeout)|timeout exceeded when trying to connect|client has encountered a connection error|query read timeout|socket|not queryable|in closed state/i
-    .test(message)
-
-const classifyPostgres = (cause: unknown, props: Props): SqlError.SqlErrorReason => {
-  const code = property(cause, "code")
-  if (code === "23505") {
-    return new SqlError.UniqueViolation({ ...props, constraint: property(cause, "constraint") || "unknown" })
-  }
-  if (code.startsWith("23")) return new SqlError.ConstraintError(props)
-  if (code === "40001") return new SqlError.SerializationError(props)
-  if (code === "40P01") return new SqlError.DeadlockError(props)
-  if (code === "55P03") return new SqlError.LockTimeoutError(props)
-  if (code === "57014") return new SqlError.StatementTimeoutError(props)
-  if (code.startsWith("28")) return new SqlError.AuthenticationError(props)
-  if (code === "42501") return new SqlError.AuthorizationError(props)
-  // connection exceptions, shutdown and start-up, too many connections, a session that was idle for too long
-  if (/^(08|57P0|53300|25P0[34])/.test(code)) return new SqlError.ConnectionError(props)
-  if (code.startsWith("42")) return new SqlError.SqlSyntaxError(props)
-  return isConnectionLost(code, props.message) ? new SqlError.ConnectionError(props) : new SqlError.UnknownError(props)
-}
-
-/** Of MariaDB, which the driver has no names for: a statement that takes too long, and a connection that is killed. */
-const mariadb = { statementTimeout: 1969, connectionKilled: 1927 }
-
-const classifyMysql = (cause: unknown, props: Props): SqlError.SqlErrorReason => {
-  const number = (cause as { readonly errno?: unknown } | null)?.errno
-  if (number === mariadb.statementTimeout) return new SqlError.StatementTimeoutError(props)
-  if (number === mariadb.connectionKilled) return new SqlError.ConnectionError(props)
-  const code = property(cause, "code")
-  switch (code) {
-    case "ER_DUP_ENTRY": {
+/** The constraint that a row is not unique by, where it is that. */
+const violated = (dialect: Dialect, { code, constraint, errno, message }: Fields): string | undefined => {
+  switch (dialect) {
+    case "sqlite":
+      return /^SQLITE_CONSTRAINT_(UNIQUE|PRIMARYKEY|ROWID)$/.test(code)
+        ? /^UNIQUE constraint failed: (.*)$/.exec(message)?.[1] ?? "unknown"
+        : undefined
+    case "postgres":
+      return code === "23505" ? constraint || "unknown" : undefined
+    case "mysql":
       // "Duplicate entry '…' for key 'table.name'", or without the table on MariaDB
-      const [, constraint] = /for key '(?:[^'.]*\.)?([^']*)'/.exec(props.message) ?? []
-      return new SqlError.UniqueViolation({ ...props, constraint: constraint ?? "unknown" })
-    }
-    case "ER_LOCK_DEADLOCK":
-      return new SqlError.DeadlockError(props)
-    case "ER_LOCK_WAIT_TIMEOUT":
-    case "ER_LOCK_NOWAIT":
-      return new SqlError.LockTimeoutError(props)
-    case "ER_STATEMENT_TIMEOUT":
-    case "ER_QUERY_TIMEOUT":
-    case "ER_QUERY_INTERRUPTED":
-      return new SqlError.StatementTimeoutError(props)
-    case "ER_PARSE_ERROR":
-    case "ER_NO_SUCH_TABLE":
-    case "ER_BAD_FIELD_ERROR":
-      return new SqlError.SqlSyntaxError(props)
-    case "ER_ACCESS_DENIED_ERROR":
-    case "ER_DBACCESS_DENIED_ERROR":
-      return new SqlError.AuthenticationError(props)
-    case "ER_TABLEACCESS_DENIED_ERROR":
-      return new SqlError.AuthorizationError(props)
-    case "ER_SERVER_SHUTDOWN":
-    case "ER_CON_COUNT_ERROR":
-    case "ER_NORMAL_SHUTDOWN":
-    case "ER_SESSION_WAS_KILLED":
-    case "ER_CLIENT_INTERACTION_TIMEOUT":
-    case "ER_NEW_ABORTING_CONNECTION":
-    // a limit of the server or of the user is reached
-    case "ER_TOO_MANY_USER_CONNECTIONS":
-    case "ER_USER_LIMIT_REACHED":
-    // a server that does not take writes: another, to which the name may lead after a failover, does
-    case "ER_OPTION_PREVENTS_STATEMENT":
-    case "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION":
-    case "ER_READ_ONLY_MODE":
-    case "PASSWORD_UNAVAILABLE":
-    case "PROTOCOL_CONNECTION_LOST":
-    case "PROTOCOL_SEQUENCE_TIMEOUT":
-    case "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR":
-    case "POOL_CLOSED":
-      return new SqlError.ConnectionError(props)
+      return errno === 1062 || errno === 1586
+        ? /for key '(?:[^'.]*\.)?([^']*)'$/.exec(message)?.[1] ?? "unknown"
+        : undefined
   }
-  return isConnectionLost(code, props.message) ? new SqlError.ConnectionError(props) : new SqlError.UnknownError(props)
+}
+
+/** @internal What the driver's error means. */
+export const classify = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {
+  const fields = fieldsOf(cause)
+  const props = { cause, operation, message: fields.message }
+  const unique = violated(dialect, fields)
+  if (unique !== undefined) {
+    return new DatabaseError(new SqlError.UniqueViolation({ ...props, constraint: unique }), "Failed")
+  }
+  const [tag, storage] = kindOf(dialect, fields)
+  return new DatabaseError(new SqlError[tag](props), storage)
+}
+
+/** @internal The same error, as it is where it has broken a transaction. */
+export const withStorage = (error: SqlError.SqlError, storage: Reason, message?: string): DatabaseError => {
+  const { reason } = error
+  const props = { cause: reason.cause, operation: reason.operation, message: message ?? reason.message }
+  return new DatabaseError(
+    reason._tag === "UniqueViolation"
+      ? new SqlError.UniqueViolation({ ...props, constraint: reason.constraint })
+      : new SqlError[reason._tag](props),
+    storage
+  )
+}
+
+/** @internal What it means to a store. */
+export const storageOf = (error: SqlError.SqlError): Reason => {
+  if (error instanceof DatabaseError) return error.storage
+  if (error.reason._tag === "ConnectionError") return "Unavailable"
+  return error.reason.isRetryable ? "Busy" : "Failed"
 }

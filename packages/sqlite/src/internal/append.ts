@@ -111,6 +111,15 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
     return Exit.succeed(written(persistenceId, slice, sequenceNumber, position, timestamp, events.length))
   }
 
+  /** What has failed says more; who gets the connection next finds out whether it is clean. */
+  const rollbackQuietly = (): void => {
+    try {
+      if (connection.inTransaction) rollback.run()
+    } catch {
+      // still open
+    }
+  }
+
   let cached = noHeads()
   let version: number | undefined
 
@@ -130,7 +139,7 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
         return answers
       } catch (error) {
         cached = noHeads()
-        if (connection.inTransaction) rollback.run()
+        rollbackQuietly()
         throw error
       }
     },

@@ -73,7 +73,7 @@ export const open = (
     catch: (cause) => {
       const operation = `open '${Path.resolve(filename)}'`
       // the driver checks for the folder itself, and says so without a code
-      if (cause instanceof TypeError) return new StorageError({ operation, reason: "Failed", cause })
+      if (cause instanceof TypeError) return new StorageError({ operation, reason: "Misconfigured", cause })
       return cause instanceof Sqlite.SqliteError && cause.code.startsWith("SQLITE_CANTOPEN") && !isWritable(filename)
         ? new StorageError({ operation, reason: "ReadOnly", cause })
         : failed(operation)(cause)

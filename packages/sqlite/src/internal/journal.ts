@@ -127,9 +127,10 @@ export const makeJournal: (
               // first of all, as it dies in a transaction that is over, where an append would not be part of anything
               database.afterCommit(Effect.sync(() => announce([request], [answer]))),
               Effect.flatMap(microseconds, (now) =>
-                Effect.flatten(
-                  Effect.try({ try: () => answer = appender.within(request, now), catch: failed("append") })
-                ))
+                Effect.flatten(Effect.mapError(
+                  database.direct("append", () => answer = appender.within(request, now)),
+                  fromSqlError("append")
+                )))
             )
           })
           : Effect.flatten(lane(request))),
@@ -155,8 +156,12 @@ export const makeJournal: (
       Effect.flatMap(
         database.inTransaction,
         (inTransaction) =>
-          read("read an entity", () =>
-            (inTransaction ? readingOwnWrites : reading).entity(persistenceId, from, to, limit))
+          inTransaction
+            ? Effect.mapError(
+              database.direct("read an entity", () => readingOwnWrites.entity(persistenceId, from, to, limit)),
+              fromSqlError("read an entity")
+            )
+            : read("read an entity", () => reading.entity(persistenceId, from, to, limit))
       ),
     ...JournalDeletion.make({ database, db, heads }),
     floors: (entityType, range) => read("read the floors", () => reading.floors(entityType, range)),

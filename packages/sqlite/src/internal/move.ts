@@ -1,11 +1,12 @@
 import type { Basis, Move, OffsetKey } from "@sluice/core/OffsetStore"
+import type { Database } from "@sluice/sql/Database"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Connection, type Db, prepare, sqlError } from "./connection.ts"
+import { type Connection, type Db, prepare } from "./connection.ts"
 
 /** @internal Moves offsets by compare-and-set; see `SqlOffsetStore`. */
-export const makeMove = (connection: Connection, db: Db) => {
+export const makeMove = (connection: Connection, database: Database["Service"], db: Db) => {
   const update = prepare(
     connection,
     db.updateTable("sluice_offset")
@@ -19,25 +20,22 @@ export const makeMove = (connection: Connection, db: Db) => {
     moves: ReadonlyArray<Move>
   ): Effect.Effect<boolean, SqlError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.try({
-        try: () => {
-          for (const { from, slice, to } of moves) {
-            const { changes } = update.run(
-              to.position,
-              to.timestamp,
-              journal,
-              now * 1000,
-              key.projection,
-              key.source,
-              slice,
-              from?.position ?? 0,
-              from?.timestamp ?? 0,
-              revision
-            )
-            if (changes === 0) return false
-          }
-          return true
-        },
-        catch: sqlError("move offsets")
+      database.direct("move offsets", () => {
+        for (const { from, slice, to } of moves) {
+          const { changes } = update.run(
+            to.position,
+            to.timestamp,
+            journal,
+            now * 1000,
+            key.projection,
+            key.source,
+            slice,
+            from?.position ?? 0,
+            from?.timestamp ?? 0,
+            revision
+          )
+          if (changes === 0) return false
+        }
+        return true
       }))
 }

@@ -1,0 +1,56 @@
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { type DatabaseConnection, MysqlDriver } from "kysely"
+import * as Connection from "./connection.ts"
+import { canceller, errorOf, type Pool } from "./pool.ts"
+import { watchStatus } from "./serverStatus.ts"
+
+interface Known {
+  readonly connection: Promise<DatabaseConnection>
+  readonly status: () => TransactionStatus | undefined
+}
+
+/** @internal The connections of a pool, as `Database` uses them. */
+export const makeSessions = (pool: Pool): Sessions => {
+  const known = new WeakMap<Connection.Session, Known>()
+
+  /** Kysely's connection over one of the driver's, which belongs to this pool and not to a driver of Kysely's. */
+  const knownOf = (session: Connection.Session): Known => {
+    const found = known.get(session)
+    if (found !== undefined) return found
+    const only = { getConnection: (done: any) => done(null, session.connection), end: (done: any) => done() }
+    const driver = new MysqlDriver({ pool: only, controlConnection: (() => canceller(pool, session)) as any })
+    const made: Known = {
+      connection: driver.init().then(() => driver.acquireConnection()),
+      status: watchStatus(session.connection)
+    }
+    known.set(session, made)
+    return made
+  }
+
+  return {
+    isSingle: false,
+    acquire: async (): Promise<Session> => {
+      const scope = Scope.makeUnsafe()
+      const lent = await Effect.runPromiseExit(Scope.provide(pool.lend, scope))
+      if (Exit.isFailure(lent)) throw errorOf(lent.cause)
+      const session = lent.value
+      const { connection, status } = knownOf(session)
+      return {
+        connection: await connection,
+        status,
+        // an error does not say how the transaction is
+        ask: () =>
+          new Promise((resolve, reject) => {
+            session.connection.query("DO 0", (error) => error === null ? resolve(status() ?? "failed") : reject(error))
+          }),
+        release: (isClean) => {
+          if (!isClean) Connection.abandon(session, "nobody knows what is open on the connection")
+          Effect.runFork(Scope.close(scope, Exit.void))
+        }
+      }
+    }
+  }
+}

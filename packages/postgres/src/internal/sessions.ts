@@ -1,0 +1,42 @@
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
+import { type DatabaseConnection, PostgresDriver } from "kysely"
+import type Pg from "pg"
+import Cursor from "pg-cursor"
+import { ControlClient } from "./pool.ts"
+
+const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "open", E: "failed" }
+
+/** @internal The connections of a pool, as `Database` uses them. */
+export const makeSessions = (pool: Pg.Pool): Sessions => {
+  const known = new WeakMap<Pg.PoolClient, Promise<DatabaseConnection>>()
+
+  /** Kysely's connection over one client, which belongs to this pool and not to a driver of Kysely's. */
+  const connectionOf = (client: Pg.PoolClient): Promise<DatabaseConnection> => {
+    const found = known.get(client)
+    if (found !== undefined) return found
+    const { options } = pool
+    const only = { options, connect: async () => client, end: async () => {} }
+    const driver = new PostgresDriver({ cursor: Cursor, pool: only, controlClient: ControlClient })
+    const connection = driver.init().then(() => driver.acquireConnection())
+    known.set(client, connection)
+    return connection
+  }
+
+  return {
+    isSingle: false,
+    acquire: async (): Promise<Session> => {
+      const client = await pool.connect()
+      const status = () => statuses[client.getTransactionStatus() ?? ""]
+      return {
+        connection: await connectionOf(client),
+        status,
+        // an error is thrown before the server says how the transaction is
+        ask: async () => {
+          await client.query("")
+          return status() ?? "failed"
+        },
+        release: (isClean) => client.release(!isClean)
+      }
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * What a database adapter gives to `Database`: connections, and what the server says of the transactions on them.
+ *
+ * @since 0.1.0
+ */
+import type { DatabaseConnection } from "kysely"
+
+/**
+ * What the server says of the transaction on a connection: there is none, one is open, or one has failed and can only be rolled back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TransactionStatus = "none" | "open" | "failed"
+
+/**
+ * A connection that somebody has for a while.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Session {
+  /** As Kysely's driver has it. */
+  readonly connection: DatabaseConnection
+  /** What the server said with its last answer; undefined if that answer did not say. */
+  readonly status: () => TransactionStatus | undefined
+  /** Asks the server. Fails where the connection is lost. */
+  readonly ask: () => Promise<TransactionStatus>
+  /** Gives the connection back. One that is not clean is closed, or made clean, before others get it. */
+  readonly release: (isClean: boolean) => void
+}
+
+/**
+ * Where connections come from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sessions {
+  readonly acquire: () => Promise<Session>
+  /** Whether there is only one, which is lent to one after the other. */
+  readonly isSingle: boolean
+}

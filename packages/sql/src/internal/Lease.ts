@@ -1,0 +1,380 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
+import type { Connection } from "effect/sql/SqlConnection"
+import { type SqlError, StatementTimeoutError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import type { DatabaseConnection } from "kysely"
+import { CompiledQuery, SelectQueryNode } from "kysely"
+import type { Dialect } from "../Dialect.ts"
+import type { Session, TransactionStatus } from "../Session.ts"
+import { classify, DatabaseError, withStorage } from "./DatabaseError.ts"
+import { mayHideEnd, wouldEnd } from "./transactionControl.ts"
+import { broken, idle, next, open, over, refusal, type TransactionState } from "./transactionState.ts"
+
+const chunkSize = 500
+
+/** What guards a statement that may end the transaction and begin another: its savepoint is gone then. */
+const guard = "sluice_guard"
+
+/** @internal How statements run. */
+export interface Options {
+  readonly dialect: Dialect
+  /** Tries a statement again that finds a lock taken, where the driver does not wait itself. */
+  readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+  readonly control: (f: (connection: DatabaseConnection) => Promise<void>) => Promise<void>
+}
+
+/**
+ * @internal
+ * A connection that somebody has for a while, for one statement or for a transaction. It believes of a transaction what the server
+ * says, and refuses what would run outside of one that is broken or over.
+ */
+export class Lease implements Connection {
+  private readonly options: Options
+  private readonly session: Session
+  /** The fibers of a transaction share its connection, and a driver runs one query after the other. */
+  private readonly turn = Semaphore.makeUnsafe(1)
+  private state: TransactionState = idle
+  private isLost = false
+  private firstTrouble: SqlError | undefined
+
+  constructor(options: Options, session: Session) {
+    this.options = options
+    this.session = session
+  }
+
+  /** The first failure of the storage's own since the transaction began, whoever has handled it: what fails then may fail for it. */
+  get trouble(): SqlError | undefined {
+    return this.firstTrouble
+  }
+
+  /** Fails with what has broken the transaction, if anything has, whoever has handled it. */
+  get check(): Effect.Effect<void, SqlError> {
+    return Effect.suspend(() => {
+      if (this.state._tag !== "Failed" && this.state._tag !== "Broken") return Effect.void
+      const { error } = this.state
+      return Effect.fail(error instanceof DatabaseError && error.isOfStorage ? error : aborted(error))
+    })
+  }
+
+  begin(sql: string): Effect.Effect<void, SqlError> {
+    return this.inTurn(
+      Effect.andThen(
+        this.send("begin", sql),
+        Effect.suspend(() => {
+          if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
+          this.state = open
+          return Effect.void
+        })
+      )
+    ).pipe(Effect.mapError(ofStorage), Effect.tapError((error) => this.meet(error)))
+  }
+
+  savepoint(id: number): Effect.Effect<void, SqlError> {
+    const savepoint = Effect.mapError(this.send("savepoint", `SAVEPOINT ${nameOf(id)}`), ofStorage)
+    return Effect.tapError(this.inTurn(Effect.andThen(this.check, savepoint)), (error) => this.meet(error))
+  }
+
+  /** A failure breaks the transaction, as nobody knows what it holds then. */
+  releaseSavepoint(id: number): Effect.Effect<void> {
+    return this.orBreak(this.send("savepoint", `RELEASE SAVEPOINT ${nameOf(id)}`))
+  }
+
+  /** A failure breaks the transaction, and the effect has failed anyhow. */
+  rollbackSavepoint(id: number): Effect.Effect<void> {
+    return this.orBreak(this.send("savepoint", `ROLLBACK TO SAVEPOINT ${nameOf(id)}`))
+  }
+
+  commit(): Effect.Effect<void, SqlError> {
+    return this.inTurn(Effect.flatMap(
+      // what a fiber has sent since the effect ended counts as well
+      Effect.andThen(this.check, this.send("commit", "COMMIT", never)),
+      (rows) => {
+        // PostgreSQL answers so where a transaction has failed
+        if ((rows[0] as { readonly command?: unknown } | undefined)?.command === "ROLLBACK") {
+          return Effect.fail(this.failure("commit", "the server has rolled the transaction back"))
+        }
+        if (this.session.status() !== "none") {
+          return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
+        }
+        this.state = over
+        return Effect.void
+      }
+    )).pipe(Effect.mapError(ofStorageUnlessRefused), Effect.tapError((error) => this.meet(error)))
+  }
+
+  /** Ends the transaction. Where that fails, the connection is closed, which ends it as well. */
+  rollback(): Effect.Effect<void> {
+    return this.inTurn(Effect.suspend(() => {
+      if (this.state._tag === "Over" || this.isLost) return Effect.sync(() => void (this.state = over))
+      this.state = idle
+      // SQLite may have rolled back already, and would fail
+      const isOpen = this.options.dialect !== "sqlite" || this.session.status() !== "none"
+      return Effect.ensuring(
+        isOpen ? Effect.ignore(this.send("rollback", "ROLLBACK")) : Effect.void,
+        Effect.sync(() => void (this.state = over))
+      )
+    }))
+  }
+
+  /** Gives the connection back, proven to be clean, or closed. Says whether it was clean. */
+  release(): Effect.Effect<boolean> {
+    return this.inTurn(Effect.promise(async () => {
+      this.state = over
+      const status = this.isLost ? undefined : this.session.status() ?? await this.ask()
+      this.session.release(status === "none")
+      return status === "none" || this.isLost
+    }))
+  }
+
+  /** Runs what talks to the driver itself, as a statement. */
+  direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
+    return this.inTurn(this.answered(operation, "", async () => f()))
+  }
+
+  private inTurn<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return this.turn.withPermit(effect)
+  }
+
+  private orBreak(effect: Effect.Effect<unknown, SqlError>): Effect.Effect<void> {
+    return this.inTurn(
+      Effect.suspend(() =>
+        this.state._tag === "Broken" || this.state._tag === "Over" ? Effect.void : Effect.catch(effect, (error) => {
+          const failure = ofStorage(error)
+          this.state = broken(this.state, failure)
+          return this.meet(failure)
+        })
+      )
+    )
+  }
+
+  private meet(error: SqlError): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (error instanceof DatabaseError && error.isOfStorage) this.firstTrouble ??= error
+    })
+  }
+
+  private failure(operation: string, message: string): DatabaseError {
+    return withStorage(classify(this.options.dialect, operation, new Error(message)), "Broken")
+  }
+
+  /** Takes into account what the server says of the transaction after a statement, and returns what the statement has failed with. */
+  private settle(
+    sql: string,
+    status: TransactionStatus | undefined,
+    error: DatabaseError | undefined
+  ): SqlError | undefined {
+    const before = this.state
+    this.isLost ||= status === undefined
+    this.state = next(
+      before,
+      { status: status ?? "none", error, isLost: this.isLost },
+      () => this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
+    )
+    // what has ended a transaction has failed in it
+    return error ?? (before._tag === "Open" && this.state._tag === "Broken" ? this.state.error : undefined)
+  }
+
+  private ask(): Promise<TransactionStatus | undefined> {
+    return this.session.ask().catch(() => undefined)
+  }
+
+  /**
+   * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never given back while
+   * still busy. Its turn has to have come, as others end the transaction meanwhile. `settles` says whether the transaction has to be as it
+   * was after that answer.
+   */
+  private answered<A>(
+    operation: string,
+    sql: string,
+    f: () => Promise<A>,
+    settles: (value: A) => boolean = always
+  ): Effect.Effect<A, SqlError> {
+    const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
+      const refused = refusal(this.state, sql)
+      if (refused !== undefined) return refused === "over" ? Effect.die(queryAfterTransaction()) : Effect.fail(refused)
+      return Effect.callback<A, SqlError>((resume) => {
+        let isGivenUp = false
+        const succeed = (value: A, status: TransactionStatus | undefined) => {
+          const failure = this.settle(sql, status, undefined)
+          resume(failure === undefined ? Effect.succeed(value) : Effect.fail(failure))
+        }
+        const answer = f().then(
+          (value): unknown => {
+            if (!settles(value)) return resume(Effect.succeed(value))
+            const status = this.session.status()
+            return status === undefined ? this.ask().then((status) => succeed(value, status)) : succeed(value, status)
+          },
+          async (cause) => {
+            const error = classify(this.options.dialect, operation, cause)
+            const failure = isGivenUp && error.reason._tag !== "ConnectionError" ? givenUp(error) : error
+            // what the last answer said was before
+            this.settle(sql, error.reason._tag === "ConnectionError" ? undefined : await this.ask(), failure)
+            resume(Effect.fail(failure))
+          }
+        )
+        return Effect.promise(async () => {
+          isGivenUp = true
+          await this.session.connection.cancelQuery?.(this.options.control).catch(() => {})
+          await answer
+        })
+      })
+    })
+    return Effect.tapError(
+      this.options.retry(once),
+      (error) => this.state._tag === "Idle" ? Effect.void : this.meet(error)
+    )
+  }
+
+  private send(
+    operation: string,
+    sql: string,
+    settles = always
+  ): Effect.Effect<ReadonlyArray<any>, SqlError> {
+    return Effect.map(this.raw(operation, sql, [], settles), (_) => _.rows)
+  }
+
+  private raw(operation: string, sql: string, parameters: ReadonlyArray<unknown>, settles = always) {
+    const query = CompiledQuery.raw(sql, parameters as Array<unknown>)
+    return this.answered(operation, sql, () => this.session.connection.executeQuery<any>(query), settles)
+  }
+
+  private query(sql: string, parameters: ReadonlyArray<unknown>) {
+    const { dialect } = this.options
+    const statement = this.raw("execute", sql, parameters)
+    return this.inTurn(Effect.suspend(() => {
+      if (this.state._tag !== "Open") return statement
+      if (wouldEnd(dialect, sql)) {
+        return Effect.fail(
+          classify(dialect, "execute", new Error(`'${startOf(sql)}' would end the transaction: run it outside of one`))
+        )
+      }
+      return mayHideEnd(dialect, sql, parameters.length === 0) ? this.guarded(sql, statement) : statement
+    }))
+  }
+
+  /** A statement that may end the transaction and begin another. */
+  private guarded<A>(sql: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    const release = Effect.suspend(() =>
+      this.state._tag !== "Open"
+        ? Effect.void
+        : Effect.catch(this.send("execute", `RELEASE SAVEPOINT ${guard}`), () => {
+          const error = this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
+          this.state = broken(this.state, error)
+          return Effect.fail(error)
+        })
+    )
+    return Effect.andThen(
+      this.send("execute", `SAVEPOINT ${guard}`),
+      Effect.onExit(statement, () => release)
+    )
+  }
+
+  execute(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
+    const rows = Effect.map(this.query(sql, params), (_) => _.rows)
+    return transformRows === undefined ? rows : Effect.map(rows, (_): Array<any> => transformRows(_))
+  }
+  executeRaw(sql: string, params: ReadonlyArray<unknown>) {
+    return this.query(sql, params)
+  }
+  executeValues(sql: string, params: ReadonlyArray<unknown>) {
+    return Effect.map(this.query(sql, params), (_) => _.rows.map((row) => Object.values(row)))
+  }
+  executeValuesUnprepared(sql: string, params: ReadonlyArray<unknown>) {
+    return this.executeValues(sql, params)
+  }
+  executeUnprepared(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
+    return this.execute(sql, params, transformRows)
+  }
+  executeStream(sql: string, params: ReadonlyArray<unknown>, transformRows: any) {
+    const rows = Stream.unwrap(Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const query = CompiledQuery.raw(sql, params as Array<unknown>)
+          return this.session.connection.streamQuery<any>(
+            // SQLite's driver only streams what it is told is a SELECT
+            this.options.dialect === "sqlite" ? { ...query, query: SelectQueryNode.create() } : query,
+            chunkSize
+          )
+        }),
+        (iterator) => this.inTurn(Effect.promise(() => this.close(iterator).catch(() => {})))
+      ),
+      (iterator) =>
+        Stream.paginate(iterator, (iterator) =>
+          Effect.map(
+            // what is not read to its end has not been answered yet
+            this.inTurn(this.answered("stream", sql, () => gather(iterator), (rows) => rows.length < chunkSize)),
+            (rows) => [rows, rows.length < chunkSize ? Option.none() : Option.some(iterator)] as const
+          ))
+    ))
+    return transformRows === undefined ? rows : Stream.mapArray(rows, transformRows)
+  }
+
+  /** Ends a stream that may have more rows, so that the connection is free for the next query. */
+  private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
+    if (this.options.dialect === "mysql") {
+      // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled;
+      // of a connection that others have by now, it would be their query
+      if (this.state._tag !== "Over") {
+        await this.session.connection.cancelQuery?.(this.options.control).catch(() => {})
+      }
+      while (!(await iterator.next()).done);
+    }
+    await iterator.return?.()
+  }
+}
+
+const nameOf = (id: number): string => `sluice_${id}`
+
+const always = () => true
+const never = () => false
+
+const startOf = (sql: string): string => sql.trim().slice(0, 100)
+
+const queryAfterTransaction = () =>
+  new Error(
+    "A fiber runs a query in a transaction that is over: it has outlived the effect that the transaction was for"
+  )
+
+/** What only begins, nests or ends a transaction is nobody's fault but the storage's. */
+const ofStorage = (error: SqlError): SqlError =>
+  error instanceof DatabaseError && error.storage === "Failed" ? withStorage(error, "Broken") : error
+
+/** A commit is also where deferred constraints are checked, and where triggers that are deferred raise errors. */
+const ofStorageUnlessRefused = (error: SqlError): SqlError => {
+  const { cause, _tag } = error.reason
+  const code = String((cause as { readonly code?: unknown } | null)?.code)
+  const isRefused = _tag === "ConstraintError" || _tag === "UniqueViolation" || /^(22|P0)...$/.test(code)
+  return isRefused ? error : ofStorage(error)
+}
+
+/** The program itself has given it up, which it may have good reasons for. */
+const givenUp = (error: SqlError): DatabaseError =>
+  new DatabaseError(
+    new StatementTimeoutError({
+      cause: error.reason.cause,
+      operation: error.reason.operation,
+      message: "the query was given up"
+    }),
+    "Failed"
+  )
+
+const aborted = (error: SqlError): DatabaseError =>
+  withStorage(
+    error,
+    "Aborted",
+    `${error.message} (a statement failed in the transaction, so the database has rolled back all of it, although the failure ` +
+      "was handled: put what may fail into a transaction of its own within it)"
+  )
+
+/** PostgreSQL reads a chunk at a time; the others yield single rows. */
+const gather = async <A>(iterator: AsyncIterator<{ readonly rows: Array<A> }>): Promise<Array<A>> => {
+  const rows: Array<A> = []
+  while (rows.length < chunkSize) {
+    const result = await iterator.next()
+    if (result.done) break
+    for (const row of result.value.rows) rows.push(row)
+  }
+  return rows
+}

@@ -1,0 +1,61 @@
+import type { SqlError } from "effect/sql/SqlError"
+import type { TransactionStatus } from "../Session.ts"
+
+/**
+ * @internal
+ * How a transaction is.
+ *
+ * - `Idle`: none has begun here.
+ * - `Open`: the server has said so.
+ * - `Failed`: the server takes nothing any more but a rollback, at least to a savepoint.
+ * - `Broken`: the server has ended it, or nobody knows. Nothing helps.
+ * - `Over`: it was committed or rolled back, and takes nothing any more.
+ *
+ * The error is the first that has made it so.
+ */
+export type TransactionState =
+  | { readonly _tag: "Idle" | "Open" | "Over" }
+  | { readonly _tag: "Failed" | "Broken"; readonly error: SqlError }
+
+/** @internal */
+export const idle: TransactionState = { _tag: "Idle" }
+/** @internal */
+export const open: TransactionState = { _tag: "Open" }
+/** @internal */
+export const over: TransactionState = { _tag: "Over" }
+
+/** @internal What the server has answered to a statement. */
+export interface Answer {
+  readonly status: TransactionStatus
+  /** Undefined if the statement succeeded. */
+  readonly error: SqlError | undefined
+  /** Whether the connection is lost, and the transaction with it. */
+  readonly isLost: boolean
+}
+
+/** @internal How a transaction is after an answer. `ended` makes the error of a statement that has succeeded, and ended it. */
+export const next = (state: TransactionState, answer: Answer, ended: () => SqlError): TransactionState => {
+  if (state._tag !== "Open" && state._tag !== "Failed") return state
+  const first = state._tag === "Failed" ? state.error : answer.error
+  if (answer.isLost || answer.status === "none") return { _tag: "Broken", error: first ?? ended() }
+  return answer.status === "open" ? open : { _tag: "Failed", error: first ?? ended() }
+}
+
+/** @internal Ends belief in a transaction, unless it is over. */
+export const broken = (state: TransactionState, error: SqlError): TransactionState =>
+  state._tag === "Open" ? { _tag: "Broken", error } : state._tag === "Failed" ? { ...state, _tag: "Broken" } : state
+
+/** @internal Why a statement must not be sent. */
+export const refusal = (state: TransactionState, sql: string): SqlError | "over" | undefined => {
+  switch (state._tag) {
+    case "Idle":
+    case "Open":
+      return undefined
+    case "Over":
+      return "over"
+    case "Failed":
+      return /^\s*rollback\s+(work\s+|transaction\s+)?to\b[^;]*$/i.test(sql) ? undefined : state.error
+    case "Broken":
+      return state.error
+  }
+}

@@ -1,0 +1,33 @@
+import type { Session, Sessions } from "@sluice/sql/Session"
+import { SqliteDriver } from "kysely"
+import type { Connection } from "./connection.ts"
+import { kyselyDatabase } from "./kyselyDatabase.ts"
+import type { OpenFile } from "./openFile.ts"
+
+/** @internal The one connection that writes, as `Database` uses it. It cannot be closed, so it is made clean before anybody gets it. */
+export const makeSessions = (connection: Connection, file: OpenFile): Sessions => {
+  const driver = new SqliteDriver({ database: kyselyDatabase(connection, file) })
+  const made = driver.init().then(() => driver.acquireConnection())
+  const clean = () => {
+    if (connection.inTransaction) connection.exec("ROLLBACK")
+  }
+  const status = () => connection.inTransaction ? "open" : "none"
+  return {
+    isSingle: true,
+    acquire: async (): Promise<Session> => {
+      clean()
+      return {
+        connection: await made,
+        status,
+        ask: async () => status(),
+        release: () => {
+          try {
+            clean()
+          } catch {
+            // whoever gets it next tries again, and fails if it cannot
+          }
+        }
+      }
+    }
+  }
+}
