@@ -17,7 +17,7 @@ import { handleDeadLetters as handle } from "./internal/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/rewind.ts"
 import { makeWorker, type RunnableWorker } from "./internal/worker.ts"
 import type { OffsetKey, OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
-import type { ProjectionManagement, SinceInFuture, Target, UnknownProjection } from "./ProjectionManagement.ts"
+import { ProjectionManagement, type SinceInFuture, type Target, type UnknownProjection } from "./ProjectionManagement.ts"
 import * as ProjectionStatus from "./ProjectionStatus.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
@@ -184,6 +184,8 @@ const prepare = <E, R>(
 ): Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const registry = yield* ProjectionStatus.Registry
+    // so that it can be told something from now on; where the database is away, its workers do so once it is back
+    yield* Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(self))))
     const control = yield* makeControl(self.name)
     const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range, control))
     const workers = made.map(({ worker }) => worker)

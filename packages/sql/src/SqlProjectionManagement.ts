@@ -57,6 +57,9 @@ const claimTime = 5 * 60_000_000
 /** How often a transaction is tried again that the database has refused, such as for a deadlock. */
 const retries = { times: 10, schedule: Schedule.jittered(Schedule.exponential("5 millis")) }
 
+const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
+  eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
+
 /** A lock was not free, or two transactions waited for each other: nothing was written. */
 const isRefused = (error: unknown): boolean =>
   (error instanceof SqlError ? fromSqlError("")(error) : error as Partial<StorageError> | undefined)?.reason === "Busy"
@@ -184,13 +187,10 @@ export const make = ({ database, db, signals }: {
       )
     )
 
-  const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
-    eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
-
   const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
     Effect.map(
       run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
-      ([row]) => row as DeadLetterTable | undefined
+      ([row]) => row
     )
 
   const updateLetter = (
@@ -242,7 +242,7 @@ export const make = ({ database, db, signals }: {
           const revision = yield* lock(key)
           const now = yield* DatabaseClock.now(dialect)
           const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
-          yield* checkSince(key, start, Number(clock!.now) as Timestamp)
+          yield* checkSince(key, start, clock!.now as Timestamp)
           // nobody is handling anything, and nobody begins to
           yield* undo
           yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
@@ -326,7 +326,7 @@ export const make = ({ database, db, signals }: {
           const row = yield* lockLetter(key, letter)
           const now = yield* DatabaseClock.now(dialect)
           const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
-          if (row === undefined || row.claimed_at !== null && row.claimed_at > Number(clock!.now) - claimTime) {
+          if (row === undefined || row.claimed_at !== null && row.claimed_at > clock!.now - claimTime) {
             return undefined
           }
           yield* updateLetter(key, letter, { claimed_at: now })

@@ -191,7 +191,7 @@ export const before = (
   for (const slice of SliceRange.slices(range)) {
     const floor = logs.floors.get(logKey(entityType, slice))
     const last = logOf(logs, entityType, slice).findLast(({ timestamp }) => timestamp < time)
-    if (floor !== undefined && floor.timestamp >= time) found.set(slice, { ...Offset.make(0, 0), timestamp: time })
+    if (floor !== undefined && floor.timestamp >= time) found.set(slice, Offset.make(0, time))
     else if (last !== undefined) found.set(slice, offsetOf(last))
   }
   return found

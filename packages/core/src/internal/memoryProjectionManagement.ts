@@ -34,6 +34,8 @@ interface LetterRow extends DeadLetter {
   readonly claimedAt: number | undefined
 }
 
+const toLetter = ({ at, envelope, error, key }: LetterRow): DeadLetter => ({ key, envelope, error, at })
+
 /** @internal */
 export type Letters = MemoryTable<LetterRow>
 
@@ -103,8 +105,6 @@ export const makeMemoryProjectionManagement = (
         ? Effect.fail(new UnknownProjection(key))
         : f(transaction, now)
     )
-
-  const toLetter = ({ claimedAt: _, ...letter }: LetterRow): DeadLetter => letter
 
   return ProjectionManagement.of({
     command: (projection) => read((transaction) => commandOf(transaction, projection)),

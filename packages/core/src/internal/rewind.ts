@@ -17,5 +17,7 @@ export const rewind = (
     const start = startOf(to)
     yield* checkSince(key, start, yield* origin.now)
     const offsets = yield* resolveTimes(origin, SliceRange.full, start.offsets)
+    // it may be rewound before it is started for the first time
+    yield* management.register(key)
     yield* management.rewind(key, { ...start, offsets }, undo)
   })

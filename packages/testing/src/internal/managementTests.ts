@@ -15,7 +15,6 @@ import type { Start } from "@sluice/core/Source"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
-import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -60,6 +59,18 @@ const shown = (letters: ReadonlyArray<ProjectionManagement.DeadLetter>) =>
   letters.map(({ envelope, error }) =>
     `${PersistenceId.entityId(envelope.persistenceId)} ${envelope.sequenceNumber} ${error}`
   )
+
+const contents = (of: OffsetKey) =>
+  Effect.map(
+    ProjectionManagement.deadLetters(of),
+    (letters) =>
+      letters.map(({ envelope, error }) =>
+        [envelope.sequenceNumber, envelope.payload === undefined, envelope.tags.length, error] as const
+      )
+  )
+
+const deleted = (n: number) => [number(n), true, 0, ProjectionManagement.deletedError] as const
+const kept = (n: number) => [number(n), false, 1, "no"] as const
 
 /** @internal */
 export const managementTests = (it: It<Journal.Journal | Projection.Stores>): void => {
@@ -273,7 +284,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
             yield* append(type, "a", [`undone ${before.length}`])
             // has to wait until the rewind is done, and is fenced then
             late = yield* Effect.forkDetach(
-              Effect.updateContext(handle(8, 1, append(type, "a", ["never"])), (_: Context.Context<never>) => outside)
+              Effect.updateContext<unknown, unknown, Journal.Journal, never>(
+                handle(8, 1, append(type, "a", ["never"])),
+                () => outside
+              )
             )
           })
         ))
@@ -466,16 +480,6 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         for (const  of of[key, elsewhere]) {
           for (const [id, n] of [["a", 1], ["a", 2], ["a", 3], ["b", 1]] as const) yield* putAside(of, aside(id, n))
         }
-        const contents = (of: OffsetKey) =>
-          Effect.map(
-            ProjectionManagement.deadLetters(of),
-            (letters) =>
-              letters.map(({ envelope, error }) =>
-                [envelope.sequenceNumber, envelope.payload === undefined, envelope.tags.length, error] as const
-              )
-          )
-        const deleted = (n: number) => [number(n), true, 0, ProjectionManagement.deletedError] as const
-        const kept = (n: number) => [number(n), false, 1, "no"] as const
         yield* Effect.ignore(
           Journal.transaction(Effect.andThen(Journal.deleteEvents(type, "a"), Effect.fail("rolled back")))
         )

@@ -7,9 +7,11 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import * as Wait from "../Wait.ts"
 import { append, eventsOf, fresh, newEvent, readAll, request, texts } from "./kit.ts"
 
@@ -28,11 +30,7 @@ export const whileRunning =
 export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
   Wait.until(
     `${projection} to catch up`,
-    Effect.gen(function*() {
-      const workers = yield* ProjectionStatus.status(projection)
-      return workers.length > 0 && workers.every(({ state }) => state === "Running") &&
-        (yield* ProjectionStatus.lag(projection)) === 0
-    })
+    Effect.map(ProjectionStatus.lag(projection), (lag) => lag === 0)
   )
 
 /** @internal The only worker of a projection, once it has stopped. */
@@ -81,7 +79,11 @@ export const makeEffects = () => {
         const all = yield* readAll(type)
         assert.strictEqual(all.length, [...expected.values()].flat().length)
       }),
-    events: (id: string) => eventsOf(type, id)
+    events: (id: string) => eventsOf(type, id),
+    /** Undoes what was recorded of an entity. */
+    forget: (id: string) => Journal.deleteEvents(type, id),
+    /** What was recorded, in order, and not undone since. */
+    remembered: (id: string) => Effect.map(Stream.runCollect(Journal.read(type, id)), Arr.map(({ event }) => event))
   }
 }
 
