@@ -2,17 +2,34 @@ import { assert } from "@effect/vitest"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
-import { after, Note, settle, start, statusOf, storedPositions, test, unavailable, write } from "./projectionKit.ts"
+import * as Stream from "effect/Stream"
+import {
+  after,
+  Note,
+  settle,
+  start,
+  statusOf,
+  storedPositions,
+  test,
+  unavailable,
+  withRandom,
+  write
+} from "./projectionKit.ts"
 
 test(
   "a handler that is interrupted from within is a failure like others: the worker does not vanish",
@@ -192,5 +209,175 @@ test(
     yield* write("a", "2")
     yield* settle
     assert.strictEqual(calls, 1)
+  })
+)
+
+/** What workers say, without the times and names that a logger adds. */
+const lines: Array<{ readonly message: string; readonly cause: boolean }> = []
+const remember = Logger.layer([
+  Logger.make<unknown, void>(({ cause, message }) => {
+    const [text, ...details] = Array.isArray(message) ? message : [message]
+    lines.push({ message: String(text), cause: details.length > 0 || cause.reasons.length > 0 })
+  })
+])
+
+test(
+  "a projection that runs in two places says so in a line, ever more rarely, and what to do",
+  Effect.gen(function*() {
+    const notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+    const key = Projection.offsetKey(notes)
+    const store = yield* OffsetStore
+    yield* start(notes)
+    lines.length = 0
+    // whatever this worker wants to move, somebody else has moved already
+    let position = 0
+    const overtake = Effect.gen(function*() {
+      const { offsets, revision } = yield* store.load(key, SliceRange.full)
+      const [written] = [yield* write("a", `${++position}`)]
+      const { slice } = written
+      const move = { slice, from: offsets.get(slice), to: Offset.make(written.position, written.timestamp) }
+      yield* store.transact(
+        key,
+        { journal: (yield* Journal.Journal).identity, revision: revision! },
+        [move],
+        Effect.void
+      )
+      yield* settle
+    })
+    for (const backoff of [200, 400, 800, 1600]) {
+      yield* overtake
+      const [line] = lines.splice(0)
+      assert.include(line!.message, `Looks again in ${backoff} ms`)
+      assert.include(line!.message, "Another worker of projection 'notes'")
+      assert.include(line!.message, "Let one process run it")
+      assert.isFalse(line!.cause)
+      yield* after(backoff)
+      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    }
+    // alone for long enough
+    yield* after(31_000)
+    yield* overtake
+    assert.include(lines.splice(0)[0]!.message, "Looks again in 200 ms")
+  }).pipe(
+    withRandom(0.5),
+    Effect.provide(remember),
+    Effect.provideService(References.MinimumLogLevel, "Info")
+  ) as Effect.Effect<void, unknown, any>
+)
+
+test(
+  "what is put aside is fetched before the offset moves, for so long: then the worker begins again, and nobody waits for it",
+  Effect.gen(function*() {
+    yield* write("a", "1")
+    const journal = Source.journal(Note)
+    let isMute = true
+    const source = Source.make({
+      ...journal.origin,
+      entity: (...of) => isMute ? Stream.never : journal.origin.entity(...of)
+    })
+    yield* start(
+      source.pipe(
+        Projection.exactlyOnce("notes", () => Effect.fail("no")),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+    )
+    // storage in memory has one transaction at a time
+    yield* write("b", "1")
+    yield* after(10_000)
+    const { failure, skipped, state } = yield* statusOf("notes")
+    assert.strictEqual(state, "Restarting")
+    assert.instanceOf(Cause.squash(failure!.cause), Source.SourceTimeout)
+    assert.strictEqual(skipped, 0)
+    assert.deepStrictEqual(yield* storedPositions("notes"), [])
+    isMute = false
+    yield* after(1000)
+    assert.deepInclude(yield* statusOf("notes"), { state: "Running", skipped: 2 })
+    assert.deepStrictEqual(yield* storedPositions("notes"), [1, 1])
+  })
+)
+
+test(
+  "an at-least-once worker that crashes after it has put something aside has stored so",
+  Effect.gen(function*() {
+    yield* write("a", "1", "bad", "3")
+    const notes = Source.journal(Note).pipe(
+      Projection.atLeastOnce("notes", ({ event }) => event === "bad" ? Effect.fail("no") : Effect.void, {
+        saveAfter: 1000,
+        saveWithin: 3_600_000
+      }),
+      Projection.recovery(RecoveryStrategy.deadLetter)
+    )
+    const store = yield* OffsetStore
+    let transactions = 0
+    // the last one is the attempt to store what was handled since, when it ends
+    const crashing = OffsetStore.of({
+      ...store,
+      transact: (key, basis, moves, effect) =>
+        ++transactions > 2 ? Effect.fail(unavailable) : store.transact(key, basis, moves, effect)
+    })
+    yield* Effect.scoped(Effect.provideService(start(notes), OffsetStore, crashing))
+    assert.deepStrictEqual(yield* storedPositions("notes"), [2])
+    const letters = yield* ProjectionManagement.deadLetters(Projection.offsetKey(notes))
+    assert.deepStrictEqual(letters.map(({ envelope }) => envelope.sequenceNumber as number), [2])
+  })
+)
+
+test(
+  "a handler that takes longer than its transaction may is to blame, by name",
+  Effect.gen(function*() {
+    yield* write("a", "1", "slow", "3")
+    const store = yield* OffsetStore
+    const limited = OffsetStore.of({ ...store, transactionTimeout: 1000 })
+    yield* start(
+      Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", ({ event }) => event === "slow" ? Effect.sleep(1500) : Effect.void),
+        Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1, delay: 0 }))
+      )
+    ).pipe(Effect.provideService(OffsetStore, limited))
+    for (let i = 0; i < 4; i++) yield* after(900)
+    const { failure, restarts, state } = yield* statusOf("notes")
+    assert.deepStrictEqual([state, restarts], ["Stopped", 0])
+    assert.strictEqual<number>(failure!.event!.sequenceNumber, 2)
+    const error = Cause.squash(failure!.cause)
+    assert.instanceOf(error, Handler.HandlerTooSlow)
+    assert.include(error.message, "'notes' took longer than 900 ms")
+  })
+)
+
+test(
+  "a clock that is set back, or ahead, holds nothing up",
+  Effect.gen(function*() {
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    let shift = 0
+    const shifting: Clock.Clock = {
+      ...clock,
+      currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + shift,
+      currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift))
+    }
+    const groups: Array<number> = []
+    yield* Effect.all([
+      start(
+        Source.journal(Note).pipe(Projection.exactlyOnce(
+          "grouped",
+          Handler.grouped(
+            { size: 100, within: 300 },
+            (envelopes) => Effect.sync(() => void groups.push(envelopes.length))
+          )
+        ))
+      ),
+      start(Source.journal(Note).pipe(Projection.atLeastOnce("single", () => Effect.void, { saveWithin: 300 })))
+    ]).pipe(Effect.provideService(Clock.Clock, shifting))
+    for (const jump of [-3_600_000, 7_200_000]) {
+      yield* write("a", "1")
+      yield* after(10)
+      shift += jump
+      yield* write("a", "2")
+      yield* after(289)
+      assert.deepStrictEqual(groups, [], "not before its time")
+      yield* after(2)
+      assert.deepStrictEqual(groups.splice(0), [2])
+      assert.strictEqual(yield* ProjectionStatus.lag("grouped"), 0)
+      assert.strictEqual(yield* ProjectionStatus.lag("single"), 0)
+    }
   })
 )

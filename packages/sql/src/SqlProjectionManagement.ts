@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import type { Metadata } from "@sluice/core/Envelope"
-import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -17,7 +16,6 @@ import {
 } from "@sluice/core/ProjectionManagement"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
-import * as SliceRange from "@sluice/core/SliceRange"
 import type { Start } from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -56,6 +54,12 @@ const claimTime = 5 * 60_000_000
 
 /** How often a transaction is tried again that the database has refused, such as for a deadlock. */
 const retries = { times: 10, schedule: Schedule.jittered(Schedule.exponential("5 millis")) }
+
+/** A thousand rows, which take longer to be sent than to be made. No recursion is deeper than a server allows. */
+const allSlices = sql<{ readonly slice: number }>`(
+  WITH RECURSIVE digit(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM digit WHERE n < 31)
+  SELECT high.n * 32 + low.n AS slice FROM digit high CROSS JOIN digit low
+)`
 
 const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
   eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
@@ -137,31 +141,58 @@ export const make = ({ database, db, signals }: {
     return command.revision
   })
 
+  /** An offset before the first event in each slice that has none. */
+  const insertOffsets = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<void, StorageError> {
+    const now = yield* DatabaseClock.now(dialect)
+    yield* insertMissing(
+      db.insertInto("sluice_offset")
+        .columns(["projection", "source", "slice", "position", "timestamp", "journal", "revision", "updated_at"])
+        .expression((eb) =>
+          eb.selectFrom("sluice_projection_source as p").crossJoin(allSlices.as("s")).select([
+            "p.projection",
+            "p.source",
+            "s.slice",
+            eb.lit(0).as("position"),
+            eb.lit(0).as("timestamp"),
+            sql.lit("").as("journal"),
+            "p.revision",
+            now.as("updated_at")
+          ]).where("p.projection", "=", key.projection).where("p.source", "=", key.source)
+        )
+    )
+  })
+
   const setOffsets = Effect.fnUntraced(function*(
     key: OffsetKey,
-    { journal, offsets }: Start,
+    start: Start,
     revision: number
   ): Effect.fn.Return<void, StorageError> {
     const updated_at = yield* DatabaseClock.now(dialect)
-    const rows = Array.from(SliceRange.slices(SliceRange.full), (slice) => {
-      const { position, timestamp } = offsets.get(slice) ?? beginning
-      return { ...key, slice, position, timestamp, journal: journal ?? "", complete_up_to: null, revision, updated_at }
-    })
-    const changed = ["position", "timestamp", "journal", "complete_up_to", "revision", "updated_at"] as const
-    const insert = db.insertInto("sluice_offset").values(rows)
-    yield* run(
-      dialect === "mysql"
-        ? insert.onDuplicateKeyUpdate(
-          Object.fromEntries(changed.map((column) => [column, sql`VALUES(${sql.ref(column)})`]))
-        )
-        : insert.onConflict((_) =>
-          _.columns(["projection", "source", "slice"]).doUpdateSet((eb) =>
-            Object.fromEntries(changed.map((column) => [column, eb.ref(`excluded.${column}`)]))
-          )
-        )
-    )
-    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+    const common = { journal: start.journal ?? "", complete_up_to: null, revision, updated_at }
     yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
+    // also of those that were deleted by hand
+    yield* insertOffsets(key)
+    yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
+    const rows = Array.from(
+      start.offsets,
+      ([slice, { position, timestamp }]) => ({ ...key, slice, position, timestamp, ...common })
+    )
+    if (rows.length > 0) {
+      const changed = ["position", "timestamp"] as const
+      const insert = db.insertInto("sluice_offset").values(rows)
+      yield* run(
+        dialect === "mysql"
+          ? insert.onDuplicateKeyUpdate(
+            Object.fromEntries(changed.map((column) => [column, sql`VALUES(${sql.ref(column)})`]))
+          )
+          : insert.onConflict((_) =>
+            _.columns(["projection", "source", "slice"]).doUpdateSet((eb) =>
+              Object.fromEntries(changed.map((column) => [column, eb.ref(`excluded.${column}`)]))
+            )
+          )
+      )
+    }
+    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
   })
 
   const discardAhead = (key: OffsetKey) =>
@@ -215,12 +246,7 @@ export const make = ({ database, db, signals }: {
           const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
           if (known !== undefined) return
           yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision }))
-          const updated_at = yield* DatabaseClock.now(dialect)
-          const rows = Array.from(
-            SliceRange.slices(SliceRange.full),
-            (slice) => ({ ...key, slice, position: 0, timestamp: 0, journal: "", revision, updated_at })
-          )
-          yield* insertMissing(db.insertInto("sluice_offset").values(rows))
+          yield* insertOffsets(key)
           // those that were there before
           yield* run(
             db.updateTable("sluice_offset").set({ revision }).where(isOf(key)).where("revision", "!=", revision)
@@ -344,8 +370,6 @@ export const make = ({ database, db, signals }: {
 
 /** PostgreSQL has no text with a zero in it. */
 const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")
-
-const beginning = Offset.make(0, 0)
 
 const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
   key,

@@ -7,13 +7,17 @@ import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import type * as StateType from "@sluice/core/StateType"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import type { It } from "./kit.ts"
 import {
   assertInvalid,
@@ -428,6 +432,95 @@ export const durableStateTests = (
         yield* upsert(type, "c", 0, "new")
         yield* whileRunning(projection)(caughtUp(name))
         assert.deepStrictEqual(shown(), [["c", 1, "new"]])
+      }))
+  })
+
+  describe.each(
+    [
+      [
+        "exactly once",
+        (name: string, handle: (envelope: Envelope<Option.Option<string>>) => Effect.Effect<void, string>) =>
+          Projection.exactlyOnce(name, handle)
+      ],
+      [
+        "at least once",
+        (name: string, handle: (envelope: Envelope<Option.Option<string>>) => Effect.Effect<void, string>) =>
+          Projection.atLeastOnce(name, handle, { saveAfter: 1 })
+      ]
+    ] as const
+  )("a state that was put aside, %s,", (_, deliver) => {
+    it.effect("is handled later, unless there is a newer one", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const name = freshName()
+        let isBroken = true
+        const shown = new Map<string, string>()
+        const projection = Source.durableState(type).pipe(
+          deliver(name, ({ event, persistenceId }) =>
+            isBroken ? Effect.fail("broken") : Effect.sync(() => {
+              shown.set(PersistenceId.entityId(persistenceId), Option.getOrElse(event, () => "deleted"))
+            })),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        for (const id of ["a", "b", "c"]) yield* upsert(type, id, 0, `${id} 1`)
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          isBroken = false
+          yield* upsert(type, "a", 1, "a 2")
+          yield* DurableStateStore.delete(type, { id: "b", expected: 1 })
+          yield* caughtUp(name)
+          const redriven = yield* Projection.handleDeadLetters(projection)
+          assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2 })
+          assert.deepStrictEqual(Object.fromEntries(shown), { a: "a 2", b: "deleted", c: "c 1" })
+          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection)), [])
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("never comes after one that is handled meanwhile", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const name = freshName()
+        let isBroken = true
+        let redriven = 0
+        const changed = yield* Deferred.make<void>()
+        const order: Array<string> = []
+        const projection = Source.durableState(type).pipe(
+          deliver(name, ({ event }) =>
+            Effect.gen(function*() {
+              if (isBroken) return yield* Effect.fail("broken")
+              order.push(Option.getOrElse(event, () => "deleted"))
+            })),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* upsert(type, "a", 0, "one")
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        isBroken = false
+        // a newer state is handled between the look at the source and the handling of the old one
+        const source = projection.source
+        const late = Source.make<Option.Option<string>, any, any>({
+          ...source.origin,
+          entity: (persistenceId, from, to) =>
+            Stream.concat(
+              source.origin.entity(persistenceId, from, to),
+              Stream.drain(Stream.fromEffect(Effect.void))
+            ).pipe(
+              Stream.mapArrayEffect((envelopes) =>
+                redriven++ > 0 ? Effect.succeed(envelopes) : Effect.as(
+                  Effect.andThen(
+                    upsert(type, "a", 1, "two"),
+                    caughtUp(name).pipe(whileRunning(projection), Effect.andThen(Deferred.succeed(changed, undefined)))
+                  ),
+                  envelopes
+                )
+              )
+            )
+        }).pipe(
+          deliver(name, ({ event }) => Effect.sync(() => void order.push(Option.getOrElse(event, () => "deleted")))),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* Projection.handleDeadLetters(late)
+        yield* Deferred.await(changed)
+        assert.strictEqual(order.at(-1), "two")
       }))
   })
 }

@@ -1,9 +1,11 @@
 import { assert, describe } from "@effect/vitest"
+import type { Envelope } from "@sluice/core/Envelope"
 import type * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
@@ -13,8 +15,8 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { type Database, type Open, open as openInstance } from "./instances.ts"
 import type { It } from "./kit.ts"
-import { append, eventsOf, fresh, transactAs } from "./kit.ts"
-import { caughtUp, freshName, makeEffects, makeWriter, whileRunning } from "./projectionKit.ts"
+import { append, eventsOf, fresh, texts, transactAs } from "./kit.ts"
+import { caughtUp, freshName, makeEffects, makeWriter, placeOf, whileRunning } from "./projectionKit.ts"
 import { retryBusy } from "./transactionTests.ts"
 
 type Storage = Journal.Journal | Projection.Stores
@@ -96,6 +98,58 @@ export const sharedProjectionTests = (it: It<Instances>): void => {
           yield* caughtUp(name)
         }).pipe(whileRunning(Projection.workers(2)(projection)), a!)
         yield* b!(effects.assertExact(written))
+      }))
+
+    for (const deliver of ["exactly once", "at least once"] as const) {
+      it.effect(`handle what was put aside at once, each letter in one of them, ${deliver}`, () =>
+        Effect.gen(function*() {
+          const [a, b] = yield* two
+          const type = fresh("shared")
+          const name = freshName()
+          const handled: Array<string> = []
+          let isBroken = true
+          const handle = (envelope: Envelope<string>) =>
+            isBroken ? Effect.fail("broken") : Effect.andThen(
+              Effect.yieldNow,
+              Effect.sync(() => void handled.push(placeOf(envelope)))
+            )
+          const projection = Source.journal(type).pipe(
+            deliver === "exactly once" ? Projection.exactlyOnce(name, handle) : Projection.atLeastOnce(name, handle),
+            Projection.recovery(RecoveryStrategy.deadLetter)
+          )
+          yield* a!(append(type, "a", texts(20)))
+          yield* a!(ProjectionStatus.caughtUp(name).pipe(whileRunning(projection)))
+          isBroken = false
+          const counts = yield* Effect.all(
+            [a!, b!].map((on) => on(retryBusy(Projection.handleDeadLetters(projection)))),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(counts.reduce((sum, { handled }) => sum + handled, 0), 20)
+          assert.sameMembers(handled, Array.from({ length: 20 }, (_, i) => `a ${i + 1}`))
+        }))
+    }
+
+    it.effect("rewind each other's projection, which knows it at once, undo what it wrote, and begin again", () =>
+      Effect.gen(function*() {
+        const [here, there] = yield* two
+        const type = fresh("shared")
+        const name = freshName()
+        const effects = makeEffects()
+        const ids = Array.from({ length: 8 }, (_, i) => `e${i}`)
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, effects.record),
+          Projection.workers(2)
+        )
+        const undo = Effect.forEach(ids, effects.forget, { discard: true })
+        for (const id of ids) yield* here!(append(type, id, texts(4)))
+        yield* Effect.gen(function*() {
+          for (let round = 0; round < 3; round++) {
+            yield* there!(retryBusy(Projection.rewind(projection, "beginning", { undo })))
+            yield* ProjectionStatus.caughtUp(name)
+            const remembered = yield* Effect.forEach(ids, effects.remembered)
+            assert.deepStrictEqual(remembered, ids.map(() => texts(4).map((event, i) => `${i + 1} ${event}`)))
+          }
+        }).pipe(whileRunning(projection), here!)
       }))
   })
 }
