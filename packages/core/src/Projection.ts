@@ -17,7 +17,12 @@ import { handleDeadLetters as handle } from "./internal/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/rewind.ts"
 import { makeWorker, type RunnableWorker } from "./internal/worker.ts"
 import type { OffsetKey, OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
-import { ProjectionManagement, type SinceInFuture, type Target, type UnknownProjection } from "./ProjectionManagement.ts"
+import {
+  ProjectionManagement,
+  type SinceInFuture,
+  type Target,
+  type UnknownProjection
+} from "./ProjectionManagement.ts"
 import * as ProjectionStatus from "./ProjectionStatus.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"

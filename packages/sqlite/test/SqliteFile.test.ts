@@ -341,5 +341,5 @@ it.live("says so when the folder, or the file, cannot be written to", () =>
       { cwd: import.meta.dirname, encoding: "utf8" }
     )
     Fs.chmodSync(folder, 0o755)
-    assert.deepStrictEqual(stdout.trim().split("\n"), ["ReadOnly", "ReadOnly", "Failed"], stderr)
+    assert.deepStrictEqual(stdout.trim().split("\n"), ["ReadOnly", "ReadOnly", "Misconfigured"], stderr)
   }))
