@@ -11,7 +11,7 @@ const resolve = {
 const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts", "test/sql/**/*.test.ts"]
 
 /** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
-const hostile = ["test/Hostile.test.ts"]
+const hostile = ["test/hostile/*.test.ts"]
 
 export default defineConfig({
   resolve,
@@ -29,7 +29,8 @@ export default defineConfig({
         }
       },
       { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } },
-      { extends: true, test: { name: "hostile", include: hostile, sequence: { groupOrder: 1 } } }
+      // their processes wait more than they work
+      { extends: true, test: { name: "hostile", include: hostile, maxWorkers: 2, sequence: { groupOrder: 1 } } }
     ]
   }
 })
