@@ -227,21 +227,22 @@ describe.each(servers)("a query that is interrupted, in $name,", (database) => {
       }), { poolSize: 1, statementTimeout: 300 }))
 })
 
+/** Runs the effect while somebody has the only connection. */
+const whileTaken = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const taken = yield* Deferred.make<void>()
+    const done = yield* Deferred.make<void>()
+    const holder = yield* Effect.forkChild(
+      transaction(Effect.andThen(Deferred.succeed(taken, undefined), Deferred.await(done)))
+    )
+    yield* Deferred.await(taken)
+    const result = yield* effect
+    yield* Deferred.succeed(done, undefined)
+    yield* Fiber.join(holder)
+    return result
+  })
+
 describe.each(servers)("a connection, in $name,", (database) => {
-  /** Runs the effect while somebody has the only connection. */
-  const whileTaken = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.gen(function*() {
-      const taken = yield* Deferred.make<void>()
-      const done = yield* Deferred.make<void>()
-      const holder = yield* Effect.forkChild(
-        transaction(Effect.andThen(Deferred.succeed(taken, undefined), Deferred.await(done)))
-      )
-      yield* Deferred.await(taken)
-      const result = yield* effect
-      yield* Deferred.succeed(done, undefined)
-      yield* Fiber.join(holder)
-      return result
-    })
   const query = Database.use(({ run }) => run(sql`SELECT 1 AS one`))
 
   it.live("that nobody gives back is waited for no longer than the time to connect", () =>

@@ -300,7 +300,7 @@ for (const [name, program] of servers) {
           const append = Journal.append(Note, { id: "n", events: [event, event, event] })
           yield* append
           yield* Journal.transaction(append)
-          const [row] = yield* run<{ bytes: number }>(sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_journal`)
+          const [row] = yield* run<{ bytes: string }>(sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_journal`)
           assert.strictEqual(Number(row!.bytes), 6 * event.length)
           // as for whoever sends too much at a time, he is told at once, and that it is no lost connection
           const refused = yield* Effect.flip(run(sql`SELECT LENGTH(${"x".repeat(1024 * 1024)}) AS n`))
