@@ -17,36 +17,50 @@ const buffer = (text: string | undefined) => text === undefined ? null : Buffer.
 export const silence = 10_000
 
 /** @internal */
-export const clientCredentials = (tls: ClientTls | undefined): Grpc.ChannelCredentials => {
-  if (tls === undefined) return Grpc.credentials.createInsecure()
-  return answeredInTime(Grpc.credentials.createSsl(
-    buffer(tls.authority),
-    buffer(tls.key && Redacted.value(tls.key)),
-    buffer(tls.certificate)
-  ))
-}
+export const clientCredentials = (tls: ClientTls | undefined): Grpc.ChannelCredentials =>
+  closingSilent(
+    tls === undefined ? Grpc.credentials.createInsecure() : Grpc.credentials.createSsl(
+      buffer(tls.authority),
+      buffer(tls.key && Redacted.value(tls.key)),
+      buffer(tls.certificate)
+    )
+  )
 
-/** A detail of the library, which may change. */
+/** What the library connects with. It is a detail, which may change. */
 interface SecureConnector {
-  connect: (socket: Socket) => Promise<unknown>
+  connect: (socket: Socket) => Promise<{ readonly socket: Socket }>
 }
 
-/** The library leaves a socket open on which nobody answers its TLS, also when it has given up the connection. */
-const answeredInTime = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCredentials => {
+/**
+ * The library leaves a socket open on which nobody answers, be it TLS or HTTP/2, also when it has given up the connection. This closes
+ * it.
+ */
+const closingSilent = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCredentials => {
   const internals = credentials as unknown as { _createSecureConnector?: (...args: Array<unknown>) => SecureConnector }
   const create = internals._createSecureConnector
   if (create === undefined) return credentials
   internals._createSecureConnector = (...args) => {
     const connector = create.apply(credentials, args)
     const connect = connector.connect.bind(connector)
-    connector.connect = (socket) =>
-      new Promise((resolve, reject) => {
-        const timer = setTimeout(() => {
-          socket.destroy()
-          reject(new Error(`TLS was not answered for ${silence / 1000} seconds`))
-        }, silence)
-        connect(socket).finally(() => clearTimeout(timer)).then(resolve, reject)
+    connector.connect = async (socket) => {
+      const unanswered = setTimeout(() => socket.destroy(), silence)
+      const closed = new Promise<never>((_, reject) => {
+        socket.once("close", () => reject(new Error("The connection was closed before it was secure")))
       })
+      try {
+        const connected = await Promise.race([connect(socket), closed])
+        const before = connected.socket.bytesRead
+        const silent = setTimeout(() => {
+          if (connected.socket.bytesRead === before) connected.socket.destroy()
+        }, silence + 1000)
+        socket.once("close", () => clearTimeout(silent))
+        silent.unref()
+        return connected
+      } finally {
+        clearTimeout(unanswered)
+        closed.catch(() => {})
+      }
+    }
     return connector
   }
   return credentials

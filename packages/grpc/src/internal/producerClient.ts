@@ -167,7 +167,12 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         )
         const answered = yield* Effect.mapError(call.headers, explain(call))
         const [identity] = answered.get("sluice-journal")
-        if (identity === undefined) return yield* new PeerNotSupported({ address })
+        if (identity === undefined) {
+          // a page that a proxy answers with is followed by a status that says so
+          const isGrpc = String(answered.get("content-type")[0]).startsWith("application/grpc")
+          if (!isGrpc) yield* Effect.mapError(call.pull, explain(call))
+          return yield* new PeerNotSupported({ address })
+        }
         const journal = String(identity)
         if (beginning.journal !== undefined && beginning.journal !== journal) {
           return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
