@@ -9,6 +9,7 @@ import { isLoopback } from "@sluice/core/Loopback"
 import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import type { SliceRange } from "@sluice/core/SliceRange"
 import type { Feed, OpenOptions } from "@sluice/core/Source"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -19,6 +20,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { serverCredentials } from "./internal/credentials.ts"
@@ -28,6 +30,7 @@ import { addHealth } from "./internal/health.ts"
 import { eventProducerService } from "./internal/methods.ts"
 import type { OfferedStream } from "./internal/OfferedStream.ts"
 import { addReflection } from "./internal/reflection.ts"
+import { SendBudget } from "./internal/SendBudget.ts"
 import { respondStreaming, respondUnary } from "./internal/serverCall.ts"
 import { currentEventsByPersistenceId, eventTimestamp, latestEventTimestamp, loadEvent } from "./internal/unary.ts"
 import type { ServerTls } from "./Tls.ts"
@@ -90,6 +93,12 @@ export class GrpcServer extends Context.Service<GrpcServer, {
 
 const shutdownTimeout = "2 seconds"
 
+/** Of one connection: as many as a projection can have workers. */
+const maxStreams = Slice.count
+
+/** How many consumers of a stream begin at the same time. */
+const opensAtATime = 8
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const host = options.host ?? (options.tls === undefined ? "127.0.0.1" : "0.0.0.0")
   const address = `${host.includes(":") ? `[${host}]` : host}:${options.port}`
@@ -97,12 +106,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return yield* new InsecureTransport({ address })
   }
   const streams = new Map<string, OfferedStream>()
+  const budget = new SendBudget()
   const server = yield* Effect.acquireRelease(
     Effect.sync(() =>
       new Grpc.Server({
         "grpc.max_receive_message_length": maxMessageBytes,
         "grpc.max_send_message_length": maxMessageBytes,
-        "grpc.max_concurrent_streams": 4096,
+        "grpc.max_concurrent_streams": maxStreams,
         "grpc.keepalive_time_ms": 10_000,
         "grpc.keepalive_timeout_ms": 5_000
       })
@@ -129,7 +139,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   server.addService(eventProducerService, {
     eventsBySlices(call: Grpc.ServerDuplexStream<Buffer, Buffer>) {
-      respondStreaming("EventsBySlices", call, eventsBySlices(streams, call), run)
+      respondStreaming("EventsBySlices", call, eventsBySlices(streams, budget, call), run)
     },
     eventTimestamp(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
       respondUnary("EventTimestamp", call, callback, eventTimestamp(streams, call.request), run)
@@ -165,6 +175,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           if (streams.has(stream.id)) return Effect.fail(new DuplicateStream({ streamId: stream.id }))
           streams.set(stream.id, {
             ...stream,
+            opening: Semaphore.makeUnsafe(opensAtATime),
             within: (effect) =>
               Effect.suspend(() => {
                 const fiber = runWithin(effect)

@@ -9,6 +9,7 @@ import * as Journal from "../Journal.ts"
 import * as Metrics from "../Metrics.ts"
 import * as Offset from "../Offset.ts"
 import * as Position from "../Position.ts"
+import { ReadBudget } from "../ReadBudget.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import { meterOf } from "./meterOf.ts"
@@ -17,6 +18,9 @@ import { type TailError, tailOf } from "./tails.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
+
+/** As storage ends its pages. */
+const pageBytes = 4 * 1024 * 1024
 
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
 
@@ -44,6 +48,7 @@ export const follow = (
     const byTime = start.byTime ?? false
     const offsets = byTime ? pastHeads(raised, yield* journal.heads(entityType, range)) : raised
     const scope = yield* Effect.scope
+    const budget = yield* ReadBudget
     const context = yield* Effect.context()
 
     const openReader = (offsets: Offset.Offsets) =>
@@ -72,7 +77,7 @@ export const follow = (
 
     /** A reader that has found nothing looks once more, and then another does, as it need not find what the tail has found. */
     const readJournal = (looks: number): Pull =>
-      Effect.flatMap(reader.next(pageSize), (page): Pull => {
+      Effect.flatMap(budget.read(reader.next(pageSize)), (page): Pull => {
         for (const event of page) progress.pass(event)
         if (page.length > 0) {
           pages(entityType, 1, context)
@@ -94,13 +99,12 @@ export const follow = (
       })
     )
 
-    const readTail: Pull = Effect.suspend(() => {
-      pull = readTail
-      if (tail.failure !== undefined) return Effect.failCause(tail.failure)
-      latch.closeUnsafe()
+    let isBehind = false
+    const takeTail: Effect.Effect<ReadonlyArray<EncodedEnvelope>> = Effect.sync(() => {
       const events: Array<EncodedEnvelope> = []
-      let isBehind = cursor < tail.start
-      while (!isBehind && cursor < tail.end && events.length < pageSize) {
+      let bytes = 0
+      isBehind = cursor < tail.start
+      while (!isBehind && cursor < tail.end && events.length < pageSize && bytes < pageBytes) {
         const event = tail.at(cursor)
         if (
           SliceRange.contains(range, event.slice) && !progress.covers(event as EncodedEnvelope & { position: number })
@@ -109,14 +113,24 @@ export const follow = (
           if (isBehind) break
           progress.pass(event)
           events.push(event)
+          bytes += event.payload?.bytes.length ?? 0
         }
         cursor++
       }
-      if (Arr.isArrayNonEmpty(events)) {
-        live(entityType, events.length, context)
-        return Effect.succeed(events)
-      }
-      return isBehind ? readAgain : Effect.andThen(latch.await, readTail)
+      return events
+    })
+
+    const readTail: Pull = Effect.suspend(() => {
+      pull = readTail
+      if (tail.failure !== undefined) return Effect.failCause(tail.failure)
+      latch.closeUnsafe()
+      return Effect.flatMap(budget.read(takeTail), (events): Pull => {
+        if (Arr.isReadonlyArrayNonEmpty(events)) {
+          live(entityType, events.length, context)
+          return Effect.succeed(events)
+        }
+        return isBehind ? readAgain : Effect.andThen(latch.await, readTail)
+      })
     })
 
     let pull: Pull = readJournal(1)

@@ -5,6 +5,7 @@ import * as Stream from "effect/Stream"
 import { DurableStateStore } from "../DurableStateStore.ts"
 import type { EncodedEnvelope } from "../Envelope.ts"
 import { type JournalForked, JournalReplaced } from "../Journal.ts"
+import { ReadBudget } from "../ReadBudget.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import type { StorageError } from "../StorageError.ts"
@@ -29,9 +30,10 @@ export const followChanges = (
     // subscribed before the first read, or a change between the two would go unnoticed
     const changed = yield* states.changes(entityType)
     const reader = yield* states.reader(entityType, range, start.offsets)
+    const budget = yield* ReadBudget
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, JournalForked | StorageError> = Effect
       .flatMap(
-        reader.next(pageSize),
+        budget.read(reader.next(pageSize)),
         (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
       )
     return { journal: states.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }

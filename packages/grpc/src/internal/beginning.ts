@@ -1,5 +1,6 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
+import { parse } from "@sluice/core/PersistenceId"
 import * as Slice from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -24,6 +25,9 @@ export interface Beginning {
  */
 const lookBack = 130_000_000
 
+/** How many events an offset names at most, which are those of one microsecond, of each slice. */
+const maxSeen = 4096
+
 const sendAll = () => "send" as const
 
 /**
@@ -32,17 +36,23 @@ const sendAll = () => "send" as const
  */
 const plain = (offsets: Offset.Offsets): Start => ({ journal: undefined, offsets, pastDeleted: true, byTime: true })
 
+/** @internal Whether the beginning depends on what time it is. */
+export const needsTime = ({ offset, sluice }: InitReq): boolean => sluice === undefined && offset.length > 0
+
 /** @internal Throws at what is no offset. */
 export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
   if (sluice !== undefined) {
     const offsets = fromSlicePositions(sluice.positions)
     return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
   }
+  // kept for as long as the stream is open
+  const kept = offset.reduce((sum, { seen }) => sum + seen.length, 0)
+  if (kept > maxSeen) throw new RangeError(`${kept} events that were seen, more than ${maxSeen}`)
   // of several for the same slice, or for all, the first counts
   const marks = new Map(
     offset.toReversed().map(({ seen, slice, timestamp }) => [slice === undefined ? undefined : Slice.make(slice), {
       timestamp: timestamp === undefined ? Timestamp.make(0) : fromTimestampMessage(timestamp),
-      seen: new Map(seen.map(({ persistenceId, seqNr }) => [persistenceId, integer(seqNr)]))
+      seen: new Map(seen.map(({ persistenceId, seqNr }) => [parse(persistenceId), integer(seqNr)]))
     }])
   )
   if (marks.size === 0) return { start: plain(Offset.none), treat: sendAll }

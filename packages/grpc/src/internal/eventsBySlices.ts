@@ -1,18 +1,21 @@
 import * as Grpc from "@grpc/grpc-js"
 import { JournalReplaced } from "@sluice/core/Journal"
+import { ReadBudget } from "@sluice/core/ReadBudget"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as StreamMetrics from "../StreamMetrics.ts"
-import { beginningOf } from "./beginning.ts"
+import { beginningOf, needsTime } from "./beginning.ts"
 import { batchPieces, eventPieces } from "./frames.ts"
 import type { InitReq, StreamIn } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { decode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import { makeWriter } from "./serverCall.ts"
+import type { SendBudget } from "./SendBudget.ts"
+import { makeWriter, resetLater } from "./serverCall.ts"
 import { invalidArgument, quotable, Status } from "./status.ts"
 
 /** @internal The highest version of the extension fields that this side speaks; from 2 on it takes and sends batches. */
@@ -87,6 +90,7 @@ const notServed = (what: string): Status =>
 /** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
 export const eventsBySlices = (
   streams: ReadonlyMap<string, OfferedStream>,
+  budget: SendBudget,
   call: Grpc.ServerDuplexStream<Buffer, Buffer>
 ): Effect.Effect<void, unknown> => {
   // listens at once, as messages do not wait
@@ -94,7 +98,7 @@ export const eventsBySlices = (
   return Effect.gen(function*() {
     const init = yield* requests.init
     const stream = yield* lookUp(streams, init.streamId)
-    yield* stream.within(Effect.raceFirst(serve(stream, call, init), requests.broken))
+    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, init), requests.broken))
   })
 }
 
@@ -105,8 +109,15 @@ const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, version: number
   call.sendMetadata(headers)
 }
 
+/** Others have their turn, and a call that is gone says so, before it is opened. */
+const turn = Effect.callback<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
 const serve = (
   stream: OfferedStream,
+  budget: SendBudget,
   call: Grpc.ServerDuplexStream<Buffer, Buffer>,
   init: InitReq
 ): Effect.Effect<void, unknown> =>
@@ -114,11 +125,15 @@ const serve = (
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
     const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
-    const { start, treat } = yield* Effect.flatMap(
-      stream.now,
-      (now) => parse("offset", () => beginningOf(init, now))
-    )
-    const feed = yield* stream.open({ range, start }).pipe(
+    const share = yield* budget.share(call.getPeer())
+    const { feed, treat } = yield* Effect.gen(function*() {
+      yield* turn
+      const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
+      const { start, treat } = yield* parse("offset", () => beginningOf(init, now))
+      const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
+      return { feed, treat }
+    }).pipe(
+      stream.opening.withPermits(1),
       // the consumer compares the journals as well, and fails for good
       Effect.tapError((error) =>
         Effect.sync(() => {
@@ -133,13 +148,15 @@ const serve = (
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
-    const { beat, write } = makeWriter(call)
+    const { beat, write } = makeWriter(call, share.progressed)
     if (version >= 2) yield* beat
     yield* Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
       return write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
-    })
+    }).pipe(
+      Effect.raceFirst(Effect.tapError(share.refused, () => Effect.sync(() => resetLater(call))))
+    )
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { constants } from "node:http2"
 import type { Pieces } from "./frames.ts"
 import { StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { encode } from "./methods.ts"
@@ -78,6 +79,19 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) ||
   cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Status)
 
+/** For how long, in milliseconds, the other side has the chance to read how a call has ended. */
+const farewell = 1000
+
+/**
+ * @internal
+ * Resets a call, after a moment, whose other side does not read: it would not read its status either, and what was written would stay
+ * in memory. The library has no way to do so: this is a detail of it, which may change.
+ */
+export const resetLater = (call: StreamingCall): void => {
+  const { stream } = (call as unknown as { call?: { stream?: { close?: (code: number) => void } } }).call ?? {}
+  setTimeout(() => stream?.close?.(constants.NGHTTP2_ENHANCE_YOUR_CALM), farewell).unref()
+}
+
 /** @internal What writes to a call. */
 export interface Writer {
   readonly write: (pieces: Pieces) => Effect.Effect<void, EventTooLarge>
@@ -90,12 +104,13 @@ export interface Writer {
  * Writes pieces to a call, each when the one before is on its way: what waits for the other side is not made yet. Fails at an event
  * that is too large, after those before it.
  */
-export const makeWriter = (call: StreamingCall): Writer => {
+export const makeWriter = (call: StreamingCall, progressed: () => void = () => {}): Writer => {
   let writing = 0
-  let isQuiet = true
+  let timer: NodeJS.Timeout | undefined
   let wake: (() => void) | undefined
   const written = () => {
     writing--
+    progressed()
     wake?.()
   }
   const idle: Effect.Effect<void> = Effect.callback((resume) => {
@@ -105,11 +120,9 @@ export const makeWriter = (call: StreamingCall): Writer => {
     wake()
   })
   const beat = () => {
-    if (isQuiet && writing === 0) {
-      writing++
-      call.write(emptyBatch, written)
-    }
-    isQuiet = true
+    if (writing > 0) return
+    writing++
+    call.write(emptyBatch, written)
   }
   const write: Writer["write"] = (pieces) => {
     const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
@@ -121,7 +134,7 @@ export const makeWriter = (call: StreamingCall): Writer => {
       }
       for (const piece of pack(frames)) {
         writing++
-        isQuiet = false
+        timer?.refresh()
         call.write(piece, written)
       }
       return go
@@ -132,7 +145,7 @@ export const makeWriter = (call: StreamingCall): Writer => {
     write,
     beat: Effect.acquireRelease(
       // by the network's clock, whatever a test makes of the fiber's
-      Effect.sync(() => setInterval(beat, beatEvery)),
+      Effect.sync(() => timer = setInterval(beat, beatEvery)),
       (timer) => Effect.sync(() => clearInterval(timer))
     )
   }
