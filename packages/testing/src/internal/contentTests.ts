@@ -2,14 +2,17 @@ import { assert, describe } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { It } from "./kit.ts"
-import { append, eventsOf, fresh, idsOfSlice, newEvent, readAll, request, textOf } from "./kit.ts"
+import { append, assertComplete, eventsOf, fresh, idsOfSlice, newEvent, readAll, request, textOf } from "./kit.ts"
 
 /** Text that quoting, escaping, collations, padding or a narrow encoding would change. */
 const awkward = [
@@ -141,6 +144,26 @@ export const contentTests = (it: It<Journal.Journal>): void => {
         for (const text of said) yield* Journal.append(type, { id: "a", events: [{ text }] })
         const back = yield* Stream.runCollect(Journal.read(type, "a"))
         assert.deepStrictEqual(back.map(({ event }) => event.text), said)
+      }))
+
+    it.effect("large events before deleted ones, in pages of any size", () =>
+      Effect.gen(function*() {
+        const type = fresh("content")
+        const [a, b] = idsOfSlice(type, 200, 2) as [string, string]
+        const large = newEvent("", { payload: { manifest: "test/bytes", bytes: new Uint8Array(1_500_000) } })
+        const journal = yield* Journal.Journal
+        for (let i = 0; i < 6; i++) yield* journal.append(request(type, a, [{ ...large, id: crypto.randomUUID() }]))
+        yield* append(type, b, ["deleted", "deleted"])
+        yield* Journal.deleteEvents(type, b)
+        for (
+          const start of [Offset.none, Offset.since(Timestamp.make(1)), new Map([[Slice.make(900), Offset.make(0, 1)]])]
+        ) {
+          for (const limit of [2, 1000]) {
+            const found = yield* readAll(type, { start, limit })
+            assert.strictEqual(found.length, 8)
+            assertComplete(found)
+          }
+        }
       }))
 
     it.effect("what a writer of many events says of each", () =>
