@@ -70,6 +70,8 @@ export interface Worker {
   readonly status: WorkerStatus
   /** Ends when the status is such. */
   readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
+  /** Whether the projection was told something that the worker has yet to heed, such as to go on. */
+  readonly isTold: Effect.Effect<boolean, StorageError>
   /** Asks the source for its newest positions in the worker's range. */
   readonly heads: Effect.Effect<Offset.Offsets, SourceFailed>
   /** Asks the store for the offsets in the worker's range, and the revision as of which they were set. */
@@ -223,11 +225,18 @@ const workerCaughtUp = Effect.fnUntraced(function*(
   worker: Worker
 ): Effect.fn.Return<void, SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
   const heads = yield* worker.heads
-  const orStopped = (predicate: (status: WorkerStatus) => boolean) =>
-    Effect.tap(
-      worker.until((status) => status.state === "Stopped" || predicate(status)),
-      (status) => status.state === "Stopped" ? Effect.fail(stoppedAs(status)) : Effect.void
-    )
+  const orStopped = Effect.fnUntraced(function*(
+    predicate: (status: WorkerStatus) => boolean
+  ): Effect.fn.Return<WorkerStatus, WorkerStopped | StorageError> {
+    while (true) {
+      const status = yield* worker.until((status) => status.state === "Stopped" || predicate(status))
+      if (status.state !== "Stopped") return status
+      const isTold = yield* worker.isTold
+      const goesOn = ({ failure, state }: WorkerStatus) => state !== "Stopped" || failure !== status.failure
+      if (!isTold && !goesOn(worker.status)) return yield* stoppedAs(status)
+      yield* worker.until(goesOn)
+    }
+  })
   while (true) {
     const { revision } = yield* orStopped(({ offsets, revision, state }) =>
       revision !== undefined && state !== "Starting" && Offset.lag(heads, offsets) === 0

@@ -85,6 +85,8 @@ export const makeWorker = <E, R>(
 
     const run = Effect.gen(function*() {
       state.stop = undefined
+      // before it takes what it is told, or it would look as if it had, and stayed stopped
+      state.update({ state: "Starting", failure: undefined })
       let failures = 0
       let fencings = 0
       while (true) {
@@ -142,6 +144,7 @@ export const makeWorker = <E, R>(
         return state.status
       },
       until: (predicate) => state.until(predicate),
+      isTold: Effect.map(control.command(projection.name), ({ revision }) => revision !== command?.revision),
       heads: ofSource(origin.heads(range)),
       stored: Effect.flatMap(store.load(offsetKey(projection), range), ({ offsets, revision }) =>
         Effect.map(
