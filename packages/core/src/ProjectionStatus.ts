@@ -145,7 +145,11 @@ export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/co
 }
 
 const textOf = (cause: unknown): string =>
-  Predicate.hasProperty(cause, "message") ? String(cause.message) : Formatter.format(cause)
+  typeof cause === "string"
+    ? cause
+    : Predicate.hasProperty(cause, "message")
+    ? String(cause.message)
+    : Formatter.format(cause)
 
 /**
  * A projection of this name runs in this process already. Stop that one first, or give one of the two another name; where the two are of

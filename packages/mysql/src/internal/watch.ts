@@ -52,8 +52,9 @@ export const watch = (
       yield* Effect.sleep(wait)
     })
     yield* Effect.forever(
-      // readers say so themselves when the database is gone
       Effect.catch(look, () => {
+        // readers that wait for events would not notice that the database is gone: they look, and say so
+        if (!isAway) signals.signalAll()
         isAway = true
         return Effect.sleep(later)
       })
