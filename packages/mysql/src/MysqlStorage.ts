@@ -49,9 +49,9 @@ export interface Options {
   readonly poolSize?: number | undefined
   /** The connections that single appends are written on, many at a time; 2 by default. */
   readonly lanes?: number | undefined
-  /** For how long to wait for a connection, in milliseconds; 10,000 by default. */
+  /** For how long to wait for a connection that a query can be sent on, in milliseconds; 10,000 by default. */
   readonly connectTimeout?: number | undefined
-  /** For how long a statement may run, in milliseconds; 30,000 by default. */
+  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL itself ends a `SELECT` then, and no other. */
   readonly statementTimeout?: number | undefined
   /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
   readonly lockTimeout?: number | undefined
@@ -59,7 +59,7 @@ export interface Options {
   readonly tablePrefix?: string | undefined
   /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
   readonly migrate?: boolean | undefined
-  /** The largest event; `Journal.defaultMaxEventBytes` by default. */
+  /** The largest event; `Journal.defaultMaxEventBytes` by default. The server's `max_allowed_packet` has room for twice as much. */
   readonly maxEventBytes?: number | undefined
 }
 
