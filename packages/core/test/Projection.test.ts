@@ -539,11 +539,12 @@ describe("a group", () => {
   )
 })
 
+const writeAll = (texts: ReadonlyArray<string>) => write("a", ...texts as [string])
+
 describe("a group of little and much that was dropped", () => {
   test(
     "does not wait with all of that",
     Effect.gen(function*() {
-      const events = (texts: ReadonlyArray<string>) => write("a", ...texts as [string])
       const handled: Array<ReadonlyArray<string>> = []
       yield* start(
         Source.journal(Note).pipe(
@@ -557,10 +558,10 @@ describe("a group of little and much that was dropped", () => {
           )
         )
       )
-      yield* events(["first"])
+      yield* writeAll(["first"])
       yield* settle
       assert.deepStrictEqual(handled, [])
-      for (let i = 0; i < 20; i++) yield* Effect.andThen(events(Array(500).fill("dropped")), settle)
+      for (let i = 0; i < 20; i++) yield* Effect.andThen(writeAll(Array(500).fill("dropped")), settle)
       assert.deepStrictEqual(handled, [["first"]])
       assert.deepStrictEqual(yield* storedPositions("notes"), [10_001])
     })

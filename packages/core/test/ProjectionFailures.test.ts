@@ -349,11 +349,10 @@ test(
   Effect.gen(function*() {
     const clock = yield* Effect.clockWith(Effect.succeed)
     let shift = 0
-    const shifting: Clock.Clock = {
-      ...clock,
+    const shifting: Clock.Clock = Object.assign(Object.create(clock), {
       currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + shift,
       currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift))
-    }
+    })
     const groups: Array<number> = []
     yield* Effect.all([
       start(

@@ -265,22 +265,23 @@ describe("a file that is lost while it is open", () => {
     }))
 })
 
+const appendBytes = (bytes: number) => Journal.append(Note, { id: "n", events: ["x".repeat(bytes)] })
+
 it.live("does not keep a log that has grown while somebody was reading", () =>
   Effect.gen(function*() {
     const filename = yield* temporaryFile
     yield* within(
       filename,
       Effect.gen(function*() {
-        const append = (bytes: number) => Journal.append(Note, { id: "n", events: ["x".repeat(bytes)] })
         const size = () => Fs.statSync(`${filename}-wal`).size
-        yield* append(1)
+        yield* appendBytes(1)
         const reader = new Sqlite(filename, { readonly: true })
         reader.exec("BEGIN; SELECT * FROM sluice_journal")
-        while (size() < 80 * 1024 * 1024) yield* append(4_000_000)
+        while (size() < 80 * 1024 * 1024) yield* appendBytes(4_000_000)
         reader.close()
         // one writer copies it into the file, and the next begins it again
-        yield* append(1)
-        yield* append(1)
+        yield* appendBytes(1)
+        yield* appendBytes(1)
         assert.isAtMost(size(), 64 * 1024 * 1024)
       })
     )
