@@ -17,6 +17,8 @@ import { WorkerState } from "./workerStatus.ts"
 
 const initialBackoff = 200
 const maximalBackoff = 30_000
+/** Whoever runs twice must not end with nobody running. */
+const maximalFencing = 5_000
 
 /** @internal */
 export interface RunnableWorker<E, R> {
@@ -73,12 +75,13 @@ export const makeWorker = <E, R>(
     const restart = Effect.fnUntraced(function*(
       cause: Cause.Cause<unknown>,
       times: number,
+      atMost: number,
       message: (millis: number) => string,
       ...details: ReadonlyArray<Cause.Cause<unknown>>
     ) {
       state.restarts({ failure: { cause, event: undefined } })
       const jitter = yield* Random.nextBetween(0.8, 1.2)
-      const backoff = Math.min(initialBackoff * 2 ** (times - 1), maximalBackoff) * jitter
+      const backoff = Math.min(initialBackoff * 2 ** (times - 1), atMost) * jitter
       yield* Effect.logWarning(message(Math.round(backoff)), ...details)
       yield* Effect.raceFirst(Effect.sleep(backoff), resumed)
     })
@@ -115,8 +118,8 @@ export const makeWorker = <E, R>(
           // the next one loads what it was told
           if (error.by === "command") continue
           const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
-          fencings = lasted > maximalBackoff ? 1 : fencings + 1
-          yield* restart(exit.cause, fencings, (millis) => `${error.message}. Looks again in ${millis} ms`)
+          fencings = lasted > 2 * maximalFencing ? 1 : fencings + 1
+          yield* restart(exit.cause, fencings, maximalFencing, (millis) => `${error.message}. Looks again in ${millis} ms`)
           continue
         }
         if (projection.source.origin.onReplaced === "rewind" && isChange(error)) {
@@ -128,7 +131,7 @@ export const makeWorker = <E, R>(
           return yield* stopped
         }
         failures = state.progressed ? 1 : failures + 1
-        yield* restart(exit.cause, failures, (millis) => `Restarts in ${millis} ms`, exit.cause)
+        yield* restart(exit.cause, failures, maximalBackoff, (millis) => `Restarts in ${millis} ms`, exit.cause)
       }
     }).pipe(
       Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
