@@ -24,6 +24,7 @@ import * as Statement from "effect/sql/Statement"
 import type { DatabaseConnection } from "kysely"
 import { type Dialect, execute, type Query } from "./Dialect.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
+import { retryFor } from "./internal/retryFor.ts"
 import type { Session, Sessions } from "./Session.ts"
 import { toSqlError } from "./SqlStorageError.ts"
 
@@ -108,14 +109,14 @@ export interface Options {
 export const retryWhileBusy =
   (timeout: number) =>
   <A, E extends SqlError | StorageError, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.retry(self, {
+    retryFor<E>({
+      atMost: timeout,
       while: (error: SqlError | StorageError) =>
         error._tag === "SqlError" ? error.reason._tag === "LockTimeoutError" : error.reason === "Busy",
-      schedule: Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("20 millis")]).pipe(
-        Schedule.jittered,
-        Schedule.upTo({ duration: timeout })
+      schedule: Schedule.jittered(
+        Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("20 millis")])
       )
-    })
+    })(self)
 
 /**
  * Connects for as long as the scope is open.

@@ -30,6 +30,7 @@ import type { Kysely } from "kysely"
 import * as AppendLane from "./AppendLane.ts"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
+import { retryFor } from "./internal/retryFor.ts"
 import { retryRefused } from "./internal/retryRefused.ts"
 import * as JournalDeletion from "./JournalDeletion.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
@@ -59,17 +60,15 @@ export interface Options {
   readonly waiters: number
 }
 
-/** For how long appends wait for a database that is away. */
-const patience = "30 seconds"
+/** For how long appends wait for a database that is away, in milliseconds. */
+const patience = 30_000
 
 const retryLost = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-  Effect.retry(self, {
+  retryFor<SqlError>({
+    atMost: patience,
     while: (error) => error.reason._tag === "ConnectionError",
-    schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
-      Schedule.jittered,
-      Schedule.upTo({ duration: patience })
-    )
-  })
+    schedule: Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
+  })(self)
 
 /** How often a lane tries a log that is locked before its appends wait for the lock, on another connection. */
 const tries = 3

@@ -119,19 +119,23 @@ export const makeWorker = <E, R>(
           if (error.by === "command") continue
           const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
           fencings = lasted > 2 * maximalFencing ? 1 : fencings + 1
-          yield* restart(exit.cause, fencings, maximalFencing, (millis) => `${error.message}. Looks again in ${millis} ms`)
+          yield* restart(exit.cause, fencings, maximalFencing, (millis) =>
+            `${error.message}. Looks again in ${millis} ms`)
           continue
         }
         if (projection.source.origin.onReplaced === "rewind" && isChange(error)) {
           yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
           const moved = yield* Effect.exit(beginAgain(store, management, offsetKey(projection), range, error))
           // one of several logs: the others follow
-          if (Exit.isSuccess(moved) && error._tag === "JournalForked") continue
+          if (Exit.isSuccess(moved) && error._tag === "JournalForked") {
+            continue
+          }
         } else if (isStopped(exit.cause)) {
           return yield* stopped
         }
         failures = state.progressed ? 1 : failures + 1
-        yield* restart(exit.cause, failures, maximalBackoff, (millis) => `Restarts in ${millis} ms`, exit.cause)
+        yield* restart(exit.cause, failures, maximalBackoff, (millis) =>
+          `Restarts in ${millis} ms`, exit.cause)
       }
     }).pipe(
       Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
@@ -140,7 +144,9 @@ export const makeWorker = <E, R>(
     const { origin } = projection.source
     const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
       Effect.provideContext(effect, context).pipe(
-        Effect.mapError((cause) => new SourceFailed({ projection: projection.name, cause }))
+        Effect.mapError((cause) =>
+          new SourceFailed({ projection: projection.name, cause })
+        )
       )
     const worker: Worker = {
       get status() {
