@@ -22,7 +22,7 @@ export const entity = (
   } catch (error) {
     return problem("entity id", (error as RangeError).message)
   }
-  return PersistenceId.entityType(persistenceId) === entityType
+  return persistenceId.startsWith(`${entityType}|`)
     ? undefined
     : problem("entity type", `${quote(persistenceId)} is of another type than ${quote(entityType)}`)
 }

@@ -5,10 +5,12 @@ import type { EncodedEnvelope, Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import type * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import type * as StateType from "@sluice/core/StateType"
@@ -16,6 +18,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { It } from "./kit.ts"
@@ -30,7 +33,7 @@ import {
   offsetsAfter,
   textOf
 } from "./kit.ts"
-import { caughtUp, freshName, whileRunning } from "./projectionKit.ts"
+import { caughtUp, errorOf, freshName, stopped, whileRunning } from "./projectionKit.ts"
 
 const fresh = (): EntityType.EntityType<string> =>
   EntityType.make(`state-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
@@ -433,6 +436,25 @@ export const durableStateTests = (
         yield* whileRunning(projection)(caughtUp(name))
         assert.deepStrictEqual(shown(), [["c", 1, "new"]])
       }))
+
+    it.effect("stops where its offset is not in the store, as a backup was restored", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const name = freshName()
+        const projection = Source.durableState(type).pipe(Projection.exactlyOnce(name, () => Effect.void))
+        yield* upsert(type, "a", 0, "one")
+        yield* whileRunning(projection)(caughtUp(name))
+        const store = yield* OffsetStore
+        const key = Projection.offsetKey(projection)
+        const { journal, offsets, revision } = yield* store.load(key, SliceRange.full)
+        const [[slice, from]] = [...offsets] as [[Slice.Slice, Offset.Offset]]
+        // one that was taken before the backup was restored
+        const to = Offset.make(from.position + 1, from.timestamp + 1)
+        yield* store.transact(key, { journal: journal!, revision: revision! }, [{ slice, from, to }], Effect.void)
+        yield* whileRunning(projection)(Effect.gen(function*() {
+          assert.instanceOf(errorOf(yield* stopped(name)), Journal.JournalForked)
+        }))
+      }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
   })
 
   describe.each(
