@@ -13,11 +13,10 @@ for (const [what, jump] of [["back", -3_600_000], ["ahead", 3_600_000]] as const
     Effect.gen(function*() {
       const clock = yield* Effect.clockWith(Effect.succeed)
       let shift = 0
-      const shifting: Clock.Clock = {
-        ...clock,
+      const shifting: Clock.Clock = Object.assign(Object.create(clock), {
         currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + shift,
         currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift))
-      }
+      })
       const waiting = yield* Effect.fail(busy).pipe(
         retryWhileBusy(1000),
         Effect.flip,

@@ -10,6 +10,7 @@ import { offsetKey, type Projection } from "../Projection.ts"
 import type { ProjectionManagement } from "../ProjectionManagement.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import * as Source from "../Source.ts"
+import { Decoded } from "./DecodedBudget.ts"
 import { isFenced, isTold, Told } from "./failures.ts"
 import { makeHandling } from "./handling.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
@@ -83,9 +84,13 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
     const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
       Effect.provideService(Source.Health, health)
     )
+    const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
     yield* elements.pipe(
-      Stream.runForEachArray((chunk) => Queue.offer(chunks, chunk)),
+      Stream.runForEachArray((chunk) => {
+        decoded.took(bytesOf(chunk))
+        return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
+      }),
       Queue.into(chunks),
       Effect.provideService(Source.Health, health),
       Effect.forkScoped
@@ -131,12 +136,14 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       if (group.length === 0) return Effect.void
       const elements = group
       const events = envelopes
+      const handled = bytes
       group = []
       envelopes = []
       bytes = 0
       groupDue = Infinity
-      if (delivery._tag === "ExactlyOnce") return handleGroup(elements, events)
-      return Effect.flatMap(handleGroup(elements, events), () => {
+      const handling = Effect.tap(handleGroup(elements, events), () => Effect.sync(() => decoded.gave(handled)))
+      if (delivery._tag === "ExactlyOnce") return handling
+      return Effect.flatMap(handling, () => {
         const now = elapsed()
         unsaved += elements.length
         if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
@@ -195,3 +202,9 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
     Effect.scoped,
     Effect.catchCause((cause) => isTold(cause) ? Effect.void : Effect.failCause(cause))
   )
+
+const bytesOf = (chunk: ReadonlyArray<Element<unknown>>): number => {
+  let bytes = 0
+  for (const element of chunk) if (element._tag === "Envelope") bytes += element.bytes
+  return bytes
+}
