@@ -1,0 +1,75 @@
+import { assert, layer } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { remote, shortly } from "./kit/Consumer.ts"
+import * as Producer from "./kit/Producer.ts"
+import { append, at, Cart, carts } from "./kit/Producer.ts"
+
+const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
+
+layer(Producer.quiet, { excludeTestServices: true })("a projection of another service's stream", (it) => {
+  it.effect("that is rewound to a time knows from the producer which events come again", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const write = (millis: number, id: string) => at(millis)(Effect.provide(append(id, [`${millis}`]), there))
+      for (const id of ["a", "b", "quiet"]) yield* write(1000, id)
+      for (const id of ["a", "b", "a"]) yield* write(2000, id)
+      const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
+      const handled: Array<string> = []
+      const projection = remote(port).pipe(
+        Projection.exactlyOnce("rewound", (envelope) => Effect.sync(() => void handled.push(shortly(envelope)))),
+        Projection.workers(3)
+      )
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Projection.layer(projection))
+        yield* ProjectionStatus.caughtUp("rewound")
+        assert.strictEqual(handled.splice(0).length, 6)
+        const since = { since: 1_500_000 as any }
+        for (
+          const rewind of [
+            Projection.rewind(projection, since),
+            ProjectionManagement.rewind(Projection.offsetKey(projection), since)
+          ]
+        ) {
+          yield* ProjectionManagement.pause("rewound")
+          yield* rewind
+          assert.strictEqual(yield* ProjectionStatus.lag("rewound"), 3)
+          yield* ProjectionManagement.resume("rewound")
+          yield* ProjectionStatus.caughtUp("rewound")
+          assert.sameMembers(handled.splice(0), ["a 2 2000", "a 3 2000", "b 2 2000"])
+        }
+      }).pipe(Effect.provide(here))
+    }))
+
+  it.effect("does not handle what it has put aside, and the other service has deleted since", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      for (const id of ["a", "b"]) yield* Effect.provide(append(id, ["x"]), there)
+      const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
+      const handled: Array<string> = []
+      let isBroken = true
+      const projection = remote(port).pipe(
+        Projection.exactlyOnce(
+          "aside",
+          (envelope) => isBroken ? Effect.fail("broken") : Effect.sync(() => void handled.push(shortly(envelope)))
+        ),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* Effect.gen(function*() {
+        yield* Effect.scoped(
+          Effect.andThen(Layer.build(Projection.layer(projection)), ProjectionStatus.caughtUp("aside"))
+        )
+        isBroken = false
+        yield* Effect.provide(Journal.deleteEvents(Cart, "a"), there)
+        const redriven = yield* Projection.handleDeadLetters(projection)
+        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 1 })
+        assert.deepStrictEqual(handled, ["b 1 x"])
+      }).pipe(Effect.provide(here))
+    }))
+})
