@@ -137,6 +137,10 @@ export const withClient = <A>(
       const client = await pool.connect()
       try {
         const result = await f(client)
+        // written is what is committed: whoever has begun a transaction on the connection, nobody ends it
+        if (client.getTransactionStatus() !== "I") {
+          throw Object.assign(new Error("a transaction is open on the connection"), { code: "ECONNABORTED" })
+        }
         client.release()
         return result
       } catch (error) {

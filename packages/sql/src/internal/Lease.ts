@@ -1,10 +1,11 @@
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { Connection } from "effect/sql/SqlConnection"
 import { type SqlError, StatementTimeoutError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
-import type { DatabaseConnection } from "kysely"
+import type { DatabaseConnection, QueryResult } from "kysely"
 import { CompiledQuery, SelectQueryNode } from "kysely"
 import type { Dialect } from "../Dialect.ts"
 import type { Session, TransactionStatus } from "../Session.ts"
@@ -23,6 +24,16 @@ export interface Options {
   /** Tries a statement again that finds a lock taken, where the driver does not wait itself. */
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
   readonly control: (f: (connection: DatabaseConnection) => Promise<void>) => Promise<void>
+}
+
+/** A statement, and what its answers mean. */
+interface Statement<A> {
+  readonly operation: string
+  readonly sql: string
+  /** What an error means in such a statement, where that is something else. */
+  readonly means?: (error: DatabaseError) => DatabaseError
+  /** Whether the answer says how the transaction is; it does by default. */
+  readonly settles?: (value: A) => boolean
 }
 
 /**
@@ -61,35 +72,37 @@ export class Lease implements Connection {
   begin(sql: string): Effect.Effect<void, SqlError> {
     return this.inTurn(
       Effect.andThen(
-        this.send("begin", sql),
+        this.send({ operation: "begin", sql, means: ofStorage }),
         Effect.suspend(() => {
           if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
           this.state = open
           return Effect.void
         })
       )
-    ).pipe(Effect.mapError(ofStorage), Effect.tapError((error) => this.meet(error)))
+    ).pipe(Effect.tapError((error) => this.meet(error)))
   }
 
   savepoint(id: number): Effect.Effect<void, SqlError> {
-    const savepoint = Effect.mapError(this.send("savepoint", `SAVEPOINT ${nameOf(id)}`), ofStorage)
-    return Effect.tapError(this.inTurn(Effect.andThen(this.check, savepoint)), (error) => this.meet(error))
+    return this.inTurn(Effect.andThen(this.check, this.send(nesting(`SAVEPOINT ${nameOf(id)}`))))
   }
 
   /** A failure breaks the transaction, as nobody knows what it holds then. */
   releaseSavepoint(id: number): Effect.Effect<void> {
-    return this.orBreak(this.send("savepoint", `RELEASE SAVEPOINT ${nameOf(id)}`))
+    return this.orBreak(this.send(nesting(`RELEASE SAVEPOINT ${nameOf(id)}`)))
   }
 
   /** A failure breaks the transaction, and the effect has failed anyhow. */
   rollbackSavepoint(id: number): Effect.Effect<void> {
-    return this.orBreak(this.send("savepoint", `ROLLBACK TO SAVEPOINT ${nameOf(id)}`))
+    return this.orBreak(this.send(nesting(`ROLLBACK TO SAVEPOINT ${nameOf(id)}`)))
   }
 
   commit(): Effect.Effect<void, SqlError> {
     return this.inTurn(Effect.flatMap(
       // what a fiber has sent since the effect ended counts as well
-      Effect.andThen(this.check, this.send("commit", "COMMIT", never)),
+      Effect.andThen(
+        this.check,
+        this.send({ operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false })
+      ),
       (rows) => {
         // PostgreSQL answers so where a transaction has failed
         if ((rows[0] as { readonly command?: unknown } | undefined)?.command === "ROLLBACK") {
@@ -101,7 +114,7 @@ export class Lease implements Connection {
         this.state = over
         return Effect.void
       }
-    )).pipe(Effect.mapError(ofStorageUnlessRefused), Effect.tapError((error) => this.meet(error)))
+    )).pipe(Effect.tapError((error) => this.meet(error)))
   }
 
   /** Ends the transaction. Where that fails, the connection is closed, which ends it as well. */
@@ -112,7 +125,7 @@ export class Lease implements Connection {
       // SQLite may have rolled back already, and would fail
       const isOpen = this.options.dialect !== "sqlite" || this.session.status() !== "none"
       return Effect.ensuring(
-        isOpen ? Effect.ignore(this.send("rollback", "ROLLBACK")) : Effect.void,
+        isOpen ? Effect.ignore(this.send({ operation: "rollback", sql: "ROLLBACK" })) : Effect.void,
         Effect.sync(() => void (this.state = over))
       )
     }))
@@ -130,7 +143,7 @@ export class Lease implements Connection {
 
   /** Runs what talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.inTurn(this.answered(operation, "", async () => f()))
+    return this.inTurn(this.answered({ operation, sql: "" }, async () => f()))
   }
 
   private inTurn<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
@@ -140,13 +153,15 @@ export class Lease implements Connection {
   private orBreak(effect: Effect.Effect<unknown, SqlError>): Effect.Effect<void> {
     return this.inTurn(
       Effect.suspend(() =>
-        this.state._tag === "Broken" || this.state._tag === "Over" ? Effect.void : Effect.catch(effect, (error) => {
-          const failure = ofStorage(error)
-          this.state = broken(this.state, failure)
-          return this.meet(failure)
-        })
+        this.state._tag === "Broken" || this.state._tag === "Over"
+          ? Effect.void
+          : Effect.ignore(this.orBreakWith(effect))
       )
     )
+  }
+
+  private orBreakWith<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.tapError(effect, (error) => Effect.sync(() => void (this.state = broken(this.state, error))))
   }
 
   private meet(error: SqlError): Effect.Effect<void> {
@@ -182,15 +197,10 @@ export class Lease implements Connection {
 
   /**
    * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never given back while
-   * still busy. Its turn has to have come, as others end the transaction meanwhile. `settles` says whether the transaction has to be as it
-   * was after that answer.
+   * still busy. Its turn has to have come, as others end the transaction meanwhile.
    */
-  private answered<A>(
-    operation: string,
-    sql: string,
-    f: () => Promise<A>,
-    settles: (value: A) => boolean = always
-  ): Effect.Effect<A, SqlError> {
+  private answered<A>(statement: Statement<A>, f: () => Promise<A>): Effect.Effect<A, SqlError> {
+    const { means = identity, operation, settles, sql } = statement
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
       const refused = refusal(this.state, sql)
       if (refused !== undefined) return refused === "over" ? Effect.die(queryAfterTransaction()) : Effect.fail(refused)
@@ -202,12 +212,12 @@ export class Lease implements Connection {
         }
         const answer = f().then(
           (value): unknown => {
-            if (!settles(value)) return resume(Effect.succeed(value))
+            if (settles?.(value) === false) return resume(Effect.succeed(value))
             const status = this.session.status()
             return status === undefined ? this.ask().then((status) => succeed(value, status)) : succeed(value, status)
           },
           async (cause) => {
-            const error = classify(this.options.dialect, operation, cause)
+            const error = means(classify(this.options.dialect, operation, cause))
             const failure = isGivenUp && error.reason._tag !== "ConnectionError" ? givenUp(error) : error
             // what the last answer said was before
             this.settle(sql, error.reason._tag === "ConnectionError" ? undefined : await this.ask(), failure)
@@ -228,21 +238,19 @@ export class Lease implements Connection {
   }
 
   private send(
-    operation: string,
-    sql: string,
-    settles = always
+    statement: Statement<{ readonly rows: ReadonlyArray<any> }>
   ): Effect.Effect<ReadonlyArray<any>, SqlError> {
-    return Effect.map(this.raw(operation, sql, [], settles), (_) => _.rows)
+    return Effect.map(this.raw(statement, []), (_) => _.rows)
   }
 
-  private raw(operation: string, sql: string, parameters: ReadonlyArray<unknown>, settles = always) {
-    const query = CompiledQuery.raw(sql, parameters as Array<unknown>)
-    return this.answered(operation, sql, () => this.session.connection.executeQuery<any>(query), settles)
+  private raw(statement: Statement<QueryResult<any>>, parameters: ReadonlyArray<unknown>) {
+    const query = CompiledQuery.raw(statement.sql, parameters as Array<unknown>)
+    return this.answered(statement, () => this.session.connection.executeQuery<any>(query))
   }
 
   private query(sql: string, parameters: ReadonlyArray<unknown>) {
     const { dialect } = this.options
-    const statement = this.raw("execute", sql, parameters)
+    const statement = this.raw({ operation: "execute", sql }, parameters)
     return this.inTurn(Effect.suspend(() => {
       if (this.state._tag !== "Open") return statement
       if (wouldEnd(dialect, sql)) {
@@ -256,17 +264,14 @@ export class Lease implements Connection {
 
   /** A statement that may end the transaction and begin another. */
   private guarded<A>(sql: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    const ended = this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
     const release = Effect.suspend(() =>
-      this.state._tag !== "Open"
-        ? Effect.void
-        : Effect.catch(this.send("execute", `RELEASE SAVEPOINT ${guard}`), () => {
-          const error = this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
-          this.state = broken(this.state, error)
-          return Effect.fail(error)
-        })
+      this.state._tag === "Open"
+        ? this.orBreakWith(this.send({ operation: "execute", sql: `RELEASE SAVEPOINT ${guard}`, means: () => ended }))
+        : Effect.void
     )
     return Effect.andThen(
-      this.send("execute", `SAVEPOINT ${guard}`),
+      this.send({ operation: "execute", sql: `SAVEPOINT ${guard}` }),
       Effect.onExit(statement, () => release)
     )
   }
@@ -304,7 +309,10 @@ export class Lease implements Connection {
         Stream.paginate(iterator, (iterator) =>
           Effect.map(
             // what is not read to its end has not been answered yet
-            this.inTurn(this.answered("stream", sql, () => gather(iterator), (rows) => rows.length < chunkSize)),
+            this.inTurn(this.answered(
+              { operation: "stream", sql, settles: (rows) => rows.length < chunkSize },
+              () => gather(iterator)
+            )),
             (rows) => [rows, rows.length < chunkSize ? Option.none() : Option.some(iterator)] as const
           ))
     ))
@@ -327,8 +335,7 @@ export class Lease implements Connection {
 
 const nameOf = (id: number): string => `sluice_${id}`
 
-const always = () => true
-const never = () => false
+const nesting = (sql: string) => ({ operation: "savepoint", sql, means: ofStorage })
 
 const startOf = (sql: string): string => sql.trim().slice(0, 100)
 
@@ -338,11 +345,11 @@ const queryAfterTransaction = () =>
   )
 
 /** What only begins, nests or ends a transaction is nobody's fault but the storage's. */
-const ofStorage = (error: SqlError): SqlError =>
-  error instanceof DatabaseError && error.storage === "Failed" ? withStorage(error, "Broken") : error
+const ofStorage = (error: DatabaseError): DatabaseError =>
+  error.storage === "Failed" ? withStorage(error, "Broken") : error
 
 /** A commit is also where deferred constraints are checked, and where triggers that are deferred raise errors. */
-const ofStorageUnlessRefused = (error: SqlError): SqlError => {
+const ofCommit = (error: DatabaseError): DatabaseError => {
   const { cause, _tag } = error.reason
   const code = String((cause as { readonly code?: unknown } | null)?.code)
   const isRefused = _tag === "ConstraintError" || _tag === "UniqueViolation" || /^(22|P0)...$/.test(code)

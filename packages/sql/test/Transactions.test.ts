@@ -1,0 +1,465 @@
+/** The ways in which a transaction can end, on a server that ends it so. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Offset from "@sluice/core/Offset"
+import { StorageError } from "@sluice/core/StorageError"
+import type * as Database from "@sluice/sql/Database"
+import type { Dialect } from "@sluice/sql/Dialect"
+import * as Naming from "@sluice/sql/Naming"
+import * as SqlOffsetStore from "@sluice/sql/SqlOffsetStore"
+import { fromSqlError } from "@sluice/sql/SqlStorageError"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import { sql } from "kysely"
+import { errorOf, FakeServer } from "./fakeServer.ts"
+
+const dialects: ReadonlyArray<Dialect> = ["sqlite", "postgres", "mysql"]
+
+/** Runs a test against a server, and keeps what was announced. */
+const test = (
+  name: string,
+  dialect: Dialect,
+  body: (use: {
+    readonly server: FakeServer
+    readonly database: Database.Database["Service"]
+    readonly run: (sql: string) => Effect.Effect<unknown, SqlError>
+    readonly announced: Array<string>
+    /** Runs the effect in a transaction, which announces when it commits. */
+    readonly transaction: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
+  }) => Effect.Effect<void, unknown, Scope.Scope>
+) =>
+  it.effect(`${name} (${dialect})`, () =>
+    Effect.gen(function*() {
+      const server = new FakeServer(dialect)
+      const database = yield* server.database
+      const announced: Array<string> = []
+      yield* body({
+        server,
+        database,
+        announced,
+        run: (text) => database.run(sql.raw(text)),
+        transaction: (effect) =>
+          database.withTransaction(
+            Effect.andThen(database.afterCommit(Effect.sync(() => announced.push("committed"))), effect)
+          )
+      })
+    }))
+
+describe.each(dialects)("a transaction on %s", (dialect) => {
+  const lost = errorOf(dialect, "lost")
+
+  test(
+    "is committed when the server says so",
+    dialect,
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        yield* transaction(run("INSERT 1"))
+        assert.deepStrictEqual(server.sent, ["BEGIN", "INSERT 1", "COMMIT"])
+        assert.deepStrictEqual([announced, server.released], [["committed"], ["clean"]])
+      })
+  )
+
+  test("that is still open after its COMMIT has failed, and is rolled back", dialect, (use) =>
+    Effect.gen(function*() {
+      const { announced, run, server, transaction } = use
+      server.when("COMMIT", { status: "open" })
+      const error = yield* Effect.flip(transaction(run("INSERT 1")))
+      assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+      assert.deepStrictEqual(server.sent, ["BEGIN", "INSERT 1", "COMMIT", "ROLLBACK"])
+      assert.deepStrictEqual([announced, server.released], [[], ["clean"]])
+    }))
+
+  test(
+    "whose COMMIT is refused fails so, and is rolled back",
+    dialect,
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("COMMIT", { error: errorOf(dialect, "constraint"), status: "open" })
+        const error = yield* Effect.flip(transaction(run("INSERT 1")))
+        assert.strictEqual(error.reason._tag, "ConstraintError")
+        assert.isFalse(fromSqlError("test")(error).isOfStorage)
+        assert.deepStrictEqual(server.sent.slice(2), ["COMMIT", "ROLLBACK"])
+        assert.deepStrictEqual([announced, server.released], [[], ["clean"]])
+      })
+  )
+
+  test(
+    "whose COMMIT fails for a reason without a name is nobody's fault",
+    dialect,
+    ({ run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("COMMIT", { error: errorOf(dialect, "internal"), status: "none" })
+        const error = yield* Effect.flip(transaction(run("INSERT 1")))
+        assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+      })
+  )
+
+  test(
+    "whose COMMIT is not answered fails, announces nothing, and leaves no connection",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { announced, run, server, transaction } = use
+        server.when("COMMIT", { error: lost, status: "open" })
+        server.when("ROLLBACK", { error: lost, status: "open" })
+        const error = yield* Effect.flip(transaction(run("INSERT 1")))
+        assert.isTrue(fromSqlError("test")(error).isOfStorage)
+        assert.deepStrictEqual([announced, server.released], [[], ["closed"]])
+      })
+  )
+
+  test(
+    "that cannot be rolled back fails as its effect did, and leaves no connection",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { server, transaction } = use
+        server.when("ROLLBACK", { error: errorOf(dialect, "internal"), status: "open" })
+        assert.strictEqual(yield* Effect.flip(transaction(Effect.fail("no"))), "no")
+        assert.deepStrictEqual(server.released, ["closed"])
+      })
+  )
+
+  test("that cannot begin fails", dialect, ({ run, server, transaction }) =>
+    Effect.gen(function*() {
+      server.when("BEGIN", { error: errorOf(dialect, "internal") })
+      const error = yield* Effect.flip(transaction(run("INSERT 1")))
+      assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+      assert.deepStrictEqual(server.sent, ["BEGIN"])
+    }))
+
+  test(
+    "that has not begun after its BEGIN runs nothing",
+    dialect,
+    ({ run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("BEGIN", { status: "none" })
+        const error = yield* Effect.flip(transaction(run("INSERT 1")))
+        assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+        assert.notInclude(server.sent, "INSERT 1")
+      })
+  )
+
+  test(
+    "that a statement has ended fails with that statement, and runs nothing more",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { announced, run, server, transaction } = use
+        server.when("INSERT 1", { status: "none" })
+        const failures: Array<SqlError> = []
+        const ignore = (sql: string) => Effect.catch(run(sql), (error) => Effect.sync(() => failures.push(error)))
+        const error = yield* Effect.flip(transaction(Effect.andThen(ignore("INSERT 1"), ignore("INSERT 2"))))
+        assert.match(error.message, /ended by 'INSERT 1'/)
+        assert.deepStrictEqual(failures, [error, error])
+        assert.notInclude(server.sent, "INSERT 2")
+        assert.notInclude(server.sent, "COMMIT")
+        assert.deepStrictEqual([announced, server.released], [[], ["clean"]])
+      })
+  )
+
+  test(
+    "that a failure has ended fails with the first one, also if the effect has handled it",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { announced, run, server, transaction } = use
+        server.when("UPDATE 1", { error: errorOf(dialect, "deadlock"), status: "none" })
+        const effect = Effect.andThen(Effect.ignore(run("UPDATE 1")), Effect.ignore(run("UPDATE 2")))
+        const error = yield* Effect.flip(transaction(effect))
+        assert.match(error.message, /deadlock happened/)
+        assert.strictEqual(fromSqlError("test")(error).reason, "Busy")
+        assert.notInclude(server.sent, "UPDATE 2")
+        assert.deepStrictEqual(announced, [])
+      })
+  )
+
+  test(
+    "that a failed statement of the program's has ended says what to do instead",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { run, server, transaction } = use
+        server.when("INSERT 1", { error: errorOf(dialect, "unknown"), status: "none" })
+        const error = yield* Effect.flip(transaction(Effect.ignore(run("INSERT 1"))))
+        assert.match(error.message, /unknown happened.*although the failure was handled: put what may fail into/)
+        assert.strictEqual(fromSqlError("test")(error).reason, "Aborted")
+      })
+  )
+
+  test("fails as its effect does, where that fails", dialect, ({ run, server, transaction }) =>
+    Effect.gen(function*() {
+      server.when("INSERT 1", { error: errorOf(dialect, "unknown"), status: "none" })
+      const mapped = Effect.mapError(run("INSERT 1"), () => "there already")
+      assert.strictEqual(yield* Effect.flip(transaction(mapped)), "there already")
+    }))
+
+  test("within another that cannot be released fails, and so does the other", dialect, (use) =>
+    Effect.gen(function*() {
+      const { announced, database, run, server, transaction } = use
+      server.when("RELEASE", { error: errorOf(dialect, "internal") })
+      const inner: Array<Exit.Exit<unknown, SqlError>> = []
+      const nested = Effect.map(Effect.exit(database.withTransaction(run("INSERT 1"))), (exit) => void inner.push(exit))
+      const error = yield* Effect.flip(transaction(Effect.andThen(nested, Effect.ignore(run("INSERT 2")))))
+      assert.isTrue(Exit.hasFails(inner[0]!))
+      assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+      assert.notInclude(server.sent, "INSERT 2")
+      assert.deepStrictEqual(announced, [])
+    }))
+
+  test(
+    "within another that is rolled back by the server takes nothing more of either",
+    dialect,
+    (use) =>
+      Effect.gen(function*() {
+        const { database, run, server, transaction } = use
+        server.when("UPDATE 1", { error: errorOf(dialect, "deadlock"), status: "none" })
+        const nested = Effect.ignore(database.withTransaction(run("UPDATE 1")))
+        const error = yield* Effect.flip(transaction(Effect.andThen(nested, Effect.ignore(run("INSERT 2")))))
+        assert.match(error.message, /deadlock/)
+        assert.deepStrictEqual(server.sent.filter((sql) => /INSERT 2|ROLLBACK TO|RELEASE/.test(sql)), [])
+      })
+  )
+
+  test(
+    "refuses what would end it, and goes on",
+    dialect,
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        for (const statement of ["COMMIT", " rollback", "BEGIN"]) {
+          const error = yield* transaction(Effect.flip(run(statement)))
+          assert.match(error.message, /would end the transaction/)
+        }
+        assert.deepStrictEqual(server.sent, ["BEGIN", "COMMIT", "BEGIN", "COMMIT", "BEGIN", "COMMIT"])
+        assert.strictEqual(announced.length, 3)
+      })
+  )
+
+  test(
+    "takes no query whose turn comes when it is over",
+    dialect,
+    ({ database, run, server }) =>
+      Effect.gen(function*() {
+        const slow = yield* Deferred.make<void>()
+        const goOn = yield* Latch.make(false)
+        server.when("SELECT 1", { after: Effect.runPromise(Deferred.await(slow)) })
+        const forked: Array<Fiber.Fiber<unknown, unknown>> = []
+        const transaction = yield* Effect.forkChild(database.withTransaction(Effect.gen(function*() {
+          forked.push(yield* Effect.forkDetach(run("SELECT 1")))
+          forked.push(yield* Effect.forkDetach(Effect.andThen(goOn.await, run("INSERT late"))))
+          yield* Wait.until("the query to be sent", () => server.sent.includes("SELECT 1"))
+        })))
+        yield* Wait.until("the query to be sent", () => server.sent.includes("SELECT 1"))
+        // COMMIT waits for the query, and the insert for COMMIT
+        for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+        yield* goOn.open
+        for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+        yield* Deferred.succeed(slow, undefined)
+        yield* Fiber.join(transaction)
+        assert.isTrue(Exit.isSuccess(yield* Fiber.await(forked[0]!)))
+        assert.isTrue(Exit.hasDies(yield* Fiber.await(forked[1]!)))
+        assert.notInclude(server.sent, "INSERT late")
+      })
+  )
+
+  test(
+    "that is begun by hand, and not ended, leaves no connection",
+    dialect,
+    ({ run, server }) =>
+      Effect.gen(function*() {
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(run("BEGIN"))))
+        assert.deepStrictEqual(server.released, ["closed"])
+      })
+  )
+})
+
+describe("a failed statement on PostgreSQL", () => {
+  test("aborts the transaction, whatever the program makes of it", "postgres", (use) =>
+    Effect.gen(function*() {
+      const { announced, run, server, transaction } = use
+      server.when("INSERT 1", { error: errorOf("postgres", "unknown") })
+      const error = yield* Effect.flip(
+        transaction(Effect.andThen(Effect.ignore(run("INSERT 1")), Effect.ignore(run("INSERT 2"))))
+      )
+      assert.strictEqual(fromSqlError("test")(error).reason, "Aborted")
+      assert.deepStrictEqual(server.sent, ["BEGIN", "INSERT 1", "ROLLBACK"])
+      assert.deepStrictEqual(announced, [])
+    }))
+
+  test(
+    "is undone alone in a transaction of its own",
+    "postgres",
+    ({ announced, database, run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("INSERT 1", { error: errorOf("postgres", "unknown") })
+        yield* transaction(Effect.andThen(Effect.ignore(database.withTransaction(run("INSERT 1"))), run("INSERT 2")))
+        assert.deepStrictEqual(server.sent.slice(-2), ["INSERT 2", "COMMIT"])
+        assert.deepStrictEqual(announced, ["committed"])
+      })
+  )
+
+  test("that a transaction of its own has handled undoes that one", "postgres", (use) =>
+    Effect.gen(function*() {
+      const { announced, database, run, server, transaction } = use
+      server.when("INSERT 1", { error: errorOf("postgres", "unknown") })
+      const nested = Effect.flip(database.withTransaction(Effect.ignore(run("INSERT 1"))))
+      const error = yield* transaction(Effect.tap(nested, () => run("INSERT 2")))
+      assert.strictEqual(fromSqlError("test")(error).reason, "Aborted")
+      assert.deepStrictEqual(announced, ["committed"])
+    }))
+
+  test(
+    "is answered with ROLLBACK, which is not COMMIT",
+    "postgres",
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("COMMIT", { rows: [{ command: "ROLLBACK" }], status: "none" })
+        const error = yield* Effect.flip(transaction(run("INSERT 1")))
+        assert.match(error.message, /rolled the transaction back/)
+        assert.deepStrictEqual([announced, server.released], [[], ["clean"]])
+      })
+  )
+
+  test("may be rolled back by hand, to a savepoint of one's own", "postgres", (use) =>
+    Effect.gen(function*() {
+      const { announced, run, server, transaction } = use
+      server.when("INSERT 1", { error: errorOf("postgres", "unknown") })
+      yield* transaction(Effect.gen(function*() {
+        yield* run("SAVEPOINT mine")
+        yield* Effect.ignore(run("INSERT 1"))
+        yield* run("ROLLBACK TO SAVEPOINT mine")
+        yield* run("INSERT 2")
+      }))
+      assert.deepStrictEqual(announced, ["committed"])
+    }))
+})
+
+describe.each(["postgres", "mysql"] as const)(
+  "a statement that may end a transaction and begin another, on %s,",
+  (dialect) => {
+    const statement = dialect === "mysql" ? "CALL procedure()" : "SELECT 1; COMMIT; BEGIN"
+
+    test("is noticed by its savepoint", dialect, ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("RELEASE SAVEPOINT sluice_guard", { error: errorOf(dialect, "unknown", "no such savepoint") })
+        const error = yield* Effect.flip(
+          transaction(Effect.andThen(Effect.ignore(run(statement)), Effect.ignore(run("INSERT 1"))))
+        )
+        assert.match(error.message, /ended by/)
+        assert.notInclude(server.sent, "INSERT 1")
+        assert.deepStrictEqual(announced, [])
+      }))
+
+    test("may as well not", dialect, ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        yield* transaction(run(statement))
+        assert.deepStrictEqual(server.sent.slice(1, 4), [
+          "SAVEPOINT sluice_guard",
+          statement,
+          "RELEASE SAVEPOINT sluice_guard"
+        ])
+        assert.deepStrictEqual(announced, ["committed"])
+      }))
+  }
+)
+
+describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
+  const key = { projection: "p", source: "s" }
+  const moves = [{ slice: 1, from: undefined, to: Offset.make(1, 1) } as any]
+
+  /** What becomes of an error in a handler. */
+  const handlers: ReadonlyArray<
+    readonly [name: string, handle: (run: Effect.Effect<unknown, any>) => Effect.Effect<unknown, any>]
+  > = [
+    ["fails with it", (run) => run],
+    ["maps it", (run) => Effect.mapError(run, () => "something else")],
+    ["dies of it", Effect.orDie],
+    ["dies of something else", (run) => Effect.catch(run, () => Effect.die(new Error("something else")))],
+    [
+      "wraps it",
+      (run) => Effect.mapError(run, (cause) => new Error("wrapped", { cause: new Error("twice", { cause }) }))
+    ],
+    ["handles it", (run) => Effect.ignore(run)],
+    ["handles it, and then fails", (run) => Effect.andThen(Effect.ignore(run), Effect.fail("something else"))]
+  ]
+
+  const transact = (
+    database: Database.Database["Service"],
+    handler: Effect.Effect<unknown, any>
+  ) => {
+    const db = Naming.tables(Naming.make({}))
+    const move = () => Effect.as(database.run(sql.raw("UPDATE offsets")), undefined)
+    return Effect.exit(SqlOffsetStore.make({ database, db, move }).transact(key, "j", moves, handler))
+  }
+
+  const kinds = [
+    ["lost", "none"],
+    ["deadlock", "none"],
+    ["lockTimeout", "open"],
+    ["full", "open"],
+    ["readOnly", "open"],
+    ["missing", "open"]
+  ] as const
+  for (const [kind, status] of kinds) {
+    for (const [name, handle] of handlers) {
+      test(
+        `blames the storage for what is ${kind}, where the handler ${name}`,
+        dialect,
+        ({ database, run, server }) =>
+          Effect.gen(function*() {
+            const error = errorOf(dialect, kind, kind === "missing" ? "no such table: note" : kind)
+            server.when("INSERT", dialect === "postgres" && status === "open" ? { error } : { error, status })
+            const exit = yield* transact(database, handle(run("INSERT 1")))
+            if (Exit.isSuccess(exit)) {
+              // the statement alone has failed, and the handler has done without it
+              assert.isTrue(name === "handles it" && status === "open" && dialect !== "postgres")
+              return
+            }
+            const reason = exit.cause.reasons.find(Cause.isFailReason)
+            assert.instanceOf(reason?.error, StorageError)
+            assert.isTrue(reason.error.isOfStorage, String(reason.error))
+          })
+      )
+    }
+  }
+
+  for (const statement of ["BEGIN", "UPDATE offsets", "SAVEPOINT", "RELEASE", "COMMIT"]) {
+    for (const kind of ["lost", "internal"] as const) {
+      for (const [name, handle] of handlers) {
+        test(
+          `blames the storage where ${statement} fails (${kind}), and the handler ${name}`,
+          dialect,
+          (use) =>
+            Effect.gen(function*() {
+              const { database, run, server } = use
+              server.when(statement, { error: errorOf(dialect, kind) })
+              const exit = yield* transact(database, handle(database.withTransaction(run("INSERT 1"))))
+              if (statement === "COMMIT" && name === "handles it, and then fails") return
+              if (Exit.isSuccess(exit)) {
+                // without what failed in a transaction of its own
+                assert.isTrue(statement === "SAVEPOINT" && name === "handles it")
+                assert.include(server.sent, "COMMIT")
+                return
+              }
+              const reason = exit.cause.reasons.find(Cause.isFailReason)
+              assert.instanceOf(reason?.error, StorageError)
+              assert.isTrue(reason.error.isOfStorage, String(reason.error))
+            })
+        )
+      }
+    }
+  }
+
+  test("blames the event for what is its own", dialect, ({ database, run, server }) =>
+    Effect.gen(function*() {
+      server.when("INSERT", { error: errorOf(dialect, "constraint") })
+      const exit = yield* transact(database, Effect.mapError(run("INSERT 1"), () => "mine"))
+      assert.deepStrictEqual(exit, Exit.fail("mine"))
+    }))
+})

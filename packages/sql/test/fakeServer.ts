@@ -1,0 +1,117 @@
+/** A server that answers as it is told, and the connections to it. */
+import * as Database from "@sluice/sql/Database"
+import type { Dialect } from "@sluice/sql/Dialect"
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
+import type { CompiledQuery, DatabaseConnection } from "kysely"
+
+/** What a server or a driver answers with, by its code. */
+export const errorOf = (
+  dialect: Dialect,
+  kind: keyof typeof codes["postgres"],
+  message = `${kind} happened`
+): Error => {
+  const error = new Error(message)
+  return Object.assign(error, codes[dialect][kind])
+}
+
+const lost = { code: "ECONNRESET" }
+const codes = {
+  postgres: {
+    lost,
+    deadlock: { code: "40P01", severity: "ERROR" },
+    lockTimeout: { code: "55P03", severity: "ERROR" },
+    full: { code: "53100", severity: "ERROR" },
+    readOnly: { code: "25006", severity: "ERROR" },
+    missing: { code: "42P01", severity: "ERROR" },
+    constraint: { code: "23503", severity: "ERROR" },
+    unknown: { code: "P0001", severity: "ERROR" },
+    internal: { code: "XX000", severity: "ERROR" }
+  },
+  mysql: {
+    lost,
+    deadlock: { code: "ER_LOCK_DEADLOCK", errno: 1213 },
+    lockTimeout: { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 },
+    full: { code: "ER_RECORD_FILE_FULL", errno: 1114 },
+    readOnly: { code: "ER_OPTION_PREVENTS_STATEMENT", errno: 1290 },
+    missing: { code: "ER_NO_SUCH_TABLE", errno: 1146 },
+    constraint: { code: "ER_NO_REFERENCED_ROW_2", errno: 1452 },
+    unknown: { code: "ER_SIGNAL_EXCEPTION", errno: 1644 },
+    internal: { code: "ER_UNKNOWN_ERROR", errno: 1105 }
+  },
+  sqlite: {
+    lost: { code: "SQLITE_IOERR_WRITE" },
+    deadlock: { code: "SQLITE_BUSY_SNAPSHOT" },
+    lockTimeout: { code: "SQLITE_BUSY" },
+    full: { code: "SQLITE_FULL" },
+    readOnly: { code: "SQLITE_READONLY_DBMOVED" },
+    missing: { code: "SQLITE_ERROR" },
+    constraint: { code: "SQLITE_CONSTRAINT_FOREIGNKEY" },
+    unknown: { code: "SQLITE_CONSTRAINT_TRIGGER" },
+    internal: { code: "SQLITE_ERROR" }
+  }
+} as const
+
+/** What is told of a statement: its rows, its failure, and how the transaction is afterwards. */
+export interface Told {
+  readonly rows?: ReadonlyArray<unknown>
+  readonly error?: Error
+  readonly status?: TransactionStatus
+  /** The answer comes when this does. */
+  readonly after?: Promise<unknown>
+}
+
+export class FakeServer {
+  readonly dialect: Dialect
+  /** The statements that were sent. */
+  readonly sent: Array<string> = []
+  /** How connections were given back. */
+  readonly released: Array<"clean" | "closed"> = []
+  status: TransactionStatus = "none"
+  private readonly told = new Map<string, Told>()
+
+  constructor(dialect: Dialect) {
+    this.dialect = dialect
+  }
+
+  /** Tells what to answer to a statement that begins so, each time. */
+  when(sql: string, told: Told): void {
+    this.told.set(sql, told)
+  }
+
+  private async answer(sql: string): Promise<{ rows: Array<any> }> {
+    this.sent.push(sql)
+    const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
+    if (told?.after !== undefined) await told.after
+    this.status = told?.status ?? this.statusAfter(sql, told?.error !== undefined)
+    if (told?.error !== undefined) throw told.error
+    return { rows: [...told?.rows ?? []] }
+  }
+
+  private statusAfter(sql: string, failed: boolean): TransactionStatus {
+    if (failed) return this.dialect === "postgres" && this.status === "open" ? "failed" : this.status
+    if (sql === "BEGIN") return "open"
+    if (sql === "COMMIT" || sql === "ROLLBACK") return "none"
+    return sql.startsWith("ROLLBACK TO") ? "open" : this.status
+  }
+
+  get sessions(): Sessions {
+    return {
+      isSingle: false,
+      acquire: async (): Promise<Session> => {
+        this.status = "none"
+        return {
+          connection: {
+            executeQuery: ({ sql }: CompiledQuery) => this.answer(sql)
+          } as unknown as DatabaseConnection,
+          status: () => this.status,
+          ask: async () => this.status,
+          release: (isClean) => void this.released.push(isClean ? "clean" : "closed")
+        }
+      }
+    }
+  }
+
+  get database() {
+    return Database.make({ dialect: this.dialect, sessions: this.sessions })
+  }
+}
