@@ -36,7 +36,7 @@ export const pass: Rule = ({ bytes }) => bytes
 
 /** Whether the instance asks for something to be committed: by the statement, or, on PostgreSQL, by the function that appends. */
 export const commits = (bytes: Buffer): boolean =>
-  /COMMIT(?!TED)|sluice_append|\0append\0/.test(bytes.toString("latin1"))
+  /COMMIT(?!TED)|sluice_append|\0append[ \0]/.test(bytes.toString("latin1"))
 
 export const start = (serverPort: number): Effect.Effect<Proxy, never, Scope.Scope> =>
   Effect.gen(function*() {

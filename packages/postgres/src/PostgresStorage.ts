@@ -17,11 +17,13 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import { transactionTimeoutOf } from "./internal/client.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
-import { alongIndexes, makePool, transactionTimeoutOf } from "./internal/pool.ts"
+import { makePool } from "./internal/pool.ts"
+import { alongIndexes } from "./internal/session.ts"
 import { makeSessions } from "./internal/sessions.ts"
 
 /**
@@ -35,7 +37,8 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  readonly password?: Redacted.Redacted | undefined
+  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
   /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
@@ -51,7 +54,7 @@ export interface Options {
   readonly lockTimeout?: number | undefined
   /** For how long a transaction may be idle, in milliseconds; 60,000 by default. It holds its logs meanwhile. */
   readonly transactionTimeout?: number | undefined
-  /** The schema that Sluice's tables are in; the first of the search path by default. */
+  /** The schema that Sluice's tables are in; by default the first of the search path that has them, or else the first. */
   readonly schema?: string | undefined
   /** What the names of Sluice's tables begin with; `sluice_` by default. */
   readonly tablePrefix?: string | undefined
@@ -68,7 +71,6 @@ const waiters = 4
 const readers = 3
 
 const make = Effect.fnUntraced(function*(options: Options) {
-  const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
   const pool = yield* makePool(options, "service", options.poolSize ?? 10)
   const database = yield* Database.make({
@@ -76,6 +78,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     sessions: makeSessions(pool),
     beginTransaction: "BEGIN ISOLATION LEVEL READ COMMITTED"
   }).pipe(Effect.mapError(fromSqlError("connect")))
+  const naming = yield* located(database, Naming.make(options))
 
   yield* Migrations.prepare({
     database,
@@ -112,6 +115,23 @@ const make = Effect.fnUntraced(function*(options: Options) {
     transactionTimeout: transactionTimeoutOf(options)
   })
 })
+
+/** Names say which schema they are in: the search path may be another for the next query. */
+const located = (
+  { sql }: Database.Database["Service"],
+  naming: Naming.Naming
+): Effect.Effect<Naming.Naming, StorageError> =>
+  naming.schema !== undefined ? Effect.succeed(naming) : Effect.mapBoth(
+    sql<{ schema: string | null }>`SELECT coalesce(
+      (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = to_regclass(${Naming.quoted("postgres", naming, "sluice_migration")})),
+      current_schema()
+    )::text AS schema`,
+    {
+      onFailure: fromSqlError("connect"),
+      onSuccess: ([row]) => ({ ...naming, schema: row?.schema ?? undefined })
+    }
+  )
 
 const exclusively =
   (database: Database.Database["Service"], { prefix, schema }: Naming.Naming): Migrations.Options["exclusively"] =>

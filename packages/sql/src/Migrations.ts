@@ -98,12 +98,15 @@ const namesOf = (dialect: Dialect, naming: Naming.Naming): Names => ({
   name: (name) => Naming.quoted(dialect, { prefix: naming.prefix }, name)
 })
 
-const prelude = (dialect: Dialect, naming: Naming.Naming): ReadonlyArray<string> => [
-  ...(dialect === "postgres" && naming.schema !== undefined ? [`CREATE SCHEMA IF NOT EXISTS "${naming.schema}"`] : []),
+const createSchema = (dialect: Dialect, { schema }: Naming.Naming): ReadonlyArray<string> =>
+  dialect === "postgres" && schema !== undefined
+    ? [`CREATE SCHEMA IF NOT EXISTS "${schema.replaceAll("\"", "\"\"")}"`]
+    : []
+
+const createVersions = (dialect: Dialect, naming: Naming.Naming): string =>
   `CREATE TABLE IF NOT EXISTS ${Naming.quoted(dialect, naming, "sluice_migration")} (
     version INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL
   )`
-]
 
 const insertVersion = ({ table }: Names, version: number, name: string): string =>
   `INSERT INTO ${table("sluice_migration")} (version, name) VALUES (${version}, '${name}')`
@@ -121,7 +124,11 @@ export const run = (options: Options): Effect.Effect<void, SchemaTooNew | SqlErr
     if (found > migrations.length) return Effect.fail(new SchemaTooNew({ found, known: migrations.length }))
     if (found === migrations.length) return Effect.void
     return options.exclusively(Effect.gen(function*() {
-      for (const statement of prelude(dialect, naming)) yield* sql.unsafe(statement)
+      // whoever owns a schema need not be allowed to create others
+      if (!(yield* hasSchema(options))) {
+        for (const statement of createSchema(dialect, naming)) yield* sql.unsafe(statement)
+      }
+      yield* sql.unsafe(createVersions(dialect, naming))
       const rows = yield* sql.unsafe<{ version: number | null }>(
         `SELECT MAX(version) AS version FROM ${names.table("sluice_migration")}`
       )
@@ -175,6 +182,11 @@ const versionOf = (
     Effect.catchIf((error) => isMissingTable(error), () => Effect.succeed(0))
   )
 
+const hasSchema = ({ database: { dialect, sql }, naming: { schema } }: Options): Effect.Effect<boolean, SqlError> =>
+  dialect !== "postgres" || schema === undefined
+    ? Effect.succeed(true)
+    : Effect.map(sql`SELECT nspname FROM pg_namespace WHERE nspname = ${schema}`, (rows) => rows.length > 0)
+
 const isMissingTable = (error: SqlError): boolean => {
   const { cause } = error.reason
   const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
@@ -199,5 +211,6 @@ export const print = (
     ...statements(names).map((statement) => `${statement};`),
     `${insertVersion(names, from + i + 1, name)};`
   ])
-  return [...prelude(dialect, naming).map((statement) => `${statement};`), ...text, ""].join("\n")
+  const prelude = [...createSchema(dialect, naming), createVersions(dialect, naming)]
+  return [...prelude.map((statement) => `${statement};`), ...text, ""].join("\n")
 }

@@ -58,7 +58,9 @@ export const make = (options: {
 export const quoted = (dialect: Dialect, naming: Naming, table: keyof SluiceTables | `sluice_${string}`): string => {
   const quote = dialect === "mysql" ? "`" : "\""
   const name = `${quote}${naming.prefix}${table.slice(prefix.length)}${quote}`
-  return naming.schema === undefined ? name : `${quote}${naming.schema}${quote}.${name}`
+  return naming.schema === undefined
+    ? name
+    : `${quote}${naming.schema.replaceAll(quote, quote + quote)}${quote}.${name}`
 }
 
 /**

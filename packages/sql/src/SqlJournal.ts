@@ -63,10 +63,16 @@ export interface Options {
 /** For how long appends wait for a database that is away, in milliseconds. */
 const patience = 30_000
 
+/** A server that takes no writes may be the wrong one for a moment, after a failover. */
+const isAway = (error: SqlError): boolean => {
+  const { reason } = fromSqlError("append")(error)
+  return reason === "Unavailable" || reason === "ReadOnly"
+}
+
 const retryLost = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
   retryFor<SqlError>({
     atMost: patience,
-    while: (error) => error.reason._tag === "ConnectionError",
+    while: isAway,
     schedule: Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
   })(self)
 

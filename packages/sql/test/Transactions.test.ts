@@ -394,8 +394,10 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
     handler: Effect.Effect<unknown, any>
   ) => {
     const db = Naming.tables(Naming.make({}))
-    const move = () => Effect.as(database.run(sql.raw("UPDATE offsets")), undefined)
-    return Effect.exit(SqlOffsetStore.make({ database, db, move }).transact(key, "j", moves, handler))
+    const move = () => Effect.as(database.run(sql.raw("UPDATE offsets")), true)
+    return Effect.exit(
+      SqlOffsetStore.make({ database, db, move }).transact(key, { journal: "j", revision: 0 }, moves, handler)
+    )
   }
 
   const kinds = [

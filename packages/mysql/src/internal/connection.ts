@@ -1,3 +1,4 @@
+import * as SafeInteger from "@sluice/sql/SafeInteger"
 import { toSqlError } from "@sluice/sql/SqlStorageError"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Clock from "effect/Clock"
@@ -93,10 +94,7 @@ const close = (session: Session): Effect.Effect<void> =>
 const typeCast: Mysql.TypeCast = (field, next) => {
   if (field.type !== "LONGLONG") return next()
   const digits = field.string()
-  if (digits === null) return null
-  const number = Number(digits)
-  if (!Number.isSafeInteger(number)) throw new RangeError(`${digits} is no safe integer: select it as text`)
-  return number
+  return digits === null ? null : SafeInteger.from(digits)
 }
 
 /** A part of the URL must not change how queries are sent and answers are read. */

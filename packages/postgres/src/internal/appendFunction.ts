@@ -14,16 +14,17 @@ import type { Names } from "@sluice/sql/Migrations"
  * best when it plans for the first time, and then keeps the plan: so it is told what never pays here. LIMIT keeps each lateral query a probe
  * of an index, which otherwise may become a join with the whole table.
  */
-export const appendFunction = ({ name, table }: Names, schema: string | undefined): string => {
+export const appendFunction = ({ table }: Names, schema: string | undefined): string => {
   const journal = table("sluice_journal")
-  const qualified = schema === undefined ? name("sluice_append") : `"${schema}".${name("sluice_append")}`
-  return `CREATE OR REPLACE FUNCTION ${qualified}(
+  return `CREATE OR REPLACE FUNCTION ${table("sluice_append")}(
     p_entity_type text, p_writer_id uuid, p_lock int, p_wait boolean,
     p_slice smallint[], p_persistence_id text[], p_expected bigint[], p_recheck boolean[],
     p_append int[], p_event_id uuid[], p_manifest text[], p_payload bytea[], p_tags text[], p_metadata text[]
   ) RETURNS TABLE (status smallint, sequence_number bigint, "position" bigint, "timestamp" bigint)
   LANGUAGE plpgsql VOLATILE
-  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off${
+    schema === undefined ? " SET search_path FROM CURRENT" : ""
+  }
   AS $sluice$
   #variable_conflict use_column
   DECLARE

@@ -14,7 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type Pg from "pg"
 import * as Binary from "./binaryArray.ts"
+import { LostSessions } from "./lostSessions.ts"
 import { withClient } from "./pool.ts"
+import { statementName } from "./statementName.ts"
 
 const statuses = { busy: 0, written: 1, conflict: 2, found: 3 }
 const expectations = { any: -1, exists: -2, none: 0 }
@@ -39,13 +41,22 @@ export const makeDialect = (
   const append = Naming.quoted("postgres", naming, "sluice_append")
   const placeholders = Array.from({ length: 14 }, (_, i) => `$${i + 1}`).join(", ")
   const appendText = `SELECT * FROM ${append}(${placeholders})`
+  const appendName = statementName("append", appendText)
+  const lost = new LostSessions()
   const selected = columns.map((column) => `j.${column}`).join(", ")
 
-  const query = <Row>(name: string, text: string, values: Array<unknown>) =>
+  const names = new Map<string, string>()
+  const nameOf = (operation: string, text: string): string => {
+    let name = names.get(text)
+    if (name === undefined) names.set(text, name = statementName(operation, text))
+    return name
+  }
+
+  const query = <Row>(operation: string, text: string, values: Array<unknown>) =>
     withClient(
       readers,
-      name,
-      async (client) => (await client.query<Row & Pg.QueryResultRow>({ name, text, values })).rows
+      operation,
+      async (client): Promise<Array<Row>> => (await client.query({ name: nameOf(operation, text), text, values })).rows
     )
 
   const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Array<EncodedEnvelope>, any> =>
@@ -56,13 +67,17 @@ export const makeDialect = (
       withClient(
         writers,
         "append",
-        async (client) =>
-          (await client.query<Array<number>>({
-            name: "append",
+        async (client): Promise<ReadonlyArray<AppendRow>> => {
+          if (requests.some(({ recheck }) => recheck)) await lost.end(client)
+          const answer = client.query({
+            name: appendName,
             text: appendText,
             values: appendValues(requests, lockOf(naming, requests[0]!.entityType), writerId, wait),
             rowMode: "array"
-          })).rows as unknown as ReadonlyArray<AppendRow>
+          })
+          return (await answer).rows
+        },
+        ({ session }) => lost.add(session!)
       ),
       (rows) => requests.map((request, i) => toAnswer(request, rows[i]!))
     )

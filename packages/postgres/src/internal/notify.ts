@@ -6,9 +6,11 @@ import { toSqlError } from "@sluice/sql/SqlStorageError"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { createHash } from "node:crypto"
 import Pg from "pg"
 import type { Options } from "../PostgresStorage.ts"
-import { clientConfig } from "./pool.ts"
+import { Client, configOf } from "./client.ts"
+import { statementName } from "./statementName.ts"
 
 /** A payload may have 8000 bytes. */
 const maxPayload = 7000
@@ -30,7 +32,7 @@ export const watch = (
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const instance = crypto.randomUUID()
-    const channel = `${naming.schema ?? ""}${naming.prefix}events`
+    const channel = channelOf(naming)
     const pending = new Map<string, Set<Slice>>()
     let client: Pg.Client | undefined
     let isSending = false
@@ -41,8 +43,8 @@ export const watch = (
       const payloads = Array.from(pending, ([topic, slices]) => payloadOf(instance, topic, slices))
       pending.clear()
       await client.query({
-        name: "notify",
-        text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload",
+        name: statementName("notify", notify),
+        text: notify,
         values: [channel, payloads],
         // a server that does not answer holds up nobody who leaves
         query_timeout: 1000
@@ -63,8 +65,11 @@ export const watch = (
 
     /** Listens until the connection is lost. */
     const listen = Effect.callback<never, unknown>((resume) => {
-      const connection = new Pg.Client({ ...clientConfig(options, "events"), statement_timeout: 0, query_timeout: 0 })
-      const lost = (error?: unknown) => resume(Effect.fail(toSqlError("postgres")("listen")(error)))
+      const connection = new Client(configOf(options, "events"))
+      const lost = (error?: unknown) => {
+        void connection.end()
+        resume(Effect.fail(toSqlError("postgres")("listen")(error)))
+      }
       connection.on("error", lost)
       connection.on("end", lost)
       connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
@@ -104,6 +109,16 @@ export const watch = (
       void send()
     })
   })
+
+const notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
+
+/** A name may have 63 bytes. */
+const channelOf = ({ prefix, schema }: Naming.Naming): string => {
+  const channel = `${schema ?? ""}${prefix}events`
+  return Buffer.byteLength(channel) < 64
+    ? channel
+    : `sluice_${createHash("sha256").update(channel).digest("hex").slice(0, 40)}`
+}
 
 const payloadOf = (instance: string, topic: string, slices: ReadonlySet<Slice>): string => {
   const payload = JSON.stringify([instance, topic, ...slices])

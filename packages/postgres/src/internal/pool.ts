@@ -1,140 +1,116 @@
 import { toSqlError } from "@sluice/sql/SqlStorageError"
-import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import Pg from "pg"
 import type { Options } from "../PostgresStorage.ts"
+import { Client, configOf } from "./client.ts"
+import { budget, destroy, leave } from "./leave.ts"
 
-/** The type of 64-bit integers. */
-const int8 = 20
-
-/** Beyond what a double holds exactly there is nothing in Sluice's tables, and in others it is better refused than rounded. */
-const safeInteger = (text: string): number => {
-  const number = Number(text)
-  if (!Number.isSafeInteger(number)) throw new RangeError(`${text} is no safe integer: select it as text`)
-  return number
-}
-
-const types: Pg.CustomTypesConfig = {
-  getTypeParser: (oid: any, format?: any) =>
-    oid === int8 && format !== "binary" ? safeInteger : Pg.types.getTypeParser(oid, format)
-}
-
-const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
-
-/** @internal */
-export const clientConfig = (options: Options, name: string): Pg.ClientConfig => {
-  const { tls } = options
-  const statementTimeout = options.statementTimeout ?? 30_000
-  const address: Pg.ClientConfig = {
-    ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
-    ...(options.host === undefined ? {} : { host: options.host }),
-    ...(options.port === undefined ? {} : { port: options.port }),
-    ...(options.user === undefined ? {} : { user: options.user }),
-    ...(options.password === undefined ? {} : { password: text(options.password) }),
-    ...(options.database === undefined ? {} : { database: options.database })
-  }
-  return {
-    ...address,
-    ...(tls === undefined
-      // what the URL says counts more
-      ? isDefaultFor(new Pg.Client(address).host) ? { ssl: true } : {}
-      : {
-        ssl: tls && (tls === true ? true : {
-          ca: tls.authority,
-          cert: tls.certificate,
-          key: tls.key && text(tls.key)
-        })
-      }),
-    application_name: `${options.applicationName ?? "sluice"} ${name}`,
-    connectionTimeoutMillis: options.connectTimeout ?? 10_000,
-    statement_timeout: statementTimeout,
-    // where the server itself does not answer any more
-    query_timeout: statementTimeout + 5_000,
-    lock_timeout: options.lockTimeout ?? 5_000,
-    idle_in_transaction_session_timeout: transactionTimeoutOf(options),
-    // whatever is the default of the server, the database or the role: an append would see too little of its log
-    options: "-c default_transaction_isolation=read\\ committed",
-    keepAlive: true,
-    types
-  }
-}
-
-/** @internal In milliseconds. */
-export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
-
-/** @internal Cancels the queries of others. When the server closes its connection, that ends the process if nobody listens. */
-export class ControlClient extends Pg.Client {
-  constructor(config?: Pg.ClientConfig) {
-    super(config)
-    this.on("error", () => {})
-  }
-}
-
-/**
- * @internal
- * For a connection that only reads the journal. Every read follows an index in its order, and the planner cannot know: it has seen the
- * table empty at best, would sort all newer events for each page, and then keeps the plan.
- */
-export const alongIndexes = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off -c jit=off"
-
-/** Closes a connection on which the server does not answer any more: the pool would give it to the next, and so on. */
-const closeWhenSilent = (client: Pg.PoolClient): void => {
-  const query: (...args: ReadonlyArray<any>) => any = client.query.bind(client)
-  client.query = (...args: ReadonlyArray<any>) => {
-    const result = query(...args)
-    if (result instanceof Promise) {
-      result.catch((error) => {
-        if (error?.message === "Query read timeout") (client as any).connection.stream.destroy()
-      })
-    }
-    return result
-  }
-}
-
-/** @internal A pool, whose connections are closed with the scope, and begin with settings. */
+/** @internal A pool, whose connections are closed with the scope, whether or not the server answers. */
 export const makePool = (
   options: Options,
   name: string,
   max: number,
-  settings = ""
+  settings?: Readonly<Record<string, string>>
 ): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const config = clientConfig(options, name)
-      const pool = new Pg.Pool({
-        ...config,
-        options: `${config.options} ${settings}`,
-        max,
-        idleTimeoutMillis: 60_000
-      })
+      const clients = new Set<Client>()
+      class Member extends Client {
+        constructor(config: ConstructorParameters<typeof Client>[0]) {
+          super(config)
+          clients.add(this)
+          this.once("end", () => clients.delete(this))
+        }
+      }
+      const config = configOf(options, name, settings)
+      const pool = new Pg.Pool(
+        { ...config, clients, Client: Member as any, max, idleTimeoutMillis: 60_000 } as Pg.PoolConfig
+      )
       // a connection that the server ends between two queries says so here, and ends the process if nobody listens
       pool.on("error", () => {})
-      pool.on("connect", (client) => {
-        client.on("error", () => {})
-        closeWhenSilent(client)
+      pool.on("release", (_error, client) => {
+        const { isBusy, isMisled } = client as unknown as Client
+        if (isBusy || isMisled) void client.end()
       })
+      closeInTime(pool, clients)
       return pool
     }),
-    (pool) => Effect.promise(() => pool.end().catch(() => {}))
+    (pool) => Effect.promise(() => pool.end())
   )
+
+/** Whoever still has a connection loses it soon after the pool is closed. Whoever closes it first, it is closed once. */
+const closeInTime = (pool: Pg.Pool, clients: ReadonlySet<Client>): void => {
+  const end: () => Promise<void> = pool.end.bind(pool)
+  let ended: Promise<void> | undefined
+  pool.end = () => {
+    if (ended === undefined) {
+      const timer = setTimeout(() => clients.forEach(destroy), budget)
+      ended = end().finally(() => clearTimeout(timer))
+    }
+    return ended
+  }
+}
+
+/** What Kysely's driver makes of a pool's options. */
+interface Target {
+  readonly clients: ReadonlySet<Client>
+}
+
+/**
+ * @internal
+ * Cancels a query of another connection, as Kysely's driver asks for it. Whoever interrupts a query does not wait for long: where the
+ * server does not do it in time, the connection is closed.
+ */
+export class ControlClient {
+  private readonly options: Pg.ClientConfig & Target
+
+  constructor(options: object) {
+    this.options = options as Pg.ClientConfig & Target
+  }
+
+  async connect(): Promise<void> {}
+
+  async query(cancel: string): Promise<Pg.QueryResult> {
+    const process = Number(/^select pg_\w+_backend\((\d+)\)$/.exec(cancel)?.[1])
+    const target = [...this.options.clients].find(({ session }) => session?.process === process)
+    const giveUp = () => target?.isBusy && destroy(target)
+    const timer = setTimeout(giveUp, 2 * budget)
+    target?.once("drain", () => clearTimeout(timer))
+    target?.once("end", () => clearTimeout(timer))
+    const client = new Pg.Client({ ...this.options, connectionTimeoutMillis: budget })
+    client.on("error", () => {})
+    try {
+      await client.connect()
+      return await client.query({ text: cancel, query_timeout: budget } as Pg.QueryConfig)
+    } catch (error) {
+      giveUp()
+      throw error
+    } finally {
+      void leave(client)
+    }
+  }
+
+  async end(): Promise<void> {}
+}
 
 /**
  * @internal
  * Runs queries on one of the pool's connections. A connection that has failed is not given back, as nobody knows in which state it
- * is.
+ * is. Nothing is sent for whoever has stopped waiting for a connection.
  */
 export const withClient = <A>(
   pool: Pg.Pool,
   operation: string,
-  f: (client: Pg.PoolClient) => Promise<A>
+  f: (client: Client) => Promise<A>,
+  onLost: (client: Client) => void = () => {}
 ): Effect.Effect<A, SqlError> => {
   const toError = toSqlError("postgres")(operation)
   return Effect.tryPromise({
-    try: async () => {
-      const client = await pool.connect()
+    try: async (signal) => {
+      const client = await pool.connect() as Pg.PoolClient & Client
+      if (signal.aborted) return client.release() as never
       try {
         const result = await f(client)
         // written is what is committed: whoever has begun a transaction on the connection, nobody ends it
@@ -143,9 +119,11 @@ export const withClient = <A>(
         }
         client.release()
         return result
-      } catch (error) {
-        client.release(toError(error).reason._tag === "ConnectionError")
-        throw error
+      } catch (cause) {
+        const isLost = toError(cause).reason._tag === "ConnectionError"
+        if (isLost) onLost(client)
+        client.release(isLost)
+        throw cause
       }
     },
     catch: toError

@@ -16,7 +16,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
     if (found !== undefined) return found
     const { options } = pool
     const only = { options, connect: async () => client, end: async () => {} }
-    const driver = new PostgresDriver({ cursor: Cursor, pool: only, controlClient: ControlClient })
+    const driver = new PostgresDriver({ cursor: Cursor, pool: only, controlClient: ControlClient as any })
     const connection = driver.init().then(() => driver.acquireConnection())
     known.set(client, connection)
     return connection

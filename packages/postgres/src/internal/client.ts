@@ -1,0 +1,191 @@
+import * as SafeInteger from "@sluice/sql/SafeInteger"
+import { isDefaultFor } from "@sluice/sql/Tls"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import Pg from "pg"
+import type { Options } from "../PostgresStorage.ts"
+import { budget, destroy } from "./leave.ts"
+import { keepsSessions } from "./pooler.ts"
+import { settingsOf, settle } from "./session.ts"
+
+/** How much longer than the server a client waits, in milliseconds. */
+const grace = 5_000
+
+/** What ends a transaction takes no longer than that, in milliseconds, or is not known to have ended it. */
+const endTimeout = 10_000
+
+/** @internal For how long a transaction may be idle, in milliseconds. */
+export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
+
+/** The type of 64-bit integers. */
+const int8 = 20
+
+const types: Pg.CustomTypesConfig = {
+  getTypeParser: (oid: any, format?: any) =>
+    oid === int8 && format !== "binary" ? SafeInteger.from : Pg.types.getTypeParser(oid, format)
+}
+
+const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
+
+/** An error as the server would say it. */
+const serverError = (code: string, message: string, options?: ErrorOptions): Error =>
+  Object.assign(new Error(message, options), { severity: "FATAL", code })
+
+/** A password may be another by now than it was for the last connection. */
+const passwordOf = (password: NonNullable<Options["password"]>): string | (() => Promise<string>) =>
+  !Effect.isEffect(password) ? text(password) : async () => {
+    const exit = await Effect.runPromiseExit(password)
+    if (Exit.isSuccess(exit)) return text(exit.value)
+    throw serverError("08001", "the password was not to be had", { cause: Cause.squash(exit.cause) })
+  }
+
+/** What a client is made with. */
+interface Config extends Pg.ClientConfig {
+  readonly connectionTimeoutMillis: number
+  readonly query_timeout: number
+  /** What its session is set to. */
+  readonly settings: Readonly<Record<string, string>>
+}
+
+/** @internal How to reach the server. What the session is set to is told it later, as poolers refuse it here. */
+export const configOf = (
+  options: Options,
+  name: string,
+  settings: Readonly<Record<string, string>> = {}
+): Config => {
+  const { tls } = options
+  const statementTimeout = options.statementTimeout ?? 30_000
+  const address: Pg.ClientConfig = {
+    ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+    ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { password: passwordOf(options.password) }),
+    ...(options.database === undefined ? {} : { database: options.database })
+  }
+  return {
+    ...address,
+    ...(tls === undefined
+      // what the URL says counts more
+      ? isDefaultFor(new Pg.Client(address).host) ? { ssl: true } : {}
+      : {
+        ssl: tls && (tls === true ? true : {
+          ca: tls.authority,
+          cert: tls.certificate,
+          key: tls.key && text(tls.key)
+        })
+      }),
+    application_name: `${options.applicationName ?? "sluice"} ${name}`,
+    connectionTimeoutMillis: options.connectTimeout ?? 10_000,
+    // where the server itself does not answer any more
+    query_timeout: statementTimeout + grace,
+    keepAlive: true,
+    types,
+    settings: {
+      ...settingsOf({
+        statementTimeout,
+        lockTimeout: options.lockTimeout ?? 5_000,
+        transactionTimeout: transactionTimeoutOf(options)
+      }),
+      ...settings
+    }
+  }
+}
+
+/** @internal A session of the server. The process alone may be another's by now. */
+export interface SessionId {
+  readonly process: number
+  /** When it began, in microseconds. */
+  readonly began: string
+}
+
+/**
+ * @internal
+ * A connection, which is there once its session is set and proven to be: on the server, in a session that is kept, and where one may
+ * write. It is closed when a query gets no answer, and its end does not wait for an answer either.
+ */
+export class Client extends Pg.Client {
+  readonly config: Config
+  session: SessionId | undefined
+  /** Not to be used again, though it is not lost: it may be to the wrong server. */
+  isMisled = false
+  private ended: Promise<void> | undefined
+
+  constructor(config: Config) {
+    super(config)
+    this.config = config
+    // what the server says between two queries ends the process if nobody listens
+    this.on("error", () => {})
+  }
+
+  override connect(): Promise<Pg.Client>
+  override connect(callback: (error: Error) => void): void
+  override connect(callback?: (error: Error) => void): Promise<Pg.Client> | void {
+    const connected = super.connect().then(() => this.settle()).then(() => this, (error) => {
+      destroy(this)
+      throw error
+    })
+    if (callback === undefined) return connected
+    connected.then(() => callback(undefined as never), callback)
+  }
+
+  private async settle(): Promise<void> {
+    const known = (this as any).processID as number | null
+    const first = await settle(this, known)
+    const { began, isStandby, process } = first.isSet ? first : await this.settleBehindPooler()
+    if (isStandby) {
+      throw serverError("25006", "the server is a standby, which cannot be written to: the address leads to a reader")
+    }
+    this.session = { process, began }
+    // whoever cancels a query needs the server's process, and a pooler has numbers of its own
+    Object.assign(this, { processID: process })
+  }
+
+  private async settleBehindPooler() {
+    const isKept = await keepsSessions(this, this.config)
+    if (!isKept) {
+      throw serverError(
+        "0A000",
+        "the address leads to a pooler that gives each transaction another session, and Sluice needs sessions of its own: " +
+          "connect to the server itself, or to a pooler that keeps sessions (PgBouncer: pool_mode = session)"
+      )
+    }
+    return settle(this, null)
+  }
+
+  override query(...args: Array<any>): any {
+    const [config, values, callback] = args
+    const ends = typeof config === "string" && /^(COMMIT|ROLLBACK)\b/i.test(config)
+    const result = (super.query as (...args: Array<any>) => any)(
+      ends ? { text: config, query_timeout: endTimeout } : config,
+      values,
+      callback
+    )
+    if (result instanceof Promise) result.catch((error) => this.observe(error))
+    return result
+  }
+
+  private observe(error: { readonly message?: unknown; readonly code?: unknown } | undefined): void {
+    // the next query would wait behind it, and so on
+    if (error?.message === "Query read timeout") destroy(this)
+    if (error?.code === "25006") this.isMisled = true
+  }
+
+  /** Whether a query is under way. */
+  get isBusy(): boolean {
+    return (this as any)._getActiveQuery() != null
+  }
+
+  override end(): Promise<void>
+  override end(callback: (error: Error) => void): void
+  override end(callback?: (error: Error) => void): Promise<void> | void {
+    if (this.ended === undefined) {
+      const timer = setTimeout(() => destroy(this), budget)
+      this.ended = super.end().finally(() => clearTimeout(timer))
+    }
+    if (callback === undefined) return this.ended
+    this.ended.then(() => callback(undefined as never), callback)
+  }
+}

@@ -1,0 +1,82 @@
+import type Pg from "pg"
+
+/** What a session is given that differs from others, in milliseconds. */
+export interface Limits {
+  readonly statementTimeout: number
+  readonly lockTimeout: number
+  readonly transactionTimeout: number
+}
+
+/** @internal Whatever the server, the database or the role had in mind: none of it is left to chance. */
+export const settingsOf = ({ lockTimeout, statementTimeout, transactionTimeout }: Limits) => ({
+  // how values are written and read
+  client_encoding: "UTF8",
+  standard_conforming_strings: "on",
+  DateStyle: "ISO, MDY",
+  IntervalStyle: "postgres",
+  bytea_output: "hex",
+  extra_float_digits: "1",
+  array_nulls: "on",
+  // events are appended in READ COMMITTED: else an append would see too little of its log
+  default_transaction_isolation: "read committed",
+  default_transaction_read_only: "off",
+  default_transaction_deferrable: "off",
+  // constraints and triggers are there for everybody
+  session_replication_role: "origin",
+  statement_timeout: String(statementTimeout),
+  lock_timeout: String(lockTimeout),
+  idle_in_transaction_session_timeout: String(transactionTimeout),
+  // what waits for something to come is not forgotten
+  idle_session_timeout: "0"
+})
+
+/**
+ * @internal
+ * Of a connection that only reads the journal. Every read follows an index in its order, and the planner cannot know: it has seen the
+ * table empty at best, would sort all newer events for each page, and then keeps the plan.
+ */
+export const alongIndexes = { enable_seqscan: "off", enable_bitmapscan: "off", enable_sort: "off", jit: "off" }
+
+/**
+ * Sets what there is of the settings, and says so, in the process with the number, or in any. An acknowledged commit that a crash of the
+ * server takes back would be a fork of the journal: it has to be flushed, whatever the role says.
+ */
+const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_is_in_recovery() AS is_standby,
+    (SELECT (EXTRACT(epoch FROM a.backend_start) * 1000000)::pg_catalog.int8::pg_catalog.text
+      FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a) AS began,
+    ARRAY(
+      SELECT pg_catalog.set_config(s.name, s.value, false) FROM (
+        SELECT key AS name, value FROM pg_catalog.json_each_text($2::pg_catalog.json)
+        UNION ALL SELECT 'synchronous_commit', 'on' WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
+      ) s
+      WHERE pg_catalog.current_setting(s.name, true) <> s.value
+        AND pg_catalog.pg_backend_pid() = coalesce($1::pg_catalog.int4, pg_catalog.pg_backend_pid())
+    ) AS settings`
+
+/**
+ * @internal
+ * Sets a session in one round trip, and fails if the server does not. A `process` that is known and not the server's is a pooler's number:
+ * nothing is set then, as others might get it.
+ */
+export const settle = async (
+  client: Pg.Client & {
+    readonly config: { readonly settings: Readonly<Record<string, string>>; readonly connectionTimeoutMillis: number }
+  },
+  process: number | null
+) => {
+  const { connectionTimeoutMillis, settings } = client.config
+  const { rows } = await client.query<
+    { readonly process: number; readonly began: string; readonly is_standby: boolean }
+  >({
+    text: statement,
+    values: [process, JSON.stringify(settings)],
+    query_timeout: connectionTimeoutMillis
+  } as Pg.QueryConfig)
+  const [row] = rows
+  return {
+    process: row!.process,
+    began: row!.began,
+    isStandby: row!.is_standby,
+    isSet: process === null || row!.process === process
+  }
+}
