@@ -9,7 +9,7 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import type { Journal, JournalForked, JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
+import { type Journal, JournalForked, type JournalReader, type OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -64,9 +64,38 @@ export const make = (options: {
   const marks = signals.marks(entityType)
   const seen = new Float64Array(Slice.count)
   let probed = false
+  let wasAtEnd = false
   /** Logs that have more, or may have. */
   const behind = new Set<Slice.Slice>()
   let window: { readonly after: TimeCursor; readonly heads: Offset.Offsets; readonly end: number } | undefined
+
+  /** What was read is gone, and others are in its places, or none. */
+  let fork: JournalForked | undefined
+  const forked = (slice: Slice.Slice): JournalForked =>
+    fork ??= new JournalForked({ entityType, slice, offset: Offset.make(read[slice]!, times[slice]!) })
+  /** Timestamps rise with the positions of a log, so none is at two of them, and none moves. */
+  const compare = (slice: Slice.Slice, { position, timestamp }: Offset.Offset): void => {
+    const last = read[slice]!
+    if (last <= 0) return
+    const time = times[slice]!
+    const fits = position > last ? timestamp > time : position < last ? timestamp < time : timestamp === time
+    if (!fits) forked(slice)
+  }
+  const compareEvent = ({ position, slice, timestamp }: EncodedEnvelope) =>
+    compare(slice, Offset.make(position!, timestamp))
+
+  /** Whether what was read last of the logs is still there. */
+  const verifyLast = (slices: ReadonlyArray<Slice.Slice>): Effect.Effect<void, ReadError> => {
+    const known = new Map(
+      slices.flatMap((slice) => read[slice]! > 0 ? [[slice, Offset.make(read[slice]!, times[slice]!)] as const] : [])
+    )
+    if (known.size === 0) return Effect.void
+    return Effect.flatMap(
+      dialect.timestamps(entityType, Array.from(known, ([slice, { position }]) => [slice, position] as const)),
+      (found) =>
+        [...known].every(([slice, { timestamp }]) => found.get(slice) === timestamp) ? Effect.void : verify(known)
+    )
+  }
 
   /** Whether the event is the next of its log, which it then goes past. */
   const isNext = ({ position, slice, timestamp }: EncodedEnvelope): boolean => {
@@ -81,6 +110,7 @@ export const make = (options: {
     const { after, end, heads } = window!
     return Effect.flatMap(dialect.byTime(entityType, range, after, limit), (rows) => {
       const page = rows.filter((row) => {
+        compareEvent(row)
         const head = heads.get(row.slice)
         if (head === undefined || row.position! > head.position || row.position! <= read[row.slice]!) return false
         if (!isAsked(row)) return false
@@ -96,6 +126,7 @@ export const make = (options: {
       } else {
         window = { after: { timestamp: last.timestamp, slice: last.slice }, heads, end }
       }
+      if (fork !== undefined) return Effect.fail(fork)
       return page.length > 0 ? Effect.succeed(page) : next(limit)
     })
   }
@@ -111,12 +142,21 @@ export const make = (options: {
     const slices = [...behind].slice(0, Math.min(maxLogs, limit))
     const each = Math.floor(limit / slices.length)
     return Effect.flatMap(
-      dialect.bySlices(entityType, slices.map((slice) => [slice, read[slice]!] as const), each),
+      // at the end, what is new has to follow what was read a while ago
+      Effect.map(
+        Effect.all([
+          dialect.bySlices(entityType, slices.map((slice) => [slice, read[slice]!] as const), each),
+          wasAtEnd ? verifyLast(slices) : Effect.void
+        ], { concurrency: 2 }),
+        ([rows]) => rows
+      ),
       (rows) => {
         const counts = new Map<Slice.Slice, number>()
         const page: Array<EncodedEnvelope> = []
         const isWhole = rows.reduce((bytes, { payload }) => bytes + (payload?.bytes.length ?? 0), 0) < maxPageBytes
         for (const row of rows) {
+          compareEvent(row)
+          if (fork !== undefined) return Effect.fail(fork)
           const count = counts.get(row.slice) ?? 0
           counts.set(row.slice, count + 1)
           // the first of a log is what comes next in it, or something is missing
@@ -142,13 +182,18 @@ export const make = (options: {
   }
 
   /** Finds out where there is something new, and how much. */
-  const probe = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> =>
-    Effect.flatMap(dialect.heads(entityType, range), (heads) => {
+  const probe = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
+    // others may go on meanwhile
+    const before = read.slice()
+    return Effect.flatMap(dialect.heads(entityType, range), (heads) => {
       let events = 0
       let end = 0
       behind.clear()
       for (const slice of SliceRange.slices(range)) {
         const head = heads.get(slice)
+        if (head !== undefined) compare(slice, head)
+        if ((head?.position ?? 0) < before[slice]!) forked(slice)
+        if (fork !== undefined) return Effect.fail(fork)
         if (read[slice] === -1 && (head === undefined || head.timestamp < from[slice]!)) {
           read[slice] = head?.position ?? 0
           times[slice] = head?.timestamp ?? 0
@@ -160,6 +205,7 @@ export const make = (options: {
         events += head.position - Math.max(0, read[slice]!)
         end = Math.max(end, head.timestamp)
       }
+      wasAtEnd = behind.size === 0
       if (behind.size === 0) return Effect.succeed([])
       // where these begin is not known, but when
       const fromTime = [...behind].filter((slice) => read[slice] === -1)
@@ -174,6 +220,7 @@ export const make = (options: {
         return readWindow(limit)
       })
     })
+  }
 
   /** When the events were appended that come next in logs that have more. Fails when they are not there. */
   const timestampsOf = (
@@ -192,6 +239,7 @@ export const make = (options: {
     })
 
   const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
+    if (fork !== undefined) return Effect.fail(fork)
     if (window !== undefined) return readWindow(limit)
     let signalled = 0
     for (let slice = range.min as number; slice <= range.max; slice++) {
@@ -204,7 +252,9 @@ export const make = (options: {
       probed = true
       return probe(limit)
     }
-    return behind.size === 0 ? Effect.succeed([]) : readLogs(limit)
+    if (behind.size > 0) return readLogs(limit)
+    wasAtEnd = true
+    return Effect.succeed([])
   }
 
   /** A database that was away may have come back as another, which lacks what it had acknowledged. */
@@ -233,6 +283,7 @@ export const make = (options: {
     pass: (events) => {
       const passed = new Map<Slice.Slice, boolean>()
       for (const event of events) {
+        compareEvent(event)
         const isRead = read[event.slice] !== -1 && (event.position! <= read[event.slice]! || isNext(event))
         passed.set(event.slice, isRead && passed.get(event.slice) !== false)
       }

@@ -1,7 +1,7 @@
 import type * as Cause from "effect/Cause"
 import * as Latch from "effect/Latch"
 import type { EncodedEnvelope } from "../Envelope.ts"
-import type { Offsets } from "../Offset.ts"
+import * as Offset from "../Offset.ts"
 import * as Slice from "../Slice.ts"
 import * as SliceRange from "../SliceRange.ts"
 
@@ -11,6 +11,12 @@ const maxBytes = 16 * 1024 * 1024
 
 /** What an event weighs beside its payload, roughly. */
 const overhead = 200
+
+/** @internal Where the tail has seen another event than is there now: the journal has lost what it had acknowledged. */
+export interface Fork {
+  readonly slice: Slice.Slice
+  readonly offset: Offset.Offset
+}
 
 interface Subscriber {
   readonly range: SliceRange.SliceRange
@@ -34,7 +40,7 @@ export class JournalTail<E> {
   #bytes = 0
   #failure: Cause.Cause<E> | undefined
 
-  constructor(heads: Offsets) {
+  constructor(heads: Offset.Offsets) {
     for (const [slice, { position, timestamp }] of heads) {
       this.#positions[slice] = position
       this.#timestamps[slice] = timestamp
@@ -74,13 +80,21 @@ export class JournalTail<E> {
     return position! <= this.#positions[slice]!
   }
 
-  /** Takes those of the events that come next in their logs. */
-  push(events: ReadonlyArray<EncodedEnvelope>): void {
-    const taken = events.filter((event) => this.#take(event))
-    if (taken.length === 0) return
-    for (const { latch, range } of this.#subscribers) {
-      if (taken.some(({ slice }) => SliceRange.contains(range, slice))) latch.openUnsafe()
+  /** Takes those of the events that come next in their logs, up to one that does not go with what is known. */
+  push(events: ReadonlyArray<EncodedEnvelope>): Fork | undefined {
+    const taken: Array<EncodedEnvelope> = []
+    let fork: Fork | undefined
+    for (const event of events) {
+      fork = this.#fork(event)
+      if (fork !== undefined) break
+      if (this.#take(event)) taken.push(event)
     }
+    if (taken.length > 0) {
+      for (const { latch, range } of this.#subscribers) {
+        if (taken.some(({ slice }) => SliceRange.contains(range, slice))) latch.openUnsafe()
+      }
+    }
+    return fork
   }
 
   fail(cause: Cause.Cause<E>): void {
@@ -97,6 +111,33 @@ export class JournalTail<E> {
 
   unsubscribe(subscriber: Subscriber): void {
     this.#subscribers.delete(subscriber)
+  }
+
+  /** Timestamps rise with the positions of a log, so none is at two of them, and none moves. */
+  #fork({ position, slice, timestamp }: EncodedEnvelope): Fork | undefined {
+    const head = Offset.make(this.#positions[slice]!, this.#timestamps[slice]!)
+    if (head.position === 0) return undefined
+    if (
+      position! > head.position
+        ? timestamp > head.timestamp
+        : position! < head.position
+        ? timestamp < head.timestamp
+        : timestamp === head.timestamp
+    ) {
+      const known = position! < head.position ? this.#find(slice, position!) : undefined
+      if (known === undefined || known.timestamp === timestamp) return undefined
+      return { slice, offset: Offset.make(position!, known.timestamp) }
+    }
+    return { slice, offset: head }
+  }
+
+  /** What comes again was most likely among the last. */
+  #find(slice: Slice.Slice, position: number): EncodedEnvelope | undefined {
+    for (let number = this.#end - 1; number >= this.#start; number--) {
+      const event = this.at(number)
+      if (event.slice === slice && event.position! <= position) return event.position === position ? event : undefined
+    }
+    return undefined
   }
 
   #take(event: EncodedEnvelope): boolean {

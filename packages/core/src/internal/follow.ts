@@ -1,4 +1,5 @@
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -12,6 +13,7 @@ import * as Position from "../Position.ts"
 import { ReadBudget } from "../ReadBudget.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
+import { StorageError } from "../StorageError.ts"
 import { meterOf } from "./meterOf.ts"
 import { Progress } from "./Progress.ts"
 import { type TailError, tailOf } from "./tails.ts"
@@ -75,6 +77,21 @@ export const follow = (
       return true
     }
 
+    /** A fork of what one has not read yet is none: one begins anew, in the history that there is now. */
+    const failed = (cause: Cause.Cause<TailError>): Effect.Effect<never, TailError> => {
+      const fork = cause.reasons.find(Cause.isFailReason)?.error
+      if (!(fork instanceof Journal.JournalForked)) return Effect.failCause(cause)
+      const { offset, slice } = fork
+      return SliceRange.contains(range, slice) &&
+          progress.covers({ slice, position: offset.position, timestamp: offset.timestamp })
+        ? Effect.fail(fork)
+        // which fails where other events are gone that one has read
+        : Effect.andThen(
+          openReader(progress.offsets()),
+          Effect.fail(new StorageError({ operation: "follow the journal", reason: "Unavailable", cause: fork }))
+        )
+    }
+
     /** A reader that has found nothing looks once more, and then another does, as it need not find what the tail has found. */
     const readJournal = (looks: number): Pull =>
       Effect.flatMap(budget.read(reader.next(pageSize)), (page): Pull => {
@@ -84,7 +101,7 @@ export const follow = (
           read(entityType, page.length, context)
         }
         if (Arr.isReadonlyArrayNonEmpty(page)) return Effect.succeed(page)
-        if (tail.failure !== undefined) return Effect.failCause(tail.failure)
+        if (tail.failure !== undefined) return failed(tail.failure)
         if (!isAtTail()) return looks === 1 ? readJournal(2) : readAgain
         // whatever is not read yet will come from there
         cursor = tail.end
@@ -122,7 +139,7 @@ export const follow = (
 
     const readTail: Pull = Effect.suspend(() => {
       pull = readTail
-      if (tail.failure !== undefined) return Effect.failCause(tail.failure)
+      if (tail.failure !== undefined) return failed(tail.failure)
       latch.closeUnsafe()
       return Effect.flatMap(budget.read(takeTail), (events): Pull => {
         if (Arr.isReadonlyArrayNonEmpty(events)) {

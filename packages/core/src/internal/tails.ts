@@ -1,7 +1,11 @@
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
-import type * as Journal from "../Journal.ts"
+import type { EncodedEnvelope } from "../Envelope.ts"
+import * as Journal from "../Journal.ts"
 import { journalPages } from "../Metrics.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { StorageError } from "../StorageError.ts"
@@ -58,18 +62,27 @@ const start = Effect.fnUntraced(function*(
   const heads = yield* journal.heads(entityType, SliceRange.full)
   const reader = yield* journal.reader(entityType, SliceRange.full, heads, { byTime: true })
   const tail = new JournalTail<TailError>(heads)
+  const forked = Deferred.makeUnsafe<never, TailError>()
+  const push = (events: ReadonlyArray<EncodedEnvelope>): void => {
+    const fork = tail.failure === undefined ? tail.push(events) : undefined
+    if (fork === undefined) return
+    const error = new Journal.JournalForked({ entityType, ...fork })
+    // at once, as what comes next is of another history
+    tail.fail(Cause.fail(error))
+    Deferred.doneUnsafe(forked, Exit.fail(error))
+  }
   publish = (events) => {
-    tail.push(events)
+    push(events)
     if (events.every((event) => tail.has(event))) reader.pass(events)
   }
 
   const context = yield* Effect.context()
   const read: Effect.Effect<never, TailError> = Effect.flatMap(reader.next(pageSize), (page) => {
-    tail.push(page)
+    push(page)
     if (page.length > 0) pages(entityType, 1, context)
     return page.length === 0 ? Effect.andThen(changed, read) : read
   })
-  yield* read.pipe(
+  yield* Effect.raceFirst(read, Deferred.await(forked)).pipe(
     Effect.catchCause((cause) => Effect.andThen(forget, Effect.sync(() => tail.fail(cause)))),
     Effect.forkScoped
   )

@@ -1,7 +1,7 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Floor from "@sluice/core/Floor"
-import type { JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
-import type { Offset, Offsets } from "@sluice/core/Offset"
+import { JournalForked, type JournalReader, type OffsetBelowFloor } from "@sluice/core/Journal"
+import { make as makeOffset, type Offset, type Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { count as SliceCount, type Slice } from "@sluice/core/Slice"
@@ -189,13 +189,18 @@ export const makeReading = (connection: Connection, db: Db) => {
       let seen: number | undefined
       /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
       const read = new Float64Array(SliceCount)
+      /** When that was appended. */
+      const times = new Float64Array(SliceCount)
       for (const [slice, { position, timestamp }] of start) {
+        if (position > 0) times[slice] = timestamp
         read[slice] = position === 0 && timestamp > 0
           ? -1
           : position
       }
 
-      const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, OffsetBelowFloor | StorageError> => {
+      const next = (
+        limit: number
+      ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, JournalForked | OffsetBelowFloor | StorageError> => {
         const current = marks()
         return seen === current ? Effect.succeed([]) : Effect.flatMap(
           run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
@@ -205,6 +210,13 @@ export const makeReading = (connection: Connection, db: Db) => {
             for (const envelope of envelopes) {
               const { position, slice, timestamp } = envelope
               const last = read[slice]!
+              // timestamps rise with positions, so what was read is gone
+              if (
+                last > 0 && position! <= last &&
+                (position! < last ? timestamp >= times[slice]! : timestamp !== times[slice])
+              ) {
+                return Effect.fail(new JournalForked({ entityType, slice, offset: makeOffset(last, times[slice]!) }))
+              }
               // below the first unread event of one log lie read ones of others
               if (last === -1 ? timestamp < start.get(slice)!.timestamp : position! <= last) continue
               if (last !== -1 && position !== last + 1) {
@@ -216,6 +228,7 @@ export const makeReading = (connection: Connection, db: Db) => {
                 )
               }
               read[slice] = position!
+              times[slice] = timestamp
               unread.push(envelope)
               after = timestamp
             }
@@ -230,9 +243,11 @@ export const makeReading = (connection: Connection, db: Db) => {
         pass: (events) => {
           if (seen === undefined) return
           let isAll = true
-          for (const { position, slice } of events) {
-            if (read[slice] === position! - 1) read[slice] = position!
-            else if (read[slice]! < position!) isAll = false
+          for (const { position, slice, timestamp } of events) {
+            if (read[slice] === position! - 1) {
+              read[slice] = position!
+              times[slice] = timestamp
+            } else if (read[slice]! < position!) isAll = false
           }
           if (!isAll || seen + 1 !== marks()) return
           // nobody else has committed before these, or there were another signal
