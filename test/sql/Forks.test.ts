@@ -1,0 +1,61 @@
+/** Positions that stand for other events than they did: a journal that has lost commits, or was altered by hand. */
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Source from "@sluice/core/Source"
+import { type Dialect } from "@sluice/sql/Dialect"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { databases, type Place } from "./databases.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+const append = (event: string) => Journal.append(Note, { id: "a", events: [event] })
+
+/** As if the newest event of the log had never been, but for those who have read it. */
+const forget = ({ execute, table }: Place, dialect: Dialect, { position, slice }: Journal.Written) =>
+  Effect.promise(async () => {
+    const at = `slice = ${slice} AND position = ${position}`
+    await execute(`DELETE FROM ${table("sluice_journal")} WHERE ${at}`)
+    if (dialect === "mysql") await execute(`UPDATE ${table("sluice_head")} SET position = position - 1 WHERE ${at}`)
+  })
+
+for (const { dialect, name, place } of databases) {
+  describe(`in ${name}, the newest event that was deleted by hand, and its place taken,`, () => {
+    for (const who of ["this process", "another process"]) {
+      it.live(`is noticed by those who have read it, when ${who} appends`, () =>
+        Effect.gen(function*() {
+          const there = yield* place
+          const open = Effect.map(Layer.build(Layer.fresh(there.layer())), Context.get(Journal.Journal))
+          const own = yield* open
+          const writer = who === "this process" ? own : yield* open
+          const write = (event: string) => Effect.provideService(append(event), Journal.Journal, writer)
+          const seen: Array<string> = []
+          yield* write("1")
+          const following = yield* Source.toStream(Source.journal(Note)).pipe(
+            Stream.runForEach(({ event }) => Effect.sync(() => seen.push(event))),
+            Effect.provideService(Journal.Journal, own),
+            Effect.forkScoped
+          )
+          yield* Wait.until("the first event", () => seen.length === 1)
+          const lost = yield* write("2")
+          yield* Wait.until("the second event", () => seen.length === 2)
+
+          yield* forget(there, dialect, lost)
+          const { position } = yield* write("2'")
+          assert.strictEqual(position, lost.position)
+          yield* write("3'")
+          const exit = yield* Fiber.await(following)
+          assert.isTrue(Exit.isFailure(exit))
+          assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), Journal.JournalForked)
+          assert.deepStrictEqual(seen, ["1", "2"])
+        }).pipe(Effect.scoped), 30_000)
+    }
+  })
+}
