@@ -79,12 +79,12 @@ describe("a journal that goes on in another history is forked", () => {
           const { persistenceId, sequenceNumber, ...last } = yield* write("a", "2")
           yield* until(seen, 3)
           const event = { persistenceId, sequenceNumber, slice, tags: [], metadata: {}, payload: undefined }
-          say({ ...event, ...last } as EncodedEnvelope)
+          say({ ...event, ...last })
           yield* write("b", "3")
           yield* until(seen, 4)
 
           const [position, timestamp] = place(last)
-          say({ ...event, position, timestamp } as EncodedEnvelope)
+          say({ ...event, ...Offset.make(position, timestamp) })
           const error = yield* failure
           assert.instanceOf(error, Journal.JournalForked)
           assert.strictEqual(error.slice, slice)
@@ -104,12 +104,11 @@ describe("a journal that goes on in another history is forked", () => {
           persistenceId,
           sequenceNumber,
           slice,
-          position,
-          timestamp: timestamp + 7,
+          ...Offset.make(position!, timestamp + 7),
           tags: [],
           metadata: {},
           payload: undefined
-        } as EncodedEnvelope)
+        })
         assert.instanceOf(yield* all.failure, Journal.JournalForked)
         const error = yield* elsewhere.failure
         assert.instanceOf(error, StorageError)
