@@ -326,18 +326,11 @@ class EventReader {
     return true
   }
 
-  /** Most are ASCII, of which all that has to be checked is quickly seen. */
   #persistenceId(end: number): PersistenceId.PersistenceId | undefined {
     const text = this.#text(end)
-    if (text === undefined) return undefined
-    const at = text.indexOf("|")
-    if (at >= 1 && at < text.length - 1 && text.length <= maxPlainId) return text as PersistenceId.PersistenceId
     return PersistenceId.is(text) ? text : undefined
   }
 }
-
-/** However many bytes a character takes. */
-const maxPlainId = Math.floor(PersistenceId.maxBytes / 3)
 
 const noTags: Array<string> = []
 const noBytes = new Uint8Array()
