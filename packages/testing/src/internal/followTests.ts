@@ -203,6 +203,27 @@ export const followTests = (it: It<Journal.Journal>): void => {
       60_000
     )
 
+    it.effect("by time are given what is committed after they began, though it is older than where they began", () =>
+      Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const type = fresh("followed")
+        const [a, b] = idsIn(type, SliceRange.full, 2) as [string, string]
+        yield* append(type, a, ["first"])
+        const appended = yield* Latch.make()
+        const commit = yield* Latch.make()
+        // one log has events, and the other has none yet
+        const late = Effect.andThen(append(type, a, ["late"]), append(type, b, ["late"]))
+        yield* Journal.transaction(Effect.andThen(late, Effect.andThen(appended.open, commit.await))).pipe(
+          Effect.forkScoped
+        )
+        yield* appended.await
+        const now = yield* journal.now
+        const seen = yield* follow(type, { start: Offset.since(Timestamp.make(now + 1000)), byTime: true })
+        yield* commit.open
+        yield* untilSeen(seen, 2)
+        assert.deepStrictEqual(seen.map(textOf), ["late", "late"])
+      }).pipe(Effect.scoped))
+
     it.effect("by time keep that order when they fall behind, and afterwards", () =>
       Effect.gen(function*() {
         const type = fresh("followed")
