@@ -288,6 +288,23 @@ for (const [name, program] of servers) {
       40_000
     )
 
+    it.effect("that is lost ends a stream of its rows", () =>
+      Effect.gen(function*() {
+        const { run: admin } = yield* Server
+        const { sql: client } = yield* Database
+        const reading = yield* Effect.forkChild(
+          Stream.runDrain(
+            client`SELECT REPEAT('x', 100000) AS text, SLEEP(0.1) AS slept FROM information_schema.columns LIMIT 400`
+              .stream
+          )
+        )
+        const readers = admin("SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT REPEAT%'")
+        yield* Wait.until("it to be read", Effect.map(readers, (_) => _.length > 0))
+        for (const { id } of yield* readers) yield* admin(`KILL ${id}`)
+        const error = yield* Effect.flip(Fiber.join(reading))
+        assert.strictEqual(error.reason._tag, "ConnectionError")
+      }).pipe(provideFresh()))
+
     it.effect("has room for what may be appended, or the storage does not open", () =>
       Effect.gen(function*() {
         const options = yield* (yield* Server).place

@@ -148,12 +148,21 @@ const configOf = (options: Options, { ownTables, packet, statements }: Use, pass
     }),
     connectTimeout: connectTimeoutOf(options),
     enableKeepAlive: true,
+    keepAliveInitialDelay: 30_000,
     multipleStatements: statements,
     supportBigNumbers: true,
     timezone: "Z",
     queryFormat: formatWithin(packet),
     ...(ownTables ? {} : { typeCast })
   } as Mysql.ConnectionOptions
+}
+
+/** The driver does not tell a query without a callback that its connection is lost, and whoever reads its rows would wait for ever. */
+const toldOfLoss = (connection: Mysql.Connection, command: any): any => {
+  const lost = (error: unknown) => command.emit("error", error)
+  connection.on("error", lost)
+  command.on("end", () => connection.removeListener("error", lost))
+  return command
 }
 
 /** Sees what becomes of each query: gives up those that take too long, and notices what the session is after it. A stream takes as long as
@@ -163,7 +172,7 @@ const observe = (session: Session, timeout: number): void => {
   const query = connection.query.bind(connection) as (...args: Array<any>) => any
   connection.query = (...args: Array<any>) => {
     const answered = args.at(-1)
-    if (typeof answered !== "function") return query(...args)
+    if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
     const timer = abandonAfter(session, timeout)
     const end = (): void => {
       session.pending--

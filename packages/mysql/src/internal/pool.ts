@@ -120,14 +120,11 @@ export const firstRows = <Row>(
         if (isOver) return
         isOver = true
         clearTimeout(timer)
-        connection.removeListener("error", lost)
         // before others get it
         if (givenUp !== undefined) abandon(session, givenUp)
         resume(exit)
       }
       const lost = (error: unknown) => end(Exit.fail(toSqlError("mysql")(operation)(error)))
-      // a query without a callback is not told itself that its connection is lost
-      connection.on("error", lost)
       connection.query(sql)
         .on("error", lost)
         .on("result", (row) => {
