@@ -5,11 +5,12 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import * as Offset from "@sluice/core/Offset"
+import * as Position from "@sluice/core/Position"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -85,7 +86,7 @@ describe("a journal that goes on in another history is forked", () => {
           yield* until(seen, 4)
 
           const [position, timestamp] = place(last)
-          say({ ...event, ...Offset.make(position, timestamp) })
+          say({ ...event, position: Position.make(position), timestamp: Timestamp.make(timestamp) })
           const error = yield* failure
           assert.instanceOf(error, Journal.JournalForked)
           assert.strictEqual(error.slice, slice)
@@ -105,7 +106,8 @@ describe("a journal that goes on in another history is forked", () => {
           persistenceId,
           sequenceNumber,
           slice,
-          ...Offset.make(position!, timestamp + 7),
+          position,
+          timestamp: Timestamp.make(timestamp + 7),
           tags: [],
           metadata: {},
           payload: undefined

@@ -44,7 +44,13 @@ export const makeSessions = (pool: Pool): Sessions => {
         // an error does not say how the transaction is
         ask: () =>
           new Promise((resolve, reject) => {
-            session.connection.query("DO 0", (error) => error === null ? resolve(status() ?? "failed") : reject(error))
+            // whoever gives a connection back does not wait for a server that does not answer
+            const timer = Connection.abandonAfter(session, Connection.budget)
+            session.connection.query("DO 0", (error) => {
+              clearTimeout(timer)
+              if (error === null) resolve(status() ?? "failed")
+              else reject(error)
+            })
           }),
         release: (isClean) => {
           if (!isClean) Connection.abandon(session, "nobody knows what is open on the connection")
