@@ -62,9 +62,12 @@ export class MemoryTransaction {
   }
 }
 
-class Current extends Context.Service<Current, { transaction: MemoryTransaction; isOver: boolean }>()(
-  "@sluice/core/MemoryStorage/Current"
-) {}
+class Current extends Context.Service<Current, {
+  /** Shared by a transaction and those within it. */
+  readonly own: { transaction: MemoryTransaction; isOver: boolean }
+  /** Transactions within this one come one after the other, as each undoes all since it began. */
+  readonly turn: Semaphore.Semaphore
+}>()("@sluice/core/MemoryStorage/Current") {}
 
 /** @internal One writer at a time, and readers that see what is committed. */
 export interface MemoryDatabase {
@@ -101,37 +104,49 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     (current) => current._tag === "Some" ? current.value : undefined
   )
 
-  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(current, (current) => {
-      if (current === undefined) {
-        const own = { transaction: new MemoryTransaction(), isOver: false }
-        return lock.withPermit(
-          Effect.onExit(Effect.provideService(effect, Current, own), (exit) =>
-            Effect.sync(() => {
-              own.isOver = true
-              if (Exit.isSuccess(exit)) commit(own.transaction)
-            }))
-        )
-      }
-      if (current.isOver) {
+  const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      const own = { transaction: new MemoryTransaction(), isOver: false }
+      const provided = Effect.provideService(effect, Current, { own, turn: Semaphore.makeUnsafe(1) })
+      return lock.withPermit(
+        Effect.onExit(provided, (exit) =>
+          Effect.sync(() => {
+            own.isOver = true
+            if (Exit.isSuccess(exit)) commit(own.transaction)
+          }))
+      )
+    })
+
+  /** Undone alone. */
+  const nested = <A, E, R>({ own }: Current["Service"], effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      if (own.isOver) {
         return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
       }
-      const savepoint = new MemoryTransaction(current.transaction)
+      const savepoint = new MemoryTransaction(own.transaction)
       return Effect.onExit(effect, (exit) =>
         Effect.sync(() => {
-          if (Exit.isFailure(exit)) current.transaction = savepoint
+          if (Exit.isFailure(exit)) own.transaction = savepoint
         }))
     })
+
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(current, (current) =>
+      current === undefined ? outermost(effect) : current.turn.withPermit(
+        nested(current, Effect.provideService(effect, Current, { ...current, turn: Semaphore.makeUnsafe(1) }))
+      ))
 
   return {
     logs,
     transaction,
-    read: (f) => Effect.map(current, (current) => f(current?.transaction)),
-    write: (f) =>
-      transaction(Effect.flatMap(
+    read: (f) => Effect.map(current, (current) => f(current?.own.transaction)),
+    write: (f) => {
+      const write = Effect.flatMap(
         Effect.all([current, Clock.currentTimeMillis]),
-        ([current, now]) => f(current!.transaction, now * 1000)
-      )),
+        ([current, now]) => f(current!.own.transaction, now * 1000)
+      )
+      return Effect.flatMap(current, (current) => current === undefined ? outermost(write) : nested(current, write))
+    },
     committed: commits.committed,
     subscribe: (topic) =>
       Effect.map(

@@ -129,6 +129,44 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         }))
     }
 
+    it.effect("skips no event for what the storage has done, whatever becomes of the error", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const { see, seen } = makeSeen()
+        const missing = new StorageError({
+          operation: "test",
+          reason: "Misconfigured",
+          cause: new Error("no such table")
+        })
+        const failures: ReadonlyArray<Effect.Effect<never, unknown>> = [
+          Effect.fail(unavailable),
+          Effect.fail(missing),
+          Effect.die(unavailable),
+          Effect.fail(new Error("mapped", { cause: unavailable })),
+          Effect.die(new Error("mapped", { cause: new Error("twice", { cause: missing }) })),
+          Effect.failCause(Cause.combine(Cause.fail("mine"), Cause.die(unavailable)))
+        ]
+        yield* append(type, "a", texts(failures.length))
+        const failed = new Set<number>()
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, (envelope) =>
+            Effect.suspend((): Effect.Effect<void, unknown> => {
+              const i = envelope.sequenceNumber - 1
+              if (failed.has(i)) return Effect.sync(() => see(envelope))
+              failed.add(i)
+              return failures[i]!
+            })),
+          Projection.recovery(RecoveryStrategy.skip)
+        )
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          const [status] = yield* ProjectionStatus.status(name)
+          assert.deepStrictEqual([status!.skipped, status!.handled], [0, failures.length])
+        }).pipe(whileRunning(projection), asProcess)
+        assert.deepStrictEqual(seen, failures.map((_, i) => `a ${i + 1}`))
+      }))
+
     it.effect("fences a second worker: nothing is processed twice", () =>
       Effect.gen(function*() {
         const type = fresh("source")

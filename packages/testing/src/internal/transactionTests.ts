@@ -221,6 +221,27 @@ export const transactionTests = (it: It<Journal.Journal>): void => {
         assertComplete(yield* readAll(type))
       }))
 
+    it.effect("within another rolls back nothing of those that other fibers have within it", () =>
+      Effect.gen(function*() {
+        const type = fresh("tx")
+        const kept = texts(10)
+        yield* Journal.transaction(Effect.forEach(
+          kept,
+          (text, i) =>
+            Effect.andThen(
+              Effect.ignore(Journal.transaction(Effect.gen(function*() {
+                yield* append(type, `failing ${i}`, ["never"])
+                for (let turns = 0; turns < 5; turns++) yield* Effect.yieldNow
+                return yield* Effect.fail("no")
+              }))),
+              Journal.transaction(append(type, "kept", [text]))
+            ),
+          { concurrency: "unbounded" }
+        ))
+        assert.sameMembers(yield* eventsOf(type, "kept"), [...kept])
+        assert.strictEqual((yield* readAll(type)).length, kept.length)
+      }))
+
     it.effect("within another is rolled back with it", () =>
       Effect.gen(function*() {
         const type = fresh("tx")
