@@ -66,6 +66,9 @@ const assertConflict = (error: unknown, expected: number, actual: number) => {
   assert.deepStrictEqual([error.expected as number, error.actual as number], [expected, actual])
 }
 
+/** The workers' warnings are what the test provokes. */
+const quiet = Effect.provideService(References.MinimumLogLevel, "None")
+
 /** Each entity's last, and each log in order. */
 const assertOrdered = (changes: ReadonlyArray<EncodedEnvelope>) => {
   for (const [slice, log] of bySlice(changes)) {
@@ -496,7 +499,7 @@ export const durableStateTests = (
           assert.deepStrictEqual(Object.fromEntries(shown), { a: "a 2", b: "deleted", c: "c 1" })
           assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection)), [])
         }).pipe(whileRunning(projection))
-      }))
+      }).pipe(quiet))
 
     it.effect("never comes after one that is handled meanwhile", () =>
       Effect.gen(function*() {
@@ -543,6 +546,6 @@ export const durableStateTests = (
         yield* Projection.handleDeadLetters(late)
         yield* Deferred.await(changed)
         assert.strictEqual(order.at(-1), "two")
-      }))
+      }).pipe(quiet))
   })
 }
