@@ -101,7 +101,8 @@ export const start = (serverPort: number): Effect.Effect<Proxy, never, Scope.Sco
         }),
       deliver: Effect.promise(async () => {
         for (const { kept, server } of orphans.splice(0)) {
-          if (kept.length > 0) {
+          // one that the server has closed gets nothing any more
+          if (kept.length > 0 && !server.destroyed) {
             const answered = new Promise<void>((resolve) => {
               server.once("data", () => resolve())
               server.once("close", () => resolve())

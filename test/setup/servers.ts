@@ -10,6 +10,7 @@ import { execFileSync } from "node:child_process"
 import * as Fs from "node:fs"
 import type { TestProject } from "vitest/node"
 import * as Mysqld from "../kit/Mysqld.ts"
+import * as PgBouncer from "../kit/PgBouncer.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -25,7 +26,8 @@ const asRoot = (...command: ReadonlyArray<string>): void => {
   const [file, ...args] = process.getuid?.() === 0 ? command : ["sudo", "-n", ...command]
   execFileSync(file!, args, {
     stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
+    // at this run level no package starts its service
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" }
   })
 }
 
@@ -43,6 +45,16 @@ const installPostgres = (): void => {
     Fs.writeFileSync(`${folder}/createcluster.conf`, "create_main_cluster = false\n")
   }
   install(["postgresql"])
+}
+
+/** The tests behind it are left out where it cannot be had. */
+const installPgBouncer = (): void => {
+  if (PgBouncer.isAvailable()) return
+  try {
+    install(["pgbouncer"])
+  } catch {
+    console.error("tests do without PgBouncer, which could not be installed")
+  }
 }
 
 const throwaway = (
@@ -98,6 +110,7 @@ export default async function({ provide }: TestProject): Promise<() => Promise<v
     provide("postgres", await postgres(scope))
     provide("mariadb", await mariadb(scope))
     provide("mysql", await mysql(scope))
+    installPgBouncer()
   } catch (error) {
     await close()
     throw error

@@ -77,6 +77,8 @@ export interface Options {
   readonly durable: boolean
   /** As PEM: the server then takes encrypted connections, too. */
   readonly tls?: { readonly certificate: string; readonly key: string } | undefined
+  /** Settings of PostgreSQL, such as `wal_level=replica`. */
+  readonly settings?: ReadonlyArray<string> | undefined
 }
 
 interface Identity {
@@ -266,7 +268,8 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
       "max_connections=200",
       "wal_level=minimal",
       "max_wal_senders=0",
-      ...(options.durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
+      ...(options.durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]),
+      ...(options.settings ?? [])
     ]
     const control = yield* start("postgres", {
       file: binary,

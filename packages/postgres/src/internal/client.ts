@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresStorage.ts"
+import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
 import { settingsOf, settle } from "./session.ts"
@@ -14,7 +15,7 @@ import { settingsOf, settle } from "./session.ts"
 const grace = 5_000
 
 /** What ends a transaction takes no longer than that, in milliseconds, or is not known to have ended it. */
-const endTimeout = 10_000
+const endTimeouts = [[/^COMMIT\b/i, 10_000], [/^ROLLBACK\b/i, 3_000]] as const
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
 export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
@@ -29,9 +30,17 @@ const types: Pg.CustomTypesConfig = {
 
 const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
 
+const notSupported = "0A000"
+
 /** An error as the server would say it. */
 const serverError = (code: string, message: string, options?: ErrorOptions): Error =>
   Object.assign(new Error(message, options), { severity: "FATAL", code })
+
+/** A pooler refuses what it does not know under the code of a broken connection, though trying again is of no use. */
+const explained = (error: Error): Error =>
+  error.message.startsWith("unsupported startup parameter")
+    ? serverError(notSupported, `${error.message} (of the URL, or of PGOPTIONS: leave it out)`, { cause: error })
+    : error
 
 /** A password may be another by now than it was for the last connection. */
 const passwordOf = (password: NonNullable<Options["password"]>): string | (() => Promise<string>) =>
@@ -44,7 +53,8 @@ const passwordOf = (password: NonNullable<Options["password"]>): string | (() =>
 /** What a client is made with. */
 interface Config extends Pg.ClientConfig {
   readonly connectionTimeoutMillis: number
-  readonly query_timeout: number
+  /** For how long to wait for an answer, in milliseconds, where the server itself does not answer any more. */
+  readonly queryTimeout: number
   /** What its session is set to. */
   readonly settings: Readonly<Record<string, string>>
 }
@@ -79,8 +89,7 @@ export const configOf = (
       }),
     application_name: `${options.applicationName ?? "sluice"} ${name}`,
     connectionTimeoutMillis: options.connectTimeout ?? 10_000,
-    // where the server itself does not answer any more
-    query_timeout: statementTimeout + grace,
+    queryTimeout: statementTimeout + grace,
     keepAlive: true,
     types,
     settings: {
@@ -125,7 +134,7 @@ export class Client extends Pg.Client {
   override connect(callback?: (error: Error) => void): Promise<Pg.Client> | void {
     const connected = super.connect().then(() => this.settle()).then(() => this, (error) => {
       destroy(this)
-      throw error
+      throw explained(error)
     })
     if (callback === undefined) return connected
     connected.then(() => callback(undefined as never), callback)
@@ -147,7 +156,7 @@ export class Client extends Pg.Client {
     const isKept = await keepsSessions(this, this.config)
     if (!isKept) {
       throw serverError(
-        "0A000",
+        notSupported,
         "the address leads to a pooler that gives each transaction another session, and Sluice needs sessions of its own: " +
           "connect to the server itself, or to a pooler that keeps sessions (PgBouncer: pool_mode = session)"
       )
@@ -156,10 +165,15 @@ export class Client extends Pg.Client {
   }
 
   override query(...args: Array<any>): any {
-    const [config, values, callback] = args
-    const ends = typeof config === "string" && /^(COMMIT|ROLLBACK)\b/i.test(config)
+    const [query, values, callback] = args
+    const { queryTimeout } = this.config
+    if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
-      ends ? { text: config, query_timeout: endTimeout } : config,
+      typeof query === "string"
+        ? { text: query, query_timeout: endTimeouts.find(([start]) => start.test(query))?.[1] ?? queryTimeout }
+        : typeof query?.submit === "function"
+        ? query
+        : { query_timeout: queryTimeout, ...query },
       values,
       callback
     )

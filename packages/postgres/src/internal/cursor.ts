@@ -1,0 +1,30 @@
+import type Cursor from "pg-cursor"
+import type { Client } from "./client.ts"
+import { budget, destroy } from "./leave.ts"
+
+/** @internal */
+export const isCursor = (query: unknown): query is Cursor =>
+  typeof query === "object" && query !== null && "submit" in query && "read" in query && "close" in query
+
+/**
+ * @internal
+ * Whoever reads a cursor takes as long as they like, but each answer has its time: the driver knows no deadlines for them, and waits for
+ * ever for the end of one whose connection is lost.
+ */
+export const limit = (cursor: Cursor, client: Client, queryTimeout: number): void => {
+  const within = async <A>(timeout: number, answer: Promise<A>): Promise<A> => {
+    const timer = setTimeout(() => destroy(client), timeout)
+    try {
+      return await answer
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  const read = cursor.read.bind(cursor) as (rows: number) => Promise<Array<any>>
+  const close = cursor.close.bind(cursor) as () => Promise<void>
+  const ended = new Promise<void>((resolve) => client.once("end", () => resolve()))
+  Object.assign(cursor, {
+    read: (rows: number) => within(queryTimeout, read(rows)),
+    close: () => within(budget, Promise.race([close(), ended]))
+  })
+}

@@ -1,0 +1,340 @@
+/** What PostgreSQL, a role or a pooler makes of sessions, and servers that are away, silent, or another, must not matter. */
+import { assert, describe, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import { StorageError } from "@sluice/core/StorageError"
+import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
+import { Database } from "@sluice/sql/Database"
+import * as TestServer from "@sluice/testing/TestServer"
+import * as Wait from "@sluice/testing/Wait"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { sql } from "kysely"
+import * as Fs from "node:fs"
+import Pg from "pg"
+import * as Proxy from "../hostile/Proxy.ts"
+import * as PgBouncer from "../kit/PgBouncer.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+const append = (event: string) => Journal.append(Note, { id: "n 🛒", events: [event] })
+const events = Stream.runCollect(Stream.map(Journal.read(Note, "n 🛒"), ({ event }) => event))
+
+class Server extends Context.Service<Server, {
+  readonly control: TestServer.ControlledServer
+  /** What the person who looks after the server does. */
+  readonly run: (...statements: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<any>>
+  /** A database of its own, for a role that owns it. */
+  readonly place: Effect.Effect<
+    PostgresStorage.Options & { readonly port: number; readonly user: string; readonly database: string },
+    never,
+    Scope.Scope
+  >
+}>()("sluice/test/PostgresSessions/Server") {}
+
+const server = Layer.effect(
+  Server,
+  Effect.gen(function*() {
+    const control = yield* TestServer.postgres({ durable: false })
+    const { database, host, port, user } = control
+    const run = (...statements: ReadonlyArray<string>) =>
+      Effect.promise(async () => {
+        const client = new Pg.Client({ host, port, user, database })
+        await client.connect()
+        try {
+          let rows: ReadonlyArray<any> = []
+          for (const statement of statements) ({ rows } = await client.query(statement))
+          return rows
+        } finally {
+          await client.end()
+        }
+      })
+    let count = 0
+    const place = Effect.acquireRelease(
+      Effect.gen(function*() {
+        const name = `place_${count++}`
+        yield* run(`CREATE ROLE ${name} LOGIN`, `CREATE DATABASE ${name} OWNER ${name}`)
+        return { host, port, user: name, database: name }
+      }),
+      ({ database }) => run(`DROP DATABASE ${database} WITH (FORCE)`)
+    )
+    return Server.of({ control, run, place })
+  })
+)
+
+const open = (options: PostgresStorage.Options) => Layer.fresh(PostgresStorage.layer(options))
+const on = (options: PostgresStorage.Options) => Effect.provide(open(options))
+const query = <A>(statement: string) => Database.use(({ run }) => run(sql<A>`${sql.raw(statement)}`))
+
+const behind = (mode: "session" | "transaction" | "statement") =>
+  Effect.gen(function*() {
+    const there = yield* (yield* Server).place
+    return { ...there, port: yield* PgBouncer.start({ ...there, mode }) }
+  })
+
+/** What a role may be set to. */
+const settings = {
+  default_transaction_isolation: ["serializable", "read committed"],
+  default_transaction_read_only: ["on", "off"],
+  default_transaction_deferrable: ["on", "off"],
+  "\"DateStyle\"": ["SQL, DMY", "ISO, MDY"],
+  "\"IntervalStyle\"": ["iso_8601", "postgres"],
+  bytea_output: ["escape", "hex"],
+  standard_conforming_strings: ["off", "on"],
+  client_encoding: ["LATIN1", "UTF8"],
+  extra_float_digits: ["-10", "1"],
+  session_replication_role: ["replica", "origin"],
+  synchronous_commit: ["off", "on"],
+  statement_timeout: ["1s", "30s"],
+  lock_timeout: ["1ms", "5s"],
+  idle_in_transaction_session_timeout: ["1ms", "1min"],
+  array_nulls: ["off", "on"]
+} as const
+
+layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", (it) => {
+  describe("a session", () => {
+    it.effect("is what the storage sets it to, whatever the role is set to", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const there = yield* place
+        yield* run(
+          `ALTER ROLE ${there.user} SUPERUSER`,
+          ...Object.entries(settings).map(([name, [value]]) => `ALTER ROLE ${there.user} SET ${name} = '${value}'`)
+        )
+        yield* Effect.gen(function*() {
+          yield* append("é 🍵 \\")
+          assert.deepStrictEqual(yield* events, ["é 🍵 \\"])
+          const [row] = yield* query<Record<string, string>>(
+            `SELECT ${
+              Object.keys(settings).map((name) => `current_setting('${name.replaceAll("\"", "")}') AS ${name}`).join(
+                ", "
+              )
+            }`
+          )
+          const expected = Object.entries(settings).map(([name, [, value]]) => [name.replaceAll("\"", ""), value])
+          assert.deepStrictEqual(row, Object.fromEntries(expected))
+        }).pipe(on(there))
+      }))
+
+    it.effect("may be told another search path: events go into the storage's own tables", () =>
+      Effect.gen(function*() {
+        const { place } = yield* Server
+        const there = yield* place
+        const other = open({ ...there, schema: "elsewhere" })
+        yield* Effect.provide(append("elsewhere"), other)
+        yield* Effect.gen(function*() {
+          const { run, withTransaction } = yield* Database
+          yield* withTransaction(Effect.andThen(run(sql`SET search_path = elsewhere`), append("here")))
+          assert.deepStrictEqual(yield* events, ["here"])
+        }).pipe(on(there))
+        assert.deepStrictEqual(yield* Effect.provide(events, other), ["elsewhere"])
+        // whether or not it is named, it is the same
+        yield* Effect.gen(function*() {
+          assert.deepStrictEqual(yield* events, ["here"])
+          const unnamed = Context.get(yield* Layer.build(open(there)), Journal.Journal)
+          const named = yield* Journal.Journal
+          assert.strictEqual(named.identity, unnamed.identity)
+          yield* Effect.forEach(
+            Array.from({ length: 50 }, (_, i) => i),
+            (i) => Effect.provideService(append(`${i}`), Journal.Journal, i % 2 === 0 ? named : unnamed),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual((yield* events).length, 51)
+        }).pipe(Effect.scoped, on({ ...there, schema: "public" }))
+      }))
+
+    it.effect("is of a role that owns its schema, and may not create others", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const there = yield* place
+        yield* run(`CREATE ROLE ${there.user}_service LOGIN`)
+        yield* query(`CREATE SCHEMA own AUTHORIZATION ${there.user}_service`).pipe(
+          on({ ...there, user: (yield* Server).control.user })
+        )
+        const service = { ...there, user: `${there.user}_service`, schema: "own" }
+        yield* Effect.andThen(append("event"), events).pipe(on(service))
+        const error = yield* Effect.flip(append("event").pipe(on({ ...service, schema: "another" })))
+        assert.instanceOf(error, StorageError)
+        assert.match(error.message, /permission denied for database/)
+        yield* run(`ALTER ROLE ${there.user}_service SUPERUSER`)
+      }))
+
+    it.effect("begins with the password of that moment", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const there = yield* place
+        const [{ hba_file: file }] = yield* run("SHOW hba_file")
+        const before = Fs.readFileSync(file, "utf8")
+        yield* Effect.acquireRelease(
+          Effect.sync(() => Fs.writeFileSync(file, `host all ${there.user} all scram-sha-256\n${before}`)),
+          () => Effect.andThen(Effect.sync(() => Fs.writeFileSync(file, before)), run("SELECT pg_reload_conf()"))
+        )
+        const change = (password: string) => run(`ALTER ROLE ${there.user} PASSWORD '${password}'`)
+        yield* Effect.andThen(change("first"), run("SELECT pg_reload_conf()"))
+        let password: Effect.Effect<Redacted.Redacted, Error> = Effect.succeed(Redacted.make("first"))
+        const asked = { ...there, poolSize: 2, password: Effect.suspend(() => password) }
+        yield* Effect.gen(function*() {
+          yield* append("1")
+          yield* change("second")
+          password = Effect.succeed(Redacted.make("second"))
+          yield* run(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${there.user}'`)
+          yield* append("2")
+          assert.deepStrictEqual(yield* events, ["1", "2"])
+        }).pipe(on(asked))
+        password = Effect.fail(new Error("s3cret is away"))
+        const away = yield* Effect.flip(append("3").pipe(on(asked)))
+        assert.instanceOf(away, StorageError)
+        assert.strictEqual(away.reason, "Unavailable")
+        assert.match(away.message, /password was not to be had/)
+        assert.notInclude(away.message, "s3cret")
+      }).pipe(Effect.scoped))
+  })
+
+  describe("an append that is given up", () => {
+    it.effect("is not executed later, when the network delivers it after all", () =>
+      Effect.gen(function*() {
+        const { place } = yield* Server
+        const there = yield* place
+        const proxy = yield* Proxy.start(there.port)
+        yield* Effect.gen(function*() {
+          yield* append("1")
+          let isFirst = true
+          yield* proxy.rule(({ bytes, from }) => {
+            if (from === "server" || !isFirst || !Proxy.commits(bytes)) return bytes
+            isFirst = false
+            return "orphan"
+          })
+          const { sequenceNumber } = yield* append("2")
+          assert.strictEqual(sequenceNumber, 2)
+          assert.strictEqual(proxy.broken(), 1)
+          // what the server has not got until now
+          yield* proxy.deliver
+          yield* append("3")
+          assert.deepStrictEqual(yield* events, ["1", "2", "3"])
+        }).pipe(on({ ...there, port: proxy.port }))
+      }).pipe(Effect.scoped))
+  })
+
+  describe("a server that does not answer any more", () => {
+    it.effect("does not keep a storage from being closed", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        const proxy = yield* Proxy.start(there.port)
+        const scope = yield* Scope.make()
+        const services = yield* Scope.provide(Layer.build(open({ ...there, port: proxy.port })), scope)
+        const run = Effect.provide(services)
+        yield* run(append("1"))
+        const { sql, withTransaction } = Context.get(services, Database)
+        const locked = yield* Latch.make()
+        const under = yield* Effect.forEach([
+          run(query("SELECT pg_sleep(60)")),
+          withTransaction(run(query("SELECT pg_sleep(60)"))),
+          withTransaction(run(append("2")).pipe(Effect.andThen(locked.open), Effect.andThen(Effect.never))),
+          Effect.andThen(locked.await, run(append("3"))),
+          Stream.runForEach(sql`SELECT generate_series(1, 1000)`.stream, () => Effect.never)
+        ], (effect) => Effect.forkChild(effect))
+        yield* Wait.until(
+          "all to be under way",
+          Effect.map(
+            run(query<{ n: number }>(
+              "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+            )),
+            // and this one
+            ([row]) => row!.n === 6
+          )
+        )
+        yield* proxy.rule(() => "swallow")
+        yield* proxy.break("swallow")
+        const [closing] = yield* Effect.timed(
+          Effect.andThen(Fiber.interruptAll(under), Scope.close(scope, Exit.void))
+        )
+        assert.isBelow(Duration.toMillis(closing), 20_000)
+      }).pipe(Effect.scoped), 60_000)
+
+    it.effect("is given up when it does not say within the time to connect who it is", () =>
+      Effect.gen(function*() {
+        const { control, place } = yield* Server
+        const there = yield* place
+        yield* control.freeze
+        const error = yield* Effect.flip(append("1").pipe(on({ ...there, connectTimeout: 300 }))).pipe(
+          Effect.ensuring(control.thaw)
+        )
+        assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Unavailable")
+      }))
+  })
+
+  describe.skipIf(!PgBouncer.isAvailable())("behind PgBouncer", () => {
+    it.effect("that keeps sessions, all is as without", () =>
+      Effect.gen(function*() {
+        const there = yield* behind("session")
+        const stores = yield* Effect.forEach(["cart_", "order_"], (tablePrefix) =>
+          Effect.map(
+            Layer.build(open({ ...there, tablePrefix, poolSize: 2 })),
+            (services) => ({ tablePrefix, services })
+          ))
+        for (const { services, tablePrefix } of stores) {
+          yield* Effect.forEach(
+            Array.from({ length: 20 }, (_, i) => i),
+            (i) => append(`${tablePrefix}${i}`),
+            {
+              concurrency: "unbounded"
+            }
+          ).pipe(Effect.provide(services))
+        }
+        for (const { services, tablePrefix } of stores) {
+          const found = yield* Effect.provide(events, services)
+          assert.strictEqual(found.length, 20)
+          assert.isTrue(found.every((event) => event.startsWith(tablePrefix)))
+        }
+        // what is interrupted is cancelled in the server, though the pooler has numbers of its own for its processes
+        const { services } = stores[0]!
+        const slow = yield* Effect.forkChild(Effect.provide(query("SELECT pg_sleep(60)"), services))
+        const { run } = yield* Server
+        const sleeping = Effect.map(
+          run("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"),
+          (rows) => rows.length
+        )
+        yield* Wait.until("the query to run", Effect.map(sleeping, (n) => n === 1))
+        yield* Fiber.interrupt(slow)
+        assert.strictEqual(yield* sleeping, 0)
+      }).pipe(Effect.scoped))
+
+    for (const mode of ["transaction", "statement"] as const) {
+      it.effect(`that gives each ${mode} another session, a storage does not start, and says why`, () =>
+        Effect.gen(function*() {
+          const there = yield* behind(mode)
+          const error = yield* Effect.flip(append("event").pipe(on(there)))
+          assert.instanceOf(error, StorageError)
+          assert.isFalse(error.isRetryable)
+          assert.match(error.message, /pooler.*pool_mode = session/)
+          // and has left nothing in the sessions of others
+          const client = new Pg.Client({ ...there, password: "" })
+          yield* Effect.promise(async () => {
+            await client.connect()
+            const { rows } = await client.query("SHOW lock_timeout")
+            assert.deepStrictEqual(rows, [{ lock_timeout: "0" }])
+            await client.end()
+          })
+        }).pipe(Effect.scoped))
+    }
+
+    it.effect("that refuses a parameter of the URL, a storage says so, and not to try again", () =>
+      Effect.gen(function*() {
+        const { database, host, port, user } = yield* behind("session")
+        const url = `postgres://${user}@${host}:${port}/${database}?statement_timeout=1000`
+        const error = yield* Effect.flip(append("event").pipe(on({ url })))
+        assert.instanceOf(error, StorageError)
+        assert.isFalse(error.isRetryable)
+        assert.match(error.message, /unsupported startup parameter: statement_timeout/)
+      }).pipe(Effect.scoped))
+  })
+})
