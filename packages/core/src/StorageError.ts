@@ -60,7 +60,8 @@ const advice: Record<Reason, string> = {
   Busy: "a lock was not free within the lock timeout; try again, and keep transactions short",
   Unavailable: "the database cannot be reached, or went away; try again",
   Full: "no space is left; make room, then try again",
-  ReadOnly: "it cannot be written to; check the permissions of the file and its folder",
+  ReadOnly:
+    "it cannot be written to; check the permissions of the file and its folder, or to which server the address leads",
   Damaged: "the database is corrupt, or not one of ours; restore it from a backup",
   Misconfigured: "something is missing that the program needs; create it, or grant it",
   Broken: "the transaction could not be begun, nested or ended; try again",

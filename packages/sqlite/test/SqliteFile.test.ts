@@ -206,6 +206,10 @@ describe("a file that is lost while it is open", () => {
     "as another was put in its place": (filename) => {
       Fs.copyFileSync(filename, `${filename}.copy`)
       Fs.renameSync(`${filename}.copy`, filename)
+    },
+    "as its name leads nowhere": (filename) => {
+      Fs.renameSync(filename, `${filename}.old`)
+      Fs.symlinkSync(filename, filename)
     }
   }
 
@@ -253,6 +257,7 @@ describe("a file that is lost while it is open", () => {
           )
           yield* Wait.until("the first event", () => seen.length === 1)
           Fs.renameSync(filename, `${filename}.old`)
+          Fs.symlinkSync(filename, filename)
           yield* Effect.flip(append("when it was away"))
           yield* Effect.flip(append("never"))
           Fs.renameSync(`${filename}.old`, filename)

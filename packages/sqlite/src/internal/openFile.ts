@@ -2,10 +2,15 @@ import Sqlite from "better-sqlite3"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 
-/** Which file a path leads to; undefined where there is none. */
+/** Which file a path leads to; undefined where there is none, or none that can be reached. */
 const identityOf = (path: string): string | undefined => {
-  const stat = Fs.statSync(path, { throwIfNoEntry: false })
-  return stat && `${stat.dev} ${stat.ino}`
+  try {
+    const stat = Fs.statSync(path, { throwIfNoEntry: false })
+    return stat && `${stat.dev} ${stat.ino}`
+  } catch {
+    // such as a folder that may not be entered any more
+    return undefined
+  }
 }
 
 /**

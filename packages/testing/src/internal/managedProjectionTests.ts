@@ -135,12 +135,16 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         const name = freshName()
         yield* append(type, "a", texts(3))
         let isBroken = true
+        let failures = 0
         const handled: Array<string> = []
         const projection = project(
           type,
           deliver(name, (envelope) =>
             Effect.suspend(() => {
-              if (isBroken && envelope.sequenceNumber === 2) return Effect.fail("broken")
+              if (isBroken && envelope.sequenceNumber === 2) {
+                failures++
+                return Effect.fail("broken")
+              }
               handled.push(placeOf(envelope))
               return Effect.void
             }))
@@ -149,6 +153,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           yield* inState(name, "Stopped")
           // it has not been repaired yet
           yield* ProjectionManagement.resume(name)
+          yield* Wait.until("another try", () => failures === 2)
           yield* inState(name, "Stopped")
           isBroken = false
           yield* ProjectionManagement.resume(name)
@@ -321,12 +326,16 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         const name = freshName()
         yield* append(type, "a", texts(3))
         let isBroken = true
+        let failures = 0
         const handled: Array<string> = []
         const projection = project(
           type,
           deliver(name, (envelope) =>
             Effect.suspend(() => {
-              if (isBroken && envelope.sequenceNumber === 2) return Effect.fail("broken")
+              if (isBroken && envelope.sequenceNumber === 2) {
+                failures++
+                return Effect.fail("broken")
+              }
               handled.push(placeOf(envelope))
               return Effect.void
             }))
