@@ -67,6 +67,7 @@ export class FakeServer {
   /** How connections were given back. */
   readonly released: Array<"clean" | "closed"> = []
   status: TransactionStatus = "none"
+  private isBusy = false
   private readonly told = new Map<string, Told>()
 
   constructor(dialect: Dialect) {
@@ -79,9 +80,13 @@ export class FakeServer {
   }
 
   private async answer(sql: string): Promise<{ rows: Array<any> }> {
+    // a driver runs one query after the other, and so must whoever shares its connection
+    if (this.isBusy) throw new Error(`'${sql}' is sent while another query runs`)
+    this.isBusy = true
     this.sent.push(sql)
     const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
-    if (told?.after !== undefined) await told.after
+    await told?.after
+    this.isBusy = false
     this.status = told?.status ?? this.statusAfter(sql, told?.error !== undefined)
     if (told?.error !== undefined) throw told.error
     return { rows: [...told?.rows ?? []] }
