@@ -2,6 +2,7 @@
  * Two processes that replicate, killed with SIGKILL at random moments, and a count of what that did.
  */
 import { freePort } from "@sluice/testing/FreePort"
+import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -69,8 +70,9 @@ export const run = (options: Options): Effect.Effect<Result, unknown> =>
     yield* killing("producer", producer, options.producerKills)
     yield* Fiber.join(consumerKilling)
 
-    // lets both live for a moment, then the journal rests
-    yield* Effect.sleep("1 second")
+    // lets both live until more is appended, then the journal rests
+    const before = acknowledged.length
+    yield* Wait.until("more events", () => acknowledged.length >= before + 20, { atMost: "1 minute" })
     const done = yield* Effect.forkChild(producer.printed("done"), { startImmediately: true })
     yield* producer.send("stop")
     yield* Fiber.join(done)

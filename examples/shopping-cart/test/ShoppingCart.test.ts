@@ -36,7 +36,7 @@ const start = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
     exitCode: Effect.tap(process_.exitCode, () => Fiber.await(said)),
     /** The processes of the services, once both are started. */
     services: Effect.gen(function*() {
-      yield* Wait.until("both services to start", () => startedIn(stdout).length === 2, { atMost: "20 seconds" })
+      yield* Wait.until("both services to start", () => startedIn(stdout).length === 2, { atMost: "1 minute" })
       return startedIn(stdout)
     })
   }

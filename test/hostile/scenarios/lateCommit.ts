@@ -11,9 +11,12 @@ import type { Scenario } from "../Scenario.ts"
 import * as Server from "../Server.ts"
 import * as Witness from "../Witness.ts"
 
+const waitingSessions = (server: Server.Server): Effect.Effect<ReadonlyArray<number>> =>
+  Effect.map(server.run("SELECT pid FROM pg_locks WHERE NOT granted"), (rows) => rows.map(({ pid }) => pid))
+
 /**
  * An append's connection breaks, and the server does not notice: it still has the lock while the append is sent again, and commits
- * after that. The append is answered once it is known, and not written again.
+ * after that. The append is answered once it is known, and not written again. On PostgreSQL the first attempt is ended before the second.
  */
 export const lateCommit: Scenario = {
   name: "a commit after its append was sent again",
@@ -49,14 +52,17 @@ export const lateCommit: Scenario = {
           }
           const before = proxy.broken()
           const fiber = yield* Effect.forkScoped(instance.append(`late ${count++}`, expected))
+          let first: ReadonlyArray<number> = []
           if (server.adapter === "postgres") {
             yield* Wait.until("the insert to wait", Effect.map(Disturbance.waiting(server), (n) => n === 1))
+            first = yield* waitingSessions(server)
             yield* proxy.break("orphan")
           } else yield* Wait.until("the connection to break", () => proxy.broken() > before)
-          const waiting = server.adapter === "postgres" ? 2 : 1
           yield* Wait.until(
             "the append to wait for the lock",
-            Effect.map(Disturbance.waiting(server), (n) => n === waiting)
+            server.adapter === "postgres"
+              ? Effect.map(waitingSessions(server), (pids) => pids.length === 1 && pids[0] !== first[0])
+              : Effect.map(Disturbance.waiting(server), (n) => n === 1)
           )
           return { fiber, commit: Effect.andThen(Scope.close(scope, Exit.void), proxy.deliver) }
         })

@@ -76,10 +76,10 @@ export class ControlClient {
     const process = Number(/^select pg_\w+_backend\((\d+)\)$/.exec(cancel)?.[1])
     const target = [...this.options.clients].find(({ session }) => session?.process === process)
     const giveUp = () => target?.isBusy && destroy(target)
-    const timer = setTimeout(giveUp, 2 * budget)
+    const timer = setTimeout(giveUp, 3 * budget)
     target?.once("drain", () => clearTimeout(timer))
     target?.once("end", () => clearTimeout(timer))
-    const client = new Pg.Client({ ...this.options, connectionTimeoutMillis: budget })
+    const client = new Pg.Client({ ...this.options, connectionTimeoutMillis: 2 * budget })
     client.on("error", () => {})
     try {
       await client.connect()
