@@ -96,7 +96,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         const count = (what: string) => analytics.prepare(`SELECT count(${what}) FROM handled`).pluck().get()
         assert.strictEqual(count("*"), appended)
         assert.strictEqual(count("DISTINCT cart || ' ' || sequence_number"), appended)
-      }), 60_000)
+      }), 180_000)
 
     it.effect("stops at Ctrl-C with a message, and leaves no process and no folder", () =>
       Effect.gen(function*() {
@@ -111,7 +111,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         assert.deepStrictEqual(run.stderr, ["Stopped before the end; both services are stopped as well."])
         assert.deepStrictEqual(services.filter(isRunning), [])
         assert.isFalse(FS.existsSync(folder))
-      }), 30_000)
+      }), 120_000)
 
     it.effect("leaves no process when it is killed itself", () =>
       Effect.gen(function*() {
@@ -122,7 +122,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         run.kill("SIGKILL")
 
         yield* gone(services)
-      }), 30_000)
+      }), 120_000)
 
     it.effect("says so when the port is in use", () =>
       Effect.gen(function*() {
@@ -142,7 +142,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
           "The cart service has ended: " +
           `It cannot listen on port ${port}, as somebody else does. Choose another one with --port`
         ])
-      }), 30_000)
+      }), 120_000)
 
     it.effect("says so when the folder cannot be used", () =>
       Effect.gen(function*() {
@@ -169,7 +169,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
             "restore it from a backup (file is not a database)"
           ]
         ])
-      }), 30_000)
+      }), 120_000)
 
     it.effect("explains its parameters, and refuses wrong ones", () =>
       Effect.gen(function*() {
@@ -178,6 +178,6 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         for (const flag of ["--duration", "--rate", "--port", "--dir"]) assert.include(help.stdout.join("\n"), flag)
         assert.strictEqual(yield* wrong.exitCode, 1)
         assert.include(wrong.stderr.join("\n"), "an integer from 1 to 20000")
-      }), 30_000)
+      }), 120_000)
   }
 )
