@@ -78,7 +78,7 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
   fails(
     "the server takes no encrypted connections",
     Effect.succeed({ tls: { authority: "" } }),
-    "Failed",
+    "Misconfigured",
     /SSL|secure|TLS/i
   )
 
@@ -145,6 +145,7 @@ for (const { name, start, storage } of Certificates.available ? servers : []) {
         for (const tls of [true, { authority: stranger }]) {
           const error = yield* failure(storage, { ...address, tls })
           assert.instanceOf(error, StorageError)
+          assert.strictEqual(error.reason, "Misconfigured")
           assert.match(error.message, /certificate/i)
         }
       }))
@@ -154,6 +155,7 @@ for (const { name, start, storage } of Certificates.available ? servers : []) {
         const { authority, elsewhere } = yield* Encrypted
         const error = yield* failure(storage, { ...elsewhere, tls: { authority } })
         assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Misconfigured")
         assert.match(error.message, /elsewhere/)
       }))
   })

@@ -13,10 +13,12 @@ import * as Schema from "effect/Schema"
  * - `Busy`: somebody else held a lock for longer than the lock timeout. Nothing was written.
  * - `Unavailable`: the database cannot be reached, or went away; what was being written may have been.
  * - `Full`: no space is left. Nothing was written.
- * - `ReadOnly`: the file, folder or server does not allow writing.
+ * - `ReadOnly`: the file, folder or server does not allow writing. Nothing was written.
  * - `Damaged`: the database is corrupt, or not one of ours. Restore it from a backup.
- * - `Misconfigured`: a table, column, function, database or permission is missing, which whatever comes next would miss as well.
- * - `Broken`: the transaction could not be begun, nested or ended, for a reason that has no name here. Nothing was written.
+ * - `Misconfigured`: a table, column, function, database or permission is missing, or the two ends do not agree on how to connect, such as
+ *   on a certificate; whatever comes next would meet the same.
+ * - `Broken`: a connection could not be made, or a transaction not begun, nested or ended, for a reason that has no name here. Nothing was
+ *   written.
  * - `Aborted`: a statement failed in the transaction. Its failure was handled, but the database has rolled back all of the transaction.
  * - `Unsupported`: this storage has no such ability.
  * - `Failed`: anything else; the cause says more.
@@ -61,10 +63,10 @@ const advice: Record<Reason, string> = {
   Unavailable: "the database cannot be reached, or went away; try again",
   Full: "no space is left; make room, then try again",
   ReadOnly:
-    "it cannot be written to; check the permissions of the file and its folder, or to which server the address leads",
+    "it takes no writes; check the permissions of the file and its folder, or that the server is the one to write to",
   Damaged: "the database is corrupt, or not one of ours; restore it from a backup",
-  Misconfigured: "something is missing that the program needs; create it, or grant it",
-  Broken: "the transaction could not be begun, nested or ended; try again",
+  Misconfigured: "something that the program needs is missing, or not set as it has to be; create, grant or correct it",
+  Broken: "a connection could not be made, or a transaction not begun, nested or ended; try again",
   Aborted:
     "a statement failed in the transaction, so the database has rolled back all of it, although the failure was " +
     "handled; put what may fail into a transaction of its own within it",

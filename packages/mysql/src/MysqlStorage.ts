@@ -134,7 +134,7 @@ const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Servic
   if (bytes < needed) {
     return yield* new StorageError({
       operation: "connect",
-      reason: "Failed",
+      reason: "Misconfigured",
       cause: new Error(
         `the server's max_allowed_packet is ${bytes}, and events of up to ${maxEventBytes} bytes take ${needed}: ` +
           `raise it, or set maxEventBytes to ${Math.max(1024, Math.floor((bytes - 64 * 1024) / 2))}`

@@ -26,7 +26,7 @@ import { type Dialect, execute, type Query } from "./Dialect.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
 import type { Session, Sessions } from "./Session.ts"
-import { toSqlError } from "./SqlStorageError.ts"
+import { toConnectError } from "./SqlStorageError.ts"
 
 /**
  * The storage's own database, for queries beside the journal: in the fiber's transaction if there is one.
@@ -155,7 +155,7 @@ export const make = Effect.fnUntraced(function*(
     const promise = open()
     promise.then(
       (lease) => resume(Effect.succeed(lease)),
-      (cause) => resume(Effect.fail(toSqlError(dialect)("acquire")(cause)))
+      (cause) => resume(Effect.fail(toConnectError(dialect)("acquire")(cause)))
     )
     return Effect.sync(() => void promise.then((lease) => Effect.runFork(lease.release()), () => {}))
   })

@@ -6,7 +6,7 @@
 import { StorageError } from "@sluice/core/StorageError"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Dialect } from "./Dialect.ts"
-import { classify, storageOf } from "./internal/DatabaseError.ts"
+import { classify, classifyConnecting, storageOf } from "./internal/DatabaseError.ts"
 
 /**
  * The storage error that a SQL error is, to whoever did `operation`.
@@ -36,6 +36,15 @@ export const ofStorage = (operation: string) => (error: SqlError): StorageError 
  */
 export const toSqlError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
   classify(dialect, operation, cause)
+
+/**
+ * As {@link toSqlError}, where the driver was to connect: nothing was sent, and whoever wanted the connection is not to blame.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toConnectError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
+  classifyConnecting(dialect, operation, cause)
 
 /**
  * As {@link fromSqlError}, from what a driver threw.

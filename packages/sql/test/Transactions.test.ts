@@ -340,6 +340,56 @@ describe("a failed statement on PostgreSQL", () => {
     }))
 })
 
+describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
+  const coded = (code: string, errno?: number) => Object.assign(new Error(code), { code, errno })
+  const said = (code: string) => Object.assign(new Error(code), { code, severity: "FATAL" })
+  const causes: ReadonlyArray<readonly [cause: unknown, reason: StorageError["reason"]]> = [
+    [coded("ECONNREFUSED", -111), "Unavailable"],
+    [coded("EMFILE", -24), "Unavailable"],
+    [coded("ENOBUFS", -105), "Unavailable"],
+    [coded("HANDSHAKE_SSL_ERROR", -104), "Unavailable"],
+    [coded("EACCES", -13), "Misconfigured"],
+    [coded("DEPTH_ZERO_SELF_SIGNED_CERT"), "Misconfigured"],
+    [coded("UNABLE_TO_VERIFY_LEAF_SIGNATURE"), "Misconfigured"],
+    [coded("CERT_HAS_EXPIRED"), "Misconfigured"],
+    [coded("ERR_TLS_CERT_ALTNAME_INVALID"), "Misconfigured"],
+    [coded("ERR_SSL_WRONG_VERSION_NUMBER"), "Misconfigured"],
+    [coded("HANDSHAKE_SSL_ERROR"), "Misconfigured"],
+    [coded("HANDSHAKE_NO_SSL_SUPPORT"), "Misconfigured"],
+    [coded("SESSION_NOT_SET"), "Misconfigured"],
+    [new Error("The server does not support SSL connections"), "Misconfigured"],
+    [new Error("whatever else"), "Broken"],
+    [coded("WHATEVER_ELSE"), "Broken"],
+    ["no error at all", "Broken"],
+    ...(dialect === "postgres"
+      ? [[said("0A000"), "Misconfigured"], [said("53300"), "Unavailable"], [said("XX000"), "Broken"]] as const
+      : []),
+    ...(dialect === "mysql"
+      ? [
+        [coded("ER_NOT_SUPPORTED_AUTH_MODE", 1251), "Misconfigured"],
+        [coded("ER_CON_COUNT_ERROR", 1040), "Unavailable"],
+        [coded("ER_UNKNOWN_ERROR", 1105), "Broken"]
+      ] as const
+      : [])
+  ]
+  for (const [cause, reason] of causes) {
+    test(
+      `is the storage's fault: ${cause} is ${reason}`,
+      dialect,
+      ({ database, run, server }) =>
+        Effect.gen(function*() {
+          server.unreachable = cause
+          for (const effect of [run("INSERT 1"), database.withTransaction(run("INSERT 1"))]) {
+            const error = yield* Effect.flip(effect)
+            // as it is, and as a handler that runs at least once fails with it
+            assert.strictEqual(fromSqlError("test")(error).reason, reason)
+            assert.isTrue((error as { readonly isOfStorage?: boolean }).isOfStorage)
+          }
+        })
+    )
+  }
+})
+
 describe.each(["postgres", "mysql"] as const)(
   "a statement that may end a transaction and begin another, on %s,",
   (dialect) => {

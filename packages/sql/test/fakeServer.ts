@@ -68,6 +68,8 @@ export class FakeServer {
   readonly released: Array<"clean" | "closed"> = []
   status: TransactionStatus = "none"
   private isBusy = false
+  /** Why there is no connection. */
+  unreachable: unknown
   private readonly told = new Map<string, Told>()
 
   constructor(dialect: Dialect) {
@@ -103,6 +105,7 @@ export class FakeServer {
     return {
       isSingle: false,
       acquire: async (): Promise<Session> => {
+        if (this.unreachable !== undefined) throw this.unreachable
         this.status = "none"
         return {
           connection: {

@@ -1,11 +1,11 @@
 import * as SafeInteger from "@sluice/sql/SafeInteger"
-import { toSqlError } from "@sluice/sql/SqlStorageError"
+import { toConnectError, toSqlError } from "@sluice/sql/SqlStorageError"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Mysql from "mysql2"
 import type { Options } from "../MysqlStorage.ts"
 import { isChanged, isInTransaction, type Limits, settle, unsettled } from "./session.ts"
@@ -237,14 +237,11 @@ export const send = <A>(
     })
   })
 
-const unavailable = (operation: string, message: string, cause: Error): SqlError =>
-  new SqlError({ reason: new ConnectionError({ cause, message, operation }) })
+const unconnected = toConnectError("mysql")("connect")
 
 /** @internal */
-export const timedOut = (options: Options, what: string): SqlError => {
-  const message = `${what} within ${connectTimeoutOf(options)} ms`
-  return unavailable("connect", message, Object.assign(new Error(message), { code: "ETIMEDOUT" }))
-}
+export const timedOut = (options: Options, what: string): SqlError =>
+  unconnected(Object.assign(new Error(`${what} within ${connectTimeoutOf(options)} ms`), { code: "ETIMEDOUT" }))
 
 /** A password may be another by now than it was for the last connection. */
 const passwordOf = ({ password }: Options): Effect.Effect<string | undefined, SqlError> =>
@@ -252,16 +249,10 @@ const passwordOf = ({ password }: Options): Effect.Effect<string | undefined, Sq
     ? Effect.undefined
     : Effect.isEffect(password)
     ? Effect.matchCauseEffect(password, {
-      onFailure: (cause) => {
-        const message = "the password was not to be had"
-        return Effect.fail(
-          unavailable(
-            "connect",
-            message,
-            Object.assign(new Error(message, { cause }), { code: "PASSWORD_UNAVAILABLE" })
-          )
-        )
-      },
+      onFailure: (cause) =>
+        Effect.fail(unconnected(
+          Object.assign(new Error("the password was not to be had", { cause }), { code: "PASSWORD_UNAVAILABLE" })
+        )),
       onSuccess: (value) => Effect.succeed(Redacted.value(value))
     })
     : Effect.succeed(Redacted.value(password))
@@ -272,11 +263,15 @@ const limitsOf = (options: Options, { idleTimeout }: Use): Limits => ({
   idleTimeout
 })
 
+const unsent = Effect.mapError(({ reason }: SqlError) => unconnected(reason.cause))
+
 /** Sets the session in a round trip, and proves that it is set. */
 const settleSession = (session: Session, limits: Limits): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(send<unknown>(session, "connect", settle(limits), 0), (answer) => {
+  Effect.flatMap(unsent(send<unknown>(session, "connect", settle(limits), 0)), (answer) => {
     const problem = unsettled(limits, answer)
-    if (problem !== undefined) return Effect.fail(toSqlError("mysql")("connect")(new Error(problem)))
+    if (problem !== undefined) {
+      return Effect.fail(unconnected(Object.assign(new Error(problem), { code: "SESSION_NOT_SET" })))
+    }
     session.isChanged = false
     session.isInTransaction = false
     return Effect.void
@@ -304,14 +299,12 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
           observe(session, statementTimeoutOf(options) + grace)
           return session
         },
-        catch: toSqlError("mysql")("connect")
+        catch: unconnected
       }),
       close
     )
     yield* Effect.callback<void, SqlError>((resume) => {
-      session.connection.connect((error) =>
-        resume(error === null ? Effect.void : Effect.fail(toSqlError("mysql")("connect")(error)))
-      )
+      session.connection.connect((error) => resume(error === null ? Effect.void : Effect.fail(unconnected(error))))
     })
     yield* settleSession(session, limitsOf(options, use))
     return session

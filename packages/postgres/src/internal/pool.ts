@@ -1,4 +1,4 @@
-import { toSqlError } from "@sluice/sql/SqlStorageError"
+import { toConnectError, toSqlError } from "@sluice/sql/SqlStorageError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
@@ -109,7 +109,9 @@ export const withClient = <A>(
   const toError = toSqlError("postgres")(operation)
   return Effect.tryPromise({
     try: async (signal) => {
-      const client = await pool.connect() as Pg.PoolClient & Client
+      const client = await pool.connect().catch((cause) => {
+        throw toConnectError("postgres")(operation)(cause)
+      }) as Pg.PoolClient & Client
       if (signal.aborted) return client.release() as never
       try {
         const result = await f(client)
@@ -120,12 +122,13 @@ export const withClient = <A>(
         client.release()
         return result
       } catch (cause) {
-        const isLost = toError(cause).reason._tag === "ConnectionError"
+        const error = toError(cause)
+        const isLost = error.reason._tag === "ConnectionError"
         if (isLost) onLost(client)
         client.release(isLost)
-        throw cause
+        throw error
       }
     },
-    catch: toError
+    catch: (error) => error as SqlError
   })
 }

@@ -5,9 +5,12 @@ import type { Dialect } from "../Dialect.ts"
 /** @internal A SQL error that knows what it means to a store, and so whether an event can be to blame for it. */
 export class DatabaseError extends SqlError.SqlError {
   readonly storage: Reason
-  constructor(reason: SqlError.SqlErrorReason, storage: Reason) {
+  /** Whether there was a connection to send anything over. */
+  readonly isSent: boolean
+  constructor(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true) {
     super({ reason })
     this.storage = storage
+    this.isSent = isSent
   }
   get isOfStorage(): boolean {
     return isOfStorage(this.storage)
@@ -28,6 +31,8 @@ const readOnly: Kind = ["UnknownError", "ReadOnly"]
 /** That the server takes no writes. After a failover the connection leads to the wrong one, and the next may lead to the right one. */
 const wrongServer: Kind = ["ConnectionError", "ReadOnly"]
 const damaged: Kind = ["UnknownError", "Damaged"]
+/** That the two ends do not agree on how to connect, which they will not do later either. */
+const disagreement: Kind = ["ConnectionError", "Misconfigured"]
 const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
 const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
 const missing: Kind = ["SqlSyntaxError", "Misconfigured"]
@@ -170,18 +175,23 @@ const byPrefix = (kinds: Readonly<Record<string, Kind>>, code: string): Kind | u
   return undefined
 }
 
-/** What Node says of a socket, or of a name that it does not find. */
+/** What Node says of a socket, or of a name that it does not find, and that the system has no room for another one. */
 const socketCodes = new Set([
+  "EADDRNOTAVAIL",
   "EAI_AGAIN",
   "ECONNABORTED",
   "ECONNREFUSED",
   "ECONNRESET",
   "EHOSTDOWN",
   "EHOSTUNREACH",
+  "EMFILE",
   "ENETDOWN",
   "ENETRESET",
   "ENETUNREACH",
+  "ENFILE",
+  "ENOBUFS",
   "ENOENT",
+  "ENOMEM",
   "ENOTCONN",
   "ENOTFOUND",
   "EPIPE",
@@ -205,6 +215,7 @@ const lostMessages = new Set([
   "Can't add new command when connection is in closed state",
   "Can't write in closed state",
   "Cannot use a pool after calling end on the pool",
+  "Client network socket disconnected before secure TLS connection was established",
   "Client has encountered a connection error and is not queryable",
   "Client was closed and is not queryable",
   "Connection lost: The server closed the connection.",
@@ -220,6 +231,48 @@ const lostMessages = new Set([
   "timeout exceeded when trying to connect",
   "timeout expired"
 ])
+
+/** What Node says of TLS: of its protocol, of keys that it cannot read, and of certificates that it does not trust. */
+const tlsCode =
+  /^(ERR_(SSL|TLS|OSSL)_.*|EPROTO|CERT_.*|CRL_.*|(DEPTH_ZERO_)?SELF_SIGNED_CERT(_IN_CHAIN)?|UNABLE_TO_.*|INVALID_(CA|PURPOSE)|ERROR_IN_(CERT|CRL)_.*|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)$/
+
+/** What is said while connecting alone, and would be said again. Others of a server's answers have names of their own. */
+const disagreements = {
+  codes: new Set<string | number>([
+    // a socket that the process may not open, and options that make no address
+    "EACCES",
+    "EPERM",
+    "ERR_INVALID_ARG_TYPE",
+    "ERR_INVALID_ARG_VALUE",
+    "ERR_INVALID_URL",
+    "ERR_SOCKET_BAD_PORT",
+    "AUTH_SWITCH_PLUGIN_ERROR",
+    "HANDSHAKE_NO_SSL_SUPPORT",
+    "HANDSHAKE_SSL_ERROR",
+    "HANDSHAKE_UNKNOWN_ERROR",
+    "SESSION_NOT_SET",
+    // PostgreSQL has no such feature, such as a pooler
+    "0A000",
+    // MySQL: how to log in, a password or an account that is over, and settings that it does not know
+    1115,
+    1193,
+    1231,
+    1251,
+    1524,
+    1820,
+    1862,
+    3118,
+    3159,
+    4151
+  ]),
+  /** Without a code, word for word. */
+  messages: new Set([
+    "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a non-empty string",
+    "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string",
+    "The server does not support SSL connections",
+    "There was an error establishing an SSL connection"
+  ])
+}
 
 /** What SQLite says of something that is not there, which has no code of its own. */
 const sqliteMissing =
@@ -248,7 +301,9 @@ const fieldsOf = (cause: unknown): Fields => {
 }
 
 const kindOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): Kind => {
-  if (!isAnswer) return socketCodes.has(code) || code === "" && lostMessages.has(message) ? lost : unknown
+  if (!isAnswer) {
+    return socketCodes.has(code) || tlsCode.test(code) || code === "" && lostMessages.has(message) ? lost : unknown
+  }
   switch (dialect) {
     case "sqlite":
       return byPrefix(sqlite, code) ?? (code === "SQLITE_ERROR" && sqliteMissing.test(message) ? missing : unknown)
@@ -258,6 +313,21 @@ const kindOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): K
       // "Got error 28 from storage engine", which is the system's number for a disk that is full
       return errno === 1030 && message.startsWith("Got error 28 ") ? full : mysql[errno] ?? unknown
   }
+}
+
+/** What it means while connecting, when there is nothing yet that anybody but the storage is to blame for. */
+const kindOfConnecting = (dialect: Dialect, fields: Fields): Kind => {
+  const { code, errno, isAnswer, message } = fields
+  // the driver has put its own code in place of the system's
+  if (code === "HANDSHAKE_SSL_ERROR" && (errno < 0 || lostMessages.has(message))) return lost
+  if (
+    disagreements.codes.has(isAnswer && errno > 0 ? errno : code) || !isAnswer && tlsCode.test(code) ||
+    code === "" && disagreements.messages.has(message)
+  ) {
+    return disagreement
+  }
+  const kind = kindOf(dialect, fields)
+  return kind[1] === "Failed" ? ["ConnectionError", "Broken"] : kind
 }
 
 /** The constraint that a row is not unique by, where it is that. */
@@ -289,6 +359,13 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
   return new DatabaseError(new SqlError[tag](props), storage)
 }
 
+/** @internal What it means that there is no connection: nothing was sent. */
+export const classifyConnecting = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {
+  const fields = fieldsOf(cause)
+  const [tag, storage] = kindOfConnecting(dialect, fields)
+  return new DatabaseError(new SqlError[tag]({ cause, operation, message: fields.message }), storage, false)
+}
+
 /** @internal The same error, as it is where it has broken a transaction. */
 export const withStorage = (error: SqlError.SqlError, storage: Reason, message?: string): DatabaseError => {
   const { reason } = error
@@ -297,7 +374,8 @@ export const withStorage = (error: SqlError.SqlError, storage: Reason, message?:
     reason._tag === "UniqueViolation"
       ? new SqlError.UniqueViolation({ ...props, constraint: reason.constraint })
       : new SqlError[reason._tag](props),
-    storage
+    storage,
+    !(error instanceof DatabaseError) || error.isSent
   )
 }
 
@@ -307,3 +385,8 @@ export const storageOf = (error: SqlError.SqlError): Reason => {
   if (error.reason._tag === "ConnectionError") return "Unavailable"
   return error.reason.isRetryable ? "Busy" : "Failed"
 }
+
+/** @internal Whether what failed so may have been executed all the same: the connection was lost, and nobody has said that it was not. */
+export const mayBeDone = (error: SqlError.SqlError): boolean =>
+  error.reason._tag === "ConnectionError" &&
+  (!(error instanceof DatabaseError) || error.isSent && error.storage !== "ReadOnly")
