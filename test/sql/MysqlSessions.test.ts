@@ -311,6 +311,7 @@ for (const [name, program] of servers) {
         yield* set({ max_allowed_packet: 1024 * 1024 })
         const error = yield* Effect.flip(Effect.scoped(Layer.build(MysqlStorage.layer(options))))
         assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Misconfigured")
         assert.match(error.message, /max_allowed_packet.*1048576.*maxEventBytes to 491520/)
         yield* Effect.gen(function*() {
           const { run } = yield* Database

@@ -206,6 +206,28 @@ describe.each(databases)(
   }
 )
 
+describe.each(databases)("in $name, a table that a handler does without", (database) => {
+  test(database, "is not to blame for an event that fails afterwards", ({ ids, note }) =>
+    Effect.gen(function*() {
+      const optional = Effect.ignore(transaction(run("SELECT * FROM no_such_table")))
+      const projection = Source.journal(Note).pipe(
+        Projection.exactlyOnce("p", ({ event }) =>
+          Effect.gen(function*() {
+            yield* optional
+            if (event === "poison") return yield* Effect.fail("poison")
+            yield* Tables.run(tables.insertInto(note).values({ id: event, length: 0 }))
+          })),
+        Projection.recovery(RecoveryStrategy.skip)
+      )
+      for (const event of ["a", "poison", "b"]) yield* append(event)
+      yield* Layer.build(Projection.layer(projection))
+      yield* ProjectionStatus.caughtUp("p")
+      const [status] = yield* ProjectionStatus.status("p")
+      assert.deepStrictEqual([status!.handled, status!.skipped, status!.restarts], [2, 1, 0])
+      assert.deepStrictEqual(yield* ids, ["a", "b"])
+    }))
+})
+
 describe.each(databases)("in $name, a transaction", (database) => {
   const { dialect } = database
 

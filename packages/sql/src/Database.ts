@@ -77,7 +77,7 @@ export class Database extends Context.Service<Database, {
   readonly inTransaction: Effect.Effect<boolean>
   /**
    * The first failure of the database's own in the fiber's transaction, whoever has handled it and as what: a connection, a lock, a disk.
-   * Whatever fails in the transaction after it may fail because of it.
+   * Whatever fails in the transaction after it may fail because of it, until the transaction is rolled back to a savepoint before it.
    */
   readonly trouble: Effect.Effect<SqlError | undefined>
   /** Runs what talks to the driver itself, as a statement of the fiber's transaction. */

@@ -340,9 +340,10 @@ describe("a failed statement on PostgreSQL", () => {
     }))
 })
 
+const coded = (code: string, errno?: number) => Object.assign(new Error(code), { code, errno })
+const said = (code: string) => Object.assign(new Error(code), { code, severity: "FATAL" })
+
 describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
-  const coded = (code: string, errno?: number) => Object.assign(new Error(code), { code, errno })
-  const said = (code: string) => Object.assign(new Error(code), { code, severity: "FATAL" })
   const causes: ReadonlyArray<readonly [cause: unknown, reason: StorageError["reason"]]> = [
     [coded("ECONNREFUSED", -111), "Unavailable"],
     [coded("EMFILE", -24), "Unavailable"],
@@ -374,7 +375,7 @@ describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
   ]
   for (const [cause, reason] of causes) {
     test(
-      `is the storage's fault: ${cause} is ${reason}`,
+      `is the storage's fault: ${String(cause)} is ${reason}`,
       dialect,
       ({ database, run, server }) =>
         Effect.gen(function*() {
@@ -506,6 +507,59 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
         )
       }
     }
+  }
+
+  for (const kind of ["lockTimeout", "full", "missing"] as const) {
+    const error = errorOf(dialect, kind, kind === "missing" ? "no such table: optional" : kind)
+
+    test(
+      `blames the event after what was undone, which was ${kind}`,
+      dialect,
+      ({ database, run, server }) =>
+        Effect.gen(function*() {
+          server.when("SELECT optional", { error })
+          const poison = Effect.fail("poison")
+          const mine: Array<Effect.Effect<unknown, unknown>> = [
+            database.withTransaction(run("SELECT optional")),
+            database.withTransaction(Effect.andThen(Effect.ignore(run("SELECT optional")), Effect.fail("undo"))),
+            // by hand
+            Effect.andThen(run("SAVEPOINT Mine"), run("SELECT optional")).pipe(
+              Effect.ensuring(Effect.orDie(run("ROLLBACK TO \"mine\"")))
+            ),
+            // one is undone, and what is in it with it
+            database.withTransaction(Effect.andThen(
+              Effect.ignore(database.withTransaction(run("SELECT optional"))),
+              Effect.andThen(database.withTransaction(run("INSERT 1")), run("SELECT optional"))
+            ))
+          ]
+          for (const optional of mine) {
+            assert.deepStrictEqual(
+              yield* transact(database, Effect.andThen(Effect.ignore(optional), poison)),
+              Exit.fail("poison")
+            )
+          }
+        })
+    )
+
+    test(
+      `blames the storage before what was undone, if that was ${kind}`,
+      dialect,
+      ({ database, run, server }) =>
+        Effect.gen(function*() {
+          // where the server goes on
+          server.when("SELECT optional", { error, status: "open" })
+          const exit = yield* transact(
+            database,
+            Effect.gen(function*() {
+              yield* Effect.ignore(run("SELECT optional"))
+              yield* Effect.ignore(database.withTransaction(run("SELECT optional")))
+              return yield* Effect.fail("due to that")
+            })
+          )
+          assert(Exit.isFailure(exit))
+          assert.instanceOf(exit.cause.reasons.find(Cause.isFailReason)?.error, StorageError)
+        })
+    )
   }
 
   test("blames the event for what is its own", dialect, ({ database, run, server }) =>

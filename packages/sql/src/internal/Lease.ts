@@ -12,6 +12,7 @@ import type { Session, TransactionStatus } from "../Session.ts"
 import { classify, DatabaseError, withStorage } from "./DatabaseError.ts"
 import { mayHideEnd, wouldEnd } from "./transactionControl.ts"
 import { broken, idle, next, open, over, refusal, type TransactionState } from "./transactionState.ts"
+import { Trouble } from "./Trouble.ts"
 
 const chunkSize = 500
 
@@ -48,16 +49,16 @@ export class Lease implements Connection {
   private readonly turn = Semaphore.makeUnsafe(1)
   private state: TransactionState = idle
   private isLost = false
-  private firstTrouble: SqlError | undefined
+  private readonly met = new Trouble()
 
   constructor(options: Options, session: Session) {
     this.options = options
     this.session = session
   }
 
-  /** The first failure of the storage's own since the transaction began, whoever has handled it: what fails then may fail for it. */
+  /** The first failure of the storage's own in the transaction that nothing has undone, whoever has handled it. */
   get trouble(): SqlError | undefined {
-    return this.firstTrouble
+    return this.met.first
   }
 
   /** Fails with what has broken the transaction, if anything has, whoever has handled it. */
@@ -166,7 +167,7 @@ export class Lease implements Connection {
 
   private meet(error: SqlError): Effect.Effect<void> {
     return Effect.sync(() => {
-      if (error instanceof DatabaseError && error.isOfStorage) this.firstTrouble ??= error
+      if (error instanceof DatabaseError && error.isOfStorage) this.met.meet(error)
     })
   }
 
@@ -208,6 +209,7 @@ export class Lease implements Connection {
         let isGivenUp = false
         const succeed = (value: A, status: TransactionStatus | undefined) => {
           const failure = this.settle(sql, status, undefined)
+          if (this.state._tag === "Open") this.met.succeeded(sql)
           resume(failure === undefined ? Effect.succeed(value) : Effect.fail(failure))
         }
         const answer = f().then(
