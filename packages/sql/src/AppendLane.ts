@@ -93,7 +93,7 @@ export const make = Effect.fnUntraced(function*<A>(
     const exit = yield* Effect.exit(options.write(requests as unknown as NonEmptyReadonlyArray<AppendRequest>))
     if (Exit.isSuccess(exit)) {
       batch.forEach((waiting, i) => waiting.resume(Exit.succeed(exit.value[i]!)))
-    } else if (batch.length > 1 && Exit.hasFails(exit) && !isRetryable(exit)) {
+    } else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
       // one of them was refused: alone, it fails alone
       for (const waiting of batch) yield* write([waiting])
     } else {
@@ -124,5 +124,6 @@ export const make = Effect.fnUntraced(function*<A>(
     })
 })
 
-const isRetryable = (exit: Exit.Exit<unknown, StorageError>): boolean =>
-  Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error.isRetryable)
+/** Others would meet the same, one after the other. */
+const isOfStorage = (exit: Exit.Exit<unknown, StorageError>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error.isOfStorage)

@@ -30,6 +30,7 @@ import type { Kysely } from "kysely"
 import * as AppendLane from "./AppendLane.ts"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
+import { mayBeDone } from "./internal/DatabaseError.ts"
 import { retryFor } from "./internal/retryFor.ts"
 import { retryRefused } from "./internal/retryRefused.ts"
 import * as JournalDeletion from "./JournalDeletion.ts"
@@ -69,12 +70,22 @@ const isAway = (error: SqlError): boolean => {
   return reason === "Unavailable" || reason === "ReadOnly"
 }
 
-const retryLost = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-  retryFor<SqlError>({
-    atMost: patience,
-    while: isAway,
-    schedule: Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
-  })(self)
+/** Says so once: what is known is that nothing was written. */
+const retryAway = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.suspend(() => {
+    let isTold = false
+    return Effect.tapError(self, (error) => {
+      if (isTold || !isAway(error) || mayBeDone(error)) return Effect.void
+      isTold = true
+      return Effect.logWarning("Waits for the database, and then appends: nothing was written", error)
+    }).pipe(
+      retryFor<SqlError>({
+        atMost: patience,
+        while: isAway,
+        schedule: Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
+      })
+    )
+  })
 
 /** How often a lane tries a log that is locked before its appends wait for the lock, on another connection. */
 const tries = 3
@@ -125,14 +136,14 @@ export const make = Effect.fnUntraced(function*(
       write(Arr.map(requests, (request) => unknown.has(request) ? { ...request, recheck: true } : request))
     ).pipe(
       Effect.tapError((error) =>
-        error.reason._tag === "ConnectionError"
+        mayBeDone(error)
           ? Effect.andThen(
             Effect.sync(() => requests.forEach((request) => unknown.add(request))),
             Effect.logWarning("Appends again, as it is not known whether it has: the database went away", error)
           )
           : Effect.void
       ),
-      retryLost,
+      retryAway,
       retryRefused,
       Effect.tap((answers) => Effect.sync(() => announce(requests, answers))),
       Effect.mapError(fromSqlError("append"))
@@ -191,7 +202,7 @@ export const make = Effect.fnUntraced(function*(
       registered.has(request.entityType)
         ? attempt(tries)
         : Effect.andThen(
-          Effect.mapError(retryLost(register(request.entityType)), fromSqlError("register")),
+          Effect.mapError(retryAway(register(request.entityType)), fromSqlError("register")),
           attempt(tries)
         ),
       // that it was busy the second time does not say that nothing was written the first time
