@@ -13,7 +13,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { databases, type Place } from "./databases.ts"
+import * as Proxy from "../hostile/Proxy.ts"
+import { databases, type Place, servers } from "./databases.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const append = (event: string) => Journal.append(Note, { id: "a", events: [event] })
@@ -58,4 +59,38 @@ for (const { dialect, name, place } of databases) {
         }).pipe(Effect.scoped), 30_000)
     }
   })
+}
+
+for (const { dialect, name, place } of servers) {
+  it.live(
+    `a failover of ${name} that nobody has seen is noticed by those who wait, though the newest event's place is taken`,
+    () =>
+      Effect.gen(function*() {
+        const there = yield* place
+        const open = (port?: number) =>
+          Effect.map(Layer.build(Layer.fresh(there.layer({ port }))), Context.get(Journal.Journal))
+        const other = yield* open()
+        const write = (event: string) => Effect.provideService(append(event), Journal.Journal, other)
+        const proxy = yield* Proxy.start(there.port!)
+        const own = yield* open(proxy.port)
+        const seen: Array<string> = []
+        yield* Effect.forEach(["1", "2"], write)
+        const lost = yield* write("3")
+        const following = yield* Source.toStream(Source.journal(Note)).pipe(
+          Stream.runForEach(({ event }) => Effect.sync(() => seen.push(event))),
+          Effect.provideService(Journal.Journal, own),
+          Effect.forkScoped
+        )
+        yield* Wait.until("the events", () => seen.length === 3)
+        yield* forget(there, dialect, lost)
+        // at once it leads to the server that has the other event there
+        yield* proxy.break("cut")
+        const { position } = yield* write("3'")
+        assert.strictEqual(position, lost.position)
+        const exit = yield* Fiber.await(following)
+        assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), Journal.JournalForked)
+        assert.deepStrictEqual(seen, ["1", "2", "3"])
+      }).pipe(Effect.scoped),
+    30_000
+  )
 }

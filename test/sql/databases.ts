@@ -18,6 +18,8 @@ import Pg from "pg"
 import { inject } from "vitest"
 
 export interface Options {
+  /** Where the server is reached, if not directly. */
+  readonly port?: number | undefined
   readonly migrate?: boolean | undefined
   readonly poolSize?: number | undefined
   readonly connectTimeout?: number | undefined
@@ -34,6 +36,8 @@ export interface Place {
   readonly execute: (sql: string) => Promise<ReadonlyArray<any>>
   /** A table's name as it stands in SQL there. */
   readonly table: (name: string) => string
+  /** Where the server is, if there is one. */
+  readonly port?: number
 }
 
 export interface DatabaseUnderTest {
@@ -42,6 +46,13 @@ export interface DatabaseUnderTest {
   readonly place: Effect.Effect<Place, never, Scope.Scope>
   /** A query that takes a minute. */
   readonly slow: string
+}
+
+/** The URL that leads there by the port that was asked for. */
+const reached = (url: string, options: Options | undefined): string => {
+  const there = new URL(url)
+  if (options?.port !== undefined) there.port = String(options.port)
+  return there.href
 }
 
 const id = () => crypto.randomUUID().slice(0, 8)
@@ -84,10 +95,11 @@ const postgres: Effect.Effect<Place, never, Scope.Scope> = Effect.suspend(() => 
     }
   }
   const place: Place = {
-    layer: (options) => PostgresStorage.layer({ ...options, url, schema }),
+    layer: (options) => PostgresStorage.layer({ ...options, url: reached(url, options), schema }),
     migrations: (from) => PostgresStorage.migrations({ schema, from }),
     execute,
-    table: (name) => `"${schema}"."${name}"`
+    table: (name) => `"${schema}"."${name}"`,
+    port: Number(new URL(url).port)
   }
   return Effect.as(
     Effect.addFinalizer(() => Effect.promise(() => execute(`DROP SCHEMA IF EXISTS ${schema} CASCADE`))),
@@ -110,10 +122,11 @@ const mysql = (server: "mariadb" | "mysql"): Effect.Effect<Place, never, Scope.S
       }
     }
     const place: Place = {
-      layer: (options) => MysqlStorage.layer({ ...options, url: url.href }),
+      layer: (options) => MysqlStorage.layer({ ...options, url: reached(url.href, options) }),
       migrations: (from) => MysqlStorage.migrations({ from }),
       execute: (sql) => within(sql, database),
-      table: (name) => `\`${name}\``
+      table: (name) => `\`${name}\``,
+      port: Number(url.port)
     }
     return Effect.as(
       Effect.acquireRelease(

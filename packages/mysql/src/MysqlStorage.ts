@@ -96,6 +96,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  const signals = AppendSignals.make()
   const connections = {
     database,
     packet,
@@ -107,11 +108,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
     readers: yield* makePool(
       options,
       readers,
-      use({ statements: false, ownTables: true, idleTimeout: idleTimeout.readers })
+      use({ statements: false, ownTables: true, idleTimeout: idleTimeout.readers }),
+      signals.reconnected
     )
   }
   const dialect = makeDialect(connections, naming, crypto.randomUUID())
-  const signals = AppendSignals.make()
   yield* watch((topic) => {
     const entityType = AppendSignals.stateEntityType(topic)
     return entityType === undefined

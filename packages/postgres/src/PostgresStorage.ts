@@ -89,12 +89,12 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  const signals = AppendSignals.make()
   const connections = {
     database,
     writers: yield* makePool(options, "appends", lanes + waiters),
-    readers: yield* makePool(options, "reads", readers, alongIndexes)
+    readers: yield* makePool(options, "reads", readers, alongIndexes, signals.reconnected)
   }
-  const signals = AppendSignals.make()
   yield* watch(options, naming, signals)
   const journal = yield* SqlJournal.make({
     database,

@@ -59,9 +59,9 @@ export interface AppendSignals {
   ) => void
   /** As `Journal.committed`. The slices of the events were marked before, once. */
   readonly committed: Journal["Service"]["committed"]
-  /** The database was away: there may be events in any slice, and what was read may be gone. */
+  /** There is a new connection, maybe to another server: there may be events in any slice, and what was read may be gone. */
   readonly reconnected: () => void
-  /** How often the database was away. */
+  /** How often there was a new connection. */
   readonly reconnections: () => number
   /** Sets how other processes are told. */
   readonly tellOthers: (tell: (topic: string, slices: ReadonlySet<Slice.Slice>) => void) => void

@@ -257,13 +257,17 @@ export const make = (options: {
     return Effect.succeed([])
   }
 
+  /** What was read before the page under way. */
+  const readBefore = new Float64Array(Slice.count)
+  const timesBefore = new Float64Array(Slice.count)
+
   /** A database that was away may have come back as another, which lacks what it had acknowledged. */
   const verified = Effect.suspend(() => {
     const connection = signals.reconnections()
     if (connection === verifiedIn) return Effect.void
     const offsets = new Map<Slice.Slice, Offset.Offset>()
     for (const slice of SliceRange.slices(range)) {
-      if (read[slice]! > 0) offsets.set(slice, Offset.make(read[slice]!, times[slice]!))
+      if (readBefore[slice]! > 0) offsets.set(slice, Offset.make(readBefore[slice]!, timesBefore[slice]!))
     }
     return Effect.andThen(
       verify(offsets),
@@ -274,10 +278,19 @@ export const make = (options: {
   })
   let verifiedIn = signals.reconnections()
 
+  /** A page, and proof that it follows what was read before. */
+  const page = (limit: number) =>
+    Effect.suspend(() => {
+      readBefore.set(read)
+      timesBefore.set(times)
+      // also if it is another database since the page was asked for
+      return Effect.tap(Effect.andThen(verified, Effect.suspend(() => next(limit))), () => verified)
+    })
+
   return {
     next: (limit) =>
       Effect.mapError(
-        Effect.andThen(verified, Effect.suspend(() => next(limit))),
+        page(limit),
         (error) => error._tag === "SqlError" ? fromSqlError("read the journal")(error) : error
       ),
     pass: (events) => {

@@ -31,18 +31,34 @@ export interface Pool {
   readonly lend: Effect.Effect<Session, SqlError, Scope.Scope>
   /** Those that there are. */
   readonly sessions: ReadonlySet<Session>
+  /** Closes a connection that there is nothing wrong with, and that another is made for. */
+  readonly discard: (session: Session, message: string) => void
 }
 
 /** @internal Closes its connections with the scope, whether or not the server answers. */
-export const makePool = (options: Options, max: number, use: Use): Effect.Effect<Pool, never, Scope.Scope> =>
+export const makePool = (
+  options: Options,
+  max: number,
+  use: Use,
+  /** Called when a connection is made after others, before anybody has it: it may be to another server than they are. */
+  onAnother: () => void = () => {}
+): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function*() {
     const sessions = new Set<Session>()
+    let isFirst = true
+    /** How many are still to be replaced. */
+    let discarded = 0
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => end(scope, sessions))
     const pool = yield* Scope.provide(
       Pools.makeWithTTL({
         acquire: Effect.tap(open(options, use), (session) =>
           Effect.acquireRelease(
-            Effect.sync(() => sessions.add(session)),
+            Effect.sync(() => {
+              sessions.add(session)
+              if (discarded > 0) discarded--
+              else if (!isFirst) onAnother()
+              isFirst = false
+            }),
             () => Effect.sync(() => sessions.delete(session))
           )),
         min: 0,
@@ -82,7 +98,11 @@ export const makePool = (options: Options, max: number, use: Use): Effect.Effect
     const lend = Effect.suspend(() =>
       pool.state.availableHead?.exit._tag === "Success" && pool.state.waiters.size === 0 ? lendOne : lendInTime
     )
-    return { options, use, lend, sessions }
+    const discard = (session: Session, message: string) => {
+      if (!session.isLost) discarded++
+      abandon(session, message)
+    }
+    return { options, use, lend, sessions, discard }
   })
 
 /** Whoever still has a connection loses it soon. */
@@ -121,7 +141,7 @@ export const firstRows = <Row>(
         isOver = true
         clearTimeout(timer)
         // before others get it
-        if (givenUp !== undefined) abandon(session, givenUp)
+        if (givenUp !== undefined) pool.discard(session, givenUp)
         resume(exit)
       }
       const lost = (error: unknown) => end(Exit.fail(toSqlError("mysql")(operation)(error)))

@@ -12,7 +12,9 @@ export const makePool = (
   options: Options,
   name: string,
   max: number,
-  settings?: Readonly<Record<string, string>>
+  settings?: Readonly<Record<string, string>>,
+  /** Called when a connection is made after others, before anybody has it: it may be to another server than they are. */
+  onAnother: () => void = () => {}
 ): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -34,6 +36,7 @@ export const makePool = (
         const { isBusy, isMisled } = client as unknown as Client
         if (isBusy || isMisled) void client.end()
       })
+      pool.once("connect", () => pool.on("connect", onAnother))
       closeInTime(pool, clients)
       return pool
     }),
