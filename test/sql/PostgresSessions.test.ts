@@ -124,6 +124,57 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
         }).pipe(on(there))
       }))
 
+    it.effect("is set back before the next one gets it", () =>
+      Effect.gen(function*() {
+        const { place } = yield* Server
+        yield* Effect.gen(function*() {
+          const { sql: client, withTransaction } = yield* Database
+          const session = query<any>(
+            `SELECT current_setting('search_path') AS path, current_setting('synchronous_commit') AS commits,
+              current_setting('statement_timeout') AS timeout, coalesce(current_setting('own.tenant', true), '') AS tenant, current_user AS role,
+              to_regclass('pg_temp.left_over')::text AS temporary,
+              (SELECT count(*)::int FROM pg_catalog.pg_prepared_statements) AS prepared,
+              (SELECT count(*)::int FROM pg_catalog.pg_cursors WHERE name <> '') AS cursors,
+              (SELECT count(*)::int FROM pg_catalog.pg_listening_channels()) AS channels,
+              (SELECT count(*)::int FROM pg_catalog.pg_locks
+                WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) AS locks,
+              pg_catalog.pg_backend_pid() AS process`
+          )
+          const [before] = yield* session
+          assert.strictEqual(before.timeout, "30s")
+          for (
+            const leave of [
+              query("SET search_path = ''"),
+              query("/* a comment */ SET synchronous_commit = off"),
+              withTransaction(query("SET statement_timeout = 1")),
+              query("SELECT set_config('own.tenant', 'another', false)"),
+              Stream.runDrain(client`SELECT set_config('own.tenant', ${"another"}, false)`.stream),
+              query("DO $$ BEGIN PERFORM set_config('own.tenant', 'another', false); END $$"),
+              query("SELECT 1; SET search_path = ''"),
+              query("SET ROLE pg_monitor"),
+              query("SELECT pg_advisory_lock(7)"),
+              query("SELECT pg_try_advisory_lock_shared(7)"),
+              query("LISTEN channel"),
+              query("PREPARE own AS SELECT 1"),
+              query("CREATE TEMPORARY TABLE left_over (id int)"),
+              query("SELECT 1 AS id INTO TEMP left_over"),
+              withTransaction(query("DECLARE own CURSOR WITH HOLD FOR SELECT 1")),
+              // which is said to whoever does it
+              Effect.catchDefect(query("BEGIN"), () => Effect.void)
+            ]
+          ) {
+            yield* leave
+            const [after] = yield* session
+            assert.deepStrictEqual({ ...after, process: 0 }, { ...before, process: 0 })
+          }
+          // what leaves nothing costs nothing
+          const [first] = yield* session
+          yield* withTransaction(query("SET LOCAL own.tenant = 'mine'"))
+          yield* append("still there")
+          assert.deepStrictEqual(yield* session, [first])
+        }).pipe(on({ ...(yield* place), user: (yield* Server).control.user, poolSize: 1 }))
+      }))
+
     it.effect("may be told another search path: events go into the storage's own tables", () =>
       Effect.gen(function*() {
         const { place } = yield* Server

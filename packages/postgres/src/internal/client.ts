@@ -10,6 +10,7 @@ import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
 import { settingsOf, settle } from "./session.ts"
+import { mayChangeSession } from "./sessionChange.ts"
 
 /** How much longer than the server a client waits, in milliseconds. */
 const grace = 5_000
@@ -120,6 +121,8 @@ export class Client extends Pg.Client {
   session: SessionId | undefined
   /** Not to be used again, though it is not lost: it may be to the wrong server. */
   isMisled = false
+  /** A query may have left something in the session that the next one must not have. */
+  isChanged = false
   private ended: Promise<void> | undefined
 
   constructor(config: Config) {
@@ -164,9 +167,27 @@ export class Client extends Pg.Client {
     return settle(this, null)
   }
 
+  /** Makes the session what it was when it was connected, with nothing in it that others have left, or fails soon. */
+  async reset(): Promise<void> {
+    const timer = setTimeout(() => destroy(this), budget)
+    try {
+      await this.query({ text: "DISCARD ALL" })
+      // which the driver believes to be prepared
+      const { connection } = this as any
+      connection.parsedStatements = {}
+      connection.submittedNamedStatements = {}
+      await settle(this, null)
+      this.isChanged = false
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   override query(...args: Array<any>): any {
     const [query, values, callback] = args
     const { queryTimeout } = this.config
+    const sql = typeof query === "string" ? query : isCursor(query) ? (query as { readonly text?: string }).text : undefined
+    if (sql !== undefined && mayChangeSession(sql)) this.isChanged = true
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
       typeof query === "string"

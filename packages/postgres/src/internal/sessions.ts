@@ -2,6 +2,7 @@ import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
 import { type DatabaseConnection, PostgresDriver } from "kysely"
 import type Pg from "pg"
 import Cursor from "pg-cursor"
+import type { Client } from "./client.ts"
 import { ControlClient } from "./pool.ts"
 
 const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "open", E: "failed" }
@@ -25,7 +26,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
   return {
     isSingle: false,
     acquire: async (): Promise<Session> => {
-      const client = await pool.connect()
+      const client = await pool.connect() as Pg.PoolClient & Client
       const status = () => statuses[client.getTransactionStatus() ?? ""]
       return {
         connection: await connectionOf(client),
@@ -35,7 +36,10 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
           await client.query("")
           return status() ?? "failed"
         },
-        release: (isClean) => client.release(!isClean)
+        release: (isClean) => {
+          if (!isClean || !client.isChanged) return client.release(!isClean)
+          void client.reset().then(() => client.release(), () => client.release(true))
+        }
       }
     }
   }
