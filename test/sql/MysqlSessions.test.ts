@@ -166,13 +166,19 @@ for (const [name, program] of servers) {
 
     it.effect("is set back before the next one gets it", () =>
       Effect.gen(function*() {
-        const { run, withTransaction } = yield* Database
+        const { run, sql: client, withTransaction } = yield* Database
+        const { run: admin } = yield* Server
+        const [row] = yield* run<{ name: string }>(sql`SELECT DATABASE() AS name`)
+        yield* admin(`GRANT RELOAD ON *.* TO '${row!.name}'@'%'`)
+        // which is so from the next connection on
+        yield* Effect.ignore(run(sql`KILL CONNECTION_ID()`))
         const settings = run<any>(
           sql`SELECT @@sql_mode AS mode, @@autocommit AS autocommit, @@time_zone AS zone, CAST(@@sql_select_limit AS CHAR) AS \`limit\`,
-            @@character_set_client AS charset, @seen AS seen`
+            @@character_set_client AS charset, @seen AS seen, IS_USED_LOCK('own') AS locked`
         )
         const before = yield* settings
         yield* run(createOwn)
+        yield* run(sql`CREATE PROCEDURE \`leave\`() SET @seen = 1`)
         for (
           const leave of [
             run(sql`SET sql_mode = ''`),
@@ -181,6 +187,15 @@ for (const [name, program] of servers) {
             run(sql`SET @seen = 1, time_zone = '-08:00', sql_select_limit = 1`),
             withTransaction(run(sql`SET SESSION sql_select_limit = 1`)),
             Effect.andThen(run(sql`CREATE TEMPORARY TABLE left_over (id INT)`), run(sql`SELECT 1`)),
+            run(sql`SELECT GET_LOCK('own', 1)`),
+            withTransaction(run(sql`DO get_lock('own', 1)`)),
+            run(sql`SELECT @seen := 7`),
+            run(sql`SELECT 7 INTO @seen`),
+            Stream.runDrain(client`SELECT @seen := 7`.stream),
+            run(sql`LOCK TABLES own READ`),
+            run(sql`FLUSH TABLES WITH READ LOCK`),
+            run(sql`PREPARE left_over FROM 'SELECT 1'`),
+            run(sql`CALL \`leave\`()`),
             // which is said to whoever does it
             Effect.catchDefect(run(sql`START TRANSACTION`), () => Effect.void)
           ]
@@ -189,10 +204,11 @@ for (const [name, program] of servers) {
           assert.deepStrictEqual(yield* settings, before)
           const error = yield* Effect.flip(run(sql`SELECT * FROM left_over`))
           assert.include(String(error.reason.cause), "left_over")
+          const unprepared = yield* Effect.flip(run(sql`EXECUTE left_over`))
+          assert.include(String(unprepared.reason.cause), "left_over")
+          yield* run(sql`UPDATE own SET text = 'mine'`)
         }
         yield* run(tables.insertInto("own").values({ id: 1, text: "committed", at: new Date(0) }))
-        const { run: admin } = yield* Server
-        const [row] = yield* run<{ name: string }>(sql`SELECT DATABASE() AS name`)
         assert.deepStrictEqual((yield* admin(`SELECT COUNT(*) AS n FROM ${row!.name}.own`)).map(({ n }) => n), [1])
       }).pipe(provideFresh({ poolSize: 1 })))
 

@@ -9,6 +9,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Mysql from "mysql2"
 import type { Options } from "../MysqlStorage.ts"
 import { isChanged, isInTransaction, type Limits, settle, unsettled } from "./session.ts"
+import { mayChangeSession } from "./sessionChange.ts"
 import { format } from "./values.ts"
 
 const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
@@ -167,10 +168,12 @@ const toldOfLoss = (connection: Mysql.Connection, command: any): any => {
 
 /** Sees what becomes of each query: gives up those that take too long, and notices what the session is after it. A stream takes as long as
  * its reader. */
-const observe = (session: Session, timeout: number): void => {
+const observe = (session: Session, timeout: number, { ownTables }: Use): void => {
   const { connection } = session
   const query = connection.query.bind(connection) as (...args: Array<any>) => any
   connection.query = (...args: Array<any>) => {
+    // before it is sent: nobody may wait for its answer
+    if (!ownTables && mayChangeSession(typeof args[0] === "string" ? args[0] : args[0].sql)) session.isChanged = true
     const answered = args.at(-1)
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
     const timer = abandonAfter(session, timeout)
@@ -296,7 +299,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
           connection.on("end", () => {
             session.isLost = true
           })
-          observe(session, statementTimeoutOf(options) + grace)
+          observe(session, statementTimeoutOf(options) + grace, use)
           return session
         },
         catch: unconnected
