@@ -59,6 +59,28 @@ export interface DeadLetterId {
 }
 
 /**
+ * A dead letter without its content.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListedLetter extends DeadLetterId {
+  /** Whether it has the event's payload, which it loses when the event is deleted. */
+  readonly hasPayload: boolean
+}
+
+/**
+ * A dead letter that somebody handles, and nobody else until the claim is given back, or has run out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ClaimedLetter extends DeadLetter {
+  /** When it was claimed, which tells the claim from all others of the letter. */
+  readonly claimedAt: Timestamp.Timestamp
+}
+
+/**
  * Stores what projections are told. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
@@ -95,19 +117,39 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     after: DeadLetterId | undefined,
     limit: number
   ) => Effect.Effect<ReadonlyArray<DeadLetter>, StorageError>
-  /** Throws a dead letter away, and returns it: none if it is not there, or not any more. */
-  readonly discard: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<DeadLetter | undefined, StorageError>
+  /** The same without their content, however large that is. */
+  readonly listLetters: (
+    key: OffsetKey,
+    after: DeadLetterId | undefined,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<ListedLetter>, StorageError>
+  /**
+   * Throws a dead letter away, and returns it: none if it is not there, or not any more. With a claim, only while the letter is claimed by
+   * that one.
+   */
+  readonly discard: (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    claimedAt?: Timestamp.Timestamp
+  ) => Effect.Effect<DeadLetter | undefined, StorageError>
   /** Throws away the dead letters of events that are still to come, as the offsets say. */
   readonly discardAhead: (key: OffsetKey) => Effect.Effect<void, StorageError>
+  /** Claims a dead letter for {@link claimTime}, and returns it: none if it is not there, or somebody else has claimed it. */
+  readonly claim: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<ClaimedLetter | undefined, StorageError>
+  /** Claims a letter for as long again, and returns the claim from then on: none if it is lost. */
+  readonly renew: (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    claimedAt: Timestamp.Timestamp
+  ) => Effect.Effect<Timestamp.Timestamp | undefined, StorageError>
   /**
-   * Claims a dead letter for some minutes, and returns it: none if it is not there, or somebody else has claimed it. Whoever crashes
-   * loses the claim after that time.
+   * Gives a claim back, unless it is lost, with a new error if there is one. Without a claim, it only says the error of a letter that nobody has
+   * claimed. One whose event was deleted says nothing else.
    */
-  readonly claim: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<DeadLetter | undefined, StorageError>
-  /** Gives a claim back, if the letter is still there, with a new error if there is one. */
   readonly release: (
     key: OffsetKey,
     letter: DeadLetterId,
+    claimedAt: Timestamp.Timestamp | undefined,
     error: string | undefined
   ) => Effect.Effect<void, StorageError>
 }>()("@sluice/core/ProjectionManagement") {}
@@ -245,6 +287,40 @@ export const checkSince = (
  * @since 0.1.0
  */
 export const deletedError = "The event was deleted from its journal"
+
+/**
+ * For how long a claim on a dead letter holds, in milliseconds: whoever crashes loses it then.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const claimTime = 5 * 60_000
+
+/**
+ * A claim on a dead letter that is made now, in microseconds: another one than that before, also where the clock was set back.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const claimAfter = (before: number | null | undefined, now: number): Timestamp.Timestamp =>
+  Timestamp.make(Math.max(now, (before ?? 0) + 1))
+
+/**
+ * What a dead letter says once its event has failed again, if it has: a new error may quote the event, which may be deleted meanwhile.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const errorAfter = (before: string, error: string | undefined): string =>
+  before === deletedError ? before : error ?? before
+
+/**
+ * What is signalled when a projection is told something.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const topicOf = (projection: string): string => `projection|${projection}`
 
 /**
  * Sets where a projection goes on in its source, by its key, also while it runs somewhere else. Handlers then see events again, or miss some; what

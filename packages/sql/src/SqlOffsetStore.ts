@@ -29,6 +29,7 @@ import { type Kysely, sql } from "kysely"
 import type { Database } from "./Database.ts"
 import { textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
+import { shareLocked } from "./internal/shareLocked.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
@@ -93,13 +94,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   /** Locks the row of the projection against a rewind, and looks whether there was one. */
   const isCurrent = (key: OffsetKey, revision: number): Effect.Effect<boolean, SqlError> => {
     const select = db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))
-    const locked = database.dialect === "mysql"
-      // MariaDB has no FOR SHARE
-      ? select.modifyEnd(sql`LOCK IN SHARE MODE`)
-      : database.dialect === "postgres"
-      ? select.forShare()
-      : select
-    return Effect.map(database.run(locked), ([row]) => row?.revision === revision)
+    return Effect.map(database.run(shareLocked(database.dialect, select)), ([row]) => row?.revision === revision)
   }
 
   const storeMoves = (

@@ -3,15 +3,21 @@
  *
  * @since 0.1.0
  */
-import type { Metadata } from "@sluice/core/Envelope"
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import { sourceKey } from "@sluice/core/Journal"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
-import type { PersistenceId } from "@sluice/core/PersistenceId"
+import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import {
   checkSince,
+  claimAfter,
+  claimTime,
   type DeadLetter,
   type DeadLetterId,
+  deletedError,
+  errorAfter,
   ProjectionManagement,
+  topicOf,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -27,7 +33,6 @@ import {
   type ExpressionBuilder,
   type InsertQueryBuilder,
   type Kysely,
-  type RawBuilder,
   type SelectQueryBuilder,
   sql
 } from "kysely"
@@ -37,20 +42,16 @@ import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { bytesOf, textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
+import { shareLocked } from "./internal/shareLocked.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { DeadLetterTable, SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 
-const topicOf = (projection: string): string => `projection|${projection}`
-
 const noSlices: ReadonlySet<Slice> = new Set()
 
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
-
-/** For how long a claim holds, in microseconds. */
-const claimTime = 5 * 60_000_000
 
 /** How often a transaction is tried again that the database has refused, such as for a deadlock. */
 const retries = { times: 10, schedule: Schedule.jittered(Schedule.exponential("5 millis")) }
@@ -93,6 +94,12 @@ export const make = ({ database, db, signals }: {
       (inTransaction) => inTransaction ? once : Effect.retry(once, { ...retries, while: isRefused })
     )
   }
+
+  const now = Effect.gen(function*() {
+    const now = yield* DatabaseClock.now(dialect)
+    const [clock] = yield* run(sql<{ now: Timestamp }>`SELECT ${now} AS now`)
+    return clock!.now
+  })
 
   /** Locks a row until the end of the transaction, where there is more than one writer. */
   const locked = <O>(select: SelectQueryBuilder<any, any, O>): SelectQueryBuilder<any, any, O> =>
@@ -218,16 +225,50 @@ export const make = ({ database, db, signals }: {
       )
     )
 
+  const page = (key: OffsetKey, after: DeadLetterId | undefined, limit: number) =>
+    db.selectFrom("sluice_dead_letter").where(isOf(key)).where((eb) =>
+      after === undefined ? eb.lit(true) : eb.or([
+        eb("persistence_id", ">", after.persistenceId),
+        eb.and([
+          eb("persistence_id", "=", after.persistenceId),
+          eb("sequence_number", ">", after.sequenceNumber)
+        ])
+      ])
+    ).orderBy("persistence_id").orderBy("sequence_number").limit(limit)
+
   const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
     Effect.map(
       run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
       ([row]) => row
     )
 
+  /** Whether the event is deleted, or pruned, in this database's own journal; where it is neither, it cannot be until the end of the transaction. */
+  const isDeleted = Effect.fnUntraced(function*(
+    { source }: OffsetKey,
+    { persistenceId, position, sequenceNumber, slice, timestamp }: EncodedEnvelope
+  ): Effect.fn.Return<boolean, StorageError> {
+    const entityType = entityTypeOf(persistenceId)
+    if (source !== sourceKey(entityType)) return false
+    // before the letter, as whoever deletes events locks them in this order
+    const [event] = yield* run(
+      shareLocked(
+        dialect,
+        db.selectFrom("sluice_journal").select((eb) => eb("payload", "is", null).as("is_empty"))
+          .where("persistence_id", "=", persistenceId).where("sequence_number", "=", sequenceNumber)
+      )
+    )
+    if (event !== undefined) return Boolean(event.is_empty)
+    const [floor] = yield* run(
+      db.selectFrom("sluice_floor").select(["position", "timestamp"])
+        .where("entity_type", "=", entityType).where("slice", "=", slice)
+    )
+    return floor !== undefined && floor.position >= (position ?? Infinity) && floor.timestamp >= timestamp
+  })
+
   const updateLetter = (
     key: OffsetKey,
     letter: DeadLetterId,
-    change: { readonly claimed_at: RawBuilder<number> | null; readonly error?: string }
+    change: { readonly claimed_at: number | null; readonly error?: string }
   ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
 
   return ProjectionManagement.of({
@@ -266,9 +307,7 @@ export const make = ({ database, db, signals }: {
       transaction(
         Effect.gen(function*() {
           const revision = yield* lock(key)
-          const now = yield* DatabaseClock.now(dialect)
-          const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
-          yield* checkSince(key, start, clock!.now as Timestamp)
+          yield* checkSince(key, start, yield* now)
           // nobody is handling anything, and nobody begins to
           yield* undo
           yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
@@ -293,17 +332,20 @@ export const make = ({ database, db, signals }: {
     ),
     putAside: ({ envelope, error, key }) =>
       transaction(
-        Effect.flatMap(DatabaseClock.now(dialect), (put_aside_at) => {
+        Effect.gen(function*() {
+          // its content was read before the transaction
+          const isGone = yield* isDeleted(key, envelope)
+          const payload = isGone ? undefined : envelope.payload
           const values = {
             slice: envelope.slice,
             position: envelope.position ?? null,
             timestamp: envelope.timestamp,
-            manifest: envelope.payload?.manifest ?? null,
-            payload: envelope.payload === undefined ? null : bytesOf(envelope.payload.bytes),
-            tags: jsonOf(envelope.tags),
-            metadata: jsonOf(envelope.metadata),
-            error: errorText(error),
-            put_aside_at,
+            manifest: payload?.manifest ?? null,
+            payload: payload === undefined ? null : bytesOf(payload.bytes),
+            tags: isGone ? null : jsonOf(envelope.tags),
+            metadata: isGone ? null : jsonOf(envelope.metadata),
+            error: isGone ? deletedError : errorText(error),
+            put_aside_at: yield* DatabaseClock.now(dialect),
             claimed_at: null
           }
           const { persistenceId: persistence_id, sequenceNumber: sequence_number } = envelope
@@ -313,34 +355,40 @@ export const make = ({ database, db, signals }: {
             sequence_number,
             ...values
           })
-          return Effect.asVoid(run(
+          yield* run(
             dialect === "mysql"
               ? insert.onDuplicateKeyUpdate(values)
               : insert.onConflict((_) =>
                 _.columns(["projection", "source", "persistence_id", "sequence_number"]).doUpdateSet(values)
               )
-          ))
+          )
         })
       ),
     deadLetters: (key, after, limit) =>
-      run(
-        db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where((eb) =>
-          after === undefined ? eb.lit(true) : eb.or([
-            eb("persistence_id", ">", after.persistenceId),
-            eb.and([
-              eb("persistence_id", "=", after.persistenceId),
-              eb("sequence_number", ">", after.sequenceNumber)
-            ])
-          ])
-        ).orderBy("persistence_id").orderBy("sequence_number").limit(limit)
-      ).pipe(
+      run(page(key, after, limit).selectAll()).pipe(
         Effect.map((rows) => rows.map((row) => toDeadLetter(key, row)))
       ),
-    discard: (key, letter) =>
+    listLetters: (key, after, limit) =>
+      run(
+        page(key, after, limit).select([
+          "persistence_id",
+          "sequence_number",
+          (eb) => eb("payload", "is not", null).as("has_payload")
+        ])
+      ).pipe(
+        Effect.map((rows) =>
+          rows.map((row) => ({
+            persistenceId: textOf(row.persistence_id) as PersistenceId,
+            sequenceNumber: row.sequence_number as SequenceNumber,
+            hasPayload: Boolean(row.has_payload)
+          }))
+        )
+      ),
+    discard: (key, letter, claimedAt) =>
       transaction(
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
-          if (row === undefined) return undefined
+          if (row === undefined || claimedAt !== undefined && row.claimed_at !== claimedAt) return undefined
           yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(letterOf(letter)))
           return toDeadLetter(key, row)
         })
@@ -350,23 +398,38 @@ export const make = ({ database, db, signals }: {
       transaction(
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
-          const now = yield* DatabaseClock.now(dialect)
-          const [clock] = yield* run(sql<{ now: number }>`SELECT ${now} AS now`)
-          if (row === undefined || row.claimed_at !== null && row.claimed_at > clock!.now - claimTime) {
-            return undefined
-          }
-          yield* updateLetter(key, letter, { claimed_at: now })
-          return toDeadLetter(key, row)
+          const at = yield* now
+          if (row === undefined || isClaimed(row, at)) return undefined
+          const claimedAt = claimAfter(row.claimed_at, at)
+          yield* updateLetter(key, letter, { claimed_at: claimedAt })
+          return { ...toDeadLetter(key, row), claimedAt }
         })
       ),
-    release: (key, letter, error) =>
+    renew: (key, letter, claimedAt) =>
       transaction(
-        Effect.asVoid(
-          updateLetter(key, letter, { claimed_at: null, ...error !== undefined && { error: errorText(error) } })
-        )
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row?.claimed_at !== claimedAt) return undefined
+          const renewed = claimAfter(claimedAt, yield* now)
+          yield* updateLetter(key, letter, { claimed_at: renewed })
+          return renewed
+        })
+      ),
+    release: (key, letter, claimedAt, error) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row === undefined) return
+          const isFree = claimedAt === undefined ? !isClaimed(row, yield* now) : row.claimed_at === claimedAt
+          if (!isFree) return
+          yield* updateLetter(key, letter, { claimed_at: null, error: errorText(errorAfter(row.error, error)) })
+        })
       )
   })
 }
+
+const isClaimed = ({ claimed_at }: Pick<DeadLetterTable, "claimed_at">, now: number): boolean =>
+  claimed_at !== null && claimed_at > now - claimTime * 1000
 
 /** PostgreSQL has no text with a zero in it. */
 const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")

@@ -1,12 +1,22 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { EncodedEnvelope, Envelope } from "../Envelope.ts"
+import * as Fiber from "effect/Fiber"
+import type { Envelope } from "../Envelope.ts"
 import { type Basis, Fenced, type Move, OffsetStore } from "../OffsetStore.ts"
 import { type HandledLetters, offsetKey, type Projection } from "../Projection.ts"
-import { type DeadLetter, type DeadLetterId, ProjectionManagement, UnknownProjection } from "../ProjectionManagement.ts"
+import {
+  claimTime,
+  type DeadLetter,
+  type DeadLetterId,
+  type ListedLetter,
+  ProjectionManagement,
+  UnknownProjection
+} from "../ProjectionManagement.ts"
 import * as SequenceNumber from "../SequenceNumber.ts"
+import * as Slice from "../Slice.ts"
 import * as SliceRange from "../SliceRange.ts"
+import type { Timestamp } from "../Timestamp.ts"
 import { compile } from "./compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
@@ -39,14 +49,18 @@ export const handleDeadLetters = (
       )
 
     /** Says that the letter has failed again, if that is the fault of its event. */
-    const failed = (id: DeadLetterId, cause: Cause.Cause<unknown>): Effect.Effect<Outcome, unknown, any> =>
+    const failed = (
+      id: DeadLetterId,
+      cause: Cause.Cause<unknown>,
+      claimedAt?: Timestamp
+    ): Effect.Effect<Outcome, unknown, any> =>
       isFaultOfEvent(cause) && !Cause.hasInterrupts(cause)
-        ? Effect.as(management.release(key, id, Cause.pretty(cause)), "failed")
+        ? Effect.as(management.release(key, id, claimedAt, Cause.pretty(cause)), "failed")
         : Effect.failCause(cause)
 
     /** Claims the letter by throwing it away, which counts once the handler is done. */
     const exactlyOnce = (
-      { envelope }: DeadLetter,
+      listed: ListedLetter,
       event: Envelope<any>,
       basis: Basis,
       moves: ReadonlyArray<Move>
@@ -56,9 +70,9 @@ export const handleDeadLetters = (
         basis,
         moves,
         Effect.gen(function*() {
-          const letter = yield* management.discard(key, envelope)
+          const letter = yield* management.discard(key, listed)
           if (letter === undefined) return "gone"
-          if (wasDeleted(envelope, letter)) return "obsolete"
+          if (wasDeleted(listed, letter)) return "obsolete"
           yield* call(event)
           return "handled"
         })
@@ -75,22 +89,35 @@ export const handleDeadLetters = (
         if (element?._tag === "Envelope") yield* callUpToDate(element)
       })
 
-    const atLeastOnce = ({ envelope }: DeadLetter, event: Envelope<any>): Effect.Effect<Outcome, unknown, any> =>
+    const atLeastOnce = (listed: ListedLetter, event: Envelope<any>): Effect.Effect<Outcome, unknown, any> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
-          const letter = yield* management.claim(key, envelope)
+          const letter = yield* management.claim(key, listed)
           if (letter === undefined) return "gone"
-          const isDeleted = wasDeleted(envelope, letter)
+          let { claimedAt } = letter
+          const isDeleted = wasDeleted(listed, letter)
           if (!isDeleted) {
+            // the handler may take longer than a claim holds
+            const renewing = yield* Effect.sleep(claimTime / 3).pipe(
+              // whole, or nobody would know which claim is ours
+              Effect.andThen(Effect.uninterruptible(Effect.map(
+                Effect.suspend(() => management.renew(key, listed, claimedAt)),
+                (renewed) => claimedAt = renewed ?? claimedAt
+              ))),
+              Effect.ignore,
+              Effect.forever,
+              Effect.forkChild
+            )
             const exit = yield* Effect.exit(restore(callUpToDate(event)))
+            yield* Fiber.interrupt(renewing)
             if (Exit.isFailure(exit)) {
               return yield* Effect.onError(
-                failed(envelope, exit.cause),
-                () => Effect.ignore(management.release(key, envelope, undefined))
+                failed(listed, exit.cause, claimedAt),
+                () => Effect.ignore(management.release(key, listed, claimedAt, undefined))
               )
             }
           }
-          yield* management.discard(key, envelope)
+          yield* management.discard(key, listed, claimedAt)
           return isDeleted ? "obsolete" : "handled"
         })
       )
@@ -99,41 +126,43 @@ export const handleDeadLetters = (
      * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
      * none may have been handled in between: its slice must not have moved.
      */
-    const handle = (letter: DeadLetter, looks = 1): Effect.Effect<Outcome, unknown, any> =>
+    const handle = (letter: ListedLetter, looks = 1): Effect.Effect<Outcome, unknown, any> =>
       Effect.gen(function*() {
-        const { envelope } = letter
-        const { slice } = envelope
+        const slice = Slice.ofPersistenceId(letter.persistenceId)
         const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
         if (revision === undefined) return yield* new UnknownProjection(key)
-        const stored = yield* fetch(source.origin, envelope)
-        const discard = Effect.as(management.discard(key, envelope), "obsolete" as const)
+        const stored = yield* fetch(source.origin, letter)
+        const discard = Effect.map(
+          management.discard(key, letter),
+          (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
+        )
         if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
         const [element] = yield* decode([stored.value])
-        if (element?._tag === "Poison") return yield* failed(envelope, element.cause)
+        if (element?._tag === "Poison") return yield* failed(letter, element.cause)
         if (element?._tag !== "Envelope") return yield* discard
         if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(letter, element)
         const to = offsets.get(slice)
         const moves = source.origin.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
         const exit = yield* Effect.exit(exactlyOnce(letter, element, { journal, revision }, moves))
         if (Exit.isSuccess(exit)) return exit.value
-        if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(envelope, exit.cause)
+        if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(letter, exit.cause)
         return looks === maxLooks ? "failed" : yield* handle(letter, looks + 1)
       })
 
     const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, gone: 0 }
     let after: DeadLetterId | undefined
     while (true) {
-      const page: ReadonlyArray<DeadLetter> = yield* management.deadLetters(key, after, pageSize)
+      const page: ReadonlyArray<ListedLetter> = yield* management.listLetters(key, after, pageSize)
       for (const letter of page) counts[yield* handle(letter)]++
       const last = page.at(-1)
       if (last === undefined) {
         const { failed, handled, obsolete } = counts
         return { handled, failed, obsolete }
       }
-      after = last.envelope
+      after = last
     }
   })
 
 /** Whether its event was deleted since it was listed. */
-const wasDeleted = (listed: EncodedEnvelope, { envelope }: DeadLetter): boolean =>
-  listed.payload !== undefined && envelope.payload === undefined
+const wasDeleted = ({ hasPayload }: ListedLetter, { envelope }: DeadLetter): boolean =>
+  hasPayload && envelope.payload === undefined

@@ -95,6 +95,17 @@ export const empty = (logs: Logs, draft: Draft, persistenceId: PersistenceId, to
   draft.emptied.set(persistenceId, emptied as SequenceNumber)
 }
 
+/** Whether an event is deleted, or was removed, once the draft is published. */
+export const isDeleted = (
+  logs: Logs,
+  draft: Draft,
+  persistenceId: PersistenceId,
+  sequenceNumber: SequenceNumber
+): boolean => {
+  const event = eventsOf(logs, draft, persistenceId).find((event) => event.sequenceNumber === sequenceNumber)
+  return event !== undefined && event.payload === undefined
+}
+
 /** Removes the beginning of each log, but for its newest event and those of its entities. */
 export const prune = (logs: Logs, entityType: string, before: Timestamp): number => {
   let removed = 0

@@ -1,22 +1,28 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import { sourceKey as sourceKeyOf } from "../Journal.ts"
 import * as Offset from "../Offset.ts"
 import type { OffsetKey } from "../OffsetStore.ts"
+import { entityType as entityTypeOf } from "../PersistenceId.ts"
 import {
   checkSince,
+  claimAfter,
+  claimTime,
   type Command,
   type DeadLetter,
   type DeadLetterId,
   deletedError,
+  errorAfter,
   ProjectionManagement,
+  topicOf,
   UnknownProjection
 } from "../ProjectionManagement.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Timestamp } from "../Timestamp.ts"
 import { Transaction } from "../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./memoryDatabase.ts"
+import { isDeleted } from "./memoryLogs.ts"
 import { noTables, type OffsetTables } from "./memoryOffsetStore.ts"
-
-const topicOf = (projection: string): string => `projection|${projection}`
 
 const compareIds = (a: DeadLetterId, b: DeadLetterId): number =>
   a.persistenceId < b.persistenceId ? -1 : a.persistenceId > b.persistenceId ? 1 : a.sequenceNumber - b.sequenceNumber
@@ -27,12 +33,12 @@ const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetter
 const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
 
-/** For how long a claim holds, in microseconds. */
-const claimTime = 5 * 60_000_000
-
 interface LetterRow extends DeadLetter {
-  readonly claimedAt: number | undefined
+  readonly claimedAt: Timestamp | undefined
 }
+
+const isClaimed = ({ claimedAt }: LetterRow, now: number): boolean =>
+  claimedAt !== undefined && claimedAt > now - claimTime * 1000
 
 const toLetter = ({ at, envelope, error, key }: LetterRow): DeadLetter => ({ key, envelope, error, at })
 
@@ -44,24 +50,25 @@ export const emptyLetters = (
   letters: Letters,
   transaction: MemoryTransaction,
   source: string,
-  isDeleted: (id: DeadLetterId) => boolean
+  which: (id: DeadLetterId) => boolean
 ): void => {
   for (const [id, row] of letters.entries(transaction)) {
     const { envelope, key } = row
-    if (key.source !== source || !isDeleted(envelope)) continue
-    letters.set(transaction, id, {
-      ...row,
-      envelope: { ...envelope, payload: undefined, tags: [], metadata: {} },
-      error: deletedError
-    })
+    if (key.source === source && which(envelope)) letters.set(transaction, id, emptied(row))
   }
 }
+
+const emptied = (letter: LetterRow): LetterRow => ({
+  ...letter,
+  envelope: { ...letter.envelope, payload: undefined, tags: [], metadata: {} },
+  error: deletedError
+})
 
 const beginning = Offset.make(0, 0)
 
 /** @internal */
 export const makeMemoryProjectionManagement = (
-  { read, subscribe, transaction, write }: MemoryDatabase,
+  { logs, read, subscribe, transaction, write }: MemoryDatabase,
   { entities, sliceKey, slices, sourceKey, sources }: OffsetTables,
   letters: Letters
 ): ProjectionManagement["Service"] => {
@@ -94,6 +101,20 @@ export const makeMemoryProjectionManagement = (
         envelope.position > position && (position > 0 || envelope.timestamp >= timestamp)
       if (isAhead) letters.set(transaction, id, undefined)
     }
+  }
+
+  const page = (key: OffsetKey, after: DeadLetterId | undefined, limit: number) =>
+    read((transaction) =>
+      letters.all(transaction)
+        .filter((letter) => isOf(key)(letter) && (after === undefined || compareIds(letter.envelope, after) > 0))
+        .toSorted((a, b) => compareIds(a.envelope, b.envelope))
+        .slice(0, limit)
+    )
+
+  const claimAs = (transaction: MemoryTransaction, letter: LetterRow, now: number): Timestamp => {
+    const claimedAt = claimAfter(letter.claimedAt, now)
+    letters.set(transaction, letterKey(letter.key, letter.envelope), { ...letter, claimedAt })
+    return claimedAt
   }
 
   const knownOr = <A, E>(
@@ -162,22 +183,29 @@ export const makeMemoryProjectionManagement = (
     putAside: ({ envelope, error, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {
+          const { persistenceId, sequenceNumber } = envelope
           const letter = { key, envelope, error, at: now as Timestamp, claimedAt: undefined }
-          letters.set(transaction, letterKey(key, envelope), letter)
+          // its content was read before the transaction
+          const isGone = key.source === sourceKeyOf(entityTypeOf(persistenceId)) &&
+            isDeleted(logs, transaction.draft, persistenceId, sequenceNumber)
+          letters.set(transaction, letterKey(key, envelope), isGone ? emptied(letter) : letter)
         })
       ),
-    deadLetters: (key, after, limit) =>
-      read((transaction) =>
-        letters.all(transaction)
-          .filter((letter) => isOf(key)(letter) && (after === undefined || compareIds(letter.envelope, after) > 0))
-          .toSorted((a, b) => compareIds(a.envelope, b.envelope))
-          .slice(0, limit)
-          .map(toLetter)
+    deadLetters: (key, after, limit) => Effect.map(page(key, after, limit), Arr.map(toLetter)),
+    listLetters: (key, after, limit) =>
+      Effect.map(
+        page(key, after, limit),
+        Arr.map(({ envelope: { payload, persistenceId, sequenceNumber } }) => ({
+          persistenceId,
+          sequenceNumber,
+          hasPayload: payload !== undefined
+        }))
       ),
-    discard: (key, letter) =>
+    discard: (key, letter, claimedAt) =>
       write((transaction) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
+          if (claimedAt !== undefined && found?.claimedAt !== claimedAt) return undefined
           letters.set(transaction, letterKey(key, letter), undefined)
           return found && toLetter(found)
         })
@@ -187,19 +215,24 @@ export const makeMemoryProjectionManagement = (
       write((transaction, now) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
-          if (found === undefined || found.claimedAt !== undefined && found.claimedAt > now - claimTime) {
-            return undefined
-          }
-          letters.set(transaction, letterKey(key, letter), { ...found, claimedAt: now })
-          return toLetter(found)
+          if (found === undefined || isClaimed(found, now)) return undefined
+          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now) }
         })
       ),
-    release: (key, letter, error) =>
-      write((transaction) =>
+    renew: (key, letter, claimedAt) =>
+      write((transaction, now) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
-          if (found === undefined) return
-          const row = { ...found, error: error ?? found.error, claimedAt: undefined }
+          return found?.claimedAt === claimedAt ? claimAs(transaction, found, now) : undefined
+        })
+      ),
+    release: (key, letter, claimedAt, error) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          const isFree = claimedAt === undefined ? found && !isClaimed(found, now) : found?.claimedAt === claimedAt
+          if (found === undefined || !isFree) return
+          const row = { ...found, error: errorAfter(found.error, error), claimedAt: undefined }
           letters.set(transaction, letterKey(key, letter), row)
         })
       )

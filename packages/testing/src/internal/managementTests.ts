@@ -20,7 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Wait from "../Wait.ts"
 import type { It } from "./kit.ts"
-import { append, eventsOf, fresh, number, revisionOf, texts, transactAs } from "./kit.ts"
+import { append, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "./kit.ts"
 import { retryBusy } from "./transactionTests.ts"
 
 const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "journal:cart" })
@@ -326,7 +326,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const other = { ...key, source: "other" }
         yield* revisionOf(other)
         yield* revisionOf(key)
-        for (const  of of[key, other]) for (const n of [1, 2, 3]) yield* putAside(of, letter("a", n))
+        for (const each of [key, other]) for (const n of [1, 2, 3]) yield* putAside(each, letter("a", n))
         yield* putAside(key, letter("b", 1))
         const { slice } = letter("a", 1)
         const left = Effect.map(ProjectionManagement.deadLetters(key), shown)
@@ -453,17 +453,64 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         })
         assert.deepStrictEqual(shown(claims.filter((claim) => claim !== undefined)), ["a 1 no"])
         assert.isUndefined(yield* claim(key, letter("b", 1)))
-        assert.isDefined(yield* claim(key, letter("a", 2)))
-        yield* release(key, letter("a", 1), "again \0")
-        yield* release(key, letter("a", 2), undefined)
-        yield* release(key, letter("b", 1), "no such letter")
-        const [first, second] = yield* ProjectionManagement.deadLetters(key)
-        assert.include(first!.error, "again")
-        assert.strictEqual(second!.error, "no")
+        const second = yield* claim(key, letter("a", 2))
+        yield* release(key, letter("a", 1), claims.find((claim) => claim !== undefined)!.claimedAt, "again \0")
+        yield* release(key, letter("a", 2), second!.claimedAt, undefined)
+        yield* release(key, letter("b", 1), second!.claimedAt, "no such letter")
+        assert.deepStrictEqual(
+          (yield* ProjectionManagement.deadLetters(key)).map(({ error }) => error.slice(0, 5)),
+          ["again", "no"]
+        )
         assert.isDefined(yield* claim(key, letter("a", 1)))
         // put aside again, it is nobody's
         yield* putAside(key, letter("a", 1))
         assert.isDefined(yield* claim(key, letter("a", 1)))
+      }))
+
+    it.effect("are left alone by those who have lost their claim", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const [claim, discard, release, renew] = [
+          management.claim(key, letter("a", 1)),
+          (claimedAt: Timestamp.Timestamp) => management.discard(key, letter("a", 1), claimedAt),
+          (claimedAt?: Timestamp.Timestamp) => management.release(key, letter("a", 1), claimedAt, "late"),
+          (claimedAt: Timestamp.Timestamp) => management.renew(key, letter("a", 1), claimedAt)
+        ]
+        yield* putAside(key, letter("a", 1))
+        const lost = (yield* claim)!.claimedAt
+        yield* putAside(key, letter("a", 1))
+        const first = (yield* claim)!.claimedAt
+        const held = (yield* renew(first))!
+        for (const stale of [lost, first]) {
+          assert.isUndefined(yield* renew(stale))
+          assert.isUndefined(yield* discard(stale))
+          yield* release(stale)
+        }
+        // nor is it given back by who has claimed nothing
+        yield* release()
+        assert.isUndefined(yield* claim)
+        assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 1 no"])
+        assert.deepStrictEqual(shown([(yield* discard(held))!]), ["a 1 no"])
+        assert.isUndefined(yield* renew(held))
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(key), [])
+      }))
+
+    it.effect("are listed without their content as well", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { listLetters } = yield* ProjectionManagement.ProjectionManagement
+        yield* putAside(key, letter("b", 1))
+        yield* putAside(key, letter("a", 2, { payload: undefined }))
+        yield* putAside(key, letter("a", 1))
+        const listed = yield* listLetters(key, undefined, 2)
+        const { persistenceId } = letter("a", 1)
+        assert.deepStrictEqual(listed, [
+          { persistenceId, sequenceNumber: number(1), hasPayload: true },
+          { persistenceId, sequenceNumber: number(2), hasPayload: false }
+        ])
+        const rest = yield* listLetters(key, listed[1], 2)
+        assert.deepStrictEqual(rest.map(({ sequenceNumber }) => sequenceNumber), [number(1)])
       }))
 
     it.effect("lose their content with the event that is deleted, or pruned, and those of others do not", () =>
@@ -477,8 +524,8 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         }
         yield* append(type, "a", texts(3))
         yield* append(type, "b", texts(3))
-        for (const  of of[key, elsewhere]) {
-          for (const [id, n] of [["a", 1], ["a", 2], ["a", 3], ["b", 1]] as const) yield* putAside(of, aside(id, n))
+        for (const each of [key, elsewhere]) {
+          for (const [id, n] of [["a", 1], ["a", 2], ["a", 3], ["b", 1]] as const) yield* putAside(each, aside(id, n))
         }
         yield* Effect.ignore(
           Journal.transaction(Effect.andThen(Journal.deleteEvents(type, "a"), Effect.fail("rolled back")))
@@ -490,6 +537,58 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.deepStrictEqual(yield* contents(key), [deleted(1), deleted(2), kept(3), deleted(1)])
         // another journal may have entities of the same name
         assert.deepStrictEqual(yield* contents(elsewhere), [kept(1), kept(2), kept(3), kept(1)])
+      }))
+
+    it.effect("are put aside without the content of an event that was deleted, or pruned, before", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        yield* append(type, "a", texts(2))
+        yield* append(type, "b", texts(2))
+        const [a1, a2, b1, b2] = yield* Effect.map(
+          readAll(type),
+          (events) =>
+            events.map((event) => ({ ...event, tags: ["x"] }))
+              .toSorted((a, b) =>
+                a.persistenceId < b.persistenceId || a.persistenceId === b.persistenceId &&
+                    a.sequenceNumber < b.sequenceNumber ?
+                  -1 :
+                  1
+              )
+        )
+        yield* Journal.deleteEvents(type, "a", { to: number(1) })
+        yield* Journal.prune(type, { before: Timestamp.make(b2!.timestamp + 1) })
+        const aside = [a1!, a2!, b1!, b2!]
+        for (const envelope of aside) yield* putAside(key, envelope)
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), kept(2), deleted(1), kept(2)])
+        // one that was put aside before is not brought back, and nobody learns what it was from a new failure
+        const { claim, release } = yield* ProjectionManagement.ProjectionManagement
+        yield* release(key, a1!, (yield* claim(key, a1!))!.claimedAt, "quotes the event")
+        yield* release(key, a1!, undefined, "quotes the event")
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), kept(2), deleted(1), kept(2)])
+        // another journal may have entities of the same name
+        const elsewhere = { ...key, source: `stream:${type.name}` }
+        for (const envelope of aside) yield* putAside(elsewhere, envelope)
+        assert.deepStrictEqual(yield* contents(elsewhere), [kept(1), kept(2), kept(1), kept(2)])
+      }))
+
+    it.effect("are as deleted as their events, however the two meet", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const ids = Array.from({ length: 12 }, (_, i) => `e${i}`)
+        yield* Effect.forEach(ids, (id) => append(type, id, texts(1)))
+        const events = new Map(
+          (yield* readAll(type)).map((event) => [PersistenceId.entityId(event.persistenceId), event])
+        )
+        yield* Effect.forEach(ids, (id) =>
+          Effect.all([
+            retryBusy(putAside(key, events.get(id)!)),
+            retryBusy(Journal.deleteEvents(type, id))
+          ], { concurrency: "unbounded" }), { concurrency: 4 })
+        const letters = yield* ProjectionManagement.deadLetters(key)
+        assert.strictEqual(letters.length, ids.length)
+        assert.deepStrictEqual(letters.filter(({ envelope }) => envelope.payload !== undefined), [])
       }))
   })
 }

@@ -1,0 +1,14 @@
+import { type SelectQueryBuilder, sql } from "kysely"
+import type { Dialect } from "../Dialect.ts"
+
+/** @internal Keeps others from changing the rows until the end of the transaction, where there is more than one writer. */
+export const shareLocked = <O>(
+  dialect: Dialect,
+  select: SelectQueryBuilder<any, any, O>
+): SelectQueryBuilder<any, any, O> =>
+  dialect === "mysql"
+    // MariaDB has no FOR SHARE
+    ? select.modifyEnd(sql`LOCK IN SHARE MODE`)
+    : dialect === "postgres"
+    ? select.forShare()
+    : select
