@@ -1,21 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventStream from "@sluice/core/EventStream"
 import * as Journal from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as RawClient from "../../packages/grpc/test/kit/RawClient.ts"
 import { databases, type Place } from "./databases.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const Notes = EventStream.make("notes", { codec: Note.codec })
+const Profile = StateType.make("profile", { codec: EventCodec.string })
+const Profiles = EventStream.make("profiles", { codec: Profile.codec })
 
 const count = 1000
 const hour = 3_600_000_000
@@ -25,12 +30,11 @@ const write = Effect.gen(function*() {
   for (let i = 0; i < count / 5; i++) yield* Journal.append(Note, { id: `n${i}`, events: ["1", "2", "3", "4", "5"] })
 })
 
-/** Spreads what was appended over an hour, in the same order. */
-const age = (place: Place, tables: ReadonlyArray<string>) =>
+/** Spreads what was written over an hour, in the same order. */
+const age = (place: Place, tables: readonly [string, ...Array<string>]) =>
   Effect.promise(async () => {
-    const journal = place.table("sluice_journal")
     const [{ first, last }] = await place.execute(
-      `SELECT min(timestamp) AS first, max(timestamp) AS last FROM ${journal}`
+      `SELECT min(timestamp) AS first, max(timestamp) AS last FROM ${place.table(tables[0])}`
     ) as any
     const factor = Math.ceil(hour / (last - first))
     for (const table of tables) {
@@ -45,7 +49,13 @@ const age = (place: Place, tables: ReadonlyArray<string>) =>
   })
 
 /** Consumes as Akka does, with one timestamp for its range and what it has seen of that time, cut after every `cut` new events. */
-const consume = (port: number, { max, min }: SliceRange.SliceRange, cut: number, expected: number) =>
+const consume = (
+  port: number,
+  streamId: string,
+  { max, min }: SliceRange.SliceRange,
+  cut: number,
+  expected: number
+) =>
   Effect.gen(function*() {
     const got = new Map<string, number>()
     let timestamp = 0
@@ -60,7 +70,7 @@ const consume = (port: number, { max, min }: SliceRange.SliceRange, cut: number,
         }
         call.send({
           case: "init",
-          value: { streamId: "notes", sliceMin: min, sliceMax: max, offset: timestamp === 0 ? [] : [offset] }
+          value: { streamId, sliceMin: min, sliceMax: max, offset: timestamp === 0 ? [] : [offset] }
         })
         let at = 0
         yield* Wait.until(`${target} of ${expected} events`, () => {
@@ -83,6 +93,33 @@ const consume = (port: number, { max, min }: SliceRange.SliceRange, cut: number,
   })
 
 describe.each(databases)("consumers that keep one timestamp, of $name", ({ dialect, place }) => {
+  it.live(
+    "miss none of an hour's changes of durable states though they are cut again and again",
+    () =>
+      Effect.gen(function*() {
+        const where = yield* place
+        yield* Effect.provide(
+          Effect.forEach(
+            Array.from({ length: count }, (_, i) => `${i}`),
+            (id) => DurableStateStore.upsert(Profile, { id, expected: 0, state: id }),
+            { discard: true }
+          ),
+          where.layer()
+        )
+        yield* age(where, ["sluice_state", "sluice_state_head"])
+        const source = Source.durableState(Profile).pipe(Source.map(({ event }) => Option.getOrElse(event, () => "")))
+        const context = yield* EventProducer.layer(Profiles, source).pipe(
+          Layer.provideMerge(Layer.mergeAll(GrpcServer.layer({ port: 0 }), where.layer())),
+          Layer.build
+        )
+        const { port } = Context.get(context, GrpcServer.GrpcServer)
+        for (const cut of [300, 77]) {
+          assert.strictEqual(yield* consume(port, Profiles.id, SliceRange.full, cut, count), count)
+        }
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
   it.live.each(["old", "new"])(
     "miss nothing (%s journal) though they are cut again and again",
     (kind) =>
@@ -106,7 +143,7 @@ describe.each(databases)("consumers that keep one timestamp, of $name", ({ diale
               for (const [slice, { position }] of heads) {
                 if (SliceRange.contains(range, slice)) expected += position
               }
-              all += yield* consume(port, range, cut, expected)
+              all += yield* consume(port, Notes.id, range, cut, expected)
             }
             assert.strictEqual(all, count)
           }

@@ -17,7 +17,7 @@ import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { sizeOf } from "./internal/sizeOf.ts"
 import type { InvalidInput } from "./InvalidInput.ts"
-import type { EventTooLarge, Journal, JournalForked, NewEvent, SequenceConflict } from "./Journal.ts"
+import type { EventTooLarge, Journal, JournalForked, NewEvent, ReaderOptions, SequenceConflict } from "./Journal.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
@@ -128,14 +128,15 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** The position and timestamp, in each slice of the range, of the last state that is older than a time; nothing where there is none. */
   readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads changes on after the offsets, those of one slice in the order of their positions. Of several changes to
-   * one entity it may show the last one only, so positions have gaps; an envelope's sequence number is the revision.
-   * Fails when an offset is not of this store, as far as the changes that are left tell.
+   * Reads changes on after the offsets, those of one slice in the order of their positions, and if asked to those of all slices in
+   * the order of their timestamps. Of several changes to one entity it may show the last one only, so positions have gaps; an
+   * envelope's sequence number is the revision. Fails when an offset is not of this store, as far as the changes that are left tell.
    */
   readonly reader: (
     entityType: string,
     range: SliceRange,
-    start: Offsets
+    start: Offsets,
+    options?: ReaderOptions
   ) => Effect.Effect<ChangeReader, JournalForked | StorageError, Scope.Scope>
   /** As `Journal.changes`. */
   readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>

@@ -34,7 +34,7 @@ import type { Database } from "./Database.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Dialect } from "./Dialect.ts"
 import { bytesOf, textOf } from "./internal/columns.ts"
-import { maxPageBytes } from "./JournalDialect.ts"
+import { maxPageBytes, type TimeCursor } from "./JournalDialect.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { SluiceTables, StateTable } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -213,39 +213,59 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     }
   })
 
-  /**
-   * Up to `each` changes that follow in each log, in the order of time, and up to `maxPageBytes` of them all. How large states are is
-   * asked for with the small ones, and the large ones that fit are read after that. One that was changed meanwhile is left out, as
-   * it is further on in its log by then.
-   */
-  const readPage = Effect.fnUntraced(function*(
+  const bytes = sql<number>`COALESCE(OCTET_LENGTH(payload), 0) + COALESCE(OCTET_LENGTH(tags), 0) +
+    COALESCE(OCTET_LENGTH(metadata), 0)`
+  const ifSmall = <Column extends "payload" | "tags" | "metadata">(column: Column) =>
+    sql<StateTable[Column]>`CASE WHEN ${bytes} <= ${sql.lit(smallBytes)} THEN ${sql.ref(column)} END`.as(column)
+
+  /** The changes of an entity type: where they are and how large, and what is in the small ones. */
+  const changesOf = (entityType: string) =>
+    db.selectFrom("sluice_state")
+      .select(["persistence_id", "revision", "slice", "position", "timestamp", "manifest"])
+      .select([bytes.as("bytes"), ifSmall("payload"), ifSmall("tags"), ifSmall("metadata")])
+      .where("entity_type", "=", entityType)
+
+  /** Up to `each` changes that follow in each log, in the order of time. */
+  const findInLogs = (
     entityType: string,
     logs: ReadonlyArray<readonly [slice: Slice.Slice, after: Offset]>,
     each: number
-  ): Effect.fn.Return<Page, SqlError> {
-    const bytes = sql<number>`COALESCE(OCTET_LENGTH(payload), 0) + COALESCE(OCTET_LENGTH(tags), 0) +
-      COALESCE(OCTET_LENGTH(metadata), 0)`
-    const ifSmall = <Column extends "payload" | "tags" | "metadata">(column: Column) =>
-      sql<StateTable[Column]>`CASE WHEN ${bytes} <= ${sql.lit(smallBytes)} THEN ${sql.ref(column)} END`.as(column)
+  ): Effect.Effect<ReadonlyArray<Found>, SqlError> => {
     const [first, ...rest] = logs.map(([slice, { position, timestamp }]) =>
       db.selectFrom(
-        db.selectFrom("sluice_state")
-          .select(["persistence_id", "revision", "slice", "position", "timestamp", "manifest"])
-          .select([
-            bytes.as("bytes"),
-            (_) => _("payload", "is not", null).as("is_there"),
-            ifSmall("payload"),
-            ifSmall("tags"),
-            ifSmall("metadata")
-          ])
-          .where("entity_type", "=", entityType).where("slice", "=", slice)
+        changesOf(entityType).where("slice", "=", slice)
           .where("position", ">", position).where("timestamp", ">=", position === 0 ? timestamp : 0)
           .orderBy("position").limit(each).as(`s${slice}`)
       ).selectAll()
     )
-    const found = (yield* database.run(rest.reduce<typeof first & {}>((all, next) =>
-      all.unionAll(next) as any, first!)))
-      .toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+    return Effect.map(
+      database.run(rest.reduce<typeof first & {}>((all, next) => all.unionAll(next) as any, first!)),
+      (found) => found.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+    )
+  }
+
+  /** Up to `limit` changes of the range that come next in the order of time. */
+  const findByTime = (
+    entityType: string,
+    range: SliceRange.SliceRange,
+    after: TimeCursor,
+    limit: number
+  ): Effect.Effect<ReadonlyArray<Found>, SqlError> => {
+    // which keeps to the index of times, or all changes would be sorted for each page
+    const slice = sql<number>`slice + 0`
+    return database.run(
+      changesOf(entityType).where(slice, ">=", range.min).where(slice, "<=", range.max)
+        .where("timestamp", ">=", after.timestamp)
+        .where((_) => _.or([_("timestamp", ">", after.timestamp), _("slice", ">", after.slice)]))
+        .orderBy("timestamp").orderBy("slice").limit(limit)
+    )
+  }
+
+  /**
+   * The first of the changes that were found, up to `maxPageBytes` of them all. The large ones are read now that it is known that they
+   * fit. One that was changed meanwhile is left out, as it is further on in its log by then.
+   */
+  const readPage = Effect.fnUntraced(function*(found: ReadonlyArray<Found>): Effect.fn.Return<Page, SqlError> {
     let total = 0
     const fits = found.findIndex((row) => {
       if (total >= maxPageBytes) return true
@@ -253,21 +273,23 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
       return false
     })
     const rows = fits < 0 ? found : found.slice(0, fits)
-    const large = rows.filter((row) => row.bytes > smallBytes).map((row) => textOf(row.persistence_id))
+    const large = rows.filter((row) => row.bytes > smallBytes)
     const contents = new Map(
       large.length === 0 ? [] : (yield* database.run(
         db.selectFrom("sluice_state").select(["persistence_id", "position", "payload", "tags", "metadata"])
-          .where("persistence_id", "in", large)
+          .where((_) =>
+            _.or(
+              large.map(({ persistence_id, position }) =>
+                _.and([_("persistence_id", "=", persistence_id), _("position", "=", position)])
+              )
+            )
+          )
       )).map((row) => [textOf(row.persistence_id), row])
     )
     const states: Array<EncodedState> = []
     for (const row of rows) {
-      if (row.bytes <= smallBytes) {
-        states.push(toState(row))
-        continue
-      }
-      const content = contents.get(textOf(row.persistence_id))
-      if (content?.position === row.position) states.push(toState({ ...row, ...content }))
+      const content = row.bytes <= smallBytes ? row : contents.get(textOf(row.persistence_id))
+      if (content !== undefined) states.push(toState({ ...row, ...content }))
     }
     return { rows, isCut: fits >= 0, states }
   })
@@ -275,7 +297,8 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
   const makeReader = (
     entityType: string,
     range: SliceRange.SliceRange,
-    start: Offsets
+    start: Offsets,
+    byTime: boolean
   ): ChangeReader => {
     /** The last change that was read of each log. */
     const read = new Map(start)
@@ -283,19 +306,22 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     const marks = signals.marks(stateTopic(entityType))
     const seen = new Float64Array(Slice.count).fill(-1)
     const behind = new Set<Slice.Slice>()
+    /** The heads when they were asked for last. */
+    let probed: Offsets = new Map()
+    /** What is read in the order of time: up to the heads, as what is committed later may be older than what others have. */
+    let window: { readonly after: TimeCursor; readonly end: number } | undefined
     /** Fewer where states are large, as a database may have to read all of them to tell their sizes. */
     let pageRows = maxPageRows
 
     const forked = (slice: Slice.Slice) => new JournalForked({ entityType, slice, offset: offsetOf(slice) })
 
+    /** Finds the logs that have more. */
     const probe = Effect.suspend(() => {
-      let changed = false
+      const changed: Array<readonly [Slice.Slice, number]> = []
       for (const slice of SliceRange.slices(range)) {
-        if (seen[slice] === marks[slice]) continue
-        seen[slice] = marks[slice]!
-        changed = true
+        if (seen[slice] !== marks[slice]) changed.push([slice, marks[slice]!])
       }
-      return !changed ? Effect.void : Effect.flatMap(heads(database, db, entityType, range), (heads) => {
+      return changed.length === 0 ? Effect.void : Effect.flatMap(heads(database, db, entityType, range), (heads) => {
         for (const [slice, head] of heads) {
           const { position, timestamp } = offsetOf(slice)
           if (position > 0 && (head.position < position || head.timestamp < timestamp)) {
@@ -303,11 +329,31 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
           }
           if (head.position > position && head.timestamp >= timestamp) behind.add(slice)
         }
+        for (const [slice, mark] of changed) seen[slice] = mark
+        probed = heads
         return Effect.void
       })
     })
 
-    const next = Effect.fnUntraced(function*(
+    /** Goes past what was read. */
+    const pass = (rows: Page["rows"]): Effect.Effect<void, JournalForked> => {
+      for (const { position, slice, timestamp } of rows as ReadonlyArray<EncodedState>) {
+        if (timestamp <= offsetOf(slice).timestamp && offsetOf(slice).position > 0) return Effect.fail(forked(slice))
+        read.set(slice, { position, timestamp })
+      }
+      return Effect.void
+    }
+
+    const load = Effect.fnUntraced(function*(
+      found: ReadonlyArray<Found>
+    ): Effect.fn.Return<Page, JournalForked | SqlError> {
+      const page = yield* readPage(found)
+      pageRows = page.isCut ? page.rows.length * 2 : Math.min(maxPageRows, pageRows * 4)
+      yield* pass(page.rows)
+      return page
+    })
+
+    const nextInLogs = Effect.fnUntraced(function*(
       limit: number
     ): Effect.fn.Return<ReadonlyArray<EncodedEnvelope>, JournalForked | SqlError> {
       if (behind.size === 0) yield* probe
@@ -315,23 +361,70 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         const count = Math.min(limit, pageRows)
         const slices = [...behind].slice(0, Math.min(maxSlices, count))
         const each = Math.floor(count / slices.length)
-        const { isCut, rows, states } = yield* readPage(
-          entityType,
-          slices.map((slice) => [slice, offsetOf(slice)]),
-          each
-        )
-        pageRows = isCut ? rows.length * 2 : Math.min(maxPageRows, pageRows * 4)
+        const found = yield* findInLogs(entityType, slices.map((slice) => [slice, offsetOf(slice)]), each)
+        const { isCut, rows, states } = yield* load(found)
         const counts = new Map<Slice.Slice, number>()
-        for (const { position, slice, timestamp } of rows as ReadonlyArray<EncodedState>) {
-          if (timestamp <= offsetOf(slice).timestamp && offsetOf(slice).position > 0) return yield* forked(slice)
-          read.set(slice, { position, timestamp })
-          counts.set(slice, (counts.get(slice) ?? 0) + 1)
-        }
+        for (const { slice } of rows as ReadonlyArray<EncodedState>) counts.set(slice, (counts.get(slice) ?? 0) + 1)
         if (!isCut) { for (const slice of slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice) }
         if (states.length > 0) return states.map(toEnvelope)
       }
       return []
     })
+
+    /** When the first change was made that is not read of logs that have more. */
+    const firstOf = Effect.fnUntraced(function*(
+      slices: ReadonlyArray<Slice.Slice>
+    ): Effect.fn.Return<number, SqlError> {
+      let first = Infinity
+      const begun = slices.filter((slice) => offsetOf(slice).position > 0)
+      for (const slice of slices) {
+        const { position, timestamp } = offsetOf(slice)
+        if (position === 0) first = Math.min(first, timestamp)
+      }
+      for (let i = 0; i < begun.length; i += maxSlices) {
+        const some = yield* neighbours(
+          entityType,
+          begun.slice(i, i + maxSlices).map((slice) => [slice, offsetOf(slice)] as const)
+        )
+        for (const { after_timestamp } of some.values()) first = Math.min(first, after_timestamp ?? Infinity)
+      }
+      return first
+    })
+
+    const nextByTime = Effect.fnUntraced(function*(
+      limit: number
+    ): Effect.fn.Return<ReadonlyArray<EncodedEnvelope>, JournalForked | SqlError> {
+      while (true) {
+        if (window === undefined) {
+          if (behind.size === 0) yield* probe
+          if (behind.size === 0) return []
+          const timestamp = yield* firstOf([...behind])
+          let end = 0
+          for (const slice of behind) end = Math.max(end, probed.get(slice)?.timestamp ?? 0)
+          if (timestamp > end) {
+            behind.clear()
+            continue
+          }
+          window = { after: { timestamp, slice: -1 }, end }
+        }
+        const { after, end } = window
+        const count = Math.min(limit, pageRows)
+        const found = yield* findByTime(entityType, range, after, count)
+        const unread = found.filter(({ position, slice, timestamp }) => {
+          const offset = offsetOf(slice as Slice.Slice)
+          return position <= (probed.get(slice as Slice.Slice)?.position ?? 0) && position > offset.position &&
+            (offset.position > 0 || timestamp >= offset.timestamp)
+        })
+        const { isCut, rows, states } = yield* load(unread)
+        const last = isCut ? rows.at(-1)! : found.at(-1)
+        window = last === undefined || !isCut && found.length < count || last.timestamp > end
+          ? undefined
+          : { after: last, end }
+        if (window === undefined) behind.clear()
+        if (states.length > 0) return states.map(toEnvelope)
+      }
+    })
+    const next = byTime ? nextByTime : nextInLogs
 
     return {
       next: (limit) => Effect.catchTag(next(limit), "SqlError", (error) => Effect.fail(readFailed(error)))
@@ -405,16 +498,21 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         ),
         Effect.mapError(fromSqlError("look for a time"))
       ),
-    reader: (entityType, range, start) =>
+    reader: (entityType, range, start, options) =>
       verify(entityType, range, start).pipe(
         Effect.catchTag("SqlError", (error) => Effect.fail(readFailed(error))),
-        Effect.map(() => makeReader(entityType, range, start))
+        Effect.map(() => makeReader(entityType, range, start, options?.byTime ?? false))
       ),
     changes: (entityType) => signals.subscribe(stateTopic(entityType))
   })
 }
 
 const beginning = { position: 0, timestamp: 0 } as Offset
+
+/** A change whose content may be too large to be read before it is known how large it is. */
+interface Found extends Pick<StateTable, typeof columns[number]> {
+  readonly bytes: number
+}
 
 /** What was found, and what became of it: `rows` says up to where the logs were read, and `states` has what is to be seen. */
 interface Page {

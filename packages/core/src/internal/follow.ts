@@ -15,6 +15,7 @@ import * as SliceRange from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import { StorageError } from "../StorageError.ts"
 import { meterOf } from "./meterOf.ts"
+import { pastHeads } from "./pastHeads.ts"
 import { Progress } from "./Progress.ts"
 import { type TailError, tailOf } from "./tails.ts"
 
@@ -158,21 +159,6 @@ export const follow = (
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })
-
-/**
- * Where nothing is as young as the time that reading begins at, it begins after what is there: what is committed from now on is new,
- * however old its timestamp.
- */
-const pastHeads = (offsets: Offset.Offsets, heads: Offset.Offsets): Offset.Offsets => {
-  const known = new Map(offsets)
-  for (const [slice, { position, timestamp }] of offsets) {
-    if (position > 0 || timestamp === 0) continue
-    const head = heads.get(slice)
-    if (head === undefined) known.delete(slice)
-    else if (head.timestamp < timestamp) known.set(slice, head)
-  }
-  return known
-}
 
 /** What lies between where it was to begin and where it begins. */
 const leftOut = (start: Offset.Offsets, raised: Offset.Offsets): ReadonlyArray<Skipped> =>

@@ -9,6 +9,7 @@ import { ReadBudget } from "../ReadBudget.ts"
 import type { SliceRange } from "../SliceRange.ts"
 import type { Feed, Start } from "../Source.ts"
 import type { StorageError } from "../StorageError.ts"
+import { pastHeads } from "./pastHeads.ts"
 
 const pageSize = 500
 
@@ -29,7 +30,9 @@ export const followChanges = (
     }
     // subscribed before the first read, or a change between the two would go unnoticed
     const changed = yield* states.changes(entityType)
-    const reader = yield* states.reader(entityType, range, start.offsets)
+    const byTime = start.byTime ?? false
+    const offsets = byTime ? pastHeads(start.offsets, yield* states.heads(entityType, range)) : start.offsets
+    const reader = yield* states.reader(entityType, range, offsets, { byTime })
     const budget = yield* ReadBudget
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, JournalForked | StorageError> = Effect
       .flatMap(

@@ -5,15 +5,14 @@ import type { Migration } from "@sluice/sql/Migrations"
  * `ADD COLUMN IF NOT EXISTS`.
  */
 const unless = (
-  there: { readonly table: string; readonly column: string },
+  there: { readonly table: string } & ({ readonly column: string } | { readonly index: string }),
   statement: string
 ): ReadonlyArray<string> => [
   `SET @sluice_statement = IF(EXISTS (
-      SELECT 1 FROM information_schema.columns
-      WHERE table_schema = DATABASE() AND table_name = '${
-    there.table.replaceAll("`", "")
-  }' AND column_name = '${there.column}'
-    ), 'DO 0', '${statement}')`,
+      SELECT 1 FROM information_schema.${"column" in there ? "columns" : "statistics"}
+      WHERE table_schema = DATABASE() AND table_name = '${there.table.replaceAll("`", "")}' AND ${
+    "column" in there ? `column_name = '${there.column}'` : `index_name = '${there.index.replaceAll("`", "")}'`
+  }), 'DO 0', '${statement}')`,
   "PREPARE sluice_migration FROM @sluice_statement",
   "EXECUTE sluice_migration",
   "DEALLOCATE PREPARE sluice_migration"
@@ -165,4 +164,11 @@ export const migrations: ReadonlyArray<Migration> = [{
         ADD KEY ${name("sluice_dead_letter_event")} (persistence_id, sequence_number)`
     )
   ]
+}, {
+  name: "changes of states in the order of time",
+  statements: ({ name, table }) =>
+    unless(
+      { table: table("sluice_state"), index: name("sluice_state_time") },
+      `ALTER TABLE ${table("sluice_state")} ADD KEY ${name("sluice_state_time")} (entity_type, timestamp, slice)`
+    )
 }]

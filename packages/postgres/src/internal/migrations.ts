@@ -157,4 +157,9 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
         CASE WHEN manifest LIKE 'json.sluice/%' THEN ${table("sluice_json")}(payload) END AS event
       FROM ${table("sluice_journal")}`
   ]
+}, {
+  name: "changes of states in the order of time",
+  statements: ({ name, table }) => [
+    `CREATE INDEX ${name("sluice_state_time")} ON ${table("sluice_state")} (entity_type, timestamp, slice)`
+  ]
 }]

@@ -133,4 +133,9 @@ export const migrations: ReadonlyArray<Migration> = [{
       table("sluice_dead_letter")
     } (persistence_id, sequence_number)`
   ]
+}, {
+  name: "changes of states in the order of time",
+  statements: ({ name, table }) => [
+    `CREATE INDEX ${name("sluice_state_time")} ON ${table("sluice_state")} (entity_type, timestamp, slice)`
+  ]
 }]

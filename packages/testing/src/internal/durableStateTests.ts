@@ -14,6 +14,7 @@ import type * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import type * as StateType from "@sluice/core/StateType"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -23,6 +24,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { It } from "./kit.ts"
 import {
+  assertByTime,
   assertInvalid,
   bySlice,
   drain,
@@ -316,6 +318,71 @@ export const durableStateTests = (
         }))
         assert.includeDeepMembers(later.map(placeOf), [[a, 2, "two"], [c, 2, "two"]])
       }))
+
+    it.effect("by time have the order of the timestamps, over all slices, wherever reading starts and in pages of any size", () =>
+      Effect.gen(function*() {
+        const store = yield* DurableStateStore.DurableStateStore
+        const type = fresh()
+        const ids = Array.from({ length: 400 }, (_, i) => `${i}`)
+        yield* Effect.forEach(ids, (id) => upsert(type, id, 0, id), { discard: true })
+        for (let i = 0; i < 400; i += 7) yield* upsert(type, ids[i]!, 1, "again")
+        const all = yield* readAll(type)
+        assert.strictEqual(all.length, ids.length)
+        const times = all.map(({ timestamp }) => timestamp).toSorted((a, b) => a - b)
+        const middle = times[times.length / 2]!
+        const starts = [
+          Offset.none,
+          Offset.since(Timestamp.make(1)),
+          Offset.since(middle),
+          offsetsAfter(all.filter(({ timestamp }) => timestamp < middle))
+        ]
+        for (const [i, start] of starts.entries()) {
+          for (const range of [SliceRange.full, SliceRange.make(512, 1023)]) {
+            for (const limit of [7, 500]) {
+              const reader = yield* store.reader(type.name, range, start, { byTime: true })
+              const read = yield* drain(reader, limit)
+              assertByTime(read)
+              assertOrdered(read)
+              assert.sameDeepMembers(
+                read.map(placeOf),
+                all.filter(({ slice, timestamp }) =>
+                  (i < 2 || timestamp >= middle) && SliceRange.contains(range, slice)
+                ).map(placeOf)
+              )
+              assert.deepStrictEqual(yield* reader.next(limit), [])
+            }
+          }
+        }
+      }).pipe(Effect.scoped))
+
+    it.effect("by time go on with what is changed later, large and small", () =>
+      Effect.gen(function*() {
+        const store = yield* DurableStateStore.DurableStateStore
+        const type = fresh()
+        const [a, b] = idsOfSlice(type, 200, 2) as [string, string]
+        const [c] = idsOfSlice(type, 700, 1) as [string]
+        const reader = yield* store.reader(type.name, SliceRange.full, Offset.none, { byTime: true })
+        assert.deepStrictEqual(yield* reader.next(10), [])
+        const large = "x".repeat(1_500_000)
+        for (let revision = 0; revision < 4; revision++) {
+          for (const id of [a, c, b]) {
+            yield* upsert(type, id, revision, id === c ? `${revision}` : `${revision}${large}`)
+          }
+          const read = yield* drain(reader, 2)
+          assertByTime(read)
+          assert.sameDeepMembers(
+            read.map(placeOf).map(([id, revision, state]) => [id, revision, (state as string)[0]]),
+            [a, c, b].map((id) => [id, revision + 1, `${revision}`])
+          )
+        }
+        // and of one entity that changes while it is read
+        yield* upsert(type, a, 4, "old")
+        yield* upsert(type, c, 4, "4")
+        assert.strictEqual((yield* reader.next(1)).length, 1)
+        yield* upsert(type, c, 5, "5")
+        yield* upsert(type, a, 5, "new")
+        assert.sameDeepMembers((yield* drain(reader, 1)).map(placeOf), [[c, 6, "5"], [a, 6, "new"]])
+      }).pipe(Effect.scoped))
 
     it.effect("come in pages of a few megabytes, however large they are", () =>
       Effect.gen(function*() {
