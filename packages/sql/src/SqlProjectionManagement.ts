@@ -29,13 +29,7 @@ import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { SqlError } from "effect/sql/SqlError"
-import {
-  type ExpressionBuilder,
-  type InsertQueryBuilder,
-  type Kysely,
-  type SelectQueryBuilder,
-  sql
-} from "kysely"
+import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
 import type { AppendSignals } from "./AppendSignals.ts"
 import type { Database } from "./Database.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"

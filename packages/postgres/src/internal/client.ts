@@ -186,7 +186,11 @@ export class Client extends Pg.Client {
   override query(...args: Array<any>): any {
     const [query, values, callback] = args
     const { queryTimeout } = this.config
-    const sql = typeof query === "string" ? query : isCursor(query) ? (query as { readonly text?: string }).text : undefined
+    const sql = typeof query === "string"
+      ? query
+      : isCursor(query)
+      ? (query as { readonly text?: string }).text
+      : undefined
     if (sql !== undefined && mayChangeSession(sql)) this.isChanged = true
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
