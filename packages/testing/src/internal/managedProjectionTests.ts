@@ -326,16 +326,12 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         const name = freshName()
         yield* append(type, "a", texts(3))
         let isBroken = true
-        let failures = 0
         const handled: Array<string> = []
         const projection = project(
           type,
           deliver(name, (envelope) =>
             Effect.suspend(() => {
-              if (isBroken && envelope.sequenceNumber === 2) {
-                failures++
-                return Effect.fail("broken")
-              }
+              if (isBroken && envelope.sequenceNumber === 2) return Effect.fail("broken")
               handled.push(placeOf(envelope))
               return Effect.void
             }))
