@@ -225,7 +225,7 @@ export const make = (
     maxStateBytes: limit,
     change: (request) => {
       const { metadata, payload, persistenceId, tags } = request
-      const invalid = Check.entity(request) ?? Check.expected(request.expected) ??
+      const invalid = Check.entity(request) ?? Check.safeInteger("expected", request.expected) ??
         (payload === undefined ? undefined : Check.manifest(payload)) ?? Check.tags(tags) ?? Check.metadata(metadata)
       if (invalid !== undefined) return Effect.fail(invalid)
       const bytes = sizeOf(request)

@@ -15,7 +15,7 @@ import { quote } from "./internal/quote.ts"
  * @since 0.1.0
  */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core/InvalidInput")("InvalidInput", {
-  /** What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `manifest`, `expected`. */
+  /** What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `manifest`, `expected`, or the name of an option. */
   input: Schema.String,
   problem: Schema.String,
   /** What was thrown where the input was to be computed. */

@@ -357,7 +357,9 @@ export const make = (
 const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   const { events, expected } = request
   let invalid = Check.entity(request)
-  if (expected !== "any" && expected !== "none" && expected !== "exists") invalid ??= Check.expected(expected)
+  if (expected !== "any" && expected !== "none" && expected !== "exists") {
+    invalid ??= Check.safeInteger("expected", expected)
+  }
   if (invalid !== undefined) return invalid
   // which types rule out, and a program without them does not
   if (events.length === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
@@ -365,8 +367,8 @@ const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   for (const event of events) {
     invalid = Check.eventId(event.id) ?? Check.manifest(event.payload) ??
       // the events of an append mostly share them
-      (event.tags === last?.tags ? undefined : Check.tags(event.tags)) ??
-      (event.metadata === last?.metadata ? undefined : Check.metadata(event.metadata))
+      (last !== undefined && event.tags === last.tags ? undefined : Check.tags(event.tags)) ??
+      (last !== undefined && event.metadata === last.metadata ? undefined : Check.metadata(event.metadata))
     if (invalid !== undefined) return invalid
     last = event
   }
@@ -608,10 +610,11 @@ export const deleteEvents = <A>(
   }
 ): Effect.Effect<void, InvalidInput | StorageError, Journal> =>
   Journal.use((journal) =>
-    Effect.flatMap(
-      persistenceIdOf(entityType, id),
-      (id) => journal.deleteEvents(id, options?.to ?? lastSequenceNumber)
-    )
+    Effect.flatMap(persistenceIdOf(entityType, id), (id): Effect.Effect<void, InvalidInput | StorageError> => {
+      const { to = lastSequenceNumber } = options ?? {}
+      const invalid = Check.safeInteger("to", to)
+      return invalid === undefined ? journal.deleteEvents(id, to) : Effect.fail(invalid)
+    })
   )
 
 /**
@@ -627,8 +630,11 @@ export const deleteEvents = <A>(
 export const prune = <A>(
   entityType: EntityType.EntityType<A>,
   options: { readonly before: Timestamp }
-): Effect.Effect<number, StorageError, Journal> =>
-  Journal.use((journal) => journal.prune(entityType.name, options.before))
+): Effect.Effect<number, InvalidInput | StorageError, Journal> =>
+  Journal.use((journal): Effect.Effect<number, InvalidInput | StorageError> => {
+    const invalid = Check.safeInteger("before", options.before)
+    return invalid === undefined ? journal.prune(entityType.name, options.before) : Effect.fail(invalid)
+  })
 
 const noMetadata: Metadata = {}
 const noTags: ReadonlyArray<string> = []

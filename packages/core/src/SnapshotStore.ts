@@ -126,7 +126,8 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
     catch: (error) => error as EventCodec.EventEncodeError
   })
   const { metadata = {}, retention = Ret.latest(2), sequenceNumber } = snapshot
-  const invalid = Check.manifest(payload) ?? Check.metadata(metadata)
+  const invalid = Check.safeInteger("sequence number", sequenceNumber) ?? Check.manifest(payload) ??
+    Check.metadata(metadata)
   if (invalid !== undefined) return yield* invalid
   yield* store.save({ persistenceId, sequenceNumber, payload, metadata })
   const kept = yield* store.list(persistenceId)

@@ -55,11 +55,11 @@ export const metadata = (values: Metadata): InvalidInput | undefined => {
   return undefined
 }
 
-/** @internal What is wrong with the revision or sequence number that a writer expects. */
-export const expected = (value: unknown): InvalidInput | undefined =>
+/** @internal What is wrong with a sequence number, a revision or a time: types say what they are, and programs without them do not. */
+export const safeInteger = (input: string, value: unknown): InvalidInput | undefined =>
   Number.isSafeInteger(value) && (value as number) >= 0
     ? undefined
-    : problem("expected", `${quote(String(value))} is no safe integer from 0`)
+    : problem(input, `${quote(String(value))} is no safe integer from 0`)
 
 /** @internal What is wrong with the id of an event. */
 export const eventId = (id: unknown): InvalidInput | undefined =>

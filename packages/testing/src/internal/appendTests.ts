@@ -323,6 +323,21 @@ export const appendTests = (it: It<Journal.Journal>): void => {
           assertInvalid(yield* Effect.flip(Journal.transaction(append(type, "a", [] as any))))
         }))
 
+      it.effect("numbers that are none, and tags that are no array, and deletes nothing for them", () =>
+        Effect.gen(function*() {
+          const type = fresh("append")
+          yield* append(type, "a", ["1", "2"])
+          for (const wrong of [NaN, Infinity, -1, 1.5, 2 ** 53, "1", null] as ReadonlyArray<any>) {
+            assertInvalid(yield* Effect.flip(append(type, "a", ["3"], wrong)))
+            assertInvalid(yield* Effect.flip(Journal.deleteEvents(type, "a", { to: wrong })))
+            assertInvalid(yield* Effect.flip(Journal.prune(type, { before: wrong })))
+          }
+          for (const tags of ["t", null, () => undefined] as ReadonlyArray<any>) {
+            assertInvalid(yield* Effect.flip(Journal.append(type, { id: "a", events: ["3"], tags })))
+          }
+          assert.deepStrictEqual(yield* eventsOf(type, "a"), ["1", "2"])
+        }))
+
       it.effect("an event id that is no UUID, whatever is in it", () =>
         Effect.gen(function*() {
           const journal = yield* Journal.Journal
