@@ -21,7 +21,6 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
-import type { DatabaseConnection } from "kysely"
 import { type Dialect, execute, type Query } from "./Dialect.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
@@ -130,15 +129,7 @@ export const make = Effect.fnUntraced(function*(
   const { beginTransaction = "BEGIN", busyTimeout = 0, dialect, sessions } = options
   const leaseOptions: LeaseOptions = {
     dialect,
-    retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
-    control: async (f: (connection: DatabaseConnection) => Promise<void>) => {
-      const session = await sessions.acquire()
-      try {
-        await f(session.connection)
-      } finally {
-        session.release(session.status() === "none")
-      }
-    }
+    retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout)
   }
   const open = async (): Promise<Lease> => {
     const session: Session = await sessions.acquire()

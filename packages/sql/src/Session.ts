@@ -20,13 +20,13 @@ export type TransactionStatus = "none" | "open" | "failed"
  * @since 0.1.0
  */
 export interface Session {
-  /** As Kysely's driver has it. */
+  /** As Kysely's driver has it. Where queries can be cancelled, the driver has a control client of its own to do it. */
   readonly connection: DatabaseConnection
   /** What the server said with its last answer; undefined if that answer did not say. */
   readonly status: () => TransactionStatus | undefined
   /** Asks the server. Fails where the connection is lost. */
   readonly ask: () => Promise<TransactionStatus>
-  /** Gives the connection back. One that is not clean is closed, or made clean, before others get it. */
+  /** Gives the connection back. On one that is not clean, nobody knows what is open: nobody else gets it as it is. */
   readonly release: (isClean: boolean) => void
 }
 

@@ -16,6 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import { errorOf, FakeServer } from "./fakeServer.ts"
 
@@ -275,6 +276,44 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
       Effect.gen(function*() {
         assert.isTrue(Exit.hasDies(yield* Effect.exit(run("BEGIN"))))
         assert.deepStrictEqual(server.released, ["closed"])
+      })
+  )
+})
+
+describe.each(["postgres", "mysql"] as const)("a connection that is lost after an answer, on %s,", (dialect) => {
+  test("is no transaction that was begun by hand", dialect, ({ database, run, server }) =>
+    Effect.gen(function*() {
+      server.when("INSERT 1", { isLost: true })
+      yield* run("INSERT 1")
+      // whoever does not read on is not told
+      server.when("SELECT 1", { isLost: true, rows: Array.from({ length: 1000 }, () => ({})) })
+      yield* Stream.runDrain(Stream.take(database.sql.unsafe("SELECT 1").stream, 1))
+      assert.deepStrictEqual(server.released, ["closed", "closed"])
+    }))
+
+  for (const statement of ["INSERT 1", "COMMIT"]) {
+    test(`fails the transaction as a lost connection (${statement})`, dialect, (use) =>
+      Effect.gen(function*() {
+        const { announced, run, server, transaction } = use
+        server.when(statement, { isLost: true })
+        const error = yield* Effect.flip(transaction(Effect.ignore(run("INSERT 1"))))
+        assert.strictEqual(error.reason._tag, "ConnectionError")
+        assert.strictEqual(fromSqlError("test")(error).reason, "Unavailable")
+        assert.include(error.message, `the connection was lost after '${statement}'`)
+        assert.deepStrictEqual([announced, server.released], [[], ["closed"]])
+      }))
+  }
+
+  test(
+    "is not lost if it answers what is asked then",
+    dialect,
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        server.when("INSERT 1", { isSilent: true })
+        server.when("COMMIT", { isSilent: true })
+        yield* transaction(run("INSERT 1"))
+        yield* run("INSERT 1")
+        assert.deepStrictEqual([announced, server.released], [["committed"], ["clean", "clean"]])
       })
   )
 })

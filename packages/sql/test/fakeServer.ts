@@ -56,6 +56,10 @@ export interface Told {
   readonly rows?: ReadonlyArray<unknown>
   readonly error?: Error
   readonly status?: TransactionStatus
+  /** The answer does not say how the transaction is. */
+  readonly isSilent?: boolean
+  /** It is the last that comes over the connection, and does not say how the transaction is. */
+  readonly isLost?: boolean
   /** The answer comes when this does. */
   readonly after?: Promise<unknown>
 }
@@ -70,6 +74,8 @@ export class FakeServer {
   private isBusy = false
   /** Why there is no connection. */
   unreachable: unknown
+  private isSilent = false
+  private isLost = false
   private readonly told = new Map<string, Told>()
 
   constructor(dialect: Dialect) {
@@ -89,6 +95,8 @@ export class FakeServer {
     const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
     await told?.after
     this.isBusy = false
+    this.isLost ||= told?.isLost === true
+    this.isSilent = this.isLost || told?.isSilent === true
     this.status = told?.status ?? this.statusAfter(sql, told?.error !== undefined)
     if (told?.error !== undefined) throw told.error
     return { rows: [...told?.rows ?? []] }
@@ -107,12 +115,20 @@ export class FakeServer {
       acquire: async (): Promise<Session> => {
         if (this.unreachable !== undefined) throw this.unreachable
         this.status = "none"
+        this.isLost = false
+        this.isSilent = false
         return {
           connection: {
-            executeQuery: ({ sql }: CompiledQuery) => this.answer(sql)
+            executeQuery: ({ sql }: CompiledQuery) => this.answer(sql),
+            streamQuery: async function*(this: FakeServer, { sql }: CompiledQuery) {
+              for (const row of (await this.answer(sql)).rows) yield { rows: [row] }
+            }.bind(this)
           } as unknown as DatabaseConnection,
-          status: () => this.status,
-          ask: async () => this.status,
+          status: () => this.isSilent ? undefined : this.status,
+          ask: async () => {
+            if (this.isLost) throw errorOf(this.dialect, "lost")
+            return this.status
+          },
           release: (isClean) => void this.released.push(isClean ? "clean" : "closed")
         }
       }

@@ -5,7 +5,7 @@ import * as Semaphore from "effect/Semaphore"
 import type { Connection } from "effect/sql/SqlConnection"
 import { type SqlError, StatementTimeoutError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
-import type { DatabaseConnection, QueryResult } from "kysely"
+import type { QueryResult } from "kysely"
 import { CompiledQuery, SelectQueryNode } from "kysely"
 import type { Dialect } from "../Dialect.ts"
 import type { Session, TransactionStatus } from "../Session.ts"
@@ -24,7 +24,6 @@ export interface Options {
   readonly dialect: Dialect
   /** Tries a statement again that finds a lock taken, where the driver does not wait itself. */
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
-  readonly control: (f: (connection: DatabaseConnection) => Promise<void>) => Promise<void>
 }
 
 /** A statement, and what its answers mean. */
@@ -109,11 +108,12 @@ export class Lease implements Connection {
         if ((rows[0] as { readonly command?: unknown } | undefined)?.command === "ROLLBACK") {
           return Effect.fail(this.failure("commit", "the server has rolled the transaction back"))
         }
-        if (this.session.status() !== "none") {
-          return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
-        }
-        this.state = over
-        return Effect.void
+        return Effect.flatMap(Effect.promise(() => this.status()), (status) => {
+          if (status === undefined) return Effect.fail(this.lost("commit", "COMMIT"))
+          if (status !== "none") return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
+          this.state = over
+          return Effect.void
+        })
       }
     )).pipe(Effect.tapError((error) => this.meet(error)))
   }
@@ -132,13 +132,13 @@ export class Lease implements Connection {
     }))
   }
 
-  /** Gives the connection back, proven to be clean, or closed. Says whether it was clean. */
+  /** Gives the connection back, proven to be clean, or closed. Says whether no transaction was left open, as on one that is lost. */
   release(): Effect.Effect<boolean> {
     return this.inTurn(Effect.promise(async () => {
       this.state = over
-      const status = this.isLost ? undefined : this.session.status() ?? await this.ask()
+      const status = await this.status()
       this.session.release(status === "none")
-      return status === "none" || this.isLost
+      return status === "none" || status === undefined
     }))
   }
 
@@ -175,6 +175,13 @@ export class Lease implements Connection {
     return withStorage(classify(this.options.dialect, operation, new Error(message)), "Broken")
   }
 
+  /** Nobody knows how the transaction is after a statement. */
+  private lost(operation: string, sql: string): DatabaseError {
+    this.isLost = true
+    const cause = Object.assign(new Error(`the connection was lost after '${startOf(sql)}'`), { code: "ECONNRESET" })
+    return classify(this.options.dialect, operation, cause)
+  }
+
   /** Takes into account what the server says of the transaction after a statement, and returns what the statement has failed with. */
   private settle(
     sql: string,
@@ -186,7 +193,10 @@ export class Lease implements Connection {
     this.state = next(
       before,
       { status: status ?? "none", error, isLost: this.isLost },
-      () => this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
+      () =>
+        this.isLost
+          ? this.lost("execute", sql)
+          : this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
     )
     // what has ended a transaction has failed in it
     return error ?? (before._tag === "Open" && this.state._tag === "Broken" ? this.state.error : undefined)
@@ -194,6 +204,11 @@ export class Lease implements Connection {
 
   private ask(): Promise<TransactionStatus | undefined> {
     return this.session.ask().catch(() => undefined)
+  }
+
+  /** What the server has said last, or says now; undefined where the connection is lost. */
+  private async status(): Promise<TransactionStatus | undefined> {
+    return this.isLost ? undefined : this.session.status() ?? await this.ask()
   }
 
   /**
@@ -228,7 +243,7 @@ export class Lease implements Connection {
         )
         return Effect.promise(async () => {
           isGivenUp = true
-          await this.session.connection.cancelQuery?.(this.options.control).catch(() => {})
+          await this.cancel()
           await answer
         })
       })
@@ -321,19 +336,27 @@ export class Lease implements Connection {
     return transformRows === undefined ? rows : Stream.mapArray(rows, transformRows)
   }
 
+  /** Cancels the query that is under way in the database, over a connection of the adapter's own. */
+  private async cancel(): Promise<void> {
+    await this.session.connection.cancelQuery?.(noControl).catch(() => {})
+  }
+
   /** Ends a stream that may have more rows, so that the connection is free for the next query. */
   private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
     if (this.options.dialect === "mysql") {
       // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled;
       // of a connection that others have by now, it would be their query
       if (this.state._tag !== "Over") {
-        await this.session.connection.cancelQuery?.(this.options.control).catch(() => {})
+        await this.cancel()
       }
       while (!(await iterator.next()).done);
     }
     await iterator.return?.()
   }
 }
+
+/** What is for drivers without a control client, and those of the servers have one. */
+const noControl = () => Promise.reject(new Error("the driver has no control client"))
 
 const nameOf = (id: number): string => `sluice_${id}`
 
