@@ -131,8 +131,8 @@ export const make = Effect.fnUntraced(function*(
     dialect,
     retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout)
   }
-  const open = async (): Promise<Lease> => {
-    const session: Session = await sessions.acquire()
+  const open = async (signal: AbortSignal): Promise<Lease> => {
+    const session: Session = await sessions.acquire(signal)
     try {
       await session.connection.collectSessionInfo?.()
     } catch (error) {
@@ -141,9 +141,9 @@ export const make = Effect.fnUntraced(function*(
     }
     return new Lease(leaseOptions, session)
   }
-  /** Who does not wait for it any more does not keep it. */
-  const acquire = Effect.callback<Lease, SqlError>((resume) => {
-    const promise = open()
+  /** Who does not wait for it any more keeps no place in the queue, and does not keep what comes at that moment. */
+  const acquire = Effect.callback<Lease, SqlError>((resume, signal) => {
+    const promise = open(signal)
     promise.then(
       (lease) => resume(Effect.succeed(lease)),
       (cause) => resume(Effect.fail(toConnectError(dialect)("acquire")(cause)))

@@ -37,7 +37,8 @@ export interface Session {
  * @since 0.1.0
  */
 export interface Sessions {
-  readonly acquire: () => Promise<Session>
+  /** Waits for one that is free. When the signal says that nobody wants it any more, it waits no longer, or gives back what it gets. */
+  readonly acquire: (signal: AbortSignal) => Promise<Session>
   /** Whether there is only one, which is lent to one after the other. */
   readonly isSingle: boolean
 }

@@ -379,6 +379,25 @@ describe("a failed statement on PostgreSQL", () => {
     }))
 })
 
+describe.each(dialects)("whoever waits for a connection on %s", (dialect) => {
+  test(
+    "leaves the queue when it does not wait any more",
+    dialect,
+    ({ database, run, server }) =>
+      Effect.gen(function*() {
+        server.isBusy = true
+        const waiting = [
+          yield* Effect.forkChild(run("SELECT 1")),
+          yield* Effect.forkChild(database.withTransaction(run("SELECT 1")))
+        ]
+        yield* Wait.until("them to wait", () => server.waiting === 2)
+        yield* Fiber.interruptAll(waiting)
+        assert.strictEqual(server.waiting, 0)
+        assert.deepStrictEqual([server.sent, server.released], [[], []])
+      })
+  )
+})
+
 const coded = (code: string, errno?: number) => Object.assign(new Error(code), { code, errno })
 const said = (code: string) => Object.assign(new Error(code), { code, severity: "FATAL" })
 

@@ -71,9 +71,13 @@ export class FakeServer {
   /** How connections were given back. */
   readonly released: Array<"clean" | "closed"> = []
   status: TransactionStatus = "none"
-  private isBusy = false
+  private isAnswering = false
   /** Why there is no connection. */
   unreachable: unknown
+  /** Whether all connections are lent to others. */
+  isBusy = false
+  /** How many wait for a connection. */
+  waiting = 0
   private isSilent = false
   private isLost = false
   private readonly told = new Map<string, Told>()
@@ -89,12 +93,12 @@ export class FakeServer {
 
   private async answer(sql: string): Promise<{ rows: Array<any> }> {
     // a driver runs one query after the other, and so must whoever shares its connection
-    if (this.isBusy) throw new Error(`'${sql}' is sent while another query runs`)
-    this.isBusy = true
+    if (this.isAnswering) throw new Error(`'${sql}' is sent while another query runs`)
+    this.isAnswering = true
     this.sent.push(sql)
     const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
     await told?.after
-    this.isBusy = false
+    this.isAnswering = false
     this.isLost ||= told?.isLost === true
     this.isSilent = this.isLost || told?.isSilent === true
     this.status = told?.status ?? this.statusAfter(sql, told?.error !== undefined)
@@ -112,7 +116,16 @@ export class FakeServer {
   get sessions(): Sessions {
     return {
       isSingle: false,
-      acquire: async (): Promise<Session> => {
+      acquire: async (signal): Promise<Session> => {
+        if (this.isBusy) {
+          this.waiting++
+          return new Promise((_, reject) =>
+            signal.addEventListener("abort", () => {
+              this.waiting--
+              reject(new Error("nobody waits"))
+            })
+          )
+        }
         if (this.unreachable !== undefined) throw this.unreachable
         this.status = "none"
         this.isLost = false

@@ -32,9 +32,9 @@ export const makeSessions = (pool: Pool): Sessions => {
 
   return {
     isSingle: false,
-    acquire: async (): Promise<Session> => {
+    acquire: async (signal): Promise<Session> => {
       const scope = Scope.makeUnsafe()
-      const lent = await Effect.runPromiseExit(Scope.provide(pool.lend, scope))
+      const lent = await Effect.runPromiseExit(Scope.provide(pool.lend, scope), { signal })
       if (Exit.isFailure(lent)) throw errorOf(lent.cause)
       const session = lent.value
       const { connection, status } = knownOf(session)

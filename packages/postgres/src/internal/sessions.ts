@@ -25,8 +25,13 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
 
   return {
     isSingle: false,
-    acquire: async (): Promise<Session> => {
+    acquire: async (signal): Promise<Session> => {
       const client = await pool.connect() as Pg.PoolClient & Client
+      // the driver has no way to leave its queue
+      if (signal.aborted) {
+        client.release()
+        throw signal.reason
+      }
       const status = () => statuses[client.getTransactionStatus() ?? ""]
       return {
         connection: await connectionOf(client),
