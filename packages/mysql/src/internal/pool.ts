@@ -83,19 +83,24 @@ export const makePool = (
         )
       })
 
-    const lendOne: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.flatMap(
-      Pools.get(pool),
-      (session) =>
-        session.isLost
-          ? Effect.andThen(Pools.invalidate(pool, session), lend)
-          : Effect.as(Effect.addFinalizer(() => release(session)), session)
-    )
+    const lendOne: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.gen(function*() {
+      const own = yield* Scope.fork(yield* Effect.scope)
+      const session = yield* Scope.provide(Pools.get(pool), own)
+      if (!session.isLost) {
+        yield* Scope.addFinalizer(own, release(session))
+        return session
+      }
+      yield* Pools.invalidate(pool, session)
+      // what is lost is given back before another is asked for, or it would take a place for as long as that one is lent
+      yield* Scope.close(own, Exit.void)
+      return yield* lend
+    })
     const lendInTime = Effect.timeoutOrElse(lendOne, {
       duration: connectTimeoutOf(options),
       orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
     }).pipe(inRealTime)
     // one that is there is had at once
-    const lend = Effect.suspend(() =>
+    const lend: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.suspend(() =>
       pool.state.availableHead?.exit._tag === "Success" && pool.state.waiters.size === 0 ? lendOne : lendInTime
     )
     const discard = (session: Session, message: string) => {

@@ -34,12 +34,25 @@ export const makeSessions = (pool: Pool): Sessions => {
     isSingle: false,
     acquire: async (signal): Promise<Session> => {
       const scope = Scope.makeUnsafe()
-      const lent = await Effect.runPromiseExit(Scope.provide(pool.lend, scope), { signal })
-      if (Exit.isFailure(lent)) throw errorOf(lent.cause)
-      const session = lent.value
-      const { connection, status } = knownOf(session)
+      const lent = await Effect.runPromiseExit(
+        Scope.provide(
+          Effect.flatMap(
+            pool.lend,
+            (session) =>
+              Effect.map(Effect.promise(() => knownOf(session).connection), (connection) => ({ session, connection }))
+          ),
+          scope
+        ),
+        { signal }
+      )
+      if (Exit.isFailure(lent)) {
+        await Effect.runPromise(Scope.close(scope, lent))
+        throw errorOf(lent.cause)
+      }
+      const { connection, session } = lent.value
+      const { status } = knownOf(session)
       return {
-        connection: await connection,
+        connection,
         status,
         // an error does not say how the transaction is
         ask: () =>
