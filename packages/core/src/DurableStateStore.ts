@@ -16,7 +16,7 @@ import { decodeEnvelopeUnsafe } from "./internal/decodeEnvelope.ts"
 import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { sizeOf } from "./internal/sizeOf.ts"
-import type { InvalidInput } from "./InvalidInput.ts"
+import { InvalidInput } from "./InvalidInput.ts"
 import type { EventTooLarge, Journal, JournalForked, NewEvent, ReaderOptions, SequenceConflict } from "./Journal.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
@@ -202,7 +202,7 @@ export interface ChangeOptions<A> {
   readonly expected: number
   readonly tags?: ReadonlyArray<string> | undefined
   readonly metadata?: Metadata | undefined
-  /** An event for the entity's journal, in the same transaction. */
+  /** An event for the entity's journal, in the same transaction. Its entity type has the name of the state type, or fails with `InvalidInput`. */
   readonly event?: readonly [entityType: EntityType.EntityType<A>, event: A] | undefined
 }
 
@@ -259,6 +259,14 @@ const change = <S, A>(
     const store = yield* DurableStateStore
     const persistenceId = yield* persistenceIdOf(stateType, options.id)
     const { event, metadata = {}, tags = [] } = options
+    if (event !== undefined && event[0].name !== stateType.name) {
+      return yield* new InvalidInput({
+        input: "event",
+        problem: `its entity type is '${
+          event[0].name
+        }', and that of the state '${stateType.name}': it is of the same entity`
+      })
+    }
     const encode = <B>(codec: EventCodec.EventCodec<B>, value: B) =>
       Effect.try({
         try: () => encodeUnsafe(codec, persistenceId, value),

@@ -192,6 +192,12 @@ export const durableStateTests = (
         for (const id of ["", "x".repeat(300)]) {
           assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, { ...change, id })))
         }
+        // an event of another entity would be in no transaction of this one's log
+        const other = fresh()
+        const misplaced = { ...change, event: [other, "a"] as const }
+        assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, misplaced)))
+        assertInvalid(yield* Effect.flip(DurableStateStore.delete(type, misplaced)))
+        assert.deepStrictEqual(yield* readAll(other), [])
         const event = newEvent("", { id: "');--" })
         const persistenceId = PersistenceId.make(type.name, "a")
         const { payload } = event
