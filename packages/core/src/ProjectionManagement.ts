@@ -98,7 +98,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /**
    * In one transaction: waits for whoever is handling events, and keeps all others out; runs the effect; sets the offsets of all
    * slices, those that `start` does not have to the beginning; throws away the dead letters of events that then come again; and raises
-   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses is tried again.
+   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses, as for a deadlock, is tried again.
    */
   readonly rewind: <E, R>(
     key: OffsetKey,

@@ -23,11 +23,10 @@ import {
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import { SqlError } from "effect/sql/SqlError"
 import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
 import type { AppendSignals } from "./AppendSignals.ts"
@@ -36,19 +35,17 @@ import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { bytesOf, textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
+import { retryRefusedAs } from "./internal/retryRefused.ts"
 import { shareLocked } from "./internal/shareLocked.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { DeadLetterTable, SluiceTables } from "./SluiceTables.ts"
-import { fromSqlError } from "./SqlStorageError.ts"
+import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 
 const noSlices: ReadonlySet<Slice> = new Set()
 
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
-
-/** How often a transaction is tried again that the database has refused, such as for a deadlock. */
-const retries = { times: 10, schedule: Schedule.jittered(Schedule.exponential("5 millis")) }
 
 /** A thousand rows, which take longer to be sent than to be made. No recursion is deeper than a server allows. */
 const allSlices = sql<{ readonly slice: number }>`(
@@ -58,10 +55,6 @@ const allSlices = sql<{ readonly slice: number }>`(
 
 const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
   eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
-
-/** A lock was not free, or two transactions waited for each other: nothing was written. */
-const isRefused = (error: unknown): boolean =>
-  (error instanceof SqlError ? fromSqlError("")(error) : error as Partial<StorageError> | undefined)?.reason === "Busy"
 
 /**
  * The projection management of a database.
@@ -85,9 +78,17 @@ export const make = ({ database, db, signals }: {
     const once = SqlTransaction.run(database, "manage a projection", effect)
     return Effect.flatMap(
       database.inTransaction,
-      (inTransaction) => inTransaction ? once : Effect.retry(once, { ...retries, while: isRefused })
+      (inTransaction) => inTransaction ? once : retryRefusedAs(sqlErrorOf)(once)
     )
   }
+
+  /** What an undo fails with may be either. */
+  const sqlErrorOf = (error: unknown): SqlError | undefined =>
+    error instanceof SqlError
+      ? error
+      : error instanceof StorageError
+      ? toSqlError(dialect)(error.operation)(error.cause)
+      : undefined
 
   const now = Effect.gen(function*() {
     const now = yield* DatabaseClock.now(dialect)

@@ -2,12 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as Source from "@sluice/core/Source"
 import * as Database from "@sluice/sql/Database"
 import * as Tables from "@sluice/sql/Tables"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -39,6 +41,28 @@ it.live("keeps its events and its identity when it is opened again", () =>
     assert.deepStrictEqual(yield* within(filename, events), ["first", "second"])
     assert.strictEqual(yield* within(filename, identity), before)
     assert.notStrictEqual(yield* within(yield* temporaryFile, identity), before)
+  }))
+
+it.live("tells a projection nothing while somebody else writes, and says so after the lock timeout, not many times later", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const attempts = Effect.gen(function*() {
+      const management = yield* ProjectionManagement.ProjectionManagement
+      const key = { projection: "p", source: "journal:note" }
+      yield* management.register(key)
+      const other = yield* Effect.acquireRelease(
+        Effect.sync(() => new Sqlite(filename)),
+        (other) => Effect.sync(() => other.close())
+      )
+      other.exec("BEGIN IMMEDIATE")
+      const began = yield* Clock.monotonicTimeNanos
+      const error = yield* Effect.flip(ProjectionManagement.pause("p"))
+      const waited = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
+      assert(error._tag === "StorageError" && error.reason === "Busy")
+      // ten times as long before
+      assert.isBelow(waited, 5 * 1000)
+    })
+    yield* within(filename, Effect.scoped(attempts), 1000)
   }))
 
 it.live("says so when the folder does not exist", () =>
