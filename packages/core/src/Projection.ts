@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
@@ -183,14 +184,15 @@ export const describe = (self: Projection<any, any>): string =>
     self.delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
   } '${self.name}' × ${self.workers}`
 
+/** For how many milliseconds a projection that starts waits to be known. */
+const registrationPatience = 1000
+
 /** The workers, not running yet, registered for as long as the scope. */
 const prepare = <E, R>(
   self: Projection<E, R>
 ): Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const registry = yield* ProjectionStatus.Registry
-    // so that it can be told something from now on; where the database is away, its workers do so once it is back
-    yield* Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(self))))
     const control = yield* makeControl(self.name)
     const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range, control))
     const workers = made.map(({ worker }) => worker)
@@ -202,8 +204,17 @@ const prepare = <E, R>(
         registry.set(self.name, workers)
         return Effect.void
       }),
-      () => Effect.sync(() => registry.delete(self.name))
+      () =>
+        Effect.andThen(
+          Effect.sync(() => registry.delete(self.name)),
+          Effect.forEach(made, ({ end }) => end)
+        )
     )
+    // so that it can be told something from now on; where that takes longer, as the database is busy or away, nobody waits for it
+    const registering = yield* Effect.forkScoped(
+      Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(self))))
+    )
+    yield* Effect.timeoutOption(Fiber.join(registering), registrationPatience)
     return made
     // that it needs the stores is a part of R, which the types do not know here
   }) as Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, any>

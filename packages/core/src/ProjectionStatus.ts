@@ -68,8 +68,10 @@ export interface WorkerStatus {
  */
 export interface Worker {
   readonly status: WorkerStatus
-  /** Ends when the status is such. */
-  readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
+  /** Ends when the status is such, and fails when the projection has ended before. */
+  readonly until: (
+    predicate: (status: WorkerStatus) => boolean
+  ) => Effect.Effect<WorkerStatus, ProjectionNotRunning>
   /** Whether the projection was told something that the worker has yet to heed, such as to go on. */
   readonly isTold: Effect.Effect<boolean, StorageError>
   /** Asks the source for its newest positions in the worker's range. */
@@ -208,7 +210,7 @@ export const lag = (
 
 /**
  * Waits until a projection of this process has processed, and stored, every event that its source has now; after a rewind, from where it
- * was rewound to. Fails when a worker stops before.
+ * was rewound to. Fails when a worker stops before, and with `ProjectionNotRunning` when the projection ends before.
  *
  * **When to use**
  *
@@ -227,11 +229,11 @@ export const caughtUp = (
 
 const workerCaughtUp = Effect.fnUntraced(function*(
   worker: Worker
-): Effect.fn.Return<void, SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
+): Effect.fn.Return<void, ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
   const heads = yield* worker.heads
   const orStopped = Effect.fnUntraced(function*(
     predicate: (status: WorkerStatus) => boolean
-  ): Effect.fn.Return<WorkerStatus, WorkerStopped | StorageError> {
+  ): Effect.fn.Return<WorkerStatus, ProjectionNotRunning | WorkerStopped | StorageError> {
     while (true) {
       const status = yield* worker.until((status) => status.state === "Stopped" || predicate(status))
       if (status.state !== "Stopped") return status

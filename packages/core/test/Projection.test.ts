@@ -3,7 +3,10 @@ import * as EntityType from "@sluice/core/EntityType"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import type { OffsetKey } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -16,7 +19,10 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
   after,
@@ -162,6 +168,111 @@ describe("ProjectionStatus.caughtUp", () => {
         assert.instanceOf(error, ProjectionStatus.ProjectionNotRunning)
         assert.include(error.message, "'other'")
       }
+    })
+  )
+})
+
+describe("a projection that ends", () => {
+  test(
+    "says so to those who wait until it has caught up",
+    Effect.gen(function*() {
+      yield* write("a", "1")
+      const scope = yield* Scope.make()
+      const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.never))
+      yield* Scope.provide(start(projection), scope)
+      const waiting = yield* Effect.forkChild(Effect.flip(ProjectionStatus.caughtUp("notes")))
+      yield* settle
+      yield* Scope.close(scope, Exit.void)
+      assert.instanceOf(yield* Fiber.join(waiting), ProjectionStatus.ProjectionNotRunning)
+    })
+  )
+})
+
+const notesOf = (type: EntityType.EntityType<string>) =>
+  Layer.build(Projection.layer(Source.journal(type).pipe(Projection.exactlyOnce("notes", () => Effect.void))))
+
+describe("a projection that starts", () => {
+  test(
+    "does not wait for a database that is busy, and is known once that is free",
+    Effect.gen(function*() {
+      const management = yield* ProjectionManagement.ProjectionManagement
+      const free = yield* Deferred.make<void>()
+      const busy = {
+        ...management,
+        register: (key: OffsetKey) => Effect.andThen(Deferred.await(free), management.register(key))
+      }
+      const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+      const started = yield* Effect.forkScoped(
+        Effect.provideService(
+          Layer.build(Projection.layer(projection)),
+          ProjectionManagement.ProjectionManagement,
+          busy
+        )
+      )
+      yield* after(1000)
+      assert.isTrue(started.pollUnsafe() !== undefined)
+      assert.deepStrictEqual(yield* ProjectionManagement.list, [])
+      yield* Deferred.succeed(free, undefined)
+      yield* settle
+      assert.deepStrictEqual(yield* ProjectionManagement.list, [Projection.offsetKey(projection)])
+    })
+  )
+
+  test(
+    "is known once its layer is there, and not where another runs under its name",
+    Effect.gen(function*() {
+      yield* notesOf(Note)
+      const listed = [{ projection: "notes", source: "journal:note" }]
+      assert.deepStrictEqual(yield* ProjectionManagement.list, listed)
+      const second = yield* Effect.exit(Effect.scoped(notesOf(EntityType.make("other", { codec: EventCodec.string }))))
+      assert.isTrue(Exit.isFailure(second))
+      assert.deepStrictEqual(yield* ProjectionManagement.list, listed)
+    })
+  )
+})
+
+describe("a projection that begins again when its journal is replaced", () => {
+  test(
+    "does not so for what its handler says of another journal",
+    Effect.gen(function*() {
+      const origin = Source.journal(Note).origin
+      yield* write("a", "1", "2")
+      const replaced = new Journal.JournalReplaced({ expected: "one", actual: "another" })
+      yield* start(
+        Source.make({ ...origin, onReplaced: "rewind" }).pipe(
+          Projection.exactlyOnce("notes", ({ event }) => event === "2" ? Effect.fail(replaced) : Effect.void),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+      )
+      const { failure, restarts, state } = yield* statusOf("notes")
+      assert.deepStrictEqual([state, restarts], ["Stopped", 0])
+      assert.strictEqual<number>(failure!.event!.sequenceNumber, 2)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+    })
+  )
+})
+
+describe("dead letters of an at-least-once projection", () => {
+  test(
+    "are claimed for as long as they are handled",
+    Effect.gen(function*() {
+      yield* write("a", "1")
+      let isBroken = true
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : Effect.sleep("1 hour")),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* start(projection)
+      isBroken = false
+      const handling = yield* Effect.forkChild(Projection.handleDeadLetters(projection))
+      yield* settle
+      for (let minutes = 0; minutes < 59; minutes++) {
+        yield* after(60_000)
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 0, failed: 0, obsolete: 0 })
+      }
+      yield* after(60_000)
+      assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0 })
+      assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection)), [])
     })
   )
 })

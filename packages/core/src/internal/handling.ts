@@ -91,7 +91,7 @@ export const makeHandling = (handling: Handling) => {
    */
   const putAside = (place: Place, cause: Cause.Cause<unknown>): Handled =>
     // asked for before the transaction, which would hold up others while the source does not answer
-    Effect.flatMap(Effect.all([fetch(source.origin, place), save]), ([stored]) => {
+    Effect.flatMap(Effect.all([state.ofSource(fetch(source.origin, place)), save]), ([stored]) => {
       tracker.advance([place])
       const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = place
       const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }

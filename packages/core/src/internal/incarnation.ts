@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /** Loads where to begin: registers the projection if it is new, and has positions where the offsets only say a time. */
-const begin = Effect.fnUntraced(function*({ management, projection, range, store }: Options) {
+const begin = Effect.fnUntraced(function*({ management, projection, range, state, store }: Options) {
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
   if (stored.revision === undefined) {
@@ -45,7 +45,7 @@ const begin = Effect.fnUntraced(function*({ management, projection, range, store
   const { journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
-  const resolved = yield* resolveTimes(projection.source.origin, range, offsets)
+  const resolved = yield* state.ofSource(resolveTimes(projection.source.origin, range, offsets))
   if (resolved === offsets) return { journal, offsets, revision }
   const moves = Array.from(offsets, ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? beginning }))
     .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
@@ -82,6 +82,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
     const pastDeleted = source.origin.onReplaced === "rewind"
     const start: Source.Start = { journal: known, offsets, pastDeleted }
     const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
+      state.ofSource,
       Effect.provideService(Source.Health, health)
     )
     const decoded = yield* (yield* Decoded).share
@@ -91,6 +92,8 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         decoded.took(bytesOf(chunk))
         return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
       }),
+      // what a stage fails with comes as poison
+      state.ofSource,
       Queue.into(chunks),
       Effect.provideService(Source.Health, health),
       Effect.forkScoped

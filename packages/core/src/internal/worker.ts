@@ -28,6 +28,8 @@ export interface RunnableWorker<E, R> {
   readonly run: Effect.Effect<never, E, R>
   /** Ends when the projection is told something else than when it ran last. */
   readonly resumed: Effect.Effect<void>
+  /** Tells those who wait for it that it runs no more. */
+  readonly end: Effect.Effect<void>
 }
 
 /**
@@ -123,7 +125,7 @@ export const makeWorker = <E, R>(
             `${error.message}. Looks again in ${millis} ms`)
           continue
         }
-        if (projection.source.origin.onReplaced === "rewind" && isChange(error)) {
+        if (projection.source.origin.onReplaced === "rewind" && state.isOfSource(error) && isChange(error)) {
           yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
           const moved = yield* Effect.exit(beginAgain(store, management, offsetKey(projection), range, error))
           // one of several logs: the others follow
@@ -161,5 +163,5 @@ export const makeWorker = <E, R>(
           (offsets) => ({ offsets, revision })
         ))
     }
-    return { worker, run, resumed }
+    return { worker, run, resumed, end: Effect.sync(() => state.end()) }
   }) as any

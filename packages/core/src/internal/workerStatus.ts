@@ -1,8 +1,9 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Envelope } from "../Envelope.ts"
-import type { WorkerFailure, WorkerStatus } from "../ProjectionStatus.ts"
+import { ProjectionNotRunning, type WorkerFailure, type WorkerStatus } from "../ProjectionStatus.ts"
 import type { SliceRange } from "../SliceRange.ts"
+import { errorOf } from "./failures.ts"
 import { ProjectionMeters } from "./ProjectionMeters.ts"
 
 /** @internal What a worker knows of itself over its incarnations. */
@@ -12,8 +13,11 @@ export class WorkerState {
   #skipped = 0
   /** Why it has to stop, once it has. */
   stop: WorkerFailure | undefined
+  /** What the source itself has failed with last, and not a stage or a handler. */
+  #ofSource: unknown
   /** Whether the current incarnation has stored any offset. */
   progressed = false
+  #isOver = false
   readonly #listeners = new Set<() => void>()
   // how often a stage has failed on the same event, over the incarnations
   #stumble = { at: "", times: 0 }
@@ -59,20 +63,38 @@ export class WorkerState {
     for (const listener of this.#listeners) listener()
   }
 
+  /** Remembers what the source fails with. */
+  readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.tapCause(effect, (cause) => Effect.sync(() => void (this.#ofSource = errorOf(cause))))
+
+  /** Whether it is the source that has failed so. */
+  isOfSource(error: unknown): boolean {
+    return error !== undefined && error === this.#ofSource
+  }
+
   /** Counts how often the place was failed at in a row. */
   stumbleAt(at: string): number {
     this.#stumble = { at, times: this.#stumble.at === at ? this.#stumble.times + 1 : 1 }
     return this.#stumble.times
   }
 
-  /** Ends when the status is such. */
-  until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
+  /** It has ended, and its status stays as it is. */
+  end(): void {
+    this.#isOver = true
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** Ends when the status is such, and fails when the worker has ended before. */
+  until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus, ProjectionNotRunning> {
     return Effect.callback((resume) => {
       const listener = () => {
         const { status } = this
-        if (!predicate(status)) return
+        const isSuch = predicate(status)
+        if (!isSuch && !this.#isOver) return
         this.#listeners.delete(listener)
-        resume(Effect.succeed(status))
+        resume(
+          isSuch ? Effect.succeed(status) : Effect.fail(new ProjectionNotRunning({ projection: status.projection }))
+        )
       }
       this.#listeners.add(listener)
       listener()
