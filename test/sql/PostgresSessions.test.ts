@@ -2,10 +2,16 @@
 import { assert, describe, layer } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
 import { Database } from "@sluice/sql/Database"
+import * as Tables from "@sluice/sql/Tables"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
@@ -100,6 +106,48 @@ const settings = {
 } as const
 
 layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", (it) => {
+  describe("a transaction that may be idle for so long", () => {
+    const limited = Effect.map(Effect.flatMap(Server, ({ place }) => place), (place) => ({
+      ...place,
+      transactionTimeout: 2000
+    }))
+
+    it.effect("may take longer, as long as its statements follow each other", () =>
+      Effect.gen(function*() {
+        const projection = Source.journal(Note).pipe(
+          Projection.exactlyOnce(
+            "works",
+            () => Effect.repeat(Effect.orDie(Tables.run(sql`SELECT pg_sleep(0.5)`)), { times: 5 })
+          ),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+        yield* append("1")
+        yield* Layer.build(Projection.layer(projection))
+        yield* ProjectionStatus.caughtUp("works")
+      }).pipe(Effect.scoped, (effect) => Effect.flatMap(limited, (options) => on(options)(effect))))
+
+    it.effect("is ended before the server ends it, and its event is to blame, by name", () =>
+      Effect.gen(function*() {
+        const projection = Source.journal(Note).pipe(
+          Projection.exactlyOnce("idles", ({ event }) =>
+            event === "2" ? Effect.andThen(Tables.run(sql`SELECT 1`), Effect.sleep("1 minute")) : Effect.void),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+        yield* append("1")
+        yield* append("2")
+        yield* Layer.build(Projection.layer(projection))
+        const error = yield* Effect.flip(ProjectionStatus.caughtUp("idles"))
+        assert(error._tag === "WorkerStopped")
+        assert.strictEqual(error.event?.sequenceNumber, 2)
+        assert.instanceOf(error.cause, Handler.HandlerTooSlow)
+        assert.include(error.cause.message, "'idles' ran no statement in its transaction for 1800 ms")
+        const [status] = yield* ProjectionStatus.status("idles")
+        assert.deepInclude(status, { handled: 1, restarts: 0 })
+      }).pipe(Effect.scoped, (effect) =>
+        Effect.flatMap(limited, (options) =>
+          on(options)(effect))))
+  })
+
   describe("a session", () => {
     it.effect("is what the storage sets it to, whatever the role is set to", () =>
       Effect.gen(function*() {

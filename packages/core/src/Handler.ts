@@ -55,9 +55,9 @@ export const grouped = <A, E, R>(
 const defaultBytes = 16 * 1024 * 1024
 
 /**
- * An exactly-once handler took longer than its database lets a transaction be open, and was interrupted. That is a failure of its event: it is
- * tried again, and then skipped, put aside or stopped at, as the projection says. Have the handler do less at a time, look things up in
- * `Source.mapEffect` before it, or raise the storage's `transactionTimeout`.
+ * An exactly-once handler did something else between two statements for longer than its database lets a transaction be idle, and was
+ * interrupted. That is a failure of its event: it is tried again, and then skipped, put aside or stopped at, as the projection says. Look things
+ * up in `Source.mapEffect` before the handler, or raise the storage's `transactionTimeout`.
  *
  * @category errors
  * @since 0.1.0
@@ -70,7 +70,7 @@ export class HandlerTooSlow
   })
 {
   override get message(): string {
-    return `The handler of projection '${this.projection}' took longer than ${this.limit} ms, which is as long as its transaction may be ` +
-      "open: have it do less at a time, or raise the storage's transactionTimeout"
+    return `The handler of projection '${this.projection}' ran no statement in its transaction for ${this.limit} ms, which is as long as that ` +
+      "may be idle: look things up before the handler, with Source.mapEffect, or raise the storage's transactionTimeout"
   }
 }

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { HandlerTooSlow } from "./Handler.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
@@ -95,8 +96,6 @@ export interface Move {
 export class OffsetStore extends Context.Service<OffsetStore, {
   /** The offsets of the slices in the range, as they were stored last. Those before the first event are left out. */
   readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, OffsetsDeleted | StorageError>
-  /** For how many milliseconds the effect of a transaction may run, where the database ends a transaction that takes longer. */
-  readonly transactionTimeout?: number | undefined
   /** The last sequence numbers that were stored of entities, of those that have any. */
   readonly sequenceNumbers: (
     key: OffsetKey,
@@ -105,14 +104,15 @@ export class OffsetStore extends Context.Service<OffsetStore, {
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
    * effect runs if an offset is not where the caller left it, or the offsets were set anew since; with no moves, that alone is
-   * looked at, and a rewind waits for the effect.
+   * looked at, and a rewind waits for the effect. Where the database ends transactions that are idle for too long, an effect is interrupted
+   * before, and fails with `HandlerTooSlow`.
    */
   readonly transact: <A, E, R>(
     key: OffsetKey,
     basis: Basis,
     moves: ReadonlyArray<Move>,
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | Fenced | OffsetsDeleted | StorageError, Exclude<R, Transaction>>
+  ) => Effect.Effect<A, E | Fenced | HandlerTooSlow | OffsetsDeleted | StorageError, Exclude<R, Transaction>>
 }>()("@sluice/core/OffsetStore") {}
 
 /**

@@ -323,28 +323,6 @@ test(
 )
 
 test(
-  "a handler that takes longer than its transaction may is to blame, by name",
-  Effect.gen(function*() {
-    yield* write("a", "1", "slow", "3")
-    const store = yield* OffsetStore
-    const limited = OffsetStore.of({ ...store, transactionTimeout: 1000 })
-    yield* start(
-      Source.journal(Note).pipe(
-        Projection.exactlyOnce("notes", ({ event }) => event === "slow" ? Effect.sleep(1500) : Effect.void),
-        Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1, delay: 0 }))
-      )
-    ).pipe(Effect.provideService(OffsetStore, limited))
-    for (let i = 0; i < 4; i++) yield* after(900)
-    const { failure, restarts, state } = yield* statusOf("notes")
-    assert.deepStrictEqual([state, restarts], ["Stopped", 0])
-    assert.strictEqual<number>(failure!.event!.sequenceNumber, 2)
-    const error = Cause.squash(failure!.cause)
-    assert.instanceOf(error, Handler.HandlerTooSlow)
-    assert.include(error.message, "'notes' took longer than 900 ms")
-  })
-)
-
-test(
   "a clock that is set back, or ahead, holds nothing up",
   Effect.gen(function*() {
     const clock = yield* Effect.clockWith(Effect.succeed)

@@ -79,6 +79,8 @@ export class Database extends Context.Service<Database, {
    * Whatever fails in the transaction after it may fail because of it, until the transaction is rolled back to a savepoint before it.
    */
   readonly trouble: Effect.Effect<SqlError | undefined>
+  /** For how many milliseconds the fiber's transaction has run no statement; 0 while it runs one, or where there is none. */
+  readonly idle: Effect.Effect<number>
   /** Runs what talks to the driver itself, as a statement of the fiber's transaction. */
   readonly direct: <A>(operation: string, f: () => A) => Effect.Effect<A, SqlError>
 }>()("@sluice/sql/Database") {}
@@ -213,6 +215,7 @@ export const make = Effect.fnUntraced(function*(
     withTransaction,
     afterCommit: sql.afterCommit,
     inTransaction: Effect.map(ambient, (lease) => lease !== undefined),
+    idle: Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.succeed(0) : lease.idle),
     trouble: Effect.map(ambient, (lease) => lease?.trouble),
     direct: (operation, f) =>
       Effect.flatMap(

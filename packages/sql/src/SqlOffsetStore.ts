@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { HandlerTooSlow } from "@sluice/core/Handler"
 import type { Offset } from "@sluice/core/Offset"
 import {
   type Basis,
@@ -56,6 +57,9 @@ export interface Options {
   /** For how many milliseconds the server lets a transaction be idle, where it has such a limit. */
   readonly transactionTimeout?: number | undefined
 }
+
+/** Of the time that the server lets a transaction be idle, as some passes on the way. */
+const idleShare = 0.9
 
 /** How many rows a statement has at most. */
 const maxRows = 500
@@ -137,6 +141,20 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     }
   })
 
+  /** Ends an effect that leaves its transaction idle, before the server ends that, which cannot say whose fault it was. */
+  const unlessIdle = <A, E, R>(
+    { projection }: OffsetKey,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | HandlerTooSlow, R> => {
+    if (transactionTimeout === undefined || transactionTimeout === 0) return effect
+    const limit = Math.floor(transactionTimeout * idleShare)
+    const watch: Effect.Effect<never, HandlerTooSlow> = Effect.flatMap(database.idle, (idle) =>
+      idle >= limit
+        ? Effect.fail(new HandlerTooSlow({ projection, limit }))
+        : Effect.andThen(Effect.sleep(Math.max(limit - idle, 1)), watch))
+    return Effect.raceFirst(effect, watch)
+  }
+
   /** What the storage did wrong in the transaction is why the effect failed, whatever error it has made of it. */
   const blamingStorage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
     Effect.catchCause(
@@ -152,7 +170,6 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     )
 
   return OffsetStore.of({
-    transactionTimeout,
     load: (key, range) =>
       database.run(
         // in one statement, or a rewind between two would mix what was before with what is after
@@ -224,7 +241,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
               ? Effect.void
               : Effect.mapError(storeEntities(key, leavingOut), ofStorage("store sequence numbers"))
           ),
-          Effect.flatMap(() => blamingStorage(Effect.provideService(effect, Transaction, transaction)))
+          Effect.flatMap(() => blamingStorage(unlessIdle(key, Effect.provideService(effect, Transaction, transaction))))
         )
       )
     }

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import type { HandlerTooSlow } from "../Handler.ts"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "../Journal.ts"
 import * as Offset from "../Offset.ts"
 import type { Fenced, Move, OffsetKey, OffsetsDeleted, OffsetStore } from "../OffsetStore.ts"
@@ -27,7 +28,7 @@ export const beginAgain = (
   key: OffsetKey,
   range: SliceRange.SliceRange,
   change: Change
-): Effect.Effect<void, Fenced | OffsetsDeleted | StorageError> =>
+): Effect.Effect<void, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
   Effect.gen(function*() {
     if (change._tag === "OffsetBelowFloor") return
     const { journal, offsets, revision } = yield* store.load(key, range)

@@ -20,7 +20,6 @@ import type { Timestamp } from "../Timestamp.ts"
 import { compile } from "./compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
-import { withinTransaction } from "./withinTransaction.ts"
 
 const pageSize = 100
 
@@ -42,11 +41,7 @@ export const handleDeadLetters = (
     const decode = compile<any, any, any>(source)
 
     const call = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
-      withinTransaction(
-        projection,
-        store,
-        Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
-      )
+      Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
 
     /** Says that the letter has failed again, if that is the fault of its event. */
     const failed = (

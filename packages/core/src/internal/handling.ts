@@ -11,7 +11,6 @@ import { isFaultOfEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import { traced } from "./tracing.ts"
-import { withinTransaction } from "./withinTransaction.ts"
 import type { WorkerState } from "./workerStatus.ts"
 
 /** @internal What handling takes: the projection, its stores, and how far it is. */
@@ -40,11 +39,7 @@ export const makeHandling = (handling: Handling) => {
   const call = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
     traced(
       { name: "sluice.projection", attributes: { projection: projection.name, events: envelopes.length }, envelopes },
-      withinTransaction(
-        projection,
-        store,
-        Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
-      )
+      Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
     )
 
   /** What has no position comes again whenever the source is opened, also what was put aside; all else is put aside behind its offset. */

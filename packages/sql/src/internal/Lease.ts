@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
@@ -49,6 +50,8 @@ export class Lease implements Connection {
   private state: TransactionState = idle
   private isLost = false
   private readonly met = new Trouble()
+  /** In nanoseconds of the monotonic clock; undefined while a statement runs. */
+  private idleSince: bigint | undefined
 
   constructor(options: Options, session: Session) {
     this.options = options
@@ -58,6 +61,14 @@ export class Lease implements Connection {
   /** The first failure of the storage's own in the transaction that nothing has undone, whoever has handled it. */
   get trouble(): SqlError | undefined {
     return this.met.first
+  }
+
+  /** For how many milliseconds it has run no statement. */
+  get idle(): Effect.Effect<number> {
+    return Effect.map(
+      Clock.monotonicTimeNanos,
+      (now) => this.idleSince === undefined ? 0 : Number(now - this.idleSince) / 1e6
+    )
   }
 
   /** Fails with what has broken the transaction, if anything has, whoever has handled it. */
@@ -248,8 +259,15 @@ export class Lease implements Connection {
         })
       })
     })
+    const timed = Effect.clockWith((clock) => {
+      this.idleSince = undefined
+      return Effect.ensuring(
+        this.options.retry(once),
+        Effect.sync(() => void (this.idleSince = clock.monotonicTimeNanosUnsafe()))
+      )
+    })
     return Effect.tapError(
-      this.options.retry(once),
+      timed,
       (error) => this.state._tag === "Idle" ? Effect.void : this.meet(error)
     )
   }
