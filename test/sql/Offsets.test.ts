@@ -7,6 +7,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -68,3 +69,35 @@ describe.each(databases)("offsets that somebody deletes by hand, in $name,", ({ 
       )
     }))
 })
+
+describe.each(databases)(
+  "events that are later than now, as the clock of $name was set back,",
+  ({ dialect, place }) => {
+    it.live("are times to go on at", () =>
+      Effect.gen(function*() {
+        const there = yield* place
+        yield* Effect.gen(function*() {
+          const notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+          const key = Projection.offsetKey(notes)
+          yield* ProjectionManagement.ProjectionManagement.use(({ register }) => register(key))
+          const { timestamp } = yield* append("a")
+          const hour = 3_600_000_000
+          for (const table of ["sluice_journal", ...dialect === "mysql" ? ["sluice_head"] : []]) {
+            yield* Effect.promise(() =>
+              there.execute(`UPDATE ${there.table(table)} SET timestamp = timestamp + ${hour}`)
+            )
+          }
+          const since = { since: Timestamp.make(timestamp + hour) }
+          yield* ProjectionManagement.rewind(key, since)
+          yield* Projection.rewind(notes, since)
+          const later = { since: Timestamp.make(timestamp + hour + 1) }
+          for (const rewind of [ProjectionManagement.rewind(key, later), Projection.rewind(notes, later)]) {
+            assert.instanceOf(yield* Effect.flip(rewind), ProjectionManagement.SinceInFuture)
+          }
+        }).pipe(
+          Effect.provide(there.layer({}), { local: true }),
+          Effect.provideService(References.MinimumLogLevel, "None")
+        )
+      }).pipe(Effect.scoped))
+  }
+)

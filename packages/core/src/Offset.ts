@@ -50,6 +50,18 @@ export type Offsets = ReadonlyMap<Slice.Slice, Offset>
 export const none: Offsets = new Map()
 
 /**
+ * The newest timestamp of any log; 0 where there is none.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const newest = (offsets: Iterable<Offset>): number => {
+  let newest = 0
+  for (const { timestamp } of offsets) if (timestamp > newest) newest = timestamp
+  return newest
+}
+
+/**
  * An offset from plain numbers. Throws a `RangeError` for what is no safe integer from 0.
  *
  * @category constructors

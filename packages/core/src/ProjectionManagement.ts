@@ -98,12 +98,15 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /**
    * In one transaction: waits for whoever is handling events, and keeps all others out; runs the effect; sets the offsets of all
    * slices, those that `start` does not have to the beginning; throws away the dead letters of events that then come again; and raises
-   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses, as for a deadlock, is tried again.
+   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses, as for a
+   * deadlock, is tried again. A time that is yet to come is refused, unless events are known to be as new: those of this storage, those that were
+   * read, or others up to `newest`.
    */
   readonly rewind: <E, R>(
     key: OffsetKey,
     start: Start,
-    undo: Effect.Effect<unknown, E, R>
+    undo: Effect.Effect<unknown, E, R>,
+    newest?: Timestamp.Timestamp
   ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
   /** Forgets everything about a projection's way through a source, and raises the revision. */
   readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
@@ -174,7 +177,7 @@ export class UnknownProjection
 }
 
 /**
- * A projection was to go on at a time that is later than now: the events until then would be passed over. Nothing was changed.
+ * A projection was to go on at a time that is later than now, and than its events: those until then would be passed over. Nothing was changed.
  *
  * @category errors
  * @since 0.1.0
@@ -264,20 +267,24 @@ export const startOf = (to: Target): Start =>
     : to
 
 /**
- * Fails if the offsets begin at a time that is later than now.
+ * Fails if the offsets begin at a time that is later than now, and than `newest`, the newest time that events are known to have, which is asked
+ * for only then: after a clock was set back, events are later than now.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const checkSince = (
+export const checkSince = <E, R>(
   { projection }: OffsetKey,
   { offsets }: Start,
-  now: Timestamp.Timestamp
-): Effect.Effect<void, SinceInFuture> => {
-  for (const { position, timestamp } of offsets.values()) {
-    if (position === 0 && timestamp > now) return Effect.fail(new SinceInFuture({ projection, since: timestamp, now }))
-  }
-  return Effect.void
+  now: Timestamp.Timestamp,
+  newest: Effect.Effect<number, E, R>
+): Effect.Effect<void, SinceInFuture | E, R> => {
+  let since = now
+  for (const { position, timestamp } of offsets.values()) if (position === 0 && timestamp > since) since = timestamp
+  return since === now ? Effect.void : Effect.flatMap(
+    newest,
+    (newest) => since <= newest ? Effect.void : Effect.fail(new SinceInFuture({ projection, since, now }))
+  )
 }
 
 /**

@@ -4,6 +4,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -24,6 +25,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import {
   after,
   Note,
@@ -227,6 +229,52 @@ describe("a projection that starts", () => {
       const second = yield* Effect.exit(Effect.scoped(notesOf(EntityType.make("other", { codec: EventCodec.string }))))
       assert.isTrue(Exit.isFailure(second))
       assert.deepStrictEqual(yield* ProjectionManagement.list, listed)
+    })
+  )
+})
+
+describe("a projection that is rewound to a time", () => {
+  test(
+    "goes by the times that events have, where the clock was set back",
+    Effect.gen(function*() {
+      yield* TestClock.setTime(3_600_000)
+      yield* write("a", "1")
+      yield* TestClock.setTime(1_800_000)
+      const { timestamp } = yield* Journal.append(Note, { id: "a", events: ["2"] })
+      const seen: Array<string> = []
+      const projection = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => void seen.push(event)))
+      )
+      const key = Projection.offsetKey(projection)
+      const { register } = yield* ProjectionManagement.ProjectionManagement
+      yield* register(key)
+      for (
+        const rewind of [
+          ProjectionManagement.rewind(key, { since: timestamp }),
+          Projection.rewind(projection, { since: timestamp })
+        ]
+      ) {
+        yield* rewind
+        yield* Effect.scoped(Effect.andThen(start(projection), ProjectionStatus.caughtUp("notes")))
+        assert.deepStrictEqual(seen.splice(0), ["2"])
+      }
+      const later = { since: Timestamp.make(timestamp + 1) }
+      for (const rewind of [ProjectionManagement.rewind(key, later), Projection.rewind(projection, later)]) {
+        assert.instanceOf(yield* Effect.flip(rewind), ProjectionManagement.SinceInFuture)
+      }
+    })
+  )
+
+  test(
+    "goes by the times of another service's events",
+    Effect.gen(function*() {
+      const there = Source.make({
+        ...sourceOf(Effect.never).origin,
+        heads: () => Effect.succeed(new Map([[Slice.make(3), Offset.make(1, 5000)]]))
+      }).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+      yield* Projection.rewind(there, { since: Timestamp.make(5000) })
+      const error = yield* Effect.flip(Projection.rewind(there, { since: Timestamp.make(5001) }))
+      assert.instanceOf(error, ProjectionManagement.SinceInFuture)
     })
   )
 })

@@ -24,7 +24,7 @@ import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
-import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Timestamp from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
 import { SqlError } from "effect/sql/SqlError"
@@ -92,7 +92,7 @@ export const make = ({ database, db, signals }: {
 
   const now = Effect.gen(function*() {
     const now = yield* DatabaseClock.now(dialect)
-    const [clock] = yield* run(sql<{ now: Timestamp }>`SELECT ${now} AS now`)
+    const [clock] = yield* run(sql<{ now: Timestamp.Timestamp }>`SELECT ${now} AS now`)
     return clock!.now
   })
 
@@ -141,6 +141,19 @@ export const make = ({ database, db, signals }: {
     if (command === undefined || known === undefined) return yield* new UnknownProjection(key)
     yield* run(locked(db.selectFrom("sluice_offset").select("slice").where(isOf(key)).orderBy("slice")))
     return command.revision
+  })
+
+  /** The newest time that events of the source have, as this database has them or as they were read. */
+  const newestOf = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<number, StorageError> {
+    const own = ([["sluice_journal", sourceKey("")], ["sluice_state_head", "state:"]] as const)
+      .filter(([, prefix]) => key.source.startsWith(prefix))
+      .map(([table, prefix]) =>
+        db.selectFrom(table).select((eb) => eb.fn.max("timestamp").as("newest"))
+          .where("entity_type", "=", key.source.slice(prefix.length))
+      )
+    const read = db.selectFrom("sluice_offset").select((eb) => eb.fn.max("timestamp").as("newest")).where(isOf(key))
+    const found = yield* Effect.forEach([read, ...own], (query) => run(query))
+    return Math.max(...found.map(([row]) => row?.newest ?? 0))
   })
 
   /** An offset before the first event in each slice that has none. */
@@ -298,11 +311,16 @@ export const make = ({ database, db, signals }: {
         })
       ),
     changes: (projection) => signals.subscribe(topicOf(projection)),
-    rewind: (key, start, undo) =>
+    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
       transaction(
         Effect.gen(function*() {
           const revision = yield* lock(key)
-          yield* checkSince(key, start, yield* now)
+          yield* checkSince(
+            key,
+            start,
+            yield* now,
+            Effect.map(newestOf(key), (known) => Math.max(newest, known))
+          )
           // nobody is handling anything, and nobody begins to
           yield* undo
           yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
@@ -436,11 +454,11 @@ const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
     sequenceNumber: row.sequence_number as SequenceNumber,
     slice: row.slice as Slice,
     position: row.position as Position | null ?? undefined,
-    timestamp: row.timestamp as Timestamp,
+    timestamp: row.timestamp as Timestamp.Timestamp,
     tags: row.tags === null ? [] : JSON.parse(row.tags) as ReadonlyArray<string>,
     metadata: row.metadata === null ? {} : JSON.parse(row.metadata) as Metadata,
     payload: row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }
   },
   error: row.error,
-  at: row.put_aside_at as Timestamp
+  at: row.put_aside_at as Timestamp.Timestamp
 })

@@ -18,10 +18,10 @@ import {
   UnknownProjection
 } from "../ProjectionManagement.ts"
 import * as SliceRange from "../SliceRange.ts"
-import type { Timestamp } from "../Timestamp.ts"
+import * as Timestamp from "../Timestamp.ts"
 import { Transaction } from "../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./memoryDatabase.ts"
-import { isDeleted } from "./memoryLogs.ts"
+import { heads, isDeleted } from "./memoryLogs.ts"
 import { noTables, type OffsetTables } from "./memoryOffsetStore.ts"
 
 const compareIds = (a: DeadLetterId, b: DeadLetterId): number =>
@@ -34,7 +34,7 @@ const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
 
 interface LetterRow extends DeadLetter {
-  readonly claimedAt: Timestamp | undefined
+  readonly claimedAt: Timestamp.Timestamp | undefined
 }
 
 const isClaimed = ({ claimedAt }: LetterRow, now: number): boolean =>
@@ -111,7 +111,16 @@ export const makeMemoryProjectionManagement = (
         .slice(0, limit)
     )
 
-  const claimAs = (transaction: MemoryTransaction, letter: LetterRow, now: number): Timestamp => {
+  /** The newest time that events of the source have, as this storage has it or as it was read. */
+  const newestOf = (transaction: MemoryTransaction, key: OffsetKey): number => {
+    const read = slices.all(transaction).filter(isOf(key)).map(({ offset }) => offset)
+    const own = !key.source.startsWith(sourceKeyOf(""))
+      ? Offset.none
+      : heads(logs, key.source.slice(sourceKeyOf("").length), SliceRange.full)
+    return Offset.newest([...read, ...own.values()])
+  }
+
+  const claimAs = (transaction: MemoryTransaction, letter: LetterRow, now: number): Timestamp.Timestamp => {
     const claimedAt = claimAfter(letter.claimedAt, now)
     letters.set(transaction, letterKey(letter.key, letter.envelope), { ...letter, claimedAt })
     return claimedAt
@@ -147,9 +156,18 @@ export const makeMemoryProjectionManagement = (
           : Effect.sync(() => void tell(transaction, projection, paused))
       ),
     changes: (projection) => subscribe(topicOf(projection)),
-    rewind: (key, start, undo) =>
+    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
       transaction(
-        knownOr((_, now) => checkSince(key, start, now as Timestamp), key).pipe(
+        knownOr(
+          (transaction, now) =>
+            checkSince(
+              key,
+              start,
+              Timestamp.make(now),
+              Effect.sync(() => Math.max(newest, newestOf(transaction, key)))
+            ),
+          key
+        ).pipe(
           Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
           Effect.andThen(write((transaction) =>
             Effect.sync(() => {
@@ -184,7 +202,7 @@ export const makeMemoryProjectionManagement = (
       write((transaction, now) =>
         Effect.sync(() => {
           const { persistenceId, sequenceNumber } = envelope
-          const letter = { key, envelope, error, at: now as Timestamp, claimedAt: undefined }
+          const letter = { key, envelope, error, at: Timestamp.make(now), claimedAt: undefined }
           // its content was read before the transaction
           const isGone = key.source === sourceKeyOf(entityTypeOf(persistenceId)) &&
             isDeleted(logs, transaction.draft, persistenceId, sequenceNumber)

@@ -1,7 +1,9 @@
 import * as Effect from "effect/Effect"
+import * as Offset from "../Offset.ts"
 import { offsetKey, type Projection } from "../Projection.ts"
 import { checkSince, ProjectionManagement, startOf, type Target } from "../ProjectionManagement.ts"
 import * as SliceRange from "../SliceRange.ts"
+import * as Timestamp from "../Timestamp.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 
 /** @internal Sets where a projection goes on, and undoes what its handler has written, in one transaction. */
@@ -15,9 +17,15 @@ export const rewind = (
     const { origin } = projection.source
     const key = offsetKey(projection)
     const start = startOf(to)
-    yield* checkSince(key, start, yield* origin.now)
+    const now = yield* origin.now
+    yield* checkSince(
+      key,
+      start,
+      now,
+      Effect.map(origin.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
+    )
     const offsets = yield* resolveTimes(origin, SliceRange.full, start.offsets)
     // it may be rewound before it is started for the first time
     yield* management.register(key)
-    yield* management.rewind(key, { ...start, offsets }, undo)
+    yield* management.rewind(key, { ...start, offsets }, undo, Timestamp.make(Offset.newest(start.offsets.values())))
   })

@@ -124,7 +124,7 @@ export const makeRemote = (
     entity: producer.entity,
     heads: producer.heads,
     before: producer.before,
-    // nobody asks: another service's clock is not ours to read
+    // another service's clock is not ours to read; its events say more
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
   }
 }

@@ -193,6 +193,23 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* ProjectionManagement.rewind(key, { since: Timestamp.make(now - 1_000_000) })
       }))
 
+    it.effect("goes on at a time that its events have, although it is yet to come, as a clock was set back", () =>
+      Effect.gen(function*() {
+        const now = yield* Journal.Journal.use((journal) => journal.now)
+        const later = (minutes: number) => Timestamp.make(now + minutes * 60_000_000)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        // of another service
+        const key = { ...freshKey(), source: "stream:elsewhere" }
+        yield* store(key, 7, undefined, Offset.make(5, later(60)))
+        yield* Effect.flip(ProjectionManagement.rewind(key, { since: later(61) }))
+        yield* ProjectionManagement.rewind(key, { since: later(60) })
+        yield* ProjectionManagement.rewind(key, "beginning")
+        const start = { journal: undefined, offsets: Offset.since(later(50)) }
+        assert.instanceOf(yield* Effect.flip(rewind(key, start, Effect.void)), ProjectionManagement.SinceInFuture)
+        yield* rewind(key, start, Effect.void, later(50))
+        assert.deepStrictEqual((yield* stored(key)).offsets.get(Slice.make(8)), Offset.make(0, later(50)))
+      }))
+
     it.effect("fences the workers that were elsewhere, also where they had not begun", () =>
       Effect.gen(function*() {
         const key = freshKey()
