@@ -50,6 +50,14 @@ export type Offsets = ReadonlyMap<Slice.Slice, Offset>
 export const none: Offsets = new Map()
 
 /**
+ * Before the first event of a log.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const beginning: Offset = { position: Position.make(0), timestamp: Timestamp.make(0) }
+
+/**
  * The newest timestamp of any log; 0 where there is none.
  *
  * @category getters

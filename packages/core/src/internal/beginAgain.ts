@@ -14,8 +14,6 @@ export type Change = JournalReplaced | JournalForked | OffsetBelowFloor
 export const isChange = (error: unknown): error is Change =>
   error instanceof JournalReplaced || error instanceof JournalForked || error instanceof OffsetBelowFloor
 
-const beginning = Offset.make(0, 0)
-
 /**
  * @internal
  * Moves the offsets that are of no use any more back to the beginning: those of another journal, or of the log that has lost events. Each
@@ -39,14 +37,14 @@ export const beginAgain = (
       const { position, timestamp } = change.offset
       const from = offsets.get(change.slice)
       if (from?.position !== position || from.timestamp !== timestamp) return
-      return yield* move(journal ?? "", [{ slice: change.slice, from, to: beginning }])
+      return yield* move(journal ?? "", [{ slice: change.slice, from, to: Offset.beginning }])
     }
     if (journal === change.actual) return
     const moves: Array<Move> = []
     for (const [slice, from] of offsets) {
       // one by one, as some may have begun again already
       const stored = yield* store.load(key, SliceRange.make(slice, slice))
-      if (stored.journal !== change.actual) moves.push({ slice, from, to: beginning })
+      if (stored.journal !== change.actual) moves.push({ slice, from, to: Offset.beginning })
     }
     // in the order in which every worker locks them
     moves.sort((a, b) => a.slice - b.slice)

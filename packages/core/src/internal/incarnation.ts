@@ -47,14 +47,15 @@ const begin = Effect.fnUntraced(function*({ management, projection, range, state
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
   const resolved = yield* state.ofSource(resolveTimes(projection.source.origin, range, offsets))
   if (resolved === offsets) return { journal, offsets, revision }
-  const moves = Array.from(offsets, ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? beginning }))
+  const moves = Array.from(
+    offsets,
+    ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? Offset.beginning })
+  )
     .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
     .toSorted((a, b) => a.slice - b.slice)
   if (moves.length > 0) yield* store.transact(key, { journal: journal ?? "", revision }, moves, Effect.void)
   return { journal, offsets: resolved, revision }
 })
-
-const beginning = Offset.make(0, 0)
 
 /**
  * @internal

@@ -255,7 +255,7 @@ export const reader = (
           if (SliceRange.contains(range, event.slice) && isNew(event)) {
             const { slice } = event
             const floor = logs.floors.get(logKey(entityType, slice))
-            const offset = read.get(slice) ?? Offset.make(0, 0)
+            const offset = read.get(slice) ?? Offset.beginning
             if (floor !== undefined && Floor.isBelow(offset, floor)) {
               // after what can be read
               if (page.length > 0) return Effect.succeed(page)

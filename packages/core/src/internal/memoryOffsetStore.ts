@@ -64,8 +64,6 @@ export const noTables = Transaction.of({
     )
 })
 
-const beginning = Offset.make(0, 0)
-
 const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => position === 0 && timestamp === 0
 
 /** @internal */
@@ -104,9 +102,9 @@ export const makeMemoryOffsetStore = (
           if (sources.get(transaction, sourceKey(key))?.revision !== revision) {
             return Effect.fail(new Fenced({ ...key, slice: undefined, by: "command" }))
           }
-          for (const { entities: read, from = beginning, slice, to } of moves) {
+          for (const { entities: read, from = Offset.beginning, slice, to } of moves) {
             const stored = slices.get(transaction, sliceKey(key, slice))
-            const { position, timestamp } = stored?.offset ?? beginning
+            const { position, timestamp } = stored?.offset ?? Offset.beginning
             if (position !== from.position || timestamp !== from.timestamp) {
               return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
             }

@@ -64,8 +64,6 @@ const emptied = (letter: LetterRow): LetterRow => ({
   error: deletedError
 })
 
-const beginning = Offset.make(0, 0)
-
 /** @internal */
 export const makeMemoryProjectionManagement = (
   { logs, read, subscribe, transaction, write }: MemoryDatabase,
@@ -96,7 +94,7 @@ export const makeMemoryProjectionManagement = (
   const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
       if (!isOf(key)(row)) continue
-      const { position, timestamp } = slices.get(transaction, sliceKey(key, envelope.slice))?.offset ?? beginning
+      const { position, timestamp } = slices.get(transaction, sliceKey(key, envelope.slice))?.offset ?? Offset.beginning
       const isAhead = envelope.position === undefined ||
         envelope.position > position && (position > 0 || envelope.timestamp >= timestamp)
       if (isAhead) letters.set(transaction, id, undefined)
@@ -173,7 +171,7 @@ export const makeMemoryProjectionManagement = (
             Effect.sync(() => {
               forget(transaction, key)
               for (const slice of SliceRange.slices(SliceRange.full)) {
-                const offset = start.offsets.get(slice) ?? beginning
+                const offset = start.offsets.get(slice) ?? Offset.beginning
                 const row = { key, slice, offset, journal: start.journal ?? "", completeUpTo: undefined }
                 slices.set(transaction, sliceKey(key, slice), row)
               }
