@@ -5,7 +5,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import type { OffsetKey } from "@sluice/core/OffsetStore"
+import { type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
@@ -296,6 +296,35 @@ describe("a projection that begins again when its journal is replaced", () => {
       assert.deepStrictEqual([state, restarts], ["Stopped", 0])
       assert.strictEqual<number>(failure!.event!.sequenceNumber, 2)
       assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+    })
+  )
+})
+
+describe("an event that its source has deleted while it was handled", () => {
+  test(
+    "is put aside without a word of it",
+    Effect.gen(function*() {
+      const { origin } = Source.journal(Note)
+      yield* write("a", "secret")
+      // of another service: what is deleted there, nobody deletes here
+      const source = Source.make({ ...origin, key: "stream:notes" })
+      const projection = source.pipe(
+        Projection.exactlyOnce("notes", ({ event }) => Effect.fail(`cannot read ${event}`)),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      const store = yield* OffsetStore
+      const outside = {
+        ...store,
+        transact: (...[key, basis, moves, effect]: Parameters<typeof store.transact>) =>
+          Effect.tapError(
+            store.transact(key, basis, moves, effect),
+            () => Effect.orDie(Journal.deleteEvents(Note, "a"))
+          )
+      }
+      yield* Effect.provideService(start(projection), OffsetStore, outside as typeof store)
+      const [letter] = yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection))
+      assert.notInclude(JSON.stringify(letter), "secret")
+      assert.strictEqual(letter!.error, ProjectionManagement.deletedError)
     })
   )
 })

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import type { Element, Envelope, Place, Poison, Skipped } from "../Envelope.ts"
 import type { Basis, OffsetKey, OffsetStore } from "../OffsetStore.ts"
 import type { Projection } from "../Projection.ts"
-import type { ProjectionManagement } from "../ProjectionManagement.ts"
+import { deletedError, type ProjectionManagement } from "../ProjectionManagement.ts"
 import { isFaultOfEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
@@ -90,9 +90,12 @@ export const makeHandling = (handling: Handling) => {
       tracker.advance([place])
       const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = place
       const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }
+      // what it has failed with may quote it
+      const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
+      const error = isDeleted ? deletedError : Cause.pretty(cause)
       return Effect.tapCause(
         transact(
-          management.putAside({ key, envelope: Option.getOrElse(stored, () => known), error: Cause.pretty(cause) }),
+          management.putAside({ key, envelope: Option.getOrElse(stored, () => known), error }),
           () => state.skipped()
         ),
         () => Effect.sync(() => tracker.revert())
