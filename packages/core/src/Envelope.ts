@@ -45,7 +45,7 @@ export interface Place {
 export interface Envelope<out A> extends Place {
   readonly _tag: "Envelope"
   readonly event: A
-  /** How many bytes of payload the event had where it came from. */
+  /** How many bytes the event had where it came from, as {@link sizeOf} says. */
   readonly bytes: number
 }
 
@@ -139,3 +139,26 @@ export type EncodedElement = EncodedEnvelope | Skipped
  * @since 0.1.0
  */
 export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._tag === "Skipped"
+
+/**
+ * How many bytes of an event are stored and sent: its payload with the manifest, its tags and its metadata. Whatever limits events, or
+ * the memory that they take, counts these.
+ *
+ * **Example** (An event of eight bytes)
+ *
+ * ```ts
+ * import { Envelope } from "@sluice/core"
+ *
+ * const payload = { manifest: "text", bytes: new TextEncoder().encode("milk") }
+ * Envelope.sizeOf({ payload, tags: [], metadata: {} }) // => 8
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sizeOf = ({ metadata, payload, tags }: Pick<EncodedEnvelope, "payload" | "tags" | "metadata">): number => {
+  let bytes = payload === undefined ? 0 : payload.bytes.length + Buffer.byteLength(payload.manifest)
+  for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
+  for (const _ in metadata) return bytes + Buffer.byteLength(JSON.stringify(metadata))
+  return bytes
+}

@@ -36,7 +36,7 @@ export interface Grouped<in A, out E, out R> {
 /**
  * Handles up to `size` envelopes at a time, waiting for more no longer than `within`. Exactly-once then costs one
  * transaction per group: much faster, above all when the handler writes in bulk. A group is also full with so many `bytes` of
- * payload, 16 MiB by default.
+ * payload, tags and metadata, 16 MiB by default.
  *
  * @category constructors
  * @since 0.1.0

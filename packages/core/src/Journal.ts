@@ -14,14 +14,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as EntityType from "./EntityType.ts"
 import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
-import type * as Envelope from "./Envelope.ts"
+import * as Envelope from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
 import { decodeWith, events } from "./internal/compile.ts"
 import { encodeUnsafe } from "./internal/encodeUnsafe.ts"
 import { meterOf } from "./internal/meterOf.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
-import { sizeOf } from "./internal/sizeOf.ts"
 import { traced, withTraceContext } from "./internal/tracing.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import { journalAppended } from "./Metrics.ts"
@@ -30,6 +29,7 @@ import { Offset } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
+import { ReadBudget } from "./ReadBudget.ts"
 import * as SequenceNumber from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -338,7 +338,7 @@ export const make = (
       const invalid = invalidIn(request)
       if (invalid !== undefined) return Effect.fail(invalid)
       for (const event of request.events) {
-        const bytes = sizeOf(event)
+        const bytes = Envelope.sizeOf(event)
         if (bytes > maxEventBytes) {
           return Effect.fail(new EventTooLarge({ persistenceId: request.persistenceId, bytes, limit: maxEventBytes }))
         }
@@ -567,13 +567,15 @@ export const readEncoded = (
   }
 ): Stream.Stream<EncodedEnvelope, StorageError, Journal> =>
   Stream.unwrap(
-    Journal.useSync((journal) =>
-      Stream.paginate(options?.from ?? SequenceNumber.make(1), (from: SequenceNumber.SequenceNumber) =>
+    Effect.gen(function*() {
+      const journal = yield* Journal
+      const budget = yield* ReadBudget
+      return Stream.paginate(options?.from ?? SequenceNumber.make(1), (from: SequenceNumber.SequenceNumber) =>
         Effect.map(
-          journal.entity(persistenceId, from, options?.to ?? lastSequenceNumber, pageSize),
+          budget.read(journal.entity(persistenceId, from, options?.to ?? lastSequenceNumber, pageSize)),
           (page) => [page, Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))]
         ))
-    )
+    })
   )
 
 /**

@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import type { EncodedEnvelope } from "./Envelope.ts"
 
 /**
- * What a source asks before it reads. It waits, or fails with a defect, when there is no room.
+ * What a source asks before it reads. It waits while there is no room.
  *
  * @category models
  * @since 0.1.0

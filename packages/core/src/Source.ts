@@ -28,6 +28,7 @@ import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import { ReadBudget } from "./ReadBudget.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StateType } from "./StateType.ts"
@@ -285,14 +286,20 @@ export const durableState = <S>(
         )
       })),
     entity: (persistenceId, from, to) =>
-      DurableStateStore.use((store) => store.get(persistenceId)).pipe(
-        Effect.map(Option.match({
-          onNone: () => Stream.empty,
-          onSome: ({ revision, ...state }) =>
-            revision < from || revision > to
-              ? Stream.empty
-              : Stream.make(deletionAsEvent({ ...state, sequenceNumber: revision as number as SequenceNumber }))
-        })),
+      Effect.gen(function*() {
+        const store = yield* DurableStateStore
+        const budget = yield* ReadBudget
+        return Stream.fromIterable(
+          yield* budget.read(
+            Effect.map(store.get(persistenceId), (found) =>
+              Option.toArray(found).filter(({ revision }) => revision >= from && revision <= to).map((
+                { revision, ...state }
+              ) =>
+                deletionAsEvent({ ...state, sequenceNumber: revision as number as SequenceNumber })
+              ))
+          )
+        )
+      }).pipe(
         Stream.unwrap
       ),
     heads: (range) => DurableStateStore.use((_) => _.heads(stateType.name, range)),

@@ -151,7 +151,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       respondUnary("LatestEventTimestamp", call, callback, latestEventTimestamp(streams, call.request), run)
     },
     currentEventsByPersistenceId(call: Grpc.ServerWritableStream<Buffer, Buffer>) {
-      respondStreaming("CurrentEventsByPersistenceId", call, currentEventsByPersistenceId(streams, call), run)
+      respondStreaming("CurrentEventsByPersistenceId", call, currentEventsByPersistenceId(streams, budget, call), run)
     }
   })
 

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import { sizeOf } from "@sluice/core/Envelope"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { StorageError } from "@sluice/core/StorageError"
@@ -81,7 +82,7 @@ export const make = Effect.fnUntraced(function*<A>(
       }
       batch.push(waiting)
       events += request.events.length
-      for (const { payload } of request.events) bytes += payload.bytes.length
+      for (const event of request.events) bytes += sizeOf(event)
     }
     queue = rest
     if (queue.length === 0) some.closeUnsafe()

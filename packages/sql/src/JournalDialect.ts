@@ -15,6 +15,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Answer } from "./AppendLane.ts"
+import type { Page } from "./JournalRow.ts"
 
 /**
  * A place in the order of time: after the event with this timestamp in this slice.
@@ -26,14 +27,6 @@ export interface TimeCursor {
   readonly timestamp: number
   readonly slice: number
 }
-
-/**
- * A page of events ends with so many bytes of payload, however few events that is.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maxPageBytes: number = 4 * 1024 * 1024
 
 /**
  * The operations of a journal on one kind of server. All appends of a call are of one entity type.
@@ -77,13 +70,13 @@ export interface JournalDialect {
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
   /**
    * Up to `limit` events of each log that follow the positions, in the order of their timestamps, and up to `maxPageBytes` of them all:
-   * then any of the later ones may be missing.
+   * where the page is full, any of the later ones may be missing.
    */
   readonly bySlices: (
     entityType: string,
     after: ReadonlyArray<readonly [Slice, number]>,
     limit: number
-  ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
+  ) => Effect.Effect<Page, SqlError>
   /** Removes the events at the positions of a log, in the fiber's transaction, where plain SQL would lock others as well. */
   readonly remove?:
     | ((
@@ -92,7 +85,7 @@ export interface JournalDialect {
       positions: ReadonlyArray<number>
     ) => Effect.Effect<unknown, SqlError>)
     | undefined
-  /** Up to `limit` events of one entity; in the fiber's transaction, if there is one. */
+  /** Up to `limit` events of one entity, and up to `maxPageBytes`; in the fiber's transaction, if there is one. */
   readonly entity: (
     persistenceId: PersistenceId,
     from: SequenceNumber,

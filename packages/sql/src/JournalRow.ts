@@ -12,6 +12,14 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import type { JournalTable } from "./SluiceTables.ts"
 
 /**
+ * A page of events ends with so many bytes of payload, tags and metadata, however few events that is.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPageBytes: number = 4 * 1024 * 1024
+
+/**
  * The columns that an envelope is made of.
  *
  * @category models
@@ -76,3 +84,48 @@ export const toEnvelope = (row: JournalRow): EncodedEnvelope => ({
   metadata: row.metadata === null ? noMetadata : JSON.parse(row.metadata) as Metadata,
   payload: row.payload === null ? undefined : { manifest: row.manifest, bytes: row.payload }
 })
+
+/**
+ * How many bytes a row has in the columns that may be large.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sizeOf = ({ metadata, payload, tags }: Pick<JournalRow, "payload" | "tags" | "metadata">): number =>
+  (payload?.length ?? 0) + (tags === null ? 0 : Buffer.byteLength(tags)) +
+  (metadata === null ? 0 : Buffer.byteLength(metadata))
+
+/**
+ * The same in SQL.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sizeInSql = (table: string): string =>
+  ["payload", "tags", "metadata"].map((column) => `coalesce(octet_length(${table}.${column}), 0)`).join(" + ")
+
+/**
+ * A page of rows: its events, and whether it ends for its size, so that there may be more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page {
+  readonly events: ReadonlyArray<EncodedEnvelope>
+  readonly isFull: boolean
+}
+
+/**
+ * The page that rows are, which were cut when there were `maxPageBytes` of them.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toPage = (rows: ReadonlyArray<JournalRow>): Page => {
+  let bytes = 0
+  const events = rows.map((row) => {
+    bytes += sizeOf(row)
+    return toEnvelope(row)
+  })
+  return { events, isFull: bytes >= maxPageBytes }
+}

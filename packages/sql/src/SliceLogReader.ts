@@ -17,7 +17,7 @@ import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { AppendSignals } from "./AppendSignals.ts"
-import { type JournalDialect, maxPageBytes, type TimeCursor } from "./JournalDialect.ts"
+import type { JournalDialect, TimeCursor } from "./JournalDialect.ts"
 import * as LogGap from "./LogGap.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
@@ -148,12 +148,11 @@ export const make = (options: {
           dialect.bySlices(entityType, slices.map((slice) => [slice, read[slice]!] as const), each),
           wasAtEnd ? verifyLast(slices) : Effect.void
         ], { concurrency: 2 }),
-        ([rows]) => rows
+        ([page]) => page
       ),
-      (rows) => {
+      ({ events: rows, isFull }) => {
         const counts = new Map<Slice.Slice, number>()
         const page: Array<EncodedEnvelope> = []
-        const isWhole = rows.reduce((bytes, { payload }) => bytes + (payload?.bytes.length ?? 0), 0) < maxPageBytes
         for (const row of rows) {
           compareEvent(row)
           if (fork !== undefined) return Effect.fail(fork)
@@ -162,7 +161,8 @@ export const make = (options: {
           // the first of a log is what comes next in it, or something is missing
           if (count === 0 && row.position! > read[row.slice]! + 1) return gap(row, read[row.slice]!)
         }
-        if (byTime && !(isWhole && behind.size === slices.length && slices.every((_) => (counts.get(_) ?? 0) < each))) {
+        const isAll = !isFull && behind.size === slices.length && slices.every((_) => (counts.get(_) ?? 0) < each)
+        if (byTime && !isAll) {
           return probe(limit)
         }
         for (const row of rows) {
@@ -170,12 +170,12 @@ export const make = (options: {
           if (row.position! <= read[row.slice]!) continue
           if (!isNext(row)) {
             // what is before it comes with the next page
-            if (!isWhole) continue
+            if (isFull) continue
             return gap(row, read[row.slice]!)
           }
           if (isAsked(row)) page.push(row)
         }
-        for (const slice of isWhole ? slices : []) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
+        for (const slice of isFull ? [] : slices) if ((counts.get(slice) ?? 0) < each) behind.delete(slice)
         return page.length > 0 ? Effect.succeed(page) : next(limit)
       }
     )
@@ -231,7 +231,7 @@ export const make = (options: {
       if (missing.length === 0) return Effect.succeed([...found.values()])
       return Effect.flatMap(
         dialect.bySlices(entityType, missing.map(([slice, position]) => [slice, position - 1] as const), 1),
-        (rows) => {
+        ({ events: rows }) => {
           const torn = rows.find(({ position, slice }) => position! > read[slice]! + 1)
           return torn === undefined ? Effect.succeed([...found.values()]) : gap(torn, read[torn.slice]!)
         }

@@ -2,7 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** In bytes of payload; decoded events take several times as much. */
+/** In bytes of payload, tags and metadata; decoded events take several times as much. */
 const maxBytes = 8 * 1024 * 1024
 
 /** @internal What one worker holds of events that are decoded and not handled yet. */

@@ -1,6 +1,6 @@
 import type * as Cause from "effect/Cause"
 import * as Latch from "effect/Latch"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import { type EncodedEnvelope, sizeOf } from "../Envelope.ts"
 import * as Offset from "../Offset.ts"
 import * as Slice from "../Slice.ts"
 import * as SliceRange from "../SliceRange.ts"
@@ -9,7 +9,7 @@ import * as SliceRange from "../SliceRange.ts"
 const maxEvents = 8192
 const maxBytes = 16 * 1024 * 1024
 
-/** What an event weighs beside its payload, roughly. */
+/** What an event weighs beside its content, roughly. */
 const overhead = 200
 
 /** @internal Where the tail has seen another event than is there now: the journal has lost what it had acknowledged. */
@@ -60,6 +60,11 @@ export class JournalTail<E> {
   /** Why nothing will come any more. */
   get failure(): Cause.Cause<E> | undefined {
     return this.#failure
+  }
+
+  /** What it weighs. */
+  size(number: number): number {
+    return this.#sizes[number % maxEvents]!
   }
 
   /** The event with that number, from `start` and before `end`. */
@@ -141,14 +146,14 @@ export class JournalTail<E> {
   }
 
   #take(event: EncodedEnvelope): boolean {
-    const { payload, position, slice, timestamp } = event
+    const { position, slice, timestamp } = event
     if (position !== this.#positions[slice]! + 1) return false
     this.#positions[slice] = position
     this.#timestamps[slice] = timestamp
     if (this.#end - this.#start === maxEvents) this.#forget()
     const index = this.#end++ % maxEvents
     this.#events[index] = event
-    this.#bytes += this.#sizes[index] = overhead + (payload?.bytes.length ?? 0)
+    this.#bytes += this.#sizes[index] = overhead + sizeOf(event)
     while (this.#bytes > maxBytes) this.#forget()
     return true
   }

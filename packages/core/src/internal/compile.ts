@@ -5,7 +5,7 @@ import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { Element, EncodedElement, Envelope, Poison } from "../Envelope.ts"
-import { isSkipped } from "../Envelope.ts"
+import { isSkipped, sizeOf } from "../Envelope.ts"
 import type { EventCodec } from "../EventCodec.ts"
 import { EventEncodeError } from "../EventCodec.ts"
 import type { Source, Stage } from "../Source.ts"
@@ -61,7 +61,7 @@ export const decodeWith =
       if (payload === undefined) return placeholder(encoded)
       let element: Element<any>
       try {
-        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), payload.bytes.length)
+        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), sizeOf(encoded))
       } catch (error) {
         return poison(encoded, Cause.fail(error), true)
       }

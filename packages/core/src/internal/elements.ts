@@ -1,5 +1,5 @@
 import type * as Cause from "effect/Cause"
-import type { Envelope, Place, Placeholder, Poison } from "../Envelope.ts"
+import type { Envelope, Metadata, Place, Placeholder, Poison } from "../Envelope.ts"
 
 /** @internal */
 export const withEvent = <A>(place: Place, event: A, bytes: number): Envelope<A> => ({
@@ -15,7 +15,7 @@ export const withEvent = <A>(place: Place, event: A, bytes: number): Envelope<A>
   bytes
 })
 
-/** @internal */
+/** @internal What is said of an event that nobody is given is not kept either: many of them wait for one group. */
 export const placeholder = (place: Place): Placeholder => ({
   _tag: "Placeholder",
   persistenceId: place.persistenceId,
@@ -23,14 +23,19 @@ export const placeholder = (place: Place): Placeholder => ({
   slice: place.slice,
   position: place.position,
   timestamp: place.timestamp,
-  tags: place.tags,
-  metadata: place.metadata
+  tags: noTags,
+  metadata: noMetadata
 })
+
+const noTags: ReadonlyArray<string> = []
+const noMetadata: Metadata = {}
 
 /** @internal */
 export const poison = (place: Place, cause: Cause.Cause<unknown>, permanent: boolean): Poison => ({
   ...placeholder(place),
   _tag: "Poison",
+  tags: place.tags,
+  metadata: place.metadata,
   cause,
   permanent
 })

@@ -131,7 +131,7 @@ export const follow = (
           if (isBehind) break
           progress.pass(event)
           events.push(event)
-          bytes += event.payload?.bytes.length ?? 0
+          bytes += tail.size(cursor)
         }
         cursor++
       }

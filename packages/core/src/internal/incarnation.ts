@@ -178,7 +178,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
           }
           group.push(element)
           if (element._tag !== "Envelope") {
-            // they have no bytes of payload, and take memory all the same
+            // they have no content, and take memory all the same
             if (group.length - envelopes.length >= maxPlaceholders) yield* flush
             continue
           }

@@ -8,7 +8,7 @@ import {
   type Revision,
   RevisionConflict
 } from "../DurableStateStore.ts"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import { type EncodedEnvelope, sizeOf } from "../Envelope.ts"
 import { type Journal, JournalForked } from "../Journal.ts"
 import type { Offset } from "../Offset.ts"
 import * as PersistenceId from "../PersistenceId.ts"
@@ -114,7 +114,7 @@ export const makeMemoryDurableStateStore = (
               for (const { revision, ...state } of committed(entityType, range).filter(isUnread)) {
                 if (page.length === limit || bytes >= maxPageBytes) break
                 page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
-                bytes += state.payload?.bytes.length ?? 0
+                bytes += sizeOf(state)
               }
               for (const { position, slice } of page) positions.set(slice, position!)
               return page

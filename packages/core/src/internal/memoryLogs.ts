@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import type { EncodedEnvelope } from "../Envelope.ts"
+import { type EncodedEnvelope, sizeOf } from "../Envelope.ts"
 import * as Floor from "../Floor.ts"
 import {
   type AppendRequest,
@@ -263,7 +263,7 @@ export const reader = (
             }
             read.set(slice, offsetOf(event))
             page.push(event)
-            bytes += event.payload?.bytes.length ?? 0
+            bytes += sizeOf(event)
           }
           cursor++
         }
@@ -282,7 +282,14 @@ export const entity = (
   from: SequenceNumber,
   to: SequenceNumber,
   limit: number
-): ReadonlyArray<EncodedEnvelope> =>
-  eventsOf(logs, draft, persistenceId)
-    .filter(({ removed, sequenceNumber }) => !removed && sequenceNumber >= from && sequenceNumber <= to)
-    .slice(0, limit)
+): ReadonlyArray<EncodedEnvelope> => {
+  const page: Array<EncodedEnvelope> = []
+  let bytes = 0
+  for (const event of eventsOf(logs, draft, persistenceId)) {
+    if (event.removed || event.sequenceNumber < from) continue
+    if (event.sequenceNumber > to || page.length === limit || bytes >= maxPageBytes) break
+    page.push(event)
+    bytes += sizeOf(event)
+  }
+  return page
+}

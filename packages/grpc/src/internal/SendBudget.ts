@@ -1,5 +1,5 @@
 import * as Grpc from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
 import type { ReadBudget } from "@sluice/core/ReadBudget"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,10 +15,10 @@ const maxServerBytes = 128 * mebibyte
 /** What is taken for a page before it is known how large it is. */
 const pageBytes = 4 * mebibyte
 
-/** What an event weighs beside its payload, roughly. */
+/** What an event weighs beside its content, roughly. */
 const overhead = 200
 
-/** For how long, in milliseconds, a stream may stand still that holds memory which another one waits for. */
+/** For how long, in milliseconds, a stream's consumer may not read while others wait for the memory that the stream holds. */
 const patience = 10_000
 
 /** For how long, in milliseconds, a stream waits for memory. */
@@ -37,8 +37,8 @@ const noRoom = new Status(
 export interface Share {
   /** For the source of the stream. */
   readonly reading: ReadBudget
-  /** Something has been sent. */
-  readonly progressed: () => void
+  /** Something was written, and whether something is still to be taken by the consumer. */
+  readonly wrote: (isPending: boolean) => void
   /** Ends when others need what the stream holds, as it stands still, or there is nothing for it. */
   readonly refused: Effect.Effect<never, Status>
 }
@@ -47,8 +47,9 @@ interface Holder {
   readonly connection: Connection
   readonly refused: Deferred.Deferred<never, Status>
   held: number
-  /** When it did something last, by the clock of this process. */
-  progressed: number
+  /** Since when its consumer has taken nothing of what is written, by the clock of this process; undefined where it has taken all. */
+  stillSince: number | undefined
+  isEnded: boolean
 }
 
 interface Connection {
@@ -64,8 +65,8 @@ interface Waiter {
 
 /**
  * @internal
- * The memory of a server for what it has read and its consumers have not. Who finds no room waits; who stands still while others wait
- * is ended, as its consumer can connect again.
+ * The memory of a server for what it has read and its consumers have not. Who finds no room waits. Of those whose consumers do not read
+ * while others wait as many are ended as hold what these need, and more than their part of it: a consumer can connect again.
  */
 export class SendBudget {
   readonly #connections = new Map<string, Connection>()
@@ -82,7 +83,13 @@ export class SendBudget {
           let connection = this.#connections.get(peer)
           if (connection === undefined) this.#connections.set(peer, connection = { held: 0, holders: 0 })
           connection.holders++
-          const holder = { connection, refused: Deferred.makeUnsafe<never, Status>(), held: 0, progressed: 0 }
+          const holder: Holder = {
+            connection,
+            refused: Deferred.makeUnsafe<never, Status>(),
+            held: 0,
+            stillSince: undefined,
+            isEnded: false
+          }
           this.#holders.add(holder)
           return holder
         }),
@@ -102,8 +109,8 @@ export class SendBudget {
               return this.#take(holder) ? read : Effect.andThen(this.#wait(holder), read)
             })
         },
-        progressed: () => {
-          holder.progressed = performance.now()
+        wrote: (isPending) => {
+          holder.stillSince = isPending ? performance.now() : undefined
         },
         refused: Deferred.await(holder.refused)
       })
@@ -112,7 +119,6 @@ export class SendBudget {
 
   #take(holder: Holder): boolean {
     if (!this.#hasRoom(holder)) return false
-    holder.progressed = performance.now()
     this.#hold(holder, pageBytes)
     return true
   }
@@ -156,19 +162,37 @@ export class SendBudget {
     })
   }
 
-  /** Ends streams that stand still and hold what others wait for, and those that have waited for too long. */
+  /** Ends streams that stand still, as far as others wait for what they hold, and those that have waited for too long. */
   #look(): void {
     const now = performance.now()
-    const full = new Set<Connection>()
-    for (const { holder: { connection } } of this.#waiting) {
-      if (connection.held + pageBytes > maxConnectionBytes) full.add(connection)
+    const free = new Map<Connection, number>()
+    const freeOf = (connection: Connection) => free.get(connection) ?? maxConnectionBytes - connection.held
+    let all = maxServerBytes - this.#held
+    /** Less is held by the stream. */
+    const release = ({ connection, held }: Pick<Holder, "connection" | "held">) => {
+      free.set(connection, freeOf(connection) + held)
+      all += held
     }
-    const isFull = this.#held + pageBytes > maxServerBytes
-    for (const { connection, held, progressed, refused } of this.#holders) {
-      if (held === 0 || now - progressed < patience || !isFull && !full.has(connection)) continue
-      Deferred.doneUnsafe(refused, Effect.fail(tooSlow))
+    const still: Array<Holder> = []
+    for (const holder of this.#holders) {
+      if (holder.isEnded) release(holder)
+      else if (holder.stillSince !== undefined && now - holder.stillSince >= patience) still.push(holder)
     }
-    for (const { holder: { refused }, since } of this.#waiting) {
+    still.sort((a, b) => a.stillSince! - b.stillSince!)
+    for (const { holder: { connection, refused }, since } of this.#waiting) {
+      while (freeOf(connection) < pageBytes || all < pageBytes) {
+        const isFull = freeOf(connection) < pageBytes
+        // with half of an equal part, all of them together leave half of the memory to the others
+        const part = isFull ? maxConnectionBytes / connection.holders : maxServerBytes / this.#holders.size
+        const inTheWay = still.find((holder) =>
+          !holder.isEnded && holder.held >= part / 2 && (!isFull || holder.connection === connection)
+        )
+        if (inTheWay === undefined) break
+        inTheWay.isEnded = true
+        Deferred.doneUnsafe(inTheWay.refused, Effect.fail(tooSlow))
+        release(inTheWay)
+      }
+      if (freeOf(connection) >= pageBytes && all >= pageBytes) release({ connection, held: -pageBytes })
       if (now - since >= maxWait) Deferred.doneUnsafe(refused, Effect.fail(noRoom))
     }
   }
@@ -178,8 +202,8 @@ export class SendBudget {
 const bytesOf = (events: ReadonlyArray<EncodedEnvelope>): number => {
   let all = 0
   let largest = 0
-  for (const { payload } of events) {
-    const bytes = payload?.bytes.length ?? 0
+  for (const event of events) {
+    const bytes = sizeOf(event)
     all += overhead + bytes
     if (bytes > largest) largest = bytes
   }

@@ -15,7 +15,7 @@ import { StreamInSchema } from "./generated/akka/projection/grpc/event_producer_
 import { decode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
-import { makeWriter, resetLater } from "./serverCall.ts"
+import { makeWriter, within } from "./serverCall.ts"
 import { invalidArgument, quotable, Status } from "./status.ts"
 
 /** @internal The highest version of the extension fields that this side speaks; from 2 on it takes and sends batches. */
@@ -148,15 +148,14 @@ const serve = (
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
-    const { beat, write } = makeWriter(call, share.progressed)
+    const { beat, write } = makeWriter(call, share)
     if (version >= 2) yield* beat
-    yield* Stream.runForEachArray(feed.envelopes, (elements) => {
+    const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
       return write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
-    }).pipe(
-      Effect.raceFirst(Effect.tapError(share.refused, () => Effect.sync(() => resetLater(call))))
-    )
+    })
+    yield* within(call, share, sending)
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

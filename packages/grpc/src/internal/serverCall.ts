@@ -11,6 +11,7 @@ import type { Pieces } from "./frames.ts"
 import { StreamOutSchema } from "./generated/akka/projection/grpc/event_producer_pb.ts"
 import { encode } from "./methods.ts"
 import { pack } from "./packing.ts"
+import type { Share } from "./SendBudget.ts"
 import { beatEvery, fromCause, Status, statusTrailer, toDetails } from "./status.ts"
 
 /** @internal A call whose answers are a stream. */
@@ -83,14 +84,21 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
 const farewell = 1000
 
 /**
- * @internal
  * Resets a call, after a moment, whose other side does not read: it would not read its status either, and what was written would stay
  * in memory. The library has no way to do so: this is a detail of it, which may change.
  */
-export const resetLater = (call: StreamingCall): void => {
+const resetLater = (call: StreamingCall): void => {
   const { stream } = (call as unknown as { call?: { stream?: { close?: (code: number) => void } } }).call ?? {}
   setTimeout(() => stream?.close?.(constants.NGHTTP2_ENHANCE_YOUR_CALM), farewell).unref()
 }
+
+/** @internal Sends a stream, for as long as there is memory for it. */
+export const within = <E>(
+  call: StreamingCall,
+  { refused }: Pick<Share, "refused">,
+  sending: Effect.Effect<void, E>
+): Effect.Effect<void, E | Status> =>
+  Effect.raceFirst(sending, Effect.tapError(refused, () => Effect.sync(() => resetLater(call))))
 
 /** @internal What writes to a call. */
 export interface Writer {
@@ -104,13 +112,12 @@ export interface Writer {
  * Writes pieces to a call, each when the one before is on its way: what waits for the other side is not made yet. Fails at an event
  * that is too large, after those before it.
  */
-export const makeWriter = (call: StreamingCall, progressed: () => void = () => {}): Writer => {
+export const makeWriter = (call: StreamingCall, { wrote }: Pick<Share, "wrote">): Writer => {
   let writing = 0
   let timer: NodeJS.Timeout | undefined
   let wake: (() => void) | undefined
   const written = () => {
-    writing--
-    progressed()
+    wrote(--writing > 0)
     wake?.()
   }
   const idle: Effect.Effect<void> = Effect.callback((resume) => {
@@ -119,10 +126,12 @@ export const makeWriter = (call: StreamingCall, progressed: () => void = () => {
     }
     wake()
   })
+  const put = (piece: Buffer) => {
+    if (writing++ === 0) wrote(true)
+    call.write(piece, written)
+  }
   const beat = () => {
-    if (writing > 0) return
-    writing++
-    call.write(emptyBatch, written)
+    if (writing === 0) put(emptyBatch)
   }
   const write: Writer["write"] = (pieces) => {
     const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
@@ -133,9 +142,8 @@ export const makeWriter = (call: StreamingCall, progressed: () => void = () => {
         return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
       }
       for (const piece of pack(frames)) {
-        writing++
         timer?.refresh()
-        call.write(piece, written)
+        put(piece)
       }
       return go
     })

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf"
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import { ReadBudget } from "@sluice/core/ReadBudget"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -22,7 +23,8 @@ import {
 import { integer, toSlicePositions, toTimestampMessage } from "./messages.ts"
 import { decode, encode } from "./methods.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import { makeWriter } from "./serverCall.ts"
+import type { SendBudget } from "./SendBudget.ts"
+import { makeWriter, within } from "./serverCall.ts"
 import { invalidArgument, quotable, Status } from "./status.ts"
 
 type Streams = ReadonlyMap<string, OfferedStream>
@@ -117,6 +119,7 @@ const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>
 /** @internal */
 export const currentEventsByPersistenceId = (
   streams: Streams,
+  budget: SendBudget,
   call: Grpc.ServerWritableStream<Buffer, Buffer>
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
@@ -126,11 +129,11 @@ export const currentEventsByPersistenceId = (
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
-    const { write } = makeWriter(call)
-    yield* stream.within(
-      Stream.runForEachArray(
-        stream.entity(persistenceId, from, to),
-        (envelopes) => write(eventPieces(envelopes, () => "send"))
-      )
+    const share = yield* budget.share(call.getPeer())
+    const { write } = makeWriter(call, share)
+    const sending = Stream.runForEachArray(
+      stream.entity(persistenceId, from, to),
+      (envelopes) => write(eventPieces(envelopes, () => "send"))
     )
-  })
+    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
+  }).pipe(Effect.scoped)

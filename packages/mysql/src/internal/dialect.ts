@@ -1,4 +1,3 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import type { AppendRequest } from "@sluice/core/Journal"
 import type { Offset } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
@@ -6,8 +5,8 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
-import { type JournalDialect, maxPageBytes } from "@sluice/sql/JournalDialect"
-import { type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import { type JournalRow, maxPageBytes, sizeInSql, sizeOf, toEnvelope, toPage } from "@sluice/sql/JournalRow"
 import type * as Naming from "@sluice/sql/Naming"
 import { toSqlError } from "@sluice/sql/SqlStorageError"
 import * as Effect from "effect/Effect"
@@ -77,16 +76,10 @@ export const makeDialect = (
   const page = (operation: string, sql: string) =>
     Effect.suspend(() => {
       let bytes = 0
-      const isEnough = ({ payload }: JournalRow) => (bytes += payload?.length ?? 0) >= maxPageBytes
-      return Effect.map(
-        firstRows(readers, operation, sql, isEnough),
-        (rows) => ({ envelopes: rows.map(toEnvelope), isFull: bytes >= maxPageBytes })
-      )
+      const isEnough = (row: JournalRow) => (bytes += sizeOf(row)) >= maxPageBytes
+      return Effect.map(firstRows(readers, operation, sql, isEnough), toPage)
     })
   let pageRows = maxPageRows
-
-  const events = (operation: string, sql: string): Effect.Effect<Array<EncodedEnvelope>, SqlError> =>
-    Effect.map(query<Array<JournalRow>>(readers, operation, sql), (rows) => rows.map(toEnvelope))
 
   /**
    * Two round trips: locks and heads, then what follows from them. The isolation level is set with each transaction, whatever became of
@@ -221,10 +214,10 @@ export const makeDialect = (
                 AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
               ORDER BY timestamp, slice LIMIT ${rows}`
           ),
-          ({ envelopes, isFull }) => {
+          ({ events, isFull }) => {
             // the next page is not asked for more than fits, unless this one had room
-            pageRows = isFull ? envelopes.length : Math.min(2 * rows, maxPageRows)
-            return envelopes
+            pageRows = isFull ? events.length : Math.min(2 * rows, maxPageRows)
+            return events
           }
         )
       }),
@@ -238,7 +231,10 @@ export const makeDialect = (
               ORDER BY position LIMIT ${limit})`
           ).join(" UNION ALL ")
         ),
-        ({ envelopes }) => envelopes.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+        ({ events, isFull }) => ({
+          events: events.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice),
+          isFull
+        })
       ),
     // left to itself the optimizer looks at the whole entity type, and then waits for transactions on other logs
     remove: (entityType, slice, positions) =>
@@ -250,11 +246,20 @@ export const makeDialect = (
       ),
     entity: (persistenceId: PersistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
-        const sql = `SELECT ${selectedOf("j")} FROM ${journal} j WHERE persistence_id = ${literal(persistenceId)}
-          AND sequence_number BETWEEN ${from} AND ${to} ORDER BY sequence_number LIMIT ${limit}`
-        return inTransaction
-          ? Effect.map(database.sql.unsafe<JournalRow>(sql), (rows) => rows.map(toEnvelope))
-          : events("entity", sql)
+        const id = literal(persistenceId)
+        // a transaction's connection cannot be left when enough is read
+        const text = `SELECT ${selectedOf("j")} FROM ${journal} j JOIN (
+            SELECT s.sequence_number, SUM(s.bytes) OVER (ORDER BY s.sequence_number) - s.bytes AS before_it FROM (
+              SELECT e.sequence_number, ${sizeInSql("e")} AS bytes FROM ${journal} e
+              WHERE e.persistence_id = ${id} AND e.sequence_number BETWEEN ${from} AND ${to}
+              ORDER BY e.sequence_number LIMIT ${limit}
+            ) s
+          ) s ON s.sequence_number = j.sequence_number
+          WHERE j.persistence_id = ${id} AND s.before_it < ${maxPageBytes} ORDER BY j.sequence_number`
+        const rows = inTransaction
+          ? sql.unsafe<JournalRow>(text)
+          : query<Array<JournalRow>>(readers, "entity", text)
+        return Effect.map(rows, (rows) => rows.map(toEnvelope))
       })
   }
 }

@@ -1,4 +1,3 @@
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { type AppendRequest, SequenceConflict, type Written } from "@sluice/core/Journal"
 import type { Offset } from "@sluice/core/Offset"
 import type { Position } from "@sluice/core/Position"
@@ -7,8 +6,17 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
-import { type JournalDialect, maxPageBytes } from "@sluice/sql/JournalDialect"
-import { columns, type JournalRow, jsonOf, toEnvelope } from "@sluice/sql/JournalRow"
+import type { JournalDialect } from "@sluice/sql/JournalDialect"
+import {
+  columns,
+  type JournalRow,
+  jsonOf,
+  maxPageBytes,
+  type Page,
+  sizeInSql,
+  toEnvelope,
+  toPage
+} from "@sluice/sql/JournalRow"
 import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,6 +28,8 @@ import { statementName } from "./statementName.ts"
 
 const statuses = { busy: 0, written: 1, conflict: 2, found: 3 }
 const expectations = { any: -1, exists: -2, none: 0 }
+
+const size = sizeInSql("j")
 
 /** A row of what the function answers. */
 type AppendRow = readonly [status: number, sequenceNumber: number, position: number, timestamp: number]
@@ -45,6 +55,9 @@ export const makeDialect = (
   const lost = new LostSessions()
   const selected = columns.map((column) => `j.${column}`).join(", ")
 
+  /** How large the events before one are, in that order. */
+  const sizeBefore = (order: string) => `sum(${size}) OVER (ORDER BY ${order}) - (${size})`
+
   const names = new Map<string, string>()
   const nameOf = (operation: string, text: string): string => {
     let name = names.get(text)
@@ -59,8 +72,10 @@ export const makeDialect = (
       async (client): Promise<Array<Row>> => (await client.query({ name: nameOf(operation, text), text, values })).rows
     )
 
-  const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Array<EncodedEnvelope>, any> =>
-    Effect.map(query<JournalRow>(name, text, values), (rows) => rows.map(toEnvelope))
+  const page = (name: string, text: string, values: Array<unknown>): Effect.Effect<Page, any> =>
+    Effect.map(query<JournalRow>(name, text, values), toPage)
+  const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Page["events"], any> =>
+    Effect.map(page(name, text, values), ({ events }) => events)
 
   const appendOnOwn = (requests: ReadonlyArray<AppendRequest>, wait: boolean) =>
     Effect.map(
@@ -130,32 +145,37 @@ export const makeDialect = (
       events(
         "byTime",
         `SELECT ${columns.join(", ")} FROM (
-          SELECT ${selected}, sum(octet_length(j.payload)) OVER (ORDER BY j.timestamp, j.slice) - octet_length(j.payload) AS bytes
+          SELECT ${selected}, ${sizeBefore("j.timestamp, j.slice")} AS bytes
           FROM (
             SELECT ${columns.join(", ")} FROM ${journal}
             WHERE entity_type = $1 AND slice BETWEEN $2 AND $3 AND (timestamp, slice) > ($4, $5)
             ORDER BY timestamp, slice LIMIT $6
           ) j
-        ) j WHERE coalesce(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`,
+        ) j WHERE bytes < ${maxPageBytes} ORDER BY timestamp, slice`,
         [entityType, range.min, range.max, after.timestamp, after.slice, limit]
       ),
     bySlices: (entityType, after, limit) =>
-      events(
+      page(
         "bySlices",
         `SELECT ${columns.join(", ")} FROM (
-          SELECT ${selected}, sum(octet_length(j.payload)) OVER (ORDER BY j.timestamp, j.slice) - octet_length(j.payload) AS bytes
+          SELECT ${selected}, ${sizeBefore("j.timestamp, j.slice")} AS bytes
           FROM unnest($2::smallint[], $3::bigint[]) s(slice, after)
           CROSS JOIN LATERAL (
             SELECT ${columns.join(", ")} FROM ${journal}
             WHERE entity_type = $1 AND slice = s.slice AND position > s.after ORDER BY position LIMIT $4
           ) j
-        ) j WHERE coalesce(bytes, 0) < ${maxPageBytes} ORDER BY timestamp, slice`,
+        ) j WHERE bytes < ${maxPageBytes} ORDER BY timestamp, slice`,
         [entityType, after.map(([slice]) => slice), after.map(([, position]) => position), limit]
       ),
     entity: (persistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
-        const text = `SELECT ${selected} FROM ${journal} j
-          WHERE j.persistence_id = $1 AND j.sequence_number BETWEEN $2 AND $3 ORDER BY j.sequence_number LIMIT $4`
+        const text = `SELECT ${columns.join(", ")} FROM (
+          SELECT ${selected}, ${sizeBefore("j.sequence_number")} AS bytes
+          FROM (
+            SELECT ${columns.join(", ")} FROM ${journal}
+            WHERE persistence_id = $1 AND sequence_number BETWEEN $2 AND $3 ORDER BY sequence_number LIMIT $4
+          ) j
+        ) j WHERE bytes < ${maxPageBytes} ORDER BY sequence_number`
         const values = [persistenceId, from, to, limit]
         return inTransaction
           ? Effect.map(database.sql.unsafe<JournalRow>(text, values), (rows) => rows.map(toEnvelope))

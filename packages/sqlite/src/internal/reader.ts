@@ -8,15 +8,12 @@ import { count as SliceCount, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
-import { columns, type JournalRow, toEnvelope } from "@sluice/sql/JournalRow"
+import { columns, type JournalRow, maxPageBytes, sizeOf, toEnvelope } from "@sluice/sql/JournalRow"
 import * as LogGap from "@sluice/sql/LogGap"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { sql } from "kysely"
 import { type Connection, type Db, prepare } from "./connection.ts"
-
-/** A page ends with so many bytes of payload, however few events that is. */
-const maxPageBytes = 4 * 1024 * 1024
 
 const page = (
   statement: Sqlite.Statement<Array<unknown>, any>,
@@ -26,7 +23,7 @@ const page = (
   let bytes = 0
   for (const row of statement.iterate(...parameters) as Iterable<JournalRow>) {
     envelopes.push(toEnvelope(row))
-    bytes += row.payload?.length ?? 0
+    bytes += sizeOf(row)
     if (bytes >= maxPageBytes) break
   }
   return envelopes

@@ -1,10 +1,12 @@
 import { assert, describe } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -165,6 +167,46 @@ export const contentTests = (it: It<Journal.Journal>): void => {
           }
         }
       }))
+
+    it.effect("large tags and metadata, in pages of a few megabytes", () =>
+      Effect.gen(function*() {
+        const type = fresh("content")
+        const [id] = idsOfSlice(type, 200, 1) as [string]
+        const journal = yield* Journal.Journal
+        const large = "x".repeat(1_200_000)
+        for (let i = 0; i < 10; i++) {
+          const about = i % 2 === 0 ? { tags: [large] } : { metadata: { large } }
+          yield* journal.append(request(type, id, [newEvent(`${i}`, about)]))
+        }
+        yield* append(type, id, ["small"])
+        const most = 4 * 1024 * 1024 + large.length + 1000
+        const assertSize = (page: ReadonlyArray<EncodedEnvelope>) =>
+          assert.isAtMost(page.reduce((bytes, event) => bytes + sizeOf(event), 0), most)
+        for (const byTime of [false, true]) {
+          for (const start of [Offset.none, Offset.since(Timestamp.make(1))]) {
+            const reader = yield* journal.reader(type.name, SliceRange.full, start, { byTime })
+            const found: Array<EncodedEnvelope> = []
+            while (found.length < 11) {
+              const page = yield* reader.next(500)
+              assertSize(page)
+              found.push(...page)
+            }
+            assertComplete(found)
+          }
+        }
+        const ofEntity = (from: number) =>
+          journal.entity(EntityType.persistenceId(type, id), SequenceNumber.make(from), SequenceNumber.make(1000), 500)
+        for (const transact of [false, true]) {
+          const found: Array<EncodedEnvelope> = []
+          while (found.length < 11) {
+            const read = ofEntity(found.length + 1)
+            const page = yield* transact ? Journal.transaction(read) : read
+            assertSize(page)
+            found.push(...page)
+          }
+          assertComplete(found)
+        }
+      }).pipe(Effect.scoped))
 
     it.effect("what a writer of many events says of each", () =>
       check(
