@@ -5,7 +5,6 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { quote } from "./internal/quote.ts"
 
 /**
  * An id, a tag or something else that was handed in is refused, as some storage, or a stream, could not keep it unchanged. Nothing
@@ -27,7 +26,8 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core
 }
 
 /**
- * Why a text cannot be stored and sent unchanged, if it cannot: PostgreSQL has no U+0000, and UTF-8 no half of a surrogate pair.
+ * Why a text cannot be stored and sent unchanged, if it cannot: PostgreSQL has no U+0000, and UTF-8 no half of a surrogate pair. It does
+ * not say what the text is, as what is wrong with tags and metadata is logged, and they are not.
  *
  * **Example** (An id from a file that was not text)
  *
@@ -35,14 +35,14 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core
  * import { InvalidInput } from "@sluice/core"
  *
  * InvalidInput.textProblem("c-17") // => undefined
- * InvalidInput.textProblem("c\u0000") // => "\"c\\u0000\" contains U+0000"
+ * InvalidInput.textProblem("c\u0000") // => "contains U+0000"
  * ```
  *
  * @category checking
  * @since 0.1.0
  */
 export const textProblem = (text: unknown): string | undefined => {
-  if (typeof text !== "string") return `${text === null ? "null" : typeof text} is no text`
-  if (text.includes("\0")) return `${quote(text)} contains U+0000`
-  return text.isWellFormed() ? undefined : `${quote(text)} has half a surrogate pair`
+  if (typeof text !== "string") return `is no text, but ${text === null ? "null" : typeof text}`
+  if (text.includes("\0")) return "contains U+0000"
+  return text.isWellFormed() ? undefined : "has half a surrogate pair"
 }

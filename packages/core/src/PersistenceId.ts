@@ -4,8 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { quote } from "./internal/quote.ts"
-import { textProblem } from "./InvalidInput.ts"
+import { quote, quotedProblem } from "./internal/quote.ts"
 
 /** The character between the parts of a persistence id. */
 const separator = "|"
@@ -15,7 +14,7 @@ const problemOf = (text: string): string | undefined => {
   if (at < 1 || at === text.length - 1) {
     return `${quote(text)} is no persistence id: 'entityType|entityId', neither of them empty`
   }
-  return textProblem(text) ?? (
+  return quotedProblem(text) ?? (
     // no character has more than three bytes for each of its units
     text.length * 3 > maxBytes && new TextEncoder().encode(text).length > maxBytes
       ? `${quote(text)} is longer than ${maxBytes} bytes of UTF-8`

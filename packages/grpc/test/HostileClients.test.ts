@@ -1,5 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf"
 import { assert, layer } from "@effect/vitest"
+import * as Grpc from "@grpc/grpc-js"
+import * as EntityType from "@sluice/core/EntityType"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
@@ -11,23 +13,43 @@ import * as fs from "node:fs"
 import * as http2 from "node:http2"
 import * as os from "node:os"
 import * as path from "node:path"
-import { StreamInSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import {
+  CurrentEventsByPersistenceIdRequestSchema,
+  StreamInSchema
+} from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { read, received, remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
+import * as RawClient from "./kit/RawClient.ts"
 
-const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM } = http2.constants
+const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = http2.constants
 
 const mebibyte = 1024 * 1024
 
-/** The first message of a call, as it goes over the wire. */
-const init = (protocol?: number): Buffer => {
-  const value = { streamId: "cart", sliceMax: 1023, ...(protocol !== undefined && { sluice: { protocol } }) }
-  const message = toBinary(StreamInSchema, create(StreamInSchema, { message: { case: "init", value } }))
+/** A message as it goes over the wire. */
+const frame = (message: Uint8Array): Buffer => {
   const prefix = Buffer.alloc(5)
   prefix.writeUInt32BE(message.length, 1)
   return Buffer.concat([prefix, message])
 }
+
+/** The first message of a call. */
+const init = (protocol?: number): Buffer => {
+  const value = { streamId: "cart", sliceMax: 1023, ...(protocol !== undefined && { sluice: { protocol } }) }
+  return frame(toBinary(StreamInSchema, create(StreamInSchema, { message: { case: "init", value } })))
+}
+
+/** The request for all events of an entity. */
+const entity = (id: string): Buffer =>
+  frame(toBinary(
+    CurrentEventsByPersistenceIdRequestSchema,
+    create(CurrentEventsByPersistenceIdRequestSchema, {
+      streamId: "cart",
+      persistenceId: EntityType.persistenceId(Cart, id),
+      fromSeqNr: 1n,
+      toSeqNr: 1000n
+    })
+  ))
 
 /** A connection without any library's politeness: what is not read of its streams stays with the server. */
 const connect = (port: number) =>
@@ -47,10 +69,10 @@ interface Stuck {
   code: number | undefined
 }
 
-const open = (session: http2.ClientHttp2Session): Stuck => {
+const open = (session: http2.ClientHttp2Session, method = "EventsBySlices"): Stuck => {
   const stream = session.request({
     ":method": "POST",
-    ":path": "/akka.projection.grpc.EventProducerService/EventsBySlices",
+    ":path": `/akka.projection.grpc.EventProducerService/${method}`,
     "content-type": "application/grpc",
     te: "trailers"
   })
@@ -94,6 +116,51 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         yield* Wait.until("the one that reads", measured(() => reading.envelopes.length === events), atMost)
         yield* Wait.until("streams to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
         for (const { code } of stuck) assert.include([undefined, NGHTTP2_ENHANCE_YOUR_CALM], code)
+        assert.isBelow((most - before) / mebibyte, 2 * 128)
+      }).pipe(Effect.provide(file)),
+    120_000
+  )
+
+  it.effect(
+    "keeps its memory though 200 calls for an entity's events do not read, and answers one that does",
+    () =>
+      Effect.gen(function*() {
+        const port = yield* serve(carts)
+        for (let i = 0; i < 12; i++) yield* append("e", ["x".repeat(mebibyte)])
+        const before = process.memoryUsage().arrayBuffers
+        let most = 0
+        const measured = (condition: () => boolean) =>
+          Effect.sync(() => {
+            most = Math.max(most, process.memoryUsage().arrayBuffers)
+            return condition()
+          })
+        const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
+        const stuck = Array.from(
+          { length: 200 },
+          (_, i) => open(sessions[i % sessions.length]!, "CurrentEventsByPersistenceId")
+        )
+        for (const { stream } of stuck) stream.end(entity("e"))
+        const atMost = { atMost: "60 seconds" } as const
+        yield* Wait.until("streams to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
+        const client = yield* RawClient.client(port)
+        const request = {
+          streamId: "cart",
+          persistenceId: EntityType.persistenceId(Cart, "e"),
+          fromSeqNr: 1n,
+          toSeqNr: 1000n
+        }
+        let call = yield* RawClient.currentEventsByPersistenceId(client, request)
+        yield* Wait.until("the one that reads", measured(() => call.status !== undefined), atMost)
+        while (call.status!.code === Grpc.status.RESOURCE_EXHAUSTED) {
+          // who has waited for too long calls again
+          call = yield* RawClient.currentEventsByPersistenceId(client, request)
+          yield* Wait.until("the one that reads", measured(() => call.status !== undefined), atMost)
+        }
+        assert.strictEqual(call.status!.code, Grpc.status.OK)
+        assert.strictEqual(call.messages.length, 12)
+        // those that were sent nothing yet end with their status
+        const codes = [undefined, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM]
+        for (const { code } of stuck) assert.include(codes, code)
         assert.isBelow((most - before) / mebibyte, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000

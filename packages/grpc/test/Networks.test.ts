@@ -13,6 +13,7 @@ import { read, type Reading, received, remote, shortly } from "./kit/Consumer.ts
 import * as Http2Proxy from "./kit/Http2Proxy.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, carts, logging, serve } from "./kit/Producer.ts"
+import * as RawClient from "./kit/RawClient.ts"
 import * as TcpServer from "./kit/TcpServer.ts"
 
 const { constants } = http2
@@ -48,8 +49,11 @@ describe.concurrent("a connection that is accepted", () => {
       ).pipe(Effect.provide(layer))
       const lag = yield* Effect.exit(ProjectionStatus.lag("silent"))
       assert.isTrue(Exit.isFailure(lag))
-      const [status] = yield* ProjectionStatus.status("silent")
-      assert.strictEqual(status!.state, "Restarting")
+      yield* Wait.until(
+        "the status to say so",
+        Effect.map(ProjectionStatus.status("silent"), ([worker]) => worker!.state === "Restarting"),
+        { atMost: "30 seconds" }
+      )
       assert.isTrue(lines.some((line) => line.includes("nobody speaks HTTP/2 there")), lines.join("\n"))
       yield* Wait.until("another connection", () => server.made >= 2)
       yield* Wait.until("the connection that was given up to be closed", () => server.open <= 1)
@@ -149,6 +153,52 @@ describe.concurrent("a stream that is lost on the way", () => {
   }
 })
 
+/** An answer of a producer that speaks a version of the extensions, and nothing any more. */
+const silence = (stream: http2.ServerHttp2Stream, version: number) => {
+  stream.respond({
+    ":status": 200,
+    "content-type": "application/grpc",
+    "sluice-protocol": String(version),
+    "sluice-journal": "a journal"
+  })
+  return true
+}
+
+describe.concurrent("what a peer of an earlier version does not know", () => {
+  live(
+    "is not sent to a consumer: that the producer is there when there is nothing to say",
+    Effect.gen(function*() {
+      const target = yield* serve(carts)
+      const client = yield* RawClient.client(target)
+      const open = (protocol: number) =>
+        Effect.tap(
+          RawClient.eventsBySlices(client),
+          (call) =>
+            Effect.sync(() =>
+              call.send({ case: "init", value: { streamId: "cart", sliceMax: 1023, sluice: { protocol } } })
+            )
+        )
+      const [earlier, own] = [yield* open(2), yield* open(3)]
+      yield* Wait.until("two signs of life", () => own.messages.length >= 2, { atMost: "50 seconds" })
+      for (const { message } of own.messages) {
+        assert.isTrue(message.case === "sluiceBatch" && message.value.messages.length === 0)
+      }
+      assert.deepStrictEqual(earlier.messages, [])
+    })
+  )
+
+  live(
+    "is not expected of a producer: its silence is no loss",
+    Effect.gen(function*() {
+      const target = yield* serve(carts)
+      const proxy = yield* Http2Proxy.make({ target, onStream: (stream) => silence(stream, 2) })
+      yield* read(remote(proxy.port))
+      yield* Effect.sleep("35 seconds")
+      assert.strictEqual(proxy.made, 1)
+    })
+  )
+})
+
 describe.concurrent("a proxy that resets what is idle", () => {
   live(
     "finds no stream that is: both sides say every few seconds that they are there",
@@ -188,17 +238,7 @@ describe.concurrent("a proxy that resets what is idle", () => {
       const { layer, lines } = logging()
       const proxy = yield* Http2Proxy.make({
         target,
-        onStream: (stream, n) => {
-          if (n > 1) return false
-          // an answer, and nothing any more
-          stream.respond({
-            ":status": 200,
-            "content-type": "application/grpc",
-            "sluice-protocol": "2",
-            "sluice-journal": "a journal"
-          })
-          return true
-        }
+        onStream: (stream, n) => n === 1 && silence(stream, 3)
       })
       yield* Effect.exit(Effect.provide(
         Effect.flatMap(

@@ -2,7 +2,7 @@ import type { Metadata } from "../Envelope.ts"
 import { InvalidInput, textProblem } from "../InvalidInput.ts"
 import type { Payload } from "../Payload.ts"
 import * as PersistenceId from "../PersistenceId.ts"
-import { quote } from "./quote.ts"
+import { quote, quotedProblem } from "./quote.ts"
 
 /** In lower case, as what is sent again is found by it. */
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -33,15 +33,15 @@ export const manifest = ({ manifest }: Payload): InvalidInput | undefined =>
     "manifest",
     manifest.length > maxManifest
       ? `${quote(manifest)} is longer than ${maxManifest} characters`
-      : textProblem(manifest)
+      : quotedProblem(manifest)
   )
 
 /** @internal What is wrong with tags. */
 export const tags = (values: ReadonlyArray<string>): InvalidInput | undefined => {
   if (!Array.isArray(values)) return problem("tags", "they are no array")
-  for (const tag of values) {
+  for (const [i, tag] of values.entries()) {
     const wrong = textProblem(tag)
-    if (wrong !== undefined) return problem("tags", wrong)
+    if (wrong !== undefined) return problem("tags", `the one at index ${i} ${wrong}`)
   }
   return undefined
 }
@@ -49,8 +49,10 @@ export const tags = (values: ReadonlyArray<string>): InvalidInput | undefined =>
 /** @internal What is wrong with metadata. */
 export const metadata = (values: Metadata): InvalidInput | undefined => {
   for (const key in values) {
-    const wrong = textProblem(key) ?? textProblem(values[key])
-    if (wrong !== undefined) return problem("metadata", wrong)
+    const wrongKey = quotedProblem(key)
+    if (wrongKey !== undefined) return problem("metadata", `the key ${wrongKey}`)
+    const wrong = textProblem(values[key])
+    if (wrong !== undefined) return problem("metadata", `what is at ${quote(key)} ${wrong}`)
   }
   return undefined
 }

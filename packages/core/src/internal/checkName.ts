@@ -1,6 +1,5 @@
-import { textProblem } from "../InvalidInput.ts"
 import * as PersistenceId from "../PersistenceId.ts"
-import { quote } from "./quote.ts"
+import { quote, quotedProblem } from "./quote.ts"
 
 /** Leaves half of a persistence id to the entity id. */
 const maxBytes = 128
@@ -17,6 +16,6 @@ export const checkEntityType = (name: string): void => {
 export const checkName = (what: string, name: string, maxLength = 255): void => {
   const problem = name === "" || name.length > maxLength
     ? `${quote(name)} has not 1 to ${maxLength} characters`
-    : textProblem(name)
+    : quotedProblem(name)
   if (problem !== undefined) throw new RangeError(`No ${what}: ${problem}`)
 }

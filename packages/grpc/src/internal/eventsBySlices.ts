@@ -18,8 +18,12 @@ import type { SendBudget } from "./SendBudget.ts"
 import { makeWriter, within } from "./serverCall.ts"
 import { invalidArgument, quotable, Status } from "./status.ts"
 
-/** @internal The highest version of the extension fields that this side speaks; from 2 on it takes and sends batches. */
-export const protocolVersion = 2
+/**
+ * @internal
+ * The highest version of the extension fields that this side speaks: from 2 on the producer sends batches, and from 3 on it says every few
+ * seconds that it is there.
+ */
+export const protocolVersion = 3
 
 /** @internal */
 export const lookUp = (
@@ -149,7 +153,7 @@ const serve = (
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
     const { beat, write } = makeWriter(call, share)
-    if (version >= 2) yield* beat
+    if (version >= 3) yield* beat
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)

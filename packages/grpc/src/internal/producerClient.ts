@@ -177,7 +177,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         if (beginning.journal !== undefined && beginning.journal !== journal) {
           return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
         }
-        if (Number(answered.get("sluice-protocol")[0]) >= 2) call.beats()
+        if (Number(answered.get("sluice-protocol")[0]) >= 3) call.beats()
         return { journal, pull: Effect.mapError(call.pull, explain(call)) }
       }),
 
