@@ -51,7 +51,7 @@ export interface Envelope<out A> extends Place {
 
 /**
  * The place of an event that was dropped or deleted. It keeps sequence numbers and positions dense and moves offsets,
- * and never reaches a handler.
+ * and never reaches a handler. It has neither tags nor metadata.
  *
  * @category models
  * @since 0.1.0

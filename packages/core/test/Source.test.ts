@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { Element, EncodedEnvelope } from "@sluice/core/Envelope"
+import { type Element, type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -90,7 +90,11 @@ describe("Source.toStream", () => {
         tags: ["tag 1"],
         metadata: { trace: "t-1" },
         event: "1",
-        bytes: 1
+        bytes: sizeOf({
+          payload: EventCodec.string.encodeUnsafe("1"),
+          tags: ["tag 1"],
+          metadata: { trace: "t-1" }
+        })
       })
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
@@ -311,7 +315,8 @@ describe("Source.openEncoded", () => {
       const found = yield* read(yield* Source.openEncoded(filtered, codec), 3)
       assert.deepStrictEqual(found.map(textOf), ["stored 1!", undefined, "stored 3!"])
       assert.deepStrictEqual(found.map(({ sequenceNumber }) => sequenceNumber as number), [1, 2, 3])
-      for (const { metadata, tags } of found) assert.deepStrictEqual([tags, metadata], [["t"], { m: "1" }])
+      const said = [["t"], { m: "1" }]
+      assert.deepStrictEqual(found.map(({ metadata, tags }) => [tags, metadata]), [said, [[], {}], said])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("dies of an event that its reader's codec refuses", () =>

@@ -28,6 +28,8 @@ const lost: Kind = ["ConnectionError", "Unavailable"]
 const failing: Kind = ["UnknownError", "Unavailable"]
 const full: Kind = ["UnknownError", "Full"]
 const readOnly: Kind = ["UnknownError", "ReadOnly"]
+/** That the server takes no writes. After a failover the connection leads to the wrong one, and the next may lead to the right one. */
+const wrongServer: Kind = ["ConnectionError", "ReadOnly"]
 const damaged: Kind = ["UnknownError", "Damaged"]
 /** That the two ends do not agree on how to connect, which they will not do later either. */
 const disagreement: Kind = ["ConnectionError", "Misconfigured"]
@@ -43,7 +45,7 @@ const postgres: Readonly<Record<string, Kind>> = {
   "08": lost,
   "22": unknown,
   "23": constraint,
-  "25006": readOnly,
+  "25006": wrongServer,
   "25P03": lost,
   "25P04": lost,
   "28": notLetIn,
@@ -119,7 +121,7 @@ const mysql: Readonly<Record<number, Kind>> = {
   1223: lockTimeout,
   1226: lost,
   1227: notAllowed,
-  1290: readOnly,
+  1290: wrongServer,
   1305: missing,
   1317: statementTimeout,
   1364: constraint,
@@ -132,8 +134,8 @@ const mysql: Readonly<Record<number, Kind>> = {
   1630: missing,
   1698: notLetIn,
   1712: damaged,
-  1792: readOnly,
-  1836: readOnly,
+  1792: wrongServer,
+  1836: wrongServer,
   1877: damaged,
   1927: lost,
   1932: damaged,
