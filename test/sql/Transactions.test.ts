@@ -616,7 +616,7 @@ const failures: Readonly<Record<string, ReadonlyArray<readonly [tag: string, rea
     ["SqlSyntaxError", "Failed", "SELEKT 1"],
     ["UnknownError", "Failed", "SELECT 1 / 0"],
     ["UnknownError", "Failed", "DO $$ BEGIN RAISE 'connection terminated: socket'; END $$"],
-    ["UnknownError", "ReadOnly", "DO $$ BEGIN SET TRANSACTION READ ONLY; UPDATE NOTE SET length = 1; END $$"],
+    ["ConnectionError", "ReadOnly", "DO $$ BEGIN SET TRANSACTION READ ONLY; UPDATE NOTE SET length = 1; END $$"],
     ["AuthorizationError", "Misconfigured", "DO $$ BEGIN RAISE insufficient_privilege; END $$"],
     ["SerializationError", "Busy", "DO $$ BEGIN RAISE serialization_failure; END $$"],
     ["DeadlockError", "Busy", "DO $$ BEGIN RAISE deadlock_detected; END $$"],
@@ -645,7 +645,7 @@ const failures: Readonly<Record<string, ReadonlyArray<readonly [tag: string, rea
     ["LockTimeoutError", "Busy", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1205"],
     ["StatementTimeoutError", "Busy", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1969"],
     ["UnknownError", "Full", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1114"],
-    ["UnknownError", "ReadOnly", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290"],
+    ["ConnectionError", "ReadOnly", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290"],
     ["UnknownError", "Damaged", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1194"],
     ["UnknownError", "Unavailable", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1030"],
     ["AuthorizationError", "Misconfigured", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1142"]

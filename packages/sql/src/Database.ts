@@ -76,7 +76,8 @@ export class Database extends Context.Service<Database, {
   readonly inTransaction: Effect.Effect<boolean>
   /**
    * The first failure of the database's own in the fiber's transaction, whoever has handled it and as what: a connection, a lock, a disk.
-   * Whatever fails in the transaction after it may fail because of it, until the transaction is rolled back to a savepoint before it.
+   * Whatever fails in the transaction after it may fail because of it. What was missing, and was undone by a rollback to a savepoint, is
+   * forgotten.
    */
   readonly trouble: Effect.Effect<SqlError | undefined>
   /** For how many milliseconds the fiber's transaction has run no statement; 0 while it runs one, or where there is none. */

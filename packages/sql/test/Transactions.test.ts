@@ -567,11 +567,11 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
     }
   }
 
-  for (const kind of ["lockTimeout", "full", "missing"] as const) {
-    const error = errorOf(dialect, kind, kind === "missing" ? "no such table: optional" : kind)
+  {
+    const error = errorOf(dialect, "missing", "no such table: optional")
 
     test(
-      `blames the event after what was undone, which was ${kind}`,
+      "blames the event after what was missing, and was undone",
       dialect,
       ({ database, run, server }) =>
         Effect.gen(function*() {
@@ -600,7 +600,7 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
     )
 
     test(
-      `blames the storage before what was undone, if that was ${kind}`,
+      "blames the storage for what was missing before that",
       dialect,
       ({ database, run, server }) =>
         Effect.gen(function*() {
@@ -618,6 +618,30 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
           assert.instanceOf(exit.cause.reasons.find(Cause.isFailReason)?.error, StorageError)
         })
     )
+
+    for (const kind of ["lockTimeout", "full", "deadlock"] as const) {
+      test(
+        `blames the storage for what passes, also if it was undone: ${kind}`,
+        dialect,
+        (use) =>
+          Effect.gen(function*() {
+            const { database, run, server } = use
+            server.when("SELECT optional", { error })
+            server.when("UPDATE 1", { error: errorOf(dialect, kind) })
+            const nested = database.withTransaction(
+              Effect.andThen(Effect.ignore(database.withTransaction(run("SELECT optional"))), run("UPDATE 1"))
+            )
+            const onlyThat = database.withTransaction(run("UPDATE 1"))
+            for (const effect of [nested, onlyThat]) {
+              const exit = yield* transact(database, Effect.mapError(effect, () => "mapped"))
+              assert(Exit.isFailure(exit))
+              const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+              assert.instanceOf(error, StorageError)
+              assert.isTrue(error.isOfStorage)
+            }
+          })
+      )
+    }
   }
 
   test("blames the event for what is its own", dialect, ({ database, run, server }) =>

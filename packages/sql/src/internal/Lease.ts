@@ -58,7 +58,7 @@ export class Lease implements Connection {
     this.session = session
   }
 
-  /** The first failure of the storage's own in the transaction that nothing has undone, whoever has handled it. */
+  /** The first failure of the storage's own in the transaction, whoever has handled it: what fails then may fail for it. */
   get trouble(): SqlError | undefined {
     return this.met.first
   }
@@ -178,7 +178,7 @@ export class Lease implements Connection {
 
   private meet(error: SqlError): Effect.Effect<void> {
     return Effect.sync(() => {
-      if (error instanceof DatabaseError && error.isOfStorage) this.met.meet(error)
+      if (error instanceof DatabaseError) this.met.meet(error)
     })
   }
 
