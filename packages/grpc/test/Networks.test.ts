@@ -55,11 +55,7 @@ describe.concurrent("a connection that is accepted", () => {
         { atMost: "30 seconds" }
       )
       assert.isTrue(lines.some((line) => line.includes("nobody speaks HTTP/2 there")), lines.join("\n"))
-<<<<<<< HEAD
       yield* Wait.until("another connection", () => server.made >= 2)
-=======
-      yield* Wait.until("another connection", () => server.made >= 2, { atMost: "30 seconds" })
->>>>>>> 741c38f (Tests: placeholders have no tags and metadata; a status is waited for)
       yield* Wait.until("the connection that was given up to be closed", () => server.open <= 1)
       isSilent = false
       yield* ProjectionStatus.caughtUp("silent").pipe(Effect.retry({ times: 3 }))
