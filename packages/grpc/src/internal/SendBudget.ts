@@ -180,7 +180,8 @@ export class SendBudget {
     }
     still.sort((a, b) => a.stillSince! - b.stillSince!)
     for (const { holder: { connection, refused }, since } of this.#waiting) {
-      while (freeOf(connection) < pageBytes || all < pageBytes) {
+      const fits = () => freeOf(connection) >= pageBytes && all >= pageBytes
+      while (!fits()) {
         const isFull = freeOf(connection) < pageBytes
         // with half of an equal part, all of them together leave half of the memory to the others
         const part = isFull ? maxConnectionBytes / connection.holders : maxServerBytes / this.#holders.size
@@ -192,7 +193,7 @@ export class SendBudget {
         Deferred.doneUnsafe(inTheWay.refused, Effect.fail(tooSlow))
         release(inTheWay)
       }
-      if (freeOf(connection) >= pageBytes && all >= pageBytes) release({ connection, held: -pageBytes })
+      if (fits()) release({ connection, held: -pageBytes })
       if (now - since >= maxWait) Deferred.doneUnsafe(refused, Effect.fail(noRoom))
     }
   }

@@ -31,6 +31,9 @@ const expectations = { any: -1, exists: -2, none: 0 }
 
 const size = sizeInSql("j")
 
+/** How large the events before one are, in that order. */
+const sizeBefore = (order: string): string => `sum(${size}) OVER (ORDER BY ${order}) - (${size})`
+
 /** A row of what the function answers. */
 type AppendRow = readonly [status: number, sequenceNumber: number, position: number, timestamp: number]
 
@@ -54,9 +57,6 @@ export const makeDialect = (
   const appendName = statementName("append", appendText)
   const lost = new LostSessions()
   const selected = columns.map((column) => `j.${column}`).join(", ")
-
-  /** How large the events before one are, in that order. */
-  const sizeBefore = (order: string) => `sum(${size}) OVER (ORDER BY ${order}) - (${size})`
 
   const names = new Map<string, string>()
   const nameOf = (operation: string, text: string): string => {

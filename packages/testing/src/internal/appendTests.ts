@@ -413,6 +413,16 @@ export const appendTests = (it: It<Journal.Journal>): void => {
               assert.strictEqual(error.input, "payload" in wrong ? "manifest" : Object.keys(wrong)[0])
             }
           }
+          // which may be logged, as what is in them may not
+          for (const wrong of [{ tags: ["a", "secret\0"] }, { metadata: { token: "secret\0" } }]) {
+            const error = yield* Effect.flip(journal.append(request(type, "a", [newEvent("never", wrong)])))
+            assertInvalid(error)
+            assert.notInclude(error.message, "secret")
+            assert.match(
+              error.message,
+              /^Invalid (tags: the one at index 1|metadata: what is at "token") contains U\+0000$/
+            )
+          }
           const manifest = "x".repeat(1001)
           const long = newEvent("", { payload: { manifest, bytes: new Uint8Array() } })
           assertInvalid(yield* Effect.flip(journal.append(request(type, "a", [long]))))
