@@ -174,5 +174,7 @@ test("only the offset store's transaction provides a Transaction", () => {
   const moved = OffsetStore.use((store) =>
     store.transact({ projection: "p", source: "s" }, { journal: "j", revision: 1 }, [], insert)
   )
-  expect(moved).type.toBe<Effect.Effect<void, StorageError | Fenced | OffsetsDeleted, OffsetStore>>()
+  expect(moved).type.toBe<
+    Effect.Effect<void, StorageError | Fenced | Handler.HandlerTooSlow | OffsetsDeleted, OffsetStore>
+  >()
 })

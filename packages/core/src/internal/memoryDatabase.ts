@@ -143,7 +143,7 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     write: (f) => {
       const write = Effect.flatMap(
         Effect.all([current, Clock.currentTimeMillis]),
-        ([current, now]) => f(current!.own.transaction, now * 1000)
+        ([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))
       )
       return Effect.flatMap(current, (current) => current === undefined ? outermost(write) : nested(current, write))
     },
