@@ -343,6 +343,18 @@ describe("a failed statement on PostgreSQL", () => {
       })
   )
 
+  test(
+    "that the server ends the connection with is of the storage",
+    "postgres",
+    ({ run, server }) =>
+      Effect.gen(function*() {
+        server.when("INSERT 1", { error: said("XX000") })
+        const error = yield* Effect.flip(run("INSERT 1"))
+        assert.strictEqual(fromSqlError("test")(error).reason, "Unavailable")
+        assert.deepStrictEqual(server.released, ["closed"])
+      })
+  )
+
   test("that a transaction of its own has handled undoes that one", "postgres", (use) =>
     Effect.gen(function*() {
       const { announced, database, run, server, transaction } = use
@@ -643,6 +655,51 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
       )
     }
   }
+
+  for (const [name, handle] of handlers) {
+    test(
+      `blames the storage for whatever error the connection is lost with, where the handler ${name}`,
+      dialect,
+      ({ database, run, server }) =>
+        Effect.gen(function*() {
+          server.when("INSERT", { error: errorOf(dialect, "unknown"), isLast: true })
+          const exit = yield* transact(database, handle(run("INSERT 1")))
+          const reason = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
+          assert.instanceOf(reason?.error, StorageError)
+          assert.strictEqual(reason.error.reason, "Unavailable")
+          assert.deepStrictEqual(server.released, ["closed"])
+        })
+    )
+  }
+
+  test(
+    "blames the event for a query that the handler has given up in a transaction of its own",
+    dialect,
+    ({ database, run, server }) =>
+      Effect.gen(function*() {
+        const cancelled = yield* Deferred.make<void>()
+        const after = Effect.runPromise(Deferred.await(cancelled))
+        server.when("SELECT slow", {
+          error: errorOf(dialect, "cancelled"),
+          after,
+          status: dialect === "postgres" ? "failed" : "none"
+        })
+        const giveUp = Effect.gen(function*() {
+          const query = yield* Effect.forkChild(run("SELECT slow"))
+          yield* Wait.until("the query to be sent", () => server.sent.includes("SELECT slow"))
+          const interrupting = yield* Effect.forkChild(Fiber.interrupt(query))
+          yield* Effect.yieldNow
+          yield* Deferred.succeed(cancelled, undefined)
+          yield* Fiber.join(interrupting)
+        })
+        const exit = yield* transact(database, database.withTransaction(giveUp))
+        const error: any = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined
+        assert.deepStrictEqual(
+          [error?.storage, error?.isOfStorage, error?.isRetryable, error?.cause.isRetryable],
+          ["Aborted", false, false, false]
+        )
+      })
+  )
 
   test("blames the event for what is its own", dialect, ({ database, run, server }) =>
     Effect.gen(function*() {

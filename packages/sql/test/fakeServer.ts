@@ -20,6 +20,7 @@ const codes = {
     lost,
     deadlock: { code: "40P01", severity: "ERROR" },
     lockTimeout: { code: "55P03", severity: "ERROR" },
+    cancelled: { code: "57014", severity: "ERROR" },
     full: { code: "53100", severity: "ERROR" },
     readOnly: { code: "25006", severity: "ERROR" },
     missing: { code: "42P01", severity: "ERROR" },
@@ -31,6 +32,7 @@ const codes = {
     lost,
     deadlock: { code: "ER_LOCK_DEADLOCK", errno: 1213 },
     lockTimeout: { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 },
+    cancelled: { code: "ER_QUERY_INTERRUPTED", errno: 1317 },
     full: { code: "ER_RECORD_FILE_FULL", errno: 1114 },
     readOnly: { code: "ER_OPTION_PREVENTS_STATEMENT", errno: 1290 },
     missing: { code: "ER_NO_SUCH_TABLE", errno: 1146 },
@@ -42,6 +44,7 @@ const codes = {
     lost: { code: "SQLITE_IOERR_WRITE" },
     deadlock: { code: "SQLITE_BUSY_SNAPSHOT" },
     lockTimeout: { code: "SQLITE_BUSY" },
+    cancelled: { code: "SQLITE_INTERRUPT" },
     full: { code: "SQLITE_FULL" },
     readOnly: { code: "SQLITE_READONLY_DBMOVED" },
     missing: { code: "SQLITE_ERROR" },
@@ -60,6 +63,8 @@ export interface Told {
   readonly isSilent?: boolean
   /** It is the last that comes over the connection, and does not say how the transaction is. */
   readonly isLost?: boolean
+  /** The connection is lost with the answer, which only shows when the server is asked. */
+  readonly isLast?: boolean
   /** The answer comes when this does. */
   readonly after?: Promise<unknown>
 }
@@ -99,8 +104,9 @@ export class FakeServer {
     const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
     await told?.after
     this.isAnswering = false
-    this.isLost ||= told?.isLost === true
-    this.isSilent = this.isLost || told?.isSilent === true
+    const wasLost = this.isLost
+    this.isLost ||= told?.isLost === true || told?.isLast === true
+    this.isSilent = wasLost || told?.isLost === true || told?.isSilent === true
     this.status = told?.status ?? this.statusAfter(sql, told?.error !== undefined)
     if (told?.error !== undefined) throw told.error
     return { rows: [...told?.rows ?? []] }

@@ -285,6 +285,8 @@ interface Fields {
   readonly message: string
   /** Whether it is the server's answer. */
   readonly isAnswer: boolean
+  /** Whether the server ends the connection with it. */
+  readonly endsConnection: boolean
 }
 
 const fieldsOf = (cause: unknown): Fields => {
@@ -296,7 +298,8 @@ const fieldsOf = (cause: unknown): Fields => {
     constraint: text("constraint"),
     message: cause instanceof Error ? cause.message : String(cause),
     // the system's own numbers are negative
-    isAnswer: text("severity") !== "" || (fields["errno"] as number) > 0 || text("code").startsWith("SQLITE_")
+    isAnswer: text("severity") !== "" || (fields["errno"] as number) > 0 || text("code").startsWith("SQLITE_"),
+    endsConnection: text("severity") === "FATAL" || text("severity") === "PANIC"
   }
 }
 
@@ -356,8 +359,23 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
     return new DatabaseError(new SqlError.UniqueViolation({ ...props, constraint: unique }), "Failed")
   }
   const [tag, storage] = kindOf(dialect, fields)
-  return new DatabaseError(new SqlError[tag](props), storage)
+  const error = new DatabaseError(new SqlError[tag](props), storage)
+  return fields.endsConnection ? withConnection(error) : error
 }
+
+/** @internal What an error means that came with the loss of the connection: whatever it says of the statement, the storage is at fault. */
+export const withConnection = (error: DatabaseError): DatabaseError =>
+  error.isOfStorage
+    ? error
+    : new DatabaseError(
+      new SqlError.ConnectionError({
+        cause: error.reason.cause,
+        operation: error.reason.operation,
+        message: error.reason.message
+      }),
+      "Unavailable",
+      error.isSent
+    )
 
 /** @internal What it means that there is no connection: nothing was sent. */
 export const classifyConnecting = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {

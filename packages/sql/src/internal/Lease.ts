@@ -4,13 +4,13 @@ import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { Connection } from "effect/sql/SqlConnection"
-import { type SqlError, StatementTimeoutError } from "effect/sql/SqlError"
+import { type SqlError, UnknownError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import type { QueryResult } from "kysely"
 import { CompiledQuery, SelectQueryNode } from "kysely"
 import type { Dialect } from "../Dialect.ts"
 import type { Session, TransactionStatus } from "../Session.ts"
-import { classify, DatabaseError, withStorage } from "./DatabaseError.ts"
+import { classify, DatabaseError, withConnection, withStorage } from "./DatabaseError.ts"
 import { mayHideEnd, wouldEnd } from "./transactionControl.ts"
 import { broken, idle, next, open, over, refusal, type TransactionState } from "./transactionState.ts"
 import { Trouble } from "./Trouble.ts"
@@ -246,9 +246,10 @@ export class Lease implements Connection {
           },
           async (cause) => {
             const error = means(classify(this.options.dialect, operation, cause))
-            const failure = isGivenUp && error.reason._tag !== "ConnectionError" ? givenUp(error) : error
             // what the last answer said was before
-            this.settle(sql, error.reason._tag === "ConnectionError" ? undefined : await this.ask(), failure)
+            const status = error.reason._tag === "ConnectionError" ? undefined : await this.ask()
+            const failure = status === undefined ? withConnection(error) : isGivenUp ? givenUp(error) : error
+            this.settle(sql, status, failure)
             resume(Effect.fail(failure))
           }
         )
@@ -402,7 +403,8 @@ const ofCommit = (error: DatabaseError): DatabaseError => {
 /** The program itself has given it up, which it may have good reasons for. */
 const givenUp = (error: SqlError): DatabaseError =>
   new DatabaseError(
-    new StatementTimeoutError({
+    // not as a time-out of the server's, which says of itself that it passes
+    new UnknownError({
       cause: error.reason.cause,
       operation: error.reason.operation,
       message: "the query was given up"
