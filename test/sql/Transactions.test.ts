@@ -236,7 +236,8 @@ describe.each(databases)("in $name, a transaction", (database) => {
     "that is ended by hand is refused, and all of it is undone",
     ({ ids, insert, run }) =>
       Effect.gen(function*() {
-        for (const statement of ["COMMIT", "ROLLBACK", dialect === "sqlite" ? "BEGIN" : "START TRANSACTION"]) {
+        const begin = dialect === "sqlite" ? "BEGIN" : "START TRANSACTION"
+        for (const statement of ["COMMIT", "ROLLBACK", begin, "/* shop */ COMMIT", "-- shop\nROLLBACK"]) {
           const error = yield* Effect.flip(
             transaction(Effect.andThen(Effect.andThen(append("never"), insert("never")), run(statement)))
           )
@@ -245,6 +246,21 @@ describe.each(databases)("in $name, a transaction", (database) => {
         }
       })
   )
+
+  test(database, "takes no savepoint by hand, which would undo what is announced", ({ run }) =>
+    Effect.gen(function*() {
+      yield* transaction(Effect.gen(function*() {
+        const errors = [yield* Effect.flip(run("SAVEPOINT mine"))]
+        yield* append("kept")
+        yield* transaction(Effect.gen(function*() {
+          yield* append("kept, too")
+          errors.push(yield* Effect.flip(run("ROLLBACK TO SAVEPOINT sluice_1")))
+        }))
+        errors.push(yield* Effect.flip(run("/* mine */ RELEASE SAVEPOINT mine")))
+        for (const { message } of errors) assert.include(message, "use withTransaction")
+      }))
+      assert.deepStrictEqual(yield* eventsOf("n"), ["kept", "kept, too"])
+    }))
 
   test(
     database,
@@ -482,7 +498,14 @@ for (const database of databases.filter(({ dialect }) => dialect === "mysql")) {
     test(database, "is refused in a transaction", ({ ids, insert, note, run }) =>
       Effect.gen(function*() {
         yield* insert("there")
-        for (const statement of [`TRUNCATE TABLE ${note}`, `ALTER TABLE ${note} ADD x INT`, "SET autocommit = 0"]) {
+        const statements = [
+          `TRUNCATE TABLE ${note}`,
+          `/*!TRUNCATE TABLE ${note} */`,
+          `# empty it\nTRUNCATE TABLE ${note}`,
+          `ALTER TABLE ${note} ADD x INT`,
+          "SET autocommit = 0"
+        ]
+        for (const statement of statements) {
           const error = yield* Effect.flip(transaction(Effect.andThen(append("never"), run(statement))))
           assert.include((error as SqlError).message, "would end the transaction")
           assert.deepStrictEqual([yield* eventsOf("n"), yield* ids], [[], ["there"]])
@@ -498,16 +521,13 @@ for (const database of databases.filter(({ dialect }) => dialect === "mysql")) {
         Effect.gen(function*() {
           const procedure = `p_${note}`
           yield* run(`CREATE PROCEDURE ${procedure}() BEGIN COMMIT; START TRANSACTION; END`)
-          const hidden = [`CALL ${procedure}()`, `/* */ TRUNCATE TABLE ${note}`, `/* */ START TRANSACTION`]
-          for (const statement of hidden) {
-            const error = yield* Effect.flip(transaction(Effect.gen(function*() {
-              yield* run("SELECT 1")
-              yield* Effect.ignore(run(statement))
-              yield* Effect.ignore(insert("later"))
-            })))
-            assert.include(error.message, "ended by")
-            assert.notInclude(yield* ids, "later")
-          }
+          const error = yield* Effect.flip(transaction(Effect.gen(function*() {
+            yield* run("SELECT 1")
+            yield* Effect.ignore(run(`CALL ${procedure}()`))
+            yield* Effect.ignore(insert("later"))
+          })))
+          assert.include(error.message, "ended by")
+          assert.notInclude(yield* ids, "later")
           yield* run(`DROP PROCEDURE ${procedure}`)
         })
     )
@@ -518,7 +538,9 @@ for (const database of databases.filter(({ dialect }) => dialect === "postgres")
   describe("in PostgreSQL, several statements in one that end a transaction", () => {
     test(database, "are noticed, and nothing follows them", ({ ids, insert, run }) =>
       Effect.gen(function*() {
-        for (const statement of ["SELECT 1; COMMIT; BEGIN", "/* */ COMMIT AND CHAIN", "/* */ ROLLBACK AND CHAIN"]) {
+        for (
+          const statement of ["SELECT 1; COMMIT; BEGIN", "SELECT 1; COMMIT AND CHAIN", "SELECT 1; ROLLBACK AND CHAIN"]
+        ) {
           const error = yield* Effect.flip(
             transaction(Effect.andThen(Effect.ignore(run(statement)), Effect.ignore(insert("later"))))
           )

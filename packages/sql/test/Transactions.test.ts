@@ -233,12 +233,77 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
     dialect,
     ({ announced, run, server, transaction }) =>
       Effect.gen(function*() {
-        for (const statement of ["COMMIT", " rollback", "BEGIN"]) {
+        const statements = [
+          "COMMIT",
+          " rollback",
+          "BEGIN",
+          "-- shop\nCOMMIT",
+          "/* shop */ COMMIT",
+          "/**/\n;/**/ ROLLBACK/* */"
+        ]
+        statements.push(
+          ...{
+            sqlite: ["/* /* */ END", "--" + "-".repeat(1000) + "\nCOMMIT"],
+            postgres: ["/* /* */ SELECT */ ABORT", "START/**/TRANSACTION", "PREPARE /* it */ TRANSACTION 'x'"],
+            mysql: [
+              "# shop\nTRUNCATE TABLE note",
+              "/*!COMMIT*/",
+              "/*!80000 COMMIT */",
+              "/*M!100100 XA END 'x' */",
+              "/*q*/SET/**/autocommit=1"
+            ]
+          }[dialect]
+        )
+        for (const statement of statements) {
           const error = yield* transaction(Effect.flip(run(statement)))
           assert.match(error.message, /would end the transaction/)
         }
-        assert.deepStrictEqual(server.sent, ["BEGIN", "COMMIT", "BEGIN", "COMMIT", "BEGIN", "COMMIT"])
-        assert.strictEqual(announced.length, 3)
+        assert.deepStrictEqual(server.sent, statements.flatMap(() => ["BEGIN", "COMMIT"]))
+        assert.strictEqual(announced.length, statements.length)
+      })
+  )
+
+  test("runs what only speaks of ending it", dialect, ({ run, server, transaction }) =>
+    Effect.gen(function*() {
+      const statements = [
+        "/* COMMIT */ SELECT 1",
+        "-- ROLLBACK\nSELECT 1",
+        "SELECT '/* COMMIT */'",
+        "/* an end */ (SELECT ' -- ')",
+        "INSERT INTO note VALUES ('it''s /*', ' */ COMMIT')"
+      ]
+      yield* transaction(Effect.forEach(statements, run))
+      assert.deepStrictEqual(server.sent, ["BEGIN", ...statements, "COMMIT"])
+    }))
+
+  test(
+    "refuses savepoints by hand, also where it has failed",
+    dialect,
+    ({ announced, run, server, transaction }) =>
+      Effect.gen(function*() {
+        const statements = [
+          "SAVEPOINT mine",
+          "/* a */ savepoint mine",
+          "ROLLBACK TO SAVEPOINT mine",
+          "rollback/**/to mine",
+          "RELEASE SAVEPOINT mine"
+        ]
+        yield* transaction(Effect.forEach(statements, (statement) =>
+          Effect.map(Effect.flip(run(statement)), (error) => {
+            assert.match(error.message, /use withTransaction/)
+            assert.strictEqual(fromSqlError("test")(error).reason, "Failed")
+          })))
+        assert.deepStrictEqual([server.sent, announced], [["BEGIN", "COMMIT"], ["committed"]])
+        server.when("INSERT 1", {
+          error: errorOf(dialect, "unknown"),
+          status: dialect === "postgres" ? "failed" : "open"
+        })
+        yield* Effect.ignore(
+          transaction(
+            Effect.andThen(Effect.ignore(run("INSERT 1")), Effect.flip(run("ROLLBACK TO SAVEPOINT sluice_1")))
+          )
+        )
+        assert.notInclude(server.sent, "ROLLBACK TO SAVEPOINT sluice_1")
       })
   )
 
@@ -376,19 +441,6 @@ describe("a failed statement on PostgreSQL", () => {
         assert.deepStrictEqual([announced, server.released], [[], ["clean"]])
       })
   )
-
-  test("may be rolled back by hand, to a savepoint of one's own", "postgres", (use) =>
-    Effect.gen(function*() {
-      const { announced, run, server, transaction } = use
-      server.when("INSERT 1", { error: errorOf("postgres", "unknown") })
-      yield* transaction(Effect.gen(function*() {
-        yield* run("SAVEPOINT mine")
-        yield* Effect.ignore(run("INSERT 1"))
-        yield* run("ROLLBACK TO SAVEPOINT mine")
-        yield* run("INSERT 2")
-      }))
-      assert.deepStrictEqual(announced, ["committed"])
-    }))
 })
 
 describe.each(dialects)("whoever waits for a connection on %s", (dialect) => {
@@ -412,6 +464,41 @@ describe.each(dialects)("whoever waits for a connection on %s", (dialect) => {
 
 const coded = (code: string, errno?: number) => Object.assign(new Error(code), { code, errno })
 const said = (code: string) => Object.assign(new Error(code), { code, severity: "FATAL" })
+
+/** What any statement would have met, by what tells it. */
+const ofServer = {
+  postgres: {
+    Misconfigured: ["42P10", "42809", "55000"].map((code) =>
+      Object.assign(new Error(code), { code, severity: "ERROR" })
+    ),
+    Unavailable: [said("XX000"), said("P0001"), Object.assign(new Error("08999"), { code: "08999", severity: "ERROR" })]
+  },
+  mysql: {
+    Misconfigured: [],
+    Unavailable: [
+      ...[1015, 1016, 1023, 1024, 1047, 1105, 1135, 1180, 1189, 1190, 1218, 1296, 1429, 3032].map((errno) =>
+        coded(`ER_${errno}`, errno)
+      ),
+      Object.assign(coded("ER_OF_TOMORROW", 9999), { sqlState: "08S01" })
+    ]
+  }
+} as const
+
+for (const dialect of ["postgres", "mysql"] as const) {
+  for (const reason of ["Misconfigured", "Unavailable"] as const) {
+    for (const error of ofServer[dialect][reason]) {
+      test(
+        `what the server fails with for itself, ${error.message}, is ${reason}`,
+        dialect,
+        ({ run, server }) =>
+          Effect.gen(function*() {
+            server.when("INSERT 1", { error })
+            assert.strictEqual(fromSqlError("test")(yield* Effect.flip(run("INSERT 1"))).reason, reason)
+          })
+      )
+    }
+  }
+}
 
 describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
   const causes: ReadonlyArray<readonly [cause: unknown, reason: StorageError["reason"]]> = [
@@ -439,7 +526,8 @@ describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
       ? [
         [coded("ER_NOT_SUPPORTED_AUTH_MODE", 1251), "Misconfigured"],
         [coded("ER_CON_COUNT_ERROR", 1040), "Unavailable"],
-        [coded("ER_UNKNOWN_ERROR", 1105), "Broken"]
+        [coded("ER_UNKNOWN_ERROR", 1105), "Unavailable"],
+        [coded("ER_INTERNAL_ERROR", 1815), "Broken"]
       ] as const
       : [])
   ]
@@ -592,10 +680,6 @@ describe.each(dialects)("the transaction of an offset on %s", (dialect) => {
           const mine: Array<Effect.Effect<unknown, unknown>> = [
             database.withTransaction(run("SELECT optional")),
             database.withTransaction(Effect.andThen(Effect.ignore(run("SELECT optional")), Effect.fail("undo"))),
-            // by hand
-            Effect.andThen(run("SAVEPOINT Mine"), run("SELECT optional")).pipe(
-              Effect.ensuring(Effect.orDie(run("ROLLBACK TO \"mine\"")))
-            ),
             // one is undone, and what is in it with it
             database.withTransaction(Effect.andThen(
               Effect.ignore(database.withTransaction(run("SELECT optional"))),

@@ -38,7 +38,7 @@ const codes = {
     missing: { code: "ER_NO_SUCH_TABLE", errno: 1146 },
     constraint: { code: "ER_NO_REFERENCED_ROW_2", errno: 1452 },
     unknown: { code: "ER_SIGNAL_EXCEPTION", errno: 1644 },
-    internal: { code: "ER_UNKNOWN_ERROR", errno: 1105 }
+    internal: { code: "ER_INTERNAL_ERROR", errno: 1815 }
   },
   sqlite: {
     lost: { code: "SQLITE_IOERR_WRITE" },

@@ -35,6 +35,7 @@ const damaged: Kind = ["UnknownError", "Damaged"]
 const disagreement: Kind = ["ConnectionError", "Misconfigured"]
 const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
 const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
+const unready: Kind = ["UnknownError", "Misconfigured"]
 const missing: Kind = ["SqlSyntaxError", "Misconfigured"]
 const syntax: Kind = ["SqlSyntaxError", "Failed"]
 const constraint: Kind = ["ConstraintError", "Failed"]
@@ -58,11 +59,14 @@ const postgres: Readonly<Record<string, Kind>> = {
   "42501": notAllowed,
   "42703": missing,
   "42704": missing,
+  "42809": missing,
   "42883": missing,
   "42P01": missing,
+  "42P10": missing,
   "53": failing,
   "53100": full,
   "53300": lost,
+  "55000": unready,
   "55P03": lockTimeout,
   "57014": statementTimeout,
   "57P": lost,
@@ -74,9 +78,13 @@ const postgres: Readonly<Record<string, Kind>> = {
 
 /** By number, as the driver has no names for some of them. */
 const mysql: Readonly<Record<number, Kind>> = {
+  1015: failing,
+  1016: failing,
   1020: serialization,
   1021: full,
   1022: constraint,
+  1023: failing,
+  1024: failing,
   1026: failing,
   1030: failing,
   1033: damaged,
@@ -92,15 +100,18 @@ const mysql: Readonly<Record<number, Kind>> = {
   1044: notLetIn,
   1045: notLetIn,
   1046: missing,
+  1047: lost,
   1048: constraint,
   1049: missing,
   1053: lost,
   1054: missing,
   1064: syntax,
   1077: lost,
+  1105: failing,
   1114: full,
   1129: lost,
   1130: notLetIn,
+  1135: failing,
   1142: notAllowed,
   1143: notAllowed,
   1146: missing,
@@ -109,7 +120,10 @@ const mysql: Readonly<Record<number, Kind>> = {
   1159: lost,
   1160: lost,
   1161: lost,
+  1180: failing,
   1184: lost,
+  1189: lost,
+  1190: lost,
   1194: damaged,
   1195: damaged,
   1203: lost,
@@ -118,15 +132,18 @@ const mysql: Readonly<Record<number, Kind>> = {
   1213: deadlock,
   1216: constraint,
   1217: constraint,
+  1218: lost,
   1223: lockTimeout,
   1226: lost,
   1227: notAllowed,
   1290: wrongServer,
+  1296: failing,
   1305: missing,
   1317: statementTimeout,
   1364: constraint,
   1370: notAllowed,
   1412: serialization,
+  1429: failing,
   1451: constraint,
   1452: constraint,
   1613: deadlock,
@@ -141,6 +158,7 @@ const mysql: Readonly<Record<number, Kind>> = {
   1932: damaged,
   1969: statementTimeout,
   3024: statementTimeout,
+  3032: failing,
   3572: lockTimeout,
   3819: constraint,
   4025: constraint,
@@ -281,6 +299,8 @@ const sqliteMissing =
 interface Fields {
   readonly code: string
   readonly errno: number
+  /** As the standard has it, where the server tells it besides its number. */
+  readonly state: string
   readonly constraint: string
   readonly message: string
   /** Whether it is the server's answer. */
@@ -295,6 +315,7 @@ const fieldsOf = (cause: unknown): Fields => {
   return {
     code: text("code"),
     errno: typeof fields["errno"] === "number" ? fields["errno"] : 0,
+    state: text("sqlState"),
     constraint: text("constraint"),
     message: cause instanceof Error ? cause.message : String(cause),
     // the system's own numbers are negative
@@ -303,7 +324,7 @@ const fieldsOf = (cause: unknown): Fields => {
   }
 }
 
-const kindOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): Kind => {
+const kindOf = (dialect: Dialect, { code, errno, isAnswer, message, state }: Fields): Kind => {
   if (!isAnswer) {
     return socketCodes.has(code) || tlsCode.test(code) || code === "" && lostMessages.has(message) ? lost : unknown
   }
@@ -314,7 +335,9 @@ const kindOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): K
       return byPrefix(postgres, code) ?? unknown
     case "mysql":
       // "Got error 28 from storage engine", which is the system's number for a disk that is full
-      return errno === 1030 && message.startsWith("Got error 28 ") ? full : mysql[errno] ?? unknown
+      return errno === 1030 && message.startsWith("Got error 28 ") ?
+        full
+        : mysql[errno] ?? (state.startsWith("08") ? lost : unknown)
   }
 }
 

@@ -11,7 +11,7 @@ import { CompiledQuery, SelectQueryNode } from "kysely"
 import type { Dialect } from "../Dialect.ts"
 import type { Session, TransactionStatus } from "../Session.ts"
 import { classify, DatabaseError, withConnection, withStorage } from "./DatabaseError.ts"
-import { mayHideEnd, wouldEnd } from "./transactionControl.ts"
+import { mayHideEnd, wouldControl } from "./transactionControl.ts"
 import { broken, idle, next, open, over, refusal, type TransactionState } from "./transactionState.ts"
 import { Trouble } from "./Trouble.ts"
 
@@ -33,6 +33,8 @@ interface Statement<A> {
   readonly sql: string
   /** What an error means in such a statement, where that is something else. */
   readonly means?: (error: DatabaseError) => DatabaseError
+  /** Whether it rolls back to a savepoint, which also a transaction takes that has failed. */
+  readonly goesBack?: boolean
   /** Whether the answer says how the transaction is; it does by default. */
   readonly settles?: (value: A) => boolean
 }
@@ -94,7 +96,12 @@ export class Lease implements Connection {
   }
 
   savepoint(id: number): Effect.Effect<void, SqlError> {
-    return this.inTurn(Effect.andThen(this.check, this.send(nesting(`SAVEPOINT ${nameOf(id)}`))))
+    return this.inTurn(
+      Effect.andThen(
+        this.check,
+        Effect.tap(this.send(nesting(`SAVEPOINT ${nameOf(id)}`)), () => Effect.sync(() => this.met.savepoint(id)))
+      )
+    )
   }
 
   /** A failure breaks the transaction, as nobody knows what it holds then. */
@@ -104,7 +111,10 @@ export class Lease implements Connection {
 
   /** A failure breaks the transaction, and the effect has failed anyhow. */
   rollbackSavepoint(id: number): Effect.Effect<void> {
-    return this.orBreak(this.send(nesting(`ROLLBACK TO SAVEPOINT ${nameOf(id)}`)))
+    return this.orBreak(Effect.tap(
+      this.send({ ...nesting(`ROLLBACK TO SAVEPOINT ${nameOf(id)}`), goesBack: true }),
+      () => Effect.sync(() => this.met.undo(id))
+    ))
   }
 
   commit(): Effect.Effect<void, SqlError> {
@@ -227,15 +237,14 @@ export class Lease implements Connection {
    * still busy. Its turn has to have come, as others end the transaction meanwhile.
    */
   private answered<A>(statement: Statement<A>, f: () => Promise<A>): Effect.Effect<A, SqlError> {
-    const { means = identity, operation, settles, sql } = statement
+    const { goesBack = false, means = identity, operation, settles, sql } = statement
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
-      const refused = refusal(this.state, sql)
+      const refused = refusal(this.state, goesBack)
       if (refused !== undefined) return refused === "over" ? Effect.die(queryAfterTransaction()) : Effect.fail(refused)
       return Effect.callback<A, SqlError>((resume) => {
         let isGivenUp = false
         const succeed = (value: A, status: TransactionStatus | undefined) => {
           const failure = this.settle(sql, status, undefined)
-          if (this.state._tag === "Open") this.met.succeeded(sql)
           resume(failure === undefined ? Effect.succeed(value) : Effect.fail(failure))
         }
         const answer = f().then(
@@ -289,10 +298,9 @@ export class Lease implements Connection {
     const statement = this.raw({ operation: "execute", sql }, parameters)
     return this.inTurn(Effect.suspend(() => {
       if (this.state._tag !== "Open") return statement
-      if (wouldEnd(dialect, sql)) {
-        return Effect.fail(
-          classify(dialect, "execute", new Error(`'${startOf(sql)}' would end the transaction: run it outside of one`))
-        )
+      const control = wouldControl(dialect, sql)
+      if (control !== undefined) {
+        return Effect.fail(classify(dialect, "execute", new Error(`'${startOf(sql)}' ${refusals[control]}`)))
       }
       return mayHideEnd(dialect, sql, parameters.length === 0) ? this.guarded(sql, statement) : statement
     }))
@@ -378,6 +386,11 @@ export class Lease implements Connection {
 const noControl = () => Promise.reject(new Error("the driver has no control client"))
 
 const nameOf = (id: number): string => `sluice_${id}`
+
+const refusals = {
+  ends: "would end the transaction: run it outside of one",
+  nests: "would nest a transaction by hand, and what it undoes would be announced all the same: use withTransaction"
+}
 
 const nesting = (sql: string) => ({ operation: "savepoint", sql, means: ofStorage })
 

@@ -1,25 +1,71 @@
 import type { Dialect } from "../Dialect.ts"
 
+/** Where a statement's meaning is: what counts stands among its first words. */
+const headLength = 200
+
+/** What a comment begins with, or what holds comments that are none. On MySQL, those that begin so are executed: `/*!80000 … *\/`. */
+const marks: Readonly<Record<Dialect, RegExp>> = {
+  sqlite: /--|\/\*|["'`[]/,
+  postgres: /--|\/\*|["'$]/,
+  mysql: /--(?=\s)|#|\/\*M?!\d*|\/\*|["'`]/
+}
+
+/** The end of the comment that begins at `from`. PostgreSQL's are nested. */
+const endOfComment = (dialect: Dialect, sql: string, from: number): number => {
+  if (!sql.startsWith("/*", from)) {
+    const end = sql.indexOf("\n", from)
+    return end < 0 ? sql.length : end
+  }
+  const brackets = /\/\*|\*\//g
+  brackets.lastIndex = from + 2
+  for (let depth = 1; depth > 0;) {
+    const bracket = brackets.exec(sql)
+    if (bracket === null) return sql.length
+    if (bracket[0] === "*/") depth--
+    else if (dialect === "postgres") depth++
+  }
+  return brackets.lastIndex
+}
+
+/** How a statement begins, without comments, as far as no text or name is quoted in it. */
+const headOf = (dialect: Dialect, sql: string): string => {
+  let head = ""
+  let from = 0
+  while (head.length < headLength) {
+    const part = sql.slice(from, from + headLength)
+    const mark = marks[dialect].exec(part)
+    head += part.slice(0, mark?.index)
+    if (mark === null || /["'`[$]/.test(mark[0])) break
+    head += " "
+    from += mark.index
+    from = mark[0].includes("!") ? from + mark[0].length : endOfComment(dialect, sql, from)
+  }
+  return head.replace(/^[\s;]+/, "")
+}
+
 /**
  * What ends a transaction: the statements that say so, and on MySQL those that commit without being asked. The server's own word counts
  * in the end; this only spares what is obvious, so that nothing of it is committed.
  */
 const ending: Readonly<Record<Dialect, RegExp>> = {
-  sqlite: /^\s*(begin|commit|end|rollback(?!\s+(transaction\s+)?to\b))\b/i,
-  postgres:
-    /^\s*(begin|start\s+transaction|commit|end|abort|rollback(?!\s+(work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i,
+  sqlite: /^(begin|commit|end|rollback)\b/i,
+  postgres: /^(begin|start\s+transaction|commit|end|abort|rollback|prepare\s+transaction)\b/i,
   mysql:
-    /^\s*(begin(?!\s+not\b)|start|commit|rollback(?!\s+(work\s+)?to\b)|set\s+(session\s+|@@(session\.)?)?autocommit|xa|(create(?!\s+(or\s+replace\s+)?temporary\b)|drop(?!\s+(temporary|prepare)\b)|alter|rename|truncate|grant|revoke|lock|flush|reset|install|uninstall|analyze|optimize|repair|cache)\b)/i
+    /^(begin(?!\s+not\b)|start|commit|rollback|set\s+(session\s+|@@(session\.)?)?autocommit|xa|(create(?!\s+(or\s+replace\s+)?temporary\b)|drop(?!\s+(temporary|prepare)\b)|alter|rename|truncate|grant|revoke|lock|flush|reset|install|uninstall|analyze|optimize|repair|cache)\b)/i
 }
 
-/** @internal Whether a statement would end the transaction that it runs in. */
-export const wouldEnd = (dialect: Dialect, sql: string): boolean => ending[dialect].test(sql)
+const nesting = /^(savepoint|release|rollback(\s+(work|transaction))?\s+to)\b/i
+
+/** @internal What a statement must not do in a transaction, as its outcome would not be known. */
+export const wouldControl = (dialect: Dialect, sql: string): "ends" | "nests" | undefined => {
+  const head = headOf(dialect, sql)
+  return nesting.test(head) ? "nests" : ending[dialect].test(head) ? "ends" : undefined
+}
 
 const harmless = {
-  mysql:
-    /^[\s(]*(select|insert|update|delete|replace|with|values|table|do|show|explain|describe|savepoint|release\s+savepoint|rollback\s+(work\s+)?to)\b/i,
+  mysql: /^[\s(]*(select|insert|update|delete|replace|with|values|table|do|show|explain|describe)\b/i,
   postgres:
-    /^[\s(]*(select|insert|update|delete|merge|with|values|table|create|alter|drop|truncate|comment|grant|revoke|copy|call|do|set|show|explain|lock|declare|fetch|close|listen|notify|refresh|analyze|savepoint|release|rollback\s+(work\s+|transaction\s+)?to)\b/i
+    /^[\s(]*(select|insert|update|delete|merge|with|values|table|create|alter|drop|truncate|comment|grant|revoke|copy|call|do|set|show|explain|lock|declare|fetch|close|listen|notify|refresh|analyze)\b/i
 }
 
 /**
@@ -30,9 +76,9 @@ const harmless = {
 export const mayHideEnd = (dialect: Dialect, sql: string, isPlain: boolean): boolean => {
   switch (dialect) {
     case "mysql":
-      return !harmless.mysql.test(sql)
+      return !harmless.mysql.test(headOf(dialect, sql))
     case "postgres":
-      return !harmless.postgres.test(sql) || isPlain && /;\s*\S/.test(sql)
+      return !harmless.postgres.test(headOf(dialect, sql)) || isPlain && /;\s*\S/.test(sql)
     case "sqlite":
       return false
   }

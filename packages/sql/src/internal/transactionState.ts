@@ -45,8 +45,8 @@ export const next = (state: TransactionState, answer: Answer, ended: () => SqlEr
 export const broken = (state: TransactionState, error: SqlError): TransactionState =>
   state._tag === "Open" ? { _tag: "Broken", error } : state._tag === "Failed" ? { ...state, _tag: "Broken" } : state
 
-/** @internal Why a statement must not be sent. */
-export const refusal = (state: TransactionState, sql: string): SqlError | "over" | undefined => {
+/** @internal Why a statement must not be sent. `goesBack` says that it rolls back to a savepoint. */
+export const refusal = (state: TransactionState, goesBack: boolean): SqlError | "over" | undefined => {
   switch (state._tag) {
     case "Idle":
     case "Open":
@@ -54,7 +54,7 @@ export const refusal = (state: TransactionState, sql: string): SqlError | "over"
     case "Over":
       return "over"
     case "Failed":
-      return /^\s*rollback\s+(work\s+|transaction\s+)?to\b[^;]*$/i.test(sql) ? undefined : state.error
+      return goesBack ? undefined : state.error
     case "Broken":
       return state.error
   }
