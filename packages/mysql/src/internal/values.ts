@@ -12,10 +12,18 @@ const literal = (value: any): any => {
     case "string":
       return Mysql.raw(quote(value))
     case "object":
+      // the driver would make NULL of it
+      if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError("a value is an invalid date")
       // an object that the driver takes apart becomes columns and operators of the query
       return value === null || value instanceof Date || value instanceof Uint8Array
         ? value
         : Mysql.raw(quote(JSON.stringify(value)))
+    case "number":
+      // it would stand in the query as a word, which is the name of a column there
+      if (!Number.isFinite(value)) {
+        throw new RangeError(`a value is ${value}, which MySQL and MariaDB have no number for`)
+      }
+      return value
     default:
       return value
   }
