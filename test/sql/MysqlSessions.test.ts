@@ -5,10 +5,16 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import { StorageError } from "@sluice/core/StorageError"
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
 import { Database } from "@sluice/sql/Database"
+import type { SqlStorage } from "@sluice/sql/SqlStorage"
+import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as Tables from "@sluice/sql/Tables"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
@@ -17,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
@@ -28,6 +35,7 @@ import * as Proxy from "../hostile/Proxy.ts"
 import * as Mysqld from "../kit/Mysqld.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
+const NoteState = StateType.make("note", { codec: EventCodec.string })
 
 class Server extends Context.Service<Server, {
   /** What the person who looks after the server does. */
@@ -174,7 +182,7 @@ for (const [name, program] of servers) {
         yield* Effect.ignore(run(sql`KILL CONNECTION_ID()`))
         const settings = run<any>(
           sql`SELECT @@sql_mode AS mode, @@autocommit AS autocommit, @@time_zone AS zone, CAST(@@sql_select_limit AS CHAR) AS \`limit\`,
-            @@character_set_client AS charset, @seen AS seen, IS_USED_LOCK('own') AS locked`
+            @@character_set_client AS charset, @seen AS seen, IS_USED_LOCK('own') AS locked, DATABASE() AS name`
         )
         const before = yield* settings
         yield* run(createOwn)
@@ -196,6 +204,8 @@ for (const [name, program] of servers) {
             run(sql`FLUSH TABLES WITH READ LOCK`),
             run(sql`PREPARE left_over FROM 'SELECT 1'`),
             run(sql`CALL \`leave\`()`),
+            run(sql`USE information_schema`),
+            withTransaction(run(sql`USE information_schema`)),
             // which is said to whoever does it
             Effect.catchDefect(run(sql`START TRANSACTION`), () => Effect.void)
           ]
@@ -210,6 +220,50 @@ for (const [name, program] of servers) {
         }
         yield* run(tables.insertInto("own").values({ id: 1, text: "committed", at: new Date(0) }))
         assert.deepStrictEqual((yield* admin(`SELECT COUNT(*) AS n FROM ${row!.name}.own`)).map(({ n }) => n), [1])
+      }).pipe(provideFresh({ poolSize: 1 })))
+
+    it.effect("may be taken to another database: events go into the storage's own tables", () =>
+      Effect.gen(function*() {
+        const { place, run: admin } = yield* Server
+        const [own, other] = [yield* place, yield* place]
+        yield* admin(`GRANT ALL ON ${other.database}.* TO '${own.user}'@'%'`)
+        const within = (name: string, effect: Effect.Effect<unknown, unknown, SqlStorage>) =>
+          Effect.provide(effect, MysqlStorage.layer(name === "own" ? { ...own, poolSize: 1 } : other), { local: true })
+        yield* within("other", Journal.append(Note, { id: "n", events: ["theirs"] }))
+        yield* within(
+          "own",
+          Effect.gen(function*() {
+            const { run, withTransaction } = yield* Database
+            const append = Journal.append(Note, { id: "n", events: ["ours"] })
+            yield* withTransaction(Effect.andThen(run(sql.raw(`USE ${other.database}`)), append))
+            yield* withTransaction(append)
+            const events = yield* Stream.runCollect(Journal.read(Note, "n"))
+            assert.deepStrictEqual(events.map(({ event }) => event), ["ours", "ours"])
+          })
+        )
+        const [row] = yield* admin(`SELECT COUNT(*) AS n FROM ${other.database}.sluice_journal`)
+        assert.strictEqual(row.n, 1)
+      }).pipe(Effect.scoped))
+
+    it.effect("is opened in its database, wherever the server would have it", () =>
+      Effect.gen(function*() {
+        const { place } = yield* Server
+        const options = yield* place
+        yield* set({ init_connect: "USE information_schema" })
+        yield* Effect.provide(Effect.scoped(round), MysqlStorage.layer(options))
+      }).pipe(Effect.scoped))
+
+    it.effect("gets no value that the server has no word for, nor takes it for another", () =>
+      Effect.gen(function*() {
+        const { run } = yield* Database
+        yield* run(sql`CREATE TABLE own (id INT, a INT, \`NaN\` INT, \`Infinity\` INT)`)
+        yield* run(sql`INSERT INTO own VALUES (1, 2, 3, 4)`)
+        for (const value of [Number.NaN, Infinity, -Infinity, new Date(Number.NaN)]) {
+          const error = yield* Effect.flip(run(sql`UPDATE own SET a = ${value}`))
+          assert.match(error.message, /a value is/)
+          assert.strictEqual(fromSqlError("write")(error).reason, "Failed")
+        }
+        assert.deepStrictEqual(yield* run(sql`SELECT a FROM own`), [{ a: 2 }])
       }).pipe(provideFresh({ poolSize: 1 })))
 
     it.effect("is opened with the password of the day", () =>
@@ -321,6 +375,38 @@ for (const [name, program] of servers) {
         assert.strictEqual(error.reason._tag, "ConnectionError")
       }).pipe(provideFresh()))
 
+    for (
+      const [how, body] of [["fails", "SIGNAL SQLSTATE '45000'"], ["is given up", "DO SLEEP(60)"]] as const
+    ) {
+      it.effect(`leaves nothing of an append that ${how} half-way, though its transaction goes on`, () =>
+        Effect.gen(function*() {
+          const { run: admin } = yield* Server
+          const { run, withTransaction } = yield* Database
+          const append = (event: string) => Journal.append(Note, { id: "n", events: [event] })
+          const [row] = yield* run<{ name: string }>(sql`SELECT DATABASE() AS name`)
+          yield* append("one")
+          yield* admin(
+            `CREATE DEFINER = '${row!.name}'@'%' TRIGGER ${row!.name}.halfway
+              BEFORE UPDATE ON ${row!.name}.sluice_head FOR EACH ROW ${body}`
+          )
+          yield* withTransaction(Effect.gen(function*() {
+            const appending = yield* Effect.forkChild(append("two"))
+            if (how === "is given up") {
+              const asleep = admin(`SELECT id FROM information_schema.processlist
+                WHERE db = '${row!.name}' AND state = 'User sleep'`)
+              yield* Wait.until("the events to be written", Effect.map(asleep, (_) => _.length > 0))
+              yield* Fiber.interrupt(appending)
+            }
+            assert.strictEqual((yield* Fiber.await(appending))._tag, "Failure")
+          }))
+          yield* admin(`DROP TRIGGER ${row!.name}.halfway`)
+          assert.strictEqual((yield* append("three")).sequenceNumber, 2)
+          assert.strictEqual((yield* withTransaction(append("four"))).position, 3)
+          const events = yield* Stream.runCollect(Journal.read(Note, "n"))
+          assert.deepStrictEqual(events.map(({ event }) => event), ["one", "three", "four"])
+        }).pipe(provideFresh()))
+    }
+
     it.effect("has room for what may be appended, or the storage does not open", () =>
       Effect.gen(function*() {
         const options = yield* (yield* Server).place
@@ -337,6 +423,23 @@ for (const [name, program] of servers) {
           yield* Journal.transaction(append)
           const [row] = yield* run<{ bytes: string }>(sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_journal`)
           assert.strictEqual(Number(row!.bytes), 6 * event.length)
+          // so it has for what is made of events
+          const snapshot = { id: "n", sequenceNumber: SequenceNumber.make(1), state: event }
+          yield* SnapshotStore.save(NoteState, snapshot)
+          yield* SnapshotStore.save(NoteState, { ...snapshot, state: event.replace("x", "y") })
+          const saved = yield* SnapshotStore.load(NoteState, "n")
+          assert.strictEqual(Option.getOrThrow(saved).state, event.replace("x", "y"))
+          yield* Layer.build(Projection.layer(
+            Source.journal(Note).pipe(
+              Projection.exactlyOnce("all", () => Effect.fail("poison")),
+              Projection.recovery(RecoveryStrategy.deadLetter)
+            )
+          ))
+          yield* ProjectionStatus.caughtUp("all")
+          const [letters] = yield* run<{ bytes: string }>(
+            sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_dead_letter`
+          )
+          assert.strictEqual(Number(letters!.bytes), 6 * event.length)
           // as for whoever sends too much at a time, he is told at once, and that it is no lost connection
           const refused = yield* Effect.flip(run(sql`SELECT LENGTH(${"x".repeat(1024 * 1024)}) AS n`))
           assert.notStrictEqual(refused.reason._tag, "ConnectionError")

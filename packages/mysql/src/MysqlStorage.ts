@@ -94,7 +94,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
     exclusively: exclusively(database, naming),
     migrate: options.migrate
   })
-  const db = Naming.tables(naming)
+  // a query may leave a transaction in another database, where the same tables may be
+  const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
+  const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const signals = AppendSignals.make()
   const connections = {
@@ -112,7 +114,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       signals.reconnected
     )
   }
-  const dialect = makeDialect(connections, naming, crypto.randomUUID())
+  const dialect = makeDialect(connections, qualified, crypto.randomUUID())
   yield* watch((topic) => {
     const entityType = AppendSignals.stateEntityType(topic)
     return entityType === undefined
@@ -121,7 +123,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   }, signals)
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
-  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, naming) })
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified) })
 })
 
 /** How many bytes a packet may have, if the largest event has room in one: in a statement it takes twice as many as in the table. */
@@ -144,6 +146,12 @@ const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Servic
   }
   return bytes
 })
+
+const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<string, StorageError> =>
+  sql<{ name: string }>`SELECT DATABASE() AS name`.pipe(
+    Effect.mapError(fromSqlError("connect")),
+    Effect.map(([row]) => row!.name)
+  )
 
 /** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
 const exclusively = (

@@ -8,7 +8,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Mysql from "mysql2"
 import type { Options } from "../MysqlStorage.ts"
-import { isChanged, isInTransaction, type Limits, settle, unsettled } from "./session.ts"
+import { databaseAfter, isChanged, isInTransaction, type Limits, settle, unsettled } from "./session.ts"
 import { mayChangeSession } from "./sessionChange.ts"
 import { format } from "./values.ts"
 
@@ -268,17 +268,25 @@ const limitsOf = (options: Options, { idleTimeout }: Use): Limits => ({
 
 const unsent = Effect.mapError(({ reason }: SqlError) => unconnected(reason.cause))
 
-/** Sets the session in a round trip, and proves that it is set. */
-const settleSession = (session: Session, limits: Limits): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(unsent(send<unknown>(session, "connect", settle(limits), 0)), (answer) => {
-    const problem = unsettled(limits, answer)
-    if (problem !== undefined) {
-      return Effect.fail(unconnected(Object.assign(new Error(problem), { code: "SESSION_NOT_SET" })))
+const notSet = (problem: string): Effect.Effect<never, SqlError> =>
+  Effect.fail(unconnected(Object.assign(new Error(problem), { code: "SESSION_NOT_SET" })))
+
+/** Sets the session, and proves that it is set, and in the database that it has to be in: a reset leaves it where it is. */
+const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limits): Effect.fn.Return<void, SqlError> {
+  const problem = unsettled(limits, yield* unsent(send<unknown>(session, "connect", settle(limits), 0)))
+  if (problem !== undefined) return yield* notSet(problem)
+  const { database } = session.connection.config
+  if (database !== undefined) {
+    const use = `USE \`${database.replaceAll("`", "``")}\``
+    const actual = databaseAfter(yield* unsent(send<unknown>(session, "connect", use, 0)))
+    // a server may know names in lower case alone
+    if (actual?.toLowerCase() !== database.toLowerCase()) {
+      return yield* notSet(`the session is in the database '${actual}', not in '${database}'`)
     }
-    session.isChanged = false
-    session.isInTransaction = false
-    return Effect.void
-  })
+  }
+  session.isChanged = false
+  session.isInTransaction = false
+})
 
 /**
  * @internal

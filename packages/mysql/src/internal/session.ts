@@ -22,6 +22,8 @@ const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): Rea
   return [
     // first of all: the server's answer then says what each of the others is
     { name: "session_track_system_variables", ...quoted("*") },
+    // nor is it left to chance which database the session is in
+    { name: "session_track_schema", ...on },
     // and later answers say whether a query has changed the session
     { name: "session_track_state_change", ...on },
     { name: "character_set_client", ...quoted("utf8mb4") },
@@ -87,6 +89,9 @@ export const unsettled = (limits: Limits, answer: unknown): string | undefined =
   })
   return wrong.length === 0 ? undefined : `the server has not set the session as it was told to: ${wrong.join("; ")}`
 }
+
+/** @internal The database that the server says a session is in, after an answer that changes it. */
+export const databaseAfter = (answer: unknown): string | undefined => (answer as any)?.stateChanges?.schema
 
 const sessionStateChanged = 0x4000
 const inTransaction = 1
