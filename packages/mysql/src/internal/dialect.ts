@@ -10,8 +10,6 @@ import { type JournalRow, maxPageBytes, sizeInSql, sizeOf, toEnvelope, toPage } 
 import type * as Naming from "@sluice/sql/Naming"
 import { toSqlError } from "@sluice/sql/SqlStorageError"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Mysql from "mysql2"
 import { assign, type Heads } from "./assign.ts"
@@ -116,16 +114,6 @@ export const makeDialect = (
   }
 
   const { sql } = database
-  /** Several statements of an append belong together, also where fibers of one transaction append at the same time. */
-  const turns = new WeakMap<object, Semaphore.Semaphore>()
-  const inTurn = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) => {
-      const connection = Option.getOrThrow(transaction)[0]
-      const turn = turns.get(connection) ?? Semaphore.makeUnsafe(1)
-      turns.set(connection, turn)
-      return turn.withPermit(effect)
-    })
-
   const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
     const { entityType } = request
     const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
@@ -171,7 +159,8 @@ export const makeDialect = (
       }),
     tryAppend: (requests) => append(requests, "SKIP LOCKED"),
     waitAppend: (requests) => append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>,
-    appendWithin: (request) => inTurn(appendWithin(request)),
+    // a savepoint of its own: an append that fails, or is given up, leaves no events beyond the head of their log
+    appendWithin: (request) => database.withTransaction(appendWithin(request)),
     joins: () => true,
     now: Effect.map(
       query<Array<{ now: number }>>(
