@@ -37,6 +37,7 @@ import { bytesOf, textOf } from "./internal/columns.ts"
 import { isOf } from "./internal/offsetKey.ts"
 import { retryRefusedAs } from "./internal/retryRefused.ts"
 import { shareLocked } from "./internal/shareLocked.ts"
+import { upsert } from "./internal/upsert.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { DeadLetterTable, SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
@@ -193,19 +194,8 @@ export const make = ({ database, db, signals }: {
       ([slice, { position, timestamp }]) => ({ ...key, slice, position, timestamp, ...common })
     )
     if (rows.length > 0) {
-      const changed = ["position", "timestamp"] as const
       const insert = db.insertInto("sluice_offset").values(rows)
-      yield* run(
-        dialect === "mysql"
-          ? insert.onDuplicateKeyUpdate(
-            Object.fromEntries(changed.map((column) => [column, sql`VALUES(${sql.ref(column)})`]))
-          )
-          : insert.onConflict((_) =>
-            _.columns(["projection", "source", "slice"]).doUpdateSet((eb) =>
-              Object.fromEntries(changed.map((column) => [column, eb.ref(`excluded.${column}`)]))
-            )
-          )
-      )
+      yield* run(upsert(dialect, insert, ["projection", "source", "slice"], ["position", "timestamp"]))
     }
     yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
   })
@@ -368,13 +358,8 @@ export const make = ({ database, db, signals }: {
             sequence_number,
             ...values
           })
-          yield* run(
-            dialect === "mysql"
-              ? insert.onDuplicateKeyUpdate(values)
-              : insert.onConflict((_) =>
-                _.columns(["projection", "source", "persistence_id", "sequence_number"]).doUpdateSet(values)
-              )
-          )
+          const letter = ["projection", "source", "persistence_id", "sequence_number"] as const
+          yield* run(upsert(dialect, insert, letter, Object.keys(values) as Array<keyof typeof values>))
         })
       ),
     deadLetters: (key, after, limit) =>

@@ -14,6 +14,7 @@ import type { ExpressionBuilder, Kysely } from "kysely"
 import type { Database } from "./Database.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import { bytesOf } from "./internal/columns.ts"
+import { upsert } from "./internal/upsert.ts"
 import { jsonOf } from "./JournalRow.ts"
 import type { SluiceTables } from "./SluiceTables.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -32,19 +33,16 @@ export const make = ({ database, db }: {
   SnapshotStore.of({
     save: ({ metadata, payload, persistenceId, sequenceNumber }) =>
       Effect.flatMap(DatabaseClock.now(database.dialect), (timestamp) => {
-        const values = {
+        const insert = db.insertInto("sluice_snapshot").values({
+          persistence_id: persistenceId,
+          sequence_number: sequenceNumber,
           timestamp,
           manifest: payload.manifest,
           payload: bytesOf(payload.bytes),
           metadata: jsonOf(metadata)
-        }
-        const insert = db.insertInto("sluice_snapshot")
-          .values({ persistence_id: persistenceId, sequence_number: sequenceNumber, ...values })
-        return database.run(
-          database.dialect === "mysql"
-            ? insert.onDuplicateKeyUpdate(values)
-            : insert.onConflict((_) => _.columns(["persistence_id", "sequence_number"]).doUpdateSet(values))
-        )
+        })
+        const changed = ["timestamp", "manifest", "payload", "metadata"] as const
+        return database.run(upsert(database.dialect, insert, ["persistence_id", "sequence_number"], changed))
       }).pipe(Effect.mapError(fromSqlError("save a snapshot")), Effect.asVoid),
     load: (persistenceId, criteria) =>
       database.run(
