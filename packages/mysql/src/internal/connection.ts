@@ -23,6 +23,9 @@ export const grace = 5_000
 /** @internal How long what is over may take to end, in milliseconds. */
 export const budget = 1_000
 
+/** How long to wait for a rollback, in milliseconds. The end of the connection rolls back as well. */
+const rollbackTimeout = 3_000
+
 /** @internal In milliseconds. */
 export const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
 
@@ -173,10 +176,11 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
   const query = connection.query.bind(connection) as (...args: Array<any>) => any
   connection.query = (...args: Array<any>) => {
     // before it is sent: nobody may wait for its answer
-    if (!ownTables && mayChangeSession(typeof args[0] === "string" ? args[0] : args[0].sql)) session.isChanged = true
+    const sql: string = typeof args[0] === "string" ? args[0] : args[0].sql
+    if (!ownTables && mayChangeSession(sql)) session.isChanged = true
     const answered = args.at(-1)
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
-    const timer = abandonAfter(session, timeout)
+    const timer = abandonAfter(session, sql === "ROLLBACK" ? Math.min(rollbackTimeout, timeout) : timeout)
     const end = (): void => {
       session.pending--
       clearTimeout(timer)
