@@ -44,6 +44,7 @@ export const start = (serverPort: number): Effect.Effect<Proxy, never, Scope.Sco
     const state = { rule: pass, broken: 0 }
     const connections = new Set<Connection>()
     const orphans: Array<Connection> = []
+    const swallowed: Array<Connection> = []
 
     const connect = (client: Net.Socket): void => {
       const server = Net.connect({ port: serverPort, host: "127.0.0.1", noDelay: true })
@@ -73,6 +74,7 @@ export const start = (serverPort: number): Effect.Effect<Proxy, never, Scope.Sco
       if (how !== "swallow") connection.client.resetAndDestroy()
       if (how === "cut") connection.server.resetAndDestroy()
       if (how === "orphan") orphans.push(connection)
+      if (how === "swallow") swallowed.push(connection)
     }
 
     yield* Effect.acquireRelease(
@@ -82,7 +84,7 @@ export const start = (serverPort: number): Effect.Effect<Proxy, never, Scope.Sco
       (listener) =>
         Effect.callback<void>((resume) => {
           listener.close(() => resume(Effect.void))
-          for (const { client, server } of [...connections, ...orphans]) {
+          for (const { client, server } of [...connections, ...orphans, ...swallowed]) {
             client.destroy()
             server.destroy()
           }

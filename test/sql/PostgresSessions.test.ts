@@ -15,14 +15,11 @@ import * as Tables from "@sluice/sql/Tables"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import * as Fs from "node:fs"
@@ -323,41 +320,6 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
   })
 
   describe("a server that does not answer any more", () => {
-    it.effect("does not keep a storage from being closed", () =>
-      Effect.gen(function*() {
-        const there = yield* (yield* Server).place
-        const proxy = yield* Proxy.start(there.port)
-        const scope = yield* Scope.make()
-        const services = yield* Scope.provide(Layer.build(open({ ...there, port: proxy.port })), scope)
-        const run = Effect.provide(services)
-        yield* run(append("1"))
-        const { sql, withTransaction } = Context.get(services, Database)
-        const locked = yield* Latch.make()
-        const under = yield* Effect.forEach([
-          run(query("SELECT pg_sleep(60)")),
-          withTransaction(run(query("SELECT pg_sleep(60)"))),
-          withTransaction(run(append("2")).pipe(Effect.andThen(locked.open), Effect.andThen(Effect.never))),
-          Effect.andThen(locked.await, run(append("3"))),
-          Stream.runForEach(sql`SELECT generate_series(1, 1000)`.stream, () => Effect.never)
-        ], (effect) => Effect.forkChild(effect))
-        yield* Wait.until(
-          "all to be under way",
-          Effect.map(
-            run(query<{ n: number }>(
-              "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
-            )),
-            // and this one
-            ([row]) => row!.n === 6
-          )
-        )
-        yield* proxy.rule(() => "swallow")
-        yield* proxy.break("swallow")
-        const [closing] = yield* Effect.timed(
-          Effect.andThen(Fiber.interruptAll(under), Scope.close(scope, Exit.void))
-        )
-        assert.isBelow(Duration.toMillis(closing), 20_000)
-      }).pipe(Effect.scoped), 60_000)
-
     it.effect("is given up when it does not say within the time to connect who it is", () =>
       Effect.gen(function*() {
         const { control, place } = yield* Server
