@@ -8,7 +8,8 @@ import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Mysql from "mysql2"
 import type { Options } from "../MysqlStorage.ts"
-import { databaseAfter, isChanged, isInTransaction, type Limits, settle, unsettled } from "./session.ts"
+import { statusAfter } from "./serverStatus.ts"
+import { databaseAfter, isChanged, type Limits, settle, unsettled } from "./session.ts"
 import { mayChangeSession } from "./sessionChange.ts"
 import { format } from "./values.ts"
 
@@ -198,7 +199,7 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
       // of a statement without rows
       command.on("result", (answer: unknown) => {
         if (isChanged(answer)) session.isChanged = true
-        session.isInTransaction = isInTransaction(answer)
+        session.isInTransaction = statusAfter(answer as Mysql.ResultSetHeader) === "open"
       })
       return command
     } catch (error) {

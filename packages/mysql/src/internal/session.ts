@@ -94,7 +94,6 @@ export const unsettled = (limits: Limits, answer: unknown): string | undefined =
 export const databaseAfter = (answer: unknown): string | undefined => (answer as any)?.stateChanges?.schema
 
 const sessionStateChanged = 0x4000
-const inTransaction = 1
 
 /** @internal Whether the session is not as it was any more, after an answer. A transaction that begins is no such change. */
 export const isChanged = (answer: unknown): boolean => {
@@ -103,7 +102,3 @@ export const isChanged = (answer: unknown): boolean => {
     // MySQL tells of its transactions as well
     (typeof stateChanges?.trackStateChange === "string" || typeof stateChanges?.schema === "string")
 }
-
-/** @internal */
-export const isInTransaction = (answer: unknown): boolean =>
-  ((answer as { readonly serverStatus?: number }).serverStatus! & inTransaction) !== 0
