@@ -132,7 +132,8 @@ export const make = Effect.fnUntraced(function*(
   const { beginTransaction = "BEGIN", busyTimeout = 0, dialect, sessions } = options
   const leaseOptions: LeaseOptions = {
     dialect,
-    retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout)
+    retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
+    level: (lease) => Effect.map(level, (level) => level?.[0] === lease ? level[1] : 0)
   }
   const open = async (signal: AbortSignal): Promise<Lease> => {
     const session: Session = await sessions.acquire(signal)
@@ -180,10 +181,11 @@ export const make = Effect.fnUntraced(function*(
     spanAttributes
   }).pipe(Effect.provide(Reactivity.layer))
 
-  const ambient = Effect.map(
+  const level = Effect.map(
     Effect.serviceOption(client.transactionService),
-    (current) => current._tag === "Some" ? current.value[0] as Lease : undefined
+    (current) => current._tag === "Some" ? current.value as readonly [Lease, number] : undefined
   )
+  const ambient = Effect.map(level, (level) => level?.[0])
   const check = Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.void : lease.check)
   const transaction = SqlClient.makeWithTransaction<SqlClient.TransactionConnection, Connection>({
     transactionService: client.transactionService,
@@ -198,8 +200,11 @@ export const make = Effect.fnUntraced(function*(
     rollbackSavepoint: (lease, id) => (lease as Lease).rollbackSavepoint(id)
   })
   const withTransaction: Database["Service"]["withTransaction"] = (effect) =>
-    // before it is committed, and after a savepoint is released, where there is a transaction around it
-    Effect.tap(transaction(Effect.tap(effect, () => check)), () => check)
+    Effect.flatMap(level, (level) => {
+      const own = transaction(Effect.tap(effect, () => check))
+      // before it is committed, and after a savepoint is released, where there is a transaction around it
+      return level === undefined ? own : Effect.tap(level[0].within(level[1], own), () => check)
+    })
   const sql: SqlClient.SqlClient = Object.assign(client, { withTransaction })
 
   return Database.of({

@@ -7,6 +7,8 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as CommitListeners from "../CommitListeners.ts"
 import type { Journal } from "../Journal.ts"
+import * as Nesting from "../Nesting.ts"
+import { StorageError } from "../StorageError.ts"
 import { type Draft, type Logs, makeLogs, publish } from "./memoryLogs.ts"
 
 /** @internal Rows by key, with what open transactions have changed beside them. */
@@ -62,21 +64,24 @@ export class MemoryTransaction {
   }
 }
 
+const blocked = (cause: Error) => new StorageError({ operation: "take part in a transaction", reason: "Busy", cause })
+
 class Current extends Context.Service<Current, {
   /** Shared by a transaction and those within it. */
-  readonly own: { transaction: MemoryTransaction; isOver: boolean }
-  /** Transactions within this one come one after the other, as each undoes all since it began. */
-  readonly turn: Semaphore.Semaphore
+  readonly own: { transaction: MemoryTransaction; isOver: boolean; readonly nesting: Nesting.Nesting<StorageError> }
+  readonly level: number
 }>()("@sluice/core/MemoryStorage/Current") {}
 
 /** @internal One writer at a time, and readers that see what is committed. */
 export interface MemoryDatabase {
   readonly logs: Logs
-  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   /** Reads in the fiber's transaction, if there is one. */
-  readonly read: <A>(f: (transaction: MemoryTransaction | undefined) => A) => Effect.Effect<A>
+  readonly read: <A>(f: (transaction: MemoryTransaction | undefined) => A) => Effect.Effect<A, StorageError>
   /** Writes in the fiber's transaction, or one of its own. The time is in microseconds. */
-  readonly write: <A, E>(f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>) => Effect.Effect<A, E>
+  readonly write: <A, E>(
+    f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | StorageError>
   readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   readonly committed: Journal["Service"]["committed"]
 }
@@ -106,8 +111,8 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
 
   const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
-      const own = { transaction: new MemoryTransaction(), isOver: false }
-      const provided = Effect.provideService(effect, Current, { own, turn: Semaphore.makeUnsafe(1) })
+      const own = { transaction: new MemoryTransaction(), isOver: false, nesting: Nesting.make(blocked) }
+      const provided = Effect.provideService(effect, Current, { own, level: 0 })
       return lock.withPermit(
         Effect.onExit(provided, (exit) =>
           Effect.sync(() => {
@@ -118,35 +123,46 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     })
 
   /** Undone alone. */
-  const nested = <A, E, R>({ own }: Current["Service"], effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => {
-      if (own.isOver) {
-        return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
-      }
-      const savepoint = new MemoryTransaction(own.transaction)
-      return Effect.onExit(effect, (exit) =>
-        Effect.sync(() => {
-          if (Exit.isFailure(exit)) own.transaction = savepoint
-        }))
-    })
+  const nested = <A, E, R>(
+    { level, own }: Current["Service"],
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | StorageError, R> =>
+    own.nesting.within(
+      level,
+      Effect.suspend(() => {
+        if (own.isOver) {
+          return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
+        }
+        const savepoint = new MemoryTransaction(own.transaction)
+        return Effect.onExit(Effect.provideService(effect, Current, { own, level: level + 1 }), (exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit)) {
+              own.transaction = savepoint
+            }
+          }))
+      })
+    )
 
-  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(current, (current) =>
-      current === undefined ? outermost(effect) : current.turn.withPermit(
-        nested(current, Effect.provideService(effect, Current, { ...current, turn: Semaphore.makeUnsafe(1) }))
-      ))
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    Effect.flatMap(
+      current,
+      (current): Effect.Effect<A, E | StorageError, R> =>
+        current === undefined ? outermost(effect) : nested(current, effect)
+    )
 
   return {
     logs,
     transaction,
-    read: (f) => Effect.map(current, (current) => f(current?.own.transaction)),
-    write: (f) => {
-      const write = Effect.flatMap(
+    read: (f) =>
+      Effect.flatMap(current, (current) =>
+        current === undefined
+          ? Effect.sync(() => f(undefined))
+          : current.own.nesting.at(current.level, Effect.sync(() => f(current.own.transaction)))),
+    write: (f) =>
+      transaction(Effect.flatMap(
         Effect.all([current, Clock.currentTimeMillis]),
         ([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))
-      )
-      return Effect.flatMap(current, (current) => current === undefined ? outermost(write) : nested(current, write))
-    },
+      )),
     committed: commits.committed,
     subscribe: (topic) =>
       Effect.map(

@@ -1,10 +1,11 @@
+import * as Nesting from "@sluice/core/Nesting"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { Connection } from "effect/sql/SqlConnection"
-import { type SqlError, UnknownError } from "effect/sql/SqlError"
+import { LockTimeoutError, type SqlError, UnknownError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import type { QueryResult } from "kysely"
 import { CompiledQuery, SelectQueryNode } from "kysely"
@@ -25,6 +26,8 @@ export interface Options {
   readonly dialect: Dialect
   /** Tries a statement again that finds a lock taken, where the driver does not wait itself. */
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+  /** The level that the fiber is at in the transaction on this connection. */
+  readonly level: (lease: Lease) => Effect.Effect<number>
 }
 
 /** A statement, and what its answers mean. */
@@ -54,6 +57,7 @@ export class Lease implements Connection {
   private readonly met = new Trouble()
   /** In nanoseconds of the monotonic clock; undefined while a statement runs. */
   private idleSince: bigint | undefined
+  private readonly nesting = Nesting.make(blocked)
 
   constructor(options: Options, session: Session) {
     this.options = options
@@ -117,6 +121,11 @@ export class Lease implements Connection {
     ))
   }
 
+  /** Runs a transaction within that level. */
+  within<A, E, R>(level: number, transaction: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
+    return this.nesting.within(level, transaction)
+  }
+
   commit(): Effect.Effect<void, SqlError> {
     return this.inTurn(Effect.flatMap(
       // what a fiber has sent since the effect ended counts as well
@@ -165,11 +174,19 @@ export class Lease implements Connection {
 
   /** Runs what talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.inTurn(this.answered({ operation, sql: "" }, async () => f()))
+    return this.inTurnOfLevel(this.answered({ operation, sql: "" }, async () => f()))
   }
 
-  private inTurn<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
+  private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return this.turn.withPermit(effect)
+  }
+
+  /** In its turn, and not while a transaction within the fiber's own is open. */
+  private inTurnOfLevel<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.flatMap(
+      this.options.level(this),
+      (level) => this.nesting.at(level, effect, (effect) => this.inTurn(effect))
+    )
   }
 
   private orBreak(effect: Effect.Effect<unknown, SqlError>): Effect.Effect<void> {
@@ -296,7 +313,7 @@ export class Lease implements Connection {
   private query(sql: string, parameters: ReadonlyArray<unknown>) {
     const { dialect } = this.options
     const statement = this.raw({ operation: "execute", sql }, parameters)
-    return this.inTurn(Effect.suspend(() => {
+    return this.inTurnOfLevel(Effect.suspend(() => {
       if (this.state._tag !== "Open") return statement
       const control = wouldControl(dialect, sql)
       if (control !== undefined) {
@@ -353,7 +370,7 @@ export class Lease implements Connection {
         Stream.paginate(iterator, (iterator) =>
           Effect.map(
             // what is not read to its end has not been answered yet
-            this.inTurn(this.answered(
+            this.inTurnOfLevel(this.answered(
               { operation: "stream", sql, settles: (rows) => rows.length < chunkSize },
               () => gather(iterator)
             )),
@@ -412,6 +429,9 @@ const ofCommit = (error: DatabaseError): DatabaseError => {
   const isRefused = _tag === "ConstraintError" || _tag === "UniqueViolation" || /^(22|P0)...$/.test(code)
   return isRefused ? error : ofStorage(error)
 }
+
+const blocked = (cause: Error): DatabaseError =>
+  new DatabaseError(new LockTimeoutError({ cause, operation: "execute", message: cause.message }), "Busy")
 
 /** The program itself has given it up, which it may have good reasons for. */
 const givenUp = (error: SqlError): DatabaseError =>

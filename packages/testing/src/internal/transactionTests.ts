@@ -242,6 +242,36 @@ export const transactionTests = (it: It<Journal.Journal>): void => {
         assert.strictEqual((yield* readAll(type)).length, kept.length)
       }))
 
+    it.effect("within another rolls back nothing of what other fibers write beside it", () =>
+      Effect.gen(function*() {
+        const type = fresh("tx")
+        const kept = texts(10)
+        yield* Journal.transaction(Effect.gen(function*() {
+          yield* append(type, "kept", ["before"])
+          const isOpen = yield* Deferred.make<void>()
+          const seen = yield* Effect.all([
+            Effect.flip(Journal.transaction(Effect.gen(function*() {
+              yield* append(type, "never", ["1"])
+              yield* Deferred.succeed(isOpen, undefined)
+              for (let turns = 0; turns < 20; turns++) yield* Effect.yieldNow
+              // also what a fiber of its own writes meanwhile
+              const fiber = yield* Effect.forkChild(append(type, "never", ["2"]))
+              yield* Journal.transaction(append(type, "never, too", ["3"]))
+              yield* Fiber.join(fiber)
+              assert.lengthOf(yield* eventsOf(type, "never"), 2)
+              return yield* Effect.fail("no")
+            }))),
+            ...kept.map((text) => Effect.andThen(Deferred.await(isOpen), append(type, "kept", [text]))),
+            Effect.andThen(Deferred.await(isOpen), eventsOf(type, "never"))
+          ], { concurrency: "unbounded" })
+          assert.deepStrictEqual([seen[0], seen.at(-1)], ["no", []])
+        }))
+        assert.sameMembers(yield* eventsOf(type, "kept"), ["before", ...kept])
+        assert.strictEqual((yield* readAll(type)).length, 1 + kept.length)
+        assert.strictEqual((yield* append(type, "kept", ["after"])).sequenceNumber, 2 + kept.length)
+        assertComplete(yield* readAll(type))
+      }))
+
     it.effect("within another is rolled back with it", () =>
       Effect.gen(function*() {
         const type = fresh("tx")

@@ -1,0 +1,100 @@
+/**
+ * Who waits while a transaction within a transaction is open: the part of transactions that every storage adapter needs alike.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
+
+/**
+ * The levels of one transaction: 0 is the outermost one, and each within it is one more.
+ *
+ * A transaction that is rolled back undoes all since it began. Whatever else wrote meanwhile at an outer level would be undone with it, so
+ * it waits, as do other transactions within that level. Where one transaction stays open for 10 seconds, who waits for it fails, as it may
+ * be that one which it waits for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Nesting<E> {
+  /** Runs what belongs to a level once no transaction within that level is open. It is asked again in its turn. */
+  readonly at: <A, E1, R>(
+    level: number,
+    effect: Effect.Effect<A, E1, R>,
+    inTurn?: <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) => Effect.Effect<B, E2, R2>
+  ) => Effect.Effect<A, E | E1, R>
+  /** Runs a transaction within a level, once no other is open there. */
+  readonly within: <A, E1, R>(level: number, transaction: Effect.Effect<A, E1, R>) => Effect.Effect<A, E | E1, R>
+}
+
+const timeout = Duration.seconds(10)
+
+const notYet: unique symbol = Symbol()
+
+/**
+ * No transaction within the transaction yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <E>(timedOut: (cause: Error) => E): Nesting<E> => {
+  /** The level of the innermost transaction. */
+  let innermost = 0
+  const waiting = new Map<object, { readonly level: number; readonly wake: () => void }>()
+
+  const leave = (to: number) => {
+    innermost = to
+    for (const [key, { level, wake }] of waiting) {
+      if (level < innermost) continue
+      waiting.delete(key)
+      wake()
+    }
+  }
+
+  /** Waits for the one that is open within the level. The next one may have come before whoever waits gets on. */
+  const wait = (level: number): Effect.Effect<void, E> =>
+    Effect.callback<void>((resume) => {
+      if (innermost <= level) return resume(Effect.void)
+      const key = {}
+      waiting.set(key, { level, wake: () => resume(Effect.void) })
+      return Effect.sync(() => waiting.delete(key))
+    }).pipe(
+      Effect.timeoutOption(timeout),
+      Effect.flatMap((done) => Option.isSome(done) ? Effect.void : Effect.fail(timedOut(new Error(tooLong))))
+    )
+
+  return {
+    at: <A, E1, R>(
+      level: number,
+      effect: Effect.Effect<A, E1, R>,
+      inTurn: <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) => Effect.Effect<B, E2, R2> = identity
+    ) => {
+      const attempt = inTurn(
+        Effect.suspend((): Effect.Effect<A | typeof notYet, E1, R> =>
+          innermost > level ? Effect.succeed(notYet) : effect
+        )
+      )
+      const loop: Effect.Effect<A, E | E1, R> = Effect.flatMap(
+        attempt,
+        (result) => result === notYet ? Effect.andThen(wait(level), loop) : Effect.succeed(result)
+      )
+      return loop
+    },
+    within: <A, E1, R>(level: number, transaction: Effect.Effect<A, E1, R>) =>
+      Effect.uninterruptibleMask((restore) => {
+        const loop: Effect.Effect<A, E | E1, R> = Effect.suspend(() => {
+          if (innermost > level) return Effect.andThen(restore(wait(level)), loop)
+          const before = innermost
+          innermost = level + 1
+          return Effect.onExit(restore(transaction), () => Effect.sync(() => leave(before)))
+        })
+        return loop
+      })
+  }
+}
+
+const tooLong =
+  `a transaction within this one has been open for ${Duration.format(timeout)}, and nothing else of this one runs ` +
+  "meanwhile, as it would be undone with that: let that one end first, or do all of it within that one"
