@@ -17,6 +17,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { sql } from "kysely"
 import { errorOf, FakeServer } from "./fakeServer.ts"
 
@@ -304,6 +305,58 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
           )
         )
         assert.notInclude(server.sent, "ROLLBACK TO SAVEPOINT sluice_1")
+      })
+  )
+
+  test(
+    "within another keeps out what that one sends meanwhile",
+    dialect,
+    ({ database, run, server, transaction }) =>
+      Effect.gen(function*() {
+        const isOpen = yield* Deferred.make<void>()
+        const inner = Effect.gen(function*() {
+          yield* run("INSERT inner 1")
+          yield* Deferred.succeed(isOpen, undefined)
+          for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+          yield* database.withTransaction(run("INSERT inner 2"))
+          return yield* Effect.fail("no")
+        })
+        const beside = [run("INSERT outer 1"), database.withTransaction(run("INSERT outer 2")), run("INSERT outer 3")]
+        yield* transaction(Effect.all([
+          Effect.flip(database.withTransaction(inner)),
+          ...beside.map((effect) => Effect.andThen(Deferred.await(isOpen), effect))
+        ], { concurrency: "unbounded" }))
+        const undone = server.sent.indexOf("ROLLBACK TO SAVEPOINT sluice_1")
+        const inserts = server.sent.filter((sql) => sql.startsWith("INSERT"))
+        assert.deepStrictEqual(inserts.slice(0, 2), ["INSERT inner 1", "INSERT inner 2"])
+        assert.sameMembers(inserts.slice(2), ["INSERT outer 1", "INSERT outer 2", "INSERT outer 3"])
+        for (const insert of inserts.slice(2)) assert.isAbove(server.sent.indexOf(insert), undone)
+      })
+  )
+
+  test(
+    "within another that waits for what that one sends comes to an end",
+    dialect,
+    ({ announced, database, run, server, transaction }) =>
+      Effect.gen(function*() {
+        for (const outer of [run("INSERT outer"), database.withTransaction(run("INSERT outer"))]) {
+          const fiber = yield* Effect.forkChild(transaction(Effect.gen(function*() {
+            const isOpen = yield* Deferred.make<void>()
+            const beside = yield* Effect.forkChild(Effect.andThen(Deferred.await(isOpen), Effect.flip(outer)))
+            yield* database.withTransaction(
+              Effect.andThen(Deferred.succeed(isOpen, undefined), Effect.asVoid(Fiber.await(beside)))
+            )
+            return yield* Fiber.join(beside)
+          })))
+          yield* Wait.until("the transaction within to be open", () => server.sent.includes("SAVEPOINT sluice_1"))
+          const time = Effect.forever(Effect.andThen(TestClock.adjust("1 second"), Effect.yieldNow))
+          const error = yield* Effect.raceFirst(Fiber.join(fiber), time)
+          assert.match(error.message, /a transaction within this one has been open for 10s/)
+          assert.strictEqual(fromSqlError("test")(error as SqlError).reason, "Busy")
+          assert.notInclude(server.sent, "INSERT outer")
+          server.sent.length = 0
+        }
+        assert.strictEqual(announced.length, 2)
       })
   )
 
