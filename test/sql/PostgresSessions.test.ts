@@ -17,9 +17,11 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import * as Fs from "node:fs"
@@ -316,6 +318,61 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
           yield* append("3")
           assert.deepStrictEqual(yield* events, ["1", "2", "3"])
         }).pipe(on({ ...there, port: proxy.port }))
+      }).pipe(Effect.scoped))
+  })
+
+  describe("a connection", () => {
+    it.effect("that is lost between two chunks of a stream ends it", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          const other = yield* Layer.build(open(there))
+          const { sql, withTransaction } = yield* Database
+          const rows = sql<
+            { n: number; pid: number }
+          >`SELECT n, pg_backend_pid() AS pid FROM generate_series(1, 1500) n`
+          const reading = Stream.runForEach(
+            rows.stream,
+            ({ n, pid }) =>
+              n === 10
+                ? Effect.asVoid(Effect.provide(query(`SELECT pg_terminate_backend(${pid})`), other))
+                : Effect.void
+          )
+          for (const effect of [reading, withTransaction(reading)]) {
+            const error = yield* Effect.flip(effect)
+            assert.strictEqual((error as SqlError).reason._tag, "ConnectionError")
+          }
+        }).pipe(on(there), Effect.scoped)
+      }).pipe(Effect.scoped))
+
+    it.effect("keeps nothing of the queries that were cancelled on it, and of the streams", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        const warnings: Array<Error> = []
+        const warn = (warning: Error) => void warnings.push(warning)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.on("warning", warn)),
+          () => Effect.sync(() => process.off("warning", warn))
+        )
+        yield* Effect.gen(function*() {
+          const { sql } = yield* Database
+          for (let i = 0; i < 12; i++) {
+            yield* Stream.runDrain(sql`SELECT generate_series(1, 1000)`.stream)
+            // the first chunk shows that it runs
+            const begun = yield* Latch.make()
+            const fiber = yield* Effect.forkChild(
+              Stream.runForEach(
+                sql`SELECT pg_sleep(CASE WHEN n > 500 THEN 60 ELSE 0 END) FROM generate_series(1, 1000) n`.stream,
+                () => begun.open
+              )
+            )
+            yield* begun.await
+            yield* Fiber.interrupt(fiber)
+          }
+        }).pipe(on({ ...there, poolSize: 1 }))
+        // which Node gives later
+        yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+        assert.deepStrictEqual(warnings.map(({ name }) => name), [])
       }).pipe(Effect.scoped))
   })
 

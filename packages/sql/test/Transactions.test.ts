@@ -352,7 +352,7 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
           const time = Effect.forever(Effect.andThen(TestClock.adjust("1 second"), Effect.yieldNow))
           const error = yield* Effect.raceFirst(Fiber.join(fiber), time)
           assert.match(error.message, /a transaction within this one has been open for 10s/)
-          assert.strictEqual(fromSqlError("test")(error as SqlError).reason, "Busy")
+          assert.strictEqual(fromSqlError("test")(error).reason, "Busy")
           assert.notInclude(server.sent, "INSERT outer")
           server.sent.length = 0
         }

@@ -22,9 +22,10 @@ export const limit = (cursor: Cursor, client: Client, queryTimeout: number): voi
   }
   const read = cursor.read.bind(cursor) as (rows: number) => Promise<Array<any>>
   const close = cursor.close.bind(cursor) as () => Promise<void>
-  const ended = new Promise<void>((resolve) => client.once("end", () => resolve()))
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+  client.once("end", end)
   Object.assign(cursor, {
     read: (rows: number) => within(queryTimeout, read(rows)),
-    close: () => within(budget, Promise.race([close(), ended]))
+    close: () => within(budget, Promise.race([close(), ended])).finally(() => void client.removeListener("end", end))
   })
 }

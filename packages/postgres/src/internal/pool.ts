@@ -80,8 +80,11 @@ export class ControlClient {
     const target = [...this.options.clients].find(({ session }) => session?.process === process)
     const giveUp = () => target?.isBusy && destroy(target)
     const timer = setTimeout(giveUp, 3 * budget)
-    target?.once("drain", () => clearTimeout(timer))
-    target?.once("end", () => clearTimeout(timer))
+    const answered = (): void => {
+      clearTimeout(timer)
+      target?.removeListener("drain", answered).removeListener("end", answered)
+    }
+    target?.once("drain", answered).once("end", answered)
     const client = new Pg.Client({ ...this.options, connectionTimeoutMillis: 2 * budget })
     client.on("error", () => {})
     try {
