@@ -16,6 +16,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import { databases, type DatabaseUnderTest, type Options, type Place, servers } from "./databases.ts"
@@ -168,6 +169,25 @@ describe.each(databases)("a query, in $name,", (database) => {
         yield* insert(table, "end")
       }), { poolSize: 1 }))
 
+  it.live("is refused while a stream of its transaction has more rows, which would wait for each other", () =>
+    withTable(database, (table) =>
+      Effect.gen(function*() {
+        const { sql: client } = yield* Database
+        const rows = client<{ n: number }>`WITH RECURSIVE numbers(n) AS (
+          SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 900
+        ) SELECT n FROM numbers`.stream
+        const beside = (effect: Effect.Effect<unknown, SqlError, SqlStorage>) =>
+          Stream.runForEach(rows, ({ n }) => n === 1 ? Effect.asVoid(effect) : Effect.void)
+        for (const query of [insert(table, "beside"), transaction(insert(table, "within")), Stream.runDrain(rows)]) {
+          const error = yield* Effect.flip(transaction(beside(query)))
+          assert.match(error.message, /a stream of the transaction is open/)
+        }
+        assert.deepStrictEqual(yield* ids(table), [])
+        // what handles it goes on, and so does what has read the stream
+        yield* transaction(Effect.andThen(beside(Effect.ignore(insert(table, "beside"))), insert(table, "after")))
+        assert.deepStrictEqual(yield* ids(table), ["after"])
+      }), { poolSize: 1 }))
+
   it.live("refuses integers that a number does not hold", () =>
     withTable(database, (table) =>
       Effect.gen(function*() {
@@ -181,6 +201,16 @@ describe.each(databases)("a query, in $name,", (database) => {
         assert.include(String(error.reason.cause), "9007199254740993")
         // the connection survives it
         assert.deepStrictEqual(yield* ids(table), ["a"])
+        // within JSON, what the driver makes of them is not refused
+        if (database.dialect === "sqlite") return
+        const type = sql.raw(database.dialect === "postgres" ? "JSONB" : "JSON")
+        yield* run(sql`ALTER TABLE ${sql.table(table)} ADD COLUMN j ${type}`)
+        yield* run(sql`UPDATE ${sql.table(table)} SET length = 1, j = '{"n":9007199254740993}'`)
+        const text = sql.raw(database.dialect === "postgres" ? "j ->> 'n'" : "JSON_VALUE(j, '$.n')")
+        assert.deepStrictEqual(yield* run(sql`SELECT j, ${text} AS n FROM ${sql.table(table)}`), [{
+          j: { n: database.dialect === "postgres" ? 9007199254740992 : "9007199254740993" },
+          n: "9007199254740993"
+        }])
       }), { poolSize: 1 }))
 })
 

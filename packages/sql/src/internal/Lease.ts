@@ -40,6 +40,8 @@ interface Statement<A> {
   readonly goesBack?: boolean
   /** Whether the answer says how the transaction is; it does by default. */
   readonly settles?: (value: A) => boolean
+  /** The stream that it reads on. */
+  readonly stream?: object
 }
 
 /**
@@ -58,6 +60,8 @@ export class Lease implements Connection {
   /** In nanoseconds of the monotonic clock; undefined while a statement runs. */
   private idleSince: bigint | undefined
   private readonly nesting = Nesting.make(blocked)
+  /** A stream that has not been read to its end: a driver keeps the next query until it has, which may wait for that query. */
+  private stream: object | undefined
 
   constructor(options: Options, session: Session) {
     this.options = options
@@ -258,6 +262,9 @@ export class Lease implements Connection {
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
       const refused = refusal(this.state, goesBack)
       if (refused !== undefined) return refused === "over" ? Effect.die(queryAfterTransaction()) : Effect.fail(refused)
+      if (this.stream !== undefined && this.stream !== statement.stream && operation !== "rollback") {
+        return Effect.fail(classify(this.options.dialect, operation, new Error(`${startOf(sql)}: ${streamIsOpen}`)))
+      }
       return Effect.callback<A, SqlError>((resume) => {
         let isGivenUp = false
         const succeed = (value: A, status: TransactionStatus | undefined) => {
@@ -364,15 +371,24 @@ export class Lease implements Connection {
             chunkSize
           )
         }),
-        (iterator) => this.inTurn(Effect.promise(() => this.close(iterator).catch(() => {})))
+        (iterator) =>
+          this.inTurn(Effect.promise(async () => {
+            await this.close(iterator).catch(() => {})
+            if (this.stream === iterator) this.stream = undefined
+          }))
       ),
       (iterator) =>
         Stream.paginate(iterator, (iterator) =>
           Effect.map(
             // what is not read to its end has not been answered yet
             this.inTurnOfLevel(this.answered(
-              { operation: "stream", sql, settles: (rows) => rows.length < chunkSize },
-              () => gather(iterator)
+              { operation: "stream", sql, settles: (rows) => rows.length < chunkSize, stream: iterator },
+              async () => {
+                this.stream = undefined
+                const rows = await gather(iterator)
+                if (rows.length === chunkSize) this.stream = iterator
+                return rows
+              }
             )),
             (rows) => [rows, rows.length < chunkSize ? Option.none() : Option.some(iterator)] as const
           ))
@@ -387,7 +403,8 @@ export class Lease implements Connection {
 
   /** Ends a stream that may have more rows, so that the connection is free for the next query. */
   private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
-    if (this.options.dialect === "mysql") {
+    // one that was not begun, or has ended, would be begun, or cancel another query
+    if (this.options.dialect === "mysql" && this.stream === iterator) {
       // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled;
       // of a connection that others have by now, it would be their query
       if (this.state._tag !== "Over") {
@@ -410,6 +427,8 @@ const refusals = {
 }
 
 const nesting = (sql: string) => ({ operation: "savepoint", sql, means: ofStorage })
+
+const streamIsOpen = "a stream of the transaction is open: read it to its end first, or outside of the transaction"
 
 const startOf = (sql: string): string => sql.trim().slice(0, 100)
 
