@@ -23,7 +23,8 @@ export const auxiliaryConnections: Scenario = {
         entities: 4,
         mix: { append: 4, commit: 2, interrupt: 8 },
         hold: 20,
-        mayFail: ({ reason }) => reason === "Unavailable" || reason === "Failed",
+        // a connection that is lost, and a session that the server does not set
+        mayFail: ({ reason }) => ["Unavailable", "Misconfigured", "Broken"].includes(reason),
         during: (crew) =>
           Effect.gen(function*() {
             yield* environment.while(crew, 50)
