@@ -4,13 +4,11 @@ import type { Dialect } from "../Dialect.ts"
 
 /** @internal A SQL error that knows what it means to a store, and so whether an event can be to blame for it. */
 export class DatabaseError extends SqlError.SqlError {
-  readonly storage: Reason
+  declare readonly storage: Reason
   /** Whether there was a connection to send anything over. */
-  readonly isSent: boolean
-  constructor(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true) {
-    super({ reason })
-    this.storage = storage
-    this.isSent = isSent
+  declare readonly isSent: boolean
+  static of(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true): DatabaseError {
+    return Object.assign(new DatabaseError({ reason }), { storage, isSent })
   }
   get isOfStorage(): boolean {
     return isOfStorage(this.storage)
@@ -379,10 +377,10 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
   const props = { cause, operation, message: fields.message }
   const unique = violated(dialect, fields)
   if (unique !== undefined) {
-    return new DatabaseError(new SqlError.UniqueViolation({ ...props, constraint: unique }), "Failed")
+    return DatabaseError.of(new SqlError.UniqueViolation({ ...props, constraint: unique }), "Failed")
   }
   const [tag, storage] = kindOf(dialect, fields)
-  const error = new DatabaseError(new SqlError[tag](props), storage)
+  const error = DatabaseError.of(new SqlError[tag](props), storage)
   return fields.endsConnection ? withConnection(error) : error
 }
 
@@ -390,7 +388,7 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
 export const withConnection = (error: DatabaseError): DatabaseError =>
   error.isOfStorage
     ? error
-    : new DatabaseError(
+    : DatabaseError.of(
       new SqlError.ConnectionError({
         cause: error.reason.cause,
         operation: error.reason.operation,
@@ -404,14 +402,14 @@ export const withConnection = (error: DatabaseError): DatabaseError =>
 export const classifyConnecting = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {
   const fields = fieldsOf(cause)
   const [tag, storage] = kindOfConnecting(dialect, fields)
-  return new DatabaseError(new SqlError[tag]({ cause, operation, message: fields.message }), storage, false)
+  return DatabaseError.of(new SqlError[tag]({ cause, operation, message: fields.message }), storage, false)
 }
 
 /** @internal The same error, as it is where it has broken a transaction. */
 export const withStorage = (error: SqlError.SqlError, storage: Reason, message?: string): DatabaseError => {
   const { reason } = error
   const props = { cause: reason.cause, operation: reason.operation, message: message ?? reason.message }
-  return new DatabaseError(
+  return DatabaseError.of(
     reason._tag === "UniqueViolation"
       ? new SqlError.UniqueViolation({ ...props, constraint: reason.constraint })
       : new SqlError[reason._tag](props),

@@ -450,11 +450,11 @@ const ofCommit = (error: DatabaseError): DatabaseError => {
 }
 
 const blocked = (cause: Error): DatabaseError =>
-  new DatabaseError(new LockTimeoutError({ cause, operation: "execute", message: cause.message }), "Busy")
+  DatabaseError.of(new LockTimeoutError({ cause, operation: "execute", message: cause.message }), "Busy")
 
 /** The program itself has given it up, which it may have good reasons for. */
 const givenUp = (error: SqlError): DatabaseError =>
-  new DatabaseError(
+  DatabaseError.of(
     // not as a time-out of the server's, which says of itself that it passes
     new UnknownError({
       cause: error.reason.cause,
