@@ -86,7 +86,7 @@ export class Lease implements Connection {
     return Effect.suspend(() => {
       if (this.state._tag !== "Failed" && this.state._tag !== "Broken") return Effect.void
       const { error } = this.state
-      return Effect.fail(error instanceof DatabaseError && error.isOfStorage ? error : aborted(error))
+      return Effect.fail(whyNot(error))
     })
   }
 
@@ -261,7 +261,11 @@ export class Lease implements Connection {
     const { goesBack = false, means = identity, operation, settles, sql } = statement
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
       const refused = refusal(this.state, goesBack)
-      if (refused !== undefined) return refused === "over" ? Effect.die(queryAfterTransaction()) : Effect.fail(refused)
+      if (refused !== undefined) {
+        return refused === "over"
+          ? Effect.die(queryAfterTransaction())
+          : Effect.fail(whyNot(refused))
+      }
       if (this.stream !== undefined && this.stream !== statement.stream && operation !== "rollback") {
         return Effect.fail(classify(this.options.dialect, operation, new Error(`${startOf(sql)}: ${streamIsOpen}`)))
       }
@@ -471,6 +475,10 @@ const aborted = (error: SqlError): DatabaseError =>
     `${error.message} (a statement failed in the transaction, so the database has rolled back all of it, although the failure ` +
       "was handled: put what may fail into a transaction of its own within it)"
   )
+
+/** What has broken a transaction, to whoever goes on in it. */
+const whyNot = (error: SqlError): SqlError =>
+  error instanceof DatabaseError && error.isOfStorage ? error : aborted(error)
 
 /** PostgreSQL reads a chunk at a time; the others yield single rows. */
 const gather = async <A>(iterator: AsyncIterator<{ readonly rows: Array<A> }>): Promise<Array<A>> => {
