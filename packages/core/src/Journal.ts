@@ -416,6 +416,15 @@ export const sourceKey = (entityType: string): string => `journal:${entityType}`
 export const defaultMaxEventBytes = 4 * 1024 * 1024 - 64 * 1024
 
 /**
+ * A page of events ends with so many bytes of payload, tags and metadata, however few events that is, on every storage alike: whoever
+ * decodes one has as much memory to do it in.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPageBytes: number = 4 * 1024 * 1024
+
+/**
  * What goes wrong when events are appended.
  *
  * @category errors

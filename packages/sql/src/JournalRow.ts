@@ -4,20 +4,13 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import { maxPageBytes } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { JournalTable } from "./SluiceTables.ts"
-
-/**
- * A page of events ends with so many bytes of payload, tags and metadata, however few events that is.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maxPageBytes: number = 4 * 1024 * 1024
 
 /**
  * The columns that an envelope is made of.

@@ -22,9 +22,6 @@ import { type TailError, tailOf } from "./tails.ts"
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
 
-/** As storage ends its pages. */
-const pageBytes = 4 * 1024 * 1024
-
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
 
 const pages = meterOf(Metrics.journalPages)
@@ -122,7 +119,7 @@ export const follow = (
       const events: Array<EncodedEnvelope> = []
       let bytes = 0
       isBehind = cursor < tail.start
-      while (!isBehind && cursor < tail.end && events.length < pageSize && bytes < pageBytes) {
+      while (!isBehind && cursor < tail.end && events.length < pageSize && bytes < Journal.maxPageBytes) {
         const event = tail.at(cursor)
         if (
           SliceRange.contains(range, event.slice) && !progress.covers(event as EncodedEnvelope & { position: number })

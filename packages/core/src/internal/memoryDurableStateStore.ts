@@ -9,7 +9,7 @@ import {
   RevisionConflict
 } from "../DurableStateStore.ts"
 import { type EncodedEnvelope, sizeOf } from "../Envelope.ts"
-import { type Journal, JournalForked } from "../Journal.ts"
+import { type Journal, JournalForked, maxPageBytes } from "../Journal.ts"
 import type { Offset } from "../Offset.ts"
 import * as PersistenceId from "../PersistenceId.ts"
 import type { Position } from "../Position.ts"
@@ -18,7 +18,6 @@ import * as Slice from "../Slice.ts"
 import * as SliceRange from "../SliceRange.ts"
 import type { Timestamp } from "../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable } from "./memoryDatabase.ts"
-import { maxPageBytes } from "./memoryLogs.ts"
 
 const topicOf = (entityType: string): string => `${entityType}|state`
 

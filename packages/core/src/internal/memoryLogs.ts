@@ -10,6 +10,7 @@ import {
   type AppendRequest,
   type JournalForked,
   type JournalReader,
+  maxPageBytes,
   OffsetBelowFloor,
   SequenceConflict,
   type Written
@@ -222,9 +223,6 @@ export const wrong = (
     floors: floors(logs, entityType, range),
     timestampAt: (slice, position) => logOf(logs, entityType, slice)[position - 1]?.timestamp
   })
-
-/** As with other storages, so that those who decode a page have as much memory to do it in. */
-export const maxPageBytes = 4 * 1024 * 1024
 
 export const reader = (
   logs: Logs,

@@ -1,4 +1,4 @@
-import { type AppendRequest, SequenceConflict, type Written } from "@sluice/core/Journal"
+import { type AppendRequest, maxPageBytes, SequenceConflict, type Written } from "@sluice/core/Journal"
 import type { Offset } from "@sluice/core/Offset"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -7,16 +7,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/AppendLane"
 import type { Database } from "@sluice/sql/Database"
 import type { JournalDialect } from "@sluice/sql/JournalDialect"
-import {
-  columns,
-  type JournalRow,
-  jsonOf,
-  maxPageBytes,
-  type Page,
-  sizeInSql,
-  toEnvelope,
-  toPage
-} from "@sluice/sql/JournalRow"
+import { columns, type JournalRow, jsonOf, type Page, sizeInSql, toEnvelope, toPage } from "@sluice/sql/JournalRow"
 import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
