@@ -11,7 +11,7 @@ const { Application, Comment } = await import("typedoc")
 process.chdir(fileURLToPath(new URL("..", import.meta.url)))
 const app = await Application.bootstrap({
   name: "Sluice",
-  entryPoints: ["packages/*/src/*.ts"],
+  entryPoints: ["packages/*/src/*.ts", "packages/*/src/adapter/*.ts"],
   exclude: ["packages/*/src/index.ts"],
   tsconfig: "tsconfig.base.json",
   compilerOptions: { composite: false, incremental: false, declarationMap: false, noEmit: true },

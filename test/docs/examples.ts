@@ -34,7 +34,7 @@ export const pages: ReadonlyArray<string> = Fs.globSync(["README.md", "packages/
   .toSorted()
 
 /** The modules whose docstrings have examples. */
-export const modules: ReadonlyArray<string> = Fs.globSync("packages/*/src/*.ts", { cwd: root })
+export const modules: ReadonlyArray<string> = Fs.globSync("packages/*/src/{,adapter/}*.ts", { cwd: root })
   .filter((file) => !file.endsWith("index.ts")).toSorted()
 
 /**

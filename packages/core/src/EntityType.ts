@@ -6,7 +6,7 @@
 import type * as Schema from "effect/Schema"
 import type * as EventCodec from "./EventCodec.ts"
 import { checkEntityType } from "./internal/checkName.ts"
-import { codecOf } from "./internal/codecOf.ts"
+import { codecOf } from "./internal/pipeline/codecOf.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 
 /**

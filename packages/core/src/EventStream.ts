@@ -6,7 +6,7 @@
 import type { Contract } from "./EntityType.ts"
 import type { EventCodec } from "./EventCodec.ts"
 import { checkName } from "./internal/checkName.ts"
-import { codecOf } from "./internal/codecOf.ts"
+import { codecOf } from "./internal/pipeline/codecOf.ts"
 
 /**
  * A stream of public events: its name, and how its events are sent.

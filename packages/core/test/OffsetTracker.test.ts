@@ -6,7 +6,7 @@ import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
-import { OffsetTracker } from "../src/internal/OffsetTracker.ts"
+import { OffsetTracker } from "../src/internal/projection/OffsetTracker.ts"
 
 const place = (slice: number, position: number | undefined, timestamp = position ?? 0): Place => ({
   persistenceId: PersistenceId.make("cart", `${slice}`),

@@ -9,8 +9,8 @@ import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/c
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import type { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "./GrpcError.ts"
-import { toMetadata } from "./internal/headers.ts"
-import { makeRemote } from "./internal/remote.ts"
+import { makeRemote } from "./internal/client/remote.ts"
+import { toMetadata } from "./internal/wire/headers.ts"
 import type { ClientTls } from "./Tls.ts"
 
 const TypeId = "~sluice/RemoteSource"

@@ -24,15 +24,20 @@ import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { serverCredentials } from "./internal/credentials.ts"
-import { eventsBySlices } from "./internal/eventsBySlices.ts"
-import { maxMessageBytes } from "./internal/frames.ts"
-import { addHealth } from "./internal/health.ts"
-import { eventProducerService } from "./internal/methods.ts"
-import type { OfferedStream } from "./internal/OfferedStream.ts"
-import { addReflection } from "./internal/reflection.ts"
-import { SendBudget } from "./internal/SendBudget.ts"
-import { respondStreaming, respondUnary } from "./internal/serverCall.ts"
-import { currentEventsByPersistenceId, eventTimestamp, latestEventTimestamp, loadEvent } from "./internal/unary.ts"
+import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
+import { addHealth } from "./internal/server/health.ts"
+import type { OfferedStream } from "./internal/server/OfferedStream.ts"
+import { addReflection } from "./internal/server/reflection.ts"
+import { SendBudget } from "./internal/server/SendBudget.ts"
+import { respondStreaming, respondUnary } from "./internal/server/serverCall.ts"
+import {
+  currentEventsByPersistenceId,
+  eventTimestamp,
+  latestEventTimestamp,
+  loadEvent
+} from "./internal/server/unary.ts"
+import { maxMessageBytes } from "./internal/wire/frames.ts"
+import { eventProducerService } from "./internal/wire/methods.ts"
 import type { ServerTls } from "./Tls.ts"
 
 /**

@@ -11,21 +11,21 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as ProtobufCodec from "@sluice/grpc/ProtobufCodec"
 import * as Schema from "effect/Schema"
-import { readEvent } from "../src/internal/eventReader.ts"
-import { encodeStreamOut } from "../src/internal/eventWriter.ts"
 import {
   EventSchema,
   StreamInSchema,
   StreamOutSchema
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import { readEvent } from "../src/internal/wire/eventReader.ts"
+import { encodeStreamOut } from "../src/internal/wire/eventWriter.ts"
 import {
   fromSlicePositions,
   fromTimestampMessage,
   integer,
   toSlicePositions,
   toTimestampMessage
-} from "../src/internal/messages.ts"
-import { decode, encode } from "../src/internal/methods.ts"
+} from "../src/internal/wire/messages.ts"
+import { decode, encode } from "../src/internal/wire/methods.ts"
 import { envelopes, text } from "./kit/Envelopes.ts"
 import { envelopeOf, toStreamOut } from "./kit/Generated.ts"
 import { placeOf } from "./kit/RawClient.ts"

@@ -3,8 +3,8 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { SendBudget, type Share } from "../src/internal/SendBudget.ts"
-import type { Status } from "../src/internal/status.ts"
+import { SendBudget, type Share } from "../src/internal/server/SendBudget.ts"
+import type { Status } from "../src/internal/wire/status.ts"
 import * as Origin from "./kit/Origin.ts"
 
 const mebibyte = 1024 * 1024

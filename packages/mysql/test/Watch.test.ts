@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import type { Offsets } from "@sluice/core/Offset"
-import * as AppendSignals from "@sluice/sql/AppendSignals"
+import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import { watch } from "../src/internal/watch.ts"

@@ -21,11 +21,11 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
-import { type Dialect, execute, type Query } from "./Dialect.ts"
+import { type Dialect, execute, type Query } from "./adapter/Dialect.ts"
+import type { Session, Sessions } from "./adapter/Session.ts"
+import { toConnectError } from "./adapter/SqlStorageError.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
-import type { Session, Sessions } from "./Session.ts"
-import { toConnectError } from "./SqlStorageError.ts"
 
 /**
  * The storage's own database, for queries beside the journal: in the fiber's transaction if there is one.

@@ -7,10 +7,10 @@ import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Dialect } from "./adapter/Dialect.ts"
+import * as Naming from "./adapter/Naming.ts"
+import { fromSqlError } from "./adapter/SqlStorageError.ts"
 import type { Database } from "./Database.ts"
-import type { Dialect } from "./Dialect.ts"
-import * as Naming from "./Naming.ts"
-import { fromSqlError } from "./SqlStorageError.ts"
 
 /**
  * How the statements of a migration name things: `table` as it stands in SQL, and `name` as the name of an index, a function or a

@@ -7,7 +7,7 @@ import type { StorageError } from "@sluice/core/StorageError"
 import { Transaction } from "@sluice/core/Transaction"
 import type * as Effect from "effect/Effect"
 import { DummyDriver, Kysely, type KyselyPlugin, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely"
-import { type Dialect, execute, type Query } from "./Dialect.ts"
+import { type Dialect, execute, type Query } from "./adapter/Dialect.ts"
 import { UnboundExecutor } from "./internal/unboundExecutor.ts"
 
 /**

@@ -1,7 +1,7 @@
 /** A server that answers as it is told, and the connections to it. */
+import type { Dialect } from "@sluice/sql/adapter/Dialect"
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
 import * as Database from "@sluice/sql/Database"
-import type { Dialect } from "@sluice/sql/Dialect"
-import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
 import type { CompiledQuery, DatabaseConnection } from "kysely"
 
 /** What a server or a driver answers with, by its code. */

@@ -7,12 +7,12 @@
  * @since 0.1.0
  */
 import type { StorageError } from "@sluice/core/StorageError"
-import * as AppendSignals from "@sluice/sql/AppendSignals"
+import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
+import * as Naming from "@sluice/sql/adapter/Naming"
+import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
+import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
-import * as Naming from "@sluice/sql/Naming"
-import * as SqlStorage from "@sluice/sql/SqlStorage"
-import { fromSqlError } from "@sluice/sql/SqlStorageError"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

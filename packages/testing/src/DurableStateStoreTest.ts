@@ -7,8 +7,8 @@ import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
-import { durableStateTests } from "./internal/durableStateTests.ts"
 import { sharing } from "./internal/sharing.ts"
+import { durableStateTests } from "./internal/states/durableStateTests.ts"
 
 /**
  * Tests a durable state store, and a journal and an offset store that share its transactions. The tests share what the layer makes,

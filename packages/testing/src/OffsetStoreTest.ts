@@ -6,9 +6,9 @@
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
-import { entityOffsetTests } from "./internal/entityOffsetTests.ts"
-import { managementTests } from "./internal/managementTests.ts"
-import { offsetTests } from "./internal/offsetTests.ts"
+import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
+import { managementTests } from "./internal/offsets/managementTests.ts"
+import { offsetTests } from "./internal/offsets/offsetTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**

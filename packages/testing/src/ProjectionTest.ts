@@ -9,9 +9,9 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
-import { managedProjectionTests } from "./internal/managedProjectionTests.ts"
-import { projectionTests } from "./internal/projectionTests.ts"
-import { layerInstances, sharedProjectionTests } from "./internal/sharedProjectionTests.ts"
+import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
+import { projectionTests } from "./internal/projections/projectionTests.ts"
+import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**

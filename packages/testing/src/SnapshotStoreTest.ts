@@ -7,7 +7,7 @@ import type { Journal } from "@sluice/core/Journal"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type * as Layer from "effect/Layer"
 import { sharing } from "./internal/sharing.ts"
-import { snapshotTests } from "./internal/snapshotTests.ts"
+import { snapshotTests } from "./internal/states/snapshotTests.ts"
 
 /**
  * Tests a snapshot store, and a journal that shares its transactions. The tests share what the layer makes, which may have been

@@ -15,7 +15,7 @@ import {
   PersistenceIdSeqNrSchema,
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
-import { fromStreamOut, toTimestampMessage } from "../../src/internal/messages.ts"
+import { fromStreamOut, toTimestampMessage } from "../../src/internal/wire/messages.ts"
 
 const toOffsets = ({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): Array<Offset> => [
   create(OffsetSchema, {

@@ -5,7 +5,7 @@ import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
-import type { Answer } from "@sluice/sql/AppendLane"
+import type { Answer } from "@sluice/sql/adapter/AppendLane"
 import * as Exit from "effect/Exit"
 
 /** @internal What was read while the logs were locked. */

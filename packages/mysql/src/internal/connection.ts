@@ -1,5 +1,5 @@
-import * as SafeInteger from "@sluice/sql/SafeInteger"
-import { toConnectError, toSqlError } from "@sluice/sql/SqlStorageError"
+import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

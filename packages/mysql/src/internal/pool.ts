@@ -1,4 +1,4 @@
-import { toSqlError } from "@sluice/sql/SqlStorageError"
+import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,4 +1,4 @@
-import type { TransactionStatus } from "@sluice/sql/Session"
+import type { TransactionStatus } from "@sluice/sql/adapter/Session"
 import type * as Mysql from "mysql2"
 
 /** What the server sets in its answers while a transaction is open. */

@@ -1,4 +1,4 @@
-import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"

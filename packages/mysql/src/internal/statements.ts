@@ -1,8 +1,8 @@
 import type { AppendRequest } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import * as Slice from "@sluice/core/Slice"
-import { jsonOf } from "@sluice/sql/JournalRow"
-import * as Naming from "@sluice/sql/Naming"
+import { jsonOf } from "@sluice/sql/adapter/JournalRow"
+import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Assigned } from "./assign.ts"
 
 /**

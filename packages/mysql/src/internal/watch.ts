@@ -1,6 +1,6 @@
 import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
-import type { AppendSignals } from "@sluice/sql/AppendSignals"
+import type { AppendSignals } from "@sluice/sql/adapter/AppendSignals"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 

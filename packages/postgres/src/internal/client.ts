@@ -1,4 +1,4 @@
-import * as SafeInteger from "@sluice/sql/SafeInteger"
+import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -4,11 +4,19 @@ import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
-import type { Answer } from "@sluice/sql/AppendLane"
+import type { Answer } from "@sluice/sql/adapter/AppendLane"
+import type { JournalDialect } from "@sluice/sql/adapter/JournalDialect"
+import {
+  columns,
+  type JournalRow,
+  jsonOf,
+  type Page,
+  sizeInSql,
+  toEnvelope,
+  toPage
+} from "@sluice/sql/adapter/JournalRow"
+import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
-import type { JournalDialect } from "@sluice/sql/JournalDialect"
-import { columns, type JournalRow, jsonOf, type Page, sizeInSql, toEnvelope, toPage } from "@sluice/sql/JournalRow"
-import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type Pg from "pg"

@@ -1,6 +1,6 @@
 import type { Basis, Move, OffsetKey } from "@sluice/core/OffsetStore"
+import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
-import * as Naming from "@sluice/sql/Naming"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 

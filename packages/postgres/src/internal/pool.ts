@@ -1,4 +1,4 @@
-import { toConnectError, toSqlError } from "@sluice/sql/SqlStorageError"
+import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"

@@ -1,4 +1,4 @@
-import type { Session, Sessions, TransactionStatus } from "@sluice/sql/Session"
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
 import { type DatabaseConnection, PostgresDriver } from "kysely"
 import type Pg from "pg"
 import Cursor from "pg-cursor"

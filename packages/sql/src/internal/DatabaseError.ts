@@ -1,6 +1,6 @@
 import { isOfStorage, type Reason } from "@sluice/core/StorageError"
 import * as SqlError from "effect/sql/SqlError"
-import type { Dialect } from "../Dialect.ts"
+import type { Dialect } from "../adapter/Dialect.ts"
 
 /** @internal A SQL error that knows what it means to a store, and so whether an event can be to blame for it. */
 export class DatabaseError extends SqlError.SqlError {

@@ -1,5 +1,5 @@
 import { type SelectQueryBuilder, sql } from "kysely"
-import type { Dialect } from "../Dialect.ts"
+import type { Dialect } from "../adapter/Dialect.ts"
 
 /** @internal Keeps others from changing the rows until the end of the transaction, where there is more than one writer. */
 export const shareLocked = <O>(

@@ -1,4 +1,4 @@
-import type { Dialect } from "../Dialect.ts"
+import type { Dialect } from "../adapter/Dialect.ts"
 
 /** Where a statement's meaning is: what counts stands among its first words. */
 const headLength = 200

@@ -1,5 +1,5 @@
 import type { SqlError } from "effect/sql/SqlError"
-import type { TransactionStatus } from "../Session.ts"
+import type { TransactionStatus } from "../adapter/Session.ts"
 
 /**
  * @internal

@@ -1,5 +1,5 @@
 import { type InsertQueryBuilder, sql } from "kysely"
-import type { Dialect } from "../Dialect.ts"
+import type { Dialect } from "../adapter/Dialect.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 
 /** @internal Changes the rows that are there already to what is inserted. A value is sent once, as it may be as large as a packet may be. */

@@ -1,4 +1,4 @@
-import * as SafeInteger from "@sluice/sql/SafeInteger"
+import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import type { SqliteDatabase } from "kysely"
 import type { Connection } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"

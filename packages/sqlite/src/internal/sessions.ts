@@ -1,4 +1,4 @@
-import type { Session, Sessions } from "@sluice/sql/Session"
+import type { Session, Sessions } from "@sluice/sql/adapter/Session"
 import { SqliteDriver } from "kysely"
 import type { Connection } from "./connection.ts"
 import { kyselyDatabase } from "./kyselyDatabase.ts"

@@ -1,0 +1,180 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as CommitListeners from "../../CommitListeners.ts"
+import type { Journal } from "../../Journal.ts"
+import * as Nesting from "../../Nesting.ts"
+import { StorageError } from "../../StorageError.ts"
+import { type Draft, type Logs, makeLogs, publish } from "./logs.ts"
+
+/** @internal Rows by key, with what open transactions have changed beside them. */
+export class MemoryTable<V> {
+  readonly rows = new Map<string, V>()
+
+  get(transaction: MemoryTransaction | undefined, key: string): V | undefined {
+    const changes = transaction?.changesOf(this)
+    return changes?.has(key) ? changes.get(key) : this.rows.get(key)
+  }
+
+  set(transaction: MemoryTransaction, key: string, row: V | undefined): void {
+    transaction.changesOf(this).set(key, row)
+  }
+
+  entries(transaction: MemoryTransaction | undefined): ReadonlyArray<readonly [key: string, row: V]> {
+    const rows = new Map<string, V | undefined>(this.rows)
+    for (const [key, row] of transaction?.changesOf(this) ?? []) rows.set(key, row)
+    return [...rows].filter((entry): entry is [string, V] => entry[1] !== undefined)
+  }
+
+  all(transaction: MemoryTransaction | undefined): ReadonlyArray<V> {
+    return this.entries(transaction).map(([, row]) => row)
+  }
+}
+
+/** @internal What an open transaction has written and nobody else sees. Savepoints copy it. */
+export class MemoryTransaction {
+  readonly draft: Draft
+  readonly changes: Map<MemoryTable<any>, Map<string, any>>
+  /** Whom to wake when it commits. */
+  readonly topics: Set<string>
+
+  constructor(from?: MemoryTransaction) {
+    this.draft = { events: [...from?.draft.events ?? []], emptied: new Map(from?.draft.emptied) }
+    this.changes = new Map(Array.from(from?.changes ?? [], ([table, changes]) => [table, new Map(changes)]))
+    this.topics = new Set(from?.topics)
+  }
+
+  changesOf<V>(table: MemoryTable<V>): Map<string, V | undefined> {
+    let changes = this.changes.get(table)
+    if (changes === undefined) this.changes.set(table, changes = new Map())
+    return changes
+  }
+
+  apply(): void {
+    for (const [table, changes] of this.changes) {
+      for (const [key, row] of changes) {
+        if (row === undefined) table.rows.delete(key)
+        else table.rows.set(key, row)
+      }
+    }
+  }
+}
+
+const blocked = (cause: Error) => new StorageError({ operation: "take part in a transaction", reason: "Busy", cause })
+
+class Current extends Context.Service<Current, {
+  /** Shared by a transaction and those within it. */
+  readonly own: { transaction: MemoryTransaction; isOver: boolean; readonly nesting: Nesting.Nesting<StorageError> }
+  readonly level: number
+}>()("@sluice/core/MemoryStorage/Current") {}
+
+/** @internal One writer at a time, and readers that see what is committed. */
+export interface MemoryDatabase {
+  readonly logs: Logs
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
+  /** Reads in the fiber's transaction, if there is one. */
+  readonly read: <A>(f: (transaction: MemoryTransaction | undefined) => A) => Effect.Effect<A, StorageError>
+  /** Writes in the fiber's transaction, or one of its own. The time is in microseconds. */
+  readonly write: <A, E>(
+    f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | StorageError>
+  readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+  readonly committed: Journal["Service"]["committed"]
+}
+
+/** @internal */
+export const makeMemoryDatabase = (): MemoryDatabase => {
+  const logs = makeLogs()
+  const lock = Semaphore.makeUnsafe(1)
+  const listeners = new Map<string, Set<Latch.Latch>>()
+
+  const commits = CommitListeners.make()
+
+  const commit = (transaction: MemoryTransaction) => {
+    const { events } = transaction.draft
+    publish(logs, transaction.draft)
+    transaction.apply()
+    for (const entityType of new Set(events.map((event) => event.entityType))) {
+      commits.publish(entityType, () => events.filter((event) => event.entityType === entityType))
+    }
+    for (const topic of transaction.topics) listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
+  }
+
+  const current = Effect.map(
+    Effect.serviceOption(Current),
+    (current) => current._tag === "Some" ? current.value : undefined
+  )
+
+  const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      const own = { transaction: new MemoryTransaction(), isOver: false, nesting: Nesting.make(blocked) }
+      const provided = Effect.provideService(effect, Current, { own, level: 0 })
+      return lock.withPermit(
+        Effect.onExit(provided, (exit) =>
+          Effect.sync(() => {
+            own.isOver = true
+            if (Exit.isSuccess(exit)) commit(own.transaction)
+          }))
+      )
+    })
+
+  /** Undone alone. */
+  const nested = <A, E, R>(
+    { level, own }: Current["Service"],
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | StorageError, R> =>
+    own.nesting.within(
+      level,
+      Effect.suspend(() => {
+        if (own.isOver) {
+          return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
+        }
+        const savepoint = new MemoryTransaction(own.transaction)
+        return Effect.onExit(Effect.provideService(effect, Current, { own, level: level + 1 }), (exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit)) {
+              own.transaction = savepoint
+            }
+          }))
+      })
+    )
+
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    Effect.flatMap(
+      current,
+      (current): Effect.Effect<A, E | StorageError, R> =>
+        current === undefined ? outermost(effect) : nested(current, effect)
+    )
+
+  return {
+    logs,
+    transaction,
+    read: (f) =>
+      Effect.flatMap(current, (current) =>
+        current === undefined
+          ? Effect.sync(() => f(undefined))
+          : current.own.nesting.at(current.level, Effect.sync(() => f(current.own.transaction)))),
+    write: (f) =>
+      transaction(Effect.flatMap(
+        Effect.all([current, Clock.currentTimeMillis]),
+        ([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))
+      )),
+    committed: commits.committed,
+    subscribe: (topic) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const latch = Latch.makeUnsafe()
+            listeners.set(topic, (listeners.get(topic) ?? new Set()).add(latch))
+            return latch
+          }),
+          (latch) => Effect.sync(() => listeners.get(topic)?.delete(latch))
+        ),
+        (latch) => Effect.andThen(latch.await, latch.close)
+      )
+  }
+}

@@ -1,0 +1,125 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import {
+  type DurableStateStore,
+  type EncodedState,
+  isForked,
+  make,
+  type Revision,
+  RevisionConflict
+} from "../../DurableStateStore.ts"
+import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import { type Journal, JournalForked, maxPageBytes } from "../../Journal.ts"
+import type { Offset } from "../../Offset.ts"
+import * as PersistenceId from "../../PersistenceId.ts"
+import type { Position } from "../../Position.ts"
+import type { SequenceNumber } from "../../SequenceNumber.ts"
+import * as Slice from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { Timestamp } from "../../Timestamp.ts"
+import { type MemoryDatabase, MemoryTable } from "./database.ts"
+
+const topicOf = (entityType: string): string => `${entityType}|state`
+
+const headKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${entityType}`
+
+/** @internal */
+export const makeMemoryDurableStateStore = (
+  { read, subscribe, transaction, write }: MemoryDatabase,
+  journal: Journal["Service"]
+): DurableStateStore["Service"] => {
+  const table = new MemoryTable<EncodedState>()
+  const heads = new MemoryTable<Offset>()
+  const committed = (entityType: string, range: SliceRange.SliceRange): Array<EncodedState> =>
+    table.all(undefined).filter((state) =>
+      PersistenceId.entityType(state.persistenceId) === entityType && SliceRange.contains(range, state.slice)
+    ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+
+  return make(journal, {
+    get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
+    change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
+      transaction(Effect.andThen(
+        write((transaction, now) => {
+          const current = table.get(transaction, persistenceId)
+          const actual = current?.revision ?? 0 as Revision
+          const isThere = current?.payload !== undefined
+          if (actual !== expected && (isThere || expected !== 0)) {
+            return Effect.fail(new RevisionConflict({ persistenceId, expected, actual }))
+          }
+          const slice = Slice.ofPersistenceId(persistenceId)
+          const head = heads.get(transaction, headKey(entityType, slice))
+          const offset = {
+            position: (head?.position ?? 0) + 1 as Position,
+            timestamp: Math.max((head?.timestamp ?? 0) + 1, now) as Timestamp
+          }
+          heads.set(transaction, headKey(entityType, slice), offset)
+          const revision = actual + 1 as Revision
+          table.set(transaction, persistenceId, { persistenceId, revision, slice, ...offset, tags, metadata, payload })
+          transaction.topics.add(topicOf(entityType))
+          return Effect.succeed(revision)
+        }).pipe(
+          Effect.tap(() =>
+            event === undefined
+              ? Effect.void
+              : journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
+          )
+        ),
+        // the revision that was written
+        read((transaction) => table.get(transaction, persistenceId)!.revision)
+      )),
+    heads: (entityType, range) =>
+      read((transaction) => {
+        const found = new Map<Slice.Slice, Offset>()
+        for (const slice of SliceRange.slices(range)) {
+          const head = heads.get(transaction, headKey(entityType, slice))
+          if (head !== undefined) found.set(slice, head)
+        }
+        return found
+      }),
+    before: (entityType, range, time) =>
+      read((transaction) => {
+        const found = new Map<Slice.Slice, Offset>()
+        for (const { persistenceId, position, slice, timestamp } of table.all(transaction)) {
+          const isOlder = PersistenceId.entityType(persistenceId) === entityType && timestamp < time
+          if (!isOlder || !SliceRange.contains(range, slice)) continue
+          if (position > (found.get(slice)?.position ?? 0)) found.set(slice, { position, timestamp })
+        }
+        return found
+      }),
+    reader: (entityType, range, start) =>
+      Effect.suspend(() => {
+        const positions = new Map<Slice.Slice, number>()
+        const isUnread = (state: EncodedState): boolean => {
+          const position = positions.get(state.slice)
+          if (position !== undefined) return state.position > position
+          const offset = start.get(state.slice)
+          return offset === undefined || state.position > offset.position &&
+              (offset.position > 0 || state.timestamp >= offset.timestamp)
+        }
+        const logs = Map.groupBy(committed(entityType, range), ({ slice }) => slice)
+        for (const [slice, offset] of start) {
+          if (!SliceRange.contains(range, slice)) continue
+          const log = logs.get(slice) ?? []
+          const before = log.findLast(({ position }) => position <= offset.position)
+          const after = log.find(({ position }) => position > offset.position)
+          if (isForked(offset, before, after)) return Effect.fail(new JournalForked({ entityType, slice, offset }))
+        }
+
+        return Effect.succeed({
+          next: (limit: number) =>
+            read((): ReadonlyArray<EncodedEnvelope> => {
+              const page: Array<EncodedEnvelope> = []
+              let bytes = 0
+              for (const { revision, ...state } of committed(entityType, range).filter(isUnread)) {
+                if (page.length === limit || bytes >= maxPageBytes) break
+                page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
+                bytes += sizeOf(state)
+              }
+              for (const { position, slice } of page) positions.set(slice, position!)
+              return page
+            })
+        })
+      }),
+    changes: (entityType) => subscribe(topicOf(entityType))
+  })
+}

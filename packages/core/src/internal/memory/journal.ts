@@ -1,0 +1,64 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Journal from "../../Journal.ts"
+import { entityType as entityTypeOf } from "../../PersistenceId.ts"
+import * as Timestamp from "../../Timestamp.ts"
+import type { MemoryDatabase } from "./database.ts"
+import { append, before, empty, entity, floors, heads, prune, reader, wrong } from "./logs.ts"
+import { emptyLetters, type Letters } from "./projectionManagement.ts"
+
+/** @internal */
+export const makeMemoryJournal = (
+  { committed, logs, read, subscribe, transaction, write }: MemoryDatabase,
+  letters: Letters
+): Journal.Journal["Service"] =>
+  Journal.make({
+    identity: crypto.randomUUID(),
+    now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis),
+    transaction,
+    append: (request) =>
+      write((transaction, now) => {
+        const answer = append(logs, transaction.draft, request, now)
+        if (answer._tag === "Conflict") return Effect.fail(answer.conflict)
+        transaction.topics.add(request.entityType)
+        return Effect.succeed(answer.written)
+      }),
+    heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
+    before: (entityType, range, time) => Effect.sync(() => before(logs, entityType, range, time)),
+    reader: (entityType, range, start) =>
+      Effect.suspend(() => {
+        const error = wrong(logs, entityType, range, start)
+        return error === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(error)
+      }),
+    entity: (persistenceId, from, to, limit) =>
+      read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
+    deleteEvents: (persistenceId, to) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          empty(logs, transaction.draft, persistenceId, to)
+          emptyLetters(
+            letters,
+            transaction,
+            Journal.sourceKey(entityTypeOf(persistenceId)),
+            (letter) => letter.persistenceId === persistenceId && letter.sequenceNumber <= to
+          )
+        })
+      ),
+    prune: (entityType, before) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          const removed = prune(logs, entityType, before)
+          emptyLetters(
+            letters,
+            transaction,
+            Journal.sourceKey(entityType),
+            ({ persistenceId, sequenceNumber }) =>
+              entity(logs, undefined, persistenceId, sequenceNumber, sequenceNumber, 1).length === 0
+          )
+          return removed
+        })
+      ),
+    floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
+    committed,
+    changes: subscribe
+  })

@@ -1,0 +1,293 @@
+/**
+ * The slice log as plain data, in memory. Pure but for the arrays that it grows.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import * as Floor from "../../Floor.ts"
+import {
+  type AppendRequest,
+  type JournalForked,
+  type JournalReader,
+  maxPageBytes,
+  OffsetBelowFloor,
+  SequenceConflict,
+  type Written
+} from "../../Journal.ts"
+import * as Offset from "../../Offset.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import type { Position } from "../../Position.ts"
+import type { SequenceNumber } from "../../SequenceNumber.ts"
+import * as Slice from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { Timestamp } from "../../Timestamp.ts"
+
+interface StoredEvent extends EncodedEnvelope {
+  readonly id: string
+  readonly entityType: string
+  readonly position: Position
+  /** Whether only its place is left, which nobody sees. */
+  removed?: boolean
+}
+
+/** Every array is in the order of the commits. */
+export interface Logs {
+  readonly slices: Map<string, Array<StoredEvent>>
+  readonly entities: Map<PersistenceId, Array<StoredEvent>>
+  /** All events of an entity type; readers are indexes into it. */
+  readonly timelines: Map<string, Array<StoredEvent>>
+  readonly indexes: WeakMap<StoredEvent, number>
+  readonly floors: Map<string, Offset.Offset>
+}
+
+/** What an open transaction appends, and empties. */
+export interface Draft {
+  events: Array<StoredEvent>
+  readonly emptied: Map<PersistenceId, SequenceNumber>
+}
+
+const logKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${entityType}`
+
+export const makeLogs = (): Logs => ({
+  slices: new Map(),
+  entities: new Map(),
+  timelines: new Map(),
+  indexes: new WeakMap(),
+  floors: new Map()
+})
+
+const grow = <K>(map: Map<K, Array<StoredEvent>>, key: K): Array<StoredEvent> => {
+  let array = map.get(key)
+  if (array === undefined) map.set(key, array = [])
+  return array
+}
+
+const logOf = (logs: Logs, entityType: string, slice: Slice.Slice): Array<StoredEvent> =>
+  logs.slices.get(logKey(entityType, slice)) ?? []
+
+const eventsOf = (logs: Logs, draft: Draft | undefined, persistenceId: PersistenceId): ReadonlyArray<StoredEvent> => {
+  const emptied = draft?.emptied.get(persistenceId) ?? 0
+  return [
+    ...logs.entities.get(persistenceId) ?? [],
+    ...draft?.events.filter((event) => event.persistenceId === persistenceId) ?? []
+  ].map((event) => event.sequenceNumber <= emptied ? { ...event, ...nothing } : event)
+}
+
+const nothing = { tags: [], metadata: {}, payload: undefined }
+
+export const publish = (logs: Logs, draft: Draft): void => {
+  for (const event of draft.events) {
+    grow(logs.slices, logKey(event.entityType, event.slice)).push(event)
+    grow(logs.entities, event.persistenceId).push(event)
+    logs.indexes.set(event, grow(logs.timelines, event.entityType).push(event) - 1)
+  }
+  for (const [persistenceId, to] of draft.emptied) {
+    for (const event of logs.entities.get(persistenceId) ?? []) {
+      if (event.sequenceNumber <= to) Object.assign(event, nothing)
+    }
+  }
+}
+
+/** Empties an entity's events, once the draft is published. */
+export const empty = (logs: Logs, draft: Draft, persistenceId: PersistenceId, to: SequenceNumber): void => {
+  const last = eventsOf(logs, draft, persistenceId).at(-1)?.sequenceNumber ?? 0
+  const emptied = Math.max(Math.min(to, last), draft.emptied.get(persistenceId) ?? 0)
+  draft.emptied.set(persistenceId, emptied as SequenceNumber)
+}
+
+/** Whether an event is deleted, or was removed, once the draft is published. */
+export const isDeleted = (
+  logs: Logs,
+  draft: Draft,
+  persistenceId: PersistenceId,
+  sequenceNumber: SequenceNumber
+): boolean => {
+  const event = eventsOf(logs, draft, persistenceId).find((event) => event.sequenceNumber === sequenceNumber)
+  return event !== undefined && event.payload === undefined
+}
+
+/** Removes the beginning of each log, but for its newest event and those of its entities. */
+export const prune = (logs: Logs, entityType: string, before: Timestamp): number => {
+  let removed = 0
+  for (const slice of SliceRange.slices(SliceRange.full)) {
+    const log = logOf(logs, entityType, slice)
+    const young = log.findIndex(({ timestamp }) => timestamp >= before)
+    for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
+      logs.floors.set(logKey(entityType, slice), offsetOf(event))
+      if (event.removed || event === logs.entities.get(event.persistenceId)!.at(-1)) continue
+      Object.assign(event, nothing, { removed: true })
+      removed++
+    }
+  }
+  return removed
+}
+
+export const floors = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
+  for (const slice of SliceRange.slices(range)) {
+    const floor = logs.floors.get(logKey(entityType, slice))
+    if (floor !== undefined) found.set(slice, floor)
+  }
+  return found
+}
+
+type Answer =
+  | { readonly _tag: "Written"; readonly written: Written }
+  | { readonly _tag: "Conflict"; readonly conflict: SequenceConflict }
+
+const writtenAs = (last: StoredEvent, count: number): Answer => ({
+  _tag: "Written",
+  written: {
+    persistenceId: last.persistenceId,
+    slice: last.slice,
+    sequenceNumber: last.sequenceNumber,
+    position: last.position,
+    timestamp: last.timestamp,
+    count
+  }
+})
+
+export const append = (logs: Logs, draft: Draft, request: AppendRequest, now: number): Answer => {
+  const { entityType, events, expected, persistenceId } = request
+  const known = eventsOf(logs, draft, persistenceId)
+  if (request.recheck) {
+    const last = known.find((event) => event.id === events.at(-1)!.id)
+    if (last !== undefined) return writtenAs(last, events.length)
+  }
+  const actual = known.at(-1)?.sequenceNumber ?? 0 as SequenceNumber
+  if (expected !== "any" && (expected === "exists" ? actual === 0 : actual !== (expected === "none" ? 0 : expected))) {
+    return { _tag: "Conflict", conflict: new SequenceConflict({ persistenceId, expected, actual }) }
+  }
+
+  const slice = Slice.ofPersistenceId(persistenceId)
+  const head = draft.events.findLast((event) => event.slice === slice && event.entityType === entityType) ??
+    logOf(logs, entityType, slice).at(-1)
+  const position = head?.position ?? 0
+  const timestamp = Math.max((head?.timestamp ?? 0) + 1, now)
+  const appended = events.map((event, i): StoredEvent => ({
+    id: event.id,
+    entityType,
+    persistenceId,
+    sequenceNumber: actual + i + 1 as SequenceNumber,
+    slice,
+    position: position + i + 1 as Position,
+    timestamp: timestamp + i as Timestamp,
+    tags: event.tags,
+    metadata: event.metadata,
+    payload: event.payload
+  }))
+  draft.events.push(...appended)
+  return writtenAs(appended.at(-1)!, events.length)
+}
+
+const offsetOf = ({ position, timestamp }: StoredEvent): Offset.Offset => ({ position, timestamp })
+
+export const heads = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
+  for (const slice of SliceRange.slices(range)) {
+    const head = logOf(logs, entityType, slice).at(-1)
+    if (head !== undefined) found.set(slice, offsetOf(head))
+  }
+  return found
+}
+
+/** The last event of each log that is older than a time. */
+export const before = (
+  logs: Logs,
+  entityType: string,
+  range: SliceRange.SliceRange,
+  time: Timestamp
+): Offset.Offsets => {
+  const found = new Map<Slice.Slice, Offset.Offset>()
+  for (const slice of SliceRange.slices(range)) {
+    const floor = logs.floors.get(logKey(entityType, slice))
+    const last = logOf(logs, entityType, slice).findLast(({ timestamp }) => timestamp < time)
+    if (floor !== undefined && floor.timestamp >= time) found.set(slice, Offset.make(0, time))
+    else if (last !== undefined) found.set(slice, offsetOf(last))
+  }
+  return found
+}
+
+/** What is wrong with where a reader wants to begin. */
+export const wrong = (
+  logs: Logs,
+  entityType: string,
+  range: SliceRange.SliceRange,
+  start: Offset.Offsets
+): JournalForked | OffsetBelowFloor | undefined =>
+  Floor.check({
+    entityType,
+    range,
+    start,
+    floors: floors(logs, entityType, range),
+    timestampAt: (slice, position) => logOf(logs, entityType, slice)[position - 1]?.timestamp
+  })
+
+export const reader = (
+  logs: Logs,
+  entityType: string,
+  range: SliceRange.SliceRange,
+  start: Offset.Offsets
+): JournalReader => {
+  const timeline = grow(logs.timelines, entityType)
+  const read = new Map(start)
+  const isNew = ({ position, slice, timestamp }: StoredEvent): boolean => {
+    const offset = read.get(slice)
+    return offset === undefined || position > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
+  }
+  let cursor = timeline.length
+  for (const slice of SliceRange.slices(range)) {
+    const log = logOf(logs, entityType, slice)
+    const position = start.get(slice)?.position ?? 0
+    const first = position > 0 ? log[position] : log.find(isNew)
+    if (first !== undefined) cursor = Math.min(cursor, logs.indexes.get(first)!)
+  }
+  return {
+    next: (limit) =>
+      Effect.suspend(() => {
+        const page: Array<EncodedEnvelope> = []
+        let bytes = 0
+        while (cursor < timeline.length && page.length < limit && bytes < maxPageBytes) {
+          const event = timeline[cursor]!
+          if (SliceRange.contains(range, event.slice) && isNew(event)) {
+            const { slice } = event
+            const floor = logs.floors.get(logKey(entityType, slice))
+            const offset = read.get(slice) ?? Offset.beginning
+            if (floor !== undefined && Floor.isBelow(offset, floor)) {
+              // after what can be read
+              if (page.length > 0) return Effect.succeed(page)
+              return Effect.fail(new OffsetBelowFloor({ entityType, slice, offset, floor }))
+            }
+            read.set(slice, offsetOf(event))
+            page.push(event)
+            bytes += sizeOf(event)
+          }
+          cursor++
+        }
+        return Effect.succeed(page)
+      }),
+    pass: (events) => {
+      for (const { position, slice, timestamp } of events) read.set(slice, { position: position!, timestamp })
+    }
+  }
+}
+
+export const entity = (
+  logs: Logs,
+  draft: Draft | undefined,
+  persistenceId: PersistenceId,
+  from: SequenceNumber,
+  to: SequenceNumber,
+  limit: number
+): ReadonlyArray<EncodedEnvelope> => {
+  const page: Array<EncodedEnvelope> = []
+  let bytes = 0
+  for (const event of eventsOf(logs, draft, persistenceId)) {
+    if (event.removed || event.sequenceNumber < from) continue
+    if (event.sequenceNumber > to || page.length === limit || bytes >= maxPageBytes) break
+    page.push(event)
+    bytes += sizeOf(event)
+  }
+  return page
+}

@@ -1,0 +1,124 @@
+import * as Effect from "effect/Effect"
+import * as Offset from "../../Offset.ts"
+import { Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import type { Position } from "../../Position.ts"
+import type { SequenceNumber } from "../../SequenceNumber.ts"
+import type { Slice } from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import { StorageError } from "../../StorageError.ts"
+import { Transaction } from "../../Transaction.ts"
+import { type MemoryDatabase, MemoryTable } from "./database.ts"
+
+interface SliceRow {
+  readonly key: OffsetKey
+  readonly slice: Slice
+  /** Empty where it is not known. */
+  readonly journal: string
+  readonly offset: Offset.Offset
+  readonly completeUpTo: Position | undefined
+}
+
+interface EntityRow {
+  readonly key: OffsetKey
+  readonly sequenceNumber: SequenceNumber
+}
+
+/** A projection in a source, which is known. */
+interface SourceRow {
+  readonly key: OffsetKey
+  /** As of which its offsets were set. */
+  readonly revision: number
+}
+
+/** @internal What is stored of offsets. */
+export interface OffsetTables {
+  readonly sources: MemoryTable<SourceRow>
+  readonly slices: MemoryTable<SliceRow>
+  readonly entities: MemoryTable<EntityRow>
+  readonly sourceKey: (key: OffsetKey) => string
+  readonly sliceKey: (key: OffsetKey, slice: Slice) => string
+  readonly entityKey: (key: OffsetKey, persistenceId: PersistenceId) => string
+}
+
+/** @internal */
+export const makeOffsetTables = (): OffsetTables => ({
+  sources: new MemoryTable(),
+  slices: new MemoryTable(),
+  entities: new MemoryTable(),
+  sourceKey: (key) => JSON.stringify([key.projection, key.source]),
+  sliceKey: (key, slice) => JSON.stringify([key.projection, key.source, slice]),
+  entityKey: (key, persistenceId) => JSON.stringify([key.projection, key.source, persistenceId])
+})
+
+/** @internal */
+export const noTables = Transaction.of({
+  dialect: "none",
+  execute: () =>
+    Effect.fail(
+      new StorageError({
+        operation: "execute",
+        reason: "Unsupported",
+        cause: new Error("MemoryStorage has no tables: use SqliteStorage with the filename ':memory:'")
+      })
+    )
+})
+
+const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => position === 0 && timestamp === 0
+
+/** @internal */
+export const makeMemoryOffsetStore = (
+  { read, transaction, write }: MemoryDatabase,
+  { entities, entityKey, sliceKey, slices, sourceKey, sources }: OffsetTables
+): OffsetStore["Service"] =>
+  OffsetStore.of({
+    load: (key, range) =>
+      read((transaction) => {
+        const offsets = new Map<Slice, Offset.Offset>()
+        const completeUpTo = new Map<Slice, Position>()
+        const journals: Array<string> = []
+        for (const slice of SliceRange.slices(range)) {
+          const row = slices.get(transaction, sliceKey(key, slice))
+          if (row === undefined || isBeginning(row.offset)) continue
+          offsets.set(slice, row.offset)
+          journals.push(row.journal)
+          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
+        }
+        const revision = sources.get(transaction, sourceKey(key))?.revision
+        return { revision, journal: journalOf(journals), offsets, completeUpTo }
+      }),
+    sequenceNumbers: (key, persistenceIds) =>
+      read((transaction) => {
+        const found = new Map<PersistenceId, SequenceNumber>()
+        for (const persistenceId of persistenceIds) {
+          const row = entities.get(transaction, entityKey(key, persistenceId))
+          if (row !== undefined) found.set(persistenceId, row.sequenceNumber)
+        }
+        return found
+      }),
+    transact: (key, { journal, revision }, moves, effect) =>
+      transaction(Effect.andThen(
+        write((transaction) => {
+          if (sources.get(transaction, sourceKey(key))?.revision !== revision) {
+            return Effect.fail(new Fenced({ ...key, slice: undefined, by: "command" }))
+          }
+          for (const { entities: read, from = Offset.beginning, slice, to } of moves) {
+            const stored = slices.get(transaction, sliceKey(key, slice))
+            const { position, timestamp } = stored?.offset ?? Offset.beginning
+            if (position !== from.position || timestamp !== from.timestamp) {
+              return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
+            }
+            const completeUpTo = stored?.completeUpTo ??
+              (read === undefined ? undefined : from.position)
+            slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
+            for (const [persistenceId, sequenceNumber] of read ?? []) {
+              const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0
+              if (sequenceNumber <= before) continue
+              entities.set(transaction, entityKey(key, persistenceId), { key, sequenceNumber })
+            }
+          }
+          return Effect.void
+        }),
+        Effect.provideService(effect, Transaction, noTables)
+      ))
+  })

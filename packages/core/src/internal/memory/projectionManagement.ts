@@ -1,0 +1,256 @@
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import { sourceKey as sourceKeyOf } from "../../Journal.ts"
+import * as Offset from "../../Offset.ts"
+import type { OffsetKey } from "../../OffsetStore.ts"
+import { entityType as entityTypeOf } from "../../PersistenceId.ts"
+import {
+  checkSince,
+  claimAfter,
+  claimTime,
+  type Command,
+  type DeadLetter,
+  type DeadLetterId,
+  deletedError,
+  errorAfter,
+  ProjectionManagement,
+  topicOf,
+  UnknownProjection
+} from "../../ProjectionManagement.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import * as Timestamp from "../../Timestamp.ts"
+import { Transaction } from "../../Transaction.ts"
+import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
+import { heads, isDeleted } from "./logs.ts"
+import { noTables, type OffsetTables } from "./offsetStore.ts"
+
+const compareIds = (a: DeadLetterId, b: DeadLetterId): number =>
+  a.persistenceId < b.persistenceId ? -1 : a.persistenceId > b.persistenceId ? 1 : a.sequenceNumber - b.sequenceNumber
+
+const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetterId): string =>
+  JSON.stringify([key.projection, key.source, persistenceId, sequenceNumber])
+
+const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
+  row.key.projection === key.projection && row.key.source === key.source
+
+interface LetterRow extends DeadLetter {
+  readonly claimedAt: Timestamp.Timestamp | undefined
+}
+
+const isClaimed = ({ claimedAt }: LetterRow, now: number): boolean =>
+  claimedAt !== undefined && claimedAt > now - claimTime * 1000
+
+const toLetter = ({ at, envelope, error, key }: LetterRow): DeadLetter => ({ key, envelope, error, at })
+
+/** @internal */
+export type Letters = MemoryTable<LetterRow>
+
+/** @internal Empties the letters of events that are deleted. */
+export const emptyLetters = (
+  letters: Letters,
+  transaction: MemoryTransaction,
+  source: string,
+  which: (id: DeadLetterId) => boolean
+): void => {
+  for (const [id, row] of letters.entries(transaction)) {
+    const { envelope, key } = row
+    if (key.source === source && which(envelope)) letters.set(transaction, id, emptied(row))
+  }
+}
+
+const emptied = (letter: LetterRow): LetterRow => ({
+  ...letter,
+  envelope: { ...letter.envelope, payload: undefined, tags: [], metadata: {} },
+  error: deletedError
+})
+
+/** @internal */
+export const makeMemoryProjectionManagement = (
+  { logs, read, subscribe, transaction, write }: MemoryDatabase,
+  { entities, sliceKey, slices, sourceKey, sources }: OffsetTables,
+  letters: Letters
+): ProjectionManagement["Service"] => {
+  const commands = new MemoryTable<Command>()
+
+  const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
+    commands.get(transaction, projection) ?? { paused: false, revision: 0 }
+
+  const tell = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined): number => {
+    const before = commandOf(transaction, projection)
+    const revision = before.revision + 1
+    commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
+    transaction.topics.add(topicOf(projection))
+    return revision
+  }
+
+  const forget = (transaction: MemoryTransaction, key: OffsetKey) => {
+    for (const table of [slices, entities]) {
+      for (const [id, row] of table.entries(transaction)) {
+        if (isOf(key)(row)) table.set(transaction, id, undefined)
+      }
+    }
+  }
+
+  const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
+    for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
+      if (!isOf(key)(row)) continue
+      const { position, timestamp } = slices.get(transaction, sliceKey(key, envelope.slice))?.offset ?? Offset.beginning
+      const isAhead = envelope.position === undefined ||
+        envelope.position > position && (position > 0 || envelope.timestamp >= timestamp)
+      if (isAhead) letters.set(transaction, id, undefined)
+    }
+  }
+
+  const page = (key: OffsetKey, after: DeadLetterId | undefined, limit: number) =>
+    read((transaction) =>
+      letters.all(transaction)
+        .filter((letter) => isOf(key)(letter) && (after === undefined || compareIds(letter.envelope, after) > 0))
+        .toSorted((a, b) => compareIds(a.envelope, b.envelope))
+        .slice(0, limit)
+    )
+
+  /** The newest time that events of the source have, as this storage has it or as it was read. */
+  const newestOf = (transaction: MemoryTransaction, key: OffsetKey): number => {
+    const read = slices.all(transaction).filter(isOf(key)).map(({ offset }) => offset)
+    const own = !key.source.startsWith(sourceKeyOf(""))
+      ? Offset.none
+      : heads(logs, key.source.slice(sourceKeyOf("").length), SliceRange.full)
+    return Offset.newest([...read, ...own.values()])
+  }
+
+  const claimAs = (transaction: MemoryTransaction, letter: LetterRow, now: number): Timestamp.Timestamp => {
+    const claimedAt = claimAfter(letter.claimedAt, now)
+    letters.set(transaction, letterKey(letter.key, letter.envelope), { ...letter, claimedAt })
+    return claimedAt
+  }
+
+  const knownOr = <A, E>(
+    f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>,
+    key: OffsetKey
+  ) =>
+    write((transaction, now): Effect.Effect<A, E | UnknownProjection> =>
+      sources.get(transaction, sourceKey(key)) === undefined
+        ? Effect.fail(new UnknownProjection(key))
+        : f(transaction, now)
+    )
+
+  return ProjectionManagement.of({
+    command: (projection) => read((transaction) => commandOf(transaction, projection)),
+    register: (key) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          if (sources.get(transaction, sourceKey(key)) !== undefined) return
+          if (commands.get(transaction, key.projection) === undefined) {
+            commands.set(transaction, key.projection, { paused: false, revision: 0 })
+          }
+          const { revision } = commandOf(transaction, key.projection)
+          sources.set(transaction, sourceKey(key), { key, revision })
+        })
+      ),
+    tell: (projection, paused) =>
+      write((transaction) =>
+        commands.get(transaction, projection) === undefined
+          ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
+          : Effect.sync(() => void tell(transaction, projection, paused))
+      ),
+    changes: (projection) => subscribe(topicOf(projection)),
+    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
+      transaction(
+        knownOr(
+          (transaction, now) =>
+            checkSince(
+              key,
+              start,
+              Timestamp.make(now),
+              Effect.sync(() => Math.max(newest, newestOf(transaction, key)))
+            ),
+          key
+        ).pipe(
+          Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
+          Effect.andThen(write((transaction) =>
+            Effect.sync(() => {
+              forget(transaction, key)
+              for (const slice of SliceRange.slices(SliceRange.full)) {
+                const offset = start.offsets.get(slice) ?? Offset.beginning
+                const row = { key, slice, offset, journal: start.journal ?? "", completeUpTo: undefined }
+                slices.set(transaction, sliceKey(key, slice), row)
+              }
+              discardAhead(transaction, key)
+              sources.set(transaction, sourceKey(key), { key, revision: tell(transaction, key.projection, undefined) })
+            })
+          ))
+        )
+      ),
+    clear: (key) =>
+      knownOr((transaction) =>
+        Effect.sync(() => {
+          forget(transaction, key)
+          for (const [id, row] of letters.entries(transaction)) {
+            if (isOf(key)(row)) letters.set(transaction, id, undefined)
+          }
+          sources.set(transaction, sourceKey(key), undefined)
+          tell(transaction, key.projection, undefined)
+        }), key),
+    list: read((transaction) =>
+      sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>
+        a.projection < b.projection || a.projection === b.projection && a.source < b.source ? -1 : 1
+      )
+    ),
+    putAside: ({ envelope, error, key }) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const { persistenceId, sequenceNumber } = envelope
+          const letter = { key, envelope, error, at: Timestamp.make(now), claimedAt: undefined }
+          // its content was read before the transaction
+          const isGone = key.source === sourceKeyOf(entityTypeOf(persistenceId)) &&
+            isDeleted(logs, transaction.draft, persistenceId, sequenceNumber)
+          letters.set(transaction, letterKey(key, envelope), isGone ? emptied(letter) : letter)
+        })
+      ),
+    deadLetters: (key, after, limit) => Effect.map(page(key, after, limit), Arr.map(toLetter)),
+    listLetters: (key, after, limit) =>
+      Effect.map(
+        page(key, after, limit),
+        Arr.map(({ envelope: { payload, persistenceId, sequenceNumber } }) => ({
+          persistenceId,
+          sequenceNumber,
+          hasPayload: payload !== undefined
+        }))
+      ),
+    discard: (key, letter, claimedAt) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          if (claimedAt !== undefined && found?.claimedAt !== claimedAt) return undefined
+          letters.set(transaction, letterKey(key, letter), undefined)
+          return found && toLetter(found)
+        })
+      ),
+    discardAhead: (key) => write((transaction) => Effect.sync(() => discardAhead(transaction, key))),
+    claim: (key, letter) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          if (found === undefined || isClaimed(found, now)) return undefined
+          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now) }
+        })
+      ),
+    renew: (key, letter, claimedAt) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          return found?.claimedAt === claimedAt ? claimAs(transaction, found, now) : undefined
+        })
+      ),
+    release: (key, letter, claimedAt, error) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          const isFree = claimedAt === undefined ? found && !isClaimed(found, now) : found?.claimedAt === claimedAt
+          if (found === undefined || !isFree) return
+          const row = { ...found, error: errorAfter(found.error, error), claimedAt: undefined }
+          letters.set(transaction, letterKey(key, letter), row)
+        })
+      )
+  })
+}

@@ -1,0 +1,124 @@
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Pull from "effect/Pull"
+import * as Stream from "effect/Stream"
+import type { Element, EncodedElement, Envelope, Poison } from "../../Envelope.ts"
+import { isSkipped, sizeOf } from "../../Envelope.ts"
+import type { EventCodec } from "../../EventCodec.ts"
+import { EventEncodeError } from "../../EventCodec.ts"
+import type { Source, Stage } from "../../Source.ts"
+import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
+import { placeholder, poison, withEvent } from "./elements.ts"
+import { mapChunks } from "./mapChunks.ts"
+
+/**
+ * @internal
+ * The stages of a source as one function of a chunk: stages that are plain functions cost a call per event, and an effect only
+ * exists per chunk, up to the first stage that is effectful itself.
+ */
+export const compile = <A, E, R>(
+  source: Source<A, E, R>
+): (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) => Effect.Effect<ReadonlyArray<Element<A>>, never, R> => {
+  const { origin: { codec }, stages } = source
+  const firstEffect = stages.findIndex((stage) => stage._tag === "Effect")
+  const decode = decodeWith(codec, firstEffect < 0 ? stages : stages.slice(0, firstEffect))
+  if (firstEffect < 0) return (chunk) => Effect.sync(() => decode(chunk))
+  const rest = stages.slice(firstEffect)
+  return Effect.fnUntraced(function*(chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) {
+    const elements: Array<Element<any>> = []
+    for (const decoded of decode(chunk)) {
+      let element = decoded
+      for (const stage of rest) {
+        if (element._tag !== "Envelope") break
+        if (stage._tag === "Sync") {
+          element = applySync(stage, element)
+          continue
+        }
+        const envelope = element
+        const exit: Exit.Exit<Envelope<any> | undefined, any> = yield* Effect.exit(
+          Effect.suspend(() => stage.run(envelope))
+        )
+        if (exit._tag === "Success") element = exit.value ?? placeholder(element)
+        else element = poison(element, exit.cause, false)
+      }
+      elements.push(element)
+      // what an effect failed on may fail on the next event as well: the events behind wait for another try
+      if (element._tag === "Poison" && !element.permanent) break
+    }
+    return elements
+  })
+}
+
+/** @internal */
+export const decodeWith =
+  <A>(codec: EventCodec<A>, stages: ReadonlyArray<Stage>) =>
+  (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>): Arr.NonEmptyArray<Element<A>> =>
+    Arr.map(chunk, (encoded) => {
+      if (isSkipped(encoded)) return encoded
+      const { payload } = encoded
+      if (payload === undefined) return placeholder(encoded)
+      let element: Element<any>
+      try {
+        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), sizeOf(encoded))
+      } catch (error) {
+        return poison(encoded, Cause.fail(error), true)
+      }
+      for (const stage of stages) {
+        if (element._tag !== "Envelope") break
+        element = applySync(stage as Extract<Stage, { _tag: "Sync" }>, element)
+      }
+      return element
+    })
+
+const applySync = (stage: Extract<Stage, { _tag: "Sync" }>, envelope: Envelope<any>): Element<any> => {
+  try {
+    return stage.run(envelope) ?? placeholder(envelope)
+  } catch (defect) {
+    return poison(envelope, Cause.die(defect), true)
+  }
+}
+
+type Sound<A> = Exclude<Element<A>, Poison>
+
+/** @internal Fails at the first poison event, after all that are before it. */
+export const failAtPoison = <A, E, R>(
+  self: Stream.Stream<Element<A>, E, R>
+): Stream.Stream<Sound<A>, E, R> =>
+  Stream.transformPull(self, (pull) => {
+    let failure: Cause.Cause<E> | undefined
+    const next: Pull.Pull<Arr.NonEmptyReadonlyArray<Sound<A>>, E, void, R> = Effect.suspend(() =>
+      failure === undefined
+        ? Effect.flatMap(pull, (chunk) => {
+          const at = chunk.findIndex((element) => element._tag === "Poison")
+          if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<Sound<A>>)
+          failure = (chunk[at] as Poison).cause as Cause.Cause<E>
+          if (at === 0) return Effect.failCause(failure)
+          return Effect.succeed(chunk.slice(0, at) as any)
+        })
+        : Effect.failCause(failure)
+    )
+    return Effect.succeed(next)
+  })
+
+/** @internal The events alone, up to the first poison one, where it fails. */
+export const events = <A, E, R>(self: Stream.Stream<Element<A>, E, R>): Stream.Stream<Envelope<A>, E, R> =>
+  mapChunks((chunk: ReadonlyArray<Sound<A>>) => Effect.succeed(chunk.filter((element) => element._tag === "Envelope")))(
+    failAtPoison(self)
+  )
+
+/** @internal An event that its public codec refuses is a bug of the pipeline: a defect. */
+export const reencode =
+  <A>(codec: EventCodec<A>) => (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
+    Arr.map(chunk, (element) => {
+      if (element._tag === "Skipped") return element
+      const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = element
+      const place = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata }
+      if (element._tag === "Placeholder") return { ...place, payload: undefined }
+      try {
+        return { ...place, payload: codec.encodeUnsafe(element.event) }
+      } catch (cause) {
+        throw new EventEncodeError({ persistenceId, cause })
+      }
+    })

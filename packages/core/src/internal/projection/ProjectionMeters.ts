@@ -1,0 +1,58 @@
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import * as Metrics from "../../Metrics.ts"
+
+/** @internal Measures the workers of a projection. */
+export class ProjectionMeters {
+  readonly #handled
+  readonly #skipped
+  readonly #restarts
+  readonly #group
+  readonly #commit
+  readonly #delay
+  #unreported = 0
+  #last = 0
+
+  constructor(projection: string, context: Context.Context<never>) {
+    const of = <Input>(metric: Metric.Metric<Input, unknown>) => {
+      const own = Metric.withAttributes(metric, { projection })
+      return (input: Input) => own.updateUnsafe(input, context)
+    }
+    this.#handled = of(Metrics.projectionHandled)
+    this.#skipped = of(Metrics.projectionSkipped)
+    this.#restarts = of(Metrics.projectionRestarts)
+    this.#group = of(Metrics.projectionGroup)
+    this.#commit = of(Metrics.projectionCommit)
+    this.#delay = of(Metrics.projectionDelay)
+  }
+
+  /** Events, of which the last has the timestamp. */
+  handled(events: number, last: number): void {
+    this.#unreported += events
+    this.#last = last
+  }
+
+  /** Reports what was handled since it was reported last. The time is in milliseconds. */
+  report(now: number): void {
+    if (this.#unreported === 0) return
+    this.#handled(this.#unreported)
+    this.#delay(Math.max(0, now / 1000 - this.#last / 1_000_000))
+    this.#unreported = 0
+  }
+
+  skipped(): void {
+    this.#skipped(1)
+  }
+
+  restarted(): void {
+    this.#restarts(1)
+  }
+
+  group(events: number): void {
+    this.#group(events)
+  }
+
+  committed(nanos: bigint): void {
+    this.#commit(Number(nanos) / 1e9)
+  }
+}

@@ -1,0 +1,52 @@
+import * as Effect from "effect/Effect"
+import type { HandlerTooSlow } from "../../Handler.ts"
+import { JournalForked, JournalReplaced, OffsetBelowFloor } from "../../Journal.ts"
+import * as Offset from "../../Offset.ts"
+import type { Fenced, Move, OffsetKey, OffsetsDeleted, OffsetStore } from "../../OffsetStore.ts"
+import type { ProjectionManagement } from "../../ProjectionManagement.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
+
+/** @internal What makes offsets useless. */
+export type Change = JournalReplaced | JournalForked | OffsetBelowFloor
+
+/** @internal */
+export const isChange = (error: unknown): error is Change =>
+  error instanceof JournalReplaced || error instanceof JournalForked || error instanceof OffsetBelowFloor
+
+/**
+ * @internal
+ * Moves the offsets that are of no use any more back to the beginning: those of another journal, or of the log that has lost events. Each
+ * is moved from where it is stored, so that whoever has moved it meanwhile is left alone. What was put aside there comes again, too.
+ * Where events were deleted there is nothing to move: the source goes on with what is left.
+ */
+export const beginAgain = (
+  store: OffsetStore["Service"],
+  management: ProjectionManagement["Service"],
+  key: OffsetKey,
+  range: SliceRange.SliceRange,
+  change: Change
+): Effect.Effect<void, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
+  Effect.gen(function*() {
+    if (change._tag === "OffsetBelowFloor") return
+    const { journal, offsets, revision } = yield* store.load(key, range)
+    if (revision === undefined) return
+    const move = (journal: string, moves: ReadonlyArray<Move>) =>
+      store.transact(key, { journal, revision }, moves, management.discardAhead(key))
+    if (change._tag === "JournalForked") {
+      const { position, timestamp } = change.offset
+      const from = offsets.get(change.slice)
+      if (from?.position !== position || from.timestamp !== timestamp) return
+      return yield* move(journal ?? "", [{ slice: change.slice, from, to: Offset.beginning }])
+    }
+    if (journal === change.actual) return
+    const moves: Array<Move> = []
+    for (const [slice, from] of offsets) {
+      // one by one, as some may have begun again already
+      const stored = yield* store.load(key, SliceRange.make(slice, slice))
+      if (stored.journal !== change.actual) moves.push({ slice, from, to: Offset.beginning })
+    }
+    // in the order in which every worker locks them
+    moves.sort((a, b) => a.slice - b.slice)
+    if (moves.length > 0) yield* move(change.actual, moves)
+  })

@@ -1,0 +1,31 @@
+import * as Effect from "effect/Effect"
+import * as Offset from "../../Offset.ts"
+import { offsetKey, type Projection } from "../../Projection.ts"
+import { checkSince, ProjectionManagement, startOf, type Target } from "../../ProjectionManagement.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import * as Timestamp from "../../Timestamp.ts"
+import { resolveTimes } from "./resolveTimes.ts"
+
+/** @internal Sets where a projection goes on, and undoes what its handler has written, in one transaction. */
+export const rewind = (
+  projection: Projection<any, any>,
+  to: Target,
+  undo: Effect.Effect<unknown, any, any>
+): Effect.Effect<void, unknown, any> =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const { origin } = projection.source
+    const key = offsetKey(projection)
+    const start = startOf(to)
+    const now = yield* origin.now
+    yield* checkSince(
+      key,
+      start,
+      now,
+      Effect.map(origin.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
+    )
+    const offsets = yield* resolveTimes(origin, SliceRange.full, start.offsets)
+    // it may be rewound before it is started for the first time
+    yield* management.register(key)
+    yield* management.rewind(key, { ...start, offsets }, undo, Timestamp.make(Offset.newest(start.offsets.values())))
+  })

@@ -1,0 +1,166 @@
+import type * as Cause from "effect/Cause"
+import * as Latch from "effect/Latch"
+import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import * as Offset from "../../Offset.ts"
+import * as Slice from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
+
+/** More than that is read from the journal by those who need it. */
+const maxEvents = 8192
+const maxBytes = 16 * 1024 * 1024
+
+/** What an event weighs beside its content, roughly. */
+const overhead = 200
+
+/** @internal Where the tail has seen another event than is there now: the journal has lost what it had acknowledged. */
+export interface Fork {
+  readonly slice: Slice.Slice
+  readonly offset: Offset.Offset
+}
+
+interface Subscriber {
+  readonly range: SliceRange.SliceRange
+  readonly latch: Latch.Latch
+}
+
+/**
+ * @internal
+ * The newest events of an entity type in memory, each log without gaps and in the order of its positions. Events are numbered as they come,
+ * and forgotten when there are too many.
+ */
+export class JournalTail<E> {
+  /** The last position of each log, and its timestamp. */
+  readonly #positions = new Float64Array(Slice.count)
+  readonly #timestamps = new Float64Array(Slice.count)
+  readonly #events: Array<EncodedEnvelope> = []
+  readonly #subscribers = new Set<Subscriber>()
+  readonly #sizes = new Float64Array(maxEvents)
+  #start = 0
+  #end = 0
+  #bytes = 0
+  #failure: Cause.Cause<E> | undefined
+
+  constructor(heads: Offset.Offsets) {
+    for (const [slice, { position, timestamp }] of heads) {
+      this.#positions[slice] = position
+      this.#timestamps[slice] = timestamp
+    }
+  }
+
+  /** The number of the oldest event that is there. */
+  get start(): number {
+    return this.#start
+  }
+
+  /** The number of the event that will come next. */
+  get end(): number {
+    return this.#end
+  }
+
+  /** Why nothing will come any more. */
+  get failure(): Cause.Cause<E> | undefined {
+    return this.#failure
+  }
+
+  /** What it weighs. */
+  size(number: number): number {
+    return this.#sizes[number % maxEvents]!
+  }
+
+  /** The event with that number, from `start` and before `end`. */
+  at(number: number): EncodedEnvelope {
+    return this.#events[number % maxEvents]!
+  }
+
+  position(slice: Slice.Slice): number {
+    return this.#positions[slice]!
+  }
+
+  timestamp(slice: Slice.Slice): number {
+    return this.#timestamps[slice]!
+  }
+
+  /** Whether the event, or a later one of its log, has been taken. */
+  has({ position, slice }: EncodedEnvelope): boolean {
+    return position! <= this.#positions[slice]!
+  }
+
+  /** Takes those of the events that come next in their logs, up to one that does not go with what is known. */
+  push(events: ReadonlyArray<EncodedEnvelope>): Fork | undefined {
+    const taken: Array<EncodedEnvelope> = []
+    let fork: Fork | undefined
+    for (const event of events) {
+      fork = this.#fork(event)
+      if (fork !== undefined) break
+      if (this.#take(event)) taken.push(event)
+    }
+    if (taken.length > 0) {
+      for (const { latch, range } of this.#subscribers) {
+        if (taken.some(({ slice }) => SliceRange.contains(range, slice))) latch.openUnsafe()
+      }
+    }
+    return fork
+  }
+
+  fail(cause: Cause.Cause<E>): void {
+    this.#failure = cause
+    for (const { latch } of this.#subscribers) latch.openUnsafe()
+  }
+
+  /** The latch opens when there are events in the range, or none will come any more. */
+  subscribe(range: SliceRange.SliceRange): Subscriber {
+    const subscriber = { range, latch: Latch.makeUnsafe() }
+    this.#subscribers.add(subscriber)
+    return subscriber
+  }
+
+  unsubscribe(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber)
+  }
+
+  /** Timestamps rise with the positions of a log, so none is at two of them, and none moves. */
+  #fork({ position, slice, timestamp }: EncodedEnvelope): Fork | undefined {
+    const head = Offset.make(this.#positions[slice]!, this.#timestamps[slice]!)
+    if (head.position === 0) return undefined
+    if (
+      position! > head.position
+        ? timestamp > head.timestamp
+        : position! < head.position
+        ? timestamp < head.timestamp
+        : timestamp === head.timestamp
+    ) {
+      const known = position! < head.position ? this.#find(slice, position!) : undefined
+      if (known === undefined || known.timestamp === timestamp) return undefined
+      return { slice, offset: Offset.make(position!, known.timestamp) }
+    }
+    return { slice, offset: head }
+  }
+
+  /** What comes again was most likely among the last. */
+  #find(slice: Slice.Slice, position: number): EncodedEnvelope | undefined {
+    for (let number = this.#end - 1; number >= this.#start; number--) {
+      const event = this.at(number)
+      if (event.slice === slice && event.position! <= position) return event.position === position ? event : undefined
+    }
+    return undefined
+  }
+
+  #take(event: EncodedEnvelope): boolean {
+    const { position, slice, timestamp } = event
+    if (position !== this.#positions[slice]! + 1) return false
+    this.#positions[slice] = position
+    this.#timestamps[slice] = timestamp
+    if (this.#end - this.#start === maxEvents) this.#forget()
+    const index = this.#end++ % maxEvents
+    this.#events[index] = event
+    this.#bytes += this.#sizes[index] = overhead + sizeOf(event)
+    while (this.#bytes > maxBytes) this.#forget()
+    return true
+  }
+
+  #forget(): void {
+    const index = this.#start++ % maxEvents
+    this.#bytes -= this.#sizes[index]!
+    this.#events[index] = undefined as never
+  }
+}

@@ -1,0 +1,17 @@
+import type { Offsets } from "../../Offset.ts"
+
+/**
+ * @internal
+ * Where nothing is as young as the time that reading begins at, it begins after what is there: what is committed from now on is new,
+ * however old its timestamp.
+ */
+export const pastHeads = (offsets: Offsets, heads: Offsets): Offsets => {
+  const known = new Map(offsets)
+  for (const [slice, { position, timestamp }] of offsets) {
+    if (position > 0 || timestamp === 0) continue
+    const head = heads.get(slice)
+    if (head === undefined) known.delete(slice)
+    else if (head.timestamp < timestamp) known.set(slice, head)
+  }
+  return known
+}

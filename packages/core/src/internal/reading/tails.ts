@@ -1,0 +1,90 @@
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as RcMap from "effect/RcMap"
+import * as Scope from "effect/Scope"
+import type { EncodedEnvelope } from "../../Envelope.ts"
+import * as Journal from "../../Journal.ts"
+import { journalPages } from "../../Metrics.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
+import { meterOf } from "../meterOf.ts"
+import { JournalTail } from "./JournalTail.ts"
+
+/** @internal */
+export type TailError = StorageError | Journal.JournalForked | Journal.OffsetBelowFloor
+
+/** Enough for the cost of a page to vanish. */
+const pageSize = 500
+
+type Tails = RcMap.RcMap<string, JournalTail<TailError>, TailError>
+
+const tails = new WeakMap<Journal.Journal["Service"], Tails>()
+
+/** @internal The tail of an entity type, which all who follow it share, and one reader feeds. */
+export const tailOf = (
+  journal: Journal.Journal["Service"],
+  entityType: string
+): Effect.Effect<JournalTail<TailError>, TailError, Scope.Scope> =>
+  Effect.suspend(() => {
+    const known = tails.get(journal)
+    if (known !== undefined) return RcMap.get(known, entityType)
+    return Effect.flatMap(makeTails(journal), (made) => {
+      tails.set(journal, made)
+      return RcMap.get(made, entityType)
+    })
+  })
+
+// each tail ends with the last who follows it
+const makeTails = (journal: Journal.Journal["Service"]): Effect.Effect<Tails> =>
+  Effect.gen(function*() {
+    const map: Tails = yield* RcMap.make({
+      lookup: (entityType: string) =>
+        start(journal, entityType, Effect.suspend(() => RcMap.invalidate(map, entityType)))
+    })
+    return map
+  }).pipe(Scope.provide(Scope.makeUnsafe()))
+
+const pages = meterOf(journalPages)
+
+/** Keeps a tail up to date. When that fails, so do all who follow it: they begin anew from where they are. */
+const start = Effect.fnUntraced(function*(
+  journal: Journal.Journal["Service"],
+  entityType: string,
+  forget: Effect.Effect<void>
+) {
+  // listens before it reads, or an append between the two would go unnoticed
+  const changed = yield* journal.changes(entityType)
+  let publish: Parameters<typeof journal.committed>[1] | undefined
+  yield* journal.committed(entityType, (events) => publish?.(events))
+
+  const heads = yield* journal.heads(entityType, SliceRange.full)
+  const reader = yield* journal.reader(entityType, SliceRange.full, heads, { byTime: true })
+  const tail = new JournalTail<TailError>(heads)
+  const forked = Deferred.makeUnsafe<never, TailError>()
+  const push = (events: ReadonlyArray<EncodedEnvelope>): void => {
+    const fork = tail.failure === undefined ? tail.push(events) : undefined
+    if (fork === undefined) return
+    const error = new Journal.JournalForked({ entityType, ...fork })
+    // at once, as what comes next is of another history
+    tail.fail(Cause.fail(error))
+    Deferred.doneUnsafe(forked, Exit.fail(error))
+  }
+  publish = (events) => {
+    push(events)
+    if (events.every((event) => tail.has(event))) reader.pass(events)
+  }
+
+  const context = yield* Effect.context()
+  const read: Effect.Effect<never, TailError> = Effect.flatMap(reader.next(pageSize), (page) => {
+    push(page)
+    if (page.length > 0) pages(entityType, 1, context)
+    return page.length === 0 ? Effect.andThen(changed, read) : read
+  })
+  yield* Effect.raceFirst(read, Deferred.await(forked)).pipe(
+    Effect.catchCause((cause) => Effect.andThen(forget, Effect.sync(() => tail.fail(cause)))),
+    Effect.forkScoped
+  )
+  return tail
+})

@@ -1,0 +1,228 @@
+import { create } from "@bufbuild/protobuf"
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import { Slice } from "@sluice/core/Slice"
+import type { SliceRange } from "@sluice/core/SliceRange"
+import { Timestamp } from "@sluice/core/Timestamp"
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { ConsumerError, Options } from "../../EventConsumer.ts"
+import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../../GrpcError.ts"
+import {
+  CurrentEventsByPersistenceIdRequestSchema,
+  InitReqSchema,
+  LatestEventTimestampRequestSchema,
+  LatestEventTimestampResponseSchema,
+  SluiceInitSchema,
+  StreamInSchema
+} from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { protocolVersion } from "../server/eventsBySlices.ts"
+import { readEvent } from "../wire/eventReader.ts"
+import { headersOf, toMetadata } from "../wire/headers.ts"
+import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
+import { decode, encode, eventProducerService } from "../wire/methods.ts"
+import { beatEvery, floorTrailer, forkTrailer } from "../wire/status.ts"
+import { acquireChannel, type Channel } from "./channel.ts"
+import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
+
+/** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
+export interface Beginning {
+  readonly journal: string | undefined
+  readonly offsets: Offsets
+  /** Whether to go on with what is left where events were deleted. */
+  readonly pastDeleted: boolean
+}
+
+/** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
+export interface Connection {
+  readonly journal: string
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, GrpcError | JournalForked | OffsetBelowFloor>
+}
+
+const decodeFork = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp]))
+)
+const decodeFloor = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
+)
+
+/** @internal The calls of one stream of one producer. */
+export const makeProducerClient = (streamId: string, options: Options) => {
+  const { address } = options
+  const metadata = (waitForReady: boolean): Effect.Effect<Grpc.Metadata> =>
+    Effect.map(headersOf(options.headers), (headers) => toMetadata(headers, { waitForReady }))
+  const protocolError = (problem: unknown) =>
+    new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
+  const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
+
+  const init = (range: SliceRange, { journal, offsets, pastDeleted }: Beginning): Buffer =>
+    encode(
+      StreamInSchema,
+      create(StreamInSchema, {
+        message: {
+          case: "init",
+          value: create(InitReqSchema, {
+            streamId,
+            sliceMin: range.min,
+            sliceMax: range.max,
+            sluice: create(SluiceInitSchema, {
+              protocol: protocolVersion,
+              journal: journal ?? "",
+              positions: toSlicePositions(offsets),
+              pastDeleted
+            })
+          })
+        }
+      })
+    )
+
+  /** What a call that has failed means. */
+  const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked | OffsetBelowFloor => {
+    const trailers = call.trailers()
+    const fork = decodeFork(trailers?.get(forkTrailer)[0])
+    if (Option.isSome(fork)) {
+      const [slice, position, timestamp] = fork.value
+      return new JournalForked({ entityType: streamId, slice, offset: { position, timestamp } })
+    }
+    const floor = decodeFloor(trailers?.get(floorTrailer)[0])
+    if (Option.isNone(floor)) return error
+    const [slice, position, timestamp, floorPosition, floorTimestamp] = floor.value
+    return new OffsetBelowFloor({
+      entityType: streamId,
+      slice,
+      offset: { position, timestamp },
+      floor: { position: floorPosition, timestamp: floorTimestamp }
+    })
+  }
+
+  /** The heads of the logs, or what is in their place before a time. */
+  const positions = (range: SliceRange, before: Timestamp | undefined): Effect.Effect<Offsets, ConsumerError> =>
+    Effect.gen(function*() {
+      const method = eventProducerService.latestEventTimestamp
+      const client = yield* (yield* channel).connected(false, methodOf(method))
+      const request = encode(
+        LatestEventTimestampRequestSchema,
+        create(LatestEventTimestampRequestSchema, {
+          streamId,
+          sliceMin: range.min,
+          sliceMax: range.max,
+          sluiceHeads: true,
+          ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
+        })
+      )
+      const bytes = yield* unaryCall(
+        client,
+        address,
+        method,
+        request,
+        yield* metadata(false)
+      )
+      return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
+    }).pipe(Effect.scoped)
+
+  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = acquireChannel({
+    address,
+    tls: options.tls,
+    insecure: options.insecure ?? false
+  })
+
+  return {
+    /** The connection that all streams to the producer share. */
+    channel,
+    read,
+    protocolError,
+
+    /** Opens the stream; if asked to, as soon as the producer can be reached. */
+    connect: (
+      channel: Channel,
+      range: SliceRange,
+      beginning: Beginning,
+      waitForReady: boolean
+    ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
+      Effect.gen(function*() {
+        const method = eventProducerService.eventsBySlices
+        const { path, requestSerialize, responseDeserialize } = method
+        const headers = yield* metadata(waitForReady)
+        const client = yield* channel.connected(waitForReady, methodOf(method))
+        let duplex: Grpc.ClientDuplexStream<Buffer, Buffer>
+        const call = yield* openCall(address, methodOf(method), () => {
+          duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
+          duplex.write(init(range, beginning))
+          return duplex
+        })
+        // so that no proxy takes this side for dead
+        yield* Effect.acquireRelease(
+          Effect.sync(() => setInterval(() => duplex.write(Buffer.alloc(0)), beatEvery)),
+          (beat) => Effect.sync(() => clearInterval(beat))
+        )
+        const answered = yield* Effect.mapError(call.headers, explain(call))
+        const [identity] = answered.get("sluice-journal")
+        if (identity === undefined) {
+          // a page that a proxy answers with is followed by a status that says so
+          const isGrpc = String(answered.get("content-type")[0]).startsWith("application/grpc")
+          if (!isGrpc) yield* Effect.mapError(call.pull, explain(call))
+          return yield* new PeerNotSupported({ address })
+        }
+        const journal = String(identity)
+        if (beginning.journal !== undefined && beginning.journal !== journal) {
+          return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
+        }
+        if (Number(answered.get("sluice-protocol")[0]) >= 3) call.beats()
+        return { journal, pull: Effect.mapError(call.pull, explain(call)) }
+      }),
+
+    entity: (
+      persistenceId: PersistenceId,
+      from: SequenceNumber,
+      to: SequenceNumber
+    ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
+      Stream.fromPull(Effect.gen(function*() {
+        const method = eventProducerService.currentEventsByPersistenceId
+        const { path, requestSerialize, responseDeserialize } = method
+        const request = encode(
+          CurrentEventsByPersistenceIdRequestSchema,
+          create(CurrentEventsByPersistenceIdRequestSchema, {
+            streamId,
+            persistenceId,
+            fromSeqNr: BigInt(from),
+            toSeqNr: BigInt(to)
+          })
+        )
+        const headers = yield* metadata(false)
+        const client = yield* (yield* channel).connected(false, methodOf(method))
+        const call = yield* openCall(
+          address,
+          methodOf(method),
+          () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, headers)
+        )
+        return call.pull.pipe(
+          Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
+          Effect.catchIf(
+            (error) => error instanceof GrpcError && error.code === Grpc.status.OK,
+            () => Cause.done()
+          )
+        )
+      })).pipe(Stream.scoped),
+
+    heads: (range: SliceRange): Effect.Effect<Offsets, ConsumerError> => positions(range, undefined),
+
+    before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
+      Effect.flatMap(positions(range, time), (offsets) => {
+        // one that does not know the question answers with its heads
+        const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
+        return isOlder
+          ? Effect.succeed(offsets)
+          : Effect.fail(protocolError("it cannot say where a time lies in its logs"))
+      })
+  }
+}

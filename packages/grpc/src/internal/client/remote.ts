@@ -1,0 +1,134 @@
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedElement } from "@sluice/core/Envelope"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { ConsumerError, Options } from "../../EventConsumer.ts"
+import { GrpcError } from "../../GrpcError.ts"
+import * as StreamMetrics from "../../StreamMetrics.ts"
+import { EventReceiver } from "./EventReceiver.ts"
+import { type Connection, makeProducerClient } from "./producerClient.ts"
+
+const initialBackoff = 200
+const maximalBackoff = 10_000
+
+/** A connection that has lasted for so long, in milliseconds, was none that failed, though no event has come. */
+const lasting = 3_000
+
+/**
+ * @internal
+ * The part of an origin that talks to a producer. A connection that is lost is made again, after a while that grows with each
+ * failure, and then as soon as the producer can be reached.
+ */
+export const makeRemote = (
+  streamId: string,
+  options: Options
+): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now"> => {
+  const producer = makeProducerClient(streamId, options)
+  const attributes = { stream: streamId }
+  const received = Metric.withAttributes(StreamMetrics.received, attributes)
+  const receivedBatch = Metric.withAttributes(StreamMetrics.receivedBatch, attributes)
+  const reconnects = Metric.withAttributes(StreamMetrics.reconnects, attributes)
+
+  const open: Source.Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
+    const scope = yield* Effect.scope
+    const health = yield* Source.Health
+    const channel = yield* producer.channel
+    const receiver = new EventReceiver(range, start.offsets)
+    let failures = 0
+    let connected = false
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    let connectedAt = 0
+    const context = yield* Effect.context()
+
+    const backOff = (error: ConsumerError) =>
+      Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => {
+        const wait = Math.round(Math.min(initialBackoff * 2 ** failures++, maximalBackoff) * jitter)
+        health.disrupted(Cause.fail(error))
+        reconnects.updateUnsafe(1, context)
+        return Effect.andThen(
+          Effect.logWarning(`Connects to '${streamId}' at ${options.address} again in ${wait} ms: ${error.message}`),
+          Effect.sleep(wait)
+        )
+      })
+
+    /** Connects until it succeeds, or fails for good. */
+    const connect = (
+      journal: string | undefined
+    ): Effect.Effect<Connection & { readonly close: Effect.Effect<void> }, ConsumerError> =>
+      Effect.suspend(() => {
+        const own = Scope.forkUnsafe(scope)
+        const close = Scope.close(own, Exit.void)
+        const beginning = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted ?? false }
+        return producer.connect(channel, range, beginning, failures > 0).pipe(
+          Scope.provide(own),
+          Effect.map((connection) => {
+            if (failures > 0) health.restored()
+            connected = true
+            connectedAt = clock.currentTimeMillisUnsafe()
+            receiver.reset()
+            return { ...connection, close }
+          }),
+          Effect.onError(() => close),
+          Effect.catch((error) =>
+            // a producer that has offered the stream before is starting, and about to do so again
+            isRetryable(error) || (connected && isNotFound(error))
+              ? Effect.andThen(backOff(error), connect(journal))
+              : Effect.fail(error)
+          )
+        )
+      })
+
+    const first = yield* connect(start.journal)
+    let current: typeof first | undefined = first
+
+    const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, ConsumerError> = Effect.suspend(() => {
+      if (current === undefined) {
+        return Effect.flatMap(connect(first.journal), (connection) => {
+          current = connection
+          return next
+        })
+      }
+      const { close, pull } = current
+      const receiving = receiver.fault === undefined
+        ? Effect.flatMap(pull, (messages) => producer.read(() => receiver.receive(messages)))
+        : Effect.fail(producer.protocolError(receiver.fault))
+      return receiving.pipe(
+        Effect.flatMap((envelopes) => {
+          failures = 0
+          if (!Arr.isReadonlyArrayNonEmpty(envelopes)) return next
+          received.updateUnsafe(envelopes.length, context)
+          receivedBatch.updateUnsafe(envelopes.length, context)
+          return Effect.succeed(envelopes)
+        }),
+        Effect.catch((error) => {
+          current = undefined
+          if (clock.currentTimeMillisUnsafe() - connectedAt >= lasting) failures = 0
+          return Effect.andThen(close, isRetryable(error) ? Effect.andThen(backOff(error), next) : Effect.fail(error))
+        })
+      )
+    })
+    return { journal: first.journal, envelopes: Stream.fromPull(Effect.succeed(next)) }
+  })
+
+  return {
+    open,
+    entity: producer.entity,
+    heads: producer.heads,
+    before: producer.before,
+    // another service's clock is not ours to read; its events say more
+    now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
+  }
+}
+
+const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcError && error.isRetryable
+
+const isNotFound = (error: ConsumerError): boolean => error instanceof GrpcError && error.code === Grpc.status.NOT_FOUND

@@ -1,0 +1,11 @@
+import type * as Effect from "effect/Effect"
+import type * as Semaphore from "effect/Semaphore"
+import type { Offer } from "../../GrpcServer.ts"
+
+/** @internal A stream that a server offers. */
+export interface OfferedStream extends Offer {
+  /** Opening costs the database: a few do so at a time. */
+  readonly opening: Semaphore.Semaphore
+  /** Runs what a call does. It is interrupted, and waited for, when the stream is offered no longer. */
+  readonly within: <A>(effect: Effect.Effect<A, unknown>) => Effect.Effect<A, unknown>
+}

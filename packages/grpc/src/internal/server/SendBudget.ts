@@ -1,0 +1,212 @@
+import * as Grpc from "@grpc/grpc-js"
+import { type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
+import type { ReadBudget } from "@sluice/core/ReadBudget"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { Status } from "../wire/status.ts"
+
+const mebibyte = 1024 * 1024
+
+/** What the streams of a connection, and of a server, hold at most of what they have read and their consumers have not. */
+const maxConnectionBytes = 32 * mebibyte
+const maxServerBytes = 128 * mebibyte
+
+/** What is taken for a page before it is known how large it is. */
+const pageBytes = 4 * mebibyte
+
+/** What an event weighs beside its content, roughly. */
+const overhead = 200
+
+/** For how long, in milliseconds, a stream's consumer may not read while others wait for the memory that the stream holds. */
+const patience = 10_000
+
+/** For how long, in milliseconds, a stream waits for memory. */
+const maxWait = 2 * patience
+
+const tooSlow = new Status(
+  Grpc.status.RESOURCE_EXHAUSTED,
+  "this consumer does not read, and other streams wait for the memory that its events take: connect again when it does"
+)
+const noRoom = new Status(
+  Grpc.status.RESOURCE_EXHAUSTED,
+  "other streams hold all the memory that there is for events on their way: try again later"
+)
+
+/** One stream's part of the budget. */
+export interface Share {
+  /** For the source of the stream. */
+  readonly reading: ReadBudget
+  /** Something was written, and whether something is still to be taken by the consumer. */
+  readonly wrote: (isPending: boolean) => void
+  /** Ends when others need what the stream holds, as it stands still, or there is nothing for it. */
+  readonly refused: Effect.Effect<never, Status>
+}
+
+interface Holder {
+  readonly connection: Connection
+  readonly refused: Deferred.Deferred<never, Status>
+  held: number
+  /** Since when its consumer has taken nothing of what is written, by the clock of this process; undefined where it has taken all. */
+  stillSince: number | undefined
+  isEnded: boolean
+}
+
+interface Connection {
+  held: number
+  holders: number
+}
+
+interface Waiter {
+  readonly holder: Holder
+  readonly since: number
+  readonly go: () => void
+}
+
+/**
+ * @internal
+ * The memory of a server for what it has read and its consumers have not. Who finds no room waits. Of those whose consumers do not read
+ * while others wait as many are ended as hold what these need, and more than their part of it: a consumer can connect again.
+ */
+export class SendBudget {
+  readonly #connections = new Map<string, Connection>()
+  readonly #holders = new Set<Holder>()
+  readonly #waiting = new Set<Waiter>()
+  #held = 0
+  #timer: NodeJS.Timeout | undefined
+
+  /** The share of a stream, whose peer tells which connection it is on, for as long as the scope. */
+  share(peer: string): Effect.Effect<Share, never, Scope.Scope> {
+    return Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          let connection = this.#connections.get(peer)
+          if (connection === undefined) this.#connections.set(peer, connection = { held: 0, holders: 0 })
+          connection.holders++
+          const holder: Holder = {
+            connection,
+            refused: Deferred.makeUnsafe<never, Status>(),
+            held: 0,
+            stillSince: undefined,
+            isEnded: false
+          }
+          this.#holders.add(holder)
+          return holder
+        }),
+        (holder) =>
+          Effect.sync(() => {
+            this.#holders.delete(holder)
+            if (--holder.connection.holders === 0) this.#connections.delete(peer)
+            this.#hold(holder, 0)
+          })
+      ),
+      (holder): Share => ({
+        reading: {
+          read: (page) =>
+            Effect.suspend(() => {
+              this.#hold(holder, 0)
+              const read = Effect.tap(page, (events) => Effect.sync(() => this.#hold(holder, bytesOf(events))))
+              return this.#take(holder) ? read : Effect.andThen(this.#wait(holder), read)
+            })
+        },
+        wrote: (isPending) => {
+          holder.stillSince = isPending ? performance.now() : undefined
+        },
+        refused: Deferred.await(holder.refused)
+      })
+    )
+  }
+
+  #take(holder: Holder): boolean {
+    if (!this.#hasRoom(holder)) return false
+    this.#hold(holder, pageBytes)
+    return true
+  }
+
+  #hasRoom({ connection }: Holder): boolean {
+    return connection.held + pageBytes <= maxConnectionBytes && this.#held + pageBytes <= maxServerBytes
+  }
+
+  #hold(holder: Holder, bytes: number): void {
+    const more = bytes - holder.held
+    if (more === 0) return
+    holder.held = bytes
+    holder.connection.held += more
+    this.#held += more
+    if (more > 0 || this.#waiting.size === 0) return
+    for (const waiter of this.#waiting) {
+      if (this.#held + pageBytes > maxServerBytes) return
+      if (this.#take(waiter.holder)) waiter.go()
+    }
+  }
+
+  #wait(holder: Holder): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      const leave = () => {
+        this.#waiting.delete(waiter)
+        if (this.#waiting.size > 0) return
+        clearInterval(this.#timer)
+        this.#timer = undefined
+      }
+      const waiter: Waiter = {
+        holder,
+        since: performance.now(),
+        go: () => {
+          leave()
+          resume(Effect.void)
+        }
+      }
+      this.#waiting.add(waiter)
+      this.#timer ??= setInterval(() => this.#look(), patience / 10)
+      return Effect.sync(leave)
+    })
+  }
+
+  /** Ends streams that stand still, as far as others wait for what they hold, and those that have waited for too long. */
+  #look(): void {
+    const now = performance.now()
+    const free = new Map<Connection, number>()
+    const freeOf = (connection: Connection) => free.get(connection) ?? maxConnectionBytes - connection.held
+    let all = maxServerBytes - this.#held
+    /** Less is held by the stream. */
+    const release = ({ connection, held }: Pick<Holder, "connection" | "held">) => {
+      free.set(connection, freeOf(connection) + held)
+      all += held
+    }
+    const still: Array<Holder> = []
+    for (const holder of this.#holders) {
+      if (holder.isEnded) release(holder)
+      else if (holder.stillSince !== undefined && now - holder.stillSince >= patience) still.push(holder)
+    }
+    still.sort((a, b) => a.stillSince! - b.stillSince!)
+    for (const { holder: { connection, refused }, since } of this.#waiting) {
+      const fits = () => freeOf(connection) >= pageBytes && all >= pageBytes
+      while (!fits()) {
+        const isFull = freeOf(connection) < pageBytes
+        // with half of an equal part, all of them together leave half of the memory to the others
+        const part = isFull ? maxConnectionBytes / connection.holders : maxServerBytes / this.#holders.size
+        const inTheWay = still.find((holder) =>
+          !holder.isEnded && holder.held >= part / 2 && (!isFull || holder.connection === connection)
+        )
+        if (inTheWay === undefined) break
+        inTheWay.isEnded = true
+        Deferred.doneUnsafe(inTheWay.refused, Effect.fail(tooSlow))
+        release(inTheWay)
+      }
+      if (fits()) release({ connection, held: -pageBytes })
+      if (now - since >= maxWait) Deferred.doneUnsafe(refused, Effect.fail(noRoom))
+    }
+  }
+}
+
+/** What a page takes: its events, and the message that the largest of them becomes. */
+const bytesOf = (events: ReadonlyArray<EncodedEnvelope>): number => {
+  let all = 0
+  let largest = 0
+  for (const event of events) {
+    const bytes = sizeOf(event)
+    all += overhead + bytes
+    if (bytes > largest) largest = bytes
+  }
+  return all + largest
+}

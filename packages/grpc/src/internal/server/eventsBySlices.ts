@@ -1,0 +1,165 @@
+import * as Grpc from "@grpc/grpc-js"
+import { JournalReplaced } from "@sluice/core/Journal"
+import { ReadBudget } from "@sluice/core/ReadBudget"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
+import * as StreamMetrics from "../../StreamMetrics.ts"
+import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { batchPieces, eventPieces } from "../wire/frames.ts"
+import { decode } from "../wire/methods.ts"
+import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { beginningOf, needsTime } from "./beginning.ts"
+import type { OfferedStream } from "./OfferedStream.ts"
+import type { SendBudget } from "./SendBudget.ts"
+import { makeWriter, within } from "./serverCall.ts"
+
+/**
+ * @internal
+ * The highest version of the extension fields that this side speaks: from 2 on the producer sends batches, and from 3 on it says every few
+ * seconds that it is there.
+ */
+export const protocolVersion = 3
+
+/** @internal */
+export const lookUp = (
+  streams: ReadonlyMap<string, OfferedStream>,
+  id: string
+): Effect.Effect<OfferedStream, Status> => {
+  const stream = streams.get(id)
+  return stream === undefined
+    ? Effect.fail(new Status(Grpc.status.NOT_FOUND, `Stream id [${quotable(id)}] is not available for consumption`))
+    : Effect.succeed(stream)
+}
+
+/** @internal Runs what may throw at the other side's input. */
+export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
+  Effect.try({
+    try: f,
+    catch: (error) => invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+  })
+
+/**
+ * The consumer's side of the call. Every message is looked at as it comes, so that nothing that the consumer counts on is
+ * ignored; `broken` ends with what was wrong.
+ */
+const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
+  readonly init: Effect.Effect<InitReq, Status>
+  readonly broken: Effect.Effect<never, Status>
+} => {
+  const init = Deferred.makeUnsafe<InitReq, Status>()
+  const broken = Deferred.makeUnsafe<never, Status>()
+  let initialised = false
+  const fail = (status: Status) => {
+    Deferred.doneUnsafe(init, Effect.fail(status))
+    Deferred.doneUnsafe(broken, Effect.fail(status))
+  }
+  call.on("data", (bytes: Buffer) => {
+    let message: StreamIn["message"]
+    try {
+      message = decode(StreamInSchema, bytes).message
+    } catch {
+      return fail(invalidArgument("a message that is no StreamIn"))
+    }
+    if (!initialised && message.case !== "init") {
+      return fail(invalidArgument(`the first message has to be init, not ${message.case ?? "an unknown one"}`))
+    }
+    switch (message.case) {
+      case "init":
+        if (initialised) return fail(invalidArgument("a second init"))
+        initialised = true
+        return Deferred.doneUnsafe(init, Effect.succeed(message.value))
+      case "filter":
+        return message.value.criteria.length > 0 && fail(notServed("filters"))
+      case "replay": {
+        const { persistenceIdOffset, replayPersistenceIds } = message.value
+        return persistenceIdOffset.length + replayPersistenceIds.length > 0 && fail(notServed("replay requests"))
+      }
+        // acks say nothing to this producer, and what is unknown comes from a later version
+    }
+  })
+  call.on("end", () => {
+    if (!initialised) fail(invalidArgument("the stream was closed before its init"))
+  })
+  return { init: Deferred.await(init), broken: Deferred.await(broken) }
+}
+
+const notServed = (what: string): Status =>
+  new Status(Grpc.status.UNIMPLEMENTED, `this producer does not serve ${what} yet`)
+
+/** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
+export const eventsBySlices = (
+  streams: ReadonlyMap<string, OfferedStream>,
+  budget: SendBudget,
+  call: Grpc.ServerDuplexStream<Buffer, Buffer>
+): Effect.Effect<void, unknown> => {
+  // listens at once, as messages do not wait
+  const requests = readRequests(call)
+  return Effect.gen(function*() {
+    const init = yield* requests.init
+    const stream = yield* lookUp(streams, init.streamId)
+    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, init), requests.broken))
+  })
+}
+
+const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, version: number, journal: string): void => {
+  const headers = new Grpc.Metadata()
+  headers.set("sluice-protocol", String(version))
+  headers.set("sluice-journal", journal)
+  call.sendMetadata(headers)
+}
+
+/** Others have their turn, and a call that is gone says so, before it is opened. */
+const turn = Effect.callback<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+const serve = (
+  stream: OfferedStream,
+  budget: SendBudget,
+  call: Grpc.ServerDuplexStream<Buffer, Buffer>,
+  init: InitReq
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
+    if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
+    const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
+    const share = yield* budget.share(call.getPeer())
+    const { feed, treat } = yield* Effect.gen(function*() {
+      yield* turn
+      const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
+      const { start, treat } = yield* parse("offset", () => beginningOf(init, now))
+      const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
+      return { feed, treat }
+    }).pipe(
+      stream.opening.withPermits(1),
+      // the consumer compares the journals as well, and fails for good
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (error instanceof JournalReplaced) announce(call, version, error.actual)
+        })
+      )
+    )
+    announce(call, version, feed.journal)
+    const context = yield* Effect.context()
+    const attributes = { stream: init.streamId }
+    const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
+    const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
+    const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
+    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
+    const { beat, write } = makeWriter(call, share)
+    if (version >= 3) yield* beat
+    const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
+      sent.updateUnsafe(elements.length, context)
+      sentBatch.updateUnsafe(elements.length, context)
+      return write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
+    })
+    yield* within(call, share, sending)
+    // OK would tell a JVM consumer that there will be no events any more
+    return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
+  }).pipe(Effect.scoped)

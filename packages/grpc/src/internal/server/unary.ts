@@ -1,0 +1,139 @@
+import { create } from "@bufbuild/protobuf"
+import * as Grpc from "@grpc/grpc-js"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import { ReadBudget } from "@sluice/core/ReadBudget"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import {
+  CurrentEventsByPersistenceIdRequestSchema,
+  EventTimestampRequestSchema,
+  EventTimestampResponseSchema,
+  LatestEventTimestampRequestSchema,
+  LatestEventTimestampResponseSchema,
+  LoadEventRequestSchema
+} from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { encodeStreamOut } from "../wire/eventWriter.ts"
+import { eventPieces } from "../wire/frames.ts"
+import { integer, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
+import { decode, encode } from "../wire/methods.ts"
+import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { lookUp, parse } from "./eventsBySlices.ts"
+import type { OfferedStream } from "./OfferedStream.ts"
+import type { SendBudget } from "./SendBudget.ts"
+import { makeWriter, within } from "./serverCall.ts"
+
+type Streams = ReadonlyMap<string, OfferedStream>
+
+/** An event that a stream may be asked for. */
+const entityOf = (
+  streams: Streams,
+  request: { readonly streamId: string; readonly persistenceId: string }
+): Effect.Effect<readonly [OfferedStream, PersistenceId.PersistenceId], Status> =>
+  Effect.gen(function*() {
+    const stream = yield* lookUp(streams, request.streamId)
+    const persistenceId = yield* parse("persistence id", () => PersistenceId.parse(request.persistenceId))
+    const entityType = PersistenceId.entityType(persistenceId)
+    if (stream.entityType !== undefined && stream.entityType !== entityType) {
+      return yield* Effect.fail(
+        invalidArgument(`the stream '${stream.id}' has no events of the entity type '${quotable(entityType)}'`)
+      )
+    }
+    return [stream, persistenceId] as const
+  })
+
+const oneEvent = (
+  streams: Streams,
+  request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
+): Effect.Effect<Option.Option<EncodedEnvelope>, unknown> =>
+  Effect.gen(function*() {
+    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
+    return yield* stream.within(Stream.runHead(stream.entity(persistenceId, sequenceNumber, sequenceNumber)))
+  })
+
+/** @internal */
+export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(EventTimestampRequestSchema, bytes))
+    const envelope = yield* oneEvent(streams, request)
+    return encode(
+      EventTimestampResponseSchema,
+      create(
+        EventTimestampResponseSchema,
+        Option.isSome(envelope) ? { timestamp: toTimestampMessage(envelope.value.timestamp) } : {}
+      )
+    )
+  })
+
+/** @internal */
+export const loadEvent = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(LoadEventRequestSchema, bytes))
+    const envelope = Option.getOrUndefined(yield* oneEvent(streams, request))
+    if (envelope === undefined) {
+      return yield* Effect.fail(
+        new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`)
+      )
+    }
+    // as the stream would send it: the two messages have the same fields
+    return encodeStreamOut(envelope)
+  })
+
+/** @internal */
+export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(LatestEventTimestampRequestSchema, bytes))
+    const stream = yield* lookUp(streams, request.streamId)
+    const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
+    const before = yield* parse(
+      "sluice_before",
+      () => request.sluiceBefore === undefined ? undefined : Timestamp.make(integer(request.sluiceBefore))
+    )
+    const heads = yield* stream.within(stream.heads(range))
+    let latest = -1
+    for (const { timestamp } of heads.values()) latest = Math.max(latest, timestamp)
+    return encode(
+      LatestEventTimestampResponseSchema,
+      create(LatestEventTimestampResponseSchema, {
+        ...(latest >= 0 && { timestamp: toTimestampMessage(latest as Timestamp.Timestamp) }),
+        sluiceHeads: toSlicePositions(
+          before !== undefined
+            ? yield* stream.within(stream.before(range, before))
+            : request.sluiceHeads
+            ? heads
+            : new Map()
+        )
+      })
+    )
+  })
+
+/** JVM services ask for all events with the largest number that they have, which is larger than any of ours. */
+const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>
+  SequenceNumber.make(Math.min(Number(seqNr), Number.MAX_SAFE_INTEGER))
+
+/** @internal */
+export const currentEventsByPersistenceId = (
+  streams: Streams,
+  budget: SendBudget,
+  call: Grpc.ServerWritableStream<Buffer, Buffer>
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const request = yield* parse("request", () => decode(CurrentEventsByPersistenceIdRequestSchema, call.request))
+    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const [from, to] = yield* parse(
+      "sequence numbers",
+      () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
+    )
+    const share = yield* budget.share(call.getPeer())
+    const { write } = makeWriter(call, share)
+    const sending = Stream.runForEachArray(
+      stream.entity(persistenceId, from, to),
+      (envelopes) => write(eventPieces(envelopes, () => "send"))
+    )
+    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
+  }).pipe(Effect.scoped)

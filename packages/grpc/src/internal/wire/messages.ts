@@ -1,0 +1,130 @@
+import { create } from "@bufbuild/protobuf"
+import type { Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
+import { TimestampSchema } from "@bufbuild/protobuf/wkt"
+import type { EncodedElement, EncodedEnvelope, Metadata, Skipped } from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Schema from "effect/Schema"
+import type {
+  Event,
+  FilteredEvent,
+  SlicePosition,
+  StreamOut
+} from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { SlicePositionSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+
+/** @internal Everything that is received is checked here; what does not fit throws, with a text for the other side. */
+export const integer = (value: bigint): number => {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number)) throw new RangeError(`${value} is no safe integer`)
+  return number
+}
+
+/** @internal */
+export const toTimestampMessage = (timestamp: Timestamp.Timestamp): TimestampMessage =>
+  create(TimestampSchema, {
+    seconds: BigInt(Math.floor(timestamp / 1_000_000)),
+    nanos: (timestamp % 1_000_000) * 1000
+  })
+
+/** @internal */
+export const fromTimestampMessage = ({ nanos, seconds }: TimestampMessage): Timestamp.Timestamp => {
+  if (nanos < 0 || nanos > 999_999_999) {
+    throw new RangeError(`${nanos} nanoseconds, which are not between 0 and 999999999`)
+  }
+  return Timestamp.make(integer(seconds) * 1_000_000 + Math.floor(nanos / 1000))
+}
+
+/** @internal */
+export const toSlicePositions = (offsets: Offset.Offsets): Array<SlicePosition> =>
+  Array.from(
+    offsets,
+    ([slice, { position, timestamp }]) =>
+      create(SlicePositionSchema, { slice, position: BigInt(position), timestamp: BigInt(timestamp) })
+  )
+
+/** @internal */
+export const fromSlicePositions = (positions: ReadonlyArray<SlicePosition>): Offset.Offsets =>
+  new Map(positions.map(({ position, slice, timestamp }) => [
+    Slice.make(slice),
+    Offset.make(integer(position), integer(timestamp))
+  ]))
+
+/** @internal The type URL of metadata. */
+export const metadataUrl = "json.sluice/metadata"
+
+/** @internal The source of an event that the consumer should have seen, and loads if it has not. */
+export const backtracking = "BT"
+
+/** @internal */
+export const noMetadata: Metadata = {}
+
+/** @internal Throws at what is no record of texts. */
+export const decodeMetadata = Schema.decodeUnknownSync(
+  Schema.fromJsonString(Schema.Record(Schema.String, Schema.String))
+)
+
+const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
+  const { offset: [offset], persistenceId, seqNr, sluicePosition } = message
+  if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")
+  const id = PersistenceId.parse(persistenceId)
+  const place = {
+    persistenceId: id,
+    sequenceNumber: SequenceNumber.make(integer(seqNr)),
+    // the slice is a function of the id, whatever the peer says
+    slice: Slice.ofPersistenceId(id),
+    position: sluicePosition === 0n ? undefined : Position.make(integer(sluicePosition)),
+    timestamp: fromTimestampMessage(offset.timestamp)
+  }
+  if (message.$typeName === "akka.projection.grpc.FilteredEvent") {
+    return { ...place, tags: [], metadata: noMetadata, payload: undefined }
+  }
+  const { metadata, payload, tags } = message
+  return {
+    ...place,
+    tags,
+    metadata: metadata?.typeUrl === metadataUrl ? decodeMetadata(Buffer.from(metadata.value).toString()) : noMetadata,
+    payload: payload && { manifest: payload.typeUrl, bytes: payload.value }
+  }
+}
+
+/** @internal Throws at a range that ends before it begins. */
+export const skipped = (slice: number, from: number, to: number, timestamp: number): Skipped => {
+  if (from < 1 || to < from) throw new RangeError(`positions ${from} to ${to}, which are no range, left out`)
+  return {
+    _tag: "Skipped",
+    slice: Slice.make(slice),
+    from: Position.make(from),
+    position: Position.make(to),
+    timestamp: timestamp === 0 ? undefined : Timestamp.make(timestamp)
+  }
+}
+
+/** @internal Adds what the message carries. Throws when it is not what the protocol promises, after what is before. */
+export const fromStreamOut = (
+  { message }: Pick<StreamOut, "message">,
+  elements: Array<EncodedElement>,
+  inBatch = false
+): void => {
+  switch (message.case) {
+    case "event":
+    case "filteredEvent":
+      elements.push(fromEvent(message.value))
+      return
+    case "sluiceSkipped": {
+      const { from, slice, timestamp, to } = message.value
+      elements.push(skipped(slice, integer(from), integer(to), integer(timestamp)))
+      return
+    }
+    case "sluiceBatch":
+      if (inBatch) throw new RangeError("a batch in a batch")
+      for (const inner of message.value.messages) fromStreamOut(inner, elements, true)
+      return
+    default:
+      throw new RangeError("a message with neither an event nor a filtered event")
+  }
+}

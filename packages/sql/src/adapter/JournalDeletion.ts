@@ -1,0 +1,176 @@
+/**
+ * Deleting events from the journal's table, so that no reader mistakes what is deleted for what never was.
+ *
+ * @since 0.1.0
+ */
+import { type Journal, sourceKey } from "@sluice/core/Journal"
+import type { Offset } from "@sluice/core/Offset"
+import { entityType as entityTypeOf } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import { deletedError } from "@sluice/core/ProjectionManagement"
+import type * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { type Expression, type ExpressionBuilder, type Kysely, sql, type SqlBool } from "kysely"
+import type { Database } from "../Database.ts"
+import { textOf } from "../internal/columns.ts"
+import { retryRefused } from "../internal/retryRefused.ts"
+import type { SluiceTables } from "../SluiceTables.ts"
+import type { JournalDialect } from "./JournalDialect.ts"
+import { fromSqlError } from "./SqlStorageError.ts"
+
+/** How many events a transaction looks at. */
+const batchSize = 500
+
+/**
+ * The deleting part of a journal.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = ({ database, db, dialect, heads }: {
+  readonly database: Database["Service"]
+  readonly dialect?: Pick<JournalDialect, "remove"> | undefined
+  readonly heads: Journal["Service"]["heads"]
+  /** Builds queries over Sluice's tables. */
+  readonly db: Kysely<SluiceTables>
+}): Pick<Journal["Service"], "deleteEvents" | "prune" | "floors"> => {
+  const log = (entityType: string, slice: number) =>
+    db.selectFrom("sluice_journal").where("entity_type", "=", entityType).where("slice", "=", slice)
+
+  const remove: NonNullable<JournalDialect["remove"]> = dialect?.remove ??
+    ((entityType, slice, positions) =>
+      database.run(
+        db.deleteFrom("sluice_journal").where("entity_type", "=", entityType).where("slice", "=", slice)
+          .where("position", "in", positions)
+      ))
+
+  const floors = (entityType: string, range: SliceRange.SliceRange) =>
+    Effect.map(
+      database.run(
+        db.selectFrom("sluice_floor").select(["slice", "position", "timestamp"])
+          .where("entity_type", "=", entityType).where("slice", ">=", range.min).where("slice", "<=", range.max)
+      ),
+      (rows) =>
+        new Map(rows.map(({ position, slice, timestamp }): [Slice.Slice, Offset] => [
+          slice as Slice.Slice,
+          { position: position as Position, timestamp: timestamp as Timestamp }
+        ]))
+    )
+
+  /**
+   * Removes some of the events after a position and before the head, and returns how far it came and how many it removed. It takes
+   * no lock: what is an entity's newest event now will be an older one at most.
+   */
+  const removeSome = Effect.fnUntraced(function*(
+    entityType: string,
+    slice: number,
+    before: number,
+    after: number,
+    head: number
+  ): Effect.fn.Return<{ readonly position: number; readonly removed: number } | undefined, SqlError> {
+    const rows = yield* database.run(
+      log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number"])
+        .where("position", ">", after).where("position", "<", head)
+        .orderBy("position").limit(batchSize)
+    )
+    // timestamps rise with positions
+    const old = rows.filter(({ timestamp }) => timestamp < before)
+    const last = old.at(-1)
+    if (last === undefined) return undefined
+    const newest = new Map(
+      (yield* database.run(
+        db.selectFrom("sluice_journal").select(["persistence_id", (eb) => eb.fn.max("sequence_number").as("newest")])
+          .where("persistence_id", "in", [...new Set(old.map((row) => textOf(row.persistence_id)))])
+          .groupBy("persistence_id")
+      )).map((row) => [textOf(row.persistence_id), row.newest])
+    )
+    const removable = old.filter((row) => row.sequence_number < newest.get(textOf(row.persistence_id))!)
+    if (removable.length > 0) {
+      yield* remove(entityType, slice, removable.map(({ position }) => position))
+      yield* emptyLetters(
+        entityType,
+        (eb) =>
+          eb.or(
+            removable.map((row) =>
+              eb.and([eb("persistence_id", "=", row.persistence_id), eb("sequence_number", "=", row.sequence_number)])
+            )
+          )
+      )
+      yield* raise(entityType, slice, last)
+    }
+    return { position: last.position, removed: removable.length }
+  })
+
+  /** What was put aside of the events is as deleted as they are. */
+  const emptyLetters = (
+    entityType: string,
+    which: (eb: ExpressionBuilder<SluiceTables, "sluice_dead_letter">) => Expression<SqlBool>
+  ) =>
+    database.run(
+      db.updateTable("sluice_dead_letter")
+        .set({ manifest: null, payload: null, tags: null, metadata: null, error: deletedError })
+        .where("source", "=", sourceKey(entityType)).where(which)
+    )
+
+  const raise = (
+    entityType: string,
+    slice: number,
+    { position, timestamp }: Record<"position" | "timestamp", number>
+  ) => {
+    const insert = db.insertInto("sluice_floor").values({ entity_type: entityType, slice, position, timestamp })
+    const greatest = sql.raw(database.dialect === "sqlite" ? "max" : "greatest")
+    const highest = (column: "position" | "timestamp", value: number) =>
+      database.dialect === "mysql"
+        ? sql<number>`GREATEST(${sql.ref(column)}, ${value})`
+        : sql<number>`${greatest}(${sql.ref(`sluice_floor.${column}`)}, ${value})`
+    const values = { position: highest("position", position), timestamp: highest("timestamp", timestamp) }
+    return database.run(
+      database.dialect === "mysql"
+        ? insert.onDuplicateKeyUpdate(values)
+        : insert.onConflict((_) => _.columns(["entity_type", "slice"]).doUpdateSet(values))
+    )
+  }
+
+  return {
+    deleteEvents: (persistenceId, to) => {
+      const empty = database.withTransaction(Effect.andThen(
+        database.run(
+          db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
+            .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
+            .where("payload", "is not", null)
+        ),
+        emptyLetters(
+          entityTypeOf(persistenceId),
+          (eb) => eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "<=", to)])
+        )
+      ))
+      return Effect.flatMap(
+        database.inTransaction,
+        // what ends a transaction that is somebody else's is theirs to try again
+        (inTransaction) => inTransaction ? empty : retryRefused(empty)
+      ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("delete events")))
+    },
+    floors: (entityType, range) => Effect.mapError(floors(entityType, range), fromSqlError("read the floors")),
+    prune: (entityType, before) =>
+      Effect.gen(function*() {
+        let removed = 0
+        for (const [slice, head] of yield* heads(entityType, SliceRange.full)) {
+          let after = 0
+          while (true) {
+            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, head.position))
+              .pipe(
+                retryRefused,
+                Effect.mapError(fromSqlError("prune the journal"))
+              )
+            if (some === undefined) break
+            after = some.position
+            removed += some.removed
+          }
+        }
+        return removed
+      })
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * The offset store in the tables of a SQL database.
+ *
+ * @since 0.1.0
+ */
+import { HandlerTooSlow } from "@sluice/core/Handler"
+import type { Offset } from "@sluice/core/Offset"
+import {
+  type Basis,
+  Fenced,
+  journalOf,
+  type Move,
+  type OffsetKey,
+  OffsetsDeleted,
+  OffsetStore
+} from "@sluice/core/OffsetStore"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Slice } from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import { Transaction } from "@sluice/core/Transaction"
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { type Kysely, sql } from "kysely"
+import type { Database } from "../Database.ts"
+import { textOf } from "../internal/columns.ts"
+import { isOf } from "../internal/offsetKey.ts"
+import { shareLocked } from "../internal/shareLocked.ts"
+import type { SluiceTables } from "../SluiceTables.ts"
+import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
+import * as SqlTransaction from "./SqlTransaction.ts"
+
+/**
+ * The database, and how it moves offsets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly database: Database["Service"]
+  /** Builds queries over Sluice's tables. */
+  readonly db: Kysely<SluiceTables>
+  /**
+   * Moves offsets by compare-and-set, in the order given and in the fiber's transaction, and returns whether all were where, and of the
+   * revision, that they were expected to be.
+   */
+  readonly move: (
+    key: OffsetKey,
+    basis: Basis,
+    moves: ReadonlyArray<Move>
+  ) => Effect.Effect<boolean, SqlError>
+  /** For how many milliseconds the server lets a transaction be idle, where it has such a limit. */
+  readonly transactionTimeout?: number | undefined
+}
+
+/** Of the time that the server lets a transaction be idle, as some passes on the way. */
+const idleShare = 0.9
+
+/** How many rows a statement has at most. */
+const maxRows = 500
+
+/**
+ * The offset store of a database. Its transactions are those of the database.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = ({ database, db, move, transactionTimeout }: Options): OffsetStore["Service"] => {
+  const transaction = SqlTransaction.service(database)
+
+  /** Why the moves could not be made, of which some may have been. */
+  const refused = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    revision: number,
+    moves: ReadonlyArray<Move>
+  ): Effect.fn.Return<Fenced | OffsetsDeleted, SqlError> {
+    const [known] = yield* database.run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+    if (known?.revision !== revision) return new Fenced({ ...key, slice: undefined, by: "command" })
+    const rows = yield* database.run(
+      db.selectFrom("sluice_offset").select(["slice", "position", "timestamp"]).where(isOf(key))
+    )
+    const stored = new Map(rows.map((row) => [row.slice, row]))
+    const deleted = moves.find(({ slice }) => !stored.has(slice))
+    if (deleted !== undefined) return new OffsetsDeleted({ ...key, slice: deleted.slice })
+    const elsewhere = moves.find(({ slice, to }) => {
+      const { position, timestamp } = stored.get(slice)!
+      return position !== to.position || timestamp !== to.timestamp
+    })
+    // another worker may have moved it to the same place
+    return new Fenced({ ...key, slice: (elsewhere ?? moves[0]!).slice, by: "worker" })
+  })
+
+  /** Locks the row of the projection against a rewind, and looks whether there was one. */
+  const isCurrent = (key: OffsetKey, revision: number): Effect.Effect<boolean, SqlError> => {
+    const select = db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))
+    return Effect.map(database.run(shareLocked(database.dialect, select)), ([row]) => row?.revision === revision)
+  }
+
+  const storeMoves = (
+    key: OffsetKey,
+    basis: Basis,
+    moves: ReadonlyArray<Move>
+  ): Effect.Effect<void, Fenced | OffsetsDeleted | SqlError> =>
+    Effect.flatMap(
+      moves.length === 0 ? isCurrent(key, basis.revision) : move(key, basis, moves),
+      (isMoved) => isMoved ? Effect.void : Effect.flatMap(refused(key, basis.revision, moves), Effect.fail)
+    )
+
+  const storeEntities = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    moves: ReadonlyArray<Move>
+  ): Effect.fn.Return<void, SqlError> {
+    const cases = moves.map(({ from, slice }) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(from?.position ?? 0)}`)
+    yield* database.run(
+      db.updateTable("sluice_offset").set({ complete_up_to: sql`CASE slice ${sql.join(cases, sql` `)} END` })
+        .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
+    )
+    const rows = moves.flatMap(({ entities }) =>
+      Array.from(entities!, ([persistence_id, sequence_number]) => ({ ...key, persistence_id, sequence_number }))
+    )
+    for (const some of Arr.chunksOf(rows, maxRows)) {
+      const insert = db.insertInto("sluice_offset_entity").values(some)
+      const before = sql.ref("sluice_offset_entity.sequence_number")
+      const greatest = sql.raw(database.dialect === "sqlite" ? "max" : "greatest")
+      yield* database.run(
+        database.dialect === "mysql"
+          ? insert.onDuplicateKeyUpdate({
+            sequence_number: sql`GREATEST(sequence_number, VALUES(sequence_number))`
+          })
+          : insert.onConflict((_) =>
+            _.columns(["projection", "source", "persistence_id"]).doUpdateSet((eb) => ({
+              sequence_number: sql<number>`${greatest}(${before}, ${eb.ref("excluded.sequence_number")})`
+            }))
+          )
+      )
+    }
+  })
+
+  /** Ends an effect that leaves its transaction idle, before the server ends that, which cannot say whose fault it was. */
+  const unlessIdle = <A, E, R>(
+    { projection }: OffsetKey,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | HandlerTooSlow, R> => {
+    if (transactionTimeout === undefined || transactionTimeout === 0) return effect
+    const limit = Math.floor(transactionTimeout * idleShare)
+    const watch: Effect.Effect<never, HandlerTooSlow> = Effect.flatMap(database.idle, (idle) =>
+      idle >= limit
+        ? Effect.fail(new HandlerTooSlow({ projection, limit }))
+        : Effect.andThen(Effect.sleep(Math.max(limit - idle, 1)), watch))
+    return Effect.raceFirst(effect, watch)
+  }
+
+  /** What the storage did wrong in the transaction is why the effect failed, whatever error it has made of it. */
+  const blamingStorage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    Effect.catchCause(
+      effect,
+      (cause) =>
+        Effect.flatMap(
+          database.trouble,
+          (trouble): Effect.Effect<never, E | StorageError> =>
+            trouble === undefined || Cause.hasInterruptsOnly(cause)
+              ? Effect.failCause(cause)
+              : Effect.fail(fromSqlError("run a handler")(trouble))
+        )
+    )
+
+  return OffsetStore.of({
+    load: (key, range) =>
+      database.run(
+        // in one statement, or a rewind between two would mix what was before with what is after
+        db.selectFrom("sluice_projection_source as s").leftJoin("sluice_offset as o", (join) =>
+          join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
+            .on("o.slice", ">=", range.min).on("o.slice", "<=", range.max))
+          .select(["s.revision", "o.slice", "o.position", "o.timestamp", "o.journal", "o.complete_up_to"])
+          .where("s.projection", "=", key.projection).where("s.source", "=", key.source).orderBy("o.slice")
+      ).pipe(
+        Effect.mapError(fromSqlError("load offsets")),
+        Effect.flatMap((found) => {
+          const revision = found[0]?.revision
+          const rows = found.flatMap((row) =>
+            row.slice === null ? [] : [{
+              slice: row.slice as Slice,
+              offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp },
+              journal: row.journal!,
+              completeUpTo: row.complete_up_to as Position | null
+            }]
+          )
+          const at = rows.findIndex(({ slice }, i) =>
+            slice !== range.min + i
+          )
+          const present = at < 0 ? rows.length : at
+          const missing = revision === undefined || present === SliceRange.size(range)
+            ? undefined
+            : (range.min + present) as Slice
+          if (missing !== undefined) return Effect.fail(new OffsetsDeleted({ ...key, slice: missing }))
+          // before the first event all journals are alike
+          const begun = rows.filter(({ offset }) => offset.position > 0 || offset.timestamp > 0)
+          return Effect.succeed({
+            revision,
+            journal: journalOf(begun.map((row) => row.journal)),
+            offsets: new Map(begun.map(({ offset, slice }): [Slice, Offset] => [slice, offset])),
+            completeUpTo: new Map(rows.flatMap(({ completeUpTo, slice }) =>
+              completeUpTo === null ? [] : [[slice, completeUpTo] as const]
+            ))
+          })
+        })
+      ),
+    sequenceNumbers: (key, persistenceIds) =>
+      Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
+        database.run(
+          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number"])
+            .where(isOf(key)).where("persistence_id", "in", ids)
+        )).pipe(
+          Effect.map((pages) =>
+            new Map(
+              pages.flat().map((row) => [
+                textOf(row.persistence_id) as PersistenceId,
+                row.sequence_number as SequenceNumber
+              ])
+            )
+          ),
+          Effect.mapError(fromSqlError("load sequence numbers"))
+        ),
+    transact: (key, basis, moves, effect) => {
+      const leavingOut = moves.filter((move) => move.entities !== undefined)
+      return SqlTransaction.run(
+        database,
+        "commit",
+        Effect.catchTag(
+          storeMoves(key, basis, moves),
+          "SqlError",
+          (error) => Effect.fail(ofStorage("move offsets")(error))
+        ).pipe(
+          Effect.andThen(
+            leavingOut.length === 0
+              ? Effect.void
+              : Effect.mapError(storeEntities(key, leavingOut), ofStorage("store sequence numbers"))
+          ),
+          Effect.flatMap(() => blamingStorage(unlessIdle(key, Effect.provideService(effect, Transaction, transaction))))
+        )
+      )
+    }
+  })
+}

@@ -1,0 +1,449 @@
+/**
+ * What projections are told, and what they have put aside, in tables of a SQL database.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import { sourceKey } from "@sluice/core/Journal"
+import type { OffsetKey } from "@sluice/core/OffsetStore"
+import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import {
+  checkSince,
+  claimAfter,
+  claimTime,
+  type DeadLetter,
+  type DeadLetterId,
+  deletedError,
+  errorAfter,
+  ProjectionManagement,
+  topicOf,
+  UnknownProjection
+} from "@sluice/core/ProjectionManagement"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Slice } from "@sluice/core/Slice"
+import type { Start } from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { Transaction } from "@sluice/core/Transaction"
+import * as Effect from "effect/Effect"
+import { SqlError } from "effect/sql/SqlError"
+import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
+import type { Database } from "../Database.ts"
+import { bytesOf, textOf } from "../internal/columns.ts"
+import { isOf } from "../internal/offsetKey.ts"
+import { retryRefusedAs } from "../internal/retryRefused.ts"
+import { shareLocked } from "../internal/shareLocked.ts"
+import { upsert } from "../internal/upsert.ts"
+import type { DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
+import type { AppendSignals } from "./AppendSignals.ts"
+import * as DatabaseClock from "./DatabaseClock.ts"
+import type { Query } from "./Dialect.ts"
+import { jsonOf } from "./JournalRow.ts"
+import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
+import * as SqlTransaction from "./SqlTransaction.ts"
+
+const noSlices: ReadonlySet<Slice> = new Set()
+
+/** Beyond this an error is cut off. */
+const maxErrorLength = 10_000
+
+/** A thousand rows, which take longer to be sent than to be made. No recursion is deeper than a server allows. */
+const allSlices = sql<{ readonly slice: number }>`(
+  WITH RECURSIVE digit(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM digit WHERE n < 31)
+  SELECT high.n * 32 + low.n AS slice FROM digit high CROSS JOIN digit low
+)`
+
+const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
+  eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
+
+/**
+ * The projection management of a database.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = ({ database, db, signals }: {
+  readonly database: Database["Service"]
+  /** Builds queries over Sluice's tables. */
+  readonly db: Kysely<SluiceTables>
+  readonly signals: AppendSignals
+}): ProjectionManagement["Service"] => {
+  const { dialect } = database
+
+  const run = <A>(query: Query<A>): Effect.Effect<ReadonlyArray<A>, StorageError> =>
+    Effect.mapError(database.run(query), fromSqlError("manage a projection"))
+
+  /** What ends a transaction that is somebody else's is theirs to try again. */
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> => {
+    const once = SqlTransaction.run(database, "manage a projection", effect)
+    return Effect.flatMap(
+      database.inTransaction,
+      (inTransaction) => inTransaction ? once : retryRefusedAs(sqlErrorOf)(once)
+    )
+  }
+
+  /** What an undo fails with may be either. */
+  const sqlErrorOf = (error: unknown): SqlError | undefined =>
+    error instanceof SqlError
+      ? error
+      : error instanceof StorageError
+      ? toSqlError(dialect)(error.operation)(error.cause)
+      : undefined
+
+  const now = Effect.gen(function*() {
+    const now = yield* DatabaseClock.now(dialect)
+    const [clock] = yield* run(sql<{ now: Timestamp.Timestamp }>`SELECT ${now} AS now`)
+    return clock!.now
+  })
+
+  /** Locks a row until the end of the transaction, where there is more than one writer. */
+  const locked = <O>(select: SelectQueryBuilder<any, any, O>): SelectQueryBuilder<any, any, O> =>
+    dialect === "sqlite" ? select : select.forUpdate()
+
+  const insertMissing = (insert: InsertQueryBuilder<SluiceTables, any, any>) =>
+    run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
+
+  /** Locks what a projection is told, unless it is not known. */
+  const lockCommand = (projection: string): Effect.Effect<{ readonly revision: number } | undefined, StorageError> =>
+    Effect.map(
+      run(locked(db.selectFrom("sluice_projection").select("revision").where("projection", "=", projection))),
+      ([row]) => row
+    )
+
+  /** Raises the revision, once the projection is locked. */
+  const raise = (
+    projection: string,
+    revision: number,
+    change: { readonly paused?: number }
+  ): Effect.Effect<number, StorageError> =>
+    run(
+      db.updateTable("sluice_projection").set({ ...change, revision: revision + 1 }).where(
+        "projection",
+        "=",
+        projection
+      )
+    ).pipe(
+      Effect.andThen(
+        database.afterCommit(Effect.sync(() => signals.appended(topicOf(projection), noSlices)))
+      ),
+      Effect.as(revision + 1)
+    )
+
+  /**
+   * Locks a projection in a source, so that nobody moves its offsets or handles its dead letters until the end of the transaction. Whoever
+   * moves more than one offset takes them in the same order.
+   */
+  const lock = Effect.fnUntraced(function*(
+    key: OffsetKey
+  ): Effect.fn.Return<number, UnknownProjection | StorageError> {
+    const command = yield* lockCommand(key.projection)
+    const [known] = yield* run(locked(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))))
+    if (command === undefined || known === undefined) return yield* new UnknownProjection(key)
+    yield* run(locked(db.selectFrom("sluice_offset").select("slice").where(isOf(key)).orderBy("slice")))
+    return command.revision
+  })
+
+  /** The newest time that events of the source have, as this database has them or as they were read. */
+  const newestOf = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<number, StorageError> {
+    const own = ([["sluice_journal", sourceKey("")], ["sluice_state_head", "state:"]] as const)
+      .filter(([, prefix]) => key.source.startsWith(prefix))
+      .map(([table, prefix]) =>
+        db.selectFrom(table).select((eb) => eb.fn.max("timestamp").as("newest"))
+          .where("entity_type", "=", key.source.slice(prefix.length))
+      )
+    const read = db.selectFrom("sluice_offset").select((eb) => eb.fn.max("timestamp").as("newest")).where(isOf(key))
+    const found = yield* Effect.forEach([read, ...own], (query) => run(query))
+    return Math.max(...found.map(([row]) => row?.newest ?? 0))
+  })
+
+  /** An offset before the first event in each slice that has none. */
+  const insertOffsets = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<void, StorageError> {
+    const now = yield* DatabaseClock.now(dialect)
+    yield* insertMissing(
+      db.insertInto("sluice_offset")
+        .columns(["projection", "source", "slice", "position", "timestamp", "journal", "revision", "updated_at"])
+        .expression((eb) =>
+          eb.selectFrom("sluice_projection_source as p").crossJoin(allSlices.as("s")).select([
+            "p.projection",
+            "p.source",
+            "s.slice",
+            eb.lit(0).as("position"),
+            eb.lit(0).as("timestamp"),
+            sql.lit("").as("journal"),
+            "p.revision",
+            now.as("updated_at")
+          ]).where("p.projection", "=", key.projection).where("p.source", "=", key.source)
+        )
+    )
+  })
+
+  const setOffsets = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    start: Start,
+    revision: number
+  ): Effect.fn.Return<void, StorageError> {
+    const updated_at = yield* DatabaseClock.now(dialect)
+    const common = { journal: start.journal ?? "", complete_up_to: null, revision, updated_at }
+    yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
+    // also of those that were deleted by hand
+    yield* insertOffsets(key)
+    yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
+    const rows = Array.from(
+      start.offsets,
+      ([slice, { position, timestamp }]) => ({ ...key, slice, position, timestamp, ...common })
+    )
+    if (rows.length > 0) {
+      const insert = db.insertInto("sluice_offset").values(rows)
+      yield* run(upsert(dialect, insert, ["projection", "source", "slice"], ["position", "timestamp"]))
+    }
+    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+  })
+
+  const discardAhead = (key: OffsetKey) =>
+    run(
+      db.deleteFrom("sluice_dead_letter").where(isOf(key)).where((letter) =>
+        letter.or([
+          letter("position", "is", null),
+          letter.exists(
+            letter.selectFrom("sluice_offset as o").select("o.slice").where((eb) =>
+              eb.and([
+                eb("o.projection", "=", key.projection),
+                eb("o.source", "=", key.source),
+                eb("o.slice", "=", eb.ref("sluice_dead_letter.slice")),
+                eb("o.position", "<", eb.ref("sluice_dead_letter.position")),
+                eb.or([
+                  eb("o.position", ">", 0),
+                  eb("o.timestamp", "<=", eb.ref("sluice_dead_letter.timestamp"))
+                ])
+              ])
+            )
+          )
+        ])
+      )
+    )
+
+  const page = (key: OffsetKey, after: DeadLetterId | undefined, limit: number) =>
+    db.selectFrom("sluice_dead_letter").where(isOf(key)).where((eb) =>
+      after === undefined ? eb.lit(true) : eb.or([
+        eb("persistence_id", ">", after.persistenceId),
+        eb.and([
+          eb("persistence_id", "=", after.persistenceId),
+          eb("sequence_number", ">", after.sequenceNumber)
+        ])
+      ])
+    ).orderBy("persistence_id").orderBy("sequence_number").limit(limit)
+
+  const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
+    Effect.map(
+      run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
+      ([row]) => row
+    )
+
+  /** Whether the event is deleted, or pruned, in this database's own journal; where it is neither, it cannot be until the end of the transaction. */
+  const isDeleted = Effect.fnUntraced(function*(
+    { source }: OffsetKey,
+    { persistenceId, position, sequenceNumber, slice, timestamp }: EncodedEnvelope
+  ): Effect.fn.Return<boolean, StorageError> {
+    const entityType = entityTypeOf(persistenceId)
+    if (source !== sourceKey(entityType)) return false
+    // before the letter, as whoever deletes events locks them in this order
+    const [event] = yield* run(
+      shareLocked(
+        dialect,
+        db.selectFrom("sluice_journal").select((eb) => eb("payload", "is", null).as("is_empty"))
+          .where("persistence_id", "=", persistenceId).where("sequence_number", "=", sequenceNumber)
+      )
+    )
+    if (event !== undefined) return Boolean(event.is_empty)
+    const [floor] = yield* run(
+      db.selectFrom("sluice_floor").select(["position", "timestamp"])
+        .where("entity_type", "=", entityType).where("slice", "=", slice)
+    )
+    return floor !== undefined && floor.position >= (position ?? Infinity) && floor.timestamp >= timestamp
+  })
+
+  const updateLetter = (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    change: { readonly claimed_at: number | null; readonly error?: string }
+  ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
+
+  return ProjectionManagement.of({
+    command: (projection) =>
+      run(
+        db.selectFrom("sluice_projection").select(["paused", "revision"]).where("projection", "=", projection)
+      ).pipe(
+        Effect.map(([row]) => ({ paused: row?.paused === 1, revision: row?.revision ?? 0 }))
+      ),
+    register: (key) =>
+      transaction(
+        Effect.gen(function*() {
+          const { projection } = key
+          yield* insertMissing(db.insertInto("sluice_projection").values({ projection, paused: 0, revision: 0 }))
+          const { revision } = (yield* lockCommand(projection))!
+          const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+          if (known !== undefined) return
+          yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision }))
+          yield* insertOffsets(key)
+          // those that were there before
+          yield* run(
+            db.updateTable("sluice_offset").set({ revision }).where(isOf(key)).where("revision", "!=", revision)
+          )
+        })
+      ),
+    tell: (projection, paused) =>
+      transaction(
+        Effect.gen(function*() {
+          const command = yield* lockCommand(projection)
+          if (command === undefined) return yield* new UnknownProjection({ projection, source: undefined })
+          yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
+        })
+      ),
+    changes: (projection) => signals.subscribe(topicOf(projection)),
+    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
+      transaction(
+        Effect.gen(function*() {
+          const revision = yield* lock(key)
+          yield* checkSince(
+            key,
+            start,
+            yield* now,
+            Effect.map(newestOf(key), (known) => Math.max(newest, known))
+          )
+          // nobody is handling anything, and nobody begins to
+          yield* undo
+          yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
+          yield* discardAhead(key)
+        })
+      ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
+    clear: (key) =>
+      transaction(
+        Effect.gen(function*() {
+          const revision = yield* lock(key)
+          yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
+          yield* raise(key.projection, revision, {})
+        })
+      ),
+    list: run(
+      db.selectFrom("sluice_projection_source").select(["projection", "source"]).orderBy("projection").orderBy("source")
+    ).pipe(
+      Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) })))
+    ),
+    putAside: ({ envelope, error, key }) =>
+      transaction(
+        Effect.gen(function*() {
+          // its content was read before the transaction
+          const isGone = yield* isDeleted(key, envelope)
+          const payload = isGone ? undefined : envelope.payload
+          const values = {
+            slice: envelope.slice,
+            position: envelope.position ?? null,
+            timestamp: envelope.timestamp,
+            manifest: payload?.manifest ?? null,
+            payload: payload === undefined ? null : bytesOf(payload.bytes),
+            tags: isGone ? null : jsonOf(envelope.tags),
+            metadata: isGone ? null : jsonOf(envelope.metadata),
+            error: isGone ? deletedError : errorText(error),
+            put_aside_at: yield* DatabaseClock.now(dialect),
+            claimed_at: null
+          }
+          const { persistenceId: persistence_id, sequenceNumber: sequence_number } = envelope
+          const insert = db.insertInto("sluice_dead_letter").values({
+            ...key,
+            persistence_id,
+            sequence_number,
+            ...values
+          })
+          const letter = ["projection", "source", "persistence_id", "sequence_number"] as const
+          yield* run(upsert(dialect, insert, letter, Object.keys(values) as Array<keyof typeof values>))
+        })
+      ),
+    deadLetters: (key, after, limit) =>
+      run(page(key, after, limit).selectAll()).pipe(
+        Effect.map((rows) => rows.map((row) => toDeadLetter(key, row)))
+      ),
+    listLetters: (key, after, limit) =>
+      run(
+        page(key, after, limit).select([
+          "persistence_id",
+          "sequence_number",
+          (eb) => eb("payload", "is not", null).as("has_payload")
+        ])
+      ).pipe(
+        Effect.map((rows) =>
+          rows.map((row) => ({
+            persistenceId: textOf(row.persistence_id) as PersistenceId,
+            sequenceNumber: row.sequence_number as SequenceNumber,
+            hasPayload: Boolean(row.has_payload)
+          }))
+        )
+      ),
+    discard: (key, letter, claimedAt) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row === undefined || claimedAt !== undefined && row.claimed_at !== claimedAt) return undefined
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(letterOf(letter)))
+          return toDeadLetter(key, row)
+        })
+      ),
+    discardAhead: (key) => Effect.asVoid(discardAhead(key)),
+    claim: (key, letter) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          const at = yield* now
+          if (row === undefined || isClaimed(row, at)) return undefined
+          const claimedAt = claimAfter(row.claimed_at, at)
+          yield* updateLetter(key, letter, { claimed_at: claimedAt })
+          return { ...toDeadLetter(key, row), claimedAt }
+        })
+      ),
+    renew: (key, letter, claimedAt) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row?.claimed_at !== claimedAt) return undefined
+          const renewed = claimAfter(claimedAt, yield* now)
+          yield* updateLetter(key, letter, { claimed_at: renewed })
+          return renewed
+        })
+      ),
+    release: (key, letter, claimedAt, error) =>
+      transaction(
+        Effect.gen(function*() {
+          const row = yield* lockLetter(key, letter)
+          if (row === undefined) return
+          const isFree = claimedAt === undefined ? !isClaimed(row, yield* now) : row.claimed_at === claimedAt
+          if (!isFree) return
+          yield* updateLetter(key, letter, { claimed_at: null, error: errorText(errorAfter(row.error, error)) })
+        })
+      )
+  })
+}
+
+const isClaimed = ({ claimed_at }: Pick<DeadLetterTable, "claimed_at">, now: number): boolean =>
+  claimed_at !== null && claimed_at > now - claimTime * 1000
+
+/** PostgreSQL has no text with a zero in it. */
+const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")
+
+const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
+  key,
+  envelope: {
+    persistenceId: textOf(row.persistence_id) as PersistenceId,
+    sequenceNumber: row.sequence_number as SequenceNumber,
+    slice: row.slice as Slice,
+    position: row.position as Position | null ?? undefined,
+    timestamp: row.timestamp as Timestamp.Timestamp,
+    tags: row.tags === null ? [] : JSON.parse(row.tags) as ReadonlyArray<string>,
+    metadata: row.metadata === null ? {} : JSON.parse(row.metadata) as Metadata,
+    payload: row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }
+  },
+  error: row.error,
+  at: row.put_aside_at as Timestamp.Timestamp
+})

@@ -1,0 +1,56 @@
+/**
+ * What a database's error means to a journal or an offset store.
+ *
+ * @since 0.1.0
+ */
+import { StorageError } from "@sluice/core/StorageError"
+import type { SqlError } from "effect/sql/SqlError"
+import { classify, classifyConnecting, storageOf } from "../internal/DatabaseError.ts"
+import type { Dialect } from "./Dialect.ts"
+
+/**
+ * The storage error that a SQL error is, to whoever did `operation`.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const fromSqlError = (operation: string) => (error: SqlError): StorageError =>
+  new StorageError({ operation, reason: storageOf(error), cause: error.reason.cause })
+
+/**
+ * As {@link fromSqlError}, of a statement that is the storage's own, and has nothing in it that anybody else is to blame for.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const ofStorage = (operation: string) => (error: SqlError): StorageError => {
+  const reason = storageOf(error)
+  return new StorageError({ operation, reason: reason === "Failed" ? "Broken" : reason, cause: error.reason.cause })
+}
+
+/**
+ * What a driver threw, as a SQL error.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toSqlError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
+  classify(dialect, operation, cause)
+
+/**
+ * As {@link toSqlError}, where the driver was to connect: nothing was sent, and whoever wanted the connection is not to blame.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toConnectError = (dialect: Dialect) => (operation: string) => (cause: unknown): SqlError =>
+  classifyConnecting(dialect, operation, cause)
+
+/**
+ * As {@link fromSqlError}, from what a driver threw.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const fromCause = (dialect: Dialect) => (operation: string) => (cause: unknown): StorageError =>
+  fromSqlError(operation)(toSqlError(dialect)(operation)(cause))

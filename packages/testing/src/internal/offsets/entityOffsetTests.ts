@@ -1,0 +1,118 @@
+import { assert, describe } from "@effect/vitest"
+import type * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { Stores } from "@sluice/core/Projection"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Effect from "effect/Effect"
+import { type It, transactAs } from "../kit.ts"
+
+const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "stream:carts" })
+
+type Place = readonly [position: number, timestamp: number]
+
+const id = (name: string) => PersistenceId.make("cart", name)
+
+const move = (
+  slice: number,
+  from: Place | undefined,
+  to: Place,
+  entities?: Readonly<Record<string, number>>
+): Move => ({
+  slice: Slice.make(slice),
+  from: from && Offset.make(...from),
+  to: Offset.make(...to),
+  entities: entities &&
+    new Map(Object.entries(entities).map(([name, number]) => [id(name), SequenceNumber.make(number)]))
+})
+
+const transact = <A, E>(key: OffsetKey, moves: ReadonlyArray<Move>, effect: Effect.Effect<A, E>) =>
+  transactAs(key, "j", moves, effect)
+
+const store = (key: OffsetKey, ...moves: ReadonlyArray<Move>) => transact(key, moves, Effect.void)
+
+const numbers = (key: OffsetKey, ...names: ReadonlyArray<string>) =>
+  Effect.map(
+    OffsetStore.use((store) => store.sequenceNumbers(key, names.map(id))),
+    (found) => Object.fromEntries([...found].map(([id, number]) => [PersistenceId.entityId(id), number as number]))
+  )
+
+const completeUpTo = (key: OffsetKey) =>
+  Effect.map(
+    OffsetStore.use((store) => store.load(key, SliceRange.full)),
+    ({ completeUpTo }) => Object.fromEntries([...completeUpTo].map(([slice, position]) => [slice, position as number]))
+  )
+
+/** @internal What is stored where a source leaves something out. */
+export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
+  describe("where a source leaves something out", () => {
+    it.effect("knows the last sequence number of each entity", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        assert.deepStrictEqual(yield* numbers(key, "a", "b"), {})
+        yield* store(key, move(1, undefined, [3, 30], { a: 2, b: 1 }), move(2, undefined, [1, 10], { c: 7 }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c", "d"), { a: 2, b: 1, c: 7 })
+        yield* store(key, move(1, [3, 30], [5, 50], { a: 3 }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), { a: 3, b: 1, c: 7 })
+        assert.deepStrictEqual(yield* numbers(freshKey(), "a"), {})
+        assert.deepStrictEqual(yield* numbers({ ...key, source: "other" }, "a"), {})
+      }))
+
+    it.effect("does not go back in an entity", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, move(1, undefined, [3, 30], { a: 5 }))
+        yield* store(key, move(1, [3, 30], [4, 40], { a: 4, b: 1 }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b"), { a: 5, b: 1 })
+      }))
+
+    it.effect("knows many entities", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const many = Object.fromEntries(Array.from({ length: 1_300 }, (_, i) => [`e${i}`, i + 1]))
+        yield* store(key, move(1, undefined, [3, 30], many))
+        assert.deepStrictEqual(yield* numbers(key, ...Object.keys(many)), many)
+      }))
+
+    it.effect("remembers up to where nothing was left out, slice by slice", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, move(1, undefined, [3, 30]), move(2, undefined, [4, 40]))
+        assert.deepStrictEqual(yield* completeUpTo(key), {})
+        // the first move that leaves something out, which may tell of no entity
+        yield* store(
+          key,
+          move(1, [3, 30], [7, 70], {}),
+          move(2, [4, 40], [5, 50]),
+          move(3, undefined, [9, 90], { a: 1 })
+        )
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3, 3: 0 })
+        yield* store(key, move(1, [7, 70], [8, 80], { a: 2 }), move(2, [5, 50], [6, 60]), move(3, [9, 90], [10, 100]))
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3, 3: 0 })
+      }))
+
+    it.effect("stores it with the offsets, or not at all", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, move(1, undefined, [3, 30]))
+        const moves = [move(1, [3, 30], [7, 70], { a: 1 })]
+        yield* Effect.ignore(transact(key, moves, Effect.fail("no")))
+        yield* Effect.flip(store(key, move(1, [2, 20], [7, 70], { a: 1 })))
+        assert.deepStrictEqual(yield* completeUpTo(key), {})
+        assert.deepStrictEqual(yield* numbers(key, "a"), {})
+        yield* store(key, ...moves)
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3 })
+      }))
+
+    it.effect("tells ids apart that differ in case, blanks and accents", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const names = { "a": 1, "A": 2, "a ": 3, " a": 4, "á": 5, "a\u0301": 6 }
+        yield* store(key, move(1, undefined, [3, 30], names))
+        assert.deepStrictEqual(yield* numbers(key, ...Object.keys(names)), names)
+      }))
+  })
+}

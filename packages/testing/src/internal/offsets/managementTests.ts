@@ -1,0 +1,611 @@
+import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import { Fenced, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import type * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { Transaction } from "@sluice/core/Transaction"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Wait from "../../Wait.ts"
+import { retryBusy } from "../journal/transactionTests.ts"
+import type { It } from "../kit.ts"
+import { append, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "../kit.ts"
+
+const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "journal:cart" })
+
+const stored = (key: OffsetKey, range = SliceRange.full) => OffsetStore.use((store) => store.load(key, range))
+
+const store = (
+  key: OffsetKey,
+  slice: number,
+  from: Offset.Offset | undefined,
+  to: Offset.Offset,
+  entities?: ReadonlyMap<PersistenceId.PersistenceId, SequenceNumber.SequenceNumber>
+) => transactAs(key, "j", [{ slice: Slice.make(slice), from, to, entities }], Effect.void)
+
+const commandOf = (projection: string) => ProjectionManagement.ProjectionManagement.use((_) => _.command(projection))
+
+const letter = (id: string, n: number, change?: Partial<EncodedEnvelope>): EncodedEnvelope => {
+  const persistenceId = PersistenceId.make("cart", id)
+  return {
+    persistenceId,
+    sequenceNumber: number(n),
+    slice: Slice.ofPersistenceId(persistenceId),
+    position: Position.make(n + 10),
+    timestamp: Timestamp.make(n + 1_000_000),
+    tags: [],
+    metadata: {},
+    payload: { manifest: "text", bytes: Buffer.from(`${id} ${n}`) },
+    ...change
+  }
+}
+
+const putAside = (key: OffsetKey, envelope: EncodedEnvelope, error = "no") =>
+  ProjectionManagement.ProjectionManagement.use((management) => management.putAside({ key, envelope, error }))
+
+const shown = (letters: ReadonlyArray<ProjectionManagement.DeadLetter>) =>
+  letters.map(({ envelope, error }) =>
+    `${PersistenceId.entityId(envelope.persistenceId)} ${envelope.sequenceNumber} ${error}`
+  )
+
+const contents = (of: OffsetKey) =>
+  Effect.map(
+    ProjectionManagement.deadLetters(of),
+    (letters) =>
+      letters.map(({ envelope, error }) =>
+        [envelope.sequenceNumber, envelope.payload === undefined, envelope.tags.length, error] as const
+      )
+  )
+
+const deleted = (n: number) => [number(n), true, 0, ProjectionManagement.deletedError] as const
+const kept = (n: number) => [number(n), false, 1, "no"] as const
+
+/** @internal */
+export const managementTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  describe("what a projection is told", () => {
+    it.effect("is to pause, and to go on", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { projection } = key
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
+        yield* revisionOf(key)
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
+        yield* ProjectionManagement.pause(projection)
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: true, revision: 1 })
+        assert.isTrue(yield* ProjectionManagement.isPaused(projection))
+        assert.isFalse(yield* ProjectionManagement.isPaused(freshKey().projection))
+        yield* ProjectionManagement.resume(projection)
+        yield* ProjectionManagement.resume(projection)
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 3 })
+      }))
+
+    it.effect("wakes who waits for it", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* revisionOf(key)
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const changed = yield* management.changes(key.projection)
+        const waiting = yield* Effect.forkChild(changed)
+        yield* ProjectionManagement.pause(key.projection)
+        yield* Wait.end("the pause to be noticed", Fiber.join(waiting))
+      }))
+
+    it.effect("is refused where there is no such projection, or not in that source, and leaves no trace", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const known = { ...freshKey(), source: "other" }
+        yield* revisionOf(known)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        let undone = 0
+        const refused: ReadonlyArray<
+          Effect.Effect<unknown, unknown, ProjectionManagement.ProjectionManagement>
+        > = [
+          ProjectionManagement.pause(key.projection),
+          ProjectionManagement.resume(key.projection),
+          ProjectionManagement.rewind(key, "beginning"),
+          ProjectionManagement.clear(key),
+          rewind(key, { journal: undefined, offsets: Offset.none }, Effect.sync(() => undone++)),
+          ProjectionManagement.rewind({ ...known, source: key.source }, "beginning"),
+          ProjectionManagement.clear({ ...known, source: key.source })
+        ]
+        for (const effect of refused) {
+          const error = yield* Effect.flip(effect)
+          assert.instanceOf(error, ProjectionManagement.UnknownProjection)
+          assert.include(error.message, error.projection)
+        }
+        assert.strictEqual(undone, 0)
+        assert.strictEqual((yield* stored(key)).revision, undefined)
+        assert.deepStrictEqual(yield* commandOf(key.projection), { paused: false, revision: 0 })
+        const listed = yield* ProjectionManagement.list
+        assert.notDeepInclude(listed, key)
+        assert.deepInclude(listed, known)
+      }))
+  })
+
+  describe("a projection that is registered", () => {
+    it.effect("is known from then on, with nothing read, however often and by how many at once", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        assert.strictEqual((yield* stored(key)).revision, undefined)
+        const { register } = yield* ProjectionManagement.ProjectionManagement
+        yield* Effect.all(Array.from({ length: 4 }, () => retryBusy(register(key))), { concurrency: "unbounded" })
+        const { completeUpTo, journal, offsets, revision } = yield* stored(key)
+        assert.deepStrictEqual([journal, offsets.size, completeUpTo.size, revision], [undefined, 0, 0, 0])
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* register(key)
+        assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        assert.deepInclude(yield* ProjectionManagement.list, key)
+      }))
+  })
+
+  describe("a projection that is rewound", () => {
+    const entities = new Map([[PersistenceId.make("cart", "a"), SequenceNumber.make(3)]])
+
+    it.effect("goes on at the beginning, at a time, or after offsets, and nowhere else", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, 7, undefined, Offset.make(5, 50), entities)
+        yield* ProjectionManagement.rewind(key, "beginning")
+        const beginning = yield* stored(key)
+        assert.isUndefined(beginning.journal)
+        assert.strictEqual(beginning.offsets.size, 0)
+        // nothing is left out of what begins again
+        assert.strictEqual(beginning.completeUpTo.size, 0)
+        const numbers = yield* OffsetStore.use((store) => store.sequenceNumbers(key, [...entities.keys()]))
+        assert.strictEqual(numbers.size, 0)
+
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(77) })
+        const since = yield* stored(key)
+        assert.strictEqual(since.offsets.size, Slice.count)
+        for (const offset of since.offsets.values()) assert.deepStrictEqual(offset, Offset.make(0, 77))
+
+        const offsets = new Map([[Slice.make(3), Offset.make(2, 20)]])
+        yield* ProjectionManagement.rewind(key, { journal: "other", offsets })
+        const after = yield* stored(key)
+        assert.strictEqual(after.journal, "other")
+        assert.deepStrictEqual(after.offsets, offsets)
+        assert.strictEqual((yield* commandOf(key.projection)).revision, 3)
+        assert.strictEqual(after.revision, 3)
+      }))
+
+    it.effect("cannot go on at a time that is yet to come", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        const now = yield* Journal.Journal.use((journal) => journal.now)
+        const since = Timestamp.make(now + 3_600_000_000)
+        const error = yield* Effect.flip(ProjectionManagement.rewind(key, { since }))
+        assert.instanceOf(error, ProjectionManagement.SinceInFuture)
+        assert.strictEqual(error.since, since)
+        assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(now - 1_000_000) })
+      }))
+
+    it.effect("goes on at a time that its events have, although it is yet to come, as a clock was set back", () =>
+      Effect.gen(function*() {
+        const now = yield* Journal.Journal.use((journal) => journal.now)
+        const later = (minutes: number) => Timestamp.make(now + minutes * 60_000_000)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        // of another service
+        const key = { ...freshKey(), source: "stream:elsewhere" }
+        yield* store(key, 7, undefined, Offset.make(5, later(60)))
+        yield* Effect.flip(ProjectionManagement.rewind(key, { since: later(61) }))
+        yield* ProjectionManagement.rewind(key, { since: later(60) })
+        yield* ProjectionManagement.rewind(key, "beginning")
+        const start = { journal: undefined, offsets: Offset.since(later(50)) }
+        assert.instanceOf(yield* Effect.flip(rewind(key, start, Effect.void)), ProjectionManagement.SinceInFuture)
+        yield* rewind(key, start, Effect.void, later(50))
+        assert.deepStrictEqual((yield* stored(key)).offsets.get(Slice.make(8)), Offset.make(0, later(50)))
+      }))
+
+    it.effect("fences the workers that were elsewhere, also where they had not begun", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(20) })
+        assert.instanceOf(yield* Effect.flip(store(key, 7, Offset.make(5, 50), Offset.make(6, 60))), Fenced)
+        assert.instanceOf(yield* Effect.flip(store(key, 8, undefined, Offset.make(1, 10))), Fenced)
+        yield* store(key, 8, Offset.make(0, 20), Offset.make(2, 30))
+        const { journal, offsets } = yield* stored(key)
+        assert.strictEqual(journal, "j")
+        assert.deepStrictEqual(offsets.get(Slice.make(8)), Offset.make(2, 30))
+      }))
+
+    const tellings = [
+      ["rewound", (key: OffsetKey, start: Start) => ProjectionManagement.rewind(key, start)],
+      ["cleared", (key: OffsetKey) => ProjectionManagement.clear(key)],
+      [
+        "cleared, and started again",
+        (key: OffsetKey) => Effect.andThen(ProjectionManagement.clear(key), revisionOf(key))
+      ]
+    ] as const
+    for (const [what, tell] of tellings) {
+      it.effect(`fences who has begun before, although it is exactly there: ${what}`, () =>
+        Effect.gen(function*() {
+          const key = freshKey()
+          yield* store(key, 7, undefined, Offset.make(5, 50))
+          const { journal, offsets, revision } = yield* stored(key)
+          const basis = { journal: "j", revision: revision! }
+          yield* tell(key, { journal, offsets })
+          const offsetStore = yield* OffsetStore
+          let runs = 0
+          const moves = [
+            [{ slice: Slice.make(7), from: Offset.make(5, 50), to: Offset.make(6, 60) }],
+            // of which nothing was read
+            [{ slice: Slice.make(9), from: undefined, to: Offset.make(1, 10) }],
+            []
+          ]
+          for (const some of moves) {
+            const error = yield* Effect.flip(offsetStore.transact(key, basis, some, Effect.sync(() => runs++)))
+            assert.instanceOf(error, Fenced)
+            assert.strictEqual(error.by, "command")
+            assert.include(error.message, key.projection)
+          }
+          assert.strictEqual(runs, 0)
+          const after = (yield* stored(key)).offsets
+          assert.deepStrictEqual(after, what === "rewound" ? offsets : new Map())
+        }))
+    }
+
+    it.effect("waits for who handles, keeps out who would, and undoes in between", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const type = fresh("undo")
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        const revision = yield* revisionOf(key)
+        const offsetStore = yield* OffsetStore
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        const handle = <R>(slice: number, position: number, effect: Effect.Effect<unknown, unknown, R>) =>
+          offsetStore.transact(
+            key,
+            { journal: "j", revision },
+            [{
+              slice: Slice.make(slice),
+              from: position === 6 ? Offset.make(5, 50) : undefined,
+              to: Offset.make(position, 60)
+            }],
+            effect
+          )
+        // without the transaction of the rewind
+        const outside = yield* Effect.context<Journal.Journal>()
+        const handling = yield* Deferred.make<void>()
+        const goOn = yield* Deferred.make<void>()
+        const first = yield* Effect.forkChild(
+          handle(
+            7,
+            6,
+            Effect.andThen(Deferred.succeed(handling, undefined), Deferred.await(goOn)).pipe(
+              Effect.andThen(append(type, "a", ["handled"]))
+            )
+          )
+        )
+        yield* Deferred.await(handling)
+        let late: Fiber.Fiber<unknown, unknown> | undefined
+        const rewinding = yield* Effect.forkChild(rewind(
+          key,
+          { journal: undefined, offsets: Offset.none },
+          Effect.gen(function*() {
+            const before = yield* eventsOf(type, "a")
+            yield* append(type, "a", [`undone ${before.length}`])
+            // has to wait until the rewind is done, and is fenced then
+            late = yield* Effect.forkDetach(
+              Effect.updateContext<unknown, unknown, Journal.Journal, never>(
+                handle(8, 1, append(type, "a", ["never"])),
+                () => outside
+              )
+            )
+          })
+        ))
+        yield* Deferred.succeed(goOn, undefined)
+        yield* Fiber.join(first)
+        yield* Fiber.join(rewinding)
+        assert.instanceOf(yield* Effect.flip(Fiber.join(late!)), Fenced)
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), ["handled", "undone 1"])
+        assert.strictEqual((yield* stored(key)).offsets.size, 0)
+      }))
+
+    it.effect("stays where it was when the undo fails, and gives it a transaction to write in", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const type = fresh("undo")
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* putAside(key, letter("a", 1))
+        const before = yield* stored(key)
+        const { rewind } = yield* ProjectionManagement.ProjectionManagement
+        const start = { journal: undefined, offsets: Offset.none }
+        const error = yield* Effect.flip(
+          rewind(key, start, Effect.andThen(append(type, "a", ["never"]), Effect.fail("no" as const)))
+        )
+        assert.strictEqual(error, "no")
+        assert.deepStrictEqual(yield* stored(key), before)
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(key)).length, 1)
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), [])
+        let dialect: string | undefined
+        yield* rewind(key, start, Effect.map(Transaction, (transaction) => dialect = transaction.dialect))
+        assert.isString(dialect)
+      }))
+
+    it.effect("throws the letters of events away that come again, and no others", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const other = { ...key, source: "other" }
+        yield* revisionOf(other)
+        yield* revisionOf(key)
+        for (const each of [key, other]) for (const n of [1, 2, 3]) yield* putAside(each, letter("a", n))
+        yield* putAside(key, letter("b", 1))
+        const { slice } = letter("a", 1)
+        const left = Effect.map(ProjectionManagement.deadLetters(key), shown)
+        // after the second, whose position is 12
+        yield* ProjectionManagement.rewind(key, {
+          journal: undefined,
+          offsets: new Map([[slice, Offset.make(12, 1_000_002)], [letter("b", 1).slice, Offset.make(100, 100)]])
+        })
+        assert.deepStrictEqual(yield* left, ["a 1 no", "a 2 no", "b 1 no"])
+        yield* ProjectionManagement.rewind(key, { since: Timestamp.make(1_000_002) })
+        assert.deepStrictEqual(yield* left, ["a 1 no", "b 1 no"])
+        yield* ProjectionManagement.rewind(key, "beginning")
+        assert.deepStrictEqual(yield* left, [])
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(other)).length, 3)
+      }))
+
+    it.effect("leaves others alone", () =>
+      Effect.gen(function*() {
+        const [one, two] = [freshKey(), freshKey()]
+        const other = { ...one, source: "other" }
+        for (const key of [one, two, other]) yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* ProjectionManagement.rewind(one, "beginning")
+        for (const key of [two, other]) {
+          assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        }
+      }))
+
+    it.effect("is rewound with the transaction, or not", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, 7, undefined, Offset.make(5, 50))
+        yield* Effect.ignore(
+          Journal.transaction(Effect.andThen(ProjectionManagement.rewind(key, "beginning"), Effect.fail("no")))
+        )
+        assert.deepStrictEqual((yield* stored(key)).offsets, new Map([[Slice.make(7), Offset.make(5, 50)]]))
+        assert.strictEqual((yield* commandOf(key.projection)).revision, 0)
+      }))
+  })
+
+  describe("a projection that is cleared", () => {
+    it.effect("is forgotten, and no other", () =>
+      Effect.gen(function*() {
+        const [one, two] = [freshKey(), freshKey()]
+        const entities = new Map([[PersistenceId.make("cart", "a"), SequenceNumber.make(3)]])
+        for (const key of [one, two]) {
+          yield* store(key, 7, undefined, Offset.make(5, 50), entities)
+          yield* putAside(key, letter("a", 1))
+        }
+        const listed = yield* ProjectionManagement.list
+        assert.includeDeepMembers([...listed], [one, two])
+        yield* ProjectionManagement.clear(one)
+        assert.strictEqual((yield* stored(one)).offsets.size, 0)
+        assert.strictEqual((yield* stored(one)).revision, undefined)
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(one), [])
+        assert.strictEqual((yield* OffsetStore.use((_) => _.sequenceNumbers(one, [...entities.keys()]))).size, 0)
+        assert.strictEqual((yield* stored(two)).offsets.size, 1)
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(two)).length, 1)
+        assert.strictEqual((yield* OffsetStore.use((_) => _.sequenceNumbers(two, [...entities.keys()]))).size, 1)
+        const left = yield* ProjectionManagement.list
+        assert.notDeepInclude(left, one)
+        assert.deepInclude(left, two)
+      }))
+  })
+
+  describe("dead letters", () => {
+    it.effect("come back as they were put aside", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const before = yield* Journal.Journal.use((journal) => journal.now)
+        const full = letter("a", 1, { tags: ["x", "ü\""], metadata: { "😀": "'" } })
+        const bare = letter("b", 2, { position: undefined, payload: undefined })
+        yield* putAside(key, full, "naïve 🙂 \0 '\"\\ \r\n")
+        yield* putAside(key, bare)
+        const [first, second] = yield* ProjectionManagement.deadLetters(key)
+        const { payload, ...place } = first!.envelope
+        const { payload: expected, ...expectedPlace } = full
+        assert.deepStrictEqual(place, expectedPlace)
+        assert.strictEqual(payload!.manifest, expected!.manifest)
+        assert.deepStrictEqual([...payload!.bytes], [...expected!.bytes])
+        assert.include(first!.error, "naïve 🙂")
+        assert.deepStrictEqual(second!.envelope, bare)
+        assert.isAtLeast(first!.at, before - 1_000_000)
+      }))
+
+    it.effect("are listed in order, a page at a time", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        for (const [id, n] of [["b", 2], ["a", 10], ["b", 1], ["a", 9], ["c", 1]] as const) {
+          yield* putAside(key, letter(id, n))
+        }
+        assert.deepStrictEqual(
+          shown(yield* ProjectionManagement.deadLetters(key)),
+          ["a 9 no", "a 10 no", "b 1 no", "b 2 no", "c 1 no"]
+        )
+        const first = yield* ProjectionManagement.deadLetters(key, { limit: 2 })
+        assert.deepStrictEqual(shown(first), ["a 9 no", "a 10 no"])
+        const rest = yield* ProjectionManagement.deadLetters(key, { after: first[1]!.envelope })
+        assert.deepStrictEqual(shown(rest), ["b 1 no", "b 2 no", "c 1 no"])
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(freshKey()), [])
+      }))
+
+    it.effect("take the place of one of the same event, and can be thrown away", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* putAside(key, letter("a", 1), "first")
+        yield* putAside(key, letter("a", 1), "again")
+        yield* putAside(key, letter("a", 2))
+        assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 1 again", "a 2 no"])
+        const thrownAway = yield* ProjectionManagement.discard(key, letter("a", 1))
+        assert.deepStrictEqual(shown([thrownAway!]), ["a 1 again"])
+        for (const id of [letter("a", 1), letter("b", 1)]) {
+          assert.isUndefined(yield* ProjectionManagement.discard(key, id))
+        }
+        assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 2 no"])
+      }))
+
+    it.effect("are claimed by one, until it gives them back", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { claim, release } = yield* ProjectionManagement.ProjectionManagement
+        for (const n of [1, 2]) yield* putAside(key, letter("a", n))
+        const claims = yield* Effect.all(Array.from({ length: 6 }, () => retryBusy(claim(key, letter("a", 1)))), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(shown(claims.filter((claim) => claim !== undefined)), ["a 1 no"])
+        assert.isUndefined(yield* claim(key, letter("b", 1)))
+        const second = yield* claim(key, letter("a", 2))
+        yield* release(key, letter("a", 1), claims.find((claim) => claim !== undefined)!.claimedAt, "again \0")
+        yield* release(key, letter("a", 2), second!.claimedAt, undefined)
+        yield* release(key, letter("b", 1), second!.claimedAt, "no such letter")
+        assert.deepStrictEqual(
+          (yield* ProjectionManagement.deadLetters(key)).map(({ error }) => error.slice(0, 5)),
+          ["again", "no"]
+        )
+        assert.isDefined(yield* claim(key, letter("a", 1)))
+        // put aside again, it is nobody's
+        yield* putAside(key, letter("a", 1))
+        assert.isDefined(yield* claim(key, letter("a", 1)))
+      }))
+
+    it.effect("are left alone by those who have lost their claim", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const [claim, discard, release, renew] = [
+          management.claim(key, letter("a", 1)),
+          (claimedAt: Timestamp.Timestamp) => management.discard(key, letter("a", 1), claimedAt),
+          (claimedAt?: Timestamp.Timestamp) => management.release(key, letter("a", 1), claimedAt, "late"),
+          (claimedAt: Timestamp.Timestamp) => management.renew(key, letter("a", 1), claimedAt)
+        ]
+        yield* putAside(key, letter("a", 1))
+        const lost = (yield* claim)!.claimedAt
+        yield* putAside(key, letter("a", 1))
+        const first = (yield* claim)!.claimedAt
+        const held = (yield* renew(first))!
+        for (const stale of [lost, first]) {
+          assert.isUndefined(yield* renew(stale))
+          assert.isUndefined(yield* discard(stale))
+          yield* release(stale)
+        }
+        // nor is it given back by who has claimed nothing
+        yield* release()
+        assert.isUndefined(yield* claim)
+        assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)), ["a 1 no"])
+        assert.deepStrictEqual(shown([(yield* discard(held))!]), ["a 1 no"])
+        assert.isUndefined(yield* renew(held))
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(key), [])
+      }))
+
+    it.effect("are listed without their content as well", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { listLetters } = yield* ProjectionManagement.ProjectionManagement
+        yield* putAside(key, letter("b", 1))
+        yield* putAside(key, letter("a", 2, { payload: undefined }))
+        yield* putAside(key, letter("a", 1))
+        const listed = yield* listLetters(key, undefined, 2)
+        const { persistenceId } = letter("a", 1)
+        assert.deepStrictEqual(listed, [
+          { persistenceId, sequenceNumber: number(1), hasPayload: true },
+          { persistenceId, sequenceNumber: number(2), hasPayload: false }
+        ])
+        const rest = yield* listLetters(key, listed[1], 2)
+        assert.deepStrictEqual(rest.map(({ sequenceNumber }) => sequenceNumber), [number(1)])
+      }))
+
+    it.effect("lose their content with the event that is deleted, or pruned, and those of others do not", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const elsewhere = { ...key, source: `stream:${type.name}` }
+        const aside = (id: string, n: number): EncodedEnvelope => {
+          const persistenceId = EntityType.persistenceId(type, id)
+          return letter(id, n, { persistenceId, slice: Slice.ofPersistenceId(persistenceId), tags: ["x"] })
+        }
+        yield* append(type, "a", texts(3))
+        yield* append(type, "b", texts(3))
+        for (const each of [key, elsewhere]) {
+          for (const [id, n] of [["a", 1], ["a", 2], ["a", 3], ["b", 1]] as const) yield* putAside(each, aside(id, n))
+        }
+        yield* Effect.ignore(
+          Journal.transaction(Effect.andThen(Journal.deleteEvents(type, "a"), Effect.fail("rolled back")))
+        )
+        assert.deepStrictEqual(yield* contents(key), [kept(1), kept(2), kept(3), kept(1)])
+        yield* Journal.deleteEvents(type, "a", { to: number(2) })
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), deleted(2), kept(3), kept(1)])
+        yield* Journal.prune(type, { before: Timestamp.make((yield* Journal.Journal.use((_) => _.now)) + 1_000_000) })
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), deleted(2), kept(3), deleted(1)])
+        // another journal may have entities of the same name
+        assert.deepStrictEqual(yield* contents(elsewhere), [kept(1), kept(2), kept(3), kept(1)])
+      }))
+
+    it.effect("are put aside without the content of an event that was deleted, or pruned, before", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        yield* append(type, "a", texts(2))
+        yield* append(type, "b", texts(2))
+        const [a1, a2, b1, b2] = yield* Effect.map(
+          readAll(type),
+          (events) =>
+            events.map((event) => ({ ...event, tags: ["x"] }))
+              .toSorted((a, b) =>
+                a.persistenceId < b.persistenceId || a.persistenceId === b.persistenceId &&
+                    a.sequenceNumber < b.sequenceNumber ?
+                  -1 :
+                  1
+              )
+        )
+        yield* Journal.deleteEvents(type, "a", { to: number(1) })
+        yield* Journal.prune(type, { before: Timestamp.make(b2!.timestamp + 1) })
+        const aside = [a1!, a2!, b1!, b2!]
+        for (const envelope of aside) yield* putAside(key, envelope)
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), kept(2), deleted(1), kept(2)])
+        // one that was put aside before is not brought back, and nobody learns what it was from a new failure
+        const { claim, release } = yield* ProjectionManagement.ProjectionManagement
+        yield* release(key, a1!, (yield* claim(key, a1!))!.claimedAt, "quotes the event")
+        yield* release(key, a1!, undefined, "quotes the event")
+        assert.deepStrictEqual(yield* contents(key), [deleted(1), kept(2), deleted(1), kept(2)])
+        // another journal may have entities of the same name
+        const elsewhere = { ...key, source: `stream:${type.name}` }
+        for (const envelope of aside) yield* putAside(elsewhere, envelope)
+        assert.deepStrictEqual(yield* contents(elsewhere), [kept(1), kept(2), kept(1), kept(2)])
+      }))
+
+    it.effect("are as deleted as their events, however the two meet", () =>
+      Effect.gen(function*() {
+        const type = fresh("cart")
+        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const ids = Array.from({ length: 12 }, (_, i) => `e${i}`)
+        yield* Effect.forEach(ids, (id) => append(type, id, texts(1)))
+        const events = new Map(
+          (yield* readAll(type)).map((event) => [PersistenceId.entityId(event.persistenceId), event])
+        )
+        yield* Effect.forEach(ids, (id) =>
+          Effect.all([
+            retryBusy(putAside(key, events.get(id)!)),
+            retryBusy(Journal.deleteEvents(type, id))
+          ], { concurrency: "unbounded" }), { concurrency: 4 })
+        const letters = yield* ProjectionManagement.deadLetters(key)
+        assert.strictEqual(letters.length, ids.length)
+        assert.deepStrictEqual(letters.filter(({ envelope }) => envelope.payload !== undefined), [])
+      }))
+  })
+}

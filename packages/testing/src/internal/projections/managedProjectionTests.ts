@@ -1,0 +1,496 @@
+import { assert, describe } from "@effect/vitest"
+import type * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Wait from "../../Wait.ts"
+import { retryBusy } from "../journal/transactionTests.ts"
+import type { It } from "../kit.ts"
+import { append, fresh, idsOfSlice, number, texts } from "../kit.ts"
+import { appendUndecodable, caughtUp, freshName, makeEffects, placeOf, whileRunning } from "./projectionKit.ts"
+
+type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
+
+const deliveries: ReadonlyArray<readonly [name: string, of: (name: string, handle: Handle) => any]> = [
+  ["exactly once", (name, handle) => Projection.exactlyOnce(name, handle)],
+  ["at least once", (name, handle) => Projection.atLeastOnce(name, handle, { saveAfter: 1 })]
+]
+
+const project = (
+  type: EntityType.EntityType<string>,
+  deliver: ReturnType<typeof deliveries[0][1]>
+): Projection.Projection<unknown, Journal.Journal | Projection.Stores> => deliver(Source.journal(type))
+
+const inState = (name: string, state: ProjectionStatus.WorkerState) =>
+  Wait.until(
+    `all workers of ${name} to be ${state}`,
+    Effect.map(
+      ProjectionStatus.status(name),
+      (workers) => workers.length > 0 && workers.every((worker) => worker.state === state)
+    )
+  )
+
+const letters = (projection: Projection.Projection<any, any>) =>
+  Effect.map(
+    ProjectionManagement.deadLetters(Projection.offsetKey(projection)),
+    (all) =>
+      all.map(({ envelope, error }) => {
+        const { persistenceId, sequenceNumber } = envelope
+        return [`${PersistenceId.entityId(persistenceId)} ${sequenceNumber}`, error] as const
+      })
+  )
+
+/** @internal Projections that are told something while they run, and what they put aside. */
+export const managedProjectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  describe.each(deliveries)("a projection %s", (_, deliver) => {
+    it.effect("that is paused finishes what it handles, waits, and goes on where it was", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(50))
+        const passes = yield* Latch.make(false)
+        const handled: Array<string> = []
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.gen(function*() {
+              if (envelope.sequenceNumber === 3) yield* passes.await
+              handled.push(placeOf(envelope))
+            }))
+        )
+        const all = Array.from({ length: 50 }, (_, i) => `a ${i + 1}`)
+        let paused = 0
+        yield* Effect.gen(function*() {
+          yield* Wait.until("the third event", () => handled.length === 2)
+          // where there is one writer at a time it waits for the handler's transaction
+          const pausing = yield* Effect.forkChild(ProjectionManagement.pause(name))
+          yield* passes.open
+          yield* Fiber.join(pausing)
+          yield* inState(name, "Paused")
+          paused = handled.length
+          assert.deepStrictEqual(handled, all.slice(0, paused))
+        }).pipe(whileRunning(projection))
+        // also when it is started again
+        yield* Effect.gen(function*() {
+          yield* inState(name, "Paused")
+          assert.strictEqual(handled.length, paused)
+          yield* ProjectionManagement.resume(name)
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled, all)
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that is rewound while it runs begins again, and then goes on", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const [a, b] = [...idsOfSlice(type, 3, 1), ...idsOfSlice(type, 900, 1)] as [string, string]
+        const handled: Array<string> = []
+        const projection = Projection.workers(2)(project(
+          type,
+          deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+        ))
+        const key = Projection.offsetKey(projection)
+        yield* append(type, a, texts(2))
+        yield* append(type, b, texts(1))
+        const first = [`${a} 1`, `${a} 2`, `${b} 1`]
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          assert.sameMembers(handled.splice(0), first)
+          yield* ProjectionManagement.rewind(key, "beginning")
+          yield* Wait.until("everything again", () => handled.length === 3)
+          yield* caughtUp(name)
+          assert.sameMembers(handled.splice(0), first)
+          const { timestamp } = yield* append(type, b, texts(1))
+          yield* caughtUp(name)
+          yield* append(type, a, texts(1))
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), [`${b} 2`, `${a} 3`])
+          yield* ProjectionManagement.rewind(key, { since: timestamp })
+          yield* Wait.until("what came since", () => handled.length === 2)
+          yield* caughtUp(name)
+          assert.sameMembers(handled.splice(0), [`${b} 2`, `${a} 3`])
+          yield* ProjectionManagement.clear(key)
+          yield* Wait.until("everything once more", () => handled.length === 5)
+          yield* caughtUp(name)
+          assert.strictEqual(handled.length, 5)
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that has stopped at an event goes on when it is told to", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(3))
+        let isBroken = true
+        let failures = 0
+        const handled: Array<string> = []
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.suspend(() => {
+              if (isBroken && envelope.sequenceNumber === 2) {
+                failures++
+                return Effect.fail("broken")
+              }
+              handled.push(placeOf(envelope))
+              return Effect.void
+            }))
+        ).pipe(Projection.recovery(RecoveryStrategy.fail))
+        yield* Effect.gen(function*() {
+          yield* inState(name, "Stopped")
+          // it has not been repaired yet
+          yield* ProjectionManagement.resume(name)
+          yield* Wait.until("another try", () => failures === 2)
+          yield* inState(name, "Stopped")
+          isBroken = false
+          yield* ProjectionManagement.resume(name)
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled, ["a 1", "a 2", "a 3"])
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that puts aside what fails goes on, and can handle it later", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const effects = makeEffects()
+        yield* append(type, "a", texts(4))
+        yield* append(type, "b", texts(2))
+        yield* appendUndecodable(type, "c")
+        const broken = new Set(["a 2", "a 3", "b 1"])
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.andThen(
+              effects.record(envelope),
+              broken.has(placeOf(envelope)) ? Effect.fail(`broken at ${placeOf(envelope)}`) : Effect.void
+            ))
+        ).pipe(Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 1, delay: 0 })))
+        yield* caughtUp(name).pipe(
+          Effect.andThen(Effect.map(ProjectionStatus.status(name), ([worker]) => {
+            assert.deepInclude(worker, { handled: 3, skipped: 4 })
+          })),
+          whileRunning(projection)
+        )
+        const aside = yield* letters(projection)
+        assert.deepStrictEqual(aside.map(([place]) => place), ["a 2", "a 3", "b 1", "c 1"])
+        assert.include(aside[0]![1], "broken at a 2")
+        assert.include(aside[3]![1], "test/unknown")
+
+        broken.clear()
+        broken.add("a 3")
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 2, failed: 2, obsolete: 0 })
+        assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 3", "c 1"])
+        broken.clear()
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 1, failed: 1, obsolete: 0 })
+        assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["c 1"])
+      }))
+  })
+
+  it.effect("what is handled later is handled exactly once, too", () =>
+    Effect.gen(function*() {
+      const type = fresh("source")
+      const name = freshName()
+      const effects = makeEffects()
+      yield* append(type, "a", texts(3))
+      let failures = 2
+      const projection = Source.journal(type).pipe(
+        Projection.exactlyOnce(name, (envelope) =>
+          Effect.andThen(
+            effects.record(envelope),
+            Effect.suspend(() =>
+              envelope.sequenceNumber === 2 && failures-- > 0 ? Effect.fail("after it was written") : Effect.void
+            )
+          )),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* caughtUp(name).pipe(whileRunning(projection))
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
+      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 0, failed: 1, obsolete: 0 })
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
+      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 1, failed: 0, obsolete: 0 })
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3", "2 e2"])
+      assert.deepStrictEqual(yield* letters(projection), [])
+    }))
+
+  describe.each(deliveries)("a projection %s", (how, deliver) => {
+    it.effect("that is rewound knows so at once: how far it is behind, and that it has not caught up", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const handled: Array<string> = []
+        const passes = yield* Latch.make(true)
+        const projection = Projection.workers(2)(project(
+          type,
+          deliver(
+            name,
+            (envelope) => Effect.andThen(passes.await, Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+        ))
+        for (const id of ["a", "b", "c"]) yield* append(type, id, texts(3))
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          assert.strictEqual(handled.splice(0).length, 9)
+          yield* Projection.rewind(projection, "beginning")
+          yield* ProjectionStatus.caughtUp(name)
+          assert.strictEqual(handled.splice(0).length, 9)
+          // in the middle, and again before anything was stored
+          for (let round = 0; round < 3; round++) {
+            yield* ProjectionManagement.rewind(Projection.offsetKey(projection), "beginning")
+            yield* Wait.until("the first event", () => handled.length > 0)
+            handled.splice(0)
+          }
+          yield* Projection.rewind(projection, "beginning")
+          yield* ProjectionStatus.caughtUp(name)
+          assert.includeMembers([...new Set(handled)], ["a 1", "b 1", "c 1", "a 3", "b 3", "c 3"])
+          assert.strictEqual(yield* ProjectionStatus.lag(name), 0)
+          handled.splice(0)
+          // while it is paused
+          yield* ProjectionManagement.pause(name)
+          yield* inState(name, "Paused")
+          yield* Projection.rewind(projection, "beginning")
+          assert.strictEqual(yield* ProjectionStatus.lag(name), 9)
+          const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp(name))
+          // an append that is waited for is a while in which nothing happens
+          for (let i = 0; i < 3; i++) yield* append(fresh("other"), "x", ["x"])
+          assert.isUndefined(waiting.pollUnsafe())
+          assert.deepStrictEqual(handled, [])
+          yield* ProjectionManagement.resume(name)
+          yield* Fiber.join(waiting)
+          assert.strictEqual(handled.length, 9)
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that is rewound to a time is behind by the events since then, and no others", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const handled: Array<string> = []
+        const projection = Projection.workers(3)(project(
+          type,
+          deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+        ))
+        const [quiet, a, b] = [3, 500, 900].flatMap((slice) => idsOfSlice(type, slice, 1)) as [string, string, string]
+        for (const id of [quiet, a, b]) yield* append(type, id, texts(5))
+        // another entity's in the same log
+        const [, other] = idsOfSlice(type, 500, 2) as [string, string]
+        const { timestamp } = yield* append(type, other, texts(1))
+        yield* append(type, b, texts(2))
+        const since = { since: timestamp }
+        const after = [`${other} 1`, `${b} 6`, `${b} 7`]
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          assert.strictEqual(handled.splice(0).length, 18)
+          yield* ProjectionManagement.pause(name)
+          yield* inState(name, "Paused")
+          for (
+            const rewind of [
+              Projection.rewind(projection, since),
+              // by its key alone, as another process does
+              ProjectionManagement.rewind(Projection.offsetKey(projection), since)
+            ]
+          ) {
+            yield* rewind
+            assert.strictEqual(yield* ProjectionStatus.lag(name), 3)
+            yield* ProjectionManagement.resume(name)
+            yield* ProjectionStatus.caughtUp(name)
+            assert.sameMembers(handled.splice(0), after)
+            yield* ProjectionManagement.pause(name)
+            yield* inState(name, "Paused")
+          }
+          const now = yield* Journal.Journal.use((journal) => journal.now)
+          const error = yield* Effect.flip(
+            Projection.rewind(projection, { since: Timestamp.make(now + 3_600_000_000) })
+          )
+          assert.instanceOf(error, ProjectionManagement.SinceInFuture)
+          assert.strictEqual(yield* ProjectionStatus.lag(name), 0)
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that handles again what it has put aside throws the letter away", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(3))
+        let isBroken = true
+        const handled: Array<string> = []
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.suspend(() => {
+              if (isBroken && envelope.sequenceNumber === 2) return Effect.fail("broken")
+              handled.push(placeOf(envelope))
+              return Effect.void
+            }))
+        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), ["a 1", "a 3"])
+          assert.strictEqual((yield* letters(projection)).length, 1)
+          isBroken = false
+          yield* Projection.rewind(projection, "beginning")
+          assert.deepStrictEqual(yield* letters(projection), [])
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled, ["a 1", "a 2", "a 3"])
+          assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), nothingHandled)
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that is asked twice at once to handle what it has put aside does so once", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(12))
+        let isBroken = true
+        const handled: Array<string> = []
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            isBroken ? Effect.fail("broken") : Effect.andThen(
+              Effect.yieldNow,
+              Effect.suspend(() => {
+                handled.push(placeOf(envelope))
+                return envelope.sequenceNumber === 7 ? Effect.fail("still broken") : Effect.void
+              })
+            ))
+        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* ProjectionStatus.caughtUp(name).pipe(whileRunning(projection))
+        isBroken = false
+        const counts = yield* Effect.all(
+          Array.from({ length: 3 }, () => retryBusy(Projection.handleDeadLetters(projection))),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(counts.reduce((sum, { handled }) => sum + handled, 0), 11)
+        assert.strictEqual(counts.reduce((sum, { obsolete }) => sum + obsolete, 0), 0)
+        assert.sameMembers(
+          handled.filter((place) => place !== "a 7"),
+          Array.from({ length: 12 }, (_, i) => `a ${i + 1}`).filter((place) => place !== "a 7")
+        )
+        const [[place, error], ...rest] = (yield* letters(projection)) as [readonly [string, string]]
+        assert.deepStrictEqual([place, rest], ["a 7", []])
+        assert.include(error, "still broken")
+      }))
+
+    it.effect("does not handle what it has put aside and was deleted since", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(3))
+        let isBroken = true
+        const handled: Array<string> = []
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.suspend(() => {
+              if (isBroken) return Effect.fail(`broken at ${envelope.event}`)
+              handled.push(placeOf(envelope))
+              return Effect.void
+            }))
+        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* ProjectionStatus.caughtUp(name).pipe(whileRunning(projection))
+        isBroken = false
+        yield* Journal.deleteEvents(type, "a", { to: number(2) })
+        const aside = yield* letters(projection)
+        assert.deepStrictEqual(aside.map(([, error]) => error.includes("broken at")), [false, false, true])
+        const redriven = yield* Projection.handleDeadLetters(projection)
+        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2 })
+        assert.deepStrictEqual(handled, ["a 3"])
+        assert.deepStrictEqual(yield* letters(projection), [])
+      }))
+
+    it.effect(`that is cleared while it runs begins again, ${how}`, () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        const handling = yield* Latch.make(false)
+        const goOn = yield* Latch.make(false)
+        const projection = project(
+          type,
+          deliver(name, (envelope) =>
+            Effect.gen(function*() {
+              seen.push(placeOf(envelope))
+              if (seen.length === 1) {
+                yield* handling.open
+                yield* goOn.await
+              }
+            }))
+        )
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          yield* handling.await
+          // before its first move; where there is one writer at a time it waits for the handler's transaction
+          const clearing = yield* Effect.forkChild(ProjectionManagement.clear(Projection.offsetKey(projection)))
+          if (how === "at least once") yield* Fiber.join(clearing)
+          yield* goOn.open
+          yield* Fiber.join(clearing)
+          yield* ProjectionStatus.caughtUp(name)
+          const key = Projection.offsetKey(projection)
+          const store = yield* OffsetStore
+          const { offsets } = yield* store.load(key, SliceRange.full)
+          assert.deepStrictEqual([...offsets.values()].map(({ position }) => position as number), [3])
+          // everything once more, after what it had in hand
+          assert.deepStrictEqual(seen.slice(-3), ["a 1", "a 2", "a 3"])
+          assert.isAtLeast(seen.length, 4)
+        }).pipe(whileRunning(projection))
+      }))
+  })
+
+  const handlers = [
+    ["one by one", <E, R>(handle: (envelope: Envelope<string>) => Effect.Effect<void, E, R>) => handle],
+    [
+      "in groups",
+      <E, R>(handle: (envelope: Envelope<string>) => Effect.Effect<void, E, R>) =>
+        Handler.grouped(
+          { size: 9, within: "5 millis" },
+          (envelopes: ReadonlyArray<Envelope<string>>) => Effect.forEach(envelopes, handle, { discard: true })
+        )
+    ]
+  ] as const
+  for (const [what, handlerOf] of handlers) {
+    it.effect(`what was handled is undone by a rewind, exactly, while events are handled ${what}`, () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const effects = makeEffects()
+        const ids = Array.from({ length: 15 }, (_, i) => `e${i}`)
+        for (const id of ids) yield* append(type, id, texts(8))
+        let calls = 0
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(
+            name,
+            handlerOf((envelope: Envelope<string>) =>
+              Effect.andThen(Effect.sync(() => void calls++), effects.record(envelope))
+            )
+          ),
+          Projection.workers(4)
+        )
+        const undo = Effect.forEach(ids, effects.forget, { discard: true })
+        yield* Effect.gen(function*() {
+          for (const some of [1, 20, 60, 100]) {
+            const until = calls + some
+            yield* Wait.until(`${some} events`, () => calls >= until)
+            yield* Projection.rewind(projection, "beginning", { undo })
+          }
+          yield* ProjectionStatus.caughtUp(name)
+        }).pipe(whileRunning(projection))
+        const expected = texts(8).map((event, i) => `${i + 1} ${event}`)
+        for (const id of ids) assert.deepStrictEqual(yield* effects.remembered(id), expected, id)
+      }))
+  }
+}
+
+const nothingHandled = { handled: 0, failed: 0, obsolete: 0 }
