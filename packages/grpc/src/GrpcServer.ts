@@ -149,8 +149,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     eventTimestamp(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
       respondUnary("EventTimestamp", call, callback, eventTimestamp(streams, call.request), run)
     },
-    loadEvent(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
-      respondUnary("LoadEvent", call, callback, loadEvent(streams, call.request), run)
+    loadEvent(call: Grpc.ServerWritableStream<Buffer, Buffer>) {
+      respondStreaming("LoadEvent", call, loadEvent(streams, budget, call), run)
     },
     latestEventTimestamp(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
       respondUnary("LatestEventTimestamp", call, callback, latestEventTimestamp(streams, call.request), run)

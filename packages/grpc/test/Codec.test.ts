@@ -17,7 +17,6 @@ import {
   StreamOutSchema
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { readEvent } from "../src/internal/wire/eventReader.ts"
-import { encodeStreamOut } from "../src/internal/wire/eventWriter.ts"
 import {
   fromSlicePositions,
   fromTimestampMessage,
@@ -30,6 +29,7 @@ import { envelopes, text } from "./kit/Envelopes.ts"
 import { envelopeOf, toStreamOut } from "./kit/Generated.ts"
 import { placeOf } from "./kit/RawClient.ts"
 import * as Recording from "./kit/Recording.ts"
+import { encodeStreamOut } from "./kit/Wire.ts"
 
 const recordings = ["string", "protobuf"] as const
 

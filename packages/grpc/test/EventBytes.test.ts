@@ -10,7 +10,6 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { readEvent, readStreamOut } from "../src/internal/wire/eventReader.ts"
-import { encodeStreamOut } from "../src/internal/wire/eventWriter.ts"
 import { batchPieces } from "../src/internal/wire/frames.ts"
 import { fromStreamOut } from "../src/internal/wire/messages.ts"
 import { encode } from "../src/internal/wire/methods.ts"
@@ -19,6 +18,7 @@ import { envelopes, upTo } from "./kit/Envelopes.ts"
 import { envelopeOf, toBatch, toRepetition, toSkipped, toStreamOut, withoutSeen } from "./kit/Generated.ts"
 import * as Origin from "./kit/Origin.ts"
 import * as Soup from "./kit/Soup.ts"
+import { encodeStreamOut } from "./kit/Wire.ts"
 
 describe("an event is written as the generated code writes it", () => {
   it.prop("byte by byte", [envelopes], ([envelope]) => {

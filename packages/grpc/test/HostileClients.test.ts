@@ -15,6 +15,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
+  LoadEventRequestSchema,
   StreamInSchema
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { read, received, remote } from "./kit/Consumer.ts"
@@ -48,6 +49,17 @@ const entity = (id: string): Buffer =>
       persistenceId: EntityType.persistenceId(Cart, id),
       fromSeqNr: 1n,
       toSeqNr: 1000n
+    })
+  ))
+
+/** The request for the first event of an entity. */
+const first = (id: string): Buffer =>
+  frame(toBinary(
+    LoadEventRequestSchema,
+    create(LoadEventRequestSchema, {
+      streamId: "cart",
+      persistenceId: EntityType.persistenceId(Cart, id),
+      seqNr: 1n
     })
   ))
 
@@ -161,6 +173,41 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         // those that were sent nothing yet end with their status
         const codes = [undefined, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM]
         for (const { code } of stuck) assert.include(codes, code)
+        assert.isBelow((most - before) / mebibyte, 2 * 128)
+      }).pipe(Effect.provide(file)),
+    120_000
+  )
+
+  it.effect(
+    "keeps its memory though 200 calls for one large event do not read, and answers one that does",
+    () =>
+      Effect.gen(function*() {
+        const port = yield* serve(carts)
+        yield* append("e", ["x".repeat(3 * mebibyte)])
+        const before = process.memoryUsage().arrayBuffers
+        let most = 0
+        const measured = (condition: () => boolean) =>
+          Effect.sync(() => {
+            most = Math.max(most, process.memoryUsage().arrayBuffers)
+            return condition()
+          })
+        const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
+        const stuck = Array.from({ length: 200 }, (_, i) => open(sessions[i % sessions.length]!, "LoadEvent"))
+        for (const { stream } of stuck) stream.end(first("e"))
+        const atMost = { atMost: "60 seconds" } as const
+        yield* Wait.until("calls to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
+        const client = yield* RawClient.client(port)
+        const load = RawClient.loadEvent(client, {
+          streamId: "cart",
+          persistenceId: EntityType.persistenceId(Cart, "e"),
+          seqNr: 1n
+        })
+        let answer = yield* Effect.result(load)
+        // who has waited for too long calls again
+        while (answer._tag === "Failure" && answer.failure.code === Grpc.status.RESOURCE_EXHAUSTED) {
+          answer = yield* Effect.result(load)
+        }
+        assert.strictEqual(answer._tag, "Success")
         assert.isBelow((most - before) / mebibyte, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000

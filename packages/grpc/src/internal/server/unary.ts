@@ -17,7 +17,6 @@ import {
   LatestEventTimestampResponseSchema,
   LoadEventRequestSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { encodeStreamOut } from "../wire/eventWriter.ts"
 import { eventPieces } from "../wire/frames.ts"
 import { integer, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { decode, encode } from "../wire/methods.ts"
@@ -46,21 +45,23 @@ const entityOf = (
     return [stream, persistenceId] as const
   })
 
-const oneEvent = (
+/** The stream, and what reads the event from it. */
+const eventOf = (
   streams: Streams,
   request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
-): Effect.Effect<Option.Option<EncodedEnvelope>, unknown> =>
+): Effect.Effect<readonly [OfferedStream, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>], Status> =>
   Effect.gen(function*() {
     const [stream, persistenceId] = yield* entityOf(streams, request)
     const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
-    return yield* stream.within(Stream.runHead(stream.entity(persistenceId, sequenceNumber, sequenceNumber)))
+    return [stream, Stream.runHead(stream.entity(persistenceId, sequenceNumber, sequenceNumber))] as const
   })
 
 /** @internal */
 export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decode(EventTimestampRequestSchema, bytes))
-    const envelope = yield* oneEvent(streams, request)
+    const [stream, event] = yield* eventOf(streams, request)
+    const envelope = yield* stream.within(event)
     return encode(
       EventTimestampResponseSchema,
       create(
@@ -71,18 +72,27 @@ export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<B
   })
 
 /** @internal */
-export const loadEvent = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+export const loadEvent = (
+  streams: Streams,
+  budget: SendBudget,
+  call: Grpc.ServerWritableStream<Buffer, Buffer>
+): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
-    const request = yield* parse("request", () => decode(LoadEventRequestSchema, bytes))
-    const envelope = Option.getOrUndefined(yield* oneEvent(streams, request))
-    if (envelope === undefined) {
-      return yield* Effect.fail(
-        new Status(Grpc.status.NOT_FOUND, `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`)
-      )
-    }
-    // as the stream would send it: the two messages have the same fields
-    return encodeStreamOut(envelope)
-  })
+    const request = yield* parse("request", () => decode(LoadEventRequestSchema, call.request))
+    const [stream, event] = yield* eventOf(streams, request)
+    const share = yield* budget.share(call.getPeer())
+    const { write } = makeWriter(call, share)
+    const sending = Effect.gen(function*() {
+      const found = Option.toArray(yield* event)
+      if (found.length === 0) {
+        const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
+        return yield* Effect.fail(new Status(Grpc.status.NOT_FOUND, text))
+      }
+      // as the stream would send it: the two messages have the same fields
+      yield* write(eventPieces(found, () => "send"))
+    })
+    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
+  }).pipe(Effect.scoped)
 
 /** @internal */
 export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>

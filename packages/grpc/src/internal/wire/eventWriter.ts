@@ -254,10 +254,3 @@ const utf8Length = (text: string): number => {
 
 /** @internal Written and taken at once, so that all can share it. */
 export const writer: EventWriter = new EventWriter()
-
-/** @internal The StreamOut of one envelope. A LoadEventResponse has the same form. */
-export const encodeStreamOut = (envelope: EncodedEnvelope, repeats = false): Buffer => {
-  writer.measure(envelope, repeats, true)
-  writer.write(envelope, repeats, true)
-  return writer.take()
-}

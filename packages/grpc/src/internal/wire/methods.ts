@@ -34,7 +34,8 @@ export const decode = <Desc extends DescMessage>(desc: Desc, bytes: Uint8Array):
 export const eventProducerService = {
   eventsBySlices: definition(EventProducerService.method.eventsBySlices),
   eventTimestamp: definition(EventProducerService.method.eventTimestamp),
-  loadEvent: definition(EventProducerService.method.loadEvent),
+  // one answer, which is the same on the wire as a stream of one: how far it is taken can be seen of a stream only
+  loadEvent: { ...definition(EventProducerService.method.loadEvent), responseStream: true },
   latestEventTimestamp: definition(EventProducerService.method.latestEventTimestamp),
   currentEventsByPersistenceId: definition(EventProducerService.method.currentEventsByPersistenceId)
 } satisfies Grpc.ServiceDefinition
