@@ -9,7 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as Path from "node:path"
 import * as Mysqld from "../kit/Mysqld.ts"
 import { temporaryFolder } from "../kit/Service.ts"
-import type { Connection } from "./baseline/Connection.ts"
+import type { Connection, Place } from "./baseline/Connection.ts"
 import * as mysql from "./baseline/mysql.ts"
 import * as postgres from "./baseline/postgres.ts"
 import * as sqlite from "./baseline/sqlite.ts"
@@ -22,12 +22,8 @@ export const adapters: ReadonlyArray<Adapter> = [
   ...(Mysqld.isSkipped ? [] : ["mysql" as const])
 ]
 
-export interface Target {
+export interface Target extends Place {
   readonly adapter: Adapter
-  /** Of the server, or the name of a file. */
-  readonly url: string
-  /** The schema, where there are any. */
-  readonly schema: string
 }
 
 /** Sluice's storage there. */

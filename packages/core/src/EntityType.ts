@@ -3,10 +3,9 @@
  *
  * @since 0.1.0
  */
-import type * as Schema from "effect/Schema"
+import { codecOf, type Contract } from "./Contract.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import { checkEntityType } from "./internal/checkName.ts"
-import { codecOf } from "./internal/pipeline/codecOf.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 
 /**
@@ -19,16 +18,6 @@ export interface EntityType<in out A> {
   readonly name: string
   readonly codec: EventCodec.EventCodec<A>
 }
-
-/**
- * The events of an entity type or a stream: their schema, which is to say as JSON, or a codec.
- *
- * @category models
- * @since 0.1.0
- */
-export type Contract<A> =
-  | { readonly event: Schema.Codec<A, any> }
-  | { readonly codec: EventCodec.EventCodec<A> }
 
 /**
  * An entity type. Throws a `RangeError` when the name is empty, contains `|`, U+0000 or half a surrogate pair, or is

@@ -3,10 +3,9 @@
  *
  * @since 0.1.0
  */
-import type { Contract } from "./EntityType.ts"
+import { codecOf, type Contract } from "./Contract.ts"
 import type { EventCodec } from "./EventCodec.ts"
 import { checkName } from "./internal/checkName.ts"
-import { codecOf } from "./internal/pipeline/codecOf.ts"
 
 /**
  * A stream of public events: its name, and how its events are sent.

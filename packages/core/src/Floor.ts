@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { JournalForked, OffsetBelowFloor } from "./Journal.ts"
+import { JournalForked, OffsetBelowFloor } from "./JournalError.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"

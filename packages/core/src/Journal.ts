@@ -9,7 +9,6 @@ import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as EntityType from "./EntityType.ts"
@@ -23,18 +22,20 @@ import { decodeWith, events } from "./internal/pipeline/compile.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
 import { traced, withTraceContext } from "./internal/tracing.ts"
 import { InvalidInput } from "./InvalidInput.ts"
+import { EventTooLarge, type JournalForked, type OffsetBelowFloor, type SequenceConflict } from "./JournalError.ts"
 import { journalAppended } from "./Metrics.ts"
 import type { Offsets } from "./Offset.ts"
-import { Offset } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
-import { PersistenceId } from "./PersistenceId.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { ReadBudget } from "./ReadBudget.ts"
 import * as SequenceNumber from "./SequenceNumber.ts"
-import { Slice } from "./Slice.ts"
+import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
+
+export { EventTooLarge, JournalForked, JournalReplaced, OffsetBelowFloor, SequenceConflict } from "./JournalError.ts"
 
 /**
  * What the writer of an event knows of the entity before: the exact number of its last event, that it has none yet,
@@ -202,119 +203,6 @@ export class Journal extends Context.Service<Journal, {
    */
   readonly changes: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 }>()("@sluice/core/Journal") {}
-
-/**
- * The entity is not where the writer expected it to be: another has written to it. Nothing was appended. Read the
- * entity again, decide again, and append with the actual number.
- *
- * @category errors
- * @since 0.1.0
- */
-export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@sluice/core/SequenceConflict")(
-  "SequenceConflict",
-  {
-    persistenceId: PersistenceId,
-    expected: Schema.Union([SequenceNumber.SequenceNumber, Schema.Literals(["none", "exists"])]),
-    actual: SequenceNumber.SequenceNumber
-  }
-) {
-  override get message(): string {
-    const expected = typeof this.expected === "string"
-      ? expectations[this.expected]
-      : this.expected === 0
-      ? expectations.none
-      : `event ${this.expected} to be its last`
-    const actual = this.actual === 0 ? "it has no events" : `its last event is ${this.actual}`
-    return `The writer of '${this.persistenceId}' expected ${expected}, but ${actual}`
-  }
-}
-
-const expectations = { none: "no events yet", exists: "events" }
-
-/**
- * An event is larger than the journal's limit, so that no stream could carry it. Nothing was appended.
- *
- * @category errors
- * @since 0.1.0
- */
-export class EventTooLarge extends Schema.TaggedError<EventTooLarge>("@sluice/core/EventTooLarge")("EventTooLarge", {
-  persistenceId: PersistenceId,
-  bytes: Schema.Int,
-  limit: Schema.Int
-}) {
-  override get message(): string {
-    return `An event for '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
-      "store large content elsewhere and refer to it"
-  }
-}
-
-/**
- * The event that an offset was taken at is not in this journal, though the journal's identity is the same: a backup was
- * restored, or a failover lost commits. Events that the reader has processed no longer exist, and others stand in
- * their places. Compare the two, then rewind the reader.
- *
- * @category errors
- * @since 0.1.0
- */
-export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/core/JournalForked")("JournalForked", {
-  entityType: Schema.String,
-  slice: Slice,
-  offset: Offset
-}) {
-  /** No restart helps: a projection stops, and waits for a person. */
-  get isFinal(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
-      `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
-  }
-}
-
-/**
- * Events that the reader has yet to see were deleted. Rewind it to a time after the floor, and get what it has missed in another way,
- * such as from a snapshot.
- *
- * @category errors
- * @since 0.1.0
- */
-export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@sluice/core/OffsetBelowFloor")(
-  "OffsetBelowFloor",
-  { entityType: Schema.String, slice: Slice, offset: Offset, floor: Offset }
-) {
-  /** No restart helps: a projection stops, and waits for a person. */
-  get isFinal(): boolean {
-    return true
-  }
-  override get message(): string {
-    const { entityType, floor, offset, slice } = this
-    const time = new Date(Math.ceil(floor.timestamp / 1000)).toISOString()
-    return `The events of '${entityType}' up to position ${floor.position} of slice ${slice} were deleted, ` +
-      `and the reader is at ${offset.position}: rewind it to a time after ${time}`
-  }
-}
-
-/**
- * The journal is another one than the offsets were taken in: the database was emptied, or replaced, or the address leads to
- * another service. Positions in the one say nothing of the other. Correct the address, or clear the reader's
- * offsets to read the new journal from its beginning.
- *
- * @category errors
- * @since 0.1.0
- */
-export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
-  "JournalReplaced",
-  { expected: Schema.String, actual: Schema.String }
-) {
-  /** No restart helps: a projection stops, and waits for a person. */
-  get isFinal(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `The offsets were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
-      "the database was replaced, or the address leads to another service"
-  }
-}
 
 /**
  * Makes the service of an adapter, which need not look at the size of events, nor at whether ids and other texts are valid. The limit leaves room, within the 4 MiB

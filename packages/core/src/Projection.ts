@@ -7,18 +7,19 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
 import type * as Scope from "effect/Scope"
-import type { Covariant } from "effect/Types"
+import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
 import type { Handler } from "./Handler.ts"
 import { checkName } from "./internal/checkName.ts"
 import { makeControl } from "./internal/projection/control.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
 import { makeWorker, type RunnableWorker } from "./internal/projection/worker.ts"
-import type { OffsetKey, OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import { offsetKey, type Projection, TypeId } from "./ProjectionDefinition.ts"
 import {
+  type HandledLetters,
   ProjectionManagement,
   type SinceInFuture,
   type Target,
@@ -32,37 +33,9 @@ import * as Src from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Transaction } from "./Transaction.ts"
 
-const TypeId = "~sluice/Projection"
-
-/**
- * A description of a projection. Nothing runs until {@link layer} or {@link run}.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Projection<out E, out R> extends Pipeable {
-  readonly [TypeId]: {
-    readonly _E: Covariant<E>
-    readonly _R: Covariant<R>
-  }
-  readonly name: string
-  readonly source: Source<any, any, any>
-  readonly handler: Handler<any, any, any>
-  readonly delivery: Delivery
-  readonly workers: number
-  readonly recovery: RecoveryStrategy.RecoveryStrategy
-}
-
-/**
- * How often a handler may see an event, and when the offset is stored: with the handler's writes, or after so many
- * envelopes or so long.
- *
- * @category models
- * @since 0.1.0
- */
-export type Delivery =
-  | { readonly _tag: "ExactlyOnce" }
-  | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }
+export type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
+export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
+export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
  * What keeps how far a projection is, and what it is told: a storage provides both.
@@ -86,7 +59,7 @@ const describeAs = (
   name: string,
   source: Source<any, any, any>,
   handler: Handler<any, any, any>,
-  delivery: Delivery
+  delivery: DeliveryGuarantee
 ): Projection<any, any> => {
   checkName("name for a projection", name)
   // such as `stream:` and a name
@@ -161,17 +134,6 @@ export const workers = (n: number) => <E, R>(self: Projection<E, R>): Projection
 export const recovery =
   (strategy: RecoveryStrategy.RecoveryStrategy) => <E, R>(self: Projection<E, R>): Projection<E, R> =>
     make({ ...self, recovery: strategy })
-
-/**
- * Under which key the offset store has the projection's offsets.
- *
- * @category getters
- * @since 0.1.0
- */
-export const offsetKey = (self: Projection<any, any>): OffsetKey => ({
-  projection: self.name,
-  source: self.source.origin.key
-})
 
 /**
  * The projection in one line, as logs and consoles show it.
@@ -293,19 +255,6 @@ export const rewind = <E, R, E2 = never, R2 = never>(
   options?: { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
 ): Effect.Effect<void, E | E2 | UnknownProjection | SinceInFuture | StorageError, R | Exclude<R2, Transaction>> =>
   rewindAs(self, to, options?.undo ?? Effect.void) as Effect.Effect<void, any, any>
-
-/**
- * What became of dead letters: those that were handled; those that have failed again, and stay; and those whose event is there no more, as it was
- * deleted, a stage drops it now, or a newer state has taken its place, which are thrown away.
- *
- * @category models
- * @since 0.1.0
- */
-export interface HandledLetters {
-  readonly handled: number
-  readonly failed: number
-  readonly obsolete: number
-}
 
 /**
  * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:

@@ -11,11 +11,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "./Envelope.ts"
+import type { Start } from "./Feed.ts"
 import * as Offset from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
-import type { Start } from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
 import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -78,6 +78,19 @@ export interface ListedLetter extends DeadLetterId {
 export interface ClaimedLetter extends DeadLetter {
   /** When it was claimed, which tells the claim from all others of the letter. */
   readonly claimedAt: Timestamp.Timestamp
+}
+
+/**
+ * What became of dead letters: those that were handled; those that have failed again, and stay; and those whose event is there no more, as it was
+ * deleted, a stage drops it now, or a newer state has taken its place, which are thrown away.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandledLetters {
+  readonly handled: number
+  readonly failed: number
+  readonly obsolete: number
 }
 
 /**

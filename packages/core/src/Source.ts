@@ -18,6 +18,7 @@ import { DurableStateStore } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
+import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
 import { withEvent } from "./internal/pipeline/elements.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
@@ -31,9 +32,13 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import * as SliceRange from "./SliceRange.ts"
+import type { Stage } from "./Stage.ts"
 import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
+
+export type { Feed, Start } from "./Feed.ts"
+export type { Stage } from "./Stage.ts"
 
 const TypeId = "~sluice/Source"
 
@@ -115,36 +120,6 @@ export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/co
 }
 
 /**
- * Where to begin: after the offsets, which were taken in the journal with that identity, if it is known.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Start {
-  readonly journal: string | undefined
-  readonly offsets: Offsets
-  /** Whether to begin with what is left where events were deleted, and not to fail. */
-  readonly pastDeleted?: boolean | undefined
-  /**
-   * Whether events have to come in the order of their timestamps over all slices, as whoever reads them keeps one timestamp for all
-   * of them: what comes later and is older would be lost to it.
-   */
-  readonly byTime?: boolean | undefined
-}
-
-/**
- * A source that is open. Its envelopes have no end: they wait for the next event.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Feed<out E, out R = never> {
-  /** The identity of the journal that the positions are in. */
-  readonly journal: string
-  readonly envelopes: Stream.Stream<EncodedElement, E, R>
-}
-
-/**
  * How a source says that it is cut off from where its events come from, and trying to get back, and that it is back. A worker shows
  * it in its status.
  *
@@ -167,26 +142,6 @@ export interface Health {
 export const Health = Context.Reference<Health>("@sluice/core/Source/Health", {
   defaultValue: () => ({ disrupted: () => {}, restored: () => {} })
 })
-
-/**
- * A step that events pass. `run` is given an envelope and returns what becomes of it, or an effect of that.
- *
- * @category models
- * @since 0.1.0
- */
-export type Stage =
-  | {
-    readonly _tag: "Sync"
-    readonly name: string
-    /** What becomes of the envelope; undefined drops it. */
-    readonly run: (envelope: Envelope<any>) => Envelope<any> | undefined
-  }
-  | {
-    readonly _tag: "Effect"
-    readonly name: string
-    /** As above, one envelope after the other. */
-    readonly run: (envelope: Envelope<any>) => Effect.Effect<Envelope<any> | undefined, any, any>
-  }
 
 const variance = { _A: (a: never) => a, _E: (e: never) => e, _R: (r: never) => r }
 
@@ -447,7 +402,7 @@ export const open = <A, E, R>(
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
   Effect.map(openOrigin(self, options), ({ envelopes, journal }) => ({
     journal,
-    elements: mapChunks(compile<A, E, R>(self))(envelopes)
+    elements: mapChunks(compile<A, R>(self.origin.codec, self.stages))(envelopes)
   }))
 
 const openOrigin = <A, E, R>(
@@ -495,7 +450,7 @@ const encoded = <A, E, R, Element extends EncodedElement>(
   envelopes: Stream.Stream<Element, E, R>
 ): Stream.Stream<Element, E, R> =>
   self.stages.length === 0 && self.origin.codec === codec ? envelopes : envelopes.pipe(
-    mapChunks(compile(self)),
+    mapChunks(compile<A, R>(self.origin.codec, self.stages)),
     failAtPoison,
     // none is left out, and none is added
     Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>)

@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import { status } from "@grpc/grpc-js"
+import type { EventDecodeError } from "@sluice/core/EventCodec"
+import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
 import * as Schema from "effect/Schema"
 
 /**
@@ -130,3 +132,19 @@ export class DuplicateStream extends Schema.TaggedError<DuplicateStream>("@sluic
     return `The stream '${this.streamId}' is offered twice by one server`
   }
 }
+
+/**
+ * What goes wrong with a remote source and does not heal by connecting again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ConsumerError =
+  | GrpcError
+  | ProtocolError
+  | PeerNotSupported
+  | InsecureTransport
+  | JournalReplaced
+  | JournalForked
+  | OffsetBelowFloor
+  | EventDecodeError

@@ -4,15 +4,8 @@
  * @since 0.1.0
  */
 import * as Grpc from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { isLoopback } from "@sluice/core/Loopback"
-import type { Offsets } from "@sluice/core/Offset"
-import type { PersistenceId } from "@sluice/core/PersistenceId"
-import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
-import type { SliceRange } from "@sluice/core/SliceRange"
-import type { Feed, OpenOptions } from "@sluice/core/Source"
-import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,7 +14,6 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import type * as Stream from "effect/Stream"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { serverCredentials } from "./internal/credentials.ts"
 import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
@@ -38,7 +30,10 @@ import {
 } from "./internal/server/unary.ts"
 import { maxMessageBytes } from "./internal/wire/frames.ts"
 import { eventProducerService } from "./internal/wire/methods.ts"
+import type { Offer } from "./Offer.ts"
 import type { ServerTls } from "./Tls.ts"
+
+export type { Offer } from "./Offer.ts"
 
 /**
  * Where a server listens, and who may connect.
@@ -54,33 +49,6 @@ export interface Options {
   readonly tls?: ServerTls | undefined
   /** Allows plaintext beyond this machine, where the network itself is trusted. */
   readonly insecure?: boolean | undefined
-}
-
-/**
- * A stream to be offered: a source with everything that it needs, its events encoded as the stream's.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Offer {
-  /** The id of the stream. */
-  readonly id: string
-  /** The entity type that all persistence ids begin with, where it is known. */
-  readonly entityType: string | undefined
-  /** Opens a slice range, for one consumer. */
-  readonly open: (options: OpenOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
-  /** One entity's events, numbered from `from` to `to`, both included. */
-  readonly entity: (
-    persistenceId: PersistenceId,
-    from: SequenceNumber,
-    to: SequenceNumber
-  ) => Stream.Stream<EncodedEnvelope, unknown>
-  /** The newest position and timestamp of each log in the range that has events. */
-  readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
-  /** As `Origin.before` of a source. */
-  readonly before: (range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, unknown>
-  /** What time it is by the clock that events are stamped with. */
-  readonly now: Effect.Effect<Timestamp, unknown>
 }
 
 /**

@@ -1,10 +1,12 @@
 /**
  * @since 0.1.0
  */
+export * as ConsumerOptions from "./ConsumerOptions.ts"
 export * as EventConsumer from "./EventConsumer.ts"
 export * as EventProducer from "./EventProducer.ts"
 export * as GrpcError from "./GrpcError.ts"
 export * as GrpcServer from "./GrpcServer.ts"
+export * as Offer from "./Offer.ts"
 export * as ProtobufCodec from "./ProtobufCodec.ts"
 export * as StreamMetrics from "./StreamMetrics.ts"
 export * as Tls from "./Tls.ts"

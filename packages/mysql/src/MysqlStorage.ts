@@ -15,11 +15,9 @@ import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
-import type { Tls } from "@sluice/sql/Tls"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import { createHash } from "node:crypto"
 import type { Packet, Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
@@ -28,40 +26,9 @@ import { makeMove } from "./internal/move.ts"
 import { makePool } from "./internal/pool.ts"
 import { makeSessions } from "./internal/sessions.ts"
 import { watch } from "./internal/watch.ts"
+import type { Options } from "./MysqlOptions.ts"
 
-/**
- * How to reach the server: by URL, `mysql://user:password@host:port/database`, or by its parts.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  readonly url?: string | Redacted.Redacted | undefined
-  readonly host?: string | undefined
-  readonly port?: number | undefined
-  readonly user?: string | undefined
-  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
-  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
-  readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
-  readonly tls?: boolean | Tls | undefined
-  /** The connections for handlers, offsets and the service's own queries; 10 by default. */
-  readonly poolSize?: number | undefined
-  /** The connections that single appends are written on, many at a time; 2 by default. */
-  readonly lanes?: number | undefined
-  /** For how long to wait for a connection that a query can be sent on, in milliseconds; 10,000 by default. */
-  readonly connectTimeout?: number | undefined
-  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL itself ends a `SELECT` then, and no other. */
-  readonly statementTimeout?: number | undefined
-  /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
-  readonly lockTimeout?: number | undefined
-  /** What the names of Sluice's tables begin with; `sluice_` by default. */
-  readonly tablePrefix?: string | undefined
-  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
-  readonly migrate?: boolean | undefined
-  /** The largest event; `Journal.defaultMaxEventBytes` by default. The server's `max_allowed_packet` has room for twice as much. */
-  readonly maxEventBytes?: number | undefined
-}
+export type { Options } from "./MysqlOptions.ts"
 
 /** Connections for appends to logs that somebody holds for long. */
 const waiters = 4

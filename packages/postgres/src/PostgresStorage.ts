@@ -12,11 +12,9 @@ import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
-import type { Tls } from "@sluice/sql/Tls"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import { transactionTimeoutOf } from "./internal/client.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
@@ -25,46 +23,9 @@ import { watch } from "./internal/notify.ts"
 import { makePool } from "./internal/pool.ts"
 import { alongIndexes } from "./internal/session.ts"
 import { makeSessions } from "./internal/sessions.ts"
+import type { Options } from "./PostgresOptions.ts"
 
-/**
- * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  readonly url?: string | Redacted.Redacted | undefined
-  readonly host?: string | undefined
-  readonly port?: number | undefined
-  readonly user?: string | undefined
-  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
-  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
-  readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
-  readonly tls?: boolean | Tls | undefined
-  /** The connections for handlers, offsets and the service's own queries; 10 by default. */
-  readonly poolSize?: number | undefined
-  /** The connections that single appends are written on, many at a time; 2 by default. */
-  readonly lanes?: number | undefined
-  /** For how long to wait for a connection, in milliseconds; 10,000 by default. */
-  readonly connectTimeout?: number | undefined
-  /** For how long a statement may run, in milliseconds; 30,000 by default. */
-  readonly statementTimeout?: number | undefined
-  /** For how long to wait for a lock, in milliseconds; 5,000 by default. */
-  readonly lockTimeout?: number | undefined
-  /** For how long a transaction may be idle, in milliseconds; 60,000 by default. It holds its logs meanwhile. */
-  readonly transactionTimeout?: number | undefined
-  /** The schema that Sluice's tables are in; by default the first of the search path that has them, or else the first. */
-  readonly schema?: string | undefined
-  /** What the names of Sluice's tables begin with; `sluice_` by default. */
-  readonly tablePrefix?: string | undefined
-  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
-  readonly migrate?: boolean | undefined
-  /** The largest event; `Journal.defaultMaxEventBytes` by default. */
-  readonly maxEventBytes?: number | undefined
-  /** What the server shows of the connections; `sluice` by default. */
-  readonly applicationName?: string | undefined
-}
+export type { Options } from "./PostgresOptions.ts"
 
 /** Connections for appends to logs that somebody holds for long. */
 const waiters = 4

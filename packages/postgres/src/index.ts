@@ -1,4 +1,5 @@
 /**
  * @since 0.1.0
  */
+export * as PostgresOptions from "./PostgresOptions.ts"
 export * as PostgresStorage from "./PostgresStorage.ts"

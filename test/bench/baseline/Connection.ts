@@ -40,6 +40,14 @@ export interface Statement {
   readonly parameters: ReadonlyArray<unknown>
 }
 
+/** Where the tables of a baseline are. */
+export interface Place {
+  /** Of the server, or the name of a file. */
+  readonly url: string
+  /** The schema, where there are any. */
+  readonly schema: string
+}
+
 /** Which side's tables. */
 export type Side = "ours" | "base"
 

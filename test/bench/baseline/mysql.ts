@@ -1,6 +1,5 @@
 import * as Mysql from "mysql2/promise"
-import type { Target } from "../Target.ts"
-import type { Connection, Count, NewRow, Statement } from "./Connection.ts"
+import type { Connection, Count, NewRow, Place, Statement } from "./Connection.ts"
 
 const once = async (url: string, sql: string) => {
   const connection = await Mysql.createConnection(url)
@@ -19,7 +18,7 @@ export const countStatement = (table: string, counts: ReadonlyArray<Count>): Sta
   parameters: counts.flatMap(({ id, last, n, quantity }) => [id, n, quantity, last])
 })
 
-export const connect = async ({ url }: Target): Promise<Connection> => {
+export const connect = async ({ url }: Place): Promise<Connection> => {
   const connection = await Mysql.createConnection({ uri: url, multipleStatements: true })
   const query = async (sql: string, values: Array<unknown> = []) =>
     (await connection.query(sql, values))[0] as Array<any>

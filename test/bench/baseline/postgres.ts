@@ -1,6 +1,5 @@
 import Pg from "pg"
-import type { Target } from "../Target.ts"
-import type { Connection, Count, NewRow, Statement } from "./Connection.ts"
+import type { Connection, Count, NewRow, Place, Statement } from "./Connection.ts"
 
 const types: Pg.CustomTypesConfig = {
   getTypeParser: (oid: any, format?: any) => oid === 20 ? Number : Pg.types.getTypeParser(oid, format)
@@ -56,7 +55,7 @@ const offsetText = `INSERT INTO base_offset (projection, source, slice, position
   ON CONFLICT (projection, source, slice) DO UPDATE
   SET position = excluded.position, timestamp = excluded.timestamp, updated_at = excluded.updated_at`
 
-export const connect = async ({ schema, url }: Target): Promise<Connection> => {
+export const connect = async ({ schema, url }: Place): Promise<Connection> => {
   const client = new Pg.Client({ connectionString: url, options: `-c search_path=${schema} ${alongIndexes}`, types })
   await client.connect()
   const query = async (text: string, values: Array<unknown> = []) => (await client.query(text, values)).rows

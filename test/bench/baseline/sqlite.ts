@@ -1,6 +1,5 @@
 import Sqlite from "better-sqlite3"
-import type { Target } from "../Target.ts"
-import type { Connection, Count, Statement } from "./Connection.ts"
+import type { Connection, Count, Place, Statement } from "./Connection.ts"
 
 /** One statement, however many rows. */
 export const countStatement = (table: string, counts: ReadonlyArray<Count>): Statement => ({
@@ -10,7 +9,7 @@ export const countStatement = (table: string, counts: ReadonlyArray<Count>): Sta
 })
 
 /** As durable as Sluice's, and with the same memory. */
-export const connect = async ({ url }: Target): Promise<Connection> => {
+export const connect = async ({ url }: Place): Promise<Connection> => {
   const database = new Sqlite(url)
   for (
     const pragma of ["journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 10000", "cache_size = -65536"]

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Pools from "effect/Pool"
 import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Options } from "../MysqlStorage.ts"
+import type { Options } from "../MysqlOptions.ts"
 import {
   abandon,
   abandonAfter,

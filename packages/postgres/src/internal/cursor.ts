@@ -1,5 +1,5 @@
+import type Pg from "pg"
 import type Cursor from "pg-cursor"
-import type { Client } from "./client.ts"
 import { budget, destroy } from "./leave.ts"
 
 /** @internal */
@@ -11,7 +11,7 @@ export const isCursor = (query: unknown): query is Cursor =>
  * Whoever reads a cursor takes as long as they like, but each answer has its time: the driver knows no deadlines for them, and waits for
  * ever for the end of one whose connection is lost.
  */
-export const limit = (cursor: Cursor, client: Client, queryTimeout: number): void => {
+export const limit = (cursor: Cursor, client: Pg.Client, queryTimeout: number): void => {
   const within = async <A>(timeout: number, answer: Promise<A>): Promise<A> => {
     const timer = setTimeout(() => destroy(client), timeout)
     try {

@@ -8,7 +8,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
 import Pg from "pg"
-import type { Options } from "../PostgresStorage.ts"
+import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf } from "./client.ts"
 import { statementName } from "./statementName.ts"
 

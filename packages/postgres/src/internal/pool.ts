@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import Pg from "pg"
-import type { Options } from "../PostgresStorage.ts"
+import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf } from "./client.ts"
 import { budget, destroy, leave } from "./leave.ts"
 

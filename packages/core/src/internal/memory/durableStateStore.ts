@@ -9,7 +9,8 @@ import {
   RevisionConflict
 } from "../../DurableStateStore.ts"
 import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
-import { type Journal, JournalForked, maxPageBytes } from "../../Journal.ts"
+import { type Journal, maxPageBytes } from "../../Journal.ts"
+import { JournalForked } from "../../JournalError.ts"
 import type { Offset } from "../../Offset.ts"
 import * as PersistenceId from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"

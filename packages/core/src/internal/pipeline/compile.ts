@@ -8,7 +8,7 @@ import type { Element, EncodedElement, Envelope, Poison } from "../../Envelope.t
 import { isSkipped, sizeOf } from "../../Envelope.ts"
 import type { EventCodec } from "../../EventCodec.ts"
 import { EventEncodeError } from "../../EventCodec.ts"
-import type { Source, Stage } from "../../Source.ts"
+import type { Stage } from "../../Stage.ts"
 import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
 import { placeholder, poison, withEvent } from "./elements.ts"
 import { mapChunks } from "./mapChunks.ts"
@@ -18,10 +18,10 @@ import { mapChunks } from "./mapChunks.ts"
  * The stages of a source as one function of a chunk: stages that are plain functions cost a call per event, and an effect only
  * exists per chunk, up to the first stage that is effectful itself.
  */
-export const compile = <A, E, R>(
-  source: Source<A, E, R>
+export const compile = <A, R>(
+  codec: EventCodec<A>,
+  stages: ReadonlyArray<Stage>
 ): (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) => Effect.Effect<ReadonlyArray<Element<A>>, never, R> => {
-  const { origin: { codec }, stages } = source
   const firstEffect = stages.findIndex((stage) => stage._tag === "Effect")
   const decode = decodeWith(codec, firstEffect < 0 ? stages : stages.slice(0, firstEffect))
   if (firstEffect < 0) return (chunk) => Effect.sync(() => decode(chunk))

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { HandlerTooSlow } from "../../Handler.ts"
-import { JournalForked, JournalReplaced, OffsetBelowFloor } from "../../Journal.ts"
+import { JournalForked, JournalReplaced, OffsetBelowFloor } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import type { Fenced, Move, OffsetKey, OffsetsDeleted, OffsetStore } from "../../OffsetStore.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"

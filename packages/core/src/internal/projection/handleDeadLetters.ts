@@ -4,11 +4,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Envelope } from "../../Envelope.ts"
 import { type Basis, Fenced, type Move, OffsetStore } from "../../OffsetStore.ts"
-import { type HandledLetters, offsetKey, type Projection } from "../../Projection.ts"
+import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
   claimTime,
   type DeadLetter,
   type DeadLetterId,
+  type HandledLetters,
   type ListedLetter,
   ProjectionManagement,
   UnknownProjection
@@ -38,7 +39,7 @@ export const handleDeadLetters = (
     const management = yield* ProjectionManagement
     const { delivery, handler, source } = projection
     const key = offsetKey(projection)
-    const decode = compile<any, any, any>(source)
+    const decode = compile<any, any>(source.origin.codec, source.stages)
 
     const call = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
       Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
-import { offsetKey, type Projection } from "../../Projection.ts"
+import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import { checkSince, ProjectionManagement, startOf, type Target } from "../../ProjectionManagement.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"

@@ -16,8 +16,14 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { ConsumerError, Options } from "../../EventConsumer.ts"
-import { GrpcError, type InsecureTransport, PeerNotSupported, ProtocolError } from "../../GrpcError.ts"
+import type { Options } from "../../ConsumerOptions.ts"
+import {
+  type ConsumerError,
+  GrpcError,
+  type InsecureTransport,
+  PeerNotSupported,
+  ProtocolError
+} from "../../GrpcError.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   InitReqSchema,

@@ -1,6 +1,6 @@
 import type * as Effect from "effect/Effect"
 import type * as Semaphore from "effect/Semaphore"
-import type { Offer } from "../../GrpcServer.ts"
+import type { Offer } from "../../Offer.ts"
 
 /** @internal A stream that a server offers. */
 export interface OfferedStream extends Offer {

@@ -1,6 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
-import type { Headers } from "../../EventConsumer.ts"
+import type { Headers } from "../../ConsumerOptions.ts"
 
 /**
  * @internal

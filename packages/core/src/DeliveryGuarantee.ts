@@ -1,0 +1,17 @@
+/**
+ * How often a handler may see an event.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+
+/**
+ * How often a handler may see an event, and when the offset is stored: with the handler's writes, or after so many
+ * envelopes or so long.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DeliveryGuarantee =
+  | { readonly _tag: "ExactlyOnce" }
+  | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }

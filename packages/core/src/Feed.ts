@@ -1,0 +1,38 @@
+/**
+ * A source that is open, and where it was told to begin.
+ *
+ * @since 0.1.0
+ */
+import type * as Stream from "effect/Stream"
+import type { EncodedElement } from "./Envelope.ts"
+import type { Offsets } from "./Offset.ts"
+
+/**
+ * Where to begin: after the offsets, which were taken in the journal with that identity, if it is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Start {
+  readonly journal: string | undefined
+  readonly offsets: Offsets
+  /** Whether to begin with what is left where events were deleted, and not to fail. */
+  readonly pastDeleted?: boolean | undefined
+  /**
+   * Whether events have to come in the order of their timestamps over all slices, as whoever reads them keeps one timestamp for all
+   * of them: what comes later and is older would be lost to it.
+   */
+  readonly byTime?: boolean | undefined
+}
+
+/**
+ * A source that is open. Its envelopes have no end: they wait for the next event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Feed<out E, out R = never> {
+  /** The identity of the journal that the positions are in. */
+  readonly journal: string
+  readonly envelopes: Stream.Stream<EncodedElement, E, R>
+}

@@ -1,0 +1,123 @@
+/**
+ * What goes wrong when a journal is written or read, besides what goes wrong in the storage below it.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { Offset } from "./Offset.ts"
+import { PersistenceId } from "./PersistenceId.ts"
+import { SequenceNumber } from "./SequenceNumber.ts"
+import { Slice } from "./Slice.ts"
+
+/**
+ * The entity is not where the writer expected it to be: another has written to it. Nothing was appended. Read the
+ * entity again, decide again, and append with the actual number.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@sluice/core/SequenceConflict")(
+  "SequenceConflict",
+  {
+    persistenceId: PersistenceId,
+    expected: Schema.Union([SequenceNumber, Schema.Literals(["none", "exists"])]),
+    actual: SequenceNumber
+  }
+) {
+  override get message(): string {
+    const expected = typeof this.expected === "string"
+      ? expectations[this.expected]
+      : this.expected === 0
+      ? expectations.none
+      : `event ${this.expected} to be its last`
+    const actual = this.actual === 0 ? "it has no events" : `its last event is ${this.actual}`
+    return `The writer of '${this.persistenceId}' expected ${expected}, but ${actual}`
+  }
+}
+
+const expectations = { none: "no events yet", exists: "events" }
+
+/**
+ * An event is larger than the journal's limit, so that no stream could carry it. Nothing was appended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventTooLarge extends Schema.TaggedError<EventTooLarge>("@sluice/core/EventTooLarge")("EventTooLarge", {
+  persistenceId: PersistenceId,
+  bytes: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message(): string {
+    return `An event for '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
+      "store large content elsewhere and refer to it"
+  }
+}
+
+/**
+ * The event that an offset was taken at is not in this journal, though the journal's identity is the same: a backup was
+ * restored, or a failover lost commits. Events that the reader has processed no longer exist, and others stand in
+ * their places. Compare the two, then rewind the reader.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/core/JournalForked")("JournalForked", {
+  entityType: Schema.String,
+  slice: Slice,
+  offset: Offset
+}) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
+      `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
+  }
+}
+
+/**
+ * Events that the reader has yet to see were deleted. Rewind it to a time after the floor, and get what it has missed in another way,
+ * such as from a snapshot.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@sluice/core/OffsetBelowFloor")(
+  "OffsetBelowFloor",
+  { entityType: Schema.String, slice: Slice, offset: Offset, floor: Offset }
+) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    const { entityType, floor, offset, slice } = this
+    const time = new Date(Math.ceil(floor.timestamp / 1000)).toISOString()
+    return `The events of '${entityType}' up to position ${floor.position} of slice ${slice} were deleted, ` +
+      `and the reader is at ${offset.position}: rewind it to a time after ${time}`
+  }
+}
+
+/**
+ * The journal is another one than the offsets were taken in: the database was emptied, or replaced, or the address leads to
+ * another service. Positions in the one say nothing of the other. Correct the address, or clear the reader's
+ * offsets to read the new journal from its beginning.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
+  "JournalReplaced",
+  { expected: Schema.String, actual: Schema.String }
+) {
+  /** No restart helps: a projection stops, and waits for a person. */
+  get isFinal(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The offsets were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
+      "the database was replaced, or the address leads to another service"
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * A stream that a server offers to consumers.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { Feed } from "@sluice/core/Feed"
+import type { Offsets } from "@sluice/core/Offset"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { SliceRange } from "@sluice/core/SliceRange"
+import type { OpenOptions } from "@sluice/core/Source"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+
+/**
+ * A stream to be offered: a source with everything that it needs, its events encoded as the stream's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offer {
+  /** The id of the stream. */
+  readonly id: string
+  /** The entity type that all persistence ids begin with, where it is known. */
+  readonly entityType: string | undefined
+  /** Opens a slice range, for one consumer. */
+  readonly open: (options: OpenOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
+  /** One entity's events, numbered from `from` to `to`, both included. */
+  readonly entity: (
+    persistenceId: PersistenceId,
+    from: SequenceNumber,
+    to: SequenceNumber
+  ) => Stream.Stream<EncodedEnvelope, unknown>
+  /** The newest position and timestamp of each log in the range that has events. */
+  readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
+  /** As `Origin.before` of a source. */
+  readonly before: (range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, unknown>
+  /** What time it is by the clock that events are stamped with. */
+  readonly now: Effect.Effect<Timestamp, unknown>
+}
