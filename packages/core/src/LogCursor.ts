@@ -1,0 +1,194 @@
+/**
+ * Where one reader stands in the logs of a slice range. Positions are dense and timestamps rise with them, so the cursor can say of
+ * every event whether it comes next, was already delivered, leaves a gap, or is of another history than what was read.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope } from "./Envelope.ts"
+import type * as Offset from "./Offset.ts"
+import type * as Slice from "./Slice.ts"
+import * as SliceRange from "./SliceRange.ts"
+
+/**
+ * What an event is to a reader:
+ *
+ * - `next`: it follows what was read in its log.
+ * - `alreadyDelivered`: it was read before, or is older than the time from which its log is read.
+ * - `gap`: positions before it have not been read. Where positions are sparse, as those of durable states, it follows all the same.
+ * - `fork`: its position and timestamp contradict those of the last event read, so the log has lost events that were acknowledged.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = "next" | "alreadyDelivered" | "gap" | "fork"
+
+/** What comes next, where any position may: the log is read from a time on, and nothing is known of it yet. */
+const anywhere = 0
+
+/**
+ * A reader's place in each log of a slice range. It reads nothing itself, and allocates nothing per event.
+ *
+ * Only the last event of each log is remembered. So an earlier position is known to be of another history only where its timestamp is
+ * not older than the last one's.
+ *
+ * **Example** (Three events of a log that is read from position 7 on)
+ *
+ * ```ts
+ * import { LogCursor, Offset, Slice, SliceRange } from "@sluice/core"
+ *
+ * const slice = Slice.make(5)
+ * const cursor = new LogCursor.LogCursor(SliceRange.full, new Map([[slice, Offset.make(7, 7000)]]))
+ * const verdicts = [cursor.take(slice, 8, 8000), cursor.take(slice, 8, 8000), cursor.take(slice, 10, 9500)]
+ * verdicts // => ["next", "alreadyDelivered", "gap"]
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class LogCursor {
+  /** The slices whose logs are read. All methods throw a `RangeError` for others. */
+  readonly range: SliceRange.SliceRange
+  /** The last place of each log that is known by position and timestamp; 0 where there is none. */
+  readonly #positions: Float64Array
+  readonly #timestamps: Float64Array
+  /** The position that comes next in each log: further on than after the last place where a part without timestamps was skipped. */
+  readonly #next: Float64Array
+  /** The time from which each log is read; 0 where it is read from a position on. */
+  readonly #since: Float64Array
+
+  /** The offsets of slices outside the range are left out. */
+  constructor(range: SliceRange.SliceRange, start: Offset.Offsets) {
+    const size = SliceRange.size(range)
+    this.range = range
+    this.#positions = new Float64Array(size)
+    this.#timestamps = new Float64Array(size)
+    this.#next = new Float64Array(size).fill(1)
+    this.#since = new Float64Array(size)
+    for (const [slice, { position, timestamp }] of start) {
+      if (!SliceRange.contains(range, slice)) continue
+      if (position > 0) this.advance(slice, position, timestamp)
+      else if (timestamp > 0) {
+        this.#next[slice - range.min] = anywhere
+        this.#since[slice - range.min] = timestamp
+      }
+    }
+  }
+
+  /**
+   * What is to be made of an event, or of the part of a log from the position `from` to `position`. The timestamp is that of `position`,
+   * and undefined where it is not known.
+   */
+  verdict(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
+    const log = this.#log(slice)
+    const next = this.#next[log]!
+    if (timestamp !== undefined) {
+      const last = this.#positions[log]!
+      if (last > 0) {
+        const time = this.#timestamps[log]!
+        if (position > last ? timestamp <= time : position < last ? timestamp >= time : timestamp !== time) {
+          return "fork"
+        }
+      }
+      if (timestamp < this.#since[log]!) return "alreadyDelivered"
+    }
+    if (next === anywhere || position >= next && from <= next) return "next"
+    return position < next ? "alreadyDelivered" : "gap"
+  }
+
+  /** As `verdict`, and goes past what is next, and past what is older than the time from which the log is read. */
+  take(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
+    const verdict = this.verdict(slice, position, timestamp, from)
+    if (verdict === "next" || verdict === "alreadyDelivered" && position >= this.#next[this.#log(slice)]!) {
+      this.advance(slice, position, timestamp)
+    }
+    return verdict
+  }
+
+  /** Takes the events in order, and returns the first one that is not next in its log, before which it stops. */
+  takeAll(events: ReadonlyArray<EncodedEnvelope>): EncodedEnvelope | undefined {
+    for (const event of events) {
+      if (this.take(event.slice, event.position!, event.timestamp) !== "next") return event
+    }
+    return undefined
+  }
+
+  /** Goes past a position, whatever is before it. Without a timestamp the offset stays where it is. */
+  advance(slice: Slice.Slice, position: number, timestamp: number | undefined): void {
+    const log = this.#log(slice)
+    this.#next[log] = position + 1
+    if (timestamp === undefined) return
+    this.#positions[log] = position
+    this.#timestamps[log] = timestamp
+  }
+
+  /**
+   * What comes after the head of the log is new from now on, also if it is older than the time from which the log is read. Without a head
+   * the log is empty.
+   */
+  beginAfter(slice: Slice.Slice, head: Offset.Offset | undefined): void {
+    this.#since[this.#log(slice)] = 0
+    this.advance(slice, head?.position ?? 0, head?.timestamp ?? 0)
+  }
+
+  /** The position that comes next in the log. Undefined where it may be any, as the log is read from a time on. */
+  next(slice: Slice.Slice): number | undefined {
+    const next = this.#next[this.#log(slice)]!
+    return next === anywhere ? undefined : next
+  }
+
+  /** The last position of the log that was read with its timestamp, or is known to be older than the time to read from; or 0. */
+  position(slice: Slice.Slice): number {
+    return this.#positions[this.#log(slice)]!
+  }
+
+  /** The timestamp at `position`; 0 where that is 0. */
+  timestamp(slice: Slice.Slice): number {
+    return this.#timestamps[this.#log(slice)]!
+  }
+
+  /** The time from which the log is read; 0 where it is read from a position on. */
+  since(slice: Slice.Slice): number {
+    return this.#since[this.#log(slice)]!
+  }
+
+  /** After what another reader of the log has to go on. */
+  offset(slice: Slice.Slice): Offset.Offset {
+    const log = this.#log(slice)
+    const since = this.#since[log]!
+    const timestamp = this.#timestamps[log]!
+    return timestamp < since
+      ? { position: 0, timestamp: since } as Offset.Offset
+      : { position: this.#positions[log]!, timestamp } as Offset.Offset
+  }
+
+  /** After what another reader of the logs has to go on, for each log that is not read from its beginning. */
+  offsets(): Offset.Offsets {
+    const offsets = new Map<Slice.Slice, Offset.Offset>()
+    for (const slice of SliceRange.slices(this.range)) {
+      const offset = this.offset(slice)
+      if (offset.position > 0 || offset.timestamp > 0) offsets.set(slice, offset)
+    }
+    return offsets
+  }
+
+  /** Another reader goes on after `offsets`: what was skipped without a timestamp comes again. */
+  reopen(): void {
+    for (let log = 0; log < this.#next.length; log++) {
+      const position = this.#positions[log]!
+      this.#next[log] = position === 0 && this.#since[log]! > 0 ? anywhere : position + 1
+    }
+  }
+
+  /** Goes to where another cursor of the same range stands. */
+  set(other: LogCursor): void {
+    this.#positions.set(other.#positions)
+    this.#timestamps.set(other.#timestamps)
+    this.#next.set(other.#next)
+    this.#since.set(other.#since)
+  }
+
+  #log(slice: Slice.Slice): number {
+    if (slice >= this.range.min && slice <= this.range.max) return slice - this.range.min
+    throw new RangeError(`slice ${slice} is not in ${SliceRange.format(this.range)}`)
+  }
+}
