@@ -468,7 +468,7 @@ const outcome = (...answers: ReadonlyArray<FakeProducer.Answer | Uint8Array>) =>
       }
     })
     const reading = yield* read(remote(address))
-    const error = yield* failure(reading) as Effect.Effect<ProtocolError>
+    const error = yield* failure(reading)
     return { address, error, events: reading.envelopes.map(shortly) }
   })
 
@@ -691,6 +691,20 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       assert.instanceOf(error, JournalForked)
       assert.deepStrictEqual(error.offset, Offset.make(1, 1))
     }))
+
+  it.effect.each<[string, FakeProducer.Answer]>([
+    ["another event at the last position", FakeProducer.event(3, { sluicePosition: 2n })],
+    ["an older event at the next position", FakeProducer.event(1, { sluicePosition: 3n })]
+  ])(
+    "that goes on with %s is noticed on the stream, after the events before it",
+    ([, answer]) =>
+      Effect.gen(function*() {
+        const { error, events } = yield* outcome(answer, FakeProducer.event(4))
+        assert.instanceOf(error, JournalForked)
+        assert.deepStrictEqual([error.entityType, error.slice, error.offset], ["cart", slice, Offset.make(2, 2)])
+        assert.deepStrictEqual(events, ["a 1 e1", "a 2 e2"])
+      })
+  )
 
   it.effect.each(["", "{", "[]", "[1024,1,1]", `[1,-1,1]`, `[1,1,"x"]`])(
     "cannot be told from the trailer '%s', so that the status is what is left",

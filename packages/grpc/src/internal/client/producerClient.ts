@@ -145,7 +145,6 @@ export const makeProducerClient = (streamId: string, options: Options) => {
   return {
     /** The connection that all streams to the producer share. */
     channel,
-    read,
     protocolError,
 
     /** Opens the stream; if asked to, as soon as the producer can be reached. */

@@ -1,5 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedElement } from "@sluice/core/Envelope"
+import { JournalForked } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
@@ -42,7 +43,8 @@ export const makeRemote = (
     const scope = yield* Effect.scope
     const health = yield* Source.Health
     const channel = yield* producer.channel
-    const receiver = new EventReceiver(range, start.offsets)
+    const receiver = new EventReceiver(streamId, range, start.offsets)
+    const faultOf = (fault: unknown) => fault instanceof JournalForked ? fault : producer.protocolError(fault)
     let failures = 0
     let connected = false
     const clock = yield* Effect.clockWith(Effect.succeed)
@@ -99,8 +101,8 @@ export const makeRemote = (
       }
       const { close, pull } = current
       const receiving = receiver.fault === undefined
-        ? Effect.flatMap(pull, (messages) => producer.read(() => receiver.receive(messages)))
-        : Effect.fail(producer.protocolError(receiver.fault))
+        ? Effect.flatMap(pull, (messages) => Effect.try({ try: () => receiver.receive(messages), catch: faultOf }))
+        : Effect.fail(faultOf(receiver.fault))
       return receiving.pipe(
         Effect.flatMap((envelopes) => {
           failures = 0
