@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -280,7 +281,7 @@ const change = <S, A>(
       tags,
       metadata,
       event: event && {
-        id: crypto.randomUUID(),
+        id: (yield* WebCrypto).randomUUID(),
         payload: yield* encode(event[0].codec, event[1]),
         tags,
         metadata

@@ -7,6 +7,7 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -373,6 +374,7 @@ export const append = <A>(entityType: EntityType.EntityType<A>, options: {
     { name: "sluice.append", attributes: { entityType: entityType.name, id: options.id } },
     Effect.gen(function*() {
       const journal = yield* Journal
+      const crypto = yield* WebCrypto
       const metadata = yield* withTraceContext(options.metadata ?? noMetadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
       const { expected = "any", tags = noTags } = options

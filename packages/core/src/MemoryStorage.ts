@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DurableStateStore } from "./DurableStateStore.ts"
@@ -32,10 +33,10 @@ import { SnapshotStore } from "./SnapshotStore.ts"
 export const layer: Layer.Layer<
   Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
 > = Layer.effectContext(
-  Effect.sync(() => {
+  Effect.map(WebCrypto, (crypto) => {
     const database = makeMemoryDatabase()
     const letters: Letters = new MemoryTable()
-    const journal = makeMemoryJournal(database, letters)
+    const journal = makeMemoryJournal(database, letters, crypto.randomUUID())
     const offsets = makeOffsetTables()
     return Context.make(Journal, journal).pipe(
       Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),

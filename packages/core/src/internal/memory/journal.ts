@@ -10,10 +10,11 @@ import { emptyLetters, type Letters } from "./projectionManagement.ts"
 /** @internal */
 export const makeMemoryJournal = (
   { committed, logs, read, subscribe, transaction, write }: MemoryDatabase,
-  letters: Letters
+  letters: Letters,
+  identity: string
 ): Journal.Journal["Service"] =>
   Journal.make({
-    identity: crypto.randomUUID(),
+    identity,
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis),
     transaction,
     append: (request) =>
