@@ -1,0 +1,69 @@
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import { WebCrypto } from "effect/crypto/WebCrypto"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import type { Engine, Runner } from "./Engine.ts"
+import { fork, makeCrypto, makeRandom } from "./randomness.ts"
+
+/** @internal Whose fiber it is. */
+export interface Place {
+  readonly engine: Engine
+  readonly runner: Runner
+}
+
+/** @internal */
+export const Place = Context.Reference<Place | undefined>("@sluice/testing/Simulation/Place", {
+  defaultValue: () => undefined
+})
+
+/** @internal */
+export const place: Effect.Effect<Place> = Effect.flatMap(
+  Place,
+  (place) =>
+    place === undefined
+      ? Effect.die(new Error("This runs in no simulation: give the effect to Simulation.run"))
+      : Effect.succeed(place)
+)
+
+/** @internal What there is for the fibers of a process, and nothing else. */
+export const contextOf = (engine: Engine, runner: Runner): Context.Context<never> => {
+  const draw = fork(engine.draw)
+  const logger = Logger.make<unknown, void>(({ logLevel, message }) =>
+    engine.note(runner.name, () => `${logLevel}: ${(Array.isArray(message) ? message : [message]).map(text).join(" ")}`)
+  )
+  return Context.make(Place, { engine, runner }).pipe(
+    Context.add(Scheduler.Scheduler, runner),
+    Context.add(Clock.Clock, runner.clock),
+    Context.add(Random.Random, makeRandom(draw)),
+    Context.add(WebCrypto, makeCrypto(draw)),
+    Context.add(Logger.CurrentLoggers, new Set([logger])),
+    Context.add(ProjectionStatus.Registry, new Map())
+  )
+}
+
+const text = (message: unknown): string => typeof message === "string" ? message : JSON.stringify(message)
+
+/** @internal The context, with time and scheduling of another runner. */
+export const on = <R>(context: Context.Context<R>, engine: Engine, runner: Runner): Context.Context<R> =>
+  context.pipe(
+    Context.add(Place, { engine, runner }),
+    Context.add(Scheduler.Scheduler, runner),
+    Context.add(Clock.Clock, runner.clock)
+  )
+
+/** @internal Starts a fiber that nothing belongs to but what the context says. */
+export const start = <A, E, R>(
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  ended: (exit: Exit.Exit<A, E>) => void
+): Fiber.Fiber<A, E> => {
+  const fiber = Effect.runForkWith(context)(effect)
+  fiber.addObserver(ended)
+  return fiber
+}
