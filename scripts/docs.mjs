@@ -36,6 +36,8 @@ for (const module of project.children) {
   module.comment = new Comment([{ kind: "text", text: text.replaceAll(/^ \* ?/gm, "").trim() }])
   module.name = module.name.replace(/^(\w+)\/src\//, "@sluice/$1/")
   for (const reflection of module.children) {
+    // documented in the module that it is re-exported from
+    if (reflection.isReference()) continue
     const { comment } = reflection.signatures?.[0] ?? reflection
     const missing = [
       ...(comment?.summary.length > 0 ? [] : ["a sentence"]),
