@@ -335,14 +335,6 @@ export const errorAfter = (before: string, error: string | undefined): string =>
   before === deletedError ? before : error ?? before
 
 /**
- * What is signalled when a projection is told something.
- *
- * @category getters
- * @since 0.1.0
- */
-export const topicOf = (projection: string): string => `projection|${projection}`
-
-/**
  * Sets where a projection goes on in its source, by its key, also while it runs somewhere else. Handlers then see events again, or miss some; what
  * they have written stays. Dead letters of events that come again are thrown away.
  *

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as ChangeListeners from "./ChangeListeners.ts"
 export * as CommitListeners from "./CommitListeners.ts"
 export * as Contract from "./Contract.ts"
 export * as DeliveryGuarantee from "./DeliveryGuarantee.ts"

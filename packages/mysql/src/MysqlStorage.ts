@@ -6,13 +6,13 @@
 import { defaultMaxEventBytes } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
-import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlDurableStateStore from "@sluice/sql/adapter/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Config from "effect/Config"
@@ -65,7 +65,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
-  const signals = AppendSignals.make()
+  const signals = StorageSignals.make()
   const connections = {
     database,
     packet,
@@ -82,11 +82,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
     )
   }
   const dialect = makeDialect(connections, qualified, crypto.randomUUID())
-  yield* watch((topic) => {
-    const entityType = AppendSignals.stateEntityType(topic)
-    return entityType === undefined
-      ? dialect.heads(topic, SliceRange.full)
-      : SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
+  yield* watch({
+    events: (entityType) => dialect.heads(entityType, SliceRange.full),
+    states: (entityType) => SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
   }, signals)
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })

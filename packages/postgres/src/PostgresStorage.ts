@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import type { StorageError } from "@sluice/core/StorageError"
-import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Config from "effect/Config"
@@ -50,7 +50,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
-  const signals = AppendSignals.make()
+  const signals = StorageSignals.make()
   const connections = {
     database,
     writers: yield* makePool(options, "appends", lanes + waiters),

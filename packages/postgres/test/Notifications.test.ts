@@ -40,7 +40,7 @@ it.live("tells others of every slice, in few notifications, and of the last befo
       }
       milliseconds = performance.now() - start
     }).pipe(Effect.provide(PostgresStorage.layer({ url, schema })))
-    const told = () => new Set(payloads.flatMap((payload) => (JSON.parse(payload) as Array<number>).slice(2)))
+    const told = () => new Set(payloads.flatMap((payload) => (JSON.parse(payload) as Array<number>).slice(3)))
     // what was sent last has arrived when the server answers
     yield* Effect.promise(() => admin.query("SELECT 1"))
     const known = told()

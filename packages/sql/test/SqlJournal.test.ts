@@ -3,12 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
-import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
 import type { Dialect } from "@sluice/sql/adapter/Dialect"
 import type { JournalDialect } from "@sluice/sql/adapter/JournalDialect"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -39,7 +39,7 @@ const appends = Effect.fnUntraced(function*(dialect: Dialect, error: SqlError, c
       waitAppend: refuse,
       joins: () => true
     } as Partial<JournalDialect> as JournalDialect,
-    signals: AppendSignals.make(),
+    signals: StorageSignals.make(),
     identity: "j",
     maxEventBytes: undefined,
     lanes: 1,

@@ -7,10 +7,10 @@
  * @since 0.1.0
  */
 import type { StorageError } from "@sluice/core/StorageError"
-import * as AppendSignals from "@sluice/sql/adapter/AppendSignals"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Config from "effect/Config"
@@ -63,7 +63,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     migrate: options.migrate
   })
   const db = Naming.tables(naming)
-  const signals = AppendSignals.make()
+  const signals = StorageSignals.make()
   const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, file, database, db, signals)
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, database, db) })
 })

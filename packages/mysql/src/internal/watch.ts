@@ -1,6 +1,6 @@
 import type { Offsets } from "@sluice/core/Offset"
 import * as Slice from "@sluice/core/Slice"
-import type { AppendSignals } from "@sluice/sql/adapter/AppendSignals"
+import type { LogKind, StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
@@ -8,45 +8,62 @@ import type * as Scope from "effect/Scope"
 const soon = 10
 const later = 100
 
+/** @internal Asks for the heads of an entity type's logs, by their kind. */
+export type Heads = Readonly<Record<LogKind, (entityType: string) => Effect.Effect<Offsets, unknown>>>
+
+/** What is known of the logs of an entity type. */
+interface Known {
+  heads: Offsets
+  /** The last positions that this process has written. */
+  readonly written: Float64Array
+}
+
+/** The slices whose heads have moved, other than by what this process has written, from what is known to what there is now. */
+const moved = ({ heads, written }: Known, now: Offsets): ReadonlyArray<Slice.Slice> =>
+  [...now]
+    .filter(([slice, { position }]) => position > Math.max(heads.get(slice)?.position ?? 0, written[slice]!))
+    .map(([slice]) => slice)
+
 /**
  * @internal
- * Looks at the heads of the logs, a thousand short rows of an entity type, for changes that this process did not make. MySQL has
- * nothing that tells of a commit.
+ * Looks at the heads of the logs that somebody follows, a thousand short rows of an entity type, for changes that this process did not
+ * make. MySQL has nothing that tells of a commit.
  */
-export const watch = (
-  heads: (topic: string) => Effect.Effect<Offsets, unknown>,
-  signals: AppendSignals
-): Effect.Effect<void, never, Scope.Scope> =>
+export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const known = new Map<string, Offsets>()
-    /** The last positions that this process has written. */
-    const own = new Map<string, Float64Array>()
-    const listen = Effect.fnUntraced(function*(topic: string) {
+    const known: Record<LogKind, Map<string, Known>> = { events: new Map(), states: new Map() }
+
+    const knownOf = Effect.fnUntraced(function*(kind: LogKind, entityType: string) {
+      const found = known[kind].get(entityType)
+      if (found !== undefined) return found
       const written = new Float64Array(Slice.count)
-      own.set(topic, written)
-      yield* signals.committed(topic, (events) => {
-        for (const { position, slice } of events) written[slice] = Math.max(written[slice]!, position!)
-      })
-      return written
+      if (kind === "events") {
+        yield* signals.committed(entityType, (events) => {
+          for (const { position, slice } of events) written[slice] = Math.max(written[slice]!, position!)
+        })
+      }
+      const added: Known = { heads: new Map(), written }
+      known[kind].set(entityType, added)
+      return added
     })
+
     let wait = soon
     let isAway = false
     const look = Effect.gen(function*() {
-      yield* signals.awaited
+      yield* signals.followed
       let changed = false
-      for (const topic of signals.topics()) {
-        const before = known.get(topic)
-        const now = yield* heads(topic)
-        if (isAway) signals.reconnected()
-        isAway = false
-        known.set(topic, now)
-        const written = own.get(topic) ?? (yield* listen(topic))
-        const slices = [...now].filter(([slice, { position }]) =>
-          position > Math.max(before?.get(slice)?.position ?? 0, written[slice]!)
-        )
-        if (slices.length === 0) continue
-        changed = true
-        signals.signal(topic, slices.map(([slice]) => slice))
+      for (const kind of ["events", "states"] as const) {
+        for (const entityType of signals[kind].followed()) {
+          const now = yield* heads[kind](entityType)
+          if (isAway) signals.reconnected()
+          isAway = false
+          const logs = yield* knownOf(kind, entityType)
+          const slices = moved(logs, now)
+          logs.heads = now
+          if (slices.length === 0) continue
+          changed = true
+          signals[kind].signal(entityType, slices)
+        }
       }
       wait = changed ? soon : Math.min(wait * 1.5, later)
       yield* Effect.sleep(wait)

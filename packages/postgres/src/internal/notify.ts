@@ -1,8 +1,6 @@
-import type { Slice } from "@sluice/core/Slice"
-import * as SliceModule from "@sluice/core/Slice"
-import type { AppendSignals } from "@sluice/sql/adapter/AppendSignals"
 import type * as Naming from "@sluice/sql/adapter/Naming"
 import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import type { StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -10,10 +8,9 @@ import { createHash } from "node:crypto"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf } from "./client.ts"
+import * as Notification from "./notification.ts"
 import { statementName } from "./statementName.ts"
 
-/** A payload may have 8000 bytes. */
-const maxPayload = 7000
 /** The least time between two notifications, in milliseconds: one per commit would cost the server as much as the commits. */
 const spacing = 5
 /** How often readers look for themselves, while notifications arrive, and while they do not. */
@@ -28,20 +25,19 @@ const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
 export const watch = (
   options: Options,
   naming: Naming.Naming,
-  signals: AppendSignals
+  signals: StorageSignals
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const instance = crypto.randomUUID()
     const channel = channelOf(naming)
-    const pending = new Map<string, Set<Slice>>()
+    const pending = new Notification.Pending(instance)
     let client: Pg.Client | undefined
     let isSending = false
 
     /** Sends what there is, if there is any. */
     const flush = async (): Promise<boolean> => {
-      if (client === undefined || pending.size === 0) return false
-      const payloads = Array.from(pending, ([topic, slices]) => payloadOf(instance, topic, slices))
-      pending.clear()
+      if (client === undefined || pending.isEmpty) return false
+      const payloads = pending.take()
       await client.query({
         name: statementName("notify", notify),
         text: notify,
@@ -97,15 +93,13 @@ export const watch = (
     yield* Effect.forkScoped(listen)
 
     yield* Effect.gen(function*() {
-      yield* signals.awaited
-      for (const topic of signals.topics()) signals.signal(topic)
+      yield* signals.followed
+      signals.signalFollowed()
       yield* Effect.sleep(client === undefined ? pollInterval.deaf : pollInterval.listening)
     }).pipe(Effect.forever, Effect.forkScoped)
 
-    signals.tellOthers((topic, slices) => {
-      const waiting = pending.get(topic) ?? new Set()
-      for (const slice of slices) waiting.add(slice)
-      pending.set(topic, waiting)
+    signals.tellOthers((message) => {
+      pending.add(message)
       void send()
     })
   })
@@ -120,23 +114,10 @@ const channelOf = ({ prefix, schema }: Naming.Naming): string => {
     : `sluice_${createHash("sha256").update(channel).digest("hex").slice(0, 40)}`
 }
 
-const payloadOf = (instance: string, topic: string, slices: ReadonlySet<Slice>): string => {
-  const payload = JSON.stringify([instance, topic, ...slices])
-  return payload.length > maxPayload ? JSON.stringify([instance, topic]) : payload
-}
-
-const receive = (signals: AppendSignals, instance: string, payload: string): void => {
-  let message: unknown
-  try {
-    message = JSON.parse(payload)
-  } catch {
-    return
-  }
-  if (!Array.isArray(message)) return
-  const [sender, topic, ...slices] = message as Array<unknown>
-  if (sender === instance || typeof topic !== "string") return
-  const known = slices.filter((slice): slice is Slice =>
-    Number.isInteger(slice) && (slice as number) >= 0 && (slice as number) < SliceModule.count
-  )
-  signals.signal(topic, known.length === 0 ? undefined : known)
+const receive = (signals: StorageSignals, instance: string, payload: string): void => {
+  const message = Notification.parse(instance, payload)
+  if (message === undefined) return
+  if (message.kind === "command") return signals.commands.signal(message.projection)
+  const { entityType, kind, slices } = message
+  signals[kind].signal(entityType, slices.size === 0 ? undefined : slices)
 }

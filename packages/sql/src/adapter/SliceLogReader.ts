@@ -16,10 +16,10 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import type { AppendSignals } from "./AppendSignals.ts"
 import type { JournalDialect, TimeCursor } from "./JournalDialect.ts"
 import * as LogGap from "./LogGap.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
+import type { StorageSignals } from "./StorageSignals.ts"
 
 /** How many logs are read by themselves at a time. */
 const maxLogs = 256
@@ -40,7 +40,7 @@ export const make = (options: {
   readonly deletion: Pick<Journal["Service"], "floors">
   /** Fails when one of the offsets is not in the journal any more. */
   readonly verify: (offsets: Offset.Offsets) => Effect.Effect<void, JournalForked | OffsetBelowFloor | StorageError>
-  readonly signals: AppendSignals
+  readonly signals: StorageSignals
   readonly entityType: string
   readonly range: SliceRange.SliceRange
   readonly start: Offset.Offsets
@@ -61,7 +61,7 @@ export const make = (options: {
     read[slice] = -1
     from[slice] = timestamp
   }
-  const marks = signals.marks(entityType)
+  const marks = signals.events.marks(entityType)
   const seen = new Float64Array(Slice.count)
   let probed = false
   let wasAtEnd = false

@@ -32,13 +32,13 @@ import { type Kysely, type RawBuilder, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { bytesOf, textOf } from "../internal/columns.ts"
 import type { SluiceTables, StateTable } from "../SluiceTables.ts"
-import { type AppendSignals, stateTopic } from "./AppendSignals.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Dialect } from "./Dialect.ts"
 import type { TimeCursor } from "./JournalDialect.ts"
 import { jsonOf } from "./JournalRow.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
+import type { StorageSignals } from "./StorageSignals.ts"
 
 /**
  * What a durable state store is made of.
@@ -52,7 +52,7 @@ export interface Options {
   readonly db: Kysely<SluiceTables>
   /** Where change events go. */
   readonly journal: Journal["Service"]
-  readonly signals: AppendSignals
+  readonly signals: StorageSignals
 }
 
 /** How many slices are asked for in one query. */
@@ -303,7 +303,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     /** The last change that was read of each log. */
     const read = new Map(start)
     const offsetOf = (slice: Slice.Slice): Offset => read.get(slice) ?? beginning
-    const marks = signals.marks(stateTopic(entityType))
+    const marks = signals.states.marks(entityType)
     const seen = new Float64Array(Slice.count).fill(-1)
     const behind = new Set<Slice.Slice>()
     /** The heads when they were asked for last. */
@@ -473,7 +473,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
             yield* journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
           }
           yield* database.afterCommit(
-            Effect.sync(() => signals.appended(stateTopic(entityType), new Set([slice])))
+            Effect.sync(() => signals.changed(entityType, new Set([slice])))
           )
           return revision
         })
@@ -503,7 +503,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         Effect.catchTag("SqlError", (error) => Effect.fail(readFailed(error))),
         Effect.map(() => makeReader(entityType, range, start, options?.byTime ?? false))
       ),
-    changes: (entityType) => signals.subscribe(stateTopic(entityType))
+    changes: signals.states.subscribe
   })
 }
 

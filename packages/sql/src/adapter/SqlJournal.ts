@@ -33,13 +33,13 @@ import { retryFor } from "../internal/retryFor.ts"
 import { retryRefused } from "../internal/retryRefused.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import * as AppendLane from "./AppendLane.ts"
-import type { AppendSignals } from "./AppendSignals.ts"
 import * as JournalDeletion from "./JournalDeletion.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
 import * as LogSearch from "./LogSearch.ts"
 import * as SliceLogReader from "./SliceLogReader.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
+import type { StorageSignals } from "./StorageSignals.ts"
 
 /**
  * What a journal is made of.
@@ -52,7 +52,7 @@ export interface Options {
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
   readonly dialect: JournalDialect
-  readonly signals: AppendSignals
+  readonly signals: StorageSignals
   readonly identity: string
   readonly maxEventBytes: number | undefined
   /** How many transactions of single appends are under way at the same time. */
@@ -290,6 +290,6 @@ export const make = Effect.fnUntraced(function*(
       Effect.mapError(dialect.entity(persistenceId, from, to, limit), fromSqlError("read an entity")),
     ...deletion,
     committed: signals.committed,
-    changes: signals.subscribe
+    changes: signals.events.subscribe
   })
 })

@@ -17,7 +17,6 @@ import {
   deletedError,
   errorAfter,
   ProjectionManagement,
-  topicOf,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -36,14 +35,12 @@ import { retryRefusedAs } from "../internal/retryRefused.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
-import type { AppendSignals } from "./AppendSignals.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { jsonOf } from "./JournalRow.ts"
 import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
-
-const noSlices: ReadonlySet<Slice> = new Set()
+import type { StorageSignals } from "./StorageSignals.ts"
 
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
@@ -67,7 +64,7 @@ export const make = ({ database, db, signals }: {
   readonly database: Database["Service"]
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
-  readonly signals: AppendSignals
+  readonly signals: StorageSignals
 }): ProjectionManagement["Service"] => {
   const { dialect } = database
 
@@ -125,7 +122,7 @@ export const make = ({ database, db, signals }: {
       )
     ).pipe(
       Effect.andThen(
-        database.afterCommit(Effect.sync(() => signals.appended(topicOf(projection), noSlices)))
+        database.afterCommit(Effect.sync(() => signals.commanded(projection)))
       ),
       Effect.as(revision + 1)
     )
@@ -300,7 +297,7 @@ export const make = ({ database, db, signals }: {
           yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
         })
       ),
-    changes: (projection) => signals.subscribe(topicOf(projection)),
+    changes: signals.commands.subscribe,
     rewind: (key, start, undo, newest = Timestamp.make(0)) =>
       transaction(
         Effect.gen(function*() {

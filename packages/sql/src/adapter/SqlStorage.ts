@@ -15,11 +15,11 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Kysely } from "kysely"
 import { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
-import type { AppendSignals } from "./AppendSignals.ts"
 import * as SqlDurableStateStore from "./SqlDurableStateStore.ts"
 import * as SqlOffsetStore from "./SqlOffsetStore.ts"
 import * as SqlProjectionManagement from "./SqlProjectionManagement.ts"
 import * as SqlSnapshotStore from "./SqlSnapshotStore.ts"
+import type { StorageSignals } from "./StorageSignals.ts"
 
 /**
  * The stores, which are in one database, and that database for the service's own tables.
@@ -47,7 +47,7 @@ export const make = (options: {
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
   readonly journal: Journal["Service"]
-  readonly signals: AppendSignals
+  readonly signals: StorageSignals
   readonly move: SqlOffsetStore.Options["move"]
   readonly transactionTimeout?: number | undefined
 }): Context.Context<SqlStorage> =>

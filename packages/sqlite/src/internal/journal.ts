@@ -2,12 +2,12 @@ import * as Journal from "@sluice/core/Journal"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as AppendLane from "@sluice/sql/adapter/AppendLane"
-import type { AppendSignals } from "@sluice/sql/adapter/AppendSignals"
 import * as JournalDeletion from "@sluice/sql/adapter/JournalDeletion"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as LogSearch from "@sluice/sql/adapter/LogSearch"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as SqlTransaction from "@sluice/sql/adapter/SqlTransaction"
+import type { StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -30,7 +30,7 @@ export const makeJournal: (
   file: OpenFile,
   database: Database.Database["Service"],
   db: Db,
-  signals: AppendSignals
+  signals: StorageSignals
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   writer,
@@ -147,7 +147,7 @@ export const makeJournal: (
     reader: (entityType, range, start) =>
       Effect.flatten(read("open the journal", () => {
         const error = reading.wrong(entityType, range, start)
-        const marks = signals.marks(entityType)
+        const marks = signals.events.marks(entityType)
         return error === undefined
           ? Effect.succeed(reading.reader(read, entityType, range, start, () => marks[0]!))
           : Effect.fail(error)
@@ -166,6 +166,6 @@ export const makeJournal: (
     ...JournalDeletion.make({ database, db, heads }),
     floors: (entityType, range) => read("read the floors", () => reading.floors(entityType, range)),
     committed: signals.committed,
-    changes: signals.subscribe
+    changes: signals.events.subscribe
   })
 })

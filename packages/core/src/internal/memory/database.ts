@@ -2,9 +2,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Latch from "effect/Latch"
-import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as ChangeListeners from "../../ChangeListeners.ts"
 import * as CommitListeners from "../../CommitListeners.ts"
 import type { Journal } from "../../Journal.ts"
 import * as Nesting from "../../Nesting.ts"
@@ -39,13 +38,15 @@ export class MemoryTable<V> {
 export class MemoryTransaction {
   readonly draft: Draft
   readonly changes: Map<MemoryTable<any>, Map<string, any>>
-  /** Whom to wake when it commits. */
-  readonly topics: Set<string>
+  /** The entity types whose states it changes, and the projections that it commands: to be woken when it commits. */
+  readonly states: Set<string>
+  readonly commanded: Set<string>
 
   constructor(from?: MemoryTransaction) {
     this.draft = { events: [...from?.draft.events ?? []], emptied: new Map(from?.draft.emptied) }
     this.changes = new Map(Array.from(from?.changes ?? [], ([table, changes]) => [table, new Map(changes)]))
-    this.topics = new Set(from?.topics)
+    this.states = new Set(from?.states)
+    this.commanded = new Set(from?.commanded)
   }
 
   changesOf<V>(table: MemoryTable<V>): Map<string, V | undefined> {
@@ -82,7 +83,10 @@ export interface MemoryDatabase {
   readonly write: <A, E>(
     f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | StorageError>
-  readonly subscribe: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+  /** Who waits for events and for changes of states, by entity type, and for commands, by projection. */
+  readonly events: ChangeListeners.ChangeListeners
+  readonly states: ChangeListeners.ChangeListeners
+  readonly commands: ChangeListeners.ChangeListeners
   readonly committed: Journal["Service"]["committed"]
 }
 
@@ -90,18 +94,21 @@ export interface MemoryDatabase {
 export const makeMemoryDatabase = (): MemoryDatabase => {
   const logs = makeLogs()
   const lock = Semaphore.makeUnsafe(1)
-  const listeners = new Map<string, Set<Latch.Latch>>()
-
+  const events = ChangeListeners.make()
+  const states = ChangeListeners.make()
+  const commands = ChangeListeners.make()
   const commits = CommitListeners.make()
 
   const commit = (transaction: MemoryTransaction) => {
-    const { events } = transaction.draft
+    const written = transaction.draft.events
     publish(logs, transaction.draft)
     transaction.apply()
-    for (const entityType of new Set(events.map((event) => event.entityType))) {
-      commits.publish(entityType, () => events.filter((event) => event.entityType === entityType))
+    for (const entityType of new Set(written.map((event) => event.entityType))) {
+      commits.publish(entityType, () => written.filter((event) => event.entityType === entityType))
+      events.changed(entityType)
     }
-    for (const topic of transaction.topics) listeners.get(topic)?.forEach((latch) => latch.openUnsafe())
+    for (const entityType of transaction.states) states.changed(entityType)
+    for (const projection of transaction.commanded) commands.changed(projection)
   }
 
   const current = Effect.map(
@@ -164,17 +171,8 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
         ([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))
       )),
     committed: commits.committed,
-    subscribe: (topic) =>
-      Effect.map(
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const latch = Latch.makeUnsafe()
-            listeners.set(topic, (listeners.get(topic) ?? new Set()).add(latch))
-            return latch
-          }),
-          (latch) => Effect.sync(() => listeners.get(topic)?.delete(latch))
-        ),
-        (latch) => Effect.andThen(latch.await, latch.close)
-      )
+    events,
+    states,
+    commands
   }
 }

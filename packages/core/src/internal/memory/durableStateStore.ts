@@ -20,13 +20,11 @@ import * as SliceRange from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable } from "./database.ts"
 
-const topicOf = (entityType: string): string => `${entityType}|state`
-
 const headKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${entityType}`
 
 /** @internal */
 export const makeMemoryDurableStateStore = (
-  { read, subscribe, transaction, write }: MemoryDatabase,
+  { read, states, transaction, write }: MemoryDatabase,
   journal: Journal["Service"]
 ): DurableStateStore["Service"] => {
   const table = new MemoryTable<EncodedState>()
@@ -56,7 +54,7 @@ export const makeMemoryDurableStateStore = (
           heads.set(transaction, headKey(entityType, slice), offset)
           const revision = actual + 1 as Revision
           table.set(transaction, persistenceId, { persistenceId, revision, slice, ...offset, tags, metadata, payload })
-          transaction.topics.add(topicOf(entityType))
+          transaction.states.add(entityType)
           return Effect.succeed(revision)
         }).pipe(
           Effect.tap(() =>
@@ -121,6 +119,6 @@ export const makeMemoryDurableStateStore = (
             })
         })
       }),
-    changes: (entityType) => subscribe(topicOf(entityType))
+    changes: states.subscribe
   })
 }

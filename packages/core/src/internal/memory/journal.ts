@@ -9,7 +9,7 @@ import { emptyLetters, type Letters } from "./projectionManagement.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
-  { committed, logs, read, subscribe, transaction, write }: MemoryDatabase,
+  { committed, events, logs, read, transaction, write }: MemoryDatabase,
   letters: Letters,
   identity: string
 ): Journal.Journal["Service"] =>
@@ -21,7 +21,6 @@ export const makeMemoryJournal = (
       write((transaction, now) => {
         const answer = append(logs, transaction.draft, request, now)
         if (answer._tag === "Conflict") return Effect.fail(answer.conflict)
-        transaction.topics.add(request.entityType)
         return Effect.succeed(answer.written)
       }),
     heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
@@ -61,5 +60,5 @@ export const makeMemoryJournal = (
       ),
     floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
     committed,
-    changes: subscribe
+    changes: events.subscribe
   })

@@ -14,7 +14,6 @@ import {
   deletedError,
   errorAfter,
   ProjectionManagement,
-  topicOf,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -66,7 +65,7 @@ const emptied = (letter: LetterRow): LetterRow => ({
 
 /** @internal */
 export const makeMemoryProjectionManagement = (
-  { logs, read, subscribe, transaction, write }: MemoryDatabase,
+  { commands: listeners, logs, read, transaction, write }: MemoryDatabase,
   { entities, sliceKey, slices, sourceKey, sources }: OffsetTables,
   letters: Letters
 ): ProjectionManagement["Service"] => {
@@ -79,7 +78,7 @@ export const makeMemoryProjectionManagement = (
     const before = commandOf(transaction, projection)
     const revision = before.revision + 1
     commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
-    transaction.topics.add(topicOf(projection))
+    transaction.commanded.add(projection)
     return revision
   }
 
@@ -153,7 +152,7 @@ export const makeMemoryProjectionManagement = (
           ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
           : Effect.sync(() => void tell(transaction, projection, paused))
       ),
-    changes: (projection) => subscribe(topicOf(projection)),
+    changes: listeners.subscribe,
     rewind: (key, start, undo, newest = Timestamp.make(0)) =>
       transaction(
         knownOr(
