@@ -110,7 +110,7 @@ export interface EncodedEnvelope extends Place {
 }
 
 /**
- * What flows out of an origin: events, and what it has left out.
+ * What comes from a provider: events, and what it has left out.
  *
  * @category models
  * @since 0.1.0
@@ -120,7 +120,7 @@ export type EncodedElement = EncodedEnvelope | Skipped
 /**
  * Whether it is not an event, but what the source has left out.
  *
- * **Example** (An origin that has left out three events)
+ * **Example** (A provider that has left out three events)
  *
  * ```ts
  * import { Envelope, Position, Slice, Timestamp } from "@sluice/core"

@@ -63,7 +63,7 @@ const describeAs = (
 ): Projection<any, any> => {
   checkName("name for a projection", name)
   // such as `stream:` and a name
-  checkName("key of a source", source.origin.key, 300)
+  checkName("key of a source", source.provider.key, 300)
   return make({
     name,
     source,

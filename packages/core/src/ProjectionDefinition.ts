@@ -46,5 +46,5 @@ export interface Projection<out E, out R> extends Pipeable {
  */
 export const offsetKey = (self: Projection<any, any>): OffsetKey => ({
   projection: self.name,
-  source: self.source.origin.key
+  source: self.source.provider.key
 })

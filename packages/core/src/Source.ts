@@ -55,7 +55,7 @@ export interface Source<out A, out E = never, out R = never> extends Pipeable {
     readonly _E: Covariant<E>
     readonly _R: Covariant<R>
   }
-  readonly origin: Origin<any, any, any>
+  readonly provider: Provider<any, any, any>
   readonly stages: ReadonlyArray<Stage>
 }
 
@@ -65,7 +65,7 @@ export interface Source<out A, out E = never, out R = never> extends Pipeable {
  * @category models
  * @since 0.1.0
  */
-export interface Origin<in out A, out E, out R> {
+export interface Provider<in out A, out E, out R> {
   /** Under which name offsets in this source are stored: the same as long as it is the same journal. */
   readonly key: string
   /** Says where events come from, where a pipeline is drawn. */
@@ -158,13 +158,13 @@ const Proto = {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A, E, R>(origin: Origin<A, E, R>): Source<A, E, R> => build(origin, [])
+export const make = <A, E, R>(provider: Provider<A, E, R>): Source<A, E, R> => build(provider, [])
 
-const build = (origin: Origin<any, any, any>, stages: ReadonlyArray<Stage>): Source<any, any, any> =>
-  Object.assign(Object.create(Proto), { origin, stages })
+const build = (provider: Provider<any, any, any>, stages: ReadonlyArray<Stage>): Source<any, any, any> =>
+  Object.assign(Object.create(Proto), { provider, stages })
 
 const add = (self: Source<any, any, any>, stage: Stage): Source<any, any, any> =>
-  build(self.origin, [...self.stages, stage])
+  build(self.provider, [...self.stages, stage])
 
 /**
  * The journal of an entity type, from its beginning and without end.
@@ -356,7 +356,7 @@ export const tap =
  * @since 0.1.0
  */
 export const describe = (self: Source<any, any, any>): string =>
-  [self.origin.description, ...self.stages.map((stage) => stage.name)].join(" | ")
+  [self.provider.description, ...self.stages.map((stage) => stage.name)].join(" | ")
 
 /**
  * What to open of a source: by default all slices, from the beginning.
@@ -400,18 +400,18 @@ export const open = <A, E, R>(
   self: Source<A, E, R>,
   options?: OpenOptions
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
-  Effect.map(openOrigin(self, options), ({ envelopes, journal }) => ({
+  Effect.map(openProvider(self, options), ({ envelopes, journal }) => ({
     journal,
-    elements: mapChunks(compile<A, R>(self.origin.codec, self.stages))(envelopes)
+    elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
   }))
 
-const openOrigin = <A, E, R>(
+const openProvider = <A, E, R>(
   self: Source<A, E, R>,
   options: OpenOptions | undefined
 ): Effect.Effect<Feed<E>, E, R | Scope.Scope> =>
-  self.origin.open(options?.range ?? SliceRange.full, options?.start ?? beginning)
+  self.provider.open(options?.range ?? SliceRange.full, options?.start ?? fromBeginning)
 
-const beginning: Start = { journal: undefined, offsets: Offset.none }
+const fromBeginning: Start = { journal: undefined, offsets: Offset.none }
 
 /**
  * Opens a source for somebody who reads its events with `codec`. Where the source has no stages and the same codec value, the
@@ -426,7 +426,7 @@ export const openEncoded = <A, E, R>(
   options?: OpenOptions
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
-    openOrigin(self, options),
+    openProvider(self, options),
     (feed) => ({ journal: feed.journal, envelopes: encoded(self, codec, feed.envelopes) })
   )
 
@@ -442,15 +442,15 @@ export const entityEncoded = <A, E, R>(
   persistenceId: PersistenceId,
   from: SequenceNumber,
   to: SequenceNumber
-): Stream.Stream<EncodedEnvelope, E, R> => encoded(self, codec, self.origin.entity(persistenceId, from, to))
+): Stream.Stream<EncodedEnvelope, E, R> => encoded(self, codec, self.provider.entity(persistenceId, from, to))
 
 const encoded = <A, E, R, Element extends EncodedElement>(
   self: Source<A, E, R>,
   codec: EventCodec<A>,
   envelopes: Stream.Stream<Element, E, R>
 ): Stream.Stream<Element, E, R> =>
-  self.stages.length === 0 && self.origin.codec === codec ? envelopes : envelopes.pipe(
-    mapChunks(compile<A, R>(self.origin.codec, self.stages)),
+  self.stages.length === 0 && self.provider.codec === codec ? envelopes : envelopes.pipe(
+    mapChunks(compile<A, R>(self.provider.codec, self.stages)),
     failAtPoison,
     // none is left out, and none is added
     Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>)

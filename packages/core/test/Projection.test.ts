@@ -269,7 +269,7 @@ describe("a projection that is rewound to a time", () => {
     "goes by the times of another service's events",
     Effect.gen(function*() {
       const there = Source.make({
-        ...sourceOf(Effect.never).origin,
+        ...sourceOf(Effect.never).provider,
         heads: () => Effect.succeed(new Map([[Slice.make(3), Offset.make(1, 5000)]]))
       }).pipe(Projection.exactlyOnce("notes", () => Effect.void))
       yield* Projection.rewind(there, { since: Timestamp.make(5000) })
@@ -283,11 +283,11 @@ describe("a projection that begins again when its journal is replaced", () => {
   test(
     "does not so for what its handler says of another journal",
     Effect.gen(function*() {
-      const origin = Source.journal(Note).origin
+      const provider = Source.journal(Note).provider
       yield* write("a", "1", "2")
       const replaced = new Journal.JournalReplaced({ expected: "one", actual: "another" })
       yield* start(
-        Source.make({ ...origin, onReplaced: "rewind" }).pipe(
+        Source.make({ ...provider, onReplaced: "rewind" }).pipe(
           Projection.exactlyOnce("notes", ({ event }) => event === "2" ? Effect.fail(replaced) : Effect.void),
           Projection.recovery(RecoveryStrategy.fail)
         )
@@ -304,10 +304,10 @@ describe("an event that its source has deleted while it was handled", () => {
   test(
     "is put aside without a word of it",
     Effect.gen(function*() {
-      const { origin } = Source.journal(Note)
+      const { provider } = Source.journal(Note)
       yield* write("a", "secret")
       // of another service: what is deleted there, nobody deletes here
-      const source = Source.make({ ...origin, key: "stream:notes" })
+      const source = Source.make({ ...provider, key: "stream:notes" })
       const projection = source.pipe(
         Projection.exactlyOnce("notes", ({ event }) => Effect.fail(`cannot read ${event}`)),
         Projection.recovery(RecoveryStrategy.deadLetter)
@@ -438,9 +438,9 @@ describe("a worker that fails", () => {
       let opened = 0
       const journal = Source.journal(Note)
       const source = Source.make({
-        ...journal.origin,
+        ...journal.provider,
         open: (range, start) =>
-          Effect.suspend(() => ++opened < 3 ? Effect.fail(unavailable) : journal.origin.open(range, start))
+          Effect.suspend(() => ++opened < 3 ? Effect.fail(unavailable) : journal.provider.open(range, start))
       }).pipe(Source.tap(({ event }) => event === "4" ? Effect.fail(unavailable) : Effect.void))
       yield* write("a", "1", "2", "3", "4")
       yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(withRandom(0.5))
@@ -461,9 +461,9 @@ describe("a worker that fails", () => {
       let failures = 0
       const journal = Source.journal(Note)
       const source = Source.make({
-        ...journal.origin,
+        ...journal.provider,
         open: (range, start) =>
-          Effect.suspend(() => failures++ < 3 ? Effect.fail(unavailable) : journal.origin.open(range, start))
+          Effect.suspend(() => failures++ < 3 ? Effect.fail(unavailable) : journal.provider.open(range, start))
       })
       const seen: Array<string> = []
       yield* write("a", "1", "2")
@@ -849,9 +849,9 @@ describe("back-pressure", () => {
       const journal = Source.journal(Note)
       let read = 0
       const source = Source.make({
-        ...journal.origin,
+        ...journal.provider,
         open: (range, start) =>
-          Effect.map(journal.origin.open(range, start), (feed) => ({
+          Effect.map(journal.provider.open(range, start), (feed) => ({
             ...feed,
             envelopes: Stream.tap(feed.envelopes, () => Effect.sync(() => read++))
           }))

@@ -272,8 +272,8 @@ test(
     const journal = Source.journal(Note)
     let isMute = true
     const source = Source.make({
-      ...journal.origin,
-      entity: (...of) => isMute ? Stream.never : journal.origin.entity(...of)
+      ...journal.provider,
+      entity: (...of) => isMute ? Stream.never : journal.provider.entity(...of)
     })
     yield* start(
       source.pipe(

@@ -48,7 +48,7 @@ export const statusOf = (name: string) => Effect.map(ProjectionStatus.status(nam
 export const storedPositions = (name: string, source: Source.Source<any, any, any> = Source.journal(Note)) =>
   Effect.gen(function*() {
     const store = yield* OffsetStore
-    const { offsets } = yield* store.load({ projection: name, source: source.origin.key }, SliceRange.full)
+    const { offsets } = yield* store.load({ projection: name, source: source.provider.key }, SliceRange.full)
     return [...offsets.values()].map(({ position }) => position as number)
   })
 

@@ -55,10 +55,10 @@ export const layer = <A, E, R>(
     const server = yield* GrpcServer
     // but for the scope: what a call opens, it closes
     const context = Context.omit(Scope.Scope)(yield* Effect.context<R>()) as Context.Context<R>
-    const origin: Source.Origin<any, E, R> = source.origin
+    const provider: Source.Provider<any, E, R> = source.provider
     yield* server.offer({
       id: stream.id,
-      entityType: origin.entityType,
+      entityType: provider.entityType,
       open: (options) =>
         Effect.provideContext(
           Effect.map(Source.openEncoded(source, stream.codec, options), (feed) => ({
@@ -69,8 +69,8 @@ export const layer = <A, E, R>(
         ),
       entity: (persistenceId, from, to) =>
         Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to), context),
-      heads: (range) => Effect.provideContext(origin.heads(range), context),
-      before: (range, time) => Effect.provideContext(origin.before(range, time), context),
-      now: Effect.provideContext(origin.now, context)
+      heads: (range) => Effect.provideContext(provider.heads(range), context),
+      before: (range, time) => Effect.provideContext(provider.before(range, time), context),
+      now: Effect.provideContext(provider.now, context)
     })
   }))

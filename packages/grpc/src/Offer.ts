@@ -36,7 +36,7 @@ export interface Offer {
   ) => Stream.Stream<EncodedEnvelope, unknown>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
-  /** As `Origin.before` of a source. */
+  /** As `Provider.before` of a source. */
   readonly before: (range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, unknown>
   /** What time it is by the clock that events are stamped with. */
   readonly now: Effect.Effect<Timestamp, unknown>

@@ -13,8 +13,8 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Producer from "./kit/Producer.ts"
 import { serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -27,8 +27,8 @@ const Busy = EventStream.make("busy", { codec: EventCodec.string })
 
 /** One server with two streams that never end, of events of a kilobyte unless it is said. */
 const makeServer = Effect.fnUntraced(function*(size = 1000) {
-  const stalled = Origin.endless(10, size)
-  const busy = Origin.endless(10, 1000)
+  const stalled = FakeSource.endless(10, size)
+  const busy = FakeSource.endless(10, 1000)
   const port = yield* serve(
     Layer.mergeAll(EventProducer.layer(Stalled, stalled.source), EventProducer.layer(Busy, busy.source))
   )
@@ -117,9 +117,9 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that stands sti
       let pulled = 0
       const events = Stream.fromPull(Effect.succeed(Effect.sync(() => {
         pulled++
-        return [Origin.event(pulled, "x".repeat(1000))] as const
+        return [FakeSource.event(pulled, "x".repeat(1000))] as const
       })))
-      const port = yield* serve(EventProducer.layer(Stalled, Origin.source(Stream.never, { entity: () => events })))
+      const port = yield* serve(EventProducer.layer(Stalled, FakeSource.source(Stream.never, { entity: () => events })))
       const answers = yield* RawClient.currentEventsByPersistenceId(
         yield* RawClient.client(port),
         { streamId: "stalled", persistenceId: "Cart|a", fromSeqNr: 1n, toSeqNr: 5n },
@@ -176,7 +176,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away"
   it.effect("does so while its source waits for an event", () =>
     Effect.gen(function*() {
       let closed = 0
-      const waiting = Origin.source(Stream.empty, {
+      const waiting = FakeSource.source(Stream.empty, {
         open: () =>
           Effect.acquireRelease(
             Effect.succeed({ journal: "test-journal", envelopes: Stream.never }),
@@ -193,7 +193,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer that goes away"
   it.effect("does so while its source is being opened", () =>
     Effect.gen(function*() {
       const state = { opening: false, interrupted: false }
-      const opening = Origin.source(Stream.empty, {
+      const opening = FakeSource.source(Stream.empty, {
         open: () =>
           Effect.suspend(() => {
             state.opening = true

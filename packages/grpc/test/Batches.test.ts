@@ -26,13 +26,13 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { failure, read, received, remote, shortly } from "./kit/Consumer.ts"
 import * as FakeProducer from "./kit/FakeProducer.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import { toBatch, toSkipped, toStreamOut } from "./kit/Generated.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Producer from "./kit/Producer.ts"
 import { CartEvents, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 
-const { slice } = Origin.event(1)
+const { slice } = FakeSource.event(1)
 
 const skipped = (from: number, to: number, timestamp?: number): Skipped => ({
   _tag: "Skipped",
@@ -46,7 +46,7 @@ const offer = (elements: ReadonlyArray<EncodedElement>) =>
   serve(
     EventProducer.layer(
       CartEvents,
-      Origin.source(Stream.empty, {
+      FakeSource.source(Stream.empty, {
         open: (_, { offsets }) => {
           const after = offsets.get(slice)?.position ?? 0
           const left = elements.filter(({ position }) => position! > after)
@@ -66,9 +66,9 @@ const call = (port: number, protocol: number | undefined) =>
     return call
   })
 
-const message = (n: number) => toStreamOut(Origin.event(n))
+const message = (n: number) => toStreamOut(FakeSource.event(n))
 
-const many = Array.from({ length: 1000 }, (_, i) => Origin.event(i + 1))
+const many = Array.from({ length: 1000 }, (_, i) => FakeSource.event(i + 1))
 
 layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
   it.effect.each([[2, "2"], [3, "3"], [4, "3"], [1000, "3"]] as const)(
@@ -94,7 +94,7 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
     "are not sent to a consumer that speaks version %s: each event is a message, and nothing is said of what was left out",
     ([protocol]) =>
       Effect.gen(function*() {
-        const answers = yield* call(yield* offer([Origin.event(1), skipped(2, 4, 4), ...many.slice(4)]), protocol)
+        const answers = yield* call(yield* offer([FakeSource.event(1), skipped(2, 4, 4), ...many.slice(4)]), protocol)
         yield* RawClient.answered(answers, many.length - 3)
         assert.deepStrictEqual(answers.headers!.get("sluice-protocol"), ["1"])
         assert.deepStrictEqual(
@@ -123,7 +123,7 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
       const address = yield* FakeProducer.make({
         eventsBySlices: (call) => {
           call.headers("j")
-          call.send(toBatch([1, 2, 4, 5].map((n) => toStreamOut(Origin.event(n)))))
+          call.send(toBatch([1, 2, 4, 5].map((n) => toStreamOut(FakeSource.event(n)))))
         }
       })
       const reading = yield* read(remote(address))
@@ -137,7 +137,7 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
 layer(Producer.quiet, { excludeTestServices: true })("what a producer says it has left out", (it) => {
   it.effect("comes out of a remote source as it went in", () =>
     Effect.gen(function*() {
-      const elements = [skipped(1, 3), Origin.event(4), skipped(5, 8, 8), Origin.event(9)]
+      const elements = [skipped(1, 3), FakeSource.event(4), skipped(5, 8, 8), FakeSource.event(9)]
       const { elements: found } = yield* Source.open(remote(yield* offer(elements)))
       const all = yield* Stream.runCollect(Stream.take(found, 4))
       assert.deepStrictEqual(all.map(({ _tag, position }) => [_tag, Number(position)]), [
@@ -234,7 +234,7 @@ layer(Producer.quiet, { excludeTestServices: true })("what a producer says it ha
 
   it.effect("may begin anywhere where the stream begins at a time", () =>
     Effect.gen(function*() {
-      const port = yield* offer([skipped(40, 41, 41), Origin.event(42)])
+      const port = yield* offer([skipped(40, 41, 41), FakeSource.event(42)])
       const start = { journal: undefined, offsets: Offset.since(Timestamp.make(5), SliceRange.make(slice, slice)) }
       const reading = yield* read(remote(port), { start })
       yield* received(reading, 1)
@@ -242,7 +242,7 @@ layer(Producer.quiet, { excludeTestServices: true })("what a producer says it ha
 
   it.effect("moves the offset of a projection, which goes on behind it", () =>
     Effect.gen(function*() {
-      const port = yield* offer([Origin.event(1), skipped(2, 4), Origin.event(5), skipped(6, 9, 9)])
+      const port = yield* offer([FakeSource.event(1), skipped(2, 4), FakeSource.event(5), skipped(6, 9, 9)])
       const handled: Array<string> = []
       const run = Effect.gen(function*() {
         const scope = yield* Scope.make()

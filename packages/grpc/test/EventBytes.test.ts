@@ -15,8 +15,8 @@ import { fromStreamOut } from "../src/internal/wire/messages.ts"
 import { encode } from "../src/internal/wire/methods.ts"
 import { unpack } from "../src/internal/wire/packing.ts"
 import { envelopes, upTo } from "./kit/Envelopes.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import { envelopeOf, toBatch, toRepetition, toSkipped, toStreamOut, withoutSeen } from "./kit/Generated.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Soup from "./kit/Soup.ts"
 import { encodeStreamOut } from "./kit/Wire.ts"
 
@@ -87,7 +87,7 @@ describe("a batch", () => {
 
   it("is of no more than some events, and some bytes", () => {
     for (const [count, size] of [[2000, 1], [2000, 1000], [10, 100_000], [3, 4_000_000]] as const) {
-      const elements = Array.from({ length: count }, (_, i) => Origin.event(i + 1, "x".repeat(size)))
+      const elements = Array.from({ length: count }, (_, i) => FakeSource.event(i + 1, "x".repeat(size)))
       const read: Array<EncodedElement> = []
       for (const message of piecesOf(elements)) {
         const before = read.length

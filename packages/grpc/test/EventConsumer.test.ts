@@ -155,7 +155,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
     Effect.gen(function*() {
       const port = yield* serve(carts)
       yield* append("a", ["1", "2", "3", "4"])
-      const { entity } = remote(port).origin
+      const { entity } = remote(port).provider
       const numbers = (from: number, to: number, persistenceId = id) =>
         Effect.map(
           Stream.runCollect(entity(persistenceId, SequenceNumber.make(from), SequenceNumber.make(to))),
@@ -173,7 +173,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
   it.effect("knows the heads of its producer's logs", () =>
     Effect.gen(function*() {
       const port = yield* serve(carts)
-      const { heads } = remote(port).origin
+      const { heads } = remote(port).provider
       assert.strictEqual((yield* heads(SliceRange.full)).size, 0)
       yield* append("a", ["1", "2"])
       yield* append("b", ["1"])
@@ -222,8 +222,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
       })
       const source = remote(address, { headers: { authorization: "Bearer 1234", "x-tenant": "t" } })
       yield* Source.open(source)
-      yield* source.origin.heads(SliceRange.full)
-      yield* Stream.runDrain(source.origin.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
+      yield* source.provider.heads(SliceRange.full)
+      yield* Stream.runDrain(source.provider.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
       assert.deepStrictEqual(
         seen.map((metadata) => [metadata.get("authorization"), metadata.get("x-tenant")]),
         Array.from({ length: 3 }, () => [["Bearer 1234"], ["t"]])
@@ -241,7 +241,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
       })
       let renewed = 0
       const source = remote(address, { headers: Effect.sync(() => ({ authorization: `Bearer ${++renewed}` })) })
-      for (let i = 0; i < 3; i++) yield* source.origin.heads(SliceRange.full)
+      for (let i = 0; i < 3; i++) yield* source.provider.heads(SliceRange.full)
       assert.deepStrictEqual(seen, ["Bearer 1", "Bearer 2", "Bearer 3"])
     }))
 
@@ -254,7 +254,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
         assert.notInclude(String(error.stack), "secret")
         const address = yield* FakeProducer.make({})
         const exit = yield* Effect.exit(
-          remote(address, { headers: Effect.succeed(headers) }).origin.heads(SliceRange.full)
+          remote(address, { headers: Effect.succeed(headers) }).provider.heads(SliceRange.full)
         )
         assert(exit._tag === "Failure")
         assert.notInclude(Cause.pretty(exit.cause), "secret")
@@ -518,8 +518,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer that breaks the
       const source = remote(address)
       const { elements } = yield* Source.open(source)
       // answered behind them on the same connection, so that they are all there
-      yield* source.origin.heads(SliceRange.full)
-      yield* source.origin.heads(SliceRange.full)
+      yield* source.provider.heads(SliceRange.full)
+      yield* source.provider.heads(SliceRange.full)
       let n = 0
       const error = yield* Effect.flip(Stream.runForEach(elements, () => Effect.sync(() => n++)))
       assert.instanceOf(error, ProtocolError)
@@ -586,7 +586,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer that breaks the
     Effect.gen(function*() {
       for (const answer of [Buffer.from([0xff]), { sluiceHeads: [{ slice: 1024, position: 1n, timestamp: 1n }] }]) {
         const address = yield* FakeProducer.make({ latestEventTimestamp: () => answer })
-        const error = yield* Effect.flip(remote(address).origin.heads(SliceRange.full))
+        const error = yield* Effect.flip(remote(address).provider.heads(SliceRange.full))
         assert.instanceOf(error, ProtocolError)
       }
     }))
@@ -596,7 +596,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer that breaks the
       const address = yield* FakeProducer.make({
         currentEventsByPersistenceId: (call) => call.send(FakeProducer.event(1, { offset: [] }))
       })
-      const { entity } = remote(address).origin
+      const { entity } = remote(address).provider
       const error = yield* Effect.flip(Stream.runDrain(entity(id, SequenceNumber.make(1), SequenceNumber.make(2))))
       assert.instanceOf(error, ProtocolError)
     }))
@@ -792,7 +792,9 @@ layer(Producer.quiet, { excludeTestServices: true })("lag", (it) => {
     Effect.gen(function*() {
       const producer = yield* Producer.restartable(carts)
       yield* producer.stop
-      const error = yield* Effect.flip(remote(producer.port).origin.heads(SliceRange.full)) as Effect.Effect<GrpcError>
+      const error = yield* Effect.flip(remote(producer.port).provider.heads(SliceRange.full)) as Effect.Effect<
+        GrpcError
+      >
       assert.instanceOf(error, GrpcError)
       assert.deepStrictEqual([error.code, error.method, error.isRetryable], [
         status.UNAVAILABLE,
@@ -813,8 +815,8 @@ layer(Producer.quiet, { excludeTestServices: true })("one connection", (it) => {
         const all = yield* read(remote(proxy.port))
         yield* received(all, 1)
         yield* Wait.until("an event", () => readings.some(({ envelopes }) => envelopes.length > 0))
-        yield* source.origin.heads(SliceRange.full)
-        yield* Stream.runDrain(source.origin.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
+        yield* source.provider.heads(SliceRange.full)
+        yield* Stream.runDrain(source.provider.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
         assert.strictEqual(proxy.made, 1)
       }).pipe(Effect.scoped)
       yield* Wait.until("the connection to be closed", () => proxy.open === 0)
@@ -831,8 +833,10 @@ layer(Producer.quiet, { excludeTestServices: true })("one connection", (it) => {
         const source = remote(address)
         const failures = [
           yield* failure(yield* read(source)),
-          yield* Effect.flip(source.origin.heads(SliceRange.full)),
-          yield* Effect.flip(Stream.runDrain(source.origin.entity(id, SequenceNumber.make(1), SequenceNumber.make(2))))
+          yield* Effect.flip(source.provider.heads(SliceRange.full)),
+          yield* Effect.flip(
+            Stream.runDrain(source.provider.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
+          )
         ] as ReadonlyArray<InsecureTransport>
         for (const error of failures) {
           assert.instanceOf(error, InsecureTransport)

@@ -18,8 +18,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { StreamInSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -699,7 +699,7 @@ const outcome = <E>(source: Source.Source<string, E>) =>
     const { code, details } = yield* ended(failed)
     return { code, details, answers: failed.messages.map(shortly), log: () => lines.join("\n") }
   })
-const twoThen = (n: number) => Stream.fromIterable(Array.from({ length: n }, (_, i) => Origin.event(i + 1)))
+const twoThen = (n: number) => Stream.fromIterable(Array.from({ length: n }, (_, i) => FakeSource.event(i + 1)))
 const unspecific = "the producer failed; its log says more"
 
 const storage = (reason: StorageError["reason"]) =>
@@ -708,7 +708,7 @@ const storage = (reason: StorageError["reason"]) =>
 layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it) => {
   it.effect("with a defect in a stage ends with INTERNAL, and keeps the text to its own log", () =>
     Effect.gen(function*() {
-      const source = Origin.source(twoThen(4)).pipe(Source.map(({ event }) => {
+      const source = FakeSource.source(twoThen(4)).pipe(Source.map(({ event }) => {
         if (event === "e3") throw new Error("password 1234")
         return event.toUpperCase()
       }))
@@ -720,7 +720,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
 
   it.effect("with an error in an effect of a stage does so as well", () =>
     Effect.gen(function*() {
-      const source = Origin.source(twoThen(4)).pipe(
+      const source = FakeSource.source(twoThen(4)).pipe(
         Source.mapEffect(({ event }) =>
           event === "e3" ? Effect.fail(new Refused({ text: "password 1234" })) : Effect.succeed(event)
         )
@@ -741,7 +741,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
         decode: () => ""
       })
       const { layer, lines } = logging()
-      const port = yield* serve(EventProducer.layer(EventStream.make("cart", { codec }), Origin.source(twoThen(1))))
+      const port = yield* serve(EventProducer.layer(EventStream.make("cart", { codec }), FakeSource.source(twoThen(1))))
         .pipe(Effect.provide(layer))
       const { code, details } = yield* ended(yield* call(port, init()))
       assert.deepStrictEqual([code, details], [status.INTERNAL, unspecific])
@@ -755,19 +755,19 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
     ["Failed", status.INTERNAL, "the producer's database fails; its log says more"]
   ])("with storage that is %s says so, and no more", ([reason, code, details]) =>
     Effect.gen(function*() {
-      const late = yield* outcome(Origin.source(Stream.concat(twoThen(2), Stream.fail(storage(reason)))))
+      const late = yield* outcome(FakeSource.source(Stream.concat(twoThen(2), Stream.fail(storage(reason)))))
       assert.deepStrictEqual([late.code, late.details], [code, details])
       assert.deepStrictEqual(late.answers, ["a 1 e1", "a 2 e2"])
       yield* Wait.until("the log", () => late.log().includes("password 1234"))
       const early = yield* outcome(
-        Origin.source(Stream.empty as any, { open: () => Effect.fail(storage(reason)) } as any)
+        FakeSource.source(Stream.empty as any, { open: () => Effect.fail(storage(reason)) } as any)
       )
       assert.deepStrictEqual([early.code, early.details], [code, details])
     }))
 
   it.effect("by ending does not end the stream with OK, which a JVM consumer takes for the end of all events", () =>
     Effect.gen(function*() {
-      const { answers, code } = yield* outcome(Origin.source(twoThen(2)))
+      const { answers, code } = yield* outcome(FakeSource.source(twoThen(2)))
       assert.strictEqual(code, status.UNAVAILABLE)
       assert.deepStrictEqual(answers, ["a 1 e1", "a 2 e2"])
     }))
@@ -776,7 +776,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
     Effect.gen(function*() {
       const broken = EventStream.make("broken", { codec: EventCodec.string })
       const port = yield* serve(
-        Layer.mergeAll(carts, EventProducer.layer(broken, Origin.source(Stream.die(new Error("boom")))))
+        Layer.mergeAll(carts, EventProducer.layer(broken, FakeSource.source(Stream.die(new Error("boom")))))
       )
       const live = yield* call(port, init())
       const dead = yield* call(port, init({ streamId: "broken" }))

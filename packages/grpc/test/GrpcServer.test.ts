@@ -20,8 +20,8 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, CartEvents, carts, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -174,7 +174,7 @@ const slowToClose = Effect.gen(function*() {
   // a test that fails is to end as well
   yield* Effect.addFinalizer(() => latch.open)
   const state = { opened: 0, closing: 0, closed: 0 }
-  const source = Origin.source(Stream.empty, {
+  const source = FakeSource.source(Stream.empty, {
     open: () =>
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -217,7 +217,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a server that shuts down",
     Effect.gen(function*() {
       const asked = Latch.makeUnsafe()
       const scope = yield* Scope.make()
-      const source = Origin.source(Stream.never, { heads: () => Effect.andThen(asked.open, Effect.never) })
+      const source = FakeSource.source(Stream.never, { heads: () => Effect.andThen(asked.open, Effect.never) })
       const port = yield* Scope.provide(serve(EventProducer.layer(CartEvents, source)), scope)
       const client = yield* RawClient.client(port)
       const asking = yield* Effect.forkScoped(
@@ -275,7 +275,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a server that shuts down",
 
   it.effect("is done with clients that do not read within seconds, and never tells them that all is well", () =>
     Effect.gen(function*() {
-      const endless = Origin.endless(10, 1000)
+      const endless = FakeSource.endless(10, 1000)
       const scope = yield* Scope.make()
       const port = yield* Scope.provide(serve(EventProducer.layer(CartEvents, endless.source)), scope)
       const stalled = yield* eventsBySlices(yield* RawClient.client(port), { reads: false })

@@ -12,7 +12,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Origin from "./kit/Origin.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Producer from "./kit/Producer.ts"
 import { CartEvents, carts, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -50,7 +50,7 @@ const empty = Effect.gen(function*() {
   return { client, offer }
 })
 
-const never = EventProducer.layer(CartEvents, Origin.source(Stream.never))
+const never = EventProducer.layer(CartEvents, FakeSource.source(Stream.never))
 
 layer(Producer.quiet, { excludeTestServices: true })("the health of a server", (it) => {
   it.effect("is SERVING as a whole, and so is the producer's service", () =>
@@ -117,7 +117,7 @@ layer(Producer.quiet, { excludeTestServices: true })("the health of a server", (
       const latch = Latch.makeUnsafe()
       // a test that fails is to end as well
       yield* Effect.addFinalizer(() => latch.open)
-      const source = Origin.source(Stream.never, {
+      const source = FakeSource.source(Stream.never, {
         open: () =>
           Effect.acquireRelease(
             Effect.succeed({ journal: "test-journal", envelopes: Stream.never }),

@@ -218,13 +218,13 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer whose clients r
   it.effect("opens few of them, and serves others", () =>
     Effect.gen(function*() {
       let opened = 0
-      const { origin } = Source.journal(Cart)
+      const { provider } = Source.journal(Cart)
       const counted = Source.make({
-        ...origin,
+        ...provider,
         open: (range, start) =>
           Effect.suspend(() => {
             opened++
-            return origin.open(range, start)
+            return provider.open(range, start)
           })
       })
       const port = yield* serve(EventProducer.layer(CartEvents, counted as ReturnType<typeof Source.journal<string>>))

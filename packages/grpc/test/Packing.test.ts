@@ -8,20 +8,20 @@ import * as Stream from "effect/Stream"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { eventPieces } from "../src/internal/wire/frames.ts"
 import { pack, packs, unpack } from "../src/internal/wire/packing.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
-import * as Origin from "./kit/Origin.ts"
 import * as Producer from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 import { placeOf } from "./kit/RawClient.ts"
 
 const events = (count: number, size: number) =>
-  Array.from({ length: count }, (_, i) => Origin.event(i + 1, "x".repeat(size)))
+  Array.from({ length: count }, (_, i) => FakeSource.event(i + 1, "x".repeat(size)))
 
 const serve = (chunk: ReadonlyArray<EncodedEnvelope>) =>
   Producer.serve(
     EventProducer.layer(
       Producer.CartEvents,
-      Origin.source(Stream.concat(Stream.fromArray(chunk), Stream.never), { entity: () => Stream.fromArray(chunk) })
+      FakeSource.source(Stream.concat(Stream.fromArray(chunk), Stream.never), { entity: () => Stream.fromArray(chunk) })
     )
   )
 
@@ -113,7 +113,7 @@ describe("packing", () => {
   })
 
   it("keeps pieces small, and what is larger alone", () => {
-    const large = [...events(300, 1000), Origin.event(301, "x".repeat(1_000_000)), Origin.event(302)]
+    const large = [...events(300, 1000), FakeSource.event(301, "x".repeat(1_000_000)), FakeSource.event(302)]
     const { frames } = framesOf(large)
     assert.deepStrictEqual(positions(frames.flatMap(unpack)), upTo(302))
     for (const piece of frames) assert.isTrue(piece.length <= 64 * 1024 + 5 || unpack(piece).length === 1)
@@ -121,7 +121,7 @@ describe("packing", () => {
   })
 
   it("stops before an event that is too large, after those before it", () => {
-    const { frames, tooLarge } = framesOf([...events(2, 10), Origin.event(3, "x".repeat(4 * 1024 * 1024))])
+    const { frames, tooLarge } = framesOf([...events(2, 10), FakeSource.event(3, "x".repeat(4 * 1024 * 1024))])
     assert.deepStrictEqual(positions(frames.flatMap(unpack)), [1, 2])
     assert.strictEqual(tooLarge!.persistenceId, "Cart|a")
     assert.isAbove(tooLarge!.bytes, 4 * 1024 * 1024)

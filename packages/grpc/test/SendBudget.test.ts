@@ -5,13 +5,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { SendBudget, type Share } from "../src/internal/server/SendBudget.ts"
 import type { Status } from "../src/internal/wire/status.ts"
-import * as Origin from "./kit/Origin.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 
 const mebibyte = 1024 * 1024
 
 /** A page whose events and largest message take so many bytes. */
 const page = (bytes: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>> =>
-  Effect.succeed([{ ...Origin.event(1, ""), payload: { manifest: "", bytes: new Uint8Array(bytes / 2) } }])
+  Effect.succeed([{ ...FakeSource.event(1, ""), payload: { manifest: "", bytes: new Uint8Array(bytes / 2) } }])
 
 /** The clock that streams stand still by. */
 const clock = Effect.acquireRelease(

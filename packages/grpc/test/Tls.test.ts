@@ -29,7 +29,7 @@ const serverTls = (change?: Partial<ServerTls>): ServerTls => ({
 const outcome = (port: number, tls: ClientTls | undefined, host = "127.0.0.1") =>
   Effect.gen(function*() {
     const source = remote(`${host}:${port}`, { tls })
-    const asked = yield* Effect.result(source.origin.heads(SliceRange.full))
+    const asked = yield* Effect.result(source.provider.heads(SliceRange.full))
     if (asked._tag === "Failure") {
       assert.instanceOf(asked.failure, GrpcError)
       return [asked.failure.code, asked.failure.details] as const

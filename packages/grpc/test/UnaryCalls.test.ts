@@ -10,7 +10,7 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
-import * as Origin from "./kit/Origin.ts"
+import * as FakeSource from "./kit/FakeSource.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -201,7 +201,7 @@ layer(Producer.quiet, { excludeTestServices: true })("LatestEventTimestamp", (it
       const cause = new Error("password 1234")
       const client = yield* clientOf(EventProducer.layer(
         CartEvents,
-        Origin.source<StorageError>(Stream.never, {
+        FakeSource.source<StorageError>(Stream.never, {
           heads: () => Effect.fail(new StorageError({ operation: "heads", reason: "Unavailable", cause })),
           now: Effect.succeed(Timestamp.make(0))
         })

@@ -10,8 +10,8 @@ import {
   StreamInSchema,
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import * as FakeSource from "./FakeSource.ts"
 import { toEvent } from "./Generated.ts"
-import * as Origin from "./Origin.ts"
 
 export type Answer = MessageInitShape<typeof StreamOutSchema>
 
@@ -124,7 +124,7 @@ export const make = (handlers: Handlers): Effect.Effect<string, never, Scope.Sco
 
 /** The nth event of an entity that has its slice to itself, with what is wrong about it. */
 export const event = (n: number, change?: object): Answer => {
-  const { $typeName: _, ...value } = toEvent(Origin.event(n))
+  const { $typeName: _, ...value } = toEvent(FakeSource.event(n))
   return { message: { case: "event", value: { ...value, ...change } } }
 }
 

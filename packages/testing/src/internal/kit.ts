@@ -106,7 +106,7 @@ export const following = (
   byTime = false
 ) =>
   Effect.map(
-    Source.journal(entityType).origin.open(range, { journal: undefined, offsets: start, byTime }),
+    Source.journal(entityType).provider.open(range, { journal: undefined, offsets: start, byTime }),
     ({ envelopes }) => Stream.filter(envelopes, (element): element is EncodedEnvelope => !isSkipped(element))
   )
 

@@ -39,7 +39,7 @@ export const handleDeadLetters = (
     const management = yield* ProjectionManagement
     const { delivery, handler, source } = projection
     const key = offsetKey(projection)
-    const decode = compile<any, any>(source.origin.codec, source.stages)
+    const decode = compile<any, any>(source.provider.codec, source.stages)
 
     const call = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
       Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
@@ -78,8 +78,8 @@ export const handleDeadLetters = (
     const callUpToDate = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
       Effect.gen(function*() {
         yield* call(event)
-        if (source.origin.supersedes !== true) return
-        const newest = yield* fetch(source.origin, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
+        if (source.provider.supersedes !== true) return
+        const newest = yield* fetch(source.provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
         if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
         const [element] = yield* decode([newest.value])
         if (element?._tag === "Envelope") yield* callUpToDate(element)
@@ -127,7 +127,7 @@ export const handleDeadLetters = (
         const slice = Slice.ofPersistenceId(letter.persistenceId)
         const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
         if (revision === undefined) return yield* new UnknownProjection(key)
-        const stored = yield* fetch(source.origin, letter)
+        const stored = yield* fetch(source.provider, letter)
         const discard = Effect.map(
           management.discard(key, letter),
           (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
@@ -138,7 +138,7 @@ export const handleDeadLetters = (
         if (element?._tag !== "Envelope") return yield* discard
         if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(letter, element)
         const to = offsets.get(slice)
-        const moves = source.origin.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
+        const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
         const exit = yield* Effect.exit(exactlyOnce(letter, element, { journal, revision }, moves))
         if (Exit.isSuccess(exit)) return exit.value
         if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(letter, exit.cause)

@@ -86,7 +86,7 @@ export const makeHandling = (handling: Handling) => {
    */
   const putAside = (place: Place, cause: Cause.Cause<unknown>): Handled =>
     // asked for before the transaction, which would hold up others while the source does not answer
-    Effect.flatMap(Effect.all([state.ofSource(fetch(source.origin, place)), save]), ([stored]) => {
+    Effect.flatMap(Effect.all([state.ofSource(fetch(source.provider, place)), save]), ([stored]) => {
       tracker.advance([place])
       const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = place
       const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }

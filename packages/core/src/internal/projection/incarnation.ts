@@ -45,7 +45,7 @@ const begin = Effect.fnUntraced(function*({ management, projection, range, state
   const { journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
-  const resolved = yield* state.ofSource(resolveTimes(projection.source.origin, range, offsets))
+  const resolved = yield* state.ofSource(resolveTimes(projection.source.provider, range, offsets))
   if (resolved === offsets) return { journal, offsets, revision }
   const moves = Array.from(
     offsets,
@@ -80,7 +80,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       disrupted: (cause) => state.update({ state: "Restarting", failure: { cause, event: undefined } }),
       restored: () => state.update({ state: "Running", failure: undefined })
     }
-    const pastDeleted = source.origin.onReplaced === "rewind"
+    const pastDeleted = source.provider.onReplaced === "rewind"
     const start: Source.Start = { journal: known, offsets, pastDeleted }
     const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
       state.ofSource,

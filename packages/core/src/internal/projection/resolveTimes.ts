@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Offset, Offsets } from "../../Offset.ts"
 import type { Slice } from "../../Slice.ts"
 import type { SliceRange } from "../../SliceRange.ts"
-import type { Origin } from "../../Source.ts"
+import type { Provider } from "../../Source.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 
 const isTime = ({ position, timestamp }: Offset): boolean => position === 0 && timestamp > 0
@@ -13,7 +13,7 @@ const isTime = ({ position, timestamp }: Offset): boolean => position === 0 && t
  * they are.
  */
 export const resolveTimes = <E, R>(
-  origin: Origin<any, E, R>,
+  provider: Provider<any, E, R>,
   range: SliceRange,
   offsets: Offsets
 ): Effect.Effect<Offsets, E, R> => {
@@ -21,7 +21,7 @@ export const resolveTimes = <E, R>(
   for (const offset of offsets.values()) if (isTime(offset)) times.add(offset.timestamp)
   if (times.size === 0) return Effect.succeed(offsets)
   return Effect.map(
-    Effect.forEach(times, (time) => Effect.map(origin.before(range, time), (before) => [time, before] as const)),
+    Effect.forEach(times, (time) => Effect.map(provider.before(range, time), (before) => [time, before] as const)),
     (found) => {
       const before = new Map(found)
       const resolved = new Map<Slice, Offset>()

@@ -14,17 +14,17 @@ export const rewind = (
 ): Effect.Effect<void, unknown, any> =>
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
-    const { origin } = projection.source
+    const { provider } = projection.source
     const key = offsetKey(projection)
     const start = startOf(to)
-    const now = yield* origin.now
+    const now = yield* provider.now
     yield* checkSince(
       key,
       start,
       now,
-      Effect.map(origin.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
+      Effect.map(provider.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
     )
-    const offsets = yield* resolveTimes(origin, SliceRange.full, start.offsets)
+    const offsets = yield* resolveTimes(provider, SliceRange.full, start.offsets)
     // it may be rewound before it is started for the first time
     yield* management.register(key)
     yield* management.rewind(key, { ...start, offsets }, undo, Timestamp.make(Offset.newest(start.offsets.values())))

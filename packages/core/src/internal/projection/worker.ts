@@ -125,7 +125,7 @@ export const makeWorker = <E, R>(
             `${error.message}. Looks again in ${millis} ms`)
           continue
         }
-        if (projection.source.origin.onReplaced === "rewind" && state.isOfSource(error) && isChange(error)) {
+        if (projection.source.provider.onReplaced === "rewind" && state.isOfSource(error) && isChange(error)) {
           yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
           const moved = yield* Effect.exit(beginAgain(store, management, offsetKey(projection), range, error))
           // one of several logs: the others follow
@@ -143,7 +143,7 @@ export const makeWorker = <E, R>(
       Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
     ) as Effect.Effect<never, E, any>
 
-    const { origin } = projection.source
+    const { provider } = projection.source
     const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
       Effect.provideContext(effect, context).pipe(
         Effect.mapError((cause) =>
@@ -156,10 +156,10 @@ export const makeWorker = <E, R>(
       },
       until: (predicate) => state.until(predicate),
       isTold: Effect.map(control.command(projection.name), ({ revision }) => revision !== command?.revision),
-      heads: ofSource(origin.heads(range)),
+      heads: ofSource(provider.heads(range)),
       stored: Effect.flatMap(store.load(offsetKey(projection), range), ({ offsets, revision }) =>
         Effect.map(
-          ofSource(resolveTimes(origin, range, offsets)),
+          ofSource(resolveTimes(provider, range, offsets)),
           (offsets) => ({ offsets, revision })
         ))
     }

@@ -3,20 +3,20 @@ import type * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
 import type { DeadLetterId } from "../../ProjectionManagement.ts"
-import { type Origin, SourceTimeout } from "../../Source.ts"
+import { type Provider, SourceTimeout } from "../../Source.ts"
 
 /** In milliseconds. */
 const patience = 10_000
 
 /** @internal An event as its source has it now, if it still has it; or the first that it has from there, up to another one. */
 export const fetch = <E, R>(
-  origin: Origin<any, E, R>,
+  provider: Provider<any, E, R>,
   { persistenceId, sequenceNumber }: DeadLetterId,
   to = sequenceNumber
 ): Effect.Effect<Option.Option<EncodedEnvelope>, E | SourceTimeout, R> =>
-  Stream.runHead(origin.entity(persistenceId, sequenceNumber, to)).pipe(
+  Stream.runHead(provider.entity(persistenceId, sequenceNumber, to)).pipe(
     Effect.timeoutOrElse({
       duration: patience,
-      orElse: () => Effect.fail(new SourceTimeout({ source: origin.key, waited: patience }))
+      orElse: () => Effect.fail(new SourceTimeout({ source: provider.key, waited: patience }))
     })
   )

@@ -8,6 +8,7 @@ import { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { Slice } from "@sluice/core/Slice"
 import type { SliceRange } from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -41,14 +42,6 @@ import { beatEvery, floorTrailer, forkTrailer } from "../wire/status.ts"
 import { acquireChannel, type Channel } from "./channel.ts"
 import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
 
-/** @internal Where a connection begins: after the offsets, and in the slices that have none at a time, or at the beginning. */
-export interface Beginning {
-  readonly journal: string | undefined
-  readonly offsets: Offsets
-  /** Whether to go on with what is left where events were deleted. */
-  readonly pastDeleted: boolean
-}
-
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
   readonly journal: string
@@ -71,7 +64,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
 
-  const init = (range: SliceRange, { journal, offsets, pastDeleted }: Beginning): Buffer =>
+  const init = (range: SliceRange, { journal, offsets, pastDeleted = false }: Start): Buffer =>
     encode(
       StreamInSchema,
       create(StreamInSchema, {
@@ -151,7 +144,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     connect: (
       channel: Channel,
       range: SliceRange,
-      beginning: Beginning,
+      start: Start,
       waitForReady: boolean
     ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
       Effect.gen(function*() {
@@ -162,7 +155,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         let duplex: Grpc.ClientDuplexStream<Buffer, Buffer>
         const call = yield* openCall(address, methodOf(method), () => {
           duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
-          duplex.write(init(range, beginning))
+          duplex.write(init(range, start))
           return duplex
         })
         // so that no proxy takes this side for dead
@@ -179,8 +172,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           return yield* new PeerNotSupported({ address })
         }
         const journal = String(identity)
-        if (beginning.journal !== undefined && beginning.journal !== journal) {
-          return yield* new JournalReplaced({ expected: beginning.journal, actual: journal })
+        if (start.journal !== undefined && start.journal !== journal) {
+          return yield* new JournalReplaced({ expected: start.journal, actual: journal })
         }
         if (Number(answered.get("sluice-protocol")[0]) >= 3) call.beats()
         return { journal, pull: Effect.mapError(call.pull, explain(call)) }

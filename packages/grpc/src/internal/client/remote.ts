@@ -26,20 +26,20 @@ const lasting = 3_000
 
 /**
  * @internal
- * The part of an origin that talks to a producer. A connection that is lost is made again, after a while that grows with each
+ * The part of a provider that talks to a producer. A connection that is lost is made again, after a while that grows with each
  * failure, and then as soon as the producer can be reached.
  */
 export const makeRemote = (
   streamId: string,
   options: Options
-): Pick<Source.Origin<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now"> => {
+): Pick<Source.Provider<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now"> => {
   const producer = makeProducerClient(streamId, options)
   const attributes = { stream: streamId }
   const received = Metric.withAttributes(StreamMetrics.received, attributes)
   const receivedBatch = Metric.withAttributes(StreamMetrics.receivedBatch, attributes)
   const reconnects = Metric.withAttributes(StreamMetrics.reconnects, attributes)
 
-  const open: Source.Origin<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
+  const open: Source.Provider<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
     const health = yield* Source.Health
     const channel = yield* producer.channel
@@ -69,8 +69,8 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const beginning = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted ?? false }
-        return producer.connect(channel, range, beginning, failures > 0).pipe(
+        const onwards = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted }
+        return producer.connect(channel, range, onwards, failures > 0).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
             if (failures > 0) health.restored()

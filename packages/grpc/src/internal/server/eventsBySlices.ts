@@ -13,7 +13,7 @@ import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { decode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
-import { beginningOf, needsTime } from "./beginning.ts"
+import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
 import { makeWriter, within } from "./serverCall.ts"
@@ -133,7 +133,7 @@ const serve = (
     const { feed, treat } = yield* Effect.gen(function*() {
       yield* turn
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
-      const { start, treat } = yield* parse("offset", () => beginningOf(init, now))
+      const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
       const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
       return { feed, treat }
     }).pipe(

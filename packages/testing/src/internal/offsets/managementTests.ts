@@ -533,7 +533,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
     it.effect("lose their content with the event that is deleted, or pruned, and those of others do not", () =>
       Effect.gen(function*() {
         const type = fresh("cart")
-        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const key = { ...freshKey(), source: Source.journal(type).provider.key }
         const elsewhere = { ...key, source: `stream:${type.name}` }
         const aside = (id: string, n: number): EncodedEnvelope => {
           const persistenceId = EntityType.persistenceId(type, id)
@@ -559,7 +559,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
     it.effect("are put aside without the content of an event that was deleted, or pruned, before", () =>
       Effect.gen(function*() {
         const type = fresh("cart")
-        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const key = { ...freshKey(), source: Source.journal(type).provider.key }
         yield* append(type, "a", texts(2))
         yield* append(type, "b", texts(2))
         const [a1, a2, b1, b2] = yield* Effect.map(
@@ -592,7 +592,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
     it.effect("are as deleted as their events, however the two meet", () =>
       Effect.gen(function*() {
         const type = fresh("cart")
-        const key = { ...freshKey(), source: Source.journal(type).origin.key }
+        const key = { ...freshKey(), source: Source.journal(type).provider.key }
         const ids = Array.from({ length: 12 }, (_, i) => `e${i}`)
         yield* Effect.forEach(ids, (id) => append(type, id, texts(1)))
         const events = new Map(

@@ -253,7 +253,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const stored = Effect.gen(function*() {
           const offsets = yield* OffsetStore
           const { offsets: found } = yield* offsets.load(
-            { projection: name, source: Source.journal(type).origin.key },
+            { projection: name, source: Source.journal(type).provider.key },
             SliceRange.full
           )
           return [...found.values()].map(({ position }) => position as number)
@@ -561,7 +561,10 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           assert.strictEqual(calls, 0)
           const journal = yield* Journal.Journal
           const store = yield* OffsetStore
-          const stored = yield* store.load({ projection: name, source: projection.source.origin.key }, SliceRange.full)
+          const stored = yield* store.load(
+            { projection: name, source: projection.source.provider.key },
+            SliceRange.full
+          )
           assert.deepStrictEqual(new Map(stored.offsets), new Map(yield* journal.heads(type.name, SliceRange.full)))
           assert.strictEqual(stored.journal, journal.identity)
         }
@@ -819,7 +822,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           Projection.workers(2)
         )
         const other = crypto.randomUUID()
-        yield* offsetsIn(other, name, projection.source.origin.key, 600, Offset.make(7, 7))
+        yield* offsetsIn(other, name, projection.source.provider.key, 600, Offset.make(7, 7))
         yield* Effect.gen(function*() {
           const worker = yield* stopped(name)
           assert.strictEqual(worker.range.min, 512)
@@ -843,7 +846,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           Projection.exactlyOnce(name, () => Effect.sync(() => void calls++))
         )
         const lost = Offset.make(position, timestamp - 1)
-        yield* offsetsIn(journal.identity, name, projection.source.origin.key, 600, lost)
+        yield* offsetsIn(journal.identity, name, projection.source.provider.key, 600, lost)
         const worker = yield* stopped(name).pipe(whileRunning(projection))
         assert.instanceOf(errorOf(worker), Journal.JournalForked)
         assert.strictEqual(calls, 0)

@@ -596,10 +596,10 @@ export const durableStateTests = (
         // a newer state is handled between the look at the source and the handling of the old one
         const source = projection.source
         const late = Source.make<Option.Option<string>, any, any>({
-          ...source.origin,
+          ...source.provider,
           entity: (persistenceId, from, to) =>
             Stream.concat(
-              source.origin.entity(persistenceId, from, to),
+              source.provider.entity(persistenceId, from, to),
               Stream.drain(Stream.fromEffect(Effect.void))
             ).pipe(
               Stream.mapArrayEffect((envelopes) =>

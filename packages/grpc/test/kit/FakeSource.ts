@@ -29,7 +29,7 @@ export const event = (n: number, text = `e${n}`, entityId = "a"): EncodedEnvelop
 /** A source of strings with these envelopes. */
 export const source = <E>(
   envelopes: Stream.Stream<EncodedEnvelope, E>,
-  options?: Partial<Source.Origin<string, E, never>>
+  options?: Partial<Source.Provider<string, E, never>>
 ): Source.Source<string, E> =>
   Source.make({
     key: "test",

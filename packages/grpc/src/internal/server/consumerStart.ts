@@ -13,7 +13,7 @@ import { fromSlicePositions, fromTimestampMessage, integer } from "../wire/messa
  * Where a stream begins for a consumer, and what becomes of each event from there on: it is sent, or skipped, as the consumer has
  * seen it, or repeated without its payload, in case the consumer has not.
  */
-export interface Beginning {
+export interface ConsumerStart {
   readonly start: Start
   readonly treat: (envelope: EncodedEnvelope) => Treatment
 }
@@ -40,7 +40,7 @@ const plain = (offsets: Offset.Offsets): Start => ({ journal: undefined, offsets
 export const needsTime = ({ offset, sluice }: InitReq): boolean => sluice === undefined && offset.length > 0
 
 /** @internal Throws at what is no offset. */
-export const beginningOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): Beginning => {
+export const consumerStartOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): ConsumerStart => {
   if (sluice !== undefined) {
     const offsets = fromSlicePositions(sluice.positions)
     return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
