@@ -33,16 +33,24 @@ const accepts = (port: number): Effect.Effect<boolean> =>
     socket.once("connect", () => end(true)).once("error", () => end(false))
   })
 
-/** Starts one for a server's user that needs no password, and returns its port. */
+type Mode = "session" | "transaction" | "statement"
+
+export interface PgBouncer {
+  readonly port: number
+  /** Goes on in another mode, as its operator has it. */
+  readonly reload: (mode: Mode) => Effect.Effect<void>
+}
+
+/** Starts one for a server's user that needs no password. */
 export const start = (options: {
   readonly port: number
   readonly user: string
   readonly database: string
-  readonly mode: "session" | "transaction" | "statement"
-}): Effect.Effect<number, never, Scope.Scope> =>
+  readonly mode: Mode
+}): Effect.Effect<PgBouncer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const port = yield* freePort
-    yield* Effect.acquireRelease(
+    const { reload } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-pgbouncer-"))
         const write = (name: string, lines: ReadonlyArray<string>): string => {
@@ -51,18 +59,20 @@ export const start = (options: {
           return file
         }
         const users = write("users.txt", [`"${options.user}" ""`])
-        const settings = write("pgbouncer.ini", [
-          "[databases]",
-          `${options.database} = host=127.0.0.1 port=${options.port} dbname=${options.database}`,
-          "[pgbouncer]",
-          "listen_addr = 127.0.0.1",
-          `listen_port = ${port}`,
-          "auth_type = trust",
-          `auth_file = ${users}`,
-          "unix_socket_dir =",
-          `pool_mode = ${options.mode}`,
-          "default_pool_size = 40"
-        ])
+        const settingsFor = (mode: Mode) =>
+          write("pgbouncer.ini", [
+            "[databases]",
+            `${options.database} = host=127.0.0.1 port=${options.port} dbname=${options.database}`,
+            "[pgbouncer]",
+            "listen_addr = 127.0.0.1",
+            `listen_port = ${port}`,
+            "auth_type = trust",
+            `auth_file = ${users}`,
+            "unix_socket_dir =",
+            `pool_mode = ${mode}`,
+            "default_pool_size = 40"
+          ])
+        const settings = settingsFor(options.mode)
         const owner = identity()
         if (owner.uid !== undefined) {
           for (const file of [folder, users, settings]) Fs.chownSync(file, owner.uid, owner.gid!)
@@ -71,7 +81,12 @@ export const start = (options: {
         const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
         const kill = () => child.kill("SIGKILL")
         process.once("exit", kill)
-        return { folder, exited, kill }
+        const reload: PgBouncer["reload"] = (mode) =>
+          Effect.sync(() => {
+            settingsFor(mode)
+            child.kill("SIGHUP")
+          })
+        return { folder, exited, kill, reload }
       }),
       ({ exited, folder, kill }) =>
         Effect.promise(async () => {
@@ -82,5 +97,5 @@ export const start = (options: {
         })
     )
     yield* Wait.until("PgBouncer to listen", accepts(port))
-    return port
+    return { port, reload }
   })

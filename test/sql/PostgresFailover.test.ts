@@ -9,11 +9,14 @@ import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import Pg from "pg"
 import * as PostgresPair from "../kit/PostgresPair.ts"
 import * as Switchboard from "../kit/Switchboard.ts"
 
@@ -79,6 +82,58 @@ it.live(
             Layer.provide(SqliteStorage.layerOffsetStore({ filename: ":memory:" }))
           )
         )
+      )
+    }).pipe(Effect.scoped),
+  120_000
+)
+
+it.live(
+  "what no standby has confirmed that commits have to wait for is not acknowledged, however often it is sent",
+  () =>
+    Effect.gen(function*() {
+      const settings = ["wal_level=replica", "max_wal_senders=4"]
+      const { database, host, port, user } = yield* TestServer.postgres({ durable: true, settings })
+      const connect = Effect.acquireRelease(
+        Effect.promise(async () => {
+          const client = new Pg.Client({ host, port, user, database })
+          await client.connect()
+          return client
+        }),
+        (client) => Effect.promise(() => client.end())
+      )
+      const admin = yield* connect
+      const other = yield* connect
+      const one = (query: string) => Effect.promise(async () => (await admin.query(query)).rows.length === 1)
+      const waitFor = (standbys: string) =>
+        Effect.promise(async () => {
+          await admin.query(`ALTER SYSTEM SET synchronous_standby_names = '${standbys}'`)
+          await admin.query("SELECT pg_reload_conf()")
+        })
+      const written = Effect.promise(async () => {
+        const { rows } = await admin.query("SELECT count(*)::int AS n FROM sluice_journal")
+        return rows[0].n as number
+      })
+      yield* Effect.gen(function*() {
+        yield* append("1")
+        yield* waitFor("nobody")
+        // the setting is in force when somebody waits for it
+        const others = yield* Effect.forever(
+          Effect.promise(() => other.query("SELECT pg_logical_emit_message(true, 'test', '')"))
+        ).pipe(Effect.forkScoped)
+        yield* Wait.until("commits to wait", one("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+        const attempt = yield* Effect.forkScoped(Effect.exit(append("2")))
+        // as the server itself sees it, once it is told to wait no more
+        yield* Wait.until("it to be written", Effect.map(written, (n) => n === 2), { atMost: "30 seconds" })
+        const exit = yield* Effect.timeoutOption(Fiber.join(attempt), "10 seconds")
+        if (exit._tag === "Some") assert.isTrue(Exit.isFailure(exit.value))
+        yield* waitFor("")
+        yield* Fiber.join(attempt)
+        yield* Fiber.interrupt(others)
+        assert.strictEqual((yield* append("3")).sequenceNumber, 3)
+        assert.strictEqual(yield* written, 3)
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(PostgresStorage.layer({ host, port, user, database, statementTimeout: 500 }))
       )
     }).pipe(Effect.scoped),
   120_000

@@ -81,7 +81,8 @@ const query = <A>(statement: string) => Database.use(({ run }) => run(sql<A>`${s
 const behind = (mode: "session" | "transaction" | "statement") =>
   Effect.gen(function*() {
     const there = yield* (yield* Server).place
-    return { ...there, port: yield* PgBouncer.start({ ...there, mode }) }
+    const { port, reload } = yield* PgBouncer.start({ ...there, mode })
+    return { there: { ...there, port }, reload }
   })
 
 /** What a role may be set to. */
@@ -102,6 +103,18 @@ const settings = {
   idle_in_transaction_session_timeout: ["1ms", "1min"],
   array_nulls: ["off", "on"]
 } as const
+
+/** What the person who looks after a database does in it. */
+const within = ({ database, host, port, user }: PostgresStorage.Options, ...statements: ReadonlyArray<string>) =>
+  Effect.promise(async () => {
+    const client = new Pg.Client({ host, port, user, database, password: "" })
+    await client.connect()
+    try {
+      for (const statement of statements) await client.query(statement)
+    } finally {
+      await client.end()
+    }
+  })
 
 layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", (it) => {
   describe("a transaction that may be idle for so long", () => {
@@ -375,6 +388,58 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
       }).pipe(Effect.scoped))
   })
 
+  describe("a schema", () => {
+    it.effect("that was renamed keeps its events to itself when another has its name", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* append("old").pipe(on({ ...there, schema: "cart" }))
+        yield* within(there, "ALTER SCHEMA cart RENAME TO cart_staging")
+        const refused = yield* Effect.flip(
+          append("refused").pipe(on({ ...there, schema: "cart_staging", migrate: false }))
+        )
+        assert.instanceOf(refused, StorageError)
+        assert.strictEqual(refused.reason, "Misconfigured")
+        assert.match(refused.message, /renamed or copied/)
+        yield* append("new").pipe(on({ ...there, schema: "cart" }))
+        const staging = yield* Effect.andThen(append("staging"), events).pipe(
+          on({ ...there, schema: "cart_staging" })
+        )
+        assert.deepStrictEqual(staging, ["old", "staging"])
+        assert.deepStrictEqual(yield* events.pipe(on({ ...there, schema: "cart", migrate: false })), ["new"])
+      }).pipe(Effect.scoped))
+
+    it.effect("whose tables were made by hand, found by the search path, is as others", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* within(
+          there,
+          "CREATE SCHEMA by_hand",
+          `SET search_path = by_hand; ${PostgresStorage.migrations()}`
+        )
+        const found = yield* Effect.andThen(append("1"), events).pipe(
+          on({ ...there, schema: "by_hand", migrate: false })
+        )
+        assert.deepStrictEqual(found, ["1"])
+      }).pipe(Effect.scoped))
+  })
+
+  describe("a database", () => {
+    it.effect("that has no place for every text is refused, by name", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        const { run } = yield* Server
+        const create = "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        yield* Effect.acquireRelease(
+          run(`${create} OWNER ${there.user}`),
+          () => run("DROP DATABASE latin WITH (FORCE)")
+        )
+        const error = yield* Effect.flip(append("event").pipe(on({ ...there, database: "latin" })))
+        assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Misconfigured")
+        assert.match(error.message, /LATIN1.*UTF8/)
+      }).pipe(Effect.scoped))
+  })
+
   describe("a server that does not answer any more", () => {
     it.effect("is given up when it does not say within the time to connect who it is", () =>
       Effect.gen(function*() {
@@ -392,7 +457,7 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
   describe.skipIf(!PgBouncer.isAvailable())("behind PgBouncer", () => {
     it.effect("that keeps sessions, all is as without", () =>
       Effect.gen(function*() {
-        const there = yield* behind("session")
+        const { there } = yield* behind("session")
         const stores = yield* Effect.forEach(["cart_", "order_"], (tablePrefix) =>
           Effect.map(
             Layer.build(open({ ...there, tablePrefix, poolSize: 2 })),
@@ -428,7 +493,7 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
     for (const mode of ["transaction", "statement"] as const) {
       it.effect(`that gives each ${mode} another session, a storage does not start, and says why`, () =>
         Effect.gen(function*() {
-          const there = yield* behind(mode)
+          const { there } = yield* behind(mode)
           const error = yield* Effect.flip(append("event").pipe(on(there)))
           assert.instanceOf(error, StorageError)
           assert.isFalse(error.isRetryable)
@@ -444,9 +509,42 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
         }).pipe(Effect.scoped))
     }
 
+    it.effect("whose mode is changed meanwhile, appends wait, then say why, and go on when it is changed back", () =>
+      Effect.gen(function*() {
+        const { reload, there } = yield* behind("session")
+        const services = yield* Layer.build(open(there))
+        const appends = (event: string) =>
+          Effect.forEach(
+            Array.from({ length: 10 }, (_, i) => i),
+            (i) => Effect.result(Journal.append(Note, { id: `${i}`, events: [event] })),
+            { concurrency: "unbounded" }
+          ).pipe(Effect.provide(services))
+        yield* appends("1")
+        yield* reload("transaction")
+        const failures: Array<unknown> = []
+        yield* Wait.until(
+          "appends to say why",
+          Effect.map(appends("2"), (results) => {
+            for (const result of results) if (result._tag === "Failure") failures.push(result.failure)
+            return failures.some((failure) => /pool_mode = session/.test(String(failure)))
+          }),
+          { atMost: "40 seconds" }
+        )
+        for (const failure of failures) {
+          assert.instanceOf(failure, StorageError)
+          assert.include(["Misconfigured", "Unavailable", "Busy"], failure.reason)
+        }
+        yield* reload("session")
+        yield* Wait.until(
+          "appends to go on",
+          Effect.map(appends("3"), (results) => results.every(({ _tag }) => _tag === "Success")),
+          { atMost: "40 seconds" }
+        )
+      }).pipe(Effect.scoped))
+
     it.effect("that refuses a parameter of the URL, a storage says so, and not to try again", () =>
       Effect.gen(function*() {
-        const { database, host, port, user } = yield* behind("session")
+        const { there: { database, host, port, user } } = yield* behind("session")
         const url = `postgres://${user}@${host}:${port}/${database}?statement_timeout=1000`
         const error = yield* Effect.flip(append("event").pipe(on({ url })))
         assert.instanceOf(error, StorageError)

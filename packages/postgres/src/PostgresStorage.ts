@@ -20,6 +20,7 @@ import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
+import { ownFunction } from "./internal/ownFunction.ts"
 import { makePool } from "./internal/pool.ts"
 import { alongIndexes } from "./internal/session.ts"
 import { makeSessions } from "./internal/sessions.ts"
@@ -48,6 +49,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     exclusively: exclusively(database, naming),
     migrate: options.migrate
   })
+  yield* ownFunction({ database, naming, exclusively: exclusively(database, naming), migrate: options.migrate })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   const signals = StorageSignals.make()

@@ -521,9 +521,7 @@ const said = (code: string) => Object.assign(new Error(code), { code, severity: 
 /** What any statement would have met, by what tells it. */
 const ofServer = {
   postgres: {
-    Misconfigured: ["42P10", "42809", "55000"].map((code) =>
-      Object.assign(new Error(code), { code, severity: "ERROR" })
-    ),
+    Misconfigured: ["42P10", "42809"].map((code) => Object.assign(new Error(code), { code, severity: "ERROR" })),
     Unavailable: [said("XX000"), said("P0001"), Object.assign(new Error("08999"), { code: "08999", severity: "ERROR" })]
   },
   mysql: {

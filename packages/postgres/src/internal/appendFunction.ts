@@ -13,6 +13,9 @@ import type { Names } from "@sluice/sql/Migrations"
  * The lock of a log is an advisory one, as a row with the head would bloat under an old snapshot. The planner has seen the tables empty at
  * best when it plans for the first time, and then keeps the plan: so it is told what never pays here. LIMIT keeps each lateral query a probe
  * of an index, which otherwise may become a join with the whole table.
+ *
+ * An append that may have been written before is found when its first attempt is committed here; a standby that commits have to wait for
+ * need not have it yet. So its answer has something to commit as well, and waits for what was written before it.
  */
 export const appendFunction = ({ table }: Names, schema: string | undefined): string => {
   const journal = table("sluice_journal")
@@ -34,6 +37,9 @@ export const appendFunction = ({ table }: Names, schema: string | undefined): st
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       RAISE EXCEPTION 'events are appended in READ COMMITTED transactions, and this one is %',
         current_setting('transaction_isolation') USING ERRCODE = '25001';
+    END IF;
+    IF true = ANY (p_recheck) THEN
+      PERFORM pg_logical_emit_message(true, 'sluice', '');
     END IF;
     IF p_wait THEN
       PERFORM pg_advisory_xact_lock(p_lock, s.slice)

@@ -146,9 +146,15 @@ export class Client extends Pg.Client {
   private async settle(): Promise<void> {
     const known = (this as any).processID as number | null
     const first = await settle(this, known)
-    const { began, isStandby, process } = first.isSet ? first : await this.settleBehindPooler()
+    const { began, encoding, isStandby, process } = first.isSet ? first : await this.settleBehindPooler()
     if (isStandby) {
       throw serverError("25006", "the server is a standby, which cannot be written to: the address leads to a reader")
+    }
+    if (encoding !== "UTF8") {
+      throw serverError(
+        notSupported,
+        `the database is encoded in ${encoding}, which has no place for every text: make one with ENCODING 'UTF8'`
+      )
     }
     this.session = { process, began }
     // whoever cancels a query needs the server's process, and a pooler has numbers of its own

@@ -162,4 +162,7 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
   statements: ({ name, table }) => [
     `CREATE INDEX ${name("sluice_state_time")} ON ${table("sluice_state")} (entity_type, timestamp, slice)`
   ]
+}, {
+  name: "an append that was written before waits for the standbys that its first attempt waits for",
+  statements: (names) => [appendFunction(names, schema)]
 }]

@@ -102,6 +102,12 @@ export class ControlClient {
 }
 
 /**
+ * What the server says of a prepared statement that the session has not, or has already, or that has other columns by now. Nothing was
+ * executed. A pooler may have begun to give each transaction another session: the next connection finds out.
+ */
+const otherSession = new Set(["26000", "42P05", "0A000"])
+
+/**
  * @internal
  * Runs queries on one of the pool's connections. A connection that has failed is not given back, as nobody knows in which state it
  * is. Nothing is sent for whoever has stopped waiting for a connection.
@@ -128,6 +134,13 @@ export const withClient = <A>(
         client.release()
         return result
       } catch (cause) {
+        if (otherSession.has((cause as { readonly code?: string }).code ?? "")) {
+          client.release(true)
+          const lost = Object.assign(new Error("the session is not the one that was prepared", { cause }), {
+            code: "ECONNABORTED"
+          })
+          throw toConnectError("postgres")(operation)(lost)
+        }
         const error = toError(cause)
         const isLost = error.reason._tag === "ConnectionError"
         if (isLost) onLost(client)

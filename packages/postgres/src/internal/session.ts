@@ -26,6 +26,8 @@ export const settingsOf = ({ lockTimeout, statementTimeout, transactionTimeout }
   statement_timeout: String(statementTimeout),
   lock_timeout: String(lockTimeout),
   idle_in_transaction_session_timeout: String(transactionTimeout),
+  // of PostgreSQL 17 and later: however long it takes as a whole
+  transaction_timeout: "0",
   // what waits for something to come is not forgotten
   idle_session_timeout: "0"
 })
@@ -42,6 +44,7 @@ export const alongIndexes = { enable_seqscan: "off", enable_bitmapscan: "off", e
  * server takes back would be a fork of the journal: it has to be flushed, whatever the role says.
  */
 const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_is_in_recovery() AS is_standby,
+    pg_catalog.current_setting('server_encoding') AS encoding,
     (SELECT (EXTRACT(epoch FROM a.backend_start) * 1000000)::pg_catalog.int8::pg_catalog.text
       FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a) AS began,
     ARRAY(
@@ -66,7 +69,7 @@ export const settle = async (
 ) => {
   const { connectionTimeoutMillis, settings } = client.config
   const { rows } = await client.query<
-    { readonly process: number; readonly began: string; readonly is_standby: boolean }
+    { readonly process: number; readonly began: string; readonly is_standby: boolean; readonly encoding: string }
   >({
     text: statement,
     values: [process, JSON.stringify(settings)],
@@ -77,6 +80,7 @@ export const settle = async (
     process: row!.process,
     began: row!.began,
     isStandby: row!.is_standby,
+    encoding: row!.encoding,
     isSet: process === null || row!.process === process
   }
 }

@@ -33,7 +33,6 @@ const damaged: Kind = ["UnknownError", "Damaged"]
 const disagreement: Kind = ["ConnectionError", "Misconfigured"]
 const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
 const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
-const unready: Kind = ["UnknownError", "Misconfigured"]
 const missing: Kind = ["SqlSyntaxError", "Misconfigured"]
 const syntax: Kind = ["SqlSyntaxError", "Failed"]
 const constraint: Kind = ["ConstraintError", "Failed"]
@@ -64,7 +63,6 @@ const postgres: Readonly<Record<string, Kind>> = {
   "53": failing,
   "53100": full,
   "53300": lost,
-  "55000": unready,
   "55P03": lockTimeout,
   "57014": statementTimeout,
   "57P": lost,
@@ -267,8 +265,9 @@ const disagreements = {
     "HANDSHAKE_SSL_ERROR",
     "HANDSHAKE_UNKNOWN_ERROR",
     "SESSION_NOT_SET",
-    // PostgreSQL has no such feature, such as a pooler
+    // PostgreSQL has no such feature, such as a pooler; or the database takes no connections
     "0A000",
+    "55000",
     // MySQL: how to log in, a password or an account that is over, and settings that it does not know
     1115,
     1193,

@@ -1,0 +1,69 @@
+import { StorageError } from "@sluice/core/StorageError"
+import * as Naming from "@sluice/sql/adapter/Naming"
+import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import type { Database } from "@sluice/sql/Database"
+import type { Options as MigrationOptions } from "@sluice/sql/Migrations"
+import * as Effect from "effect/Effect"
+import { appendFunction } from "./appendFunction.ts"
+
+/** Where the function is looked at, and whether it may be made anew. */
+interface Options extends Pick<MigrationOptions, "database" | "exclusively"> {
+  readonly naming: Naming.Naming & { readonly schema?: string | undefined }
+  readonly migrate: boolean | undefined
+}
+
+/**
+ * @internal
+ * Makes sure that the append function writes to the journal beside it. It names that journal with its schema. A schema that was renamed,
+ * or copied, still has the function of the old one, which would write there.
+ */
+export const ownFunction = ({ database, exclusively, migrate, naming }: Options): Effect.Effect<void, StorageError> => {
+  const isOwn = Effect.map(definition(database, naming), (found) => found === undefined || writesTo(naming, found))
+  const names = {
+    table: (table: `sluice_${string}`) => Naming.quoted("postgres", naming, table),
+    name: (name: `sluice_${string}`) => Naming.quoted("postgres", { prefix: naming.prefix }, name)
+  }
+  const mend = Effect.mapError(
+    exclusively(database.sql.unsafe(appendFunction(names, naming.schema))),
+    fromSqlError("create the append function")
+  )
+  const refused = new StorageError({
+    operation: "check the append function",
+    reason: "Misconfigured",
+    cause: new Error(
+      `${names.table("sluice_append")} writes to the journal of another schema, as this one was renamed or copied: ` +
+        "leave 'migrate' on once, and it is made anew"
+    )
+  })
+  return Effect.flatMap(isOwn, (isOwn) => isOwn ? Effect.void : migrate === false ? Effect.fail(refused) : mend)
+}
+
+interface Definition {
+  readonly body: string
+  /** The search path that it runs with, if it has one of its own. */
+  readonly path: string | null
+}
+
+const definition = (
+  { sql }: Database["Service"],
+  { prefix, schema }: Naming.Naming
+): Effect.Effect<Definition | undefined, StorageError> =>
+  sql<Definition>`SELECT p.prosrc AS body, (
+      SELECT substr(c.setting, length('search_path=') + 1) FROM unnest(p.proconfig) c(setting)
+      WHERE c.setting LIKE 'search_path=%'
+    ) AS path
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = ${schema ?? ""} AND p.proname = ${`${prefix}append`}`.pipe(
+    Effect.mapBoth({ onFailure: fromSqlError("check the append function"), onSuccess: ([row]) => row })
+  )
+
+/** Migrations that are applied by hand may name no schema: then the search path does. */
+const writesTo = (naming: Naming.Naming, { body, path }: Definition): boolean => {
+  const within = Naming.quoted("postgres", naming, "sluice_journal")
+  const alone = Naming.quoted("postgres", { prefix: naming.prefix }, "sluice_journal")
+  if (body.includes(`INSERT INTO ${alone} `)) {
+    const [first] = (path ?? "").split(",")
+    return first!.trim().replaceAll("\"", "") === naming.schema
+  }
+  return body.includes(`INSERT INTO ${within} `)
+}
