@@ -4,15 +4,8 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
+import type { Headers } from "./Call.ts"
 import type { ClientTls } from "./Tls.ts"
-
-/**
- * Headers by name: letters, digits, `_`, `-` and `.`. Values are printable ASCII.
- *
- * @category models
- * @since 0.1.0
- */
-export type Headers = Readonly<Record<string, string>>
 
 /**
  * Where the producer is, and how to reach it.

@@ -11,7 +11,8 @@ import type { ConsumerError } from "./GrpcError.ts"
 import { makeRemote } from "./internal/client/remote.ts"
 import { toMetadata } from "./internal/wire/headers.ts"
 
-export type { Headers, Options } from "./ConsumerOptions.ts"
+export type { Headers } from "./Call.ts"
+export type { Options } from "./ConsumerOptions.ts"
 export type { ConsumerError } from "./GrpcError.ts"
 
 const TypeId = "~sluice/RemoteSource"

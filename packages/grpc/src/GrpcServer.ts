@@ -3,9 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Grpc from "@grpc/grpc-js"
 import { isLoopback } from "@sluice/core/Loopback"
-import * as Slice from "@sluice/core/Slice"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,22 +12,21 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
-import { serverCredentials } from "./internal/credentials.ts"
+import { CallTransport } from "./CallTransport.ts"
+import { DuplicateStream, InsecureTransport, type ServerError } from "./GrpcError.ts"
 import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
-import { addHealth } from "./internal/server/health.ts"
+import { makeHealth } from "./internal/server/health.ts"
 import type { OfferedStream } from "./internal/server/OfferedStream.ts"
-import { addReflection } from "./internal/server/reflection.ts"
+import { reflection } from "./internal/server/reflection.ts"
 import { SendBudget } from "./internal/server/SendBudget.ts"
-import { respondStreaming, respondUnary } from "./internal/server/serverCall.ts"
+import { streaming, unary } from "./internal/server/serverCall.ts"
 import {
   currentEventsByPersistenceId,
   eventTimestamp,
   latestEventTimestamp,
   loadEvent
 } from "./internal/server/unary.ts"
-import { maxMessageBytes } from "./internal/wire/frames.ts"
-import { eventProducerService } from "./internal/wire/methods.ts"
+import { eventProducerPaths as paths } from "./internal/wire/methods.ts"
 import type { Offer } from "./Offer.ts"
 import type { ServerTls } from "./Tls.ts"
 
@@ -64,11 +61,6 @@ export class GrpcServer extends Context.Service<GrpcServer, {
   readonly offer: (stream: Offer) => Effect.Effect<void, DuplicateStream, Scope.Scope>
 }>()("@sluice/grpc/GrpcServer") {}
 
-const shutdownTimeout = "2 seconds"
-
-/** Of one connection: as many as a projection can have workers. */
-const maxStreams = Slice.count
-
 /** How many consumers of a stream begin at the same time. */
 const opensAtATime = 8
 
@@ -78,30 +70,25 @@ const make = Effect.fnUntraced(function*(options: Options) {
   if (options.tls === undefined && options.insecure !== true && !isLoopback(host)) {
     return yield* new InsecureTransport({ address })
   }
+  const transport = yield* CallTransport
+  // closed before the server shuts down, so that every call is told
+  const calls = yield* Scope.fork(yield* Effect.scope)
+  const run = yield* Scope.provide(FiberSet.makeRuntime(), calls)
   const streams = new Map<string, OfferedStream>()
-  const budget = new SendBudget()
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      new Grpc.Server({
-        "grpc.max_receive_message_length": maxMessageBytes,
-        "grpc.max_send_message_length": maxMessageBytes,
-        "grpc.max_concurrent_streams": maxStreams,
-        "grpc.keepalive_time_ms": 10_000,
-        "grpc.keepalive_timeout_ms": 5_000
-      })
-    ),
-    (server) =>
-      Effect.callback<void>((resume) => server.tryShutdown(() => resume(Effect.void))).pipe(
-        Effect.timeoutOption(shutdownTimeout),
-        Effect.andThen(Effect.sync(() => server.forceShutdown()))
-      )
-  )
-  // interrupted before the server shuts down, so that every call is told
-  const run = yield* FiberSet.makeRuntime()
-
-  addReflection(server, run)
-  const health = addHealth(server, run)
+  const budget = new SendBudget(transport.clock, run)
+  const health = makeHealth(run)
   let offered = 0
+
+  const port = yield* transport.listen({ address, tls: options.tls }, [
+    streaming(paths.eventsBySlices, run, (call) => eventsBySlices(streams, budget, call)),
+    unary(paths.eventTimestamp, run, (request) => eventTimestamp(streams, request)),
+    streaming(paths.loadEvent, run, (call) => loadEvent(streams, budget, call)),
+    unary(paths.latestEventTimestamp, run, (request) => latestEventTimestamp(streams, request)),
+    streaming(paths.currentEventsByPersistenceId, run, (call) => currentEventsByPersistenceId(streams, budget, call)),
+    ...health.methods,
+    ...reflection(run)
+  ])
+  yield* Effect.addFinalizer(() => Scope.close(calls, Exit.void))
   // whoever watches hears so before the calls end
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -109,33 +96,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
       health.server(false)
     })
   )
-
-  server.addService(eventProducerService, {
-    eventsBySlices(call: Grpc.ServerDuplexStream<Buffer, Buffer>) {
-      respondStreaming("EventsBySlices", call, eventsBySlices(streams, budget, call), run)
-    },
-    eventTimestamp(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
-      respondUnary("EventTimestamp", call, callback, eventTimestamp(streams, call.request), run)
-    },
-    loadEvent(call: Grpc.ServerWritableStream<Buffer, Buffer>) {
-      respondStreaming("LoadEvent", call, loadEvent(streams, budget, call), run)
-    },
-    latestEventTimestamp(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
-      respondUnary("LatestEventTimestamp", call, callback, latestEventTimestamp(streams, call.request), run)
-    },
-    currentEventsByPersistenceId(call: Grpc.ServerWritableStream<Buffer, Buffer>) {
-      respondStreaming("CurrentEventsByPersistenceId", call, currentEventsByPersistenceId(streams, budget, call), run)
-    }
-  })
-
-  const port = yield* Effect.callback<number, ServerError>((resume) => {
-    server.bindAsync(
-      address,
-      serverCredentials(options.tls),
-      (cause, port) => resume(cause === null ? Effect.succeed(port) : Effect.fail(new ServerError({ address, cause })))
-    )
-  })
-
   health.server(true)
 
   return GrpcServer.of({

@@ -1,6 +1,8 @@
 /**
  * @since 0.1.0
  */
+export * as Call from "./Call.ts"
+export * as CallTransport from "./CallTransport.ts"
 export * as ConsumerOptions from "./ConsumerOptions.ts"
 export * as EventConsumer from "./EventConsumer.ts"
 export * as EventProducer from "./EventProducer.ts"

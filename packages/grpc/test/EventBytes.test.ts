@@ -6,6 +6,7 @@ import { isSkipped } from "@sluice/core/Envelope"
 import * as Position from "@sluice/core/Position"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
+import { unframe } from "@sluice/grpc/Call"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
@@ -13,7 +14,6 @@ import { readEvent, readStreamOut } from "../src/internal/wire/eventReader.ts"
 import { batchPieces } from "../src/internal/wire/frames.ts"
 import { fromStreamOut } from "../src/internal/wire/messages.ts"
 import { encode } from "../src/internal/wire/methods.ts"
-import { unpack } from "../src/internal/wire/packing.ts"
 import { envelopes, upTo } from "./kit/Envelopes.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import { envelopeOf, toBatch, toRepetition, toSkipped, toStreamOut, withoutSeen } from "./kit/Generated.ts"
@@ -65,7 +65,7 @@ const feeds: Arbitrary.Arbitrary<ReadonlyArray<EncodedElement>> = Arbitrary.arra
 const piecesOf = (elements: ReadonlyArray<EncodedElement>): ReadonlyArray<Buffer> => {
   const pieces = batchPieces(elements)
   const messages: Array<Buffer> = []
-  for (let next = pieces.next(); next !== undefined; next = pieces.next()) messages.push(...unpack(next))
+  for (let next = pieces.next(); next !== undefined; next = pieces.next()) messages.push(...unframe(next))
   return messages
 }
 

@@ -1,13 +1,14 @@
 import { fromBinary } from "@bufbuild/protobuf"
 import { assert, describe, it, layer } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { unframe } from "@sluice/grpc/Call"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import { pack, packs } from "../src/internal/sockets/packing.ts"
 import { eventPieces } from "../src/internal/wire/frames.ts"
-import { pack, packs, unpack } from "../src/internal/wire/packing.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
 import * as Producer from "./kit/Producer.ts"
@@ -109,20 +110,20 @@ describe("packing", () => {
       throw new Error("no such module")
     }))
     const [frames] = framesOf(events(4, 10)).frames
-    assert.deepStrictEqual(positions(unpack(frames!)), upTo(4))
+    assert.deepStrictEqual(positions(unframe(frames!)), upTo(4))
   })
 
   it("keeps pieces small, and what is larger alone", () => {
     const large = [...events(300, 1000), FakeSource.event(301, "x".repeat(1_000_000)), FakeSource.event(302)]
     const { frames } = framesOf(large)
-    assert.deepStrictEqual(positions(frames.flatMap(unpack)), upTo(302))
-    for (const piece of frames) assert.isTrue(piece.length <= 64 * 1024 + 5 || unpack(piece).length === 1)
+    assert.deepStrictEqual(positions(frames.flatMap(unframe)), upTo(302))
+    for (const piece of frames) assert.isTrue(piece.length <= 64 * 1024 + 5 || unframe(piece).length === 1)
     assert.isBelow(frames.length, 20)
   })
 
   it("stops before an event that is too large, after those before it", () => {
     const { frames, tooLarge } = framesOf([...events(2, 10), FakeSource.event(3, "x".repeat(4 * 1024 * 1024))])
-    assert.deepStrictEqual(positions(frames.flatMap(unpack)), [1, 2])
+    assert.deepStrictEqual(positions(frames.flatMap(unframe)), [1, 2])
     assert.strictEqual(tooLarge!.persistenceId, "Cart|a")
     assert.isAbove(tooLarge!.bytes, 4 * 1024 * 1024)
   })

@@ -1,8 +1,11 @@
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import * as TestClock from "effect/testing/TestClock"
 import { SendBudget, type Share } from "../src/internal/server/SendBudget.ts"
 import type { Status } from "../src/internal/wire/status.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
@@ -13,13 +16,12 @@ const mebibyte = 1024 * 1024
 const page = (bytes: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>> =>
   Effect.succeed([{ ...FakeSource.event(1, ""), payload: { manifest: "", bytes: new Uint8Array(bytes / 2) } }])
 
-/** The clock that streams stand still by. */
-const clock = Effect.acquireRelease(
-  Effect.sync(() => vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] })),
-  () => Effect.sync(() => vi.useRealTimers())
-)
+/** The memory of a server by the clock of the test. */
+const makeBudget = Effect.gen(function*() {
+  return new SendBudget(yield* Clock.Clock, yield* FiberSet.makeRuntime())
+})
 
-const after = (seconds: number) => Effect.promise(() => vi.advanceTimersByTimeAsync(seconds * 1000))
+const after = (seconds: number) => TestClock.adjust(seconds * 1000)
 
 /** A stream on a connection, and the status that it was ended with. */
 const open = Effect.fnUntraced(function*(budget: SendBudget, connection: string) {
@@ -43,10 +45,9 @@ const full = (budget: SendBudget, of: (stream: Opened) => Effect.Effect<unknown>
   Effect.forEach(Array.from({ length: 32 }), (_, i) => Effect.tap(open(budget, `connection ${i % 8}`), of))
 
 describe("the memory of a server for what its consumers have not read", () => {
-  it.live("is taken back, when another stream waits, from the one that stands still for longest, and no other", () =>
+  it.effect("is taken back, when another stream waits, from the one that stands still for longest, and no other", () =>
     Effect.gen(function*() {
-      yield* clock
-      const budget = new SendBudget()
+      const budget = yield* makeBudget
       const small = yield* open(budget, "small")
       yield* small.stall(200)
       const streams = yield* full(budget, (stream) => Effect.andThen(stream.stall(4 * mebibyte - 1000), after(0.1)))
@@ -58,12 +59,11 @@ describe("the memory of a server for what its consumers have not read", () => {
       assert.deepStrictEqual(streams.map((stream) => stream.isEnded()), [true, ...Array(31).fill(false)])
       assert.isFalse(waiting.isEnded())
       yield* Fiber.interrupt(fiber)
-    }).pipe(Effect.scoped))
+    }))
 
-  it.live("is taken from those of the connection that is full", () =>
+  it.effect("is taken from those of the connection that is full", () =>
     Effect.gen(function*() {
-      yield* clock
-      const budget = new SendBudget()
+      const budget = yield* makeBudget
       const other = yield* open(budget, "other")
       yield* other.stall(4 * mebibyte)
       const own = yield* Effect.forEach(Array.from({ length: 7 }), () =>
@@ -73,12 +73,11 @@ describe("the memory of a server for what its consumers have not read", () => {
       yield* after(12)
       assert.isFalse(other.isEnded())
       assert.strictEqual(endedOf(own), 1)
-    }).pipe(Effect.scoped))
+    }))
 
-  it.live("is not taken from streams that are busy, or whose consumers read, however slowly", () =>
+  it.effect("is not taken from streams that are busy, or whose consumers read, however slowly", () =>
     Effect.gen(function*() {
-      yield* clock
-      const budget = new SendBudget()
+      const budget = yield* makeBudget
       // what has read a page and written nothing of it yet is at work
       const streams = yield* full(budget, ({ reading }) => reading.read(page(4 * mebibyte - 1000)))
       const slow = streams[0]!
@@ -93,5 +92,5 @@ describe("the memory of a server for what its consumers have not read", () => {
       assert.isFalse(waiting.isEnded())
       yield* after(6)
       assert.isTrue(waiting.isEnded(), "who has waited for too long is to call again")
-    }).pipe(Effect.scoped))
+    }))
 })

@@ -2,10 +2,10 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { unframe } from "@sluice/grpc/Call"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { eventPieces } from "../../src/internal/wire/frames.ts"
-import { unpack } from "../../src/internal/wire/packing.ts"
 
 /** The fields of a message by their numbers, in the order that they came in. */
 export type Fields = ReadonlyMap<number, ReadonlyArray<Buffer | number>>
@@ -32,7 +32,7 @@ export const encode = (fields: Readonly<Record<number, string | number>>): Buffe
 
 /** The `StreamOut` of one envelope, as a plain consumer is sent it. */
 export const encodeStreamOut = (envelope: EncodedEnvelope, repeats = false): Buffer =>
-  unpack(eventPieces([envelope], () => repeats ? "repeat" : "send").next()!)[0]!
+  unframe(eventPieces([envelope], () => repeats ? "repeat" : "send").next()!)[0]!
 
 /** The messages of a field. */
 export const messages = (fields: Fields, number: number): ReadonlyArray<Buffer> =>

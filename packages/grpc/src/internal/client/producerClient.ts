@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf"
-import * as Grpc from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
+import { isLoopback } from "@sluice/core/Loopback"
 import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import { Position } from "@sluice/core/Position"
@@ -17,11 +17,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Channel, Request } from "../../Call.ts"
+import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
 import {
   type ConsumerError,
-  GrpcError,
-  type InsecureTransport,
+  type GrpcError,
+  InsecureTransport,
   PeerNotSupported,
   ProtocolError
 } from "../../GrpcError.ts"
@@ -35,12 +37,11 @@ import {
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { protocolVersion } from "../server/eventsBySlices.ts"
 import { readEvent } from "../wire/eventReader.ts"
-import { headersOf, toMetadata } from "../wire/headers.ts"
+import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
-import { decode, encode, eventProducerService } from "../wire/methods.ts"
-import { beatEvery, floorTrailer, forkTrailer } from "../wire/status.ts"
-import { acquireChannel, type Channel } from "./channel.ts"
-import { type ClientCall, methodOf, openCall, unaryCall } from "./clientCall.ts"
+import { decode, encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
+import { floorTrailer, forkTrailer } from "../wire/status.ts"
+import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
@@ -58,8 +59,13 @@ const decodeFloor = Schema.decodeUnknownOption(
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options) => {
   const { address } = options
-  const metadata = (waitForReady: boolean): Effect.Effect<Grpc.Metadata> =>
-    Effect.map(headersOf(options.headers), (headers) => toMetadata(headers, { waitForReady }))
+  /** A call of the method, as soon as one can be made. */
+  const request = (channel: Channel, path: string, waitForReady = false): Effect.Effect<Request, GrpcError> =>
+    Effect.flatMap(headersOf(options.headers), (headers) =>
+      channel.ready(waitForReady).pipe(
+        Effect.mapError((status) => grpcError(address, nameOf(path), status)),
+        Effect.as({ path, headers, waitForReady })
+      ))
   const protocolError = (problem: unknown) =>
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
@@ -87,13 +93,13 @@ export const makeProducerClient = (streamId: string, options: Options) => {
 
   /** What a call that has failed means. */
   const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked | OffsetBelowFloor => {
-    const trailers = call.trailers()
-    const fork = decodeFork(trailers?.get(forkTrailer)[0])
+    const { trailers } = call
+    const fork = decodeFork(trailers[forkTrailer])
     if (Option.isSome(fork)) {
       const [slice, position, timestamp] = fork.value
       return new JournalForked({ entityType: streamId, slice, offset: { position, timestamp } })
     }
-    const floor = decodeFloor(trailers?.get(floorTrailer)[0])
+    const floor = decodeFloor(trailers[floorTrailer])
     if (Option.isNone(floor)) return error
     const [slice, position, timestamp, floorPosition, floorTimestamp] = floor.value
     return new OffsetBelowFloor({
@@ -107,9 +113,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
   /** The heads of the logs, or what is in their place before a time. */
   const positions = (range: SliceRange, before: Timestamp | undefined): Effect.Effect<Offsets, ConsumerError> =>
     Effect.gen(function*() {
-      const method = eventProducerService.latestEventTimestamp
-      const client = yield* (yield* channel).connected(false, methodOf(method))
-      const request = encode(
+      const way = yield* channel
+      const message = encode(
         LatestEventTimestampRequestSchema,
         create(LatestEventTimestampRequestSchema, {
           streamId,
@@ -120,20 +125,19 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         })
       )
       const bytes = yield* unaryCall(
-        client,
         address,
-        method,
-        request,
-        yield* metadata(false)
+        way,
+        yield* request(way, eventProducerPaths.latestEventTimestamp),
+        message
       )
       return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
     }).pipe(Effect.scoped)
 
-  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = acquireChannel({
-    address,
-    tls: options.tls,
-    insecure: options.insecure ?? false
-  })
+  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() =>
+    options.tls === undefined && options.insecure !== true && !isLoopback(hostOf(address))
+      ? Effect.fail(new InsecureTransport({ address }))
+      : Effect.flatMap(CallTransport, (transport) => transport.connect({ address, tls: options.tls }))
+  )
 
   return {
     /** The connection that all streams to the producer share. */
@@ -148,34 +152,22 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       waitForReady: boolean
     ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
       Effect.gen(function*() {
-        const method = eventProducerService.eventsBySlices
-        const { path, requestSerialize, responseDeserialize } = method
-        const headers = yield* metadata(waitForReady)
-        const client = yield* channel.connected(waitForReady, methodOf(method))
-        let duplex: Grpc.ClientDuplexStream<Buffer, Buffer>
-        const call = yield* openCall(address, methodOf(method), () => {
-          duplex = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers)
-          duplex.write(init(range, start))
-          return duplex
-        })
-        // so that no proxy takes this side for dead
-        yield* Effect.acquireRelease(
-          Effect.sync(() => setInterval(() => duplex.write(Buffer.alloc(0)), beatEvery)),
-          (beat) => Effect.sync(() => clearInterval(beat))
-        )
+        const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
+        const call = yield* openCall(address, channel, begin, init(range, start))
+        yield* Effect.forkScoped(call.beat)
         const answered = yield* Effect.mapError(call.headers, explain(call))
-        const [identity] = answered.get("sluice-journal")
+        const identity = answered["sluice-journal"]
         if (identity === undefined) {
           // a page that a proxy answers with is followed by a status that says so
-          const isGrpc = String(answered.get("content-type")[0]).startsWith("application/grpc")
+          const isGrpc = answered["content-type"]?.startsWith("application/grpc")
           if (!isGrpc) yield* Effect.mapError(call.pull, explain(call))
           return yield* new PeerNotSupported({ address })
         }
-        const journal = String(identity)
+        const journal = identity
         if (start.journal !== undefined && start.journal !== journal) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal })
         }
-        if (Number(answered.get("sluice-protocol")[0]) >= 3) call.beats()
+        if (Number(answered["sluice-protocol"]) >= 3) yield* call.beats
         return { journal, pull: Effect.mapError(call.pull, explain(call)) }
       }),
 
@@ -185,9 +177,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       to: SequenceNumber
     ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
       Stream.fromPull(Effect.gen(function*() {
-        const method = eventProducerService.currentEventsByPersistenceId
-        const { path, requestSerialize, responseDeserialize } = method
-        const request = encode(
+        const way = yield* channel
+        const message = encode(
           CurrentEventsByPersistenceIdRequestSchema,
           create(CurrentEventsByPersistenceIdRequestSchema, {
             streamId,
@@ -196,19 +187,12 @@ export const makeProducerClient = (streamId: string, options: Options) => {
             toSeqNr: BigInt(to)
           })
         )
-        const headers = yield* metadata(false)
-        const client = yield* (yield* channel).connected(false, methodOf(method))
-        const call = yield* openCall(
-          address,
-          methodOf(method),
-          () => client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, headers)
-        )
+        const begin = yield* request(way, eventProducerPaths.currentEventsByPersistenceId)
+        const call = yield* openCall(address, way, begin, message)
+        call.end()
         return call.pull.pipe(
           Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
-          Effect.catchIf(
-            (error) => error instanceof GrpcError && error.code === Grpc.status.OK,
-            () => Cause.done()
-          )
+          Effect.catchIf(hasEnded, () => Cause.done())
         )
       })).pipe(Stream.scoped),
 
@@ -224,3 +208,6 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       })
   }
 }
+
+const hostOf = (address: string): string =>
+  address.startsWith("[") ? address.slice(1, address.indexOf("]")) : address.replace(/:\d+$/, "")

@@ -1,10 +1,13 @@
 import * as Grpc from "@grpc/grpc-js"
 import { type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
 import type { ReadBudget } from "@sluice/core/ReadBudget"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Status } from "../wire/status.ts"
+import type { Run } from "./serverCall.ts"
 
 const mebibyte = 1024 * 1024
 
@@ -35,6 +38,8 @@ const noRoom = new Status(
 
 /** One stream's part of the budget. */
 export interface Share {
+  /** The network's, which heartbeats go by. */
+  readonly clock: Clock.Clock
   /** For the source of the stream. */
   readonly reading: ReadBudget
   /** Something was written, and whether something is still to be taken by the consumer. */
@@ -47,7 +52,7 @@ interface Holder {
   readonly connection: Connection
   readonly refused: Deferred.Deferred<never, Status>
   held: number
-  /** Since when its consumer has taken nothing of what is written, by the clock of this process; undefined where it has taken all. */
+  /** Since when its consumer has taken nothing of what is written, in monotonic milliseconds; undefined where it has taken all. */
   stillSince: number | undefined
   isEnded: boolean
 }
@@ -72,8 +77,16 @@ export class SendBudget {
   readonly #connections = new Map<string, Connection>()
   readonly #holders = new Set<Holder>()
   readonly #waiting = new Set<Waiter>()
+  readonly #clock: Clock.Clock
+  readonly #run: Run
   #held = 0
-  #timer: NodeJS.Timeout | undefined
+  #isLooking = false
+
+  /** By the clock of the network. What it runs looks after those who wait. */
+  constructor(clock: Clock.Clock, run: Run) {
+    this.#clock = clock
+    this.#run = run
+  }
 
   /** The share of a stream, whose peer tells which connection it is on, for as long as the scope. */
   share(peer: string): Effect.Effect<Share, never, Scope.Scope> {
@@ -101,6 +114,7 @@ export class SendBudget {
           })
       ),
       (holder): Share => ({
+        clock: this.#clock,
         reading: {
           read: (page) =>
             Effect.suspend(() => {
@@ -110,7 +124,7 @@ export class SendBudget {
             })
         },
         wrote: (isPending) => {
-          holder.stillSince = isPending ? performance.now() : undefined
+          holder.stillSince = isPending ? this.#now() : undefined
         },
         refused: Deferred.await(holder.refused)
       })
@@ -140,31 +154,42 @@ export class SendBudget {
     }
   }
 
+  #now(): number {
+    return Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+  }
+
   #wait(holder: Holder): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      const leave = () => {
-        this.#waiting.delete(waiter)
-        if (this.#waiting.size > 0) return
-        clearInterval(this.#timer)
-        this.#timer = undefined
-      }
       const waiter: Waiter = {
         holder,
-        since: performance.now(),
+        since: this.#now(),
         go: () => {
-          leave()
+          this.#waiting.delete(waiter)
           resume(Effect.void)
         }
       }
       this.#waiting.add(waiter)
-      this.#timer ??= setInterval(() => this.#look(), patience / 10)
-      return Effect.sync(leave)
+      if (!this.#isLooking) {
+        this.#isLooking = true
+        this.#run(this.#looking)
+      }
+      return Effect.sync(() => this.#waiting.delete(waiter))
     })
   }
 
+  /** Looks every second, for as long as somebody waits. */
+  readonly #looking: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.flatMap(this.#clock.sleep(Duration.millis(patience / 10)), () => {
+      this.#look()
+      if (this.#waiting.size > 0) return this.#looking
+      this.#isLooking = false
+      return Effect.void
+    })
+  )
+
   /** Ends streams that stand still, as far as others wait for what they hold, and those that have waited for too long. */
   #look(): void {
-    const now = performance.now()
+    const now = this.#now()
     const free = new Map<Connection, number>()
     const freeOf = (connection: Connection) => free.get(connection) ?? maxConnectionBytes - connection.held
     let all = maxServerBytes - this.#held

@@ -7,16 +7,18 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
+import type { IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { decode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
-import { makeWriter, within } from "./serverCall.ts"
+import { within } from "./serverCall.ts"
 
 /**
  * @internal
@@ -47,7 +49,7 @@ export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
  * The consumer's side of the call. Every message is looked at as it comes, so that nothing that the consumer counts on is
  * ignored; `broken` ends with what was wrong.
  */
-const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
+const readRequests = (call: IncomingCall): {
   readonly init: Effect.Effect<InitReq, Status>
   readonly broken: Effect.Effect<never, Status>
 } => {
@@ -58,7 +60,7 @@ const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
     Deferred.doneUnsafe(init, Effect.fail(status))
     Deferred.doneUnsafe(broken, Effect.fail(status))
   }
-  call.on("data", (bytes: Buffer) => {
+  const received = (bytes: Buffer) => {
     let message: StreamIn["message"]
     try {
       message = decode(StreamInSchema, bytes).message
@@ -81,8 +83,8 @@ const readRequests = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): {
       }
         // acks say nothing to this producer, and what is unknown comes from a later version
     }
-  })
-  call.on("end", () => {
+  }
+  call.receive(received, () => {
     if (!initialised) fail(invalidArgument("the stream was closed before its init"))
   })
   return { init: Deferred.await(init), broken: Deferred.await(broken) }
@@ -95,7 +97,7 @@ const notServed = (what: string): Status =>
 export const eventsBySlices = (
   streams: ReadonlyMap<string, OfferedStream>,
   budget: SendBudget,
-  call: Grpc.ServerDuplexStream<Buffer, Buffer>
+  call: IncomingCall
 ): Effect.Effect<void, unknown> => {
   // listens at once, as messages do not wait
   const requests = readRequests(call)
@@ -106,32 +108,24 @@ export const eventsBySlices = (
   })
 }
 
-const announce = (call: Grpc.ServerDuplexStream<Buffer, Buffer>, version: number, journal: string): void => {
-  const headers = new Grpc.Metadata()
-  headers.set("sluice-protocol", String(version))
-  headers.set("sluice-journal", journal)
-  call.sendMetadata(headers)
+const announce = (call: IncomingCall, version: number, journal: string): void => {
+  call.sendHeaders({ "sluice-protocol": String(version), "sluice-journal": journal })
 }
-
-/** Others have their turn, and a call that is gone says so, before it is opened. */
-const turn = Effect.callback<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 const serve = (
   stream: OfferedStream,
   budget: SendBudget,
-  call: Grpc.ServerDuplexStream<Buffer, Buffer>,
+  call: IncomingCall,
   init: InitReq
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
     const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
-    const share = yield* budget.share(call.getPeer())
+    const share = yield* budget.share(call.peer)
     const { feed, treat } = yield* Effect.gen(function*() {
-      yield* turn
+      // others have their turn, and a call that is gone says so, before it is opened
+      yield* Effect.yieldNow
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
       const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
       const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
@@ -152,12 +146,12 @@ const serve = (
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
-    const { beat, write } = makeWriter(call, share)
-    if (version >= 3) yield* beat
+    const writer = new CallWriter(call, share)
+    if (version >= 3) yield* Effect.forkScoped(writer.beat)
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
-      return write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
+      return writer.write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
     })
     yield* within(call, share, sending)
     // OK would tell a JVM consumer that there will be no events any more

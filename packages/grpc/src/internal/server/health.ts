@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf"
 import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
+import { frame, type IncomingCall, type Method } from "../../Call.ts"
 import { EventProducerService } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import {
   HealthCheckRequestSchema,
@@ -8,15 +9,16 @@ import {
   HealthCheckResponseSchema,
   HealthListResponseSchema
 } from "../generated/grpc/health/v1/health_pb.ts"
-import { decode, encode, healthService } from "../wire/methods.ts"
+import { decode, encode, healthPaths as paths } from "../wire/methods.ts"
 import { Status } from "../wire/status.ts"
 import { parse } from "./eventsBySlices.ts"
-import { respondStreaming, respondUnary, type Run } from "./serverCall.ts"
+import { requestOf, type Run, streaming, unary } from "./serverCall.ts"
 
 const { NOT_SERVING, SERVICE_UNKNOWN, SERVING } = HealthCheckResponse_ServingStatus
 
 /** @internal What a server says of itself. */
 export interface Health {
+  readonly methods: ReadonlyArray<Method>
   /** Whether the server as a whole serves. */
   readonly server: (serves: boolean) => void
   /** Whether it offers any stream. */
@@ -34,7 +36,7 @@ const respond = (status: HealthCheckResponse_ServingStatus) =>
  * Answers `grpc.health.v1`. (The library `grpc-health-check` leaves the calls of those who watch open, for which a server that
  * shuts down would wait, and its descriptors are none that reflection could show.)
  */
-export const addHealth = (server: Grpc.Server, run: Run): Health => {
+export const makeHealth = (run: Run): Health => {
   const statuses = new Map<string, HealthCheckResponse_ServingStatus>()
   const watchers = new Set<() => void>()
   // at once, as the next thing to happen may be the end of the calls
@@ -45,7 +47,6 @@ export const addHealth = (server: Grpc.Server, run: Run): Health => {
       for (const tell of watchers) tell()
     }
   }
-  const health = { server: setter(""), producer: setter(EventProducerService.typeName) }
 
   const check = (bytes: Buffer) =>
     Effect.flatMap(requested(bytes), (service) => {
@@ -64,29 +65,26 @@ export const addHealth = (server: Grpc.Server, run: Run): Health => {
       })
     )
   )
-  const watch = (call: Grpc.ServerWritableStream<Buffer, Buffer>) =>
-    Effect.flatMap(requested(call.request), (service) =>
+  const watch = (call: IncomingCall) =>
+    Effect.flatMap(Effect.flatMap(requestOf(call), requested), (service) =>
       Effect.callback<never>(() => {
         let told: HealthCheckResponse_ServingStatus | undefined
         const tell = () => {
           const status = statuses.get(service) ?? SERVICE_UNKNOWN
-          if (status !== told) call.write(respond(told = status))
+          if (status !== told) call.write(frame(respond(told = status)), () => {})
         }
         tell()
         watchers.add(tell)
         return Effect.sync(() => watchers.delete(tell))
       }))
 
-  server.addService(healthService, {
-    check(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
-      respondUnary("Check", call, callback, check(call.request), run)
-    },
-    list(call: Grpc.ServerUnaryCall<Buffer, Buffer>, callback: Grpc.sendUnaryData<Buffer>) {
-      respondUnary("List", call, callback, list, run)
-    },
-    watch(call: Grpc.ServerWritableStream<Buffer, Buffer>) {
-      respondStreaming("Watch", call, watch(call), run)
-    }
-  })
-  return health
+  return {
+    server: setter(""),
+    producer: setter(EventProducerService.typeName),
+    methods: [
+      unary(paths.check, run, check),
+      unary(paths.list, run, () => list),
+      streaming(paths.watch, run, watch)
+    ]
+  }
 }

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf"
-import * as Grpc from "@grpc/grpc-js"
+import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
@@ -9,6 +9,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { IncomingCall } from "../../Call.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
@@ -21,10 +22,11 @@ import { eventPieces } from "../wire/frames.ts"
 import { integer, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { decode, encode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { CallWriter } from "./CallWriter.ts"
 import { lookUp, parse } from "./eventsBySlices.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
-import { makeWriter, within } from "./serverCall.ts"
+import { requestOf, within } from "./serverCall.ts"
 
 type Streams = ReadonlyMap<string, OfferedStream>
 
@@ -75,21 +77,22 @@ export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<B
 export const loadEvent = (
   streams: Streams,
   budget: SendBudget,
-  call: Grpc.ServerWritableStream<Buffer, Buffer>
+  call: IncomingCall
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
-    const request = yield* parse("request", () => decode(LoadEventRequestSchema, call.request))
+    const bytes = yield* requestOf(call)
+    const request = yield* parse("request", () => decode(LoadEventRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, request)
-    const share = yield* budget.share(call.getPeer())
-    const { write } = makeWriter(call, share)
+    const share = yield* budget.share(call.peer)
+    const writer = new CallWriter(call, share)
     const sending = Effect.gen(function*() {
       const found = Option.toArray(yield* event)
       if (found.length === 0) {
         const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
-        return yield* Effect.fail(new Status(Grpc.status.NOT_FOUND, text))
+        return yield* Effect.fail(new Status(status.NOT_FOUND, text))
       }
       // as the stream would send it: the two messages have the same fields
-      yield* write(eventPieces(found, () => "send"))
+      yield* writer.write(eventPieces(found, () => "send"))
     })
     yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
   }).pipe(Effect.scoped)
@@ -130,20 +133,21 @@ const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>
 export const currentEventsByPersistenceId = (
   streams: Streams,
   budget: SendBudget,
-  call: Grpc.ServerWritableStream<Buffer, Buffer>
+  call: IncomingCall
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
-    const request = yield* parse("request", () => decode(CurrentEventsByPersistenceIdRequestSchema, call.request))
+    const bytes = yield* requestOf(call)
+    const request = yield* parse("request", () => decode(CurrentEventsByPersistenceIdRequestSchema, bytes))
     const [stream, persistenceId] = yield* entityOf(streams, request)
     const [from, to] = yield* parse(
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
-    const share = yield* budget.share(call.getPeer())
-    const { write } = makeWriter(call, share)
+    const share = yield* budget.share(call.peer)
+    const writer = new CallWriter(call, share)
     const sending = Stream.runForEachArray(
       stream.entity(persistenceId, from, to),
-      (envelopes) => write(eventPieces(envelopes, () => "send"))
+      (envelopes) => writer.write(eventPieces(envelopes, () => "send"))
     )
     yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
   }).pipe(Effect.scoped)

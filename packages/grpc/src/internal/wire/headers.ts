@@ -1,6 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
-import type { Headers } from "../../ConsumerOptions.ts"
+import type { Headers } from "../../Call.ts"
 
 /**
  * @internal
@@ -19,6 +19,15 @@ export const toMetadata = (headers: Headers, options?: Grpc.MetadataOptions): Gr
     }
   }
   return metadata
+}
+
+/** @internal The headers that have come: those that are text. */
+export const fromMetadata = (metadata: Grpc.Metadata | undefined): Headers => {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(metadata?.getMap() ?? {})) {
+    if (typeof value === "string") headers[name] = value
+  }
+  return headers
 }
 
 /** @internal The headers of one call. */

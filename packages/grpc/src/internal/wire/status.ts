@@ -2,16 +2,17 @@ import * as Grpc from "@grpc/grpc-js"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Cause from "effect/Cause"
+import type { Headers } from "../../Call.ts"
 
 /** @internal A call that ends with a status, said by whoever handles it. */
 export class Status {
   readonly code: Grpc.status
   readonly details: string
-  readonly metadata: Grpc.Metadata | undefined
-  constructor(code: Grpc.status, details: string, metadata?: Grpc.Metadata) {
+  readonly trailers: Headers
+  constructor(code: Grpc.status, details: string, trailers: Headers = {}) {
     this.code = code
     this.details = details
-    this.metadata = metadata
+    this.trailers = trailers
   }
 }
 
@@ -39,11 +40,8 @@ export const forkTrailer = "sluice-fork"
 /** @internal */
 export const floorTrailer = "sluice-floor"
 
-const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status => {
-  const metadata = new Grpc.Metadata()
-  metadata.set(trailer, JSON.stringify(value))
-  return new Status(Grpc.status.FAILED_PRECONDITION, message, metadata)
-}
+const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
+  new Status(Grpc.status.FAILED_PRECONDITION, message, { [trailer]: JSON.stringify(value) })
 
 /**
  * @internal

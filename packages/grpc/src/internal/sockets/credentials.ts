@@ -1,7 +1,7 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import type { Socket } from "node:net"
-import type { ClientTls, ServerTls } from "../Tls.ts"
+import type { ClientTls, ServerTls } from "../../Tls.ts"
 
 /** @internal */
 export const serverCredentials = (tls: ServerTls | undefined): Grpc.ServerCredentials =>

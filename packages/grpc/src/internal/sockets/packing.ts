@@ -1,4 +1,5 @@
 import { createRequire } from "node:module"
+import { unframe } from "../../Call.ts"
 
 const prefixBytes = 5
 
@@ -20,17 +21,6 @@ class Packed {
     this.#frames.copy(target, at - prefixBytes)
     return this.byteLength
   }
-}
-
-/** @internal The messages of frames, one by one. */
-export const unpack = (frames: Buffer): Array<Buffer> => {
-  const messages: Array<Buffer> = []
-  for (let at = 0; at < frames.length;) {
-    const end = at + prefixBytes + frames.readUInt32BE(at + 1)
-    messages.push(frames.subarray(at + prefixBytes, end))
-    at = end
-  }
-  return messages
 }
 
 /** The method of the library that packing relies on. */
@@ -62,4 +52,4 @@ const canPack = packs(() => createRequire(import.meta.url)("@grpc/grpc-js/build/
 /** @internal What is to be written to a call for frames: one piece where that is possible, else each message. */
 export const pack: (frames: Buffer) => ReadonlyArray<Buffer> = canPack
   ? (frames) => [new Packed(frames) as unknown as Buffer]
-  : unpack
+  : unframe

@@ -1,0 +1,185 @@
+/**
+ * A call between two services, as each of its two ends sees it. Whatever carries calls, such as sockets or a simulated network, gives
+ * these ends to the code above it.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type { ClientTls, ServerTls } from "./Tls.ts"
+
+/**
+ * Headers by name: letters, digits, `_`, `-` and `.`. Values are printable ASCII. Those that have come have names in lower case, and
+ * of several with one name the first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Headers = Readonly<Record<string, string>>
+
+/**
+ * How a call has ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  /** The number of the gRPC status: 0 where the call ended as it should. */
+  readonly code: number
+  readonly details: string
+  readonly trailers: Headers
+}
+
+/**
+ * A server that can be called.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Target {
+  /** `host:port` */
+  readonly address: string
+  readonly tls: ClientTls | undefined
+}
+
+/**
+ * The way to a server, shared by the calls that go there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Channel {
+  /**
+   * Waits until calls can be made: until the server is reached if `waitForReady`, else also until it is known that it is not, and the
+   * call would fail with the reason. Fails when somebody has accepted the connection and says nothing; the next attempt makes another.
+   */
+  readonly ready: (waitForReady: boolean) => Effect.Effect<void, Status>
+  /** Makes a call. The listener hears of it later, and never from within a function of the call. */
+  readonly call: (request: Request, listener: OutgoingListener) => OutgoingCall
+}
+
+/**
+ * What a call begins with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request {
+  /** `/package.Service/Method` */
+  readonly path: string
+  readonly headers: Headers
+  /** Whether to wait for a connection where there is none. */
+  readonly waitForReady: boolean
+  /** After how many milliseconds the call ends with DEADLINE_EXCEEDED, at both ends. */
+  readonly timeout?: number | undefined
+}
+
+/**
+ * What the client's end of a call is told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OutgoingListener {
+  /** The server has answered. */
+  readonly headers: (headers: Headers) => void
+  /** There may be something to read. */
+  readonly readable: () => void
+  /** The call is over. Messages that have come before can still be read. Only the first such status counts. */
+  readonly ended: (status: Status) => void
+}
+
+/**
+ * The client's end of a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OutgoingCall {
+  readonly write: (message: Buffer) => void
+  /** Says that no more is written. */
+  readonly end: () => void
+  /** The next message that has come. The server is held back by flow control until messages are read. */
+  readonly read: () => Buffer | undefined
+  readonly cancel: () => void
+}
+
+/**
+ * Where a server listens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Endpoint {
+  /** `host:port`, with the port 0 for any that is free. */
+  readonly address: string
+  readonly tls: ServerTls | undefined
+}
+
+/**
+ * A method that a server has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Method {
+  /** `/package.Service/Method` */
+  readonly path: string
+  /** A call has come in. */
+  readonly serve: (call: IncomingCall) => void
+}
+
+/**
+ * The server's end of a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IncomingCall {
+  /** Tells which connection the call is on. */
+  readonly peer: string
+  readonly headers: Headers
+  /** Hands on the client's messages as they come, and then that there will be no more. Messages wait until this is called. */
+  readonly receive: (message: (bytes: Buffer) => void, end: () => void) => void
+  /** The client has cancelled the call, or cannot be reached any more. */
+  readonly onCancelled: (cancelled: () => void) => void
+  readonly sendHeaders: (headers: Headers) => void
+  /** Writes one or several messages, each with gRPC's prefix. Says later that there is room for more, in the order of the writes. */
+  readonly write: (frames: Buffer, written: () => void) => void
+  /** Ends the call after what was written. Nothing happens where it is over. */
+  readonly end: (status: Status) => void
+  /** Drops what was written and not taken, as the client does not read it. */
+  readonly reset: () => void
+}
+
+/** Of each message: whether it is compressed, which none of ours is, and its length in 4 bytes. */
+const prefixBytes = 5
+
+/**
+ * One message with gRPC's prefix.
+ *
+ * @category framing
+ * @since 0.1.0
+ */
+export const frame = (message: Uint8Array): Buffer => {
+  const framed = Buffer.allocUnsafe(prefixBytes + message.length)
+  framed.writeUInt8(0, 0)
+  framed.writeUInt32BE(message.length, 1)
+  framed.set(message, prefixBytes)
+  return framed
+}
+
+/**
+ * The messages of frames, one by one, without a copy.
+ *
+ * @category framing
+ * @since 0.1.0
+ */
+export const unframe = (frames: Buffer): Array<Buffer> => {
+  const messages: Array<Buffer> = []
+  for (let at = 0; at < frames.length;) {
+    const end = at + prefixBytes + frames.readUInt32BE(at + 1)
+    messages.push(frames.subarray(at + prefixBytes, end))
+    at = end
+  }
+  return messages
+}

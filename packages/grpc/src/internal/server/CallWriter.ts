@@ -1,0 +1,81 @@
+import { create } from "@bufbuild/protobuf"
+import type { EventTooLarge } from "@sluice/core/Journal"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { IncomingCall } from "../../Call.ts"
+import { frame } from "../../Call.ts"
+import { StreamOutSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import type { Pieces } from "../wire/frames.ts"
+import { encode } from "../wire/methods.ts"
+import { beatEvery } from "../wire/status.ts"
+import type { Share } from "./SendBudget.ts"
+
+const emptyBatch = frame(
+  encode(StreamOutSchema, create(StreamOutSchema, { message: { case: "sluiceBatch", value: {} } }))
+)
+
+/**
+ * @internal
+ * Writes to a call, each piece when the one before is on its way: what waits for the other side is not made yet.
+ */
+export class CallWriter {
+  readonly #call: IncomingCall
+  readonly #share: Pick<Share, "clock" | "wrote">
+  /** How many writes are not on their way yet. */
+  #pending = 0
+  /** When something was written, in nanoseconds of the clock. */
+  #wroteAt: bigint
+  /** Goes on when nothing is pending. */
+  #idle: (() => void) | undefined
+
+  constructor(call: IncomingCall, share: Pick<Share, "clock" | "wrote">) {
+    this.#call = call
+    this.#share = share
+    this.#wroteAt = share.clock.monotonicTimeNanosUnsafe()
+  }
+
+  /** Fails at an event that is too large, after those before it. */
+  write(pieces: Pieces): Effect.Effect<void, EventTooLarge> {
+    const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
+      if (this.#pending > 0) return Effect.andThen(this.#untilIdle, go)
+      const frames = pieces.next()
+      if (frames === undefined) {
+        const tooLarge = pieces.tooLarge()
+        return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
+      }
+      this.#put(frames)
+      return go
+    })
+    return go
+  }
+
+  /** Says every few seconds that it is there, with an empty batch, when there is nothing else to say. */
+  get beat(): Effect.Effect<never> {
+    return Effect.forever(Effect.suspend(() => {
+      const silent = Number(this.#share.clock.monotonicTimeNanosUnsafe() - this.#wroteAt) / 1e6
+      if (silent < beatEvery) return this.#share.clock.sleep(Duration.millis(Math.ceil(beatEvery - silent)))
+      if (this.#pending === 0) this.#put(emptyBatch)
+      return this.#share.clock.sleep(Duration.millis(beatEvery))
+    }))
+  }
+
+  readonly #untilIdle: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.#pending === 0) resume(Effect.void)
+    else this.#idle = () => resume(Effect.void)
+  })
+
+  #put(frames: Buffer): void {
+    if (this.#pending++ === 0) this.#share.wrote(true)
+    this.#wroteAt = this.#share.clock.monotonicTimeNanosUnsafe()
+    this.#call.write(frames, this.#written)
+  }
+
+  readonly #written = (): void => {
+    this.#pending--
+    this.#share.wrote(this.#pending > 0)
+    if (this.#pending > 0 || this.#idle === undefined) return
+    const idle = this.#idle
+    this.#idle = undefined
+    idle()
+  }
+}

@@ -1,0 +1,134 @@
+import * as Grpc from "@grpc/grpc-js"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Channel, OutgoingCall, OutgoingListener, Request, Status, Target } from "../../Call.ts"
+import type { ClientTls } from "../../Tls.ts"
+import { maxMessageBytes } from "../wire/frames.ts"
+import { fromMetadata, toMetadata } from "../wire/headers.ts"
+import { clientCredentials, silence } from "./credentials.ts"
+
+/** One connection per target serves all streams of the process that go there. */
+interface Shared {
+  client: Grpc.Client
+  users: number
+}
+
+const options: Grpc.ChannelOptions = {
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  // the backoff is the caller's, which knows whether anybody still wants the connection
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 1_000,
+  "grpc.max_receive_message_length": maxMessageBytes,
+  // or another client would get the connection that this one has given up
+  "grpc.use_local_subchannel_pool": 1,
+  // what a producer may send ahead of a consumer: per stream, as the session does not wait for streams that stand still
+  "grpc-node.flow_control_window": 4 * 1024 * 1024
+}
+
+const makeClient = ({ address, tls }: Target): Grpc.Client =>
+  new Grpc.Client(address, clientCredentials(tls), {
+    ...options,
+    // a proxy of the environment would see plaintext, which is to stay on this machine or in a network that is trusted
+    "grpc.enable_http_proxy": tls === undefined ? 0 : 1
+  })
+
+const { CONNECTING, READY, SHUTDOWN, TRANSIENT_FAILURE } = Grpc.connectivityState
+
+const nobodySpeaks: Status = {
+  code: Grpc.status.UNAVAILABLE,
+  details: `nobody speaks HTTP/2 there: nothing has come for ${silence / 1000} seconds`,
+  trailers: {}
+}
+
+/** Another connection is made in the place of one on which nobody has answered. */
+const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
+  if (shared.client !== client || shared.users === 0) return
+  client.close()
+  shared.client = makeClient(target)
+}
+
+const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Effect<void, Status> =>
+  Effect.callback((resume) => {
+    let isOver = false
+    const { client } = shared
+    const channel = client.getChannel()
+    const look = () => {
+      if (isOver) return
+      const state = channel.getConnectivityState(true)
+      if (state === READY || state === TRANSIENT_FAILURE && !waitForReady) return resume(Effect.void)
+      if (state === SHUTDOWN) return resume(Effect.fail(nobodySpeaks))
+      channel.watchConnectivityState(state, Date.now() + silence, (error) => {
+        if (isOver) return
+        if (error === undefined || state !== CONNECTING) return look()
+        renew(target, shared, client)
+        resume(Effect.fail(nobodySpeaks))
+      })
+    }
+    look()
+    return Effect.sync(() => {
+      isOver = true
+    })
+  })
+
+const pass = (bytes: Buffer): Buffer => bytes
+
+const call = (
+  client: Grpc.Client,
+  { headers, path, timeout, waitForReady }: Request,
+  listener: OutgoingListener
+): OutgoingCall => {
+  const options = timeout === undefined ? {} : { deadline: Date.now() + timeout }
+  const call = client.makeBidiStreamRequest(path, pass, pass, toMetadata(headers, { waitForReady }), options)
+  call.on("metadata", (metadata: Grpc.Metadata) => listener.headers(fromMetadata(metadata)))
+  call.on("readable", listener.readable)
+  // also after the call was cancelled, when nobody else listens any more
+  call.on("error", ({ code, details, metadata }: Grpc.ServiceError) => {
+    listener.ended({ code, details, trailers: fromMetadata(metadata) })
+  })
+  call.on("end", () => listener.ended({ code: Grpc.status.OK, details: "", trailers: {} }))
+  return {
+    write: (message) => void call.write(message),
+    end: () => void call.end(),
+    read: () => call.read() ?? undefined,
+    cancel: () => call.cancel()
+  }
+}
+
+/** @internal The ways to servers. They share what leads to the same one with the same certificates. */
+export const makeChannels = (): (target: Target) => Effect.Effect<Channel, never, Scope.Scope> => {
+  const channels = new Map<string, Shared>()
+  // a key is not to be kept in a map's key
+  const identities = new WeakMap<ClientTls, number>()
+  let nextIdentity = 0
+  const identityOf = (tls: ClientTls): number => {
+    let identity = identities.get(tls)
+    if (identity === undefined) identities.set(tls, identity = nextIdentity++)
+    return identity
+  }
+  return (target) =>
+    Effect.suspend(() => {
+      const key = `${target.address} ${target.tls === undefined ? "plain" : identityOf(target.tls)}`
+      return Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            let shared = channels.get(key)
+            if (shared === undefined) channels.set(key, shared = { client: makeClient(target), users: 0 })
+            shared.users++
+            return shared
+          }),
+          (shared) =>
+            Effect.sync(() => {
+              if (--shared.users > 0) return
+              channels.delete(key)
+              shared.client.close()
+            })
+        ),
+        (shared): Channel => ({
+          ready: (waitForReady) => Effect.suspend(() => ready(target, shared, waitForReady)),
+          call: (request, listener) => call(shared.client, request, listener)
+        })
+      )
+    })
+}

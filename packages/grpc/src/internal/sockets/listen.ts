@@ -1,0 +1,103 @@
+import * as Grpc from "@grpc/grpc-js"
+import * as Slice from "@sluice/core/Slice"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { constants } from "node:http2"
+import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
+import { ServerError } from "../../GrpcError.ts"
+import { maxMessageBytes } from "../wire/frames.ts"
+import { fromMetadata, toMetadata } from "../wire/headers.ts"
+import { serverCredentials } from "./credentials.ts"
+import { pack } from "./packing.ts"
+
+const shutdownTimeout = "2 seconds"
+
+/** Of one connection: as many as a projection can have workers. */
+const maxStreams = Slice.count
+
+const pass = (bytes: Buffer): Buffer => bytes
+
+/** Messages pass the library as bytes, and on the wire all kinds of methods are the same. */
+const definition = (path: string): Grpc.MethodDefinition<Buffer, Buffer> => ({
+  path,
+  requestStream: true,
+  responseStream: true,
+  requestSerialize: pass,
+  requestDeserialize: pass,
+  responseSerialize: pass,
+  responseDeserialize: pass
+})
+
+/** @internal Listens for as long as the scope. */
+export const listen = (
+  { address, tls }: Endpoint,
+  methods: ReadonlyArray<Method>
+): Effect.Effect<number, ServerError, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const server = new Grpc.Server({
+          "grpc.max_receive_message_length": maxMessageBytes,
+          "grpc.max_send_message_length": maxMessageBytes,
+          "grpc.max_concurrent_streams": maxStreams,
+          "grpc.keepalive_time_ms": 10_000,
+          "grpc.keepalive_timeout_ms": 5_000
+        })
+        server.addService(
+          Object.fromEntries(methods.map(({ path }) => [path, definition(path)])),
+          Object.fromEntries(methods.map(({ path, serve }) => [
+            path,
+            (call: Grpc.ServerDuplexStream<Buffer, Buffer>) => serve(incoming(call))
+          ]))
+        )
+        return server
+      }),
+      (server) =>
+        Effect.callback<void>((resume) => server.tryShutdown(() => resume(Effect.void))).pipe(
+          Effect.timeoutOption(shutdownTimeout),
+          Effect.andThen(Effect.sync(() => server.forceShutdown()))
+        )
+    ),
+    (server) =>
+      Effect.callback((resume) => {
+        server.bindAsync(
+          address,
+          serverCredentials(tls),
+          (cause, port) =>
+            resume(cause === null ? Effect.succeed(port) : Effect.fail(new ServerError({ address, cause })))
+        )
+      })
+  )
+
+/** The library has no way to reset a call: this is a detail of it, which may change. */
+interface Internals {
+  readonly call?: { readonly stream?: { readonly close?: (code: number) => void } }
+}
+
+const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall => {
+  // a call that fails says so when nobody may be listening any more
+  call.on("error", () => {})
+  return {
+    peer: call.getPeer(),
+    get headers() {
+      return fromMetadata(call.metadata)
+    },
+    receive: (message, end) => {
+      call.on("data", message)
+      call.on("end", end)
+    },
+    onCancelled: (cancelled) => call.once("cancelled", cancelled),
+    sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
+    write: (frames, written) => {
+      const pieces = pack(frames)
+      for (let i = 0; i < pieces.length - 1; i++) call.write(pieces[i]!)
+      call.write(pieces.at(-1)!, written)
+    },
+    end: ({ code, details, trailers }) => {
+      if (call.cancelled) return
+      if (code === Grpc.status.OK) call.end()
+      else call.emit("error", { code, details, metadata: toMetadata(trailers) })
+    },
+    reset: () => (call as unknown as Internals).call?.stream?.close?.(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  }
+}
