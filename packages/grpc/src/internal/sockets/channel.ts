@@ -56,9 +56,10 @@ const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Ef
     const channel = client.getChannel()
     const look = () => {
       if (isOver) return
+      // not asked to connect, as one that was given up would do so again
+      if (channel.getConnectivityState(false) === SHUTDOWN) return resume(Effect.fail(nobodySpeaks))
       const state = channel.getConnectivityState(true)
       if (state === READY || state === TRANSIENT_FAILURE && !waitForReady) return resume(Effect.void)
-      if (state === SHUTDOWN) return resume(Effect.fail(nobodySpeaks))
       channel.watchConnectivityState(state, Date.now() + silence, (error) => {
         if (isOver) return
         if (error === undefined || state !== CONNECTING) return look()
