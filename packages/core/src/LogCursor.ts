@@ -48,6 +48,7 @@ const anywhere = 0
 export class LogCursor {
   /** The slices whose logs are read. All methods throw a `RangeError` for others. */
   readonly range: SliceRange.SliceRange
+  readonly #min: number
   /** The last place of each log that is known by position and timestamp; 0 where there is none. */
   readonly #positions: Float64Array
   readonly #timestamps: Float64Array
@@ -60,6 +61,7 @@ export class LogCursor {
   constructor(range: SliceRange.SliceRange, start: Offset.Offsets) {
     const size = SliceRange.size(range)
     this.range = range
+    this.#min = range.min
     this.#positions = new Float64Array(size)
     this.#timestamps = new Float64Array(size)
     this.#next = new Float64Array(size).fill(1)
@@ -68,8 +70,8 @@ export class LogCursor {
       if (!SliceRange.contains(range, slice)) continue
       if (position > 0) this.advance(slice, position, timestamp)
       else if (timestamp > 0) {
-        this.#next[slice - range.min] = anywhere
-        this.#since[slice - range.min] = timestamp
+        this.#next[slice - this.#min] = anywhere
+        this.#since[slice - this.#min] = timestamp
       }
     }
   }
@@ -98,7 +100,7 @@ export class LogCursor {
   /** As `verdict`, and goes past what is next, and past what is older than the time from which the log is read. */
   take(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
     const verdict = this.verdict(slice, position, timestamp, from)
-    if (verdict === "next" || verdict === "alreadyDelivered" && position >= this.#next[this.#log(slice)]!) {
+    if (verdict === "next" || verdict === "alreadyDelivered" && position >= this.#next[slice - this.#min]!) {
       this.advance(slice, position, timestamp)
     }
     return verdict
@@ -188,7 +190,8 @@ export class LogCursor {
   }
 
   #log(slice: Slice.Slice): number {
-    if (slice >= this.range.min && slice <= this.range.max) return slice - this.range.min
+    const log = slice - this.#min
+    if (log >= 0 && log < this.#next.length) return log
     throw new RangeError(`slice ${slice} is not in ${SliceRange.format(this.range)}`)
   }
 }

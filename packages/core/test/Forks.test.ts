@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { eventAt } from "./readingKit.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const write = (id: string, ...events: readonly [string, ...ReadonlyArray<string>]) =>
@@ -123,4 +124,43 @@ describe("a journal that goes on in another history is forked", () => {
         yield* Fiber.interrupt(again.fiber)
       })
     ).pipe(Effect.provide(MemoryStorage.layer, { local: true })))
+})
+
+describe("a reader of the journal is not believed", () => {
+  const range = SliceRange.make(slice, slice)
+  /** The tail reads the journal, and those who follow this range are shown these pages. */
+  const withPages = (...pages: Array<ReadonlyArray<EncodedEnvelope>>) =>
+    Effect.gen(function*() {
+      const journal = yield* Journal.Journal
+      const { failure } = yield* Effect.provideService(follow(range), Journal.Journal, {
+        ...journal,
+        reader: (...args) =>
+          args[1] === range
+            ? Effect.succeed({ next: () => Effect.sync(() => pages.shift() ?? []), pass: () => {} })
+            : journal.reader(...args)
+      })
+      const error = yield* failure
+      assert.instanceOf(error, StorageError)
+      return error
+    }).pipe(Effect.provide(MemoryStorage.layer, { local: true }))
+
+  it.live("that leaves an event out", () =>
+    Effect.gen(function*() {
+      const error = yield* withPages([eventAt(slice, 1, 10), eventAt(slice, 3, 30)])
+      assert.strictEqual(error.reason, "Damaged")
+      assert.include(error.message, `position 3 of slice ${slice} follows 1`)
+    }))
+
+  it.live("that repeats an event", () =>
+    Effect.gen(function*() {
+      const error = yield* withPages([eventAt(slice, 1, 10)], [eventAt(slice, 1, 10)])
+      assert.strictEqual(error.reason, "Damaged")
+    }))
+
+  it.live("that goes on in another history, and whoever follows begins anew if what it has read is still there", () =>
+    Effect.gen(function*() {
+      const error = yield* withPages([eventAt(slice, 1, 10)], [eventAt(slice, 2, 10)])
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.instanceOf(error.cause, Journal.JournalForked)
+    }))
 })

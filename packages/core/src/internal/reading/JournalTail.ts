@@ -1,8 +1,9 @@
 import type * as Cause from "effect/Cause"
 import * as Latch from "effect/Latch"
 import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import { LogCursor } from "../../LogCursor.ts"
 import * as Offset from "../../Offset.ts"
-import * as Slice from "../../Slice.ts"
+import type * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 
 /** More than that is read from the journal by those who need it. */
@@ -29,9 +30,8 @@ interface Subscriber {
  * and forgotten when there are too many.
  */
 export class JournalTail<E> {
-  /** The last position of each log, and its timestamp. */
-  readonly #positions = new Float64Array(Slice.count)
-  readonly #timestamps = new Float64Array(Slice.count)
+  /** The last event that was taken of each log. */
+  readonly heads: LogCursor
   readonly #events: Array<EncodedEnvelope> = []
   readonly #subscribers = new Set<Subscriber>()
   readonly #sizes = new Float64Array(maxEvents)
@@ -41,10 +41,7 @@ export class JournalTail<E> {
   #failure: Cause.Cause<E> | undefined
 
   constructor(heads: Offset.Offsets) {
-    for (const [slice, { position, timestamp }] of heads) {
-      this.#positions[slice] = position
-      this.#timestamps[slice] = timestamp
-    }
+    this.heads = new LogCursor(SliceRange.full, heads)
   }
 
   /** The number of the oldest event that is there. */
@@ -72,17 +69,9 @@ export class JournalTail<E> {
     return this.#events[number % maxEvents]!
   }
 
-  position(slice: Slice.Slice): number {
-    return this.#positions[slice]!
-  }
-
-  timestamp(slice: Slice.Slice): number {
-    return this.#timestamps[slice]!
-  }
-
   /** Whether the event, or a later one of its log, has been taken. */
   has({ position, slice }: EncodedEnvelope): boolean {
-    return position! <= this.#positions[slice]!
+    return position! <= this.heads.position(slice)
   }
 
   /** Takes those of the events that come next in their logs, up to one that does not go with what is known. */
@@ -90,9 +79,14 @@ export class JournalTail<E> {
     const taken: Array<EncodedEnvelope> = []
     let fork: Fork | undefined
     for (const event of events) {
-      fork = this.#fork(event)
-      if (fork !== undefined) break
-      if (this.#take(event)) taken.push(event)
+      const verdict = this.heads.take(event.slice, event.position!, event.timestamp)
+      if (verdict === "next") {
+        this.#keep(event)
+        taken.push(event)
+      } else if (verdict !== "gap") {
+        fork = verdict === "fork" ? { slice: event.slice, offset: this.heads.offset(event.slice) } : this.#fork(event)
+        if (fork !== undefined) break
+      }
     }
     if (taken.length > 0) {
       for (const { latch, range } of this.#subscribers) {
@@ -118,44 +112,30 @@ export class JournalTail<E> {
     this.#subscribers.delete(subscriber)
   }
 
-  /** Timestamps rise with the positions of a log, so none is at two of them, and none moves. */
+  /** Whether another event is known at a position that was taken before. */
   #fork({ position, slice, timestamp }: EncodedEnvelope): Fork | undefined {
-    const head = Offset.make(this.#positions[slice]!, this.#timestamps[slice]!)
-    if (head.position === 0) return undefined
-    if (
-      position! > head.position
-        ? timestamp > head.timestamp
-        : position! < head.position
-        ? timestamp < head.timestamp
-        : timestamp === head.timestamp
-    ) {
-      const known = position! < head.position ? this.#find(slice, position!) : undefined
-      if (known === undefined || known.timestamp === timestamp) return undefined
-      return { slice, offset: Offset.make(position!, known.timestamp) }
-    }
-    return { slice, offset: head }
+    if (position === this.heads.position(slice)) return undefined
+    const known = this.#find(slice, position!)
+    return known === undefined || known.timestamp === timestamp
+      ? undefined
+      : { slice, offset: Offset.make(position!, known.timestamp) }
   }
 
   /** What comes again was most likely among the last. */
   #find(slice: Slice.Slice, position: number): EncodedEnvelope | undefined {
     for (let number = this.#end - 1; number >= this.#start; number--) {
       const event = this.at(number)
-      if (event.slice === slice && event.position! <= position) return event.position === position ? event : undefined
+      if (event.slice === slice && event.position === position) return event
     }
     return undefined
   }
 
-  #take(event: EncodedEnvelope): boolean {
-    const { position, slice, timestamp } = event
-    if (position !== this.#positions[slice]! + 1) return false
-    this.#positions[slice] = position
-    this.#timestamps[slice] = timestamp
+  #keep(event: EncodedEnvelope): void {
     if (this.#end - this.#start === maxEvents) this.#forget()
     const index = this.#end++ % maxEvents
     this.#events[index] = event
     this.#bytes += this.#sizes[index] = overhead + sizeOf(event)
     while (this.#bytes > maxBytes) this.#forget()
-    return true
   }
 
   #forget(): void {

@@ -15,8 +15,8 @@ import { ReadBudget } from "../../ReadBudget.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { meterOf } from "../meterOf.ts"
+import { Follower, type Taken } from "./Follower.ts"
 import { pastHeads } from "./pastHeads.ts"
-import { Progress } from "./Progress.ts"
 import { type TailError, tailOf } from "./tails.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
@@ -58,97 +58,87 @@ export const follow = (
           ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
         ))
     let reader = yield* openReader(offsets)
-    const progress = new Progress(range, offsets)
+    const follower = new Follower(range, offsets)
+    const { cursor } = follower
 
     const tail = yield* tailOf(journal, entityType)
     const { latch } = yield* Effect.acquireRelease(
       Effect.sync(() => tail.subscribe(range)),
       (subscriber) => Effect.sync(() => tail.unsubscribe(subscriber))
     )
-    /** The number of the next event to be taken from the tail. */
-    let cursor = 0
 
-    const isAtTail = (): boolean => {
-      for (const slice of SliceRange.slices(range)) {
-        if (!progress.covers({ slice, position: tail.position(slice), timestamp: tail.timestamp(slice) })) return false
+    /**
+     * Somebody has seen another history than is there now. Fails with `JournalForked` if this follower has read of the one that is gone. If
+     * not, it begins anew, in the history that there is now.
+     */
+    const forked = (fork: Journal.JournalForked): Effect.Effect<never, TailError> =>
+      Effect.andThen(
+        openReader(cursor.offsets()),
+        Effect.fail(new StorageError({ operation: "follow the journal", reason: "Unavailable", cause: fork }))
+      )
+    const tailFailed = (cause: Cause.Cause<TailError>): Effect.Effect<never, TailError> => {
+      const error = cause.reasons.find(Cause.isFailReason)?.error
+      if (!(error instanceof Journal.JournalForked)) return Effect.failCause(cause)
+      const { offset: { position, timestamp }, slice } = error
+      const hasRead = SliceRange.contains(range, slice) &&
+        cursor.verdict(slice, position, timestamp) === "alreadyDelivered"
+      return hasRead ? Effect.fail(error) : forked(error)
+    }
+    /** What to fail with at an event that does not follow what was read. */
+    const unexpected = ({ position, slice, timestamp }: EncodedEnvelope): Effect.Effect<never, TailError> => {
+      const offset = cursor.offset(slice)
+      if (cursor.verdict(slice, position!, timestamp) === "fork") {
+        return forked(new Journal.JournalForked({ entityType, slice, offset }))
       }
-      return true
+      const cause = new Error(`position ${position} of slice ${slice} follows ${offset.position}`)
+      return Effect.fail(new StorageError({ operation: "follow the journal", reason: "Damaged", cause }))
     }
 
-    /** A fork of what one has not read yet is none: one begins anew, in the history that there is now. */
-    const failed = (cause: Cause.Cause<TailError>): Effect.Effect<never, TailError> => {
-      const fork = cause.reasons.find(Cause.isFailReason)?.error
-      if (!(fork instanceof Journal.JournalForked)) return Effect.failCause(cause)
-      const { offset, slice } = fork
-      return SliceRange.contains(range, slice) &&
-          progress.covers({ slice, position: offset.position, timestamp: offset.timestamp })
-        ? Effect.fail(fork)
-        // which fails where other events are gone that one has read
-        : Effect.andThen(
-          openReader(progress.offsets()),
-          Effect.fail(new StorageError({ operation: "follow the journal", reason: "Unavailable", cause: fork }))
-        )
-    }
-
-    /** A reader that has found nothing looks once more, and then another does, as it need not find what the tail has found. */
-    const readJournal = (looks: number): Pull =>
+    const readJournal: Pull = Effect.suspend(() =>
       Effect.flatMap(budget.read(reader.next(pageSize)), (page): Pull => {
-        for (const event of page) progress.pass(event)
-        if (page.length > 0) {
+        const wrong = cursor.takeAll(page)
+        if (wrong !== undefined) return unexpected(wrong)
+        if (Arr.isReadonlyArrayNonEmpty(page)) {
           pages(entityType, 1, context)
           read(entityType, page.length, context)
+        } else if (tail.failure !== undefined) return tailFailed(tail.failure)
+        switch (follower.afterPage(page, tail)) {
+          case "deliver":
+            return Effect.succeed(page as Arr.NonEmptyReadonlyArray<EncodedEnvelope>)
+          case "lookAgain":
+            return readJournal
+          case "openReader":
+            return readAnew
+          case "takeTail":
+            return Effect.andThen(reader.close, readTail)
         }
-        if (Arr.isReadonlyArrayNonEmpty(page)) return Effect.succeed(page)
-        if (tail.failure !== undefined) return failed(tail.failure)
-        if (!isAtTail()) return looks === 1 ? readJournal(2) : readAgain
-        // whatever is not read yet will come from there
-        cursor = tail.end
-        return Effect.andThen(reader.close, readTail)
-      })
-
-    const readAgain: Pull = Effect.suspend(() =>
-      Effect.flatMap(Effect.andThen(reader.close, openReader(progress.offsets())), (opened) => {
-        reader = opened
-        pull = readJournal(1)
-        return pull
       })
     )
 
-    let isBehind = false
-    const takeTail: Effect.Effect<ReadonlyArray<EncodedEnvelope>> = Effect.sync(() => {
-      const events: Array<EncodedEnvelope> = []
-      let bytes = 0
-      isBehind = cursor < tail.start
-      while (!isBehind && cursor < tail.end && events.length < pageSize && bytes < Journal.maxPageBytes) {
-        const event = tail.at(cursor)
-        if (
-          SliceRange.contains(range, event.slice) && !progress.covers(event as EncodedEnvelope & { position: number })
-        ) {
-          isBehind = !progress.isNext(event)
-          if (isBehind) break
-          progress.pass(event)
-          events.push(event)
-          bytes += tail.size(cursor)
-        }
-        cursor++
-      }
-      return events
-    })
+    const readAnew: Pull = Effect.suspend(() =>
+      Effect.flatMap(Effect.andThen(reader.close, openReader(cursor.offsets())), (opened) => {
+        reader = opened
+        return pull = readJournal
+      })
+    )
 
     const readTail: Pull = Effect.suspend(() => {
       pull = readTail
-      if (tail.failure !== undefined) return failed(tail.failure)
+      if (tail.failure !== undefined) return tailFailed(tail.failure)
       latch.closeUnsafe()
-      return Effect.flatMap(budget.read(takeTail), (events): Pull => {
+      let taken: Taken
+      const take = Effect.sync(() => (taken = follower.take(tail, pageSize)).events)
+      return Effect.flatMap(budget.read(take), (events): Pull => {
         if (Arr.isReadonlyArrayNonEmpty(events)) {
           live(entityType, events.length, context)
           return Effect.succeed(events)
         }
-        return isBehind ? readAgain : Effect.andThen(latch.await, readTail)
+        if (taken.fork !== undefined) return unexpected(taken.fork)
+        return taken.isBehind ? readAnew : Effect.andThen(latch.await, readTail)
       })
     })
 
-    let pull: Pull = readJournal(1)
+    let pull: Pull = readJournal
     const envelopes = Stream.fromPull(Effect.succeed(Effect.suspend(() => pull)))
     const deleted = leftOut(start.offsets, raised)
     return {

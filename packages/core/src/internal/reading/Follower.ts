@@ -1,0 +1,86 @@
+import type { EncodedEnvelope } from "../../Envelope.ts"
+import { maxPageBytes } from "../../Journal.ts"
+import { LogCursor } from "../../LogCursor.ts"
+import type { Offsets } from "../../Offset.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { JournalTail } from "./JournalTail.ts"
+
+/** @internal What a follower does after it was shown a page of the journal. */
+export type AfterPage = "deliver" | "lookAgain" | "openReader" | "takeTail"
+
+/** @internal What comes next in the tail. */
+export interface Taken {
+  readonly events: ReadonlyArray<EncodedEnvelope>
+  /** Whether the tail has forgotten what comes after these. */
+  readonly isBehind: boolean
+  /** What comes after these, and is of another history than what was read. */
+  readonly fork: EncodedEnvelope | undefined
+}
+
+/**
+ * @internal
+ * How far a follower of a journal is, and where its next events come from: from a reader until that has come as far as the tail, and
+ * from the tail until that has forgotten what comes next. Pure but for what it remembers.
+ */
+export class Follower {
+  readonly cursor: LogCursor
+  /** How many pages of the reader in use were empty, one after the other, though the tail has more. */
+  #emptyPages = 0
+  /** The number of the next event to be taken from the tail. */
+  #number = 0
+
+  constructor(range: SliceRange.SliceRange, start: Offsets) {
+    this.cursor = new LogCursor(range, start)
+  }
+
+  /**
+   * What to do after a page of the journal, which the cursor has taken. A reader that finds nothing looks a second time. If the tail has
+   * more even then, another reader is opened, as the first need not see what the tail has seen.
+   */
+  afterPage(page: ReadonlyArray<EncodedEnvelope>, tail: JournalTail<unknown>): AfterPage {
+    if (page.length > 0) {
+      this.#emptyPages = 0
+      return "deliver"
+    }
+    if (this.#isUpTo(tail)) {
+      this.#emptyPages = 0
+      // whatever is not read yet will come from there
+      this.#number = tail.end
+      return "takeTail"
+    }
+    if (++this.#emptyPages === 1) return "lookAgain"
+    this.#emptyPages = 0
+    return "openReader"
+  }
+
+  /** Takes what comes next from the tail. */
+  take(tail: JournalTail<unknown>, limit: number): Taken {
+    const { cursor } = this
+    const events: Array<EncodedEnvelope> = []
+    let bytes = 0
+    let isBehind = this.#number < tail.start
+    while (!isBehind && this.#number < tail.end && events.length < limit && bytes < maxPageBytes) {
+      const event = tail.at(this.#number)
+      if (SliceRange.contains(cursor.range, event.slice)) {
+        const verdict = cursor.take(event.slice, event.position!, event.timestamp)
+        if (verdict === "fork") return { events, isBehind, fork: event }
+        isBehind = verdict === "gap"
+        if (isBehind) break
+        if (verdict === "next") {
+          events.push(event)
+          bytes += tail.size(this.#number)
+        }
+      }
+      this.#number++
+    }
+    return { events, isBehind, fork: undefined }
+  }
+
+  #isUpTo({ heads }: JournalTail<unknown>): boolean {
+    for (const slice of SliceRange.slices(this.cursor.range)) {
+      const verdict = this.cursor.verdict(slice, heads.position(slice), heads.timestamp(slice))
+      if (verdict === "next" || verdict === "gap") return false
+    }
+    return true
+  }
+}
