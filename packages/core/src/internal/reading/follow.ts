@@ -16,8 +16,8 @@ import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { meterOf } from "../meterOf.ts"
 import { Follower, type Taken } from "./Follower.ts"
+import { JournalTails, type TailError } from "./JournalTails.ts"
 import { pastHeads } from "./pastHeads.ts"
-import { type TailError, tailOf } from "./tails.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
@@ -61,7 +61,7 @@ export const follow = (
     const follower = new Follower(range, offsets)
     const { cursor } = follower
 
-    const tail = yield* tailOf(journal, entityType)
+    const tail = yield* (yield* JournalTails).get(journal, entityType)
     const { latch } = yield* Effect.acquireRelease(
       Effect.sync(() => tail.subscribe(range)),
       (subscriber) => Effect.sync(() => tail.unsubscribe(subscriber))

@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,23 +21,36 @@ const pageSize = 500
 
 type Tails = RcMap.RcMap<string, JournalTail<TailError>, TailError>
 
-const tails = new WeakMap<Journal.Journal["Service"], Tails>()
+/**
+ * @internal
+ * The tail of an entity type of a journal. All who follow it share it, and one reader feeds it. It ends with the last of them.
+ */
+export interface JournalTails {
+  readonly get: (
+    journal: Journal.Journal["Service"],
+    entityType: string
+  ) => Effect.Effect<JournalTail<TailError>, TailError, Scope.Scope>
+}
 
-/** @internal The tail of an entity type, which all who follow it share, and one reader feeds. */
-export const tailOf = (
-  journal: Journal.Journal["Service"],
-  entityType: string
-): Effect.Effect<JournalTail<TailError>, TailError, Scope.Scope> =>
-  Effect.suspend(() => {
-    const known = tails.get(journal)
-    if (known !== undefined) return RcMap.get(known, entityType)
-    return Effect.flatMap(makeTails(journal), (made) => {
-      tails.set(journal, made)
-      return RcMap.get(made, entityType)
-    })
-  })
+/** @internal No tails yet. */
+export const make = (): JournalTails => {
+  const known = new WeakMap<Journal.Journal["Service"], Tails>()
+  return {
+    get: (journal, entityType) =>
+      Effect.suspend(() => {
+        const tails = known.get(journal)
+        if (tails !== undefined) return RcMap.get(tails, entityType)
+        return Effect.flatMap(makeTails(journal), (tails) => {
+          known.set(journal, tails)
+          return RcMap.get(tails, entityType)
+        })
+      })
+  }
+}
 
-// each tail ends with the last who follows it
+/** @internal The tails of this process, unless others are provided. */
+export const JournalTails = Context.Reference<JournalTails>("@sluice/core/JournalTails", { defaultValue: make })
+
 const makeTails = (journal: Journal.Journal["Service"]): Effect.Effect<Tails> =>
   Effect.gen(function*() {
     const map: Tails = yield* RcMap.make({

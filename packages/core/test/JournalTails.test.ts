@@ -1,0 +1,97 @@
+import { assert, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Slice from "@sluice/core/Slice"
+import { StorageError } from "@sluice/core/StorageError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { JournalTail } from "../src/internal/reading/JournalTail.ts"
+import { JournalTails, make } from "../src/internal/reading/JournalTails.ts"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const tailOf = (journal: Journal.Journal["Service"], entityType = Note.name) =>
+  Effect.flatMap(JournalTails, (tails) => tails.get(journal, entityType))
+
+/** A journal that counts who reads it and who listens to it. */
+const counting = Effect.gen(function*() {
+  const journal = yield* Journal.Journal
+  const counts = { readers: 0, listeners: 0 }
+  const counted: Journal.Journal["Service"] = {
+    ...journal,
+    reader: (...args) => Effect.tap(journal.reader(...args), () => Effect.sync(() => counts.readers++)),
+    committed: (...args) =>
+      Effect.andThen(
+        journal.committed(...args),
+        Effect.acquireRelease(Effect.sync(() => counts.listeners++), () => Effect.sync(() => counts.listeners--))
+      )
+  }
+  return { counts, journal: counted }
+})
+
+layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
+  it.effect("is shared by all who follow it, and ends with the last", () =>
+    Effect.gen(function*() {
+      const { counts, journal } = yield* counting
+      const scopes = [Scope.makeUnsafe(), Scope.makeUnsafe()]
+      const [one, other] = yield* Effect.forEach(scopes, (scope) => Scope.provide(tailOf(journal), scope))
+      assert.strictEqual(one, other)
+      assert.deepStrictEqual(counts, { readers: 1, listeners: 1 })
+      yield* Scope.close(scopes[0]!, Exit.void)
+      assert.strictEqual(yield* Effect.scoped(tailOf(journal)), other)
+      assert.deepStrictEqual(counts, { readers: 1, listeners: 1 })
+      yield* Scope.close(scopes[1]!, Exit.void)
+      assert.deepStrictEqual(counts, { readers: 1, listeners: 0 })
+      assert.notStrictEqual(yield* Effect.scoped(tailOf(journal)), other)
+      assert.deepStrictEqual(counts, { readers: 2, listeners: 0 })
+    }))
+
+  it.effect("is another for another entity type, another journal, and where other tails are provided", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const tails = new Set<JournalTail<any>>()
+      tails.add(yield* tailOf(journal))
+      tails.add(yield* tailOf(journal, "other"))
+      tails.add(yield* tailOf({ ...journal }))
+      tails.add(yield* Effect.provideService(tailOf(journal), JournalTails, make()))
+      assert.strictEqual(tails.size, 4)
+      assert.isTrue(tails.has(yield* tailOf(journal)))
+    }))
+
+  it.effect("begins after what is there, and has what is appended from then on", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const append = Effect.provideService(
+        Journal.append(Note, { id: "a", events: ["x", "y"] }),
+        Journal.Journal,
+        journal
+      )
+      const { position } = yield* append
+      const tail = yield* tailOf(journal)
+      const slice = Slice.ofPersistenceId("note|a")
+      assert.deepStrictEqual([tail.end, tail.heads.position(slice)], [0, position as number])
+      yield* append
+      assert.deepStrictEqual([tail.end, tail.heads.position(slice)], [2, position + 2])
+    }))
+
+  it.effect("that has failed is not handed to others", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const away = new StorageError({ operation: "read", reason: "Unavailable", cause: new Error("away") })
+      const failing = yield* Deferred.make<never, StorageError>()
+      const broken = {
+        ...journal,
+        reader: () => Effect.succeed({ next: () => Deferred.await(failing), pass: () => {} })
+      }
+      const tail = yield* tailOf(broken)
+      const { latch } = tail.subscribe({ min: Slice.make(0), max: Slice.make(0) })
+      yield* Deferred.fail(failing, away)
+      yield* latch.await
+      assert.isDefined(tail.failure)
+      assert.notStrictEqual(yield* tailOf(broken), tail)
+    }))
+})
