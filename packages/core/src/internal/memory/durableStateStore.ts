@@ -11,6 +11,7 @@ import {
 import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
 import { type Journal, maxPageBytes } from "../../Journal.ts"
 import { JournalForked } from "../../JournalError.ts"
+import { LogCursor } from "../../LogCursor.ts"
 import type { Offset } from "../../Offset.ts"
 import * as PersistenceId from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
@@ -87,14 +88,10 @@ export const makeMemoryDurableStateStore = (
       }),
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
-        const positions = new Map<Slice.Slice, number>()
-        const isUnread = (state: EncodedState): boolean => {
-          const position = positions.get(state.slice)
-          if (position !== undefined) return state.position > position
-          const offset = start.get(state.slice)
-          return offset === undefined || state.position > offset.position &&
-              (offset.position > 0 || state.timestamp >= offset.timestamp)
-        }
+        const cursor = new LogCursor(range, start)
+        // where there is no state any more is no gap: the entity has changed again
+        const isUnread = ({ position, slice, timestamp }: EncodedState): boolean =>
+          cursor.verdict(slice, position, timestamp) !== "alreadyDelivered"
         const logs = Map.groupBy(committed(entityType, range), ({ slice }) => slice)
         for (const [slice, offset] of start) {
           if (!SliceRange.contains(range, slice)) continue
@@ -114,7 +111,7 @@ export const makeMemoryDurableStateStore = (
                 page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
                 bytes += sizeOf(state)
               }
-              for (const { position, slice } of page) positions.set(slice, position!)
+              for (const { position, slice, timestamp } of page) cursor.advance(slice, position!, timestamp)
               return page
             })
         })

@@ -8,13 +8,14 @@ import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
 import * as Floor from "../../Floor.ts"
 import {
   type AppendRequest,
-  type JournalForked,
+  JournalForked,
   type JournalReader,
   maxPageBytes,
   OffsetBelowFloor,
   SequenceConflict,
   type Written
 } from "../../Journal.ts"
+import { LogCursor, type Verdict } from "../../LogCursor.ts"
 import * as Offset from "../../Offset.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
@@ -231,44 +232,52 @@ export const reader = (
   start: Offset.Offsets
 ): JournalReader => {
   const timeline = grow(logs.timelines, entityType)
-  const read = new Map(start)
-  const isNew = ({ position, slice, timestamp }: StoredEvent): boolean => {
-    const offset = read.get(slice)
-    return offset === undefined || position > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
-  }
-  let cursor = timeline.length
+  const cursor = new LogCursor(range, start)
+  /** The index of the next event to look at. */
+  let index = timeline.length
   for (const slice of SliceRange.slices(range)) {
     const log = logOf(logs, entityType, slice)
-    const position = start.get(slice)?.position ?? 0
-    const first = position > 0 ? log[position] : log.find(isNew)
-    if (first !== undefined) cursor = Math.min(cursor, logs.indexes.get(first)!)
+    const next = cursor.next(slice)
+    const first = next === undefined
+      ? log.find(({ timestamp }) => timestamp >= cursor.since(slice))
+      : log[next - 1]
+    if (first !== undefined) index = Math.min(index, logs.indexes.get(first)!)
+  }
+  /** What the reader fails with at an event that was not delivered. */
+  const wrongAt = (slice: Slice.Slice, verdict: Verdict): JournalForked | OffsetBelowFloor | undefined => {
+    if (verdict === "fork") return new JournalForked({ entityType, slice, offset: cursor.offset(slice) })
+    const floor = logs.floors.get(logKey(entityType, slice))
+    if (floor === undefined) return undefined
+    const offset = cursor.offset(slice)
+    return Floor.isBelow(offset, floor) ? new OffsetBelowFloor({ entityType, slice, offset, floor }) : undefined
   }
   return {
     next: (limit) =>
       Effect.suspend(() => {
         const page: Array<EncodedEnvelope> = []
         let bytes = 0
-        while (cursor < timeline.length && page.length < limit && bytes < maxPageBytes) {
-          const event = timeline[cursor]!
-          if (SliceRange.contains(range, event.slice) && isNew(event)) {
-            const { slice } = event
-            const floor = logs.floors.get(logKey(entityType, slice))
-            const offset = read.get(slice) ?? Offset.beginning
-            if (floor !== undefined && Floor.isBelow(offset, floor)) {
-              // after what can be read
-              if (page.length > 0) return Effect.succeed(page)
-              return Effect.fail(new OffsetBelowFloor({ entityType, slice, offset, floor }))
-            }
-            read.set(slice, offsetOf(event))
+        while (index < timeline.length && page.length < limit && bytes < maxPageBytes) {
+          const event = timeline[index]!
+          const { position, slice, timestamp } = event
+          const verdict = SliceRange.contains(range, slice)
+            ? cursor.verdict(slice, position, timestamp)
+            : "alreadyDelivered"
+          if (verdict !== "alreadyDelivered") {
+            const wrong = wrongAt(slice, verdict)
+            // after what can be read
+            if (wrong !== undefined) return page.length > 0 ? Effect.succeed(page) : Effect.fail(wrong)
+            cursor.advance(slice, position, timestamp)
             page.push(event)
             bytes += sizeOf(event)
           }
-          cursor++
+          index++
         }
         return Effect.succeed(page)
       }),
     pass: (events) => {
-      for (const { position, slice, timestamp } of events) read.set(slice, { position: position!, timestamp })
+      for (const { position, slice, timestamp } of events) {
+        if (SliceRange.contains(range, slice)) cursor.take(slice, position!, timestamp)
+      }
     }
   }
 }
