@@ -6,15 +6,14 @@
  *
  * @since 0.1.0
  */
-import { sizeOf } from "@sluice/core/Envelope"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
-import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import { AppendQueue } from "../internal/append/AppendQueue.ts"
 
 /**
  * What became of one append of a batch. A conflict of one does not concern the others.
@@ -44,13 +43,24 @@ export interface Options<A> {
   readonly maxBytes: number
 }
 
+/** An append that waits, and how its fiber goes on. */
 interface Waiting<A> {
   readonly request: AppendRequest
   readonly resume: (effect: Effect.Effect<A, StorageError>) => void
 }
 
+/** A lane: what waits for it, and whether it still runs. */
+interface Lane<A> {
+  readonly write: Options<A>["write"]
+  readonly queue: AppendQueue<Waiting<A>>
+  /** Open while something waits. */
+  readonly some: Latch.Latch
+  isClosed: boolean
+}
+
 /**
- * Starts a lane, which lives as long as the scope, and returns its append.
+ * Starts a lane, which lives as long as the scope, and returns its append. What is appended when the scope is closed, or after, is
+ * interrupted.
  *
  * @category constructors
  * @since 0.1.0
@@ -58,72 +68,60 @@ interface Waiting<A> {
 export const make = Effect.fnUntraced(function*<A>(
   options: Options<A>
 ): Effect.fn.Return<(request: AppendRequest) => Effect.Effect<A, StorageError>, never, Scope.Scope> {
-  let queue: Array<Waiting<A>> = []
-  const some = Latch.makeUnsafe()
-
-  const nextBatch = (): Array<Waiting<A>> => {
-    const batch: Array<Waiting<A>> = []
-    const rest: Array<Waiting<A>> = []
-    const entities = new Map<PersistenceId, AppendRequest | undefined>()
-    let events = 0
-    let bytes = 0
-    for (const waiting of queue) {
-      const { request } = waiting
-      const { entityType, persistenceId } = request
-      const earlier = entities.get(persistenceId)
-      const fits = batch.length === 0 || events < options.maxEvents && bytes < options.maxBytes &&
-          entityType === batch[0]!.request.entityType &&
-          (!entities.has(persistenceId) || earlier !== undefined && (options.joins?.(earlier, request) ?? true))
-      // what does not fit keeps back what follows of its entity
-      entities.set(persistenceId, fits ? request : undefined)
-      if (!fits) {
-        rest.push(waiting)
-        continue
-      }
-      batch.push(waiting)
-      events += request.events.length
-      for (const event of request.events) bytes += sizeOf(event)
-    }
-    queue = rest
-    if (queue.length === 0) some.closeUnsafe()
-    return batch
+  const { joins = always, maxBytes, maxEvents, write } = options
+  const lane: Lane<A> = {
+    write,
+    queue: new AppendQueue({ maxEvents, maxBytes, joins }),
+    some: Latch.makeUnsafe(),
+    isClosed: false
   }
-
-  const write: (batch: ReadonlyArray<Waiting<A>>) => Effect.Effect<void> = Effect.fnUntraced(function*(batch) {
-    const requests = batch.map((waiting) => waiting.request)
-    const exit = yield* Effect.exit(options.write(requests as unknown as NonEmptyReadonlyArray<AppendRequest>))
-    if (Exit.isSuccess(exit)) {
-      batch.forEach((waiting, i) => waiting.resume(Exit.succeed(exit.value[i]!)))
-    } else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
-      // one of them was refused: alone, it fails alone
-      for (const waiting of batch) yield* write([waiting])
-    } else {
-      batch.forEach((waiting) => waiting.resume(Exit.failCause(exit.cause)))
-    }
-  })
-  yield* Effect.addFinalizer(() => Effect.sync(() => queue.forEach((waiting) => waiting.resume(Exit.interrupt()))))
-
-  yield* Effect.forever(
-    Effect.flatMap(some.await, () => {
-      const batch = nextBatch()
-      return batch.length === 0 ? Effect.void : Effect.onInterrupt(
-        write(batch),
-        () => Effect.sync(() => batch.forEach((waiting) => waiting.resume(Exit.interrupt())))
-      )
-    })
-  ).pipe(Effect.forkScoped)
-
-  return (request) =>
-    Effect.callback((resume) => {
-      const waiting = { request, resume }
-      queue.push(waiting)
-      some.openUnsafe()
-      return Effect.sync(() => {
-        const at = queue.indexOf(waiting)
-        if (at >= 0) queue.splice(at, 1)
-      })
-    })
+  yield* Effect.addFinalizer(() => close(lane))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(lane.some.await, Effect.suspend(() => writeNext(lane)))))
+  return (request) => append(lane, request)
 })
+
+const always = () => true
+
+const append = <A>(lane: Lane<A>, request: AppendRequest): Effect.Effect<A, StorageError> =>
+  Effect.callback((resume) => {
+    if (lane.isClosed) return resume(Effect.interrupt)
+    const waiting = { request, resume }
+    lane.queue.add(waiting)
+    lane.some.openUnsafe()
+    return Effect.sync(() => lane.queue.remove(waiting))
+  })
+
+/** Writes the next batch, if there is one: those who waited may all have gone. */
+const writeNext = <A>(lane: Lane<A>): Effect.Effect<void> => {
+  const batch = lane.queue.takeBatch()
+  if (lane.queue.isEmpty) lane.some.closeUnsafe()
+  return batch.length === 0
+    ? Effect.void
+    : Effect.onInterrupt(writeBatch(lane, batch), () => Effect.sync(() => interrupt(batch)))
+}
+
+const writeBatch = <A>(lane: Lane<A>, batch: ReadonlyArray<Waiting<A>>): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.exit(lane.write(batch.map(({ request }) => request) as unknown as NonEmptyReadonlyArray<AppendRequest>)),
+    (exit) => {
+      if (Exit.isSuccess(exit)) batch.forEach(({ resume }, i) => resume(Exit.succeed(exit.value[i]!)))
+      // one of them was refused: alone, it fails alone
+      else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
+        return Effect.forEach(batch, (waiting) => writeBatch(lane, [waiting]), { discard: true })
+      } else batch.forEach(({ resume }) => resume(Exit.failCause(exit.cause)))
+      return Effect.void
+    }
+  )
+
+const close = <A>(lane: Lane<A>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    lane.isClosed = true
+    interrupt(lane.queue.takeAll())
+  })
+
+const interrupt = <A>(appends: ReadonlyArray<Waiting<A>>): void => {
+  for (const { resume } of appends) resume(Effect.interrupt)
+}
 
 /** Others would meet the same, one after the other. */
 const isOfStorage = (exit: Exit.Exit<unknown, StorageError>): boolean =>

@@ -1,0 +1,170 @@
+import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
+import { writtenEnvelopes } from "@sluice/core/Journal"
+import * as Slice from "@sluice/core/Slice"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as RcMap from "effect/RcMap"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { SqlError } from "effect/sql/SqlError"
+import * as AppendLane from "../../adapter/AppendLane.ts"
+import type { JournalDialect } from "../../adapter/JournalDialect.ts"
+import { fromSqlError } from "../../adapter/SqlStorageError.ts"
+import type { StorageSignals } from "../../adapter/StorageSignals.ts"
+import type { Database } from "../../Database.ts"
+import { mayBeDone } from "../DatabaseError.ts"
+import { retryRefused } from "../retryRefused.ts"
+import { BusyLogs } from "./BusyLogs.ts"
+import { Registrations } from "./Registrations.ts"
+import { retryAway } from "./retryAway.ts"
+import { UnknownOutcomes } from "./UnknownOutcomes.ts"
+
+/** How often a lane tries a log that is locked before its appends wait for the lock, on another connection. */
+const tries = 3
+
+const batch = { maxEvents: 200, maxBytes: 1024 * 1024 }
+
+/** @internal What appends need. */
+export interface Options {
+  readonly database: Pick<Database["Service"], "inTransaction" | "afterCommit">
+  readonly dialect: Pick<JournalDialect, "register" | "tryAppend" | "waitAppend" | "appendWithin" | "joins">
+  readonly signals: Pick<StorageSignals, "appended">
+  /** How many transactions of single appends are under way at the same time. */
+  readonly lanes: number
+  /** How many more wait for a log that somebody holds. */
+  readonly waiters: number
+}
+
+type Append = (request: AppendRequest) => Effect.Effect<Written, SequenceConflict | StorageError>
+type Lane<A> = (request: AppendRequest) => Effect.Effect<A, StorageError>
+
+/** What appends to one journal share. */
+interface Appender extends Options {
+  readonly registrations: Registrations
+  readonly unknown: UnknownOutcomes
+  /** By slice: they only try the locks of logs. */
+  readonly trying: ReadonlyArray<Lane<AppendLane.Answer | undefined>>
+  /** By log: they wait for the lock, a few at a time. */
+  readonly waiting: RcMap.RcMap<string, Lane<AppendLane.Answer>>
+  readonly busy: BusyLogs
+}
+
+/**
+ * @internal
+ * Appends to a journal, in the fiber's transaction if there is one, else in one of a lane's. A log that is locked does not hold up the others of
+ * its lane: its appends wait for the lock in a lane of their own, on connections of their own.
+ */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Append, never, Scope.Scope> {
+  const { database, dialect, signals } = options
+  const unknown = new UnknownOutcomes()
+  const waiters = Semaphore.makeUnsafe(options.waiters)
+  const makeLane = <A extends AppendLane.Answer | undefined>(write: Write<A>) =>
+    AppendLane.make<A>({ ...batch, joins: dialect.joins, write: acknowledged(unknown, signals, write) })
+  const appender: Appender = {
+    ...options,
+    registrations: new Registrations(dialect.register),
+    unknown,
+    trying: yield* Effect.forEach(Array.from({ length: options.lanes }), () => makeLane(dialect.tryAppend)),
+    waiting: yield* RcMap.make({
+      lookup: (_log: string) => makeLane((requests) => waiters.withPermit(dialect.waitAppend(requests))),
+      idleTimeToLive: 0
+    }),
+    busy: new BusyLogs()
+  }
+  return (request) =>
+    Effect.flatMap(
+      database.inTransaction,
+      (inTransaction) => inTransaction ? appendWithin(appender, request) : appendAlone(appender, request)
+    )
+})
+
+/** In a transaction that is shared with others' appends. */
+const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<Append> => {
+  const { registrations, unknown } = appender
+  const { entityType } = request
+  const appended = registrations.has(entityType)
+    ? appendTrying(appender, request, tries)
+    : Effect.andThen(
+      Effect.mapError(retryAway(registrations.add(entityType)), fromSqlError("register")),
+      Effect.suspend(() => appendTrying(appender, request, tries))
+    )
+  return Effect.mapError(appended, (error) => unknown.explain(request, error))
+}
+
+/** Tries so often whether the log is free, and then waits for it; at once if others do. */
+const appendTrying = (appender: Appender, request: AppendRequest, left: number): ReturnType<Append> => {
+  const { busy, trying } = appender
+  const slice = Slice.ofPersistenceId(request.persistenceId)
+  const log = `${slice} ${request.entityType}`
+  if (left === 0 || busy.has(log)) return appendWaiting(appender, log, request)
+  const lane = trying[slice % trying.length]!
+  return Effect.flatMap(
+    lane(request),
+    (answer) => answer === undefined ? appendTrying(appender, request, left - 1) : answer
+  )
+}
+
+const appendWaiting = ({ busy, waiting }: Appender, log: string, request: AppendRequest): ReturnType<Append> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => busy.enter(log)),
+    () => Effect.scoped(Effect.flatMap(RcMap.get(waiting, log), (lane) => Effect.flatten(lane(request)))),
+    () => Effect.sync(() => busy.leave(log))
+  )
+
+/** In the fiber's transaction, which holds the log until its end. Others hear of it after the commit. */
+const appendWithin = (appender: Appender, request: AppendRequest): ReturnType<Append> =>
+  // that somebody hears of it is asked for first: in a transaction that is over it dies, where an append would be part of nothing
+  Effect.suspend(() => {
+    const { database, dialect, registrations, signals } = appender
+    let answer: AppendLane.Answer | undefined
+    return Effect.andThen(
+      database.afterCommit(Effect.sync(() => announce(signals, [request], [answer]))),
+      Effect.flatMap(
+        Effect.mapError(
+          Effect.andThen(registrations.add(request.entityType), dialect.appendWithin(request)),
+          fromSqlError("append")
+        ),
+        (written) => answer = written
+      )
+    )
+  })
+
+type Write<A> = (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<A>, SqlError>
+
+/** Sends a transaction again while its outcome is unknown, and tells others what was written. */
+const acknowledged = <A extends AppendLane.Answer | undefined>(
+  unknown: UnknownOutcomes,
+  signals: Options["signals"],
+  write: Write<A>
+) =>
+(requests: NonEmptyReadonlyArray<AppendRequest>): Effect.Effect<ReadonlyArray<A>, StorageError> =>
+  Effect.suspend(() => write(unknown.prepare(requests))).pipe(
+    Effect.tapError((error) => {
+      if (!mayBeDone(error)) return Effect.void
+      unknown.add(requests)
+      return Effect.logWarning("Appends again, as it is not known whether it has: the database went away", error)
+    }),
+    retryAway,
+    retryRefused,
+    Effect.tap((answers) => Effect.sync(() => announce(signals, requests, answers))),
+    Effect.mapError(fromSqlError("append"))
+  )
+
+/** Tells whoever waits for appends what was written. The requests are of one entity type. */
+const announce = (
+  signals: Options["signals"],
+  requests: ReadonlyArray<AppendRequest>,
+  answers: ReadonlyArray<AppendLane.Answer | undefined>
+): void => {
+  const written: Array<readonly [AppendRequest, Written]> = []
+  answers.forEach((answer, i) => {
+    if (answer?._tag === "Success") written.push([requests[i]!, answer.value])
+  })
+  if (written.length === 0) return
+  signals.appended(
+    requests[0]!.entityType,
+    new Set(written.map(([, { slice }]) => slice)),
+    () => written.flatMap(([request, answer]) => writtenEnvelopes(request, answer))
+  )
+}
