@@ -19,7 +19,8 @@ import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
 import { meterOf } from "./internal/meterOf.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
-import { decodeWith, events } from "./internal/pipeline/compile.ts"
+import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
+import { withEvent } from "./internal/pipeline/elements.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
 import { traced, withTraceContext } from "./internal/tracing.ts"
 import { InvalidInput } from "./InvalidInput.ts"
@@ -447,10 +448,53 @@ export const read = <A>(
     readonly to?: SequenceNumber.SequenceNumber | undefined
   }
 ): Stream.Stream<Envelope.Envelope<A>, InvalidInput | StorageError | EventCodec.EventDecodeError, Journal> =>
-  Stream.unwrap(Effect.map(persistenceIdOf(entityType, id), (id) => readEncoded(id, options))).pipe(
-    Stream.mapArray(decodeWith(entityType.codec, [])),
-    events
-  )
+  Stream.unwrap(Effect.gen(function*() {
+    const page = yield* pagesOf(yield* persistenceIdOf(entityType, id), options?.to)
+    const next = (from: Behind): Effect.Effect<DecodedPage<A>, StorageError | EventCodec.EventDecodeError> =>
+      typeof from === "number"
+        ? Effect.map(page(from), (encoded) => decodePage(entityType.codec, encoded))
+        : Effect.fail(from)
+    return Stream.paginate(options?.from ?? firstSequenceNumber, next)
+  }))
+
+/** What comes behind a page: the event with that number, or one that cannot be decoded. */
+type Behind = SequenceNumber.SequenceNumber | EventCodec.EventDecodeError
+
+type DecodedPage<A> = readonly [ReadonlyArray<Envelope.Envelope<A>>, Option.Option<Behind>]
+
+/** The events of a page that are not deleted, up to one that cannot be decoded. */
+const decodePage = <A>(codec: EventCodec.EventCodec<A>, page: ReadonlyArray<EncodedEnvelope>): DecodedPage<A> => {
+  const events: Array<Envelope.Envelope<A>> = []
+  for (const encoded of page) {
+    const { payload } = encoded
+    if (payload === undefined) continue
+    try {
+      events.push(withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), Envelope.sizeOf(encoded)))
+    } catch (error) {
+      return [events, Option.some(error as EventCodec.EventDecodeError)]
+    }
+  }
+  return [events, behind(page)]
+}
+
+/** Which event comes behind a page; none behind an empty one, which is the last. */
+const behind = (page: ReadonlyArray<EncodedEnvelope>): Option.Option<SequenceNumber.SequenceNumber> =>
+  Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))
+
+/** Reads one entity's events up to a number, page by page. */
+const pagesOf = (
+  persistenceId: PersistenceId,
+  to: SequenceNumber.SequenceNumber = lastSequenceNumber
+): Effect.Effect<
+  (from: SequenceNumber.SequenceNumber) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>,
+  never,
+  Journal
+> =>
+  Effect.gen(function*() {
+    const journal = yield* Journal
+    const budget = yield* ReadBudget
+    return (from) => budget.read(journal.entity(persistenceId, from, to, pageSize))
+  })
 
 /**
  * The events of one entity in order as they are stored, placeholders of deleted ones included.
@@ -466,15 +510,11 @@ export const readEncoded = (
   }
 ): Stream.Stream<EncodedEnvelope, StorageError, Journal> =>
   Stream.unwrap(
-    Effect.gen(function*() {
-      const journal = yield* Journal
-      const budget = yield* ReadBudget
-      return Stream.paginate(options?.from ?? SequenceNumber.make(1), (from: SequenceNumber.SequenceNumber) =>
-        Effect.map(
-          budget.read(journal.entity(persistenceId, from, options?.to ?? lastSequenceNumber, pageSize)),
-          (page) => [page, Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))]
-        ))
-    })
+    Effect.map(pagesOf(persistenceId, options?.to), (page) =>
+      Stream.paginate(
+        options?.from ?? firstSequenceNumber,
+        (from: SequenceNumber.SequenceNumber) => Effect.map(page(from), (encoded) => [encoded, behind(encoded)])
+      ))
   )
 
 /**
@@ -539,5 +579,6 @@ export const prune = <A>(
 
 const noMetadata: Metadata = {}
 const noTags: ReadonlyArray<string> = []
+const firstSequenceNumber = SequenceNumber.make(1)
 const lastSequenceNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 const pageSize = 500
