@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
-import { type EncodedEnvelope, type Metadata, sizeOf } from "./Envelope.ts"
+import { encoded, type EncodedEnvelope, type Metadata, sizeOf } from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
@@ -23,6 +23,7 @@ import type { Offset, Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StateType } from "./StateType.ts"
@@ -61,6 +62,23 @@ export interface EncodedState {
   readonly metadata: Metadata
   readonly payload: Payload | undefined
 }
+
+/**
+ * The envelope of a state, whose revision is its sequence number.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toEnvelope = (state: EncodedState): EncodedEnvelope =>
+  encoded({
+    persistenceId: state.persistenceId,
+    sequenceNumber: state.revision as number as SequenceNumber,
+    slice: state.slice,
+    position: state.position,
+    timestamp: state.timestamp,
+    tags: state.tags,
+    metadata: state.metadata
+  }, state.payload)
 
 /**
  * A state, and where it stands.

@@ -7,6 +7,7 @@ import type * as Cause from "effect/Cause"
 import type { Payload } from "./Payload.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
+import type { ReplicationMetadata } from "./ReplicationMetadata.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { Timestamp } from "./Timestamp.ts"
@@ -20,20 +21,33 @@ import type { Timestamp } from "./Timestamp.ts"
 export type Metadata = Readonly<Record<string, string>>
 
 /**
- * Where an event stands.
+ * What is said of an event beside its payload.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Place {
+export interface About {
+  readonly tags: ReadonlyArray<string>
+  readonly metadata: Metadata
+  /** Undefined where the entity is not replicated. */
+  readonly replication: ReplicationMetadata | undefined
+  /** What a producer that is not Sluice, such as a plain Akka one, says beside the event, in an encoding of its own. */
+  readonly foreignMetadata: Payload | undefined
+}
+
+/**
+ * Where an event stands, and what is said of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place extends About {
   readonly persistenceId: PersistenceId
   readonly sequenceNumber: SequenceNumber
   readonly slice: Slice
   /** The place in the log of the slice; undefined when the source has no such logs. */
   readonly position: Position | undefined
   readonly timestamp: Timestamp
-  readonly tags: ReadonlyArray<string>
-  readonly metadata: Metadata
 }
 
 /**
@@ -51,7 +65,7 @@ export interface Envelope<out A> extends Place {
 
 /**
  * The place of an event that was dropped or deleted. It keeps sequence numbers and positions dense and moves offsets,
- * and never reaches a handler. It has neither tags nor metadata.
+ * and never reaches a handler. Nothing is said of the event.
  *
  * @category models
  * @since 0.1.0
@@ -141,8 +155,145 @@ export type EncodedElement = EncodedEnvelope | Skipped
 export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._tag === "Skipped"
 
 /**
- * How many bytes of an event are stored and sent: its payload with the manifest, its tags and its metadata. Whatever limits events, or
- * the memory that they take, counts these.
+ * A place as it is given to a constructor: what is said of most events is nothing, and may be left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PlaceInput = Omit<Place, keyof About> & { readonly [Key in keyof About]?: About[Key] | undefined }
+
+const noTags: ReadonlyArray<string> = []
+const noMetadata: Metadata = {}
+
+/**
+ * What is said of an event of which nothing is said.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const nothing: About = {
+  tags: noTags,
+  metadata: noMetadata,
+  replication: undefined,
+  foreignMetadata: undefined
+}
+
+// Each constructor names every field, in one order: so the envelopes of all sources have one shape, which the engine knows, and none
+// costs a copy.
+
+/**
+ * An event as a journal stores it, in a place that it takes over. Without a payload it is a placeholder.
+ *
+ * **Example** (An event with a tag)
+ *
+ * ```ts
+ * import { Envelope, EventCodec, PersistenceId, Position, SequenceNumber, Slice, Timestamp } from "@sluice/core"
+ *
+ * const persistenceId = PersistenceId.make("cart", "c-1")
+ * const envelope = Envelope.encoded({
+ *   persistenceId,
+ *   sequenceNumber: SequenceNumber.make(1),
+ *   slice: Slice.ofPersistenceId(persistenceId),
+ *   position: Position.make(1),
+ *   timestamp: Timestamp.make(1000),
+ *   tags: ["large"]
+ * }, EventCodec.string.encodeUnsafe("milk"))
+ * envelope.metadata // => {}
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const encoded = (place: PlaceInput, payload: Payload | undefined): EncodedEnvelope => ({
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: place.tags ?? noTags,
+  metadata: place.metadata ?? noMetadata,
+  replication: place.replication,
+  foreignMetadata: place.foreignMetadata,
+  payload
+})
+
+/**
+ * An event in a place that it takes over. `bytes` are as {@link sizeOf} says.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(place: PlaceInput, event: A, bytes: number): Envelope<A> => ({
+  _tag: "Envelope",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: place.tags ?? noTags,
+  metadata: place.metadata ?? noMetadata,
+  replication: place.replication,
+  foreignMetadata: place.foreignMetadata,
+  event,
+  bytes
+})
+
+/**
+ * What takes the place of an event that nobody is given. What is said of the event is not kept either, as many of them wait for one group.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const placeholder = (place: PlaceInput): Placeholder => ({
+  _tag: "Placeholder",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: noTags,
+  metadata: noMetadata,
+  replication: undefined,
+  foreignMetadata: undefined
+})
+
+/**
+ * What takes the place of an event that cannot be decoded, or that a stage has failed on.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const poison = (place: PlaceInput, cause: Cause.Cause<unknown>, permanent: boolean): Poison => ({
+  _tag: "Poison",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: place.tags ?? noTags,
+  metadata: place.metadata ?? noMetadata,
+  replication: place.replication,
+  foreignMetadata: place.foreignMetadata,
+  cause,
+  permanent
+})
+
+/**
+ * What a source has left out of the log of a slice, from one position to another.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const skipped = (
+  slice: Slice,
+  from: Position,
+  position: Position,
+  timestamp: Timestamp | undefined
+): Skipped => ({ _tag: "Skipped", slice, from, position, timestamp })
+
+/**
+ * How many bytes of an event are stored and sent: its payload with the manifest, its tags and its metadata of all kinds. Whatever limits
+ * events, or the memory that they take, counts these.
  *
  * **Example** (An event of eight bytes)
  *
@@ -156,9 +307,25 @@ export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._
  * @category getters
  * @since 0.1.0
  */
-export const sizeOf = ({ metadata, payload, tags }: Pick<EncodedEnvelope, "payload" | "tags" | "metadata">): number => {
-  let bytes = payload === undefined ? 0 : payload.bytes.length + Buffer.byteLength(payload.manifest)
+export const sizeOf = (
+  { foreignMetadata, metadata, payload, replication, tags }:
+    & Pick<EncodedEnvelope, "payload" | "tags" | "metadata">
+    & Partial<About>
+): number => {
+  let bytes = sizeOfPayload(payload)
   for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
+  if (replication !== undefined) bytes += sizeOfReplication(replication)
+  if (foreignMetadata !== undefined) bytes += sizeOfPayload(foreignMetadata)
   for (const _ in metadata) return bytes + Buffer.byteLength(JSON.stringify(metadata))
+  return bytes
+}
+
+const sizeOfPayload = (payload: Payload | undefined): number =>
+  payload === undefined ? 0 : payload.bytes.length + Buffer.byteLength(payload.manifest)
+
+/** With ten bytes for each number. */
+const sizeOfReplication = ({ origin, version }: ReplicationMetadata): number => {
+  let bytes = Buffer.byteLength(origin) + 10
+  for (const replica of version.keys()) bytes += Buffer.byteLength(replica) + 10
   return bytes
 }

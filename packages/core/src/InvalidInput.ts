@@ -14,7 +14,10 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core/InvalidInput")("InvalidInput", {
-  /** What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `manifest`, `expected`, or the name of an option. */
+  /**
+   * What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `replication`, `foreignMetadata`, `manifest`, `expected`, or the
+   * name of an option.
+   */
   input: Schema.String,
   problem: Schema.String,
   /** What was thrown where the input was to be computed. */

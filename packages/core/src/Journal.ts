@@ -20,7 +20,6 @@ import * as Check from "./internal/checkInput.ts"
 import { meterOf } from "./internal/meterOf.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
-import { withEvent } from "./internal/pipeline/elements.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
 import { traced, withTraceContext } from "./internal/tracing.ts"
 import { InvalidInput } from "./InvalidInput.ts"
@@ -31,6 +30,7 @@ import type { Payload } from "./Payload.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { ReadBudget } from "./ReadBudget.ts"
+import type { ReplicationMetadata } from "./ReplicationMetadata.ts"
 import * as SequenceNumber from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -60,6 +60,10 @@ export interface NewEvent {
   readonly payload: Payload
   readonly tags: ReadonlyArray<string>
   readonly metadata: Metadata
+  /** Of an event of a replicated entity. */
+  readonly replication?: ReplicationMetadata | undefined
+  /** Of an event that was received from a producer that is not Sluice. */
+  readonly foreignMetadata?: Payload | undefined
 }
 
 /**
@@ -258,7 +262,9 @@ const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
     invalid = Check.eventId(event.id) ?? Check.manifest(event.payload) ??
       // the events of an append mostly share them
       (last !== undefined && event.tags === last.tags ? undefined : Check.tags(event.tags)) ??
-      (last !== undefined && event.metadata === last.metadata ? undefined : Check.metadata(event.metadata))
+      (last !== undefined && event.metadata === last.metadata ? undefined : Check.metadata(event.metadata)) ??
+      (event.replication === undefined ? undefined : Check.replication(event.replication)) ??
+      (event.foreignMetadata === undefined ? undefined : Check.manifest(event.foreignMetadata, "foreignMetadata"))
     if (invalid !== undefined) return invalid
     last = event
   }
@@ -275,18 +281,19 @@ export const writtenEnvelopes = (
   { events, persistenceId }: AppendRequest,
   { count, position, sequenceNumber, slice, timestamp }: Written
 ): ReadonlyArray<EncodedEnvelope> =>
-  events.map(({ metadata, payload, tags }, i) => {
+  events.map((event, i) => {
     const back = count - 1 - i
-    return {
+    return Envelope.encoded({
       persistenceId,
       sequenceNumber: sequenceNumber - back as SequenceNumber.SequenceNumber,
       slice,
       position: position - back as Position,
       timestamp: timestamp - back as Timestamp,
-      tags,
-      metadata,
-      payload
-    }
+      tags: event.tags,
+      metadata: event.metadata,
+      replication: event.replication,
+      foreignMetadata: event.foreignMetadata
+    }, event.payload)
   })
 
 /**
@@ -469,7 +476,7 @@ const decodePage = <A>(codec: EventCodec.EventCodec<A>, page: ReadonlyArray<Enco
     const { payload } = encoded
     if (payload === undefined) continue
     try {
-      events.push(withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), Envelope.sizeOf(encoded)))
+      events.push(Envelope.make(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), Envelope.sizeOf(encoded)))
     } catch (error) {
       return [events, Option.some(error as EventCodec.EventDecodeError)]
     }

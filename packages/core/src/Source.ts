@@ -14,13 +14,13 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
-import { DurableStateStore } from "./DurableStateStore.ts"
+import { DurableStateStore, toEnvelope } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
+import * as Envelopes from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
-import { withEvent } from "./internal/pipeline/elements.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
@@ -247,10 +247,8 @@ export const durableState = <S>(
         return Stream.fromIterable(
           yield* budget.read(
             Effect.map(store.get(persistenceId), (found) =>
-              Option.toArray(found).filter(({ revision }) => revision >= from && revision <= to).map((
-                { revision, ...state }
-              ) =>
-                deletionAsEvent({ ...state, sequenceNumber: revision as number as SequenceNumber })
+              Option.toArray(found).filter(({ revision }) => revision >= from && revision <= to).map((state) =>
+                deletionAsEvent(toEnvelope(state))
               ))
           )
         )
@@ -283,7 +281,7 @@ export const durableState = <S>(
 export const map =
   <A, B>(f: (envelope: Envelope<A>) => undefined extends B ? never : B) =>
   <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
-    add(self, { _tag: "Sync", name: "map", run: (envelope) => withEvent(envelope, f(envelope), envelope.bytes) })
+    add(self, { _tag: "Sync", name: "map", run: (envelope) => Envelopes.make(envelope, f(envelope), envelope.bytes) })
 
 /**
  * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.
@@ -298,7 +296,7 @@ export const filterMap =
       name: "filterMap",
       run: (envelope) => {
         const event = f(envelope)
-        return event._tag === "Some" ? withEvent(envelope, event.value, envelope.bytes) : undefined
+        return event._tag === "Some" ? Envelopes.make(envelope, event.value, envelope.bytes) : undefined
       }
     })
 
@@ -335,7 +333,7 @@ export const mapEffect =
     add(self, {
       _tag: "Effect",
       name: "mapEffect",
-      run: (envelope) => Effect.map(f(envelope), (event) => withEvent(envelope, event, envelope.bytes))
+      run: (envelope) => Effect.map(f(envelope), (event) => Envelopes.make(envelope, event, envelope.bytes))
     })
 
 /**

@@ -1,7 +1,7 @@
 /** Those who follow a journal that has lost what it had acknowledged, as after a failover, and goes on in another history. */
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -81,7 +81,7 @@ describe("a journal that goes on in another history is forked", () => {
           yield* write("a", "1")
           const { persistenceId, sequenceNumber, ...last } = yield* write("a", "2")
           yield* until(seen, 3)
-          const event = { persistenceId, sequenceNumber, slice, tags: [], metadata: {}, payload: undefined }
+          const event = { persistenceId, sequenceNumber, slice, ...nothing, payload: undefined }
           say({ ...event, ...last })
           yield* write("b", "3")
           yield* until(seen, 4)
@@ -109,8 +109,7 @@ describe("a journal that goes on in another history is forked", () => {
           slice,
           position,
           timestamp: Timestamp.make(timestamp + 7),
-          tags: [],
-          metadata: {},
+          ...nothing,
           payload: undefined
         })
         assert.instanceOf(yield* all.failure, Journal.JournalForked)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Place } from "@sluice/core/Envelope"
+import { nothing, type Place } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
@@ -14,8 +14,7 @@ const place = (slice: number, position: number | undefined, timestamp = position
   slice: Slice.make(slice),
   position: position === undefined ? undefined : Position.make(position),
   timestamp: Timestamp.make(timestamp),
-  tags: [],
-  metadata: {}
+  ...nothing
 })
 
 const stored = (places: Readonly<Record<number, number>>): Offset.Offsets =>

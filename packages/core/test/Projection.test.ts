@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
@@ -111,8 +111,7 @@ describe("a projection of a source without positions", () => {
         slice: Slice.ofPersistenceId("note|a"),
         position: undefined,
         timestamp: Timestamp.make(n),
-        tags: [],
-        metadata: {},
+        ...nothing,
         payload: n === 2 ? undefined : EventCodec.string.encodeUnsafe(`${n}`)
       }))
       const source = sourceOf(Effect.succeed({

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
-import { isSkipped } from "@sluice/core/Envelope"
+import { isSkipped, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Offset from "@sluice/core/Offset"
@@ -26,8 +26,7 @@ const event = (position: number): EncodedEnvelope => ({
   slice,
   position: Position.make(position),
   timestamp: Timestamp.make(position * 10),
-  tags: [],
-  metadata: {},
+  ...nothing,
   payload: EventCodec.string.encodeUnsafe(`e${position}`)
 })
 

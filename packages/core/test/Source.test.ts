@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import { type Element, type EncodedEnvelope, sizeOf } from "@sluice/core/Envelope"
+import { type Element, type EncodedEnvelope, nothing, sizeOf } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -89,6 +89,8 @@ describe("Source.toStream", () => {
         timestamp: written.timestamp,
         tags: ["tag 1"],
         metadata: { trace: "t-1" },
+        replication: undefined,
+        foreignMetadata: undefined,
         event: "1",
         bytes: sizeOf({
           payload: EventCodec.string.encodeUnsafe("1"),
@@ -152,8 +154,7 @@ const place = (sequenceNumber: number): Omit<EncodedEnvelope, "payload"> => ({
   slice: Slice.ofPersistenceId("note|a"),
   position: undefined,
   timestamp: Timestamp.make(sequenceNumber),
-  tags: [],
-  metadata: {}
+  ...nothing
 })
 
 describe("a source of one's own", () => {

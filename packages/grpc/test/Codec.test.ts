@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
 import { AnySchema, StringValueSchema } from "@bufbuild/protobuf/wkt"
 import { assert, describe, it } from "@effect/vitest"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -17,10 +17,10 @@ import {
   StreamOutSchema
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { readEvent } from "../src/internal/wire/eventReader.ts"
+import { integer } from "../src/internal/wire/integer.ts"
 import {
   fromSlicePositions,
   fromTimestampMessage,
-  integer,
   toSlicePositions,
   toTimestampMessage
 } from "../src/internal/wire/messages.ts"
@@ -171,8 +171,7 @@ const example: EncodedEnvelope = {
   slice: Slice.ofPersistenceId("Cart|c-1"),
   position: Position.make(1),
   timestamp: Timestamp.make(1),
-  tags: [],
-  metadata: {},
+  ...nothing,
   payload: { manifest: "test/x", bytes: new Uint8Array([1]) }
 }
 
@@ -250,13 +249,49 @@ describe("a message that is not what the protocol promises is refused:", () => {
     assert.throws(() => envelopeOf(decode(StreamOutSchema, new Uint8Array([0x1a, 0x00]))), /neither/)
   })
 
-  it("but metadata of another kind is ignored", () => {
-    const message = event({ metadata: create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value: new Uint8Array([1]) }) })
-    assert.deepStrictEqual(envelopeOf(message).metadata, {})
+  it("but metadata of another kind is kept as it is, and so is what is not what its type URL promises", () => {
+    for (const typeUrl of ["ser.akka.io/31:cart.Meta", "ser.akka.io/34:M", "ser.akka.io/40:RE", ""]) {
+      const message = event({ metadata: create(AnySchema, { typeUrl, value: new Uint8Array([1]) }) })
+      const { foreignMetadata, metadata, replication } = envelopeOf(message)
+      assert.deepStrictEqual([metadata, replication], [{}, undefined])
+      assert.deepStrictEqual(foreignMetadata, { manifest: typeUrl, bytes: new Uint8Array([1]) })
+    }
   })
 
   it("and the slice is computed, whatever the peer says", () => {
     assert.strictEqual(envelopeOf(event({ slice: 5 })).slice, Slice.ofPersistenceId("Cart|c-1"))
+  })
+})
+
+describe("where the event of a replicated entity comes from", () => {
+  // as Akka writes it: origin DCA, number 300, version {DCA: 300, DCB: 2}, not concurrent
+  const bytes = Buffer.from("0a0344434110ac021a130a080a0344434110ac020a070a0344434210022000", "hex")
+  const replication = {
+    origin: "DCA",
+    originSequenceNumber: SequenceNumber.make(300),
+    version: new Map([["DCA", SequenceNumber.make(300)], ["DCB", SequenceNumber.make(2)]]),
+    concurrent: false
+  }
+
+  it("is what Akka says", () => {
+    const metadata = create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value: bytes })
+    const found = envelopeOf(event({ metadata }))
+    assert.deepStrictEqual(found.replication, replication)
+    assert.isUndefined(found.foreignMetadata)
+    const { message } = decode(StreamOutSchema, encodeStreamOut(found))
+    assert.deepStrictEqual((message.value as any).metadata, metadata)
+  })
+
+  it.for<[string, string]>([
+    ["a number above 2^53", "0a0344434110ffffffffffffff7f1a002000"],
+    ["a field of a later version", `${bytes.toString("hex")}2801`],
+    ["a replica twice", "0a0344434110031a120a070a0344434110030a070a0344434110022000"],
+    ["nothing that is required", ""]
+  ])("is foreign metadata with %s", ([, hex]) => {
+    const value = new Uint8Array(Buffer.from(hex, "hex"))
+    const found = envelopeOf(event({ metadata: create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value }) }))
+    assert.isUndefined(found.replication)
+    assert.deepStrictEqual(found.foreignMetadata, { manifest: "ser.akka.io/40:RE", bytes: value })
   })
 })
 

@@ -39,7 +39,8 @@ const memory = Layer.fresh(MemoryStorage.layer)
 const id = PersistenceId.make("Cart", "a")
 const slice = Slice.ofPersistenceId(id)
 
-const take = <E, R>(source: Source.Source<string, E, R>) => Stream.runCollect(Stream.take(Source.toStream(source), 3))
+const take = <E, R>(source: Source.Source<string, E, R>, n = 3) =>
+  Stream.runCollect(Stream.take(Source.toStream(source), n))
 
 const since = (micros: number, range?: SliceRange.SliceRange) => ({
   journal: undefined,
@@ -75,6 +76,41 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
       yield* Journal.append(Cart, { id: "a", events: ["1", ""], tags: ["x", "y"], metadata: { trace: "7" } })
       yield* append("b", ["1"])
       assert.deepStrictEqual(yield* take(remote(port)), yield* take(Source.journal(Cart)))
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("has where replicated events come from, and foreign metadata, also past stages on both sides", () =>
+    Effect.gen(function*() {
+      const stage = Source.map(({ event }: { readonly event: string }) => `${event}!`)
+      const port = yield* serve(EventProducer.layer(CartEvents, Source.journal(Cart).pipe(stage)))
+      const about = {
+        replication: {
+          origin: "eu",
+          originSequenceNumber: SequenceNumber.make(7),
+          version: new Map([["eu", SequenceNumber.make(7)], ["us", SequenceNumber.make(3)]]),
+          concurrent: true
+        },
+        foreignMetadata: { manifest: "ser.akka.io/31:cart.Meta", bytes: new Uint8Array([1, 2, 3]) }
+      }
+      yield* Journal.Journal.use((journal) =>
+        journal.append({
+          entityType: "Cart",
+          persistenceId: PersistenceId.make("Cart", "a"),
+          expected: "any",
+          events: [{
+            id: "00000000-0000-4000-8000-000000000000",
+            payload: EventCodec.string.encodeUnsafe("tea"),
+            tags: ["x"],
+            metadata: { trace: "7" },
+            ...about
+          }],
+          recheck: false
+        })
+      )
+      const [found] = yield* take(remote(port).pipe(stage), 1)
+      assert.strictEqual(found!.event, "tea!!")
+      assert.deepStrictEqual([found!.tags, found!.metadata], [["x"], { trace: "7" }])
+      assert.deepStrictEqual(found!.replication, about.replication)
+      assert.deepStrictEqual(found!.foreignMetadata, about.foreignMetadata)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("shows what the producer dropped as placeholders, which its events do not have", () =>

@@ -2,6 +2,7 @@ import type { Metadata } from "../Envelope.ts"
 import { InvalidInput, textProblem } from "../InvalidInput.ts"
 import type { Payload } from "../Payload.ts"
 import * as PersistenceId from "../PersistenceId.ts"
+import type { ReplicationMetadata } from "../ReplicationMetadata.ts"
 import { quote, quotedProblem } from "./quote.ts"
 
 /** In lower case, as what is sent again is found by it. */
@@ -28,9 +29,9 @@ export const entity = (
 }
 
 /** @internal What is wrong with a payload's manifest. */
-export const manifest = ({ manifest }: Payload): InvalidInput | undefined =>
+export const manifest = ({ manifest }: Payload, input = "manifest"): InvalidInput | undefined =>
   problem(
-    "manifest",
+    input,
     manifest.length > maxManifest
       ? `${quote(manifest)} is longer than ${maxManifest} characters`
       : quotedProblem(manifest)
@@ -46,8 +47,12 @@ export const tags = (values: ReadonlyArray<string>): InvalidInput | undefined =>
   return undefined
 }
 
+/** Where a storage may keep, among metadata, what is no text. */
+const ownKey = "~sluice"
+
 /** @internal What is wrong with metadata. */
 export const metadata = (values: Metadata): InvalidInput | undefined => {
+  if (ownKey in values) return problem("metadata", `the key ${quote(ownKey)} is Sluice's own`)
   for (const key in values) {
     const wrongKey = quotedProblem(key)
     if (wrongKey !== undefined) return problem("metadata", `the key ${wrongKey}`)
@@ -55,6 +60,21 @@ export const metadata = (values: Metadata): InvalidInput | undefined => {
     if (wrong !== undefined) return problem("metadata", `what is at ${quote(key)} ${wrong}`)
   }
   return undefined
+}
+
+/** @internal What is wrong with where an event of a replicated entity comes from. */
+export const replication = (
+  { origin, originSequenceNumber, version }: ReplicationMetadata
+): InvalidInput | undefined => {
+  const wrong = textProblem(origin)
+  if (wrong !== undefined) return problem("replication", `its origin ${wrong}`)
+  let invalid = safeInteger("replication", originSequenceNumber)
+  for (const [replica, seen] of version) {
+    const wrong = quotedProblem(replica)
+    if (wrong !== undefined) return problem("replication", `the replica ${wrong}`)
+    invalid ??= safeInteger("replication", seen)
+  }
+  return invalid
 }
 
 /** @internal What is wrong with a sequence number, a revision or a time: types say what they are, and programs without them do not. */

@@ -1,5 +1,5 @@
 /** Envelopes of every kind. */
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -26,21 +26,37 @@ export const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
   timestamp: large,
   tags: Arbitrary.array(text),
   metadata: Schema.Record(key, Schema.String).pipe(Arbitrary.schema),
+  replicated: upTo(3),
+  origin: text,
+  version: Arbitrary.array(Arbitrary.all([text, Arbitrary.map(large, SequenceNumber.make)])),
+  concurrent: upTo(1),
+  foreign: upTo(3),
   filtered: upTo(3),
   manifest: text,
   bytes: Arbitrary.schema(Schema.Uint8Array)
 }).pipe(Arbitrary.map((_): EncodedEnvelope => {
   const persistenceId = PersistenceId.make("Cart", _.entityId)
   const payload = _.filtered === 0 ? undefined : { manifest: _.manifest, bytes: _.bytes }
-  return {
+  const place = {
     persistenceId,
     sequenceNumber: SequenceNumber.make(_.sequenceNumber),
     slice: Slice.ofPersistenceId(persistenceId),
     position: _.position === 0 ? undefined : Position.make(_.position === 1 ? Math.max(1, _.farPosition) : _.position),
-    timestamp: Timestamp.make(_.timestamp),
-    // what stands in the place of an event says nothing of it
-    tags: payload === undefined ? [] : _.tags,
-    metadata: payload === undefined ? {} : _.metadata,
-    payload
+    timestamp: Timestamp.make(_.timestamp)
   }
+  // what stands in the place of an event says nothing of it
+  return payload === undefined ? encoded(place, undefined) : encoded({
+    ...place,
+    tags: _.tags,
+    metadata: _.metadata,
+    replication: _.replicated === 0
+      ? {
+        origin: _.origin,
+        originSequenceNumber: SequenceNumber.make(_.timestamp),
+        version: new Map(_.version),
+        concurrent: _.concurrent === 1
+      }
+      : undefined,
+    foreignMetadata: _.foreign === 0 ? { manifest: `foreign/${_.manifest}`, bytes: _.bytes } : undefined
+  }, payload)
 }))

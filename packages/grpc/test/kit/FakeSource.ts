@@ -1,5 +1,5 @@
 /** Sources that do what a journal does not. */
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -20,8 +20,7 @@ export const event = (n: number, text = `e${n}`, entityId = "a"): EncodedEnvelop
     slice: Slice.ofPersistenceId(persistenceId),
     position: Position.make(n),
     timestamp: Timestamp.make(n),
-    tags: [],
-    metadata: {},
+    ...nothing,
     payload: EventCodec.string.encodeUnsafe(text)
   }
 }

@@ -1,7 +1,7 @@
 /** The messages of envelopes, made with the generated code, to compare ours with. */
 import { create } from "@bufbuild/protobuf"
 import { AnySchema } from "@bufbuild/protobuf/wkt"
-import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
+import { type EncodedElement, type EncodedEnvelope, nothing, type Skipped } from "@sluice/core/Envelope"
 import type {
   Event,
   FilteredEvent,
@@ -16,6 +16,7 @@ import {
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { fromStreamOut, toTimestampMessage } from "../../src/internal/wire/messages.ts"
+import { encodeSaid } from "../../src/internal/wire/metadata.ts"
 
 const toOffsets = ({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): Array<Offset> => [
   create(OffsetSchema, {
@@ -35,13 +36,15 @@ export const toEvent = (envelope: EncodedEnvelope): Event =>
     ...(envelope.payload && {
       payload: create(AnySchema, { typeUrl: envelope.payload.manifest, value: envelope.payload.bytes })
     }),
-    ...(Object.keys(envelope.metadata).length > 0 && {
-      metadata: create(AnySchema, {
-        typeUrl: "json.sluice/metadata",
-        value: Buffer.from(JSON.stringify(envelope.metadata))
-      })
-    })
+    ...metadataOf(envelope)
   })
+
+const metadataOf = (envelope: EncodedEnvelope) => {
+  const [metadata, ...sluiceMetadata] = encodeSaid(envelope).map(({ bytes, manifest }) =>
+    create(AnySchema, { typeUrl: manifest, value: bytes })
+  )
+  return metadata === undefined ? {} : { metadata, sluiceMetadata }
+}
 
 const toFilteredEvent = (envelope: EncodedEnvelope): FilteredEvent =>
   create(FilteredEventSchema, {
@@ -61,7 +64,10 @@ export const toStreamOut = (envelope: EncodedEnvelope): StreamOut =>
 
 export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
   envelope.payload === undefined ? toStreamOut(envelope) : create(StreamOutSchema, {
-    message: { case: "event", value: { ...toEvent({ ...envelope, payload: undefined, metadata: {} }), source: "BT" } }
+    message: {
+      case: "event",
+      value: { ...toEvent({ ...envelope, ...nothing, tags: envelope.tags, payload: undefined }), source: "BT" }
+    }
   })
 
 export const toSkipped = ({ from, position, slice, timestamp }: Skipped): StreamOut =>

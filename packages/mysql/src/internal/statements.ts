@@ -1,7 +1,8 @@
 import type { AppendRequest } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import * as Slice from "@sluice/core/Slice"
-import { jsonOf } from "@sluice/sql/adapter/JournalRow"
+import { encodeTags } from "@sluice/sql/adapter/JournalRow"
+import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Assigned } from "./assign.ts"
 
@@ -93,8 +94,8 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
       for (const { event, persistenceId, position, sequenceNumber, slice, timestamp } of rows) {
         const row = `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
           uuid(event.id)
-        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${text(jsonOf(event.tags))},${
-          text(jsonOf(event.metadata))
+        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${text(encodeTags(event.tags))},${
+          text(MetadataColumn.encode(event))
         })`
         if (values.length > 0 && bytes + row.length > max) {
           inserts.push(into + values.join(","))

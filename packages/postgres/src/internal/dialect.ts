@@ -8,13 +8,14 @@ import type { Answer } from "@sluice/sql/adapter/AppendLane"
 import type { JournalDialect } from "@sluice/sql/adapter/JournalDialect"
 import {
   columns,
+  encodeTags,
   type JournalRow,
-  jsonOf,
   type Page,
   sizeInSql,
   toEnvelope,
   toPage
 } from "@sluice/sql/adapter/JournalRow"
+import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
 import * as Effect from "effect/Effect"
@@ -210,8 +211,8 @@ const appendValues = (
       eventIds.push(event.id)
       manifests.push(manifest)
       payloads.push(bytes)
-      tags.push(jsonOf(event.tags))
-      metadata.push(jsonOf(event.metadata))
+      tags.push(encodeTags(event.tags))
+      metadata.push(MetadataColumn.encode(event))
     }
   })
   const { entityType } = requests[0]!

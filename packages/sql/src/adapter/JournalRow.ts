@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import { encoded, type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import { maxPageBytes } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -11,6 +11,7 @@ import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { JournalTable } from "../SluiceTables.ts"
+import * as MetadataColumn from "./MetadataColumn.ts"
 
 /**
  * The columns that an envelope is made of.
@@ -49,17 +50,23 @@ export const columns = [
   "metadata"
 ] as const satisfies ReadonlyArray<keyof JournalRow>
 
-const noTags: ReadonlyArray<string> = []
-const noMetadata: Metadata = {}
-
 /**
- * Tags or metadata as their column has them: JSON, or null for none.
+ * Tags as their column has them: JSON, or null for none.
  *
  * @category converting
  * @since 0.1.0
  */
-export const jsonOf = (value: ReadonlyArray<string> | Metadata): string | null =>
-  Object.keys(value).length === 0 ? null : JSON.stringify(value)
+export const encodeTags = (tags: ReadonlyArray<string>): string | null =>
+  tags.length === 0 ? null : JSON.stringify(tags)
+
+/**
+ * The tags that a column has.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const decodeTags = (text: string | null): ReadonlyArray<string> =>
+  text === null ? nothing.tags : JSON.parse(text) as ReadonlyArray<string>
 
 /**
  * The envelope that a row holds.
@@ -67,16 +74,20 @@ export const jsonOf = (value: ReadonlyArray<string> | Metadata): string | null =
  * @category converting
  * @since 0.1.0
  */
-export const toEnvelope = (row: JournalRow): EncodedEnvelope => ({
-  persistenceId: row.persistence_id as PersistenceId,
-  sequenceNumber: row.sequence_number as SequenceNumber,
-  slice: row.slice as Slice,
-  position: row.position as Position,
-  timestamp: row.timestamp as Timestamp,
-  tags: row.tags === null ? noTags : JSON.parse(row.tags) as ReadonlyArray<string>,
-  metadata: row.metadata === null ? noMetadata : JSON.parse(row.metadata) as Metadata,
-  payload: row.payload === null ? undefined : { manifest: row.manifest, bytes: row.payload }
-})
+export const toEnvelope = (row: JournalRow): EncodedEnvelope => {
+  const { foreignMetadata, metadata, replication } = MetadataColumn.decode(row.metadata)
+  return encoded({
+    persistenceId: row.persistence_id as PersistenceId,
+    sequenceNumber: row.sequence_number as SequenceNumber,
+    slice: row.slice as Slice,
+    position: row.position as Position,
+    timestamp: row.timestamp as Timestamp,
+    tags: decodeTags(row.tags),
+    metadata,
+    replication,
+    foreignMetadata
+  }, row.payload === null ? undefined : { manifest: row.manifest, bytes: row.payload })
+}
 
 /**
  * How many bytes a row has in the columns that may be large.

@@ -14,14 +14,14 @@ import {
   isForked,
   make as makeStore,
   type Revision,
-  RevisionConflict
+  RevisionConflict,
+  toEnvelope
 } from "@sluice/core/DurableStateStore"
-import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { type Journal, JournalForked, maxPageBytes } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
-import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -35,7 +35,8 @@ import type { SluiceTables, StateTable } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Dialect } from "./Dialect.ts"
 import type { TimeCursor } from "./JournalDialect.ts"
-import { jsonOf } from "./JournalRow.ts"
+import { decodeTags, encodeTags } from "./JournalRow.ts"
+import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 import type { StorageSignals } from "./StorageSignals.ts"
@@ -452,8 +453,8 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
           timestamp: head.timestamp,
           manifest: payload === undefined ? null : payload.manifest,
           payload: payload === undefined ? null : bytesOf(payload.bytes),
-          tags: jsonOf(tags),
-          metadata: jsonOf(metadata)
+          tags: encodeTags(tags),
+          metadata: MetadataColumn.encode({ metadata })
         }
         yield* database.run(
           actual === 0
@@ -530,12 +531,7 @@ const toState = (row: Pick<StateTable, typeof columns[number]>): EncodedState =>
   slice: row.slice as Slice.Slice,
   position: row.position as Position,
   timestamp: row.timestamp as Timestamp,
-  tags: row.tags === null ? [] : JSON.parse(row.tags) as ReadonlyArray<string>,
-  metadata: row.metadata === null ? {} : JSON.parse(row.metadata) as Metadata,
+  tags: decodeTags(row.tags),
+  metadata: MetadataColumn.decode(row.metadata).metadata,
   payload: row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }
-})
-
-const toEnvelope = ({ revision, ...state }: EncodedState): EncodedEnvelope => ({
-  ...state,
-  sequenceNumber: revision as number as SequenceNumber
 })

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import { sourceKey } from "@sluice/core/Journal"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
@@ -37,7 +37,8 @@ import { upsert } from "../internal/upsert.ts"
 import type { DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
-import { jsonOf } from "./JournalRow.ts"
+import { decodeTags, encodeTags } from "./JournalRow.ts"
+import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 import type { StorageSignals } from "./StorageSignals.ts"
@@ -342,8 +343,8 @@ export const make = ({ database, db, signals }: {
             timestamp: envelope.timestamp,
             manifest: payload?.manifest ?? null,
             payload: payload === undefined ? null : bytesOf(payload.bytes),
-            tags: isGone ? null : jsonOf(envelope.tags),
-            metadata: isGone ? null : jsonOf(envelope.metadata),
+            tags: isGone ? null : encodeTags(envelope.tags),
+            metadata: isGone ? null : MetadataColumn.encode(envelope),
             error: isGone ? deletedError : errorText(error),
             put_aside_at: yield* DatabaseClock.now(dialect),
             claimed_at: null
@@ -431,16 +432,15 @@ const errorText = (error: string): string => error.slice(0, maxErrorLength).repl
 
 const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
   key,
-  envelope: {
+  envelope: encoded({
     persistenceId: textOf(row.persistence_id) as PersistenceId,
     sequenceNumber: row.sequence_number as SequenceNumber,
     slice: row.slice as Slice,
     position: row.position as Position | null ?? undefined,
     timestamp: row.timestamp as Timestamp.Timestamp,
-    tags: row.tags === null ? [] : JSON.parse(row.tags) as ReadonlyArray<string>,
-    metadata: row.metadata === null ? {} : JSON.parse(row.metadata) as Metadata,
-    payload: row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }
-  },
+    tags: decodeTags(row.tags),
+    ...MetadataColumn.decode(row.metadata)
+  }, row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }),
   error: row.error,
   at: row.put_aside_at as Timestamp.Timestamp
 })

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import type { Metadata } from "@sluice/core/Envelope"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { type Criteria, type EncodedSnapshot, SnapshotStore } from "@sluice/core/SnapshotStore"
@@ -16,7 +15,7 @@ import { bytesOf } from "../internal/columns.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
-import { jsonOf } from "./JournalRow.ts"
+import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
 /**
@@ -39,7 +38,7 @@ export const make = ({ database, db }: {
           timestamp,
           manifest: payload.manifest,
           payload: bytesOf(payload.bytes),
-          metadata: jsonOf(metadata)
+          metadata: MetadataColumn.encode({ metadata })
         })
         const changed = ["timestamp", "manifest", "payload", "metadata"] as const
         return database.run(upsert(database.dialect, insert, ["persistence_id", "sequence_number"], changed))
@@ -58,7 +57,7 @@ export const make = ({ database, db }: {
             sequenceNumber: row.sequence_number as SequenceNumber,
             timestamp: row.timestamp as Timestamp,
             payload: { manifest: row.manifest, bytes: row.payload },
-            metadata: row.metadata === null ? {} : JSON.parse(row.metadata) as Metadata
+            metadata: MetadataColumn.decode(row.metadata).metadata
           })
         )
       ),

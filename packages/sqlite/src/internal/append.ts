@@ -5,7 +5,8 @@ import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/adapter/AppendLane"
-import { jsonOf } from "@sluice/sql/adapter/JournalRow"
+import { encodeTags } from "@sluice/sql/adapter/JournalRow"
+import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Exit from "effect/Exit"
 import { type Connection, type Db, prepare } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
@@ -90,7 +91,8 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
     let position: number = heads.positions.get(log) ?? selectPosition.get(entityType, slice, 1) ?? 0
     let timestamp: number = Math.max(heads.timestamp ?? selectTimestamp.get() ?? 0, now - 1)
     let sequenceNumber = actual
-    for (const { id, metadata, payload, tags } of events) {
+    for (const event of events) {
+      const { id, payload, tags } = event
       insert.run(
         ++timestamp,
         entityType,
@@ -102,8 +104,8 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
         writer,
         payload.manifest,
         payload.bytes,
-        jsonOf(tags),
-        jsonOf(metadata)
+        encodeTags(tags),
+        MetadataColumn.encode(event)
       )
     }
     heads.positions.set(log, position)

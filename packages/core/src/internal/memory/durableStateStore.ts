@@ -6,7 +6,8 @@ import {
   isForked,
   make,
   type Revision,
-  RevisionConflict
+  RevisionConflict,
+  toEnvelope
 } from "../../DurableStateStore.ts"
 import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
 import { type Journal, maxPageBytes } from "../../Journal.ts"
@@ -15,7 +16,6 @@ import { LogCursor } from "../../LogCursor.ts"
 import type { Offset } from "../../Offset.ts"
 import * as PersistenceId from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
-import type { SequenceNumber } from "../../SequenceNumber.ts"
 import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
@@ -106,9 +106,9 @@ export const makeMemoryDurableStateStore = (
             read((): ReadonlyArray<EncodedEnvelope> => {
               const page: Array<EncodedEnvelope> = []
               let bytes = 0
-              for (const { revision, ...state } of committed(entityType, range).filter(isUnread)) {
+              for (const state of committed(entityType, range).filter(isUnread)) {
                 if (page.length === limit || bytes >= maxPageBytes) break
-                page.push({ ...state, sequenceNumber: revision as number as SequenceNumber })
+                page.push(toEnvelope(state))
                 bytes += sizeOf(state)
               }
               for (const { position, slice, timestamp } of page) cursor.advance(slice, position!, timestamp)

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import { type EncodedEnvelope, nothing as noContent, sizeOf } from "../../Envelope.ts"
 import * as Floor from "../../Floor.ts"
 import {
   type AppendRequest,
@@ -13,7 +13,8 @@ import {
   maxPageBytes,
   OffsetBelowFloor,
   SequenceConflict,
-  type Written
+  type Written,
+  writtenEnvelopes
 } from "../../Journal.ts"
 import { LogCursor, type Verdict } from "../../LogCursor.ts"
 import * as Offset from "../../Offset.ts"
@@ -75,7 +76,7 @@ const eventsOf = (logs: Logs, draft: Draft | undefined, persistenceId: Persisten
   ].map((event) => event.sequenceNumber <= emptied ? { ...event, ...nothing } : event)
 }
 
-const nothing = { tags: [], metadata: {}, payload: undefined }
+const nothing = { ...noContent, payload: undefined }
 
 export const publish = (logs: Logs, draft: Draft): void => {
   for (const event of draft.events) {
@@ -166,20 +167,19 @@ export const append = (logs: Logs, draft: Draft, request: AppendRequest, now: nu
     logOf(logs, entityType, slice).at(-1)
   const position = head?.position ?? 0
   const timestamp = Math.max((head?.timestamp ?? 0) + 1, now)
-  const appended = events.map((event, i): StoredEvent => ({
-    id: event.id,
-    entityType,
+  const count = events.length
+  const written: Written = {
     persistenceId,
-    sequenceNumber: actual + i + 1 as SequenceNumber,
     slice,
-    position: position + i + 1 as Position,
-    timestamp: timestamp + i as Timestamp,
-    tags: event.tags,
-    metadata: event.metadata,
-    payload: event.payload
-  }))
-  draft.events.push(...appended)
-  return writtenAs(appended.at(-1)!, events.length)
+    sequenceNumber: actual + count as SequenceNumber,
+    position: position + count as Position,
+    timestamp: timestamp + count - 1 as Timestamp,
+    count
+  }
+  writtenEnvelopes(request, written).forEach((envelope, i) => {
+    draft.events.push({ ...envelope as EncodedEnvelope & { position: Position }, id: events[i]!.id, entityType })
+  })
+  return { _tag: "Written", written }
 }
 
 const offsetOf = ({ position, timestamp }: StoredEvent): Offset.Offset => ({ position, timestamp })

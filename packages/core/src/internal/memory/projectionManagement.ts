@@ -1,5 +1,6 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import { nothing } from "../../Envelope.ts"
 import { sourceKey as sourceKeyOf } from "../../Journal.ts"
 import * as Offset from "../../Offset.ts"
 import type { OffsetKey } from "../../OffsetStore.ts"
@@ -59,7 +60,7 @@ export const emptyLetters = (
 
 const emptied = (letter: LetterRow): LetterRow => ({
   ...letter,
-  envelope: { ...letter.envelope, payload: undefined, tags: [], metadata: {} },
+  envelope: { ...letter.envelope, ...nothing, payload: undefined },
   error: deletedError
 })
 

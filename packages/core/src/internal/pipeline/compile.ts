@@ -5,12 +5,11 @@ import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { Element, EncodedElement, Envelope, Poison } from "../../Envelope.ts"
-import { isSkipped, sizeOf } from "../../Envelope.ts"
+import { encoded, isSkipped, make, placeholder, poison, sizeOf } from "../../Envelope.ts"
 import type { EventCodec } from "../../EventCodec.ts"
-import { EventEncodeError } from "../../EventCodec.ts"
 import type { Stage } from "../../Stage.ts"
 import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
-import { placeholder, poison, withEvent } from "./elements.ts"
+import { encodeUnsafe } from "./encodeUnsafe.ts"
 import { mapChunks } from "./mapChunks.ts"
 
 /**
@@ -55,15 +54,15 @@ export const compile = <A, R>(
 export const decodeWith =
   <A>(codec: EventCodec<A>, stages: ReadonlyArray<Stage>) =>
   (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>): Arr.NonEmptyArray<Element<A>> =>
-    Arr.map(chunk, (encoded) => {
-      if (isSkipped(encoded)) return encoded
-      const { payload } = encoded
-      if (payload === undefined) return placeholder(encoded)
+    Arr.map(chunk, (stored) => {
+      if (isSkipped(stored)) return stored
+      const { payload } = stored
+      if (payload === undefined) return placeholder(stored)
       let element: Element<any>
       try {
-        element = withEvent(encoded, decodeEnvelopeUnsafe(codec, encoded, payload), sizeOf(encoded))
+        element = make(stored, decodeEnvelopeUnsafe(codec, stored, payload), sizeOf(stored))
       } catch (error) {
-        return poison(encoded, Cause.fail(error), true)
+        return poison(stored, Cause.fail(error), true)
       }
       for (const stage of stages) {
         if (element._tag !== "Envelope") break
@@ -113,12 +112,6 @@ export const reencode =
   <A>(codec: EventCodec<A>) => (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
     Arr.map(chunk, (element) => {
       if (element._tag === "Skipped") return element
-      const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = element
-      const place = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata }
-      if (element._tag === "Placeholder") return { ...place, payload: undefined }
-      try {
-        return { ...place, payload: codec.encodeUnsafe(element.event) }
-      } catch (cause) {
-        throw new EventEncodeError({ persistenceId, cause })
-      }
+      if (element._tag === "Placeholder") return encoded(element, undefined)
+      return encoded(element, encodeUnsafe(codec, element.persistenceId, element.event))
     })

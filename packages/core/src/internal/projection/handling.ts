@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
+import { encoded } from "../../Envelope.ts"
 import type { Basis, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -88,14 +89,12 @@ export const makeHandling = (handling: Handling) => {
     // asked for before the transaction, which would hold up others while the source does not answer
     Effect.flatMap(Effect.all([state.ofSource(fetch(source.provider, place)), save]), ([stored]) => {
       tracker.advance([place])
-      const { metadata, persistenceId, position, sequenceNumber, slice, tags, timestamp } = place
-      const known = { persistenceId, sequenceNumber, slice, position, timestamp, tags, metadata, payload: undefined }
       // what it has failed with may quote it
       const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
       const error = isDeleted ? deletedError : Cause.pretty(cause)
       return Effect.tapCause(
         transact(
-          management.putAside({ key, envelope: Option.getOrElse(stored, () => known), error }),
+          management.putAside({ key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }),
           () => state.skipped()
         ),
         () => Effect.sync(() => tracker.revert())

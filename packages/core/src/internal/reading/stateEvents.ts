@@ -1,18 +1,17 @@
 import type * as Arr from "effect/Array"
 import * as Option from "effect/Option"
-import type { EncodedElement, Skipped } from "../../Envelope.ts"
-import { isSkipped } from "../../Envelope.ts"
+import type { EncodedElement, EncodedEnvelope } from "../../Envelope.ts"
+import { encoded, isSkipped, skipped } from "../../Envelope.ts"
 import * as EventCodec from "../../EventCodec.ts"
 import type { Offsets } from "../../Offset.ts"
 import type { Payload } from "../../Payload.ts"
 import * as Position from "../../Position.ts"
-import type { Slice } from "../../Slice.ts"
 
 const deletion: Payload = { manifest: "sluice.deleted", bytes: new Uint8Array() }
 
 /** @internal A deleted state is an event of its own, and not a placeholder. */
-export const deletionAsEvent = <Element extends EncodedElement>(state: Element): Element =>
-  !isSkipped(state) && state.payload === undefined ? { ...state, payload: deletion } : state
+export const deletionAsEvent = <Element extends EncodedElement>(state: Element): Element | EncodedEnvelope =>
+  !isSkipped(state) && state.payload === undefined ? encoded(state, deletion) : state
 
 /**
  * @internal
@@ -31,7 +30,9 @@ export const withSuperseded = (
       // what is asked for from a time on begins anywhere
       const isFirst = offset?.position === 0 && offset.timestamp > 0
       if (position !== undefined && timestamp !== undefined) {
-        if (position > from && !isFirst) elements.push(leftOut(slice, from, position - 1))
+        if (position > from && !isFirst) {
+          elements.push(skipped(slice, Position.make(from), Position.make(position - 1), undefined))
+        }
         read.set(slice, { position, timestamp })
       }
       elements.push(element)
@@ -39,14 +40,6 @@ export const withSuperseded = (
     return elements as Arr.NonEmptyArray<EncodedElement>
   }
 }
-
-const leftOut = (slice: Slice, from: number, to: number): Skipped => ({
-  _tag: "Skipped",
-  slice,
-  from: Position.make(from),
-  position: Position.make(to),
-  timestamp: undefined
-})
 
 /** @internal A state, or none where it is deleted. */
 export const optional = <S>(codec: EventCodec.EventCodec<S>): EventCodec.EventCodec<Option.Option<S>> =>

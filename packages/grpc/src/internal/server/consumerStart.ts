@@ -6,7 +6,8 @@ import type { Start } from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import type { Treatment } from "../wire/frames.ts"
-import { fromSlicePositions, fromTimestampMessage, integer } from "../wire/messages.ts"
+import { integer } from "../wire/integer.ts"
+import { fromSlicePositions, fromTimestampMessage } from "../wire/messages.ts"
 
 /**
  * @internal

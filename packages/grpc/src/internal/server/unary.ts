@@ -19,7 +19,8 @@ import {
   LoadEventRequestSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { eventPieces } from "../wire/frames.ts"
-import { integer, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
+import { integer } from "../wire/integer.ts"
+import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { decode, encode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"

@@ -1,12 +1,14 @@
 import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
-import { isSkipped } from "@sluice/core/Envelope"
+import { encoded, isSkipped } from "@sluice/core/Envelope"
+import type { Payload } from "@sluice/core/Payload"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { StreamOutSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { decodeMetadata, fromStreamOut, metadataUrl, noMetadata, skipped } from "./messages.ts"
+import { fromStreamOut, skipped } from "./messages.ts"
+import { decodeSaid, type Said } from "./metadata.ts"
 import { decode } from "./methods.ts"
 
 /**
@@ -96,7 +98,7 @@ class EventReader {
     let timestamp = -1
     let manifest: string | undefined
     let value: Uint8Array = noBytes
-    let metadata: string | undefined
+    let metadata: Payload | undefined
     let tags: Array<string> = noTags
     while (this.#at < end) {
       const tag = bytes[this.#at++]!
@@ -156,7 +158,7 @@ class EventReader {
         case 0x3a: {
           const to = isEvent ? this.#delimited(end) : -1
           if (to < 0 || metadata !== undefined) return undefined
-          metadata = this.#metadata(to)
+          metadata = this.#any(to)
           if (metadata === undefined) return undefined
           break
         }
@@ -178,7 +180,8 @@ class EventReader {
       if (this.#at > end) return undefined
     }
     if (id === undefined || timestamp < 0) return undefined
-    return {
+    const said = metadata === undefined ? nothing : decodeSaid([metadata])
+    return encoded({
       persistenceId: id,
       sequenceNumber: sequence as SequenceNumber,
       // the slice is a function of the id, whatever the peer says
@@ -186,9 +189,10 @@ class EventReader {
       position: position === 0 ? undefined : position as Position,
       timestamp: timestamp as Timestamp,
       tags,
-      metadata: metadata === undefined || metadata === "" ? noMetadata : decodeMetadata(metadata),
-      payload: manifest === undefined ? undefined : { manifest, bytes: value }
-    }
+      metadata: said.metadata,
+      replication: said.replication,
+      foreignMetadata: said.foreignMetadata
+    }, manifest === undefined ? undefined : { manifest, bytes: value })
   }
 
   /** In microseconds; -1 without a timestamp. What was seen is not used, and looked at only for being valid. */
@@ -233,11 +237,10 @@ class EventReader {
     return timestamp
   }
 
-  /** Its JSON; empty for metadata of another kind. */
-  #metadata(end: number): string | undefined {
+  #any(end: number): Payload | undefined {
     const bytes = this.#bytes
-    let url = ""
-    let json = ""
+    let manifest = ""
+    let value: Uint8Array = noBytes
     while (this.#at < end) {
       const field = bytes[this.#at++]
       const to = field === 0x0a || field === 0x12 ? this.#delimited(end) : -1
@@ -245,13 +248,13 @@ class EventReader {
       if (field === 0x0a) {
         const text = this.#text(to)
         if (text === undefined) return undefined
-        url = text
+        manifest = text
       } else {
-        json = Buffer.from(bytes.buffer, bytes.byteOffset + this.#at, to - this.#at).toString()
+        value = new Uint8Array(bytes.buffer, bytes.byteOffset + this.#at, to - this.#at)
         this.#at = to
       }
     }
-    return url !== metadataUrl ? "" : json === "" ? undefined : json
+    return { manifest, bytes: value }
   }
 
   /** Goes past a field of a later version. */
@@ -263,8 +266,8 @@ class EventReader {
       byte = bytes[this.#at++]!
       number += (byte & 0x7f) * weight
     }
-    // what is known is not of this wire type
-    if (number <= 8 || number === 1001) return false
+    // what is known is not of this wire type, or more metadata
+    if (number <= 8 || number === 1001 || number === 1002) return false
     switch (tag & 7) {
       case 0:
         return this.#varint() >= 0
@@ -332,6 +335,7 @@ class EventReader {
   }
 }
 
+const nothing: Partial<Said> = {}
 const noTags: Array<string> = []
 const noBytes = new Uint8Array()
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

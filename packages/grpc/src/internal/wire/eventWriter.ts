@@ -1,5 +1,7 @@
 import type { EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
-import { backtracking, metadataUrl } from "./messages.ts"
+import type { Payload } from "@sluice/core/Payload"
+import { backtracking } from "./messages.ts"
+import { encodeSaid, metadataUrl } from "./metadata.ts"
 
 /**
  * @internal
@@ -20,6 +22,8 @@ export class EventWriter {
   #metadataText = ""
   #metadataBytes = 0
   #metadata = 0
+  /** Metadata that is more than texts. */
+  #said: ReadonlyArray<Payload> = noPayloads
   #event = 0
 
   /** How many bytes were written. */
@@ -112,8 +116,7 @@ export class EventWriter {
         const bytes = payload.bytes.length
         this.#payload = (manifest === 0 ? 0 : delimited(manifest)) + (bytes === 0 ? 0 : delimited(bytes))
         event += delimited(this.#payload)
-        this.#measureMetadata(envelope)
-        if (this.#metadata > 0) event += delimited(this.#metadata)
+        event += this.#measureMetadata(envelope)
       }
       for (let i = 0; i < tags.length; i++) event += delimited(utf8Length(tags[i]!))
     }
@@ -121,14 +124,24 @@ export class EventWriter {
     return delimited(event)
   }
 
-  #measureMetadata({ metadata }: EncodedEnvelope): void {
+  #measureMetadata(envelope: EncodedEnvelope): number {
+    const { foreignMetadata, metadata, replication } = envelope
     this.#metadata = 0
+    if (replication !== undefined || foreignMetadata !== undefined) {
+      this.#said = encodeSaid(envelope)
+      // the tag of all but the first takes two bytes
+      let bytes = this.#said.length - 1
+      for (const any of this.#said) bytes += delimited(anyLength(any))
+      return bytes
+    }
+    this.#said = noPayloads
     for (const _ in metadata) {
       this.#metadataText = JSON.stringify(metadata)
       this.#metadataBytes = utf8Length(this.#metadataText)
       this.#metadata = delimited(metadataUrl.length) + delimited(this.#metadataBytes)
-      return
+      return delimited(this.#metadata)
     }
+    return 0
   }
 
   /** Writes the envelope that was measured last, in the same way. */
@@ -166,6 +179,8 @@ export class EventWriter {
           this.#delimiter(0x3a, this.#metadata)
           this.#text(0x0a, metadataUrl, metadataUrl.length)
           this.#text(0x12, this.#metadataText, this.#metadataBytes)
+        } else if (this.#said.length > 0) {
+          this.#any(0x3a, this.#said[0]!)
         }
       }
       for (let i = 0; i < tags.length; i++) this.#text(0x42, tags[i]!, utf8Length(tags[i]!))
@@ -174,6 +189,21 @@ export class EventWriter {
       this.#bytes[this.#length++] = 0xc8
       this.#number(0x3e, position)
     }
+    if (!isEvent || repeats) return
+    for (let i = 1; i < this.#said.length; i++) {
+      this.#bytes[this.#length++] = 0xd2
+      this.#any(0x3e, this.#said[i]!)
+    }
+  }
+
+  #any(tag: number, any: Payload): void {
+    const manifest = utf8Length(any.manifest)
+    this.#delimiter(tag, anyLength(any))
+    if (manifest > 0) this.#text(0x0a, any.manifest, manifest)
+    if (any.bytes.length === 0) return
+    this.#delimiter(0x12, any.bytes.length)
+    this.#bytes.set(any.bytes, this.#length)
+    this.#length += any.bytes.length
   }
 
   #reserve(bytes: number): void {
@@ -225,6 +255,8 @@ export class EventWriter {
   }
 }
 
+const noPayloads: ReadonlyArray<Payload> = []
+
 /** For the prefix, the tag, and a length of up to 4 GiB. */
 const batchRoom = 5 + 2 + 5
 
@@ -244,6 +276,11 @@ const varintLength = (value: number): number => {
 
 /** The bytes of a field with so many bytes of content. */
 const delimited = (length: number): number => 1 + varintLength(length) + length
+
+const anyLength = ({ bytes, manifest }: Payload): number => {
+  const length = utf8Length(manifest)
+  return (length === 0 ? 0 : delimited(length)) + (bytes.length === 0 ? 0 : delimited(bytes.length))
+}
 
 const utf8Length = (text: string): number => {
   for (let i = 0; i < text.length; i++) {

@@ -1,14 +1,15 @@
 import { create } from "@bufbuild/protobuf"
-import type { Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
+import type { Any, Timestamp as TimestampMessage } from "@bufbuild/protobuf/wkt"
 import { TimestampSchema } from "@bufbuild/protobuf/wkt"
-import type { EncodedElement, EncodedEnvelope, Metadata, Skipped } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope, PlaceInput, Skipped } from "@sluice/core/Envelope"
+import * as Envelope from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
+import type { Payload } from "@sluice/core/Payload"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
-import * as Schema from "effect/Schema"
 import type {
   Event,
   FilteredEvent,
@@ -16,13 +17,8 @@ import type {
   StreamOut
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { SlicePositionSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-
-/** @internal Everything that is received is checked here; what does not fit throws, with a text for the other side. */
-export const integer = (value: bigint): number => {
-  const number = Number(value)
-  if (!Number.isSafeInteger(number)) throw new RangeError(`${value} is no safe integer`)
-  return number
-}
+import { integer } from "./integer.ts"
+import { decodeSaid } from "./metadata.ts"
 
 /** @internal */
 export const toTimestampMessage = (timestamp: Timestamp.Timestamp): TimestampMessage =>
@@ -54,25 +50,14 @@ export const fromSlicePositions = (positions: ReadonlyArray<SlicePosition>): Off
     Offset.make(integer(position), integer(timestamp))
   ]))
 
-/** @internal The type URL of metadata. */
-export const metadataUrl = "json.sluice/metadata"
-
 /** @internal The source of an event that the consumer should have seen, and loads if it has not. */
 export const backtracking = "BT"
-
-/** @internal */
-export const noMetadata: Metadata = {}
-
-/** @internal Throws at what is no record of texts. */
-export const decodeMetadata = Schema.decodeUnknownSync(
-  Schema.fromJsonString(Schema.Record(Schema.String, Schema.String))
-)
 
 const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
   const { offset: [offset], persistenceId, seqNr, sluicePosition } = message
   if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")
   const id = PersistenceId.parse(persistenceId)
-  const place = {
+  const place: PlaceInput = {
     persistenceId: id,
     sequenceNumber: SequenceNumber.make(integer(seqNr)),
     // the slice is a function of the id, whatever the peer says
@@ -80,28 +65,23 @@ const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
     position: sluicePosition === 0n ? undefined : Position.make(integer(sluicePosition)),
     timestamp: fromTimestampMessage(offset.timestamp)
   }
-  if (message.$typeName === "akka.projection.grpc.FilteredEvent") {
-    return { ...place, tags: [], metadata: noMetadata, payload: undefined }
-  }
-  const { metadata, payload, tags } = message
-  return {
-    ...place,
-    tags,
-    metadata: metadata?.typeUrl === metadataUrl ? decodeMetadata(Buffer.from(metadata.value).toString()) : noMetadata,
-    payload: payload && { manifest: payload.typeUrl, bytes: payload.value }
-  }
+  if (message.$typeName === "akka.projection.grpc.FilteredEvent") return Envelope.encoded(place, undefined)
+  const { metadata, payload, sluiceMetadata, tags } = message
+  const said = (metadata === undefined ? sluiceMetadata : [metadata, ...sluiceMetadata]).map(fromAny)
+  return Envelope.encoded({ ...place, tags, ...decodeSaid(said) }, payload && fromAny(payload))
 }
+
+const fromAny = ({ typeUrl, value }: Any): Payload => ({ manifest: typeUrl, bytes: value })
 
 /** @internal Throws at a range that ends before it begins. */
 export const skipped = (slice: number, from: number, to: number, timestamp: number): Skipped => {
   if (from < 1 || to < from) throw new RangeError(`positions ${from} to ${to}, which are no range, left out`)
-  return {
-    _tag: "Skipped",
-    slice: Slice.make(slice),
-    from: Position.make(from),
-    position: Position.make(to),
-    timestamp: timestamp === 0 ? undefined : Timestamp.make(timestamp)
-  }
+  return Envelope.skipped(
+    Slice.make(slice),
+    Position.make(from),
+    Position.make(to),
+    timestamp === 0 ? undefined : Timestamp.make(timestamp)
+  )
 }
 
 /** @internal Adds what the message carries. Throws when it is not what the protocol promises, after what is before. */

@@ -111,6 +111,41 @@ export const contentTests = (it: It<Journal.Journal>): void => {
         ({ metadata }, event) => assert.deepStrictEqual({ ...metadata }, { ...event.metadata })
       ))
 
+    it.effect("where events of replicated entities come from, and foreign metadata", () => {
+      const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
+      const replication = {
+        origin: "eu",
+        originSequenceNumber: SequenceNumber.make(Number.MAX_SAFE_INTEGER),
+        version: new Map([
+          ["us", SequenceNumber.make(0)],
+          ["eu", SequenceNumber.make(7)],
+          ...awkward.map((text) => [text, SequenceNumber.make(1)] as const)
+        ]),
+        concurrent: true
+      }
+      const foreignMetadata = { manifest: "ser.akka.io/31:Ünï$1", bytes }
+      const own = { metadata: { a: "b", "": "", replication: "x" } }
+      return check(
+        [
+          { replication },
+          { foreignMetadata },
+          { ...own, replication, foreignMetadata },
+          { ...own, foreignMetadata: { manifest: "", bytes: bytes.subarray(0, 0) } },
+          { replication: { ...replication, origin: "", version: new Map(), concurrent: false } },
+          own
+        ].map((about) => newEvent("", about)) as any,
+        (found, { foreignMetadata, metadata, replication }) => {
+          assert.deepStrictEqual({ ...found.metadata }, { ...metadata })
+          assert.deepStrictEqual(found.replication, replication)
+          assert.strictEqual(found.foreignMetadata?.manifest, foreignMetadata?.manifest)
+          assert.deepStrictEqual(
+            found.foreignMetadata && [...found.foreignMetadata.bytes],
+            foreignMetadata && [...foreignMetadata.bytes]
+          )
+        }
+      )
+    })
+
     it.effect.prop(
       "any id, tags and metadata that it does not refuse",
       [Units, Schema.Array(Units).check(Schema.isMaxLength(3)), Units],

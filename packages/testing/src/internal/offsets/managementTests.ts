@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
@@ -39,17 +39,14 @@ const commandOf = (projection: string) => ProjectionManagement.ProjectionManagem
 
 const letter = (id: string, n: number, change?: Partial<EncodedEnvelope>): EncodedEnvelope => {
   const persistenceId = PersistenceId.make("cart", id)
-  return {
+  const place = {
     persistenceId,
     sequenceNumber: number(n),
     slice: Slice.ofPersistenceId(persistenceId),
     position: Position.make(n + 10),
-    timestamp: Timestamp.make(n + 1_000_000),
-    tags: [],
-    metadata: {},
-    payload: { manifest: "text", bytes: Buffer.from(`${id} ${n}`) },
-    ...change
+    timestamp: Timestamp.make(n + 1_000_000)
   }
+  return { ...encoded(place, { manifest: "text", bytes: Buffer.from(`${id} ${n}`) }), ...change }
 }
 
 const putAside = (key: OffsetKey, envelope: EncodedEnvelope, error = "no") =>
