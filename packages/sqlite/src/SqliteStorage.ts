@@ -19,7 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { open } from "./internal/connection.ts"
+import { type Connection, failed, open } from "./internal/connection.ts"
 import { makeJournal } from "./internal/journal.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -38,15 +38,29 @@ const temporaryFile = Effect.map(
   (folder) => Path.join(folder, "memory.db")
 )
 
+const closing = (connection: Connection) => Effect.sync(() => connection.close())
+
+/** A connection that writes, and one that reads, of the same file. */
+const connections = Effect.fnUntraced(function*(filename: string, lockTimeout: number) {
+  // the last that is closed copies the log into the file, unless it only reads; and others may have written into that log
+  let last: Connection | undefined
+  yield* Effect.addFinalizer(() => last === undefined ? Effect.void : closing(last))
+  const writer = yield* Effect.acquireRelease(open(filename, { readonly: false, lockTimeout }), closing)
+  const file = yield* Effect.try({ try: () => new OpenFile(filename), catch: failed(`open '${filename}'`) })
+  const reader = yield* Effect.acquireRelease(
+    open(file.real, { readonly: true, lockTimeout }),
+    (reader) => file.isReplaced ? Effect.sync(() => void (last = reader)) : closing(reader)
+  )
+  return { file, reader, writer }
+})
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const lockTimeout = options.lockTimeout ?? 5000
-  const filename = options.filename === ":memory:" ? yield* temporaryFile : options.filename
-  const writer = yield* Effect.acquireRelease(
-    open(filename, { readonly: false, lockTimeout }),
-    (connection) => Effect.sync(() => connection.close())
-  )
-  if (filename !== options.filename) writer.pragma("synchronous = OFF")
-  const file = new OpenFile(filename)
+  const isTemporary = options.filename === ":memory:"
+  // wherever the process goes later
+  const filename = isTemporary ? yield* temporaryFile : Path.resolve(options.filename)
+  const { file, reader, writer } = yield* connections(filename, lockTimeout)
+  if (isTemporary) writer.pragma("synchronous = OFF")
   const database = yield* Database.make({
     dialect: "sqlite",
     sessions: makeSessions(writer, file),
@@ -64,7 +78,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const signals = StorageSignals.make()
-  const journal = yield* makeJournal({ ...options, filename, lockTimeout }, writer, file, database, db, signals)
+  const journal = yield* makeJournal({ ...options, lockTimeout }, writer, reader, file, database, db, signals)
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, database, db) })
 })
 

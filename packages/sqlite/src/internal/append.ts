@@ -128,7 +128,7 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
   return {
     /** In a transaction of its own. Throws SQLITE_BUSY, with nothing written, while another process writes. */
     batch(requests: ReadonlyArray<AppendRequest>, now: number): ReadonlyArray<Answer> {
-      file.beforeWrite()
+      file.check()
       begin.run()
       try {
         // read within the transaction: nobody else has committed since, or what is cached is stale

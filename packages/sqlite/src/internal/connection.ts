@@ -64,6 +64,8 @@ export const open = (
           connection.pragma(`journal_size_limit = ${maxLogBytes}`)
         }
         connection.pragma("cache_size = -65536")
+        // whoever has read has the log and its index open, and a lock that says so to others
+        connection.prepare("SELECT count(*) FROM sqlite_schema").get()
         return connection
       } catch (error) {
         connection.close()

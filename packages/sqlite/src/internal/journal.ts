@@ -13,10 +13,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Path from "node:path"
 import type { Options } from "../SqliteOptions.ts"
 import { makeAppender } from "./append.ts"
-import { type Connection, type Db, failed, open, sqlError } from "./connection.ts"
+import { type Connection, type Db, failed, sqlError } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 import { makeReading, type Run } from "./reader.ts"
 
@@ -27,6 +26,7 @@ const pollInterval = "10 millis"
 export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
   writer: Connection,
+  reader: Connection,
   file: OpenFile,
   database: Database.Database["Service"],
   db: Db,
@@ -34,16 +34,13 @@ export const makeJournal: (
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   writer,
+  reader,
   file,
   database,
   db,
   signals
 ) {
-  const readConnection = yield* Effect.acquireRelease(
-    open(options.filename, { readonly: true, lockTimeout: options.lockTimeout }),
-    (connection) => Effect.sync(() => connection.close())
-  )
-  const reading = makeReading(readConnection, db)
+  const reading = makeReading(reader, db)
   const readingOwnWrites = makeReading(writer, db)
   // readers do not wait for writers, but for the moment in which another process recovers or resets the log
   const read: Run = (operation, f) =>
@@ -75,15 +72,15 @@ export const makeJournal: (
         return answer?._tag === "Success" ? Journal.writtenEnvelopes(request, answer.value) : []
       }))
   }
-  let wasLost = false
+  let lost: string | undefined
   const lookAtFile = Effect.suspend(() => {
-    const isLost = file.isLost()
-    if (isLost === wasLost) return Effect.void
-    wasLost = isLost
-    const path = Path.resolve(options.filename)
-    return isLost
-      ? Effect.logError(`'${path}' was moved, removed or replaced while it was open: nothing more is written to it`)
-      : Effect.logInfo(`'${path}' is there again`)
+    const path = file.lost()
+    if (path === lost) return Effect.void
+    const found = lost
+    lost = path
+    return path === undefined
+      ? Effect.logInfo(`'${found}' is there again`)
+      : Effect.logError(`'${path}' was moved, removed or replaced while it was open: nothing more is written`)
   })
   yield* Effect.andThen(signals.awaited, Effect.andThen(lookAtFile, Effect.sync(lookForOthers))).pipe(
     Effect.repeat(Schedule.spaced(pollInterval)),

@@ -24,9 +24,10 @@ export const kyselyDatabase = (connection: Connection, file: OpenFile): SqliteDa
   close: () => connection.close(),
   prepare: (sql) => {
     const statement = connection.prepare(sql).safeIntegers()
-    const mayCommit = !statement.readonly || commits.test(sql)
+    const ends = commits.test(sql)
+    const mayCommit = ends || !statement.readonly
     const execute = <A>(f: () => A): A => {
-      if (mayCommit && !connection.inTransaction) file.beforeWrite()
+      if (mayCommit && (ends || !connection.inTransaction)) file.check()
       const result = f()
       if (mayCommit && !connection.inTransaction) file.check()
       return result

@@ -1,6 +1,5 @@
 import Sqlite from "better-sqlite3"
 import * as Fs from "node:fs"
-import * as Path from "node:path"
 
 /** Which file a path leads to; undefined where there is none, or none that can be reached. */
 const identityOf = (path: string): string | undefined => {
@@ -13,41 +12,49 @@ const identityOf = (path: string): string | undefined => {
   }
 }
 
+interface Known {
+  readonly path: string
+  readonly identity: string | undefined
+}
+
 /**
  * @internal
- * A database's file and its log, as a connection has them open. The connection would write on into files that were moved, removed or
- * replaced, where nobody finds what it writes once it is closed.
+ * A database's file, its log and the index of its log, as a connection has them open. The connection would write on into files that were
+ * moved, removed or replaced, where nobody finds what it writes. The locks are in the index: a program that finds none makes another,
+ * and both write at once.
  */
 export class OpenFile {
-  readonly #filename: string
-  readonly #file: string | undefined
-  #log: string | undefined
-  #isLost = false
+  /** What the path leads to by now, wherever links in it lead later. */
+  readonly real: string
+  readonly #files: ReadonlyArray<Known>
 
-  /** Of a connection that has just been opened. */
-  constructor(filename: string) {
-    this.#filename = filename
-    this.#file = identityOf(filename)
+  /** Of a connection that has just been opened, and has read something: it has all three then, and keeps them. */
+  constructor(absolutePath: string) {
+    // SQLite puts what belongs to a file beside it, and not beside a link to it
+    this.real = Fs.realpathSync(absolutePath)
+    this.#files = [absolutePath, `${this.real}-wal`, `${this.real}-shm`]
+      .map((path) => ({ path, identity: identityOf(path) }))
   }
 
-  /** Whether the paths lead to other files, or none. */
-  isLost(): boolean {
-    const log = identityOf(`${this.#filename}-wal`)
-    // it exists once the connection has been used, and as long as that is open
-    this.#log ??= log
-    return this.#isLost = log !== this.#log || identityOf(this.#filename) !== this.#file
+  /** A path that leads to another file, or to none. */
+  lost(): string | undefined {
+    return this.#files.find(({ identity, path }) => identity === undefined || identityOf(path) !== identity)?.path
   }
 
-  /** To be called before something is written. Throws where the files are lost, if that was noticed before. */
-  beforeWrite(): void {
-    if (this.#isLost) this.check()
+  /** Whether others may have written what this process does not know of, as files are there in place of those that were lost. */
+  get isReplaced(): boolean {
+    return this.#files.some(({ identity, path }) => {
+      const found = identityOf(path)
+      return found !== undefined && found !== identity
+    })
   }
 
-  /** To be called after a commit, before anybody is told of it. Throws where the files are lost. */
+  /** To be called before something is written or committed, and after a commit, before anybody is told of it. Throws where a file is lost. */
   check(): void {
-    if (this.isLost()) {
+    const lost = this.lost()
+    if (lost !== undefined) {
       throw new Sqlite.SqliteError(
-        `'${Path.resolve(this.#filename)}' was moved, removed or replaced while it was open: ` +
+        `'${lost}' was moved, removed or replaced while it was open: ` +
           "put it back, or start the service again",
         "SQLITE_READONLY_DBMOVED"
       )
