@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Status } from "../wire/status.ts"
-import type { Run } from "./serverCall.ts"
+import type { Run } from "./Run.ts"
 
 const mebibyte = 1024 * 1024
 

@@ -12,7 +12,8 @@ import {
 import { decode, encode, healthPaths as paths } from "../wire/methods.ts"
 import { Status } from "../wire/status.ts"
 import { parse } from "./eventsBySlices.ts"
-import { requestOf, type Run, streaming, unary } from "./serverCall.ts"
+import type { Run } from "./Run.ts"
+import { requestOf, streaming, unary } from "./serverCall.ts"
 
 const { NOT_SERVING, SERVICE_UNKNOWN, SERVING } = HealthCheckResponse_ServingStatus
 

@@ -8,7 +8,8 @@ import { frame, type IncomingCall, type Method } from "../../Call.ts"
 import { file_akka_projection_grpc_event_producer } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { file_grpc_health_v1_health } from "../generated/grpc/health/v1/health_pb.ts"
 import { Status } from "../wire/status.ts"
-import { type Run, streaming } from "./serverCall.ts"
+import type { Run } from "./Run.ts"
+import { streaming } from "./serverCall.ts"
 
 const withDependencies = (file: DescFile): ReadonlyArray<DescFile> => [
   file,

@@ -4,15 +4,12 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type { IncomingCall, Method, Status as CallStatus } from "../../Call.ts"
 import { frame } from "../../Call.ts"
 import { nameOf } from "../wire/methods.ts"
 import { fromCause, Status, statusTrailer, toDetails } from "../wire/status.ts"
+import type { Run } from "./Run.ts"
 import type { Share } from "./SendBudget.ts"
-
-/** @internal */
-export type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 
 /** @internal A method whose handler runs until it ends or the other side goes away. The call ends as the handler did. */
 export const streaming = (
