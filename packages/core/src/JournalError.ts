@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 import { Offset } from "./Offset.ts"
 import { PersistenceId } from "./PersistenceId.ts"
@@ -94,7 +95,7 @@ export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@slu
   }
   override get message(): string {
     const { entityType, floor, offset, slice } = this
-    const time = new Date(Math.ceil(floor.timestamp / 1000)).toISOString()
+    const time = DateTime.formatIso(DateTime.makeUnsafe(Math.ceil(floor.timestamp / 1000)))
     return `The events of '${entityType}' up to position ${floor.position} of slice ${slice} were deleted, ` +
       `and the reader is at ${offset.position}: rewind it to a time after ${time}`
   }

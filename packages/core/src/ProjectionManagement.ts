@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -201,7 +202,9 @@ export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/co
   now: Timestamp.Timestamp
 }) {
   override get message(): string {
-    const [since, now] = [this.since, this.now].map((time) => new Date(Timestamp.toMillis(time)).toISOString())
+    const [since, now] = [this.since, this.now].map((time) =>
+      DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
+    )
     return `Projection '${this.projection}' cannot go on at ${since}, as it is ${now}: ` +
       "the events until then would be passed over. Give a time that is past, in microseconds"
   }

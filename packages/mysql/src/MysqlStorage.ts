@@ -16,6 +16,7 @@ import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Config from "effect/Config"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
@@ -81,7 +82,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       signals.reconnected
     )
   }
-  const dialect = makeDialect(connections, qualified, crypto.randomUUID())
+  const dialect = makeDialect(connections, qualified, (yield* WebCrypto).randomUUID())
   yield* watch({
     events: (entityType) => dialect.heads(entityType, SliceRange.full),
     states: (entityType) => SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)

@@ -13,6 +13,7 @@ import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
 import * as Config from "effect/Config"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { transactionTimeoutOf } from "./internal/client.ts"
@@ -62,7 +63,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const journal = yield* SqlJournal.make({
     database,
     db,
-    dialect: makeDialect(connections, naming, crypto.randomUUID()),
+    dialect: makeDialect(connections, naming, (yield* WebCrypto).randomUUID()),
     signals,
     identity,
     maxEventBytes: options.maxEventBytes,

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
@@ -40,9 +41,9 @@ export const until = <E = never, R = never>(
   Effect.gen(function*() {
     const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? defaultAtMost))
     const holds = Effect.isEffect(condition) ? condition : Effect.sync(condition)
-    const start = performance.now()
+    const start = realClock.monotonicTimeNanosUnsafe()
     for (let polls = 0; !(yield* holds); polls++) {
-      if (performance.now() - start > limit) {
+      if (Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6 > limit) {
         return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
       }
       yield* polls < yields ? Effect.yieldNow : pause(2)
@@ -89,9 +90,7 @@ export const end = <A, E, R>(
 /** Most conditions hold as soon as other fibers had a turn. */
 const yields = 50
 
-/** `Effect.sleep` would wait for a test clock that nobody moves. */
-const pause = (millis: number) =>
-  Effect.callback<void>((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), millis)
-    return Effect.sync(() => clearTimeout(timer))
-  })
+/** A test clock would wait for somebody to move it. */
+const realClock = Clock.Clock.defaultValue()
+
+const pause = (millis: number) => Effect.provideService(Effect.sleep(millis), Clock.Clock, realClock)

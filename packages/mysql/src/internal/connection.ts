@@ -1,7 +1,7 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import { isDefaultFor } from "@sluice/sql/Tls"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -32,12 +32,6 @@ export const statementTimeoutOf = (options: Options): number => options.statemen
 
 /** @internal In milliseconds. */
 export const connectTimeoutOf = (options: Options): number => options.connectTimeout ?? 10_000
-
-/** @internal The deadlines of connections are those of a server, which knows nothing of a test's clock. */
-export const inRealTime: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.provideService(
-  Clock.Clock,
-  Clock.Clock.defaultValue()
-)
 
 /** @internal What a connection is for, and what it has in common with the others. */
 export interface Use {
@@ -75,9 +69,12 @@ export const abandon = (session: Session, message: string): void => {
   if (!stream.destroyed) stream.destroy(error)
 }
 
-/** @internal Closes the connection after so many milliseconds: the server, which has a limit itself, does not answer any more. */
-export const abandonAfter = (session: Session, timeout: number): NodeJS.Timeout =>
-  setTimeout(() => abandon(session, `no answer for ${timeout} ms`), timeout).unref()
+/**
+ * @internal
+ * Closes the connection after so many milliseconds, unless that is called off: the server, which has a limit itself, does not answer any more.
+ */
+export const abandonAfter = (session: Session, timeout: number): () => void =>
+  RealTime.after(timeout, () => abandon(session, `no answer for ${timeout} ms`))
 
 /** Says goodbye if nothing is under way, and closes the connection in any case. */
 const close = (session: Session): Effect.Effect<void> =>
@@ -85,9 +82,9 @@ const close = (session: Session): Effect.Effect<void> =>
     const { connection } = session
     const { stream } = connection as any
     if (stream.destroyed) return resume(Effect.void)
-    const timer = setTimeout(() => abandon(session, "the connection does not close"), budget)
+    const calledOff = RealTime.after(budget, () => abandon(session, "the connection does not close"))
     stream.once("close", () => {
-      clearTimeout(timer)
+      calledOff()
       resume(Effect.void)
     })
     if (session.isLost || session.pending > 0) return abandon(session, "the connection is closed")
@@ -181,10 +178,10 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
     if (!ownTables && mayChangeSession(sql)) session.isChanged = true
     const answered = args.at(-1)
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
-    const timer = abandonAfter(session, sql === "ROLLBACK" ? Math.min(rollbackTimeout, timeout) : timeout)
+    const answeredInTime = abandonAfter(session, sql === "ROLLBACK" ? Math.min(rollbackTimeout, timeout) : timeout)
     const end = (): void => {
       session.pending--
-      clearTimeout(timer)
+      answeredInTime()
     }
     session.pending++
     try {
@@ -237,9 +234,9 @@ export const send = <A>(
     }
     return Effect.callback<void>((done) => {
       if (isSettled) return done(Effect.void)
-      const timer = abandonAfter(session, moment)
+      const answeredInTime = abandonAfter(session, moment)
       settled = () => {
-        clearTimeout(timer)
+        answeredInTime()
         done(Effect.void)
       }
     })
@@ -329,7 +326,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
       duration: connectTimeoutOf(options),
       orElse: () => Effect.fail(timedOut(options, "the server does not answer"))
     }),
-    inRealTime
+    RealTime.provide
   )
 
 /** @internal Makes the session what it was when it was opened, with nothing in it that others have left, or gives up the connection. */
@@ -343,5 +340,5 @@ export const reset = (session: Session, options: Options, use: Use): Effect.Effe
     Effect.interruptible,
     Effect.timeoutOrElse({ duration: budget, orElse: () => Effect.fail("takes too long") }),
     Effect.catch(() => Effect.sync(() => abandon(session, "the session could not be reset"))),
-    inRealTime
+    RealTime.provide
   )

@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -13,7 +14,6 @@ import {
   budget,
   connectTimeoutOf,
   grace,
-  inRealTime,
   open,
   reset,
   send,
@@ -98,7 +98,7 @@ export const makePool = (
     const lendInTime = Effect.timeoutOrElse(lendOne, {
       duration: connectTimeoutOf(options),
       orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
-    }).pipe(inRealTime)
+    }).pipe(RealTime.provide)
     // one that is there is had at once
     const lend: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.suspend(() =>
       pool.state.availableHead?.exit._tag === "Success" && pool.state.waiters.size === 0 ? lendOne : lendInTime
@@ -118,7 +118,7 @@ const end = (scope: Scope.Closeable, sessions: ReadonlySet<Session>): Effect.Eff
     if ((yield* closed)._tag === "Some") return
     for (const session of sessions) abandon(session, "the storage is closed")
     yield* closed
-  }).pipe(inRealTime)
+  }).pipe(RealTime.provide)
 
 /** @internal Runs a query on any of the pool's connections. */
 export const query = <A>(pool: Pool, operation: string, sql: string): Effect.Effect<A, SqlError> =>
@@ -139,12 +139,12 @@ export const firstRows = <Row>(
     Effect.callback<Array<Row>, SqlError>((resume) => {
       const { connection } = session
       const rows: Array<Row> = []
-      const timer = abandonAfter(session, statementTimeoutOf(pool.options) + grace)
+      const readInTime = abandonAfter(session, statementTimeoutOf(pool.options) + grace)
       let isOver = false
       const end = (exit: Exit.Exit<Array<Row>, SqlError>, givenUp?: string): void => {
         if (isOver) return
         isOver = true
-        clearTimeout(timer)
+        readInTime()
         // before others get it
         if (givenUp !== undefined) pool.discard(session, givenUp)
         resume(exit)
@@ -183,7 +183,7 @@ export const withConnection = <A>(
               orElse: () => Effect.fail("takes too long")
             }),
             Effect.catch(() => Effect.sync(() => abandon(session, "it could not be rolled back"))),
-            inRealTime
+            RealTime.provide
           )
       ))
   )
@@ -209,7 +209,7 @@ export const canceller = (pool: Pool, target: Session) => {
     abandon(target, "the query could not be cancelled")
     if (control !== undefined) abandon(control, "the query could not be cancelled")
   }
-  const timer = setTimeout(giveUp, 2 * budget)
+  const cancelledInTime = RealTime.after(2 * budget, giveUp)
   return {
     connect: (done: (error: unknown) => void) =>
       void Effect.runCallback(
@@ -228,7 +228,7 @@ export const canceller = (pool: Pool, target: Session) => {
         done(error)
       }),
     destroy: () => {
-      clearTimeout(timer)
+      cancelledInTime()
       close(scope)
     }
   }

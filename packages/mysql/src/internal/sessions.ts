@@ -58,9 +58,9 @@ export const makeSessions = (pool: Pool): Sessions => {
         ask: () =>
           new Promise((resolve, reject) => {
             // whoever gives a connection back does not wait for a server that does not answer
-            const timer = Connection.abandonAfter(session, Connection.budget)
+            const answeredInTime = Connection.abandonAfter(session, Connection.budget)
             session.connection.query("DO 0", (error) => {
-              clearTimeout(timer)
+              answeredInTime()
               if (error === null) resolve(status() ?? "failed")
               else reject(error)
             })

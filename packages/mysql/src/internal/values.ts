@@ -7,6 +7,7 @@ import * as Mysql from "mysql2"
 const quote = (text: string): string =>
   /['\\\0]/.test(text) ? `_utf8mb4 x'${Buffer.from(text).toString("hex")}'` : `'${text}'`
 
+/* oxlint-disable eslint/no-restricted-globals -- users give and get dates of JavaScript */
 const literal = (value: any): any => {
   switch (typeof value) {
     case "string":

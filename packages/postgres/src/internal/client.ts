@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Cause from "effect/Cause"
@@ -175,7 +176,7 @@ export class Client extends Pg.Client {
 
   /** Makes the session what it was when it was connected, with nothing in it that others have left, or fails soon. */
   async reset(): Promise<void> {
-    const timer = setTimeout(() => destroy(this), budget)
+    const resetInTime = RealTime.after(budget, () => destroy(this))
     try {
       await this.query({ text: "DISCARD ALL" })
       // which the driver believes to be prepared
@@ -185,7 +186,7 @@ export class Client extends Pg.Client {
       await settle(this, null)
       this.isChanged = false
     } finally {
-      clearTimeout(timer)
+      resetInTime()
     }
   }
 
@@ -227,8 +228,7 @@ export class Client extends Pg.Client {
   override end(callback: (error: Error) => void): void
   override end(callback?: (error: Error) => void): Promise<void> | void {
     if (this.ended === undefined) {
-      const timer = setTimeout(() => destroy(this), budget)
-      this.ended = super.end().finally(() => clearTimeout(timer))
+      this.ended = super.end().finally(RealTime.after(budget, () => destroy(this)))
     }
     if (callback === undefined) return this.ended
     this.ended.then(() => callback(undefined as never), callback)

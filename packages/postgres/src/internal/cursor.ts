@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import type Pg from "pg"
 import type Cursor from "pg-cursor"
 import { budget, destroy } from "./leave.ts"
@@ -13,11 +14,11 @@ export const isCursor = (query: unknown): query is Cursor =>
  */
 export const limit = (cursor: Cursor, client: Pg.Client, queryTimeout: number): void => {
   const within = async <A>(timeout: number, answer: Promise<A>): Promise<A> => {
-    const timer = setTimeout(() => destroy(client), timeout)
+    const answeredInTime = RealTime.after(timeout, () => destroy(client))
     try {
       return await answer
     } finally {
-      clearTimeout(timer)
+      answeredInTime()
     }
   }
   const read = cursor.read.bind(cursor) as (rows: number) => Promise<Array<any>>

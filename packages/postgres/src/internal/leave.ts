@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import type Pg from "pg"
 
 /** @internal How long what is over may take to end, in milliseconds. */
@@ -10,10 +11,10 @@ export const destroy = (client: Pg.Client): void => {
 
 /** @internal Takes leave of the server, which has a moment to answer. */
 export const leave = async (client: Pg.Client): Promise<void> => {
-  const timer = setTimeout(() => destroy(client), budget)
+  const leftInTime = RealTime.after(budget, () => destroy(client))
   try {
     await client.end()
   } finally {
-    clearTimeout(timer)
+    leftInTime()
   }
 }

@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import type Pg from "pg"
 import type { SessionId } from "./client.ts"
 
@@ -21,16 +22,16 @@ export class LostSessions {
   async end(client: Pg.ClientBase): Promise<void> {
     const known = [...this.sessions.values()]
     if (known.length === 0) return
-    const deadline = performance.now() + patience
+    const deadline = RealTime.now() + patience
     const values = [known.map((session) => session.process), known.map((session) => session.began)]
     while ((await client.query(statement, values)).rows.length > 0) {
-      if (performance.now() > deadline) {
+      if (RealTime.now() > deadline) {
         throw Object.assign(new Error("a session that may still append does not end"), {
           severity: "ERROR",
           code: "08007"
         })
       }
-      await new Promise((resolve) => setTimeout(resolve, interval))
+      await RealTime.sleep(interval)
     }
     for (const session of known) this.sessions.delete(keyOf(session))
   }

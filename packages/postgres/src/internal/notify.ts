@@ -1,6 +1,8 @@
 import type * as Naming from "@sluice/sql/adapter/Naming"
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import type { StorageSignals } from "@sluice/sql/adapter/StorageSignals"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -28,7 +30,7 @@ export const watch = (
   signals: StorageSignals
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const instance = crypto.randomUUID()
+    const instance = (yield* WebCrypto).randomUUID()
     const channel = channelOf(naming)
     const pending = new Notification.Pending(instance)
     let client: Pg.Client | undefined
@@ -51,7 +53,7 @@ export const watch = (
       if (isSending) return
       isSending = true
       try {
-        while (await flush()) await new Promise((resolve) => setTimeout(resolve, spacing))
+        while (await flush()) await RealTime.sleep(spacing)
       } catch {
         // the connection says so itself, and the others look for themselves meanwhile
       } finally {

@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -49,8 +50,7 @@ const closeInTime = (pool: Pg.Pool, clients: ReadonlySet<Client>): void => {
   let ended: Promise<void> | undefined
   pool.end = () => {
     if (ended === undefined) {
-      const timer = setTimeout(() => clients.forEach(destroy), budget)
-      ended = end().finally(() => clearTimeout(timer))
+      ended = end().finally(RealTime.after(budget, () => clients.forEach(destroy)))
     }
     return ended
   }
@@ -79,9 +79,9 @@ export class ControlClient {
     const process = Number(/^select pg_\w+_backend\((\d+)\)$/.exec(cancel)?.[1])
     const target = [...this.options.clients].find(({ session }) => session?.process === process)
     const giveUp = () => target?.isBusy && destroy(target)
-    const timer = setTimeout(giveUp, 3 * budget)
+    const cancelledInTime = RealTime.after(3 * budget, giveUp)
     const answered = (): void => {
-      clearTimeout(timer)
+      cancelledInTime()
       target?.removeListener("drain", answered).removeListener("end", answered)
     }
     target?.once("drain", answered).once("end", answered)

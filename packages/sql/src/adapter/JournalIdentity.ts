@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Kysely } from "kysely"
@@ -15,14 +16,16 @@ import type { SluiceTables } from "../SluiceTables.ts"
  * @category getters
  * @since 0.1.0
  */
-export const get = (database: Database["Service"], db: Kysely<SluiceTables>): Effect.Effect<string, SqlError> => {
+export const get = Effect.fnUntraced(function*(
+  database: Database["Service"],
+  db: Kysely<SluiceTables>
+): Effect.fn.Return<string, SqlError> {
   const select = database.run(db.selectFrom("sluice_meta").select("value").where("key", "=", "journal"))
-  const insert = db.insertInto("sluice_meta").values({ key: "journal", value: crypto.randomUUID() })
-  return Effect.flatMap(select, ([row]) =>
-    row === undefined
-      ? database.run(database.dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing())).pipe(
-        Effect.andThen(select),
-        Effect.map(([row]) => row!.value)
-      )
-      : Effect.succeed(row.value))
-}
+  const [known] = yield* select
+  if (known !== undefined) return known.value
+  const insert = db.insertInto("sluice_meta").values({ key: "journal", value: (yield* WebCrypto).randomUUID() })
+  yield* database.run(database.dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
+  // another may have been quicker
+  const [row] = yield* select
+  return row!.value
+})

@@ -10,6 +10,7 @@ import * as SqlTransaction from "@sluice/sql/adapter/SqlTransaction"
 import type { StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Clock from "effect/Clock"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -87,7 +88,7 @@ export const makeJournal: (
     Effect.forkScoped
   )
 
-  const appender = makeAppender(writer, file, db, crypto.randomUUID())
+  const appender = makeAppender(writer, file, db, (yield* WebCrypto).randomUUID())
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
   const lane = yield* AppendLane.make<AppendLane.Answer>({
     maxEvents: 200,

@@ -15,13 +15,14 @@ import * as Source from "@sluice/core/Source"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { freshId, freshNameOf } from "./ids.ts"
 
 /** @internal What `layer(…)("…", (it) => …)` hands to its block. */
 export type It<R> = Vitest.MethodsNonLive<R>
 
 /** @internal An entity type of its own for a test, as all tests of a suite share a journal that may also outlive them. */
 export const fresh = (name: string): EntityType.EntityType<string> =>
-  EntityType.make(`${name}-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
+  EntityType.make(freshNameOf(name), { codec: EventCodec.string })
 
 /** @internal */
 export const texts = (n: number, prefix = "e"): NonEmptyReadonlyArray<string> =>
@@ -51,7 +52,7 @@ export const eventsOf = (entityType: EntityType.EntityType<string>, id: string) 
 
 /** @internal An event as a client of the journal's service makes it. */
 export const newEvent = (text: string, change?: Partial<Journal.NewEvent>): Journal.NewEvent => ({
-  id: crypto.randomUUID(),
+  id: freshId(),
   payload: EventCodec.string.encodeUnsafe(text),
   tags: [],
   metadata: {},

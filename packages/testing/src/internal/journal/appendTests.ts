@@ -3,12 +3,14 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { freshId } from "../ids.ts"
 import type { It } from "../kit.ts"
 import {
   append,
@@ -108,7 +110,7 @@ export const appendTests = (it: It<Journal.Journal>): void => {
         const one = fresh("append")
         const two = fresh("append")
         const logs = [[one, 17, 3], [one, 1023, 2], [two, 17, 3], [two, 0, 2]] as const
-        const now = Date.now() * 1000
+        const now = Clock.Clock.defaultValue().currentTimeMillisUnsafe() * 1000
         const heads = new Map<string, { position: number; timestamp: number }>()
         for (let round = 1; round <= 3; round++) {
           for (const [type, slice, entities] of logs) {
@@ -346,11 +348,11 @@ export const appendTests = (it: It<Journal.Journal>): void => {
             "",
             "1",
             "x'; DROP TABLE sluice_journal; -- ",
-            `${crypto.randomUUID()}'`,
-            crypto.randomUUID().toUpperCase(),
-            crypto.randomUUID().replaceAll("-", ""),
+            `${freshId()}'`,
+            freshId().toUpperCase(),
+            freshId().replaceAll("-", ""),
             "-".repeat(36),
-            `${crypto.randomUUID()}\n`
+            `${freshId()}\n`
           ]
           for (const id of wrong) {
             for (const recheck of [false, true]) {

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { freshId } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { append, assertComplete, eventsOf, fresh, idsOfSlice, newEvent, readAll, request, textOf } from "../kit.ts"
 
@@ -189,7 +190,7 @@ export const contentTests = (it: It<Journal.Journal>): void => {
         const [a, b] = idsOfSlice(type, 200, 2) as [string, string]
         const large = newEvent("", { payload: { manifest: "test/bytes", bytes: new Uint8Array(1_500_000) } })
         const journal = yield* Journal.Journal
-        for (let i = 0; i < 6; i++) yield* journal.append(request(type, a, [{ ...large, id: crypto.randomUUID() }]))
+        for (let i = 0; i < 6; i++) yield* journal.append(request(type, a, [{ ...large, id: freshId() }]))
         yield* append(type, b, ["deleted", "deleted"])
         yield* Journal.deleteEvents(type, b)
         for (

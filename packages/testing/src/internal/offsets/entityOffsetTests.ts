@@ -8,9 +8,10 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
+import { freshNameOf } from "../ids.ts"
 import { type It, transactAs } from "../kit.ts"
 
-const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "stream:carts" })
+const freshKey = (): OffsetKey => ({ projection: freshNameOf("p"), source: "stream:carts" })
 
 type Place = readonly [position: number, timestamp: number]
 

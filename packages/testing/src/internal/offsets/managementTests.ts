@@ -19,11 +19,12 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Wait from "../../Wait.ts"
+import { freshNameOf } from "../ids.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "../kit.ts"
 
-const freshKey = (): OffsetKey => ({ projection: `p-${crypto.randomUUID().slice(0, 8)}`, source: "journal:cart" })
+const freshKey = (): OffsetKey => ({ projection: freshNameOf("p"), source: "journal:cart" })
 
 const stored = (key: OffsetKey, range = SliceRange.full) => OffsetStore.use((store) => store.load(key, range))
 

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import { freshNameOf } from "../ids.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
 import { append, assertComplete, eventsOf, fresh, readAll, transactAs } from "../kit.ts"
@@ -19,7 +20,7 @@ import { append, assertComplete, eventsOf, fresh, readAll, transactAs } from "..
 const identity = "3f0c8a52-6f0e-4b57-9d0b-0d8f7a5f5c11"
 
 const freshKey = (source = "journal:cart"): OffsetKey => ({
-  projection: `projection-${crypto.randomUUID().slice(0, 8)}`,
+  projection: freshNameOf("projection"),
   source
 })
 

@@ -13,10 +13,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
+import { freshNameOf } from "../ids.ts"
 import { append, eventsOf, fresh, newEvent, readAll, request, texts } from "../kit.ts"
 
 /** @internal */
-export const freshName = (): string => `projection-${crypto.randomUUID().slice(0, 8)}`
+export const freshName = (): string => freshNameOf("projection")
 
 /** @internal Tries again at once, for as long as it takes. */
 export const persistent = RecoveryStrategy.retryAndFail({ retries: Number.MAX_SAFE_INTEGER, delay: 0 })

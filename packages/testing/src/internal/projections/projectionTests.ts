@@ -20,6 +20,7 @@ import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Wait from "../../Wait.ts"
+import { freshId } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsIn, idsOfSlice, number, readAll, sliceOf, texts, transactAs } from "../kit.ts"
 import {
@@ -821,7 +822,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           Projection.exactlyOnce(name, () => Effect.sync(() => void calls++)),
           Projection.workers(2)
         )
-        const other = crypto.randomUUID()
+        const other = freshId()
         yield* offsetsIn(other, name, projection.source.provider.key, 600, Offset.make(7, 7))
         yield* Effect.gen(function*() {
           const worker = yield* stopped(name)

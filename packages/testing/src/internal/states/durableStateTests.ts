@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
 import {
   assertByTime,
@@ -37,8 +38,7 @@ import {
 } from "../kit.ts"
 import { caughtUp, errorOf, freshName, stopped, whileRunning } from "../projections/projectionKit.ts"
 
-const fresh = (): EntityType.EntityType<string> =>
-  EntityType.make(`state-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
+const fresh = (): EntityType.EntityType<string> => EntityType.make(freshNameOf("state"), { codec: EventCodec.string })
 
 type Type = StateType.StateType<string>
 

@@ -8,12 +8,13 @@ import * as StateType from "@sluice/core/StateType"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { assertInvalid, impossible, number } from "../kit.ts"
 
 type Type = StateType.StateType<string>
 
-const fresh = (): Type => StateType.make(`snapshot-${crypto.randomUUID().slice(0, 8)}`, { codec: EventCodec.string })
+const fresh = (): Type => StateType.make(freshNameOf("snapshot"), { codec: EventCodec.string })
 
 const save = (type: Type, id: string, n: number, options?: { state?: string; retention?: Retention.Retention }) =>
   SnapshotStore.save(type, { id, sequenceNumber: number(n), state: `${id}${n}`, retention: Retention.all, ...options })
