@@ -10,7 +10,6 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -18,6 +17,7 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as JumpingClock from "../../../test/kit/JumpingClock.ts"
 import {
   after,
   Note,
@@ -325,12 +325,7 @@ test(
 test(
   "a clock that is set back, or ahead, holds nothing up",
   Effect.gen(function*() {
-    const clock = yield* Effect.clockWith(Effect.succeed)
-    let shift = 0
-    const shifting: Clock.Clock = Object.assign(Object.create(clock), {
-      currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + shift,
-      currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift))
-    })
+    const clock = yield* JumpingClock.make
     const groups: Array<number> = []
     yield* Effect.all([
       start(
@@ -343,11 +338,11 @@ test(
         ))
       ),
       start(Source.journal(Note).pipe(Projection.atLeastOnce("single", () => Effect.void, { saveWithin: 300 })))
-    ]).pipe(Effect.provideService(Clock.Clock, shifting))
+    ]).pipe(clock.provide)
     for (const jump of [-3_600_000, 7_200_000]) {
       yield* write("a", "1")
       yield* after(10)
-      shift += jump
+      clock.jump(jump)
       yield* write("a", "2")
       yield* after(289)
       assert.deepStrictEqual(groups, [], "not before its time")

@@ -1,6 +1,7 @@
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,7 +11,6 @@ import * as Mysql from "mysql2"
 import type { Options } from "../MysqlOptions.ts"
 import { statusAfter } from "./serverStatus.ts"
 import { databaseAfter, isChanged, type Limits, settle, unsettled } from "./session.ts"
-import { mayChangeSession } from "./sessionChange.ts"
 import { format } from "./values.ts"
 
 const text = (value: string | Redacted.Redacted): string => typeof value === "string" ? value : Redacted.value(value)
@@ -175,7 +175,7 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
   connection.query = (...args: Array<any>) => {
     // before it is sent: nobody may wait for its answer
     const sql: string = typeof args[0] === "string" ? args[0] : args[0].sql
-    if (!ownTables && mayChangeSession(sql)) session.isChanged = true
+    if (!ownTables && mayChangeSession("mysql", sql)) session.isChanged = true
     const answered = args.at(-1)
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
     const answeredInTime = abandonAfter(session, sql === "ROLLBACK" ? Math.min(rollbackTimeout, timeout) : timeout)

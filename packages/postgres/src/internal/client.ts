@@ -1,5 +1,6 @@
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -8,10 +9,9 @@ import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
 import { isCursor, limit } from "./cursor.ts"
-import { budget, destroy } from "./leave.ts"
+import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
 import { settingsOf, settle } from "./session.ts"
-import { mayChangeSession } from "./sessionChange.ts"
 
 /** How much longer than the server a client waits, in milliseconds. */
 const grace = 5_000
@@ -198,7 +198,7 @@ export class Client extends Pg.Client {
       : isCursor(query)
       ? (query as { readonly text?: string }).text
       : undefined
-    if (sql !== undefined && mayChangeSession(sql)) this.isChanged = true
+    if (sql !== undefined && mayChangeSession("postgres", sql)) this.isChanged = true
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
       typeof query === "string"
@@ -227,9 +227,7 @@ export class Client extends Pg.Client {
   override end(): Promise<void>
   override end(callback: (error: Error) => void): void
   override end(callback?: (error: Error) => void): Promise<void> | void {
-    if (this.ended === undefined) {
-      this.ended = super.end().finally(RealTime.after(budget, () => destroy(this)))
-    }
+    this.ended ??= leave(this, () => super.end())
     if (callback === undefined) return this.ended
     this.ended.then(() => callback(undefined as never), callback)
   }

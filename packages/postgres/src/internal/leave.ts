@@ -9,12 +9,6 @@ export const destroy = (client: Pg.Client): void => {
   ;(client as any).connection.stream.destroy()
 }
 
-/** @internal Takes leave of the server, which has a moment to answer. */
-export const leave = async (client: Pg.Client): Promise<void> => {
-  const leftInTime = RealTime.after(budget, () => destroy(client))
-  try {
-    await client.end()
-  } finally {
-    leftInTime()
-  }
-}
+/** @internal Ends a connection, in the driver's own way unless another is given. The server has a moment to answer; then it is closed. */
+export const leave = (client: Pg.Client, end: () => Promise<void> = () => client.end()): Promise<void> =>
+  end().finally(RealTime.after(budget, () => destroy(client)))

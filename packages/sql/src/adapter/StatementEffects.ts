@@ -1,4 +1,9 @@
-import type { Dialect } from "../adapter/Dialect.ts"
+/**
+ * What the text of a statement says of its effects: on the transaction that it runs in, and on the session, which others have next.
+ *
+ * @since 0.1.0
+ */
+import type { Dialect } from "./Dialect.ts"
 
 /** Where a statement's meaning is: what counts stands among its first words. */
 const headLength = 200
@@ -56,30 +61,61 @@ const ending: Readonly<Record<Dialect, RegExp>> = {
 
 const nesting = /^(savepoint|release|rollback(\s+(work|transaction))?\s+to)\b/i
 
-/** @internal What a statement must not do in a transaction, as its outcome would not be known. */
+/**
+ * Whether a statement ends the fiber's transaction or makes a savepoint in it, which it must not: the outcome would not be known.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const wouldControl = (dialect: Dialect, sql: string): "ends" | "nests" | undefined => {
   const head = headOf(dialect, sql)
   return nesting.test(head) ? "nests" : ending[dialect].test(head) ? "ends" : undefined
 }
 
-const harmless = {
+/** What begins like this ends no transaction, and hides nothing that does. */
+const hidesNothing = {
   mysql: /^[\s(]*(select|insert|update|delete|replace|with|values|table|do|show|explain|describe)\b/i,
   postgres:
     /^[\s(]*(select|insert|update|delete|merge|with|values|table|create|alter|drop|truncate|comment|grant|revoke|copy|call|do|set|show|explain|lock|declare|fetch|close|listen|notify|refresh|analyze)\b/i
 }
 
 /**
- * @internal
- * Whether a statement may end the transaction and begin another, which the status does not show: several statements in one, or a procedure
- * of MySQL's. What is not known to be harmless may. SQLite has no such statements.
+ * Whether a statement may end the transaction and begin another without the status showing it. Several statements in one may, and so may
+ * a procedure of MySQL's. A statement that is not known to be harmless may. SQLite has no such statements.
+ *
+ * @category getters
+ * @since 0.1.0
  */
 export const mayHideEnd = (dialect: Dialect, sql: string, isPlain: boolean): boolean => {
   switch (dialect) {
     case "mysql":
-      return !harmless.mysql.test(headOf(dialect, sql))
+      return !hidesNothing.mysql.test(headOf(dialect, sql))
     case "postgres":
-      return !harmless.postgres.test(headOf(dialect, sql)) || isPlain && /;\s*\S/.test(sql)
+      return !hidesNothing.postgres.test(headOf(dialect, sql)) || isPlain && /;\s*\S/.test(sql)
     case "sqlite":
       return false
   }
 }
+
+/** What begins like this leaves a session as it was, but for what is looked for below and, on MySQL, what the server itself says. */
+const leavesNothing = {
+  mysql:
+    /^(?:[\s(]|--\s[^\n]*\n|#[^\n]*\n|\/\*(?!M?!)(?:(?!\*\/)[\s\S])*\*\/)*(?:select|insert|update|delete|replace|with|values|table|do|begin(?!\s+not\b)|start|commit|rollback|savepoint|release|create|alter|drop|truncate|rename|grant|revoke|analyze|optimize|show|explain|describe|desc|kill)\b/i,
+  postgres:
+    /^(?:[\s(]|--[^\n]*\n|\/\*(?:(?!\/\*|\*\/)[\s\S])*\*\/)*(?:select|insert|update|delete|merge|with|values|table|begin|start|commit|end|abort|rollback|savepoint|release|create|alter|drop|truncate|comment|grant|revoke|copy|lock|declare|fetch|move|close|notify|show|explain|analyze|vacuum|refresh|reindex|cluster|set\s+(?:local|transaction|constraints))\b/i
+}
+
+const postgresLeftovers = /set_config|advisory_lock|setseed|dblink_connect|\btemp(?:orary)?\b|\bpg_temp|\bhold\b/i
+
+/**
+ * Whether a statement may leave something in the session that the next one would find: settings, locks, variables, temporary tables, cursors,
+ * channels, prepared statements. A statement that is not known to leave nothing may. What a function of the user's leaves cannot be seen.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const mayChangeSession = (dialect: "mysql" | "postgres", sql: string): boolean =>
+  !leavesNothing[dialect].test(sql) || (dialect === "mysql"
+    // such a text may have megabytes, so each search is a plain one
+    ? /get_lock/i.test(sql) || sql.includes(":=") || sql.includes("@") && /\binto\s+@/i.test(sql)
+    : postgresLeftovers.test(sql) || /;\s*\S/.test(sql))
