@@ -500,7 +500,7 @@ const pagesOf = (
   Effect.gen(function*() {
     const journal = yield* Journal
     const budget = yield* ReadBudget
-    return (from) => budget.read(journal.entity(persistenceId, from, to, pageSize))
+    return (from) => budget.read((limit) => journal.entity(persistenceId, from, to, limit), pageSize)
   })
 
 /**

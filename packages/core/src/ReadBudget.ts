@@ -14,9 +14,13 @@ import type { EncodedEnvelope } from "./Envelope.ts"
  * @since 0.1.0
  */
 export interface ReadBudget {
-  /** Runs the read of a page, which is held from then on until the next read begins: then it has been taken. */
+  /**
+   * Runs the read of a page of at most so many events, or fewer where others need the room. It is held from then on until the next read
+   * begins: then it has been taken.
+   */
   readonly read: <E, R>(
-    page: Effect.Effect<ReadonlyArray<EncodedEnvelope>, E, R>
+    page: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E, R>,
+    limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E, R>
 }
 
@@ -27,5 +31,5 @@ export interface ReadBudget {
  * @since 0.1.0
  */
 export const ReadBudget = Context.Reference<ReadBudget>("@sluice/core/ReadBudget", {
-  defaultValue: () => ({ read: (page) => page })
+  defaultValue: () => ({ read: (page, limit) => page(limit) })
 })

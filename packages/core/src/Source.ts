@@ -245,12 +245,11 @@ export const durableState = <S>(
         const store = yield* DurableStateStore
         const budget = yield* ReadBudget
         return Stream.fromIterable(
-          yield* budget.read(
+          yield* budget.read(() =>
             Effect.map(store.get(persistenceId), (found) =>
               Option.toArray(found).filter(({ revision }) => revision >= from && revision <= to).map((state) =>
                 deletionAsEvent(toEnvelope(state))
-              ))
-          )
+              )), 1)
         )
       }).pipe(
         Stream.unwrap

@@ -143,8 +143,11 @@ export interface IncomingCall {
   /** The client has cancelled the call, or cannot be reached any more. */
   readonly onCancelled: (cancelled: () => void) => void
   readonly sendHeaders: (headers: Headers) => void
-  /** Writes one or several messages, each with gRPC's prefix. Says later that there is room for more, in the order of the writes. */
-  readonly write: (frames: Buffer, written: () => void) => void
+  /**
+   * Writes one or several messages, each with gRPC's prefix. Says later, once or several times, how many bytes of them the client has
+   * taken, which makes room for more.
+   */
+  readonly write: (frames: Buffer, taken: (bytes: number) => void) => void
   /** Ends the call after what was written. Nothing happens where it is over. */
   readonly end: (status: Status) => void
   /** Drops what was written and not taken, as the client does not read it. */

@@ -95,7 +95,7 @@ export const follow = (
     }
 
     const readJournal: Pull = Effect.suspend(() =>
-      Effect.flatMap(budget.read(reader.next(pageSize)), (page): Pull => {
+      Effect.flatMap(budget.read((limit) => reader.next(limit), pageSize), (page): Pull => {
         const wrong = cursor.takeAll(page)
         if (wrong !== undefined) return unexpected(wrong)
         if (Arr.isReadonlyArrayNonEmpty(page)) {
@@ -127,8 +127,8 @@ export const follow = (
       if (tail.failure !== undefined) return tailFailed(tail.failure)
       latch.closeUnsafe()
       let taken: Taken
-      const take = Effect.sync(() => (taken = follower.take(tail, pageSize)).events)
-      return Effect.flatMap(budget.read(take), (events): Pull => {
+      const take = (limit: number) => Effect.sync(() => (taken = follower.take(tail, limit)).events)
+      return Effect.flatMap(budget.read(take, pageSize), (events): Pull => {
         if (Arr.isReadonlyArrayNonEmpty(events)) {
           live(entityType, events.length, context)
           return Effect.succeed(events)

@@ -36,7 +36,7 @@ export const followChanges = (
     const budget = yield* ReadBudget
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, JournalForked | StorageError> = Effect
       .flatMap(
-        budget.read(reader.next(pageSize)),
+        budget.read((limit) => reader.next(limit), pageSize),
         (page) => Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : Effect.andThen(changed, next)
       )
     return { journal: states.identity, envelopes: Stream.fromPull(Effect.succeed(next)) }

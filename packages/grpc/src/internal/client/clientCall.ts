@@ -159,6 +159,8 @@ export const openCall = (
       (call) => Effect.sync(() => call.cancel())
     ))
 
+const unsaid = "the stream was reset before its status was read, such as when a consumer has not read for long"
+
 /**
  * @internal
  * What a status says that a call has ended with. INTERNAL and UNKNOWN are the producer's words only if it says that they are: the
@@ -168,6 +170,9 @@ export const grpcError = (address: string, method: string, { code, details, trai
   const isLost = (code === Grpc.status.INTERNAL || code === Grpc.status.UNKNOWN) &&
     trailers[statusTrailer] === undefined
   if (code === Grpc.status.OK) return new GrpcError({ address, method, code, details: "the producer ended the stream" })
+  if (code === Grpc.status.RESOURCE_EXHAUSTED && trailers[statusTrailer] === undefined) {
+    return new GrpcError({ address, method, code, details: `${details} (${unsaid})` })
+  }
   return new GrpcError({ address, method, code: isLost ? Grpc.status.UNAVAILABLE : code, details })
 }
 

@@ -21,7 +21,7 @@ const emptyBatch = frame(
 export class CallWriter {
   readonly #call: IncomingCall
   readonly #share: Pick<Share, "clock" | "wrote">
-  /** How many writes are not on their way yet. */
+  /** How many bytes are not on their way yet. */
   #pending = 0
   /** When something was written, in nanoseconds of the clock. */
   #wroteAt: bigint
@@ -65,14 +65,15 @@ export class CallWriter {
   })
 
   #put(frames: Buffer): void {
-    if (this.#pending++ === 0) this.#share.wrote(true)
+    this.#pending += frames.length
+    this.#share.wrote(true, 0)
     this.#wroteAt = this.#share.clock.monotonicTimeNanosUnsafe()
-    this.#call.write(frames, this.#written)
+    this.#call.write(frames, this.#taken)
   }
 
-  readonly #written = (): void => {
-    this.#pending--
-    this.#share.wrote(this.#pending > 0)
+  readonly #taken = (bytes: number): void => {
+    this.#pending -= bytes
+    this.#share.wrote(this.#pending > 0, bytes)
     if (this.#pending > 0 || this.#idle === undefined) return
     const idle = this.#idle
     this.#idle = undefined

@@ -15,7 +15,7 @@ const mebibyte = 1024 * 1024
 const maxConnectionBytes = 32 * mebibyte
 const maxServerBytes = 128 * mebibyte
 
-/** What is taken for a page before it is known how large it is. */
+/** What is taken for a page before it is known how large it is, which a page has at most but for its last event. */
 const pageBytes = 4 * mebibyte
 
 /** What an event weighs beside its content, roughly. */
@@ -24,16 +24,9 @@ const overhead = 200
 /** For how long, in milliseconds, a stream's consumer may not read while others wait for the memory that the stream holds. */
 const patience = 10_000
 
-/** For how long, in milliseconds, a stream waits for memory. */
-const maxWait = 2 * patience
-
 const tooSlow = new Status(
   Grpc.status.RESOURCE_EXHAUSTED,
   "this consumer does not read, and other streams wait for the memory that its events take: connect again when it does"
-)
-const noRoom = new Status(
-  Grpc.status.RESOURCE_EXHAUSTED,
-  "other streams hold all the memory that there is for events on their way: try again later"
 )
 
 /** One stream's part of the budget. */
@@ -42,9 +35,9 @@ export interface Share {
   readonly clock: Clock.Clock
   /** For the source of the stream. */
   readonly reading: ReadBudget
-  /** Something was written, and whether something is still to be taken by the consumer. */
-  readonly wrote: (isPending: boolean) => void
-  /** Ends when others need what the stream holds, as it stands still, or there is nothing for it. */
+  /** The consumer has taken so many bytes, or something was written, and whether something is still to be taken. */
+  readonly wrote: (isPending: boolean, taken: number) => void
+  /** Ends when others need what the stream holds, as it stands still. */
   readonly refused: Effect.Effect<never, Status>
 }
 
@@ -52,6 +45,8 @@ interface Holder {
   readonly connection: Connection
   readonly refused: Deferred.Deferred<never, Status>
   held: number
+  /** What an event of its last page weighs on average. */
+  eventBytes: number | undefined
   /** Since when its consumer has taken nothing of what is written, in monotonic milliseconds; undefined where it has taken all. */
   stillSince: number | undefined
   isEnded: boolean
@@ -60,18 +55,21 @@ interface Holder {
 interface Connection {
   held: number
   holders: number
+  /** How many of them hold something, or wait for it. */
+  busy: number
 }
 
 interface Waiter {
   readonly holder: Holder
-  readonly since: number
   readonly go: () => void
 }
 
 /**
  * @internal
- * The memory of a server for what it has read and its consumers have not. Who finds no room waits. Of those whose consumers do not read
- * while others wait as many are ended as hold what these need, and more than their part of it: a consumer can connect again.
+ * The memory of a server for what it has read and its consumers have not. Pages are as large as the equal part of half of it that each
+ * busy stream has, so that there is room for those that become busy. Who finds no room all the same, as events are larger than that,
+ * waits. Of those whose consumers take nothing while others wait as many are ended as hold what these need, and more than their part of
+ * it: a consumer can connect again.
  */
 export class SendBudget {
   readonly #connections = new Map<string, Connection>()
@@ -80,6 +78,9 @@ export class SendBudget {
   readonly #clock: Clock.Clock
   readonly #run: Run
   #held = 0
+  #busy = 0
+  /** What an event of the last page of any stream weighs on average. */
+  #eventBytes = 0
   #isLooking = false
 
   /** By the clock of the network. What it runs looks after those who wait. */
@@ -94,12 +95,13 @@ export class SendBudget {
       Effect.acquireRelease(
         Effect.sync(() => {
           let connection = this.#connections.get(peer)
-          if (connection === undefined) this.#connections.set(peer, connection = { held: 0, holders: 0 })
+          if (connection === undefined) this.#connections.set(peer, connection = { held: 0, holders: 0, busy: 0 })
           connection.holders++
           const holder: Holder = {
             connection,
             refused: Deferred.makeUnsafe<never, Status>(),
             held: 0,
+            eventBytes: undefined,
             stillSince: undefined,
             isEnded: false
           }
@@ -116,15 +118,20 @@ export class SendBudget {
       (holder): Share => ({
         clock: this.#clock,
         reading: {
-          read: (page) =>
+          read: (page, limit) =>
             Effect.suspend(() => {
-              this.#hold(holder, 0)
-              const read = Effect.tap(page, (events) => Effect.sync(() => this.#hold(holder, bytesOf(events))))
-              return this.#take(holder) ? read : Effect.andThen(this.#wait(holder), read)
+              this.#set(holder, 0)
+              const read = Effect.tap(
+                Effect.suspend(() => page(this.#fewer(holder, limit))),
+                (events) => Effect.sync(() => this.#weigh(holder, events))
+              )
+              // its next page has no precedence over those that wait
+              return this.#waiting.size === 0 && this.#take(holder) ? read : Effect.andThen(this.#wait(holder), read)
             })
         },
-        wrote: (isPending) => {
+        wrote: (isPending, taken) => {
           holder.stillSince = isPending ? this.#now() : undefined
+          if (taken > 0) this.#hold(holder, Math.max(0, holder.held - taken))
         },
         refused: Deferred.await(holder.refused)
       })
@@ -133,7 +140,7 @@ export class SendBudget {
 
   #take(holder: Holder): boolean {
     if (!this.#hasRoom(holder)) return false
-    this.#hold(holder, pageBytes)
+    this.#set(holder, pageBytes)
     return true
   }
 
@@ -141,17 +148,60 @@ export class SendBudget {
     return connection.held + pageBytes <= maxConnectionBytes && this.#held + pageBytes <= maxServerBytes
   }
 
+  /** How many events the page of a stream has at most. */
+  #fewer({ connection, eventBytes = this.#eventBytes }: Holder, limit: number): number {
+    const part = Math.min(maxConnectionBytes / connection.busy, maxServerBytes / this.#busy) / 2
+    return part >= pageBytes || limit * eventBytes <= part ? limit : Math.max(1, Math.floor(part / eventBytes))
+  }
+
+  /** What a page takes: its events, and the message that the largest of them becomes. */
+  #weigh(holder: Holder, events: ReadonlyArray<EncodedEnvelope>): void {
+    let all = 0
+    let largest = 0
+    for (const event of events) {
+      const bytes = sizeOf(event)
+      all += overhead + bytes
+      if (bytes > largest) largest = bytes
+    }
+    if (events.length > 0) this.#eventBytes = holder.eventBytes = all / events.length
+    this.#hold(holder, all + largest)
+  }
+
+  #count({ connection }: Holder, more: 1 | -1): void {
+    connection.busy += more
+    this.#busy += more
+  }
+
   #hold(holder: Holder, bytes: number): void {
+    const wasFull = this.#held + pageBytes > maxServerBytes
+    const more = bytes - holder.held
+    this.#set(holder, bytes)
+    // where there was room, others have none for their own connections
+    if (more < 0 && this.#waiting.size > 0 && (wasFull || this.#hasRoom(holder))) this.#grant()
+  }
+
+  /** Those go on who wait, as far as there is room: first who is on a connection that holds little, and of those the first. */
+  #grant(): void {
+    while (this.#held + pageBytes <= maxServerBytes) {
+      let next: Waiter | undefined
+      for (const waiter of this.#waiting) {
+        const { held } = waiter.holder.connection
+        if (held < (next?.holder.connection.held ?? maxConnectionBytes - pageBytes + 1)) next = waiter
+      }
+      if (next === undefined) return
+      this.#take(next.holder)
+      next.go()
+    }
+  }
+
+  #set(holder: Holder, bytes: number): void {
     const more = bytes - holder.held
     if (more === 0) return
+    if (holder.held === 0) this.#count(holder, 1)
+    if (bytes === 0) this.#count(holder, -1)
     holder.held = bytes
     holder.connection.held += more
     this.#held += more
-    if (more > 0 || this.#waiting.size === 0) return
-    for (const waiter of this.#waiting) {
-      if (this.#held + pageBytes > maxServerBytes) return
-      if (this.#take(waiter.holder)) waiter.go()
-    }
   }
 
   #now(): number {
@@ -162,18 +212,22 @@ export class SendBudget {
     return Effect.callback<void>((resume) => {
       const waiter: Waiter = {
         holder,
-        since: this.#now(),
         go: () => {
-          this.#waiting.delete(waiter)
+          leave()
           resume(Effect.void)
         }
       }
+      const leave = () => {
+        if (this.#waiting.delete(waiter)) this.#count(holder, -1)
+      }
       this.#waiting.add(waiter)
+      this.#count(holder, 1)
       if (!this.#isLooking) {
         this.#isLooking = true
         this.#run(this.#looking)
       }
-      return Effect.sync(() => this.#waiting.delete(waiter))
+      this.#grant()
+      return Effect.sync(leave)
     })
   }
 
@@ -187,7 +241,7 @@ export class SendBudget {
     })
   )
 
-  /** Ends streams that stand still, as far as others wait for what they hold, and those that have waited for too long. */
+  /** Ends streams that stand still, as far as others wait for what they hold. */
   #look(): void {
     const now = this.#now()
     const free = new Map<Connection, number>()
@@ -204,7 +258,7 @@ export class SendBudget {
       else if (holder.stillSince !== undefined && now - holder.stillSince >= patience) still.push(holder)
     }
     still.sort((a, b) => a.stillSince! - b.stillSince!)
-    for (const { holder: { connection, refused }, since } of this.#waiting) {
+    for (const { holder: { connection } } of this.#waiting) {
       const fits = () => freeOf(connection) >= pageBytes && all >= pageBytes
       while (!fits()) {
         const isFull = freeOf(connection) < pageBytes
@@ -219,19 +273,6 @@ export class SendBudget {
         release(inTheWay)
       }
       if (fits()) release({ connection, held: -pageBytes })
-      if (now - since >= maxWait) Deferred.doneUnsafe(refused, Effect.fail(noRoom))
     }
   }
-}
-
-/** What a page takes: its events, and the message that the largest of them becomes. */
-const bytesOf = (events: ReadonlyArray<EncodedEnvelope>): number => {
-  let all = 0
-  let largest = 0
-  for (const event of events) {
-    const bytes = sizeOf(event)
-    all += overhead + bytes
-    if (bytes > largest) largest = bytes
-  }
-  return all + largest
 }

@@ -79,8 +79,11 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
   Cause.hasInterruptsOnly(cause) ||
   cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Status)
 
-/** For how long the other side has the chance to read how a call has ended. */
-const farewell = Duration.seconds(1)
+/**
+ * For how long the other side has the chance to read how a call has ended. One that reads slowly makes room in large steps, and what is
+ * kept for it meanwhile is little.
+ */
+const farewell = Duration.seconds(20)
 
 /** Resets a call, after a moment, whose other side does not read: it would not read its status either, and what was written stays. */
 const resetLater = (call: IncomingCall, { clock }: Pick<Share, "clock">): Effect.Effect<unknown> =>

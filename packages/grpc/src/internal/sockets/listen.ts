@@ -8,7 +8,7 @@ import { ServerError } from "../../GrpcError.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { serverCredentials } from "./credentials.ts"
-import { pack } from "./packing.ts"
+import { pack, partBytes, prefixBytes } from "./packing.ts"
 
 const shutdownTimeout = "2 seconds"
 
@@ -71,12 +71,13 @@ export const listen = (
 
 /** The library has no way to reset a call: this is a detail of it, which may change. */
 interface Internals {
-  readonly call?: { readonly stream?: { readonly close?: (code: number) => void } }
+  readonly call?: { readonly stream?: { readonly writableFinished: boolean; readonly close: (code: number) => void } }
 }
 
 const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall => {
   // a call that fails says so when nobody may be listening any more
   call.on("error", () => {})
+  let isOver = false
   return {
     peer: call.getPeer(),
     get headers() {
@@ -88,16 +89,38 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     },
     onCancelled: (cancelled) => call.once("cancelled", cancelled),
     sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
-    write: (frames, written) => {
+    write: (frames, taken) => {
       const pieces = pack(frames)
-      for (let i = 0; i < pieces.length - 1; i++) call.write(pieces[i]!)
-      call.write(pieces.at(-1)!, written)
+      let at = 0
+      const next = (): void => {
+        if (isOver) return
+        let bytes = 0
+        while (at < pieces.length) {
+          const piece = pieces[at++]!
+          bytes += prefixBytes + piece.byteLength
+          if (at < pieces.length && bytes < partBytes) {
+            call.write(piece)
+            continue
+          }
+          call.write(piece, () => {
+            next()
+            taken(bytes)
+          })
+          return
+        }
+      }
+      next()
     },
     end: ({ code, details, trailers }) => {
+      isOver = true
       if (call.cancelled) return
       if (code === Grpc.status.OK) call.end()
       else call.emit("error", { code, details, metadata: toMetadata(trailers) })
     },
-    reset: () => (call as unknown as Internals).call?.stream?.close?.(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    reset: () => {
+      isOver = true
+      const stream = (call as unknown as Internals).call?.stream
+      if (stream?.writableFinished === false) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    }
   }
 }

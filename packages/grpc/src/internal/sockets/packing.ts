@@ -1,7 +1,8 @@
 import { createRequire } from "node:module"
 import { unframe } from "../../Call.ts"
 
-const prefixBytes = 5
+/** @internal Of each message: whether it is compressed, and its length. */
+export const prefixBytes = 5
 
 /**
  * Several messages as the library sends them, each with its prefix, in the place of one. The library makes room for `byteLength` bytes
@@ -49,7 +50,24 @@ export const packs = (
 
 const canPack = packs(() => createRequire(import.meta.url)("@grpc/grpc-js/build/src/server-interceptors.js"))
 
-/** @internal What is to be written to a call for frames: one piece where that is possible, else each message. */
-export const pack: (frames: Buffer) => ReadonlyArray<Buffer> = canPack
-  ? (frames) => [new Packed(frames) as unknown as Buffer]
-  : unframe
+/**
+ * @internal
+ * What is written of a large message until it is taken: a consumer that takes some of it reads, though slowly, and what is behind it on
+ * the connection, such as an answer to a ping, does not wait for all of it.
+ */
+export const partBytes = 64 * 1024
+
+/** @internal What is to be written to a call for frames: pieces of any length where that is possible, else each message. */
+export const pack: (frames: Buffer) => ReadonlyArray<Buffer> = canPack ?
+  (frames) => {
+    if (frames.length <= partBytes) return [new Packed(frames) as unknown as Buffer]
+    const parts: Array<Buffer> = []
+    for (let at = 0; at < frames.length;) {
+      // nothing shorter than a prefix is left over
+      const end = frames.length - at < 2 * partBytes ? frames.length : at + partBytes
+      parts.push(new Packed(frames.subarray(at, end)) as unknown as Buffer)
+      at = end
+    }
+    return parts
+  } :
+  unframe

@@ -26,17 +26,40 @@ export interface Pieces {
 const tooLargeFor = ({ persistenceId }: EncodedEnvelope, bytes: number): EventTooLarge | undefined =>
   bytes > maxMessageBytes ? new EventTooLarge({ persistenceId, bytes, limit: maxMessageBytes }) : undefined
 
+/** Elements of which those that are written are let go of, however long the rest of them takes. */
+class Unwritten {
+  readonly length: number
+  readonly #elements: Array<EncodedElement | undefined>
+  #first = 0
+
+  constructor(elements: ReadonlyArray<EncodedElement>) {
+    this.length = elements.length
+    this.#elements = elements.slice()
+  }
+
+  at(index: number): EncodedElement {
+    return this.#elements[index]!
+  }
+
+  /** Those before the index are written. */
+  drop(index: number): void {
+    while (this.#first < index) this.#elements[this.#first++] = undefined
+  }
+}
+
 /** @internal One message per event, and nothing of what was left out, which a plain consumer does not know. */
 export const eventPieces = (
-  elements: ReadonlyArray<EncodedElement>,
+  all: ReadonlyArray<EncodedElement>,
   treat: (envelope: EncodedEnvelope) => Treatment
 ): Pieces => {
+  const elements = new Unwritten(all)
   let at = 0
   let tooLarge: EventTooLarge | undefined
   return {
     next: () => {
+      elements.drop(at)
       for (; at < elements.length; at++) {
-        const element = elements[at]!
+        const element = elements.at(at)
         if (isSkipped(element)) continue
         const treatment = treat(element)
         if (treatment === "skip") continue
@@ -53,15 +76,17 @@ export const eventPieces = (
 }
 
 /** @internal Many events per message, and what was left out. */
-export const batchPieces = (elements: ReadonlyArray<EncodedElement>): Pieces => {
+export const batchPieces = (all: ReadonlyArray<EncodedElement>): Pieces => {
+  const elements = new Unwritten(all)
   let at = 0
   let tooLarge: EventTooLarge | undefined
   return {
     next: () => {
       const first = at
+      elements.drop(first)
       writer.startBatch()
       for (; at < elements.length && at - first < batchEvents; at++) {
-        const element = elements[at]!
+        const element = elements.at(at)
         if (isSkipped(element)) {
           writer.skipped(element)
           continue
