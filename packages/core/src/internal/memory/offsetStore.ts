@@ -41,14 +41,17 @@ export interface OffsetTables {
   readonly entityKey: (key: OffsetKey, persistenceId: PersistenceId) => string
 }
 
+/** Made for every slice whenever a worker begins. No two keys have the same. */
+const textOf = ({ projection, source }: OffsetKey): string => `${projection.length} ${projection}${source}`
+
 /** @internal */
 export const makeOffsetTables = (): OffsetTables => ({
   sources: new MemoryTable(),
   slices: new MemoryTable(),
   entities: new MemoryTable(),
-  sourceKey: (key) => JSON.stringify([key.projection, key.source]),
-  sliceKey: (key, slice) => JSON.stringify([key.projection, key.source, slice]),
-  entityKey: (key, persistenceId) => JSON.stringify([key.projection, key.source, persistenceId])
+  sourceKey: textOf,
+  sliceKey: (key, slice) => `${slice} ${textOf(key)}`,
+  entityKey: (key, persistenceId) => `${persistenceId.length} ${persistenceId}${textOf(key)}`
 })
 
 /** @internal */
