@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -143,6 +144,76 @@ export const run = <A, E>(
   return { seed, exit: exit!, steps, elapsed: now, fingerprint, trace: lines }
 }
 
+/**
+ * A seed with which a scenario fails.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counterexample<out A> {
+  readonly seed: number
+  /** The smallest input that was found to fail with this seed, and the one that was found first. */
+  readonly input: A
+  readonly original: A
+  /** What became of the smallest, with its trace. */
+  readonly outcome: Outcome<unknown, unknown>
+}
+
+/**
+ * Runs a scenario with many seeds, each of which draws its input as well, and returns the first that fails, with an input made as small as it can be.
+ *
+ * **Example** (Increments that overwrite each other)
+ *
+ * ```ts
+ * import * as Simulation from "@sluice/testing/Simulation"
+ * import { Arbitrary, Effect, Schema } from "effect"
+ *
+ * const names = Arbitrary.array(Arbitrary.schema(Schema.Literals(["a", "b", "c"])))
+ * const found = Simulation.explore(names, (names) =>
+ *   Effect.gen(function*() {
+ *     let count = 0
+ *     const increment = Effect.gen(function*() {
+ *       const before = count
+ *       yield* Effect.yieldNow
+ *       count = before + 1
+ *     })
+ *     yield* Effect.forEach(names, () => increment, { concurrency: "unbounded" })
+ *     if (count !== names.length) return yield* Simulation.violate("all are counted", `${count} of ${names.length}`)
+ *   }), { seeds: 100 })
+ *
+ * found?.input.length // => 2
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const explore = <A>(
+  inputs: Arbitrary.Arbitrary<A>,
+  scenario: (input: A) => Effect.Effect<unknown, unknown, Simulation | Scope.Scope>,
+  options: Omit<Options, "seed" | "trace"> & {
+    /** How many seeds are tried. */
+    readonly seeds: number
+    /** The first of them, 1 by default. */
+    readonly from?: number | undefined
+    /** How large inputs are, as `Arbitrary` has it. 20 by default. */
+    readonly size?: number | undefined
+    /** How many smaller inputs are tried at most once one has failed. 300 by default. */
+    readonly maxShrinks?: number | undefined
+  }
+): Counterexample<A> | undefined => {
+  const { from = 1, maxShrinks = 300, maxSteps, seeds, size = 20 } = options
+  for (let seed = from; seed < from + seeds; seed++) {
+    const holds = (input: A): boolean => Exit.isSuccess(run(scenario(input), { seed, maxSteps }).exit)
+    const result = Effect.runSync(Arbitrary.checkEffect(inputs, holds, { runs: 1, seed, size, maxShrinks }))
+    if (result._tag === "Falsified") {
+      const { initialInput, shrunkInput } = result
+      const outcome = run(scenario(shrunkInput), { seed, maxSteps, trace: true })
+      return { seed, input: shrunkInput, original: initialInput, outcome }
+    }
+  }
+  return undefined
+}
+
 const withSimulation = <R>(engine: Engine, context: Context.Context<R>): Context.Context<R | Simulation> =>
   Context.add(context, Simulation, { seed: engine.seed, elapsed: Effect.sync(() => engine.now) })
 
@@ -257,6 +328,7 @@ export const process = <A, E>(
       : program as Effect.Effect<A, E, Simulation | Scope.Scope>
     let current: { readonly runner: Runner; readonly fiber: Fiber.Fiber<unknown, unknown> } | undefined
     let ahead = 0
+    let isStopping = false
     const waiting = new Set<() => void>()
     const end = () => {
       current = undefined
@@ -273,6 +345,7 @@ export const process = <A, E>(
     const startNow = Effect.sync(() => {
       if (current !== undefined) return
       engine.note(name, "starts")
+      isStopping = false
       const runner = new Runner(engine, name)
       runner.ahead = ahead
       const own = withSimulation(engine, contextOf(engine, runner))
@@ -282,7 +355,7 @@ export const process = <A, E>(
         const fiber = start(own, Effect.scoped(effect), (exit) => {
           if (current?.runner === runner) end()
           if (Exit.isSuccess(exit)) return engine.note(name, "has ended")
-          if (Cause.hasInterruptsOnly(exit.cause)) return
+          if (isStopping && Cause.hasInterruptsOnly(exit.cause)) return
           engine.note(name, () => Cause.pretty(exit.cause))
           engine.fail({ _tag: "ProcessFailed", process: name, cause: exit.cause })
         })
@@ -312,6 +385,7 @@ export const process = <A, E>(
           runner.kill()
           return Effect.sync(end)
         }
+        isStopping = true
         runner.after(0, () => fiber.interruptUnsafe())
         return ended
       }),

@@ -1,0 +1,54 @@
+import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
+import type { Offsets } from "@sluice/core/Offset"
+import type { Basis, Fenced, Move, OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
+
+/** @internal What is to be seen of processes from their database. */
+export type Observation =
+  /** A process has sent an append. */
+  | { readonly _tag: "Sent"; readonly request: AppendRequest }
+  /** It knows that what it has appended is committed. */
+  | {
+    readonly _tag: "Acknowledged"
+    readonly request: AppendRequest
+    readonly written: Written
+  }
+  /** It was told of a conflict. */
+  | {
+    readonly _tag: "Refused"
+    readonly request: AppendRequest
+    readonly error: SequenceConflict
+  }
+  /** The transaction that it was sent in was undone. */
+  | { readonly _tag: "Undone"; readonly request: AppendRequest }
+  /** A worker begins, or somebody asks how far it is. Workers are known by their fibers. */
+  | {
+    readonly _tag: "Loaded"
+    readonly fiber: number
+    readonly key: OffsetKey
+    readonly stored: StoredOffsets
+  }
+  /** A worker wants to move offsets. */
+  | {
+    readonly _tag: "Moves"
+    readonly fiber: number
+    readonly key: OffsetKey
+    readonly basis: Basis
+    readonly moves: ReadonlyArray<Move>
+  }
+  /** Its moves are committed. */
+  | {
+    readonly _tag: "Moved"
+    readonly fiber: number
+    readonly key: OffsetKey
+    readonly basis: Basis
+    readonly moves: ReadonlyArray<Move>
+  }
+  /** It was told that another is there, or that the projection was rewound. */
+  | {
+    readonly _tag: "Fenced"
+    readonly fiber: number
+    readonly key: OffsetKey
+    readonly error: Fenced
+  }
+  /** A projection was rewound or cleared: its offsets are those, and the beginning elsewhere. */
+  | { readonly _tag: "Rewound"; readonly key: OffsetKey; readonly offsets: Offsets }

@@ -1,0 +1,238 @@
+import { DurableStateStore } from "@sluice/core/DurableStateStore"
+import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
+import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { SnapshotStore } from "@sluice/core/SnapshotStore"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Transaction } from "@sluice/core/Transaction"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import type { Observation } from "./Observation.ts"
+import { start } from "./runners.ts"
+import { CurrentTransaction, type Kind, mayBeDone, type Server, type Session } from "./Server.ts"
+
+/** @internal What a storage provides. */
+export type Storage = Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
+
+/** For how long an append whose outcome is unknown is sent again, in milliseconds. */
+const patience = 30_000
+
+/** How soon a lost notification is made up for. */
+const pollInterval = "1 second"
+
+/** @internal A storage as one process has it, whose calls are messages to the database. */
+export const connect = (
+  server: Server,
+  storage: Context.Context<Storage>,
+  session: Session,
+  options: {
+    readonly isLossy: boolean
+    readonly observe: (observation: Observation) => void
+    /** Has what an entity type's journal announces collected. */
+    readonly listen: (entityType: string) => void
+  }
+): Context.Context<Storage> => {
+  const { observe } = options
+  const { runner } = session
+
+  const ask = <A, E, R>(operation: string, kind: Kind, effect: Effect.Effect<A, E, R>) =>
+    server.request(session, operation, kind, effect)
+
+  /** Tells observers once the transaction that the fiber is in, if there is one, is committed as the database has it. */
+  const whenCommitted = (observation: () => Observation): Effect.Effect<void> =>
+    Effect.map(CurrentTransaction, (transaction) => {
+      if (transaction === undefined) observe(observation())
+      else transaction.onCommit.push(() => observe(observation()))
+    })
+
+  const subscribe =
+    (changes: (topic: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>) => (topic: string) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const latch = Latch.makeUnsafe()
+            const scope = Scope.makeUnsafe()
+            // at once, or what is appended before it listens would go unnoticed
+            const changed = Effect.runSync(Scope.provide(changes(topic), scope))
+            const notify = Effect.sync(() => {
+              if (server.happens(server.weather.losesNotifications)) {
+                return server.note(session, () => `loses a notification of '${topic}'`)
+              }
+              runner.after(server.delay(), () => latch.openUnsafe())
+            })
+            const fiber = start(server.context, Effect.forever(Effect.andThen(changed, notify)), () => {})
+            const end = () =>
+              void server.runner.after(0, () => {
+                fiber.interruptUnsafe()
+                Effect.runFork(Scope.close(scope, Exit.void))
+              })
+            runner.onKill(end)
+            return { latch, end }
+          }),
+          ({ end }) => Effect.sync(end)
+        ),
+        ({ latch }) =>
+          Effect.andThen(
+            options.isLossy ? Effect.raceFirst(latch.await, Effect.sleep(pollInterval)) : latch.await,
+            latch.close
+          )
+      )
+
+  /** What is asked for, one call each. */
+  const wrap = <S extends object>(name: string, service: S, reads: ReadonlyArray<keyof S>): S => {
+    const wrapped: Record<string, unknown> = {}
+    for (const [key, member] of Object.entries(service)) {
+      const operation = `${name}.${key}`
+      const kind = reads.includes(key as keyof S) ? "Statement" : "Write"
+      if (Effect.isEffect(member)) wrapped[key] = ask(operation, kind, member)
+      else if (typeof member !== "function") wrapped[key] = member
+      else wrapped[key] = (...options: ReadonlyArray<unknown>) => ask(operation, kind, member(...options))
+    }
+    return wrapped as S
+  }
+
+  const base = Context.get(storage, Journal)
+
+  const appendOnce = (request: AppendRequest) =>
+    Effect.tapError(
+      ask(`append to '${request.persistenceId}'`, "Write", base.append(request)),
+      (error) =>
+        error._tag === "SequenceConflict"
+          ? Effect.sync(() => observe({ _tag: "Refused", request, error }))
+          : Effect.void
+    )
+
+  /** As an adapter does: an append whose outcome is unknown is sent again, and looks for its own events first. */
+  const append = (request: AppendRequest): ReturnType<typeof base.append> =>
+    Effect.flatMap(CurrentTransaction, (transaction) => {
+      options.listen(request.entityType)
+      observe({ _tag: "Sent", request })
+      if (transaction !== undefined) {
+        transaction.onUndone.push(() => observe({ _tag: "Undone", request }))
+        return Effect.tap(appendOnce(request), (written) =>
+          Effect.sync(() => {
+            transaction.onKnown.push(() => observe(acknowledged(request, written)))
+          }))
+      }
+      const until = server.engine.now + patience
+      const again = (error: StorageError | { readonly _tag: string }): ReturnType<typeof base.append> =>
+        error._tag === "StorageError" && server.engine.now < until
+          ? Effect.andThen(Effect.sleep("100 millis"), Effect.catch(appendOnce({ ...request, recheck: true }), again))
+          : Effect.fail(error as SequenceConflict | StorageError)
+      return Effect.tap(
+        Effect.catch(appendOnce(request), (error) => mayBeDone(error) ? again(error) : Effect.fail(error)),
+        (written) => Effect.sync(() => observe(acknowledged(request, written)))
+      )
+    })
+
+  const journal: Journal["Service"] = {
+    ...wrap("Journal", base, ["now", "heads", "before", "entity", "floors"]),
+    append,
+    transaction: (effect) => server.within(session, "a transaction", (hold) => base.transaction(hold), () => effect),
+    reader: (entityType, range, start, options) =>
+      Effect.map(
+        ask("open the journal", "Statement", Scope.provide(base.reader(entityType, range, start, options), forever)),
+        ({ next, pass }) => ({ next: (limit) => ask("read the journal", "Statement", next(limit)), pass })
+      ),
+    committed: (entityType, listener) =>
+      Effect.suspend(() => {
+        options.listen(entityType)
+        return session.commits.committed(entityType, listener)
+      }),
+    changes: subscribe(base.changes)
+  }
+
+  const offsets = Context.get(storage, OffsetStore)
+  const wrappedOffsets: OffsetStore["Service"] = {
+    ...wrap("OffsetStore", offsets, ["load", "sequenceNumbers"]),
+    load: (key, range) =>
+      Effect.withFiber(({ id }) =>
+        Effect.tap(
+          ask("load offsets", "Statement", offsets.load(key, range)),
+          (stored) => Effect.sync(() => observe({ _tag: "Loaded", fiber: id, key, stored }))
+        )
+      ),
+    transact: <A, E, R>(
+      key: Parameters<typeof offsets.transact>[0],
+      basis: Parameters<typeof offsets.transact>[1],
+      moves: Parameters<typeof offsets.transact>[2],
+      effect: Effect.Effect<A, E, R>
+    ) =>
+      Effect.withFiber(({ id }) => {
+        observe({ _tag: "Moves", fiber: id, key, basis, moves })
+        return server.within(
+          session,
+          `move of '${key.projection}'`,
+          (hold: Effect.Effect<A, E>) => offsets.transact(key, basis, moves, hold),
+          (transaction) => {
+            transaction.revision = basis.revision
+            transaction.onCommit.push(() => observe({ _tag: "Moved", fiber: id, key, basis, moves }))
+            return effect as Effect.Effect<A, E, Exclude<R, Transaction>>
+          }
+        ).pipe(
+          Effect.tapError((error) =>
+            error instanceof Fenced
+              ? Effect.sync(() => observe({ _tag: "Fenced", fiber: id, key, error }))
+              : Effect.void
+          )
+        )
+      })
+  }
+
+  const management = Context.get(storage, ProjectionManagement)
+  const wrappedManagement: ProjectionManagement["Service"] = {
+    ...wrap("ProjectionManagement", management, ["command", "list", "deadLetters", "listLetters"]),
+    changes: subscribe(management.changes),
+    rewind: (key, start, undo, newest) =>
+      server.within(
+        session,
+        `rewind of '${key.projection}'`,
+        (hold) => management.rewind(key, start, hold, newest),
+        (transaction) => {
+          transaction.onCommit.push(() => observe({ _tag: "Rewound", key, offsets: start.offsets }))
+          return Effect.asVoid(undo as Effect.Effect<unknown, any>)
+        }
+      ),
+    clear: (key) =>
+      server.within(session, `clear '${key.projection}'`, (hold) => base.transaction(hold), () =>
+        Effect.andThen(
+          ask("clear", "Write", management.clear(key)),
+          whenCommitted(() => ({ _tag: "Rewound", key, offsets: new Map() }))
+        ))
+  }
+
+  const states = Context.get(storage, DurableStateStore)
+  const wrappedStates: DurableStateStore["Service"] = {
+    ...wrap("DurableStateStore", states, ["get", "heads", "before"]),
+    change: (change) =>
+      Effect.suspend(() => {
+        if (change.event !== undefined) options.listen(change.entityType)
+        return ask("change a state", "Write", states.change(change))
+      }),
+    reader: (entityType, range, start, options) =>
+      Effect.map(
+        ask("open the states", "Statement", Scope.provide(states.reader(entityType, range, start, options), forever)),
+        ({ next, ...reader }) => ({ ...reader, next: (limit) => ask("read the states", "Statement", next(limit)) })
+      ),
+    changes: subscribe(states.changes)
+  }
+
+  return Context.make(Journal, journal).pipe(
+    Context.add(OffsetStore, wrappedOffsets),
+    Context.add(ProjectionManagement, wrappedManagement),
+    Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
+    Context.add(DurableStateStore, wrappedStates)
+  )
+}
+
+const acknowledged = (request: AppendRequest, written: Written): Observation => ({
+  _tag: "Acknowledged",
+  request,
+  written
+})
+
+/** What a reader holds in the database goes with the simulation. */
+const forever = Scope.makeUnsafe()
