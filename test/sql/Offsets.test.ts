@@ -5,6 +5,7 @@ import * as Journal from "@sluice/core/Journal"
 import { OffsetsDeleted } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -64,7 +65,7 @@ describe.each(databases)("offsets that somebody deletes by hand, in $name,", ({ 
         }))
       }).pipe(
         Effect.provide(there.layer({}), { local: true }),
-        Effect.provideService(ProjectionStatus.Registry, new Map()),
+        Effect.provideService(ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make()),
         Effect.provideService(References.MinimumLogLevel, "None")
       )
     }))

@@ -4,6 +4,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -43,7 +44,7 @@ const run: Use["run"] = (text) => Database.use((_) => _.run(sql.raw(text)))
 
 const quiet = Layer.mergeAll(
   Layer.succeed(References.MinimumLogLevel, "None"),
-  Layer.sync(ProjectionStatus.Registry, () => new Map())
+  ProjectionRegistry.layer
 )
 
 const test = (

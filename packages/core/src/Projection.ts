@@ -5,27 +5,23 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
-import type * as Scope from "effect/Scope"
 import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
 import type { Handler } from "./Handler.ts"
 import { checkName } from "./internal/checkName.ts"
-import { makeControl } from "./internal/projection/control.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
-import { makeWorker, type RunnableWorker } from "./internal/projection/worker.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
-import { offsetKey, type Projection, TypeId } from "./ProjectionDefinition.ts"
-import {
-  type HandledLetters,
+import { type Projection, TypeId } from "./ProjectionDefinition.ts"
+import type {
+  HandledLetters,
   ProjectionManagement,
-  type SinceInFuture,
-  type Target,
-  type UnknownProjection
+  SinceInFuture,
+  Target,
+  UnknownProjection
 } from "./ProjectionManagement.ts"
-import * as ProjectionStatus from "./ProjectionStatus.ts"
+import * as ProjectionWorker from "./ProjectionWorker.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Source, SourceTimeout } from "./Source.ts"
@@ -114,7 +110,7 @@ const positive = (what: string, n: number): number => {
 }
 
 /**
- * Divides the slices among `n` workers, 1 to 1024, which work at the same time. Events of one entity stay in order. It
+ * Divides the slices among `n` workers, 1 to 1024, which {@link layer} and {@link run} have work at the same time. Events of one entity stay in order. It
  * may differ from run to run: no event is lost or repeated for it.
  *
  * @category combinators
@@ -146,56 +142,19 @@ export const describe = (self: Projection<any, any>): string =>
     self.delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
   } '${self.name}' × ${self.workers}`
 
-/** For how many milliseconds a projection that starts waits to be known. */
-const registrationPatience = 1000
-
-/** The workers, not running yet, registered for as long as the scope. */
-const prepare = <E, R>(
-  self: Projection<E, R>
-): Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, R | Scope.Scope> =>
-  Effect.gen(function*() {
-    const registry = yield* ProjectionStatus.Registry
-    const control = yield* makeControl(self.name)
-    const made = yield* Effect.forEach(SliceRange.split(self.workers), (range) => makeWorker(self, range, control))
-    const workers = made.map(({ worker }) => worker)
-    yield* Effect.acquireRelease(
-      Effect.suspend(() => {
-        if (registry.has(self.name)) {
-          return Effect.die(new ProjectionStatus.ProjectionAlreadyRuns({ projection: self.name }))
-        }
-        registry.set(self.name, workers)
-        return Effect.void
-      }),
-      () =>
-        Effect.andThen(
-          Effect.sync(() => registry.delete(self.name)),
-          Effect.forEach(made, ({ end }) => end)
-        )
-    )
-    // so that it can be told something from now on; where that takes longer, as the database is busy or away, nobody waits for it
-    const registering = yield* Effect.forkScoped(
-      Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(self))))
-    )
-    yield* Effect.timeoutOption(Fiber.join(registering), registrationPatience)
-    return made
-    // that it needs the stores is a part of R, which the types do not know here
-  }) as Effect.Effect<ReadonlyArray<RunnableWorker<E, R>>, never, any>
-
 /**
- * Runs the projection for as long as the layer lives. A worker that stops does so alone; {@link ProjectionStatus.status}
+ * Runs the projection for as long as the layer lives. A worker that stops does so alone; `ProjectionStatus.status`
  * and the log say why. It goes on when the projection is told to (`ProjectionManagement.resume`). Dies with
- * {@link ProjectionStatus.ProjectionAlreadyRuns} if the process runs one of the same name.
+ * `ProjectionAlreadyRuns` if the process runs one of the same name.
  *
  * @category running
  * @since 0.1.0
  */
 export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R> =>
-  Layer.effectDiscard(
-    Effect.flatMap(prepare(self), (workers) =>
-      Effect.forEach(workers, ({ resumed, run }) =>
-        Effect.catchCause(run, () =>
-          resumed).pipe(Effect.forever, Effect.forkScoped)))
-  )
+  Layer.effectDiscard(ProjectionWorker.start(...workersOf(self)))
+
+const workersOf = <E, R>(self: Projection<E, R>): ReadonlyArray<ProjectionWorker.ProjectionWorker<E, R>> =>
+  SliceRange.split(self.workers).map((range) => ProjectionWorker.make(self, range))
 
 /**
  * Runs the projection until a worker stops, and fails as that did.
@@ -204,7 +163,7 @@ export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R
  * @since 0.1.0
  */
 export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
-  Effect.scoped(Effect.flatMap(prepare(self), (workers) => Effect.raceAllFirst(workers.map(({ run }) => run))))
+  ProjectionWorker.run(...workersOf(self))
 
 /**
  * Sets where a projection goes on, also while it runs, here or elsewhere, and undoes what its handler has written: in one transaction, while

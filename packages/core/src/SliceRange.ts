@@ -69,6 +69,14 @@ export const split = (n: number): ReadonlyArray<SliceRange> => {
 export const contains = (self: SliceRange, slice: Slice.Slice): boolean => slice >= self.min && slice <= self.max
 
 /**
+ * Whether a slice is in both ranges.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const overlaps = (self: SliceRange, that: SliceRange): boolean => self.min <= that.max && that.min <= self.max
+
+/**
  * The number of slices in the range.
  *
  * @category getters

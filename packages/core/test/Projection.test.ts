@@ -365,7 +365,7 @@ describe("a source that is cut off", () => {
       yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
       health!.disrupted(Cause.fail("cut off"))
       const cut = yield* statusOf("notes")
-      assert.strictEqual(cut.state, "Restarting")
+      assert.strictEqual(cut.state, "Disrupted")
       assert.deepStrictEqual(cut.failure?.cause, Cause.fail("cut off"))
       health!.restored()
       assert.deepInclude(yield* statusOf("notes"), { state: "Running", failure: undefined })
@@ -518,7 +518,7 @@ describe("a handler that fails", () => {
       assert.strictEqual(calls, 1)
       yield* after(1)
       assert.strictEqual(calls, 2)
-      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+      assert.strictEqual((yield* statusOf("notes")).state, "CatchingUp")
       yield* after(999)
       assert.strictEqual(calls, 2)
       yield* after(1)
@@ -538,7 +538,7 @@ describe("a handler that fails", () => {
       yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", handle)))
       for (let i = 1; i <= 5; i++) {
         assert.strictEqual(calls, i)
-        assert.strictEqual((yield* statusOf("notes")).state, "Running")
+        assert.strictEqual((yield* statusOf("notes")).state, "CatchingUp")
         yield* after(1000)
       }
       assert.strictEqual(calls, 6)
@@ -635,7 +635,7 @@ describe("a stage that fails", () => {
       yield* after(960)
       assert.strictEqual(calls, 3)
       assert.deepStrictEqual(seen, ["1", "3"])
-      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+      assert.strictEqual((yield* statusOf("notes")).state, "CatchingUp")
     })
   )
 

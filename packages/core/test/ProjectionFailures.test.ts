@@ -5,6 +5,7 @@ import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -201,7 +202,7 @@ test(
     let calls = 0
     yield* write("a", "1")
     yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void)))
-    const [worker] = (yield* ProjectionStatus.Registry).get("notes")!
+    const [worker] = (yield* ProjectionRegistry.ProjectionRegistry).workers("notes")
     yield* worker!.until(() => {
       calls++
       return true

@@ -5,6 +5,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
@@ -26,7 +27,7 @@ export const write = (id: string, ...events: readonly [string, ...ReadonlyArray<
 /** A storage and a registry for each test; the workers' warnings are what the tests provoke. */
 const Test = Layer.mergeAll(
   Layer.fresh(MemoryStorage.layer),
-  Layer.sync(ProjectionStatus.Registry, () => new Map()),
+  ProjectionRegistry.layer,
   Layer.succeed(References.MinimumLogLevel, "None")
 )
 

@@ -51,7 +51,7 @@ describe.concurrent("a connection that is accepted", () => {
       assert.isTrue(Exit.isFailure(lag))
       yield* Wait.until(
         "the status to say so",
-        Effect.map(ProjectionStatus.status("silent"), ([worker]) => worker!.state === "Restarting"),
+        Effect.map(ProjectionStatus.status("silent"), ([worker]) => worker!.state === "Disrupted"),
         { atMost: "30 seconds" }
       )
       assert.isTrue(lines.some((line) => line.includes("nobody speaks HTTP/2 there")), lines.join("\n"))

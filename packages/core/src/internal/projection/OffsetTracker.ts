@@ -1,6 +1,7 @@
 import type { Place, Skipped } from "../../Envelope.ts"
 import type { Offset, Offsets } from "../../Offset.ts"
 import type { Move } from "../../OffsetStore.ts"
+import type { Position } from "../../Position.ts"
 import type { Slice } from "../../Slice.ts"
 
 /**
@@ -10,6 +11,8 @@ import type { Slice } from "../../Slice.ts"
 export class OffsetTracker {
   readonly #stored: Map<Slice, Offset>
   #ahead = new Map<Slice, Offset>()
+  /** Up to where it is yet to come in the slices in which it is not there; undefined while that is not known, or once it is everywhere. */
+  #heads: Map<Slice, Position> | undefined
 
   constructor(stored: Offsets) {
     this.#stored = new Map(stored)
@@ -38,10 +41,31 @@ export class OffsetTracker {
     return moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)
   }
 
-  /** The store has made the moves. */
-  stored(): void {
+  /** Whether it has come to the heads of the source, as they were once. From now on `stored` says when. */
+  follow(heads: Offsets): boolean {
+    const ahead = new Map<Slice, Position>()
+    for (const [slice, { position }] of heads) {
+      if (position > (this.#stored.get(slice)?.position ?? 0)) ahead.set(slice, position)
+    }
+    this.#heads = ahead.size === 0 ? undefined : ahead
+    return ahead.size === 0
+  }
+
+  /** The store has made the moves. Says whether it has come to the heads with that. */
+  stored(): boolean {
     for (const [slice, offset] of this.#ahead) this.#stored.set(slice, offset)
+    const hasCaughtUp = this.#heads !== undefined && this.#comeTo(this.#heads)
     this.#ahead.clear()
+    return hasCaughtUp
+  }
+
+  #comeTo(heads: Map<Slice, Position>): boolean {
+    for (const [slice, { position }] of this.#ahead) {
+      if (position >= (heads.get(slice) ?? Infinity)) heads.delete(slice)
+    }
+    if (heads.size > 0) return false
+    this.#heads = undefined
+    return true
   }
 
   /** The store has not made the moves. */

@@ -1,9 +1,22 @@
 import * as Cause from "effect/Cause"
 import { Fenced } from "../../OffsetStore.ts"
+import type { WorkerFailure } from "../../WorkerStatus.ts"
+import { isChange } from "./beginAgain.ts"
+import type * as Lifecycle from "./lifecycle.ts"
 
-/** @internal The projection was told something else, such as to pause. */
-export class Told {
-  readonly _tag = "Told"
+/** @internal There is a command that the worker has not read, such as to pause. */
+export class InterruptedByCommand {
+  readonly _tag = "InterruptedByCommand"
+}
+
+/** @internal The worker has met an event that cannot be processed, and that it must not pass. */
+export class StoppedAtEvent {
+  readonly _tag = "StoppedAtEvent"
+  readonly failure: WorkerFailure
+
+  constructor(failure: WorkerFailure) {
+    this.failure = failure
+  }
 }
 
 /** @internal */
@@ -12,16 +25,31 @@ export const errorOf = (cause: Cause.Cause<unknown>): unknown => cause.reasons.f
 /** @internal */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean => errorOf(cause) instanceof Fenced
 
-/** @internal */
-export const isTold = (cause: Cause.Cause<unknown>): boolean => errorOf(cause) instanceof Told
+/** No restart helps, such as with a journal that is not the one that was read. */
+const isFinal = (error: unknown): boolean => (error as { readonly isFinal?: unknown } | undefined)?.isFinal === true
 
-/** @internal Such as a journal that is not the one that was read. */
-export const isForAPerson = (cause: Cause.Cause<unknown>): boolean =>
-  (errorOf(cause) as { readonly isFinal?: unknown } | undefined)?.isFinal === true
+/** @internal What has happened to a worker that has failed so. */
+export const eventOf = (cause: Cause.Cause<unknown>, options: {
+  /** For how many milliseconds it has run. */
+  readonly lasted: number
+  /** Whether it is to begin again where its source has changed. */
+  readonly canReset: (error: unknown) => boolean
+}): Lifecycle.Event => {
+  const error = errorOf(cause)
+  if (error instanceof InterruptedByCommand) return { _tag: "Interrupted" }
+  // it begins from where it was rewound to
+  if (error instanceof Fenced) {
+    return error.by === "command" ? { _tag: "Interrupted" } : { _tag: "Fenced", cause, lasted: options.lasted }
+  }
+  if (error instanceof StoppedAtEvent) return { _tag: "FailedForGood", failure: error.failure }
+  if (isChange(error) && options.canReset(error)) return { _tag: "JournalChanged", cause, change: error }
+  if (isFinal(error)) return { _tag: "FailedForGood", failure: { cause, event: undefined } }
+  return { _tag: "Failed", cause }
+}
 
 /** What storage, a lost race or a command did, or what says itself that it passes. */
 const isBlameless = (error: object): boolean =>
-  error instanceof Fenced || error instanceof Told ||
+  error instanceof Fenced || error instanceof InterruptedByCommand ||
   (error as { readonly isRetryable?: unknown }).isRetryable === true ||
   (error as { readonly isOfStorage?: unknown }).isOfStorage === true
 

@@ -3,16 +3,17 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
 import { encoded } from "../../Envelope.ts"
+import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
 import type { Basis, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { fetch } from "../reading/fetch.ts"
 import { traced } from "../tracing.ts"
-import { isFaultOfEvent } from "./failures.ts"
+import { isFaultOfEvent, StoppedAtEvent } from "./failures.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
-import type { WorkerState } from "./workerStatus.ts"
+import type { WorkerMemory } from "./WorkerMemory.ts"
+import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
 /** @internal What handling takes: the projection, its stores, and how far it is. */
 export interface Handling {
@@ -23,9 +24,10 @@ export interface Handling {
   /** The revision that the incarnation has begun from, and the identity of the journal that it reads. */
   readonly basis: Basis
   readonly tracker: OffsetTracker
-  readonly state: WorkerState
+  readonly monitor: WorkerMonitor
+  readonly memory: WorkerMemory
   readonly clock: Clock.Clock
-  /** Sleeps before another try, and fails when the projection is told something else meanwhile. */
+  /** Sleeps before another try, and fails when there is another command meanwhile. */
   readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
 }
 
@@ -33,7 +35,7 @@ type Handled = Effect.Effect<void, unknown, any>
 
 /** @internal Handles groups of elements, and does what the projection says about those that fail. */
 export const makeHandling = (handling: Handling) => {
-  const { basis, clock, key, management, projection, sleep, state, store, tracker } = handling
+  const { basis, clock, key, management, memory, monitor, projection, sleep, store, tracker } = handling
   const { delivery, handler, recovery, source } = projection
 
   // suspended, as what a handler throws is a failure of its event as well
@@ -60,12 +62,11 @@ export const makeHandling = (handling: Handling) => {
       return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
         Effect.sync(() => {
           if (Exit.isFailure(exit)) return
-          tracker.stored()
-          state.progressed = true
+          const hasCaughtUp = tracker.stored()
           count?.()
-          state.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
-          state.meters.report(clock.currentTimeMillisUnsafe())
-          state.update({ offsets: tracker.offsets })
+          monitor.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
+          monitor.meters.report(clock.currentTimeMillisUnsafe())
+          monitor.stored(tracker.offsets, hasCaughtUp)
         }))
     })
 
@@ -87,7 +88,7 @@ export const makeHandling = (handling: Handling) => {
    */
   const putAside = (place: Place, cause: Cause.Cause<unknown>): Handled =>
     // asked for before the transaction, which would hold up others while the source does not answer
-    Effect.flatMap(Effect.all([state.ofSource(fetch(source.provider, place)), save]), ([stored]) => {
+    Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save]), ([stored]) => {
       tracker.advance([place])
       // what it has failed with may quote it
       const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
@@ -95,7 +96,7 @@ export const makeHandling = (handling: Handling) => {
       return Effect.tapCause(
         transact(
           management.putAside({ key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }),
-          () => state.skipped()
+          () => monitor.skipped()
         ),
         () => Effect.sync(() => tracker.revert())
       )
@@ -105,29 +106,28 @@ export const makeHandling = (handling: Handling) => {
     Effect.suspend(() => {
       const { persistenceId, sequenceNumber } = place
       if (recovery.poison === "stop") {
-        state.stop = { cause, event: { persistenceId, sequenceNumber } }
-        return Effect.failCause(cause)
+        return Effect.fail(new StoppedAtEvent({ cause, event: { persistenceId, sequenceNumber } }))
       }
       const verb = recovery.poison === "skip" ? "Skips" : "Puts aside"
       return Effect.andThen(
         Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
-        recovery.poison === "skip" ? pass([place], () => state.skipped()) : putAside(place, cause)
+        recovery.poison === "skip" ? pass([place], () => monitor.skipped()) : putAside(place, cause)
       )
     })
 
   const attempt = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
     Effect.suspend(() => {
-      if (typeof handler !== "function") state.meters.group(events.length)
+      if (typeof handler !== "function") monitor.meters.group(events.length)
       if (delivery._tag === "ExactlyOnce") {
         tracker.advance(elements)
         return Effect.tapCause(
-          transact(handle(events), () => state.handled(events)),
+          transact(handle(events), () => monitor.handled(events)),
           () => Effect.sync(() => tracker.revert())
         )
       }
       return Effect.map(handle(events), () => {
         tracker.advance(elements)
-        state.handled(events)
+        monitor.handled(events)
       })
     })
 
@@ -165,7 +165,7 @@ export const makeHandling = (handling: Handling) => {
   const meetPoison = (poison: Poison): Handled =>
     Effect.suspend(() => {
       if (poison.permanent) return poisoned(poison, poison.cause)
-      const times = state.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
+      const times = memory.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
       const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)
       // either way the source is opened again, as it has stopped behind the event
       return Effect.andThen(again ? Effect.void : poisoned(poison, poison.cause), Effect.failCause(poison.cause))

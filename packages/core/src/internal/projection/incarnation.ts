@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Element, Envelope } from "../../Envelope.ts"
 import * as Offset from "../../Offset.ts"
@@ -11,11 +12,12 @@ import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import { Decoded } from "./DecodedBudget.ts"
-import { isFenced, isTold, Told } from "./failures.ts"
+import { InterruptedByCommand, isFenced } from "./failures.ts"
 import { makeHandling } from "./handling.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { resolveTimes } from "./resolveTimes.ts"
-import type { WorkerState } from "./workerStatus.ts"
+import type { WorkerMemory } from "./WorkerMemory.ts"
+import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
 /** Chunks that are decoded while the handler is busy. */
 const chunksAhead = 2
@@ -29,13 +31,14 @@ export interface Options {
   readonly range: SliceRange
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
-  readonly state: WorkerState
-  /** Ends when the projection is told something else. */
-  readonly told: Effect.Effect<void>
+  readonly monitor: WorkerMonitor
+  readonly memory: WorkerMemory
+  /** Ends when there is another command. */
+  readonly interrupted: Effect.Effect<void>
 }
 
 /** Loads where to begin: registers the projection if it is new, and has positions where the offsets only say a time. */
-const begin = Effect.fnUntraced(function*({ management, projection, range, state, store }: Options) {
+const begin = Effect.fnUntraced(function*({ management, memory, projection, range, store }: Options) {
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
   if (stored.revision === undefined) {
@@ -45,7 +48,7 @@ const begin = Effect.fnUntraced(function*({ management, projection, range, state
   const { journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
-  const resolved = yield* state.ofSource(resolveTimes(projection.source.provider, range, offsets))
+  const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
   if (resolved === offsets) return { journal, offsets, revision }
   const moves = Array.from(
     offsets,
@@ -62,9 +65,9 @@ const begin = Effect.fnUntraced(function*({ management, projection, range, state
  * One incarnation of a worker: it loads the offsets, opens the source, and hands groups of elements to the handler until something
  * fails, or the projection is told something else.
  */
-export const incarnation = (options: Options): Effect.Effect<void, unknown, any> =>
+export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
-    const { management, projection, range, state, store } = options
+    const { management, memory, monitor, projection, range, store } = options
     const { delivery, handler, source } = projection
     const { bytes: maxBytes, size } = typeof handler === "function" ? { bytes: Infinity, size: 1 } : handler
     const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
@@ -75,15 +78,15 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
 
     const { journal: known, offsets, revision } = yield* begin(options)
     const tracker = new OffsetTracker(offsets)
-    state.update({ offsets, revision })
+    monitor.loaded(offsets, revision)
     const health: Source.Health = {
-      disrupted: (cause) => state.update({ state: "Restarting", failure: { cause, event: undefined } }),
-      restored: () => state.update({ state: "Running", failure: undefined })
+      disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
+      restored: () => void monitor.happened({ _tag: "Restored" })
     }
     const pastDeleted = source.provider.onReplaced === "rewind"
     const start: Source.Start = { journal: known, offsets, pastDeleted }
     const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
-      state.ofSource,
+      memory.ofSource,
       Effect.provideService(Source.Health, health)
     )
     const decoded = yield* (yield* Decoded).share
@@ -94,22 +97,25 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
       }),
       // what a stage fails with comes as poison
-      state.ofSource,
+      memory.ofSource,
       Queue.into(chunks),
       Effect.provideService(Source.Health, health),
       Effect.forkScoped
     )
-    state.update({ state: "Running", failure: undefined })
+    monitor.happened({ _tag: "Opened" })
+    yield* watchHeads(options, tracker)
 
-    let isTold = false
-    yield* options.told.pipe(
+    let isInterrupted = false
+    yield* options.interrupted.pipe(
       Effect.andThen(Effect.suspend(() => {
-        isTold = true
-        return Queue.fail(chunks, new Told())
+        isInterrupted = true
+        return Queue.fail(chunks, new InterruptedByCommand())
       })),
       Effect.forkScoped
     )
-    const unlessTold = Effect.suspend(() => isTold ? Effect.fail(new Told()) : Effect.void)
+    const unlessInterrupted = Effect.suspend(() =>
+      isInterrupted ? Effect.fail(new InterruptedByCommand()) : Effect.void
+    )
 
     const { handleGroup, meetPoison, save } = makeHandling({
       projection,
@@ -118,9 +124,10 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       management,
       basis: { journal, revision },
       tracker,
-      state,
+      monitor,
+      memory,
       clock,
-      sleep: (delay) => Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.told), unlessTold)
+      sleep: (delay) => Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted)
     })
 
     let group: Array<Element<any>> = []
@@ -170,7 +177,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         }
         const chunk = yield* Queue.take(chunks)
         for (const element of chunk) {
-          if (isTold) return yield* unlessTold
+          if (isInterrupted) return yield* Effect.fail(new InterruptedByCommand())
           if (element._tag === "Poison") {
             yield* flush
             yield* meetPoison(element)
@@ -189,7 +196,7 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
         // placeholders wait for nothing
         if (envelopes.length === 0) yield* flush
         const now = elapsed()
-        state.meters.report(clock.currentTimeMillisUnsafe())
+        monitor.meters.report(clock.currentTimeMillisUnsafe())
         if (group.length > 0 && groupDue === Infinity) groupDue = now + within
         if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
           saveDue = now + Duration.toMillis(delivery.saveWithin)
@@ -197,14 +204,24 @@ export const incarnation = (options: Options): Effect.Effect<void, unknown, any>
       }
     })
 
-    yield* Effect.onExit(loop, (exit) => {
+    return yield* Effect.onExit(loop, (exit) => {
       // what was handled need not be handled again, unless somebody else has already
       const fenced = Exit.isFailure(exit) && isFenced(exit.cause)
       return delivery._tag === "AtLeastOnce" && !fenced ? Effect.ignore(save) : Effect.void
     })
-  }).pipe(
-    Effect.scoped,
-    Effect.catchCause((cause) => isTold(cause) ? Effect.void : Effect.failCause(cause))
+  }).pipe(Effect.scoped)
+
+/** How often a source is asked for its heads that does not say them. */
+const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
+
+/** Says when everything is stored that the source has now. Until the source has said what that is, it is not known. */
+const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) =>
+  projection.source.provider.heads(range).pipe(
+    Effect.retry(headsRetry),
+    Effect.map((heads) => {
+      if (tracker.follow(heads)) monitor.happened({ _tag: "CaughtUp" })
+    }),
+    Effect.forkScoped({ startImmediately: true })
   )
 
 const bytesOf = (chunk: ReadonlyArray<Element<unknown>>): number => {

@@ -1,167 +1,180 @@
-import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import { Fenced, OffsetStore } from "../../OffsetStore.ts"
+import type * as Scope from "effect/Scope"
+import { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
-import { SourceFailed, type Worker } from "../../ProjectionStatus.ts"
+import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import { beginAgain, isChange } from "./beginAgain.ts"
-import type { Control } from "./control.ts"
-import { errorOf, isForAPerson } from "./failures.ts"
+import type { WorkerFailure } from "../../WorkerStatus.ts"
+import { beginAgain } from "./beginAgain.ts"
+import { type Commands, watchCommands } from "./commands.ts"
+import { errorOf, eventOf } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
+import type { Action, Event } from "./lifecycle.ts"
 import { resolveTimes } from "./resolveTimes.ts"
-import { WorkerState } from "./workerStatus.ts"
+import { WorkerMemory } from "./WorkerMemory.ts"
+import { WorkerMonitor } from "./WorkerMonitor.ts"
 
-const initialBackoff = 200
-const maximalBackoff = 30_000
-/** Whoever runs twice must not end with nobody running. */
-const maximalFencing = 5_000
+/** For how many milliseconds a projection that starts waits to be known. */
+const registrationPatience = 1000
 
-/** @internal */
-export interface RunnableWorker<E, R> {
-  /** What others may know of it. */
-  readonly worker: Worker
-  /** Fails when it stops. */
+/** @internal A worker that is registered, and does not run yet. */
+export interface PreparedWorker<E, R> {
+  /** Fails when the worker stops, as it does. */
   readonly run: Effect.Effect<never, E, R>
-  /** Ends when the projection is told something else than when it ran last. */
+  /** Ends when there is another command than the worker has read. */
   readonly resumed: Effect.Effect<void>
-  /** Tells those who wait for it that it runs no more. */
-  readonly end: Effect.Effect<void>
 }
 
-/**
- * @internal
- * One worker of a projection.
- *
- * One incarnation of it follows another, with backoff, each from what was stored. What the projection is told ends an incarnation
- * between two groups, so that nothing is handled again for it.
- */
-export const makeWorker = <E, R>(
+/** What the workers of a projection have in common in this process. */
+interface Shared {
+  readonly commands: Commands
+  /** Ends when the projection is known, or that takes too long. */
+  readonly known: Effect.Effect<void>
+}
+
+const share = (projection: Projection<any, any>): Effect.Effect<Shared, never, ProjectionManagement | Scope.Scope> =>
+  Effect.gen(function*() {
+    const commands = yield* watchCommands(projection.name)
+    // so that it can be commanded from now on; where that takes longer, as the database is busy or away, nobody waits for it
+    const registering = yield* Effect.forkScoped(
+      Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(projection))))
+    )
+    const known = yield* Effect.cached(Effect.timeoutOption(Fiber.join(registering), registrationPatience))
+    return { commands, known: Effect.asVoid(known) }
+  })
+
+/** @internal Registers a worker for as long as the scope. */
+export const prepare = <E, R>(
   projection: Projection<E, R>,
-  range: SliceRange.SliceRange,
-  control: Control
-): Effect.Effect<RunnableWorker<E, R>, never, R> =>
+  range: SliceRange.SliceRange
+): Effect.Effect<PreparedWorker<E, R>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<any>()
     const store = yield* OffsetStore
-    const management = yield* ProjectionManagement
-    const state = new WorkerState(projection.name, range, context)
+    const registry = yield* ProjectionRegistry
+    const monitor = new WorkerMonitor(projection.name, range, context)
+    const key = offsetKey(projection)
+    const { provider } = projection.source
+    /** The command that the worker has read last. */
+    let command: Command | undefined
 
-    const isStopped = (cause: Cause.Cause<unknown>) => {
-      if (state.stop === undefined && isForAPerson(cause)) state.stop = { cause, event: undefined }
-      return state.stop !== undefined
+    const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
+      Effect.mapError(
+        Effect.provideContext(effect, context),
+        (cause) => new SourceFailed({ projection: projection.name, cause })
+      )
+    const management = yield* ProjectionManagement
+    const worker: RegisteredWorker = {
+      key,
+      range,
+      get status() {
+        return monitor.status
+      },
+      until: (predicate) => monitor.until(predicate),
+      hasNewCommand: Effect.map(
+        management.command(projection.name),
+        ({ revision }) => revision !== command?.revision
+      ),
+      heads: ofSource(provider.heads(range)),
+      stored: Effect.flatMap(store.load(key, range), ({ offsets, revision }) =>
+        Effect.map(ofSource(resolveTimes(provider, range, offsets)), (offsets) => ({ offsets, revision })))
+    }
+    // once it is not registered any more
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() =>
+        monitor.happened({ _tag: "Ended" })
+      )
+    )
+    const { commands, known } = yield* registry.join(worker, share(projection))
+    yield* known
+
+    const memory = new WorkerMemory()
+    const resumed = Effect.suspend(() => command === undefined ? Effect.never : commands.changedFrom(command))
+
+    const begin = Effect.gen(function*() {
+      const begun = yield* Clock.monotonicTimeNanos
+      const told = commands.changedFrom(command!)
+      const cause = yield* Effect.flip(Effect.sandbox(
+        incarnation({ projection, range, store, management, monitor, memory, interrupted: told })
+      ))
+      const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
+      const canReset = (error: unknown) => provider.onReplaced === "rewind" && memory.isOfSource(error)
+      return eventOf(cause, { lasted, canReset })
+    })
+
+    const readCommand = Effect.matchCause(commands.current, {
+      onFailure: (cause): Event => ({ _tag: "Failed", cause }),
+      onSuccess: (current): Event => {
+        command = current
+        return { _tag: "Commanded", paused: current.paused }
+      }
+    })
+
+    const wait = Effect.fnUntraced(function*(millis: number) {
+      const jitter = yield* Random.nextBetween(0.8, 1.2)
+      const jittered = millis * jitter
+      yield* logWait(monitor, Math.round(jittered))
+      yield* Effect.raceFirst(Effect.sleep(jittered), resumed)
+    })
+
+    const perform = (action: Exclude<Action, { _tag: "Stop" }>): Effect.Effect<Event, never, any> => {
+      switch (action._tag) {
+        case "ReadCommand":
+          return readCommand
+        case "Begin":
+          return begin
+        case "AwaitCommand":
+          return Effect.as(commands.changedFrom(command!), { _tag: "Interrupted" })
+        case "Wait":
+          return Effect.as(wait(action.millis), { _tag: "Waited" })
+        case "ResetOffsets": {
+          const { cause, change } = action
+          return Effect.logWarning("Begins again, as the journal is not the one that was read", cause).pipe(
+            Effect.andThen(Effect.exit(beginAgain(store, management, key, range, change))),
+            Effect.map((exit): Event => ({ _tag: "OffsetsReset", cause, change, isDone: exit._tag === "Success" }))
+          )
+        }
+        case "GoOn":
+          return Effect.never
+      }
     }
 
-    const stopped = Effect.suspend(() => {
-      const { cause, event } = state.stop!
-      state.update({ state: "Stopped", failure: state.stop })
-      return Effect.andThen(
-        Effect.logError(
-          event === undefined
-            ? "Stops, and waits for a person"
-            : `Stops at event ${event.sequenceNumber} of '${event.persistenceId}', which cannot be processed`,
-          cause
-        ),
-        Effect.failCause(cause)
-      )
-    })
-
-    /** What the projection was told last. */
-    let command: Command | undefined
-    const resumed = Effect.suspend(() => command === undefined ? Effect.never : control.changedFrom(command))
-
-    /** Waits, longer with every time in a row. */
-    const restart = Effect.fnUntraced(function*(
-      cause: Cause.Cause<unknown>,
-      times: number,
-      atMost: number,
-      message: (millis: number) => string,
-      ...details: ReadonlyArray<Cause.Cause<unknown>>
-    ) {
-      state.restarts({ failure: { cause, event: undefined } })
-      const jitter = yield* Random.nextBetween(0.8, 1.2)
-      const backoff = Math.min(initialBackoff * 2 ** (times - 1), atMost) * jitter
-      yield* Effect.logWarning(message(Math.round(backoff)), ...details)
-      yield* Effect.raceFirst(Effect.sleep(backoff), resumed)
-    })
-
     const run = Effect.gen(function*() {
-      state.stop = undefined
-      // before it takes what it is told, or it would look as if it had, and stayed stopped
-      state.update({ state: "Starting", failure: undefined })
-      let failures = 0
-      let fencings = 0
-      while (true) {
-        state.progressed = false
-        const begun = yield* Clock.monotonicTimeNanos
-        const exit: Exit.Exit<void, unknown> = yield* Effect.exit(
-          Effect.flatMap(control.command(projection.name), (current) => {
-            command = current
-            if (!current.paused) {
-              return incarnation({
-                projection,
-                range,
-                store,
-                management,
-                state,
-                told: control.changedFrom(current)
-              })
-            }
-            state.update({ state: "Paused", failure: undefined })
-            return control.changedFrom(current)
-          })
-        )
-        if (Exit.isSuccess(exit)) continue
-        const error = errorOf(exit.cause)
-        if (error instanceof Fenced) {
-          // the next one loads what it was told
-          if (error.by === "command") continue
-          const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
-          fencings = lasted > 2 * maximalFencing ? 1 : fencings + 1
-          yield* restart(exit.cause, fencings, maximalFencing, (millis) =>
-            `${error.message}. Looks again in ${millis} ms`)
-          continue
-        }
-        if (projection.source.provider.onReplaced === "rewind" && state.isOfSource(error) && isChange(error)) {
-          yield* Effect.logWarning("Begins again, as the journal is not the one that was read", exit.cause)
-          const moved = yield* Effect.exit(beginAgain(store, management, offsetKey(projection), range, error))
-          // one of several logs: the others follow
-          if (Exit.isSuccess(moved) && error._tag === "JournalForked") {
-            continue
-          }
-        } else if (isStopped(exit.cause)) {
-          return yield* stopped
-        }
-        failures = state.progressed ? 1 : failures + 1
-        yield* restart(exit.cause, failures, maximalBackoff, (millis) =>
-          `Restarts in ${millis} ms`, exit.cause)
-      }
+      // before it reads its command, or it would look as if it had, and stayed stopped
+      let action = monitor.happened({ _tag: "Started" })
+      while (action._tag !== "Stop") action = monitor.happened(yield* perform(action))
+      yield* logStop(action.failure)
+      return yield* Effect.failCause(action.failure.cause)
     }).pipe(
       Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
     ) as Effect.Effect<never, E, any>
 
-    const { provider } = projection.source
-    const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
-      Effect.provideContext(effect, context).pipe(
-        Effect.mapError((cause) =>
-          new SourceFailed({ projection: projection.name, cause })
-        )
-      )
-    const worker: Worker = {
-      get status() {
-        return state.status
-      },
-      until: (predicate) => state.until(predicate),
-      isTold: Effect.map(control.command(projection.name), ({ revision }) => revision !== command?.revision),
-      heads: ofSource(provider.heads(range)),
-      stored: Effect.flatMap(store.load(offsetKey(projection), range), ({ offsets, revision }) =>
-        Effect.map(
-          ofSource(resolveTimes(provider, range, offsets)),
-          (offsets) => ({ offsets, revision })
-        ))
-    }
-    return { worker, run, resumed, end: Effect.sync(() => state.end()) }
-  }) as any
+    return { run, resumed }
+    // that it needs the stores is a part of R, which the types do not know here
+  }) as Effect.Effect<PreparedWorker<E, R>, never, any>
+
+/** @internal Runs a worker; where it stops, it goes on once it is commanded to. */
+export const supervise = <E, R>({ resumed, run }: PreparedWorker<E, R>): Effect.Effect<never, never, R> =>
+  Effect.forever(Effect.catchCause(run, () => resumed))
+
+/** Says why it waits: a projection that runs twice in a line, as that is no fault of the program. */
+const logWait = (monitor: WorkerMonitor, millis: number): Effect.Effect<void> => {
+  const { failure, state } = monitor.status
+  const { cause } = failure!
+  return state === "Fenced"
+    ? Effect.logWarning(`${(errorOf(cause) as Error).message}. Looks again in ${millis} ms`)
+    : Effect.logWarning(`Restarts in ${millis} ms`, cause)
+}
+
+const logStop = ({ cause, event }: WorkerFailure): Effect.Effect<void> =>
+  Effect.logError(
+    event === undefined
+      ? "Stops, and waits for a person"
+      : `Stops at event ${event.sequenceNumber} of '${event.persistenceId}', which cannot be processed`,
+    cause
+  )

@@ -7,6 +7,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
@@ -41,7 +42,7 @@ const unavailable = new StorageError({ operation: "test", reason: "Unavailable",
 
 /** Runs an effect as a process of its own, as far as the status of projections is concerned. */
 const asProcess = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.provideService(effect, ProjectionStatus.Registry, new Map())
+  Effect.provideService(effect, ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
 
 /** Sees everything a handler is done with, and fails when an event is left out. */
 const makeSeen = () => {
@@ -191,7 +192,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           yield* Wait.until(
             "the second worker to be fenced",
             Effect.map(ProjectionStatus.status(name), ([worker]) => {
-              if (worker!.state === "Restarting") failure = errorOf(worker!)
+              if (worker!.state === "Fenced") failure = errorOf(worker!)
               return worker!.restarts === 1
             })
           )
@@ -656,11 +657,11 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           for (const other of others) yield* write(other, 1)
           yield* Wait.until(
             "all but the stopped worker to catch up",
-            Effect.map(ProjectionStatus.lag(name), (lag) => lag === 2)
-          )
-          assert.deepStrictEqual(
-            (yield* ProjectionStatus.status(name)).map(({ state }) => state),
-            ["Running", "Running", "Stopped", "Running"]
+            Effect.map(
+              Effect.all([ProjectionStatus.lag(name), ProjectionStatus.status(name)]),
+              ([lag, workers]) =>
+                lag === 2 && workers.map(({ state }) => state).join() === "Running,Running,Stopped,Running"
+            )
           )
         }).pipe(whileRunning(projection))
         yield* effects.assertExact(written)
@@ -900,7 +901,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           yield* append(type, "a", texts(5))
           assert.strictEqual(yield* ProjectionStatus.lag(name), 12)
           const [worker] = yield* ProjectionStatus.status(name)
-          assert.deepInclude(worker, { projection: name, state: "Running", handled: 3, skipped: 0, restarts: 0 })
+          assert.deepInclude(worker, { projection: name, state: "CatchingUp", handled: 3, skipped: 0, restarts: 0 })
           yield* passes.open
           yield* caughtUp(name)
           assert.strictEqual((yield* ProjectionStatus.status(name))[0]!.handled, 15)

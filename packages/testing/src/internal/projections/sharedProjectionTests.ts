@@ -4,6 +4,7 @@ import type * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
@@ -32,7 +33,7 @@ const open = Effect.flatMap(Instances, (open) => open)
 /** Two instances, each with a view of its own of what runs. */
 const two = Effect.map(Effect.all([open, open]), (instances) =>
   instances.map((context) => {
-    const own = Context.add(context, ProjectionStatus.Registry, new Map())
+    const own = Context.add(context, ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
     return <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, own)
   }))
 

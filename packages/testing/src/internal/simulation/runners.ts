@@ -1,4 +1,4 @@
-import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
@@ -43,7 +43,7 @@ export const contextOf = (engine: Engine, runner: Runner): Context.Context<never
     Context.add(Random.Random, makeRandom(draw)),
     Context.add(WebCrypto, makeCrypto(draw)),
     Context.add(Logger.CurrentLoggers, new Set([logger])),
-    Context.add(ProjectionStatus.Registry, new Map())
+    Context.add(ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
   )
 }
 

@@ -5,18 +5,18 @@ import { type Command, ProjectionManagement } from "../../ProjectionManagement.t
 /** How soon a command that was given in another process is noticed. */
 const pollInterval = "1 second"
 
-/** @internal What the workers of a projection are told while they run. */
-export interface Control {
-  /** What the projection is told now, as it is stored. */
-  readonly command: ProjectionManagement["Service"]["command"]
-  /** Ends when the projection is told something else. */
+/** @internal The commands to a projection, while it runs. */
+export interface Commands {
+  /** The command as it is stored now. */
+  readonly current: ReturnType<ProjectionManagement["Service"]["command"]>
+  /** Ends when there is a later command. */
   readonly changedFrom: (command: Command) => Effect.Effect<void>
 }
 
 /** @internal One for all workers of a projection in this process. */
-export const makeControl = (
+export const watchCommands = (
   projection: string
-): Effect.Effect<Control, never, ProjectionManagement | Scope.Scope> =>
+): Effect.Effect<Commands, never, ProjectionManagement | Scope.Scope> =>
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
     const changed = yield* management.changes(projection)
@@ -33,7 +33,7 @@ export const makeControl = (
       Effect.forkScoped
     )
     return {
-      command: management.command,
+      current: management.command(projection),
       changedFrom: (command) =>
         Effect.callback((resume) => {
           const listener = () => {

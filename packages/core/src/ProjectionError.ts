@@ -1,0 +1,85 @@
+/**
+ * What goes wrong with the projections of a process, as those see it who ask for their status.
+ *
+ * @since 0.1.0
+ */
+import * as Formatter from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+
+/**
+ * No projection of this name runs in this process.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProjectionNotRunning
+  extends Schema.TaggedError<ProjectionNotRunning>("@sluice/core/ProjectionNotRunning")("ProjectionNotRunning", {
+    projection: Schema.String
+  })
+{
+  override get message(): string {
+    return `No projection '${this.projection}' runs in this process`
+  }
+}
+
+/**
+ * The source of a projection could not be asked how far it is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SourceFailed extends Schema.TaggedError<SourceFailed>("@sluice/core/SourceFailed")("SourceFailed", {
+  projection: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `The source of projection '${this.projection}' cannot be asked how far it is: ${textOf(this.cause)}`
+  }
+}
+
+/**
+ * A worker of the projection has stopped, and waits for a person. The event is the one that it has stopped at, if it was one; the cause is why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/core/WorkerStopped")("WorkerStopped", {
+  projection: Schema.String,
+  range: Schema.Struct({ min: Schema.Int, max: Schema.Int }),
+  event: Schema.UndefinedOr(Schema.Struct({ persistenceId: Schema.String, sequenceNumber: Schema.Int })),
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    const at = this.event === undefined ? "" : ` at event ${this.event.sequenceNumber} of '${this.event.persistenceId}'`
+    return `The worker of projection '${this.projection}' for the slices ${this.range.min}-${this.range.max} has stopped${at}: ` +
+      textOf(this.cause)
+  }
+}
+
+/**
+ * A worker of this process works on some of the slices already, or on another source for a projection of the same name. Stop that one first, or give
+ * one of the two projections another name; where they are of different storages, give each a `ProjectionRegistry` of its own. A defect, as it
+ * is a mistake of the program.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProjectionAlreadyRuns
+  extends Schema.TaggedError<ProjectionAlreadyRuns>("@sluice/core/ProjectionAlreadyRuns")("ProjectionAlreadyRuns", {
+    projection: Schema.String,
+    range: Schema.Struct({ min: Schema.Int, max: Schema.Int })
+  })
+{
+  override get message(): string {
+    return `A projection '${this.projection}' runs in this process already, for the slices ${this.range.min}-${this.range.max}: ` +
+      "the two would have the same offsets. Give each a name of its own"
+  }
+}
+
+const textOf = (cause: unknown): string =>
+  typeof cause === "string"
+    ? cause
+    : Predicate.hasProperty(cause, "message")
+    ? String(cause.message)
+    : Formatter.format(cause)

@@ -1,0 +1,91 @@
+/**
+ * One worker of a projection: it handles the events of a range of slices, and moves their offsets.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { prepare, supervise } from "./internal/projection/worker.ts"
+import type { Projection } from "./ProjectionDefinition.ts"
+import type { SliceRange } from "./SliceRange.ts"
+
+/**
+ * A description of a worker. Nothing runs until {@link run} or {@link start}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProjectionWorker<out E, out R> {
+  readonly projection: Projection<E, R>
+  readonly range: SliceRange
+}
+
+/**
+ * The worker of a projection for a range of slices.
+ *
+ * **When to use**
+ *
+ * Where something else than `Projection.layer` decides which slices this process works on. Workers of one projection whose slices do not
+ * overlap may run in as many processes as there are slices, and come and go while the others run.
+ *
+ * **Example** (The lower half of the slices)
+ *
+ * ```ts
+ * import {
+ *   EntityType,
+ *   EventCodec,
+ *   MemoryStorage,
+ *   Projection,
+ *   ProjectionStatus,
+ *   ProjectionWorker,
+ *   SliceRange,
+ *   Source
+ * } from "@sluice/core"
+ * import { Effect } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* ProjectionWorker.start(ProjectionWorker.make(Notes, SliceRange.make(0, 511)))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   return (yield* ProjectionStatus.status("notes")).map(({ range, state }) => `${SliceRange.format(range)}: ${state}`)
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["0-511: Running"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <E, R>(projection: Projection<E, R>, range: SliceRange): ProjectionWorker<E, R> => ({
+  projection,
+  range
+})
+
+/**
+ * Runs workers for as long as the scope. One that stops does so alone, and goes on when its projection is told to
+ * (`ProjectionManagement.resume`). Dies with `ProjectionAlreadyRuns` if another worker of this process works on one of their slices; none of them
+ * has begun then.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const start = <E, R>(
+  ...workers: ReadonlyArray<ProjectionWorker<E, R>>
+): Effect.Effect<void, never, R | Scope.Scope> =>
+  Effect.gen(function*() {
+    const prepared = yield* Effect.forEach(workers, ({ projection, range }) => prepare(projection, range))
+    for (const worker of prepared) yield* Effect.forkScoped(supervise(worker))
+  })
+
+/**
+ * Runs workers until one of them stops, and fails as that did. Dies as {@link start} does.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <E, R>(...workers: ReadonlyArray<ProjectionWorker<E, R>>): Effect.Effect<never, E, R> =>
+  Effect.gen(function*() {
+    const prepared = yield* Effect.forEach(workers, ({ projection, range }) => prepare(projection, range))
+    return yield* Effect.raceAllFirst(prepared.map(({ run }) => run))
+  }).pipe(Effect.scoped)

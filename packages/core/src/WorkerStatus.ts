@@ -1,0 +1,71 @@
+/**
+ * How one worker of a projection is doing.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import type * as Offset from "./Offset.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
+import type { SliceRange } from "./SliceRange.ts"
+
+/**
+ * What a worker is doing:
+ *
+ * - `Starting`: it opens its source.
+ * - `CatchingUp`: it handles what there was in its source when it was opened.
+ * - `Running`: it handles what comes.
+ * - `Disrupted`: its source is cut off from where its events come from, and tries to get back.
+ * - `Restarting`: it has failed. It waits, and opens its source again.
+ * - `Fenced`: another worker is working on the same slices. It waits, and looks again.
+ * - `Paused`: it waits for a command to go on.
+ * - `Stopped`: it has met an event that cannot be processed, or a final error, such as a journal that its offsets do not belong to. It
+ *   needs a person, and then a command to go on.
+ * - `Ended`: it is no more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type WorkerState =
+  | "Starting"
+  | "CatchingUp"
+  | "Running"
+  | "Disrupted"
+  | "Restarting"
+  | "Fenced"
+  | "Paused"
+  | "Stopped"
+  | "Ended"
+
+/**
+ * Why a worker is disrupted, restarting, fenced or stopped, and at which event, where it was one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerFailure {
+  readonly cause: Cause.Cause<unknown>
+  readonly event: { readonly persistenceId: PersistenceId; readonly sequenceNumber: SequenceNumber } | undefined
+}
+
+/**
+ * How a worker is doing, and how far it has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerStatus {
+  readonly projection: string
+  readonly range: SliceRange
+  readonly state: WorkerState
+  readonly failure: WorkerFailure | undefined
+  /** Envelopes that the handler was done with, since the process began. */
+  readonly handled: number
+  readonly skipped: number
+  /** How often the worker has restarted, or was fenced, since the process began. */
+  readonly restarts: number
+  /** The revision as of which the offsets were set that it has begun from last; undefined before the first time. */
+  readonly revision: number | undefined
+  /** The offsets as it has stored them last. */
+  readonly offsets: Offset.Offsets
+}

@@ -1,0 +1,23 @@
+import * as Effect from "effect/Effect"
+import { errorOf } from "./failures.ts"
+
+/** @internal What a worker remembers from one beginning to the next, and nobody else sees. */
+export class WorkerMemory {
+  #sourceError: unknown
+  #stumble = { at: "", times: 0 }
+
+  /** Remembers what the source itself fails with, and not a stage or a handler. */
+  readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.tapCause(effect, (cause) => Effect.sync(() => void (this.#sourceError = errorOf(cause))))
+
+  /** Whether it is the source that has failed so. */
+  isOfSource(error: unknown): boolean {
+    return error !== undefined && error === this.#sourceError
+  }
+
+  /** Counts how often a stage has failed at the place in a row. */
+  stumbleAt(at: string): number {
+    this.#stumble = { at, times: this.#stumble.at === at ? this.#stumble.times + 1 : 1 }
+    return this.#stumble.times
+  }
+}

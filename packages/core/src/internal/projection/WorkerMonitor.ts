@@ -1,0 +1,104 @@
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Envelope } from "../../Envelope.ts"
+import * as Offset from "../../Offset.ts"
+import type { SliceRange } from "../../SliceRange.ts"
+import type { WorkerStatus } from "../../WorkerStatus.ts"
+import * as Lifecycle from "./lifecycle.ts"
+import { ProjectionMeters } from "./ProjectionMeters.ts"
+
+/** @internal A worker's lifecycle, and how far it has come, for its status and metrics. */
+export class WorkerMonitor {
+  readonly #projection: string
+  readonly #range: SliceRange
+  #lifecycle = Lifecycle.initial
+  #revision: number | undefined
+  #offsets: Offset.Offsets = Offset.none
+  #handled = 0
+  #skipped = 0
+  readonly #listeners = new Set<() => void>()
+  readonly meters: ProjectionMeters
+
+  constructor(projection: string, range: SliceRange, context: Context.Context<never>) {
+    this.#projection = projection
+    this.#range = range
+    this.meters = new ProjectionMeters(projection, context)
+  }
+
+  get status(): WorkerStatus {
+    const { restarts, state } = this.#lifecycle
+    return {
+      projection: this.#projection,
+      range: this.#range,
+      state: state._tag,
+      failure: Lifecycle.failureOf(state),
+      handled: this.#handled,
+      skipped: this.#skipped,
+      restarts,
+      revision: this.#revision,
+      // the tracker goes on with its map
+      offsets: new Map(this.#offsets)
+    }
+  }
+
+  /** What the worker does next, now that this has happened. */
+  happened(event: Lifecycle.Event): Lifecycle.Action {
+    const { state } = this.#lifecycle
+    const action = this.#transition(event)
+    if (this.#lifecycle.state !== state) this.#notify()
+    return action
+  }
+
+  #transition(event: Lifecycle.Event): Lifecycle.Action {
+    const { restarts } = this.#lifecycle
+    const [after, action] = Lifecycle.transition(this.#lifecycle, event)
+    this.#lifecycle = after
+    if (after.restarts > restarts) this.meters.restarted()
+    return action
+  }
+
+  /** It has loaded these offsets. */
+  loaded(offsets: Offset.Offsets, revision: number): void {
+    this.#offsets = offsets
+    this.#revision = revision
+    this.#notify()
+  }
+
+  /** It has stored these offsets, and with that everything that its source had when it was opened. */
+  stored(offsets: Offset.Offsets, hasCaughtUp: boolean): void {
+    this.#offsets = offsets
+    this.#transition({ _tag: "Progressed" })
+    if (hasCaughtUp) this.#transition({ _tag: "CaughtUp" })
+    // at last, as those who listen go on at once
+    this.#notify()
+  }
+
+  handled(envelopes: ReadonlyArray<Envelope<unknown>>): void {
+    this.#handled += envelopes.length
+    this.meters.handled(envelopes.length, envelopes.at(-1)!.timestamp)
+  }
+
+  skipped(): void {
+    this.#skipped++
+    this.meters.skipped()
+  }
+
+  /** Ends when the status is such, or the worker has ended. */
+  until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
+    return Effect.callback((resume) => {
+      const listener = () => {
+        const { status } = this
+        if (status.state !== "Ended" && !predicate(status)) return
+        this.#listeners.delete(listener)
+        resume(Effect.succeed(status))
+      }
+      this.#listeners.add(listener)
+      listener()
+      return Effect.sync(() => this.#listeners.delete(listener))
+    })
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}

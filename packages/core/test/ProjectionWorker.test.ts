@@ -1,0 +1,167 @@
+import { assert, describe } from "@effect/vitest"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import { Note, settle, statusOf, test, write } from "./projectionKit.ts"
+
+const lower = SliceRange.make(0, 511)
+const upper = SliceRange.make(512, 1023)
+
+/** Ids of entities whose slices are in the range. */
+const idsIn = (range: SliceRange.SliceRange, count: number): ReadonlyArray<string> => {
+  const ids: Array<string> = []
+  for (let i = 0; ids.length < count; i++) {
+    if (SliceRange.contains(range, Slice.ofPersistenceId(`note|${i}`))) ids.push(`${i}`)
+  }
+  return ids
+}
+
+const recorded = () => {
+  const seen: Array<string> = []
+  const projection = Source.journal(Note).pipe(
+    Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => void seen.push(event)))
+  )
+  return { seen, projection }
+}
+
+/** A projection whose handler waits at events that say so. */
+const makeWaiting = () => {
+  const goOn = Latch.makeUnsafe()
+  const projection = Source.journal(Note).pipe(
+    Projection.atLeastOnce("notes", ({ event }) => event === "waits" ? goOn.await : Effect.void, { saveAfter: 1 })
+  )
+  return { goOn, projection }
+}
+
+describe("a worker of a projection", () => {
+  test(
+    "handles the events of its slices, and others theirs whenever they come",
+    Effect.gen(function*() {
+      const { projection, seen } = recorded()
+      const [low] = idsIn(lower, 1)
+      const [high] = idsIn(upper, 1)
+      yield* write(low!, "low")
+      yield* write(high!, "high")
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, lower))
+      yield* ProjectionStatus.caughtUp("notes")
+      assert.deepStrictEqual(seen, ["low"])
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+      const scope = yield* Scope.make()
+      yield* Scope.provide(ProjectionWorker.start(ProjectionWorker.make(projection, upper)), scope)
+      yield* ProjectionStatus.caughtUp("notes")
+      assert.deepStrictEqual(seen, ["low", "high"])
+      yield* Scope.close(scope, Exit.void)
+      yield* write(low!, "low again")
+      yield* write(high!, "high again")
+      yield* ProjectionStatus.caughtUp("notes")
+      assert.deepStrictEqual(seen, ["low", "high", "low again"])
+      assert.deepStrictEqual((yield* ProjectionStatus.status("notes")).map(({ range }) => range), [lower])
+    })
+  )
+
+  test(
+    "is refused where another one works on its slices, with all that start with it",
+    Effect.gen(function*() {
+      const { projection, seen } = recorded()
+      const [high] = idsIn(upper, 1)
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, lower))
+      yield* write(high!, "high")
+      const both = [upper, SliceRange.make(100, 200)].map((range) => ProjectionWorker.make(projection, range))
+      for (const second of [ProjectionWorker.start(...both), ProjectionWorker.run(...both)]) {
+        const exit = yield* Effect.exit(Effect.scoped(second))
+        const defect = Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.squash(exit.cause) : undefined
+        assert.instanceOf(defect, ProjectionStatus.ProjectionAlreadyRuns)
+      }
+      yield* settle
+      assert.deepStrictEqual(seen, [])
+      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    })
+  )
+
+  test(
+    "is paused and resumed with all others of its projection",
+    Effect.gen(function*() {
+      const { projection, seen } = recorded()
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, lower))
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, upper))
+      yield* ProjectionStatus.caughtUp("notes")
+      yield* ProjectionManagement.pause("notes")
+      yield* settle
+      const states = Effect.map(ProjectionStatus.status("notes"), (workers) => workers.map(({ state }) => state))
+      assert.deepStrictEqual(yield* states, ["Paused", "Paused"])
+      for (const id of [...idsIn(lower, 1), ...idsIn(upper, 1)]) yield* write(id, id)
+      yield* settle
+      assert.deepStrictEqual(seen, [])
+      yield* ProjectionManagement.resume("notes")
+      yield* ProjectionStatus.caughtUp("notes")
+      assert.strictEqual(seen.length, 2)
+      assert.deepStrictEqual(yield* states, ["Running", "Running"])
+    })
+  )
+
+  test(
+    "that runs as an effect fails as it stops",
+    Effect.gen(function*() {
+      const [low] = idsIn(lower, 1)
+      yield* write(low!, "low")
+      const failing = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", () => Effect.fail("no" as const)),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+      assert.strictEqual(yield* Effect.flip(ProjectionWorker.run(ProjectionWorker.make(failing, lower))), "no")
+    })
+  )
+})
+
+describe("ProjectionStatus.caughtUp", () => {
+  test(
+    "waits for a worker that comes meanwhile as well",
+    Effect.gen(function*() {
+      const [low] = idsIn(lower, 1)
+      const [high] = idsIn(upper, 1)
+      const first = makeWaiting()
+      const second = makeWaiting()
+      yield* write(low!, "waits")
+      yield* ProjectionWorker.start(ProjectionWorker.make(first.projection, lower))
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* settle
+      yield* write(high!, "waits")
+      yield* ProjectionWorker.start(ProjectionWorker.make(second.projection, upper))
+      yield* settle
+      yield* first.goOn.open
+      yield* settle
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* second.goOn.open
+      yield* Fiber.join(waiting)
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+    })
+  )
+
+  test(
+    "fails when a worker ends whose slices nobody has then, though others run",
+    Effect.gen(function*() {
+      const { projection } = makeWaiting()
+      const [low] = idsIn(lower, 1)
+      yield* write(low!, "waits")
+      const scope = yield* Scope.make()
+      yield* Scope.provide(ProjectionWorker.start(ProjectionWorker.make(projection, lower)), scope)
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, upper))
+      const waiting = yield* Effect.forkChild(Effect.flip(ProjectionStatus.caughtUp("notes")))
+      yield* settle
+      yield* Scope.close(scope, Exit.void)
+      assert.instanceOf(yield* Fiber.join(waiting), ProjectionStatus.ProjectionNotRunning)
+      yield* ProjectionStatus.caughtUp("notes")
+    })
+  )
+})
