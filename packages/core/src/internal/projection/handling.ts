@@ -3,8 +3,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { encoded } from "../../Envelope.ts"
 import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
+import { encoded } from "../../Envelope.ts"
 import type { Basis, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -32,149 +32,167 @@ export interface Handling {
 }
 
 type Handled = Effect.Effect<void, unknown, any>
+type Elements = ReadonlyArray<Element<any>>
+type Envelopes = ReadonlyArray<Envelope<any>>
 
-/** @internal Handles groups of elements, and does what the projection says about those that fail. */
-export const makeHandling = (handling: Handling) => {
-  const { basis, clock, key, management, memory, monitor, projection, sleep, store, tracker } = handling
-  const { delivery, handler, recovery, source } = projection
+/** @internal Handles a group of elements, of which the envelopes are those with an event, and does what the projection says if that fails. */
+export const handleGroup = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
+  envelopes.length === 0
+    ? pass(self, elements)
+    : Effect.catchCause(attempt(self, elements, envelopes), (cause) => recover(self, elements, envelopes, cause))
 
-  // suspended, as what a handler throws is a failure of its event as well
-  const call = (envelopes: ReadonlyArray<Envelope<any>>): Handled =>
-    traced(
-      { name: "sluice.projection", attributes: { projection: projection.name, events: envelopes.length }, envelopes },
-      Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
-    )
-
-  /** What has no position comes again whenever the source is opened, also what was put aside; all else is put aside behind its offset. */
-  const handle = (envelopes: ReadonlyArray<Envelope<any>>): Handled => {
-    if (recovery.poison !== "putAside") return call(envelopes)
-    const unplaced = envelopes.filter(({ position }) => position === undefined)
-    return unplaced.length === 0 ? call(envelopes) : Effect.andThen(
-      call(envelopes),
-      Effect.forEach(unplaced, (envelope) => management.discard(key, envelope), { discard: true })
-    )
-  }
-
-  /** What is counted is counted at the same time as the offsets move, or others would see half of it. */
-  const transact = (effect: Handled, count?: () => void): Handled =>
-    Effect.suspend(() => {
-      const begun = clock.monotonicTimeNanosUnsafe()
-      return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
-        Effect.sync(() => {
-          if (Exit.isFailure(exit)) return
-          const hasCaughtUp = tracker.stored()
-          count?.()
-          monitor.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
-          monitor.meters.report(clock.currentTimeMillisUnsafe())
-          monitor.stored(tracker.offsets, hasCaughtUp)
-        }))
-    })
-
-  const save: Handled = Effect.suspend(() => tracker.isAhead ? transact(Effect.void) : Effect.void)
-
-  /** Goes past elements that need no handling. */
-  const pass = (elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
-    Effect.suspend(() => {
-      tracker.advance(elements)
-      // what is left out without a time moves nothing
-      if (delivery._tag === "ExactlyOnce" && tracker.isAhead) return transact(Effect.void, count)
-      count?.()
-      return Effect.void
-    })
-
-  /**
-   * Goes past an event together with putting it aside, whatever the delivery: so no event that is put aside is ahead of its offset, and none
-   * is handled that is.
-   */
-  const putAside = (place: Place, cause: Cause.Cause<unknown>): Handled =>
-    // asked for before the transaction, which would hold up others while the source does not answer
-    Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save]), ([stored]) => {
-      tracker.advance([place])
-      // what it has failed with may quote it
-      const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
-      const error = isDeleted ? deletedError : Cause.pretty(cause)
-      return Effect.tapCause(
-        transact(
-          management.putAside({ key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }),
-          () => monitor.skipped()
-        ),
-        () => Effect.sync(() => tracker.revert())
-      )
-    })
-
-  const poisoned = (place: Place, cause: Cause.Cause<unknown>): Handled =>
-    Effect.suspend(() => {
-      const { persistenceId, sequenceNumber } = place
-      if (recovery.poison === "stop") {
-        return Effect.fail(new StoppedAtEvent({ cause, event: { persistenceId, sequenceNumber } }))
-      }
-      const verb = recovery.poison === "skip" ? "Skips" : "Puts aside"
-      return Effect.andThen(
-        Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
-        recovery.poison === "skip" ? pass([place], () => monitor.skipped()) : putAside(place, cause)
-      )
-    })
-
-  const attempt = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
-    Effect.suspend(() => {
-      if (typeof handler !== "function") monitor.meters.group(events.length)
-      if (delivery._tag === "ExactlyOnce") {
-        tracker.advance(elements)
-        return Effect.tapCause(
-          transact(handle(events), () => monitor.handled(events)),
-          () => Effect.sync(() => tracker.revert())
-        )
-      }
-      return Effect.map(handle(events), () => {
-        tracker.advance(elements)
-        monitor.handled(events)
-      })
-    })
-
-  const handleGroup = (elements: ReadonlyArray<Element<any>>, events: ReadonlyArray<Envelope<any>>): Handled =>
-    events.length === 0
-      ? pass(elements)
-      : Effect.catchCause(attempt(elements, events), (cause) => recover(elements, events, cause))
-
-  const recover: (
-    elements: ReadonlyArray<Element<any>>,
-    events: ReadonlyArray<Envelope<any>>,
-    cause: Cause.Cause<unknown>
-  ) => Handled = Effect.fnUntraced(function*(elements, events, failure) {
-    let cause = failure
-    for (let tries = 0;; tries++) {
-      if (!isFaultOfEvent(cause)) return yield* Effect.failCause(cause)
-      if (tries === recovery.retries) break
-      yield* Effect.logWarning(`Fails to handle ${describe(events)}; tries again`, cause)
-      yield* sleep(recovery.delay)
-      const exit = yield* Effect.exit(attempt(elements, events))
-      if (Exit.isSuccess(exit)) return
-      cause = exit.cause
-    }
-    if (events.length === 1) {
-      const at = elements.indexOf(events[0]!)
-      if (at > 0) yield* pass(elements.slice(0, at))
-      yield* poisoned(events[0]!, cause)
-      if (at + 1 < elements.length) yield* pass(elements.slice(at + 1))
-      return
-    }
-    // one of the group is poison: one by one they show which
-    for (const element of elements) yield* handleGroup([element], element._tag === "Envelope" ? [element] : [])
+/** @internal Does what the projection says about an event that has failed before it came to the handler. */
+export const meetPoison = (self: Handling, poison: Poison): Handled =>
+  Effect.suspend(() => {
+    const { memory, projection: { recovery } } = self
+    if (poison.permanent) return passPoison(self, poison, poison.cause)
+    const times = memory.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
+    const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)
+    // either way the source is opened again, as it has stopped behind the event
+    return Effect.andThen(again ? Effect.void : passPoison(self, poison, poison.cause), Effect.failCause(poison.cause))
   })
 
-  const meetPoison = (poison: Poison): Handled =>
-    Effect.suspend(() => {
-      if (poison.permanent) return poisoned(poison, poison.cause)
-      const times = memory.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
-      const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)
-      // either way the source is opened again, as it has stopped behind the event
-      return Effect.andThen(again ? Effect.void : poisoned(poison, poison.cause), Effect.failCause(poison.cause))
-    })
+/** @internal Stores the offsets of what was handled. */
+export const save = (self: Handling): Handled =>
+  Effect.suspend(() => self.tracker.isAhead ? transact(self, Effect.void) : Effect.void)
 
-  return { handleGroup, meetPoison, save }
+/** Hands the events to the handler, suspended, as what it throws is a failure of its event as well. */
+const call = ({ projection: { handler, name } }: Handling, envelopes: Envelopes): Handled =>
+  traced(
+    { name: "sluice.projection", attributes: { projection: name, events: envelopes.length }, envelopes },
+    Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+  )
+
+/**
+ * As `call`. What has no position comes again whenever the source is opened, also what was put aside; all else is put aside behind its
+ * offset.
+ */
+const callAndDiscard = (self: Handling, envelopes: Envelopes): Handled => {
+  const { key, management, projection: { recovery } } = self
+  if (recovery.poison !== "putAside") return call(self, envelopes)
+  const unplaced = envelopes.filter(({ position }) => position === undefined)
+  return unplaced.length === 0 ? call(self, envelopes) : Effect.andThen(
+    call(self, envelopes),
+    Effect.forEach(unplaced, (envelope) => management.discard(key, envelope), { discard: true })
+  )
 }
 
-const describe = (events: ReadonlyArray<Envelope<any>>): string =>
-  events.length === 1
-    ? `event ${events[0]!.sequenceNumber} of '${events[0]!.persistenceId}'`
-    : `a group of ${events.length} events`
+/** Moves the offsets, and runs the effect, in one transaction. What is counted is counted at the same time, or others would see half of it. */
+const transact = (self: Handling, effect: Handled, count?: () => void): Handled =>
+  Effect.suspend(() => {
+    const { basis, clock, key, monitor, store, tracker } = self
+    const begun = clock.monotonicTimeNanosUnsafe()
+    return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
+      Effect.sync(() => {
+        if (Exit.isFailure(exit)) return
+        const hasCaughtUp = tracker.stored()
+        count?.()
+        monitor.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
+        monitor.meters.report(clock.currentTimeMillisUnsafe())
+        monitor.stored(tracker.offsets, hasCaughtUp)
+      }))
+  })
+
+/** Goes past the elements together with the effect, or past none of them. */
+const advance = (
+  self: Handling,
+  elements: ReadonlyArray<Place | Skipped>,
+  effect: Handled,
+  count: () => void
+): Handled =>
+  Effect.suspend(() => {
+    const { tracker } = self
+    tracker.advance(elements)
+    return Effect.tapCause(transact(self, effect, count), () => Effect.sync(() => tracker.revert()))
+  })
+
+/** Goes past elements that need no handling. */
+const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
+  Effect.suspend(() => {
+    const { projection, tracker } = self
+    tracker.advance(elements)
+    // what is left out without a time moves nothing
+    if (projection.delivery._tag === "ExactlyOnce" && tracker.isAhead) return transact(self, Effect.void, count)
+    count?.()
+    return Effect.void
+  })
+
+const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
+  Effect.suspend(() => {
+    const { monitor, projection: { delivery, handler }, tracker } = self
+    if (typeof handler !== "function") monitor.meters.group(envelopes.length)
+    if (delivery._tag === "ExactlyOnce") {
+      return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))
+    }
+    return Effect.map(callAndDiscard(self, envelopes), () => {
+      tracker.advance(elements)
+      monitor.handled(envelopes)
+    })
+  })
+
+/** Tries again, and again; then finds the event of the group that is poison, and goes past it as the projection says. */
+const recover: (
+  self: Handling,
+  elements: Elements,
+  envelopes: Envelopes,
+  cause: Cause.Cause<unknown>
+) => Handled = Effect.fnUntraced(function*(self, elements, envelopes, failure) {
+  const { projection: { recovery }, sleep } = self
+  let cause = failure
+  for (let tries = 0;; tries++) {
+    if (!isFaultOfEvent(cause)) return yield* Effect.failCause(cause)
+    if (tries === recovery.retries) break
+    yield* Effect.logWarning(`Fails to handle ${describe(envelopes)}; tries again`, cause)
+    yield* sleep(recovery.delay)
+    const exit = yield* Effect.exit(attempt(self, elements, envelopes))
+    if (Exit.isSuccess(exit)) return
+    cause = exit.cause
+  }
+  if (envelopes.length === 1) {
+    const at = elements.indexOf(envelopes[0]!)
+    if (at > 0) yield* pass(self, elements.slice(0, at))
+    yield* passPoison(self, envelopes[0]!, cause)
+    if (at + 1 < elements.length) yield* pass(self, elements.slice(at + 1))
+    return
+  }
+  // one of the group is poison: one by one they show which
+  for (const element of elements) {
+    yield* handleGroup(self, [element], element._tag === "Envelope" ? [element] : [])
+  }
+})
+
+/** Goes past an event that cannot be processed, unless the projection is to stop at it. */
+const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled =>
+  Effect.suspend(() => {
+    const { monitor, projection: { recovery } } = self
+    const { persistenceId, sequenceNumber } = place
+    if (recovery.poison === "stop") {
+      return Effect.fail(new StoppedAtEvent({ cause, event: { persistenceId, sequenceNumber } }))
+    }
+    const verb = recovery.poison === "skip" ? "Skips" : "Puts aside"
+    return Effect.andThen(
+      Effect.logWarning(`${verb} event ${sequenceNumber} of '${persistenceId}', which cannot be processed`, cause),
+      recovery.poison === "skip" ? pass(self, [place], () => monitor.skipped()) : putAside(self, place, cause)
+    )
+  })
+
+/**
+ * Goes past an event together with putting it aside, whatever the delivery: so no event that is put aside is ahead of its offset, and none
+ * is handled that is.
+ */
+const putAside = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled => {
+  const { key, management, memory, monitor, projection: { source } } = self
+  // asked for before the transaction, which would hold up others while the source does not answer
+  return Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save(self)]), ([stored]) => {
+    // what it has failed with may quote it
+    const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
+    const error = isDeleted ? deletedError : Cause.pretty(cause)
+    const letter = { key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }
+    return advance(self, [place], management.putAside(letter), () => monitor.skipped())
+  })
+}
+
+const describe = (envelopes: Envelopes): string =>
+  envelopes.length === 1
+    ? `event ${envelopes[0]!.sequenceNumber} of '${envelopes[0]!.persistenceId}'`
+    : `a group of ${envelopes.length} events`

@@ -3,17 +3,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Element, Envelope } from "../../Envelope.ts"
+import type { Element } from "../../Envelope.ts"
+import type { Handler } from "../../Handler.ts"
 import * as Offset from "../../Offset.ts"
 import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
-import { Decoded } from "./DecodedBudget.ts"
+import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { InterruptedByCommand, isFenced } from "./failures.ts"
-import { makeHandling } from "./handling.ts"
+import { Grouping, type GroupingOptions } from "./Grouping.ts"
+import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
@@ -22,10 +25,10 @@ import type { WorkerMonitor } from "./WorkerMonitor.ts"
 /** Chunks that are decoded while the handler is busy. */
 const chunksAhead = 2
 
-/** A group has no more than so many elements without an event. */
-const maxPlaceholders = 10_000
+/** How often a source is asked for its heads that does not say them. */
+const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
 
-/** @internal Whose incarnation, and when it ends. */
+/** @internal What an incarnation is one of. */
 export interface Options {
   readonly projection: Projection<any, any>
   readonly range: SliceRange
@@ -37,8 +40,73 @@ export interface Options {
   readonly interrupted: Effect.Effect<void>
 }
 
+type Chunks = Queue.Queue<ReadonlyArray<Element<any>>, unknown>
+
+/** Whether there is another command, which ends the incarnation between two groups. */
+interface Interruption {
+  isThere: boolean
+}
+
+/** What an incarnation handles elements with. */
+interface Work {
+  readonly handling: Handling
+  readonly grouping: Grouping
+  readonly chunks: Chunks
+  readonly decoded: DecodedShare
+  readonly interruption: Interruption
+  /** The milliseconds since some moment: the time of day may be set meanwhile. */
+  readonly elapsed: () => number
+}
+
+/**
+ * @internal
+ * One incarnation of a worker: it loads the offsets, opens the source, and hands groups of elements to the handler until something
+ * fails, or there is another command.
+ */
+export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
+  Effect.gen(function*() {
+    const { monitor, projection } = options
+    const { offsets, revision, ...stored } = yield* load(options)
+    monitor.loaded(offsets, revision)
+    const tracker = new OffsetTracker(offsets)
+    const decoded = yield* (yield* Decoded).share
+    const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
+    const journal = yield* open(options, { ...stored, offsets }, chunks, decoded)
+    monitor.happened({ _tag: "Opened" })
+    yield* watchHeads(options, tracker)
+    const interruption = yield* watchCommand(options, chunks)
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    const handling: Handling = {
+      ...options,
+      key: offsetKey(projection),
+      basis: { journal, revision },
+      tracker,
+      clock,
+      sleep: (delay) =>
+        Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
+    }
+    const grouping = new Grouping(groupingOf(projection))
+    const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
+    return yield* Effect.onExit(
+      work({ handling, grouping, chunks, decoded, interruption, elapsed }),
+      (exit) => saveAtEnd(handling, exit)
+    )
+  }).pipe(Effect.scoped)
+
+const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
+  ...limitsOf(handler),
+  save: delivery._tag === "ExactlyOnce"
+    ? undefined
+    : { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }
+})
+
+const limitsOf = (handler: Handler<any, any, any>): Omit<GroupingOptions, "save"> =>
+  typeof handler === "function"
+    ? { bytes: Infinity, size: 1, within: 0 }
+    : { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
+
 /** Loads where to begin: registers the projection if it is new, and has positions where the offsets only say a time. */
-const begin = Effect.fnUntraced(function*({ management, memory, projection, range, store }: Options) {
+const load = Effect.fnUntraced(function*({ management, memory, projection, range, store }: Options) {
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
   if (stored.revision === undefined) {
@@ -60,159 +128,35 @@ const begin = Effect.fnUntraced(function*({ management, memory, projection, rang
   return { journal, offsets: resolved, revision }
 })
 
-/**
- * @internal
- * One incarnation of a worker: it loads the offsets, opens the source, and hands groups of elements to the handler until something
- * fails, or the projection is told something else.
- */
-export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
-  Effect.gen(function*() {
-    const { management, memory, monitor, projection, range, store } = options
-    const { delivery, handler, source } = projection
-    const { bytes: maxBytes, size } = typeof handler === "function" ? { bytes: Infinity, size: 1 } : handler
-    const within = typeof handler === "function" ? 0 : Duration.toMillis(handler.within)
-    const key = offsetKey(projection)
-    const clock = yield* Effect.clockWith(Effect.succeed)
-    /** In milliseconds, since some moment: the time of day may be set meanwhile. */
-    const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
-
-    const { journal: known, offsets, revision } = yield* begin(options)
-    const tracker = new OffsetTracker(offsets)
-    monitor.loaded(offsets, revision)
-    const health: Source.Health = {
-      disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
-      restored: () => void monitor.happened({ _tag: "Restored" })
-    }
-    const pastDeleted = source.provider.onReplaced === "rewind"
-    const start: Source.Start = { journal: known, offsets, pastDeleted }
-    const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
-      memory.ofSource,
-      Effect.provideService(Source.Health, health)
-    )
-    const decoded = yield* (yield* Decoded).share
-    const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
-    yield* elements.pipe(
-      Stream.runForEachArray((chunk) => {
-        decoded.took(bytesOf(chunk))
-        return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
-      }),
-      // what a stage fails with comes as poison
-      memory.ofSource,
-      Queue.into(chunks),
-      Effect.provideService(Source.Health, health),
-      Effect.forkScoped
-    )
-    monitor.happened({ _tag: "Opened" })
-    yield* watchHeads(options, tracker)
-
-    let isInterrupted = false
-    yield* options.interrupted.pipe(
-      Effect.andThen(Effect.suspend(() => {
-        isInterrupted = true
-        return Queue.fail(chunks, new InterruptedByCommand())
-      })),
-      Effect.forkScoped
-    )
-    const unlessInterrupted = Effect.suspend(() =>
-      isInterrupted ? Effect.fail(new InterruptedByCommand()) : Effect.void
-    )
-
-    const { handleGroup, meetPoison, save } = makeHandling({
-      projection,
-      key,
-      store,
-      management,
-      basis: { journal, revision },
-      tracker,
-      monitor,
-      memory,
-      clock,
-      sleep: (delay) => Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted)
-    })
-
-    let group: Array<Element<any>> = []
-    let envelopes: Array<Envelope<any>> = []
-    let bytes = 0
-    let unsaved = 0
-    let groupDue = Infinity
-    let saveDue = Infinity
-
-    const saveNow = Effect.suspend(() => {
-      unsaved = 0
-      saveDue = Infinity
-      return save
-    })
-
-    const flush = Effect.suspend(() => {
-      if (group.length === 0) return Effect.void
-      const elements = group
-      const events = envelopes
-      const handled = bytes
-      group = []
-      envelopes = []
-      bytes = 0
-      groupDue = Infinity
-      const handling = Effect.tap(handleGroup(elements, events), () => Effect.sync(() => decoded.gave(handled)))
-      if (delivery._tag === "ExactlyOnce") return handling
-      return Effect.flatMap(handling, () => {
-        const now = elapsed()
-        unsaved += elements.length
-        if (saveDue === Infinity) saveDue = now + Duration.toMillis(delivery.saveWithin)
-        return unsaved >= delivery.saveAfter || now >= saveDue ? saveNow : Effect.void
-      })
-    })
-
-    const loop = Effect.gen(function*() {
-      while (true) {
-        const due = Math.min(groupDue, saveDue)
-        if (due !== Infinity) {
-          const wait = due - elapsed()
-          // peeks, as an interrupted take could lose what it took
-          const some = wait > 0 ? yield* Effect.timeoutOption(Queue.peek(chunks), wait) : yield* Effect.succeedNone
-          if (some._tag === "None") {
-            if (groupDue === due) yield* flush
-            if (saveDue === due) yield* saveNow
-            continue
-          }
-        }
-        const chunk = yield* Queue.take(chunks)
-        for (const element of chunk) {
-          if (isInterrupted) return yield* Effect.fail(new InterruptedByCommand())
-          if (element._tag === "Poison") {
-            yield* flush
-            yield* meetPoison(element)
-            continue
-          }
-          group.push(element)
-          if (element._tag !== "Envelope") {
-            // they have no content, and take memory all the same
-            if (group.length - envelopes.length >= maxPlaceholders) yield* flush
-            continue
-          }
-          envelopes.push(element)
-          bytes += element.bytes
-          if (envelopes.length === size || bytes >= maxBytes) yield* flush
-        }
-        // placeholders wait for nothing
-        if (envelopes.length === 0) yield* flush
-        const now = elapsed()
-        monitor.meters.report(clock.currentTimeMillisUnsafe())
-        if (group.length > 0 && groupDue === Infinity) groupDue = now + within
-        if (delivery._tag === "AtLeastOnce" && tracker.isAhead && saveDue === Infinity) {
-          saveDue = now + Duration.toMillis(delivery.saveWithin)
-        }
-      }
-    })
-
-    return yield* Effect.onExit(loop, (exit) => {
-      // what was handled need not be handled again, unless somebody else has already
-      const fenced = Exit.isFailure(exit) && isFenced(exit.cause)
-      return delivery._tag === "AtLeastOnce" && !fenced ? Effect.ignore(save) : Effect.void
-    })
-  }).pipe(Effect.scoped)
-
-/** How often a source is asked for its heads that does not say them. */
-const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
+/** Opens the source, and decodes chunks ahead of the handler. Returns the identity of the journal that it reads. */
+const open = Effect.fnUntraced(function*(
+  { memory, monitor, projection: { source }, range }: Options,
+  stored: Pick<Source.Start, "journal" | "offsets">,
+  chunks: Chunks,
+  decoded: DecodedShare
+): Effect.fn.Return<string, unknown, any> {
+  const health: Source.Health = {
+    disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
+    restored: () => void monitor.happened({ _tag: "Restored" })
+  }
+  const start: Source.Start = { ...stored, pastDeleted: source.provider.onReplaced === "rewind" }
+  const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
+    memory.ofSource,
+    Effect.provideService(Source.Health, health)
+  )
+  yield* elements.pipe(
+    Stream.runForEachArray((chunk) => {
+      decoded.took(bytesOf(chunk))
+      return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
+    }),
+    // what a stage fails with comes as poison
+    memory.ofSource,
+    Queue.into(chunks),
+    Effect.provideService(Source.Health, health),
+    Effect.forkScoped
+  )
+  return journal
+})
 
 /** Says when everything is stored that the source has now. Until the source has said what that is, it is not known. */
 const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) =>
@@ -223,6 +167,90 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
     }),
     Effect.forkScoped({ startImmediately: true })
   )
+
+/** Has whoever waits for a chunk go on when there is another command. */
+const watchCommand = Effect.fnUntraced(function*(
+  { interrupted }: Options,
+  chunks: Chunks
+): Effect.fn.Return<Interruption, never, Scope.Scope> {
+  const interruption: Interruption = { isThere: false }
+  yield* interrupted.pipe(
+    Effect.andThen(Effect.suspend(() => {
+      interruption.isThere = true
+      return Queue.fail(chunks, new InterruptedByCommand())
+    })),
+    Effect.forkScoped
+  )
+  return interruption
+})
+
+const unlessInterrupted = (interruption: Interruption): Effect.Effect<void, InterruptedByCommand> =>
+  Effect.suspend(() => interruption.isThere ? Effect.fail(new InterruptedByCommand()) : Effect.void)
+
+/** Hands groups to the handler as they are full or due, and stores offsets as they are due. */
+const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, unknown, any> {
+  while (true) {
+    if (yield* isInTime(self)) yield* takeChunk(self)
+    else yield* handleDue(self)
+  }
+})
+
+/** Waits for a chunk until something is due, and says whether one is there. */
+const isInTime = ({ chunks, elapsed, grouping }: Work): Effect.Effect<boolean, unknown> => {
+  if (grouping.due === Infinity) return Effect.succeed(true)
+  const wait = grouping.due - elapsed()
+  // peeks, as an interrupted take could lose what it took
+  return wait > 0
+    ? Effect.map(Effect.timeoutOption(Queue.peek(chunks), wait), (chunk) => chunk._tag === "Some")
+    : Effect.succeed(false)
+}
+
+const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
+  const { grouping } = self
+  const { due } = grouping
+  if (grouping.isGroupDue(due)) yield* flush(self)
+  if (grouping.isSaveDue(due)) yield* saveNow(self)
+})
+
+const takeChunk = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
+  const { chunks, elapsed, grouping, handling, interruption } = self
+  for (const element of yield* Queue.take(chunks)) {
+    if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
+    if (element._tag === "Poison") {
+      yield* flush(self)
+      yield* meetPoison(handling, element)
+    } else if (grouping.add(element)) {
+      yield* flush(self)
+    }
+  }
+  if (grouping.hasNoEvents) yield* flush(self)
+  handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
+  grouping.pause(elapsed(), handling.tracker.isAhead)
+})
+
+/** Handles the group, if there is anything in it. */
+const flush = (self: Work): Effect.Effect<void, unknown, any> =>
+  Effect.suspend(() => {
+    const { decoded, elapsed, grouping, handling } = self
+    if (grouping.isEmpty) return Effect.void
+    const { bytes, elements, envelopes } = grouping.take()
+    return Effect.flatMap(handleGroup(handling, elements, envelopes), () => {
+      decoded.gave(bytes)
+      return grouping.handled(elements.length, elapsed()) ? saveNow(self) : Effect.void
+    })
+  })
+
+const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any> =>
+  Effect.suspend(() => {
+    grouping.saved()
+    return save(handling)
+  })
+
+/** What was handled need not be handled again, unless somebody else has already. */
+const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.Effect<void, never, any> => {
+  const isOthers = Exit.isFailure(exit) && isFenced(exit.cause)
+  return handling.projection.delivery._tag === "AtLeastOnce" && !isOthers ? Effect.ignore(save(handling)) : Effect.void
+}
 
 const bytesOf = (chunk: ReadonlyArray<Element<unknown>>): number => {
   let bytes = 0

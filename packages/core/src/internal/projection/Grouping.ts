@@ -1,0 +1,106 @@
+import type { Element, Envelope } from "../../Envelope.ts"
+
+/** A group has no more than so many elements without an event: they have no content, and take memory all the same. */
+const maxPlaceholders = 10_000
+
+/** @internal When a group has to be handled, and when offsets have to be stored. Times are in milliseconds. */
+export interface GroupingOptions {
+  /** How many events a group has at most. */
+  readonly size: number
+  /** How many bytes a group may have before no more is added. */
+  readonly bytes: number
+  /** For how long a group may wait for more. */
+  readonly within: number
+  /** After how many elements, and how long, offsets are stored; undefined where they are stored with each group. */
+  readonly save: { readonly after: number; readonly within: number } | undefined
+}
+
+/** @internal Elements that are handled together. */
+export interface Group {
+  readonly elements: ReadonlyArray<Element<any>>
+  /** Those of them that have an event. */
+  readonly envelopes: ReadonlyArray<Envelope<any>>
+  readonly bytes: number
+}
+
+/**
+ * @internal
+ * The elements that wait to be handled together, and what was handled and is not stored. Pure: `add` elements, `take` the group and handle it
+ * once it is full or due, then tell what was `handled` and `saved`. Times are those of a monotonic clock, in milliseconds.
+ */
+export class Grouping {
+  readonly #options: GroupingOptions
+  #elements: Array<Element<any>> = []
+  #envelopes: Array<Envelope<any>> = []
+  #bytes = 0
+  #unsaved = 0
+  #groupDue = Infinity
+  #saveDue = Infinity
+
+  constructor(options: GroupingOptions) {
+    this.#options = options
+  }
+
+  /** Adds an element. Says whether the group is full. */
+  add(element: Exclude<Element<any>, { readonly _tag: "Poison" }>): boolean {
+    this.#elements.push(element)
+    if (element._tag !== "Envelope") return this.#elements.length - this.#envelopes.length >= maxPlaceholders
+    this.#envelopes.push(element)
+    this.#bytes += element.bytes
+    return this.#envelopes.length === this.#options.size || this.#bytes >= this.#options.bytes
+  }
+
+  get isEmpty(): boolean {
+    return this.#elements.length === 0
+  }
+
+  /** Whether no element has an event, so that the group waits for nothing. */
+  get hasNoEvents(): boolean {
+    return this.#envelopes.length === 0
+  }
+
+  /** No more elements are there for now. `isAhead` says whether offsets are to be stored. */
+  pause(now: number, isAhead: boolean): void {
+    const { save, within } = this.#options
+    if (!this.isEmpty && this.#groupDue === Infinity) this.#groupDue = now + within
+    if (save !== undefined && isAhead && this.#saveDue === Infinity) this.#saveDue = now + save.within
+  }
+
+  /** When the group is to be handled or offsets are to be stored, whichever comes first; `Infinity` where neither is. */
+  get due(): number {
+    return Math.min(this.#groupDue, this.#saveDue)
+  }
+
+  isGroupDue(now: number): boolean {
+    return now >= this.#groupDue
+  }
+
+  isSaveDue(now: number): boolean {
+    return now >= this.#saveDue
+  }
+
+  /** The group, which is empty from then on. */
+  take(): Group {
+    const group = { elements: this.#elements, envelopes: this.#envelopes, bytes: this.#bytes }
+    this.#elements = []
+    this.#envelopes = []
+    this.#bytes = 0
+    this.#groupDue = Infinity
+    return group
+  }
+
+  /** A group of so many elements was handled. Says whether offsets have to be stored now. */
+  handled(elements: number, now: number): boolean {
+    const { save } = this.#options
+    if (save === undefined) return false
+    this.#unsaved += elements
+    if (this.#saveDue === Infinity) this.#saveDue = now + save.within
+    return this.#unsaved >= save.after || now >= this.#saveDue
+  }
+
+  /** Offsets are being stored, and no others are ahead of what is stored then. */
+  saved(): void {
+    this.#unsaved = 0
+    this.#saveDue = Infinity
+  }
+}
