@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Envelope } from "../../Envelope.ts"
-import { type Basis, Fenced, type Move, OffsetStore } from "../../OffsetStore.ts"
+import type { Element, EncodedEnvelope, Envelope } from "../../Envelope.ts"
+import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
   claimTime,
@@ -27,129 +27,36 @@ const pageSize = 100
 /** How often an event is looked at again whose slice has moved on meanwhile. */
 const maxLooks = 20
 
-/** Somebody else has handled the letter, or thrown it away, or is handling it. */
+/** What became of a letter: it is `gone` where somebody else has handled it, or thrown it away, or is handling it. */
 type Outcome = keyof HandledLetters | "gone"
 
+/** What letters are handled with. */
+interface Redelivery {
+  readonly projection: Projection<any, any>
+  readonly key: OffsetKey
+  readonly store: OffsetStore["Service"]
+  readonly management: ProjectionManagement["Service"]
+  /** Decodes an event, and has it pass the stages of the source. */
+  readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
+}
+
+type Handled<A> = Effect.Effect<A, unknown, any>
+
 /** @internal Handles what a projection has put aside, and says what became of it. */
-export const handleDeadLetters = (
-  projection: Projection<any, any>
-): Effect.Effect<HandledLetters, unknown, any> =>
+export const handleDeadLetters = (projection: Projection<any, any>): Handled<HandledLetters> =>
   Effect.gen(function*() {
-    const store = yield* OffsetStore
-    const management = yield* ProjectionManagement
-    const { delivery, handler, source } = projection
-    const key = offsetKey(projection)
-    const decode = compile<any, any>(source.provider.codec, source.stages)
-
-    const call = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
-      Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
-
-    /** Says that the letter has failed again, if that is the fault of its event. */
-    const failed = (
-      id: DeadLetterId,
-      cause: Cause.Cause<unknown>,
-      claimedAt?: Timestamp
-    ): Effect.Effect<Outcome, unknown, any> =>
-      isFaultOfEvent(cause) && !Cause.hasInterrupts(cause)
-        ? Effect.as(management.release(key, id, claimedAt, Cause.pretty(cause)), "failed")
-        : Effect.failCause(cause)
-
-    /** Claims the letter by throwing it away, which counts once the handler is done. */
-    const exactlyOnce = (
-      listed: ListedLetter,
-      event: Envelope<any>,
-      basis: Basis,
-      moves: ReadonlyArray<Move>
-    ): Effect.Effect<Outcome, unknown, any> =>
-      store.transact(
-        key,
-        basis,
-        moves,
-        Effect.gen(function*() {
-          const letter = yield* management.discard(key, listed)
-          if (letter === undefined) return "gone"
-          if (wasDeleted(listed, letter)) return "obsolete"
-          yield* call(event)
-          return "handled"
-        })
-      )
-
-    /** A later state may be handled meanwhile, and must be the last. */
-    const callUpToDate = (event: Envelope<any>): Effect.Effect<void, unknown, any> =>
-      Effect.gen(function*() {
-        yield* call(event)
-        if (source.provider.supersedes !== true) return
-        const newest = yield* fetch(source.provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
-        if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
-        const [element] = yield* decode([newest.value])
-        if (element?._tag === "Envelope") yield* callUpToDate(element)
-      })
-
-    const atLeastOnce = (listed: ListedLetter, event: Envelope<any>): Effect.Effect<Outcome, unknown, any> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function*() {
-          const letter = yield* management.claim(key, listed)
-          if (letter === undefined) return "gone"
-          let { claimedAt } = letter
-          const isDeleted = wasDeleted(listed, letter)
-          if (!isDeleted) {
-            // the handler may take longer than a claim holds
-            const renewing = yield* Effect.sleep(claimTime / 3).pipe(
-              // whole, or nobody would know which claim is ours
-              Effect.andThen(Effect.uninterruptible(Effect.map(
-                Effect.suspend(() => management.renew(key, listed, claimedAt)),
-                (renewed) => claimedAt = renewed ?? claimedAt
-              ))),
-              Effect.ignore,
-              Effect.forever,
-              Effect.forkChild
-            )
-            const exit = yield* Effect.exit(restore(callUpToDate(event)))
-            yield* Fiber.interrupt(renewing)
-            if (Exit.isFailure(exit)) {
-              return yield* Effect.onError(
-                failed(listed, exit.cause, claimedAt),
-                () => Effect.ignore(management.release(key, listed, claimedAt, undefined))
-              )
-            }
-          }
-          yield* management.discard(key, listed, claimedAt)
-          return isDeleted ? "obsolete" : "handled"
-        })
-      )
-
-    /**
-     * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
-     * none may have been handled in between: its slice must not have moved.
-     */
-    const handle = (letter: ListedLetter, looks = 1): Effect.Effect<Outcome, unknown, any> =>
-      Effect.gen(function*() {
-        const slice = Slice.ofPersistenceId(letter.persistenceId)
-        const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
-        if (revision === undefined) return yield* new UnknownProjection(key)
-        const stored = yield* fetch(source.provider, letter)
-        const discard = Effect.map(
-          management.discard(key, letter),
-          (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
-        )
-        if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
-        const [element] = yield* decode([stored.value])
-        if (element?._tag === "Poison") return yield* failed(letter, element.cause)
-        if (element?._tag !== "Envelope") return yield* discard
-        if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(letter, element)
-        const to = offsets.get(slice)
-        const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
-        const exit = yield* Effect.exit(exactlyOnce(letter, element, { journal, revision }, moves))
-        if (Exit.isSuccess(exit)) return exit.value
-        if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(letter, exit.cause)
-        return looks === maxLooks ? "failed" : yield* handle(letter, looks + 1)
-      })
-
+    const self: Redelivery = {
+      projection,
+      key: offsetKey(projection),
+      store: yield* OffsetStore,
+      management: yield* ProjectionManagement,
+      decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
+    }
     const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, gone: 0 }
     let after: DeadLetterId | undefined
     while (true) {
-      const page: ReadonlyArray<ListedLetter> = yield* management.listLetters(key, after, pageSize)
-      for (const letter of page) counts[yield* handle(letter)]++
+      const page: ReadonlyArray<ListedLetter> = yield* self.management.listLetters(self.key, after, pageSize)
+      for (const letter of page) counts[yield* handle(self, letter)]++
       const last = page.at(-1)
       if (last === undefined) {
         const { failed, handled, obsolete } = counts
@@ -158,6 +65,126 @@ export const handleDeadLetters = (
       after = last
     }
   })
+
+/**
+ * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
+ * none may have been handled in between: its slice must not have moved.
+ */
+const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handled<Outcome> = Effect.fnUntraced(
+  function*(self, letter, looks = 1) {
+    const { key, management, projection: { delivery, source }, store } = self
+    const slice = Slice.ofPersistenceId(letter.persistenceId)
+    const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
+    if (revision === undefined) return yield* new UnknownProjection(key)
+    const stored = yield* fetch(source.provider, letter)
+    const discard = Effect.map(
+      management.discard(key, letter),
+      (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
+    )
+    if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
+    const [element] = yield* self.decode([stored.value])
+    if (element?._tag === "Poison") return yield* failed(self, letter, element.cause)
+    if (element?._tag !== "Envelope") return yield* discard
+    if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(self, letter, element)
+    const to = offsets.get(slice)
+    const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
+    const exit = yield* Effect.exit(exactlyOnce(self, letter, element, { journal, revision }, moves))
+    if (Exit.isSuccess(exit)) return exit.value
+    if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(self, letter, exit.cause)
+    return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
+  }
+)
+
+const call = ({ projection: { handler } }: Redelivery, event: Envelope<any>): Handled<void> =>
+  Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
+
+/** Says that the letter has failed again, if that is the fault of its event. */
+const failed = (
+  { key, management }: Redelivery,
+  letter: DeadLetterId,
+  cause: Cause.Cause<unknown>,
+  claimedAt?: Timestamp
+): Handled<Outcome> =>
+  isFaultOfEvent(cause) && !Cause.hasInterrupts(cause)
+    ? Effect.as(management.release(key, letter, claimedAt, Cause.pretty(cause)), "failed")
+    : Effect.failCause(cause)
+
+/** Claims the letter by throwing it away, which counts once the handler is done. */
+const exactlyOnce = (
+  self: Redelivery,
+  listed: ListedLetter,
+  event: Envelope<any>,
+  basis: Basis,
+  moves: ReadonlyArray<Move>
+): Handled<Outcome> => {
+  const { key, management, store } = self
+  return store.transact(
+    key,
+    basis,
+    moves,
+    Effect.gen(function*() {
+      const letter = yield* management.discard(key, listed)
+      if (letter === undefined) return "gone"
+      if (wasDeleted(listed, letter)) return "obsolete"
+      yield* call(self, event)
+      return "handled"
+    })
+  )
+}
+
+/** Claims the letter for as long as it is handled, and throws it away afterwards. */
+const atLeastOnce = (self: Redelivery, listed: ListedLetter, event: Envelope<any>): Handled<Outcome> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const { key, management } = self
+      const letter = yield* management.claim(key, listed)
+      if (letter === undefined) return "gone"
+      const claim = { at: letter.claimedAt }
+      const isDeleted = wasDeleted(listed, letter)
+      if (!isDeleted) {
+        const renewing = yield* Effect.forkChild(renew(self, listed, claim))
+        const exit = yield* Effect.exit(restore(callUpToDate(self, event)))
+        yield* Fiber.interrupt(renewing)
+        if (Exit.isFailure(exit)) {
+          return yield* Effect.onError(
+            failed(self, listed, exit.cause, claim.at),
+            () => Effect.ignore(management.release(key, listed, claim.at, undefined))
+          )
+        }
+      }
+      yield* management.discard(key, listed, claim.at)
+      return isDeleted ? "obsolete" : "handled"
+    })
+  )
+
+/** Renews the claim again and again, as the handler may take longer than one holds. */
+const renew = (
+  { key, management }: Redelivery,
+  letter: DeadLetterId,
+  claim: { at: Timestamp }
+): Effect.Effect<never> =>
+  Effect.sleep(claimTime / 3).pipe(
+    // whole, or nobody would know which claim is ours
+    Effect.andThen(Effect.uninterruptible(Effect.map(
+      Effect.suspend(() => management.renew(key, letter, claim.at)),
+      (renewed) => claim.at = renewed ?? claim.at
+    ))),
+    Effect.ignore,
+    Effect.forever
+  )
+
+/** Hands the event to the handler, and then later states of its entity: one may be handled meanwhile, and the latest must be the last. */
+const callUpToDate: (self: Redelivery, event: Envelope<any>) => Handled<void> = Effect.fnUntraced(
+  function*(self, event) {
+    const { provider } = self.projection.source
+    yield* call(self, event)
+    if (provider.supersedes !== true) return
+    const newest = yield* fetch(provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
+    if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
+    const [element] = yield* self.decode([newest.value])
+    if (element?._tag === "Envelope") yield* callUpToDate(self, element)
+  }
+)
 
 /** Whether its event was deleted since it was listed. */
 const wasDeleted = ({ hasPayload }: ListedLetter, { envelope }: DeadLetter): boolean =>
