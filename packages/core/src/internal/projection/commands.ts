@@ -7,8 +7,6 @@ const pollInterval = "1 second"
 
 /** @internal The commands to a projection, while it runs. */
 export interface Commands {
-  /** The command as it is stored now. */
-  readonly current: ReturnType<ProjectionManagement["Service"]["command"]>
   /** Ends when there is a later command. */
   readonly changedFrom: (command: Command) => Effect.Effect<void>
 }
@@ -33,7 +31,6 @@ export const watchCommands = (
       Effect.forkScoped
     )
     return {
-      current: management.command(projection),
       changedFrom: (command) =>
         Effect.callback((resume) => {
           const listener = () => {

@@ -1,8 +1,8 @@
 import * as Cause from "effect/Cause"
 import { Fenced } from "../../OffsetStore.ts"
 import type { WorkerFailure } from "../../WorkerStatus.ts"
-import { isChange } from "./beginAgain.ts"
 import type * as Lifecycle from "./lifecycle.ts"
+import { isJournalChange } from "./resetOffsets.ts"
 
 /** @internal There is a command that the worker has not read, such as to pause. */
 export class InterruptedByCommand {
@@ -42,7 +42,7 @@ export const eventOf = (cause: Cause.Cause<unknown>, options: {
     return error.by === "command" ? { _tag: "Interrupted" } : { _tag: "Fenced", cause, lasted: options.lasted }
   }
   if (error instanceof StoppedAtEvent) return { _tag: "FailedForGood", failure: error.failure }
-  if (isChange(error) && options.canReset(error)) return { _tag: "JournalChanged", cause, change: error }
+  if (isJournalChange(error) && options.canReset(error)) return { _tag: "JournalChanged", cause, change: error }
   if (isFinal(error)) return { _tag: "FailedForGood", failure: { cause, event: undefined } }
   return { _tag: "Failed", cause }
 }

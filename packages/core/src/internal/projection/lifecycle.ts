@@ -1,6 +1,6 @@
 import type * as Cause from "effect/Cause"
 import type { WorkerFailure } from "../../WorkerStatus.ts"
-import type { Change } from "./beginAgain.ts"
+import type { JournalChange } from "./resetOffsets.ts"
 
 /**
  * @internal
@@ -66,12 +66,12 @@ export type Event =
   /** Another worker has moved its offsets. */
   | { readonly _tag: "Fenced"; readonly cause: Cause.Cause<unknown>; readonly lasted: number }
   /** Its source has another journal than its offsets are of, or less of it, and the projection is to begin again then. */
-  | { readonly _tag: "JournalChanged"; readonly cause: Cause.Cause<unknown>; readonly change: Change }
+  | { readonly _tag: "JournalChanged"; readonly cause: Cause.Cause<unknown>; readonly change: JournalChange }
   /** The offsets that were of no use any more are at the beginning, or could not be moved there. */
   | {
     readonly _tag: "OffsetsReset"
     readonly cause: Cause.Cause<unknown>
-    readonly change: Change
+    readonly change: JournalChange
     readonly isDone: boolean
   }
   /** It has met an event that it must not pass, or a final error. */
@@ -92,7 +92,7 @@ export type Action =
   /** Waits about so many milliseconds, or for a command. */
   | { readonly _tag: "Wait"; readonly millis: number }
   /** Moves the offsets that are of no use any more to the beginning. */
-  | { readonly _tag: "ResetOffsets"; readonly cause: Cause.Cause<unknown>; readonly change: Change }
+  | { readonly _tag: "ResetOffsets"; readonly cause: Cause.Cause<unknown>; readonly change: JournalChange }
   /** Fails. */
   | { readonly _tag: "Stop"; readonly failure: WorkerFailure }
   /** Goes on with what it is doing. */

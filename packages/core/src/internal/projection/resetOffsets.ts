@@ -8,10 +8,10 @@ import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 
 /** @internal What makes offsets useless. */
-export type Change = JournalReplaced | JournalForked | OffsetBelowFloor
+export type JournalChange = JournalReplaced | JournalForked | OffsetBelowFloor
 
 /** @internal */
-export const isChange = (error: unknown): error is Change =>
+export const isJournalChange = (error: unknown): error is JournalChange =>
   error instanceof JournalReplaced || error instanceof JournalForked || error instanceof OffsetBelowFloor
 
 /**
@@ -20,12 +20,12 @@ export const isChange = (error: unknown): error is Change =>
  * is moved from where it is stored, so that whoever has moved it meanwhile is left alone. What was put aside there comes again, too.
  * Where events were deleted there is nothing to move: the source goes on with what is left.
  */
-export const beginAgain = (
+export const resetOffsets = (
   store: OffsetStore["Service"],
   management: ProjectionManagement["Service"],
   key: OffsetKey,
   range: SliceRange.SliceRange,
-  change: Change
+  change: JournalChange
 ): Effect.Effect<void, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
   Effect.gen(function*() {
     if (change._tag === "OffsetBelowFloor") return

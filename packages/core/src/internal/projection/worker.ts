@@ -1,5 +1,8 @@
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -9,12 +12,11 @@ import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import type { WorkerFailure } from "../../WorkerStatus.ts"
-import { beginAgain } from "./beginAgain.ts"
 import { type Commands, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
+import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import { WorkerMemory } from "./WorkerMemory.ts"
 import { WorkerMonitor } from "./WorkerMonitor.ts"
@@ -48,6 +50,18 @@ const share = (projection: Projection<any, any>): Effect.Effect<Shared, never, P
     return { commands, known: Effect.asVoid(known) }
   })
 
+/** What a worker is driven with. */
+interface Driven {
+  readonly projection: Projection<any, any>
+  readonly range: SliceRange.SliceRange
+  readonly store: OffsetStore["Service"]
+  readonly management: ProjectionManagement["Service"]
+  readonly monitor: WorkerMonitor
+  readonly memory: WorkerMemory
+  /** The command that the worker has read last. */
+  lastRead: Command | undefined
+}
+
 /** @internal Registers a worker for as long as the scope. */
 export const prepare = <E, R>(
   projection: Projection<E, R>,
@@ -55,126 +69,146 @@ export const prepare = <E, R>(
 ): Effect.Effect<PreparedWorker<E, R>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<any>()
-    const store = yield* OffsetStore
     const registry = yield* ProjectionRegistry
-    const monitor = new WorkerMonitor(projection.name, range, context)
-    const key = offsetKey(projection)
-    const { provider } = projection.source
-    /** The command that the worker has read last. */
-    let command: Command | undefined
-
-    const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
-      Effect.mapError(
-        Effect.provideContext(effect, context),
-        (cause) => new SourceFailed({ projection: projection.name, cause })
-      )
-    const management = yield* ProjectionManagement
-    const worker: RegisteredWorker = {
-      key,
+    const driven: Driven = {
+      projection,
       range,
-      get status() {
-        return monitor.status
-      },
-      until: (predicate) => monitor.until(predicate),
-      hasNewCommand: Effect.map(
-        management.command(projection.name),
-        ({ revision }) => revision !== command?.revision
-      ),
-      heads: ofSource(provider.heads(range)),
-      stored: Effect.flatMap(store.load(key, range), ({ offsets, revision }) =>
-        Effect.map(ofSource(resolveTimes(provider, range, offsets)), (offsets) => ({ offsets, revision })))
+      store: yield* OffsetStore,
+      management: yield* ProjectionManagement,
+      monitor: new WorkerMonitor(projection.name, range, context),
+      memory: new WorkerMemory(),
+      lastRead: undefined
     }
     // once it is not registered any more
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() =>
-        monitor.happened({ _tag: "Ended" })
-      )
-    )
-    const { commands, known } = yield* registry.join(worker, share(projection))
+    yield* Effect.addFinalizer(() => Effect.sync(() => void driven.monitor.happened({ _tag: "Ended" })))
+    const { commands, known } = yield* registry.join(registered(driven, context), share(projection))
     yield* known
-
-    const memory = new WorkerMemory()
-    const resumed = Effect.suspend(() => command === undefined ? Effect.never : commands.changedFrom(command))
-
-    const begin = Effect.gen(function*() {
-      const begun = yield* Clock.monotonicTimeNanos
-      const told = commands.changedFrom(command!)
-      const cause = yield* Effect.flip(Effect.sandbox(
-        incarnation({ projection, range, store, management, monitor, memory, interrupted: told })
-      ))
-      const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
-      const canReset = (error: unknown) => provider.onReplaced === "rewind" && memory.isOfSource(error)
-      return eventOf(cause, { lasted, canReset })
-    })
-
-    const readCommand = Effect.matchCause(commands.current, {
-      onFailure: (cause): Event => ({ _tag: "Failed", cause }),
-      onSuccess: (current): Event => {
-        command = current
-        return { _tag: "Commanded", paused: current.paused }
-      }
-    })
-
-    const wait = Effect.fnUntraced(function*(millis: number) {
-      const jitter = yield* Random.nextBetween(0.8, 1.2)
-      const jittered = millis * jitter
-      yield* logWait(monitor, Math.round(jittered))
-      yield* Effect.raceFirst(Effect.sleep(jittered), resumed)
-    })
-
-    const perform = (action: Exclude<Action, { _tag: "Stop" }>): Effect.Effect<Event, never, any> => {
-      switch (action._tag) {
-        case "ReadCommand":
-          return readCommand
-        case "Begin":
-          return begin
-        case "AwaitCommand":
-          return Effect.as(commands.changedFrom(command!), { _tag: "Interrupted" })
-        case "Wait":
-          return Effect.as(wait(action.millis), { _tag: "Waited" })
-        case "ResetOffsets": {
-          const { cause, change } = action
-          return Effect.logWarning("Begins again, as the journal is not the one that was read", cause).pipe(
-            Effect.andThen(Effect.exit(beginAgain(store, management, key, range, change))),
-            Effect.map((exit): Event => ({ _tag: "OffsetsReset", cause, change, isDone: exit._tag === "Success" }))
-          )
-        }
-        case "GoOn":
-          return Effect.never
-      }
-    }
-
-    const run = Effect.gen(function*() {
-      // before it reads its command, or it would look as if it had, and stayed stopped
-      let action = monitor.happened({ _tag: "Started" })
-      while (action._tag !== "Stop") action = monitor.happened(yield* perform(action))
-      yield* logStop(action.failure)
-      return yield* Effect.failCause(action.failure.cause)
-    }).pipe(
-      Effect.annotateLogs({ projection: projection.name, slices: SliceRange.format(range) })
-    ) as Effect.Effect<never, E, any>
-
-    return { run, resumed }
+    return { run: run(driven, commands), resumed: newCommand(driven, commands) }
     // that it needs the stores is a part of R, which the types do not know here
   }) as Effect.Effect<PreparedWorker<E, R>, never, any>
+
+/** The worker as others see it. */
+const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {
+  const { management, monitor, projection, range, store } = driven
+  const { provider } = projection.source
+  const key = offsetKey(projection)
+  const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
+    Effect.mapError(
+      Effect.provideContext(effect, context),
+      (cause) => new SourceFailed({ projection: projection.name, cause })
+    )
+  return {
+    key,
+    range,
+    get status() {
+      return monitor.status
+    },
+    until: (predicate) => monitor.until(predicate),
+    hasNewCommand: Effect.map(
+      management.command(projection.name),
+      ({ revision }) => revision !== driven.lastRead?.revision
+    ),
+    heads: ofSource(provider.heads(range)),
+    stored: Effect.flatMap(
+      store.load(key, range),
+      ({ offsets, revision }) =>
+        Effect.map(ofSource(resolveTimes(provider, range, offsets)), (offsets) => ({ offsets, revision }))
+    )
+  }
+}
+
+/** Ends when there is another command than the worker has read, if it has read one. */
+const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
+  Effect.suspend(() => driven.lastRead === undefined ? Effect.never : commands.changedFrom(driven.lastRead))
+
+/** Does what the lifecycle says, and tells it what has happened then, until it says to stop. */
+const run = (driven: Driven, commands: Commands): Effect.Effect<never, any, any> =>
+  Effect.gen(function*() {
+    const { monitor } = driven
+    // before it reads its command, or it would look as if it had, and stayed stopped
+    let action = monitor.happened({ _tag: "Started" })
+    while (action._tag !== "Stop") action = monitor.happened(yield* perform(driven, commands, action))
+    const { cause, event } = action.failure
+    yield* Effect.logError(
+      event === undefined
+        ? "Stops, and waits for a person"
+        : `Stops at event ${event.sequenceNumber} of '${event.persistenceId}', which cannot be processed`,
+      cause
+    )
+    return yield* Effect.failCause(cause)
+  }).pipe(
+    Effect.annotateLogs({ projection: driven.projection.name, slices: SliceRange.format(driven.range) })
+  )
+
+const perform = (
+  driven: Driven,
+  commands: Commands,
+  action: Exclude<Action, { readonly _tag: "Stop" }>
+): Effect.Effect<Event, never, any> => {
+  switch (action._tag) {
+    case "ReadCommand":
+      return readCommand(driven)
+    case "Begin":
+      return begin(driven, newCommand(driven, commands))
+    case "AwaitCommand":
+      return Effect.as(newCommand(driven, commands), { _tag: "Interrupted" })
+    case "Wait":
+      return wait(driven, newCommand(driven, commands), action.millis)
+    case "ResetOffsets":
+      return reset(driven, action.cause, action.change)
+    case "GoOn":
+      return Effect.never
+  }
+}
+
+const readCommand = (driven: Driven): Effect.Effect<Event> =>
+  Effect.matchCause(driven.management.command(driven.projection.name), {
+    onFailure: (cause): Event => ({ _tag: "Failed", cause }),
+    onSuccess: (command): Event => {
+      driven.lastRead = command
+      return { _tag: "Commanded", paused: command.paused }
+    }
+  })
+
+const begin = Effect.fnUntraced(function*(
+  driven: Driven,
+  interrupted: Effect.Effect<void>
+): Effect.fn.Return<Event, never, any> {
+  const begun = yield* Clock.monotonicTimeNanos
+  const cause = yield* Effect.flip(Effect.sandbox(incarnation({ ...driven, interrupted })))
+  const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
+  const canReset = (error: unknown) =>
+    driven.projection.source.provider.onReplaced === "rewind" && driven.memory.isOfSource(error)
+  return eventOf(cause, { lasted, canReset })
+})
+
+/** Says why it waits: a projection that runs twice in a line, as that is no fault of the program. */
+const wait = Effect.fnUntraced(function*(
+  { monitor }: Driven,
+  interrupted: Effect.Effect<void>,
+  millis: number
+): Effect.fn.Return<Event> {
+  const jittered = millis * (yield* Random.nextBetween(0.8, 1.2))
+  const { failure, state } = monitor.status
+  const { cause } = failure!
+  const rounded = Math.round(jittered)
+  yield* state === "Fenced"
+    ? Effect.logWarning(`${(errorOf(cause) as Error).message}. Looks again in ${rounded} ms`)
+    : Effect.logWarning(`Restarts in ${rounded} ms`, cause)
+  yield* Effect.raceFirst(Effect.sleep(jittered), interrupted)
+  return { _tag: "Waited" }
+})
+
+const reset = Effect.fnUntraced(function*(
+  { management, projection, range, store }: Driven,
+  cause: Cause.Cause<unknown>,
+  change: JournalChange
+): Effect.fn.Return<Event> {
+  yield* Effect.logWarning("Begins again, as the journal is not the one that was read", cause)
+  const exit = yield* Effect.exit(resetOffsets(store, management, offsetKey(projection), range, change))
+  return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) }
+})
 
 /** @internal Runs a worker; where it stops, it goes on once it is commanded to. */
 export const supervise = <E, R>({ resumed, run }: PreparedWorker<E, R>): Effect.Effect<never, never, R> =>
   Effect.forever(Effect.catchCause(run, () => resumed))
-
-/** Says why it waits: a projection that runs twice in a line, as that is no fault of the program. */
-const logWait = (monitor: WorkerMonitor, millis: number): Effect.Effect<void> => {
-  const { failure, state } = monitor.status
-  const { cause } = failure!
-  return state === "Fenced"
-    ? Effect.logWarning(`${(errorOf(cause) as Error).message}. Looks again in ${millis} ms`)
-    : Effect.logWarning(`Restarts in ${millis} ms`, cause)
-}
-
-const logStop = ({ cause, event }: WorkerFailure): Effect.Effect<void> =>
-  Effect.logError(
-    event === undefined
-      ? "Stops, and waits for a person"
-      : `Stops at event ${event.sequenceNumber} of '${event.persistenceId}', which cannot be processed`,
-    cause
-  )
