@@ -126,7 +126,7 @@ export class OffsetStore extends Context.Service<OffsetStore, {
 export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
   projection: Schema.String,
   source: Schema.String,
-  /** Undefined where the projection was told something, which concerns all slices. */
+  /** Undefined where it was by a command, which concerns all slices. */
   slice: Schema.UndefinedOr(Slice),
   by: Schema.Literals(["worker", "command"])
 }) {

@@ -34,7 +34,7 @@ export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
 export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
- * What keeps how far a projection is, and what it is told: a storage provides both.
+ * What keeps how far a projection is, and the commands to it: a storage provides both.
  *
  * @category models
  * @since 0.1.0
@@ -144,7 +144,7 @@ export const describe = (self: Projection<any, any>): string =>
 
 /**
  * Runs the projection for as long as the layer lives. A worker that stops does so alone; `ProjectionStatus.status`
- * and the log say why. It goes on when the projection is told to (`ProjectionManagement.resume`). Dies with
+ * and the log say why. It goes on when the projection is resumed (`ProjectionManagement.resume`). Dies with
  * `ProjectionAlreadyRuns` if the process runs one of the same name.
  *
  * @category running

@@ -1,6 +1,5 @@
 /**
- * What projections are told from outside, wherever they run: to pause, to go on, to begin again; and the events that they have put
- * aside.
+ * Commands to projections, wherever they run: to pause, to go on, to begin again; and the events that they have put aside.
  *
  * It is stored next to the offsets, and running workers follow it: those of this process at once, others within a second.
  *
@@ -22,7 +21,7 @@ import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
 
 /**
- * What a projection is told. The revision grows with everything that it is told.
+ * The command to a projection. The revision grows with every command, a rewind included.
  *
  * @category models
  * @since 0.1.0
@@ -95,19 +94,19 @@ export interface HandledLetters {
 }
 
 /**
- * Stores what projections are told. Storage adapters provide it, beside the offset store and in its transactions.
+ * Stores the commands to projections. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
  * @since 0.1.0
  */
 export class ProjectionManagement extends Context.Service<ProjectionManagement, {
-  /** What a projection is told now. */
+  /** The command to a projection now. */
   readonly command: (projection: string) => Effect.Effect<Command, StorageError>
   /** Makes a projection known, with an offset before the first event in each slice, unless it is. Workers do so when they start. */
   readonly register: (key: OffsetKey) => Effect.Effect<void, StorageError>
   /** Pauses a projection, or lets it go on, and raises the revision. */
-  readonly tell: (projection: string, paused: boolean) => Effect.Effect<void, UnknownProjection | StorageError>
-  /** Ends when a projection was told something in this process, or may have been in another. */
+  readonly setPaused: (projection: string, paused: boolean) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Ends when this process has stored a command to the projection, or another one may have. */
   readonly changes: (projection: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /**
    * In one transaction: waits for whoever is handling events, and keeps all others out; runs the effect; sets the offsets of all
@@ -239,7 +238,7 @@ export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/co
 export const pause = (
   projection: string
 ): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.tell(projection, true))
+  ProjectionManagement.use((management) => management.setPaused(projection, true))
 
 /**
  * Lets a projection go on that was paused, or that has stopped at an event.
@@ -250,7 +249,7 @@ export const pause = (
 export const resume = (
   projection: string
 ): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.tell(projection, false))
+  ProjectionManagement.use((management) => management.setPaused(projection, false))
 
 /**
  * Whether a projection is paused.

@@ -63,8 +63,8 @@ export const make = <E, R>(projection: Projection<E, R>, range: SliceRange): Pro
 })
 
 /**
- * Runs workers for as long as the scope. One that stops does so alone, and goes on when its projection is told to
- * (`ProjectionManagement.resume`). Dies with `ProjectionAlreadyRuns` if another worker of this process works on one of their slices; none of them
+ * Runs workers for as long as the scope. One that stops does so alone, and goes on when its projection is
+ * resumed (`ProjectionManagement.resume`). Dies with `ProjectionAlreadyRuns` if another worker of this process works on one of their slices; none of them
  * has begun then.
  *
  * @category running

@@ -1,5 +1,5 @@
 /**
- * What projections are told, and what they have put aside, in tables of a SQL database.
+ * The commands to projections, and what they have put aside, in tables of a SQL database.
  *
  * @since 0.1.0
  */
@@ -102,7 +102,7 @@ export const make = ({ database, db, signals }: {
   const insertMissing = (insert: InsertQueryBuilder<SluiceTables, any, any>) =>
     run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
 
-  /** Locks what a projection is told, unless it is not known. */
+  /** Locks the command to a projection, unless it is not known. */
   const lockCommand = (projection: string): Effect.Effect<{ readonly revision: number } | undefined, StorageError> =>
     Effect.map(
       run(locked(db.selectFrom("sluice_projection").select("revision").where("projection", "=", projection))),
@@ -290,7 +290,7 @@ export const make = ({ database, db, signals }: {
           )
         })
       ),
-    tell: (projection, paused) =>
+    setPaused: (projection, paused) =>
       transaction(
         Effect.gen(function*() {
           const command = yield* lockCommand(projection)

@@ -75,7 +75,7 @@ export const makeMemoryProjectionManagement = (
   const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
     commands.get(transaction, projection) ?? { paused: false, revision: 0 }
 
-  const tell = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined): number => {
+  const store = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined): number => {
     const before = commandOf(transaction, projection)
     const revision = before.revision + 1
     commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
@@ -147,11 +147,11 @@ export const makeMemoryProjectionManagement = (
           sources.set(transaction, sourceKey(key), { key, revision })
         })
       ),
-    tell: (projection, paused) =>
+    setPaused: (projection, paused) =>
       write((transaction) =>
         commands.get(transaction, projection) === undefined
           ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
-          : Effect.sync(() => void tell(transaction, projection, paused))
+          : Effect.sync(() => void store(transaction, projection, paused))
       ),
     changes: listeners.subscribe,
     rewind: (key, start, undo, newest = Timestamp.make(0)) =>
@@ -176,7 +176,7 @@ export const makeMemoryProjectionManagement = (
                 slices.set(transaction, sliceKey(key, slice), row)
               }
               discardAhead(transaction, key)
-              sources.set(transaction, sourceKey(key), { key, revision: tell(transaction, key.projection, undefined) })
+              sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection, undefined) })
             })
           ))
         )
@@ -189,7 +189,7 @@ export const makeMemoryProjectionManagement = (
             if (isOf(key)(row)) letters.set(transaction, id, undefined)
           }
           sources.set(transaction, sourceKey(key), undefined)
-          tell(transaction, key.projection, undefined)
+          store(transaction, key.projection, undefined)
         }), key),
     list: read((transaction) =>
       sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>
