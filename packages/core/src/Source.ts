@@ -254,7 +254,8 @@ export const durableState = <S>(
       }).pipe(
         Stream.unwrap
       ),
-    heads: (range) => DurableStateStore.use((_) => _.heads(stateType.name, range)),
+    heads: (range) =>
+      DurableStateStore.use((_) => _.heads(stateType.name, range)),
     before: (range, time) => DurableStateStore.use((_) => _.before(stateType.name, range, time)),
     supersedes: true,
     now: DurableStateStore.use((_) => _.now)

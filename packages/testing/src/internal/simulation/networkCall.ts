@@ -186,9 +186,9 @@ export class Call {
           if (!this.#isClientOver) this.#listener.headers(headers)
         })
       },
-      write: (frames, written) => {
+      write: (frames, taken) => {
         if (this.#isServerOver) return
-        this.#pieces.push({ messages: unframe(Buffer.from(frames)), written })
+        this.#pieces.push({ messages: unframe(Buffer.from(frames)), written: () => taken(frames.length) })
         this.#pump()
       },
       end: (status) => {
