@@ -1,5 +1,5 @@
 /**
- * How a MySQL or MariaDB server is reached, and how its storage is set up.
+ * How to reach a MySQL or MariaDB server, and how to set up its storage.
  *
  * @since 0.1.0
  */
@@ -18,18 +18,18 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
+  /** An effect is run for each new connection, so that a password that changes needs no restart. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
   /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
-  /** The connections that single appends are written on, many at a time; 2 by default. */
+  /** The connections on which single appends are written, many in one transaction; 2 by default. */
   readonly lanes?: number | undefined
-  /** For how long to wait for a connection that a query can be sent on, in milliseconds; 10,000 by default. */
+  /** For how long to wait for a free or new connection, in milliseconds; 10,000 by default. */
   readonly connectTimeout?: number | undefined
-  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL itself ends a `SELECT` then, and no other. */
+  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL itself ends only a `SELECT` then. */
   readonly statementTimeout?: number | undefined
   /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
   readonly lockTimeout?: number | undefined

@@ -31,11 +31,14 @@ import type { Options } from "./MysqlOptions.ts"
 
 export type { Options } from "./MysqlOptions.ts"
 
-/** Connections for appends to logs that somebody holds for long. */
+/** Connections for appends to logs that somebody has locked for long. */
 const waiters = 4
 const readers = 3
 
-/** Sessions that hold locks end soon after they stop, in seconds; others when they are forgotten. */
+/**
+ * After how many idle seconds the server ends a session. Those that hold locks end soon; the others only if they are
+ * forgotten.
+ */
 const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
 
 const make = Effect.fnUntraced(function*(options: Options) {
@@ -62,7 +65,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     exclusively: exclusively(database, naming),
     migrate: options.migrate
   })
-  // a query may leave a transaction in another database, where the same tables may be
+  // a user's query may change the database (`USE`), and another database may have tables of the same names
   const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
@@ -92,7 +95,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified) })
 })
 
-/** How many bytes a packet may have, if the largest event has room in one: in a statement it takes twice as many as in the table. */
+/** The server's limit for a packet. Fails unless the largest event fits, which in a statement takes twice its bytes. */
 const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Service"], maxEventBytes: number) {
   const [row] = yield* Effect.mapError(
     sql<{ bytes: number }>`SELECT @@max_allowed_packet AS bytes`,
@@ -119,7 +122,10 @@ const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<stri
     Effect.map(([row]) => row!.name)
   )
 
-/** Statements that change tables are no part of a transaction: a lock of its own keeps others away, and each can be repeated. */
+/**
+ * Statements that change tables cannot be in a transaction. So a named lock keeps other processes away, and each
+ * statement can be repeated.
+ */
 const exclusively = (
   { sql }: Database.Database["Service"],
   { prefix }: Naming.Naming
@@ -136,7 +142,7 @@ const exclusively = (
         () => toSqlError("mysql")("migrate")(new Error("another process has been migrating for a minute"))
       )
     ))
-  // all on the connection that has the lock, in no transaction
+  // all on the connection that has the lock, outside of a transaction
   return (effect) =>
     Effect.acquireUseRelease(
       take,

@@ -1,5 +1,5 @@
 /**
- * How a PostgreSQL server is reached, and how its storage is set up.
+ * How to reach a PostgreSQL server, and how to set up its storage.
  *
  * @since 0.1.0
  */
@@ -18,14 +18,14 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  /** An effect is asked at each new connection, so that a password that changes needs no restart. */
+  /** An effect is run for each new connection, so that a password that changes needs no restart. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
   /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
-  /** The connections that single appends are written on, many at a time; 2 by default. */
+  /** The connections on which single appends are written, many in one transaction; 2 by default. */
   readonly lanes?: number | undefined
   /** For how long to wait for a connection, in milliseconds; 10,000 by default. */
   readonly connectTimeout?: number | undefined
@@ -33,9 +33,15 @@ export interface Options {
   readonly statementTimeout?: number | undefined
   /** For how long to wait for a lock, in milliseconds; 5,000 by default. */
   readonly lockTimeout?: number | undefined
-  /** For how long a transaction may be idle, in milliseconds; 60,000 by default. It holds its logs meanwhile. */
+  /**
+   * For how long a transaction may be idle, in milliseconds; 60,000 by default. Meanwhile it keeps the locks of its
+   * logs.
+   */
   readonly transactionTimeout?: number | undefined
-  /** The schema that Sluice's tables are in; by default the first of the search path that has them, or else the first. */
+  /**
+   * The schema that Sluice's tables are in. By default it is the first schema of the search path that has them, or else
+   * the first schema.
+   */
   readonly schema?: string | undefined
   /** What the names of Sluice's tables begin with; `sluice_` by default. */
   readonly tablePrefix?: string | undefined
@@ -43,6 +49,6 @@ export interface Options {
   readonly migrate?: boolean | undefined
   /** The largest event; `Journal.defaultMaxEventBytes` by default. */
   readonly maxEventBytes?: number | undefined
-  /** What the server shows of the connections; `sluice` by default. */
+  /** The name of the connections that the server shows; `sluice` by default. */
   readonly applicationName?: string | undefined
 }

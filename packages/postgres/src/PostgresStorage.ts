@@ -29,7 +29,7 @@ import type { Options } from "./PostgresOptions.ts"
 
 export type { Options } from "./PostgresOptions.ts"
 
-/** Connections for appends to logs that somebody holds for long. */
+/** Connections for appends to logs that somebody has locked for long. */
 const waiters = 4
 const readers = 3
 
@@ -80,7 +80,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 })
 
-/** Names say which schema they are in: the search path may be another for the next query. */
+/** Names say which schema they are in, as the search path may differ from query to query. */
 const located = (
   { sql }: Database.Database["Service"],
   naming: Naming.Naming

@@ -65,9 +65,9 @@ export class Database extends Context.Service<Database, {
   /** Runs a query and returns its rows; none for a statement that returns none. */
   readonly run: <A>(query: Query<A>) => Effect.Effect<ReadonlyArray<A>, SqlError>
   /**
-   * Runs the effect, and every query in it, in one transaction; within another as a savepoint. It has succeeded when the server has said
-   * that it is committed. Where the database has ended the transaction, it fails with the first error that did it, also if the effect
-   * has handled that.
+   * Runs the effect, and every query in it, in one transaction; within another as a savepoint. It succeeds only when
+   * the server says that it is committed. If the database has ended the transaction, it fails with the error that
+   * caused this, even if the effect has handled that error.
    */
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   /** Runs the effect once the outermost transaction has committed. */
@@ -75,14 +75,17 @@ export class Database extends Context.Service<Database, {
   /** Whether the fiber is in a transaction. */
   readonly inTransaction: Effect.Effect<boolean>
   /**
-   * The first failure of the database's own in the fiber's transaction, whoever has handled it and as what: a connection, a lock, a disk.
-   * Whatever fails in the transaction after it may fail because of it. What was missing, and was undone by a rollback to a savepoint, is
-   * forgotten.
+   * The first failure of the database itself in the fiber's transaction, such as of a connection, a lock or a disk,
+   * even if somebody has handled it. Later failures in the transaction may be its consequences. A missing table or the
+   * like is forgotten once it was undone by a rollback to a savepoint.
    */
   readonly trouble: Effect.Effect<SqlError | undefined>
-  /** For how many milliseconds the fiber's transaction has run no statement; 0 while it runs one, or where there is none. */
+  /**
+   * For how many milliseconds the fiber's transaction has run no statement. It is 0 while a statement runs, and outside
+   * of a transaction.
+   */
   readonly idle: Effect.Effect<number>
-  /** Runs what talks to the driver itself, as a statement of the fiber's transaction. */
+  /** Runs an effect that talks to the driver itself, as a statement of the fiber's transaction. */
   readonly direct: <A>(operation: string, f: () => A) => Effect.Effect<A, SqlError>
 }>()("@sluice/sql/Database") {}
 
@@ -97,13 +100,16 @@ export interface Options {
   readonly sessions: Sessions
   /** How a transaction begins; `BEGIN` by default. */
   readonly beginTransaction?: string | undefined
-  /** For how long, in milliseconds, a statement that finds a lock taken is tried again, where the driver does not wait itself. */
+  /**
+   * For how long, in milliseconds, a statement is tried again that finds a lock taken. For drivers that do not wait
+   * themselves.
+   */
   readonly busyTimeout?: number | undefined
 }
 
 /**
- * Tries again, without blocking the event loop, while somebody else has the lock, for at most `timeout` milliseconds. The
- * effect must not have begun a transaction of its own.
+ * Tries again while another process has the lock, for at most `timeout` milliseconds, and does not block the event
+ * loop. The effect must not have begun a transaction of its own.
  *
  * @category combinators
  * @since 0.1.0
@@ -145,7 +151,10 @@ export const make = Effect.fnUntraced(function*(
     }
     return new Lease(leaseOptions, session)
   }
-  /** Who does not wait for it any more keeps no place in the queue, and does not keep what comes at that moment. */
+  /**
+   * A fiber that is interrupted while it waits leaves the queue. A connection that comes at that very moment is given
+   * back.
+   */
   const acquire = Effect.callback<Lease, SqlError>((resume, signal) => {
     const promise = open(signal)
     promise.then(

@@ -13,8 +13,7 @@ import { fromSqlError } from "./adapter/SqlStorageError.ts"
 import type { Database } from "./Database.ts"
 
 /**
- * How the statements of a migration name things: `table` as it stands in SQL, and `name` as the name of an index, a function or a
- * lock that belongs to Sluice.
+ * How the statements of a migration name things.
  *
  * @category models
  * @since 0.1.0
@@ -54,7 +53,7 @@ export class SchemaTooNew extends Schema.TaggedError<SchemaTooNew>("@sluice/sql/
 }
 
 /**
- * The tables are missing, or of an earlier version than this program needs, and it was told not to change them. Apply the
+ * The tables are missing, or of an earlier version than this program needs, and `migrate` is false. Apply the
  * migrations, which the storage prints as SQL, or let the program do so (`migrate`).
  *
  * @category errors
@@ -89,7 +88,10 @@ export interface Options {
   readonly database: Database["Service"]
   readonly naming: Naming.Naming
   readonly migrations: ReadonlyArray<Migration>
-  /** Runs the effect while no other process migrates, in a transaction where the database has transactions for tables. */
+  /**
+   * Runs the effect while no other process migrates. It does so in a transaction if the database can change tables in
+   * one.
+   */
   readonly exclusively: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
 }
 
@@ -124,7 +126,7 @@ export const run = (options: Options): Effect.Effect<void, SchemaTooNew | SqlErr
     if (found > migrations.length) return Effect.fail(new SchemaTooNew({ found, known: migrations.length }))
     if (found === migrations.length) return Effect.void
     return options.exclusively(Effect.gen(function*() {
-      // whoever owns a schema need not be allowed to create others
+      // a role that owns the schema may lack the permission to create schemas
       if (!(yield* hasSchema(options))) {
         for (const statement of createSchema(dialect, naming)) yield* sql.unsafe(statement)
       }

@@ -77,16 +77,16 @@ export interface OffsetTable {
   readonly timestamp: number
   /** The identity of the journal that the position is in; empty where it is not known. */
   readonly journal: string
-  /** Where something was left out: up to which position everything had been read before. */
+  /** Where a source leaves events out: the position up to which everything had been read before the first of them. */
   readonly complete_up_to: number | null
-  /** As of which the projection's offsets were set, as in `sluice_projection_source`. */
+  /** The revision of the projection's offsets, as in `sluice_projection_source`. */
   readonly revision: number
   /** Microseconds since the epoch. */
   readonly updated_at: number
 }
 
 /**
- * A row per projection, source and entity, where a source leaves something out.
+ * A row per projection, source and entity, for sources that leave events out.
  *
  * @category models
  * @since 0.1.0
@@ -122,7 +122,7 @@ export interface ProjectionTable {
 export interface ProjectionSourceTable {
   readonly projection: string
   readonly source: string
-  /** As of which its offsets were set: when it was registered, or rewound last. */
+  /** The revision of its offsets: set when it was registered, and raised by each rewind. */
   readonly revision: number
 }
 
@@ -150,7 +150,7 @@ export interface DeadLetterTable {
   readonly error: string
   /** Microseconds since the epoch. */
   readonly put_aside_at: number
-  /** When somebody has begun to handle it; microseconds since the epoch. */
+  /** When somebody began to handle it, in microseconds since the epoch. */
   readonly claimed_at: number | null
 }
 
@@ -209,7 +209,7 @@ export interface StateHeadTable {
 }
 
 /**
- * What there is one of, such as the identity of the journal.
+ * Single values, such as the identity of the journal.
  *
  * @category models
  * @since 0.1.0

@@ -7,7 +7,7 @@ import { isLoopback } from "@sluice/core/Loopback"
 import type * as Redacted from "effect/Redacted"
 
 /**
- * Whom to trust, the well-known authorities by default, and what to show, as PEM.
+ * Which authorities to trust, the well-known ones by default, and which certificate to present, as PEM.
  *
  * @category models
  * @since 0.1.0
@@ -19,7 +19,7 @@ export interface Tls {
 }
 
 /**
- * Whether connections to the host are encrypted where nobody says: unless they stay on this machine.
+ * Whether connections to the host are encrypted by default: they are, unless they stay on this machine.
  *
  * **Example** (Two servers)
  *

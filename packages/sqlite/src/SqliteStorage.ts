@@ -29,7 +29,7 @@ import type { Options } from "./SqliteOptions.ts"
 
 export type { Options } from "./SqliteOptions.ts"
 
-/** Reading and writing take two connections, which cannot share SQLite's own databases in memory. */
+/** Reading and writing need two connections, which cannot share a database that SQLite keeps in memory. */
 const temporaryFile = Effect.map(
   Effect.acquireRelease(
     Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-"))),
@@ -40,7 +40,7 @@ const temporaryFile = Effect.map(
 
 const closing = (connection: Connection) => Effect.sync(() => connection.close())
 
-/** A connection that writes, and one that reads, of the same file. */
+/** Two connections to the same file, one for writing and one for reading. */
 const connections = Effect.fnUntraced(function*(filename: string, lockTimeout: number) {
   // the last that is closed copies the log into the file, unless it only reads; and others may have written into that log
   let last: Connection | undefined
@@ -64,7 +64,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const database = yield* Database.make({
     dialect: "sqlite",
     sessions: makeSessions(writer, file),
-    // a deferred transaction that reads first fails at its first write if another process has committed meanwhile
+    // a deferred transaction that begins with a read fails at its first write if another process has committed
+    // meanwhile
     beginTransaction: "BEGIN IMMEDIATE",
     busyTimeout: lockTimeout
   }).pipe(Effect.mapError(fromSqlError("connect")))

@@ -11,8 +11,8 @@ import { sharing } from "./internal/sharing.ts"
 import { durableStateTests } from "./internal/states/durableStateTests.ts"
 
 /**
- * Tests a durable state store, and a journal and an offset store that share its transactions. The tests share what the layer makes,
- * which may have been there before and may stay.
+ * Tests a durable state store, and a journal and an offset store that share its transactions. All tests run on what the
+ * layer provides. It may have been used before, and can be used afterwards.
  *
  * **Example** (The suite of an adapter)
  *

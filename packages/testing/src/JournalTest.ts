@@ -17,8 +17,8 @@ import { transactionTests } from "./internal/journal/transactionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
- * Tests a journal. The tests share the one that the layer makes, which may have been there before and may stay: each
- * uses entity types of its own.
+ * Tests a journal. All tests run on the journal that the layer provides. It may have been used before, and can be used
+ * afterwards: each test uses entity types of its own.
  *
  * **Example** (The suite of an adapter)
  *
@@ -44,7 +44,7 @@ export const suite = (name: string, journal: Layer.Layer<Journal, unknown>): voi
 }
 
 /**
- * Tests what a journal promises beside that when several instances, of one process or many, open its database.
+ * Tests what a journal promises in addition when several instances, of one process or many, open its database.
  *
  * **Details**
  *

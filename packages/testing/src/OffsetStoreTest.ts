@@ -12,8 +12,8 @@ import { offsetTests } from "./internal/offsets/offsetTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
- * Tests an offset store, the management of projections beside it, and a journal that shares their transactions. The tests share what the layer makes, which may have
- * been there before and may stay.
+ * Tests an offset store, the management of projections beside it, and a journal that shares their transactions. All
+ * tests run on what the layer provides. It may have been used before, and can be used afterwards.
  *
  * **Example** (The suite of an adapter)
  *

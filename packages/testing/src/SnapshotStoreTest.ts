@@ -10,8 +10,8 @@ import { sharing } from "./internal/sharing.ts"
 import { snapshotTests } from "./internal/states/snapshotTests.ts"
 
 /**
- * Tests a snapshot store, and a journal that shares its transactions. The tests share what the layer makes, which may have been
- * there before and may stay.
+ * Tests a snapshot store, and a journal that shares its transactions. All tests run on what the layer provides. It may
+ * have been used before, and can be used afterwards.
  *
  * **Example** (The suite of an adapter)
  *

@@ -48,8 +48,8 @@ export const suite = (name: string, storage: Layer.Layer<Storage, unknown>): voi
 }
 
 /**
- * Tests what a storage promises beside that when several instances, of one process or many, open its database. `database` makes
- * one, or names one, and returns a layer that opens it.
+ * Tests what a storage promises in addition when several instances, of one process or many, open its database.
+ * `database` makes one, or names one, and returns a layer that opens it.
  *
  * @category suites
  * @since 0.1.0

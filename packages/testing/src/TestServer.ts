@@ -71,8 +71,8 @@ export interface ControlledServer extends TestServer {
  */
 export interface Options {
   /**
-   * Without, a server is faster and loses acknowledged commits when it is killed: tests that kill it, and benchmarks, want it
-   * durable.
+   * Whether acknowledged commits survive a kill of the server. By default they do not, which is faster. Tests that kill
+   * it, and benchmarks, need it durable.
    */
   readonly durable: boolean
   /** As PEM: the server then takes encrypted connections, too. */
@@ -133,7 +133,7 @@ const temporaryFolder = (prefix: string, identity: Identity, { durable }: Option
         const folder = Fs.mkdtempSync(Path.join(durable ? Os.tmpdir() : memoryFolder, prefix))
         if (identity.uid !== undefined) Fs.chownSync(folder, identity.uid, identity.gid!)
         const remove = () => Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
-        // a process that exits without closing its scopes leaves nothing behind either
+        // nothing is left behind either if the process exits without closing its scopes
         process.once("exit", remove)
         return { folder, remove }
       }),
@@ -208,7 +208,7 @@ const start = (server: string, daemon: Daemon) =>
           state.current = current
         }),
         up
-        // the processes of one that was killed take a moment to go, and it does not start before
+        // the processes of a killed server take a moment to end, and it does not start before
       ).pipe(Effect.retry({ times: 50, schedule: Schedule.spaced("100 millis") })),
       freeze: signal("SIGSTOP"),
       thaw: signal("SIGCONT")
@@ -333,7 +333,7 @@ export const mysql = (
       [
         "CREATE USER IF NOT EXISTS 'test'@'%' IDENTIFIED BY 'test';",
         "GRANT ALL ON *.* TO 'test'@'%';",
-        // who looks after the server, and has no password
+        // the server's administrator, who has no password
         "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';",
         "GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;",
         "CREATE DATABASE IF NOT EXISTS test;"
@@ -347,7 +347,7 @@ export const mysql = (
         ...common,
         ...(isMariaDB
           ? ["--innodb-log-file-size=16M"]
-          // it makes itself a certificate, and listens on another port, if it is not told otherwise
+          // by default it would make a certificate, and listen on another port
           : ["--innodb-redo-log-capacity=16M", "--mysqlx=OFF", ...(tls === undefined ? ["--tls-version="] : [])]),
         ...(tls === undefined ? [] : [`--ssl-cert=${tls.certificate}`, `--ssl-key=${tls.key}`]),
         `--socket=${Path.join(folder, "s")}`,

@@ -8,8 +8,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /**
- * Asks again and again until the condition holds. When it still does not after `atMost` (30 seconds), dies with an error that
- * says what it waited for.
+ * Asks again and again until the condition holds. If it does not hold after `atMost` (30 seconds), dies with an error
+ * that says what it waited for.
  *
  * **Details**
  *
@@ -50,7 +50,7 @@ export const until = <E = never, R = never>(
     }
   })
 
-/** A busy machine needs longer than one would think; what never comes is noticed all the same. */
+/** A busy machine may need long; a condition that never holds is still noticed. */
 const defaultAtMost = "30 seconds"
 
 /**
@@ -87,10 +87,10 @@ export const end = <A, E, R>(
     })
   )
 
-/** Most conditions hold as soon as other fibers had a turn. */
+/** Most conditions hold as soon as other fibers have had a turn. */
 const yields = 50
 
-/** A test clock would wait for somebody to move it. */
+/** A test clock would wait until somebody moves it. */
 const realClock = Clock.Clock.defaultValue()
 
 const pause = (millis: number) => Effect.provideService(Effect.sleep(millis), Clock.Clock, realClock)

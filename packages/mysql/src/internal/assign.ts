@@ -8,13 +8,13 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/adapter/AppendLane"
 import * as Exit from "effect/Exit"
 
-/** @internal What was read while the logs were locked. */
+/** @internal What is read once the logs are locked. */
 export interface Heads {
   /** The newest position and timestamp of each log that could be locked. */
   readonly logs: ReadonlyMap<number, { readonly position: number; readonly timestamp: number }>
   /** The last sequence number of each entity that has events. */
   readonly entities: ReadonlyMap<PersistenceId, number>
-  /** Where events were written before, by their id, for appends that ask for it. */
+  /** Where events were written before, by their ids, for appends that may have been written. */
   readonly found: ReadonlyMap<string, Pick<Written, "sequenceNumber" | "position" | "timestamp">>
   readonly now: number
 }
@@ -29,14 +29,17 @@ export interface NewRow {
   readonly event: AppendRequest["events"][number]
 }
 
-/** @internal What is to be written, and what each append is answered; undefined where its log is busy. */
+/** @internal The rows to write, and the answer to each append; undefined if its log is busy. */
 export interface Assigned {
   readonly answers: ReadonlyArray<Answer | undefined>
   readonly rows: ReadonlyArray<NewRow>
   readonly moved: ReadonlyMap<number, { readonly position: number; readonly timestamp: number }>
 }
 
-/** @internal Gives positions, sequence numbers and timestamps to what is accepted. Pure. */
+/**
+ * @internal
+ * Checks the appends, and gives positions, sequence numbers and timestamps to those that are accepted. Pure.
+ */
 export const assign = (requests: ReadonlyArray<AppendRequest>, heads: Heads): Assigned => {
   const logs = new Map(heads.logs)
   const found = new Map(heads.found)

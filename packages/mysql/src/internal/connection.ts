@@ -1,5 +1,6 @@
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import type { TransactionStatus } from "@sluice/sql/adapter/Session"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
 import { isDefaultFor } from "@sluice/sql/Tls"
@@ -9,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Mysql from "mysql2"
 import type { Options } from "../MysqlOptions.ts"
-import { statusAfter } from "./serverStatus.ts"
+import { statusAfter, watchStatus } from "./serverStatus.ts"
 import { databaseAfter, isChanged, type Limits, settle, unsettled } from "./session.ts"
 import { format } from "./values.ts"
 
@@ -18,10 +19,10 @@ const text = (value: string | Redacted.Redacted): string => typeof value === "st
 const hostOf = ({ host, url }: Options): string =>
   host ?? (url === undefined ? "localhost" : new URL(text(url)).hostname)
 
-/** @internal How much longer than the server a client waits, in milliseconds. */
+/** @internal How much longer than the server's own limit a client waits, in milliseconds. */
 export const grace = 5_000
 
-/** @internal How long what is over may take to end, in milliseconds. */
+/** @internal How long the end of something may take, in milliseconds. */
 export const budget = 1_000
 
 /** How long to wait for a rollback, in milliseconds. The end of the connection rolls back as well. */
@@ -33,18 +34,21 @@ export const statementTimeoutOf = (options: Options): number => options.statemen
 /** @internal In milliseconds. */
 export const connectTimeoutOf = (options: Options): number => options.connectTimeout ?? 10_000
 
-/** @internal What a connection is for, and what it has in common with the others. */
+/** @internal What the connections of a pool are for. */
 export interface Use {
   readonly packet: Packet
-  /** Whether a packet may have several statements, which nobody's values may be part of but as hexadecimal literals and integers. */
+  /** Whether a packet may have several statements. Then values must only be hexadecimal literals and integers. */
   readonly statements: boolean
-  /** Whether it only reads Sluice's tables, in which every integer is safe: asking the driver for each would take longer than the rest. */
+  /**
+   * Whether it only reads Sluice's tables, whose integers are all safe. So their type is not checked, which would take
+   * longer than all the rest.
+   */
   readonly ownTables: boolean
   /** After how many seconds the server ends a session that does nothing. */
   readonly idleTimeout: number
 }
 
-/** @internal How many bytes a packet to the server may have; it is known once the server was asked. */
+/** @internal How many bytes a packet to the server may have. It is known once the server was asked. */
 export interface Packet {
   max: number
 }
@@ -54,14 +58,20 @@ export interface Session {
   readonly connection: Mysql.Connection
   /** It is closed, or about to be. */
   isLost: boolean
-  /** A query has set something that the next one must not have. */
+  /** A query may have left something in the session that the next query must not find. */
   isChanged: boolean
+  /** Whether a transaction is open, by the last answer that said so. */
   isInTransaction: boolean
+  /**
+   * What the last answer said of the transaction; undefined if it did not say. It is not kept for connections that only
+   * read Sluice's tables.
+   */
+  status: TransactionStatus | undefined
   /** How many queries have no answer yet. */
   pending: number
 }
 
-/** @internal Closes the connection at once. Whoever waits for an answer is told. */
+/** @internal Closes the connection at once. Queries that wait for an answer fail. */
 export const abandon = (session: Session, message: string): void => {
   session.isLost = true
   const error = Object.assign(new Error(message), { code: "PROTOCOL_CONNECTION_LOST", fatal: true })
@@ -71,12 +81,13 @@ export const abandon = (session: Session, message: string): void => {
 
 /**
  * @internal
- * Closes the connection after so many milliseconds, unless that is called off: the server, which has a limit itself, does not answer any more.
+ * Closes the connection after so many milliseconds, and returns a function that cancels this. The server has a shorter
+ * limit itself, so then it does not answer any more.
  */
 export const abandonAfter = (session: Session, timeout: number): () => void =>
   RealTime.after(timeout, () => abandon(session, `no answer for ${timeout} ms`))
 
-/** Says goodbye if nothing is under way, and closes the connection in any case. */
+/** Ends the session if no query is under way, and closes the connection in any case. */
 const close = (session: Session): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const { connection } = session
@@ -92,14 +103,14 @@ const close = (session: Session): Effect.Effect<void> =>
     connection.end()
   })
 
-/** Beyond what a double holds exactly there is nothing in Sluice's tables, and in others it is better refused than rounded. */
+/** An integer that a double cannot hold exactly is refused, rather than rounded. Sluice's tables have none. */
 const typeCast: Mysql.TypeCast = (field, next) => {
   if (field.type !== "LONGLONG") return next()
   const digits = field.string()
   return digits === null ? null : SafeInteger.from(digits)
 }
 
-/** A part of the URL must not change how queries are sent and answers are read. */
+/** The parameters of the URL must not change how queries are sent and answers are read. */
 const urlOf = (url: string | Redacted.Redacted): string => {
   const parsed = new URL(text(url))
   const parameters = [...parsed.searchParams].filter(([name]) => allowedInUrl.has(name))
@@ -159,7 +170,10 @@ const configOf = (options: Options, { ownTables, packet, statements }: Use, pass
   } as Mysql.ConnectionOptions
 }
 
-/** The driver does not tell a query without a callback that its connection is lost, and whoever reads its rows would wait for ever. */
+/**
+ * The driver does not tell a query without a callback that its connection is lost. Whoever reads its rows would wait
+ * for ever.
+ */
 const toldOfLoss = (connection: Mysql.Connection, command: any): any => {
   const lost = (error: unknown) => command.emit("error", error)
   connection.on("error", lost)
@@ -167,13 +181,21 @@ const toldOfLoss = (connection: Mysql.Connection, command: any): any => {
   return command
 }
 
-/** Sees what becomes of each query: gives up those that take too long, and notices what the session is after it. A stream takes as long as
- * its reader. */
+/**
+ * Watches each query: gives up those that take too long, and keeps what the answer says of the session. A stream may
+ * take as long as its reader.
+ */
 const observe = (session: Session, timeout: number, { ownTables }: Use): void => {
   const { connection } = session
-  const query = connection.query.bind(connection) as (...args: Array<any>) => any
+  const send = connection.query.bind(connection) as (...args: Array<any>) => any
+  const query = (...args: Array<any>): any => {
+    session.status = undefined
+    const command = send(...args)
+    if (!ownTables) watchStatus(command, (status) => void (session.status = status))
+    return command
+  }
   connection.query = (...args: Array<any>) => {
-    // before it is sent: nobody may wait for its answer
+    // before it is sent, as the caller may not wait for its answer
     const sql: string = typeof args[0] === "string" ? args[0] : args[0].sql
     if (!ownTables && mayChangeSession("mysql", sql)) session.isChanged = true
     const answered = args.at(-1)
@@ -207,12 +229,12 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
 }
 
 /**
- * That the server does not take writes: an option that prevents them, a transaction that may only read, and a mode. After a failover the
- * connection is to the wrong server, and the next may be to the right one.
+ * Errors of a server that takes no writes: for an option, a read-only transaction, or a mode. After a failover this
+ * connection leads to the old server, and the next may lead to the new one.
  */
 const readOnly: ReadonlySet<unknown> = new Set([1290, 1792, 1836])
 
-/** @internal Sends a query; an interruption gives the server a moment to answer it, or else gives up the connection. */
+/** @internal Sends a query. When it is interrupted, the server has a moment to answer; then the connection is closed. */
 export const send = <A>(
   session: Session,
   operation: string,
@@ -248,7 +270,7 @@ const unconnected = toConnectError("mysql")("connect")
 export const timedOut = (options: Options, what: string): SqlError =>
   unconnected(Object.assign(new Error(`${what} within ${connectTimeoutOf(options)} ms`), { code: "ETIMEDOUT" }))
 
-/** A password may be another by now than it was for the last connection. */
+/** The password may have changed since the last connection. */
 const passwordOf = ({ password }: Options): Effect.Effect<string | undefined, SqlError> =>
   password === undefined
     ? Effect.undefined
@@ -273,7 +295,10 @@ const unsent = Effect.mapError(({ reason }: SqlError) => unconnected(reason.caus
 const notSet = (problem: string): Effect.Effect<never, SqlError> =>
   Effect.fail(unconnected(Object.assign(new Error(problem), { code: "SESSION_NOT_SET" })))
 
-/** Sets the session, and proves that it is set, and in the database that it has to be in: a reset leaves it where it is. */
+/**
+ * Sets the session and its database, and checks that the server has done so. A reset alone does not change the
+ * database.
+ */
 const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limits): Effect.fn.Return<void, SqlError> {
   const problem = unsettled(limits, yield* unsent(send<unknown>(session, "connect", settle(limits), 0)))
   if (problem !== undefined) return yield* notSet(problem)
@@ -281,7 +306,7 @@ const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limi
   if (database !== undefined) {
     const use = `USE \`${database.replaceAll("`", "``")}\``
     const actual = databaseAfter(yield* unsent(send<unknown>(session, "connect", use, 0)))
-    // a server may know names in lower case alone
+    // some servers keep names in lower case
     if (actual?.toLowerCase() !== database.toLowerCase()) {
       return yield* notSet(`the session is in the database '${actual}', not in '${database}'`)
     }
@@ -292,7 +317,7 @@ const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limi
 
 /**
  * @internal
- * Makes a connection whose session is as it has to be, within the time to connect, or none at all.
+ * Makes a connection and sets its session, within the time to connect, or fails.
  */
 export const open = (options: Options, use: Use): Effect.Effect<Session, SqlError, Scope.Scope> =>
   Effect.gen(function*() {
@@ -301,8 +326,15 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
       Effect.try({
         try: () => {
           const connection = Mysql.createConnection(configOf(options, use, password))
-          const session: Session = { connection, isLost: false, isChanged: false, isInTransaction: false, pending: 0 }
-          // a connection that the server ends between two queries says so here, and ends the process if nobody listens
+          const session: Session = {
+            connection,
+            isLost: false,
+            isChanged: false,
+            isInTransaction: false,
+            status: "none",
+            pending: 0
+          }
+          // without a listener, a connection that the server ends between two queries would end the process
           connection.on("error", () => {
             session.isLost = true
           })
@@ -329,7 +361,11 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
     RealTime.provide
   )
 
-/** @internal Makes the session what it was when it was opened, with nothing in it that others have left, or gives up the connection. */
+/**
+ * @internal
+ * Sets the session back to what it was when it was opened, without anything that others have left, or closes the
+ * connection.
+ */
 export const reset = (session: Session, options: Options, use: Use): Effect.Effect<void> =>
   Effect.callback<void, SqlError>((resume) => {
     ;(session.connection as any).reset((error: unknown) =>

@@ -24,7 +24,7 @@ const selectedOf = (table: string) =>
   `${table}.slice, ${table}.position, ${table}.timestamp, CONVERT(${table}.persistence_id USING utf8mb4) AS persistence_id,
   ${table}.sequence_number, ${table}.manifest, ${table}.payload, ${table}.tags, ${table}.metadata`
 
-/** @internal What the connections are for: appends, and reads. */
+/** @internal The pools of connections: for appends and for reads. */
 export interface Connections {
   readonly writers: Pool
   readonly readers: Pool
@@ -70,7 +70,7 @@ export const makeDialect = (
   const statements = makeStatements(naming, writerId, maxBytes)
   const { head, journal } = statements
 
-  /** As many of the events that a query finds as have `maxPageBytes`. */
+  /** The first events that a query finds, up to `maxPageBytes`. */
   const page = (operation: string, sql: string) =>
     Effect.suspend(() => {
       let bytes = 0
@@ -106,7 +106,7 @@ export const makeDialect = (
           headers.push(...[yield* run<Mysql.ResultSetHeader | Array<Mysql.ResultSetHeader>>(packet)].flat())
         }
         const [moved, committed] = headers.slice(-2)
-        // what was not written in the transaction that has the locks, or is not committed, is not acknowledged
+        // only what was written in the transaction that has the locks, and is committed, is acknowledged
         return statusAfter(moved!) === "open" && statusAfter(committed!) === "none"
           ? assigned.answers
           : yield* Effect.fail(transactionLost)
@@ -117,7 +117,7 @@ export const makeDialect = (
   const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
     const { entityType } = request
     const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
-    // what a snapshot shows of the log is what the lock shows, or the snapshot is older
+    // if the snapshot shows another head than the lock does, the snapshot is older
     const [seen] = yield* sql.unsafe<LogRow>(
       `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)} AND slice = ${
         logs[0]!.slice
@@ -159,7 +159,7 @@ export const makeDialect = (
       }),
     tryAppend: (requests) => append(requests, "SKIP LOCKED"),
     waitAppend: (requests) => append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>,
-    // a savepoint of its own: an append that fails, or is given up, leaves no events beyond the head of their log
+    // in a savepoint: an append that fails or is interrupted must leave no events beyond the head of their log
     appendWithin: (request) => database.withTransaction(appendWithin(request)),
     joins: () => true,
     now: Effect.map(
@@ -225,7 +225,7 @@ export const makeDialect = (
           isFull
         })
       ),
-    // left to itself the optimizer looks at the whole entity type, and then waits for transactions on other logs
+    // without the hint, the optimizer reads the whole entity type, and so waits for transactions on other logs
     remove: (entityType, slice, positions) =>
       sql.unsafe(
         `DELETE j FROM ${journal} j FORCE INDEX (${indexName(naming, "log")})
@@ -236,7 +236,7 @@ export const makeDialect = (
     entity: (persistenceId: PersistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
         const id = literal(persistenceId)
-        // a transaction's connection cannot be left when enough is read
+        // in a transaction the connection cannot be closed when enough is read
         const text = `SELECT ${selectedOf("j")} FROM ${journal} j JOIN (
             SELECT s.sequence_number, SUM(s.bytes) OVER (ORDER BY s.sequence_number) - s.bytes AS before_it FROM (
               SELECT e.sequence_number, ${sizeInSql("e")} AS bytes FROM ${journal} e

@@ -1,8 +1,8 @@
 import type { Migration } from "@sluice/sql/Migrations"
 
 /**
- * Nothing is rolled back with a table, so that a migration that was cut off is run again from its beginning; and only MariaDB has
- * `ADD COLUMN IF NOT EXISTS`.
+ * Changes of tables are not rolled back, so a migration that was cut off is run again from its beginning. Each
+ * statement has to allow that, and only MariaDB has `ADD COLUMN IF NOT EXISTS`.
  */
 const unless = (
   there: { readonly table: string } & ({ readonly column: string } | { readonly index: string }),

@@ -6,8 +6,8 @@ import type { SqlError } from "effect/sql/SqlError"
 
 /**
  * @internal
- * Moves offsets by compare-and-set, all in one statement; see `SqlOffsetStore`. Rows are found by their key: joined with the moves as a
- * table, each would be compared with each.
+ * Moves offsets by compare-and-set, all in one statement; see `SqlOffsetStore`. Rows are found by their key. A join
+ * with the moves as a table would compare each row with each move.
  */
 export const makeMove = (database: Database["Service"], naming: Naming.Naming) => {
   const table = Naming.quoted("mysql", naming, "sluice_offset")

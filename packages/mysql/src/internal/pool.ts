@@ -23,44 +23,62 @@ import {
   type Use
 } from "./connection.ts"
 
-/** @internal Some connections of one use, which are made when they are needed. */
+/** @internal Connections of one use, which are made when they are needed. */
 export interface Pool {
   readonly options: Options
   readonly use: Use
-  /** Lends a connection, which nobody else has until the scope ends. */
+  /** Lends a connection until the scope ends. */
   readonly lend: Effect.Effect<Session, SqlError, Scope.Scope>
   /** Those that there are. */
   readonly sessions: ReadonlySet<Session>
-  /** Closes a connection that there is nothing wrong with, and that another is made for. */
+  /** Closes a connection that works, and will be replaced by another to the same server. */
   readonly discard: (session: Session, message: string) => void
 }
+
+/** What a pool knows of its connections. */
+interface State {
+  readonly options: Options
+  readonly use: Use
+  readonly sessions: Set<Session>
+  /**
+   * Called for each connection after the first, before anybody uses it: it may lead to another server than earlier
+   * ones.
+   */
+  readonly onAnother: () => void
+  /** Whether a connection was made. */
+  hasConnected: boolean
+  /** How many connections were closed though nothing was wrong with them, and have not been replaced yet. */
+  discarded: number
+}
+
+/** A connection was made. */
+const add = (state: State, session: Session): void => {
+  state.sessions.add(session)
+  if (state.discarded > 0) state.discarded--
+  else if (state.hasConnected) state.onAnother()
+  state.hasConnected = true
+}
+
+const discard = (state: State, session: Session, message: string): void => {
+  if (!session.isLost) state.discarded++
+  abandon(session, message)
+}
+
+type Connections = Pools.Pool<Session, SqlError>
 
 /** @internal Closes its connections with the scope, whether or not the server answers. */
 export const makePool = (
   options: Options,
   max: number,
   use: Use,
-  /** Called when a connection is made after others, before anybody has it: it may be to another server than they are. */
   onAnother: () => void = () => {}
 ): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const sessions = new Set<Session>()
-    let isFirst = true
-    /** How many are still to be replaced. */
-    let discarded = 0
-    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => end(scope, sessions))
-    const pool = yield* Scope.provide(
+    const state: State = { options, use, sessions: new Set(), onAnother, hasConnected: false, discarded: 0 }
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => end(scope, state.sessions))
+    const connections = yield* Scope.provide(
       Pools.makeWithTTL({
-        acquire: Effect.tap(open(options, use), (session) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              sessions.add(session)
-              if (discarded > 0) discarded--
-              else if (!isFirst) onAnother()
-              isFirst = false
-            }),
-            () => Effect.sync(() => sessions.delete(session))
-          )),
+        acquire: connect(state),
         min: 0,
         max,
         // before the server does
@@ -69,48 +87,64 @@ export const makePool = (
       }),
       scope
     )
-
-    const release = (session: Session): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        // nobody knows when, or how, a query ends that nobody waits for any more
-        if (session.pending > 0) abandon(session, "the connection is given back in the middle of a query")
-        const settled = !session.isLost && (session.isChanged || session.isInTransaction)
-          ? reset(session, options, use)
-          : Effect.void
-        return Effect.andThen(
-          settled,
-          Effect.suspend(() => session.isLost ? Pools.invalidate(pool, session) : Effect.void)
-        )
-      })
-
-    const lendOne: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.gen(function*() {
-      const own = yield* Scope.fork(yield* Effect.scope)
-      const session = yield* Scope.provide(Pools.get(pool), own)
-      if (!session.isLost) {
-        yield* Scope.addFinalizer(own, release(session))
-        return session
-      }
-      yield* Pools.invalidate(pool, session)
-      // what is lost is given back before another is asked for, or it would take a place for as long as that one is lent
-      yield* Scope.close(own, Exit.void)
-      return yield* lend
-    })
-    const lendInTime = Effect.timeoutOrElse(lendOne, {
-      duration: connectTimeoutOf(options),
-      orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
-    }).pipe(RealTime.provide)
-    // one that is there is had at once
-    const lend: Effect.Effect<Session, SqlError, Scope.Scope> = Effect.suspend(() =>
-      pool.state.availableHead?.exit._tag === "Success" && pool.state.waiters.size === 0 ? lendOne : lendInTime
-    )
-    const discard = (session: Session, message: string) => {
-      if (!session.isLost) discarded++
-      abandon(session, message)
+    return {
+      options,
+      use,
+      lend: lend(state, connections),
+      sessions: state.sessions,
+      discard: (session, message) => discard(state, session, message)
     }
-    return { options, use, lend, sessions, discard }
   })
 
-/** Whoever still has a connection loses it soon. */
+const connect = (state: State): Effect.Effect<Session, SqlError, Scope.Scope> =>
+  Effect.tap(open(state.options, state.use), (session) =>
+    Effect.acquireRelease(
+      Effect.sync(() => add(state, session)),
+      () => Effect.sync(() => state.sessions.delete(session))
+    ))
+
+/** Lends a free connection at once, or another one within the time to connect. */
+const lend = (state: State, connections: Connections): Effect.Effect<Session, SqlError, Scope.Scope> => {
+  const { options } = state
+  const inTime = Effect.timeoutOrElse(Effect.suspend(() => lendAny(state, connections)), {
+    duration: connectTimeoutOf(options),
+    orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
+  }).pipe(RealTime.provide)
+  return Effect.suspend(() => {
+    const { availableHead, waiters } = connections.state
+    return availableHead?.exit._tag === "Success" && waiters.size === 0 ? lendAny(state, connections) : inTime
+  })
+}
+
+const lendAny = (state: State, connections: Connections): Effect.Effect<Session, SqlError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const own = yield* Scope.fork(yield* Effect.scope)
+    const session = yield* Scope.provide(Pools.get(connections), own)
+    if (!session.isLost) {
+      yield* Scope.addFinalizer(own, giveBack(state, connections, session))
+      return session
+    }
+    yield* Pools.invalidate(connections, session)
+    // the lost connection is given back first: otherwise it would take a place in the pool for as long as the other one
+    // is lent
+    yield* Scope.close(own, Exit.void)
+    return yield* lend(state, connections)
+  })
+
+const giveBack = ({ options, use }: State, connections: Connections, session: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    // the caller has stopped waiting for its query, which may end at any time
+    if (session.pending > 0) abandon(session, "the connection is given back in the middle of a query")
+    const settled = !session.isLost && (session.isChanged || session.isInTransaction)
+      ? reset(session, options, use)
+      : Effect.void
+    return Effect.andThen(
+      settled,
+      Effect.suspend(() => session.isLost ? Pools.invalidate(connections, session) : Effect.void)
+    )
+  })
+
+/** Connections that are still in use are closed soon. */
 const end = (scope: Scope.Closeable, sessions: ReadonlySet<Session>): Effect.Effect<void> =>
   Effect.gen(function*() {
     const closing = yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
@@ -126,8 +160,8 @@ export const query = <A>(pool: Pool, operation: string, sql: string): Effect.Eff
 
 /**
  * @internal
- * The first rows of what a query finds, up to one after which it is enough. The connection is closed then, as it would have to take the
- * others, too.
+ * The first rows of what a query finds, up to one after which it is enough. Then the connection is closed, as it would
+ * have to receive the other rows, too.
  */
 export const firstRows = <Row>(
   pool: Pool,
@@ -163,8 +197,8 @@ export const firstRows = <Row>(
 
 /**
  * @internal
- * Runs statements on one connection. After a failure or an interruption nobody knows what is open on it, so it is rolled back before others
- * get it, or closed.
+ * Runs statements on one connection. After a failure or an interruption the state of the connection is unknown, so it
+ * is rolled back before others get it, or closed.
  */
 export const withConnection = <A>(
   pool: Pool,
@@ -190,7 +224,7 @@ export const withConnection = <A>(
 
 const close = (scope: Scope.Closeable): void => void Effect.runFork(Scope.close(scope, Exit.void))
 
-/** @internal What the driver would have failed with, which has the codes. */
+/** @internal The driver's own error, which has the codes. */
 export const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
   const error = cause.reasons.find(Cause.isFailReason)?.error
   return error === undefined
@@ -200,7 +234,8 @@ export const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
 
 /**
  * @internal
- * A connection that cancels a session's query. If it cannot, the session is given up: whoever interrupts a query does not wait for long.
+ * A connection that cancels a session's query. If it cannot, the session is closed, as an interruption must not wait
+ * for long.
  */
 export const canceller = (pool: Pool, target: Session) => {
   const scope = Scope.makeUnsafe()

@@ -12,26 +12,18 @@ export const statusAfter = (header: Mysql.ResultSetHeader): TransactionStatus =>
 
 /**
  * @internal
- * Keeps what the server's last answer on a connection says of the transaction; undefined when it has not said. The driver shows the
- * flags of an OK packet, and not those at the end of rows, which have to be taken from the packet.
+ * Hands over what each answer to a query says of the transaction; undefined where it does not say. The driver shows the flags of an OK
+ * packet. Those at the end of rows have to be taken from the packet.
  */
-export const watchStatus = (connection: Mysql.Connection): () => TransactionStatus | undefined => {
-  let status: TransactionStatus | undefined = "none"
-  const query = connection.query.bind(connection) as (...args: Array<any>) => any
-  connection.query = (...args: Array<any>) => {
-    status = undefined
-    const command = query(...args)
-    const { doneInsert, row } = command
-    command.doneInsert = (header: { readonly serverStatus?: number } | null) => {
-      status = header?.serverStatus === undefined ? undefined : statusOf(header.serverStatus)
-      return doneInsert.call(command, header)
-    }
-    command.row = (packet: any, connection: any) => {
-      if (packet.isEOF()) status = statusOf(packet.eofStatusFlags())
-      const next = row.call(command, packet, connection)
-      return next === row ? command.row : next
-    }
-    return command
+export const watchStatus = (command: any, told: (status: TransactionStatus | undefined) => void): void => {
+  const { doneInsert, row } = command
+  command.doneInsert = (header: { readonly serverStatus?: number } | null) => {
+    told(header?.serverStatus === undefined ? undefined : statusOf(header.serverStatus))
+    return doneInsert.call(command, header)
   }
-  return () => status
+  command.row = (packet: any, connection: any) => {
+    if (packet.isEOF()) told(statusOf(packet.eofStatusFlags()))
+    const next = row.call(command, packet, connection)
+    return next === row ? command.row : next
+  }
 }

@@ -5,7 +5,10 @@ interface Setting {
   readonly shown?: string
 }
 
-/** What a session is given that differs from others. Times are in milliseconds, but for `idleTimeout`, which is in seconds. */
+/**
+ * The settings of a session that the options decide. Times are in milliseconds, except for `idleTimeout`, which is in
+ * seconds.
+ */
 export interface Limits {
   readonly statementTimeout: number
   readonly lockTimeout: number
@@ -16,26 +19,26 @@ const on = { value: "1", shown: "ON" }
 const off = { value: "0", shown: "OFF" }
 const quoted = (text: string) => ({ value: `'${text}'`, shown: text })
 
-/** Whatever the server, its administrator, `init_connect` or a proxy had in mind: none of it is left to chance. */
+/** The settings of every session, so that none depends on the server, its administrator, `init_connect` or a proxy. */
 const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): ReadonlyArray<Setting> => {
   const lockSeconds = String(Math.max(1, Math.ceil(lockTimeout / 1000)))
   return [
-    // first of all: the server's answer then says what each of the others is
+    // this comes first, as the server's answer then shows the value of each of the others
     { name: "session_track_system_variables", ...quoted("*") },
-    // nor is it left to chance which database the session is in
+    // the answer also shows which database the session is in
     { name: "session_track_schema", ...on },
     // and later answers say whether a query has changed the session
     { name: "session_track_state_change", ...on },
     { name: "character_set_client", ...quoted("utf8mb4") },
     { name: "character_set_results", ...quoted("utf8mb4") },
-    // with it goes the collation that the server has for it
+    // this also sets the server's collation for it
     { name: "character_set_connection", ...quoted("utf8mb4") },
     // what both have by default
     { name: "sql_mode", ...quoted("STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION") },
     { name: "time_zone", ...quoted("+00:00") },
     { name: "autocommit", ...on },
     { name: "completion_type", ...quoted("NO_CHAIN") },
-    // every event is appended in READ COMMITTED: else a transaction would not see what was committed when it got its lock
+    // events are appended in READ COMMITTED, as a transaction has to see what was committed when it got its lock
     { name: { mariadb: "tx_isolation", mysql: "transaction_isolation" }, ...quoted("READ-COMMITTED") },
     { name: { mariadb: "tx_read_only", mysql: "transaction_read_only" }, ...off },
     { name: "innodb_lock_wait_timeout", value: lockSeconds },
@@ -60,7 +63,11 @@ const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): Rea
 
 const assignment = (name: string, value: string) => `@@session.${name} = ${value}`
 
-/** @internal The one statement that settles a session. What only one of MariaDB and MySQL knows stands in comments that only that one reads. */
+/**
+ * @internal
+ * The statement that sets a session. Settings that only MariaDB or only MySQL knows stand in comments that only that
+ * server reads.
+ */
 export const settle = (limits: Limits): string => {
   const [first, ...rest] = settingsOf(limits)
   return `SET ${assignment(first!.name as string, first!.value)}${
@@ -74,7 +81,7 @@ export const settle = (limits: Limits): string => {
   }`
 }
 
-/** @internal What the server has not confirmed, in words; undefined if all is as it was set. */
+/** @internal A description of the settings that the server has not confirmed; undefined if it has confirmed all. */
 export const unsettled = (limits: Limits, answer: unknown): string | undefined => {
   const shown: Record<string, string> = (answer as any)?.stateChanges?.systemVariables ?? {}
   if (Object.keys(shown).length === 0) {
@@ -90,12 +97,12 @@ export const unsettled = (limits: Limits, answer: unknown): string | undefined =
   return wrong.length === 0 ? undefined : `the server has not set the session as it was told to: ${wrong.join("; ")}`
 }
 
-/** @internal The database that the server says a session is in, after an answer that changes it. */
+/** @internal The database of the session, by an answer that changes it. */
 export const databaseAfter = (answer: unknown): string | undefined => (answer as any)?.stateChanges?.schema
 
 const sessionStateChanged = 0x4000
 
-/** @internal Whether the session is not as it was any more, after an answer. A transaction that begins is no such change. */
+/** @internal Whether the session has changed, by an answer. The begin of a transaction does not count. */
 export const isChanged = (answer: unknown): boolean => {
   const { serverStatus, stateChanges } = answer as { readonly serverStatus?: number; readonly stateChanges?: any }
   return ((serverStatus ?? 0) & sessionStateChanged) !== 0 &&

@@ -1,31 +1,22 @@
-import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
+import type { Session, Sessions } from "@sluice/sql/adapter/Session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { type DatabaseConnection, MysqlDriver } from "kysely"
 import * as Connection from "./connection.ts"
 import { canceller, errorOf, type Pool } from "./pool.ts"
-import { watchStatus } from "./serverStatus.ts"
-
-interface Known {
-  readonly connection: Promise<DatabaseConnection>
-  readonly status: () => TransactionStatus | undefined
-}
 
 /** @internal The connections of a pool, as `Database` uses them. */
 export const makeSessions = (pool: Pool): Sessions => {
-  const known = new WeakMap<Connection.Session, Known>()
+  const known = new WeakMap<Connection.Session, Promise<DatabaseConnection>>()
 
-  /** Kysely's connection over one of the driver's, which belongs to this pool and not to a driver of Kysely's. */
-  const knownOf = (session: Connection.Session): Known => {
+  /** Kysely's connection over one connection of this pool. */
+  const connectionOf = (session: Connection.Session): Promise<DatabaseConnection> => {
     const found = known.get(session)
     if (found !== undefined) return found
     const only = { getConnection: (done: any) => done(null, session.connection), end: (done: any) => done() }
     const driver = new MysqlDriver({ pool: only, controlConnection: (() => canceller(pool, session)) as any })
-    const made: Known = {
-      connection: driver.init().then(() => driver.acquireConnection()),
-      status: watchStatus(session.connection)
-    }
+    const made = driver.init().then(() => driver.acquireConnection())
     known.set(session, made)
     return made
   }
@@ -39,7 +30,7 @@ export const makeSessions = (pool: Pool): Sessions => {
           Effect.flatMap(
             pool.lend,
             (session) =>
-              Effect.map(Effect.promise(() => knownOf(session).connection), (connection) => ({ session, connection }))
+              Effect.map(Effect.promise(() => connectionOf(session)), (connection) => ({ session, connection }))
           ),
           scope
         ),
@@ -50,14 +41,14 @@ export const makeSessions = (pool: Pool): Sessions => {
         throw errorOf(lent.cause)
       }
       const { connection, session } = lent.value
-      const { status } = knownOf(session)
+      const status = () => session.status
       return {
         connection,
         status,
-        // an error does not say how the transaction is
+        // an error says nothing of the transaction
         ask: () =>
           new Promise((resolve, reject) => {
-            // whoever gives a connection back does not wait for a server that does not answer
+            // the return of a connection must not wait for a server that does not answer
             const answeredInTime = Connection.abandonAfter(session, Connection.budget)
             session.connection.query("DO 0", (error) => {
               answeredInTime()

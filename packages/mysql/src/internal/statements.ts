@@ -8,8 +8,8 @@ import type { Assigned } from "./assign.ts"
 
 /**
  * @internal
- * A value as a hexadecimal literal, which it cannot break out of, whatever the server's settings are. Every value in these
- * statements is one, or an integer.
+ * A value as a hexadecimal literal, which no setting of the server makes part of the statement. Every value in these
+ * statements is such a literal or an integer.
  */
 export const literal = (value: string | Uint8Array): string =>
   value.length === 0 ? "x''" : `x'${Buffer.from(value as string).toString("hex")}'`
@@ -22,7 +22,7 @@ const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 const text = (value: string | null): string => value === null ? "NULL" : `CONVERT(${literal(value)} USING utf8mb4)`
 
-/** @internal Statements as packets, each of as many as it has room for. They are of ASCII characters. */
+/** @internal Packets of as many statements as each has room for. The statements are ASCII. */
 export const packets = (statements: ReadonlyArray<string>, maxBytes: number): Array<string> => {
   const packets: Array<string> = []
   for (const statement of statements) {
@@ -56,8 +56,8 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
     },
 
     /**
-     * The last number of each entity, by a probe from its end, and the time, which does not depend on the session's time zone. `MAX … GROUP
-     * BY` would read every event of a long entity.
+     * The last sequence number of each entity, looked up from its end, and the time, independent of the session's time
+     * zone. `MAX … GROUP BY` would read every event of a long entity.
      */
     entities: (requests: ReadonlyArray<AppendRequest>): string => {
       const ids = new Set(requests.map((request) => request.persistenceId))

@@ -1,8 +1,8 @@
 import * as Mysql from "mysql2"
 
 /**
- * A string as SQL that it cannot break out of, whatever the session's settings are: the driver's own escaping relies on backslashes, which
- * `NO_BACKSLASH_ESCAPES` makes ordinary characters.
+ * A string as a literal of SQL, safe under any settings of the session. The driver's own escaping relies on
+ * backslashes, which `NO_BACKSLASH_ESCAPES` makes ordinary characters.
  */
 const quote = (text: string): string =>
   /['\\\0]/.test(text) ? `_utf8mb4 x'${Buffer.from(text).toString("hex")}'` : `'${text}'`
@@ -15,12 +15,12 @@ const literal = (value: any): any => {
     case "object":
       // the driver would make NULL of it
       if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError("a value is an invalid date")
-      // an object that the driver takes apart becomes columns and operators of the query
+      // the driver would turn an object into columns and operators of the query
       return value === null || value instanceof Date || value instanceof Uint8Array
         ? value
         : Mysql.raw(quote(JSON.stringify(value)))
     case "number":
-      // it would stand in the query as a word, which is the name of a column there
+      // it would stand in the query as a word, which SQL takes for the name of a column
       if (!Number.isFinite(value)) {
         throw new RangeError(`a value is ${value}, which MySQL and MariaDB have no number for`)
       }

@@ -10,12 +10,13 @@ import type { Names } from "@sluice/sql/Migrations"
  * what is stored). It answers a row per append: its status, and the last event's sequence number, position and timestamp. Status 0: the
  * log is locked; 1: written; 2: not as expected, with the actual sequence number; 3: written before.
  *
- * The lock of a log is an advisory one, as a row with the head would bloat under an old snapshot. The planner has seen the tables empty at
- * best when it plans for the first time, and then keeps the plan: so it is told what never pays here. LIMIT keeps each lateral query a probe
- * of an index, which otherwise may become a join with the whole table.
+ * The lock of a log is an advisory one, as a row with the head would bloat under an old snapshot. When the planner
+ * plans for the first time, the tables may still be empty, and it keeps that plan. So plans that never pay here are
+ * turned off. LIMIT makes each lateral query look into an index. Without it the planner may join the whole table.
  *
- * An append that may have been written before is found when its first attempt is committed here; a standby that commits have to wait for
- * need not have it yet. So its answer has something to commit as well, and waits for what was written before it.
+ * An append that may have been written before is found once its first attempt is committed on this server. A
+ * synchronous standby may not have it yet. So the second attempt writes something too: its commit then waits until the
+ * standby has the first.
  */
 export const appendFunction = ({ table }: Names, schema: string | undefined): string => {
   const journal = table("sluice_journal")

@@ -13,10 +13,13 @@ import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
 import { settingsOf, settle } from "./session.ts"
 
-/** How much longer than the server a client waits, in milliseconds. */
+/** How much longer than the server's own limit a client waits, in milliseconds. */
 const grace = 5_000
 
-/** What ends a transaction takes no longer than that, in milliseconds, or is not known to have ended it. */
+/**
+ * How long to wait for the answer to what ends a transaction, in milliseconds. Without an answer, the outcome is
+ * unknown.
+ */
 const endTimeouts = [[/^COMMIT\b/i, 10_000], [/^ROLLBACK\b/i, 3_000]] as const
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
@@ -38,13 +41,16 @@ const notSupported = "0A000"
 const serverError = (code: string, message: string, options?: ErrorOptions): Error =>
   Object.assign(new Error(message, options), { severity: "FATAL", code })
 
-/** A pooler refuses what it does not know under the code of a broken connection, though trying again is of no use. */
+/**
+ * A pooler refuses parameters that it does not know with the code of a broken connection, although trying again does
+ * not help.
+ */
 const explained = (error: Error): Error =>
   error.message.startsWith("unsupported startup parameter")
     ? serverError(notSupported, `${error.message} (of the URL, or of PGOPTIONS: leave it out)`, { cause: error })
     : error
 
-/** A password may be another by now than it was for the last connection. */
+/** The password may have changed since the last connection. */
 const passwordOf = (password: NonNullable<Options["password"]>): string | (() => Promise<string>) =>
   !Effect.isEffect(password) ? text(password) : async () => {
     const exit = await Effect.runPromiseExit(password)
@@ -55,13 +61,13 @@ const passwordOf = (password: NonNullable<Options["password"]>): string | (() =>
 /** What a client is made with. */
 interface Config extends Pg.ClientConfig {
   readonly connectionTimeoutMillis: number
-  /** For how long to wait for an answer, in milliseconds, where the server itself does not answer any more. */
+  /** For how long to wait for an answer, in milliseconds, in case the server does not answer any more. */
   readonly queryTimeout: number
   /** What its session is set to. */
   readonly settings: Readonly<Record<string, string>>
 }
 
-/** @internal How to reach the server. What the session is set to is told it later, as poolers refuse it here. */
+/** @internal How to reach the server. The session is set later, as poolers refuse settings here. */
 export const configOf = (
   options: Options,
   name: string,
@@ -105,7 +111,7 @@ export const configOf = (
   }
 }
 
-/** @internal A session of the server. The process alone may be another's by now. */
+/** @internal A session of the server. The number of a process alone may belong to another session by now. */
 export interface SessionId {
   readonly process: number
   /** When it began, in microseconds. */
@@ -114,22 +120,23 @@ export interface SessionId {
 
 /**
  * @internal
- * A connection, which is there once its session is set and proven to be: on the server, in a session that is kept, and where one may
- * write. It is closed when a query gets no answer, and its end does not wait for an answer either.
+ * A connection. It counts as connected once its session is set, and proven to be on a server that takes writes and in a
+ * session that a pooler keeps. It is closed when a query gets no answer. Its end does not wait long for an answer
+ * either.
  */
 export class Client extends Pg.Client {
   readonly config: Config
   session: SessionId | undefined
-  /** Not to be used again, though it is not lost: it may be to the wrong server. */
+  /** It must not be used again although it is not lost, as it may lead to the wrong server. */
   isMisled = false
-  /** A query may have left something in the session that the next one must not have. */
+  /** A query may have left something in the session that the next query must not find. */
   isChanged = false
   private ended: Promise<void> | undefined
 
   constructor(config: Config) {
     super(config)
     this.config = config
-    // what the server says between two queries ends the process if nobody listens
+    // without a listener, an error that the server sends between two queries would end the process
     this.on("error", () => {})
   }
 
@@ -158,7 +165,7 @@ export class Client extends Pg.Client {
       )
     }
     this.session = { process, began }
-    // whoever cancels a query needs the server's process, and a pooler has numbers of its own
+    // to cancel a query takes the number of the server's process, and a pooler tells numbers of its own
     Object.assign(this, { processID: process })
   }
 
@@ -174,7 +181,9 @@ export class Client extends Pg.Client {
     return settle(this, null)
   }
 
-  /** Makes the session what it was when it was connected, with nothing in it that others have left, or fails soon. */
+  /**
+   * Sets the session back to what it was when it was connected, without anything that others have left, or fails soon.
+   */
   async reset(): Promise<void> {
     const resetInTime = RealTime.after(budget, () => destroy(this))
     try {
@@ -214,7 +223,7 @@ export class Client extends Pg.Client {
   }
 
   private observe(error: { readonly message?: unknown; readonly code?: unknown } | undefined): void {
-    // the next query would wait behind it, and so on
+    // all later queries would wait behind it
     if (error?.message === "Query read timeout") destroy(this)
     if (error?.code === "25006") this.isMisled = true
   }

@@ -9,8 +9,8 @@ export const isCursor = (query: unknown): query is Cursor =>
 
 /**
  * @internal
- * Whoever reads a cursor takes as long as they like, but each answer has its time: the driver knows no deadlines for them, and waits for
- * ever for the end of one whose connection is lost.
+ * Gives each answer to a cursor a deadline, while the reader may take as long as it likes between two answers. The
+ * driver has no deadlines for cursors. It also waits for ever for the end of a cursor whose connection is lost.
  */
 export const limit = (cursor: Cursor, client: Pg.Client, queryTimeout: number): void => {
   const within = async <A>(timeout: number, answer: Promise<A>): Promise<A> => {

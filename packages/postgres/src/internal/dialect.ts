@@ -31,13 +31,13 @@ const expectations = { any: -1, exists: -2, none: 0 }
 
 const size = sizeInSql("j")
 
-/** How large the events before one are, in that order. */
+/** How large all events before an event are, in that order. */
 const sizeBefore = (order: string): string => `sum(${size}) OVER (ORDER BY ${order}) - (${size})`
 
 /** A row of what the function answers. */
 type AppendRow = readonly [status: number, sequenceNumber: number, position: number, timestamp: number]
 
-/** @internal What the connections are for: appends, and reads. */
+/** @internal The pools of connections: for appends and for reads. */
 export interface Connections {
   readonly writers: Pg.Pool
   readonly readers: Pg.Pool

@@ -1,10 +1,10 @@
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import type Pg from "pg"
 
-/** @internal How long what is over may take to end, in milliseconds. */
+/** @internal How long the end of something may take, in milliseconds. */
 export const budget = 1_000
 
-/** @internal Closes the connection at once. Whoever waits for an answer is told. */
+/** @internal Closes the connection at once. Queries that wait for an answer fail. */
 export const destroy = (client: Pg.Client): void => {
   ;(client as any).connection.stream.destroy()
 }

@@ -8,8 +8,8 @@ const interval = 10
 
 /**
  * @internal
- * Sessions whose connection was lost while they appended. The network may deliver minutes later what was sent to them, and they would
- * execute it. So they have ended before the same is sent again.
+ * Sessions whose connection was lost while they appended. The network may deliver an append minutes later, and such a
+ * session would execute it. So each of them is ended before the append is sent again.
  */
 export class LostSessions {
   private readonly sessions = new Map<string, SessionId>()
@@ -18,7 +18,9 @@ export class LostSessions {
     this.sessions.set(keyOf(session), session)
   }
 
-  /** Ends them, and waits until they have. What has not ended fails as a lost connection. */
+  /**
+   * Ends the sessions, and waits until they have ended. If one does not end in time, this fails like a lost connection.
+   */
   async end(client: Pg.ClientBase): Promise<void> {
     const known = [...this.sessions.values()]
     if (known.length === 0) return

@@ -136,7 +136,7 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
 }, {
   name: "one event that is no JSON to PostgreSQL does not hide the others",
   statements: ({ table }) => [
-    // what jsonb cannot hold, such as "\\u0000", is shown as a string, and what is no text not at all
+    // JSON that jsonb cannot hold, such as with "\\u0000", is shown as a string. Bytes that are no text are not shown
     `CREATE OR REPLACE FUNCTION ${table("sluice_json")}(p_bytes bytea) RETURNS jsonb LANGUAGE plpgsql STABLE AS $sluice$
     DECLARE
       v_text text;

@@ -14,7 +14,10 @@ export const makePool = (
   name: string,
   max: number,
   settings?: Readonly<Record<string, string>>,
-  /** Called when a connection is made after others, before anybody has it: it may be to another server than they are. */
+  /**
+   * Called for each connection after the first, before anybody uses it: it may lead to another server than earlier
+   * ones.
+   */
   onAnother: () => void = () => {}
 ): Effect.Effect<Pg.Pool, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -31,7 +34,7 @@ export const makePool = (
       const pool = new Pg.Pool(
         { ...config, clients, Client: Member as any, max, idleTimeoutMillis: 60_000 } as Pg.PoolConfig
       )
-      // a connection that the server ends between two queries says so here, and ends the process if nobody listens
+      // without a listener, a connection that the server ends between two queries would end the process
       pool.on("error", () => {})
       pool.on("release", (_error, client) => {
         const { isBusy, isMisled } = client as unknown as Client
@@ -44,7 +47,7 @@ export const makePool = (
     (pool) => Effect.promise(() => pool.end())
   )
 
-/** Whoever still has a connection loses it soon after the pool is closed. Whoever closes it first, it is closed once. */
+/** Connections that are still in use are closed soon after the pool. Several calls close the pool once. */
 const closeInTime = (pool: Pg.Pool, clients: ReadonlySet<Client>): void => {
   const end: () => Promise<void> = pool.end.bind(pool)
   let ended: Promise<void> | undefined
@@ -56,15 +59,15 @@ const closeInTime = (pool: Pg.Pool, clients: ReadonlySet<Client>): void => {
   }
 }
 
-/** What Kysely's driver makes of a pool's options. */
+/** The part of a pool's options that Kysely's driver hands over. */
 interface Target {
   readonly clients: ReadonlySet<Client>
 }
 
 /**
  * @internal
- * Cancels a query of another connection, as Kysely's driver asks for it. Whoever interrupts a query does not wait for long: where the
- * server does not do it in time, the connection is closed.
+ * Cancels a query of another connection, as Kysely's driver asks for it. An interruption does not wait for long: if the
+ * server does not cancel in time, the connection is closed.
  */
 export class ControlClient {
   private readonly options: Pg.ClientConfig & Target
@@ -109,8 +112,8 @@ const otherSession = new Set(["26000", "42P05", "0A000"])
 
 /**
  * @internal
- * Runs queries on one of the pool's connections. A connection that has failed is not given back, as nobody knows in which state it
- * is. Nothing is sent for whoever has stopped waiting for a connection.
+ * Runs queries on one of the pool's connections. A connection that has failed is closed, as its state is unknown.
+ * Nothing is sent if the caller was interrupted while it waited for a connection.
  */
 export const withClient = <A>(
   pool: Pg.Pool,
@@ -127,7 +130,7 @@ export const withClient = <A>(
       if (signal.aborted) return client.release() as never
       try {
         const result = await f(client)
-        // written is what is committed: whoever has begun a transaction on the connection, nobody ends it
+        // only what is committed is written, and nobody would end a transaction that is open here
         if (client.getTransactionStatus() !== "I") {
           throw Object.assign(new Error("a transaction is open on the connection"), { code: "ECONNABORTED" })
         }

@@ -1,13 +1,13 @@
 import Pg from "pg"
 import { leave } from "./leave.ts"
 
-/** How often it is looked at: a pooler gives out its sessions in an order of its own. */
+/** How often to check: a pooler hands out its sessions in any order. */
 const rounds = 3
 
 /**
  * @internal
- * Whether a pooler leaves a connection its session. Another one has a transaction open meanwhile, which takes away the session, or is given
- * it, where none is kept.
+ * Whether a pooler lets a connection keep its session. Meanwhile a second connection opens transactions. If sessions
+ * are not kept, it takes the first one's session away.
  */
 export const keepsSessions = async (client: Pg.Client, config: Pg.ClientConfig): Promise<boolean> => {
   const { connectionTimeoutMillis } = config
@@ -28,7 +28,7 @@ export const keepsSessions = async (client: Pg.Client, config: Pg.ClientConfig):
     }
     return true
   } catch (error) {
-    // one that gives each statement another session has no transactions
+    // a pooler that gives each statement another session refuses transactions
     if ((error as Error).message === "transaction blocks not allowed in statement pooling mode") return false
     throw error
   } finally {

@@ -1,13 +1,13 @@
 import type Pg from "pg"
 
-/** What a session is given that differs from others, in milliseconds. */
+/** The settings of a session that the options decide, in milliseconds. */
 export interface Limits {
   readonly statementTimeout: number
   readonly lockTimeout: number
   readonly transactionTimeout: number
 }
 
-/** @internal Whatever the server, the database or the role had in mind: none of it is left to chance. */
+/** @internal The settings of every session, so that none depends on the server, the database or the role. */
 export const settingsOf = ({ lockTimeout, statementTimeout, transactionTimeout }: Limits) => ({
   // how values are written and read
   client_encoding: "UTF8",
@@ -17,31 +17,33 @@ export const settingsOf = ({ lockTimeout, statementTimeout, transactionTimeout }
   bytea_output: "hex",
   extra_float_digits: "1",
   array_nulls: "on",
-  // events are appended in READ COMMITTED: else an append would see too little of its log
+  // events are appended in READ COMMITTED, as an append has to see all of its log
   default_transaction_isolation: "read committed",
   default_transaction_read_only: "off",
   default_transaction_deferrable: "off",
-  // constraints and triggers are there for everybody
+  // constraints and triggers apply
   session_replication_role: "origin",
   statement_timeout: String(statementTimeout),
   lock_timeout: String(lockTimeout),
   idle_in_transaction_session_timeout: String(transactionTimeout),
   // of PostgreSQL 17 and later: however long it takes as a whole
   transaction_timeout: "0",
-  // what waits for something to come is not forgotten
+  // a session that waits for notifications is not ended
   idle_session_timeout: "0"
 })
 
 /**
  * @internal
- * Of a connection that only reads the journal. Every read follows an index in its order, and the planner cannot know: it has seen the
- * table empty at best, would sort all newer events for each page, and then keeps the plan.
+ * Settings of a connection that only reads the journal, where every read has to follow an index in its order. The
+ * planner cannot know that: when it plans, the table may still be empty. It would then sort all newer events for each
+ * page, and keep that plan.
  */
 export const alongIndexes = { enable_seqscan: "off", enable_bitmapscan: "off", enable_sort: "off", jit: "off" }
 
 /**
- * Sets what there is of the settings, and says so, in the process with the number, or in any. An acknowledged commit that a crash of the
- * server takes back would be a fork of the journal: it has to be flushed, whatever the role says.
+ * Applies the settings that the server knows, and returns them: only in the process with the number, or in any if there
+ * is none. Commits have to be flushed, whatever the role says: if a crash of the server took back an acknowledged
+ * commit, the journal would be forked.
  */
 const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_is_in_recovery() AS is_standby,
     pg_catalog.current_setting('server_encoding') AS encoding,
@@ -58,8 +60,8 @@ const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_
 
 /**
  * @internal
- * Sets a session in one round trip, and fails if the server does not. A `process` that is known and not the server's is a pooler's number:
- * nothing is set then, as others might get it.
+ * Sets a session in one round trip, and fails if the server refuses. If `process` is given and is not the server's, it
+ * is a pooler's number. Then nothing is set, as other clients might get the session.
  */
 export const settle = async (
   client: Pg.Client & {

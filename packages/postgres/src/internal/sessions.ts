@@ -11,7 +11,7 @@ const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "o
 export const makeSessions = (pool: Pg.Pool): Sessions => {
   const known = new WeakMap<Pg.PoolClient, Promise<DatabaseConnection>>()
 
-  /** Kysely's connection over one client, which belongs to this pool and not to a driver of Kysely's. */
+  /** Kysely's connection over one client of this pool. */
   const connectionOf = (client: Pg.PoolClient): Promise<DatabaseConnection> => {
     const found = known.get(client)
     if (found !== undefined) return found
@@ -36,7 +36,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
       return {
         connection: await connectionOf(client),
         status,
-        // an error is thrown before the server says how the transaction is
+        // the error of a statement arrives before the server's word on the transaction
         ask: async () => {
           await client.query("")
           return status() ?? "failed"

@@ -1,8 +1,8 @@
 /**
  * Group commit: the appends of many fibers in one transaction.
  *
- * What is appended while a transaction is under way goes into the next one. There is no delay: a lone append is on its way at
- * once.
+ * What is appended while a transaction is under way goes into the next one. This adds no delay: a lone append is sent
+ * at once.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import { AppendQueue } from "../internal/append/AppendQueue.ts"
 
 /**
- * What became of one append of a batch. A conflict of one does not concern the others.
+ * The outcome of one append of a batch. A conflict of one append does not affect the others.
  *
  * @category models
  * @since 0.1.0
@@ -91,7 +91,7 @@ const append = <A>(lane: Lane<A>, request: AppendRequest): Effect.Effect<A, Stor
     return Effect.sync(() => lane.queue.remove(waiting))
   })
 
-/** Writes the next batch, if there is one: those who waited may all have gone. */
+/** Writes the next batch, if there is one: all who waited may have been interrupted. */
 const writeNext = <A>(lane: Lane<A>): Effect.Effect<void> => {
   const batch = lane.queue.takeBatch()
   if (lane.queue.isEmpty) lane.some.closeUnsafe()
@@ -105,7 +105,7 @@ const writeBatch = <A>(lane: Lane<A>, batch: ReadonlyArray<Waiting<A>>): Effect.
     Effect.exit(lane.write(batch.map(({ request }) => request) as unknown as NonEmptyReadonlyArray<AppendRequest>)),
     (exit) => {
       if (Exit.isSuccess(exit)) batch.forEach(({ resume }, i) => resume(Exit.succeed(exit.value[i]!)))
-      // one of them was refused: alone, it fails alone
+      // one of them was refused: written one by one, only that one fails
       else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
         return Effect.forEach(batch, (waiting) => writeBatch(lane, [waiting]), { discard: true })
       } else batch.forEach(({ resume }) => resume(Exit.failCause(exit.cause)))
@@ -123,6 +123,6 @@ const interrupt = <A>(appends: ReadonlyArray<Waiting<A>>): void => {
   for (const { resume } of appends) resume(Effect.interrupt)
 }
 
-/** Others would meet the same, one after the other. */
+/** Whether the storage is at fault: then each append would fail with the same by itself. */
 const isOfStorage = (exit: Exit.Exit<unknown, StorageError>): boolean =>
   Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error.isOfStorage)

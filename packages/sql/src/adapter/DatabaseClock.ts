@@ -14,7 +14,8 @@ const servers = {
 }
 
 /**
- * The time in microseconds as an expression: by the server's clock, or this machine's where the database is no server.
+ * The time in microseconds as a SQL expression: by the server's clock, or by this machine's if the database has no
+ * server.
  *
  * @category getters
  * @since 0.1.0

@@ -41,7 +41,7 @@ export interface Query<A> {
 const unbound = { getExecutor: () => new UnboundExecutor() }
 
 const compiled = (dialect: Dialect, query: Query<unknown>) => {
-  // a template takes part in no builder, and hands out its node to whoever compiles it
+  // a template is of no builder, and hands out its node only to a compiler
   const node = "isRawBuilder" in query ? query.compile(unbound).query : query.toOperationNode()
   const origin = originOf(node)
   if (origin === undefined) {
@@ -63,7 +63,7 @@ const compiled = (dialect: Dialect, query: Query<unknown>) => {
 export const compile = (dialect: Dialect, query: Query<unknown>): Statement => compiled(dialect, query).statement
 
 /**
- * Compiles a query, has it executed, and hands its rows through the plugins of the Kysely that has built it.
+ * Compiles a query, has it executed, and passes its rows through the plugins of the Kysely that built it.
  *
  * @category running
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * Deleting events from the journal's table, so that no reader mistakes what is deleted for what never was.
+ * Deleting events from the journal's table, so that readers can tell a deleted event from one that is missing.
  *
  * @since 0.1.0
  */
@@ -61,8 +61,9 @@ export const make = ({ database, db, dialect, heads }: {
     )
 
   /**
-   * Removes some of the events after a position and before the head, and returns how far it came and how many it removed. It takes
-   * no lock: what is an entity's newest event now will be an older one at most.
+   * Removes some of the events after a position and before the head, and returns how far it came and how many it
+   * removed. It takes no lock. That is safe: meanwhile an entity's newest event can only become an older one, never the
+   * other way round.
    */
   const removeSome = Effect.fnUntraced(function*(
     entityType: string,
@@ -104,7 +105,7 @@ export const make = ({ database, db, dialect, heads }: {
     return { position: last.position, removed: removable.length }
   })
 
-  /** What was put aside of the events is as deleted as they are. */
+  /** Dead letters of the events are deleted with them. */
   const emptyLetters = (
     entityType: string,
     which: (eb: ExpressionBuilder<SluiceTables, "sluice_dead_letter">) => Expression<SqlBool>
@@ -149,7 +150,7 @@ export const make = ({ database, db, dialect, heads }: {
       ))
       return Effect.flatMap(
         database.inTransaction,
-        // what ends a transaction that is somebody else's is theirs to try again
+        // in somebody else's transaction, they have to try again
         (inTransaction) => inTransaction ? empty : retryRefused(empty)
       ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("delete events")))
     },

@@ -1,5 +1,5 @@
 /**
- * What a SQL server has to do so that `SqlJournal` is a journal on it.
+ * The operations that a SQL server has to offer, so that `SqlJournal` can be a journal on it.
  *
  * @since 0.1.0
  */
@@ -35,11 +35,11 @@ export interface TimeCursor {
  * @since 0.1.0
  */
 export interface JournalDialect {
-  /** Makes whatever an entity type needs before its first append. */
+  /** Creates what an entity type needs before its first append. */
   readonly register: (entityType: string) => Effect.Effect<void, SqlError>
   /**
-   * Appends in a transaction of its own, on a connection that only lanes use. Where a log is locked it does not wait: the answers
-   * of that log's appends are undefined.
+   * Appends in a transaction of its own, on a connection that only lanes use. It does not wait for a log that is
+   * locked: the answers of that log's appends are undefined.
    */
   readonly tryAppend: (
     requests: NonEmptyReadonlyArray<AppendRequest>
@@ -56,7 +56,7 @@ export interface JournalDialect {
   readonly now: Effect.Effect<Timestamp, SqlError>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, SqlError>
-  /** The timestamps of the events at the positions, of those that there are. */
+  /** The timestamps of the events at the positions. Positions without an event are left out. */
   readonly timestamps: (
     entityType: string,
     positions: ReadonlyArray<readonly [Slice, number]>
@@ -69,15 +69,18 @@ export interface JournalDialect {
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, SqlError>
   /**
-   * Up to `limit` events of each log that follow the positions, in the order of their timestamps, and up to `maxPageBytes` of them all:
-   * where the page is full, any of the later ones may be missing.
+   * Up to `limit` events of each log that follow the positions, in the order of their timestamps, and up to
+   * `maxPageBytes` in total. If the page is full, any of the later events may be missing.
    */
   readonly bySlices: (
     entityType: string,
     after: ReadonlyArray<readonly [Slice, number]>,
     limit: number
   ) => Effect.Effect<Page, SqlError>
-  /** Removes the events at the positions of a log, in the fiber's transaction, where plain SQL would lock others as well. */
+  /**
+   * Removes the events at the positions of a log, in the fiber's transaction. For servers on which plain SQL would lock
+   * other rows as well.
+   */
   readonly remove?:
     | ((
       entityType: string,

@@ -1,5 +1,5 @@
 /**
- * What tells the journal of a database from every other one.
+ * The identity of a database's journal, which tells it from every other journal.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import type { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 
 /**
- * The identity that is stored with the journal; the first who asks makes it.
+ * The identity that is stored with the journal. The first process that asks for it makes it.
  *
  * @category getters
  * @since 0.1.0

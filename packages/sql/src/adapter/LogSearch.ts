@@ -1,5 +1,5 @@
 /**
- * Finding where a time lies in logs, of which it is only known that timestamps rise with positions.
+ * Finding a time in logs, by binary search: timestamps rise with positions.
  *
  * @since 0.1.0
  */
@@ -9,8 +9,8 @@ import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 
 /**
- * The last event of each log that is older than a time, as `Journal.before` has it. All logs are halved together, so it takes as
- * many queries as the longest log has binary digits.
+ * The last event of each log that is older than a time, as `Journal.before` has it. All logs are searched at once, each
+ * query halving what is left of each. So the number of queries is the binary logarithm of the longest log's length.
  *
  * @category getters
  * @since 0.1.0
@@ -19,13 +19,13 @@ export const before = Effect.fnUntraced(function*<E>({ floors, heads, time, time
   readonly heads: Offsets
   readonly floors: Offsets
   readonly time: Timestamp
-  /** The timestamps of the events at the positions, of those that there are. */
+  /** The timestamps of the events at the positions. Positions without an event are left out. */
   readonly timestamps: (
     positions: ReadonlyArray<readonly [Slice, number]>
   ) => Effect.Effect<ReadonlyMap<Slice, Timestamp>, E>
 }): Effect.fn.Return<Offsets, E> {
   const found = new Map<Slice, Offset>()
-  /** The last place that is known to be older, and the first position that is known not to be. */
+  /** The last event that is known to be older, and the first position that is known not to be. */
   const open = new Map<Slice, { older: Offset; newer: number }>()
   for (const [slice, head] of heads) {
     const floor = floors.get(slice)

@@ -1,5 +1,5 @@
 /**
- * What Sluice's own tables are called, where they share a database with others.
+ * The names of Sluice's own tables, which share a database with others.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export interface Naming {
   readonly prefix: string
 }
 
-/** What the tables' names begin with in the code. */
+/** The prefix that the tables' names have in the code. */
 const prefix = "sluice_"
 
 /**
@@ -50,7 +50,7 @@ export const make = (options: {
 }
 
 /**
- * A table's name as it stands in SQL, quoted.
+ * A table's name, quoted for SQL.
  *
  * @category getters
  * @since 0.1.0

@@ -1,6 +1,7 @@
 /**
- * The machine's own time, which connections to a server go by: the server knows nothing of a test's clock, and what a driver calls runs in no
- * fiber. Nothing else in an adapter reads it.
+ * The machine's own time, for connections to a server. The server knows nothing of a test's clock, and a driver's
+ * callbacks run in no fiber. This module is the only place of an adapter that reads the machine's clock or sets its
+ * timers.
  *
  * @since 0.1.0
  */
@@ -9,7 +10,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 /**
- * Calls the function after so many milliseconds, and returns what calls that off. A process does not stay alive for it.
+ * Calls the function after so many milliseconds, and returns a function that cancels this. The timer does not keep the
+ * process alive.
  *
  * @category operations
  * @since 0.1.0
@@ -29,7 +31,7 @@ export const after = (millis: number, f: () => void): () => void => {
 export const sleep = (millis: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, millis))
 
 /**
- * Milliseconds since some moment, by a clock that nobody sets.
+ * Milliseconds by a monotonic clock.
  *
  * @category getters
  * @since 0.1.0

@@ -5,7 +5,7 @@
  */
 
 /**
- * The integer as a number. Throws a `RangeError` where no number holds it.
+ * The integer as a number. Throws a `RangeError` if a number cannot hold it exactly.
  *
  * **Example** (One that fits, and one that does not)
  *

@@ -1,5 +1,5 @@
 /**
- * What a database adapter gives to `Database`: connections, and what the server says of the transactions on them.
+ * What a database adapter gives to `Database`: connections, and the server's word on the transactions on them.
  *
  * @since 0.1.0
  */
@@ -14,19 +14,22 @@ import type { DatabaseConnection } from "kysely"
 export type TransactionStatus = "none" | "open" | "failed"
 
 /**
- * A connection that somebody has for a while.
+ * A connection that is lent for a while.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Session {
-  /** As Kysely's driver has it. Where queries can be cancelled, the driver has a control client of its own to do it. */
+  /** The connection as Kysely's driver has it. If queries can be cancelled, the driver has a control client for that. */
   readonly connection: DatabaseConnection
   /** What the server said with its last answer; undefined if that answer did not say. */
   readonly status: () => TransactionStatus | undefined
   /** Asks the server. Fails where the connection is lost. */
   readonly ask: () => Promise<TransactionStatus>
-  /** Gives the connection back. On one that is not clean, nobody knows what is open: nobody else gets it as it is. */
+  /**
+   * Gives the connection back. If it is not clean, its state is unknown, and it is reset or closed before anybody else
+   * gets it.
+   */
   readonly release: (isClean: boolean) => void
 }
 
@@ -37,8 +40,11 @@ export interface Session {
  * @since 0.1.0
  */
 export interface Sessions {
-  /** Waits for one that is free. When the signal says that nobody wants it any more, it waits no longer, or gives back what it gets. */
+  /**
+   * Waits for a connection that is free. When the signal aborts, it stops waiting; a connection that comes all the same
+   * is given back.
+   */
   readonly acquire: (signal: AbortSignal) => Promise<Session>
-  /** Whether there is only one, which is lent to one after the other. */
+  /** Whether there is only one connection, which is lent to one after the other. */
   readonly isSingle: boolean
 }

@@ -40,12 +40,12 @@ export interface Options {
   readonly maxEventBytes: number | undefined
   /** How many transactions of single appends are under way at the same time. */
   readonly lanes: number
-  /** How many more wait for a log that somebody holds. */
+  /** How many more transactions may wait for a log that somebody has locked. */
   readonly waiters: number
 }
 
 /**
- * The journal of a database. It works as long as the scope is open.
+ * The journal of a database, for as long as the scope is open.
  *
  * @category constructors
  * @since 0.1.0
@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.mapError(dialect.heads(entityType, range), fromSqlError("read the heads"))
   const deletion = JournalDeletion.make({ ...options, heads })
 
-  /** Fails when events at the offsets, or after them, are not there. */
+  /** Fails when an event at one of the offsets is missing, or one after it was deleted. */
   const verify = Effect.fnUntraced(function*(
     entityType: string,
     range: SliceRange.SliceRange,
@@ -74,7 +74,7 @@ export const make = Effect.fnUntraced(function*(
         dialect.timestamps(entityType, places.map(([slice, { position }]) => [slice, position])),
         fromSqlError("open the journal")
       )
-    // after the timestamps, as what is missing of them may be deleted
+    // after the timestamps: an event that was not found may have been deleted
     const floors = yield* deletion.floors(entityType, range)
     const timestampAt = (slice: Slice.Slice) => timestamps.get(slice)
     const error = Floor.check({ entityType, range, start: offsets, floors, timestampAt })

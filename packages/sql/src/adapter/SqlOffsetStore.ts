@@ -46,19 +46,19 @@ export interface Options {
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
   /**
-   * Moves offsets by compare-and-set, in the order given and in the fiber's transaction, and returns whether all were where, and of the
-   * revision, that they were expected to be.
+   * Moves offsets by compare-and-set, in the order given and in the fiber's transaction. Returns whether all of them
+   * had the expected positions and revision.
    */
   readonly move: (
     key: OffsetKey,
     basis: Basis,
     moves: ReadonlyArray<Move>
   ) => Effect.Effect<boolean, SqlError>
-  /** For how many milliseconds the server lets a transaction be idle, where it has such a limit. */
+  /** For how many milliseconds the server lets a transaction be idle, if it has such a limit. */
   readonly transactionTimeout?: number | undefined
 }
 
-/** Of the time that the server lets a transaction be idle, as some passes on the way. */
+/** The part of the server's limit that is used, as messages take some time on their way. */
 const idleShare = 0.9
 
 /** How many rows a statement has at most. */
@@ -73,7 +73,7 @@ const maxRows = 500
 export const make = ({ database, db, move, transactionTimeout }: Options): OffsetStore["Service"] => {
   const transaction = SqlTransaction.service(database)
 
-  /** Why the moves could not be made, of which some may have been. */
+  /** Why not all of the moves could be made. */
   const refused = Effect.fnUntraced(function*(
     key: OffsetKey,
     revision: number,
@@ -91,11 +91,11 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
       const { position, timestamp } = stored.get(slice)!
       return position !== to.position || timestamp !== to.timestamp
     })
-    // another worker may have moved it to the same place
+    // another worker may have moved it to the same position
     return new Fenced({ ...key, slice: (elsewhere ?? moves[0]!).slice, by: "worker" })
   })
 
-  /** Locks the row of the projection against a rewind, and looks whether there was one. */
+  /** Locks the row of the projection against a rewind, and checks whether there has been one. */
   const isCurrent = (key: OffsetKey, revision: number): Effect.Effect<boolean, SqlError> => {
     const select = db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))
     return Effect.map(database.run(shareLocked(database.dialect, select)), ([row]) => row?.revision === revision)
@@ -141,7 +141,10 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     }
   })
 
-  /** Ends an effect that leaves its transaction idle, before the server ends that, which cannot say whose fault it was. */
+  /**
+   * Interrupts an effect that leaves its transaction idle, before the server ends the transaction: the server's error
+   * would not say whose fault it was.
+   */
   const unlessIdle = <A, E, R>(
     { projection }: OffsetKey,
     effect: Effect.Effect<A, E, R>
@@ -155,7 +158,10 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     return Effect.raceFirst(effect, watch)
   }
 
-  /** What the storage did wrong in the transaction is why the effect failed, whatever error it has made of it. */
+  /**
+   * If the storage has failed in the transaction, that is why the effect failed, whatever error the effect has made of
+   * it.
+   */
   const blamingStorage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
     Effect.catchCause(
       effect,
@@ -172,7 +178,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   return OffsetStore.of({
     load: (key, range) =>
       database.run(
-        // in one statement, or a rewind between two would mix what was before with what is after
+        // in one statement: with two, a rewind between them would mix offsets from before with offsets from after it
         db.selectFrom("sluice_projection_source as s").leftJoin("sluice_offset as o", (join) =>
           join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
             .on("o.slice", ">=", range.min).on("o.slice", "<=", range.max))
@@ -198,7 +204,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             ? undefined
             : (range.min + present) as Slice
           if (missing !== undefined) return Effect.fail(new OffsetsDeleted({ ...key, slice: missing }))
-          // before the first event all journals are alike
+          // before the first event, the journal's identity does not matter
           const begun = rows.filter(({ offset }) => offset.position > 0 || offset.timestamp > 0)
           return Effect.succeed({
             revision,

@@ -1,5 +1,5 @@
 /**
- * All that a SQL database provides, once it has a journal.
+ * The services that a SQL database provides, once it has a journal.
  *
  * @since 0.1.0
  */
@@ -61,7 +61,7 @@ export const make = (options: {
   )
 
 /**
- * What a service's events are in, without the database that they are in.
+ * The stores of a service's events and states, without its database.
  *
  * @category models
  * @since 0.1.0
@@ -77,7 +77,7 @@ export type JournalStorage = Journal | SnapshotStore | DurableStateStore
 export type OffsetStorage = OffsetStore | ProjectionManagement | Database | SqlClient
 
 /**
- * Only the journal, snapshots and durable state of a storage: the projections of the process are in another.
+ * Only the journal, snapshots and durable state of a storage, for a process whose projections are in another database.
  *
  * @category layers
  * @since 0.1.0
@@ -86,7 +86,8 @@ export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer
   only(storage, Context.pick(Journal, SnapshotStore, DurableStateStore))
 
 /**
- * Only the offsets of a storage, and its database for what projections write: the journal of the process is in another.
+ * Only the offsets of a storage, and its database for what projections write, for a process whose journal is in another
+ * database.
  *
  * @category layers
  * @since 0.1.0

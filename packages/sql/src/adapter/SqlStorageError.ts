@@ -9,7 +9,7 @@ import { classify, classifyConnecting, storageOf } from "../internal/DatabaseErr
 import type { Dialect } from "./Dialect.ts"
 
 /**
- * The storage error that a SQL error is, to whoever did `operation`.
+ * The storage error for a SQL error that `operation` failed with.
  *
  * @category converting
  * @since 0.1.0
@@ -18,7 +18,7 @@ export const fromSqlError = (operation: string) => (error: SqlError): StorageErr
   new StorageError({ operation, reason: storageOf(error), cause: error.reason.cause })
 
 /**
- * As {@link fromSqlError}, of a statement that is the storage's own, and has nothing in it that anybody else is to blame for.
+ * As {@link fromSqlError}, for a statement of the storage itself: nobody else can be to blame for its failure.
  *
  * @category converting
  * @since 0.1.0
@@ -38,7 +38,8 @@ export const toSqlError = (dialect: Dialect) => (operation: string) => (cause: u
   classify(dialect, operation, cause)
 
 /**
- * As {@link toSqlError}, where the driver was to connect: nothing was sent, and whoever wanted the connection is not to blame.
+ * As {@link toSqlError}, for an attempt to connect: nothing was sent, and whoever wanted the connection is not to
+ * blame.
  *
  * @category converting
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * A transaction whose own failures are the storage's, and whose effect's failures stay the effect's, `SqlError`s
- * included.
+ * A transaction that tells its own failures from those of its effect: its own become a `StorageError`, the effect's
+ * stay as they are, even if they are a `SqlError`.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,8 @@ import type { Database } from "../Database.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
 /**
- * The `Transaction` that is given to who writes beside the offsets: it runs statements in the fiber's transaction.
+ * The `Transaction` for handlers, which write in the transaction of the offsets: it runs statements in the fiber's
+ * transaction.
  *
  * @category constructors
  * @since 0.1.0

@@ -2,10 +2,10 @@ import { isOfStorage, type Reason } from "@sluice/core/StorageError"
 import * as SqlError from "effect/sql/SqlError"
 import type { Dialect } from "../adapter/Dialect.ts"
 
-/** @internal A SQL error that knows what it means to a store, and so whether an event can be to blame for it. */
+/** @internal A SQL error with its meaning to a store, which tells whether an event can be to blame for it. */
 export class DatabaseError extends SqlError.SqlError {
   declare readonly storage: Reason
-  /** Whether there was a connection to send anything over. */
+  /** Whether there was a connection, so that a statement may have been sent. */
   declare readonly isSent: boolean
   static of(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true): DatabaseError {
     return Object.assign(new DatabaseError({ reason }), { storage, isSent })
@@ -26,10 +26,13 @@ const lost: Kind = ["ConnectionError", "Unavailable"]
 const failing: Kind = ["UnknownError", "Unavailable"]
 const full: Kind = ["UnknownError", "Full"]
 const readOnly: Kind = ["UnknownError", "ReadOnly"]
-/** That the server takes no writes. After a failover the connection leads to the wrong one, and the next may lead to the right one. */
+/**
+ * The server takes no writes. After a failover this connection leads to the old server, and the next may lead to the
+ * new one.
+ */
 const wrongServer: Kind = ["ConnectionError", "ReadOnly"]
 const damaged: Kind = ["UnknownError", "Damaged"]
-/** That the two ends do not agree on how to connect, which they will not do later either. */
+/** The two ends do not agree on how to connect. Trying again does not help. */
 const disagreement: Kind = ["ConnectionError", "Misconfigured"]
 const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
 const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
@@ -38,7 +41,7 @@ const syntax: Kind = ["SqlSyntaxError", "Failed"]
 const constraint: Kind = ["ConstraintError", "Failed"]
 const unknown: Kind = ["UnknownError", "Failed"]
 
-/** By what the code begins with: a class of them, or one. The longest counts. */
+/** By the beginning of the code, which is a class of codes or a single code. The longest match counts. */
 const postgres: Readonly<Record<string, Kind>> = {
   "08": lost,
   "22": unknown,
@@ -161,7 +164,7 @@ const mysql: Readonly<Record<number, Kind>> = {
   4031: lost
 }
 
-/** By what the code begins with, as extended codes go on. The longest counts. */
+/** By the beginning of the code, as extended codes have more after it. The longest match counts. */
 const sqlite: Readonly<Record<string, Kind>> = {
   SQLITE_AUTH: notAllowed,
   SQLITE_BUSY: lockTimeout,
@@ -189,7 +192,7 @@ const byPrefix = (kinds: Readonly<Record<string, Kind>>, code: string): Kind | u
   return undefined
 }
 
-/** What Node says of a socket, or of a name that it does not find, and that the system has no room for another one. */
+/** Node's errors of sockets, of names that are not found, and of a system without room for another socket. */
 const socketCodes = new Set([
   "EADDRNOTAVAIL",
   "EAI_AGAIN",
@@ -224,7 +227,7 @@ const socketCodes = new Set([
   "PROTOCOL_UNEXPECTED_PACKET"
 ])
 
-/** What the drivers say of a connection without a code, word for word. */
+/** Messages of the drivers for a lost connection, word for word: these errors have no code. */
 const lostMessages = new Set([
   "Can't add new command when connection is in closed state",
   "Can't write in closed state",
@@ -246,11 +249,14 @@ const lostMessages = new Set([
   "timeout expired"
 ])
 
-/** What Node says of TLS: of its protocol, of keys that it cannot read, and of certificates that it does not trust. */
+/** Node's errors of TLS: of the protocol, of keys that cannot be read, and of certificates that are not trusted. */
 const tlsCode =
   /^(ERR_(SSL|TLS|OSSL)_.*|EPROTO|CERT_.*|CRL_.*|(DEPTH_ZERO_)?SELF_SIGNED_CERT(_IN_CHAIN)?|UNABLE_TO_.*|INVALID_(CA|PURPOSE)|ERROR_IN_(CERT|CRL)_.*|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)$/
 
-/** What is said while connecting alone, and would be said again. Others of a server's answers have names of their own. */
+/**
+ * Errors that occur only while connecting, and would occur again. Others of the server's answers are in the tables
+ * above.
+ */
 const disagreements = {
   codes: new Set<string | number>([
     // a socket that the process may not open, and options that make no address
@@ -268,7 +274,7 @@ const disagreements = {
     // PostgreSQL has no such feature, such as a pooler; or the database takes no connections
     "0A000",
     "55000",
-    // MySQL: how to log in, a password or an account that is over, and settings that it does not know
+    // MySQL: the way to log in, an expired password or account, and settings that it does not know
     1115,
     1193,
     1231,
@@ -289,14 +295,14 @@ const disagreements = {
   ])
 }
 
-/** What SQLite says of something that is not there, which has no code of its own. */
+/** SQLite's messages for something that is missing, which has no code of its own. */
 const sqliteMissing =
   /^(no such (table|view|column|function|module|collation sequence|index): |table \S+ has no column named )/
 
 interface Fields {
   readonly code: string
   readonly errno: number
-  /** As the standard has it, where the server tells it besides its number. */
+  /** The SQLSTATE of the standard, if the server sends it besides its own number. */
   readonly state: string
   readonly constraint: string
   readonly message: string
@@ -338,10 +344,10 @@ const kindOf = (dialect: Dialect, { code, errno, isAnswer, message, state }: Fie
   }
 }
 
-/** What it means while connecting, when there is nothing yet that anybody but the storage is to blame for. */
+/** What an error means while connecting, when only the storage can be to blame. */
 const kindOfConnecting = (dialect: Dialect, fields: Fields): Kind => {
   const { code, errno, isAnswer, message } = fields
-  // the driver has put its own code in place of the system's
+  // the driver has replaced the system's code with its own
   if (code === "HANDSHAKE_SSL_ERROR" && (errno < 0 || lostMessages.has(message))) return lost
   if (
     disagreements.codes.has(isAnswer && errno > 0 ? errno : code) || !isAnswer && tlsCode.test(code) ||
@@ -353,7 +359,7 @@ const kindOfConnecting = (dialect: Dialect, fields: Fields): Kind => {
   return kind[1] === "Failed" ? ["ConnectionError", "Broken"] : kind
 }
 
-/** The constraint that a row is not unique by, where it is that. */
+/** The constraint that a row violates, if it is one of uniqueness. */
 const violated = (dialect: Dialect, { code, constraint, errno, message }: Fields): string | undefined => {
   switch (dialect) {
     case "sqlite":
@@ -383,7 +389,11 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
   return fields.endsConnection ? withConnection(error) : error
 }
 
-/** @internal What an error means that came with the loss of the connection: whatever it says of the statement, the storage is at fault. */
+/**
+ * @internal
+ * What an error means that came with the loss of the connection: the storage is at fault, whatever the error says of
+ * the statement.
+ */
 export const withConnection = (error: DatabaseError): DatabaseError =>
   error.isOfStorage
     ? error
@@ -397,14 +407,14 @@ export const withConnection = (error: DatabaseError): DatabaseError =>
       error.isSent
     )
 
-/** @internal What it means that there is no connection: nothing was sent. */
+/** @internal What an error means when no connection could be made: nothing was sent. */
 export const classifyConnecting = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {
   const fields = fieldsOf(cause)
   const [tag, storage] = kindOfConnecting(dialect, fields)
   return DatabaseError.of(new SqlError[tag]({ cause, operation, message: fields.message }), storage, false)
 }
 
-/** @internal The same error, as it is where it has broken a transaction. */
+/** @internal The same error, for a transaction that it has broken. */
 export const withStorage = (error: SqlError.SqlError, storage: Reason, message?: string): DatabaseError => {
   const { reason } = error
   const props = { cause: reason.cause, operation: reason.operation, message: message ?? reason.message }
@@ -424,7 +434,10 @@ export const storageOf = (error: SqlError.SqlError): Reason => {
   return error.reason.isRetryable ? "Busy" : "Failed"
 }
 
-/** @internal Whether what failed so may have been executed all the same: the connection was lost, and nobody has said that it was not. */
+/**
+ * @internal
+ * Whether a statement that failed so may have been executed: the connection was lost before the server's answer.
+ */
 export const mayBeDone = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" &&
   (!(error instanceof DatabaseError) || error.isSent && error.storage !== "ReadOnly")

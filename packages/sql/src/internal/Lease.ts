@@ -18,13 +18,16 @@ import { Trouble } from "./Trouble.ts"
 
 const chunkSize = 500
 
-/** What guards a statement that may end the transaction and begin another: its savepoint is gone then. */
+/**
+ * The savepoint that guards a statement which may end the transaction and begin another. In another transaction the
+ * savepoint is missing.
+ */
 const guard = "sluice_guard"
 
 /** @internal How statements run. */
 export interface Options {
   readonly dialect: Dialect
-  /** Tries a statement again that finds a lock taken, where the driver does not wait itself. */
+  /** Tries a statement again that finds a lock taken, for drivers that do not wait themselves. */
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
   /** The level that the fiber is at in the transaction on this connection. */
   readonly level: (lease: Lease) => Effect.Effect<number>
@@ -34,9 +37,9 @@ export interface Options {
 interface Statement<A> {
   readonly operation: string
   readonly sql: string
-  /** What an error means in such a statement, where that is something else. */
+  /** What an error means in such a statement, if that differs from the usual. */
   readonly means?: (error: DatabaseError) => DatabaseError
-  /** Whether it rolls back to a savepoint, which also a transaction takes that has failed. */
+  /** Whether it rolls back to a savepoint. A failed transaction takes such a statement, and no other. */
   readonly goesBack?: boolean
   /** Whether the answer says how the transaction is; it does by default. */
   readonly settles?: (value: A) => boolean
@@ -46,8 +49,8 @@ interface Statement<A> {
 
 /**
  * @internal
- * A connection that somebody has for a while, for one statement or for a transaction. It believes of a transaction what the server
- * says, and refuses what would run outside of one that is broken or over.
+ * A connection that is lent for one statement or for a transaction. Only what the server says of the transaction
+ * counts. Statements of a transaction that is broken or over are refused, as they would run outside of it.
  */
 export class Lease implements Connection {
   private readonly options: Options
@@ -60,7 +63,10 @@ export class Lease implements Connection {
   /** In nanoseconds of the monotonic clock; undefined while a statement runs. */
   private idleSince: bigint | undefined
   private readonly nesting = Nesting.make(blocked)
-  /** A stream that has not been read to its end: a driver keeps the next query until it has, which may wait for that query. */
+  /**
+   * A stream that has not been read to its end. The driver sends no other query before that, and the reader may wait
+   * for that query.
+   */
   private stream: object | undefined
 
   constructor(options: Options, session: Session) {
@@ -68,7 +74,10 @@ export class Lease implements Connection {
     this.session = session
   }
 
-  /** The first failure of the storage's own in the transaction, whoever has handled it: what fails then may fail for it. */
+  /**
+   * The first failure of the storage itself in the transaction, even if somebody has handled it. Later failures may be
+   * its consequences.
+   */
   get trouble(): SqlError | undefined {
     return this.met.first
   }
@@ -81,7 +90,7 @@ export class Lease implements Connection {
     )
   }
 
-  /** Fails with what has broken the transaction, if anything has, whoever has handled it. */
+  /** Fails with the error that has broken the transaction, if it is broken, even if somebody has handled that error. */
   get check(): Effect.Effect<void, SqlError> {
     return Effect.suspend(() => {
       if (this.state._tag !== "Failed" && this.state._tag !== "Broken") return Effect.void
@@ -112,12 +121,12 @@ export class Lease implements Connection {
     )
   }
 
-  /** A failure breaks the transaction, as nobody knows what it holds then. */
+  /** A failure breaks the transaction, as its state is unknown afterwards. */
   releaseSavepoint(id: number): Effect.Effect<void> {
     return this.orBreak(this.send(nesting(`RELEASE SAVEPOINT ${nameOf(id)}`)))
   }
 
-  /** A failure breaks the transaction, and the effect has failed anyhow. */
+  /** A failure breaks the transaction. The effect has already failed. */
   rollbackSavepoint(id: number): Effect.Effect<void> {
     return this.orBreak(Effect.tap(
       this.send({ ...nesting(`ROLLBACK TO SAVEPOINT ${nameOf(id)}`), goesBack: true }),
@@ -132,7 +141,7 @@ export class Lease implements Connection {
 
   commit(): Effect.Effect<void, SqlError> {
     return this.inTurn(Effect.flatMap(
-      // what a fiber has sent since the effect ended counts as well
+      // statements that a fiber has sent since the effect ended count as well
       Effect.andThen(
         this.check,
         this.send({ operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false })
@@ -166,7 +175,10 @@ export class Lease implements Connection {
     }))
   }
 
-  /** Gives the connection back, proven to be clean, or closed. Says whether no transaction was left open, as on one that is lost. */
+  /**
+   * Gives the connection back, if it is proven to be clean, or closes it. Returns whether no transaction was left open.
+   * On a lost connection there is none.
+   */
   release(): Effect.Effect<boolean> {
     return this.inTurn(Effect.promise(async () => {
       this.state = over
@@ -176,7 +188,7 @@ export class Lease implements Connection {
     }))
   }
 
-  /** Runs what talks to the driver itself, as a statement. */
+  /** Runs an effect that talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
     return this.inTurnOfLevel(this.answered({ operation, sql: "" }, async () => f()))
   }
@@ -185,7 +197,7 @@ export class Lease implements Connection {
     return this.turn.withPermit(effect)
   }
 
-  /** In its turn, and not while a transaction within the fiber's own is open. */
+  /** Waits for its turn, and until no transaction nested in the fiber's own is open. */
   private inTurnOfLevel<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
     return Effect.flatMap(
       this.options.level(this),
@@ -217,14 +229,14 @@ export class Lease implements Connection {
     return withStorage(classify(this.options.dialect, operation, new Error(message)), "Broken")
   }
 
-  /** Nobody knows how the transaction is after a statement. */
+  /** The state of the transaction is unknown after a statement. */
   private lost(operation: string, sql: string): DatabaseError {
     this.isLost = true
     const cause = Object.assign(new Error(`the connection was lost after '${startOf(sql)}'`), { code: "ECONNRESET" })
     return classify(this.options.dialect, operation, cause)
   }
 
-  /** Takes into account what the server says of the transaction after a statement, and returns what the statement has failed with. */
+  /** Takes over what the server says of the transaction after a statement, and returns the statement's error. */
   private settle(
     sql: string,
     status: TransactionStatus | undefined,
@@ -240,7 +252,7 @@ export class Lease implements Connection {
           ? this.lost("execute", sql)
           : this.failure("execute", `the transaction was ended by '${startOf(sql)}'`)
     )
-    // what has ended a transaction has failed in it
+    // a statement that has ended the transaction counts as failed
     return error ?? (before._tag === "Open" && this.state._tag === "Broken" ? this.state.error : undefined)
   }
 
@@ -248,14 +260,14 @@ export class Lease implements Connection {
     return this.session.ask().catch(() => undefined)
   }
 
-  /** What the server has said last, or says now; undefined where the connection is lost. */
+  /** The server's last word on the transaction, or its answer to a question now; undefined if the connection is lost. */
   private async status(): Promise<TransactionStatus | undefined> {
     return this.isLost ? undefined : this.session.status() ?? await this.ask()
   }
 
   /**
-   * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never given back while
-   * still busy. Its turn has to have come, as others end the transaction meanwhile.
+   * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never
+   * given back while it is busy. It must be its turn, as other fibers could end the transaction meanwhile.
    */
   private answered<A>(statement: Statement<A>, f: () => Promise<A>): Effect.Effect<A, SqlError> {
     const { goesBack = false, means = identity, operation, settles, sql } = statement
@@ -384,7 +396,7 @@ export class Lease implements Connection {
       (iterator) =>
         Stream.paginate(iterator, (iterator) =>
           Effect.map(
-            // what is not read to its end has not been answered yet
+            // a stream that is not read to its end has no answer yet
             this.inTurnOfLevel(this.answered(
               { operation: "stream", sql, settles: (rows) => rows.length < chunkSize, stream: iterator },
               async () => {
@@ -407,10 +419,10 @@ export class Lease implements Connection {
 
   /** Ends a stream that may have more rows, so that the connection is free for the next query. */
   private async close(iterator: AsyncIterableIterator<unknown>): Promise<void> {
-    // one that was not begun, or has ended, would be begun, or cancel another query
+    // to end a stream that was not begun would begin it, and to end one twice would cancel another query
     if (this.options.dialect === "mysql" && this.stream === iterator) {
-      // the driver leaves the connection waiting for the rest of the rows, which there are fewer of once the query is cancelled;
-      // of a connection that others have by now, it would be their query
+      // the driver leaves the rest of the rows to be read, and there are fewer of them once the query is cancelled. If
+      // others have the connection by now, their query would be cancelled
       if (this.state._tag !== "Over") {
         await this.cancel()
       }
@@ -420,7 +432,7 @@ export class Lease implements Connection {
   }
 }
 
-/** What is for drivers without a control client, and those of the servers have one. */
+/** Only for drivers without a control client. Those of the servers have one. */
 const noControl = () => Promise.reject(new Error("the driver has no control client"))
 
 const nameOf = (id: number): string => `sluice_${id}`
@@ -441,7 +453,7 @@ const queryAfterTransaction = () =>
     "A fiber runs a query in a transaction that is over: it has outlived the effect that the transaction was for"
   )
 
-/** What only begins, nests or ends a transaction is nobody's fault but the storage's. */
+/** If a statement that only begins, nests or ends a transaction fails, the storage is at fault. */
 const ofStorage = (error: DatabaseError): DatabaseError =>
   error.storage === "Failed" ? withStorage(error, "Broken") : error
 
@@ -456,10 +468,10 @@ const ofCommit = (error: DatabaseError): DatabaseError => {
 const blocked = (cause: Error): DatabaseError =>
   DatabaseError.of(new LockTimeoutError({ cause, operation: "execute", message: cause.message }), "Busy")
 
-/** The program itself has given it up, which it may have good reasons for. */
+/** The program itself has ended the transaction, for reasons of its own. */
 const givenUp = (error: SqlError): DatabaseError =>
   DatabaseError.of(
-    // not as a time-out of the server's, which says of itself that it passes
+    // not as a time-out of the server, which would count as an error that passes
     new UnknownError({
       cause: error.reason.cause,
       operation: error.reason.operation,
@@ -476,7 +488,7 @@ const aborted = (error: SqlError): DatabaseError =>
       "was handled: put what may fail into a transaction of its own within it)"
   )
 
-/** What has broken a transaction, to whoever goes on in it. */
+/** The error of whoever goes on in a broken transaction. */
 const whyNot = (error: SqlError): SqlError =>
   error instanceof DatabaseError && error.isOfStorage ? error : aborted(error)
 

@@ -2,14 +2,15 @@ import type { DatabaseError } from "./DatabaseError.ts"
 
 /**
  * @internal
- * What the storage itself has failed with in a transaction, whoever has handled it: what fails after it may fail for it. A program may do
- * without what is missing, such as a table that is optional: where that was undone since a savepoint, it is as if it had not been. The
- * rest, such as a deadlock or a full disk, passes, and what fails without it later is judged then.
+ * The failures of the storage itself in a transaction, even if somebody has handled them: later failures may be their
+ * consequences. A missing table or column is forgotten once the program has rolled back to a savepoint before it, as
+ * the program may be able to do without. Other failures, such as a deadlock or a full disk, are kept until the end of
+ * the transaction.
  */
 export class Trouble {
-  /** In the order in which they came; of a reason only the first, which is forgotten last. */
+  /** In the order in which they came, and only the first of each reason. */
   private met: ReadonlyArray<DatabaseError> = []
-  /** What had been met when each savepoint was made, by the savepoint. */
+  /** The failures that were known when each savepoint was made, by the savepoint's id. */
   private readonly before = new Map<number, ReadonlyArray<DatabaseError>>()
 
   get first(): DatabaseError | undefined {

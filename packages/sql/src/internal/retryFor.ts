@@ -4,7 +4,8 @@ import type * as Schedule from "effect/Schedule"
 
 /**
  * @internal
- * Tries again for so many milliseconds since the first failure, by a clock that nobody sets: `Schedule.upTo` goes by the time of day.
+ * Tries again for so many milliseconds since the first failure, by the monotonic clock. `Schedule.upTo` goes by the
+ * time of day, which may be set.
  */
 export const retryFor = <E>(options: {
   readonly atMost: number

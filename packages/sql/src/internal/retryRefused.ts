@@ -2,11 +2,18 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { SqlError } from "effect/sql/SqlError"
 
-/** What the database has refused at once. A lock that was not free has been waited for already. */
+/**
+ * Whether the database has refused it at once. A lock that was not free in time is not meant, as it has been waited for
+ * already.
+ */
 const isRefused = ({ reason }: SqlError): boolean =>
   reason._tag === "DeadlockError" || reason._tag === "SerializationError"
 
-/** @internal Tries again where two transactions took the same locks in another order, and the database ended this one: nothing was written. */
+/**
+ * @internal
+ * Tries again if two transactions took the same locks in another order and the database ended this one. Nothing was
+ * written.
+ */
 export const retryRefusedAs =
   (sqlErrorOf: (error: unknown) => SqlError | undefined) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

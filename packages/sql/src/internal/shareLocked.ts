@@ -1,7 +1,11 @@
 import { type SelectQueryBuilder, sql } from "kysely"
 import type { Dialect } from "../adapter/Dialect.ts"
 
-/** @internal Keeps others from changing the rows until the end of the transaction, where there is more than one writer. */
+/**
+ * @internal
+ * Keeps others from changing the rows until the end of the transaction. With a single writer, as on SQLite, nothing is
+ * needed.
+ */
 export const shareLocked = <O>(
   dialect: Dialect,
   select: SelectQueryBuilder<any, any, O>

@@ -3,7 +3,7 @@ import type { TransactionStatus } from "../adapter/Session.ts"
 
 /**
  * @internal
- * How a transaction is.
+ * The state of a transaction.
  *
  * - `Idle`: none has begun here.
  * - `Open`: the server has said so.
@@ -11,7 +11,7 @@ import type { TransactionStatus } from "../adapter/Session.ts"
  * - `Broken`: the server has ended it, or nobody knows. Nothing helps.
  * - `Over`: it was committed or rolled back, and takes nothing any more.
  *
- * The error is the first that has made it so.
+ * The error is the first that led to the state.
  */
 export type TransactionState =
   | { readonly _tag: "Idle" | "Open" | "Over" }
@@ -33,7 +33,11 @@ export interface Answer {
   readonly isLost: boolean
 }
 
-/** @internal How a transaction is after an answer. `ended` makes the error of a statement that has succeeded, and ended it. */
+/**
+ * @internal
+ * The state of a transaction after an answer. `ended` makes the error for a statement that succeeded but ended the
+ * transaction.
+ */
 export const next = (state: TransactionState, answer: Answer, ended: () => SqlError): TransactionState => {
   if (state._tag !== "Open" && state._tag !== "Failed") return state
   const first = state._tag === "Failed" ? state.error : answer.error
@@ -41,7 +45,7 @@ export const next = (state: TransactionState, answer: Answer, ended: () => SqlEr
   return answer.status === "open" ? open : { _tag: "Failed", error: first ?? ended() }
 }
 
-/** @internal Ends belief in a transaction, unless it is over. */
+/** @internal The state of a transaction that is known to be broken, unless it is over. */
 export const broken = (state: TransactionState, error: SqlError): TransactionState =>
   state._tag === "Open" ? { _tag: "Broken", error } : state._tag === "Failed" ? { ...state, _tag: "Broken" } : state
 

@@ -8,13 +8,13 @@ import {
   SqliteQueryCompiler
 } from "kysely"
 
-/** What a query has passed through on its way out of a builder. */
+/** The plugins and the id of a query that a builder has handed out. */
 interface Origin {
   readonly plugins: ReadonlyArray<KyselyPlugin>
   readonly queryId: QueryId
 }
 
-/** By the node that the builder has handed out last. */
+/** By the node that the builder handed out last. */
 const origins = new WeakMap<RootOperationNode, Origin>()
 
 /** @internal Where a query comes from, right after its builder has handed it out; undefined for another Kysely's. */
@@ -34,8 +34,8 @@ const noConnection: ConnectionProvider = {
 
 /**
  * @internal
- * What a Kysely without a database hands its queries to. It executes none, and remembers their plugins: a builder keeps them to itself,
- * and whoever runs the query has results for them.
+ * The executor of a Kysely without a database. It executes no query, and remembers the plugins of each. A builder does
+ * not show them, and whoever runs the query has to pass the results through them.
  */
 export class UnboundExecutor extends DefaultQueryExecutor {
   constructor(plugins: ReadonlyArray<KyselyPlugin> = []) {

@@ -2,7 +2,10 @@ import { type InsertQueryBuilder, sql } from "kysely"
 import type { Dialect } from "../adapter/Dialect.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 
-/** @internal Changes the rows that are there already to what is inserted. A value is sent once, as it may be as large as a packet may be. */
+/**
+ * @internal
+ * Updates the rows that exist to the inserted values. Each value is sent once, as it may be as large as a packet.
+ */
 export const upsert = <Table extends keyof SluiceTables, O>(
   dialect: Dialect,
   insert: InsertQueryBuilder<SluiceTables, Table, O>,

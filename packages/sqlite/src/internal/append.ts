@@ -113,7 +113,10 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
     return Exit.succeed(written(persistenceId, slice, sequenceNumber, position, timestamp, events.length))
   }
 
-  /** What has failed says more; who gets the connection next finds out whether it is clean. */
+  /**
+   * The original failure says more than one of the rollback. Whoever gets the connection next checks whether it is
+   * clean.
+   */
   const rollbackQuietly = (): void => {
     try {
       if (connection.inTransaction) rollback.run()
@@ -131,7 +134,7 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
       file.check()
       begin.run()
       try {
-        // read within the transaction: nobody else has committed since, or what is cached is stale
+        // read within the transaction, so nobody can commit after it: if it has changed, the cached heads are stale
         const current = dataVersion.get()
         if (current !== version) cached = noHeads()
         version = current
@@ -147,8 +150,8 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
     },
 
     /**
-     * In the transaction that is open on the connection. It neither uses nor leaves cached heads, because nobody says here
-     * whether it will commit.
+     * In the transaction that is open on the connection. It neither uses nor fills the cache of heads, because it is
+     * not known here whether the transaction will commit.
      */
     within(request: AppendRequest, now: number): Answer {
       cached = noHeads()

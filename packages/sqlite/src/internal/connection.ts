@@ -28,7 +28,7 @@ export const sqlError = toSqlError("sqlite")
 /** More than `wal_autocheckpoint` makes of it, so that the file is not cut off and grown again and again. */
 const maxLogBytes = 64 * 1024 * 1024
 
-/** Whether the file, if there is one, and its folder can be written to, which SQLite does not say. */
+/** Whether the file, if it exists, and its folder are writable. SQLite's error does not say so. */
 const isWritable = (filename: string): boolean =>
   [filename, Path.dirname(Path.resolve(filename))].every((path) => {
     try {
@@ -41,8 +41,9 @@ const isWritable = (filename: string): boolean =>
 
 /**
  * @internal
- * Every setting belongs to the connection, except WAL, which stays with the file. The driver's own waiting for a lock would block the
- * event loop, so it is off. `synchronous` is FULL, as its default for a WAL file loses acknowledged events with the power.
+ * Every setting belongs to the connection, except WAL, which stays with the file. The driver's own waiting for a lock
+ * would block the event loop, so it is off. `synchronous` is FULL: with the default for a WAL file, a power failure
+ * loses acknowledged events.
  */
 export const open = (
   filename: string,
@@ -74,7 +75,7 @@ export const open = (
     },
     catch: (cause) => {
       const operation = `open '${Path.resolve(filename)}'`
-      // the driver checks for the folder itself, and says so without a code
+      // the driver itself checks whether the folder exists, and its error has no code
       if (cause instanceof TypeError) return new StorageError({ operation, reason: "Misconfigured", cause })
       return cause instanceof Sqlite.SqliteError && cause.code.startsWith("SQLITE_CANTOPEN") && !isWritable(filename)
         ? new StorageError({ operation, reason: "ReadOnly", cause })

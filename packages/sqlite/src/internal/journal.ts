@@ -43,11 +43,11 @@ export const makeJournal: (
 ) {
   const reading = makeReading(reader, db)
   const readingOwnWrites = makeReading(writer, db)
-  // readers do not wait for writers, but for the moment in which another process recovers or resets the log
+  // readers do not wait for writers. They wait only while another process recovers or resets the log
   const read: Run = (operation, f) =>
     Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
 
-  // of the connection that writes, where it only changes when somebody else has committed
+  // on the connection that writes, it changes only when another connection has committed
   const dataVersion = writer.prepare<[], number>("PRAGMA data_version").pluck()
   let version: number | undefined
   const lookForOthers = (): void => {
@@ -102,7 +102,7 @@ export const makeJournal: (
         Effect.mapError(fromSqlError("append")),
         (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
         Effect.scoped,
-        // it may be there all the same, and nobody was told
+        // the append may have been committed all the same, and nobody was told of it
         Effect.tapError(() => Effect.sync(() => (version = undefined))),
         Effect.tap((answers) => Effect.sync(() => announce(requests, answers)))
       )
@@ -122,7 +122,7 @@ export const makeJournal: (
           ? Effect.suspend(() => {
             let answer: AppendLane.Answer | undefined
             return Effect.andThen(
-              // first of all, as it dies in a transaction that is over, where an append would not be part of anything
+              // first of all, as this dies in a transaction that is over, where an append would be part of nothing
               database.afterCommit(Effect.sync(() => announce([request], [answer]))),
               Effect.flatMap(microseconds, (now) =>
                 Effect.flatten(Effect.mapError(

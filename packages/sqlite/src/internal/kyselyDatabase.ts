@@ -3,7 +3,7 @@ import type { SqliteDatabase } from "kysely"
 import type { Connection } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 
-/** The driver hands out integers as bigints, or else rounds them. */
+/** The driver hands out integers as bigints, as it would round large ones otherwise. */
 const withNumbers = <Row>(row: Row): Row => {
   const columns = row as Record<string, unknown>
   for (const name in columns) {
@@ -17,8 +17,8 @@ const commits = /^\s*(COMMIT|END|RELEASE)\b/i
 
 /**
  * @internal
- * A connection as Kysely's driver knows it, for all that is not compiled once: integers that no number holds are refused, and a commit
- * into files that nobody finds any more is none.
+ * A connection as Kysely's driver knows it, for queries that are not prepared statements of ours. Integers that a
+ * number cannot hold are refused, and so is a commit into files that were moved, removed or replaced.
  */
 export const kyselyDatabase = (connection: Connection, file: OpenFile): SqliteDatabase => ({
   close: () => connection.close(),

@@ -4,7 +4,11 @@ import type { Connection } from "./connection.ts"
 import { kyselyDatabase } from "./kyselyDatabase.ts"
 import type { OpenFile } from "./openFile.ts"
 
-/** @internal The one connection that writes, as `Database` uses it. It cannot be closed, so it is made clean before anybody gets it. */
+/**
+ * @internal
+ * The one connection that writes, as `Database` uses it. It cannot be closed, so it is rolled back, if need be, before
+ * anybody gets it.
+ */
 export const makeSessions = (connection: Connection, file: OpenFile): Sessions => {
   const driver = new SqliteDriver({ database: kyselyDatabase(connection, file) })
   const made = driver.init().then(() => driver.acquireConnection())
@@ -24,7 +28,7 @@ export const makeSessions = (connection: Connection, file: OpenFile): Sessions =
           try {
             clean()
           } catch {
-            // whoever gets it next tries again, and fails if it cannot
+            // whoever gets it next tries to roll back again, and fails if that is not possible
           }
         }
       }

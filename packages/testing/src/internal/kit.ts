@@ -113,8 +113,9 @@ export const following = (
 
 /**
  * @internal
- * By how much, in microseconds, an event may be older than one of another slice that was committed before it, when one append follows
- * the other: events of one log that are appended at once have consecutive timestamps, which run ahead of the clock.
+ * By how much, in microseconds, an event may be older than an event of another slice that was committed before it, if
+ * one append follows the other. Events of one log that are appended at once have consecutive timestamps, which run
+ * ahead of the clock.
  */
 export const inexact = 1000
 
@@ -207,7 +208,7 @@ export const revisionOf = (key: OffsetKey) =>
     return (yield* load)!
   })
 
-/** @internal Moves offsets as a worker does that has begun just now. */
+/** @internal Moves offsets like a worker that has just begun. */
 export const transactAs = <A, E, R>(
   key: OffsetKey,
   journal: string,

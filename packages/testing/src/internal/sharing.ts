@@ -2,13 +2,13 @@ import { describe, layer } from "@effect/vitest"
 import type * as Layer from "effect/Layer"
 import type { It } from "./kit.ts"
 
-/** How long the storage may take to open, and each test to run. Nothing takes that long but what never ends. */
+/** How long the storage may take to open, and each test to run: only what never ends takes so long. */
 const limit = { seconds: 60 }
 
 /**
  * @internal
- * Tests that share what the layer makes, in real time. They set their own time limit: that of whoever runs them is meant for their own
- * tests, and 5 seconds by default, which a busy machine may need.
+ * Tests that share what the layer makes, in real time. They set their own time limit. That of the project that runs
+ * them is meant for its own tests: it is 5 seconds by default, which a busy machine may exceed.
  */
 export const sharing = <R>(name: string, shared: Layer.Layer<R, unknown>, tests: (it: It<R>) => void): void => {
   describe(name, { timeout: limit.seconds * 1000 }, () => {

@@ -26,7 +26,7 @@ import {
   texts
 } from "../kit.ts"
 
-/** More than are kept in memory for those who follow. */
+/** More than are kept in memory for readers that follow. */
 const many = 9000
 
 interface Options {
@@ -91,8 +91,8 @@ const counting = (journal: Journal.Journal["Service"]) => {
 }
 
 /**
- * Reads as whoever keeps only the timestamp of the newest event that it has seen: cut after every `cut` events, it begins again at
- * that time. Returns what it has seen.
+ * Reads like a consumer that keeps only the timestamp of the newest event that it has seen. It is cut off after every
+ * `cut` events, and begins again at that time. Returns what it has seen.
  */
 const readByTimestamp = (
   type: EntityType.EntityType<string>,
@@ -160,7 +160,7 @@ export const followTests = (it: It<Journal.Journal>): void => {
           const followers = yield* Effect.forEach(Array.from({ length: 100 }), () => follow(type))
           const narrow = yield* follow(type, { range: SliceRange.make(0, 0) })
           yield* Effect.forEach(followers, (seen) => untilSeen(seen, 3))
-          // their own, and one that all share: who is not at the end yet still reads
+          // a reader of their own each, and one that all share: one that is not at the end yet still reads
           yield* Wait.until("102 readers to come to the end", () => counts.atEnd === 102)
           const [other] = idsOfSlice(type, 0, 1) as [string]
           for (let i = 0; i < 20; i++) {

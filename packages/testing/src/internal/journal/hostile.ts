@@ -54,7 +54,7 @@ export const hostile = (journals: ReadonlyArray<Journal.Journal["Service"]>) =>
         }
       })
 
-    /** Reads on as the journal grows; opens its reader again now and then, from its own offsets. */
+    /** Reads while the journal grows, and opens its reader again now and then, at its own offsets. */
     const tail = (seen: Array<EncodedEnvelope>, range: SliceRange.SliceRange, limit: number, pages: number) =>
       Effect.gen(function*() {
         const journal = yield* Journal.Journal
@@ -71,7 +71,7 @@ export const hostile = (journals: ReadonlyArray<Journal.Journal["Service"]>) =>
         }
       })
 
-    /** Follows the journal as a source does; opens it again now and then, from its own offsets. */
+    /** Follows the journal as a source does, and opens it again now and then, at its own offsets. */
     const follower = (seen: Array<EncodedEnvelope>, range: SliceRange.SliceRange, events: number) =>
       Effect.suspend(() => following(type, range, offsetsAfter(seen))).pipe(
         Effect.flatMap((envelopes) =>

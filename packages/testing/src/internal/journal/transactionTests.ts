@@ -13,7 +13,7 @@ import * as Latch from "effect/Latch"
 import type { It } from "../kit.ts"
 import { append, assertComplete, drain, eventsOf, fresh, idsOfSlice, number, readAll, textOf, texts } from "../kit.ts"
 
-/** @internal A deadlock, or a lock that was not free in time, is nobody's fault: the transaction is run again. */
+/** @internal After a deadlock, or a lock that was not free in time, the transaction is run again. */
 export const retryBusy = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.retry(effect, { while: (error) => error instanceof StorageError && error.isRetryable })
 
@@ -304,7 +304,7 @@ export const transactionTests = (it: It<Journal.Journal>): void => {
           assert.deepStrictEqual((yield* eventsOf(type, id)).toSorted(), ["0", "1", "2", "3"])
           assertComplete(yield* readAll(type))
         }
-        // all three logs have the transactions in one order, as whoever comes second waits for the first to commit
+        // all three logs have the transactions in one order, as the second waits until the first has committed
         assert.deepStrictEqual(yield* eventsOf(one, "a"), yield* eventsOf(two, "a"))
       }))
 

@@ -19,7 +19,7 @@ import { append, eventsOf, fresh, newEvent, readAll, request, texts } from "../k
 /** @internal */
 export const freshName = (): string => freshNameOf("projection")
 
-/** @internal Tries again at once, for as long as it takes. */
+/** @internal Tries again at once, until it succeeds. */
 export const persistent = RecoveryStrategy.retryAndFail({ retries: Number.MAX_SAFE_INTEGER, delay: 0 })
 
 /** @internal Runs the projection's workers while the effect runs. */

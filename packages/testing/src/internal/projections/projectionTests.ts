@@ -44,7 +44,7 @@ const unavailable = new StorageError({ operation: "test", reason: "Unavailable",
 const asProcess = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.provideService(effect, ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
 
-/** Sees everything a handler is done with, and fails when an event is left out. */
+/** Sees everything that a handler has handled, and fails when an event is left out. */
 const makeSeen = () => {
   const seen: Array<string> = []
   const last = new Map<string, number>()
@@ -176,7 +176,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const effects = makeEffects()
         const { write, written } = makeWriter(type)
         for (let i = 0; i < 10; i++) yield* write(`${i}`, 3)
-        // the second has read its offsets and events, and is held up before it handles any
+        // the second has read its offsets and events, and is stopped before it handles any
         const arrived = yield* Deferred.make<void>()
         const goOn = yield* Latch.make(false)
         const second = Source.journal(type).pipe(
@@ -239,7 +239,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
         for (const workers of [3, 1, 4]) {
           for (let i = 0; i < 20; i++) yield* write(`${i}`, 1 + i % 3)
           const total = placesOf(written).length
-          // workers that are told to end store how far they came
+          // workers that are interrupted store how far they came
           yield* Wait.until(`${total} events to be handled`, () => seen.length >= total).pipe(
             whileRunning(Projection.workers(workers)(projection))
           )
