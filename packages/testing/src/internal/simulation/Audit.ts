@@ -6,9 +6,7 @@ import type { Payload } from "@sluice/core/Payload"
 import type { Slice } from "@sluice/core/Slice"
 import type { Observation } from "./Observation.ts"
 import { describe, Truth } from "./Truth.ts"
-
-/** @internal */
-export type Violate = (invariant: string, message: string) => void
+import type { Violate } from "./Violate.ts"
 
 /** What a worker has done since it has begun. */
 interface Worker {

@@ -3,7 +3,7 @@ import type { AppendRequest } from "@sluice/core/Journal"
 import type { Payload } from "@sluice/core/Payload"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Slice } from "@sluice/core/Slice"
-import type { Violate } from "./Audit.ts"
+import type { Violate } from "./Violate.ts"
 
 /** @internal The journal of an entity type, as it is read by nobody but the auditor. */
 export class Truth {
