@@ -1,5 +1,6 @@
 /**
- * Who is handed what this process appends: the part of a journal that every storage adapter needs alike.
+ * The listeners that are given the events which this process appends. Every storage adapter needs this part of a
+ * journal.
  *
  * @since 0.1.0
  */
@@ -16,7 +17,7 @@ import type { Journal } from "./Journal.ts"
 export interface CommitListeners {
   /** `Journal.committed` of the journal. */
   readonly committed: Journal["Service"]["committed"]
-  /** To be called right after a commit. The events are only asked for if somebody listens, and may be none. */
+  /** To be called right after a commit. `events` is only called if somebody listens, and may return none. */
   readonly publish: (entityType: string, events: () => ReadonlyArray<EncodedEnvelope>) => void
 }
 

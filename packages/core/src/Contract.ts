@@ -1,5 +1,5 @@
 /**
- * What the events of an entity type or a stream are, as their readers and writers agree on it.
+ * What readers and writers agree on: the events of an entity type or a stream.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import type * as Schema from "effect/Schema"
 import * as EventCodec from "./EventCodec.ts"
 
 /**
- * The events of an entity type or a stream: their schema, which is to say as JSON, or a codec.
+ * The events of an entity type or a stream, by their schema, which means JSON, or by a codec.
  *
  * @category models
  * @since 0.1.0
@@ -17,7 +17,7 @@ export type Contract<A> =
   | { readonly codec: EventCodec.EventCodec<A> }
 
 /**
- * How events of the contract are encoded: with its codec, or as JSON where it has a schema.
+ * The codec of the contract, or one for JSON by its schema.
  *
  * @category getters
  * @since 0.1.0

@@ -91,8 +91,8 @@ export interface DurableState<out S> extends Omit<EncodedState, "payload"> {
 }
 
 /**
- * A change to be made: of the state whose last revision is `expected`, 0 where there is none or it is deleted. Without a payload it
- * deletes. With a change event, that is appended to the entity's journal in the same transaction.
+ * A change to be made to the state whose last revision is `expected`: 0 if there is no state, or it is deleted. Without
+ * a payload the state is deleted. A change event is appended to the entity's journal in the same transaction.
  *
  * @category models
  * @since 0.1.0
@@ -108,7 +108,7 @@ export interface ChangeRequest {
 }
 
 /**
- * Reads the changes of states in the order of each slice's log, and goes on from call to call.
+ * Reads the changes of states in the order of each slice's log. Each call goes on after the one before.
  *
  * @category models
  * @since 0.1.0
@@ -131,7 +131,7 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   readonly now: Effect.Effect<Timestamp, StorageError>
   /** The largest state, in bytes of payload, manifest, tags and metadata. */
   readonly maxStateBytes: number
-  /** The state of an entity as it is stored; none where there never was one. */
+  /** The state of an entity as it is stored; none if there never was one. */
   readonly get: (
     persistenceId: PersistenceId.PersistenceId
   ) => Effect.Effect<Option.Option<EncodedState>, StorageError>
@@ -147,9 +147,10 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   /** The position and timestamp, in each slice of the range, of the last state that is older than a time; nothing where there is none. */
   readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads changes on after the offsets, those of one slice in the order of their positions, and if asked to those of all slices in
-   * the order of their timestamps. Of several changes to one entity it may show the last one only, so positions have gaps; an
-   * envelope's sequence number is the revision. Fails when an offset is not of this store, as far as the changes that are left tell.
+   * Reads the changes after the offsets. Those of one slice come in the order of their positions; with `byTime`, those
+   * of all slices come in the order of their timestamps. Of several changes to one entity it may show only the last
+   * one, so positions have gaps. An envelope's sequence number is the revision. Fails when an offset is not of this
+   * store, if the changes that are left show that.
    */
   readonly reader: (
     entityType: string,
@@ -221,13 +222,16 @@ export interface ChangeOptions<A> {
   readonly expected: number
   readonly tags?: ReadonlyArray<string> | undefined
   readonly metadata?: Metadata | undefined
-  /** An event for the entity's journal, in the same transaction. Its entity type has the name of the state type, or fails with `InvalidInput`. */
+  /**
+   * An event for the entity's journal, in the same transaction. Fails with `InvalidInput` unless its entity type has
+   * the name of the state type.
+   */
   readonly event?: readonly [entityType: EntityType.EntityType<A>, event: A] | undefined
 }
 
 /**
- * Makes the service of an adapter, which need not look at the size of states, nor at whether ids and other texts are valid. `journal`
- * is where change events go; its limit for events is that for states.
+ * Makes the service of an adapter. It checks the size of states, ids and other texts, so the adapter need not. Change
+ * events go to `journal`, whose limit for the size of events is also the limit for states.
  *
  * @category constructors
  * @since 0.1.0
@@ -254,9 +258,9 @@ export const make = (
 }
 
 /**
- * Whether somebody who was at the offset was in another log than this, whose last change at or before the offset's position and
- * first change after it are given: a backup was restored, or a failover lost commits. Positions without a change, as the entity
- * was changed again, tell nothing.
+ * Whether a reader's offset shows that it read another log than this one: a backup was restored, or a failover lost
+ * commits. `before` is this log's last change at or before the offset's position, `after` its first change after it. A
+ * position without a change proves nothing, as the entity may have been changed again.
  *
  * @category getters
  * @since 0.1.0
@@ -308,8 +312,8 @@ const change = <S, A>(
   })
 
 /**
- * Stores the state of an entity in place of the one with the expected revision, and returns the new revision. Where there is no
- * state `expected` is 0. Revisions of a state that was deleted count on when it is made again, so that they never fall.
+ * Stores the state of an entity in place of the one with the expected revision, and returns the new revision. Where
+ * there is no state `expected` is 0. When a deleted state is made again, its revisions count on, so they never fall.
  *
  * Fails with `InvalidInput` as `Journal.append` does.
  *
@@ -337,8 +341,8 @@ export const upsert = <S, A = never>(
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.some(options.state))
 
 /**
- * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion. It is one to change
- * the state again by, and so is 0.
+ * Deletes the state of an entity with the expected revision, and returns the new revision, that of the deletion. A
+ * later change may expect that revision, or 0.
  *
  * @category operations
  * @since 0.1.0

@@ -16,11 +16,11 @@ import type { Offsets } from "./Offset.ts"
 export interface Start {
   readonly journal: string | undefined
   readonly offsets: Offsets
-  /** Whether to begin with what is left where events were deleted, and not to fail. */
+  /** Whether to go on with the events that are left where some were deleted, instead of failing. */
   readonly pastDeleted?: boolean | undefined
   /**
-   * Whether events have to come in the order of their timestamps over all slices, as whoever reads them keeps one timestamp for all
-   * of them: what comes later and is older would be lost to it.
+   * Whether events have to come in the order of their timestamps over all slices. A reader that keeps one timestamp for
+   * all slices needs that: it would miss an event that comes after a younger one.
    */
   readonly byTime?: boolean | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Up to where the events of a log were deleted, and what that means to those who read it.
+ * The floor of a log, up to which its events were deleted, and what it means for readers.
  *
  * @since 0.1.0
  */
@@ -32,7 +32,7 @@ export const isBelow = (offset: Offset, floor: Offset): boolean =>
   offset.position > 0 ? offset.position < floor.position : offset.timestamp <= floor.timestamp
 
 /**
- * The offsets, those that are below a floor raised to it.
+ * The offsets, with those below a floor raised to it.
  *
  * @category combinators
  * @since 0.1.0
@@ -46,8 +46,8 @@ export const raise = (offsets: Offsets, floors: Offsets): Offsets => {
 }
 
 /**
- * What is wrong with where a reader of a journal wants to begin, if anything is. `timestampAt` says when the event at a position was
- * appended; undefined where there is none.
+ * The error of a reader that cannot begin at `start`, if there is one. `timestampAt` returns the timestamp of the event
+ * at a position, or undefined if there is none.
  *
  * @category getters
  * @since 0.1.0

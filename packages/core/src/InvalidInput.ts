@@ -1,14 +1,13 @@
 /**
- * What was to be stored, or asked for, cannot be kept as it is by every storage and on the wire, and is refused before anything
- * happens.
+ * Input that could not be kept as it is by every storage, or on the wire. It is refused before anything happens.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 /**
- * An id, a tag or something else that was handed in is refused, as some storage, or a stream, could not keep it unchanged. Nothing
- * was done. Correct what is handed in: no repetition helps.
+ * An id, a tag or another input is refused, as some storage, or a stream, could not keep it unchanged. Nothing was
+ * done. Correct the input: trying again does not help.
  *
  * @category errors
  * @since 0.1.0
@@ -20,7 +19,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core
    */
   input: Schema.String,
   problem: Schema.String,
-  /** What was thrown where the input was to be computed. */
+  /** The error that was thrown when the input was computed. */
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message(): string {
@@ -29,8 +28,8 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core
 }
 
 /**
- * Why a text cannot be stored and sent unchanged, if it cannot: PostgreSQL has no U+0000, and UTF-8 no half of a surrogate pair. It does
- * not say what the text is, as what is wrong with tags and metadata is logged, and they are not.
+ * Why a text cannot be stored and sent unchanged, if it cannot: PostgreSQL has no U+0000, and UTF-8 no half of a
+ * surrogate pair. It does not quote the text: such problems are logged, and tags and metadata must not be.
  *
  * **Example** (An id from a file that was not text)
  *

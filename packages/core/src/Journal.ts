@@ -40,8 +40,8 @@ import type { Timestamp } from "./Timestamp.ts"
 export { EventTooLarge, JournalForked, JournalReplaced, OffsetBelowFloor, SequenceConflict } from "./JournalError.ts"
 
 /**
- * What the writer of an event knows of the entity before: the exact number of its last event, that it has none yet,
- * that it has some, or nothing.
+ * What the writer of an event knows of the entity: the exact number of its last event, that it has no event yet, that
+ * it has at least one, or nothing.
  *
  * @category models
  * @since 0.1.0
@@ -78,8 +78,8 @@ export interface AppendRequest {
   readonly expected: ExpectedSequenceNumber
   readonly events: NonEmptyReadonlyArray<NewEvent>
   /**
-   * Whether the events may have been written before: if the entity has an event with the first one's id, the answer is
-   * what was answered, or should have been, then, and nothing is written.
+   * Whether the events may have been written before. If so, and the entity has an event with the id of the first one,
+   * nothing is written, and the answer is that of the first attempt.
    */
   readonly recheck: boolean
 }
@@ -117,8 +117,8 @@ export interface JournalReader {
     JournalForked | OffsetBelowFloor | StorageError
   >
   /**
-   * Says that these events have been read in another way, each after its predecessor. The reader goes past them if it can; else
-   * it reads them again.
+   * Tells the reader that these events were read in another way, each after its predecessor. The reader goes past them
+   * if it can. Otherwise it reads them again.
    */
   readonly pass: (events: ReadonlyArray<EncodedEnvelope>) => void
 }
@@ -131,9 +131,9 @@ export interface JournalReader {
  */
 export interface ReaderOptions {
   /**
-   * Whether events come in the order of their timestamps, over all slices. What is committed after the reader was opened comes even
-   * if its timestamp is older. By default the reader may read one slice after the other, which is quicker where few events are far
-   * apart.
+   * Whether events come in the order of their timestamps, over all slices. An event that is committed after the reader
+   * was opened comes even if its timestamp is older. By default the reader may read one slice after the other, which is
+   * quicker if there are few events, far apart.
    */
   readonly byTime?: boolean | undefined
 }
@@ -147,13 +147,13 @@ export interface ReaderOptions {
 export class Journal extends Context.Service<Journal, {
   /** Tells this journal from every other one, and from itself after it was emptied or replaced. */
   readonly identity: string
-  /** What time it is by the clock that events are stamped with. */
+  /** The time, by the clock that gives events their timestamps. */
   readonly now: Effect.Effect<Timestamp, StorageError>
   /** The largest event, in bytes of payload, manifest, tags and metadata. */
   readonly maxEventBytes: number
   /**
    * Appends to one entity: within the transaction of the fiber if there is one, else in a transaction that may be
-   * shared with other fibers' appends, without any of them failing for another's conflict.
+   * shared with other fibers' appends. None of them fails for another's conflict.
    */
   readonly append: (
     request: AppendRequest
@@ -163,12 +163,14 @@ export class Journal extends Context.Service<Journal, {
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
-   * The position and timestamp, in each log of the range, of the last event that is older than a time; nothing for a log that has none.
-   * Where events that are not older were deleted, it is the time at position 0, which no reader can begin at.
+   * The position and timestamp, in each log of the range, of the last event that is older than a time; nothing for a
+   * log without such an event. If events that are not older were deleted, it is position 0 with the time, where no
+   * reader can begin.
    */
   readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
   /**
-   * Reads on after the offsets. Fails when one of them is not in the journal, or events after it were deleted.
+   * Opens a reader of the events after the offsets. Fails when the event at an offset is not in the journal, or events
+   * after it were deleted.
    */
   readonly reader: (
     entityType: string,
@@ -189,15 +191,15 @@ export class Journal extends Context.Service<Journal, {
     to: SequenceNumber.SequenceNumber
   ) => Effect.Effect<void, StorageError>
   /**
-   * Removes what lies at the beginning of each log and is older than a time, but for each log's and each entity's newest event, and
-   * returns how many that were.
+   * Removes the events at the beginning of each log that are older than a time, and returns their number. The newest
+   * event of each log and of each entity stays.
    */
   readonly prune: (entityType: string, before: Timestamp) => Effect.Effect<number, StorageError>
   /** The position and timestamp in each log of the range up to which events were removed. */
   readonly floors: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
-   * Hands the listener what this process appends to an entity type, right after each commit. What another process appends is not
-   * there, and what is there may come after something that was appended later: positions tell.
+   * Gives the listener the events that this process appends to an entity type, right after each commit. Events of other
+   * processes are not among them. Commits may come in another order than that of their positions.
    */
   readonly committed: (
     entityType: string,
@@ -211,8 +213,8 @@ export class Journal extends Context.Service<Journal, {
 }>()("@sluice/core/Journal") {}
 
 /**
- * Makes the service of an adapter, which need not look at the size of events, nor at whether ids and other texts are valid. The limit leaves room, within the 4 MiB
- * that gRPC peers accept, for what surrounds an event on a stream.
+ * Makes the service of an adapter. It checks the size of events, ids and other texts, so the adapter need not. The
+ * default limit leaves room, within the 4 MiB that gRPC peers accept, for what surrounds an event on a stream.
  *
  * @category constructors
  * @since 0.1.0
@@ -255,7 +257,7 @@ const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
     invalid ??= Check.safeInteger("expected", expected)
   }
   if (invalid !== undefined) return invalid
-  // which types rule out, and a program without them does not
+  // types rule this out, but a program may ignore them
   if (events.length === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
   let last: NewEvent | undefined
   for (const event of events) {
@@ -297,7 +299,7 @@ export const writtenEnvelopes = (
   })
 
 /**
- * Under which name offsets in the journal of an entity type are stored.
+ * The key under which offsets in the journal of an entity type are stored.
  *
  * @category getters
  * @since 0.1.0
@@ -313,8 +315,8 @@ export const sourceKey = (entityType: string): string => `journal:${entityType}`
 export const defaultMaxEventBytes = 4 * 1024 * 1024 - 64 * 1024
 
 /**
- * A page of events ends with so many bytes of payload, tags and metadata, however few events that is, on every storage alike: whoever
- * decodes one has as much memory to do it in.
+ * A page of events is full with so many bytes of payload, tags and metadata, on every storage. So the memory that it
+ * takes to decode a page is bounded.
  *
  * @category constants
  * @since 0.1.0
@@ -464,7 +466,7 @@ export const read = <A>(
     return Stream.paginate(options?.from ?? firstSequenceNumber, next)
   }))
 
-/** What comes behind a page: the event with that number, or one that cannot be decoded. */
+/** What follows a page: the event with that number, or one that cannot be decoded. */
 type Behind = SequenceNumber.SequenceNumber | EventCodec.EventDecodeError
 
 type DecodedPage<A> = readonly [ReadonlyArray<Envelope.Envelope<A>>, Option.Option<Behind>]
@@ -484,7 +486,7 @@ const decodePage = <A>(codec: EventCodec.EventCodec<A>, page: ReadonlyArray<Enco
   return [events, behind(page)]
 }
 
-/** Which event comes behind a page; none behind an empty one, which is the last. */
+/** The event that follows a page; none after an empty page, which is the last. */
 const behind = (page: ReadonlyArray<EncodedEnvelope>): Option.Option<SequenceNumber.SequenceNumber> =>
   Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))
 

@@ -1,5 +1,5 @@
 /**
- * What goes wrong when a journal is written or read, besides what goes wrong in the storage below it.
+ * The errors of writing and reading a journal, apart from those of the storage below it.
  *
  * @since 0.1.0
  */
@@ -68,7 +68,7 @@ export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/co
   slice: Slice,
   offset: Offset
 }) {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }
@@ -79,8 +79,8 @@ export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/co
 }
 
 /**
- * Events that the reader has yet to see were deleted. Rewind it to a time after the floor, and get what it has missed in another way,
- * such as from a snapshot.
+ * Events that the reader has not seen yet were deleted. Rewind it to a time after the floor, and get the state that it
+ * has missed in another way, such as from a snapshot.
  *
  * @category errors
  * @since 0.1.0
@@ -89,7 +89,7 @@ export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@slu
   "OffsetBelowFloor",
   { entityType: Schema.String, slice: Slice, offset: Offset, floor: Offset }
 ) {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }
@@ -102,8 +102,8 @@ export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@slu
 }
 
 /**
- * The journal is another one than the offsets were taken in: the database was emptied, or replaced, or the address leads to
- * another service. Positions in the one say nothing of the other. Correct the address, or clear the reader's
+ * The offsets were taken in another journal than this one: the database was emptied or replaced, or the address leads
+ * to another service. Positions in one journal mean nothing in another. Correct the address, or clear the reader's
  * offsets to read the new journal from its beginning.
  *
  * @category errors
@@ -113,7 +113,7 @@ export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluic
   "JournalReplaced",
   { expected: Schema.String, actual: Schema.String }
 ) {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }

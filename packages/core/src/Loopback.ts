@@ -1,5 +1,5 @@
 /**
- * Addresses that lead nowhere but to this machine.
+ * Addresses of this machine that no other machine can reach.
  *
  * @since 0.1.0
  */

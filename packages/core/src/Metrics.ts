@@ -41,8 +41,8 @@ export const journalAppended = Metric.counter("sluice_journal_appended_total", {
 })
 
 /**
- * Events that readers of the journal were given from memory, right after their commit (entity_type). With
- * {@link journalRead} it says how many of them are up to date.
+ * Events that readers of the journal were given from memory, right after their commit (entity_type). Compared with
+ * {@link journalRead} it shows how many readers are up to date.
  *
  * @category journal
  * @since 0.1.0
@@ -119,7 +119,7 @@ export const projectionGroup = Metric.histogram("sluice_projection_group_events"
 })
 
 /**
- * How long it took to store offsets, in seconds: exactly once, with the handler (projection).
+ * How long it took to store offsets, in seconds; in an exactly-once projection, together with the handler (projection).
  *
  * @category projections
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * Who waits while a transaction within a transaction is open: the part of transactions that every storage adapter needs alike.
+ * Waiting while a nested transaction is open. Every storage adapter needs this part of transactions.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,10 @@ import * as Option from "effect/Option"
  * @since 0.1.0
  */
 export interface Nesting<E> {
-  /** Runs what belongs to a level once no transaction within that level is open. It is asked again in its turn. */
+  /**
+   * Runs an effect of a level once no transaction nested in that level is open. This is checked again when its turn
+   * comes.
+   */
   readonly at: <A, E1, R>(
     level: number,
     effect: Effect.Effect<A, E1, R>,
@@ -53,7 +56,7 @@ export const make = <E>(timedOut: (cause: Error) => E): Nesting<E> => {
     }
   }
 
-  /** Waits for the one that is open within the level. The next one may have come before whoever waits gets on. */
+  /** Waits for the transaction that is open within the level. Then the next one may already be open. */
   const wait = (level: number): Effect.Effect<void, E> =>
     Effect.callback<void>((resume) => {
       if (innermost <= level) return resume(Effect.void)

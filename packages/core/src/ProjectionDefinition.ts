@@ -39,7 +39,7 @@ export interface Projection<out E, out R> extends Pipeable {
 }
 
 /**
- * Under which key the offset store has the projection's offsets.
+ * The key under which the offset store has the projection's offsets.
  *
  * @category getters
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * Bounds the memory that sources take for what they have read and nobody has taken yet.
+ * Bounds the memory for events that sources have read and nobody has taken yet.
  *
  * @since 0.1.0
  */
@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import type { EncodedEnvelope } from "./Envelope.ts"
 
 /**
- * What a source asks before it reads. It waits while there is no room.
+ * The memory that a source asks for before it reads. It waits while there is none.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ export interface ReadBudget {
 }
 
 /**
- * The budget of a source that is opened; by default there is no limit but the size of a page.
+ * The budget of a source that is opened. By default only the size of a page is limited.
  *
  * @category references
  * @since 0.1.0

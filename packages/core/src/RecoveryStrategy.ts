@@ -6,9 +6,10 @@
 import * as Duration from "effect/Duration"
 
 /**
- * How often the handler is tried again, how long after, and what then becomes of the event, which by now is called poison: the
- * worker stops at it, visibly, or skips it, or puts it aside as a dead letter. What is no fault of the event, such as a database that cannot be reached,
- * does not count: the worker then restarts with backoff for as long as it takes.
+ * How often the handler is tried again, after what delay, and what then happens to the event, which by then is called
+ * poison. The worker stops at it, visibly, skips it, or puts it aside as a dead letter. Failures for which the event is
+ * not to blame, such as of a database that cannot be reached, do not count: then the worker restarts with backoff for
+ * as long as it takes.
  *
  * @category models
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * States of entities as they were after some event, so that not all events have to be read to know the state.
+ * States of entities after one of their events, so that only the later events have to be read to know the newest state.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ import type { Timestamp } from "./Timestamp.ts"
  */
 export interface EncodedSnapshot {
   readonly persistenceId: PersistenceId
-  /** Of the last event that the state includes. */
+  /** The number of the last event that the state includes. */
   readonly sequenceNumber: SequenceNumber
   /** When the snapshot was stored. */
   readonly timestamp: Timestamp
@@ -49,7 +49,7 @@ export interface Snapshot<out S> extends Omit<EncodedSnapshot, "payload"> {
 }
 
 /**
- * Which snapshots of an entity: those that meet all that is said, bounds included.
+ * Which snapshots of an entity: those that meet all of the criteria, bounds included.
  *
  * @category models
  * @since 0.1.0
@@ -75,7 +75,7 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
     persistenceId: PersistenceId,
     criteria: Criteria
   ) => Effect.Effect<Option.Option<EncodedSnapshot>, StorageError>
-  /** The newest first, without what is in them. */
+  /** The snapshots without their states, the newest first. */
   readonly list: (
     persistenceId: PersistenceId
   ) => Effect.Effect<ReadonlyArray<Ret.Kept>, StorageError>
@@ -137,8 +137,8 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
 })
 
 /**
- * The latest snapshot of an entity that meets the criteria. Fails when it cannot be decoded: it then may be deleted, and the
- * state be had from the events.
+ * The latest snapshot of an entity that meets the criteria. Fails when it cannot be decoded. Then delete it, and
+ * compute the state from the events.
  *
  * @category operations
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * What is done to the events of a source, one step after the other.
+ * The steps that the events of a source pass, one after the other.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect"
 import type { Envelope } from "./Envelope.ts"
 
 /**
- * A step that events pass. `run` is given an envelope and returns what becomes of it, or an effect of that.
+ * A step that events pass. `run` is given an envelope, and returns the one that replaces it, or an effect of that.
  *
  * @category models
  * @since 0.1.0
@@ -16,7 +16,7 @@ export type Stage =
   | {
     readonly _tag: "Sync"
     readonly name: string
-    /** What becomes of the envelope; undefined drops it. */
+    /** Returns the envelope that replaces this one; undefined drops the event. */
     readonly run: (envelope: Envelope<any>) => Envelope<any> | undefined
   }
   | {

@@ -20,8 +20,7 @@ export interface StateType<in out S> {
 }
 
 /**
- * The state of the entities of a type: its schema, which is to say as JSON, or a codec. Throws a `RangeError` as
- * `EntityType.make` does.
+ * A kind of state, by its schema, which means JSON, or by a codec. Throws a `RangeError` as `EntityType.make` does.
  *
  * **Example** (What is in a cart)
  *

@@ -1,5 +1,5 @@
 /**
- * What goes wrong below a journal or an offset store, whatever the database.
+ * The errors of a storage below a journal or another store, whatever the database.
  *
  * @since 0.1.0
  */
@@ -51,7 +51,7 @@ export type Reason = typeof Reason.Type
 const ofRequest: ReadonlySet<Reason> = new Set<Reason>(["Aborted", "Unsupported", "Failed"])
 
 /**
- * Whether it is the storage that is at fault, which others would have met as well: what it was asked for, such as an event, is not to blame.
+ * Whether the storage is at fault, and not what it was asked for: then an event is not to blame.
  *
  * @category guards
  * @since 0.1.0
@@ -75,7 +75,7 @@ const advice: Record<Reason, string> = {
 }
 
 /**
- * The database below a journal or another store did not do what it should. The message says what to do about it.
+ * The database below a journal or another store has failed. The message says what to do about it.
  *
  * @category errors
  * @since 0.1.0
@@ -86,7 +86,7 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
   reason: Reason,
   cause: Schema.Defect()
 }) {
-  /** Whether the same may succeed later, without anybody repairing anything. */
+  /** Whether the same may succeed later without a repair. */
   get isRetryable(): boolean {
     return this.reason === "Busy" || this.reason === "Unavailable"
   }

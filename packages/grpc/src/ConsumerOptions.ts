@@ -22,14 +22,15 @@ export interface Options {
   /** Headers of every call, such as for authentication; an effect is run for each call, so that a token can be renewed. */
   readonly headers?: Headers | Effect.Effect<Headers> | undefined
   /**
-   * Tells apart the offsets of two producers that offer the same stream; the stream's id by default. It is not the address, which
-   * may change.
+   * A name that tells apart the offsets of two producers that offer the same stream; the stream's id by default. The
+   * address would not do, as it may change.
    */
   readonly name?: string | undefined
   /**
-   * What a projection does when the producer's journal is another one than its offsets were taken in, as the database was emptied or
-   * replaced, or has lost events that it has read, or deleted events that it has yet to read. `"fail"`, the default, stops it for a
-   * person. `"rewind"` begins again, in the slices concerned, with what is there: handlers see events again, or miss what was deleted.
+   * What a projection does when the producer's database was emptied or replaced, has lost events that the projection
+   * has read, or has deleted events that it has not read yet. `"fail"`, the default, stops it with a final error.
+   * `"rewind"` begins again, in the slices concerned, with the events that are there: handlers see events again, or
+   * miss deleted ones.
    */
   readonly onReplaced?: "fail" | "rewind" | undefined
 }

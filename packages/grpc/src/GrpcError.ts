@@ -9,7 +9,7 @@ import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/c
 import * as Schema from "effect/Schema"
 
 /**
- * A call ended with a status other than the one it should have.
+ * A call ended with an error status.
  *
  * @category errors
  * @since 0.1.0
@@ -67,7 +67,7 @@ export class PeerNotSupported extends Schema.TaggedError<PeerNotSupported>("@slu
   "PeerNotSupported",
   { address: Schema.String }
 ) {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }
@@ -86,7 +86,7 @@ export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("@s
   "InsecureTransport",
   { address: Schema.String }
 ) {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }
@@ -96,7 +96,7 @@ export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("@s
 }
 
 /**
- * The server cannot listen where it should, as somebody else does already, or the address is not this machine's.
+ * The server cannot listen: another program uses the port, or the address is not of this machine.
  *
  * @category errors
  * @since 0.1.0
@@ -134,7 +134,7 @@ export class DuplicateStream extends Schema.TaggedError<DuplicateStream>("@sluic
 }
 
 /**
- * What goes wrong with a remote source and does not heal by connecting again.
+ * The errors of a remote source that connecting again does not heal.
  *
  * @category errors
  * @since 0.1.0

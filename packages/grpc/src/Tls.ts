@@ -6,7 +6,7 @@
 import type * as Redacted from "effect/Redacted"
 
 /**
- * What a server shows, and what it asks of its clients.
+ * The certificate that a server presents, and what it asks of its clients.
  *
  * @category models
  * @since 0.1.0
@@ -19,7 +19,7 @@ export interface ServerTls {
 }
 
 /**
- * Whom a client trusts, the well-known authorities by default, and what it shows.
+ * The authorities that a client trusts, the well-known ones by default, and the certificate that it presents.
  *
  * @category models
  * @since 0.1.0

@@ -5,7 +5,7 @@ import * as PersistenceId from "../PersistenceId.ts"
 import type { ReplicationMetadata } from "../ReplicationMetadata.ts"
 import { quote, quotedProblem } from "./quote.ts"
 
-/** In lower case, as what is sent again is found by it. */
+/** In lower case, so that an append that is sent again is found by it. */
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** What MySQL has a column for. */
@@ -14,7 +14,7 @@ const maxManifest = 1000
 const problem = (input: string, problem: string | undefined): InvalidInput | undefined =>
   problem === undefined ? undefined : new InvalidInput({ input, problem })
 
-/** @internal What is wrong with the entity that something is stored of. */
+/** @internal The problem of an entity's name or id, if there is one. */
 export const entity = (
   { entityType, persistenceId }: { readonly entityType: string; readonly persistenceId: PersistenceId.PersistenceId }
 ): InvalidInput | undefined => {
@@ -77,7 +77,11 @@ export const replication = (
   return invalid
 }
 
-/** @internal What is wrong with a sequence number, a revision or a time: types say what they are, and programs without them do not. */
+/**
+ * @internal
+ * The problem of a sequence number, a revision or a time, if there is one. Types rule this out, but a program may
+ * ignore them.
+ */
 export const safeInteger = (input: string, value: unknown): InvalidInput | undefined =>
   Number.isSafeInteger(value) && (value as number) >= 0
     ? undefined

@@ -9,10 +9,10 @@ import type { Metadata, Place } from "../Envelope.ts"
 /** The header of W3C Trace Context, and its key in the metadata of an event. */
 const traceparent = "traceparent"
 
-/** Links beyond this number tell nobody anything. */
+/** More links would be of no use. */
 const maxLinks = 32
 
-/** Spans cost more than the rest of what is done to an event, and without a tracer nobody sees them. */
+/** Spans cost more than all other work on an event, so there are none without a tracer. */
 const isTraced = (fiber: Fiber<any, any>): boolean => Context.get(fiber.context, Tracer.Tracer) !== Tracer.nativeTracer
 
 /** @internal Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events. */
