@@ -9,11 +9,11 @@ import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 
 /**
- * The levels of one transaction: 0 is the outermost one, and each within it is one more.
+ * The levels of one transaction: 0 is the outermost one, and each nested one is one more.
  *
- * A transaction that is rolled back undoes all since it began. Whatever else wrote meanwhile at an outer level would be undone with it, so
- * it waits, as do other transactions within that level. Where one transaction stays open for 10 seconds, who waits for it fails, as it may
- * be that one which it waits for.
+ * A rollback of a nested transaction undoes everything since it began, also what others have written at an outer level. So statements of
+ * outer levels wait while it is open, and so do other transactions nested in the same level. When it has been open for 10 seconds, they
+ * fail, as it may itself be waiting for them.
  *
  * @category models
  * @since 0.1.0

@@ -1,7 +1,7 @@
 /**
- * Arrays as PostgreSQL takes them in binary: a fraction of the work of text for either side, above all for bytes.
+ * Arrays in PostgreSQL's binary format. This is a fraction of the work of text, for both sides, above all for bytes.
  *
- * A driver that is given a buffer sends it as it is, as a value of the parameter's type.
+ * The driver sends a buffer as it is, as a value of the parameter's type.
  */
 
 /** What an element is stored as: its type's number in PostgreSQL's catalogue, and how it is written. */

@@ -1,5 +1,4 @@
 import type * as Naming from "@sluice/sql/adapter/Naming"
-import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import type { StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import { WebCrypto } from "effect/crypto/WebCrypto"
@@ -11,10 +10,8 @@ import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf } from "./client.ts"
 import * as Notification from "./notification.ts"
-import { statementName } from "./statementName.ts"
+import { Notifier } from "./Notifier.ts"
 
-/** The least time between two notifications, in milliseconds: one per commit would cost the server as much as the commits. */
-const spacing = 5
 /** How often readers look for themselves, while notifications arrive, and while they do not. */
 const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
 
@@ -32,34 +29,7 @@ export const watch = (
   Effect.gen(function*() {
     const instance = (yield* WebCrypto).randomUUID()
     const channel = channelOf(naming)
-    const pending = new Notification.Pending(instance)
-    let client: Pg.Client | undefined
-    let isSending = false
-
-    /** Sends what there is, if there is any. */
-    const flush = async (): Promise<boolean> => {
-      if (client === undefined || pending.isEmpty) return false
-      const payloads = pending.take()
-      await client.query({
-        name: statementName("notify", notify),
-        text: notify,
-        values: [channel, payloads],
-        // a server that does not answer holds up nobody who leaves
-        query_timeout: 1000
-      } as Pg.QueryConfig)
-      return true
-    }
-    const send = async (): Promise<void> => {
-      if (isSending) return
-      isSending = true
-      try {
-        while (await flush()) await RealTime.sleep(spacing)
-      } catch {
-        // the connection says so itself, and the others look for themselves meanwhile
-      } finally {
-        isSending = false
-      }
-    }
+    const notifier = new Notifier(channel, instance)
 
     /** Listens until the connection is lost. */
     const listen = Effect.callback<never, unknown>((resume) => {
@@ -72,24 +42,17 @@ export const watch = (
       connection.on("end", lost)
       connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
       connection.connect().then(() => connection.query(`LISTEN ${Pg.escapeIdentifier(channel)}`)).then(() => {
-        client = connection
         // whatever was appended while nobody listened
         signals.reconnected()
-        void send()
+        notifier.connected(connection)
       }, lost)
       return Effect.promise(async () => {
         connection.removeAllListeners("end")
-        const last = flush()
-        client = undefined
-        await last.catch(() => {})
+        await notifier.finish()
         await connection.end().catch(() => {})
       })
     }).pipe(
-      Effect.onExit(() =>
-        Effect.sync(() => {
-          client = undefined
-        })
-      ),
+      Effect.onExit(() => Effect.sync(() => notifier.disconnected())),
       Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]))
     )
     yield* Effect.forkScoped(listen)
@@ -97,16 +60,11 @@ export const watch = (
     yield* Effect.gen(function*() {
       yield* signals.followed
       signals.signalFollowed()
-      yield* Effect.sleep(client === undefined ? pollInterval.deaf : pollInterval.listening)
+      yield* Effect.sleep(notifier.isConnected ? pollInterval.listening : pollInterval.deaf)
     }).pipe(Effect.forever, Effect.forkScoped)
 
-    signals.tellOthers((message) => {
-      pending.add(message)
-      void send()
-    })
+    signals.tellOthers((message) => notifier.tell(message))
   })
-
-const notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
 
 /** A name may have 63 bytes. */
 const channelOf = ({ prefix, schema }: Naming.Naming): string => {

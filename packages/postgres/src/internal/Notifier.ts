@@ -1,0 +1,87 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
+import type { Message } from "@sluice/sql/adapter/StorageSignals"
+import type Pg from "pg"
+import * as Notification from "./notification.ts"
+import { statementName } from "./statementName.ts"
+
+/** The least time between two notifications, in milliseconds: one per commit would cost the server as much as the commits. */
+const spacing = 5
+
+/** A server that does not answer must not hold up a process that ends. In milliseconds. */
+const timeout = 1000
+
+const notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
+
+/**
+ * @internal
+ * The messages of this process that others have yet to be told, and the connection for that, while there is one. What comes soon after one
+ * notification goes with the next. Messages may be lost with a connection: other processes also look for themselves.
+ */
+export class Notifier {
+  readonly #channel: string
+  readonly #pending: Notification.Pending
+  #client: Pick<Pg.ClientBase, "query"> | undefined
+  #isSending = false
+
+  constructor(channel: string, instance: string) {
+    this.#channel = channel
+    this.#pending = new Notification.Pending(instance)
+  }
+
+  get isConnected(): boolean {
+    return this.#client !== undefined
+  }
+
+  /** Tells other processes, as soon as there is a connection. */
+  tell(message: Message): void {
+    this.#pending.add(message)
+    void this.#send()
+  }
+
+  connected(client: Pick<Pg.ClientBase, "query">): void {
+    this.#client = client
+    void this.#send()
+  }
+
+  disconnected(): void {
+    this.#client = undefined
+  }
+
+  /** Sends what there still is, and then nothing more on this connection. */
+  async finish(): Promise<void> {
+    const last = this.#flush()
+    this.disconnected()
+    await last.catch(() => {})
+  }
+
+  /** Sends while there is something to send. That is checked in the very moment in which it ends, so that nothing is left behind. */
+  async #send(): Promise<void> {
+    if (this.#isSending) return
+    this.#isSending = true
+    while (this.#hasWork) {
+      const client = this.#client
+      try {
+        await this.#flush()
+      } catch {
+        // the connection itself reports its loss; there may be another one by now
+        if (this.#client === client) break
+      }
+      await RealTime.sleep(spacing)
+    }
+    this.#isSending = false
+  }
+
+  get #hasWork(): boolean {
+    return this.#client !== undefined && !this.#pending.isEmpty
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#client === undefined || !this.#hasWork) return
+    await this.#client.query({
+      name: statementName("notify", notify),
+      text: notify,
+      values: [this.#channel, this.#pending.take()],
+      query_timeout: timeout
+    } as Pg.QueryConfig)
+  }
+}

@@ -1,0 +1,85 @@
+import { assert, it } from "@effect/vitest"
+import * as Slice from "@sluice/core/Slice"
+import type { Message } from "@sluice/sql/adapter/StorageSignals"
+import * as Wait from "@sluice/testing/Wait"
+import * as Effect from "effect/Effect"
+import { Notifier } from "../src/internal/Notifier.ts"
+
+const message = (entityType: string, slice: number): Message => ({
+  kind: "events",
+  entityType,
+  slices: new Set([Slice.make(slice)])
+})
+
+/** A connection that keeps what it is told to send, and answers as it is told to. */
+class FakeClient {
+  readonly sent: Array<ReadonlyArray<string>> = []
+  answer: () => Promise<void> = () => Promise.resolve()
+  readonly query: any = async ({ values }: { readonly values: readonly [string, ReadonlyArray<string>] }) => {
+    this.sent.push(values[1])
+    await this.answer()
+  }
+}
+
+it.live("what is told while there is no connection is sent with the next one", () =>
+  Effect.gen(function*() {
+    const notifier = new Notifier("channel", "me")
+    notifier.tell(message("a", 1))
+    notifier.tell(message("b", 2))
+    assert.isFalse(notifier.isConnected)
+    const client = new FakeClient()
+    notifier.connected(client)
+    yield* Wait.until("both to be sent", () => client.sent.length === 1)
+    assert.strictEqual(client.sent[0]!.length, 2)
+  }))
+
+it.live("what is told while a notification is under way goes together with the next", () =>
+  Effect.gen(function*() {
+    const notifier = new Notifier("channel", "me")
+    const client = new FakeClient()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    client.answer = () => promise
+    notifier.connected(client)
+    notifier.tell(message("a", 1))
+    for (let slice = 2; slice < 10; slice++) notifier.tell(message("a", slice))
+    assert.strictEqual(client.sent.length, 1)
+    resolve()
+    yield* Wait.until("the rest to be sent", () => client.sent.length === 2)
+    // of one entity type in one payload
+    assert.strictEqual(client.sent[1]!.length, 1)
+  }))
+
+it.live("a connection that is lost stops nothing: the next one is used", () =>
+  Effect.gen(function*() {
+    const notifier = new Notifier("channel", "me")
+    const broken = new FakeClient()
+    broken.answer = () => Promise.reject(new Error("lost"))
+    notifier.connected(broken)
+    notifier.tell(message("a", 1))
+    assert.strictEqual(broken.sent.length, 1)
+    notifier.disconnected()
+    const client = new FakeClient()
+    yield* Effect.promise(() => Promise.resolve())
+    notifier.tell(message("b", 2))
+    notifier.connected(client)
+    yield* Wait.until("the next to be sent", () => client.sent.length === 1)
+    assert.strictEqual(broken.sent.length, 1)
+  }))
+
+it.live("what is left is sent before the end, and nothing after it", () =>
+  Effect.gen(function*() {
+    const notifier = new Notifier("channel", "me")
+    const client = new FakeClient()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    client.answer = () => promise
+    notifier.connected(client)
+    notifier.tell(message("a", 1))
+    notifier.tell(message("a", 2))
+    const finished = notifier.finish()
+    assert.isFalse(notifier.isConnected)
+    assert.strictEqual(client.sent.length, 2)
+    notifier.tell(message("a", 3))
+    resolve()
+    yield* Effect.promise(() => finished)
+    assert.strictEqual(client.sent.length, 2)
+  }))
