@@ -655,6 +655,30 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       assert.isEmpty(reading.envelopes)
     }))
 
+  it.effect("is not what a status is of that follows headers which say nothing of any, as those of proxies do", () =>
+    Effect.gen(function*() {
+      const address = yield* FakeProducer.make({
+        eventsBySlices: (call, n) => {
+          call.headers(n === 1 ? undefined : "j")
+          if (n === 1) call.fail(status.UNAVAILABLE, "no healthy upstream")
+          else call.send(FakeProducer.event(1))
+        }
+      })
+      yield* received(yield* read(remote(address)), 1)
+    }))
+
+  it.effect("is not looked for where events came from before, whatever is there for a while", () =>
+    Effect.gen(function*() {
+      const address = yield* FakeProducer.make({
+        eventsBySlices: (call, n) => {
+          call.headers(n === 2 ? undefined : "j")
+          call.send(FakeProducer.event(n === 3 ? 2 : 1))
+          if (n === 1) call.fail(status.UNAVAILABLE, "again")
+        }
+      })
+      yield* received(yield* read(remote(address)), 2)
+    }))
+
   it.effect("than the one that was read is noticed when the connection is made again", () =>
     Effect.gen(function*() {
       const address = yield* FakeProducer.make({

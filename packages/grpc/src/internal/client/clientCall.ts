@@ -70,6 +70,11 @@ export class ClientCall {
   /** The messages that have arrived, up to some; waits for one. The end of the call is a failure. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError> = this.#awaiting(() => this.#read())
 
+  /** The first messages, of a producer whose headers do not say whether it comes to that. */
+  get first(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError> {
+    return Effect.raceFirst(this.pull, this.#silence(answerWithin))
+  }
+
   /** From now on something comes every few seconds: a pull that waits for longer fails, as the connection is lost. */
   get beats(): Effect.Effect<void, never, Scope.Scope> {
     return Effect.asVoid(Effect.forkScoped(Effect.ignore(this.#silence(beatWithin))))

@@ -158,9 +158,8 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         const answered = yield* Effect.mapError(call.headers, explain(call))
         const identity = answered["sluice-journal"]
         if (identity === undefined) {
-          // a page that a proxy answers with is followed by a status that says so
-          const isGrpc = answered["content-type"]?.startsWith("application/grpc")
-          if (!isGrpc) yield* Effect.mapError(call.pull, explain(call))
+          // a proxy may answer so, too, and then say with a status that the producer is away: what sends events is a producer
+          yield* Effect.mapError(call.first, explain(call))
           return yield* new PeerNotSupported({ address })
         }
         const journal = identity

@@ -13,7 +13,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, GrpcError } from "../../GrpcError.ts"
+import { type ConsumerError, GrpcError, PeerNotSupported } from "../../GrpcError.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
@@ -82,7 +82,7 @@ export const makeRemote = (
           Effect.onError(() => close),
           Effect.catch((error) =>
             // a producer that has offered the stream before is starting, and about to do so again
-            isRetryable(error) || (connected && isNotFound(error))
+            isRetryable(error) || (connected && isPassing(error))
               ? Effect.andThen(backOff(error), connect(journal))
               : Effect.fail(error)
           )
@@ -133,4 +133,6 @@ export const makeRemote = (
 
 const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcError && error.isRetryable
 
-const isNotFound = (error: ConsumerError): boolean => error instanceof GrpcError && error.code === Grpc.status.NOT_FOUND
+/** Whether the error says nothing of a producer that was one before. */
+const isPassing = (error: ConsumerError): boolean =>
+  error instanceof PeerNotSupported || error instanceof GrpcError && error.code === Grpc.status.NOT_FOUND
