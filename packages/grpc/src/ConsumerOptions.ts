@@ -19,7 +19,7 @@ export interface Options {
   readonly tls?: ClientTls | undefined
   /** Allows plaintext beyond this machine, where the network itself is trusted. */
   readonly insecure?: boolean | undefined
-  /** Headers of every call, such as for authentication; an effect is run for each call, so that a token can be renewed. */
+  /** Headers of every call, such as for authentication; an effect is run for each call, within 10 seconds, so that a token can be renewed. */
   readonly headers?: Headers | Effect.Effect<Headers> | undefined
   /**
    * A name that tells apart the offsets of two producers that offer the same stream; the stream's id by default. The

@@ -18,11 +18,14 @@ import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "@sluice/grpc/GrpcError"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -264,6 +267,41 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
         seen.map((metadata) => [metadata.get("authorization"), metadata.get("x-tenant")]),
         Array.from({ length: 3 }, () => [["Bearer 1234"], ["t"]])
       )
+    }))
+
+  it.effect("says so when its headers do not come, and asks for them again", () =>
+    Effect.gen(function*() {
+      const address = yield* FakeProducer.make({
+        eventsBySlices: (call) => {
+          call.headers("j")
+          call.send(FakeProducer.event(1))
+        }
+      })
+      const transport = yield* CallTransport
+      const sooner: Clock.Clock = Object.assign(Object.create(transport.clock), {
+        sleep: (duration: Duration.Duration) => transport.clock.sleep(Duration.divideUnsafe(duration, 20))
+      })
+      const { layer, lines } = Producer.logging()
+      yield* Effect.gen(function*() {
+        let asked = 0
+        const late = Effect.suspend(() => ++asked === 1 ? Effect.never : Effect.succeed({}))
+        yield* received(yield* read(remote(address, { headers: late })), 1)
+        assert.strictEqual(asked, 2)
+        const { provider } = remote(address, { headers: Effect.never })
+        for (
+          const asking of [
+            provider.heads(SliceRange.full),
+            Stream.runDrain(provider.entity(id, SequenceNumber.make(1), SequenceNumber.make(2)))
+          ]
+        ) {
+          const error = yield* Effect.flip(asking)
+          assert.isTrue(error instanceof GrpcError && error.isRetryable)
+        }
+      }).pipe(
+        Effect.provideService(CallTransport, Object.assign(Object.create(transport), { clock: sooner })),
+        Effect.provide(layer)
+      )
+      assert.isTrue(lines.some((line) => line.includes("'headers' has not ended after 10 seconds")), lines.join("\n"))
     }))
 
   it.effect("asks for its headers anew for each call", () =>

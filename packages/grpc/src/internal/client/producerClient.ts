@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf"
+import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import { isLoopback } from "@sluice/core/Loopback"
@@ -12,21 +13,16 @@ import type { Start } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Channel, Request } from "../../Call.ts"
+import type { Channel, Headers, Request } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
-import {
-  type ConsumerError,
-  type GrpcError,
-  InsecureTransport,
-  PeerNotSupported,
-  ProtocolError
-} from "../../GrpcError.ts"
+import { type ConsumerError, GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "../../GrpcError.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   InitReqSchema,
@@ -56,12 +52,30 @@ const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
 )
 
+/** For how long, in milliseconds, the headers of a call may take to be provided. */
+const headersWithin = 10_000
+
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options) => {
   const { address } = options
+  /** By the network's clock, as all that a connection waits for. */
+  const headers = (method: string): Effect.Effect<Headers, GrpcError> =>
+    Effect.flatMap(CallTransport, ({ clock }) =>
+      Effect.raceFirst(
+        headersOf(options.headers),
+        Effect.andThen(
+          clock.sleep(Duration.millis(headersWithin)),
+          Effect.suspend(() => {
+            const details = `the effect that is to provide 'headers' has not ended after ${
+              headersWithin / 1000
+            } seconds`
+            return Effect.fail(new GrpcError({ address, method, code: status.UNAVAILABLE, details }))
+          })
+        )
+      ))
   /** A call of the method, as soon as one can be made. */
   const request = (channel: Channel, path: string, waitForReady = false): Effect.Effect<Request, GrpcError> =>
-    Effect.flatMap(headersOf(options.headers), (headers) =>
+    Effect.flatMap(headers(nameOf(path)), (headers) =>
       channel.ready(waitForReady).pipe(
         Effect.mapError((status) => grpcError(address, nameOf(path), status)),
         Effect.as({ path, headers, waitForReady })
