@@ -1,4 +1,5 @@
 import { create, toBinary } from "@bufbuild/protobuf"
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
 import { assert, layer } from "@effect/vitest"
 import * as Grpc from "@grpc/grpc-js"
 import * as EntityType from "@sluice/core/EntityType"
@@ -235,5 +236,66 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer whose clients r
       yield* received(yield* read(remote(port)), 1)
       yield* Wait.until("all to be reset", () => calls.every(({ code }) => code !== undefined))
       assert.isBelow(opened, 50)
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
+/** A field of bytes. */
+const field = (number: number, bytes: Uint8Array): Buffer =>
+  Buffer.from(new BinaryWriter().tag(number, WireType.LengthDelimited).bytes(bytes).finish())
+
+const many = (bytes: Uint8Array, upTo: number): Buffer =>
+  Buffer.alloc(Math.floor(upTo / bytes.length) * bytes.length, bytes)
+
+layer(Producer.quiet, { excludeTestServices: true })("an init", (it) => {
+  const head = Buffer.concat([field(1, Buffer.from("cart")), Buffer.from([0x18]), Buffer.from([0xff, 0x07])])
+  const inits = (upTo: number): ReadonlyArray<readonly [string, Buffer]> => [
+    ["offsets", many(field(4, Buffer.alloc(0)), upTo)],
+    ["events that were seen", field(4, many(field(2, Buffer.alloc(0)), upTo))],
+    ["positions", field(1001, Buffer.concat([Buffer.from([0x08, 0x02]), many(field(3, Buffer.alloc(0)), upTo)]))],
+    ["filters", many(field(5, Buffer.alloc(0)), upTo)],
+    ["fields of a later version", many(Buffer.from([0xf0, 0x7d, 0x01]), upTo)]
+  ]
+
+  it.effect("that is full of what is empty is refused before it takes time or memory", () =>
+    Effect.gen(function*() {
+      const client = yield* RawClient.client(yield* serve(carts))
+      for (
+        const [size, code] of [
+          [100_000, Grpc.status.INVALID_ARGUMENT],
+          [1_500_000, Grpc.status.INVALID_ARGUMENT],
+          [4_190_000, Grpc.status.RESOURCE_EXHAUSTED]
+        ] as const
+      ) {
+        for (const [name, bytes] of inits(size)) {
+          const before = process.memoryUsage().heapUsed
+          const call = yield* RawClient.eventsBySlices(client)
+          call.sendBytes(field(1, Buffer.concat([head, bytes])))
+          yield* RawClient.ended(call)
+          assert.strictEqual(call.status!.code, code, `${size} bytes of ${name}: ${call.status!.details}`)
+          assert.isBelow((process.memoryUsage().heapUsed - before) / mebibyte, 20, `${size} bytes of ${name}`)
+        }
+      }
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("with all that an honest one has is served", () =>
+    Effect.gen(function*() {
+      const client = yield* RawClient.client(yield* serve(carts))
+      yield* append("a", ["1"])
+      const seen = Array.from({ length: 4 }, (_, i) => ({ persistenceId: `Cart|${i}${"x".repeat(250)}`, seqNr: 1n }))
+      const timestamp = { seconds: 1n, nanos: 999_999_999 }
+      const positions = Array.from({ length: 1024 }, (_, slice) => ({ slice, position: 0n, timestamp: 1n }))
+      for (
+        const value of [
+          { offset: Array.from({ length: 1024 }, (_, slice) => ({ slice, timestamp, seen })) },
+          {
+            offset: [{ timestamp, seen: Array.from({ length: 4096 }, (_, i) => ({ ...seen[0]!, seqNr: BigInt(i) })) }]
+          },
+          { sluice: { protocol: 2, positions } }
+        ]
+      ) {
+        const call = yield* RawClient.eventsBySlices(client)
+        call.send({ case: "init", value: { streamId: "cart", sliceMax: 1023, ...value } })
+        yield* RawClient.answered(call, 1)
+      }
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })

@@ -32,10 +32,11 @@ import {
   StreamInSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { protocolVersion } from "../server/eventsBySlices.ts"
+import { decodeRequest } from "../wire/decodeRequest.ts"
 import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
-import { decode, encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
+import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { floorTrailer, forkTrailer } from "../wire/status.ts"
 import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
 
@@ -144,7 +145,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         yield* request(way, eventProducerPaths.latestEventTimestamp),
         message
       )
-      return yield* read(() => fromSlicePositions(decode(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
+      return yield* read(() => fromSlicePositions(decodeRequest(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
     }).pipe(Effect.scoped)
 
   const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() =>

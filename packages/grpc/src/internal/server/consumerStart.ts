@@ -43,9 +43,11 @@ export const needsTime = ({ offset, sluice }: InitReq): boolean => sluice === un
 /** @internal Throws at what is no offset. */
 export const consumerStartOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): ConsumerStart => {
   if (sluice !== undefined) {
+    if (sluice.positions.length > Slice.count) throw new RangeError(`${sluice.positions.length} positions`)
     const offsets = fromSlicePositions(sluice.positions)
     return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
   }
+  if (offset.length > Slice.count + 1) throw new RangeError(`${offset.length} offsets, more than there are slices`)
   // kept for as long as the stream is open
   const kept = offset.reduce((sum, { seen }) => sum + seen.length, 0)
   if (kept > maxSeen) throw new RangeError(`${kept} events that were seen, more than ${maxSeen}`)

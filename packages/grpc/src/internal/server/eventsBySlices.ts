@@ -11,13 +11,13 @@ import type { IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { decode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
-import type { SendBudget } from "./SendBudget.ts"
+import type { SendBudget, Share } from "./SendBudget.ts"
 import { within } from "./serverCall.ts"
 
 /**
@@ -51,9 +51,11 @@ export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
  */
 const readRequests = (call: IncomingCall): {
   readonly init: Effect.Effect<InitReq, Status>
+  /** Lets go of the init, which may be large, when nothing of it is needed any more. */
+  readonly forget: () => void
   readonly broken: Effect.Effect<never, Status>
 } => {
-  const init = Deferred.makeUnsafe<InitReq, Status>()
+  let init = Deferred.makeUnsafe<InitReq, Status>()
   const broken = Deferred.makeUnsafe<never, Status>()
   let initialised = false
   const fail = (status: Status) => {
@@ -63,9 +65,9 @@ const readRequests = (call: IncomingCall): {
   const received = (bytes: Buffer) => {
     let message: StreamIn["message"]
     try {
-      message = decode(StreamInSchema, bytes).message
-    } catch {
-      return fail(invalidArgument("a message that is no StreamIn"))
+      message = decodeRequest(StreamInSchema, bytes).message
+    } catch (error) {
+      return fail(invalidArgument(error instanceof TooManyFields ? error.message : "a message that is no StreamIn"))
     }
     if (!initialised && message.case !== "init") {
       return fail(invalidArgument(`the first message has to be init, not ${message.case ?? "an unknown one"}`))
@@ -87,7 +89,13 @@ const readRequests = (call: IncomingCall): {
   call.receive(received, () => {
     if (!initialised) fail(invalidArgument("the stream was closed before its init"))
   })
-  return { init: Deferred.await(init), broken: Deferred.await(broken) }
+  return {
+    init: Effect.suspend(() => Deferred.await(init)),
+    forget: () => {
+      init = Deferred.makeUnsafe()
+    },
+    broken: Deferred.await(broken)
+  }
 }
 
 const notServed = (what: string): Status =>
@@ -102,9 +110,8 @@ export const eventsBySlices = (
   // listens at once, as messages do not wait
   const requests = readRequests(call)
   return Effect.gen(function*() {
-    const init = yield* requests.init
-    const stream = yield* lookUp(streams, init.streamId)
-    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, init), requests.broken))
+    const stream = yield* Effect.flatMap(requests.init, ({ streamId }) => lookUp(streams, streamId))
+    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, requests), requests.broken))
   })
 }
 
@@ -112,24 +119,19 @@ const announce = (call: IncomingCall, version: number, journal: string): void =>
   call.sendHeaders({ "sluice-protocol": String(version), "sluice-journal": journal })
 }
 
-const serve = (
-  stream: OfferedStream,
-  budget: SendBudget,
-  call: IncomingCall,
-  init: InitReq
-): Effect.Effect<void, unknown> =>
+/** Begins the stream as its consumer asks for it. */
+const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share) =>
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
     const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
-    const share = yield* budget.share(call.peer)
-    const { feed, treat } = yield* Effect.gen(function*() {
+    return yield* Effect.gen(function*() {
       // others have their turn, and a call that is gone says so, before it is opened
       yield* Effect.yieldNow
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
       const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
       const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
-      return { feed, treat }
+      return { feed, treat, version }
     }).pipe(
       stream.opening.withPermits(1),
       // the consumer compares the journals as well, and fails for good
@@ -139,9 +141,21 @@ const serve = (
         })
       )
     )
+  })
+
+const serve = (
+  stream: OfferedStream,
+  budget: SendBudget,
+  call: IncomingCall,
+  requests: ReturnType<typeof readRequests>
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const share = yield* budget.share(call.peer)
+    const { feed, treat, version } = yield* Effect.flatMap(requests.init, (init) => open(stream, call, init, share))
+    requests.forget()
     announce(call, version, feed.journal)
     const context = yield* Effect.context()
-    const attributes = { stream: init.streamId }
+    const attributes = { stream: stream.id }
     const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)

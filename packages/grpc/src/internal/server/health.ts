@@ -9,7 +9,8 @@ import {
   HealthCheckResponseSchema,
   HealthListResponseSchema
 } from "../generated/grpc/health/v1/health_pb.ts"
-import { decode, encode, healthPaths as paths } from "../wire/methods.ts"
+import { decodeRequest } from "../wire/decodeRequest.ts"
+import { encode, healthPaths as paths } from "../wire/methods.ts"
 import { Status } from "../wire/status.ts"
 import { parse } from "./eventsBySlices.ts"
 import type { Run } from "./Run.ts"
@@ -27,7 +28,7 @@ export interface Health {
 }
 
 const requested = (bytes: Buffer) =>
-  Effect.map(parse("request", () => decode(HealthCheckRequestSchema, bytes)), (request) => request.service)
+  Effect.map(parse("request", () => decodeRequest(HealthCheckRequestSchema, bytes)), (request) => request.service)
 
 const respond = (status: HealthCheckResponse_ServingStatus) =>
   encode(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status }))

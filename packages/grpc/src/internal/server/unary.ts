@@ -18,10 +18,11 @@ import {
   LatestEventTimestampResponseSchema,
   LoadEventRequestSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { decodeRequest } from "../wire/decodeRequest.ts"
 import { eventPieces } from "../wire/frames.ts"
 import { integer } from "../wire/integer.ts"
 import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
-import { decode, encode } from "../wire/methods.ts"
+import { encode } from "../wire/methods.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { lookUp, parse } from "./eventsBySlices.ts"
@@ -62,7 +63,7 @@ const eventOf = (
 /** @internal */
 export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
-    const request = yield* parse("request", () => decode(EventTimestampRequestSchema, bytes))
+    const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, request)
     const envelope = yield* stream.within(event)
     return encode(
@@ -82,7 +83,7 @@ export const loadEvent = (
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
-    const request = yield* parse("request", () => decode(LoadEventRequestSchema, bytes))
+    const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, request)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
@@ -101,7 +102,7 @@ export const loadEvent = (
 /** @internal */
 export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
-    const request = yield* parse("request", () => decode(LatestEventTimestampRequestSchema, bytes))
+    const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
     const stream = yield* lookUp(streams, request.streamId)
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
@@ -138,7 +139,7 @@ export const currentEventsByPersistenceId = (
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
-    const request = yield* parse("request", () => decode(CurrentEventsByPersistenceIdRequestSchema, bytes))
+    const request = yield* parse("request", () => decodeRequest(CurrentEventsByPersistenceIdRequestSchema, bytes))
     const [stream, persistenceId] = yield* entityOf(streams, request)
     const [from, to] = yield* parse(
       "sequence numbers",

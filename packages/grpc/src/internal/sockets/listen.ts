@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import { constants } from "node:http2"
 import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
+import { maxRequestBytes } from "../wire/decodeRequest.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { serverCredentials } from "./credentials.ts"
@@ -37,7 +38,7 @@ export const listen = (
     Effect.acquireRelease(
       Effect.sync(() => {
         const server = new Grpc.Server({
-          "grpc.max_receive_message_length": maxMessageBytes,
+          "grpc.max_receive_message_length": maxRequestBytes,
           "grpc.max_send_message_length": maxMessageBytes,
           "grpc.max_concurrent_streams": maxStreams,
           "grpc.keepalive_time_ms": 10_000,
