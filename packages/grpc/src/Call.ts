@@ -55,6 +55,8 @@ export interface Channel {
   readonly ready: (waitForReady: boolean) => Effect.Effect<void, Status>
   /** Makes a call. The listener hears of it later, and never from within a function of the call. */
   readonly call: (request: Request, listener: OutgoingListener) => OutgoingCall
+  /** How many bytes have come on the open connection. With it, a stream that is silent as others are slow is not taken for lost. */
+  readonly received?: () => number
 }
 
 /**

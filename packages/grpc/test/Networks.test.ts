@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as http2 from "node:http2"
+import * as net from "node:net"
 import * as tls from "node:tls"
 import * as Certificates from "../../../test/kit/Certificates.ts"
 import { read, type Reading, received, remote, shortly } from "./kit/Consumer.ts"
@@ -195,6 +196,68 @@ describe.concurrent("what a peer of an earlier version does not know", () => {
       yield* read(remote(proxy.port))
       yield* Effect.sleep("35 seconds")
       assert.strictEqual(proxy.made, 1)
+    })
+  )
+})
+
+/** Hands on what comes so slowly, in bytes per second, that all that was sent before a ping delays its answer. */
+const slowly = (socket: net.Socket, port: number, rate: number) => {
+  const other = net.connect(port, "127.0.0.1")
+  other.on("error", () => socket.destroy())
+  socket.on("close", () => other.destroy())
+  other.on("close", () => socket.destroy())
+  socket.pipe(other)
+  const begun = performance.now()
+  let bytes = 0
+  other.on("data", (data: Buffer) => {
+    other.pause()
+    socket.write(data)
+    bytes += data.length
+    setTimeout(() => other.resume(), Math.max(0, begun + 1000 * bytes / rate - performance.now()))
+  })
+}
+
+describe.concurrent("a slow link", () => {
+  live(
+    "is no lost one: a message that takes long arrives, though pings wait behind it",
+    Effect.gen(function*() {
+      const target = yield* serve(carts)
+      yield* append("a", ["x".repeat(3_900_000)])
+      const server = yield* TcpServer.make((socket) => slowly(socket, target, 115_000))
+      const { layer, lines } = logging()
+      const reading = yield* read(remote(server.port)).pipe(Effect.provide(layer))
+      yield* Wait.until("the event", () => reading.envelopes.length === 1 || server.made > 1, { atMost: "55 seconds" })
+      assert.strictEqual(server.made, 1, lines.join("\n"))
+    })
+  )
+
+  live(
+    "that falls silent is lost, whichever side looks",
+    Effect.gen(function*() {
+      const target = yield* serve(carts)
+      let isSilent = false
+      const sockets: Array<net.Socket> = []
+      const server = yield* TcpServer.make((socket, n) => {
+        if (n > 1) return TcpServer.forward(socket, target)
+        const other = net.connect(target, "127.0.0.1")
+        other.on("error", () => {})
+        sockets.push(socket, other)
+        socket.on("data", (data) => isSilent || other.write(data))
+        other.on("data", (data) => isSilent || socket.write(data))
+      })
+      const reading = yield* read(remote(server.port))
+      yield* append("a", ["1"])
+      yield* received(reading, 1)
+      isSilent = true
+      yield* append("a", ["2"])
+      yield* Wait.until("another connection", () => reading.envelopes.length === 2, { atMost: "40 seconds" })
+      yield* Wait.until(
+        "both sides to be closed",
+        () => sockets.every((socket) => socket.readableEnded || socket.closed),
+        {
+          atMost: "10 seconds"
+        }
+      )
     })
   )
 })

@@ -16,11 +16,21 @@ const answerWithin = 60_000
 /** For how long, in milliseconds, a stream may be silent whose producer says every few seconds that it is there. */
 const beatWithin = 3 * beatEvery
 
+/** For how long, in milliseconds, the connection is looked at before a call on it is given up. */
+const lastLook = 5_000
+
+/** How many bytes come meanwhile of more than signs of life. */
+const flowing = 16 * 1024
+
+/** How many times as long a call may be silent on a connection on which data comes: others may be served, and this one forgotten. */
+const maxWaits = 10
+
 /** @internal A call, as its client sees it. Nothing is read but what is pulled, so that the other side is held back by flow control. */
 export class ClientCall {
   readonly #address: string
   readonly #method: string
   readonly #clock: Clock.Clock
+  readonly #received: () => number
   readonly #call: OutgoingCall
   #headers: Headers | undefined
   #trailers: Headers = {}
@@ -34,6 +44,7 @@ export class ClientCall {
     this.#address = address
     this.#method = nameOf(request.path)
     this.#clock = clock
+    this.#received = channel.received ?? (() => 0)
     this.#call = channel.call(request, {
       headers: (headers) => {
         this.#headers = headers
@@ -85,20 +96,32 @@ export class ClientCall {
     return Effect.forever(Effect.map(this.#clock.sleep(Duration.millis(beatEvery)), () => this.write(Buffer.alloc(0))))
   }
 
-  /** Fails when somebody has waited for so many milliseconds. */
+  /**
+   * Fails when somebody has waited for so many milliseconds, and for much longer where data comes on the connection: what is waited for
+   * may be behind it, or a large message of which the rest is on its way.
+   */
   #silence(atMost: number): Effect.Effect<never, GrpcError> {
-    return Effect.suspend(() => {
+    let before: number | undefined
+    const look: Effect.Effect<never, GrpcError> = Effect.suspend(() => {
       const waited = this.#wake === undefined
         ? 0
         : Number(this.#clock.monotonicTimeNanosUnsafe() - this.#waitsSince) / 1e6
-      if (waited < atMost) {
-        const rest = Duration.millis(Math.ceil(atMost - waited))
-        return Effect.andThen(this.#clock.sleep(rest), this.#silence(atMost))
+      if (waited < atMost - lastLook) {
+        before = undefined
+        return Effect.andThen(this.#clock.sleep(Duration.millis(Math.ceil(atMost - lastLook - waited))), look)
+      }
+      const received = this.#received()
+      const isFlowing = before === undefined || received - before >= flowing
+      if (waited < atMost || isFlowing && waited < maxWaits * atMost) {
+        before = received
+        const rest = waited < atMost ? atMost - waited : lastLook
+        return Effect.andThen(this.#clock.sleep(Duration.millis(Math.ceil(rest))), look)
       }
       const details = `nothing has come for ${atMost / 1000} seconds`
       this.#end({ code: Grpc.status.DEADLINE_EXCEEDED, details, trailers: {} })
       return Effect.fail(this.#failure!)
     })
+    return look
   }
 
   #end(status: Status): void {

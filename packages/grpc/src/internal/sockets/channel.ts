@@ -1,21 +1,24 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { Socket } from "node:net"
 import type { Channel, OutgoingCall, OutgoingListener, Request, Status, Target } from "../../Call.ts"
 import type { ClientTls } from "../../Tls.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { clientCredentials, silence } from "./credentials.ts"
+import { keepalive } from "./life.ts"
 
 /** One connection per target serves all streams of the process that go there. */
 interface Shared {
   client: Grpc.Client
   users: number
+  /** Its connections. */
+  readonly sockets: Set<Socket>
 }
 
 const options: Grpc.ChannelOptions = {
-  "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 5_000,
+  ...keepalive,
   "grpc.keepalive_permit_without_calls": 1,
   // the backoff is the caller's, which knows whether anybody still wants the connection
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -27,8 +30,8 @@ const options: Grpc.ChannelOptions = {
   "grpc-node.flow_control_window": 4 * 1024 * 1024
 }
 
-const makeClient = ({ address, tls }: Target): Grpc.Client =>
-  new Grpc.Client(address, clientCredentials(tls), {
+const makeClient = ({ address, tls }: Target, sockets: Set<Socket>): Grpc.Client =>
+  new Grpc.Client(address, clientCredentials(tls, sockets), {
     ...options,
     // a proxy of the environment would see plaintext, which is to stay on this machine or in a network that is trusted
     "grpc.enable_http_proxy": tls === undefined ? 0 : 1
@@ -46,7 +49,7 @@ const nobodySpeaks: Status = {
 const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
   if (shared.client !== client || shared.users === 0) return
   client.close()
-  shared.client = makeClient(target)
+  shared.client = makeClient(target, shared.sockets)
 }
 
 const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Effect<void, Status> =>
@@ -115,7 +118,10 @@ export const makeChannels = (): (target: Target) => Effect.Effect<Channel, never
         Effect.acquireRelease(
           Effect.sync(() => {
             let shared = channels.get(key)
-            if (shared === undefined) channels.set(key, shared = { client: makeClient(target), users: 0 })
+            if (shared === undefined) {
+              const sockets = new Set<Socket>()
+              channels.set(key, shared = { client: makeClient(target, sockets), users: 0, sockets })
+            }
             shared.users++
             return shared
           }),
@@ -128,7 +134,12 @@ export const makeChannels = (): (target: Target) => Effect.Effect<Channel, never
         ),
         (shared): Channel => ({
           ready: (waitForReady) => Effect.suspend(() => ready(target, shared, waitForReady)),
-          call: (request, listener) => call(shared.client, request, listener)
+          call: (request, listener) => call(shared.client, request, listener),
+          received: () => {
+            let bytes = 0
+            for (const { bytesRead } of shared.sockets) bytes += bytesRead
+            return bytes
+          }
         })
       )
     })

@@ -2,6 +2,7 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import type { Socket } from "node:net"
 import type { ClientTls, ServerTls } from "../../Tls.ts"
+import { endSilent } from "./life.ts"
 
 /** @internal */
 export const serverCredentials = (tls: ServerTls | undefined): Grpc.ServerCredentials =>
@@ -16,14 +17,15 @@ const buffer = (text: string | undefined) => text === undefined ? null : Buffer.
 /** @internal For how long, in milliseconds, whoever has accepted a connection may say nothing. */
 export const silence = 10_000
 
-/** @internal */
-export const clientCredentials = (tls: ClientTls | undefined): Grpc.ChannelCredentials =>
+/** @internal The connections that are made are in the set for as long as they are open. */
+export const clientCredentials = (tls: ClientTls | undefined, sockets: Set<Socket>): Grpc.ChannelCredentials =>
   closingSilent(
     tls === undefined ? Grpc.credentials.createInsecure() : Grpc.credentials.createSsl(
       buffer(tls.authority),
       buffer(tls.key && Redacted.value(tls.key)),
       buffer(tls.certificate)
-    )
+    ),
+    sockets
   )
 
 /** What the library connects with. It is a detail, which may change. */
@@ -33,9 +35,12 @@ interface SecureConnector {
 
 /**
  * The library leaves a socket open on which nobody answers, be it TLS or HTTP/2, also when it has given up the connection. This closes
- * it.
+ * it, and one on which nothing comes any more.
  */
-const closingSilent = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCredentials => {
+const closingSilent = (
+  credentials: Grpc.ChannelCredentials,
+  sockets: Set<Socket>
+): Grpc.ChannelCredentials => {
   const internals = credentials as unknown as { _createSecureConnector?: (...args: Array<unknown>) => SecureConnector }
   const create = internals._createSecureConnector
   if (create === undefined) return credentials
@@ -53,7 +58,13 @@ const closingSilent = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCreden
         const silent = setTimeout(() => {
           if (connected.socket.bytesRead === before) connected.socket.destroy()
         }, silence + 1000)
-        socket.once("close", () => clearTimeout(silent))
+        const stop = endSilent(() => connected.socket.bytesRead, () => connected.socket.destroy())
+        sockets.add(connected.socket)
+        socket.once("close", () => {
+          clearTimeout(silent)
+          stop()
+          sockets.delete(connected.socket)
+        })
         silent.unref()
         return connected
       } finally {

@@ -2,13 +2,14 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Slice from "@sluice/core/Slice"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { constants } from "node:http2"
+import { constants, type Http2Session } from "node:http2"
 import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
 import { maxRequestBytes } from "../wire/decodeRequest.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { serverCredentials } from "./credentials.ts"
+import { endSilent, keepalive } from "./life.ts"
 import { pack, partBytes, prefixBytes } from "./packing.ts"
 
 const shutdownTimeout = "2 seconds"
@@ -41,8 +42,7 @@ export const listen = (
           "grpc.max_receive_message_length": maxRequestBytes,
           "grpc.max_send_message_length": maxMessageBytes,
           "grpc.max_concurrent_streams": maxStreams,
-          "grpc.keepalive_time_ms": 10_000,
-          "grpc.keepalive_timeout_ms": 5_000
+          ...keepalive
         })
         server.addService(
           Object.fromEntries(methods.map(({ path }) => [path, definition(path)])),
@@ -64,11 +64,32 @@ export const listen = (
         server.bindAsync(
           address,
           serverCredentials(tls),
-          (cause, port) =>
-            resume(cause === null ? Effect.succeed(port) : Effect.fail(new ServerError({ address, cause })))
+          (cause, port) => {
+            if (cause !== null) return resume(Effect.fail(new ServerError({ address, cause })))
+            watch(server)
+            resume(Effect.succeed(port))
+          }
         )
       })
   )
+
+/** Where the library keeps what listens. It is a detail of it, which may change. */
+interface Listening {
+  readonly http2Servers?: ReadonlyMap<
+    { readonly on: (event: "session", f: (session: Http2Session) => void) => void },
+    unknown
+  >
+}
+
+/** Connections on which nothing comes any more are lost. */
+const watch = (server: Grpc.Server): void => {
+  for (const listening of (server as unknown as Listening).http2Servers?.keys() ?? []) {
+    listening.on("session", (session) => {
+      const { socket } = session
+      session.once("close", endSilent(() => session.destroyed ? 0 : socket.bytesRead, () => session.destroy()))
+    })
+  }
+}
 
 /** The library has no way to reset a call: this is a detail of it, which may change. */
 interface Internals {
