@@ -16,7 +16,7 @@ import { assign, type Heads } from "./assign.ts"
 import type { Packet } from "./connection.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
 import { statusAfter } from "./serverStatus.ts"
-import { type EntityRow, literal, makeStatements, packets } from "./statements.ts"
+import { type EntityRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
 
 const maxPageRows = 10_000
 
@@ -30,12 +30,6 @@ export interface Connections {
   readonly readers: Pool
   readonly database: Database["Service"]
   readonly packet: Packet
-}
-
-interface LogRow {
-  readonly slice: number
-  readonly position: number
-  readonly timestamp: number
 }
 
 interface FoundRow extends Omit<LogRow, "slice"> {
@@ -95,6 +89,7 @@ export const makeDialect = (
           statements.entities(requests),
           ...(found === undefined ? [] : [found])
         ].join(";"))
+        if (how === "" && results[2].length < slicesOf(requests).length) return yield* headMissing
         const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
         if (assigned.rows.length === 0) {
           yield* run("ROLLBACK")
@@ -113,10 +108,45 @@ export const makeDialect = (
       }))
   }
 
+  /** Makes heads that are missing, and moves those on that lag behind their logs: rows of tables may be deleted, or set back, by hand. */
+  const mend = (
+    entityType: string,
+    slices: ReadonlyArray<number>,
+    heads: ReadonlyArray<LogRow>,
+    run: (sql: string) => Effect.Effect<ReadonlyArray<any>, SqlError>
+  ): Effect.Effect<void, SqlError> =>
+    Effect.flatMap(run(statements.lasts(entityType, slices)), (lasts: ReadonlyArray<LogRow>) => {
+      const known = new Map(heads.map((head) => [head.slice, head.position]))
+      const wrong = [...slices.map((slice) => ({ slice, position: 0, timestamp: 0 })), ...lasts]
+        .filter(({ position, slice }) => position > (known.get(slice) ?? -1))
+      if (wrong.length === 0) return Effect.void
+      return run(statements.raise(entityType, wrong.toSorted((a, b) => a.slice - b.slice)))
+    })
+
+  /** In no transaction of anybody's. */
+  const alone = (sql: string): Effect.Effect<ReadonlyArray<any>, SqlError> => query(writers, "append", sql)
+
+  const slicesOf = (
+    requests: ReadonlyArray<AppendRequest>
+  ) => [...new Set(requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId)))]
+
+  /** Once more, where a head is missing or lags behind its log, after that is mended. */
+  const mending = <A>(
+    requests: ReadonlyArray<AppendRequest>,
+    run: (sql: string) => Effect.Effect<ReadonlyArray<any>, SqlError>,
+    append: Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> =>
+    Effect.catchIf(
+      append,
+      isWrongHead,
+      () => Effect.andThen(mend(requests[0]!.entityType, slicesOf(requests), [], run), append)
+    )
+
   const { sql } = database
   const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
     const { entityType } = request
     const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
+    if (logs.length === 0) return yield* headMissing
     // if the snapshot shows another head than the lock does, the snapshot is older
     const [seen] = yield* sql.unsafe<LogRow>(
       `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)} AND slice = ${
@@ -139,28 +169,20 @@ export const makeDialect = (
 
   return {
     register: (entityType) =>
-      Effect.gen(function*() {
-        const type = literal(entityType)
-        const rows = yield* query<Array<{ slice: number }>>(
+      Effect.flatMap(
+        query<Array<LogRow>>(
           writers,
           "register",
-          `SELECT slice FROM ${head} WHERE entity_type = ${type}`
-        )
-        const known = new Set(rows.map((row) => row.slice))
-        const missing = Array.from({ length: Slice.count }, (_, slice) => slice).filter((slice) => !known.has(slice))
-        if (missing.length === 0) return
-        // IGNORE waits for a row that an append has locked, so what is there is left alone
-        const values = missing.map((slice) => `(${type},${slice},0,0)`).join(",")
-        yield* query(
-          writers,
-          "register",
-          `INSERT IGNORE INTO ${head} (entity_type, slice, position, timestamp) VALUES ${values}`
-        )
-      }),
-    tryAppend: (requests) => append(requests, "SKIP LOCKED"),
-    waitAppend: (requests) => append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>,
+          `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)}`
+        ),
+        (heads) => mend(entityType, allSlices, heads, (sql) => query(writers, "register", sql))
+      ),
+    tryAppend: (requests) => mending(requests, alone, append(requests, "SKIP LOCKED")),
+    waitAppend: (requests) =>
+      mending(requests, alone, append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>),
     // in a savepoint: an append that fails or is interrupted must leave no events beyond the head of their log
-    appendWithin: (request) => database.withTransaction(appendWithin(request)),
+    appendWithin: (request) =>
+      mending([request], (statement) => sql.unsafe(statement), database.withTransaction(appendWithin(request))),
     joins: () => true,
     now: Effect.map(
       query<Array<{ now: number }>>(
@@ -253,7 +275,16 @@ export const makeDialect = (
   }
 }
 
-const indexName = (naming: Naming.Naming, index: "log" | "entity"): string => `\`${naming.prefix}journal_${index}\``
+const headMissing = toSqlError("mysql")("append")(
+  Object.assign(new Error("a log has no head: rows of the table of heads were deleted"), { code: "HEAD_MISSING" })
+)
+
+/** Whether the head of a log is not there, or what it says is free is taken. */
+const isWrongHead = (error: SqlError): boolean =>
+  error === headMissing ||
+  error.reason._tag === "UniqueViolation" && /^PRIMARY$|journal_log$/.test(error.reason.constraint)
+
+const allSlices = Array.from({ length: Slice.count }, (_, slice) => slice)
 
 const transactionLost = toSqlError("mysql")("append")(
   Object.assign(new Error("the transaction of an append was lost"), { code: "ECONNABORTED" })

@@ -34,6 +34,17 @@ export const packets = (statements: ReadonlyArray<string>, maxBytes: number): Ar
   return packets
 }
 
+/** @internal */
+export const indexName = (naming: Naming.Naming, index: "log" | "entity"): string =>
+  `\`${naming.prefix}journal_${index}\``
+
+/** @internal A log, and where in it something is. */
+export interface LogRow {
+  readonly slice: number
+  readonly position: number
+  readonly timestamp: number
+}
+
 /** @internal The statements of an append, none of which has more bytes than `maxBytes()`, unless it is for the sake of a single event. */
 export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes: () => number) => {
   const journal = Naming.quoted("mysql", naming, "sluice_journal")
@@ -66,6 +77,27 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
           (SELECT sequence_number FROM ${journal} WHERE persistence_id = e.id ORDER BY sequence_number DESC LIMIT 1) AS n,
           TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS now
         FROM (${derived}) e`
+    },
+
+    /** The newest event of each log, whatever its head says. It is never pruned. */
+    lasts: (entityType: string, slices?: ReadonlyArray<number>): string => {
+      const log = `entity_type = ${literal(entityType)}${
+        slices === undefined ? "" : ` AND slice IN (${slices.join(",")})`
+      }`
+      return `SELECT j.slice, j.position, j.timestamp FROM ${journal} j JOIN (
+          SELECT entity_type, slice, MAX(position) AS position FROM ${journal} FORCE INDEX (${
+        indexName(naming, "log")
+      }) WHERE ${log} GROUP BY entity_type, slice
+        ) l ON j.entity_type = l.entity_type AND j.slice = l.slice AND j.position = l.position`
+    },
+
+    /** Makes the heads of logs, or moves those on that lag behind. None is moved back. */
+    raise: (entityType: string, heads: ReadonlyArray<LogRow>): string => {
+      const type = literal(entityType)
+      const values = heads.map(({ position, slice, timestamp }) => `(${type},${slice},${position},${timestamp})`)
+      const greatest = (column: string) => `${column} = GREATEST(${column}, VALUES(${column}))`
+      return `INSERT INTO ${head} (entity_type, slice, position, timestamp) VALUES ${values.join(",")}
+        ON DUPLICATE KEY UPDATE ${greatest("position")}, ${greatest("timestamp")}`
     },
 
     /** Where events that may have been written before are, by their ids. */

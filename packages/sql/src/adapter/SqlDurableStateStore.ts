@@ -120,28 +120,45 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     slice: Slice.Slice
   ): Effect.fn.Return<Offset, SqlError> {
     const timestamp = yield* DatabaseClock.now(dialect)
-    const insert = db.insertInto("sluice_state_head").values({ entity_type: entityType, slice, position: 1, timestamp })
-    const position = sql.ref<number>("sluice_state_head.position")
-    const last = sql.ref<number>("sluice_state_head.timestamp")
+    // a head may have been deleted, or set back, by hand: what is in the log is not written over
+    const newest = db.selectFrom("sluice_state").where("entity_type", "=", entityType).where("slice", "=", slice)
+      .orderBy("position", "desc").limit(1)
+    const insert = db.insertInto("sluice_state_head")
+    const first = { entity_type: entityType, slice, position: 1, timestamp }
     if (dialect === "mysql") {
-      yield* database.run(insert.onDuplicateKeyUpdate({
-        position: sql<number>`position + 1`,
-        timestamp: sql<number>`GREATEST(timestamp + 1, ${timestamp})`
-      }))
-      const [row] = yield* database.run(
-        db.selectFrom("sluice_state_head").select(["position", "timestamp"])
-          .where("entity_type", "=", entityType).where("slice", "=", slice).forUpdate()
+      yield* database.run(
+        insert.values(first).onDuplicateKeyUpdate({
+          position: sql<number>`position + 1`,
+          timestamp: sql<number>`GREATEST(timestamp + 1, ${timestamp})`
+        })
       )
-      return row as unknown as Offset
+      const head = <A extends { where: any }>(query: A): A =>
+        query.where("entity_type", "=", entityType).where("slice", "=", slice)
+      // an insert would lock what it reads of the log
+      const [row] = yield* database.run(
+        head(db.selectFrom("sluice_state_head").select(["position", "timestamp"]))
+          .select([newest.select("position").as("last"), newest.select("timestamp").as("time")]).forUpdate()
+      )
+      const { last, position, time, timestamp: at } = row!
+      if (last === null || last < position) return { position, timestamp: at } as unknown as Offset
+      const next = { position: last + 1, timestamp: Math.max(time! + 1, at) }
+      yield* database.run(head(db.updateTable("sluice_state_head").set(next)))
+      return next as unknown as Offset
     }
     const greatest = sql.raw(dialect === "sqlite" ? "max" : "greatest")
+    const after = (column: "position" | "timestamp") => sql<number>`COALESCE((${newest.select(column)}), 0) + 1`
     const [row] = yield* database.run(
-      insert.onConflict((_) =>
-        _.columns(["entity_type", "slice"]).doUpdateSet({
-          position: sql<number>`${position} + 1`,
-          timestamp: sql<number>`${greatest}(${last} + 1, ${timestamp})`
-        })
-      ).returning(["position", "timestamp"])
+      insert.values({
+        ...first,
+        position: after("position"),
+        timestamp: sql`${greatest}(${after("timestamp")}, ${timestamp})`
+      })
+        .onConflict((_) =>
+          _.columns(["entity_type", "slice"]).doUpdateSet({
+            position: sql<number>`${greatest}(${sql.ref("sluice_state_head.position")} + 1, excluded.position)`,
+            timestamp: sql<number>`${greatest}(${sql.ref("sluice_state_head.timestamp")} + 1, excluded.timestamp)`
+          })
+        ).returning(["position", "timestamp"])
     )
     return row as unknown as Offset
   })

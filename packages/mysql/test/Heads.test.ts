@@ -1,0 +1,94 @@
+import { assert, it } from "@effect/vitest"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
+import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
+import * as Database from "@sluice/sql/Database"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { sql } from "kysely"
+import { inject } from "vitest"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+const NoteState = StateType.make("note", { codec: EventCodec.string })
+const servers = [["MariaDB", inject("mariadb")], ["MySQL", inject("mysql")]].filter(([, url]) => url !== "") as Array<
+  [string, string]
+>
+const harms = ["DELETE FROM", "UPDATE"] as const
+const entities = Array.from({ length: 6 }, (_, i) => `n-${i}`)
+
+const append = (event: string) =>
+  Effect.forEach(entities, (id) => Journal.append(Note, { id, events: [event] }), { concurrency: "unbounded" })
+
+const change = (expected: number) =>
+  DurableStateStore.upsert(NoteState, {
+    id: "n",
+    expected: DurableStateStore.Revision.make(expected),
+    state: `${expected}`
+  })
+
+it.live.each(servers.flatMap(([name, url]) => harms.map((harm) => [name, harm, url] as const)))(
+  "%s: heads that somebody has damaged by hand (%s) are made from the journal again, and nothing is written twice or passed over",
+  ([, harm, url]) =>
+    Effect.gen(function*() {
+      const tablePrefix = `heads_${crypto.randomUUID().slice(0, 8)}_`
+      const storage = MysqlStorage.layer({ url, tablePrefix })
+      const damage = (table: string) =>
+        Database.Database.use(({ run }) =>
+          run(
+            sql`${sql.raw(harm)} ${sql.table(tablePrefix + table)} ${
+              sql.raw(
+                harm === "UPDATE" ? "SET position = position - 1, timestamp = timestamp - 1 WHERE position > 0" : ""
+              )
+            }`
+          )
+        )
+      const sequenceNumbers = yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* append("one")
+          yield* append("two")
+          yield* damage("head")
+          const alone = yield* append("three")
+          yield* damage("head")
+          const within = yield* Journal.transaction(append("four"))
+          const again = yield* append("five")
+          yield* damage("head")
+          return [alone, within, again].map((all) => all.map(({ sequenceNumber }) => sequenceNumber as number))
+        }),
+        storage,
+        { local: true }
+      )
+      assert.deepStrictEqual(sequenceNumbers, [3, 4, 5].map((n) => entities.map(() => n)))
+      const events = yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* append("six")
+          return yield* Stream.runCollect(Stream.take(Source.toStream(Source.journal(Note)), 6 * entities.length))
+        }),
+        storage,
+        { local: true }
+      )
+      const last = new Map<number, number>()
+      for (const { position, slice } of events) {
+        assert.strictEqual(position!, (last.get(slice) ?? 0) + 1)
+        last.set(slice, position!)
+      }
+      // the changes of states have heads as well
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* change(0)
+          yield* change(1)
+          yield* damage("state_head")
+          yield* change(2)
+          const [row] = yield* Database.Database.use(({ run }) =>
+            run(sql<{ position: number }>`SELECT position FROM ${sql.table(`${tablePrefix}state`)}`)
+          )
+          assert.strictEqual(row!.position, 3)
+        }),
+        storage,
+        { local: true }
+      )
+    })
+)
