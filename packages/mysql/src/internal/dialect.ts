@@ -126,10 +126,6 @@ export const makeDialect = (
   /** In no transaction of anybody's. */
   const alone = (sql: string): Effect.Effect<ReadonlyArray<any>, SqlError> => query(writers, "append", sql)
 
-  const slicesOf = (
-    requests: ReadonlyArray<AppendRequest>
-  ) => [...new Set(requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId)))]
-
   /** Once more, where a head is missing or lags behind its log, after that is mended. */
   const mending = <A>(
     requests: ReadonlyArray<AppendRequest>,
@@ -283,6 +279,10 @@ const headMissing = toSqlError("mysql")("append")(
 const isWrongHead = (error: SqlError): boolean =>
   error === headMissing ||
   error.reason._tag === "UniqueViolation" && /^PRIMARY$|journal_log$/.test(error.reason.constraint)
+
+const slicesOf = (requests: ReadonlyArray<AppendRequest>): ReadonlyArray<number> => [
+  ...new Set(requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId)))
+]
 
 const allSlices = Array.from({ length: Slice.count }, (_, slice) => slice)
 

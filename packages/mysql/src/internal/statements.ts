@@ -95,9 +95,9 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
     raise: (entityType: string, heads: ReadonlyArray<LogRow>): string => {
       const type = literal(entityType)
       const values = heads.map(({ position, slice, timestamp }) => `(${type},${slice},${position},${timestamp})`)
-      const greatest = (column: string) => `${column} = GREATEST(${column}, VALUES(${column}))`
       return `INSERT INTO ${head} (entity_type, slice, position, timestamp) VALUES ${values.join(",")}
-        ON DUPLICATE KEY UPDATE ${greatest("position")}, ${greatest("timestamp")}`
+        ON DUPLICATE KEY UPDATE position = GREATEST(position, VALUES(position)),
+          timestamp = GREATEST(timestamp, VALUES(timestamp))`
     },
 
     /** Where events that may have been written before are, by their ids. */

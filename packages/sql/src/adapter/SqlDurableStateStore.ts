@@ -132,17 +132,18 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
           timestamp: sql<number>`GREATEST(timestamp + 1, ${timestamp})`
         })
       )
-      const head = <A extends { where: any }>(query: A): A =>
-        query.where("entity_type", "=", entityType).where("slice", "=", slice)
       // an insert would lock what it reads of the log
       const [row] = yield* database.run(
-        head(db.selectFrom("sluice_state_head").select(["position", "timestamp"]))
-          .select([newest.select("position").as("last"), newest.select("timestamp").as("time")]).forUpdate()
+        db.selectFrom("sluice_state_head").select(["position", "timestamp"])
+          .select([newest.select("position").as("last"), newest.select("timestamp").as("time")])
+          .where("entity_type", "=", entityType).where("slice", "=", slice).forUpdate()
       )
       const { last, position, time, timestamp: at } = row!
       if (last === null || last < position) return { position, timestamp: at } as unknown as Offset
       const next = { position: last + 1, timestamp: Math.max(time! + 1, at) }
-      yield* database.run(head(db.updateTable("sluice_state_head").set(next)))
+      yield* database.run(
+        db.updateTable("sluice_state_head").set(next).where("entity_type", "=", entityType).where("slice", "=", slice)
+      )
       return next as unknown as Offset
     }
     const greatest = sql.raw(dialect === "sqlite" ? "max" : "greatest")
