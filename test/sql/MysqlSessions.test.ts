@@ -378,6 +378,35 @@ for (const [name, program] of servers) {
         }).pipe(provideFresh()))
     }
 
+    it.effect("has room for what may be appended, also when the server comes back with less", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const options = yield* place
+        const append = Journal.append(Note, { id: "n", events: ["x"] })
+        const lose = Effect.gen(function*() {
+          for (
+            const { id } of yield* run(`SELECT id FROM information_schema.processlist WHERE db = '${options.database}'`)
+          ) {
+            yield* run(`KILL ${id}`)
+          }
+        })
+        yield* Effect.gen(function*() {
+          yield* append
+          yield* Effect.scoped(Effect.gen(function*() {
+            yield* set({ max_allowed_packet: 1024 * 1024 })
+            yield* lose
+            const refused = Effect.map(
+              Effect.flip(append),
+              (error) =>
+                error._tag === "StorageError" && error.reason === "Misconfigured" &&
+                error.message.includes("max_allowed_packet")
+            )
+            yield* Wait.until("it to be said", refused)
+          }))
+          yield* append
+        }).pipe(Effect.provide(MysqlStorage.layer(options)))
+      }).pipe(Effect.scoped))
+
     it.effect("has room for what may be appended, or the storage does not open", () =>
       Effect.gen(function*() {
         const options = yield* (yield* Server).place

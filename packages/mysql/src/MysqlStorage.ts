@@ -5,7 +5,7 @@
  */
 import { defaultMaxEventBytes } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
-import { StorageError } from "@sluice/core/StorageError"
+import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlDurableStateStore from "@sluice/sql/adapter/SqlDurableStateStore"
@@ -20,7 +20,7 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
-import type { Packet, Use } from "./internal/connection.ts"
+import { packetFor, type Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -44,7 +44,7 @@ const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
 const make = Effect.fnUntraced(function*(options: Options) {
   const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
-  const packet: Packet = { max: Number.POSITIVE_INFINITY }
+  const packet = packetFor(options.maxEventBytes ?? defaultMaxEventBytes)
   const use = (what: Omit<Use, "packet">): Use => ({ ...what, packet })
   const pool = yield* makePool(
     options,
@@ -56,8 +56,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
     sessions: makeSessions(pool),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
-  packet.max = yield* maxPacket(database, options.maxEventBytes ?? defaultMaxEventBytes)
-
   yield* Migrations.prepare({
     database,
     naming,
@@ -93,27 +91,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified) })
-})
-
-/** The server's limit for a packet. Fails unless the largest event fits, which in a statement takes twice its bytes. */
-const maxPacket = Effect.fnUntraced(function*({ sql }: Database.Database["Service"], maxEventBytes: number) {
-  const [row] = yield* Effect.mapError(
-    sql<{ bytes: number }>`SELECT @@max_allowed_packet AS bytes`,
-    fromSqlError("connect")
-  )
-  const bytes = row!.bytes
-  const needed = 2 * maxEventBytes + 64 * 1024
-  if (bytes < needed) {
-    return yield* new StorageError({
-      operation: "connect",
-      reason: "Misconfigured",
-      cause: new Error(
-        `the server's max_allowed_packet is ${bytes}, and events of up to ${maxEventBytes} bytes take ${needed}: ` +
-          `raise it, or set maxEventBytes to ${Math.max(1024, Math.floor((bytes - 64 * 1024) / 2))}`
-      )
-    })
-  }
-  return bytes
 })
 
 const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<string, StorageError> =>

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { inject } from "vitest"
+import { packetFor } from "../src/internal/connection.ts"
 import { makePool } from "../src/internal/pool.ts"
 import { makeSessions } from "../src/internal/sessions.ts"
 
@@ -16,7 +17,7 @@ it.live("connections that an outage has ended are closed, and take no place in t
     const options = { url: address.href, port: Number(address.port) }
     const scope = yield* Scope.make()
     const pool = yield* Scope.provide(
-      makePool(options, size, { packet: { max: Infinity }, statements: false, ownTables: false, idleTimeout: 60 }),
+      makePool(options, size, { packet: packetFor(1024), statements: false, ownTables: false, idleTimeout: 60 }),
       scope
     )
     const sessions = makeSessions(pool)

@@ -48,14 +48,28 @@ export interface Use {
   readonly idleTimeout: number
 }
 
-/** @internal How many bytes a packet to the server may have. It is known once the server was asked. */
+/** @internal How many bytes a packet to the server may have. A server that comes back, or another one, may have another limit. */
 export interface Packet {
+  /** What every connection so far has taken. */
   max: number
+  /** What the largest event needs. */
+  readonly needed: number
+  /** What makes an event, and is said where there is too little room for it. */
+  readonly maxEventBytes: number
 }
+
+/** @internal In a statement an event takes twice as many bytes as in the table. */
+export const packetFor = (maxEventBytes: number): Packet => ({
+  max: Number.POSITIVE_INFINITY,
+  needed: 2 * maxEventBytes + 64 * 1024,
+  maxEventBytes
+})
 
 /** @internal A connection, and what is known of its session. */
 export interface Session {
   readonly connection: Mysql.Connection
+  /** How many bytes the server takes in a packet. */
+  maxPacket: number
   /** It is closed, or about to be. */
   isLost: boolean
   /** A query may have left something in the session that the next query must not find. */
@@ -132,19 +146,24 @@ const allowedInUrl = new Set([
  * A packet that is too large is refused here: the server would close the connection in the middle of it, which looks as if the server
  * were gone.
  */
-const formatWithin = (packet: Packet) => (sql: string, values: ReadonlyArray<unknown>): string => {
+const formatWithin = (max: () => number) => (sql: string, values: ReadonlyArray<unknown>): string => {
   const query = format(sql, values)
-  if (query.length * 3 < packet.max || Buffer.byteLength(query) < packet.max) return query
+  if (query.length * 3 < max() || Buffer.byteLength(query) < max()) return query
   throw Object.assign(
     new Error(
-      `the server takes packets of up to ${packet.max} bytes, and this query has ${Buffer.byteLength(query)}: ` +
+      `the server takes packets of up to ${max()} bytes, and this query has ${Buffer.byteLength(query)}: ` +
         "raise its max_allowed_packet, or send less at a time"
     ),
     { code: "ER_NET_PACKET_TOO_LARGE", errno: 1153 }
   )
 }
 
-const configOf = (options: Options, { ownTables, packet, statements }: Use, password: string | undefined) => {
+const configOf = (
+  options: Options,
+  { ownTables, statements }: Use,
+  password: string | undefined,
+  maxPacket: () => number
+) => {
   const tls = options.tls ?? isDefaultFor(hostOf(options))
   return {
     ...(options.url === undefined ? {} : { uri: urlOf(options.url) }),
@@ -165,7 +184,7 @@ const configOf = (options: Options, { ownTables, packet, statements }: Use, pass
     multipleStatements: statements,
     supportBigNumbers: true,
     timezone: "Z",
-    queryFormat: formatWithin(packet),
+    queryFormat: formatWithin(maxPacket),
     ...(ownTables ? {} : { typeCast })
   } as Mysql.ConnectionOptions
 }
@@ -295,11 +314,12 @@ const unsent = Effect.mapError(({ reason }: SqlError) => unconnected(reason.caus
 const notSet = (problem: string): Effect.Effect<never, SqlError> =>
   Effect.fail(unconnected(Object.assign(new Error(problem), { code: "SESSION_NOT_SET" })))
 
-/**
- * Sets the session and its database, and checks that the server has done so. A reset alone does not change the
- * database.
- */
-const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limits): Effect.fn.Return<void, SqlError> {
+/** Sets the session, and proves that it is set, and in the database that it has to be in: a reset leaves it where it is. */
+const settleSession = Effect.fnUntraced(function*(
+  session: Session,
+  limits: Limits,
+  packet: Packet
+): Effect.fn.Return<void, SqlError> {
   const problem = unsettled(limits, yield* unsent(send<unknown>(session, "connect", settle(limits), 0)))
   if (problem !== undefined) return yield* notSet(problem)
   const { database } = session.connection.config
@@ -311,9 +331,28 @@ const settleSession = Effect.fnUntraced(function*(session: Session, limits: Limi
       return yield* notSet(`the session is in the database '${actual}', not in '${database}'`)
     }
   }
+  yield* checkServer(session, packet)
   session.isChanged = false
   session.isInTransaction = false
 })
+
+/** What is the server's, and no setting of a session. */
+const checkServer = Effect.fnUntraced(function*(
+  session: Session,
+  packet: Packet
+): Effect.fn.Return<void, SqlError> {
+  const [{ bytes }] = yield* unsent(send<[{ readonly bytes: number }]>(session, "connect", serverSettings, 0))
+  if (bytes < packet.needed) {
+    return yield* notSet(
+      `the server's max_allowed_packet is ${bytes}, and events of up to ${packet.maxEventBytes} bytes take ${packet.needed}: ` +
+        `raise it, or set maxEventBytes to ${Math.max(1024, Math.floor((bytes - 64 * 1024) / 2))}`
+    )
+  }
+  session.maxPacket = bytes
+  packet.max = Math.min(packet.max, bytes)
+})
+
+const serverSettings = "SELECT @@max_allowed_packet AS bytes"
 
 /**
  * @internal
@@ -325,16 +364,16 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
     const session = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
-          const connection = Mysql.createConnection(configOf(options, use, password))
+          const connection = Mysql.createConnection(configOf(options, use, password, () => session.maxPacket))
           const session: Session = {
             connection,
+            maxPacket: Number.POSITIVE_INFINITY,
             isLost: false,
             isChanged: false,
             isInTransaction: false,
-            status: "none",
             pending: 0
           }
-          // without a listener, a connection that the server ends between two queries would end the process
+          // a connection that the server ends between two queries says so here, and ends the process if nobody listens
           connection.on("error", () => {
             session.isLost = true
           })
@@ -351,7 +390,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
     yield* Effect.callback<void, SqlError>((resume) => {
       session.connection.connect((error) => resume(error === null ? Effect.void : Effect.fail(unconnected(error))))
     })
-    yield* settleSession(session, limitsOf(options, use))
+    yield* settleSession(session, limitsOf(options, use), use.packet)
     return session
   }).pipe(
     Effect.timeoutOrElse({
@@ -372,7 +411,7 @@ export const reset = (session: Session, options: Options, use: Use): Effect.Effe
       resume(error ? Effect.fail(toSqlError("mysql")("reset")(error)) : Effect.void)
     )
   }).pipe(
-    Effect.andThen(settleSession(session, limitsOf(options, use))),
+    Effect.andThen(settleSession(session, limitsOf(options, use), use.packet)),
     Effect.interruptible,
     Effect.timeoutOrElse({ duration: budget, orElse: () => Effect.fail("takes too long") }),
     Effect.catch(() => Effect.sync(() => abandon(session, "the session could not be reset"))),

@@ -115,6 +115,8 @@ const mysql: Readonly<Record<number, Kind>> = {
   1143: notAllowed,
   1146: missing,
   1152: lost,
+  // its SQLSTATE is that of a lost connection, but the same packet would be refused again
+  1153: unknown,
   1158: lost,
   1159: lost,
   1160: lost,
