@@ -1,9 +1,10 @@
 /** What MySQL and MariaDB are set to, and what others leave in a session, must not matter. */
-import { assert, layer } from "@effect/vitest"
+import { assert, it, layer } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -378,6 +379,16 @@ for (const [name, program] of servers) {
         }).pipe(provideFresh()))
     }
 
+    it.effect("registers a projection in all slices, however deep a recursion may be", () =>
+      Effect.gen(function*() {
+        const { isMariaDB } = yield* Server
+        yield* set({ [isMariaDB ? "max_recursive_iterations" : "cte_max_recursion_depth"]: 20 })
+        const rows = yield* ProjectionManagement.ProjectionManagement.use((management) =>
+          management.register({ projection: "p", source: "journal:note" })
+        ).pipe(Effect.andThen(Database.use(({ sql }) => sql`SELECT COUNT(*) AS n FROM sluice_offset`)), provideFresh())
+        assert.deepStrictEqual(rows, [{ n: 1024 }])
+      }).pipe(Effect.scoped))
+
     it.effect("has room for what may be appended, also when the server comes back with less", () =>
       Effect.gen(function*() {
         const { place, run } = yield* Server
@@ -447,6 +458,25 @@ for (const [name, program] of servers) {
         }).pipe(Effect.provide(MysqlStorage.layer({ ...options, maxEventBytes: 491_520 })))
       }).pipe(Effect.scoped))
   })
+}
+
+for (const [name, program] of servers) {
+  it.live(
+    `a session of ${name} is refused by name where a log of statements prevents writes`,
+    () =>
+      Effect.gen(function*() {
+        const { port } = yield* TestServer.mysql({
+          durable: false,
+          program: program?.(),
+          settings: ["log-bin=binlog", "server-id=1", "binlog-format=STATEMENT"]
+        })
+        const storage = MysqlStorage.layer({ url: `mysql://test:test@127.0.0.1:${port}/test` })
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(storage)))
+        assert(error instanceof StorageError && error.reason === "Misconfigured")
+        assert.include(error.message, "binlog_format")
+      }).pipe(Effect.scoped),
+    60_000
+  )
 }
 
 /** Runs the effect on a storage of its own. */

@@ -77,7 +77,7 @@ export interface Options {
   readonly durable: boolean
   /** As PEM: the server then takes encrypted connections, too. */
   readonly tls?: { readonly certificate: string; readonly key: string } | undefined
-  /** Settings of PostgreSQL, such as `wal_level=replica`. */
+  /** The server's settings, such as `wal_level=replica` or `log-bin=binlog`. */
   readonly settings?: ReadonlyArray<string> | undefined
 }
 
@@ -358,7 +358,8 @@ export const mysql = (
         `--innodb-flush-log-at-trx-commit=${options.durable ? 1 : 0}`,
         "--sync-binlog=0",
         "--skip-log-bin",
-        "--max-connections=200"
+        "--max-connections=200",
+        ...(options.settings ?? []).map((setting) => `--${setting}`)
       ],
       identity,
       stopSignal: "SIGKILL",

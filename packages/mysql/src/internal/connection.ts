@@ -341,7 +341,19 @@ const checkServer = Effect.fnUntraced(function*(
   session: Session,
   packet: Packet
 ): Effect.fn.Return<void, SqlError> {
-  const [{ bytes }] = yield* unsent(send<[{ readonly bytes: number }]>(session, "connect", serverSettings, 0))
+  const [{ bytes, format, isLogged }] = yield* unsent(
+    send<[{ readonly bytes: number; readonly isLogged: number; readonly format: string }]>(
+      session,
+      "connect",
+      serverSettings,
+      0
+    )
+  )
+  if (isLogged === 1 && format === "STATEMENT") {
+    return yield* notSet(
+      "the server's binlog_format is STATEMENT, with which it takes no writes in READ COMMITTED: set it to ROW, or to MIXED"
+    )
+  }
   if (bytes < packet.needed) {
     return yield* notSet(
       `the server's max_allowed_packet is ${bytes}, and events of up to ${packet.maxEventBytes} bytes take ${packet.needed}: ` +
@@ -352,7 +364,7 @@ const checkServer = Effect.fnUntraced(function*(
   packet.max = Math.min(packet.max, bytes)
 })
 
-const serverSettings = "SELECT @@max_allowed_packet AS bytes"
+const serverSettings = "SELECT @@max_allowed_packet AS bytes, @@log_bin AS isLogged, @@binlog_format AS format"
 
 /**
  * @internal

@@ -150,6 +150,8 @@ const mysql: Readonly<Record<number, Kind>> = {
   1613: deadlock,
   1614: deadlock,
   1630: missing,
+  // binlog_format=STATEMENT
+  1665: ["UnknownError", "Misconfigured"],
   1698: notLetIn,
   1712: damaged,
   1792: wrongServer,
