@@ -2,6 +2,7 @@
 import { assert, it, layer } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -12,6 +13,7 @@ import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
 import { StorageError } from "@sluice/core/StorageError"
+import type { Transaction } from "@sluice/core/Transaction"
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
 import type { SqlStorage } from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
@@ -22,6 +24,7 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -128,6 +131,20 @@ const round = Effect.gen(function*() {
   yield* ProjectionStatus.caughtUp("all")
   assert.deepStrictEqual(seen.toSorted(), texts.toSorted())
 })
+
+/** Handles events, of which one is bad, and tells why it stops there. */
+const stopping = (name: string, effect: Effect.Effect<unknown, StorageError, Transaction>) =>
+  Effect.gen(function*() {
+    yield* Layer.build(Projection.layer(
+      Source.journal(Note).pipe(
+        Projection.exactlyOnce(name, ({ event }) => event === "bad" ? effect : Effect.void),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+    ))
+    const error = yield* Effect.flip(ProjectionStatus.caughtUp(name))
+    assert(error._tag === "WorkerStopped" && error.event?.sequenceNumber === 2)
+    return error.cause
+  })
 
 const servers = [["MariaDB", undefined], ...(inject("mysql") === "" ? [] : [["MySQL", Mysqld.find] as const])] as const
 
@@ -378,6 +395,35 @@ for (const [name, program] of servers) {
           assert.deepStrictEqual(events.map(({ event }) => event), ["one", "three", "four"])
         }).pipe(provideFresh()))
     }
+
+    it.effect("is ended where its transaction is idle, and leaves its locks to others", () =>
+      Effect.gen(function*() {
+        const append = Journal.append(Note, { id: "n", events: ["x"] })
+        const begun = yield* Latch.make(false)
+        const idle = yield* Effect.forkChild(
+          Journal.transaction(Effect.andThen(append, Effect.andThen(begun.open, Effect.never)))
+        )
+        yield* begun.await
+        yield* append
+        yield* Fiber.interrupt(idle)
+      }).pipe(provideFresh({ transactionTimeout: 1000 })))
+
+    it.effect("may run a projection whose handler takes too long: that is the handler's fault, by name", () =>
+      Effect.gen(function*() {
+        const { isMariaDB } = yield* Server
+        if (isMariaDB) yield* set({ idle_transaction_timeout: 1, idle_write_transaction_timeout: 1 })
+        const slow = isMariaDB
+          ? sql`SELECT SLEEP(60) AS slept`
+          : sql`SELECT COUNT(*) AS n FROM information_schema.collations a, information_schema.collations b,
+            information_schema.collations c, information_schema.collations d`
+        yield* Effect.gen(function*() {
+          yield* Journal.append(Note, { id: "n", events: ["good", "bad"] })
+          assert.instanceOf(yield* stopping("idles", Effect.sleep("1 minute")), Handler.HandlerTooSlow)
+          const cause = yield* stopping("is slow", Tables.run(slow))
+          assert.instanceOf(cause, StorageError)
+          assert.include(cause.message, "a statement of the handler")
+        }).pipe(Effect.scoped, provideFresh({ transactionTimeout: 2000, statementTimeout: 1500 }))
+      }).pipe(Effect.scoped))
 
     it.effect("registers a projection in all slices, however deep a recursion may be", () =>
       Effect.gen(function*() {

@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 /**
  * What kind of thing goes wrong.
  *
- * - `Busy`: somebody else held a lock for longer than the lock timeout. Nothing was written.
+ * - `Busy`: somebody else held a lock for longer than the lock timeout, or a statement reached its time limit or was cancelled. Nothing was
+ *   written.
  * - `Unavailable`: the database cannot be reached, or went away; what was being written may have been.
  * - `Full`: no space is left. Nothing was written.
  * - `ReadOnly`: the file, folder or server does not allow writing. Nothing was written.
@@ -59,7 +60,9 @@ const ofRequest: ReadonlySet<Reason> = new Set<Reason>(["Aborted", "Unsupported"
 export const isOfStorage = (reason: Reason): boolean => !ofRequest.has(reason)
 
 const advice: Record<Reason, string> = {
-  Busy: "a lock was not free within the lock timeout; try again, and keep transactions short",
+  Busy:
+    "a lock was not free within the lock timeout, or a statement reached its time limit or was cancelled; try again, and keep " +
+    "transactions short",
   Unavailable: "the database cannot be reached, or went away; try again",
   Full: "no space is left; make room, then try again",
   ReadOnly:

@@ -33,6 +33,11 @@ export interface Options {
   readonly statementTimeout?: number | undefined
   /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
   readonly lockTimeout?: number | undefined
+  /**
+   * For how long a transaction may be idle, in milliseconds, rounded up to seconds; 60,000 by default. It holds its logs meanwhile. As the
+   * server knows it as the session's `wait_timeout`, no connection is idle for longer.
+   */
+  readonly transactionTimeout?: number | undefined
   /** What the names of Sluice's tables begin with; `sluice_` by default. */
   readonly tablePrefix?: string | undefined
   /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */

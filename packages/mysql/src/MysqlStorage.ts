@@ -20,7 +20,7 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
-import { packetFor, type Use } from "./internal/connection.ts"
+import { packetFor, transactionTimeoutOf, type Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -35,21 +35,19 @@ export type { Options } from "./MysqlOptions.ts"
 const waiters = 4
 const readers = 3
 
-/**
- * After how many idle seconds the server ends a session. Those that hold locks end soon; the others only if they are
- * forgotten.
- */
-const idleTimeout = { writers: 30, readers: 3600, service: 3600 }
+/** Sessions that hold locks end soon after they stop, in seconds; others when they are forgotten. */
+const idleTimeout = { writers: 30, readers: 3600 }
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
+  const transactionTimeout = transactionTimeoutOf(options)
   const packet = packetFor(options.maxEventBytes ?? defaultMaxEventBytes)
   const use = (what: Omit<Use, "packet">): Use => ({ ...what, packet })
   const pool = yield* makePool(
     options,
     options.poolSize ?? 10,
-    use({ statements: false, ownTables: false, idleTimeout: idleTimeout.service })
+    use({ statements: false, ownTables: false, idleTimeout: Math.max(1, Math.ceil(transactionTimeout / 1000)) })
   )
   const database = yield* Database.make({
     dialect: "mysql",
@@ -90,7 +88,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   }, signals)
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
-  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified) })
+  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified), transactionTimeout })
 })
 
 const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<string, StorageError> =>

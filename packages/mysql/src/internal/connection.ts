@@ -25,11 +25,14 @@ export const grace = 5_000
 /** @internal How long the end of something may take, in milliseconds. */
 export const budget = 1_000
 
-/** How long to wait for a rollback, in milliseconds. The end of the connection rolls back as well. */
-const rollbackTimeout = 3_000
+/** How long to wait for what ends a transaction, in milliseconds. A rollback is the end of the connection as well. */
+const endTimeouts = [[/^COMMIT\b/i, 10_000], [/^ROLLBACK\b/i, 3_000]] as const
 
 /** @internal In milliseconds. */
 export const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
+
+/** @internal In milliseconds. */
+export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
 
 /** @internal In milliseconds. */
 export const connectTimeoutOf = (options: Options): number => options.connectTimeout ?? 10_000
@@ -219,7 +222,10 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
     if (!ownTables && mayChangeSession("mysql", sql)) session.isChanged = true
     const answered = args.at(-1)
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
-    const answeredInTime = abandonAfter(session, sql === "ROLLBACK" ? Math.min(rollbackTimeout, timeout) : timeout)
+    const answeredInTime = abandonAfter(
+      session,
+      Math.min(endTimeouts.find(([start]) => start.test(sql))?.[1] ?? timeout, timeout)
+    )
     const end = (): void => {
       session.pending--
       answeredInTime()

@@ -43,7 +43,11 @@ const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): Rea
     { name: { mariadb: "tx_read_only", mysql: "transaction_read_only" }, ...off },
     { name: "innodb_lock_wait_timeout", value: lockSeconds },
     { name: "lock_wait_timeout", value: lockSeconds },
+    // also of a transaction whose program is gone without a word, and keeps its locks until then
     { name: "wait_timeout", value: String(idleTimeout) },
+    { name: { mariadb: "idle_transaction_timeout", mysql: "" }, value: "0" },
+    { name: { mariadb: "idle_write_transaction_timeout", mysql: "" }, value: "0" },
+    { name: { mariadb: "idle_readonly_transaction_timeout", mysql: "" }, value: "0" },
     {
       name: { mariadb: "max_statement_time", mysql: "" },
       value: String(statementTimeout / 1000),

@@ -19,7 +19,7 @@ import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Arr from "effect/Array"
@@ -63,6 +63,14 @@ const idleShare = 0.9
 
 /** How many rows a statement has at most. */
 const maxRows = 500
+
+/** A statement of the handler's own that takes too long would do so for ever. */
+const tooSlow = ({ reason: { cause } }: SqlError): StorageError =>
+  new StorageError({
+    operation: "run a statement of the handler, which reached its time limit or was cancelled",
+    reason: "Failed",
+    cause
+  })
 
 /**
  * The offset store of a database. Its transactions are those of the database.
@@ -171,7 +179,11 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
           (trouble): Effect.Effect<never, E | StorageError> =>
             trouble === undefined || Cause.hasInterruptsOnly(cause)
               ? Effect.failCause(cause)
-              : Effect.fail(fromSqlError("run a handler")(trouble))
+              : Effect.fail(
+                trouble.reason._tag === "StatementTimeoutError"
+                  ? tooSlow(trouble)
+                  : fromSqlError("run a handler")(trouble)
+              )
         )
     )
 
