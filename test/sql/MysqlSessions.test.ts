@@ -408,6 +408,19 @@ for (const [name, program] of servers) {
         yield* Fiber.interrupt(idle)
       }).pipe(provideFresh({ transactionTimeout: 1000 })))
 
+    it.effect("refuses what an option of the server prevents, and is not taken for one that takes no writes", () =>
+      Effect.gen(function*() {
+        const { run } = yield* Database
+        const error = yield* Effect.flip(run(sql`SELECT 1 INTO OUTFILE '/etc/x'`))
+        assert.strictEqual(fromSqlError("write")(error).reason, "Failed")
+      }).pipe(Effect.scoped, (effect) =>
+        Effect.gen(function*() {
+          const { place, run } = yield* Server
+          const options = yield* place
+          yield* run(`GRANT FILE ON *.* TO '${options.user}'@'%'`)
+          yield* Effect.provide(effect, MysqlStorage.layer(options), { local: true })
+        }).pipe(Effect.scoped)))
+
     it.effect("may run a projection whose handler takes too long: that is the handler's fault, by name", () =>
       Effect.gen(function*() {
         const { isMariaDB } = yield* Server

@@ -668,7 +668,7 @@ const failures: Readonly<Record<string, ReadonlyArray<readonly [tag: string, rea
     ["LockTimeoutError", "Busy", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1205"],
     ["StatementTimeoutError", "Busy", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1969"],
     ["UnknownError", "Full", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1114"],
-    ["ConnectionError", "ReadOnly", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290"],
+    ["ConnectionError", "ReadOnly", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1836"],
     ["UnknownError", "Damaged", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1194"],
     ["UnknownError", "Unavailable", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1030"],
     ["AuthorizationError", "Misconfigured", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1142"]

@@ -34,7 +34,7 @@ const codes = {
     lockTimeout: { code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 },
     cancelled: { code: "ER_QUERY_INTERRUPTED", errno: 1317 },
     full: { code: "ER_RECORD_FILE_FULL", errno: 1114 },
-    readOnly: { code: "ER_OPTION_PREVENTS_STATEMENT", errno: 1290 },
+    readOnly: { code: "ER_READ_ONLY_MODE", errno: 1836 },
     missing: { code: "ER_NO_SUCH_TABLE", errno: 1146 },
     constraint: { code: "ER_NO_REFERENCED_ROW_2", errno: 1452 },
     unknown: { code: "ER_SIGNAL_EXCEPTION", errno: 1644 },

@@ -234,10 +234,17 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
     try {
       const command = query(
         ...args.slice(0, -1),
-        (error: { readonly fatal?: boolean; readonly errno?: number } | null, ...results: ReadonlyArray<unknown>) => {
-          end()
-          if (error?.fatal || readOnly.has(error?.errno)) session.isLost = true
-          answered(error, ...results)
+        (error: ServerError | null, ...results: ReadonlyArray<unknown>) => {
+          const answer = () => {
+            end()
+            if (error?.fatal || readOnly.has(error?.errno)) session.isLost = true
+            answered(error, ...results)
+          }
+          if (error?.errno !== optionPrevents) return answer()
+          query("SELECT @@global.read_only AS isReadOnly", (failed: unknown, rows: any) => {
+            if (failed === null && rows[0].isReadOnly === 1) Object.assign(error, { errno: serverReadOnly })
+            answer()
+          })
         }
       )
       // of a statement without rows
@@ -253,11 +260,22 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
   }
 }
 
+interface ServerError {
+  readonly fatal?: boolean
+  readonly errno?: number
+}
+
+/** That an option of the server prevents a statement, which does not say which: `read_only` is one, and `secure_file_priv` another. */
+const optionPrevents = 1290
+
+/** What stands for it where it is `read_only`. */
+const serverReadOnly = 1836
+
 /**
- * Errors of a server that takes no writes: for an option, a read-only transaction, or a mode. After a failover this
- * connection leads to the old server, and the next may lead to the new one.
+ * That the server does not take writes: a transaction that may only read, and a mode. After a failover the connection is to the wrong
+ * server, and the next may be to the right one.
  */
-const readOnly: ReadonlySet<unknown> = new Set([1290, 1792, 1836])
+const readOnly: ReadonlySet<unknown> = new Set([1792, serverReadOnly])
 
 /** @internal Sends a query. When it is interrupted, the server has a moment to answer; then the connection is closed. */
 export const send = <A>(

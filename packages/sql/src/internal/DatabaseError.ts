@@ -137,7 +137,6 @@ const mysql: Readonly<Record<number, Kind>> = {
   1223: lockTimeout,
   1226: lost,
   1227: notAllowed,
-  1290: wrongServer,
   1296: failing,
   1305: missing,
   1317: statementTimeout,
