@@ -448,6 +448,34 @@ for (const [name, program] of servers) {
         assert.deepStrictEqual(rows, [{ n: 1024 }])
       }).pipe(Effect.scoped))
 
+    it.effect("is of the journal that the storage was opened with: nothing is appended to another", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const options = yield* place
+        const append = Journal.append(Note, { id: "n", events: ["x"] })
+        yield* Effect.gen(function*() {
+          yield* append
+          yield* run(`UPDATE ${options.database}.sluice_meta SET value = 'another' WHERE \`key\` = 'journal'`)
+          for (
+            const { id } of yield* run(`SELECT id FROM information_schema.processlist WHERE db = '${options.database}'`)
+          ) {
+            yield* run(`KILL ${id}`)
+          }
+          yield* Wait.until(
+            "it to be said",
+            Effect.map(
+              Effect.flip(append),
+              (error) =>
+                error._tag === "StorageError" && error.reason === "Misconfigured" && error.message.includes("'another'")
+            )
+          )
+          const [row] = yield* run(`SELECT COUNT(*) AS n FROM ${options.database}.sluice_journal`)
+          assert.deepStrictEqual(row, { n: 1 })
+          const error = yield* Effect.flip(Stream.runCollect(Journal.read(Note, "n")))
+          assert.include(error.message, "'another'")
+        }).pipe(Effect.provide(MysqlStorage.layer(options)))
+      }).pipe(Effect.scoped))
+
     it.effect("has room for what may be appended, also when the server comes back with less", () =>
       Effect.gen(function*() {
         const { place, run } = yield* Server

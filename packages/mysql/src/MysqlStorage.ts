@@ -43,7 +43,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const lanes = options.lanes ?? 2
   const transactionTimeout = transactionTimeoutOf(options)
   const packet = packetFor(options.maxEventBytes ?? defaultMaxEventBytes)
-  const use = (what: Omit<Use, "packet">): Use => ({ ...what, packet })
+  const known: Use["journal"] = { known: undefined }
+  const use = (what: Omit<Use, "packet" | "journal">): Use => ({ ...what, packet, journal: known })
   const pool = yield* makePool(
     options,
     options.poolSize ?? 10,
@@ -65,6 +66,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  known.known = { table: Naming.quoted("mysql", qualified, "sluice_meta"), identity }
   const signals = StorageSignals.make()
   const connections = {
     database,

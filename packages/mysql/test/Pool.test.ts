@@ -17,7 +17,13 @@ it.live("connections that an outage has ended are closed, and take no place in t
     const options = { url: address.href, port: Number(address.port) }
     const scope = yield* Scope.make()
     const pool = yield* Scope.provide(
-      makePool(options, size, { packet: packetFor(1024), statements: false, ownTables: false, idleTimeout: 60 }),
+      makePool(options, size, {
+        packet: packetFor(1024),
+        journal: { known: undefined },
+        statements: false,
+        ownTables: false,
+        idleTimeout: 60
+      }),
       scope
     )
     const sessions = makeSessions(pool)

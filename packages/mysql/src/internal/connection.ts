@@ -37,10 +37,18 @@ export const transactionTimeoutOf = (options: Options): number => options.transa
 /** @internal In milliseconds. */
 export const connectTimeoutOf = (options: Options): number => options.connectTimeout ?? 10_000
 
-/** @internal What the connections of a pool are for. */
+/** @internal The journal that a storage was opened with, once it is known: another may come back under the same name. */
+export interface KnownJournal {
+  /** A table's name as it stands in SQL. */
+  readonly table: string
+  readonly identity: string
+}
+
+/** @internal What a connection is for, and what it has in common with the others. */
 export interface Use {
   readonly packet: Packet
-  /** Whether a packet may have several statements. Then values must only be hexadecimal literals and integers. */
+  readonly journal: { known: KnownJournal | undefined }
+  /** Whether a packet may have several statements, which nobody's values may be part of but as hexadecimal literals and integers. */
   readonly statements: boolean
   /**
    * Whether it only reads Sluice's tables, whose integers are all safe. So their type is not checked, which would take
@@ -342,7 +350,7 @@ const notSet = (problem: string): Effect.Effect<never, SqlError> =>
 const settleSession = Effect.fnUntraced(function*(
   session: Session,
   limits: Limits,
-  packet: Packet
+  use: Use
 ): Effect.fn.Return<void, SqlError> {
   const problem = unsettled(limits, yield* unsent(send<unknown>(session, "connect", settle(limits), 0)))
   if (problem !== undefined) return yield* notSet(problem)
@@ -355,7 +363,7 @@ const settleSession = Effect.fnUntraced(function*(
       return yield* notSet(`the session is in the database '${actual}', not in '${database}'`)
     }
   }
-  yield* checkServer(session, packet)
+  yield* checkServer(session, use)
   session.isChanged = false
   session.isInTransaction = false
 })
@@ -363,16 +371,18 @@ const settleSession = Effect.fnUntraced(function*(
 /** What is the server's, and no setting of a session. */
 const checkServer = Effect.fnUntraced(function*(
   session: Session,
-  packet: Packet
+  { journal: { known }, packet }: Use
 ): Effect.fn.Return<void, SqlError> {
-  const [{ bytes, format, isLogged }] = yield* unsent(
-    send<[{ readonly bytes: number; readonly isLogged: number; readonly format: string }]>(
-      session,
-      "connect",
-      serverSettings,
-      0
-    )
+  const identity = known === undefined ? "NULL" : `(SELECT value FROM ${known.table} WHERE \`key\` = 'journal')`
+  const [{ bytes, format, isLogged, journal }] = yield* unsent(
+    send<[ServerSettings]>(session, "connect", `${serverSettings}, ${identity} AS journal`, 0)
   )
+  if (known !== undefined && journal !== known.identity) {
+    return yield* notSet(
+      `the database has the journal '${journal}', and had '${known.identity}' when the service started: ` +
+        "restore that one, or start the service again"
+    )
+  }
   if (isLogged === 1 && format === "STATEMENT") {
     return yield* notSet(
       "the server's binlog_format is STATEMENT, with which it takes no writes in READ COMMITTED: set it to ROW, or to MIXED"
@@ -387,6 +397,13 @@ const checkServer = Effect.fnUntraced(function*(
   session.maxPacket = bytes
   packet.max = Math.min(packet.max, bytes)
 })
+
+interface ServerSettings {
+  readonly bytes: number
+  readonly isLogged: number
+  readonly format: string
+  readonly journal: string | null
+}
 
 const serverSettings = "SELECT @@max_allowed_packet AS bytes, @@log_bin AS isLogged, @@binlog_format AS format"
 
@@ -426,7 +443,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
     yield* Effect.callback<void, SqlError>((resume) => {
       session.connection.connect((error) => resume(error === null ? Effect.void : Effect.fail(unconnected(error))))
     })
-    yield* settleSession(session, limitsOf(options, use), use.packet)
+    yield* settleSession(session, limitsOf(options, use), use)
     return session
   }).pipe(
     Effect.timeoutOrElse({
@@ -447,7 +464,7 @@ export const reset = (session: Session, options: Options, use: Use): Effect.Effe
       resume(error ? Effect.fail(toSqlError("mysql")("reset")(error)) : Effect.void)
     )
   }).pipe(
-    Effect.andThen(settleSession(session, limitsOf(options, use), use.packet)),
+    Effect.andThen(settleSession(session, limitsOf(options, use), use)),
     Effect.interruptible,
     Effect.timeoutOrElse({ duration: budget, orElse: () => Effect.fail("takes too long") }),
     Effect.catch(() => Effect.sync(() => abandon(session, "the session could not be reset"))),
