@@ -424,6 +424,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
             isLost: false,
             isChanged: false,
             isInTransaction: false,
+            status: undefined,
             pending: 0
           }
           // a connection that the server ends between two queries says so here, and ends the process if nobody listens
