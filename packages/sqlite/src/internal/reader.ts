@@ -1,7 +1,8 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Floor from "@sluice/core/Floor"
 import { JournalForked, type JournalReader, maxPageBytes, type OffsetBelowFloor } from "@sluice/core/Journal"
-import { make as makeOffset, type Offset, type Offsets } from "@sluice/core/Offset"
+import { LogCursor } from "@sluice/core/LogCursor"
+import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { count as SliceCount, type Slice } from "@sluice/core/Slice"
@@ -184,15 +185,16 @@ export const makeReading = (connection: Connection, db: Db) => {
       let after = before(entityType, range, start)
       /** Which signals were heeded; undefined before the end was reached. */
       let seen: number | undefined
-      /** The last position read of each log; -1 where that is not known yet, as reading begins at a time. */
-      const read = new Float64Array(SliceCount)
-      /** When that was appended. */
-      const times = new Float64Array(SliceCount)
-      for (const [slice, { position, timestamp }] of start) {
-        if (position > 0) times[slice] = timestamp
-        read[slice] = position === 0 && timestamp > 0
-          ? -1
-          : position
+      const cursor = new LogCursor(range, start)
+
+      /** What the reader fails with at an event that does not follow what was read. */
+      const wrongAt = (event: EncodedEnvelope, verdict: "gap" | "fork") => {
+        const { slice } = event
+        const offset = cursor.offset(slice)
+        return verdict === "fork" ? Effect.fail(new JournalForked({ entityType, slice, offset })) : Effect.flatMap(
+          run("read the floors", () => floors(entityType, SliceRange.make(slice, slice))),
+          (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(slice) }))
+        )
       }
 
       const next = (
@@ -206,26 +208,14 @@ export const makeReading = (connection: Connection, db: Db) => {
             const unread: Array<EncodedEnvelope> = []
             for (const envelope of envelopes) {
               const { position, slice, timestamp } = envelope
-              const last = read[slice]!
-              // timestamps rise with positions, so what was read is gone
-              if (
-                last > 0 && position! <= last &&
-                (position! < last ? timestamp >= times[slice]! : timestamp !== times[slice])
-              ) {
-                return Effect.fail(new JournalForked({ entityType, slice, offset: makeOffset(last, times[slice]!) }))
-              }
+              const verdict = cursor.take(slice, position!, timestamp)
               // below the first unread event of one log lie read ones of others
-              if (last === -1 ? timestamp < start.get(slice)!.timestamp : position! <= last) continue
-              if (last !== -1 && position !== last + 1) {
+              if (verdict === "alreadyDelivered") continue
+              if (verdict !== "next") {
                 // after what can be read
                 if (unread.length > 0) break
-                return Effect.flatMap(
-                  run("read the floors", () => floors(entityType, SliceRange.make(slice, slice))),
-                  (floors) => Effect.fail(LogGap.error({ entityType, last, event: envelope, floor: floors.get(slice) }))
-                )
+                return wrongAt(envelope, verdict)
               }
-              read[slice] = position!
-              times[slice] = timestamp
               unread.push(envelope)
               after = timestamp
             }
@@ -241,10 +231,10 @@ export const makeReading = (connection: Connection, db: Db) => {
           if (seen === undefined) return
           let isAll = true
           for (const { position, slice, timestamp } of events) {
-            if (read[slice] === position! - 1) {
-              read[slice] = position!
-              times[slice] = timestamp
-            } else if (read[slice]! < position!) isAll = false
+            if (!SliceRange.contains(range, slice)) continue
+            // before the first event of a log is known, there may be others to be read
+            const verdict = cursor.next(slice) === undefined ? "gap" : cursor.take(slice, position!, timestamp)
+            if (verdict === "gap" || verdict === "fork") isAll = false
           }
           if (!isAll || seen + 1 !== marks()) return
           // nobody else has committed before these, or there were another signal
