@@ -25,7 +25,9 @@ const event = (slice: number, position: number, timestamp: number): EncodedEnvel
   timestamp: timestamp as Timestamp,
   tags: [],
   metadata: {},
-  payload: undefined
+  payload: undefined,
+  replication: undefined,
+  foreignMetadata: undefined
 })
 
 const sorted = (events: ReadonlyArray<EncodedEnvelope>) =>
