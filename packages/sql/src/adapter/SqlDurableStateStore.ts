@@ -19,6 +19,7 @@ import {
 } from "@sluice/core/DurableStateStore"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { type Journal, JournalForked, maxPageBytes } from "@sluice/core/Journal"
+import { LogCursor } from "@sluice/core/LogCursor"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -319,9 +320,8 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     start: Offsets,
     byTime: boolean
   ): ChangeReader => {
-    /** The last change that was read of each log. */
-    const read = new Map(start)
-    const offsetOf = (slice: Slice.Slice): Offset => read.get(slice) ?? beginning
+    /** Where no change is any more is no gap: the entity has changed again, further on. */
+    const cursor = new LogCursor(range, start)
     const marks = signals.states.marks(entityType)
     const seen = new Float64Array(Slice.count).fill(-1)
     const behind = new Set<Slice.Slice>()
@@ -332,7 +332,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     /** Fewer where states are large, as a database may have to read all of them to tell their sizes. */
     let pageRows = maxPageRows
 
-    const forked = (slice: Slice.Slice) => new JournalForked({ entityType, slice, offset: offsetOf(slice) })
+    const forked = (slice: Slice.Slice) => new JournalForked({ entityType, slice, offset: cursor.offset(slice) })
 
     /** Finds the logs that have more. */
     const probe = Effect.suspend(() => {
@@ -341,12 +341,10 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         if (seen[slice] !== marks[slice]) changed.push([slice, marks[slice]!])
       }
       return changed.length === 0 ? Effect.void : Effect.flatMap(heads(database, db, entityType, range), (heads) => {
-        for (const [slice, head] of heads) {
-          const { position, timestamp } = offsetOf(slice)
-          if (position > 0 && (head.position < position || head.timestamp < timestamp)) {
-            return Effect.fail(forked(slice))
-          }
-          if (head.position > position && head.timestamp >= timestamp) behind.add(slice)
+        for (const [slice, { position, timestamp }] of heads) {
+          const verdict = cursor.verdict(slice, position, timestamp)
+          if (verdict === "fork" || position < cursor.position(slice)) return Effect.fail(forked(slice))
+          if (verdict !== "alreadyDelivered") behind.add(slice)
         }
         for (const [slice, mark] of changed) seen[slice] = mark
         probed = heads
@@ -357,8 +355,8 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     /** Goes past what was read. */
     const pass = (rows: Page["rows"]): Effect.Effect<void, JournalForked> => {
       for (const { position, slice, timestamp } of rows as ReadonlyArray<EncodedState>) {
-        if (timestamp <= offsetOf(slice).timestamp && offsetOf(slice).position > 0) return Effect.fail(forked(slice))
-        read.set(slice, { position, timestamp })
+        if (cursor.verdict(slice, position, timestamp) === "fork") return Effect.fail(forked(slice))
+        cursor.advance(slice, position, timestamp)
       }
       return Effect.void
     }
@@ -380,7 +378,7 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         const count = Math.min(limit, pageRows)
         const slices = [...behind].slice(0, Math.min(maxSlices, count))
         const each = Math.floor(count / slices.length)
-        const found = yield* findInLogs(entityType, slices.map((slice) => [slice, offsetOf(slice)]), each)
+        const found = yield* findInLogs(entityType, slices.map((slice) => [slice, cursor.offset(slice)]), each)
         const { isCut, rows, states } = yield* load(found)
         const counts = new Map<Slice.Slice, number>()
         for (const { slice } of rows as ReadonlyArray<EncodedState>) counts.set(slice, (counts.get(slice) ?? 0) + 1)
@@ -395,15 +393,15 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
       slices: ReadonlyArray<Slice.Slice>
     ): Effect.fn.Return<number, SqlError> {
       let first = Infinity
-      const begun = slices.filter((slice) => offsetOf(slice).position > 0)
+      const begun = slices.filter((slice) => cursor.offset(slice).position > 0)
       for (const slice of slices) {
-        const { position, timestamp } = offsetOf(slice)
+        const { position, timestamp } = cursor.offset(slice)
         if (position === 0) first = Math.min(first, timestamp)
       }
       for (let i = 0; i < begun.length; i += maxSlices) {
         const some = yield* neighbours(
           entityType,
-          begun.slice(i, i + maxSlices).map((slice) => [slice, offsetOf(slice)] as const)
+          begun.slice(i, i + maxSlices).map((slice) => [slice, cursor.offset(slice)] as const)
         )
         for (const { after_timestamp } of some.values()) first = Math.min(first, after_timestamp ?? Infinity)
       }
@@ -429,11 +427,11 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
         const { after, end } = window
         const count = Math.min(limit, pageRows)
         const found = yield* findByTime(entityType, range, after, count)
-        const unread = found.filter(({ position, slice, timestamp }) => {
-          const offset = offsetOf(slice as Slice.Slice)
-          return position <= (probed.get(slice as Slice.Slice)?.position ?? 0) && position > offset.position &&
-            (offset.position > 0 || timestamp >= offset.timestamp)
-        })
+        const unread = (found as ReadonlyArray<Found & Pick<EncodedState, "slice">>).filter(
+          ({ position, slice, timestamp }) =>
+            position <= (probed.get(slice)?.position ?? 0) &&
+            cursor.verdict(slice, position, timestamp) !== "alreadyDelivered"
+        )
         const { isCut, rows, states } = yield* load(unread)
         const last = isCut ? rows.at(-1)! : found.at(-1)
         window = last === undefined || !isCut && found.length < count || last.timestamp > end
@@ -525,8 +523,6 @@ export const make = ({ database, db, journal, signals }: Options): DurableStateS
     changes: signals.states.subscribe
   })
 }
-
-const beginning = { position: 0, timestamp: 0 } as Offset
 
 /** A change whose content may be too large to be read before it is known how large it is. */
 interface Found extends Pick<StateTable, typeof columns[number]> {

@@ -3,9 +3,11 @@ import * as Option from "effect/Option"
 import type { EncodedElement, EncodedEnvelope } from "../../Envelope.ts"
 import { encoded, isSkipped, skipped } from "../../Envelope.ts"
 import * as EventCodec from "../../EventCodec.ts"
+import { LogCursor } from "../../LogCursor.ts"
 import type { Offsets } from "../../Offset.ts"
 import type { Payload } from "../../Payload.ts"
 import * as Position from "../../Position.ts"
+import * as SliceRange from "../../SliceRange.ts"
 
 const deletion: Payload = { manifest: "sluice.deleted", bytes: new Uint8Array() }
 
@@ -20,20 +22,17 @@ export const deletionAsEvent = <Element extends EncodedElement>(state: Element):
 export const withSuperseded = (
   start: Offsets
 ): (chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) => Arr.NonEmptyArray<EncodedElement> => {
-  const read = new Map(start)
+  const cursor = new LogCursor(SliceRange.full, start)
   return (chunk) => {
     const elements: Array<EncodedElement> = []
     for (const element of chunk) {
       const { position, slice, timestamp } = element
-      const offset = read.get(slice)
-      const from = (offset?.position ?? 0) + 1
-      // what is asked for from a time on begins anywhere
-      const isFirst = offset?.position === 0 && offset.timestamp > 0
       if (position !== undefined && timestamp !== undefined) {
-        if (position > from && !isFirst) {
-          elements.push(skipped(slice, Position.make(from), Position.make(position - 1), undefined))
+        const next = cursor.next(slice)
+        if (next !== undefined && position > next) {
+          elements.push(skipped(slice, Position.make(next), Position.make(position - 1), undefined))
         }
-        read.set(slice, { position, timestamp })
+        cursor.advance(slice, position, timestamp)
       }
       elements.push(element)
     }
