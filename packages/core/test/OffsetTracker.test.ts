@@ -73,4 +73,28 @@ describe("OffsetTracker", () => {
     tracker.stored()
     assert.deepStrictEqual(offsets, stored({ 5: 1 }))
   })
+
+  it("says when it has stored what the source had once, and not again", () => {
+    const tracker = new OffsetTracker(stored({ 5: 1, 7: 9 }))
+    assert.isFalse(tracker.follow(stored({ 5: 3, 6: 1, 7: 9 })))
+    tracker.advance([place(5, 2)])
+    assert.isFalse(tracker.stored())
+    tracker.advance([place(6, 1)])
+    tracker.revert()
+    // beyond a head, and in a slice that was empty
+    tracker.advance([place(5, 4), place(8, 1)])
+    assert.isFalse(tracker.stored())
+    tracker.advance([place(6, 1)])
+    assert.isTrue(tracker.stored())
+    tracker.advance([place(5, 5)])
+    assert.isFalse(tracker.stored())
+  })
+
+  it("says at once that there is nothing to come to", () => {
+    const tracker = new OffsetTracker(stored({ 5: 3 }))
+    assert.isTrue(tracker.follow(stored({ 5: 3 })))
+    assert.isTrue(tracker.follow(Offset.none))
+    tracker.advance([place(5, 4)])
+    assert.isFalse(tracker.stored())
+  })
 })

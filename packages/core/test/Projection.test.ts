@@ -22,6 +22,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -386,6 +387,50 @@ describe("a worker that is starting", () => {
       assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
       yield* Deferred.succeed(opened, undefined)
       yield* Fiber.join(waiting)
+    })
+  )
+})
+
+describe("a worker that is catching up", () => {
+  test(
+    "does so until it has stored what there was when it opened its source, whatever came since",
+    Effect.gen(function*() {
+      const gate = Latch.makeUnsafe()
+      yield* write("a", "1", "2")
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.atLeastOnce(
+            "notes",
+            ({ sequenceNumber }) => sequenceNumber === 1 ? Effect.void : gate.await,
+            { saveAfter: 1 }
+          )
+        )
+      )
+      yield* write("a", "3")
+      yield* settle
+      assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+      assert.strictEqual((yield* statusOf("notes")).state, "CatchingUp")
+      yield* gate.release
+      yield* settle
+      assert.deepStrictEqual(yield* storedPositions("notes"), [2])
+      assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    })
+  )
+
+  test(
+    "is not known to be done until its source says what there is",
+    Effect.gen(function*() {
+      const { provider } = Source.journal(Note)
+      let asked = 0
+      const source = Source.make({
+        ...provider,
+        heads: (range) => Effect.suspend(() => asked++ === 0 ? Effect.fail(unavailable) : provider.heads(range))
+      })
+      yield* write("a", "1")
+      yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+      assert.deepInclude(yield* statusOf("notes"), { state: "CatchingUp", failure: undefined, handled: 1 })
+      yield* after(1000)
+      assert.deepInclude(yield* statusOf("notes"), { state: "Running", restarts: 0 })
     })
   )
 })
