@@ -49,9 +49,9 @@ export interface ProjectionWorker<out E, out R> {
  * const program = Effect.gen(function*() {
  *   yield* ProjectionWorker.start(ProjectionWorker.make(Notes, SliceRange.make(0, 511)))
  *   yield* ProjectionStatus.caughtUp("notes")
- *   return (yield* ProjectionStatus.status("notes")).map(({ range, state }) => `${SliceRange.format(range)}: ${state}`)
+ *   return (yield* ProjectionStatus.status("notes")).map(({ range }) => SliceRange.format(range))
  * })
- * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["0-511: Running"]
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["0-511"]
  * ```
  *
  * @category constructors
