@@ -103,6 +103,8 @@ export interface Skipped {
   readonly position: Position
   /** Of the last position: the offset moves to it. Undefined where it is not known: the next event moves the offset. */
   readonly timestamp: Timestamp | undefined
+  /** Whether it is left out for now, as of entities that are not selected: a replay may bring it. Else it is gone for good. */
+  readonly isDeferred?: boolean | undefined
 }
 
 /**

@@ -88,6 +88,16 @@ export interface Move {
 }
 
 /**
+ * Whether a move leads back to the beginning of its slice. What is known of the slice's entities is forgotten with it, and that something was
+ * left out.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const beginsAnew = ({ entities, to }: Move): boolean =>
+  to.position === 0 && to.timestamp === 0 && entities === undefined
+
+/**
  * Stores offsets. Storage adapters provide it.
  *
  * @category services

@@ -31,6 +31,7 @@ import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
+import { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Stage } from "./Stage.ts"
 import type { StateType } from "./StateType.ts"
@@ -116,6 +117,26 @@ export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/co
   }
   override get message(): string {
     return `The source '${this.source}' has not answered for ${this.waited} ms`
+  }
+}
+
+/**
+ * A source has shown an event, or left out a part of a log, that does not come next: events before it are missing, or are others than
+ * were shown before. The worker opens the source again. If that does not help, the source is at fault.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SourceOutOfPlace extends Schema.TaggedError<SourceOutOfPlace>("@sluice/core/SourceOutOfPlace")(
+  "SourceOutOfPlace",
+  { source: Schema.String, slice: Slice, position: Schema.Int, expected: Schema.Int }
+) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The source '${this.source}' has shown position ${this.position} of slice ${this.slice} where ${this.expected} comes next`
   }
 }
 

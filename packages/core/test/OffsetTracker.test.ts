@@ -3,8 +3,10 @@ import { nothing, type Place } from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
+import { ReadingState } from "@sluice/core/ReadingState"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import { OffsetTracker } from "../src/internal/projection/OffsetTracker.ts"
 
@@ -16,6 +18,9 @@ const place = (slice: number, position: number | undefined, timestamp = position
   timestamp: Timestamp.make(timestamp),
   ...nothing
 })
+
+const trackerOf = (offsets: Offset.Offsets) =>
+  new OffsetTracker(offsets, new ReadingState(SliceRange.full, { offsets, completeUpTo: new Map() }))
 
 const stored = (places: Readonly<Record<number, number>>): Offset.Offsets =>
   new Map(
@@ -30,7 +35,7 @@ const move = (slice: number, from: number | undefined, to: number) => ({
 
 describe("OffsetTracker", () => {
   it("moves from what is stored to the last element of each slice, in the order of the slices", () => {
-    const tracker = new OffsetTracker(stored({ 5: 10 }))
+    const tracker = trackerOf(stored({ 5: 10 }))
     assert.isFalse(tracker.isAhead)
     assert.deepStrictEqual(tracker.moves, [])
     tracker.advance([place(700, 1), place(5, 11), place(5, 12), place(40, 1)])
@@ -41,7 +46,7 @@ describe("OffsetTracker", () => {
   })
 
   it("goes on from the moves that were stored", () => {
-    const tracker = new OffsetTracker(Offset.none)
+    const tracker = trackerOf(Offset.none)
     tracker.advance([place(5, 1), place(6, 1)])
     tracker.stored()
     assert.isFalse(tracker.isAhead)
@@ -52,7 +57,7 @@ describe("OffsetTracker", () => {
   })
 
   it("forgets moves that were not stored", () => {
-    const tracker = new OffsetTracker(stored({ 5: 1 }))
+    const tracker = trackerOf(stored({ 5: 1 }))
     tracker.advance([place(5, 2), place(6, 1)])
     tracker.revert()
     assert.isFalse(tracker.isAhead)
@@ -61,14 +66,14 @@ describe("OffsetTracker", () => {
   })
 
   it("does not move for elements of a source without positions", () => {
-    const tracker = new OffsetTracker(Offset.none)
+    const tracker = trackerOf(Offset.none)
     tracker.advance([place(5, undefined)])
     assert.isFalse(tracker.isAhead)
   })
 
   it("does not change the offsets that it was made of", () => {
     const offsets = stored({ 5: 1 })
-    const tracker = new OffsetTracker(offsets)
+    const tracker = trackerOf(offsets)
     tracker.advance([place(5, 2)])
     tracker.stored()
     assert.deepStrictEqual(offsets, stored({ 5: 1 }))

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
-import { isSkipped, nothing } from "@sluice/core/Envelope"
+import { encoded, isSkipped, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Offset from "@sluice/core/Offset"
@@ -13,9 +13,10 @@ import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { settle, start, test } from "./projectionKit.ts"
+import { after, settle, start, statusOf, test } from "./projectionKit.ts"
 
 const persistenceId = PersistenceId.make("note", "a")
 const slice = Slice.ofPersistenceId(persistenceId)
@@ -125,3 +126,133 @@ describe("what a source has left out", () => {
     })
   )
 })
+
+/** The log of one slice, with the events of two entities, whatever the slices of their ids are. */
+const log = ["a1", "b1", "a2", "b2", "a3", "b3", "c1", "c2"].map((text, i): EncodedEnvelope =>
+  encoded({
+    persistenceId: PersistenceId.make("note", text[0]!),
+    sequenceNumber: SequenceNumber.make(Number(text[1])),
+    slice,
+    position: Position.make(i + 1),
+    timestamp: Timestamp.make((i + 1) * 10)
+  }, EventCodec.string.encodeUnsafe(text))
+)
+
+/** Shows the elements from where it is told to go on, and has all events of each entity. */
+const logOf = (elements: ReadonlyArray<EncodedElement>) => {
+  const asked: Array<string> = []
+  const provider: Source.Provider<string, never, never> = {
+    ...sourceOf().provider as Source.Provider<string, never, never>,
+    open: (_, { offsets }) =>
+      Effect.succeed({
+        journal: "j",
+        envelopes: Stream.concat(
+          Stream.fromIterable(elements.filter(({ position }) => position! > (offsets.get(slice)?.position ?? 0))),
+          Stream.never
+        )
+      }),
+    entity: (persistenceId, from, to) => {
+      asked.push(`${PersistenceId.entityId(persistenceId)} ${from}-${to}`)
+      return Stream.fromIterable(
+        log.filter((event) =>
+          event.persistenceId === persistenceId && event.sequenceNumber >= from && event.sequenceNumber <= to
+        )
+      )
+    }
+  }
+  return { asked, source: Source.make(provider) }
+}
+
+const deferred = (from: number, to: number): Skipped => ({ ...skipped(from, to, to * 10), isDeferred: true })
+
+describe("what a source has left out for now", () => {
+  const handled: Array<string> = []
+  const note = ({ event }: { readonly event: string }) => Effect.sync(() => handled.push(event))
+  const key = { projection: "selects", source: "test" }
+  const known = Effect.gen(function*() {
+    const store = yield* OffsetStore
+    const ids = ["a", "b", "c"].map((id) => PersistenceId.make("note", id))
+    const numbers = yield* store.sequenceNumbers(key, ids)
+    const { completeUpTo, offsets } = yield* store.load(key, SliceRange.full)
+    return {
+      position: offsets.get(slice)?.position,
+      completeUpTo: completeUpTo.get(slice),
+      numbers: ids.map((id) => numbers.get(id))
+    }
+  })
+
+  for (
+    const [name, projection] of [
+      ["exactly once", Projection.exactlyOnce("selects", note)],
+      [
+        "in groups",
+        Projection.exactlyOnce(
+          "selects",
+          Handler.grouped(
+            { size: 3, within: 0 },
+            (envelopes: ReadonlyArray<any>) => Effect.forEach(envelopes, note, { discard: true })
+          )
+        )
+      ],
+      ["at least once", Projection.atLeastOnce("selects", note, { saveAfter: 1 })]
+    ] as const
+  ) {
+    test(
+      `is asked for before the next event of its entity is handled, and the worker goes on there (${name})`,
+      Effect.gen(function*() {
+        handled.length = 0
+        const first = logOf([...log.slice(0, 2), deferred(3, 4), log[4]!, log[5]!])
+        yield* Effect.scoped(Effect.andThen(start(projection(first.source)), settle))
+        assert.deepStrictEqual(handled, ["a1", "b1", "a2", "a3", "b2", "b3"])
+        // what was read before the first part was left out is not stored of each entity: their predecessors are asked for
+        assert.deepStrictEqual(first.asked, ["a 2-2", "a 1-2", "b 2-2", "b 1-2"])
+        assert.deepStrictEqual(yield* known, {
+          position: Position.make(6),
+          completeUpTo: Position.make(2),
+          numbers: [SequenceNumber.make(3), SequenceNumber.make(3), undefined]
+        })
+
+        handled.length = 0
+        const again = logOf([...log.slice(0, 6), deferred(7, 7), log[7]!])
+        yield* start(projection(again.source))
+        yield* settle
+        assert.deepStrictEqual(handled, ["c1", "c2"])
+        assert.deepStrictEqual((yield* known).numbers, [3, 3, 2].map(SequenceNumber.make))
+      })
+    )
+  }
+
+  test(
+    "and is gone at the source when it is asked for does not hold up what comes after it",
+    Effect.gen(function*() {
+      handled.length = 0
+      const { source } = logOf([deferred(1, 4), log[4]!])
+      const gone = Source.make({ ...source.provider, entity: () => Stream.empty })
+      yield* start(gone.pipe(Projection.exactlyOnce("selects", note)))
+      yield* settle
+      assert.deepStrictEqual(handled, ["a3"])
+    })
+  )
+})
+
+test(
+  "a source that has lost events is opened again, and none of what comes after them is handled",
+  Effect.gen(function*() {
+    const handled: Array<string> = []
+    let opened = 0
+    const { provider } = logOf(log).source
+    const source = Source.make({
+      ...provider,
+      open: (range, start) =>
+        opened++ === 0 ? logOf([log[0]!, log[2]!]).source.provider.open(range, start) : provider.open(range, start)
+    })
+    yield* start(
+      source.pipe(Projection.exactlyOnce("selects", ({ event }) => Effect.sync(() => handled.push(event))))
+    )
+    assert.deepStrictEqual(handled, ["a1"])
+    const { failure } = yield* statusOf("selects")
+    assert.include(Cause.pretty(failure!.cause), `has shown position 3 of slice ${slice} where 2 comes next`)
+    yield* after(1_000)
+    assert.deepStrictEqual(handled, ["a1", "b1", "a2", "b2", "a3", "b3", "c1", "c2"])
+  })
+)

@@ -7,6 +7,7 @@ import { HandlerTooSlow } from "@sluice/core/Handler"
 import type { Offset } from "@sluice/core/Offset"
 import {
   type Basis,
+  beginsAnew,
   Fenced,
   journalOf,
   type Move,
@@ -17,7 +18,7 @@ import {
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
-import type { Slice } from "@sluice/core/Slice"
+import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -149,6 +150,35 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     }
   })
 
+  /** Forgets what was known of the entities of slices that begin anew, which is rare: it looks at all entities, page by page. */
+  const forgetEntities = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    slices: ReadonlySet<Slice>
+  ): Effect.fn.Return<void, SqlError> {
+    const known = yield* database.run(
+      db.selectFrom("sluice_offset").select("slice").where(isOf(key)).where("complete_up_to", "is not", null)
+        .where("slice", "in", [...slices])
+    )
+    if (known.length === 0) return
+    yield* database.run(
+      db.updateTable("sluice_offset").set({ complete_up_to: null }).where(isOf(key)).where("slice", "in", [...slices])
+    )
+    const entities = db.selectFrom("sluice_offset_entity").select("persistence_id").where(isOf(key))
+      .orderBy("persistence_id").limit(maxRows)
+    let page = yield* database.run(entities)
+    while (page.length > 0) {
+      const begunAnew = page.map((row) => row.persistence_id).filter((id) =>
+        slices.has(sliceOf(textOf(id) as PersistenceId))
+      )
+      if (begunAnew.length > 0) {
+        yield* database.run(
+          db.deleteFrom("sluice_offset_entity").where(isOf(key)).where("persistence_id", "in", begunAnew)
+        )
+      }
+      page = yield* database.run(entities.where("persistence_id", ">", page.at(-1)!.persistence_id))
+    }
+  })
+
   /**
    * Interrupts an effect that leaves its transaction idle, before the server ends the transaction: the server's error
    * would not say whose fault it was.
@@ -246,6 +276,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
         ),
     transact: (key, basis, moves, effect) => {
       const leavingOut = moves.filter((move) => move.entities !== undefined)
+      const begunAnew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))
       return SqlTransaction.run(
         database,
         "commit",
@@ -258,6 +289,11 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             leavingOut.length === 0
               ? Effect.void
               : Effect.mapError(storeEntities(key, leavingOut), ofStorage("store sequence numbers"))
+          ),
+          Effect.andThen(
+            begunAnew.size === 0
+              ? Effect.void
+              : Effect.mapError(forgetEntities(key, begunAnew), ofStorage("forget sequence numbers"))
           ),
           Effect.flatMap(() => blamingStorage(unlessIdle(key, Effect.provideService(effect, Transaction, transaction))))
         )

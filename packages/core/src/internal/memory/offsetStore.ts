@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
-import { Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
-import type { Slice } from "../../Slice.ts"
+import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { Transaction } from "../../Transaction.ts"
-import { type MemoryDatabase, MemoryTable } from "./database.ts"
+import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 
 interface SliceRow {
   readonly key: OffsetKey
@@ -21,6 +21,7 @@ interface SliceRow {
 
 interface EntityRow {
   readonly key: OffsetKey
+  readonly persistenceId: PersistenceId
   readonly sequenceNumber: SequenceNumber
 }
 
@@ -73,8 +74,15 @@ const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => positio
 export const makeMemoryOffsetStore = (
   { read, transaction, write }: MemoryDatabase,
   { entities, entityKey, sliceKey, slices, sourceKey, sources }: OffsetTables
-): OffsetStore["Service"] =>
-  OffsetStore.of({
+): OffsetStore["Service"] => {
+  const forgetEntities = (transaction: MemoryTransaction, key: OffsetKey, slice: Slice): void => {
+    for (const [id, row] of entities.entries(transaction)) {
+      const isOf = row.key.projection === key.projection && row.key.source === key.source
+      if (isOf && sliceOf(row.persistenceId) === slice) entities.set(transaction, id, undefined)
+    }
+  }
+
+  return OffsetStore.of({
     load: (key, range) =>
       read((transaction) => {
         const offsets = new Map<Slice, Offset.Offset>()
@@ -82,10 +90,10 @@ export const makeMemoryOffsetStore = (
         const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
+          if (row?.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
           if (row === undefined || isBeginning(row.offset)) continue
           offsets.set(slice, row.offset)
           journals.push(row.journal)
-          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
         }
         const revision = sources.get(transaction, sourceKey(key))?.revision
         return { revision, journal: journalOf(journals), offsets, completeUpTo }
@@ -105,19 +113,22 @@ export const makeMemoryOffsetStore = (
           if (sources.get(transaction, sourceKey(key))?.revision !== revision) {
             return Effect.fail(new Fenced({ ...key, slice: undefined, by: "command" }))
           }
-          for (const { entities: read, from = Offset.beginning, slice, to } of moves) {
+          for (const move of moves) {
+            const { entities: read, from = Offset.beginning, slice, to } = move
             const stored = slices.get(transaction, sliceKey(key, slice))
             const { position, timestamp } = stored?.offset ?? Offset.beginning
             if (position !== from.position || timestamp !== from.timestamp) {
               return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
             }
-            const completeUpTo = stored?.completeUpTo ??
-              (read === undefined ? undefined : from.position)
+            const completeUpTo = beginsAnew(move)
+              ? undefined
+              : stored?.completeUpTo ?? (read === undefined ? undefined : from.position)
+            if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, sequenceNumber] of read ?? []) {
               const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0
               if (sequenceNumber <= before) continue
-              entities.set(transaction, entityKey(key, persistenceId), { key, sequenceNumber })
+              entities.set(transaction, entityKey(key, persistenceId), { key, persistenceId, sequenceNumber })
             }
           }
           return Effect.void
@@ -125,3 +136,4 @@ export const makeMemoryOffsetStore = (
         Effect.provideService(effect, Transaction, noTables)
       ))
   })
+}

@@ -1,7 +1,8 @@
 import type { Place, Skipped } from "../../Envelope.ts"
-import type { Offset, Offsets } from "../../Offset.ts"
+import { beginning, type Offset, type Offsets } from "../../Offset.ts"
 import type { Move } from "../../OffsetStore.ts"
 import type { Position } from "../../Position.ts"
+import type { ReadingState } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
 
 /**
@@ -10,12 +11,14 @@ import type { Slice } from "../../Slice.ts"
  */
 export class OffsetTracker {
   readonly #stored: Map<Slice, Offset>
+  readonly #reading: ReadingState
   #ahead = new Map<Slice, Offset>()
   /** Up to where it is yet to come in the slices in which it is not there; undefined while that is not known, or once it is everywhere. */
   #heads: Map<Slice, Position> | undefined
 
-  constructor(stored: Offsets) {
+  constructor(stored: Offsets, reading: ReadingState) {
     this.#stored = new Map(stored)
+    this.#reading = reading
   }
 
   /** The offsets as the store has them, now and later. */
@@ -30,14 +33,22 @@ export class OffsetTracker {
 
   /** Goes past the elements, which are in the order of their positions, slice by slice. */
   advance(elements: ReadonlyArray<Place | Skipped>): void {
-    for (const { position, slice, timestamp } of elements) {
+    for (const { position, slice, timestamp } of this.#reading.advance(elements)) {
       if (position !== undefined && timestamp !== undefined) this.#ahead.set(slice, { position, timestamp })
+    }
+    // what is known of an entity is stored with the offset of its slice, also where that stays
+    for (const slice of this.#reading.ahead) {
+      if (!this.#ahead.has(slice)) this.#ahead.set(slice, this.#stored.get(slice) ?? beginning)
     }
   }
 
   /** What the store has to change, in the order of the slices, in which every worker locks them. */
   get moves(): ReadonlyArray<Move> {
-    const moves = Array.from(this.#ahead, ([slice, to]): Move => ({ slice, from: this.#stored.get(slice), to }))
+    const moves = Array.from(this.#ahead, ([slice, to]): Move => {
+      const from = this.#stored.get(slice)
+      const entities = this.#reading.entities(slice)
+      return entities === undefined ? { slice, from, to } : { slice, from, to, entities }
+    })
     return moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)
   }
 
@@ -53,7 +64,10 @@ export class OffsetTracker {
 
   /** The store has made the moves. Says whether it has come to the heads with that. */
   stored(): boolean {
-    for (const [slice, offset] of this.#ahead) this.#stored.set(slice, offset)
+    for (const [slice, offset] of this.#ahead) {
+      this.#stored.set(slice, offset)
+      this.#reading.stored(slice, offset.position)
+    }
     const hasCaughtUp = this.#heads !== undefined && this.#comeTo(this.#heads)
     this.#ahead.clear()
     return hasCaughtUp
@@ -71,5 +85,6 @@ export class OffsetTracker {
   /** The store has not made the moves. */
   revert(): void {
     this.#ahead.clear()
+    this.#reading.revert()
   }
 }

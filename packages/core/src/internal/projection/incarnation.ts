@@ -11,8 +11,10 @@ import * as Offset from "../../Offset.ts"
 import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
+import { ReadingState } from "../../ReadingState.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
+import { type Admission, admit, loadEntities } from "./admission.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { InterruptedByCommand, isFenced } from "./failures.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
@@ -50,6 +52,7 @@ interface Interruption {
 /** What an incarnation handles elements with. */
 interface Work {
   readonly handling: Handling
+  readonly reading: ReadingState
   readonly grouping: Grouping
   readonly chunks: Chunks
   readonly decoded: DecodedShare
@@ -66,12 +69,13 @@ interface Work {
 export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
     const { monitor, projection } = options
-    const { offsets, revision, ...stored } = yield* load(options)
+    const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     monitor.loaded(offsets, revision)
-    const tracker = new OffsetTracker(offsets)
+    const reading = new ReadingState(options.range, { completeUpTo, offsets })
+    const tracker = new OffsetTracker(offsets, reading)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
-    const journal = yield* open(options, { ...stored, offsets }, chunks, decoded)
+    const journal = yield* open(options, { journal: known, offsets }, chunks, decoded)
     monitor.happened({ _tag: "Opened" })
     yield* watchHeads(options, tracker)
     const interruption = yield* watchCommand(options, chunks)
@@ -88,7 +92,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const grouping = new Grouping(groupingOf(projection))
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
     return yield* Effect.onExit(
-      work({ handling, grouping, chunks, decoded, interruption, elapsed }),
+      work({ handling, reading, grouping, chunks, decoded, interruption, elapsed }),
       (exit) => saveAtEnd(handling, exit)
     )
   }).pipe(Effect.scoped)
@@ -113,11 +117,11 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
     yield* management.register(key)
     stored = yield* store.load(key, range)
   }
-  const { journal, offsets, revision } = stored
+  const { completeUpTo, journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
   const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
-  if (resolved === offsets) return { journal, offsets, revision }
+  if (resolved === offsets) return { completeUpTo, journal, offsets, revision }
   const moves = Array.from(
     offsets,
     ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? Offset.beginning })
@@ -125,7 +129,7 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
     .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
     .toSorted((a, b) => a.slice - b.slice)
   if (moves.length > 0) yield* store.transact(key, { journal: journal ?? "", revision }, moves, Effect.void)
-  return { journal, offsets: resolved, revision }
+  return { completeUpTo, journal, offsets: resolved, revision }
 })
 
 /** Opens the source, and decodes chunks ahead of the handler. Returns the identity of the journal that it reads. */
@@ -213,9 +217,26 @@ const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 })
 
 const takeChunk = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
-  const { chunks, elapsed, grouping, handling, interruption } = self
-  for (const element of yield* Queue.take(chunks)) {
+  const { chunks, elapsed, grouping, handling } = self
+  yield* take(self, yield* Queue.take(chunks))
+  if (grouping.hasNoEvents) yield* flush(self)
+  handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
+  grouping.pause(elapsed(), handling.tracker.isAhead)
+})
+
+/** Judges elements, and adds those to groups that are to be handled. */
+const take = Effect.fnUntraced(function*(
+  self: Work,
+  chunk: ReadonlyArray<Element<any>>
+): Effect.fn.Return<void, unknown, any> {
+  const { decoded, grouping, handling, interruption, reading } = self
+  yield* loadEntities(handling, reading, reading.unknown(chunk))
+  for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
+    const verdict = reading.judge(read)
+    const element = verdict === "accepted" ? read : yield* admit(admissionOf(self), read, verdict)
+    if (element !== read && read._tag === "Envelope") decoded.gave(read.bytes)
+    if (element === undefined) continue
     if (element._tag === "Poison") {
       yield* flush(self)
       yield* meetPoison(handling, element)
@@ -223,9 +244,17 @@ const takeChunk = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
       yield* flush(self)
     }
   }
-  if (grouping.hasNoEvents) yield* flush(self)
-  handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
-  grouping.pause(elapsed(), handling.tracker.isAhead)
+})
+
+const admissionOf = (self: Work): Admission => ({
+  handling: self.handling,
+  reading: self.reading,
+  settle: Effect.andThen(flush(self), saveNow(self)),
+  take: (chunk) =>
+    Effect.suspend(() => {
+      self.decoded.took(bytesOf(chunk))
+      return take(self, chunk)
+    })
 })
 
 /** Handles the group, if there is anything in it. */

@@ -8,6 +8,16 @@ import { type Provider, SourceTimeout } from "../../Source.ts"
 /** In milliseconds. */
 const patience = 10_000
 
+/** @internal Fails when the source does not answer in time, each time that it is asked for more. */
+export const inTime = <A, E, R>(
+  provider: Provider<any, any, any>,
+  stream: Stream.Stream<A, E, R>
+): Stream.Stream<A, E | SourceTimeout, R> =>
+  Stream.timeoutOrElse(stream, {
+    duration: patience,
+    orElse: () => Stream.fail(new SourceTimeout({ source: provider.key, waited: patience }))
+  })
+
 /** @internal An event as its source has it now, if it still has it; or the first that it has from there, up to another one. */
 export const fetch = <E, R>(
   provider: Provider<any, E, R>,

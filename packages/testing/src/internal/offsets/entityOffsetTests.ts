@@ -108,6 +108,31 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3 })
       }))
 
+    it.effect("forgets it of a slice that begins anew, and of no other", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const names = Array.from({ length: 1_100 }, (_, i) => `e${i}`)
+        const slices = new Map(names.map((name) => [name, Slice.ofPersistenceId(id(name))]))
+        const [anew, other] = new Set(slices.values())
+        const of = (slice: number) =>
+          Object.fromEntries(names.filter((name) => slices.get(name) === slice).map((_) => [_, 3]))
+        yield* store(
+          key,
+          ...[move(anew!, undefined, [3, 30], of(anew!)), move(other!, undefined, [4, 40], of(other!))]
+            .toSorted((a, b) => a.slice - b.slice)
+        )
+        // what is nothing to begin anew with
+        yield* store(key, move(other!, [4, 40], [0, 0], {}))
+        assert.deepStrictEqual(yield* numbers(key, ...names), { ...of(anew!), ...of(other!) })
+        yield* store(key, move(anew!, [3, 30], [0, 0]))
+        assert.deepStrictEqual(yield* numbers(key, ...names), of(other!))
+        assert.deepStrictEqual(yield* completeUpTo(key), { [other!]: 0 })
+        // and stores it again
+        yield* store(key, move(anew!, undefined, [5, 50]))
+        yield* store(key, move(anew!, [5, 50], [6, 60], of(anew!)))
+        assert.deepStrictEqual(yield* completeUpTo(key), { [anew!]: 5, [other!]: 0 })
+      }))
+
     it.effect("tells ids apart that differ in case, blanks and accents", () =>
       Effect.gen(function*() {
         const key = freshKey()

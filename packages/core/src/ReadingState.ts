@@ -1,0 +1,293 @@
+/**
+ * What a worker knows of what it has read, between a source that is open and the handling of its elements: which comes next, which was
+ * handled before, and what is missing.
+ *
+ * A slice is read in one of two modes. In exact mode the positions of its log tell everything, and nothing is known of entities. It changes to
+ * the mode per entity at the first part of its log that is left out for now, as what is missing of an entity may come later, by a
+ * replay: then the last sequence number of each entity tells what comes next of it.
+ *
+ * @since 0.1.0
+ */
+import type { Element, Place, Skipped } from "./Envelope.ts"
+import { LogCursor, type Verdict as LogVerdict } from "./LogCursor.ts"
+import type { StoredOffsets } from "./OffsetStore.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
+import type { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
+
+/**
+ * What is to be made of an event, by what is known of its entity:
+ *
+ * - `accepted`: it is to be handled.
+ * - `duplicate`: it was handled before, or is about to be.
+ * - `gap`: earlier events of its entity are missing. They are to be replayed first.
+ * - `reset`: its entity has begun anew. It is to be handled.
+ * - `unproven`: nothing is known of its entity, and it is not the first event. Its predecessor tells.
+ * - `unknown`: what was stored of its entity has to be loaded first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EntityVerdict = "accepted" | "duplicate" | "gap" | "reset" | "unproven" | "unknown"
+
+/**
+ * What is to be made of an element: as of an event, or
+ *
+ * - `passed`: it was handled before, when it was replayed, and is the next of its log all the same. Its offset is to move.
+ * - `unsettled`: its slice changes to the mode per entity. What was read of the slice before has to be stored first.
+ * - `outOfPlace`: its log goes on elsewhere, so the source has lost something, or has shown another history.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace"
+
+/**
+ * The decision on an event by its sequence number. `inFlight` is the last one of its entity that was accepted and not stored yet, and `stored`
+ * the last one that was stored; 0 where there is none, and undefined where that is not known. A strict source shows every event of an entity,
+ * or says that it has left something out; one that is not shows the latest.
+ *
+ * @category deciding
+ * @since 0.1.0
+ */
+export const decide = (
+  sequenceNumber: number,
+  inFlight: number,
+  stored: number | undefined,
+  isStrict: boolean,
+  isReset = false
+): EntityVerdict => {
+  if (stored === undefined && inFlight === 0) return "unknown"
+  const last = inFlight > 0 ? inFlight : stored!
+  if (sequenceNumber > last) {
+    if (!isStrict || sequenceNumber === last + 1) return "accepted"
+    return last === 0 ? "unproven" : "gap"
+  }
+  return isStrict && isReset && sequenceNumber === 1 ? "reset" : "duplicate"
+}
+
+/** Of so many entities what was stored is remembered at most; of others it is loaded again. */
+const maxEntities = 10_000
+
+/**
+ * What a worker knows of what it has read. `judge` each element in the order of the source and do what the verdict says. `advance` past what was
+ * handled, store `entities` with the offsets, then say `stored` or `revert`. Whoever begins from other offsets begins with another state.
+ *
+ * **Example** (An event that comes twice, and one whose predecessor is missing)
+ *
+ * ```ts
+ * import { Envelope, Offset, PersistenceId, Position, ReadingState, SequenceNumber, Slice, SliceRange, Timestamp } from "@sluice/core"
+ *
+ * const persistenceId = PersistenceId.make("cart", "c-1")
+ * const event = (n: number) =>
+ *   Envelope.placeholder({
+ *     persistenceId,
+ *     sequenceNumber: SequenceNumber.make(n),
+ *     slice: Slice.ofPersistenceId(persistenceId),
+ *     position: Position.make(n),
+ *     timestamp: Timestamp.make(n)
+ *   })
+ * const state = new ReadingState.ReadingState(SliceRange.full, { offsets: Offset.none, completeUpTo: new Map() })
+ * const verdicts = [event(1), event(1), event(3)].map((element) => state.judge(element))
+ * verdicts // => ["accepted", "duplicate", "outOfPlace"]
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class ReadingState {
+  readonly #isStrict: boolean
+  /** Up to where the logs were judged. */
+  readonly #cursor: LogCursor
+  /** Up to where they were handled, in the mode per entity: a replay is no part of a log's order, and moves no offset. */
+  readonly #handled: LogCursor
+  /** The position up to which each log is stored. */
+  readonly #storedPositions = new Map<Slice, number>()
+  /** The slices in the mode per entity, and up to which position each was read in exact mode. */
+  readonly #completeUpTo: Map<Slice, number>
+  readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
+  readonly #known = new Map<PersistenceId, number>()
+  /** What was handled and is not stored, slice by slice. */
+  readonly #ahead = new Map<Slice, Map<PersistenceId, SequenceNumber>>()
+  /** Where logs were handled up to before the last `advance`. */
+  readonly #before = new Map<Slice, number>()
+
+  constructor(
+    range: SliceRange,
+    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">,
+    options?: { readonly isStrict?: boolean | undefined }
+  ) {
+    this.#isStrict = options?.isStrict ?? true
+    this.#cursor = new LogCursor(range, offsets)
+    this.#handled = new LogCursor(range, offsets)
+    this.#completeUpTo = new Map(completeUpTo)
+    for (const [slice, { position }] of offsets) this.#storedPositions.set(slice, position)
+  }
+
+  /** Whether all slices are in exact mode. */
+  get isExact(): boolean {
+    return this.#completeUpTo.size === 0
+  }
+
+  /** The position that is to come next in the log of a slice. */
+  next(slice: Slice): number {
+    return this.#cursor.next(slice) ?? 1
+  }
+
+  /** Up to which position a slice was read in exact mode; undefined while it is. */
+  completeUpTo(slice: Slice): number | undefined {
+    return this.#completeUpTo.get(slice)
+  }
+
+  /** What is to be made of an element, which is known from now on if it is accepted. */
+  judge(element: Element<unknown>): Verdict {
+    const { position, slice, timestamp } = element
+    // a source without logs promises nothing
+    if (position === undefined) return "accepted"
+    if (element._tag === "Skipped") return this.#judgeSkipped(element)
+    const completeUpTo = this.#completeUpTo.size === 0 ? undefined : this.#completeUpTo.get(slice)
+    return completeUpTo === undefined
+      ? ofLog[this.#cursor.take(slice, position, timestamp)]
+      : this.#judgePerEntity(element, position, completeUpTo)
+  }
+
+  #judgeSkipped({ from, isDeferred, position, slice, timestamp }: Skipped): Verdict {
+    if (isDeferred === true && !this.#completeUpTo.has(slice)) {
+      const last = this.#cursor.position(slice)
+      if (last !== (this.#storedPositions.get(slice) ?? 0)) return "unsettled"
+      this.#completeUpTo.set(slice, last)
+      this.#handled.advance(slice, (this.#cursor.next(slice) ?? 1) - 1, undefined)
+    }
+    return ofLog[this.#cursor.take(slice, position, timestamp, from)]
+  }
+
+  #judgePerEntity(
+    { persistenceId, sequenceNumber, slice, timestamp }: Place,
+    position: number,
+    completeUpTo: number
+  ): Verdict {
+    const next = this.#cursor.next(slice) ?? position
+    if (position < next && position <= completeUpTo) {
+      // a replay shows again what was read in exact mode
+      this.#known.set(persistenceId, Math.max(sequenceNumber, this.#known.get(persistenceId) ?? 0))
+      return "duplicate"
+    }
+    const verdict = decide(
+      sequenceNumber,
+      this.#inFlight.get(persistenceId) ?? 0,
+      this.#known.get(persistenceId),
+      this.#isStrict
+    )
+    if (verdict !== "accepted" && verdict !== "duplicate") return verdict
+    const inLog = position < next ? "alreadyDelivered" : this.#cursor.take(slice, position, timestamp)
+    if (inLog === "fork") return "outOfPlace"
+    if (verdict === "duplicate") return inLog === "next" ? "passed" : "duplicate"
+    this.#inFlight.set(persistenceId, sequenceNumber)
+    return "accepted"
+  }
+
+  /** The entities of which has to be loaded what was stored, to judge the elements. */
+  unknown(elements: ReadonlyArray<Element<unknown>>): ReadonlyArray<PersistenceId> {
+    if (this.isExact) return noEntities
+    const unknown = new Set<PersistenceId>()
+    for (const element of elements) {
+      if (element._tag === "Skipped" || !this.#completeUpTo.has(element.slice)) continue
+      const { persistenceId } = element
+      if (!this.#known.has(persistenceId) && !this.#inFlight.has(persistenceId)) unknown.add(persistenceId)
+    }
+    return [...unknown]
+  }
+
+  /** What was stored of the entities; nothing of those that were not found. */
+  loaded(
+    persistenceIds: ReadonlyArray<PersistenceId>,
+    found: ReadonlyMap<PersistenceId, SequenceNumber>
+  ): void {
+    if (this.#known.size + persistenceIds.length > maxEntities) this.#known.clear()
+    for (const persistenceId of persistenceIds) this.#known.set(persistenceId, found.get(persistenceId) ?? 0)
+  }
+
+  /** From which sequence number on an entity's events are missing before one that leaves a gap. */
+  missingFrom(persistenceId: PersistenceId): SequenceNumber {
+    return sequenceNumber((this.#inFlight.get(persistenceId) ?? this.#known.get(persistenceId) ?? 0) + 1)
+  }
+
+  /**
+   * Whether the predecessor of an event that is unproven shows that nothing is missing before it: it was deleted, or was read in exact
+   * mode.
+   */
+  proves(slice: Slice, predecessor: Pick<Place, "position"> | undefined): boolean {
+    return predecessor === undefined || (predecessor.position ?? Infinity) <= (this.#completeUpTo.get(slice) ?? 0)
+  }
+
+  /** Nothing is missing any more before an event: what the source does not have is gone. */
+  complete({ persistenceId, sequenceNumber: last }: Pick<Place, "persistenceId" | "sequenceNumber">): void {
+    this.#known.set(persistenceId, Math.max(last - 1, this.#known.get(persistenceId) ?? 0))
+    const inFlight = this.#inFlight.get(persistenceId)
+    if (inFlight !== undefined) this.#inFlight.set(persistenceId, sequenceNumber(Math.max(last - 1, inFlight)))
+  }
+
+  /** Goes past elements that were handled, and returns those that the offsets move to. */
+  advance<A extends Place | Skipped>(elements: ReadonlyArray<A>): ReadonlyArray<A> {
+    if (this.isExact) return elements
+    this.#before.clear()
+    return elements.filter((element) => {
+      const { position, slice, timestamp } = element
+      if (position === undefined || !this.#completeUpTo.has(slice)) return true
+      if ("persistenceId" in element) this.#handledOf(slice, element)
+      const next = this.#handled.next(slice)!
+      const from = "from" in element ? element.from : position
+      if (this.#handled.take(slice, position, timestamp, from) !== "next") return false
+      if (!this.#before.has(slice)) this.#before.set(slice, next)
+      return true
+    })
+  }
+
+  #handledOf(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
+    let ahead = this.#ahead.get(slice)
+    if (ahead === undefined) this.#ahead.set(slice, ahead = new Map())
+    if (sequenceNumber > (ahead.get(persistenceId) ?? 0)) ahead.set(persistenceId, sequenceNumber)
+  }
+
+  /** The slices of whose entities something is to be stored. */
+  get ahead(): Iterable<Slice> {
+    return this.#ahead.keys()
+  }
+
+  /** What is to be stored of the entities of a slice together with its offset; undefined in exact mode. */
+  entities(slice: Slice): ReadonlyMap<PersistenceId, SequenceNumber> | undefined {
+    if (!this.#completeUpTo.has(slice)) return undefined
+    return this.#ahead.get(slice) ?? none
+  }
+
+  /** The offset of a slice, and what was handled of its entities, is stored. */
+  stored(slice: Slice, position: number): void {
+    this.#storedPositions.set(slice, position)
+    const ahead = this.#ahead.get(slice)
+    if (ahead === undefined) return
+    this.#ahead.delete(slice)
+    if (this.#known.size + ahead.size > maxEntities) this.#known.clear()
+    for (const [persistenceId, last] of ahead) {
+      this.#known.set(persistenceId, last)
+      if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
+    }
+  }
+
+  /** What was handled last could not be stored, and is handled again. */
+  revert(): void {
+    this.#ahead.clear()
+    for (const [slice, next] of this.#before) this.#handled.advance(slice, next - 1, undefined)
+    this.#before.clear()
+  }
+}
+
+const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
+  next: "accepted",
+  alreadyDelivered: "duplicate",
+  gap: "outOfPlace",
+  fork: "outOfPlace"
+}
+
+const noEntities: ReadonlyArray<PersistenceId> = []
+const none: ReadonlyMap<PersistenceId, SequenceNumber> = new Map()

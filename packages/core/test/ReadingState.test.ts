@@ -1,0 +1,349 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as ReadingState from "@sluice/core/ReadingState"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Schema from "effect/Schema"
+
+describe("the decision on an event", () => {
+  const unknown = undefined
+  const none = 0
+
+  /** What the source promises, the last number in flight, the last one stored, the event's number, and what that means. */
+  const table: ReadonlyArray<
+    readonly [
+      why: string,
+      isStrict: boolean,
+      inFlight: number,
+      stored: number | undefined,
+      event: number,
+      ReadingState.EntityVerdict
+    ]
+  > = [
+    ["the first event of an entity", true, none, none, 1, "accepted"],
+    ["the one after what is stored", true, none, 4, 5, "accepted"],
+    ["the one after what is in flight", true, 6, 4, 7, "accepted"],
+    ["the one after what is in flight, of an entity that is not loaded", true, 6, unknown, 7, "accepted"],
+    ["what is stored", true, none, 4, 4, "duplicate"],
+    ["what is before that", true, none, 4, 1, "duplicate"],
+    ["what is in flight", true, 6, 4, 6, "duplicate"],
+    ["what is between stored and in flight", true, 6, 4, 5, "duplicate"],
+    ["what is in flight, of an entity that is not loaded", true, 6, unknown, 3, "duplicate"],
+    ["one after a gap", true, none, 4, 6, "gap"],
+    ["one after a gap behind what is in flight", true, 6, 4, 8, "gap"],
+    ["a later one of an entity of which nothing was read", true, none, none, 3, "unproven"],
+    ["the first one, of an entity that is not loaded", true, none, unknown, 1, "unknown"],
+    ["a later one, of an entity that is not loaded", true, none, unknown, 5, "unknown"],
+    ["a latest state of a new entity", false, none, none, 1, "accepted"],
+    ["a latest state, whatever was before it", false, none, none, 9, "accepted"],
+    ["a later state than what is stored", false, none, 4, 9, "accepted"],
+    ["a later state than what is in flight", false, 6, 4, 9, "accepted"],
+    ["a state that is stored", false, none, 4, 4, "duplicate"],
+    ["a state that is superseded", false, 6, 4, 5, "duplicate"],
+    ["a state, of an entity that is not loaded", false, none, unknown, 2, "unknown"]
+  ]
+  for (const [why, isStrict, inFlight, stored, event, verdict] of table) {
+    it(`is ${verdict} for ${why}`, () => {
+      assert.strictEqual(ReadingState.decide(event, inFlight, stored, isStrict), verdict)
+      // only a first event can be that of an entity which has begun anew
+      if (event > 1) assert.strictEqual(ReadingState.decide(event, inFlight, stored, isStrict, true), verdict)
+    })
+  }
+
+  it("is reset for a first event of an entity that has begun anew", () => {
+    assert.strictEqual(ReadingState.decide(1, 0, 4, true, true), "reset")
+    assert.strictEqual(ReadingState.decide(1, 6, 4, true, true), "reset")
+    assert.strictEqual(ReadingState.decide(1, 0, 0, true, true), "accepted")
+    assert.strictEqual(ReadingState.decide(1, 0, 4, false, true), "duplicate")
+  })
+})
+
+const idOf = (entity: string) => PersistenceId.make("cart", entity)
+const slice = Slice.make(7)
+const range = SliceRange.make(5, 8)
+
+/** An event that only has to be told apart: its slice is not that of its id. */
+const event = (position: number, entity: string, n: number, of = slice): Envelope.Placeholder =>
+  Envelope.placeholder({
+    persistenceId: idOf(entity),
+    sequenceNumber: SequenceNumber.make(n),
+    slice: of,
+    position: Position.make(position),
+    timestamp: Timestamp.make(position * 10)
+  })
+
+const skipped = (from: number, to: number, isDeferred: boolean): Envelope.Skipped => ({
+  ...Envelope.skipped(slice, Position.make(from), Position.make(to), Timestamp.make(to * 10)),
+  isDeferred
+})
+
+const make = (position: number, completeUpTo?: number) =>
+  new ReadingState.ReadingState(range, {
+    offsets: position === 0 ? Offset.none : new Map([[slice, Offset.make(position, position * 10)]]),
+    completeUpTo: completeUpTo === undefined ? new Map() : new Map([[slice, Position.make(completeUpTo)]])
+  })
+
+const judge = (state: ReadingState.ReadingState, ...elements: ReadonlyArray<Envelope.Element<unknown>>) =>
+  elements.map((element) => state.judge(element))
+
+/** Nothing is stored of these. */
+const load = (state: ReadingState.ReadingState, entities: Readonly<Record<string, number>>) =>
+  state.loaded(
+    Object.keys(entities).map(idOf),
+    new Map(Object.entries(entities).flatMap(([id, n]) => n === 0 ? [] : [[idOf(id), SequenceNumber.make(n)]]))
+  )
+
+describe("a slice in exact mode", () => {
+  it("goes by the positions, and asks for nothing of entities", () => {
+    const state = make(3)
+    assert.deepStrictEqual(judge(state, event(4, "a", 9), event(4, "a", 9), event(5, "b", 3), event(3, "a", 8)), [
+      "accepted",
+      "duplicate",
+      "accepted",
+      "duplicate"
+    ])
+    assert.isTrue(state.isExact)
+    assert.deepStrictEqual(state.unknown([event(6, "c", 1)]), [])
+    const elements = [event(4, "a", 9), event(5, "b", 3)]
+    assert.strictEqual(state.advance(elements), elements)
+    assert.isUndefined(state.entities(slice))
+  })
+
+  it("refuses what does not come next, and another history", () => {
+    const state = make(3)
+    assert.deepStrictEqual(judge(state, event(5, "a", 1), { ...event(3, "a", 1), timestamp: Timestamp.make(31) }), [
+      "outOfPlace",
+      "outOfPlace"
+    ])
+    assert.strictEqual(state.next(slice), 4)
+  })
+
+  it("stays exact where something is gone for good", () => {
+    const state = make(3)
+    assert.deepStrictEqual(judge(state, skipped(4, 9, false), event(10, "a", 7)), ["accepted", "accepted"])
+    assert.isTrue(state.isExact)
+  })
+
+  it("knows nothing of sources without positions", () => {
+    const state = make(0)
+    const place = { ...event(1, "a", 1), position: undefined }
+    assert.deepStrictEqual(judge(state, place, place), ["accepted", "accepted"])
+    assert.deepStrictEqual(state.advance([place]), [place])
+  })
+})
+
+describe("the first part of a slice that is left out for now", () => {
+  it("changes it to the mode per entity, once all before is stored", () => {
+    const state = make(3)
+    assert.deepStrictEqual(judge(state, event(4, "a", 1), skipped(5, 6, true)), ["accepted", "unsettled"])
+    assert.isTrue(state.isExact)
+    state.advance([event(4, "a", 1)])
+    state.stored(slice, 4)
+    assert.deepStrictEqual(judge(state, skipped(5, 6, true)), ["accepted"])
+    assert.strictEqual(state.completeUpTo(slice), 4)
+    assert.deepStrictEqual(state.unknown([event(7, "a", 2), event(8, "b", 1), event(1, "c", 1, Slice.make(8))]), [
+      idOf("a"),
+      idOf("b")
+    ])
+    assert.deepStrictEqual(judge(state, event(1, "c", 1, Slice.make(8))), ["accepted"], "other slices stay exact")
+  })
+
+  it("says at once of what nothing is to be stored before", () => {
+    const state = make(0)
+    assert.deepStrictEqual(judge(state, skipped(1, 6, true)), ["accepted"])
+    assert.strictEqual(state.completeUpTo(slice), 0)
+    assert.deepStrictEqual(state.entities(slice), new Map())
+  })
+})
+
+describe("a slice in the mode per entity", () => {
+  it("asks what was stored of an entity, and goes by its sequence numbers", () => {
+    const state = make(9, 3)
+    assert.deepStrictEqual(judge(state, event(10, "a", 5)), ["unknown"])
+    load(state, { a: 4, b: 0 })
+    assert.deepStrictEqual(
+      judge(state, event(10, "a", 5), event(11, "a", 7), event(11, "b", 1), event(12, "b", 2)),
+      ["accepted", "gap", "accepted", "accepted"]
+    )
+    assert.strictEqual(state.missingFrom(idOf("a")), 6)
+    assert.strictEqual(state.next(slice), 13)
+  })
+
+  it("has what is missing replayed first: it moves no offset, and what was read in exact mode is a duplicate", () => {
+    const state = make(9, 3)
+    load(state, { a: 0 })
+    assert.deepStrictEqual(judge(state, event(10, "a", 4)), ["unproven"])
+    assert.isFalse(state.proves(slice, event(8, "a", 3)))
+    assert.strictEqual(state.missingFrom(idOf("a")), 1)
+    const replayed = [event(2, "a", 1), event(5, "a", 2), event(8, "a", 3)]
+    assert.deepStrictEqual(judge(state, ...replayed, event(10, "a", 4)), [
+      "duplicate",
+      "accepted",
+      "accepted",
+      "accepted"
+    ])
+    assert.deepStrictEqual(state.advance(replayed.slice(1)), [])
+    assert.deepStrictEqual(state.entities(slice), new Map([[idOf("a"), SequenceNumber.make(3)]]))
+    assert.deepStrictEqual(state.advance([event(10, "a", 4)]), [event(10, "a", 4)])
+  })
+
+  it("takes it for proven where the predecessor was read in exact mode, or is gone", () => {
+    const state = make(9, 3)
+    assert.isTrue(state.proves(slice, event(3, "a", 3)))
+    assert.isTrue(state.proves(slice, undefined))
+    load(state, { a: 0, b: 2 })
+    state.complete(event(10, "a", 4))
+    state.complete(event(11, "b", 9))
+    assert.deepStrictEqual(judge(state, event(10, "a", 4), event(11, "b", 9)), ["accepted", "accepted"])
+  })
+
+  it("goes past what a replay has brought before its turn", () => {
+    const state = make(9, 3)
+    load(state, { a: 1 })
+    const [early, last] = [event(11, "a", 2), event(12, "a", 3)]
+    assert.deepStrictEqual(judge(state, early, last), ["accepted", "accepted"])
+    assert.deepStrictEqual(state.advance([early, last]), [])
+    assert.deepStrictEqual(judge(state, skipped(10, 10, true), early, last, last), [
+      "accepted",
+      "passed",
+      "passed",
+      "duplicate"
+    ])
+  })
+
+  it("stores the last number of each entity that was handled, and handles again what could not be stored", () => {
+    const state = make(9, 3)
+    load(state, { a: 4, b: 0 })
+    const handled = [event(10, "a", 5), event(11, "b", 1)] as const
+    judge(state, ...handled, event(12, "a", 6))
+    assert.deepStrictEqual(state.advance(handled), handled)
+    state.revert()
+    assert.deepStrictEqual(state.entities(slice), new Map())
+    assert.deepStrictEqual(state.advance([handled[0]]), [handled[0]])
+    state.stored(slice, 10)
+    assert.deepStrictEqual(state.advance([handled[1]]), [handled[1]])
+    assert.deepStrictEqual(state.entities(slice), new Map([[idOf("b"), SequenceNumber.make(1)]]))
+    state.stored(slice, 11)
+    assert.deepStrictEqual(judge(state, event(12, "a", 6), event(13, "b", 2)), [
+      "duplicate",
+      "accepted"
+    ])
+  })
+
+  it("forgets what it can load again", () => {
+    const state = make(9, 3)
+    for (let i = 0; i < 30_000; i += 100) {
+      const entities = Object.fromEntries(Array.from({ length: 100 }, (_, k) => [`e${i + k}`, 1]))
+      load(state, entities)
+    }
+    assert.deepStrictEqual(judge(state, event(10, "e0", 2), event(10, "e29999", 2)), ["unknown", "accepted"])
+  })
+})
+
+/** A log of a few entities, and what is selected of them from a position on: the rest is left out for now. */
+const Logs = Schema.Struct({
+  entities: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))).check(Schema.isMaxLength(30)),
+  exact: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10 })),
+  steps: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 }))).check(Schema.isMaxLength(60))
+})
+
+describe("whatever is selected, replayed and reverted", () => {
+  it.prop("each event of an entity is accepted once, and in order", [Logs], ([{ entities, exact, steps }]) => {
+    const counts = new Map<number, number>()
+    const log = entities.map((entity, i) => {
+      counts.set(entity, (counts.get(entity) ?? 0) + 1)
+      return event(i + 1, `${entity}`, counts.get(entity)!)
+    })
+    const store = new Map<PersistenceId.PersistenceId, SequenceNumber.SequenceNumber>()
+    const handled: Array<Envelope.Placeholder> = []
+    let state = make(0)
+    let stored = 0
+    let step = 0
+    const next = () => steps[step++ % Math.max(1, steps.length)] ?? 0
+
+    const save = () => {
+      const position = handledUpTo
+      for (const [id, n] of state.entities(slice) ?? []) store.set(id, n)
+      state.stored(slice, position)
+      stored = position
+    }
+    let handledUpTo = 0
+    const handle = (element: Envelope.Placeholder, isNew: boolean) => {
+      if (isNew) handled.push(element)
+      for (const { position } of state.advance([element])) handledUpTo = position!
+    }
+    const take = (element: Envelope.Element<unknown>): void => {
+      const verdict = state.judge(element)
+      if (verdict === "unsettled") {
+        save()
+        return take(element)
+      }
+      if (element._tag === "Skipped") {
+        assert.strictEqual(verdict, "accepted")
+        for (const { position } of state.advance([element])) handledUpTo = position
+        return
+      }
+      const place = element as Envelope.Placeholder
+      const replay = (from: number) => {
+        for (const earlier of log) {
+          const { persistenceId, sequenceNumber } = earlier
+          if (
+            persistenceId === place.persistenceId && sequenceNumber >= from && sequenceNumber < place.sequenceNumber
+          ) take(earlier)
+        }
+        state.complete(place)
+        take(place)
+      }
+      switch (verdict) {
+        case "accepted":
+          return handle(place, true)
+        case "passed":
+          return handle(place, false)
+        case "duplicate":
+          return
+        case "unknown":
+          state.loaded([place.persistenceId], store)
+          return take(place)
+        case "gap":
+          return replay(state.missingFrom(place.persistenceId))
+        case "unproven": {
+          const before = log.find((_) =>
+            _.persistenceId === place.persistenceId && _.sequenceNumber === place.sequenceNumber - 1
+          )
+          if (!state.proves(slice, before)) return replay(1)
+          state.complete(place)
+          return take(place)
+        }
+        default:
+          assert.fail(verdict)
+      }
+    }
+
+    for (const element of log) {
+      const choice = next()
+      if (element.position! > exact && choice < 4) take(skipped(element.position!, element.position!, true))
+      else take(element)
+      if (choice === 5) save()
+      if (choice === 6) {
+        // another worker begins from what is stored: nothing was handled since, as of one that handles exactly once
+        save()
+        state = new ReadingState.ReadingState(range, {
+          offsets: stored === 0 ? Offset.none : new Map([[slice, Offset.make(stored, stored * 10)]]),
+          completeUpTo: state.isExact ? new Map() : new Map([[slice, Position.make(state.completeUpTo(slice)!)]])
+        })
+      }
+      if (choice === 7) { for (const again of log.slice(0, element.position! - 1)) if (!state.isExact) take(again) }
+    }
+
+    const numbers = new Map<string, Array<number>>()
+    for (const { persistenceId, sequenceNumber } of handled) {
+      numbers.set(persistenceId, [...numbers.get(persistenceId) ?? [], sequenceNumber])
+    }
+    for (const found of numbers.values()) assert.deepStrictEqual(found, found.map((_, i) => i + 1))
+  })
+})
