@@ -3,9 +3,12 @@
  *
  * @since 0.1.0
  */
+import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { EncodedElement } from "./Envelope.ts"
 import type { Offsets } from "./Offset.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
+import type { SequenceNumber } from "./SequenceNumber.ts"
 
 /**
  * Where to begin: after the offsets, which were taken in the journal with that identity, if it is known.
@@ -26,6 +29,17 @@ export interface Start {
 }
 
 /**
+ * What is asked for of one entity: its events again, from a number on to the last that there is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replay {
+  readonly persistenceId: PersistenceId
+  readonly from: SequenceNumber
+}
+
+/**
  * A source that is open. Its envelopes have no end: they wait for the next event.
  *
  * @category models
@@ -35,4 +49,10 @@ export interface Feed<out E, out R = never> {
   /** The identity of the journal that the positions are in. */
   readonly journal: string
   readonly envelopes: Stream.Stream<EncodedElement, E, R>
+  /**
+   * Asks for the events of one entity, which then come among the envelopes, with the positions that they have, before what is next in the
+   * logs. An entity whose slice is not read is passed over. Says whether the request was taken: it is not where too many wait already.
+   * Undefined where a source cannot be asked.
+   */
+  readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
 }

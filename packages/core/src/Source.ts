@@ -38,7 +38,7 @@ import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
 
-export type { Feed, Start } from "./Feed.ts"
+export type { Feed, Replay, Start } from "./Feed.ts"
 export type { Stage } from "./Stage.ts"
 
 const TypeId = "~sluice/Source"
@@ -406,6 +406,8 @@ export const toStream = <A, E, R>(self: Source<A, E, R>, options?: OpenOptions):
 export interface OpenSource<out A, out E, out R> {
   readonly journal: string
   readonly elements: Stream.Stream<Element<A>, E, R>
+  /** As `Feed.replay`. */
+  readonly replay: Feed<E>["replay"]
 }
 
 /**
@@ -419,8 +421,9 @@ export const open = <A, E, R>(
   self: Source<A, E, R>,
   options?: OpenOptions
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
-  Effect.map(openProvider(self, options), ({ envelopes, journal }) => ({
+  Effect.map(openProvider(self, options), ({ envelopes, journal, replay }) => ({
     journal,
+    replay,
     elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
   }))
 
@@ -446,7 +449,7 @@ export const openEncoded = <A, E, R>(
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    (feed) => ({ journal: feed.journal, envelopes: encoded(self, codec, feed.envelopes) })
+    (feed) => ({ ...feed, envelopes: encoded(self, codec, feed.envelopes) })
   )
 
 /**

@@ -5,22 +5,27 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope, Skipped } from "../../Envelope.ts"
-import type { Feed, Start } from "../../Feed.ts"
+import type { Feed, Replay, Start } from "../../Feed.ts"
 import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
 import * as Metrics from "../../Metrics.ts"
 import * as Offset from "../../Offset.ts"
 import * as Position from "../../Position.ts"
 import { ReadBudget } from "../../ReadBudget.ts"
+import * as SequenceNumber from "../../SequenceNumber.ts"
+import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { meterOf } from "../meterOf.ts"
 import { Follower, type Taken } from "./Follower.ts"
 import { JournalTails, type TailError } from "./JournalTails.ts"
 import { pastHeads } from "./pastHeads.ts"
+import { Replays } from "./Replays.ts"
 
 /** Enough for the cost of a page to vanish, and few enough for the event loop to stay responsive. */
 const pageSize = 500
+
+const lastNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
 
@@ -134,15 +139,40 @@ export const follow = (
           return Effect.succeed(events)
         }
         if (taken.fork !== undefined) return unexpected(taken.fork)
-        return taken.isBehind ? readAnew : Effect.andThen(latch.await, readTail)
+        if (taken.isBehind) return readAnew
+        // who asks for a replay opens the latch, and may have done so before it was closed
+        return replays.isIdle ? Effect.andThen(latch.await, next) : next
       })
     })
 
+    const replays = new Replays()
+    const replay = (request: Replay) =>
+      Effect.sync(() => {
+        if (!SliceRange.contains(range, Slice.ofPersistenceId(request.persistenceId))) return true
+        const isTaken = replays.ask(request)
+        latch.openUnsafe()
+        return isTaken
+      })
+    /** Nothing is read of the logs while a replay goes on. */
+    const readReplay = (request: Replay): Pull =>
+      Effect.flatMap(
+        budget.read((limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit), pageSize),
+        (page) => {
+          replays.read(request, page)
+          return Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : next
+        }
+      )
+
     let pull: Pull = readJournal
-    const envelopes = Stream.fromPull(Effect.succeed(Effect.suspend(() => pull)))
+    const next: Pull = Effect.suspend(() => {
+      const request = replays.next
+      return request === undefined ? pull : readReplay(request)
+    })
+    const envelopes = Stream.fromPull(Effect.succeed(next))
     const deleted = leftOut(start.offsets, raised)
     return {
       journal: journal.identity,
+      replay,
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })

@@ -1,10 +1,12 @@
 import { assert, describe } from "@effect/vitest"
-import type * as EntityType from "@sluice/core/EntityType"
+import * as EntityType from "@sluice/core/EntityType"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -149,6 +151,51 @@ export const followTests = (it: It<Journal.Journal>): void => {
         assert.deepStrictEqual(byPlace(since), byPlace(stored.filter((_) => _.timestamp >= before.timestamp)))
         yield* untilSeen(sinceLater, 7)
         assert.deepStrictEqual(byPlace(sinceLater), byPlace(stored.filter((_) => _.timestamp > before.timestamp)))
+      }))
+
+    it.effect("are given an entity's events again when they ask for them, in between and while they wait", () =>
+      Effect.gen(function*() {
+        const type = fresh("followed")
+        yield* append(type, "a", texts(1_200))
+        yield* append(type, "b", texts(3))
+        const { envelopes, replay } = yield* Source.journal(type).provider.open(SliceRange.full, {
+          journal: undefined,
+          offsets: Offset.none
+        })
+        const ask = (id: string, from: number) =>
+          replay!({ persistenceId: EntityType.persistenceId(type, id), from: SequenceNumber.make(from) })
+        // before anything was read, twice
+        assert.isTrue(yield* ask("a", 1_000))
+        assert.isTrue(yield* ask("a", 1_000))
+        const seen: Array<EncodedEnvelope> = []
+        yield* envelopes.pipe(
+          Stream.runForEachArray((chunk) => Effect.sync(() => seen.push(...chunk as ReadonlyArray<EncodedEnvelope>))),
+          Effect.forkScoped
+        )
+        const numbersOf = (id: string) =>
+          seen.filter(({ persistenceId }) => persistenceId === EntityType.persistenceId(type, id))
+            .map(({ sequenceNumber }) => sequenceNumber as number)
+        yield* untilSeen(seen, 1_404)
+        assert.deepStrictEqual(numbersOf("a").slice(0, 201), Array.from({ length: 201 }, (_, i) => 1_000 + i))
+        assert.deepStrictEqual(numbersOf("a").slice(201), Array.from({ length: 1_200 }, (_, i) => 1 + i))
+        // while it waits for what comes
+        assert.isTrue(yield* ask("b", 2))
+        yield* untilSeen(seen, 1_406)
+        yield* append(type, "b", ["live"])
+        yield* untilSeen(seen, 1_407)
+        assert.deepStrictEqual(numbersOf("b"), [1, 2, 3, 2, 3, 4])
+        assert.deepStrictEqual(
+          byPlace(seen.slice(-3, -1)),
+          byPlace(
+            (yield* readAll(type)).filter(({ persistenceId, sequenceNumber }) =>
+              persistenceId === EntityType.persistenceId(type, "b") && (sequenceNumber === 2 || sequenceNumber === 3)
+            )
+          )
+        )
+        // of which there is nothing
+        assert.isTrue(yield* ask("nobody", 1))
+        yield* append(type, "b", ["more"])
+        yield* untilSeen(seen, 1_408)
       }))
 
     it.effect("read the journal once, and then no more", () =>
