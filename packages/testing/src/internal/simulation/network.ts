@@ -64,7 +64,7 @@ export class Network {
     // who sleeps wakes as its process does
     const sleep = (duration: Duration.Duration) => Effect.flatMap(place, ({ runner }) => runner.clock.sleep(duration))
     this.transport = {
-      clock: { ...new Runner(engine, "network").clock, sleep },
+      clock: Object.assign(new Runner(engine, "network").clock, { sleep }),
       connect: (target) => Effect.flatMap(place, ({ runner }) => this.#connect(runner, target)),
       listen: (endpoint, methods) => Effect.flatMap(place, ({ runner }) => this.#listen(runner, endpoint, methods))
     }

@@ -79,14 +79,14 @@ export class Connection implements Carrier {
     if (this.#lost.has(side)) return
     this.#lost.add(side)
     this.engine.note(this.#runnerOf(side).name, () => `loses its connection ${this.peer}: ${details}`)
-    for (const call of [...this.#calls]) call.lost(side, details)
+    for (const call of this.#calls) call.lost(side, details)
   }
 
   /** One end closes the connection; the other hears of it after what was sent. */
   close(side: Side, details: string): void {
     if (this.#lost.has(side)) return
     this.#lost.add(side)
-    for (const call of [...this.#calls]) call.closed(side, details)
+    for (const call of this.#calls) call.closed(side, details)
     const link = side === "client" ? this.up : this.down
     this.engine.after(link.delay, () => link.pass(() => this.lose(otherSide(side), details)))
   }
