@@ -83,6 +83,8 @@ export const cut = (a: string, b: string): Effect.Effect<void, never, Simulation
     network.block(b, a)
   })
 
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
 /**
  * What two processes send to each other takes so long, drawn for each message. Messages of one call stay in their order.
  *
@@ -95,7 +97,6 @@ export const slow = (
   delay: { readonly min: Duration.Input; readonly max: Duration.Input }
 ): Effect.Effect<void, never, Simulation> =>
   onNetwork((network) => {
-    const millis = (input: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(input))
     network.slow(a, b, { min: millis(delay.min), max: millis(delay.max) })
   })
 

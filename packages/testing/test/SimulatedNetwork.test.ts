@@ -94,6 +94,22 @@ const forSeeds = <A>(
 const ok: Call.Status = { code: 0, details: "", trailers: {} }
 const text = (n: number): string => String(n).padStart(1000, ".")
 
+/** Whether the server was told before, and after, the client has cancelled its call or was killed. */
+const cancelling = (end: "cancel" | "kill") =>
+  Effect.gen(function*() {
+    let cancelled = false
+    yield* serving((call) => call.onCancelled(() => cancelled = true))
+    yield* Effect.sleep("1 second")
+    const { client, result } = yield* calling(call())
+    const heard = yield* result
+    yield* Effect.sleep("1 second")
+    const before = cancelled
+    if (end === "cancel") heard.call.cancel()
+    else yield* client.kill
+    yield* Effect.sleep("20 seconds")
+    return [before, cancelled]
+  })
+
 describe("a call over the simulated network", () => {
   it("has headers, messages in their order in both directions, and a status with trailers", () => {
     const program = Effect.gen(function*() {
@@ -161,22 +177,8 @@ describe("a call over the simulated network", () => {
   })
 
   it("is cancelled for the server when the client says so, and when it is killed", () => {
-    const program = (end: "cancel" | "kill") =>
-      Effect.gen(function*() {
-        let cancelled = false
-        yield* serving((call) => call.onCancelled(() => cancelled = true))
-        yield* Effect.sleep("1 second")
-        const { client, result } = yield* calling(call())
-        const heard = yield* result
-        yield* Effect.sleep("1 second")
-        const before = cancelled
-        if (end === "cancel") heard.call.cancel()
-        else yield* client.kill
-        yield* Effect.sleep("20 seconds")
-        return [before, cancelled]
-      })
-    forSeeds(program("cancel"), (cancelled) => assert.deepStrictEqual(cancelled, [false, true]))
-    forSeeds(program("kill"), (cancelled) => assert.deepStrictEqual(cancelled, [false, true]))
+    forSeeds(cancelling("cancel"), (cancelled) => assert.deepStrictEqual(cancelled, [false, true]))
+    forSeeds(cancelling("kill"), (cancelled) => assert.deepStrictEqual(cancelled, [false, true]))
   })
 
   it("ends when nobody listens, when there is no such method, and when its time is over", () => {

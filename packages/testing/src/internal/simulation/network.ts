@@ -61,8 +61,6 @@ export class Network {
     this.#engine = engine
     this.#draw = fork(engine.draw)
     this.#usual = choose(this.#draw, usualDelays)
-    // who sleeps wakes as its process does
-    const sleep = (duration: Duration.Duration) => Effect.flatMap(place, ({ runner }) => runner.clock.sleep(duration))
     this.transport = {
       clock: Object.assign(new Runner(engine, "network").clock, { sleep }),
       connect: (target) => Effect.flatMap(place, ({ runner }) => this.#connect(runner, target)),
@@ -202,8 +200,8 @@ export class Network {
     const answered = (result: Effect.Effect<void, Status>, isFor: (waiter: Waiter) => boolean = () => true) => {
       isAnswered = true
       way.isTrying = false
-      for (const waiter of [...way.waiting]) {
-        if (!isFor(waiter)) continue
+      // who is told may wait again
+      for (const waiter of Array.from(way.waiting).filter(isFor)) {
         way.waiting.delete(waiter)
         waiter.resume(result)
       }
@@ -290,6 +288,10 @@ const hostAndPort = (address: string, client: Runner): readonly [host: string, p
   const host = address.slice(0, at)
   return [["localhost", "127.0.0.1", "[::1]"].includes(host) ? client.name : host, address.slice(at + 1)]
 }
+
+/** Who sleeps wakes as its process does. */
+const sleep = (duration: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(place, ({ runner }) => runner.clock.sleep(duration))
 
 const networks = new WeakMap<Engine, Network>()
 
