@@ -123,8 +123,8 @@ export const sever = (
 ): Effect.Effect<void, never, Simulation> => onNetwork((network) => network.sever(a, b, options?.noticedBy ?? [a, b]))
 
 /**
- * Whether new connections to a process are half-open: somebody accepts them in its place, says nothing, and
- * closes them when this ends.
+ * Whether new connections to a process are half-open: somebody accepts them in its place, and says nothing.
+ * When this ends, whoever it is may close them, or go on as before.
  *
  * @category faults
  * @since 0.1.0

@@ -41,8 +41,6 @@ interface Waiter {
   readonly resume: (result: Effect.Effect<void, Status>) => void
 }
 
-const isOpen = ({ connection }: Way): boolean => connection?.hasLost("client") === false
-
 /** @internal The network between the processes of a simulation. A process is reached by its name as the host. */
 export class Network {
   readonly #engine: Engine
@@ -102,7 +100,7 @@ export class Network {
     }
   }
 
-  /** Whether connections to the process are accepted in its place by somebody who then says nothing, and closes them in the end. */
+  /** Whether connections to the process are accepted in its place by somebody who then says nothing, and may close them in the end. */
   setHalfOpen(server: string, isHalfOpen: boolean): void {
     this.#engine.note("network", () => `connections to ${server} are ${isHalfOpen ? "half-open" : "as they should be"}`)
     if (isHalfOpen) {
@@ -111,7 +109,9 @@ export class Network {
     }
     this.#halfOpen.delete(server)
     for (const connection of this.#connections) {
-      if (connection.isHalfOpen && connection.server.name === server) connection.close("server", "nobody is there")
+      if (!connection.isHalfOpen || connection.server.name !== server) continue
+      // else whoever says nothing goes on doing so
+      if (this.#draw() < 0.5) connection.close("server", "nobody is there")
     }
   }
 
@@ -154,7 +154,7 @@ export class Network {
       (way): Channel => ({
         ready: (waitForReady) => this.#ready(runner, address, way, waitForReady),
         call: (request, listener) => {
-          if (isOpen(way)) return way.connection!.call(request, listener)
+          if (way.connection?.hasLost("client") === false) return way.connection.call(request, listener)
           runner.after(0, () => listener.ended(refused))
           return { write: () => {}, end: () => {}, read: () => undefined, cancel: () => {} }
         }
@@ -184,7 +184,7 @@ export class Network {
 
   #ready(runner: Runner, address: string, way: Way, waitForReady: boolean): Effect.Effect<void, Status> {
     return Effect.callback((resume) => {
-      if (isOpen(way)) return resume(Effect.void)
+      if (way.connection?.isOfUse === true) return resume(Effect.void)
       const waiter: Waiter = { waitForReady, resume }
       way.waiting.add(waiter)
       this.#try(runner, address, way)

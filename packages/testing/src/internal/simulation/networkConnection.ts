@@ -32,13 +32,13 @@ export class Connection implements Carrier {
   readonly down: Link
   readonly methods: ReadonlyMap<string, Method>
   readonly peer: string
-  readonly isHalfOpen: boolean
   readonly #draw: Draw
   readonly #lost = new Set<Side>()
   readonly #calls = new Set<Call>()
   readonly #window: number
   /** A proxy may answer for the server: then the client's keepalive proves nothing, and only silence above it does. */
   readonly #isProxied: boolean
+  #isHalfOpen: boolean
   /** The host of a process that was killed is down as well: nobody says that the connection is no more. */
   #isMute = false
 
@@ -49,11 +49,21 @@ export class Connection implements Carrier {
     this.up = ends.up
     this.down = ends.down
     this.methods = ends.methods
-    this.isHalfOpen = ends.isHalfOpen
+    this.#isHalfOpen = ends.isHalfOpen
     this.peer = `${ends.client.name}:${ends.id}`
     this.#draw = ends.draw
     this.#window = choose(ends.draw, windows)
     this.#isProxied = ends.isHalfOpen || ends.draw() < 0.5
+  }
+
+  /** Somebody accepts what is sent to the server, and hands nothing on. */
+  get isHalfOpen(): boolean {
+    return this.#isHalfOpen
+  }
+
+  /** Whether the client makes more calls on it: a proxy that answered for a server that is gone finds another for them. */
+  get isOfUse(): boolean {
+    return !this.hasLost("client") && !this.#isHalfOpen
   }
 
   get isOver(): boolean {
@@ -97,6 +107,7 @@ export class Connection implements Carrier {
     if (this.#draw() < 0.5) return this.close(side, "the other end was closed")
     this.#lost.add(side)
     this.#isMute = true
+    if (side === "server" && this.#isProxied) this.#isHalfOpen = true
     this.expire()
   }
 
