@@ -82,8 +82,7 @@ const suffer = ({ consumer, kind }: Fault, consumers: number) => {
     case "SeverUnnoticedByConsumer":
       return SimulatedNetwork.sever("producer", name, { noticedBy: ["producer"] })
     case "HalfOpen":
-      // connections that are there stay as they are
-      return Effect.andThen(SimulatedNetwork.halfOpen("producer", true), SimulatedNetwork.sever("producer", name))
+      return SimulatedNetwork.halfOpen("producer", true)
   }
 }
 

@@ -123,7 +123,8 @@ export const sever = (
 ): Effect.Effect<void, never, Simulation> => onNetwork((network) => network.sever(a, b, options?.noticedBy ?? [a, b]))
 
 /**
- * Whether new connections to a process are half-open: somebody accepts them in its place, and says nothing.
+ * Whether connections to a process are half-open: somebody accepts them in its place, and says nothing. Of those that there are already, as many
+ * become so as have a proxy in between.
  * When this ends, whoever it is may close them, or go on as before.
  *
  * @category faults

@@ -100,11 +100,14 @@ export class Network {
     }
   }
 
-  /** Whether connections to the process are accepted in its place by somebody who then says nothing, and may close them in the end. */
+  /** Whether somebody accepts connections in the place of the process, and says nothing. Proxies do so on those that there are as well. */
   setHalfOpen(server: string, isHalfOpen: boolean): void {
     this.#engine.note("network", () => `connections to ${server} are ${isHalfOpen ? "half-open" : "as they should be"}`)
     if (isHalfOpen) {
       this.#halfOpen.add(server)
+      for (const connection of this.#connections) {
+        if (connection.server.name === server) connection.vanish()
+      }
       return
     }
     this.#halfOpen.delete(server)

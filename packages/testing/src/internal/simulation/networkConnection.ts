@@ -111,6 +111,13 @@ export class Connection implements Carrier {
     this.expire()
   }
 
+  /** The way between a proxy and the server breaks, which the client does not notice. */
+  vanish(): void {
+    if (!this.#isProxied || this.isOver) return
+    this.#isHalfOpen = true
+    this.lose("server", "the connection was reset")
+  }
+
   /** What has come for an end that has lost the connection is answered with a reset. */
   refuse(side: Side): void {
     if (this.#isMute || this.hasLost(otherSide(side))) return
