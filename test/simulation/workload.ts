@@ -159,7 +159,13 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
 
     yield* FaultPlan.run(faults, { processes, databases: [database] })
     yield* Simulation.note("no more faults")
-    while (left.some((steps) => steps.length > 0)) yield* Effect.sleep("100 millis")
+    yield* Effect.sleep("100 millis").pipe(
+      Effect.repeat({ while: () => left.some((steps) => steps.length > 0) }),
+      Effect.timeoutOrElse({
+        duration: patience,
+        orElse: () => Simulation.violate("writers go on", `${left.flat().length} steps are left`)
+      })
+    )
     yield* Simulation.note("all is written")
     yield* Effect.sleep("1 second")
     yield* Effect.ignore(database.inspect(ProjectionManagement.resume(projection)))

@@ -253,6 +253,8 @@ export class Server {
                 : exit as Exit.Exit<never, E | E2>
             )
           const cancel = this.runner.after(this.delay(), () => {
+            // nobody would ever end it
+            if (session.isOver) return
             const broken = parent?.outermost.broken
             if (broken !== undefined) return fail(Exit.fail(broken))
             if (this.#isRefused()) return fail(Exit.fail(lost(operation, "The connection was refused")))

@@ -1,0 +1,42 @@
+import { assert, describe, it } from "@effect/vitest"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { mutants } from "./mutants.ts"
+
+/** For how long the simulator looks for a mistake, in milliseconds: it mostly takes a few seconds, and a busy machine much longer. */
+const deadline = 300_000
+
+const root = new URL("../../", import.meta.url)
+
+/** What the simulator says when the product has the mistake. */
+const simulate = (mutant: string): Promise<string> =>
+  new Promise((resolve) => {
+    const child = spawn(process.execPath, [
+      "--import",
+      new URL("mutate.ts", import.meta.url).href,
+      "--conditions=@sluice/source",
+      "--disable-warning=ExperimentalWarning",
+      fileURLToPath(new URL("main.ts", import.meta.url)),
+      "--seeds",
+      "2000",
+      "--shrinks",
+      "0"
+    ], { env: { ...process.env, SLUICE_MUTANT: mutant }, timeout: deadline, killSignal: "SIGKILL" })
+    let text = ""
+    child.stdout.on("data", (data) => text += data)
+    child.stderr.on("data", (data) => text += data)
+    child.on("close", () => resolve(text))
+  })
+
+describe.concurrent("the simulator notices that", () => {
+  for (const { changes, file, name } of mutants) {
+    it(name, { timeout: deadline + 10_000 }, async () => {
+      const source = readFileSync(new URL(file, root), "utf8")
+      for (const [from] of changes) {
+        assert.strictEqual(source.split(from).length - 1, 1, `${file} has '${from}' once: follow it where it went`)
+      }
+      assert.match(await simulate(name), /^Seed \d+ fails/m)
+    })
+  }
+})

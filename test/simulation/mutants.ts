@@ -1,0 +1,144 @@
+/** Mistakes that the product could have, as changes of its text. The simulator has to find each. */
+export interface Mutant {
+  readonly name: string
+  /** Where, from the root of the repository. */
+  readonly file: string
+  /** Texts that the file has exactly once, and what they become. */
+  readonly changes: ReadonlyArray<readonly [from: string, to: string]>
+}
+
+const core = "packages/core/src"
+
+export const mutants: ReadonlyArray<Mutant> = [
+  {
+    name: "offsets move without compare-and-set",
+    file: `${core}/internal/memory/offsetStore.ts`,
+    changes: [["if (position !== from.position || timestamp !== from.timestamp) {", "if (false) {"]]
+  },
+  {
+    name: "a worker from before a rewind goes on",
+    file: `${core}/internal/memory/offsetStore.ts`,
+    changes: [["if (sources.get(transaction, sourceKey(key))?.revision !== revision) {", "if (false) {"]]
+  },
+  {
+    name: "offsets are stored before the handler has written, and not with it",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [[
+      "transact(handle(events), () => state.handled(events))",
+      "Effect.andThen(transact(Effect.void, () => state.handled(events)), store.transact(key, basis, [], handle(events)))"
+    ]]
+  },
+  {
+    name: "what fails in a handler is saved as handled",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [[
+      "      return Effect.map(handle(events), () => {\n        tracker.advance(elements)",
+      "      tracker.advance(elements)\n      return Effect.map(handle(events), () => {"
+    ]]
+  },
+  {
+    name: "a wake-up is lost between looking and waiting",
+    file: `${core}/internal/reading/follow.ts`,
+    changes: [[
+      "return taken.isBehind ? readAnew : Effect.andThen(latch.await, readTail)",
+      "return taken.isBehind ? readAnew : Effect.andThen(Effect.andThen(latch.close, latch.await), readTail)"
+    ]]
+  },
+  {
+    name: "only those are woken who read the first of several events",
+    file: `${core}/internal/reading/JournalTail.ts`,
+    changes: [["if (taken.some(", "if (taken.slice(0, 1).some("]]
+  },
+  {
+    name: "a gap is accepted",
+    file: `${core}/LogCursor.ts`,
+    changes: [[
+      "return position < next ? \"alreadyDelivered\" : \"gap\"",
+      "return position < next ? \"alreadyDelivered\" : \"next\""
+    ]]
+  },
+  {
+    name: "an event from memory is delivered again that was read before",
+    file: `${core}/internal/reading/Follower.ts`,
+    changes: [["if (verdict === \"next\") {", "if (verdict !== \"gap\") {"]]
+  },
+  {
+    name: "the tail's reader passes over what the tail has not taken",
+    file: `${core}/internal/reading/JournalTails.ts`,
+    changes: [["if (events.every((event) => tail.has(event))) reader.pass(events)", "reader.pass(events)"]]
+  },
+  {
+    name: "what is undone is announced",
+    file: `${core}/internal/memory/database.ts`,
+    changes: [[
+      "if (Exit.isSuccess(exit)) commit(own.transaction)",
+      "if (Exit.isSuccess(exit)) commit(own.transaction)\n" +
+      "else for (const event of own.transaction.draft.events) commits.publish(event.entityType, () => [event])"
+    ]]
+  },
+  {
+    name: "events are announced before they are committed",
+    file: `${core}/internal/memory/database.ts`,
+    changes: [[
+      "([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))",
+      "([current, now]) => Effect.tap(f(current!.own.transaction, Math.floor(now * 1000)), () => Effect.sync(() => {\n" +
+      "for (const event of current!.own.transaction.draft.events) commits.publish(event.entityType, () => [event])\n" +
+      "}))"
+    ]]
+  },
+  {
+    name: "a fenced worker goes on",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [[
+      "store.transact(key, basis, tracker.moves, effect)",
+      "Effect.catchTag(store.transact(key, basis, tracker.moves, effect), \"Fenced\", () => Effect.void)"
+    ]]
+  },
+  {
+    name: "a rewind leaves offsets as they are",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    changes: [
+      [
+        "              forget(transaction, key)\n              for (const slice of SliceRange.slices(SliceRange.full)) {",
+        "              for (const slice of SliceRange.slices(SliceRange.full)) {"
+      ],
+      [
+        "const offset = start.offsets.get(slice) ?? Offset.beginning",
+        "const offset = start.offsets.get(slice) ?? slices.get(transaction, sliceKey(key, slice))?.offset ?? Offset.beginning"
+      ]
+    ]
+  },
+  {
+    name: "an append that is sent again does not look for its events",
+    file: `${core}/internal/memory/logs.ts`,
+    changes: [["if (request.recheck) {", "if (false) {"]]
+  },
+  {
+    name: "an expected sequence number may be overtaken",
+    file: `${core}/internal/memory/logs.ts`,
+    changes: [[
+      "actual !== (expected === \"none\" ? 0 : expected)",
+      "actual < (expected === \"none\" ? 0 : expected)"
+    ]]
+  },
+  {
+    name: "what a nested transaction has appended stays when it is undone",
+    file: `${core}/internal/memory/database.ts`,
+    changes: [["own.transaction = savepoint", "void savepoint"]]
+  },
+  {
+    name: "events that wait are lost when waiting for them ends",
+    file: `${core}/internal/projection/incarnation.ts`,
+    changes: [["Effect.timeoutOption(Queue.peek(chunks), wait)", "Effect.timeoutOption(Queue.take(chunks), wait)"]]
+  },
+  {
+    name: "caught up is said of what is behind",
+    file: `${core}/ProjectionStatus.ts`,
+    changes: [["state !== \"Starting\" && Offset.lag(heads, offsets) === 0", "state !== \"Starting\""]]
+  },
+  {
+    name: "lag is that of one worker",
+    file: `${core}/ProjectionStatus.ts`,
+    changes: [["(lags) => lags.reduce((sum, lag) => sum + lag, 0)", "(lags) => Math.min(...lags)"]]
+  }
+]
