@@ -62,6 +62,10 @@ export interface Workload {
   /** How long the handler takes at most, in milliseconds. */
   readonly slowness: number
   readonly isLossy: boolean
+  /** How long messages to the database take at most, in milliseconds, when nothing goes wrong. */
+  readonly latency: number
+  /** How many entities are written to. */
+  readonly entities: number
   /** Whether the processes that handle events write them as well. */
   readonly together: boolean
   /** Every so many events the handler fails, once. */
@@ -78,11 +82,17 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
   slowness: Arbitrary.schema(Schema.Literals([0, 0, 20, 300])),
   isLossy: Arbitrary.schema(Schema.Boolean),
+  latency: Arbitrary.schema(Schema.Literals([0, 2, 30])),
+  entities: Arbitrary.schema(Schema.Literals([1, 2, 7])),
   together: Arbitrary.schema(Schema.Boolean),
   stumbles: Arbitrary.schema(Schema.Literals([0, 0, 5]))
 })
 
 const projection = "notes"
+
+/** The first and the third are in one slice, the others in slices of several workers. */
+const ids = ["ant", "eel", "nha", "bee", "cow", "dog", "fox"]
+const idOf = (entity: number): string => ids[entity % ids.length]!
 
 /** How long it may take after the last fault until all is handled: backoff is up to 36 seconds, twice in a row where two things are away. */
 const patience = "3 minutes"
@@ -90,7 +100,7 @@ const patience = "3 minutes"
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
     const { consumers, delivery, faults, group, isLossy, slowness, stumbles, together, workers, writers } = workload
-    const database = yield* SimulatedDatabase.make("database", { lossy: isLossy })
+    const database = yield* SimulatedDatabase.make("database", { lossy: isLossy, latency: workload.latency })
     const auditor = yield* Auditor.make({ journal: database })
     const table = SimulatedDatabase.table<string>(database)
 
@@ -135,7 +145,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       Effect.gen(function*() {
         for (let step = left[i]!.shift(); step !== undefined; step = left[i]!.shift()) {
           yield* Effect.sleep(step.after)
-          yield* Effect.ignore(take(step, `${i}-${left[i]!.length}`))
+          yield* Effect.ignore(take(step, `${i}-${left[i]!.length}`, (entity) =>
+            idOf(entity % workload.entities)))
         }
       })
 
@@ -143,9 +154,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     for (let i = 0; i < consumers; i++) {
       // those that write where they read are given their events from memory
       const own = together
-        ? writers.flatMap((_, writing) =>
-          writing % consumers === i ? [writer(writing)] : []
-        )
+        ? writers.flatMap((_, writing) => writing % consumers === i ? [writer(writing)] : [])
         : []
       const consumer = Layer.provideMerge(Projection.layer(Notes), database.layer)
       const program = Effect.all([Effect.never, questions, ...own], { concurrency: "unbounded", discard: true })
@@ -178,7 +187,8 @@ const known = new WeakMap<object, Map<string, number>>()
 
 const take = (
   step: Step,
-  text: string
+  text: string,
+  idOf: (entity: number) => string
 ): Effect.Effect<unknown, unknown, Journal.Journal | ProjectionManagement.ProjectionManagement> => {
   switch (step._tag) {
     case "Append":
@@ -186,7 +196,7 @@ const take = (
         const journal = yield* Journal.Journal
         const seen = known.get(journal) ?? new Map<string, number>()
         known.set(journal, seen)
-        const id = `n-${step.entity}`
+        const id = idOf(step.entity)
         const last = seen.get(id)
         const { sequenceNumber } = yield* Journal.append(Note, {
           id,
@@ -197,17 +207,17 @@ const take = (
       })
     case "Transaction":
       return Journal.transaction(Effect.gen(function*() {
-        yield* Journal.append(Note, { id: `n-${step.entity}`, events: [`${text}-a`] })
+        yield* Journal.append(Note, { id: idOf(step.entity), events: [`${text}-a`] })
         yield* Effect.sleep(step.lasts)
         yield* Effect.ignore(Journal.transaction(Effect.andThen(
-          Journal.append(Note, { id: `n-${step.entity}`, events: [`${text}-b`] }),
+          Journal.append(Note, { id: idOf(step.entity), events: [`${text}-b`] }),
           Effect.fail("undone")
         )))
-        yield* Journal.append(Note, { id: `n-${(step.entity + 1) % 7}`, events: [`${text}-c`] })
+        yield* Journal.append(Note, { id: idOf(step.entity + 1), events: [`${text}-c`] })
         if (step.isUndone) return yield* Effect.fail("undone")
       }))
     case "Delete":
-      return Journal.deleteEvents(Note, `n-${step.entity}`)
+      return Journal.deleteEvents(Note, idOf(step.entity))
     case "Pause":
       return Effect.gen(function*() {
         yield* ProjectionManagement.pause(projection)

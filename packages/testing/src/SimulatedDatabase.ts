@@ -100,11 +100,15 @@ export interface Table<V> {
  */
 export const make = (
   name: string,
-  options?: { readonly lossy?: boolean | undefined }
+  options?: {
+    readonly lossy?: boolean | undefined
+    /** How many milliseconds a message takes at most, each way, when nothing goes wrong: none by default. */
+    readonly latency?: number | undefined
+  }
 ): Effect.Effect<SimulatedDatabase, never, Simulation> =>
   Effect.gen(function*() {
     const { engine } = yield* place
-    const server = new Server(engine, name)
+    const server = new Server(engine, name, options?.latency ?? 0)
     const scope = Scope.makeUnsafe()
     const storage = yield* Layer.buildWithScope(Layer.fresh(MemoryStorage.layer), scope)
     const observers = new Set<(observation: Observation) => void>()

@@ -31,10 +31,10 @@ describe("a seed", () => {
       "--disable-warning=ExperimentalWarning",
       new URL("kit/replay.ts", import.meta.url).pathname,
       ...some.map(String)
-    ], { encoding: "utf8", timeout: 60_000 })
+    ], { encoding: "utf8", timeout: 240_000 })
     assert.deepStrictEqual(there.trim().split("\n"), here)
     assert.strictEqual(new Set(here.map((line) => JSON.parse(line)[4])).size, some.length)
-  })
+  }, 300_000)
 
   it("finds an update that another has undone", () => {
     const program = Effect.gen(function*() {

@@ -88,7 +88,7 @@ export class Audit {
     switch (observation._tag) {
       case "Sent":
         for (const { payload } of observation.request.events) {
-          this.#sent.set(payload, { request: observation.request, found: undefined })
+          if (!this.#sent.has(payload)) this.#sent.set(payload, { request: observation.request, found: undefined })
         }
         return
       case "Refused":

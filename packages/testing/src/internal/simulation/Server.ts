@@ -118,10 +118,12 @@ export class Server {
   readonly weather: Weather = fair()
   readonly context: Context.Context<never>
   readonly #draw: Draw
+  readonly #latency: number
   readonly #sessions = new Map<Runner, Session>()
 
-  constructor(engine: Engine, name: string) {
+  constructor(engine: Engine, name: string, latency: number) {
     this.engine = engine
+    this.#latency = latency
     this.name = name
     this.runner = new Runner(engine, name)
     this.context = contextOf(engine, this.runner)
@@ -150,7 +152,7 @@ export class Server {
 
   /** How long a message is on its way. */
   delay(): number {
-    const { latency } = this.weather
+    const latency = Math.max(this.weather.latency, this.#latency)
     return latency === 0 || this.#draw() < 0.5 ? 0 : this.#draw() * latency
   }
 

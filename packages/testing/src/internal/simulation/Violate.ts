@@ -1,2 +1,2 @@
-/** @internal Says that an invariant does not hold, by its name. */
+/** @internal Is told of an invariant that does not hold, and of what shows it. */
 export type Violate = (invariant: string, message: string) => void
