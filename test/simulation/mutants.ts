@@ -37,35 +37,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]]
   },
   {
-    name: "a wake-up is lost between looking and waiting",
-    file: `${core}/internal/reading/follow.ts`,
-    changes: [[
-      "return taken.isBehind ? readAnew : Effect.andThen(latch.await, readTail)",
-      "return taken.isBehind ? readAnew : Effect.andThen(Effect.andThen(latch.close, latch.await), readTail)"
-    ]]
-  },
-  {
-    name: "only those are woken who read the first of several events",
-    file: `${core}/internal/reading/JournalTail.ts`,
-    changes: [["if (taken.some(", "if (taken.slice(0, 1).some("]]
-  },
-  {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
     ]]
-  },
-  {
-    name: "an event from memory is delivered again that was read before",
-    file: `${core}/internal/reading/Follower.ts`,
-    changes: [["if (verdict === \"next\") {", "if (verdict !== \"gap\") {"]]
-  },
-  {
-    name: "the tail's reader passes over what the tail has not taken",
-    file: `${core}/internal/reading/JournalTails.ts`,
-    changes: [["if (events.every((event) => tail.has(event))) reader.pass(events)", "reader.pass(events)"]]
   },
   {
     name: "what is undone is announced",
