@@ -24,16 +24,17 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "offsets are stored before the handler has written, and not with it",
     file: `${core}/internal/projection/handling.ts`,
     changes: [[
-      "transact(handle(events), () => state.handled(events))",
-      "Effect.andThen(transact(Effect.void, () => state.handled(events)), store.transact(key, basis, [], handle(events)))"
+      "return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))",
+      "return Effect.andThen(advance(self, elements, Effect.void, () => monitor.handled(envelopes)), " +
+      "self.store.transact(self.key, self.basis, [], callAndDiscard(self, envelopes)))"
     ]]
   },
   {
     name: "what fails in a handler is saved as handled",
     file: `${core}/internal/projection/handling.ts`,
     changes: [[
-      "      return Effect.map(handle(events), () => {\n        tracker.advance(elements)",
-      "      tracker.advance(elements)\n      return Effect.map(handle(events), () => {"
+      "    return Effect.map(callAndDiscard(self, envelopes), () => {\n      tracker.advance(elements)",
+      "    tracker.advance(elements)\n    return Effect.map(callAndDiscard(self, envelopes), () => {"
     ]]
   },
   {
@@ -43,6 +44,11 @@ export const mutants: ReadonlyArray<Mutant> = [
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
     ]]
+  },
+  {
+    name: "an event from memory is delivered again that was read before",
+    file: `${core}/internal/reading/Follower.ts`,
+    changes: [["if (verdict === \"next\") {", "if (verdict !== \"gap\") {"]]
   },
   {
     name: "what is undone is announced",
