@@ -20,10 +20,10 @@ const failure = {
   event: { persistenceId: PersistenceId.make("note", "a"), sequenceNumber: SequenceNumber.make(1) }
 }
 
-describe("what has happened to a worker that has failed", () => {
-  const happened = (cause: Cause.Cause<unknown>, canReset = false) =>
-    eventOf(cause, { lasted: 7, canReset: () => canReset })
+const happened = (cause: Cause.Cause<unknown>, canReset = false) =>
+  eventOf(cause, { lasted: 7, canReset: () => canReset })
 
+describe("what has happened to a worker that has failed", () => {
   for (
     const [what, cause, event] of [
       ["a command", Cause.fail(new InterruptedByCommand()), { _tag: "Interrupted" }],

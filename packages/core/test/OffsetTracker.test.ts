@@ -80,7 +80,7 @@ describe("OffsetTracker", () => {
   })
 
   it("says when it has stored what the source had once, and not again", () => {
-    const tracker = new OffsetTracker(stored({ 5: 1, 7: 9 }))
+    const tracker = trackerOf(stored({ 5: 1, 7: 9 }))
     assert.isFalse(tracker.follow(stored({ 5: 3, 6: 1, 7: 9 })))
     tracker.advance([place(5, 2)])
     assert.isFalse(tracker.stored())
@@ -96,7 +96,7 @@ describe("OffsetTracker", () => {
   })
 
   it("says at once that there is nothing to come to", () => {
-    const tracker = new OffsetTracker(stored({ 5: 3 }))
+    const tracker = trackerOf(stored({ 5: 3 }))
     assert.isTrue(tracker.follow(stored({ 5: 3 })))
     assert.isTrue(tracker.follow(Offset.none))
     tracker.advance([place(5, 4)])
