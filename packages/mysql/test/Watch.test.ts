@@ -54,7 +54,7 @@ it.effect("asks only for what somebody follows: nothing for projections, and not
     const signals = StorageSignals.make()
     const { asked, heads } = makeHeads()
     yield* watch(heads, signals)
-    yield* signals.commands.subscribe("notes")
+    yield* Effect.asVoid(signals.commands.subscribe("notes"))
     yield* looks
     assert.deepStrictEqual(asked, [])
     const scope = yield* Scope.make()
