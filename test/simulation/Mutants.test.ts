@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url"
 import { mutants } from "./mutants.ts"
 
 /** For how long the simulator looks for a mistake, in milliseconds: it mostly takes a few seconds, and a busy machine much longer. */
-const deadline = 300_000
+const deadline = 600_000
 
 const root = new URL("../../", import.meta.url)
 

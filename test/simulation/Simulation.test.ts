@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import { run, workloads } from "./workload.ts"
 
 /** A busy machine needs longer than one would think. */
-const timeout = 300_000
+const timeout = 600_000
 
 it(
   "nothing is lost, doubled or reordered, whatever the seed, and all catch up after the last fault",
