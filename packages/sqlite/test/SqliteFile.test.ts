@@ -388,6 +388,32 @@ describe("a file that is lost while it is open", () => {
     }))
 })
 
+it.live("is neither read nor written on, once the journal of another was restored into it", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const another = yield* temporaryFile
+    const append = Journal.append(Note, { id: "n", events: ["x"] })
+    yield* within(another, Effect.andThen(append, append))
+    yield* within(
+      filename,
+      Effect.gen(function*() {
+        yield* append
+        assert.lengthOf(yield* events, 1)
+        const source = new Sqlite(another)
+        yield* Effect.promise(() => source.backup(filename))
+        source.close()
+        for (const refused of [append, Journal.transaction(append), append]) {
+          const error = yield* Effect.flip(refused)
+          assert(error._tag === "StorageError" && error.reason === "Misconfigured")
+          assert.include(error.message, "when it was opened")
+        }
+        const error = yield* Effect.flip(events)
+        assert(error._tag === "StorageError" && error.reason === "Misconfigured")
+      })
+    )
+    assert.lengthOf(yield* within(filename, events), 2)
+  }))
+
 it.live("does not keep a log that has grown while somebody was reading", () =>
   Effect.gen(function*() {
     const filename = yield* temporaryFile

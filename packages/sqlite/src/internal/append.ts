@@ -24,7 +24,13 @@ const noHeads = (): Heads => ({ positions: new Map(), timestamp: undefined })
  * The append, in a write transaction: BEGIN IMMEDIATE is the lock of every log, so a head that is read after it is the
  * head.
  */
-export const makeAppender = (connection: Connection, file: OpenFile, db: Db, writerId: string) => {
+export const makeAppender = (
+  connection: Connection,
+  file: OpenFile,
+  db: Db,
+  writerId: string,
+  checkJournal: () => void
+) => {
   const begin = connection.prepare("BEGIN IMMEDIATE")
   const commit = connection.prepare("COMMIT")
   const rollback = connection.prepare("ROLLBACK")
@@ -137,6 +143,7 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
         // read within the transaction, so nobody can commit after it: if it has changed, the cached heads are stale
         const current = dataVersion.get()
         if (current !== version) cached = noHeads()
+        checkJournal()
         version = current
         const answers = requests.map((request) => write(request, cached, now))
         commit.run()
@@ -155,6 +162,7 @@ export const makeAppender = (connection: Connection, file: OpenFile, db: Db, wri
      */
     within(request: AppendRequest, now: number): Answer {
       cached = noHeads()
+      checkJournal()
       return write(request, noHeads(), now)
     }
   }

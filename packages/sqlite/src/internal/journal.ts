@@ -19,6 +19,7 @@ import { makeAppender } from "./append.ts"
 import { type Connection, type Db, failed, sqlError } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 import { makeReading, type Run } from "./reader.ts"
+import { makeSameJournal } from "./sameJournal.ts"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
@@ -41,11 +42,21 @@ export const makeJournal: (
   db,
   signals
 ) {
+  const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  const checkRead = makeSameJournal(reader, db, identity)
   const reading = makeReading(reader, db)
   const readingOwnWrites = makeReading(writer, db)
   // readers do not wait for writers. They wait only while another process recovers or resets the log
   const read: Run = (operation, f) =>
-    Database.retryWhileBusy(options.lockTimeout)(Effect.try({ try: f, catch: failed(operation) }))
+    Database.retryWhileBusy(options.lockTimeout)(Effect.try({
+      try: () => {
+        const found = f()
+        // after it, as it may have seen what was committed just before
+        checkRead()
+        return found
+      },
+      catch: failed(operation)
+    }))
 
   // on the connection that writes, it changes only when another connection has committed
   const dataVersion = writer.prepare<[], number>("PRAGMA data_version").pluck()
@@ -88,7 +99,13 @@ export const makeJournal: (
     Effect.forkScoped
   )
 
-  const appender = makeAppender(writer, file, db, (yield* WebCrypto).randomUUID())
+  const appender = makeAppender(
+    writer,
+    file,
+    db,
+    (yield* WebCrypto).randomUUID(),
+    makeSameJournal(writer, db, identity)
+  )
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
   const lane = yield* AppendLane.make<AppendLane.Answer>({
     maxEvents: 200,
@@ -111,7 +128,7 @@ export const makeJournal: (
   const heads: Journal.Journal["Service"]["heads"] = (entityType, range) =>
     read("read the heads", () => reading.heads(entityType, range))
   return Journal.make({
-    identity: yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal")),
+    identity,
     // SQLite's clock is this machine's
     now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,
