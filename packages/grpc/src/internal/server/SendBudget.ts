@@ -66,10 +66,10 @@ interface Waiter {
 
 /**
  * @internal
- * The memory of a server for what it has read and its consumers have not. Pages are as large as the equal part of half of it that each
- * busy stream has, so that there is room for those that become busy. Who finds no room all the same, as events are larger than that,
- * waits. Of those whose consumers take nothing while others wait as many are ended as hold what these need, and more than their part of
- * it: a consumer can connect again.
+ * The memory of a server for what it has read and its consumers have not. Half of it is shared out in equal parts, to connections and
+ * to their busy streams, and pages are as large as these, so that there is room for those that become busy. Who finds no room all the
+ * same, as events are larger than that, waits. Of those whose consumers take nothing while others wait as many are ended as hold what
+ * these need, and more than their part of it: a consumer can connect again.
  */
 export class SendBudget {
   readonly #connections = new Map<string, Connection>()
@@ -78,7 +78,6 @@ export class SendBudget {
   readonly #clock: Clock.Clock
   readonly #run: Run
   #held = 0
-  #busy = 0
   /** What an event of the last page of any stream weighs on average. */
   #eventBytes = 0
   #isLooking = false
@@ -150,7 +149,7 @@ export class SendBudget {
 
   /** How many events the page of a stream has at most. */
   #fewer({ connection, eventBytes = this.#eventBytes }: Holder, limit: number): number {
-    const part = Math.min(maxConnectionBytes / connection.busy, maxServerBytes / this.#busy) / 2
+    const part = Math.min(maxConnectionBytes, maxServerBytes / this.#connections.size) / connection.busy / 2
     return part >= pageBytes || limit * eventBytes <= part ? limit : Math.max(1, Math.floor(part / eventBytes))
   }
 
@@ -169,7 +168,6 @@ export class SendBudget {
 
   #count({ connection }: Holder, more: 1 | -1): void {
     connection.busy += more
-    this.#busy += more
   }
 
   #hold(holder: Holder, bytes: number): void {

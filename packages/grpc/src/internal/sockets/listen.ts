@@ -100,6 +100,8 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
   // a call that fails says so when nobody may be listening any more
   call.on("error", () => {})
   let isOver = false
+  /** What is kept of large messages until it is written. */
+  const unwritten = new Set<Array<Buffer>>()
   return {
     peer: call.getPeer(),
     get headers() {
@@ -112,7 +114,8 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     onCancelled: (cancelled) => call.once("cancelled", cancelled),
     sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
     write: (frames, taken) => {
-      const pieces = pack(frames)
+      const pieces = pack(frames).slice()
+      if (pieces.length > 1) unwritten.add(pieces)
       let at = 0
       const next = (): void => {
         if (isOver) return
@@ -125,6 +128,7 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
             continue
           }
           call.write(piece, () => {
+            if (at === pieces.length) unwritten.delete(pieces)
             next()
             taken(bytes)
           })
@@ -135,6 +139,7 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     },
     end: ({ code, details, trailers }) => {
       isOver = true
+      for (const pieces of unwritten) pieces.length = 0
       if (call.cancelled) return
       if (code === Grpc.status.OK) call.end()
       else call.emit("error", { code, details, metadata: toMetadata(trailers) })
