@@ -7,6 +7,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
@@ -424,6 +425,37 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
   })
 
   describe("a database", () => {
+    it.effect("in whose place another was put is neither read nor written on", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        const { run } = yield* Server
+        const events = Effect.map(
+          Effect.promise(async () => {
+            const client = new Pg.Client({ ...there, password: "" })
+            await client.connect()
+            try {
+              return (await client.query("SELECT count(*)::int AS n FROM sluice_journal")).rows
+            } finally {
+              await client.end()
+            }
+          }),
+          ([{ n }]) => n as number
+        )
+        yield* Effect.gen(function*() {
+          yield* append("1")
+          const heads = (yield* Journal.Journal).heads("note", SliceRange.full)
+          yield* within(there, "UPDATE sluice_meta SET value = 'another' WHERE key = 'journal'")
+          yield* run(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${there.database}'`)
+          for (const attempt of [Effect.asVoid(append("2")), Effect.asVoid(heads)]) {
+            const error = yield* Effect.flip(attempt)
+            assert.instanceOf(error, StorageError)
+            assert.strictEqual(error.reason, "Misconfigured")
+            assert.match(error.message, /the journal 'another'/)
+          }
+        }).pipe(on(there))
+        assert.strictEqual(yield* events, 1)
+      }).pipe(Effect.scoped))
+
     it.effect("that has no place for every text is refused, by name", () =>
       Effect.gen(function*() {
         const there = yield* (yield* Server).place

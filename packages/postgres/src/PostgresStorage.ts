@@ -16,7 +16,7 @@ import * as Config from "effect/Config"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { transactionTimeoutOf } from "./internal/client.ts"
+import { type KnownJournal, transactionTimeoutOf } from "./internal/client.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -35,7 +35,8 @@ const readers = 3
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const lanes = options.lanes ?? 2
-  const pool = yield* makePool(options, "service", options.poolSize ?? 10)
+  const opened: KnownJournal = { known: undefined }
+  const pool = yield* makePool(options, "service", options.poolSize ?? 10, opened)
   const database = yield* Database.make({
     dialect: "postgres",
     sessions: makeSessions(pool),
@@ -53,13 +54,14 @@ const make = Effect.fnUntraced(function*(options: Options) {
   yield* ownFunction({ database, naming, exclusively: exclusively(database, naming), migrate: options.migrate })
   const db = Naming.tables(naming)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
+  opened.known = { table: Naming.quoted("postgres", naming, "sluice_meta"), identity }
   const signals = StorageSignals.make()
   const connections = {
     database,
-    writers: yield* makePool(options, "appends", lanes + waiters),
-    readers: yield* makePool(options, "reads", readers, alongIndexes, signals.reconnected)
+    writers: yield* makePool(options, "appends", lanes + waiters, opened),
+    readers: yield* makePool(options, "reads", readers, opened, alongIndexes, signals.reconnected)
   }
-  yield* watch(options, naming, signals)
+  yield* watch(options, naming, opened, signals)
   const journal = yield* SqlJournal.make({
     database,
     db,

@@ -164,6 +164,8 @@ interface Daemon {
   readonly stopSignal: NodeJS.Signals
   readonly log: string
   readonly port: number
+  /** What is said to a server that does not speak first, and whether it lets in who says so, by the answer. */
+  readonly greeting?: { readonly hello: Buffer; readonly isLetIn: (answer: Buffer) => boolean } | undefined
 }
 
 const start = (server: string, daemon: Daemon) =>
@@ -229,13 +231,31 @@ const failed = (server: string, { log }: Daemon, cause?: unknown) =>
 
 const accepting = (server: string, daemon: Daemon) =>
   Effect.callback<void, TestServerError>((resume) => {
-    const socket = Net.connect(daemon.port, "127.0.0.1")
-    socket.once("connect", () => {
+    const { greeting, port } = daemon
+    const socket = Net.connect(port, "127.0.0.1")
+    const end = (result: Effect.Effect<void, TestServerError>) => {
       socket.destroy()
-      resume(Effect.void)
+      resume(result)
+    }
+    const notYet = (cause?: unknown) => end(failed(server, daemon, cause))
+    socket.once("connect", () => {
+      if (greeting === undefined) return end(Effect.void)
+      socket.write(greeting.hello)
     })
-    socket.once("error", (cause) => resume(failed(server, daemon, cause)))
+    socket.once("data", (answer) => greeting?.isLetIn(answer) === true ? end(Effect.void) : notYet())
+    socket.once("error", notYet)
+    socket.once("end", notYet)
+    return Effect.sync(() => socket.destroy())
   }).pipe(Effect.retry({ times: 400, schedule: Schedule.spaced("25 millis") }))
+
+/** The first message of a connection to PostgreSQL: protocol 3.0, a user and a database. */
+const startupMessage = (() => {
+  const parameters = Buffer.from("user\0test\0database\0postgres\0\0")
+  const head = Buffer.alloc(8)
+  head.writeInt32BE(head.length + parameters.length, 0)
+  head.writeInt32BE(3 << 16, 4)
+  return Buffer.concat([head, parameters])
+})()
 
 /**
  * Starts a throwaway PostgreSQL.
@@ -277,7 +297,9 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
       identity,
       stopSignal: "SIGQUIT",
       log: Path.join(folder, "server.log"),
-      port
+      port,
+      // it listens before it lets anybody in
+      greeting: { hello: startupMessage, isLetIn: (answer) => !answer.includes("57P03") }
     })
     const version = yield* run("postgres", binary, ["--version"], identity)
     return {

@@ -65,12 +65,19 @@ interface Config extends Pg.ClientConfig {
   readonly queryTimeout: number
   /** What its session is set to. */
   readonly settings: Readonly<Record<string, string>>
+  readonly journal: KnownJournal
+}
+
+/** @internal Which journal the storage has opened, once that is known: each new connection has to find the same one. */
+export interface KnownJournal {
+  known: { readonly table: string; readonly identity: string } | undefined
 }
 
 /** @internal How to reach the server. The session is set later, as poolers refuse settings here. */
 export const configOf = (
   options: Options,
   name: string,
+  journal: KnownJournal,
   settings: Readonly<Record<string, string>> = {}
 ): Config => {
   const { tls } = options
@@ -100,6 +107,7 @@ export const configOf = (
     queryTimeout: statementTimeout + grace,
     keepAlive: true,
     types,
+    journal,
     settings: {
       ...settingsOf({
         statementTimeout,
@@ -164,9 +172,26 @@ export class Client extends Pg.Client {
         `the database is encoded in ${encoding}, which has no place for every text: make one with ENCODING 'UTF8'`
       )
     }
+    await this.findJournal()
     this.session = { process, began }
     // to cancel a query takes the number of the server's process, and a pooler tells numbers of its own
     Object.assign(this, { processID: process })
+  }
+
+  /** A database may have been put in the place of another, under its name. */
+  private async findJournal(): Promise<void> {
+    const { connectionTimeoutMillis, journal: { known } } = this.config
+    if (known === undefined) return
+    const { rows: [row] } = await this.query({
+      text: `SELECT value FROM ${known.table} WHERE key = 'journal'`,
+      query_timeout: connectionTimeoutMillis
+    })
+    if (row?.value === known.identity) return
+    throw serverError(
+      notSupported,
+      `the database has the journal '${row?.value}', and had '${known.identity}' when the service started: ` +
+        "restore that one, or start the service again"
+    )
   }
 
   private async settleBehindPooler() {

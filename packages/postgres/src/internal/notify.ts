@@ -8,7 +8,7 @@ import type * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
-import { Client, configOf } from "./client.ts"
+import { Client, configOf, type KnownJournal } from "./client.ts"
 import * as Notification from "./notification.ts"
 import { Notifier } from "./Notifier.ts"
 
@@ -24,6 +24,7 @@ const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
 export const watch = (
   options: Options,
   naming: Naming.Naming,
+  journal: KnownJournal,
   signals: StorageSignals
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -33,7 +34,7 @@ export const watch = (
 
     /** Listens until the connection is lost. */
     const listen = Effect.callback<never, unknown>((resume) => {
-      const connection = new Client(configOf(options, "events"))
+      const connection = new Client(configOf(options, "events", journal))
       const lost = (error?: unknown) => {
         void connection.end()
         resume(Effect.fail(toSqlError("postgres")("listen")(error)))

@@ -5,7 +5,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
-import { Client, configOf } from "./client.ts"
+import { Client, configOf, type KnownJournal } from "./client.ts"
 import { budget, destroy, leave } from "./leave.ts"
 
 /** @internal A pool, whose connections are closed with the scope, whether or not the server answers. */
@@ -13,6 +13,7 @@ export const makePool = (
   options: Options,
   name: string,
   max: number,
+  journal: KnownJournal,
   settings?: Readonly<Record<string, string>>,
   /**
    * Called for each connection after the first, before anybody uses it: it may lead to another server than earlier
@@ -30,7 +31,7 @@ export const makePool = (
           this.once("end", () => clients.delete(this))
         }
       }
-      const config = configOf(options, name, settings)
+      const config = configOf(options, name, journal, settings)
       const pool = new Pg.Pool(
         { ...config, clients, Client: Member as any, max, idleTimeoutMillis: 60_000 } as Pg.PoolConfig
       )
