@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
@@ -13,7 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
-import { Note, settle, statusOf, test, write } from "./projectionKit.ts"
+import { after, Note, settle, statusOf, test, write } from "./projectionKit.ts"
 
 const lower = SliceRange.make(0, 511)
 const upper = SliceRange.make(512, 1023)
@@ -86,6 +87,41 @@ describe("a worker of a projection", () => {
       yield* settle
       assert.deepStrictEqual(seen, [])
       assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    })
+  )
+
+  test(
+    "ends soon though its store does not answer, and so do all of a service together",
+    Effect.gen(function*() {
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", () => Effect.void, { saveAfter: 10 })
+      )
+      const store = yield* OffsetStore
+      let isSilent = false
+      const silent = OffsetStore.of({
+        ...store,
+        transact: (...args) => isSilent ? Effect.never : store.transact(...args)
+      })
+      const [low] = idsIn(lower, 1)
+      const [high] = idsIn(upper, 1)
+      const scopes = yield* Effect.forEach([lower, upper], (range) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          yield* ProjectionWorker.start(ProjectionWorker.make(projection, range)).pipe(
+            Effect.provideService(OffsetStore, silent),
+            Scope.provide(scope)
+          )
+          return scope
+        }))
+      yield* write(low!, "low")
+      yield* write(high!, "high")
+      yield* settle
+      isSilent = true
+      const closing = yield* Effect.forkChild(Effect.forEach(scopes, (scope) => Scope.close(scope, Exit.void)))
+      yield* settle
+      assert.isUndefined(closing.pollUnsafe())
+      yield* after(3000)
+      assert.isDefined(closing.pollUnsafe())
     })
   )
 

@@ -19,6 +19,7 @@ import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { InterruptedByCommand, isFenced } from "./failures.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
+import { lastSave } from "./lastSave.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
@@ -278,7 +279,9 @@ const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any
 /** What was handled need not be handled again, unless somebody else has already. */
 const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.Effect<void, never, any> => {
   const isOthers = Exit.isFailure(exit) && isFenced(exit.cause)
-  return handling.projection.delivery._tag === "AtLeastOnce" && !isOthers ? Effect.ignore(save(handling)) : Effect.void
+  return handling.projection.delivery._tag === "AtLeastOnce" && !isOthers && handling.tracker.isAhead
+    ? lastSave(handling.store, save(handling))
+    : Effect.void
 }
 
 const bytesOf = (chunk: ReadonlyArray<Element<unknown>>): number => {
