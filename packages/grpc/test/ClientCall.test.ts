@@ -47,6 +47,10 @@ const request: Call.Request = { path: "/service/Method", headers: {}, waitForRea
 const codeOf = <A>(effect: Effect.Effect<A, { readonly code: number }>) =>
   Effect.map(Effect.flip(effect), ({ code }) => code)
 
+/** The code of the error that a status means. */
+const meaning = (code: number, trailers: Call.Headers = {}) =>
+  grpcError("there", "Method", { code, details: "", trailers }).code
+
 describe("a call, as its client sees it", () => {
   it.effect("hands on what has come, some at a time, and then how it has ended", () =>
     Effect.gen(function*() {
@@ -121,8 +125,6 @@ describe("a call, as its client sees it", () => {
     }))
 
   it("takes INTERNAL and UNKNOWN for a lost connection, unless the producer says that they are its own", () => {
-    const meaning = (code: number, trailers: Call.Headers = {}) =>
-      grpcError("there", "Method", { code, details: "", trailers }).code
     for (const code of [status.INTERNAL, status.UNKNOWN]) {
       assert.strictEqual(meaning(code), status.UNAVAILABLE)
       assert.strictEqual(meaning(code, { "sluice-status": String(code) }), code)
