@@ -1,18 +1,27 @@
 import { assert, describe, it } from "@effect/vitest"
-import { JournalReplaced } from "@sluice/core/Journal"
+import { JournalForked, JournalReplaced } from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetsDeleted } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
-import { eventOf, InterruptedByCommand, isFaultOfEvent, StoppedAtEvent } from "../src/internal/projection/failures.ts"
+import {
+  eventOf,
+  ForkedAhead,
+  InterruptedByCommand,
+  isAheadOfStored,
+  isFaultOfEvent,
+  StoppedAtEvent
+} from "../src/internal/projection/failures.ts"
 
 const key = { projection: "notes", source: "journal:note" }
 const slice = Slice.make(1)
 const byWorker = new Fenced({ ...key, slice, by: "worker" })
 const byCommand = new Fenced({ ...key, slice: undefined, by: "command" })
 const replaced = new JournalReplaced({ expected: "one", actual: "another" })
+const forked = new JournalForked({ entityType: "note", slice, offset: Offset.make(3, 30) })
 const deleted = new OffsetsDeleted({ ...key, slice })
 const unavailable = new StorageError({ operation: "test", reason: "Unavailable", cause: new Error("gone") })
 const failure = {
@@ -38,6 +47,14 @@ describe("what has happened to a worker that has failed", () => {
         _tag: "FailedForGood",
         failure: { cause: Cause.fail(replaced), event: undefined }
       }],
+      ["lost events of which nothing is stored", Cause.fail(new ForkedAhead(Cause.fail(forked))), {
+        _tag: "Failed",
+        cause: Cause.fail(forked)
+      }],
+      ["lost events", Cause.fail(forked), {
+        _tag: "FailedForGood",
+        failure: { cause: Cause.fail(forked), event: undefined }
+      }],
       ["storage", Cause.fail(unavailable), { _tag: "Failed", cause: Cause.fail(unavailable) }],
       ["a defect", Cause.die("bug"), { _tag: "Failed", cause: Cause.die("bug") }],
       ["an interruption from within", Cause.interrupt(1), { _tag: "Failed", cause: Cause.interrupt(1) }]
@@ -51,6 +68,27 @@ describe("what has happened to a worker that has failed", () => {
     assert.deepStrictEqual(happened(cause, true), { _tag: "JournalChanged", cause, change: replaced })
     // only what changes a journal
     assert.strictEqual(happened(Cause.fail(deleted), true)._tag, "FailedForGood")
+  })
+})
+
+const isAhead = (known: Offset.Offset | undefined, stored: Offset.Offset | undefined) =>
+  isAheadOfStored(forked, new Map(known && [[slice, known]]), new Map(stored && [[slice, stored]]))
+
+describe("stored offsets say nothing of the events that a journal has lost", () => {
+  const [second, third, fourth] = [Offset.make(2, 20), Offset.make(3, 30), Offset.make(4, 40)]
+
+  it("where they are behind these", () => {
+    assert.isTrue(isAhead(second, second))
+    assert.isTrue(isAhead(undefined, undefined))
+    assert.isFalse(isAhead(third, third))
+    assert.isFalse(isAhead(fourth, fourth))
+  })
+
+  it("where they are not what the worker has stored, as they went back, and maybe on in the other history", () => {
+    assert.isTrue(isAhead(third, second))
+    assert.isTrue(isAhead(third, undefined))
+    assert.isTrue(isAhead(fourth, third))
+    assert.isTrue(isAhead(third, Offset.make(3, 31)))
   })
 })
 

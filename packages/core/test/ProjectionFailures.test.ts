@@ -1,4 +1,5 @@
 import { assert } from "@effect/vitest"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -8,11 +9,13 @@ import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
@@ -23,6 +26,7 @@ import {
   after,
   Note,
   settle,
+  sourceOf,
   start,
   statusOf,
   storedPositions,
@@ -31,6 +35,7 @@ import {
   withRandom,
   write
 } from "./projectionKit.ts"
+import { eventAt } from "./readingKit.ts"
 
 test(
   "a handler that is interrupted from within is a failure like others: the worker does not vanish",
@@ -352,5 +357,60 @@ test(
       assert.strictEqual(yield* ProjectionStatus.lag("grouped"), 0)
       assert.strictEqual(yield* ProjectionStatus.lag("single"), 0)
     }
+  })
+)
+
+/** Reads two events, and is told then that the second one is lost. Says with which offsets the source was opened. */
+const forked = (goesBack: boolean) =>
+  Effect.gen(function*() {
+    const slice = Slice.make(3)
+    const stored = yield* OffsetStore
+    const isLost = Latch.makeUnsafe()
+    const begun: Array<Array<number>> = []
+    const fork = new Journal.JournalForked({ entityType: "note", slice, offset: Offset.make(2, 20) })
+    const source = Source.make({
+      ...sourceOf(Effect.never).provider,
+      open: (_range, { offsets }) =>
+        Effect.sync(() => {
+          begun.push([...offsets.values()].map(({ position }) => position as number))
+          const events = begun.length > 1 ? Stream.empty : Stream.fromIterable([1, 2].map((position) => ({
+            ...eventAt(slice, position, 10 * position),
+            payload: EventCodec.string.encodeUnsafe(`${position}`)
+          })))
+          const end = begun.length > 1 ? Effect.never : Effect.andThen(isLost.await, Effect.fail(fork))
+          return { journal: "j", envelopes: Stream.concat(events, Stream.fromEffect(end)) }
+        })
+    })
+    yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(
+      Effect.provideService(OffsetStore, {
+        ...stored,
+        load: (key, range) =>
+          Effect.map(stored.load(key, range), (found) =>
+            goesBack && begun.length > 0 ? { ...found, offsets: new Map([[slice, Offset.make(1, 10)]]) } : found)
+      })
+    )
+    assert.strictEqual((yield* statusOf("notes")).handled, 2)
+    yield* isLost.open
+    yield* settle
+    return { begun, fork, worker: yield* statusOf("notes") }
+  })
+
+test(
+  "a journal that has lost events is no reason to stop where the stored offsets went back with it",
+  Effect.gen(function*() {
+    const { begun, fork, worker } = yield* forked(true)
+    assert.strictEqual(worker.state, "Restarting")
+    assert.strictEqual(worker.failure && Cause.squash(worker.failure.cause), fork)
+    yield* after(300)
+    assert.deepStrictEqual(begun, [[], [1]])
+    assert.strictEqual((yield* statusOf("notes")).state, "Running")
+  })
+)
+
+test(
+  "a journal that has lost events is a reason to stop where the stored offsets are of them",
+  Effect.gen(function*() {
+    const { worker } = yield* forked(false)
+    assert.strictEqual(worker.state, "Stopped")
   })
 )

@@ -1,4 +1,6 @@
 import * as Cause from "effect/Cause"
+import type { JournalForked } from "../../JournalError.ts"
+import { beginning, type Offsets } from "../../Offset.ts"
 import { Fenced } from "../../OffsetStore.ts"
 import type { WorkerFailure } from "../../WorkerStatus.ts"
 import type * as Lifecycle from "./lifecycle.ts"
@@ -17,6 +19,31 @@ export class StoppedAtEvent {
   constructor(failure: WorkerFailure) {
     this.failure = failure
   }
+}
+
+/**
+ * @internal
+ * The source has lost events that were read, and the stored offsets are not of them: whoever begins again from those finds out whether
+ * anything is missing.
+ */
+export class ForkedAhead {
+  readonly _tag = "ForkedAhead"
+  readonly cause: Cause.Cause<unknown>
+
+  constructor(cause: Cause.Cause<unknown>) {
+    this.cause = cause
+  }
+}
+
+/**
+ * @internal
+ * Whether the stored offset of a forked log says nothing of the events that are lost: they are behind it, or it is not where the worker has
+ * left it, as it went back with them.
+ */
+export const isAheadOfStored = (fork: JournalForked, known: Offsets, stored: Offsets): boolean => {
+  const own = known.get(fork.slice) ?? beginning
+  const { position, timestamp } = stored.get(fork.slice) ?? beginning
+  return position < fork.offset.position || position !== own.position || timestamp !== own.timestamp
 }
 
 /** @internal */
@@ -41,6 +68,7 @@ export const eventOf = (cause: Cause.Cause<unknown>, options: {
   if (error instanceof Fenced) {
     return error.by === "command" ? { _tag: "Interrupted" } : { _tag: "Fenced", cause, lasted: options.lasted }
   }
+  if (error instanceof ForkedAhead) return { _tag: "Failed", cause: error.cause }
   if (error instanceof StoppedAtEvent) return { _tag: "FailedForGood", failure: error.failure }
   if (isJournalChange(error) && options.canReset(error)) return { _tag: "JournalChanged", cause, change: error }
   if (isFinal(error)) return { _tag: "FailedForGood", failure: { cause, event: undefined } }

@@ -1,3 +1,4 @@
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Element } from "../../Envelope.ts"
 import type { Handler } from "../../Handler.ts"
+import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
@@ -16,7 +18,7 @@ import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import { type Admission, admit, loadEntities } from "./admission.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
-import { InterruptedByCommand, isFenced } from "./failures.ts"
+import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced } from "./failures.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
 import { lastSave } from "./lastSave.ts"
@@ -92,9 +94,9 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     }
     const grouping = new Grouping(groupingOf(projection))
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
-    return yield* Effect.onExit(
-      work({ handling, reading, grouping, chunks, decoded, interruption, elapsed }),
-      (exit) => saveAtEnd(handling, exit)
+    return yield* work({ handling, reading, grouping, chunks, decoded, interruption, elapsed }).pipe(
+      Effect.onExit((exit) => saveAtEnd(handling, exit)),
+      Effect.catchCause((cause) => explainFork(options, handling, cause))
     )
   }).pipe(Effect.scoped)
 
@@ -283,6 +285,24 @@ const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.
     ? lastSave(handling.store, save(handling))
     : Effect.void
 }
+
+/** A fork is of what is in memory. Where that is not stored either, such as after a failover of both, nothing is wrong. */
+const explainFork = Effect.fnUntraced(function*(
+  { memory, projection, range, store }: Options,
+  { key, tracker }: Handling,
+  cause: Cause.Cause<unknown>
+): Effect.fn.Return<never, unknown> {
+  const error = errorOf(cause)
+  // what was handled and could not be stored stands on lost events, too
+  const isStored = !tracker.isAhead && memory.isOfSource(error)
+  if (!(error instanceof JournalForked) || !isStored || projection.source.provider.onReplaced === "rewind") {
+    return yield* Effect.failCause(cause)
+  }
+  const { offsets } = yield* store.load(key, range)
+  return yield* isAheadOfStored(error, tracker.offsets, offsets)
+    ? Effect.fail(new ForkedAhead(cause))
+    : Effect.failCause(cause)
+})
 
 const bytesOf = (chunk: ReadonlyArray<Element<unknown>>): number => {
   let bytes = 0
