@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { EncodedElement } from "./Envelope.ts"
@@ -56,3 +58,27 @@ export interface Feed<out E, out R = never> {
    */
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
 }
+
+/**
+ * How a source says that it is cut off from where its events come from, and trying to get back, and that it is back. A worker shows
+ * it in its status.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  /** It is cut off, and tries to get back. */
+  readonly disrupted: (cause: Cause.Cause<unknown>) => void
+  /** It is back. */
+  readonly restored: () => void
+}
+
+/**
+ * Whom a source tells how it is: nobody by default.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Health = Context.Reference<Health>("@sluice/core/Source/Health", {
+  defaultValue: () => ({ disrupted: () => {}, restored: () => {} })
+})

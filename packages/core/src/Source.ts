@@ -4,8 +4,6 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
-import type * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
@@ -38,7 +36,7 @@ import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
 
-export type { Feed, Replay, Start } from "./Feed.ts"
+export { type Feed, Health, type Replay, type Start } from "./Feed.ts"
 export type { Stage } from "./Stage.ts"
 
 const TypeId = "~sluice/Source"
@@ -139,30 +137,6 @@ export class SourceOutOfPlace extends Schema.TaggedError<SourceOutOfPlace>("@slu
     return `The source '${this.source}' has shown position ${this.position} of slice ${this.slice} where ${this.expected} comes next`
   }
 }
-
-/**
- * How a source says that it is cut off from where its events come from, and trying to get back, and that it is back. A worker shows
- * it in its status.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Health {
-  /** It is cut off, and tries to get back. */
-  readonly disrupted: (cause: Cause.Cause<unknown>) => void
-  /** It is back. */
-  readonly restored: () => void
-}
-
-/**
- * Whom a source tells how it is: nobody by default.
- *
- * @category references
- * @since 0.1.0
- */
-export const Health = Context.Reference<Health>("@sluice/core/Source/Health", {
-  defaultValue: () => ({ disrupted: () => {}, restored: () => {} })
-})
 
 const variance = { _A: (a: never) => a, _E: (e: never) => e, _R: (r: never) => r }
 

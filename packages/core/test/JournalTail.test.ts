@@ -8,6 +8,8 @@ import * as Schema from "effect/Schema"
 import { JournalTail } from "../src/internal/reading/JournalTail.ts"
 import { eventAt } from "./readingKit.ts"
 
+const nobody = { disrupted: () => {}, restored: () => {} }
+
 const slice = Slice.make(5)
 const event = (position: number, timestamp = position * 10) => eventAt(slice, position, timestamp)
 const events = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => event(from + i))
@@ -84,9 +86,9 @@ describe("what does not go with what a tail has taken", () => {
 describe("those who follow a tail", () => {
   it("are woken by events of their range, before a fork as well, and by its failure", () => {
     const tail = make()
-    const mine = tail.subscribe(SliceRange.make(5, 9))
-    const other = tail.subscribe(SliceRange.make(6, 9))
-    const gone = tail.subscribe(SliceRange.full)
+    const mine = tail.subscribe(SliceRange.make(5, 9), nobody)
+    const other = tail.subscribe(SliceRange.make(6, 9), nobody)
+    const gone = tail.subscribe(SliceRange.full, nobody)
     tail.unsubscribe(gone)
     const woken = () => [mine, other, gone].map(({ latch }) => latch.closeUnsafe())
     tail.push([event(3), event(6)])

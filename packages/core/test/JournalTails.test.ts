@@ -4,15 +4,21 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import type { JournalTail } from "../src/internal/reading/JournalTail.ts"
 import { JournalTails, make } from "../src/internal/reading/JournalTails.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const one = SliceRange.make(0, 0)
+const nobody = { disrupted: () => {}, restored: () => {} }
 
 const tailOf = (journal: Journal.Journal["Service"], entityType = Note.name) =>
   Effect.flatMap(JournalTails, (tails) => tails.get(journal, entityType))
@@ -78,6 +84,32 @@ layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
       assert.deepStrictEqual([tail.end, tail.heads.position(slice)], [2, position + 2])
     }))
 
+  it.effect("tells all who follow it that the journal does not answer, and that it does again", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const answer = yield* Deferred.make<Array<never>>()
+      const silent: Journal.Journal["Service"] = {
+        ...journal,
+        reader: () => Effect.succeed({ next: () => Deferred.await(answer), pass: () => {} })
+      }
+      const said: Array<unknown> = []
+      const tail = yield* tailOf(silent)
+      tail.subscribe(one, {
+        disrupted: (cause) => said.push(Cause.squash(cause)),
+        restored: () => said.push("restored")
+      })
+      yield* TestClock.adjust(3000)
+      assert.deepStrictEqual(said, [])
+      yield* TestClock.adjust(2000)
+      const [error] = said
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.include(error.message, "follow the journal of 'note'")
+      yield* Deferred.succeed(answer, [])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(said.slice(1), ["restored"])
+    }))
+
   it.effect("that has failed is not handed to others", () =>
     Effect.gen(function*() {
       const { journal } = yield* counting
@@ -88,7 +120,7 @@ layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
         reader: () => Effect.succeed({ next: () => Deferred.await(failing), pass: () => {} })
       }
       const tail = yield* tailOf(broken)
-      const { latch } = tail.subscribe({ min: Slice.make(0), max: Slice.make(0) })
+      const { latch } = tail.subscribe(one, nobody)
       yield* Deferred.fail(failing, away)
       yield* latch.await
       assert.isDefined(tail.failure)

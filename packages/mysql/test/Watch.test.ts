@@ -49,6 +49,17 @@ it.effect("readers that wait are told that the database is gone, once, and that 
     assert.strictEqual(signals.reconnections(), 1)
   }))
 
+it.effect("readers that wait are told to look when the database does not answer", () =>
+  Effect.gen(function*() {
+    const signals = StorageSignals.make()
+    const woken = yield* countWakes(yield* signals.events.subscribe("note"))
+    yield* watch({ events: () => Effect.never, states: () => Effect.never }, signals)
+    yield* TestClock.adjust(2000)
+    assert.strictEqual(woken.times, 0)
+    yield* TestClock.adjust(2000)
+    assert.strictEqual(woken.times, 1)
+  }))
+
 it.effect("asks only for what somebody follows: nothing for projections, and nothing once nobody does", () =>
   Effect.gen(function*() {
     const signals = StorageSignals.make()

@@ -8,6 +8,9 @@ import type * as Scope from "effect/Scope"
 const soon = 10
 const later = 100
 
+/** For how long to wait for an answer before those who follow the logs are to find out themselves, in milliseconds. */
+const patience = 3_000
+
 /** @internal Asks for the heads of an entity type's logs, by their kind. */
 export type Heads = Readonly<Record<LogKind, (entityType: string) => Effect.Effect<Offsets, unknown>>>
 
@@ -47,6 +50,12 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
       return added
     })
 
+    /** Readers that wait for events would not notice that the database is silent. */
+    const askedToLook = Effect.sleep(patience).pipe(
+      Effect.andThen(Effect.sync(signals.signalFollowed)),
+      Effect.andThen(Effect.never)
+    )
+
     let wait = soon
     let isAway = false
     const look = Effect.gen(function*() {
@@ -54,7 +63,7 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
       let changed = false
       for (const kind of ["events", "states"] as const) {
         for (const entityType of signals[kind].followed()) {
-          const now = yield* heads[kind](entityType)
+          const now = yield* Effect.raceFirst(heads[kind](entityType), askedToLook)
           if (isAway) signals.reconnected()
           isAway = false
           const logs = yield* knownOf(kind, entityType)

@@ -1,6 +1,7 @@
 import type * as Cause from "effect/Cause"
 import * as Latch from "effect/Latch"
 import { type EncodedEnvelope, sizeOf } from "../../Envelope.ts"
+import type { Health } from "../../Feed.ts"
 import { LogCursor } from "../../LogCursor.ts"
 import * as Offset from "../../Offset.ts"
 import type * as Slice from "../../Slice.ts"
@@ -22,6 +23,7 @@ export interface Fork {
 interface Subscriber {
   readonly range: SliceRange.SliceRange
   readonly latch: Latch.Latch
+  readonly health: Health
 }
 
 /**
@@ -32,6 +34,15 @@ interface Subscriber {
 export class JournalTail<E> {
   /** The last event that was taken of each log. */
   readonly heads: LogCursor
+  /** Tells all who follow it how the journal is. */
+  readonly health: Health = {
+    disrupted: (cause) => {
+      for (const { health } of this.#subscribers) health.disrupted(cause)
+    },
+    restored: () => {
+      for (const { health } of this.#subscribers) health.restored()
+    }
+  }
   readonly #events: Array<EncodedEnvelope> = []
   readonly #subscribers = new Set<Subscriber>()
   readonly #sizes = new Float64Array(maxEvents)
@@ -102,8 +113,8 @@ export class JournalTail<E> {
   }
 
   /** The latch opens when there are events in the range, or none will come any more. */
-  subscribe(range: SliceRange.SliceRange): Subscriber {
-    const subscriber = { range, latch: Latch.makeUnsafe() }
+  subscribe(range: SliceRange.SliceRange, health: Health): Subscriber {
+    const subscriber = { range, latch: Latch.makeUnsafe(), health }
     this.#subscribers.add(subscriber)
     return subscriber
   }

@@ -11,6 +11,7 @@ import { journalPages } from "../../Metrics.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 import { meterOf } from "../meterOf.ts"
+import { answering } from "./answering.ts"
 import { JournalTail } from "./JournalTail.ts"
 
 /** @internal */
@@ -91,7 +92,8 @@ const start = Effect.fnUntraced(function*(
   }
 
   const context = yield* Effect.context()
-  const read: Effect.Effect<never, TailError> = Effect.flatMap(reader.next(pageSize), (page) => {
+  const next = answering(tail.health, `follow the journal of '${entityType}'`, reader.next(pageSize))
+  const read: Effect.Effect<never, TailError> = Effect.flatMap(next, (page) => {
     push(page)
     if (page.length > 0) pages(entityType, 1, context)
     return page.length === 0 ? Effect.andThen(changed, read) : read

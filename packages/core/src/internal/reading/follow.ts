@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope, Skipped } from "../../Envelope.ts"
-import type { Feed, Replay, Start } from "../../Feed.ts"
+import { type Feed, Health, type Replay, type Start } from "../../Feed.ts"
 import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
 import * as Metrics from "../../Metrics.ts"
@@ -67,8 +67,9 @@ export const follow = (
     const { cursor } = follower
 
     const tail = yield* (yield* JournalTails).get(journal, entityType)
+    const health = yield* Health
     const { latch } = yield* Effect.acquireRelease(
-      Effect.sync(() => tail.subscribe(range)),
+      Effect.sync(() => tail.subscribe(range, health)),
       (subscriber) => Effect.sync(() => tail.unsubscribe(subscriber))
     )
 

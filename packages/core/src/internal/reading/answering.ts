@@ -1,0 +1,35 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type { Health } from "../../Feed.ts"
+import { StorageError } from "../../StorageError.ts"
+
+/** For how long a reader waits for an answer before it says so, in milliseconds. A statement has many times as long. */
+const patience = 4_000
+
+/**
+ * @internal
+ * Reads, and says meanwhile if there is no answer: a database may take connections and say nothing, which looks as if nothing happened in
+ * it. Where the reading fails after all, whoever reads finds out.
+ */
+export const answering = <A, E, R>(
+  health: Health,
+  operation: string,
+  read: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.gen(function*() {
+    let isLate = false
+    const watching = yield* Effect.forkChild(Effect.andThen(
+      Effect.sleep(patience),
+      Effect.sync(() => {
+        isLate = true
+        const cause = new Error(`no answer for ${patience} ms`)
+        health.disrupted(Cause.fail(new StorageError({ operation, reason: "Unavailable", cause })))
+      })
+    ))
+    return yield* Effect.onExit(read, (exit) => {
+      if (isLate && Exit.isSuccess(exit)) health.restored()
+      return Fiber.interrupt(watching)
+    })
+  })
