@@ -477,12 +477,24 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
       Effect.gen(function*() {
         const { control, place } = yield* Server
         const there = yield* place
+        const client = new Pg.Client({
+          host: "127.0.0.1",
+          port: there.port,
+          user: there.user,
+          database: there.database
+        })
+        yield* Effect.promise(() => client.connect())
         yield* control.freeze
+        const answer = { isThere: false }
+        const asked = client.query("SELECT 1").then(() => answer.isThere = true)
         const error = yield* Effect.flip(append("1").pipe(on({ ...there, connectTimeout: 300 }))).pipe(
+          Effect.tap(() => Effect.sync(() => assert.isFalse(answer.isThere, "the server is frozen"))),
           Effect.ensuring(control.thaw)
         )
         assert.instanceOf(error, StorageError)
         assert.strictEqual(error.reason, "Unavailable")
+        yield* Effect.promise(() => asked)
+        yield* Effect.promise(() => client.end())
       }))
   })
 

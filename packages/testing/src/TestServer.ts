@@ -11,7 +11,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { execFile, spawn } from "node:child_process"
+import { execFile, execFileSync, spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
@@ -57,7 +57,7 @@ export interface ControlledServer extends TestServer {
   readonly kill: Effect.Effect<void>
   /** Starts it again on the same port, and waits until it can be reached. */
   readonly start: Effect.Effect<void, TestServerError>
-  /** Sends SIGSTOP: connections stay, and nothing answers. */
+  /** Sends SIGSTOP to all its processes: connections stay, and nothing answers on them. */
   readonly freeze: Effect.Effect<void>
   /** Sends SIGCONT. */
   readonly thaw: Effect.Effect<void>
@@ -168,6 +168,25 @@ interface Daemon {
   readonly greeting?: { readonly hello: Buffer; readonly isLetIn: (answer: Buffer) => boolean } | undefined
 }
 
+/** The processes of a process: PostgreSQL has one for each connection, and some of its own. */
+const childrenOf = (pid: number): ReadonlyArray<number> => {
+  const file = `/proc/${pid}/task/${pid}/children`
+  const listed = Fs.existsSync(file)
+    ? Fs.readFileSync(file, "utf8").trim().split(/\s+/)
+    : execFileSync("ps", ["-A", "-o", "ppid=,pid="], { encoding: "utf8" }).split("\n")
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([parent]) => Number(parent) === pid)
+      .map(([, child]) => child)
+  return listed.map(Number).filter((child) => child > 0)
+}
+
+/** It may have ended meanwhile. */
+const send = (pid: number, signal: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, signal)
+  } catch {}
+}
+
 const start = (server: string, daemon: Daemon) =>
   Effect.gen(function*() {
     const launch = Effect.sync(() => {
@@ -183,7 +202,12 @@ const start = (server: string, daemon: Daemon) =>
         const end = (signal: NodeJS.Signals) =>
           Effect.promise(() => {
             const { child, exited } = state.current
-            if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+            if (child.exitCode === null && child.signalCode === null) {
+              const children = childrenOf(child.pid!)
+              child.kill(signal)
+              // those that are frozen could not end
+              for (const pid of [child.pid!, ...children]) send(pid, "SIGCONT")
+            }
             return exited
           })
         // never outlives the test process
@@ -202,7 +226,13 @@ const start = (server: string, daemon: Daemon) =>
       )
     )
     yield* up
-    const signal = (signal: NodeJS.Signals) => Effect.sync(() => void state.current.child.kill(signal))
+    /** First to the process that would start others. */
+    const signal = (signal: NodeJS.Signals) =>
+      Effect.sync(() => {
+        const pid = state.current.child.pid!
+        send(pid, signal)
+        for (const child of childrenOf(pid)) send(child, signal)
+      })
     return {
       kill: end("SIGKILL"),
       start: Effect.andThen(
