@@ -138,6 +138,49 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
         yield* ProjectionStatus.caughtUp("works")
       }).pipe(Effect.scoped, (effect) => Effect.flatMap(limited, (options) => on(options)(effect))))
 
+    it.effect("in which an administrator cancels a statement once blames no event", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          yield* within(there, "CREATE TABLE handled (event text)")
+          yield* Effect.forEach(["1", "2", "3"], append, { discard: true })
+          let isCancelled = false
+          const projection = Source.journal(Note).pipe(
+            Projection.exactlyOnce("cancelled", ({ event }) =>
+              Effect.suspend(() => {
+                const slow = event === "2" && !isCancelled ? "pg_sleep(60)" : "1"
+                if (event === "2" && !isCancelled) {
+                  isCancelled = true
+                  Effect.runFork(cancelWhenItRuns)
+                }
+                return Tables.run(sql.raw(`INSERT INTO handled SELECT '${event}' FROM (SELECT ${slow}) s`) as any)
+              })),
+            Projection.recovery(RecoveryStrategy.skip)
+          )
+          const cancelWhenItRuns = Wait.until(
+            "the statement to be cancelled",
+            Effect.map(
+              Effect.promise(async () => {
+                const client = new Pg.Client({ ...there, password: "" })
+                await client.connect()
+                const { rows } = await client.query(
+                  "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+                )
+                await client.end()
+                return rows
+              }),
+              (rows) => rows.length > 0
+            )
+          )
+          yield* Layer.build(Projection.layer(projection))
+          yield* ProjectionStatus.caughtUp("cancelled")
+          const rows = yield* query<{ event: string }>("SELECT event FROM handled ORDER BY event")
+          assert.deepStrictEqual(rows, [{ event: "1" }, { event: "2" }, { event: "3" }] as never)
+          const [status] = yield* ProjectionStatus.status("cancelled")
+          assert.deepInclude(status, { skipped: 0 })
+        }).pipe(on(there))
+      }).pipe(Effect.scoped))
+
     it.effect("is ended before the server ends it, and its event is to blame, by name", () =>
       Effect.gen(function*() {
         const projection = Source.journal(Note).pipe(
@@ -407,6 +450,14 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
         )
         assert.deepStrictEqual(staging, ["old", "staging"])
         assert.deepStrictEqual(yield* events.pipe(on({ ...there, schema: "cart", migrate: false })), ["new"])
+      }).pipe(Effect.scoped))
+
+    it.effect("whose tables were made by hand, with the search path that there is by default, is as others", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* within(there, PostgresStorage.migrations())
+        const found = yield* Effect.andThen(append("1"), events).pipe(on({ ...there, migrate: false }))
+        assert.deepStrictEqual(found, ["1"])
       }).pipe(Effect.scoped))
 
     it.effect("whose tables were made by hand, found by the search path, is as others", () =>

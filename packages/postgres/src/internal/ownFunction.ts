@@ -40,8 +40,8 @@ export const ownFunction = ({ database, exclusively, migrate, naming }: Options)
 
 interface Definition {
   readonly body: string
-  /** The search path that it runs with, if it has one of its own. */
-  readonly path: string | null
+  /** The schema that the journal is found in by the function's own search path, if it has one. */
+  readonly found: string | null
 }
 
 const definition = (
@@ -49,21 +49,22 @@ const definition = (
   { prefix, schema }: Naming.Naming
 ): Effect.Effect<Definition | undefined, StorageError> =>
   sql<Definition>`SELECT p.prosrc AS body, (
-      SELECT substr(c.setting, length('search_path=') + 1) FROM unnest(p.proconfig) c(setting)
-      WHERE c.setting LIKE 'search_path=%'
-    ) AS path
+      SELECT n.nspname FROM unnest(p.proconfig) c(setting)
+        CROSS JOIN LATERAL regexp_split_to_table(substr(c.setting, length('search_path=') + 1), '[[:space:]]*,[[:space:]]*')
+          WITH ORDINALITY s(name, place)
+        JOIN pg_catalog.pg_namespace n
+          ON n.nspname = CASE btrim(s.name, '"') WHEN '$user' THEN current_user ELSE btrim(s.name, '"') END
+        JOIN pg_catalog.pg_class t ON t.relnamespace = n.oid AND t.relname = ${`${prefix}journal`}
+      WHERE c.setting LIKE 'search_path=%' ORDER BY s.place LIMIT 1
+    ) AS found
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = ${schema ?? ""} AND p.proname = ${`${prefix}append`}`.pipe(
     Effect.mapBoth({ onFailure: fromSqlError("check the append function"), onSuccess: ([row]) => row })
   )
 
 /** Migrations that are applied by hand may name no schema: then the search path does. */
-const writesTo = (naming: Naming.Naming, { body, path }: Definition): boolean => {
+const writesTo = (naming: Naming.Naming, { body, found }: Definition): boolean => {
   const within = Naming.quoted("postgres", naming, "sluice_journal")
   const alone = Naming.quoted("postgres", { prefix: naming.prefix }, "sluice_journal")
-  if (body.includes(`INSERT INTO ${alone} `)) {
-    const [first] = (path ?? "").split(",")
-    return first!.trim().replaceAll("\"", "") === naming.schema
-  }
-  return body.includes(`INSERT INTO ${within} `)
+  return body.includes(`INSERT INTO ${alone} `) ? found === naming.schema : body.includes(`INSERT INTO ${within} `)
 }

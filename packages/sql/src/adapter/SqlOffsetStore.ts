@@ -32,6 +32,7 @@ import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
+import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
@@ -65,7 +66,7 @@ const idleShare = 0.9
 /** How many rows a statement has at most. */
 const maxRows = 500
 
-/** A statement of the handler's own that takes too long would do so for ever. */
+/** A statement of the handler's own that takes too long, and not for the first time, would do so for ever. */
 const tooSlow = ({ reason: { cause } }: SqlError): StorageError =>
   new StorageError({
     operation: "run a statement of the handler, which reached its time limit or was cancelled",
@@ -81,6 +82,7 @@ const tooSlow = ({ reason: { cause } }: SqlError): StorageError =>
  */
 export const make = ({ database, db, move, transactionTimeout }: Options): OffsetStore["Service"] => {
   const transaction = SqlTransaction.service(database)
+  const timedOut = new TimedOutHandlers()
 
   /** Why not all of the moves could be made. */
   const refused = Effect.fnUntraced(function*(
@@ -200,9 +202,13 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
    * If the storage has failed in the transaction, that is why the effect failed, whatever error the effect has made of
    * it.
    */
-  const blamingStorage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+  const blamingStorage = <A, E, R>(
+    key: OffsetKey,
+    moves: ReadonlyArray<Move>,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | StorageError, R> =>
     Effect.catchCause(
-      effect,
+      Effect.tap(effect, () => Effect.sync(() => timedOut.done(key, moves))),
       (cause) =>
         Effect.flatMap(
           database.trouble,
@@ -210,7 +216,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             trouble === undefined || Cause.hasInterruptsOnly(cause)
               ? Effect.failCause(cause)
               : Effect.fail(
-                trouble.reason._tag === "StatementTimeoutError"
+                trouble.reason._tag === "StatementTimeoutError" && timedOut.isAgain(key, moves)
                   ? tooSlow(trouble)
                   : fromSqlError("run a handler")(trouble)
               )
@@ -295,7 +301,9 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
               ? Effect.void
               : Effect.mapError(forgetEntities(key, begunAnew), ofStorage("forget sequence numbers"))
           ),
-          Effect.flatMap(() => blamingStorage(unlessIdle(key, Effect.provideService(effect, Transaction, transaction))))
+          Effect.flatMap(() =>
+            blamingStorage(key, moves, unlessIdle(key, Effect.provideService(effect, Transaction, transaction)))
+          )
         )
       )
     }
