@@ -46,9 +46,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]]
   },
   {
-    name: "an event from memory is delivered again that was read before",
-    file: `${core}/internal/reading/Follower.ts`,
-    changes: [["if (verdict === \"next\") {", "if (verdict !== \"gap\") {"]]
+    name: "a wake-up is lost: a group that is not full waits for another event",
+    file: `${core}/internal/projection/Grouping.ts`,
+    changes: [["if (!this.isEmpty && this.#groupDue === Infinity) this.#groupDue = now + within", ""]]
   },
   {
     name: "what is undone is announced",
@@ -108,11 +108,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a nested transaction has appended stays when it is undone",
     file: `${core}/internal/memory/database.ts`,
     changes: [["own.transaction = savepoint", "void savepoint"]]
-  },
-  {
-    name: "events that wait are lost when waiting for them ends",
-    file: `${core}/internal/projection/incarnation.ts`,
-    changes: [["Effect.timeoutOption(Queue.peek(chunks), wait)", "Effect.timeoutOption(Queue.take(chunks), wait)"]]
   },
   {
     name: "caught up is said of what is behind",
