@@ -169,8 +169,9 @@ export class ReadingState {
   ): Verdict {
     const next = this.#cursor.next(slice) ?? position
     if (position < next && position <= completeUpTo) {
-      // a replay shows again what was read in exact mode
-      this.#known.set(persistenceId, Math.max(sequenceNumber, this.#known.get(persistenceId) ?? 0))
+      // A replay shows again what was read in exact mode. It says nothing of what is stored: that is known only once it is loaded.
+      const known = this.#known.get(persistenceId)
+      if (known !== undefined && known < sequenceNumber) this.#known.set(persistenceId, sequenceNumber)
       return "duplicate"
     }
     const verdict = decide(

@@ -235,6 +235,21 @@ describe("a slice in the mode per entity", () => {
     ])
   })
 
+  it("loads again what it has forgotten, also while the entity is replayed", () => {
+    const state = make(9, 3)
+    load(state, { a: 5 })
+    const others = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`e${i}`, 1]))
+    load(state, others)
+    assert.deepStrictEqual(judge(state, event(2, "a", 1), event(3, "a", 2), event(5, "a", 3)), [
+      "duplicate",
+      "duplicate",
+      "unknown"
+    ])
+    assert.deepStrictEqual(state.unknown([event(5, "a", 3)]), [idOf("a")])
+    load(state, { a: 5 })
+    assert.deepStrictEqual(judge(state, event(5, "a", 3), event(10, "a", 6)), ["duplicate", "accepted"])
+  })
+
   it("forgets what it can load again", () => {
     const state = make(9, 3)
     for (let i = 0; i < 30_000; i += 100) {
