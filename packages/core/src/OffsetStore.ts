@@ -28,8 +28,8 @@ export interface OffsetKey {
 }
 
 /**
- * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none. Where
- * they are of several journals, it names them all, as none of them is then the right one.
+ * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none, and nothing of
+ * entities. Where they are of several journals, it names them all, as none of them is then the right one.
  *
  * @category models
  * @since 0.1.0

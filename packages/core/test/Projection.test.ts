@@ -6,6 +6,7 @@ import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
@@ -296,6 +297,50 @@ describe("a projection that begins again when its journal is replaced", () => {
       assert.deepStrictEqual([state, restarts], ["Stopped", 0])
       assert.strictEqual<number>(failure!.event!.sequenceNumber, 2)
       assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+    })
+  )
+})
+
+describe("a slice at its beginning, of whose entities a replay has shown events", () => {
+  const key = { projection: "notes", source: Source.journal(Note).provider.key }
+  const persistenceId = PersistenceId.make("note", "a")
+  const known = OffsetStore.use((_) => _.sequenceNumbers(key, [persistenceId]))
+  const readInAnother = Effect.gen(function*() {
+    yield* write("a", "1", "2")
+    yield* (yield* ProjectionManagement.ProjectionManagement).register(key)
+    const store = yield* OffsetStore
+    const { revision } = yield* store.load(key, SliceRange.full)
+    const slice = Slice.ofPersistenceId(persistenceId)
+    const entities = new Map([[persistenceId, SequenceNumber.make(2)]])
+    const move = { slice, from: undefined, to: Offset.beginning, entities }
+    yield* store.transact(key, { journal: "another", revision: revision! }, [move], Effect.void)
+  })
+
+  test(
+    "stops its projection when the journal is replaced",
+    Effect.gen(function*() {
+      yield* readInAnother
+      yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+      const { failure, state } = yield* statusOf("notes")
+      assert.strictEqual(state, "Stopped")
+      assert.instanceOf(Cause.squash(failure!.cause), Journal.JournalReplaced)
+      assert.strictEqual((yield* known).size, 1)
+    })
+  )
+
+  test(
+    "is begun anew with what the other journal has, where the projection is to begin again",
+    Effect.gen(function*() {
+      yield* readInAnother
+      const handled: Array<string> = []
+      yield* start(
+        Source.make({ ...Source.journal(Note).provider, onReplaced: "rewind" }).pipe(
+          Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => void handled.push(event)))
+        )
+      )
+      yield* after(1_000)
+      assert.deepStrictEqual(handled, ["1", "2"])
+      assert.strictEqual((yield* known).size, 0)
     })
   )
 })

@@ -252,11 +252,12 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             ? undefined
             : (range.min + present) as Slice
           if (missing !== undefined) return Effect.fail(new OffsetsDeleted({ ...key, slice: missing }))
-          // before the first event, the journal's identity does not matter
           const begun = rows.filter(({ offset }) => offset.position > 0 || offset.timestamp > 0)
+          // before the first event, the journal's identity does not matter, unless something is known of entities
+          const read = rows.filter((row) => row.completeUpTo !== null || begun.includes(row))
           return Effect.succeed({
             revision,
-            journal: journalOf(begun.map((row) => row.journal)),
+            journal: journalOf(read.map((row) => row.journal)),
             offsets: new Map(begun.map(({ offset, slice }): [Slice, Offset] => [slice, offset])),
             completeUpTo: new Map(rows.flatMap(({ completeUpTo, slice }) =>
               completeUpTo === null ? [] : [[slice, completeUpTo] as const]

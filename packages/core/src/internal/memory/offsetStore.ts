@@ -90,10 +90,10 @@ export const makeMemoryOffsetStore = (
         const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
-          if (row?.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
-          if (row === undefined || isBeginning(row.offset)) continue
-          offsets.set(slice, row.offset)
-          journals.push(row.journal)
+          if (row === undefined) continue
+          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
+          if (!isBeginning(row.offset)) offsets.set(slice, row.offset)
+          if (offsets.has(slice) || completeUpTo.has(slice)) journals.push(row.journal)
         }
         const revision = sources.get(transaction, sourceKey(key))?.revision
         return { revision, journal: journalOf(journals), offsets, completeUpTo }

@@ -29,7 +29,7 @@ export const resetOffsets = (
 ): Effect.Effect<void, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
   Effect.gen(function*() {
     if (change._tag === "OffsetBelowFloor") return
-    const { journal, offsets, revision } = yield* store.load(key, range)
+    const { completeUpTo, journal, offsets, revision } = yield* store.load(key, range)
     if (revision === undefined) return
     const move = (journal: string, moves: ReadonlyArray<Move>) =>
       store.transact(key, { journal, revision }, moves, management.discardAhead(key))
@@ -41,10 +41,11 @@ export const resetOffsets = (
     }
     if (journal === change.actual) return
     const moves: Array<Move> = []
-    for (const [slice, from] of offsets) {
+    // a slice at its beginning may have entities, of which a replay has shown events
+    for (const slice of new Set([...offsets.keys(), ...completeUpTo.keys()])) {
       // one by one, as some may have begun again already
       const stored = yield* store.load(key, SliceRange.make(slice, slice))
-      if (stored.journal !== change.actual) moves.push({ slice, from, to: Offset.beginning })
+      if (stored.journal !== change.actual) moves.push({ slice, from: offsets.get(slice), to: Offset.beginning })
     }
     // in the order in which every worker locks them
     moves.sort((a, b) => a.slice - b.slice)

@@ -133,6 +133,18 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* completeUpTo(key), { [anew!]: 5, [other!]: 0 })
       }))
 
+    it.effect("says in which journal that is so, also of a slice at its beginning", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const load = OffsetStore.use((store) => store.load(key, SliceRange.full))
+        yield* store(key, move(1, undefined, [0, 0], { a: 2 }))
+        const known = yield* load
+        assert.strictEqual(known.journal, "j")
+        assert.strictEqual(known.offsets.size, 0)
+        yield* store(key, move(1, undefined, [0, 0]))
+        assert.isUndefined((yield* load).journal)
+      }))
+
     it.effect("tells ids apart that differ in case, blanks and accents", () =>
       Effect.gen(function*() {
         const key = freshKey()
