@@ -140,14 +140,17 @@ export class ReadingState {
     return this.#completeUpTo.get(slice)
   }
 
-  /** What is to be made of an element, which is known from now on if it is accepted. */
-  judge(element: Element<unknown>): Verdict {
+  /**
+   * What is to be made of an element, which is known from now on if it is accepted. Only a replay of its entity may be ahead of its log: in
+   * anything else that is ahead, the source has lost what is between.
+   */
+  judge(element: Element<unknown>, isReplay = false): Verdict {
     const { position, slice, timestamp } = element
     // a source without logs promises nothing
     if (position === undefined) return "accepted"
     if (element._tag === "Skipped") return this.#judgeSkipped(element)
     const completeUpTo = this.#completeUpTo.size === 0 ? undefined : this.#completeUpTo.get(slice)
-    return completeUpTo === undefined
+    return completeUpTo === undefined || !isReplay && position > (this.#cursor.next(slice) ?? position)
       ? ofLog[this.#cursor.take(slice, position, timestamp)]
       : this.#judgePerEntity(element, position, completeUpTo)
   }

@@ -91,7 +91,10 @@ const make = (position: number, completeUpTo?: number) =>
 const judge = (state: ReadingState.ReadingState, ...elements: ReadonlyArray<Envelope.Element<unknown>>) =>
   elements.map((element) => state.judge(element))
 
-/** Nothing is stored of these. */
+const judgeReplay = (state: ReadingState.ReadingState, ...elements: ReadonlyArray<Envelope.Element<unknown>>) =>
+  elements.map((element) => state.judge(element, true))
+
+/** What is stored of entities; 0 where that is nothing. */
 const load = (state: ReadingState.ReadingState, entities: Readonly<Record<string, number>>) =>
   state.loaded(
     Object.keys(entities).map(idOf),
@@ -181,12 +184,8 @@ describe("a slice in the mode per entity", () => {
     assert.isFalse(state.proves(slice, event(8, "a", 3)))
     assert.strictEqual(state.missingFrom(idOf("a")), 1)
     const replayed = [event(2, "a", 1), event(5, "a", 2), event(8, "a", 3)]
-    assert.deepStrictEqual(judge(state, ...replayed, event(10, "a", 4)), [
-      "duplicate",
-      "accepted",
-      "accepted",
-      "accepted"
-    ])
+    assert.deepStrictEqual(judgeReplay(state, ...replayed), ["duplicate", "accepted", "accepted"])
+    assert.deepStrictEqual(judge(state, event(10, "a", 4)), ["accepted"])
     assert.deepStrictEqual(state.advance(replayed.slice(1)), [])
     assert.deepStrictEqual(state.entities(slice), new Map([[idOf("a"), SequenceNumber.make(3)]]))
     assert.deepStrictEqual(state.advance([event(10, "a", 4)]), [event(10, "a", 4)])
@@ -206,7 +205,7 @@ describe("a slice in the mode per entity", () => {
     const state = make(9, 3)
     load(state, { a: 1 })
     const [early, last] = [event(11, "a", 2), event(12, "a", 3)]
-    assert.deepStrictEqual(judge(state, early, last), ["accepted", "accepted"])
+    assert.deepStrictEqual(judgeReplay(state, early, last), ["accepted", "accepted"])
     assert.deepStrictEqual(state.advance([early, last]), [])
     assert.deepStrictEqual(judge(state, skipped(10, 10, true), early, last, last), [
       "accepted",
@@ -214,6 +213,21 @@ describe("a slice in the mode per entity", () => {
       "passed",
       "duplicate"
     ])
+  })
+
+  it("refuses what does not come next, whatever its entity says of it, unless it is replayed", () => {
+    const state = make(9, 3)
+    load(state, { a: 4, b: 2 })
+    const ahead = event(11, "a", 5)
+    assert.deepStrictEqual(judge(state, ahead, event(12, "a", 7), event(13, "b", 2), event(14, "c", 1)), [
+      "outOfPlace",
+      "outOfPlace",
+      "outOfPlace",
+      "outOfPlace"
+    ])
+    assert.strictEqual(state.next(slice), 10)
+    assert.deepStrictEqual(judgeReplay(state, ahead), ["accepted"])
+    assert.strictEqual(state.next(slice), 10)
   })
 
   it("stores the last number of each entity that was handled, and handles again what could not be stored", () => {

@@ -235,24 +235,34 @@ describe("what a source has left out for now", () => {
   )
 })
 
-test(
-  "a source that has lost events is opened again, and none of what comes after them is handled",
-  Effect.gen(function*() {
-    const handled: Array<string> = []
-    let opened = 0
-    const { provider } = logOf(log).source
-    const source = Source.make({
-      ...provider,
-      open: (range, start) =>
-        opened++ === 0 ? logOf([log[0]!, log[2]!]).source.provider.open(range, start) : provider.open(range, start)
+for (
+  const [when, shown, position, expected] of [
+    ["", [log[0]!, log[2]!], 3, 2],
+    [", also after it has left something out", [log[0]!, deferred(2, 2), log[3]!], 4, 3]
+  ] as const
+) {
+  test(
+    `a source that has lost events is opened again, and none of what comes after them is handled${when}`,
+    Effect.gen(function*() {
+      const handled: Array<string> = []
+      let opened = 0
+      const { provider } = logOf(log).source
+      const source = Source.make({
+        ...provider,
+        open: (range, start) =>
+          opened++ === 0 ? logOf(shown).source.provider.open(range, start) : provider.open(range, start)
+      })
+      yield* start(
+        source.pipe(Projection.exactlyOnce("selects", ({ event }) => Effect.sync(() => handled.push(event))))
+      )
+      assert.deepStrictEqual(handled, ["a1"])
+      const { failure } = yield* statusOf("selects")
+      assert.include(
+        Cause.pretty(failure!.cause),
+        `has shown position ${position} of slice ${slice} where ${expected} comes next`
+      )
+      yield* after(1_000)
+      assert.deepStrictEqual(handled, ["a1", "b1", "a2", "b2", "a3", "b3", "c1", "c2"])
     })
-    yield* start(
-      source.pipe(Projection.exactlyOnce("selects", ({ event }) => Effect.sync(() => handled.push(event))))
-    )
-    assert.deepStrictEqual(handled, ["a1"])
-    const { failure } = yield* statusOf("selects")
-    assert.include(Cause.pretty(failure!.cause), `has shown position 3 of slice ${slice} where 2 comes next`)
-    yield* after(1_000)
-    assert.deepStrictEqual(handled, ["a1", "b1", "a2", "b2", "a3", "b3", "c1", "c2"])
-  })
-)
+  )
+}

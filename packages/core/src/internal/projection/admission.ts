@@ -16,8 +16,10 @@ export interface Admission {
   readonly reading: ReadingState
   /** Handles what was admitted so far, and stores the offsets. */
   readonly settle: Effect.Effect<void, unknown, any>
-  /** Judges elements, and takes those that are to be handled. */
-  readonly take: (chunk: ReadonlyArray<Element<any>>) => Effect.Effect<void, unknown, any>
+  /** Whether the elements are of an entity that is replayed. */
+  readonly isReplay: boolean
+  /** Judges the elements of a replay, and takes those that are to be handled. */
+  readonly takeReplay: (chunk: ReadonlyArray<Element<any>>) => Effect.Effect<void, unknown, any>
 }
 
 /** @internal Loads what was stored of entities. */
@@ -43,11 +45,11 @@ export const admit = (
   element: Element<any>,
   verdict: Verdict
 ): Effect.Effect<Element<any> | undefined, unknown, any> => {
-  const { handling, reading, settle } = self
+  const { handling, isReplay, reading, settle } = self
   // no verdict but the last two is on a part that was left out
   const place = element as Place
   const again = (effect: Effect.Effect<void, unknown, any>) =>
-    Effect.flatMap(effect, () => admit(self, element, reading.judge(element)))
+    Effect.flatMap(effect, () => admit(self, element, reading.judge(element, isReplay)))
   switch (verdict) {
     case "accepted":
     case "reset":
@@ -71,14 +73,14 @@ export const admit = (
 
 /** Takes the events of an entity that are missing before one. */
 const replay = (
-  { handling: { memory, projection: { source } }, reading, take }: Admission,
+  { handling: { memory, projection: { source } }, reading, takeReplay }: Admission,
   place: Place,
   from: SequenceNumber
 ): Effect.Effect<void, unknown, any> =>
   inTime(source.provider, source.provider.entity(place.persistenceId, from, before(place))).pipe(
     Stream.catchCause((cause) => Stream.fromEffect(memory.ofSource(Effect.failCause(cause)))),
     mapChunks(compile<any, any>(source.provider.codec, source.stages)),
-    Stream.runForEachArray(take),
+    Stream.runForEachArray(takeReplay),
     // a source that has answered has no more of them
     Effect.andThen(Effect.sync(() => reading.complete(place)))
   )

@@ -230,14 +230,15 @@ const takeChunk = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 /** Judges elements, and adds those to groups that are to be handled. */
 const take = Effect.fnUntraced(function*(
   self: Work,
-  chunk: ReadonlyArray<Element<any>>
+  chunk: ReadonlyArray<Element<any>>,
+  isReplay = false
 ): Effect.fn.Return<void, unknown, any> {
   const { decoded, grouping, handling, interruption, reading } = self
   yield* loadEntities(handling, reading, reading.unknown(chunk))
   for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
-    const verdict = reading.judge(read)
-    const element = verdict === "accepted" ? read : yield* admit(admissionOf(self), read, verdict)
+    const verdict = reading.judge(read, isReplay)
+    const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.gave(read.bytes)
     if (element === undefined) continue
     if (element._tag === "Poison") {
@@ -249,14 +250,15 @@ const take = Effect.fnUntraced(function*(
   }
 })
 
-const admissionOf = (self: Work): Admission => ({
+const admissionOf = (self: Work, isReplay: boolean): Admission => ({
   handling: self.handling,
   reading: self.reading,
   settle: Effect.andThen(flush(self), saveNow(self)),
-  take: (chunk) =>
+  isReplay,
+  takeReplay: (chunk) =>
     Effect.suspend(() => {
       self.decoded.took(bytesOf(chunk))
-      return take(self, chunk)
+      return take(self, chunk, true)
     })
 })
 
