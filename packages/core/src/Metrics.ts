@@ -141,7 +141,8 @@ export const projectionDelay = Metric.gauge("sluice_projection_delay_seconds", {
 })
 
 /**
- * How many events a projection is behind its source, when `ProjectionStatus.lag` was asked last (projection).
+ * How many events a projection is behind its source, in the slices that workers of this process have, when `ProjectionStatus.lag` was asked last
+ * (projection).
  *
  * @category projections
  * @since 0.1.0

@@ -5,9 +5,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { Offsets } from "./Offset.ts"
 import type { OffsetKey, OffsetsDeleted } from "./OffsetStore.ts"
 import { ProjectionAlreadyRuns, type SourceFailed } from "./ProjectionError.ts"
@@ -48,20 +47,10 @@ export interface ProjectionRegistry {
   /** The workers of a projection, in the order of their slices; none if it does not run. */
   readonly workers: (projection: string) => ReadonlyArray<RegisteredWorker>
   /**
-   * Adds a worker for as long as the scope, and returns what the workers of its projection share: the first one makes it, and it is released with
-   * the last. Dies with `ProjectionAlreadyRuns` if another worker works on one of the slices.
+   * Adds workers for as long as the scope, all at once. Dies with `ProjectionAlreadyRuns` if another worker works on one of their slices; none
+   * of them is added then.
    */
-  readonly join: <A, R>(
-    worker: RegisteredWorker,
-    shared: Effect.Effect<A, never, R>
-  ) => Effect.Effect<A, never, R | Scope.Scope>
-}
-
-interface Running {
-  readonly source: string
-  readonly workers: ReadonlyArray<RegisteredWorker>
-  readonly scope: Scope.Closeable
-  readonly shared: Effect.Effect<any, never, any>
+  readonly join: (workers: ReadonlyArray<RegisteredWorker>) => Effect.Effect<void, never, Scope.Scope>
 }
 
 /**
@@ -71,47 +60,33 @@ interface Running {
  * @since 0.1.0
  */
 export const make = (): ProjectionRegistry => {
-  const running = new Map<string, Running>()
+  let registered: ReadonlyArray<RegisteredWorker> = []
 
-  /** The projection with one more worker; `added` says what its workers share if it is the first. */
-  const add = (worker: RegisteredWorker, added: Pick<Running, "scope" | "shared">): Running => {
-    const { projection, source } = worker.key
-    const { workers, ...found } = running.get(projection) ?? { source, workers: [], ...added }
-    const other = workers.find(({ range }) => found.source !== source || SliceRange.overlaps(range, worker.range))
-    if (other !== undefined) throw new ProjectionAlreadyRuns({ projection, range: other.range })
-    const joined = { ...found, workers: [...workers, worker].toSorted((a, b) => a.range.min - b.range.min) }
-    running.set(projection, joined)
-    return joined
-  }
-
-  const remove = (worker: RegisteredWorker): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const { projection } = worker.key
-      const found = running.get(projection)!
-      const workers = found.workers.filter((other) => other !== worker)
-      if (workers.length > 0) {
-        running.set(projection, { ...found, workers })
-        return Effect.void
+  const add = (workers: ReadonlyArray<RegisteredWorker>): void => {
+    const added = [...registered]
+    for (const worker of workers) {
+      const other = added.find((other) => excludes(other, worker))
+      if (other !== undefined) {
+        throw new ProjectionAlreadyRuns({ projection: worker.key.projection, range: other.range })
       }
-      running.delete(projection)
-      return Scope.close(found.scope, Exit.void)
-    })
+      added.push(worker)
+    }
+    registered = added.toSorted((a, b) => a.range.min - b.range.min)
+  }
 
   return {
-    workers: (projection) => running.get(projection)?.workers ?? [],
-    join: (worker, shared) =>
-      Effect.gen(function*() {
-        const scope = Scope.makeUnsafe()
-        // whole, as others wait for it, too
-        const once = yield* Effect.cached(Effect.uninterruptible(Scope.provide(shared, scope)))
-        const joined = yield* Effect.acquireRelease(
-          Effect.sync(() => add(worker, { scope, shared: once })),
-          () => remove(worker)
-        )
-        return yield* joined.shared
-      })
+    workers: (projection) => registered.filter(({ key }) => key.projection === projection),
+    join: (workers) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => add(workers)),
+        () => Effect.sync(() => void (registered = registered.filter((worker) => !workers.includes(worker))))
+      ))
   }
 }
+
+/** Whether two workers must not run at the same time. */
+const excludes = (a: RegisteredWorker, b: RegisteredWorker): boolean =>
+  a.key.projection === b.key.projection && (a.key.source !== b.key.source || SliceRange.overlaps(a.range, b.range))
 
 /**
  * The registry of this process. Provide another one where several projections of a name must not meet.

@@ -34,8 +34,8 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWork
   })
 
 /**
- * How many events a projection of this process is behind its source, exactly: what lies between the offsets that are stored now, also right
- * after a rewind, and the newest positions of the source.
+ * How many events a projection is behind its source, exactly, in the slices that workers of this process have: what lies between the offsets that
+ * are stored now, also right after a rewind, and the newest positions of the source.
  *
  * @category getters
  * @since 0.1.0
@@ -57,8 +57,8 @@ export const lag = (
     )
 
 /**
- * Waits until a projection of this process has processed, and stored, every event that its source has now; after a rewind, from where it
- * was rewound to. Fails when a worker stops before, and with `ProjectionNotRunning` when one ends before and no other has its slices. A worker that
+ * Waits until a projection has processed, and stored, every event that its source has now in the slices that workers of this process have; after a
+ * rewind, from where it was rewound to. Fails when a worker stops before, and with `ProjectionNotRunning` when one ends before and no other has its slices. A worker that
  * comes meanwhile is waited for as well.
  *
  * **When to use**

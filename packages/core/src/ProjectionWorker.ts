@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { prepare, supervise } from "./internal/projection/worker.ts"
+import * as Workers from "./internal/projection/worker.ts"
 import type { Projection } from "./ProjectionDefinition.ts"
 import type { SliceRange } from "./SliceRange.ts"
 
@@ -72,11 +72,7 @@ export const make = <E, R>(projection: Projection<E, R>, range: SliceRange): Pro
  */
 export const start = <E, R>(
   ...workers: ReadonlyArray<ProjectionWorker<E, R>>
-): Effect.Effect<void, never, R | Scope.Scope> =>
-  Effect.gen(function*() {
-    const prepared = yield* Effect.forEach(workers, ({ projection, range }) => prepare(projection, range))
-    for (const worker of prepared) yield* Effect.forkScoped(supervise(worker))
-  })
+): Effect.Effect<void, never, R | Scope.Scope> => Workers.start(workers)
 
 /**
  * Runs workers until one of them stops, and fails as that did. Dies as {@link start} does.
@@ -85,7 +81,7 @@ export const start = <E, R>(
  * @since 0.1.0
  */
 export const run = <E, R>(...workers: ReadonlyArray<ProjectionWorker<E, R>>): Effect.Effect<never, E, R> =>
-  Effect.gen(function*() {
-    const prepared = yield* Effect.forEach(workers, ({ projection, range }) => prepare(projection, range))
-    return yield* Effect.raceAllFirst(prepared.map(({ run }) => run))
-  }).pipe(Effect.scoped)
+  Workers.prepare(workers).pipe(
+    Effect.flatMap((prepared) => Effect.raceAllFirst(prepared.map(({ run }) => run))),
+    Effect.scoped
+  )

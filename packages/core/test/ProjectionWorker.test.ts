@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
-import { after, Note, settle, statusOf, test, write } from "./projectionKit.ts"
+import { after, Note, settle, statusOf, test, unavailable, write } from "./projectionKit.ts"
 
 const lower = SliceRange.make(0, 511)
 const upper = SliceRange.make(512, 1023)
@@ -44,6 +44,20 @@ const makeWaiting = () => {
   )
   return { goOn, projection }
 }
+
+const rangesOf = (projection: string) =>
+  Effect.map(ProjectionStatus.status(projection), (workers) => workers.map(({ range }) => SliceRange.format(range)))
+
+/** Has projections wait in vain to be known. */
+const withoutRegistration = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    ProjectionManagement.ProjectionManagement,
+    (management) =>
+      Effect.provideService(effect, ProjectionManagement.ProjectionManagement, {
+        ...management,
+        register: () => Effect.never
+      })
+  )
 
 describe("a worker of a projection", () => {
   test(
@@ -80,13 +94,69 @@ describe("a worker of a projection", () => {
       yield* write(high!, "high")
       const both = [upper, SliceRange.make(100, 200)].map((range) => ProjectionWorker.make(projection, range))
       for (const second of [ProjectionWorker.start(...both), ProjectionWorker.run(...both)]) {
-        const exit = yield* Effect.exit(Effect.scoped(second))
+        const exit = yield* Effect.exit(second)
         const defect = Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.squash(exit.cause) : undefined
         assert.instanceOf(defect, ProjectionStatus.ProjectionAlreadyRuns)
+        assert.deepStrictEqual(yield* rangesOf("notes"), ["0-511"])
       }
       yield* settle
       assert.deepStrictEqual(seen, [])
       assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    })
+  )
+
+  test(
+    "is not there any more where its start is given up",
+    Effect.gen(function*() {
+      const { projection } = recorded()
+      const starting = yield* Effect.forkChild(
+        withoutRegistration(ProjectionWorker.start(ProjectionWorker.make(projection, lower)))
+      )
+      yield* settle
+      assert.deepStrictEqual(yield* rangesOf("notes"), ["0-511"])
+      yield* Fiber.interrupt(starting)
+      assert.deepStrictEqual(yield* rangesOf("notes"), [])
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, lower))
+      yield* ProjectionStatus.caughtUp("notes")
+    })
+  )
+
+  test(
+    "counts in the lag with all that start with it from the first moment on",
+    Effect.gen(function*() {
+      const { projection } = recorded()
+      for (const id of [...idsIn(lower, 1), ...idsIn(upper, 1)]) yield* write(id, id)
+      const both = [lower, upper].map((range) => ProjectionWorker.make(projection, range))
+      yield* Effect.forkChild(withoutRegistration(ProjectionWorker.start(...both)))
+      yield* settle
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 2)
+    })
+  )
+
+  test(
+    "heeds commands though another one of its projection has left with its storage",
+    Effect.gen(function*() {
+      const { projection } = recorded()
+      const management = yield* ProjectionManagement.ProjectionManagement
+      let isClosed = false
+      const closing = ProjectionManagement.ProjectionManagement.of({
+        ...management,
+        command: (projection) =>
+          Effect.suspend(() => isClosed ? Effect.fail(unavailable) : management.command(projection)),
+        changes: () => Effect.succeed(Effect.never)
+      })
+      const scope = yield* Scope.make()
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, lower)).pipe(
+        Effect.provideService(ProjectionManagement.ProjectionManagement, closing),
+        Scope.provide(scope)
+      )
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, upper))
+      yield* ProjectionStatus.caughtUp("notes")
+      yield* Scope.close(scope, Exit.void)
+      isClosed = true
+      yield* ProjectionManagement.pause("notes")
+      yield* after(2000)
+      assert.strictEqual((yield* statusOf("notes")).state, "Paused")
     })
   )
 

@@ -11,7 +11,7 @@ export interface Commands {
   readonly changedFrom: (command: Command) => Effect.Effect<void>
 }
 
-/** @internal One for all workers of a projection in this process. */
+/** @internal One for all workers of a projection that begin together. */
 export const watchCommands = (
   projection: string
 ): Effect.Effect<Commands, never, ProjectionManagement | Scope.Scope> =>

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
@@ -24,6 +24,12 @@ import { WorkerMonitor } from "./WorkerMonitor.ts"
 /** For how many milliseconds a projection that starts waits to be known. */
 const registrationPatience = 1000
 
+/** What a worker is to do. */
+interface Assignment<out E, out R> {
+  readonly projection: Projection<E, R>
+  readonly range: SliceRange.SliceRange
+}
+
 /** @internal A worker that is registered, and does not run yet. */
 export interface PreparedWorker<E, R> {
   /** Fails when the worker stops, as it does. */
@@ -32,7 +38,7 @@ export interface PreparedWorker<E, R> {
   readonly resumed: Effect.Effect<void>
 }
 
-/** What the workers of a projection have in common in this process. */
+/** What the workers of a projection have in common that begin together. */
 interface Shared {
   readonly commands: Commands
   /** Ends when the projection is known, or that takes too long. */
@@ -46,8 +52,7 @@ const share = (projection: Projection<any, any>): Effect.Effect<Shared, never, P
     const registering = yield* Effect.forkScoped(
       Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(projection))))
     )
-    const known = yield* Effect.cached(Effect.timeoutOption(Fiber.join(registering), registrationPatience))
-    return { commands, known: Effect.asVoid(known) }
+    return { commands, known: Effect.asVoid(Effect.timeoutOption(Fiber.join(registering), registrationPatience)) }
   })
 
 /** What a worker is driven with. */
@@ -62,30 +67,40 @@ interface Driven {
   lastRead: Command | undefined
 }
 
-/** @internal Registers a worker for as long as the scope. */
+/** @internal Registers workers for as long as the scope, and then waits until their projections are known, or that takes too long. */
 export const prepare = <E, R>(
-  projection: Projection<E, R>,
-  range: SliceRange.SliceRange
-): Effect.Effect<PreparedWorker<E, R>, never, R | Scope.Scope> =>
+  assignments: ReadonlyArray<Assignment<E, R>>
+): Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<any>()
     const registry = yield* ProjectionRegistry
-    const driven: Driven = {
+    const store = yield* OffsetStore
+    const management = yield* ProjectionManagement
+    const workers = assignments.map(({ projection, range }): Driven => ({
       projection,
       range,
-      store: yield* OffsetStore,
-      management: yield* ProjectionManagement,
+      store,
+      management,
       monitor: new WorkerMonitor(projection.name, range, context),
       memory: new WorkerMemory(),
       lastRead: undefined
+    }))
+    // once they are not registered any more
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => workers.forEach(({ monitor }) => monitor.happened({ _tag: "Ended" })))
+    )
+    yield* registry.join(workers.map((worker) => registered(worker, context)))
+    const shared = new Map<string, Shared>()
+    for (const { projection } of workers) {
+      if (!shared.has(projection.name)) shared.set(projection.name, yield* share(projection))
     }
-    // once it is not registered any more
-    yield* Effect.addFinalizer(() => Effect.sync(() => void driven.monitor.happened({ _tag: "Ended" })))
-    const { commands, known } = yield* registry.join(registered(driven, context), share(projection))
-    yield* known
-    return { run: run(driven, commands), resumed: newCommand(driven, commands) }
-    // that it needs the stores is a part of R, which the types do not know here
-  }) as Effect.Effect<PreparedWorker<E, R>, never, any>
+    yield* Effect.forEach(shared.values(), ({ known }) => known, { concurrency: "unbounded", discard: true })
+    return workers.map((worker) => {
+      const { commands } = shared.get(worker.projection.name)!
+      return { run: run(worker, commands), resumed: newCommand(worker, commands) }
+    })
+    // that they need the stores is a part of R, which the types do not know here
+  }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
 
 /** The worker as others see it. */
 const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {
@@ -209,6 +224,19 @@ const reset = Effect.fnUntraced(function*(
   return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) }
 })
 
-/** @internal Runs a worker; where it stops, it goes on once it is commanded to. */
-export const supervise = <E, R>({ resumed, run }: PreparedWorker<E, R>): Effect.Effect<never, never, R> =>
+/** @internal Runs workers for as long as the scope, or none of them. One that stops goes on once it is commanded to. */
+export const start = <E, R>(
+  assignments: ReadonlyArray<Assignment<E, R>>
+): Effect.Effect<void, never, R | Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    yield* Effect.onExit(
+      Effect.gen(function*() {
+        for (const worker of yield* prepare(assignments)) yield* Effect.forkScoped(supervise(worker))
+      }).pipe(Scope.provide(scope)),
+      (exit) => Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void
+    )
+  })
+
+const supervise = <E, R>({ resumed, run }: PreparedWorker<E, R>): Effect.Effect<never, never, R> =>
   Effect.forever(Effect.catchCause(run, () => resumed))
