@@ -59,6 +59,22 @@ describe("a follower that reads the journal", () => {
   })
 })
 
+describe("a follower whose journal is forked", () => {
+  const tail = new JournalTail<never>(at(5))
+  const cases: ReadonlyArray<readonly [position: number, timestamp: number]> = [[5, 51], [4, 50], [6, 50]]
+  for (const [position, timestamp] of cases) {
+    it(`is not up to date with a tail at (5, 50) that stands at (${position}, ${timestamp}) itself`, () => {
+      const follower = new Follower(range, new Map([[slice, Offset.make(position, timestamp)]]))
+      assert.strictEqual(follower.forkedFrom(tail), slice)
+      assert.deepStrictEqual([follower.afterPage([], tail), follower.afterPage([], tail)], ["lookAgain", "fail"])
+    })
+  }
+
+  it("is one whose tail has another history, and no other", () => {
+    for (const position of [0, 3, 5, 7]) assert.isUndefined(new Follower(range, at(position)).forkedFrom(tail))
+  })
+})
+
 describe("a follower that takes the tail", () => {
   it("takes what comes in its range from then on, once", () => {
     const { follower, tail } = atTail(3)
@@ -167,6 +183,9 @@ it.prop(
           break
         case "takeTail":
           reader = undefined
+          break
+        case "fail":
+          assert.fail("one history is no fork")
       }
     }
 

@@ -1,12 +1,13 @@
 import type { EncodedEnvelope } from "../../Envelope.ts"
 import { maxPageBytes } from "../../Journal.ts"
-import { LogCursor } from "../../LogCursor.ts"
+import { LogCursor, type Verdict } from "../../LogCursor.ts"
 import type { Offsets } from "../../Offset.ts"
+import type * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { JournalTail } from "./JournalTail.ts"
 
 /** @internal What a follower does after it was shown a page of the journal. */
-export type AfterPage = "deliver" | "lookAgain" | "openReader" | "takeTail"
+export type AfterPage = "deliver" | "lookAgain" | "openReader" | "takeTail" | "fail"
 
 /** @internal What comes next in the tail. */
 export interface Taken {
@@ -35,7 +36,7 @@ export class Follower {
 
   /**
    * What to do after a page of the journal, which the cursor has taken. A reader that finds nothing looks a second time. If the tail has
-   * more even then, another reader is opened, as the first need not see what the tail has seen.
+   * more even then, another reader is opened, as the first need not see what the tail has seen. If the tail has another history, it fails.
    */
   afterPage(page: ReadonlyArray<EncodedEnvelope>, tail: JournalTail<unknown>): AfterPage {
     if (page.length > 0) {
@@ -50,7 +51,7 @@ export class Follower {
     }
     if (++this.#emptyPages === 1) return "lookAgain"
     this.#emptyPages = 0
-    return "openReader"
+    return this.forkedFrom(tail) === undefined ? "openReader" : "fail"
   }
 
   /** Takes what comes next from the tail. */
@@ -76,11 +77,16 @@ export class Follower {
     return { events, isBehind, fork: undefined }
   }
 
-  #isUpTo({ heads }: JournalTail<unknown>): boolean {
-    for (const slice of SliceRange.slices(this.cursor.range)) {
-      const verdict = this.cursor.verdict(slice, heads.position(slice), heads.timestamp(slice))
-      if (verdict === "next" || verdict === "gap") return false
-    }
-    return true
+  /** A slice of which the tail has another history than what was read. */
+  forkedFrom(tail: JournalTail<unknown>): Slice.Slice | undefined {
+    return SliceRange.slices(this.cursor.range).find((slice) => this.#headOf(tail, slice) === "fork")
+  }
+
+  #isUpTo(tail: JournalTail<unknown>): boolean {
+    return SliceRange.slices(this.cursor.range).every((slice) => this.#headOf(tail, slice) === "alreadyDelivered")
+  }
+
+  #headOf({ heads }: JournalTail<unknown>, slice: Slice.Slice): Verdict {
+    return this.cursor.verdict(slice, heads.position(slice), heads.timestamp(slice))
   }
 }

@@ -117,6 +117,10 @@ export const follow = (
             return readAnew
           case "takeTail":
             return Effect.andThen(reader.close, readTail)
+          case "fail": {
+            const slice = follower.forkedFrom(tail)!
+            return forked(new Journal.JournalForked({ entityType, slice, offset: cursor.offset(slice) }))
+          }
         }
       })
     )
