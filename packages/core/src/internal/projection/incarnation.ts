@@ -72,13 +72,14 @@ interface Work {
 export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
     const { monitor, projection } = options
-    const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
+    const { completeUpTo, journal: known, offsets, revision } = yield* unlessCommanded(options, load(options))
     monitor.loaded(offsets, revision)
     const reading = new ReadingState(options.range, { completeUpTo, offsets })
     const tracker = new OffsetTracker(offsets, reading)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
-    const journal = yield* open(options, { journal: known, offsets }, chunks, decoded)
+    const opening = open(options, { journal: known, offsets }, chunks, decoded)
+    const journal = yield* unlessCommanded(options, opening)
     monitor.happened({ _tag: "Opened" })
     yield* watchHeads(options, tracker)
     const interruption = yield* watchCommand(options, chunks)
@@ -174,6 +175,10 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
     }),
     Effect.forkScoped({ startImmediately: true })
   )
+
+/** A database or a source that does not answer must not keep a worker from its commands. */
+const unlessCommanded = <A>({ interrupted }: Options, effect: Effect.Effect<A, unknown, any>) =>
+  Effect.raceFirst(effect, Effect.andThen(interrupted, Effect.fail(new InterruptedByCommand())))
 
 /** Has whoever waits for a chunk go on when there is another command. */
 const watchCommand = Effect.fnUntraced(function*(
