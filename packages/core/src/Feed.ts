@@ -31,7 +31,7 @@ export interface Start {
 }
 
 /**
- * What is asked for of one entity: its events again, from a number on to the last that there is.
+ * What is asked for of one entity: its events again, from a number on to the last that was read. Later ones come with the logs.
  *
  * @category models
  * @since 0.1.0

@@ -158,13 +158,20 @@ export const follow = (
         latch.openUnsafe()
         return isTaken
       })
-    /** Nothing is read of the logs while a replay goes on. */
+    /**
+     * Nothing is read of the logs while a replay goes on. It ends where they were read to, as what comes after that comes with them; or an
+     * entity that is written to all the time would keep all others waiting.
+     */
     const readReplay = (request: Replay): Pull =>
       Effect.flatMap(
         budget.read((limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit), pageSize),
         (page) => {
-          replays.read(request, page)
-          return Arr.isReadonlyArrayNonEmpty(page) ? Effect.succeed(page) : next
+          const missed = page.filter(({ position, slice, timestamp }) => {
+            const verdict = cursor.verdict(slice, position!, timestamp)
+            return verdict !== "next" && verdict !== "gap"
+          })
+          replays.read(request, missed)
+          return Arr.isReadonlyArrayNonEmpty(missed) ? Effect.succeed(missed) : next
         }
       )
 
