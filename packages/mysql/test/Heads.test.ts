@@ -3,14 +3,17 @@ import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
+import * as Naming from "@sluice/sql/adapter/Naming"
 import * as Database from "@sluice/sql/Database"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import { inject } from "vitest"
+import { makeStatements } from "../src/internal/statements.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const NoteState = StateType.make("note", { codec: EventCodec.string })
@@ -92,3 +95,27 @@ it.live.each(servers.flatMap(([name, url]) => harms.map((harm) => [name, harm, u
       )
     })
 )
+
+it.live.each(servers)("%s finds the newest event of each log without reading the others", ([, url]) => {
+  const tablePrefix = `newest_${crypto.randomUUID().slice(0, 8)}_`
+  return Effect.gen(function*() {
+    for (let i = 0; i < 20; i++) {
+      yield* Journal.append(Note, { id: "n", events: Array.from({ length: 200 }, () => "old") as [string] })
+    }
+    const { sql, withTransaction } = yield* Database.Database
+    const statements = makeStatements(Naming.make({ tablePrefix }), crypto.randomUUID(), () => 1_000_000)
+    yield* sql.unsafe(`ANALYZE TABLE ${statements.journal}`)
+    const keysRead = Effect.map(
+      sql.unsafe<{ Value: string }>("SHOW SESSION STATUS LIKE 'Handler_read_next'"),
+      ([row]) => Number(row!.Value)
+    )
+    const slices = Array.from({ length: Slice.count }, (_, slice) => slice)
+    const [positions, read] = yield* withTransaction(Effect.gen(function*() {
+      const before = yield* keysRead
+      const lasts = yield* sql.unsafe<{ position: number }>(statements.lasts("note", slices))
+      return [lasts.map(({ position }) => position), (yield* keysRead) - before] as const
+    }))
+    assert.deepStrictEqual(positions, [4000])
+    assert.isBelow(read, 1000)
+  }).pipe(Effect.provide(MysqlStorage.layer({ url, tablePrefix })))
+})

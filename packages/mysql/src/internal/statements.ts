@@ -22,6 +22,9 @@ const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 const text = (value: string | null): string => value === null ? "NULL" : `CONVERT(${literal(value)} USING utf8mb4)`
 
+/** MariaDB makes a subquery of a list with so many values, and reads the whole index for it: `in_predicate_conversion_threshold`. */
+const longList = 1000
+
 /** @internal Packets of as many statements as each has room for. The statements are ASCII. */
 export const packets = (statements: ReadonlyArray<string>, maxBytes: number): Array<string> => {
   const packets: Array<string> = []
@@ -79,10 +82,10 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
         FROM (${derived}) e`
     },
 
-    /** The newest event of each log, whatever its head says. It is never pruned. */
-    lasts: (entityType: string, slices?: ReadonlyArray<number>): string => {
+    /** The newest event of each log, or of all logs if there are many, whatever the heads say. It is never pruned. */
+    lasts: (entityType: string, slices: ReadonlyArray<number>): string => {
       const log = `entity_type = ${literal(entityType)}${
-        slices === undefined ? "" : ` AND slice IN (${slices.join(",")})`
+        slices.length < longList ? ` AND slice IN (${slices.join(",")})` : ""
       }`
       return `SELECT j.slice, j.position, j.timestamp FROM ${journal} j JOIN (
           SELECT entity_type, slice, MAX(position) AS position FROM ${journal} FORCE INDEX (${
