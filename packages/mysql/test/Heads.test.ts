@@ -6,6 +6,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as Database from "@sluice/sql/Database"
@@ -117,5 +118,28 @@ it.live.each(servers)("%s finds the newest event of each log without reading the
     }))
     assert.deepStrictEqual(positions, [4000])
     assert.isBelow(read, 1000)
+  }).pipe(Effect.provide(MysqlStorage.layer({ url, tablePrefix })))
+})
+
+it.live.each(servers)("%s writes nothing below the floor of a log whose head was set back by hand", ([, url]) => {
+  const tablePrefix = `floor_${crypto.randomUUID().slice(0, 8)}_`
+  const append = Effect.map(Journal.append(Note, { id: "n", events: ["x"] }), ({ position }) => position as number)
+  return Effect.gen(function*() {
+    yield* append
+    yield* append
+    yield* append
+    const before = Timestamp.make((yield* Journal.Journal.use(({ now }) => now)) + 1)
+    assert.strictEqual(yield* Journal.prune(Note, { before }), 2)
+    const setBack = Database.Database.use(({ run }) =>
+      run(sql`UPDATE ${sql.table(`${tablePrefix}head`)} SET position = 0 WHERE position > 0`)
+    )
+    yield* setBack
+    assert.strictEqual(yield* append, 4)
+    yield* setBack
+    assert.strictEqual(yield* Journal.transaction(append), 5)
+    // not even where all events of the log were deleted by hand
+    yield* setBack
+    yield* Database.Database.use(({ run }) => run(sql`DELETE FROM ${sql.table(`${tablePrefix}journal`)}`))
+    assert.strictEqual(yield* append, 3)
   }).pipe(Effect.provide(MysqlStorage.layer({ url, tablePrefix })))
 })

@@ -16,7 +16,7 @@ import { assign, type Heads } from "./assign.ts"
 import type { Packet } from "./connection.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
 import { statusAfter } from "./serverStatus.ts"
-import { type EntityRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
+import { type EntityRow, type HeadRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
 
 const maxPageRows = 10_000
 
@@ -89,7 +89,7 @@ export const makeDialect = (
           statements.entities(requests),
           ...(found === undefined ? [] : [found])
         ].join(";"))
-        if (how === "" && results[2].length < slicesOf(requests).length) return yield* headMissing
+        if (isDamaged(results[2], how === "" ? slicesOf(requests).length : 0)) return yield* headDamaged
         const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
         if (assigned.rows.length === 0) {
           yield* run("ROLLBACK")
@@ -126,7 +126,7 @@ export const makeDialect = (
   /** In no transaction of anybody's. */
   const alone = (sql: string): Effect.Effect<ReadonlyArray<any>, SqlError> => query(writers, "append", sql)
 
-  /** Once more, where a head is missing or lags behind its log, after that is mended. */
+  /** Once more, where a head is missing, or lags behind its log or its floor, after that is mended. */
   const mending = <A>(
     requests: ReadonlyArray<AppendRequest>,
     run: (sql: string) => Effect.Effect<ReadonlyArray<any>, SqlError>,
@@ -141,8 +141,8 @@ export const makeDialect = (
   const { sql } = database
   const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
     const { entityType } = request
-    const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
-    if (logs.length === 0) return yield* headMissing
+    const logs = yield* sql.unsafe<HeadRow>(statements.lock(entityType, [request], ""))
+    if (isDamaged(logs, 1)) return yield* headDamaged
     // if the snapshot shows another head than the lock does, the snapshot is older
     const [seen] = yield* sql.unsafe<LogRow>(
       `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)} AND slice = ${
@@ -271,13 +271,19 @@ export const makeDialect = (
   }
 }
 
-const headMissing = toSqlError("mysql")("append")(
-  Object.assign(new Error("a log has no head: rows of the table of heads were deleted"), { code: "HEAD_MISSING" })
+const headDamaged = toSqlError("mysql")("append")(
+  Object.assign(new Error("a log has no head, or one below its floor: the table of heads was changed by hand"), {
+    code: "HEAD_DAMAGED"
+  })
 )
 
-/** Whether the head of a log is not there, or what it says is free is taken. */
+/** Whether heads are not there, or would have events written where nobody reads any more. */
+const isDamaged = (heads: ReadonlyArray<HeadRow>, count: number): boolean =>
+  heads.length < count || heads.some(({ isBelowFloor }) => isBelowFloor === 1)
+
+/** Whether the head of a log is known to be wrong, or what it says is free is taken. */
 const isWrongHead = (error: SqlError): boolean =>
-  error === headMissing ||
+  error === headDamaged ||
   error.reason._tag === "UniqueViolation" && /^PRIMARY$|journal_log$/.test(error.reason.constraint)
 
 const slicesOf = (requests: ReadonlyArray<AppendRequest>): ReadonlyArray<number> => [

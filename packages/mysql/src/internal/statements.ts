@@ -48,10 +48,16 @@ export interface LogRow {
   readonly timestamp: number
 }
 
+/** @internal The head of a log that is locked. */
+export interface HeadRow extends LogRow {
+  readonly isBelowFloor: number | null
+}
+
 /** @internal The statements of an append, none of which has more bytes than `maxBytes()`, unless it is for the sake of a single event. */
 export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes: () => number) => {
   const journal = Naming.quoted("mysql", naming, "sluice_journal")
   const head = Naming.quoted("mysql", naming, "sluice_head")
+  const floor = Naming.quoted("mysql", naming, "sluice_floor")
   const writer = uuid(writerId)
 
   return {
@@ -60,11 +66,13 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
 
     /**
      * Locks the logs in their order, by the primary key: left to itself the optimizer reads the whole entity type from about half of
-     * its logs on, and then waits for, or locks, logs that nobody asked for.
+     * its logs on, and then waits for, or locks, logs that nobody asked for. The floors, in a subquery, are not locked.
      */
     lock: (entityType: string, requests: ReadonlyArray<AppendRequest>, how: "" | "SKIP LOCKED"): string => {
       const slices = new Set(requests.map((request) => Slice.ofPersistenceId(request.persistenceId)))
-      return `SELECT slice, position, timestamp FROM ${head} FORCE INDEX (PRIMARY)
+      return `SELECT slice, position, timestamp, position < (
+          SELECT f.position FROM ${floor} f WHERE f.entity_type = h.entity_type AND f.slice = h.slice
+        ) AS isBelowFloor FROM ${head} h FORCE INDEX (PRIMARY)
         WHERE entity_type = ${literal(entityType)} AND slice IN (${[...slices].toSorted((a, b) => a - b).join(",")})
         ORDER BY slice FOR UPDATE ${how}`
     },
@@ -82,12 +90,13 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
         FROM (${derived}) e`
     },
 
-    /** The newest event of each log, or of all logs if there are many, whatever the heads say. It is never pruned. */
+    /** The newest event of each log, or of all logs if there are many, and the floors, whatever the heads say. */
     lasts: (entityType: string, slices: ReadonlyArray<number>): string => {
       const log = `entity_type = ${literal(entityType)}${
         slices.length < longList ? ` AND slice IN (${slices.join(",")})` : ""
       }`
-      return `SELECT j.slice, j.position, j.timestamp FROM ${journal} j JOIN (
+      return `SELECT slice, position, timestamp FROM ${floor} WHERE ${log} UNION ALL
+        SELECT j.slice, j.position, j.timestamp FROM ${journal} j JOIN (
           SELECT entity_type, slice, MAX(position) AS position FROM ${journal} FORCE INDEX (${
         indexName(naming, "log")
       }) WHERE ${log} GROUP BY entity_type, slice
