@@ -24,6 +24,7 @@ import { makeJournal } from "./internal/journal.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { OpenFile } from "./internal/openFile.ts"
+import { SameJournal } from "./internal/sameJournal.ts"
 import { makeSessions } from "./internal/sessions.ts"
 import type { Options } from "./SqliteOptions.ts"
 
@@ -61,9 +62,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const filename = isTemporary ? yield* temporaryFile : Path.resolve(options.filename)
   const { file, reader, writer } = yield* connections(filename, lockTimeout)
   if (isTemporary) writer.pragma("synchronous = OFF")
+  const sameJournal = new SameJournal(writer)
   const database = yield* Database.make({
     dialect: "sqlite",
-    sessions: makeSessions(writer, file),
+    sessions: makeSessions(writer, file, sameJournal),
     // a deferred transaction that begins with a read fails at its first write if another process has committed
     // meanwhile
     beginTransaction: "BEGIN IMMEDIATE",
@@ -79,7 +81,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const signals = StorageSignals.make()
-  const journal = yield* makeJournal({ ...options, lockTimeout }, writer, reader, file, database, db, signals)
+  const journal = yield* makeJournal({ ...options, lockTimeout }, sameJournal, reader, file, database, db, signals)
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, database, db) })
 })
 

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import * as Database from "@sluice/sql/Database"
 import * as Tables from "@sluice/sql/Tables"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
@@ -22,6 +24,10 @@ import * as Path from "node:path"
 import { temporaryFile } from "./files.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
+const NoteState = StateType.make("note", { codec: EventCodec.string })
+
+const change = (expected: number) =>
+  DurableStateStore.upsert(NoteState, { id: "n", expected: DurableStateStore.Revision.make(expected), state: "x" })
 
 const opening = (filename: string) => Effect.scoped(Layer.build(SqliteStorage.layer({ filename })))
 
@@ -393,22 +399,25 @@ it.live("is neither read nor written on, once the journal of another was restore
     const filename = yield* temporaryFile
     const another = yield* temporaryFile
     const append = Journal.append(Note, { id: "n", events: ["x"] })
-    yield* within(another, Effect.andThen(append, append))
+    const query = Database.Database.use(({ run }) => run(sql`SELECT 1`))
+    yield* within(another, Effect.all([append, append, change(0)]))
     yield* within(
       filename,
       Effect.gen(function*() {
         yield* append
+        yield* change(0)
         assert.lengthOf(yield* events, 1)
         const source = new Sqlite(another)
         yield* Effect.promise(() => source.backup(filename))
         source.close()
-        for (const refused of [append, Journal.transaction(append), append]) {
+        const state = DurableStateStore.get(NoteState, "n")
+        const all = [append, Journal.transaction(append), append, change(1), state, Journal.transaction(state), events]
+        for (const refused of all as ReadonlyArray<Effect.Effect<unknown, Effect.Error<(typeof all)[number]>, any>>) {
           const error = yield* Effect.flip(refused)
           assert(error._tag === "StorageError" && error.reason === "Misconfigured")
           assert.include(error.message, "when it was opened")
         }
-        const error = yield* Effect.flip(events)
-        assert(error._tag === "StorageError" && error.reason === "Misconfigured")
+        yield* Effect.flip(query)
       })
     )
     assert.lengthOf(yield* within(filename, events), 2)

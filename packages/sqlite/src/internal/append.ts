@@ -10,6 +10,7 @@ import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Exit from "effect/Exit"
 import { type Connection, type Db, prepare } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
+import type { SameJournal } from "./sameJournal.ts"
 
 /** The heads of the logs, and of them all, as this connection read or wrote them last. */
 interface Heads {
@@ -29,7 +30,7 @@ export const makeAppender = (
   file: OpenFile,
   db: Db,
   writerId: string,
-  checkJournal: () => void
+  journal: SameJournal
 ) => {
   const begin = connection.prepare("BEGIN IMMEDIATE")
   const commit = connection.prepare("COMMIT")
@@ -143,7 +144,7 @@ export const makeAppender = (
         // read within the transaction, so nobody can commit after it: if it has changed, the cached heads are stale
         const current = dataVersion.get()
         if (current !== version) cached = noHeads()
-        checkJournal()
+        journal.check()
         version = current
         const answers = requests.map((request) => write(request, cached, now))
         commit.run()
@@ -162,7 +163,6 @@ export const makeAppender = (
      */
     within(request: AppendRequest, now: number): Answer {
       cached = noHeads()
-      checkJournal()
       return write(request, noHeads(), now)
     }
   }

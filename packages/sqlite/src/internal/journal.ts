@@ -19,7 +19,7 @@ import { makeAppender } from "./append.ts"
 import { type Connection, type Db, failed, sqlError } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 import { makeReading, type Run } from "./reader.ts"
-import { makeSameJournal } from "./sameJournal.ts"
+import { SameJournal } from "./sameJournal.ts"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
@@ -27,7 +27,7 @@ const pollInterval = "10 millis"
 /** @internal The journal on its connections: one that writes, and one that reads and watches what others write. */
 export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
-  writer: Connection,
+  sameJournal: SameJournal,
   reader: Connection,
   file: OpenFile,
   database: Database.Database["Service"],
@@ -35,7 +35,7 @@ export const makeJournal: (
   signals: StorageSignals
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
-  writer,
+  sameJournal,
   reader,
   file,
   database,
@@ -43,7 +43,10 @@ export const makeJournal: (
   signals
 ) {
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
-  const checkRead = makeSameJournal(reader, db, identity)
+  const { connection: writer } = sameJournal
+  sameJournal.expect(db, identity)
+  const sameRead = new SameJournal(reader)
+  sameRead.expect(db, identity)
   const reading = makeReading(reader, db)
   const readingOwnWrites = makeReading(writer, db)
   // readers do not wait for writers. They wait only while another process recovers or resets the log
@@ -52,7 +55,7 @@ export const makeJournal: (
       try: () => {
         const found = f()
         // after it, as it may have seen what was committed just before
-        checkRead()
+        sameRead.check()
         return found
       },
       catch: failed(operation)
@@ -104,7 +107,7 @@ export const makeJournal: (
     file,
     db,
     (yield* WebCrypto).randomUUID(),
-    makeSameJournal(writer, db, identity)
+    sameJournal
   )
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
   const lane = yield* AppendLane.make<AppendLane.Answer>({

@@ -2,6 +2,7 @@ import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import type { SqliteDatabase } from "kysely"
 import type { Connection } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
+import type { SameJournal } from "./sameJournal.ts"
 
 /** The driver hands out integers as bigints, as it would round large ones otherwise. */
 const withNumbers = <Row>(row: Row): Row => {
@@ -18,17 +19,22 @@ const commits = /^\s*(COMMIT|END|RELEASE)\b/i
 /**
  * @internal
  * A connection as Kysely's driver knows it, for queries that are not prepared statements of ours. Integers that a
- * number cannot hold are refused, and so is a commit into files that were moved, removed or replaced.
+ * number cannot hold are refused, and so is a commit into files that were moved, removed or replaced. Nothing is read or written
+ * where the file has another journal than it had. In a transaction that cannot change any more.
  */
-export const kyselyDatabase = (connection: Connection, file: OpenFile): SqliteDatabase => ({
+export const kyselyDatabase = (connection: Connection, file: OpenFile, journal: SameJournal): SqliteDatabase => ({
   close: () => connection.close(),
   prepare: (sql) => {
     const statement = connection.prepare(sql).safeIntegers()
     const ends = commits.test(sql)
     const mayCommit = ends || !statement.readonly
     const execute = <A>(f: () => A): A => {
-      if (mayCommit && (ends || !connection.inTransaction)) file.check()
+      const begins = !connection.inTransaction
+      if (mayCommit && (ends || begins)) file.check()
+      if (mayCommit && begins) journal.check()
       const result = f()
+      // after it, as it may have seen what was committed just before; but what was written must not fail any more
+      if (begins && (connection.inTransaction || !mayCommit)) journal.check()
       if (mayCommit && !connection.inTransaction) file.check()
       return result
     }
@@ -37,6 +43,7 @@ export const kyselyDatabase = (connection: Connection, file: OpenFile): SqliteDa
       all: (parameters) => execute(() => statement.all(parameters)).map(withNumbers),
       run: (parameters) => execute(() => statement.run(parameters)),
       *iterate(parameters) {
+        if (!connection.inTransaction) journal.check()
         for (const row of statement.iterate(parameters)) yield withNumbers(row)
       }
     }

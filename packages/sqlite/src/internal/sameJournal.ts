@@ -4,22 +4,40 @@ import { type Connection, type Db, prepare } from "./connection.ts"
 /**
  * @internal
  * Looks whether the file still has the journal that it was opened with, where somebody else has committed since it was looked last: a
- * backup of another may have been restored into it. Throws where it has another.
+ * backup of another may have been restored into it. Throws where it has another. Until it is told which journal that is, any will do.
  */
-export const makeSameJournal = (connection: Connection, db: Db, identity: string): () => void => {
-  const dataVersion = connection.prepare<[], number>("PRAGMA data_version").pluck()
-  const select = prepare(connection, db.selectFrom("sluice_meta").select("value").where("key", "=", "")).pluck()
-  let version: number | undefined
-  return () => {
-    const current = dataVersion.get()
-    if (current === version) return
-    const found = select.get("journal")
+export class SameJournal {
+  readonly connection: Connection
+  readonly #dataVersion
+  #expected: { readonly identity: string; readonly select: () => string | undefined } | undefined
+  #version: number | undefined
+
+  constructor(connection: Connection) {
+    this.connection = connection
+    this.#dataVersion = connection.prepare<[], number>("PRAGMA data_version").pluck()
+  }
+
+  /** From now on. The tables have to be there. */
+  expect(db: Db, identity: string): void {
+    const select = prepare(
+      this.connection,
+      db.selectFrom("sluice_meta").select("value").where("key", "=", "")
+    ).pluck()
+    this.#expected = { identity, select: () => select.get("journal") }
+  }
+
+  check(): void {
+    if (this.#expected === undefined) return
+    const version = this.#dataVersion.get()
+    if (version === this.#version) return
+    const { identity, select } = this.#expected
+    const found = select()
     if (found !== identity) {
       throw new Sqlite.SqliteError(
         `the file has the journal '${found}', and had '${identity}' when it was opened: restore that one, or start the service again`,
         "SQLITE_CANTOPEN"
       )
     }
-    version = current
+    this.#version = version
   }
 }

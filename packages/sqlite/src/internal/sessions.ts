@@ -3,14 +3,15 @@ import { SqliteDriver } from "kysely"
 import type { Connection } from "./connection.ts"
 import { kyselyDatabase } from "./kyselyDatabase.ts"
 import type { OpenFile } from "./openFile.ts"
+import type { SameJournal } from "./sameJournal.ts"
 
 /**
  * @internal
  * The one connection that writes, as `Database` uses it. It cannot be closed, so it is rolled back, if need be, before
  * anybody gets it.
  */
-export const makeSessions = (connection: Connection, file: OpenFile): Sessions => {
-  const driver = new SqliteDriver({ database: kyselyDatabase(connection, file) })
+export const makeSessions = (connection: Connection, file: OpenFile, journal: SameJournal): Sessions => {
+  const driver = new SqliteDriver({ database: kyselyDatabase(connection, file, journal) })
   const made = driver.init().then(() => driver.acquireConnection())
   const clean = () => {
     if (connection.inTransaction) connection.exec("ROLLBACK")
