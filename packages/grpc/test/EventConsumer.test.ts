@@ -717,6 +717,17 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       yield* received(yield* read(remote(address)), 2)
     }))
 
+  it.effect("is not looked for where stored offsets are of a journal, either", () =>
+    Effect.gen(function*() {
+      const address = yield* FakeProducer.make({
+        eventsBySlices: (call, n) => {
+          call.headers(n === 1 ? undefined : "j")
+          call.send(FakeProducer.event(1))
+        }
+      })
+      yield* received(yield* read(remote(address), { start: { journal: "j", offsets: Offset.none } }), 1)
+    }))
+
   it.effect("than the one that was read is noticed when the connection is made again", () =>
     Effect.gen(function*() {
       const address = yield* FakeProducer.make({

@@ -46,7 +46,7 @@ export const makeRemote = (
     const receiver = new EventReceiver(streamId, range, start.offsets)
     const faultOf = (fault: unknown) => fault instanceof JournalForked ? fault : producer.protocolError(fault)
     let failures = 0
-    let connected = false
+    let connected = start.journal !== undefined
     const clock = yield* Effect.clockWith(Effect.succeed)
     let connectedAt = 0
     const context = yield* Effect.context()
