@@ -150,7 +150,10 @@ export interface IncomingCall {
    * taken, which makes room for more.
    */
   readonly write: (frames: Buffer, taken: (bytes: number) => void) => void
-  /** Ends the call after what was written. Nothing happens where it is over. */
+  /**
+   * Ends the call after what was written, and with RESOURCE_EXHAUSTED after what the client has taken: the rest takes the memory that
+   * others need, and a message may be cut off. Nothing happens where the call is over.
+   */
   readonly end: (status: Status) => void
   /** Drops what was written and not taken, as the client does not read it. */
   readonly reset: () => void

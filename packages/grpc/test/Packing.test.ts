@@ -1,14 +1,22 @@
 import { fromBinary } from "@bufbuild/protobuf"
 import { assert, describe, it, layer } from "@effect/vitest"
+import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import { unframe } from "@sluice/grpc/Call"
+import { frame, type Method, unframe } from "@sluice/grpc/Call"
+import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Stream from "effect/Stream"
+import { openCall, unaryCall } from "../src/internal/client/clientCall.ts"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import type { Run } from "../src/internal/server/Run.ts"
+import { streaming, unary } from "../src/internal/server/serverCall.ts"
 import { pack, packs } from "../src/internal/sockets/packing.ts"
+import { makeSockets } from "../src/internal/sockets/sockets.ts"
 import { eventPieces } from "../src/internal/wire/frames.ts"
+import { Status } from "../src/internal/wire/status.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
 import * as Producer from "./kit/Producer.ts"
@@ -76,6 +84,51 @@ layer(Producer.quiet, { excludeTestServices: true })("several messages that are 
       assert.strictEqual(answers.status!.code, 0)
       assert.deepStrictEqual(positions(answers.bytes), upTo(3000))
     }))
+})
+
+const path = "/service/Method"
+
+const called = (serve: (run: Run) => Method) =>
+  Effect.gen(function*() {
+    const { connect, listen } = makeSockets()
+    const port = yield* listen({ address: "127.0.0.1:0", tls: undefined }, [serve(yield* FiberSet.makeRuntime())])
+    const address = `127.0.0.1:${port}`
+    return { address, channel: yield* connect({ address, tls: undefined }) }
+  })
+const request = { path, headers: {}, waitForReady: true }
+
+describe("a call that ends while large messages wait to be written", () => {
+  it.effect("has its one answer", () =>
+    Effect.gen(function*() {
+      const size = 1_000_000
+      const { address, channel } = yield* called((run) => unary(path, run, () => Effect.succeed(Buffer.alloc(size, 7))))
+      const answer = yield* unaryCall(address, channel, request, Buffer.from("q"))
+      assert.isTrue(answer.equals(Buffer.alloc(size, 7)))
+    }))
+
+  it.effect.each([status.OK, status.NOT_FOUND])(
+    "ends after them, with the status %i",
+    (code) =>
+      Effect.gen(function*() {
+        const sizes = [300_000, 10, 1_000_000]
+        const { address, channel } = yield* called((run) =>
+          streaming(path, run, (call) =>
+            Effect.suspend(() => {
+              call.write(Buffer.concat(sizes.map((size) => frame(Buffer.alloc(size)))), () => {})
+              return code === status.OK ? Effect.void : Effect.fail(new Status(code, "no more"))
+            }))
+        )
+        const call = yield* Effect.provideService(
+          openCall(address, channel, request, Buffer.from("q")),
+          CallTransport,
+          makeSockets()
+        )
+        const received: Array<number> = []
+        const all = Effect.forever(Effect.map(call.pull, (messages) => received.push(...messages.map((m) => m.length))))
+        assert.strictEqual((yield* Effect.flip(all)).code, code)
+        assert.deepStrictEqual(received, sizes)
+      })
+  )
 })
 
 const framesOf = (chunk: ReadonlyArray<EncodedEnvelope>) => {

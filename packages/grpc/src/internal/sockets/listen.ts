@@ -99,9 +99,16 @@ interface Internals {
 const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall => {
   // a call that fails says so when nobody may be listening any more
   call.on("error", () => {})
-  let isOver = false
   /** What is kept of large messages until it is written. */
   const unwritten = new Set<Array<Buffer>>()
+  /** Ends the call, once everything is written. */
+  let finish: (() => void) | undefined
+  const drop = (): void => {
+    finish = undefined
+    for (const pieces of unwritten) pieces.length = 0
+    unwritten.clear()
+  }
+  call.once("cancelled", drop)
   return {
     peer: call.getPeer(),
     get headers() {
@@ -118,7 +125,6 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
       if (pieces.length > 1) unwritten.add(pieces)
       let at = 0
       const next = (): void => {
-        if (isOver) return
         let bytes = 0
         while (at < pieces.length) {
           const piece = pieces[at++]!
@@ -128,24 +134,26 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
             continue
           }
           call.write(piece, () => {
-            if (at === pieces.length) unwritten.delete(pieces)
             next()
             taken(bytes)
           })
+          if (at === pieces.length && unwritten.delete(pieces) && unwritten.size === 0) finish?.()
           return
         }
       }
       next()
     },
     end: ({ code, details, trailers }) => {
-      isOver = true
-      for (const pieces of unwritten) pieces.length = 0
       if (call.cancelled) return
-      if (code === Grpc.status.OK) call.end()
-      else call.emit("error", { code, details, metadata: toMetadata(trailers) })
+      if (code === Grpc.status.RESOURCE_EXHAUSTED) drop()
+      finish = () => {
+        if (code === Grpc.status.OK) call.end()
+        else call.emit("error", { code, details, metadata: toMetadata(trailers) })
+      }
+      if (unwritten.size === 0) finish()
     },
     reset: () => {
-      isOver = true
+      drop()
       const stream = (call as unknown as Internals).call?.stream
       if (stream?.writableFinished === false) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     }
