@@ -97,11 +97,13 @@ export interface OutgoingListener {
  * @since 0.1.0
  */
 export interface OutgoingCall {
+  /** Sends a message, after those before it. */
   readonly write: (message: Buffer) => void
   /** Says that no more is written. */
   readonly end: () => void
   /** The next message that has come. The server is held back by flow control until messages are read. */
   readonly read: () => Buffer | undefined
+  /** Ends the call on this side, and tells the server. Nothing happens where it is over. */
   readonly cancel: () => void
 }
 
@@ -144,6 +146,7 @@ export interface IncomingCall {
   readonly receive: (message: (bytes: Buffer) => void, end: () => void) => void
   /** The client has cancelled the call, or cannot be reached any more. */
   readonly onCancelled: (cancelled: () => void) => void
+  /** Answers with headers, at most once, and before the first message. */
   readonly sendHeaders: (headers: Headers) => void
   /**
    * Writes one or several messages, each with gRPC's prefix. Says later, once or several times, how many bytes of them the client has
