@@ -74,13 +74,13 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           })
         )
       ))
-  /** A call of the method, as soon as one can be made. */
+  /** A call of the method, as soon as one can be made. A token in its headers is no older than that. */
   const request = (channel: Channel, path: string, waitForReady = false): Effect.Effect<Request, GrpcError> =>
-    Effect.flatMap(headers(nameOf(path)), (headers) =>
-      channel.ready(waitForReady).pipe(
-        Effect.mapError((status) => grpcError(address, nameOf(path), status)),
-        Effect.as({ path, headers, waitForReady })
-      ))
+    channel.ready(waitForReady).pipe(
+      Effect.mapError((status) => grpcError(address, nameOf(path), status)),
+      Effect.andThen(headers(nameOf(path))),
+      Effect.map((headers) => ({ path, headers, waitForReady }))
+    )
   const protocolError = (problem: unknown) =>
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })

@@ -1,0 +1,46 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Offset from "@sluice/core/Offset"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type * as Call from "@sluice/grpc/Call"
+import { CallTransport } from "@sluice/grpc/CallTransport"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { makeProducerClient } from "../src/internal/client/producerClient.ts"
+
+const start = { journal: undefined, offsets: Offset.none }
+
+/** A network in which a server can be reached when the test says so. It answers each call with headers, and nothing else. */
+const fake = Effect.map(Clock.Clock, (clock) => {
+  const reached = Deferred.makeUnsafe<void>()
+  const requests: Array<Call.Request> = []
+  const channel: Call.Channel = {
+    ready: () => Deferred.await(reached),
+    call: (request, listener) => {
+      requests.push(request)
+      queueMicrotask(() => listener.headers({}))
+      return { write: () => {}, end: () => {}, read: () => undefined, cancel: () => {} }
+    }
+  }
+  const transport: CallTransport = { clock, connect: () => Effect.succeed(channel), listen: () => Effect.never }
+  return { channel, reached, requests, provide: Effect.provideService(CallTransport, transport) }
+})
+
+describe("a client of a producer", () => {
+  it.effect("asks for the headers of a call when it can be made, and not while it waits", () =>
+    Effect.gen(function*() {
+      const { channel, provide, reached, requests } = yield* fake
+      let issued = 0
+      const { connect } = makeProducerClient("carts", {
+        address: "127.0.0.1:1",
+        headers: Effect.sync(() => ({ token: `${++issued}` }))
+      })
+      yield* Effect.forkScoped(provide(connect(channel, SliceRange.full, start, true)))
+      yield* TestClock.adjust("3 hours")
+      assert.strictEqual(issued, 0)
+      yield* Deferred.succeed(reached, undefined)
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(requests.map(({ headers }) => headers), [{ token: "1" }])
+    }))
+})
