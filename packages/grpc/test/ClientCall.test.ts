@@ -51,6 +51,10 @@ const codeOf = <A>(effect: Effect.Effect<A, { readonly code: number }>) =>
 const meaning = (code: number, trailers: Call.Headers = {}) =>
   grpcError("there", "Method", { code, details: "", trailers }).code
 
+/** The details of the error that RESOURCE_EXHAUSTED means. */
+const exhausted = (details: string) =>
+  grpcError("there", "Method", { code: status.RESOURCE_EXHAUSTED, details, trailers: {} }).details
+
 describe("a call, as its client sees it", () => {
   it.effect("hands on what has come, some at a time, and then how it has ended", () =>
     Effect.gen(function*() {
@@ -130,5 +134,12 @@ describe("a call, as its client sees it", () => {
       assert.strictEqual(meaning(code, { "sluice-status": String(code) }), code)
     }
     assert.strictEqual(meaning(status.NOT_FOUND), status.NOT_FOUND)
+  })
+
+  it("explains RESOURCE_EXHAUSTED where the library says it of a stream that was reset, and not where others do", () => {
+    assert.match(exhausted("Bandwidth exhausted or memory limit exceeded"), /^Bandwidth .* \(the stream was reset/)
+    for (const said of ["too many requests", "Received message larger than max (5000000 vs 4194304)"]) {
+      assert.strictEqual(exhausted(said), said)
+    }
   })
 })

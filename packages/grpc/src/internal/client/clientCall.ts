@@ -187,6 +187,9 @@ export const openCall = (
       (call) => Effect.sync(() => call.cancel())
     ))
 
+/** What the library says of a stream that was reset with ENHANCE_YOUR_CALM, to which it gives the code of others, too. */
+const calm = "Bandwidth exhausted or memory limit exceeded"
+
 const unsaid = "the stream was reset before its status was read, such as when a consumer has not read for long"
 
 /**
@@ -198,7 +201,7 @@ export const grpcError = (address: string, method: string, { code, details, trai
   const isLost = (code === Grpc.status.INTERNAL || code === Grpc.status.UNKNOWN) &&
     trailers[statusTrailer] === undefined
   if (code === Grpc.status.OK) return new GrpcError({ address, method, code, details: "the producer ended the stream" })
-  if (code === Grpc.status.RESOURCE_EXHAUSTED && trailers[statusTrailer] === undefined) {
+  if (code === Grpc.status.RESOURCE_EXHAUSTED && details === calm && trailers[statusTrailer] === undefined) {
     return new GrpcError({ address, method, code, details: `${details} (${unsaid})` })
   }
   return new GrpcError({ address, method, code: isLost ? Grpc.status.UNAVAILABLE : code, details })
