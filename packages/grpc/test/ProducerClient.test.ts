@@ -6,6 +6,7 @@ import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { makeProducerClient } from "../src/internal/client/producerClient.ts"
 
@@ -42,5 +43,20 @@ describe("a client of a producer", () => {
       yield* Deferred.succeed(reached, undefined)
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(requests.map(({ headers }) => headers), [{ token: "1" }])
+    }))
+
+  it.effect("says what it may be that names no journal and sends nothing", () =>
+    Effect.gen(function*() {
+      const { channel, provide, reached } = yield* fake
+      yield* Deferred.succeed(reached, undefined)
+      const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" })
+      const connecting = yield* Effect.forkScoped(
+        Effect.flip(provide(connect(channel, SliceRange.full, start, false)))
+      )
+      yield* TestClock.adjust("2 minutes")
+      assert.match(
+        (yield* Fiber.join(connecting)).message,
+        /nothing has come for 60 seconds, and its headers name no journal: a plain Akka producer without events, or a proxy/
+      )
     }))
 })

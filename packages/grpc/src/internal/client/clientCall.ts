@@ -19,6 +19,8 @@ const beatWithin = 3 * beatEvery
 /** For how long, in milliseconds, the connection is looked at before a call on it is given up. */
 const lastLook = 5_000
 
+const unnamed = ", and its headers name no journal: a plain Akka producer without events, or a proxy"
+
 /** How many bytes come meanwhile of more than signs of life. */
 const flowing = 16 * 1024
 
@@ -83,7 +85,7 @@ export class ClientCall {
 
   /** The first messages, of a producer whose headers do not say whether it comes to that. */
   get first(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError> {
-    return Effect.raceFirst(this.pull, this.#silence(answerWithin))
+    return Effect.raceFirst(this.pull, this.#silence(answerWithin, unnamed))
   }
 
   /** From now on something comes every few seconds: a pull that waits for longer fails, as the connection is lost. */
@@ -100,7 +102,7 @@ export class ClientCall {
    * Fails when somebody has waited for so many milliseconds, and for much longer where data comes on the connection: what is waited for
    * may be behind it, or a large message of which the rest is on its way.
    */
-  #silence(atMost: number): Effect.Effect<never, GrpcError> {
+  #silence(atMost: number, hint = ""): Effect.Effect<never, GrpcError> {
     let before: number | undefined
     const look: Effect.Effect<never, GrpcError> = Effect.suspend(() => {
       const waited = this.#wake === undefined
@@ -117,7 +119,7 @@ export class ClientCall {
         const rest = waited < atMost ? atMost - waited : lastLook
         return Effect.andThen(this.#clock.sleep(Duration.millis(Math.ceil(rest))), look)
       }
-      const details = `nothing has come for ${atMost / 1000} seconds`
+      const details = `nothing has come for ${atMost / 1000} seconds${hint}`
       this.#end({ code: Grpc.status.DEADLINE_EXCEEDED, details, trailers: {} })
       return Effect.fail(this.#failure!)
     })
