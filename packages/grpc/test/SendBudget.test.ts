@@ -197,11 +197,26 @@ describe("a stream whose memory is taken back", () => {
       let resets = 0
       const call = { reset: () => resets++ } as unknown as IncomingCall
       const refused = new Status(status.RESOURCE_EXHAUSTED, "this consumer does not read", {})
-      const share = { clock: yield* Clock.Clock, refused: Effect.fail(refused) }
+      const clock = yield* Clock.Clock
+      const share = { clock, run: yield* FiberSet.makeRuntime(), refused: Effect.fail(refused) }
       assert.strictEqual(yield* Effect.flip(within(call, share, Effect.never)), refused)
       yield* after(15)
       assert.strictEqual(resets, 0, "it may read slowly")
       yield* after(10)
       assert.strictEqual(resets, 1)
+    }))
+
+  it.effect("is not waited for by a server that is closed meanwhile", () =>
+    Effect.gen(function*() {
+      let resets = 0
+      const call = { reset: () => resets++ } as unknown as IncomingCall
+      const refused = Effect.fail(new Status(status.RESOURCE_EXHAUSTED, "this consumer does not read", {}))
+      const clock = yield* Clock.Clock
+      yield* Effect.gen(function*() {
+        const share = { clock, run: yield* FiberSet.makeRuntime(), refused }
+        yield* Effect.flip(within(call, share, Effect.never))
+      }).pipe(Effect.scoped)
+      yield* after(25)
+      assert.strictEqual(resets, 0)
     }))
 })

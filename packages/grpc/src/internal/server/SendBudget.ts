@@ -33,6 +33,8 @@ const tooSlow = new Status(
 export interface Share {
   /** The network's, which heartbeats go by. */
   readonly clock: Clock.Clock
+  /** Runs what may outlive the stream, and not the server. */
+  readonly run: Run
   /** For the source of the stream. */
   readonly reading: ReadBudget
   /** The consumer has taken so many bytes, or something was written, and whether something is still to be taken. */
@@ -116,6 +118,7 @@ export class SendBudget {
       ),
       (holder): Share => ({
         clock: this.#clock,
+        run: this.#run,
         reading: {
           read: (page, limit) =>
             Effect.suspend(() => {

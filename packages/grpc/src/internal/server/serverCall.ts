@@ -86,13 +86,13 @@ const isForeseen = (cause: Cause.Cause<unknown>): boolean =>
 const farewell = Duration.seconds(20)
 
 /** Resets a call, after a moment, whose other side does not read: it would not read its status either, and what was written stays. */
-const resetLater = (call: IncomingCall, { clock }: Pick<Share, "clock">): Effect.Effect<unknown> =>
-  Effect.forkDetach(Effect.andThen(clock.sleep(farewell), Effect.sync(() => call.reset())))
+const resetLater = (call: IncomingCall, { clock, run }: Pick<Share, "clock" | "run">): Effect.Effect<unknown> =>
+  Effect.sync(() => run(Effect.andThen(clock.sleep(farewell), Effect.sync(() => call.reset()))))
 
 /** @internal Sends a stream, for as long as there is memory for it. */
 export const within = <E>(
   call: IncomingCall,
-  share: Pick<Share, "clock" | "refused">,
+  share: Pick<Share, "clock" | "refused" | "run">,
   sending: Effect.Effect<void, E>
 ): Effect.Effect<void, E | Status> =>
   Effect.raceFirst(sending, Effect.tapError(share.refused, () => resetLater(call, share)))
