@@ -22,7 +22,7 @@ import { GrpcServer } from "./GrpcServer.ts"
  * Several streams on one server are several such layers, merged. Each consumer reads the source on its own, at its
  * own pace; one that stands still stops the reads of its stream and nothing else. What was read and consumers have not takes up to
  * 32 MiB for the streams of a connection, and 128 MiB for those of a server. Beyond that streams wait, and those that have stood still for
- * 10 seconds are ended with `RESOURCE_EXHAUSTED` as far as others need their part, as are those that have waited for 20.
+ * 10 seconds are ended with `RESOURCE_EXHAUSTED` as far as others need their part.
  *
  * **Example** (Public events by transformation)
  *
