@@ -70,8 +70,8 @@ interface Waiter {
  * @internal
  * The memory of a server for what it has read and its consumers have not. Half of it is shared out in equal parts, to connections and
  * to their busy streams, and pages are as large as these, so that there is room for those that become busy. Who finds no room all the
- * same, as events are larger than that, waits. Of those whose consumers take nothing while others wait as many are ended as hold what
- * these need, and more than their part of it: a consumer can connect again.
+ * same, as events are larger than that, waits. If others wait, streams whose consumers take nothing are ended, until there is room. A
+ * stream that holds less than half of its part is spared. A consumer whose stream was ended can connect again.
  */
 export class SendBudget {
   readonly #connections = new Map<string, Connection>()
