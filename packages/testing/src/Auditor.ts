@@ -11,6 +11,7 @@ import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -56,10 +57,13 @@ export interface Auditor {
   readonly lag: (projection: string) => ReturnType<typeof ProjectionStatus.lag>
   /**
    * Waits until every projection whose handler is watched has handled all there is, and its offsets say so. To be called when there are no faults any more,
-   * and nobody appends.
+   * and nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for.
    */
   readonly settled: (options: { readonly within: Duration.Input }) => Effect.Effect<void, never, Simulation>
 }
+
+/** How soon a command reaches a worker that has stopped, in milliseconds. */
+const forCommands = 3000
 
 /**
  * Watches those who use the databases, of which one has the journal, and the same or another the offsets.
@@ -170,6 +174,27 @@ export const make = (databases: {
       return undefined
     }
 
+    /** Since when a worker has been stopped, by why it has. */
+    const stopped = new Map<object, number>()
+
+    /** Why a watched worker does not go on, once it has had the time for a command to reach it. */
+    const stoppedAs = (): string | undefined => {
+      for (const { projection } of audit.projections) {
+        for (const registry of engine.registries.values()) {
+          for (const { status } of registry.workers(projection)) {
+            const { failure, range, state } = status
+            if (state !== "Stopped" || failure === undefined) continue
+            const since = stopped.get(failure) ?? engine.now
+            stopped.set(failure, since)
+            if (engine.now - since < forCommands) continue
+            const { event, cause } = failure
+            return new ProjectionStatus.WorkerStopped({ projection, range, event, cause: Cause.squash(cause) }).message
+          }
+        }
+      }
+      return undefined
+    }
+
     const handler = <A, E, R>(
       { entityType: { name }, isHandled = () => true, projection, source = sourceKey(name) }: Watched,
       handler: Handler<A, E, R>
@@ -209,6 +234,8 @@ export const make = (databases: {
           while (true) {
             const problem = behind()
             if (problem === undefined) break
+            const why = stoppedAs()
+            if (why !== undefined) return violate("all catch up", why)
             if (engine.now > until) return violate("all catch up", problem)
             yield* Effect.sleep("500 millis")
           }

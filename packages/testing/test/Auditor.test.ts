@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { EntityType, EventCodec, Journal, OffsetStore, Projection, Source } from "@sluice/core"
+import { EntityType, EventCodec, Journal, OffsetStore, Projection, RecoveryStrategy, Source } from "@sluice/core"
 import { Auditor, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -105,5 +105,35 @@ describe("the auditor", () => {
       }))),
       "what is handled is in the journal"
     )
+  })
+
+  it("says why a worker has stopped, as does the trace", () => {
+    const run = () =>
+      Simulation.run(
+        Effect.gen(function*() {
+          const database = yield* SimulatedDatabase.make("database")
+          const auditor = yield* Auditor.make({ journal: database })
+          const handler = auditor.handler({ projection: "notes", entityType: Note }, () =>
+            Effect.die(new Error("MY BUG")))
+          const Notes = Source.journal(Note).pipe(
+            Projection.exactlyOnce("notes", handler),
+            Projection.recovery(RecoveryStrategy.fail)
+          )
+          yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), database.layer))
+          const append = Journal.append(Note, { id: "n", events: ["a"] })
+          const writer = yield* Simulation.process("writer", Effect.provide(append, database.layer))
+          yield* writer.ended
+          yield* auditor.settled({ within: "1 hour" })
+        }),
+        { seed: 7, trace: true }
+      )
+    const { elapsed, exit, trace } = run()
+    const error = Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+    assert.match(error, /'all catch up'.*projection 'notes' for the slices 0-1023 has stopped at event 1.*MY BUG/s)
+    assert.isBelow(elapsed, 60_000)
+    const logged = trace.filter((line) => /Error:|Warn:/.test(line)).join("\n")
+    assert.match(logged, /MY BUG/)
+    assert.match(logged, /projection=notes/)
+    assert.deepStrictEqual(run().trace, trace)
   })
 })

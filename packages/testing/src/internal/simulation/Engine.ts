@@ -1,3 +1,4 @@
+import type { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -143,6 +144,7 @@ export class Runner implements Scheduler.Scheduler {
     this.freeze()
     this.#state = "Dead"
     this.#held = []
+    this.#engine.registries.delete(this)
     for (const end of this.#ends.splice(0)) end()
   }
 
@@ -165,6 +167,8 @@ export class Engine {
   /** Draws what users' effects, ids and faults are made of: apart from what the engine draws, so that both are small changes of each other. */
   readonly draw: Draw
   readonly ready: Array<Dispatcher> = []
+  /** The projections that run in each process. */
+  readonly registries = new Map<Runner, ProjectionRegistry>()
   readonly #choose: Draw
   readonly #timers = new Timers()
   readonly #longest: number

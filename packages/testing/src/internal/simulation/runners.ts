@@ -1,4 +1,5 @@
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
@@ -7,6 +8,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Random from "effect/Random"
+import * as References from "effect/References"
 import * as Scheduler from "effect/Scheduler"
 import type { Engine, Runner } from "./Engine.ts"
 import { fork, makeCrypto, makeRandom } from "./randomness.ts"
@@ -34,16 +36,24 @@ export const place: Effect.Effect<Place> = Effect.flatMap(
 /** @internal What there is for the fibers of a process, and nothing else. */
 export const contextOf = (engine: Engine, runner: Runner): Context.Context<never> => {
   const draw = fork(engine.draw)
-  const logger = Logger.make<unknown, void>(({ logLevel, message }) =>
-    engine.note(runner.name, () => `${logLevel}: ${(Array.isArray(message) ? message : [message]).map(text).join(" ")}`)
+  const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) =>
+    engine.note(runner.name, () => {
+      const said = (Array.isArray(message) ? message : [message]).map(text)
+      const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
+      const named = annotations.map(([name, value]) => `${name}=${text(value)}`)
+      const line = [`${logLevel}:`, ...said, ...named].join(" ")
+      return cause.reasons.length === 0 ? line : `${line}\n${Cause.pretty(cause)}`
+    })
   )
+  const registry = ProjectionRegistry.make()
+  engine.registries.set(runner, registry)
   return Context.make(Place, { engine, runner }).pipe(
     Context.add(Scheduler.Scheduler, runner),
     Context.add(Clock.Clock, runner.clock),
     Context.add(Random.Random, makeRandom(draw)),
     Context.add(WebCrypto, makeCrypto(draw)),
     Context.add(Logger.CurrentLoggers, new Set([logger])),
-    Context.add(ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
+    Context.add(ProjectionRegistry.ProjectionRegistry, registry)
   )
 }
 
