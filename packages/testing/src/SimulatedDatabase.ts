@@ -10,6 +10,7 @@ import type { OffsetStore } from "@sluice/core/OffsetStore"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StorageError } from "@sluice/core/StorageError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
@@ -17,7 +18,7 @@ import { connect } from "./internal/simulation/connect.ts"
 import { type Database, internals } from "./internal/simulation/Database.ts"
 import type { Observation } from "./internal/simulation/Observation.ts"
 import { place } from "./internal/simulation/runners.ts"
-import { CurrentTransaction, fair, Server } from "./internal/simulation/Server.ts"
+import { Call, CurrentTransaction, fair, Server, SimulatedTransaction } from "./internal/simulation/Server.ts"
 import type { Simulation } from "./Simulation.ts"
 
 /**
@@ -107,7 +108,7 @@ export const make = (
   }
 ): Effect.Effect<SimulatedDatabase, never, Simulation> =>
   Effect.gen(function*() {
-    const { engine } = yield* place
+    const { engine, runner } = yield* place
     const server = new Server(engine, name, options?.latency ?? 0)
     const scope = Scope.makeUnsafe()
     const storage = yield* Layer.buildWithScope(Layer.fresh(MemoryStorage.layer), scope)
@@ -128,12 +129,20 @@ export const make = (
         ))
       }
     }
+    const inspected = Context.add(storage, Journal, {
+      ...journal,
+      transaction: (effect) =>
+        Effect.flatMap(CurrentTransaction, (parent) =>
+          journal.transaction(
+            new SimulatedTransaction(new Call(server.sessionOf(runner)), parent).during(effect)
+          ))
+    })
     const database: SimulatedDatabase = {
       name,
       layer: Layer.effectContext(
         Effect.map(place, ({ runner }) => connect(server, storage, server.sessionOf(runner), shared))
       ),
-      inspect: Effect.provideContext(storage),
+      inspect: Effect.provideContext(inspected),
       suffer: (faults) =>
         Effect.sync(() => {
           engine.note(name, () => `suffers from ${JSON.stringify(faults)}`)

@@ -47,6 +47,26 @@ const replace =
     return Context.add(storage, service, { ...found, ...f(found) })
   }
 
+/** A handler that always dies. */
+const runStopping = () =>
+  Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const handler = auditor.handler({ projection: "notes", entityType: Note }, () => Effect.die(new Error("MY BUG")))
+      const Notes = Source.journal(Note).pipe(
+        Projection.exactlyOnce("notes", handler),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+      yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), database.layer))
+      const append = Journal.append(Note, { id: "n", events: ["a"] })
+      const writer = yield* Simulation.process("writer", Effect.provide(append, database.layer))
+      yield* writer.ended
+      yield* auditor.settled({ within: "1 hour" })
+    }),
+    { seed: 7, trace: true }
+  )
+
 describe("the auditor", () => {
   it("has nothing to say of what is right", () => {
     assert.isUndefined(violated((storage) => storage))
@@ -108,32 +128,13 @@ describe("the auditor", () => {
   })
 
   it("says why a worker has stopped, as does the trace", () => {
-    const run = () =>
-      Simulation.run(
-        Effect.gen(function*() {
-          const database = yield* SimulatedDatabase.make("database")
-          const auditor = yield* Auditor.make({ journal: database })
-          const handler = auditor.handler({ projection: "notes", entityType: Note }, () =>
-            Effect.die(new Error("MY BUG")))
-          const Notes = Source.journal(Note).pipe(
-            Projection.exactlyOnce("notes", handler),
-            Projection.recovery(RecoveryStrategy.fail)
-          )
-          yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), database.layer))
-          const append = Journal.append(Note, { id: "n", events: ["a"] })
-          const writer = yield* Simulation.process("writer", Effect.provide(append, database.layer))
-          yield* writer.ended
-          yield* auditor.settled({ within: "1 hour" })
-        }),
-        { seed: 7, trace: true }
-      )
-    const { elapsed, exit, trace } = run()
+    const { elapsed, exit, trace } = runStopping()
     const error = Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
     assert.match(error, /'all catch up'.*projection 'notes' for the slices 0-1023 has stopped at event 1.*MY BUG/s)
     assert.isBelow(elapsed, 60_000)
     const logged = trace.filter((line) => /Error:|Warn:/.test(line)).join("\n")
     assert.match(logged, /MY BUG/)
     assert.match(logged, /projection=notes/)
-    assert.deepStrictEqual(run().trace, trace)
+    assert.deepStrictEqual(runStopping().trace, trace)
   })
 })

@@ -145,4 +145,19 @@ describe("a simulated database", () => {
       for (const millis of waited) assert.isTrue(lossy ? millis > 1 && millis < 1500 : millis < 100, `${millis} ms`)
     }
   })
+
+  it("is written by the test itself too, in transactions or without", () => {
+    const outcomes = each(Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const table = SimulatedDatabase.table<number>(database)
+      yield* database.inspect(table.set("a", 1))
+      const twice = Effect.andThen(table.set("b", 2), Journal.transaction(table.set("c", 3)))
+      const undone = Effect.andThen(twice, Effect.fail("undone"))
+      yield* Effect.flip(database.inspect(Journal.transaction(undone)))
+      const before = (yield* table.rows).size
+      yield* database.inspect(Journal.transaction(twice))
+      return [before, Object.fromEntries(yield* table.rows)]
+    }))
+    for (const outcome of outcomes) assert.deepStrictEqual(outcome, [1, { a: 1, b: 2, c: 3 }])
+  })
 })

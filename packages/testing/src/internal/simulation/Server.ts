@@ -87,6 +87,25 @@ export class SimulatedTransaction {
   get outermost(): SimulatedTransaction {
     return this.parent?.outermost ?? this
   }
+
+  /** What is told of its end, as the storage is about to commit, or has undone it. */
+  end(isCommitted: boolean): void {
+    const { onCommit, onUndone, parent } = this
+    if (!isCommitted) { for (const undone of onUndone) undone() }
+    else if (parent === undefined) { for (const commit of onCommit) commit() }
+    else {
+      parent.onUndone.push(...onUndone)
+      parent.onCommit.push(...onCommit)
+    }
+  }
+
+  /** The effect, which runs in it and in the storage's own. */
+  during<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.onExit(
+      Effect.provideService(effect, CurrentTransaction, this),
+      (exit) => Effect.sync(() => this.end(Exit.isSuccess(exit)))
+    )
+  }
 }
 
 /** @internal */
@@ -233,13 +252,7 @@ export class Server {
                 decided = exit
                 call.isDecided = Exit.isSuccess(exit)
                 // the locks are held, and nothing comes between this and the commit
-                if (Exit.isFailure(exit)) {
-                  for (const undone of transaction.onUndone) undone()
-                } else {
-                  parent?.onUndone.push(...transaction.onUndone)
-                  if (parent === undefined) { for (const commit of transaction.onCommit) commit() }
-                  else parent.onCommit.push(...transaction.onCommit)
-                }
+                transaction.end(Exit.isSuccess(exit))
                 resumeHold(exit as Exit.Exit<A, E>)
               }
               session.runner.after(this.delay(), () => resume(Effect.succeed(inner)))
