@@ -69,7 +69,7 @@ const serving = (serve: (call: Call.IncomingCall) => void) =>
     Effect.gen(function*() {
       const transport = yield* CallTransport.CallTransport
       yield* transport.listen({ address: "0.0.0.0:1", tls: undefined }, [{ path: "/test/Method", serve }])
-      yield* Effect.never
+      return yield* Effect.never
     }).pipe(Effect.provide(SimulatedNetwork.layer))
   )
 

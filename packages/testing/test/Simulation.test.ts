@@ -126,7 +126,7 @@ describe("a process", () => {
               yield* Effect.addFinalizer(() => log("released"))
               yield* Effect.forkScoped(Effect.onExit(busy, () => log("ended")))
               yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(3), log("slept"))))
-              yield* Effect.never
+              return yield* Effect.never
             })
           )
           yield* Effect.flatMap(Random.nextBetween(0, 10), Effect.sleep)
