@@ -12,6 +12,7 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -253,6 +254,36 @@ const remember = Logger.layer([
     lines.push({ message: String(text), cause: details.length > 0 || cause.reasons.length > 0 })
   })
 ])
+
+test(
+  "a worker whose source does not say its newest positions says so once, and asks again, also after a defect",
+  Effect.gen(function*() {
+    const { provider } = Source.journal(Note)
+    const answers: Array<Effect.Effect<Offset.Offsets, StorageError>> = [
+      Effect.fail(unavailable),
+      Effect.die("a defect"),
+      Effect.fail(unavailable)
+    ]
+    const source = Source.make({
+      ...provider,
+      heads: (range) => Effect.suspend(() => answers.shift() ?? provider.heads(range))
+    })
+    lines.length = 0
+    yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+    for (let i = 0; i < 10 && answers.length > 0; i++) {
+      assert.strictEqual((yield* statusOf("notes")).state, "CatchingUp")
+      yield* after(30_000)
+    }
+    yield* after(30_000)
+    assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    assert.strictEqual(lines.length, 1)
+    assert.include(lines[0]!.message, "newest positions")
+    assert.isTrue(lines[0]!.cause)
+  }).pipe(
+    Effect.provide(remember),
+    Effect.provideService(References.MinimumLogLevel, "Info")
+  ) as Effect.Effect<void, unknown, any>
+)
 
 test(
   "a projection that runs in two places says so in a line, ever more rarely, and what to do",

@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -30,7 +30,7 @@ import type { WorkerMonitor } from "./WorkerMonitor.ts"
 /** Chunks that are decoded while the handler is busy. */
 const chunksAhead = 2
 
-/** How often a source is asked for its heads that does not say them. */
+/** How often a source is asked again for its heads when it has failed to say them. */
 const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
 
 /** @internal What an incarnation is one of. */
@@ -166,15 +166,28 @@ const open = Effect.fnUntraced(function*(
   return journal
 })
 
-/** Says when everything is stored that the source has now. Until the source has said what that is, it is not known. */
-const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) =>
-  projection.source.provider.heads(range).pipe(
+/** Says when everything is stored that the source has now. That is not known until the source has said its heads. */
+const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) => {
+  let hasWarned = false
+  const warnOnce = (cause: Cause.Cause<unknown>) =>
+    Effect.suspend(() => {
+      if (hasWarned || Cause.hasInterruptsOnly(cause)) return Effect.void
+      hasWarned = true
+      return Effect.logWarning(
+        "Stays in 'CatchingUp' until its source says its newest positions, which has failed. Asks again",
+        cause
+      )
+    })
+  return projection.source.provider.heads(range).pipe(
+    Effect.tapCause(warnOnce),
+    Effect.sandbox,
     Effect.retry(headsRetry),
     Effect.map((heads) => {
       if (tracker.follow(heads)) monitor.happened({ _tag: "CaughtUp" })
     }),
     Effect.forkScoped({ startImmediately: true })
   )
+}
 
 /** A database or a source that does not answer must not keep a worker from its commands. */
 const unlessCommanded = <A>({ interrupted }: Options, effect: Effect.Effect<A, unknown, any>) =>
