@@ -256,6 +256,35 @@ const remember = Logger.layer([
 ])
 
 test(
+  "commands that cannot be read are said once, and heeded when they can be again",
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement.ProjectionManagement
+    let failure: Effect.Effect<never, StorageError> | undefined
+    yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(
+      Effect.provideService(ProjectionManagement.ProjectionManagement, {
+        ...management,
+        command: (projection) => Effect.suspend(() => failure ?? management.command(projection))
+      })
+    )
+    lines.length = 0
+    failure = Effect.fail(unavailable)
+    yield* after(1000)
+    failure = Effect.die("a defect")
+    yield* ProjectionManagement.pause("notes")
+    yield* after(3000)
+    assert.strictEqual((yield* statusOf("notes")).state, "Running")
+    assert.strictEqual(lines.length, 1)
+    assert.include(lines[0]!.message, "Cannot read the commands")
+    failure = undefined
+    yield* after(1000)
+    assert.strictEqual((yield* statusOf("notes")).state, "Paused")
+  }).pipe(
+    Effect.provide(remember),
+    Effect.provideService(References.MinimumLogLevel, "Info")
+  ) as Effect.Effect<void, unknown, any>
+)
+
+test(
   "a worker whose source does not say its newest positions says so once, and asks again, also after a defect",
   Effect.gen(function*() {
     const { provider } = Source.journal(Note)

@@ -20,14 +20,25 @@ export const watchCommands = (
     const changed = yield* management.changes(projection)
     const listeners = new Set<() => void>()
     let latest: Command | undefined
-    const look = Effect.map(management.command(projection), (command) => {
-      latest = command
-      for (const listener of listeners) listener()
+    let isFailing = false
+    const look = Effect.matchCauseEffect(management.command(projection), {
+      onSuccess: (command) =>
+        Effect.sync(() => {
+          isFailing = false
+          latest = command
+          for (const listener of listeners) listener()
+        }),
+      onFailure: (cause) =>
+        Effect.suspend(() => {
+          if (isFailing) return Effect.void
+          isFailing = true
+          return Effect.logWarning("Cannot read the commands to its projection. Tries again every second", cause)
+        })
     })
     yield* Effect.raceFirst(changed, Effect.sleep(pollInterval)).pipe(
-      // the workers themselves say when the storage is gone
-      Effect.andThen(Effect.ignore(look)),
+      Effect.andThen(look),
       Effect.forever,
+      Effect.annotateLogs({ projection }),
       Effect.forkScoped
     )
     return {
