@@ -153,7 +153,7 @@ export class LogCursor {
     return this.#since[this.#log(slice)]!
   }
 
-  /** After what another reader of the log has to go on. */
+  /** The offset to open another reader of the log at. */
   offset(slice: Slice.Slice): Offset.Offset {
     const log = this.#log(slice)
     const since = this.#since[log]!
@@ -163,7 +163,7 @@ export class LogCursor {
       : { position: this.#positions[log]!, timestamp } as Offset.Offset
   }
 
-  /** After what another reader of the logs has to go on, for each log that is not read from its beginning. */
+  /** The offsets to open another reader of the logs at, for each log that is not read from its beginning. */
   offsets(): Offset.Offsets {
     const offsets = new Map<Slice.Slice, Offset.Offset>()
     for (const slice of SliceRange.slices(this.range)) {

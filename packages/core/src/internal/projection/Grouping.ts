@@ -98,7 +98,7 @@ export class Grouping {
     return this.#unsaved >= save.after || now >= this.#saveDue
   }
 
-  /** Offsets are being stored, and no others are ahead of what is stored then. */
+  /** All offsets that are ahead are being stored. */
   saved(): void {
     this.#unsaved = 0
     this.#saveDue = Infinity

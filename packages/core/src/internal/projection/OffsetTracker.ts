@@ -13,7 +13,7 @@ export class OffsetTracker {
   readonly #stored: Map<Slice, Offset>
   readonly #reading: ReadingState
   #ahead = new Map<Slice, Offset>()
-  /** Up to where it is yet to come in the slices in which it is not there; undefined while that is not known, or once it is everywhere. */
+  /** The heads of the slices that it has not caught up with. Undefined while they are not known, or once it has caught up with all. */
   #heads: Map<Slice, Position> | undefined
 
   constructor(stored: Offsets, reading: ReadingState) {

@@ -104,7 +104,7 @@ export const initialWait = 200
 export const maxFailureWait = 30_000
 /** @internal The longest that it waits after fencings: whoever runs twice must not end with nobody running. */
 export const maxFencedWait = 5_000
-/** A worker that was alone for longer is fenced for the first time. */
+/** After running for longer than this unfenced, in milliseconds, a worker counts its fencings anew. */
 const aloneFor = 2 * maxFencedWait
 
 const wait = (times: number, max: number): Action => ({
