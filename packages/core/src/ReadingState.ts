@@ -271,9 +271,10 @@ export class ReadingState {
     const ahead = this.#ahead.get(slice)
     if (ahead === undefined) return
     this.#ahead.delete(slice)
-    if (this.#known.size + ahead.size > maxEntities) this.#known.clear()
     for (const [persistenceId, last] of ahead) {
-      this.#known.set(persistenceId, last)
+      // Later ones may be stored already, where a replay has brought them before their turn. What was forgotten is loaded again.
+      const known = this.#known.get(persistenceId)
+      if (known !== undefined && known < last) this.#known.set(persistenceId, last)
       if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
     }
   }
