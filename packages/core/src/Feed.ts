@@ -50,6 +50,7 @@ export interface Replay {
 export interface Feed<out E, out R = never> {
   /** The identity of the journal that the positions are in. */
   readonly journal: string
+  /** In each slice, positions rise one by one: what is left out between two events is covered by a `Skipped`. */
   readonly envelopes: Stream.Stream<EncodedElement, E, R>
   /**
    * Asks for the events of one entity, which then come among the envelopes, with the positions that they have, before what is next in the

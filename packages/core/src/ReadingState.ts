@@ -10,6 +10,7 @@
  */
 import type { Element, Place, Skipped } from "./Envelope.ts"
 import { LogCursor, type Verdict as LogVerdict } from "./LogCursor.ts"
+import type { Offset } from "./Offset.ts"
 import type { StoredOffsets } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
@@ -36,12 +37,13 @@ export type EntityVerdict = "accepted" | "duplicate" | "gap" | "reset" | "unprov
  *
  * - `passed`: it was handled before, when it was replayed, and is the next of its log all the same. Its offset is to move.
  * - `unsettled`: its slice changes to the mode per entity. What was read of the slice before has to be stored first.
- * - `outOfPlace`: its log goes on elsewhere, so the source has lost something, or has shown another history.
+ * - `outOfPlace`: its log goes on elsewhere, so the source has lost something.
+ * - `forked`: its log has another history than what was read.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace"
+export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked"
 
 /**
  * The decision on an event by its sequence number. `inFlight` is the last one of its entity that was accepted and not stored yet, and `stored`
@@ -135,6 +137,11 @@ export class ReadingState {
     return this.#cursor.next(slice) ?? 1
   }
 
+  /** The last offset that is known of the log of a slice. */
+  offset(slice: Slice): Offset {
+    return this.#cursor.offset(slice)
+  }
+
   /** Up to which position a slice was read in exact mode; undefined while it is. */
   completeUpTo(slice: Slice): number | undefined {
     return this.#completeUpTo.get(slice)
@@ -185,7 +192,7 @@ export class ReadingState {
     )
     if (verdict !== "accepted" && verdict !== "duplicate") return verdict
     const inLog = position < next ? "alreadyDelivered" : this.#cursor.take(slice, position, timestamp)
-    if (inLog === "fork") return "outOfPlace"
+    if (inLog === "fork") return "forked"
     if (verdict === "duplicate") return inLog === "next" ? "passed" : "duplicate"
     this.#inFlight.set(persistenceId, sequenceNumber)
     return "accepted"
@@ -291,7 +298,7 @@ const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
   next: "accepted",
   alreadyDelivered: "duplicate",
   gap: "outOfPlace",
-  fork: "outOfPlace"
+  fork: "forked"
 }
 
 const noEntities: ReadonlyArray<PersistenceId> = []

@@ -119,8 +119,7 @@ export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/co
 }
 
 /**
- * A source has shown an event, or left out a part of a log, that does not come next: events before it are missing, or are others than
- * were shown before. The worker opens the source again. If that does not help, the source is at fault.
+ * A source has shown an event, or left out a part of a log, that does not come next: events before it are missing. The worker opens the source again. If that does not help, the source is at fault.
  *
  * @category errors
  * @since 0.1.0

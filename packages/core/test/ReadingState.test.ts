@@ -121,9 +121,10 @@ describe("a slice in exact mode", () => {
     const state = make(3)
     assert.deepStrictEqual(judge(state, event(5, "a", 1), { ...event(3, "a", 1), timestamp: Timestamp.make(31) }), [
       "outOfPlace",
-      "outOfPlace"
+      "forked"
     ])
     assert.strictEqual(state.next(slice), 4)
+    assert.deepStrictEqual(state.offset(slice), Offset.make(3, 30))
   })
 
   it("stays exact where something is gone for good", () => {

@@ -3,6 +3,7 @@ import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Enve
 import { encoded, isSkipped, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
+import { JournalForked } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -266,3 +267,28 @@ for (
     })
   )
 }
+
+describe("a source that shows another history than what was read", () => {
+  for (
+    const [when, elements] of [
+      ["", [log[0]!, { ...log[0]!, timestamp: Timestamp.make(11) }]],
+      [", also after it has left something out", [log[0]!, deferred(2, 2), {
+        ...log[0]!,
+        position: Position.make(3),
+        timestamp: Timestamp.make(20)
+      }]]
+    ] as const
+  ) {
+    test(
+      `has lost events, and the projection stops for a person${when}`,
+      Effect.gen(function*() {
+        yield* start(logOf(elements).source.pipe(Projection.exactlyOnce("selects", () => Effect.void)))
+        const { failure, state } = yield* statusOf("selects")
+        assert.strictEqual(state, "Stopped")
+        const error = Cause.squash(failure!.cause)
+        assert.instanceOf(error, JournalForked)
+        assert.strictEqual(error.slice, slice)
+      })
+    )
+  }
+})

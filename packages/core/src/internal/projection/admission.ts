@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { type Element, type Place, placeholder } from "../../Envelope.ts"
+import { JournalForked } from "../../JournalError.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { ReadingState, Verdict } from "../../ReadingState.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
@@ -46,7 +47,7 @@ export const admit = (
   verdict: Verdict
 ): Effect.Effect<Element<any> | undefined, unknown, any> => {
   const { handling, isReplay, reading, settle } = self
-  // no verdict but the last two is on a part that was left out
+  // no verdict but the last three is on a part that was left out
   const place = element as Place
   const again = (effect: Effect.Effect<void, unknown, any>) =>
     Effect.flatMap(effect, () => admit(self, element, reading.judge(element, isReplay)))
@@ -68,6 +69,8 @@ export const admit = (
       return again(settle)
     case "outOfPlace":
       return outOfPlace(self, element)
+    case "forked":
+      return forked(self, element)
   }
 }
 
@@ -112,3 +115,13 @@ const outOfPlace = (
       expected: reading.next(element.slice)
     })
   ))
+
+const forked = (
+  { handling: { memory, projection: { source } }, reading }: Admission,
+  { slice }: Element<any>
+): Effect.Effect<never, unknown> => {
+  const { entityType, key } = source.provider
+  return memory.ofSource(Effect.fail(
+    new JournalForked({ entityType: entityType ?? key, slice, offset: reading.offset(slice) })
+  ))
+}
