@@ -55,7 +55,7 @@ export interface Feed<out E, out R = never> {
   /**
    * Asks for the events of one entity, which then come among the envelopes, with the positions that they have, before what is next in the
    * logs. An entity whose slice is not read is passed over. Says whether the request was taken: it is not where too many wait already.
-   * Undefined where a source cannot be asked.
+   * Undefined where a source cannot be asked. It is there for filters that change while a source is open; no projection asks yet.
    */
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
 }

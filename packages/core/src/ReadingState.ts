@@ -23,14 +23,13 @@ import type { SliceRange } from "./SliceRange.ts"
  * - `accepted`: it is to be handled.
  * - `duplicate`: it was handled before, or is about to be.
  * - `gap`: earlier events of its entity are missing. They are to be replayed first.
- * - `reset`: its entity has begun anew. It is to be handled.
  * - `unproven`: nothing is known of its entity, and it is not the first event. Its predecessor tells.
  * - `unknown`: what was stored of its entity has to be loaded first.
  *
  * @category models
  * @since 0.1.0
  */
-export type EntityVerdict = "accepted" | "duplicate" | "gap" | "reset" | "unproven" | "unknown"
+export type EntityVerdict = "accepted" | "duplicate" | "gap" | "unproven" | "unknown"
 
 /**
  * What is to be made of an element: as of an event, or
@@ -57,8 +56,7 @@ export const decide = (
   sequenceNumber: number,
   inFlight: number,
   stored: number | undefined,
-  isStrict: boolean,
-  isReset = false
+  isStrict: boolean
 ): EntityVerdict => {
   if (stored === undefined && inFlight === 0) return "unknown"
   const last = inFlight > 0 ? inFlight : stored!
@@ -66,7 +64,7 @@ export const decide = (
     if (!isStrict || sequenceNumber === last + 1) return "accepted"
     return last === 0 ? "unproven" : "gap"
   }
-  return isStrict && isReset && sequenceNumber === 1 ? "reset" : "duplicate"
+  return "duplicate"
 }
 
 /** Of so many entities what was stored is remembered at most; of others it is loaded again. */

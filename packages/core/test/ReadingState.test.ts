@@ -50,17 +50,8 @@ describe("the decision on an event", () => {
   for (const [why, isStrict, inFlight, stored, event, verdict] of table) {
     it(`is ${verdict} for ${why}`, () => {
       assert.strictEqual(ReadingState.decide(event, inFlight, stored, isStrict), verdict)
-      // only a first event can be that of an entity which has begun anew
-      if (event > 1) assert.strictEqual(ReadingState.decide(event, inFlight, stored, isStrict, true), verdict)
     })
   }
-
-  it("is reset for a first event of an entity that has begun anew", () => {
-    assert.strictEqual(ReadingState.decide(1, 0, 4, true, true), "reset")
-    assert.strictEqual(ReadingState.decide(1, 6, 4, true, true), "reset")
-    assert.strictEqual(ReadingState.decide(1, 0, 0, true, true), "accepted")
-    assert.strictEqual(ReadingState.decide(1, 0, 4, false, true), "duplicate")
-  })
 })
 
 const idOf = (entity: string) => PersistenceId.make("cart", entity)

@@ -53,7 +53,6 @@ export const admit = (
     Effect.flatMap(effect, () => admit(self, element, reading.judge(element, isReplay)))
   switch (verdict) {
     case "accepted":
-    case "reset":
       return Effect.succeed(element)
     case "passed":
       return Effect.succeed(placeholder(place))

@@ -74,7 +74,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const { monitor, projection } = options
     const { completeUpTo, journal: known, offsets, revision } = yield* unlessCommanded(options, load(options))
     monitor.loaded(offsets, revision)
-    const reading = new ReadingState(options.range, { completeUpTo, offsets })
+    const isStrict = projection.source.provider.supersedes !== true
+    const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict })
     const tracker = new OffsetTracker(offsets, reading)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
