@@ -111,7 +111,7 @@ describe("StorageSignals", () => {
   it.effect("says who is waited for: entity types while they are followed, and projections apart from them", () =>
     Effect.gen(function*() {
       const signals = StorageSignals.make()
-      const state = Effect.all([isOpen(signals.awaited), isOpen(signals.followed)])
+      const state = Effect.all([isOpen(signals.untilAwaited), isOpen(signals.untilFollowed)])
       assert.deepStrictEqual(yield* state, [false, false])
       yield* Effect.asVoid(signals.commands.subscribe("notes"))
       assert.deepStrictEqual(yield* state, [true, false])

@@ -53,7 +53,7 @@ export interface HeadRow extends LogRow {
   readonly isBelowFloor: number | null
 }
 
-/** @internal The statements of an append, none of which has more bytes than `maxBytes()`, unless it is for the sake of a single event. */
+/** @internal The statements of an append. None of them has more bytes than `maxBytes()`, unless a single event alone has more. */
 export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes: () => number) => {
   const journal = Naming.quoted("mysql", naming, "sluice_journal")
   const head = Naming.quoted("mysql", naming, "sluice_head")

@@ -59,7 +59,7 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
     let wait = soon
     let isAway = false
     const look = Effect.gen(function*() {
-      yield* signals.followed
+      yield* signals.untilFollowed
       let changed = false
       for (const kind of ["events", "states"] as const) {
         for (const entityType of signals[kind].followed()) {

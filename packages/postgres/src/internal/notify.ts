@@ -59,7 +59,7 @@ export const watch = (
     yield* Effect.forkScoped(listen)
 
     yield* Effect.gen(function*() {
-      yield* signals.followed
+      yield* signals.untilFollowed
       signals.signalFollowed()
       yield* Effect.sleep(notifier.isConnected ? pollInterval.listening : pollInterval.deaf)
     }).pipe(Effect.forever, Effect.forkScoped)

@@ -64,9 +64,9 @@ export interface StorageSignals {
     readonly signal: (projection: string) => void
   }
   /** Ends when somebody waits for anything. */
-  readonly awaited: Effect.Effect<void>
+  readonly untilAwaited: Effect.Effect<void>
   /** Ends when somebody follows events or states. */
-  readonly followed: Effect.Effect<void>
+  readonly untilFollowed: Effect.Effect<void>
   /** There may be something new in any log that is followed. */
   readonly signalFollowed: () => void
   /** There may be something new in any log, and for any projection. */
@@ -95,7 +95,7 @@ export interface StorageSignals {
 }
 
 interface MarkedLogs extends LogSignals {
-  readonly awaited: Effect.Effect<void>
+  readonly untilFollowed: Effect.Effect<void>
   readonly mark: (entityType: string, slices: Iterable<Slice.Slice> | undefined) => void
   readonly wake: (entityType: string) => void
   /** The entity types that somebody follows, or has read. */
@@ -120,7 +120,7 @@ const makeLogs = (): MarkedLogs => {
 
   return {
     subscribe: listeners.subscribe,
-    awaited: listeners.awaited,
+    untilFollowed: listeners.awaited,
     followed: listeners.names,
     marks: marksOf,
     mark,
@@ -152,13 +152,13 @@ export const make = (): StorageSignals => {
     for (const projection of commands.names()) commands.changed(projection)
   }
 
-  const followed = Effect.raceFirst(events.awaited, states.awaited)
+  const untilFollowed = Effect.raceFirst(events.untilFollowed, states.untilFollowed)
   return {
     events,
     states,
     commands: { subscribe: commands.subscribe, signal: commands.changed },
-    awaited: Effect.raceFirst(followed, commands.awaited),
-    followed,
+    untilAwaited: Effect.raceFirst(untilFollowed, commands.awaited),
+    untilFollowed,
     signalFollowed: () => {
       for (const logs of [events, states]) for (const entityType of logs.followed()) logs.signal(entityType)
     },

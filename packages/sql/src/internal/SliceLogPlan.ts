@@ -77,7 +77,7 @@ export class SliceLogPlan {
   readonly #behind = new Set<Slice.Slice>()
   /** What has to be read before signals are looked at again. */
   #pending: "heads" | "firsts" | "logs" | undefined = "heads"
-  /** Whether everything was read when `next` was called last, and so whatever is read now was appended since. */
+  /** Whether everything had been read when `next` was called last, so that what is read now was appended since. */
   #wasAtEnd = false
   /** The heads when they were asked for last, and the timestamp of the newest. */
   #heads: Offsets = new Map()

@@ -97,7 +97,7 @@ export const makeJournal: (
       ? Effect.logInfo(`'${found}' is there again`)
       : Effect.logError(`'${path}' was moved, removed or replaced while it was open: nothing more is written`)
   })
-  yield* Effect.andThen(signals.awaited, Effect.andThen(lookAtFile, Effect.sync(lookForOthers))).pipe(
+  yield* Effect.andThen(signals.untilAwaited, Effect.andThen(lookAtFile, Effect.sync(lookForOthers))).pipe(
     Effect.repeat(Schedule.spaced(pollInterval)),
     Effect.forkScoped
   )
