@@ -1,3 +1,4 @@
+import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import type { TransactionStatus } from "@sluice/sql/adapter/Session"
@@ -19,14 +20,8 @@ const text = (value: string | Redacted.Redacted): string => typeof value === "st
 const hostOf = ({ host, url }: Options): string =>
   host ?? (url === undefined ? "localhost" : new URL(text(url)).hostname)
 
-/** @internal How much longer than the server's own limit a client waits, in milliseconds. */
-export const grace = 5_000
-
 /** @internal How long the end of something may take, in milliseconds. */
 export const budget = 1_000
-
-/** How long to wait for what ends a transaction, in milliseconds. A rollback is the end of the connection as well. */
-const endTimeouts = [[/^COMMIT\b/i, 10_000], [/^ROLLBACK\b/i, 3_000]] as const
 
 /** @internal In milliseconds. */
 export const statementTimeoutOf = (options: Options): number => options.statementTimeout ?? 30_000
@@ -232,7 +227,7 @@ const observe = (session: Session, timeout: number, { ownTables }: Use): void =>
     if (typeof answered !== "function") return toldOfLoss(connection, query(...args))
     const answeredInTime = abandonAfter(
       session,
-      Math.min(endTimeouts.find(([start]) => start.test(sql))?.[1] ?? timeout, timeout)
+      Math.min(AnswerTimeout.ofEnd(sql) ?? timeout, timeout)
     )
     const end = (): void => {
       session.pending--
@@ -434,7 +429,7 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
           connection.on("end", () => {
             session.isLost = true
           })
-          observe(session, statementTimeoutOf(options) + grace, use)
+          observe(session, statementTimeoutOf(options) + AnswerTimeout.grace, use)
           return session
         },
         catch: unconnected

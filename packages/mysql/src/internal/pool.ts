@@ -1,3 +1,4 @@
+import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Cause from "effect/Cause"
@@ -13,7 +14,6 @@ import {
   abandonAfter,
   budget,
   connectTimeoutOf,
-  grace,
   open,
   reset,
   send,
@@ -173,7 +173,7 @@ export const firstRows = <Row>(
     Effect.callback<Array<Row>, SqlError>((resume) => {
       const { connection } = session
       const rows: Array<Row> = []
-      const readInTime = abandonAfter(session, statementTimeoutOf(pool.options) + grace)
+      const readInTime = abandonAfter(session, statementTimeoutOf(pool.options) + AnswerTimeout.grace)
       let isOver = false
       const end = (exit: Exit.Exit<Array<Row>, SqlError>, givenUp?: string): void => {
         if (isOver) return

@@ -1,3 +1,4 @@
+import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
@@ -12,15 +13,6 @@ import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
 import { settingsOf, settle } from "./session.ts"
-
-/** How much longer than the server's own limit a client waits, in milliseconds. */
-const grace = 5_000
-
-/**
- * How long to wait for the answer to what ends a transaction, in milliseconds. Without an answer, the outcome is
- * unknown.
- */
-const endTimeouts = [[/^COMMIT\b/i, 10_000], [/^ROLLBACK\b/i, 3_000]] as const
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
 export const transactionTimeoutOf = (options: Options): number => options.transactionTimeout ?? 60_000
@@ -104,7 +96,7 @@ export const configOf = (
       }),
     application_name: `${options.applicationName ?? "sluice"} ${name}`,
     connectionTimeoutMillis: options.connectTimeout ?? 10_000,
-    queryTimeout: statementTimeout + grace,
+    queryTimeout: statementTimeout + AnswerTimeout.grace,
     keepAlive: true,
     types,
     journal,
@@ -236,7 +228,7 @@ export class Client extends Pg.Client {
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
       typeof query === "string"
-        ? { text: query, query_timeout: endTimeouts.find(([start]) => start.test(query))?.[1] ?? queryTimeout }
+        ? { text: query, query_timeout: AnswerTimeout.ofEnd(query) ?? queryTimeout }
         : typeof query?.submit === "function"
         ? query
         : { query_timeout: queryTimeout, ...query },
