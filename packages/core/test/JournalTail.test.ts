@@ -100,6 +100,14 @@ describe("those who follow a tail", () => {
     assert.deepStrictEqual(woken(), [true, true, false])
     assert.strictEqual(tail.failure, cause)
   })
+
+  it("are woken by whichever events of a push are theirs, and not by the first alone", () => {
+    const tail = make()
+    const last = tail.subscribe(SliceRange.make(9, 9), nobody)
+    const between = tail.subscribe(SliceRange.make(6, 8), nobody)
+    tail.push([event(4), eventAt(Slice.make(9), 1, 1)])
+    assert.deepStrictEqual([last, between].map(({ latch }) => latch.closeUnsafe()), [true, false])
+  })
 })
 
 const upTo = (n: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n }))

@@ -1,11 +1,13 @@
 import { assert, layer } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -14,6 +16,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { JournalTail } from "../src/internal/reading/JournalTail.ts"
 import { JournalTails, make } from "../src/internal/reading/JournalTails.ts"
+import { eventAt } from "./readingKit.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 
@@ -82,6 +85,52 @@ layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
       assert.deepStrictEqual([tail.end, tail.heads.position(slice)], [0, position as number])
       yield* append
       assert.deepStrictEqual([tail.end, tail.heads.position(slice)], [2, position + 2])
+    }))
+
+  it.effect("passes its reader over what it has taken, and not over what comes after a gap", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const passed: Array<ReadonlyArray<EncodedEnvelope>> = []
+      const listeners: Array<(events: ReadonlyArray<EncodedEnvelope>) => void> = []
+      const commit = (...events: ReadonlyArray<EncodedEnvelope>) => listeners.forEach((listener) => listener(events))
+      const tail = yield* tailOf({
+        ...journal,
+        committed: (_, listener) => Effect.sync(() => void listeners.push(listener)),
+        reader: () => Effect.succeed({ next: () => Effect.never, pass: (events) => passed.push(events) })
+      }, "gaps")
+      const [first, second, third, fourth] = [1, 2, 3, 4].map((position) => eventAt(Slice.make(5), position, position))
+      commit(first!)
+      // the reader is to find the second: whoever passes it over the third or the fourth loses it for good
+      commit(third!)
+      commit(first!, fourth!)
+      assert.deepStrictEqual(passed, [[first!]])
+      assert.strictEqual(tail.end, 1)
+      commit(second!, third!)
+      assert.deepStrictEqual(passed, [[first!], [second!, third!]])
+    }))
+
+  it.effect("has what another process appends while it begins, up to the end of the first look at the journal", () =>
+    Effect.gen(function*() {
+      const { journal } = yield* counting
+      const append = (id: string) =>
+        Effect.orDie(Effect.provideService(Journal.append(Note, { id, events: ["x"] }), Journal.Journal, journal))
+      let looks = 0
+      const other: Journal.Journal["Service"] = {
+        ...journal,
+        committed: () => Effect.void,
+        heads: (...args) => Effect.tap(journal.heads(...args), () => append("between")),
+        reader: (...args) =>
+          Effect.map(journal.reader(...args), (reader) => ({
+            ...reader,
+            next: (limit) =>
+              Effect.tap(
+                reader.next(limit),
+                (page) => page.length === 0 && ++looks === 1 ? append("after") : Effect.void
+              )
+          }))
+      }
+      const tail = yield* tailOf(other)
+      yield* Wait.until("both events", () => tail.end === 2)
     }))
 
   it.effect("tells all who follow it that the journal does not answer, and that it does again", () =>

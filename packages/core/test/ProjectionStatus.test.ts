@@ -1,0 +1,26 @@
+import { assert, it } from "@effect/vitest"
+import * as Offset from "@sluice/core/Offset"
+import { ProjectionRegistry, type RegisteredWorker } from "@sluice/core/ProjectionRegistry"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Slice from "@sluice/core/Slice"
+import * as Effect from "effect/Effect"
+
+const at = (position: number): Offset.Offsets => new Map([[Slice.make(5), Offset.make(position, position)]])
+
+it.effect("the lag counts what comes between the looks at the store and at the source", () =>
+  Effect.gen(function*() {
+    let newest = 5
+    /** Two events come after whichever look is the first, and the worker handles and stores one of them at once. */
+    const look = <A>(what: () => A) =>
+      Effect.sync(() => [what(), newest = 7] as const).pipe(Effect.map(([found]) => found))
+    const worker: Partial<RegisteredWorker> = {
+      stored: look(() => ({ revision: undefined, offsets: at(newest === 5 ? 5 : 6) })),
+      heads: look(() => at(newest))
+    }
+    const lag = yield* Effect.provideService(ProjectionStatus.lag("notes"), ProjectionRegistry, {
+      workers: () => [worker as RegisteredWorker],
+      join: () => Effect.die("nobody joins")
+    })
+    // with the source first, it would be 5 - 6: none
+    assert.strictEqual(lag, 2)
+  }))
