@@ -12,6 +12,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { JournalTail } from "../src/internal/reading/JournalTail.ts"
@@ -57,6 +58,19 @@ layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
       assert.deepStrictEqual(counts, { readers: 1, listeners: 0 })
       assert.notStrictEqual(yield* Effect.scoped(tailOf(journal)), other)
       assert.deepStrictEqual(counts, { readers: 2, listeners: 0 })
+    }))
+
+  it.effect("is shared by those who begin together as well, wherever they take turns", () =>
+    Effect.gen(function*() {
+      const { counts, journal } = yield* counting
+      for (let ops = 3; ops < 20; ops++) {
+        const another = { ...journal }
+        const tails = yield* Effect.all([tailOf(another), tailOf(another)], { concurrency: "unbounded" }).pipe(
+          Effect.provideService(References.MaxOpsBeforeYield, ops)
+        )
+        assert.strictEqual(tails[0], tails[1], `taking turns after ${ops} operations`)
+      }
+      assert.deepStrictEqual(counts, { readers: 17, listeners: 17 })
     }))
 
   it.effect("is another for another entity type, another journal, and where other tails are provided", () =>

@@ -41,7 +41,9 @@ export const make = (): JournalTails => {
       Effect.suspend(() => {
         const tails = known.get(journal)
         if (tails !== undefined) return RcMap.get(tails, entityType)
-        return Effect.flatMap(makeTails(journal), (tails) => {
+        return Effect.flatMap(makeTails(journal), (made) => {
+          // another may have begun meanwhile
+          const tails = known.get(journal) ?? made
           known.set(journal, tails)
           return RcMap.get(tails, entityType)
         })
