@@ -165,9 +165,13 @@ describe("a worker that fails", () => {
     const wait = (...between: ReadonlyArray<Event>) => run(...failing, ...begun, ...between, events.failed)[1]
     assert.deepStrictEqual(wait(events.opened, events["caught up"]), { _tag: "Wait", millis: 800 })
     assert.deepStrictEqual(wait(events.opened, events.progressed), { _tag: "Wait", millis: 200 })
-    // what it has stored before it was interrupted says nothing of how it begins then
-    const [, action] = run(...failing, ...begun, events.progressed, events.interrupted, events.failed)
-    assert.deepStrictEqual(action, { _tag: "Wait", millis: 800 })
+    // what it has stored ends the row, whatever it begins again for
+    for (const reason of [events.interrupted, events.fenced, events["fork reset"]]) {
+      assert.deepStrictEqual(wait(events.progressed, reason, ...begun), { _tag: "Wait", millis: 200 }, reason._tag)
+      assert.deepStrictEqual(wait(reason, ...begun), { _tag: "Wait", millis: 800 }, reason._tag)
+    }
+    // and a failure after it is the first of the next
+    assert.deepStrictEqual(wait(events.progressed, events.failed, ...begun), { _tag: "Wait", millis: 400 })
   })
 
   it("counts anew once it is started again", () => {

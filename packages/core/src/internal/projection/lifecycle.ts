@@ -170,7 +170,10 @@ export const transition = (self: Lifecycle, event: Event): Transition => {
 const to = (self: Lifecycle, state: State): Lifecycle => state === self.state ? self : { ...self, state }
 
 /** Before every beginning, as a projection may have been paused or rewound meanwhile. */
-const readCommand = (self: Lifecycle): Transition => [{ ...self, hasProgressed: false }, { _tag: "ReadCommand" }]
+const readCommand = (self: Lifecycle): Transition => [
+  self.hasProgressed ? { ...self, failures: 0, hasProgressed: false } : self,
+  { _tag: "ReadCommand" }
+]
 
 /** Its failure is to be seen until it runs again. */
 const beginning = (state: State): State =>
@@ -191,7 +194,10 @@ const disrupted = (state: State, failure: WorkerFailure): State => {
 const failed = (self: Lifecycle, cause: Cause.Cause<unknown>): Transition => {
   const failures = self.hasProgressed ? 1 : self.failures + 1
   const state: State = { _tag: "Restarting", failure: { cause, event: undefined } }
-  return [{ ...self, state, failures, restarts: self.restarts + 1 }, wait(failures, maxFailureWait)]
+  return [
+    { ...self, state, failures, hasProgressed: false, restarts: self.restarts + 1 },
+    wait(failures, maxFailureWait)
+  ]
 }
 
 const fenced = (self: Lifecycle, cause: Cause.Cause<unknown>, lasted: number): Transition => {
