@@ -196,6 +196,13 @@ export const table = <V>(database: SimulatedDatabase): Table<V> => {
     Effect.flatMap(CurrentTransaction, (transaction): Effect.Effect<void, StorageError, Journal> => {
       if (transaction === undefined) return Journal.use((journal) => journal.transaction(set(key, row)))
       if (transaction.call.session.isOver) return Effect.never
+      if (transaction.isOver) {
+        return Effect.die(
+          new Error(
+            "A fiber runs a query in a transaction that is over: it has outlived the effect that the transaction was for"
+          )
+        )
+      }
       const changes = written.get(transaction) ?? new Map<string, V | undefined>()
       written.set(transaction, changes.set(key, row))
       transaction.onCommit.push(() => put(key, row))

@@ -4,6 +4,7 @@ import { SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
@@ -159,5 +160,33 @@ describe("a simulated database", () => {
       return [before, Object.fromEntries(yield* table.rows)]
     }))
     for (const outcome of outcomes) assert.deepStrictEqual(outcome, [1, { a: 1, b: 2, c: 3 }])
+  })
+
+  it("is not written by a fiber that outlives its transaction, which dies", () => {
+    const outcomes = each(Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const table = SimulatedDatabase.table<number>(database)
+      let late: Fiber.Fiber<void, unknown> | undefined
+      const forks = Effect.map(
+        Effect.forkDetach(Effect.delay(table.set("a", 1), "1 second")),
+        (fiber) => late = fiber
+      )
+      const service = yield* Simulation.process(
+        "service",
+        Effect.provide(
+          Journal.transaction(forks).pipe(
+            Effect.andThen(Effect.sleep("2 seconds"))
+          ),
+          database.layer
+        )
+      )
+      yield* service.ended
+      const exit = yield* Fiber.await(late!)
+      return [Exit.isFailure(exit) && String(Cause.squash(exit.cause)), (yield* table.rows).size]
+    }))
+    for (const [died, rows] of outcomes) {
+      assert.match(String(died), /a transaction that is over/)
+      assert.strictEqual(rows, 0)
+    }
   })
 })

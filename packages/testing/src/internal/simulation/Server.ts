@@ -76,6 +76,8 @@ export class SimulatedTransaction {
   revision: number | undefined
   /** What the storage does, once it is undone. */
   readonly onUndone: Array<() => void> = []
+  /** Whether the effect that it was for has ended. */
+  isOver = false
   /** What has broken it. */
   broken: StorageError | undefined
 
@@ -91,6 +93,7 @@ export class SimulatedTransaction {
   /** What is told of its end, as the storage is about to commit, or has undone it. */
   end(isCommitted: boolean): void {
     const { onCommit, onUndone, parent } = this
+    this.isOver = true
     if (!isCommitted) { for (const undone of onUndone) undone() }
     else if (parent === undefined) { for (const commit of onCommit) commit() }
     else {
@@ -285,6 +288,7 @@ export class Server {
 
         const end = (exit: Exit.Exit<A, E>) =>
           Effect.callback<A, E | E2 | StorageError>((resume) => {
+            transaction.isOver = true
             let losesAnswer = false
             const answer = (outcome: Exit.Exit<A, E | E2 | StorageError>): void => {
               session.runner.after(this.delay(), () => {
