@@ -3,7 +3,9 @@
  * With `--workload network` services talk to each other.
  */
 import { Simulation } from "@sluice/testing"
+import type * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { parseArgs } from "node:util"
 import * as network from "./network.ts"
@@ -20,24 +22,53 @@ const { values } = parseArgs({
   }
 })
 
-const seed = values.seed === undefined ? undefined : Number(values.seed)
-const from = seed ?? Number(values.from)
-const seeds = seed === undefined ? Number(values.seeds) : 1
+const refuse = (problem: string): never => {
+  console.error(problem)
+  process.exit(2)
+}
+
+const whole = (name: "seeds" | "from" | "seed" | "shrinks", value: string): number =>
+  /^\d+$/.test(value) ? Number(value) : refuse(`--${name} takes a whole number, not '${value}'`)
+
+/** Looks for a seed that fails. Of the last that was tried there is a trace in any case. */
+const exploring = <A>(
+  inputs: Arbitrary.Arbitrary<A>,
+  scenario: (input: A) => Effect.Effect<unknown, unknown, Simulation.Simulation>
+) =>
+(options: { readonly from: number; readonly seeds: number; readonly maxShrinks: number }) => {
+  let input: A
+  const found: Simulation.Counterexample<unknown> | undefined = Simulation.explore(inputs, (generated) => {
+    input = generated
+    return scenario(generated)
+  }, options)
+  const seed = options.from + options.seeds - 1
+  return { found, trace: () => found?.outcome.trace ?? Simulation.run(scenario(input), { seed, trace: true }).trace }
+}
+
+const workloads = {
+  projections: exploring(projections.workloads, projections.run),
+  network: exploring(network.workloads, network.run)
+}
+
+const { workload } = values
+const explore = workload === "projections" || workload === "network"
+  ? workloads[workload]
+  : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${workload}'`)
+const seed = values.seed === undefined ? undefined : whole("seed", values.seed)
+const from = seed ?? whole("from", values.from)
+const seeds = seed === undefined ? whole("seeds", values.seeds) : 1
 const begun = performance.now()
-const options = { from, seeds, maxShrinks: Number(values.shrinks) }
-const found: Simulation.Counterexample<unknown> | undefined = values.workload === "network"
-  ? Simulation.explore(network.workloads, network.run, options)
-  : Simulation.explore(projections.workloads, projections.run, options)
+const { found, trace } = explore({ from, seeds, maxShrinks: whole("shrinks", values.shrinks) })
 const seconds = ((performance.now() - begun) / 1000).toFixed(1)
 
+if (values.trace && (found !== undefined || seed !== undefined)) { for (const line of trace()) console.log(line) }
 if (found === undefined) {
   console.log(`${seeds} seeds from ${from} in ${seconds} s: nothing was found`)
 } else {
   const { input, outcome } = found
-  if (values.trace) { for (const line of outcome.trace) console.log(line) }
   console.log(`Seed ${found.seed} fails after ${outcome.steps} steps and ${Math.round(outcome.elapsed)} ms:`)
   if (Exit.isFailure(outcome.exit)) console.log(String(Cause.squash(outcome.exit.cause)))
   console.log(`With ${JSON.stringify(input)}`)
-  console.log(`Again: npm run test:simulation -- --workload ${values.workload} --seed ${found.seed} --trace`)
+  console.log(`Again: npm run test:simulation -- --workload ${workload} --seed ${found.seed} --trace`)
   process.exitCode = 1
 }
