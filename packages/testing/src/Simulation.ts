@@ -103,8 +103,8 @@ export interface Options {
  *
  * **Gotchas**
  *
- * All of it is one synchronous call, in which no promise resolves and no real socket, file or timer answers: an effect that waits for one ends
- * in a deadlock.
+ * All of it is one synchronous call, in which no promise resolves and no real socket, file or timer answers: an effect that waits for one never goes
+ * on. The simulation then ends in a deadlock, or after `maxSteps` where something else goes on, as a projection does that polls.
  *
  * **Example** (Two fibers in any order, the same one for a seed)
  *
@@ -237,7 +237,9 @@ const failedAs = (failure: NonNullable<Engine["failure"]>, engine: Engine): Simu
       return new SimulationFailed({
         reason: failure._tag,
         what: undefined,
-        detail: `Has not ended after ${engine.steps - 1} steps, at ${engine.now} ms`
+        detail: `Has not ended after ${
+          engine.steps - 1
+        } steps, at ${engine.now} ms: it goes on for ever, or waits for something real while others poll`
       })
   }
 }
