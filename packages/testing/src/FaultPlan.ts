@@ -25,7 +25,7 @@ export const Fault = Schema.Union([
   Schema.TaggedStruct("Kill", when),
   /** A process stands still. */
   Schema.TaggedStruct("Freeze", when),
-  /** A process's time of day is so many seconds behind, or ahead from 60 on. */
+  /** A process's time of day is `60 - seconds` seconds behind, or from 60 on `seconds - 59` ahead. */
   Schema.TaggedStruct("Clock", { ...when, seconds: upTo(120) }),
   /** Nobody reaches a database, and its connections break. */
   Schema.TaggedStruct("Absent", when),
@@ -41,7 +41,7 @@ export const Fault = Schema.Union([
   Schema.TaggedStruct("LosesNotifications", { ...when, percent: upTo(100) }),
   /** The connections of a database break, once. */
   Schema.TaggedStruct("Disconnect", when),
-  /** A database's time of day is so many seconds behind, or ahead from 60 on. */
+  /** A database's time of day is `60 - seconds` seconds behind, or from 60 on `seconds - 59` ahead. */
   Schema.TaggedStruct("DatabaseClock", { ...when, seconds: upTo(120) })
 ])
 
