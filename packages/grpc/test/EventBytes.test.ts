@@ -2,7 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf"
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire"
 import { assert, describe, it } from "@effect/vitest"
 import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
-import { isSkipped } from "@sluice/core/Envelope"
+import { isSkipped, skipped } from "@sluice/core/Envelope"
 import * as Position from "@sluice/core/Position"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -44,13 +44,15 @@ const ranges: Arbitrary.Arbitrary<Skipped> = Arbitrary.all({
   slice: upTo(1023),
   from: upTo(1_000_000),
   length: upTo(Number.MAX_SAFE_INTEGER - 1_000_001),
-  timestamp: upTo(Number.MAX_SAFE_INTEGER)
-}).pipe(Arbitrary.map(({ from, length, slice, timestamp }): Skipped => ({
+  timestamp: upTo(Number.MAX_SAFE_INTEGER),
+  deferred: upTo(1)
+}).pipe(Arbitrary.map(({ deferred, from, length, slice, timestamp }): Skipped => ({
   _tag: "Skipped",
   slice: Slice.make(slice),
   from: Position.make(from + 1),
   position: Position.make(from + 1 + length),
-  timestamp: timestamp % 3 === 0 ? undefined : Timestamp.make(timestamp)
+  timestamp: timestamp % 3 === 0 ? undefined : Timestamp.make(timestamp),
+  ...(deferred === 1 && { isDeferred: true })
 })))
 
 /** Envelopes, and before some of them what was left out. */
@@ -84,6 +86,16 @@ describe("a batch", () => {
     for (const message of piecesOf(elements)) readStreamOut(within(message), read)
     assert.deepStrictEqual(read, [...elements])
   }, { arbitrary: { runs: 300 } })
+
+  it("says what is left out for now, and what for good, as the generated code reads it", () => {
+    const range = skipped(Slice.make(0), Position.make(3), Position.make(4), undefined)
+    const elements = [{ ...range, isDeferred: true }, range]
+    for (const message of piecesOf(elements)) {
+      const read: Array<EncodedElement> = []
+      fromStreamOut(fromBinary(StreamOutSchema, message), read)
+      assert.deepStrictEqual(read, elements)
+    }
+  })
 
   it("is of no more than some events, and some bytes", () => {
     for (const [count, size] of [[2000, 1], [2000, 1000], [10, 100_000], [3, 4_000_000]] as const) {

@@ -70,11 +70,17 @@ export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
     }
   })
 
-export const toSkipped = ({ from, position, slice, timestamp }: Skipped): StreamOut =>
+export const toSkipped = ({ from, isDeferred = false, position, slice, timestamp }: Skipped): StreamOut =>
   create(StreamOutSchema, {
     message: {
       case: "sluiceSkipped",
-      value: { slice, from: BigInt(from), to: BigInt(position), timestamp: BigInt(timestamp ?? 0) }
+      value: {
+        slice,
+        from: BigInt(from),
+        to: BigInt(position),
+        timestamp: BigInt(timestamp ?? 0),
+        deferred: isDeferred
+      }
     }
   })
 

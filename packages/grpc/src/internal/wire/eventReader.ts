@@ -76,17 +76,19 @@ class EventReader {
     let from = 0
     let to = 0
     let timestamp = 0
+    let isDeferred = false
     while (this.#at < end) {
       const tag = this.#bytes[this.#at++]!
-      const value = tag === 0x08 || tag === 0x10 || tag === 0x18 || tag === 0x20 ? this.#varint() : -1
+      const value = tag === 0x08 || tag === 0x10 || tag === 0x18 || tag === 0x20 || tag === 0x28 ? this.#varint() : -1
       if (value < 0) return false
       if (tag === 0x08) slice = value
       else if (tag === 0x10) from = value
       else if (tag === 0x18) to = value
-      else timestamp = value
+      else if (tag === 0x20) timestamp = value
+      else isDeferred = value !== 0
     }
     if (slice > 1023) return false
-    elements.push(skipped(slice, from, to, timestamp))
+    elements.push(skipped(slice, from, to, timestamp, isDeferred))
     return true
   }
 

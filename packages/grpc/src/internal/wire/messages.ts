@@ -74,14 +74,15 @@ const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
 const fromAny = ({ typeUrl, value }: Any): Payload => ({ manifest: typeUrl, bytes: value })
 
 /** @internal Throws at a range that ends before it begins. */
-export const skipped = (slice: number, from: number, to: number, timestamp: number): Skipped => {
+export const skipped = (slice: number, from: number, to: number, timestamp: number, isDeferred: boolean): Skipped => {
   if (from < 1 || to < from) throw new RangeError(`positions ${from} to ${to}, which are no range, left out`)
-  return Envelope.skipped(
+  const element = Envelope.skipped(
     Slice.make(slice),
     Position.make(from),
     Position.make(to),
     timestamp === 0 ? undefined : Timestamp.make(timestamp)
   )
+  return isDeferred ? { ...element, isDeferred } : element
 }
 
 /** @internal Adds what the message carries. Throws when it is not what the protocol promises, after what is before. */
@@ -96,8 +97,8 @@ export const fromStreamOut = (
       elements.push(fromEvent(message.value))
       return
     case "sluiceSkipped": {
-      const { from, slice, timestamp, to } = message.value
-      elements.push(skipped(slice, integer(from), integer(to), integer(timestamp)))
+      const { deferred, from, slice, timestamp, to } = message.value
+      elements.push(skipped(slice, integer(from), integer(to), integer(timestamp), deferred))
       return
     }
     case "sluiceBatch":
