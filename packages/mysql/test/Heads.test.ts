@@ -118,6 +118,13 @@ it.live.each(servers)("%s finds the newest event of each log without reading the
     }))
     assert.deepStrictEqual(positions, [4000])
     assert.isBelow(read, 1000)
+    const readAtPlaces = yield* withTransaction(Effect.gen(function*() {
+      const before = yield* keysRead
+      const found = yield* sql.unsafe(statements.timestamps("note", slices.map((slice) => [slice, 3999] as const)))
+      assert.strictEqual(found.length, 1)
+      return (yield* keysRead) - before
+    }))
+    assert.isBelow(readAtPlaces, 1000)
   }).pipe(Effect.provide(MysqlStorage.layer({ url, tablePrefix })))
 })
 

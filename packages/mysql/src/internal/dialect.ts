@@ -203,10 +203,7 @@ export const makeDialect = (
         query<Array<{ slice: Slice.Slice; timestamp: Timestamp.Timestamp }>>(
           readers,
           "timestamps",
-          `SELECT slice, timestamp FROM ${journal} FORCE INDEX (${indexName(naming, "log")})
-            WHERE entity_type = ${literal(entityType)} AND (slice, position) IN (${
-            positions.map(([slice, position]) => `(${slice},${position})`).join(",")
-          })`
+          statements.timestamps(entityType, positions)
         ),
         (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))
       ),

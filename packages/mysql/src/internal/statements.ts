@@ -4,6 +4,7 @@ import * as Slice from "@sluice/core/Slice"
 import { encodeTags } from "@sluice/sql/adapter/JournalRow"
 import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as Arr from "effect/Array"
 import type { Assigned } from "./assign.ts"
 
 /**
@@ -102,6 +103,15 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
       }) WHERE ${log} GROUP BY entity_type, slice
         ) l ON j.entity_type = l.entity_type AND j.slice = l.slice AND j.position = l.position`
     },
+
+    /** When the events at the places were appended, where there are any. */
+    timestamps: (entityType: string, places: ReadonlyArray<readonly [slice: number, position: number]>): string =>
+      Arr.chunksOf(places, longList / 2 - 1).map((some) =>
+        `SELECT slice, timestamp FROM ${journal} FORCE INDEX (${indexName(naming, "log")})
+        WHERE entity_type = ${literal(entityType)} AND (slice, position) IN (${
+          some.map(([slice, position]) => `(${slice},${position})`).join(",")
+        })`
+      ).join(" UNION ALL "),
 
     /** Makes the heads of logs, or moves those on that lag behind. None is moved back. */
     raise: (entityType: string, heads: ReadonlyArray<LogRow>): string => {
