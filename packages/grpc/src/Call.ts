@@ -98,11 +98,11 @@ export interface OutgoingListener {
  */
 export interface OutgoingCall {
   /** Sends a message, after those before it. */
-  readonly write: (message: Buffer) => void
+  readonly write: (message: Uint8Array) => void
   /** Says that no more is written. */
   readonly end: () => void
   /** The next message that has come. The server is held back by flow control until messages are read. */
-  readonly read: () => Buffer | undefined
+  readonly read: () => Uint8Array | undefined
   /** Ends the call on this side, and tells the server. Nothing happens where it is over. */
   readonly cancel: () => void
 }
@@ -143,7 +143,7 @@ export interface IncomingCall {
   readonly peer: string
   readonly headers: Headers
   /** Hands on the client's messages as they come, and then that there will be no more. Messages wait until this is called. */
-  readonly receive: (message: (bytes: Buffer) => void, end: () => void) => void
+  readonly receive: (message: (bytes: Uint8Array) => void, end: () => void) => void
   /** The client has cancelled the call, or cannot be reached any more. */
   readonly onCancelled: (cancelled: () => void) => void
   /** Answers with headers, at most once, and before the first message. */
@@ -152,7 +152,7 @@ export interface IncomingCall {
    * Writes one or several messages, each with gRPC's prefix. Says later, once or several times, how many bytes of them the client has
    * taken, which makes room for more.
    */
-  readonly write: (frames: Buffer, taken: (bytes: number) => void) => void
+  readonly write: (frames: Uint8Array, taken: (bytes: number) => void) => void
   /**
    * Ends the call after what was written, and with RESOURCE_EXHAUSTED after what the client has taken: the rest takes the memory that
    * others need, and a message may be cut off. Nothing happens where the call is over.
@@ -171,10 +171,9 @@ const prefixBytes = 5
  * @category framing
  * @since 0.1.0
  */
-export const frame = (message: Uint8Array): Buffer => {
-  const framed = Buffer.allocUnsafe(prefixBytes + message.length)
-  framed.writeUInt8(0, 0)
-  framed.writeUInt32BE(message.length, 1)
+export const frame = (message: Uint8Array): Uint8Array => {
+  const framed = new Uint8Array(prefixBytes + message.length)
+  new DataView(framed.buffer).setUint32(1, message.length)
   framed.set(message, prefixBytes)
   return framed
 }
@@ -185,10 +184,11 @@ export const frame = (message: Uint8Array): Buffer => {
  * @category framing
  * @since 0.1.0
  */
-export const unframe = (frames: Buffer): Array<Buffer> => {
-  const messages: Array<Buffer> = []
+export const unframe = (frames: Uint8Array): Array<Uint8Array> => {
+  const messages: Array<Uint8Array> = []
+  const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
   for (let at = 0; at < frames.length;) {
-    const end = at + prefixBytes + frames.readUInt32BE(at + 1)
+    const end = at + prefixBytes + view.getUint32(at + 1)
     messages.push(frames.subarray(at + prefixBytes, end))
     at = end
   }

@@ -10,6 +10,7 @@ import { unframe } from "@sluice/grpc/Call"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import { bufferOf } from "../src/internal/wire/bufferOf.ts"
 import { readEvent, readStreamOut } from "../src/internal/wire/eventReader.ts"
 import { batchPieces } from "../src/internal/wire/frames.ts"
 import { fromStreamOut } from "../src/internal/wire/messages.ts"
@@ -67,7 +68,7 @@ const feeds: Arbitrary.Arbitrary<ReadonlyArray<EncodedElement>> = Arbitrary.arra
 const piecesOf = (elements: ReadonlyArray<EncodedElement>): ReadonlyArray<Buffer> => {
   const pieces = batchPieces(elements)
   const messages: Array<Buffer> = []
-  for (let next = pieces.next(); next !== undefined; next = pieces.next()) messages.push(...unframe(next))
+  for (let next = pieces.next(); next !== undefined; next = pieces.next()) messages.push(...unframe(next).map(bufferOf))
   return messages
 }
 

@@ -55,6 +55,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     sessions: makeSessions(pool),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
+  // a user's query may change the database (`USE`), and another database may have tables of the same names
+  const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
   yield* Migrations.prepare({
     database,
     naming,
@@ -62,8 +64,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
     exclusively: exclusively(database, naming),
     migrate: options.migrate
   })
-  // a user's query may change the database (`USE`), and another database may have tables of the same names
-  const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
   known.known = { table: Naming.quoted("mysql", qualified, "sluice_meta"), identity }

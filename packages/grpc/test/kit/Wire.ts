@@ -5,6 +5,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { unframe } from "@sluice/grpc/Call"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { bufferOf } from "../../src/internal/wire/bufferOf.ts"
 import { eventPieces } from "../../src/internal/wire/frames.ts"
 
 /** The fields of a message by their numbers, in the order that they came in. */
@@ -32,7 +33,7 @@ export const encode = (fields: Readonly<Record<number, string | number>>): Buffe
 
 /** The `StreamOut` of one envelope, as a plain consumer is sent it. */
 export const encodeStreamOut = (envelope: EncodedEnvelope, repeats = false): Buffer =>
-  unframe(eventPieces([envelope], () => repeats ? "repeat" : "send").next()!)[0]!
+  bufferOf(unframe(eventPieces([envelope], () => repeats ? "repeat" : "send").next()!)[0]!)
 
 /** The messages of a field. */
 export const messages = (fields: Fields, number: number): ReadonlyArray<Buffer> =>

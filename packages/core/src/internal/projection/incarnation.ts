@@ -72,7 +72,7 @@ interface Work {
 export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
     const { monitor, projection } = options
-    const { completeUpTo, journal: known, offsets, revision } = yield* unlessCommanded(options, load(options))
+    const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     monitor.loaded(offsets, revision)
     const isStrict = projection.source.provider.supersedes !== true
     const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict })
@@ -190,7 +190,7 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
   )
 }
 
-/** A database or a source that does not answer must not keep a worker from its commands. */
+/** A source that does not open must not keep a worker from its commands. The store has deadlines of its own. */
 const unlessCommanded = <A>({ interrupted }: Options, effect: Effect.Effect<A, unknown, any>) =>
   Effect.raceFirst(effect, Effect.andThen(interrupted, Effect.fail(new InterruptedByCommand())))
 

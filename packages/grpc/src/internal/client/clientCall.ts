@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import type { Channel, Headers, OutgoingCall, Request, Status } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
 import { GrpcError } from "../../GrpcError.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { nameOf } from "../wire/methods.ts"
 import { beatEvery, statusTrailer } from "../wire/status.ts"
 
@@ -162,7 +163,7 @@ export class ClientCall {
     while (bytes < chunkBytes) {
       const message = this.#call.read()
       if (message === undefined) break
-      messages.push(message)
+      messages.push(bufferOf(message))
       bytes += message.length
     }
     return messages.length === 0 ? undefined : messages as [Buffer, ...Array<Buffer>]

@@ -64,7 +64,7 @@ export class CallWriter {
     else this.#idle = () => resume(Effect.void)
   })
 
-  #put(frames: Buffer): void {
+  #put(frames: Uint8Array): void {
     this.#pending += frames.length
     this.#share.wrote(true, 0)
     this.#wroteAt = this.#share.clock.monotonicTimeNanosUnsafe()

@@ -11,6 +11,7 @@ import type { IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { invalidArgument, quotable, Status } from "../wire/status.ts"
@@ -86,7 +87,7 @@ const readRequests = (call: IncomingCall): {
         // acks say nothing to this producer, and what is unknown comes from a later version
     }
   }
-  call.receive(received, () => {
+  call.receive((bytes) => void received(bufferOf(bytes)), () => {
     if (!initialised) fail(invalidArgument("the stream was closed before its init"))
   })
   return {

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { frame, type IncomingCall, type Method } from "../../Call.ts"
 import { file_akka_projection_grpc_event_producer } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { file_grpc_health_v1_health } from "../generated/grpc/health/v1/health_pb.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { Status } from "../wire/status.ts"
 import type { Run } from "./Run.ts"
 import { streaming } from "./serverCall.ts"
@@ -40,7 +41,7 @@ const answered = (
     })
     call.receive((bytes) => {
       try {
-        listeners.data(requestDeserialize(bytes))
+        listeners.data(requestDeserialize(bufferOf(bytes)))
       } catch {
         resume(Effect.fail(new Status(status.INTERNAL, "a message that is no request")))
       }

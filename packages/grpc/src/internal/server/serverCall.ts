@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { IncomingCall, Method, Status as CallStatus } from "../../Call.ts"
 import { frame } from "../../Call.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { nameOf } from "../wire/methods.ts"
 import { fromCause, Status, statusTrailer, toDetails } from "../wire/status.ts"
 import type { Run } from "./Run.ts"
@@ -57,7 +58,7 @@ export const requestOf = (call: IncomingCall): Effect.Effect<Buffer, Status> => 
   call.receive(
     (message) => {
       if (received !== undefined) refuse("a second message, where the method takes one")
-      received = message
+      received = bufferOf(message)
     },
     () => {
       if (received === undefined) refuse("no message, where the method takes one")

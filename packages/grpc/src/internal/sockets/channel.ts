@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import type { Channel, OutgoingCall, OutgoingListener, Request, Status, Target } from "../../Call.ts"
 import type { ClientTls } from "../../Tls.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { clientCredentials, silence } from "./credentials.ts"
@@ -93,7 +94,7 @@ const call = (
   })
   call.on("end", () => listener.ended({ code: Grpc.status.OK, details: "", trailers: {} }))
   return {
-    write: (message) => void call.write(message),
+    write: (message) => void call.write(bufferOf(message)),
     end: () => void call.end(),
     read: () => call.read() ?? undefined,
     cancel: () => call.cancel()

@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import { constants, type Http2Session } from "node:http2"
 import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 import { maxRequestBytes } from "../wire/decodeRequest.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
@@ -121,7 +122,7 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     onCancelled: (cancelled) => call.once("cancelled", cancelled),
     sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
     write: (frames, taken) => {
-      const pieces = pack(frames).slice()
+      const pieces = pack(bufferOf(frames)).slice()
       if (pieces.length > 1) unwritten.add(pieces)
       let at = 0
       const next = (): void => {

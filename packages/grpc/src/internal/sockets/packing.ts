@@ -1,5 +1,6 @@
 import { createRequire } from "node:module"
 import { unframe } from "../../Call.ts"
+import { bufferOf } from "../wire/bufferOf.ts"
 
 /** @internal Of each message: whether it is compressed, and its length. */
 export const prefixBytes = 5
@@ -70,4 +71,4 @@ export const pack: (frames: Buffer) => ReadonlyArray<Buffer> = canPack ?
     }
     return parts
   } :
-  unframe
+  (frames) => unframe(frames).map(bufferOf)

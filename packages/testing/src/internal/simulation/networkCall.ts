@@ -188,7 +188,12 @@ export class Call {
       },
       write: (frames, taken) => {
         if (this.#isServerOver) return
-        this.#pieces.push({ messages: unframe(Buffer.from(frames)), written: () => taken(frames.length) })
+        this.#pieces.push({
+          messages: unframe(Uint8Array.from(frames)).map((bytes) =>
+            Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+          ),
+          written: () => taken(frames.length)
+        })
         this.#pump()
       },
       end: (status) => {
