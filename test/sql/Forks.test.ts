@@ -4,6 +4,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
 import { type Dialect } from "@sluice/sql/adapter/Dialect"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
@@ -88,9 +89,12 @@ for (const { dialect, name, place } of servers) {
         const { position } = yield* write("3'")
         assert.strictEqual(position, lost.position)
         const exit = yield* Fiber.await(following)
-        assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), Journal.JournalForked)
         assert.deepStrictEqual(seen, ["1", "2", "3"])
-      }).pipe(Effect.scoped),
-    30_000
+        const error = Exit.isFailure(exit) && Cause.squash(exit.cause)
+        // what was being read when the connection was cut fails for that: then it is tried once more
+        if (error instanceof StorageError && error.isRetryable) return yield* error
+        assert.instanceOf(error, Journal.JournalForked)
+      }).pipe(Effect.scoped, Effect.retry({ times: 9 })),
+    60_000
   )
 }
