@@ -8,7 +8,7 @@ import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumbe
 import { SourceOutOfPlace } from "../../Source.ts"
 import { compile } from "../pipeline/compile.ts"
 import { mapChunks } from "../pipeline/mapChunks.ts"
-import { fetch, inTime } from "../reading/fetch.ts"
+import { fetch, inTime } from "./fetch.ts"
 import type { Handling } from "./handling.ts"
 
 /** @internal What it takes to do what a verdict asks for. */

@@ -19,8 +19,8 @@ import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
-import { fetch } from "../reading/fetch.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
+import { fetch } from "./fetch.ts"
 
 const pageSize = 100
 

@@ -75,6 +75,19 @@ export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<B
     )
   })
 
+/** Sends events of a stream, for as long as there is memory for them. */
+const send = (
+  stream: OfferedStream,
+  budget: SendBudget,
+  call: IncomingCall,
+  sending: (writer: CallWriter) => Effect.Effect<void, unknown>
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function*() {
+    const share = yield* budget.share(call.peer)
+    const read = Effect.provideService(sending(new CallWriter(call, share)), ReadBudget, share.reading)
+    yield* stream.within(within(call, share, read))
+  }).pipe(Effect.scoped)
+
 /** @internal */
 export const loadEvent = (
   streams: Streams,
@@ -85,19 +98,17 @@ export const loadEvent = (
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, request)
-    const share = yield* budget.share(call.peer)
-    const writer = new CallWriter(call, share)
-    const sending = Effect.gen(function*() {
-      const found = Option.toArray(yield* event)
-      if (found.length === 0) {
-        const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
-        return yield* Effect.fail(new Status(status.NOT_FOUND, text))
-      }
-      // as the stream would send it: the two messages have the same fields
-      yield* writer.write(eventPieces(found, () => "send"))
-    })
-    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
-  }).pipe(Effect.scoped)
+    yield* send(stream, budget, call, (writer) =>
+      Effect.gen(function*() {
+        const found = Option.toArray(yield* event)
+        if (found.length === 0) {
+          const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
+          return yield* Effect.fail(new Status(status.NOT_FOUND, text))
+        }
+        // as the stream would send it: the two messages have the same fields
+        yield* writer.write(eventPieces(found, () => "send"))
+      }))
+  })
 
 /** @internal */
 export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
@@ -145,11 +156,9 @@ export const currentEventsByPersistenceId = (
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
-    const share = yield* budget.share(call.peer)
-    const writer = new CallWriter(call, share)
-    const sending = Stream.runForEachArray(
-      stream.entity(persistenceId, from, to),
-      (envelopes) => writer.write(eventPieces(envelopes, () => "send"))
-    )
-    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
-  }).pipe(Effect.scoped)
+    yield* send(stream, budget, call, (writer) =>
+      Stream.runForEachArray(
+        stream.entity(persistenceId, from, to),
+        (envelopes) => writer.write(eventPieces(envelopes, () => "send"))
+      ))
+  })

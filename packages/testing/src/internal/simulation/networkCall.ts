@@ -40,7 +40,7 @@ export interface Carrier {
 }
 
 interface Piece {
-  readonly messages: ReadonlyArray<Buffer>
+  readonly messages: ReadonlyArray<Uint8Array>
   readonly written: () => void
 }
 
@@ -56,14 +56,14 @@ export class Call {
   readonly #window: number
 
   // the client's end
-  readonly #arrived: Array<Buffer> = []
+  readonly #arrived: Array<Uint8Array> = []
   #isClientOver = false
   #unacknowledged = 0
 
   // the server's end
-  #requests: Array<Buffer> = []
+  #requests: Array<Uint8Array> = []
   #hasClientEnded = false
-  #received: ((bytes: Buffer) => void) | undefined
+  #received: ((bytes: Uint8Array) => void) | undefined
   #receivedEnd: (() => void) | undefined
   #cancelled: (() => void) | undefined
   #isServerOver = false
@@ -138,7 +138,7 @@ export class Call {
 
   // what has come to the client
 
-  #message(message: Buffer): void {
+  #message(message: Uint8Array): void {
     if (this.#isClientOver) return
     this.#arrived.push(message)
     this.#listener.readable()
@@ -189,9 +189,7 @@ export class Call {
       write: (frames, taken) => {
         if (this.#isServerOver) return
         this.#pieces.push({
-          messages: unframe(Uint8Array.from(frames)).map((bytes) =>
-            Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-          ),
+          messages: unframe(Buffer.from(frames)),
           written: () => taken(frames.length)
         })
         this.#pump()
@@ -210,7 +208,7 @@ export class Call {
     }
   }
 
-  #request(bytes: Buffer): void {
+  #request(bytes: Uint8Array): void {
     if (this.#isServerOver) return
     this.#requests.push(bytes)
     this.#handOn()

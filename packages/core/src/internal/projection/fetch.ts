@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { EncodedEnvelope } from "../../Envelope.ts"
-import type { DeadLetterId } from "../../ProjectionManagement.ts"
+import type { EncodedEnvelope, Place } from "../../Envelope.ts"
 import { type Provider, SourceTimeout } from "../../Source.ts"
 
 /** In milliseconds. */
@@ -21,7 +20,7 @@ export const inTime = <A, E, R>(
 /** @internal An event as its source has it now, if it still has it; or the first that it has from there, up to another one. */
 export const fetch = <E, R>(
   provider: Provider<any, E, R>,
-  { persistenceId, sequenceNumber }: DeadLetterId,
+  { persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">,
   to = sequenceNumber
 ): Effect.Effect<Option.Option<EncodedEnvelope>, E | SourceTimeout, R> =>
   Stream.runHead(provider.entity(persistenceId, sequenceNumber, to)).pipe(
