@@ -12,9 +12,11 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import type * as Timestamp from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as Wait from "../Wait.ts"
 import { freshId, freshNameOf } from "./ids.ts"
 
 /** @internal What `layer(…)("…", (it) => …)` hands to its block. */
@@ -126,6 +128,13 @@ export const assertByTime = (events: ReadonlyArray<EncodedEnvelope>): void => {
     assert.isAtMost(older, inexact, `event ${i} of ${events.length} is older than the one before it, in microseconds`)
   }
 }
+
+/** @internal Waits for the journal's clock to pass a time: events of one tick of it can have the same time in two logs. */
+export const laterThan = (timestamp: Timestamp.Timestamp) =>
+  Wait.until(
+    "a later time",
+    Effect.map(Journal.Journal.use((journal) => journal.now), (now) => now > timestamp)
+  )
 
 /** @internal Reads an entity type from `start` to the end. */
 export const readAll = (entityType: EntityType.EntityType<any>, options?: {

@@ -18,7 +18,7 @@ import * as Latch from "effect/Latch"
 import * as Wait from "../../Wait.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
-import { append, fresh, idsOfSlice, number, texts } from "../kit.ts"
+import { append, fresh, idsOfSlice, laterThan, number, texts } from "../kit.ts"
 import { appendUndecodable, caughtUp, freshName, makeEffects, placeOf, whileRunning } from "./projectionKit.ts"
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
@@ -103,8 +103,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
         ))
         const key = Projection.offsetKey(projection)
-        yield* append(type, a, texts(2))
         yield* append(type, b, texts(1))
+        const { timestamp: before } = yield* append(type, a, texts(2))
         const first = [`${a} 1`, `${a} 2`, `${b} 1`]
         yield* Effect.gen(function*() {
           yield* caughtUp(name)
@@ -113,6 +113,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           yield* Wait.until("everything again", () => handled.length === 3)
           yield* caughtUp(name)
           assert.sameMembers(handled.splice(0), first)
+          yield* laterThan(before)
           const { timestamp } = yield* append(type, b, texts(1))
           yield* caughtUp(name)
           yield* append(type, a, texts(1))
@@ -284,7 +285,10 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
         ))
         const [quiet, a, b] = [3, 500, 900].flatMap((slice) => idsOfSlice(type, slice, 1)) as [string, string, string]
-        for (const id of [quiet, a, b]) yield* append(type, id, texts(5))
+        yield* append(type, quiet, texts(5))
+        yield* append(type, a, texts(5))
+        const { timestamp: before } = yield* append(type, b, texts(5))
+        yield* laterThan(before)
         // another entity's in the same log
         const [, other] = idsOfSlice(type, 500, 2) as [string, string]
         const { timestamp } = yield* append(type, other, texts(1))
