@@ -104,7 +104,7 @@ export interface Skipped {
   /** Of the last position: the offset moves to it. Undefined where it is not known: the next event moves the offset. */
   readonly timestamp: Timestamp | undefined
   /** Whether it is left out for now, as of entities that are not selected: a replay may bring it. Else it is gone for good. */
-  readonly isDeferred?: boolean | undefined
+  readonly isDeferred: boolean
 }
 
 /**
@@ -141,13 +141,7 @@ export type EncodedElement = EncodedEnvelope | Skipped
  * ```ts
  * import { Envelope, Position, Slice, Timestamp } from "@sluice/core"
  *
- * const skipped: Envelope.EncodedElement = {
- *   _tag: "Skipped",
- *   slice: Slice.make(7),
- *   from: Position.make(4),
- *   position: Position.make(6),
- *   timestamp: Timestamp.make(6000)
- * }
+ * const skipped = Envelope.skipped(Slice.make(7), Position.make(4), Position.make(6), Timestamp.make(6000))
  * Envelope.isSkipped(skipped) // => true
  * ```
  *
@@ -281,7 +275,7 @@ export const poison = (place: PlaceInput, cause: Cause.Cause<unknown>, permanent
 })
 
 /**
- * What a source has left out of the log of a slice, from one position to another.
+ * What a source has left out of the log of a slice, from one position to another: for good, unless it is deferred.
  *
  * @category constructors
  * @since 0.1.0
@@ -290,8 +284,9 @@ export const skipped = (
   slice: Slice,
   from: Position,
   position: Position,
-  timestamp: Timestamp | undefined
-): Skipped => ({ _tag: "Skipped", slice, from, position, timestamp })
+  timestamp: Timestamp | undefined,
+  isDeferred = false
+): Skipped => ({ _tag: "Skipped", slice, from, position, timestamp, isDeferred })
 
 /**
  * How many bytes of an event are stored and sent: its payload with the manifest, its tags and its metadata of all kinds. Whatever limits

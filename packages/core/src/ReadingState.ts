@@ -161,7 +161,7 @@ export class ReadingState {
   }
 
   #judgeSkipped({ from, isDeferred, position, slice, timestamp }: Skipped): Verdict {
-    if (isDeferred === true && !this.#completeUpTo.has(slice)) {
+    if (isDeferred && !this.#completeUpTo.has(slice)) {
       const last = this.#cursor.position(slice)
       if (last !== (this.#storedPositions.get(slice) ?? 0)) return "unsettled"
       this.#completeUpTo.set(slice, last)

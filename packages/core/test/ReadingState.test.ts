@@ -68,10 +68,8 @@ const event = (position: number, entity: string, n: number, of = slice): Envelop
     timestamp: Timestamp.make(position * 10)
   })
 
-const skipped = (from: number, to: number, isDeferred: boolean): Envelope.Skipped => ({
-  ...Envelope.skipped(slice, Position.make(from), Position.make(to), Timestamp.make(to * 10)),
-  isDeferred
-})
+const skipped = (from: number, to: number, isDeferred: boolean): Envelope.Skipped =>
+  Envelope.skipped(slice, Position.make(from), Position.make(to), Timestamp.make(to * 10), isDeferred)
 
 const make = (position: number, completeUpTo?: number) =>
   new ReadingState.ReadingState(range, {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { EncodedElement, EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
+import * as Envelope from "@sluice/core/Envelope"
 import { encoded, isSkipped, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
@@ -32,13 +33,8 @@ const event = (position: number): EncodedEnvelope => ({
   payload: EventCodec.string.encodeUnsafe(`e${position}`)
 })
 
-const skipped = (from: number, to: number, timestamp?: number): Skipped => ({
-  _tag: "Skipped",
-  slice,
-  from: Position.make(from),
-  position: Position.make(to),
-  timestamp: timestamp === undefined ? undefined : Timestamp.make(timestamp)
-})
+const skipped = (from: number, to: number, timestamp?: number, isDeferred = false): Skipped =>
+  Envelope.skipped(slice, Position.make(from), Position.make(to), timestamp as Timestamp.Timestamp, isDeferred)
 
 const sourceOf = (...elements: ReadonlyArray<EncodedElement>): Source.Source<string> =>
   Source.make({
@@ -164,7 +160,7 @@ const logOf = (elements: ReadonlyArray<EncodedElement>) => {
   return { asked, source: Source.make(provider) }
 }
 
-const deferred = (from: number, to: number): Skipped => ({ ...skipped(from, to, to * 10), isDeferred: true })
+const deferred = (from: number, to: number): Skipped => skipped(from, to, to * 10, true)
 
 describe("what a source has left out for now", () => {
   const handled: Array<string> = []

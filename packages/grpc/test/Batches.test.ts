@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
 import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import type { EncodedElement, Skipped } from "@sluice/core/Envelope"
+import * as Envelope from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventStream from "@sluice/core/EventStream"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -34,13 +35,8 @@ import * as RawClient from "./kit/RawClient.ts"
 
 const { slice } = FakeSource.event(1)
 
-const skipped = (from: number, to: number, timestamp?: number): Skipped => ({
-  _tag: "Skipped",
-  slice,
-  from: Position.make(from),
-  position: Position.make(to),
-  timestamp: timestamp === undefined ? undefined : Timestamp.make(timestamp)
-})
+const skipped = (from: number, to: number, timestamp?: number): Skipped =>
+  Envelope.skipped(slice, Position.make(from), Position.make(to), timestamp as Timestamp.Timestamp)
 
 const offer = (elements: ReadonlyArray<EncodedElement>) =>
   serve(

@@ -47,14 +47,15 @@ const ranges: Arbitrary.Arbitrary<Skipped> = Arbitrary.all({
   length: upTo(Number.MAX_SAFE_INTEGER - 1_000_001),
   timestamp: upTo(Number.MAX_SAFE_INTEGER),
   deferred: upTo(1)
-}).pipe(Arbitrary.map(({ deferred, from, length, slice, timestamp }): Skipped => ({
-  _tag: "Skipped",
-  slice: Slice.make(slice),
-  from: Position.make(from + 1),
-  position: Position.make(from + 1 + length),
-  timestamp: timestamp % 3 === 0 ? undefined : Timestamp.make(timestamp),
-  ...(deferred === 1 && { isDeferred: true })
-})))
+}).pipe(Arbitrary.map(({ deferred, from, length, slice, timestamp }): Skipped =>
+  skipped(
+    Slice.make(slice),
+    Position.make(from + 1),
+    Position.make(from + 1 + length),
+    timestamp % 3 === 0 ? undefined : Timestamp.make(timestamp),
+    deferred === 1
+  )
+))
 
 /** Envelopes, and before some of them what was left out. */
 const feeds: Arbitrary.Arbitrary<ReadonlyArray<EncodedElement>> = Arbitrary.array(

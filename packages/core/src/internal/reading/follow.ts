@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { EncodedEnvelope, Skipped } from "../../Envelope.ts"
+import { type EncodedEnvelope, type Skipped, skipped } from "../../Envelope.ts"
 import { type Feed, Health, type Replay, type Start } from "../../Feed.ts"
 import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
@@ -194,5 +194,5 @@ const leftOut = (start: Offset.Offsets, raised: Offset.Offsets): ReadonlyArray<S
   Array.from(raised).flatMap(([slice, { position, timestamp }]): ReadonlyArray<Skipped> => {
     const before = start.get(slice)?.position ?? 0
     const from = Position.make(before + 1)
-    return position > before ? [{ _tag: "Skipped", slice, from, position, timestamp }] : []
+    return position > before ? [skipped(slice, from, position, timestamp)] : []
   })

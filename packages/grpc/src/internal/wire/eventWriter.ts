@@ -74,7 +74,7 @@ export class EventWriter {
   /** Writes the StreamOut of what was left out into a batch. */
   skipped({ from, isDeferred, position, slice, timestamp }: Skipped): void {
     const content = (slice === 0 ? 0 : 1 + varintLength(slice)) + 1 + varintLength(from) + 1 + varintLength(position) +
-      (timestamp === undefined ? 0 : 1 + varintLength(timestamp)) + (isDeferred === true ? 2 : 0)
+      (timestamp === undefined ? 0 : 1 + varintLength(timestamp)) + (isDeferred ? 2 : 0)
     this.item(2 + varintLength(content) + content)
     this.#reserve(content + 8)
     this.#bytes[this.#length++] = 0xd2
@@ -83,7 +83,7 @@ export class EventWriter {
     this.#number(0x10, from)
     this.#number(0x18, position)
     if (timestamp !== undefined) this.#number(0x20, timestamp)
-    if (isDeferred === true) this.#number(0x28, 1)
+    if (isDeferred) this.#number(0x28, 1)
   }
 
   /** Writes what gRPC puts before a message of so many bytes. */

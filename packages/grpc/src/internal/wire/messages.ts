@@ -76,13 +76,13 @@ const fromAny = ({ typeUrl, value }: Any): Payload => ({ manifest: typeUrl, byte
 /** @internal Throws at a range that ends before it begins. */
 export const skipped = (slice: number, from: number, to: number, timestamp: number, isDeferred: boolean): Skipped => {
   if (from < 1 || to < from) throw new RangeError(`positions ${from} to ${to}, which are no range, left out`)
-  const element = Envelope.skipped(
+  return Envelope.skipped(
     Slice.make(slice),
     Position.make(from),
     Position.make(to),
-    timestamp === 0 ? undefined : Timestamp.make(timestamp)
+    timestamp === 0 ? undefined : Timestamp.make(timestamp),
+    isDeferred
   )
-  return isDeferred ? { ...element, isDeferred } : element
 }
 
 /** @internal Adds what the message carries. Throws when it is not what the protocol promises, after what is before. */
