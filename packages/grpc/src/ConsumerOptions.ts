@@ -14,7 +14,7 @@ import type { ClientTls } from "./Tls.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** `host:port` of the producer. */
+  /** `host:port` of the producer; IPv6 in brackets, as in `[::1]:8101`. */
   readonly address: string
   readonly tls?: ClientTls | undefined
   /** Allows plaintext beyond this machine, where the network itself is trusted. */

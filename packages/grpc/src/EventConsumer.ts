@@ -8,6 +8,7 @@ import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import type { Options } from "./ConsumerOptions.ts"
 import type { ConsumerError } from "./GrpcError.ts"
+import { parseAddress } from "./internal/address.ts"
 import { makeRemote } from "./internal/client/remote.ts"
 import { toMetadata } from "./internal/wire/headers.ts"
 
@@ -30,7 +31,7 @@ export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R
 /**
  * The stream that a producer offers, from its beginning and without end. A connection that is lost is made again, with
  * exponential backoff and jitter, and goes on after the last event received. Consumers of this process share one connection
- * per producer. Throws a `RangeError` for headers that cannot be sent.
+ * per producer. Throws a `RangeError` for an address that is none, and for headers that cannot be sent.
  *
  * **Example** (A projection of another service's events)
  *
@@ -53,6 +54,7 @@ export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R
  * @since 0.1.0
  */
 export const source = <A>(stream: EventStream<A>, options: Options): RemoteSource<A, ConsumerError, never> => {
+  parseAddress(options.address)
   if (options.headers !== undefined && !Effect.isEffect(options.headers)) toMetadata(options.headers)
   return Object.assign(
     Source.make<A, ConsumerError, never>({

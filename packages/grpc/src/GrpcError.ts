@@ -77,6 +77,34 @@ export class PeerNotSupported extends Schema.TaggedError<PeerNotSupported>("@slu
 }
 
 /**
+ * The producer does not offer the stream. Take the id of one that it offers, or offer this one there. It is tried again, as a deployment
+ * may be under way.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StreamNotOffered extends Schema.TaggedError<StreamNotOffered>("@sluice/grpc/StreamNotOffered")(
+  "StreamNotOffered",
+  {
+    address: Schema.String,
+    streamId: Schema.String,
+    /** The ids of those that are offered there, or the first of them; undefined where the producer does not say. */
+    offered: Schema.UndefinedOr(Schema.Array(Schema.String))
+  }
+) {
+  override get message(): string {
+    const { address, offered, streamId } = this
+    const others = offered === undefined ?
+      ""
+      : offered.length === 0
+      ? ", nor any other"
+      : `, but ${offered.map((id) => `'${id}'`).join(", ")}`
+    return `'${address}' does not offer the stream '${streamId}'${others}: ` +
+      "take the id of a stream that is offered there, or offer this one with 'EventProducer.layer'"
+  }
+}
+
+/**
  * Plaintext would leave the machine. Configure `tls`, or say `insecure: true` where the network itself is trusted.
  *
  * @category errors
@@ -143,6 +171,7 @@ export type ConsumerError =
   | GrpcError
   | ProtocolError
   | PeerNotSupported
+  | StreamNotOffered
   | InsecureTransport
   | JournalReplaced
   | JournalForked

@@ -13,7 +13,8 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { CallTransport } from "./CallTransport.ts"
-import { DuplicateStream, InsecureTransport, type ServerError } from "./GrpcError.ts"
+import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
+import { endpointOf } from "./internal/address.ts"
 import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
 import { makeHealth } from "./internal/server/health.ts"
 import type { OfferedStream } from "./internal/server/OfferedStream.ts"
@@ -66,7 +67,8 @@ const opensAtATime = 8
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const host = options.host ?? (options.tls === undefined ? "127.0.0.1" : "0.0.0.0")
-  const address = `${host.includes(":") ? `[${host}]` : host}:${options.port}`
+  const { address, problem } = endpointOf({ host, port: options.port })
+  if (problem !== undefined) return yield* new ServerError({ address, cause: problem })
   if (options.tls === undefined && options.insecure !== true && !isLoopback(host)) {
     return yield* new InsecureTransport({ address })
   }

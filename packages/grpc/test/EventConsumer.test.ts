@@ -21,7 +21,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "@sluice/grpc/GrpcError"
+import { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError, StreamNotOffered } from "@sluice/grpc/GrpcError"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -40,6 +40,7 @@ import * as TcpProxy from "./kit/TcpProxy.ts"
 const memory = Layer.fresh(MemoryStorage.layer)
 
 const id = PersistenceId.make("Cart", "a")
+const one = SequenceNumber.make(1)
 const slice = Slice.ofPersistenceId(id)
 
 const take = <E, R>(source: Source.Source<string, E, R>, n = 3) =>
@@ -441,18 +442,51 @@ layer(Producer.quiet, { excludeTestServices: true })("a connection that ends", (
       yield* received(reading, 1)
     }))
 
-  it.effect("as the stream is unknown fails at first, with the producer's words", () =>
+  it.effect("as the stream is unknown fails at first, whatever is asked, and names those on offer", () =>
     Effect.gen(function*() {
-      const port = yield* serve(carts)
-      const source = EventConsumer.source(EventStream.make("orders", { codec: EventCodec.string }), {
-        address: `127.0.0.1:${port}`
+      const more = EventProducer.layer(EventStream.make("bücher", { codec: EventCodec.string }), Source.journal(Cart))
+      const port = yield* serve(Layer.merge(carts, more))
+      const address = `127.0.0.1:${port}`
+      const source = EventConsumer.source(EventStream.make("orders", { codec: EventCodec.string }), { address })
+      const { provider } = source
+      const failures = [
+        yield* failure(yield* read(source)),
+        yield* Effect.flip(provider.heads(SliceRange.full)),
+        yield* Effect.flip(provider.before(SliceRange.full, Timestamp.make(1))),
+        yield* Effect.flip(Stream.runDrain(provider.entity(PersistenceId.make("Cart", "a"), one, one)))
+      ]
+      for (const error of failures) {
+        assert.instanceOf(error, StreamNotOffered)
+        assert.deepStrictEqual(error.offered, ["bücher", "cart"])
+        assert.strictEqual(
+          error.message,
+          `'${address}' does not offer the stream 'orders', but 'bücher', 'cart': ` +
+            "take the id of a stream that is offered there, or offer this one with 'EventProducer.layer'"
+        )
+      }
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("as the stream is unknown is made again by a projection, whose status says so meanwhile", () =>
+    Effect.gen(function*() {
+      const address = yield* FakeProducer.make({
+        eventsBySlices: (call, n) => {
+          if (n === 1) return call.fail(status.NOT_FOUND, "not yet")
+          call.headers("j")
+          call.send(FakeProducer.event(1))
+        }
       })
-      const error = yield* failure(yield* read(source)) as Effect.Effect<GrpcError>
-      assert.instanceOf(error, GrpcError)
-      assert.strictEqual(
-        error.message,
-        `EventsBySlices of '127.0.0.1:${port}' ended with NOT_FOUND: Stream id [orders] is not available for consumption`
-      )
+      yield* Layer.build(Projection.layer(remote(address).pipe(Projection.atLeastOnce("carts", () => Effect.void))))
+      let worker: ProjectionStatus.WorkerStatus | undefined
+      const look = (f: (worker: ProjectionStatus.WorkerStatus) => boolean) =>
+        Effect.map(ProjectionStatus.status("carts"), ([now]) => {
+          worker = now
+          return now !== undefined && f(now)
+        })
+      yield* Wait.until("the restart", look(({ state }) => state === "Restarting"))
+      const error = Cause.squash(worker!.failure!.cause)
+      assert.instanceOf(error, StreamNotOffered)
+      assert.isUndefined(error.offered)
+      yield* Wait.until("the event", look(({ handled }) => handled === 1))
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("as the stream is not known any more is made again, for a producer that starts offers it later", () =>

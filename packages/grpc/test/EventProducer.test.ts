@@ -78,19 +78,19 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
       "an unknown stream",
       init({ streamId: "orders" }),
       status.NOT_FOUND,
-      "Stream id [orders] is not available for consumption"
+      "Stream id [orders] is not available for consumption; on offer: [cart]"
     ],
     [
       "a stream without a name",
       init({ streamId: "" }),
       status.NOT_FOUND,
-      "Stream id [] is not available for consumption"
+      "Stream id [] is not available for consumption; on offer: [cart]"
     ],
     [
       "a stream whose name has a megabyte",
       init({ streamId: "🛒".repeat(2 ** 18) }),
       status.NOT_FOUND,
-      `Stream id [${"🛒".repeat(100)}…] is not available for consumption`
+      `Stream id [${"🛒".repeat(100)}…] is not available for consumption; on offer: [cart]`
     ],
     [
       "a slice below 0",

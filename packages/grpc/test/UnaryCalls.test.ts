@@ -32,7 +32,7 @@ const ask = { streamId: "cart", persistenceId: "Cart|a", seqNr: 1n }
 const refusal = <A>(call: Effect.Effect<A, { readonly code: number; readonly details: string }>) =>
   Effect.map(Effect.flip(call), ({ code, details }) => [code, details])
 
-const unknownStream = [status.NOT_FOUND, "Stream id [orders] is not available for consumption"]
+const unknownStream = [status.NOT_FOUND, "Stream id [orders] is not available for consumption; on offer: [cart]"]
 const wrongType = [status.INVALID_ARGUMENT, "the stream 'cart' has no events of the entity type 'Order'"]
 const noId = [
   status.INVALID_ARGUMENT,

@@ -216,16 +216,20 @@ export const hasEnded = (error: unknown): boolean => error instanceof GrpcError 
 const unaryDeadline = 10_000
 
 /** @internal A call with one answer. */
-export const unaryCall = (
+export const unaryCall = <E = GrpcError>(
   address: string,
   channel: Channel,
   request: Omit<Request, "timeout">,
-  message: Buffer
-): Effect.Effect<Buffer, GrpcError> =>
+  message: Buffer,
+  explain: (call: ClientCall) => (error: GrpcError) => E = () => (error) => error as E
+): Effect.Effect<Buffer, E | GrpcError> =>
   Effect.gen(function*() {
     const call = yield* openCall(address, channel, { ...request, timeout: unaryDeadline }, message)
     call.end()
-    const more = Effect.catchIf(call.pull, hasEnded, () => Effect.succeed([]))
+    const more = call.pull.pipe(
+      Effect.catchIf(hasEnded, () => Effect.succeed([])),
+      Effect.mapError(explain(call))
+    )
     const answers = yield* more
     const others = answers.length === 1 ? yield* more : []
     const [answer] = answers

@@ -22,7 +22,15 @@ import * as Stream from "effect/Stream"
 import type { Channel, Headers, Request } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, GrpcError, InsecureTransport, PeerNotSupported, ProtocolError } from "../../GrpcError.ts"
+import {
+  type ConsumerError,
+  GrpcError,
+  InsecureTransport,
+  PeerNotSupported,
+  ProtocolError,
+  StreamNotOffered
+} from "../../GrpcError.ts"
+import { parseAddress } from "../address.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   InitReqSchema,
@@ -37,13 +45,16 @@ import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
-import { floorTrailer, forkTrailer } from "../wire/status.ts"
+import { floorTrailer, forkTrailer, streamsTrailer } from "../wire/status.ts"
 import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
+
+/** What a call fails with. */
+type CallError = GrpcError | StreamNotOffered | JournalForked | OffsetBelowFloor
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
   readonly journal: string
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, GrpcError | JournalForked | OffsetBelowFloor>
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
 }
 
 const decodeFork = Schema.decodeUnknownOption(
@@ -52,6 +63,8 @@ const decodeFork = Schema.decodeUnknownOption(
 const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
 )
+
+const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Schema.String)))
 
 /** For how long, in milliseconds, the headers of a call may take to be provided. */
 const headersWithin = 10_000
@@ -107,8 +120,16 @@ export const makeProducerClient = (streamId: string, options: Options) => {
     )
 
   /** What a call that has failed means. */
-  const explain = (call: ClientCall) => (error: GrpcError): GrpcError | JournalForked | OffsetBelowFloor => {
+  const explain = (call: ClientCall) => (error: GrpcError): CallError => {
     const { trailers } = call
+    // of the calls that are made here, none but for a stream can find nothing
+    if (error.code === status.NOT_FOUND) {
+      return new StreamNotOffered({
+        address,
+        streamId,
+        offered: Option.getOrUndefined(decodeStreams(trailers[streamsTrailer]))
+      })
+    }
     const fork = decodeFork(trailers[forkTrailer])
     if (Option.isSome(fork)) {
       const [slice, position, timestamp] = fork.value
@@ -139,17 +160,13 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
         })
       )
-      const bytes = yield* unaryCall(
-        address,
-        way,
-        yield* request(way, eventProducerPaths.latestEventTimestamp),
-        message
-      )
+      const begin = yield* request(way, eventProducerPaths.latestEventTimestamp)
+      const bytes = yield* unaryCall(address, way, begin, message, explain)
       return yield* read(() => fromSlicePositions(decodeRequest(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
     }).pipe(Effect.scoped)
 
   const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() =>
-    options.tls === undefined && options.insecure !== true && !isLoopback(hostOf(address))
+    options.tls === undefined && options.insecure !== true && !isLoopback(parseAddress(address).host)
       ? Effect.fail(new InsecureTransport({ address }))
       : Effect.flatMap(CallTransport, (transport) => transport.connect({ address, tls: options.tls }))
   )
@@ -205,6 +222,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         const call = yield* openCall(address, way, begin, message)
         call.end()
         return call.pull.pipe(
+          Effect.mapError((error) => hasEnded(error) ? error : explain(call)(error)),
           Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
           Effect.catchIf(hasEnded, () => Cause.done())
         )
@@ -222,6 +240,3 @@ export const makeProducerClient = (streamId: string, options: Options) => {
       })
   }
 }
-
-const hostOf = (address: string): string =>
-  address.startsWith("[") ? address.slice(1, address.indexOf("]")) : address.replace(/:\d+$/, "")

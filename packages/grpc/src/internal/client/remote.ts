@@ -1,4 +1,3 @@
-import * as Grpc from "@grpc/grpc-js"
 import type { EncodedElement } from "@sluice/core/Envelope"
 import { JournalForked } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
@@ -13,7 +12,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, GrpcError, PeerNotSupported } from "../../GrpcError.ts"
+import { type ConsumerError, GrpcError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
@@ -135,4 +134,4 @@ const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcErro
 
 /** Whether the error says nothing of a producer that was one before. */
 const isPassing = (error: ConsumerError): boolean =>
-  error instanceof PeerNotSupported || error instanceof GrpcError && error.code === Grpc.status.NOT_FOUND
+  error instanceof PeerNotSupported || error instanceof StreamNotOffered

@@ -14,7 +14,7 @@ import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer
 import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { invalidArgument, notOffered, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
@@ -34,9 +34,7 @@ export const lookUp = (
   id: string
 ): Effect.Effect<OfferedStream, Status> => {
   const stream = streams.get(id)
-  return stream === undefined
-    ? Effect.fail(new Status(Grpc.status.NOT_FOUND, `Stream id [${quotable(id)}] is not available for consumption`))
-    : Effect.succeed(stream)
+  return stream === undefined ? Effect.fail(notOffered(id, [...streams.keys()])) : Effect.succeed(stream)
 }
 
 /** @internal Runs what may throw at the other side's input. */

@@ -40,6 +40,32 @@ export const forkTrailer = "sluice-fork"
 /** @internal */
 export const floorTrailer = "sluice-floor"
 
+/** @internal The trailer that names the streams on offer, to whoever has asked for another. */
+export const streamsTrailer = "sluice-streams"
+
+/** In characters of JSON. */
+const maxStreams = 2000
+
+const escaped = (text: string): string =>
+  text.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+/** The first of the ids, in an order that does not depend on that of the program. */
+const firstOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> => {
+  let length = 0
+  return ids.toSorted().filter((id) => (length += escaped(JSON.stringify(id)).length + 1) < maxStreams)
+}
+
+/** @internal There is no such stream, but others are on offer. */
+export const notOffered = (id: string, ids: ReadonlyArray<string>): Status => {
+  const offered = firstOf(ids)
+  const others = offered.length === 0 ? "none is" : `on offer: ${offered.map((id) => `[${id}]`).join(", ")}`
+  return new Status(
+    Grpc.status.NOT_FOUND,
+    `Stream id [${quotable(id)}] is not available for consumption; ${others}`,
+    { [streamsTrailer]: escaped(JSON.stringify(offered)) }
+  )
+}
+
 const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
   new Status(Grpc.status.FAILED_PRECONDITION, message, { [trailer]: JSON.stringify(value) })
 
