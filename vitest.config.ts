@@ -8,7 +8,12 @@ const resolve = {
 }
 
 /** What needs a PostgreSQL and a MySQL; the servers are started for it alone. */
-const withServers = ["packages/postgres/test/**/*.test.ts", "packages/mysql/test/**/*.test.ts", "test/sql/**/*.test.ts"]
+const withServers = [
+  "packages/postgres/test/**/*.test.ts",
+  "packages/mysql/test/**/*.test.ts",
+  "packages/testing/test/TestServer.test.ts",
+  "test/sql/**/*.test.ts"
+]
 
 /** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
 const hostile = ["test/hostile/*.test.ts"]

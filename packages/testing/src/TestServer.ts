@@ -2,8 +2,8 @@
  * Throwaway database servers for tests.
  *
  * Each server runs from a data folder of its own, listens on a free loopback port, and is gone with the scope that started it, or
- * with the process. Its programs are found where Debian and others install them. Where the current user is root the
- * servers run as an unprivileged user, as they refuse to run as root.
+ * with the process, however that ends. Its programs are found where Debian and others install them. Where the current user is root
+ * the servers run as an unprivileged user, as they refuse to run as root.
  *
  * @since 0.1.0
  */
@@ -17,6 +17,7 @@ import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { freePort } from "./FreePort.ts"
+import * as ServerGuard from "./internal/serverGuard.ts"
 
 /**
  * A server's programs are missing, or it does not start.
@@ -126,25 +127,19 @@ const run = (server: string, file: string, args: ReadonlyArray<string>, identity
 // where there is one, a file system in memory halves the time to start
 const memoryFolder = process.env["TMPDIR"] === undefined && Fs.existsSync("/dev/shm") ? "/dev/shm" : Os.tmpdir()
 
+/** The folder of a server, and what removes it and ends the server if the process ends before the scope. */
 const temporaryFolder = (prefix: string, identity: Identity, { durable }: Options) =>
-  Effect.map(
-    Effect.acquireRelease(
+  Effect.gen(function*() {
+    const folder = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const folder = Fs.mkdtempSync(Path.join(durable ? Os.tmpdir() : memoryFolder, prefix))
         if (identity.uid !== undefined) Fs.chownSync(folder, identity.uid, identity.gid!)
-        const remove = () => Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
-        // nothing is left behind either if the process exits without closing its scopes
-        process.once("exit", remove)
-        return { folder, remove }
+        return folder
       }),
-      ({ remove }) =>
-        Effect.sync(() => {
-          process.removeListener("exit", remove)
-          remove()
-        })
-    ),
-    (_) => _.folder
-  )
+      (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+    )
+    return { folder, guard: yield* ServerGuard.make(folder) }
+  })
 
 /** Writes what only the server may read. */
 const writeTls = (folder: string, identity: Identity, tls: NonNullable<Options["tls"]>) => {
@@ -161,6 +156,7 @@ interface Daemon {
   readonly file: string
   readonly args: ReadonlyArray<string>
   readonly identity: Identity
+  readonly guard: ServerGuard.ServerGuard
   readonly stopSignal: NodeJS.Signals
   readonly log: string
   readonly port: number
@@ -193,7 +189,13 @@ const start = (server: string, daemon: Daemon) =>
       const log = Fs.openSync(daemon.log, "a")
       const child = spawn(daemon.file, daemon.args, { ...daemon.identity, cwd: "/", stdio: ["ignore", log, log] })
       Fs.closeSync(log)
-      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+      if (child.pid !== undefined) daemon.guard.watch(child.pid, daemon.stopSignal)
+      const exited = new Promise<void>((resolve) =>
+        child.once("exit", () => {
+          daemon.guard.forget()
+          resolve()
+        })
+      )
       return { child, exited }
     })
     const { end, state } = yield* Effect.acquireRelease(
@@ -210,13 +212,9 @@ const start = (server: string, daemon: Daemon) =>
             }
             return exited
           })
-        // never outlives the test process
-        const onExit = () => state.current.child.kill("SIGKILL")
-        process.once("exit", onExit)
-        return { end, onExit, state }
+        return { end, state }
       }),
-      ({ end, onExit }) =>
-        Effect.andThen(Effect.sync(() => process.removeListener("exit", onExit)), end(daemon.stopSignal))
+      ({ end }) => end(daemon.stopSignal)
     )
     /** One that does not start is gone soon. */
     const up = Effect.suspend(() =>
@@ -306,7 +304,7 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
       })
     }
     const identity = identityOf(["postgres", "nobody"])
-    const folder = yield* temporaryFolder("sluice-postgres-", identity, options)
+    const { folder, guard } = yield* temporaryFolder("sluice-postgres-", identity, options)
     const data = Path.join(folder, "data")
     const flags = "-U test -A trust -E UTF8 --no-locale --no-sync --no-instructions".split(" ")
     yield* run("postgres", initdb, ["-D", data, ...flags], identity)
@@ -325,6 +323,7 @@ export const postgres = (options: Options): Effect.Effect<ControlledServer, Test
       file: binary,
       args: ["-D", data, "-p", String(port), "-k", folder, ...settings.flatMap((setting) => ["-c", setting])],
       identity,
+      guard,
       stopSignal: "SIGQUIT",
       log: Path.join(folder, "server.log"),
       port,
@@ -362,7 +361,7 @@ export const mysql = (
       })
     }
     const identity = identityOf(["mysql", "nobody"])
-    const folder = yield* temporaryFolder("sluice-mysql-", identity, options)
+    const { folder, guard } = yield* temporaryFolder("sluice-mysql-", identity, options)
     const data = Path.join(folder, "data")
     const version = (yield* run("mysql", binary, ["--version"], identity)).trim()
     const isMariaDB = version.includes("MariaDB")
@@ -414,6 +413,7 @@ export const mysql = (
         ...(options.settings ?? []).map((setting) => `--${setting}`)
       ],
       identity,
+      guard,
       stopSignal: "SIGKILL",
       log: Path.join(folder, "server.log"),
       port
