@@ -2,12 +2,13 @@
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
-import * as TestServer from "@sluice/testing/TestServer"
+import type * as TestServer from "@sluice/testing/TestServer"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Path from "node:path"
 import * as Mysqld from "../kit/Mysqld.ts"
+import * as Servers from "../kit/Servers.ts"
 import { temporaryFolder } from "../kit/Service.ts"
 import type { Connection, Place } from "./baseline/Connection.ts"
 import * as mysql from "./baseline/mysql.ts"
@@ -56,11 +57,6 @@ export const connectAll = (
 
 const id = () => `b${crypto.randomUUID().slice(0, 8)}`
 
-const launch = (name: Exclude<Adapter, "sqlite">) =>
-  name === "postgres"
-    ? TestServer.postgres({ durable: true })
-    : TestServer.mysql({ durable: true, program: name === "mysql" ? Mysqld.find() : undefined })
-
 /** Starts the server, which is durable, and returns how to make new places on it. */
 export const start = (adapter: Adapter): Effect.Effect<
   Effect.Effect<Target, unknown, Scope.Scope>,
@@ -71,7 +67,7 @@ export const start = (adapter: Adapter): Effect.Effect<
     ? Effect.succeed(
       Effect.map(temporaryFolder, (folder) => ({ adapter, url: Path.join(folder, "bench.db"), schema: "" }))
     )
-    : Effect.map(Effect.suspend(() => launch(adapter)), ({ database, host, password, port, user }) => {
+    : Effect.map(Servers.start(adapter, { durable: true }), ({ database, host, password, port, user }) => {
       const server = `${adapter === "postgres" ? "postgres" : "mysql"}://${user}:${password}@${host}:${port}`
       const { create, drop } = adapter === "postgres" ? postgres : mysql
       return Effect.acquireRelease(

@@ -49,11 +49,24 @@ const print = (line: Line): void => void process.stdout.write(`${JSON.stringify(
 
 const measure = Effect.gen(function*() {
   let failures = 0
-  const started = new Map<Adapter, Effect.Success<ReturnType<typeof start>>>()
+  const started = new Map<Adapter, Effect.Success<ReturnType<typeof start>> | undefined>()
+  /** One that cannot be started is left out, and counts as a failure once. */
+  const placeOn = Effect.fnUntraced(function*(adapter: Adapter) {
+    if (!started.has(adapter)) {
+      const place = yield* Effect.catch(start(adapter), ({ message }) =>
+        Effect.sync(() => {
+          failures++
+          console.error(`${adapter} is left out: ${message}`)
+          return undefined
+        }))
+      started.set(adapter, place)
+    }
+    return started.get(adapter)
+  })
   for (const bench of chosen) {
     for (const adapter of bench.adapters.filter((_) => values.adapter.includes(_))) {
-      const place = started.get(adapter) ?? (yield* start(adapter))
-      started.set(adapter, place)
+      const place = yield* placeOn(adapter)
+      if (place === undefined) continue
       const exit = yield* Effect.exit(Effect.scoped(bench.run({ size, adapter, place })))
       if (Exit.isSuccess(exit)) {
         exit.value.forEach(print)

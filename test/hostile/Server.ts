@@ -1,16 +1,17 @@
 /** A database server that may be killed, and raw SQL on it, past the adapters. */
-import * as TestServer from "@sluice/testing/TestServer"
+import type * as TestServer from "@sluice/testing/TestServer"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Mysql from "mysql2/promise"
 import Pg from "pg"
 import * as Mysqld from "../kit/Mysqld.ts"
+import * as Servers from "../kit/Servers.ts"
 import type { Event } from "./contract.ts"
 import type { Adapter } from "./Target.ts"
 
 /** What servers there are: two of them for one adapter. */
-export type Name = "postgres" | "mariadb" | "mysql"
+export type Name = Servers.Name
 export const names: ReadonlyArray<Name> = ["postgres", "mariadb", ...(Mysqld.isSkipped ? [] : ["mysql" as const])]
 
 export interface Server extends TestServer.ControlledServer {
@@ -34,13 +35,8 @@ export interface Session {
   readonly run: (statement: string) => Effect.Effect<ReadonlyArray<any>>
 }
 
-const launch = (name: Name) =>
-  name === "postgres"
-    ? TestServer.postgres({ durable: true })
-    : TestServer.mysql({ durable: true, program: name === "mysql" ? Mysqld.find() : undefined })
-
 export const start = (name: Name): Effect.Effect<Server, TestServer.TestServerError, Scope.Scope> =>
-  Effect.flatMap(Effect.suspend(() => launch(name)), (server) => {
+  Effect.flatMap(Servers.start(name, { durable: true }), (server) => {
     const adapter: Adapter = name === "postgres" ? "postgres" : "mysql"
     const url: Server["url"] = ({ database = server.database, port = server.port, user = server.user } = {}) =>
       `${adapter}://${user}:${user === server.user ? server.password : user}@127.0.0.1:${port}/${database}`
