@@ -12,12 +12,14 @@ import * as Service from "./kit/Service.ts"
 const withOwn = (code: string, folder: string, port: number) =>
   code.replaceAll("8101", String(port)).replaceAll(/filename: "(\w+\.db)"/g, `filename: "${folder}/$1"`)
 
-/** Files and ports that an example names are made this run's own. */
-const isolated = async (code: string, run: (code: string) => Promise<void>) => {
+/** Runs an example with files and a port of its own, and once more on those files where it leaves some. */
+const runAsReader = async (code: string) => {
   const port = await Effect.runPromise(freePort)
   const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-example-"))
   try {
-    await run(withOwn(code, folder, port))
+    const own = withOwn(code, folder, port)
+    await runExample(own)
+    if (Fs.readdirSync(folder).length > 0) await runExample(own)
   } finally {
     Fs.rmSync(folder, { recursive: true })
   }
@@ -28,7 +30,7 @@ describe.each([
   ...modules.map((file) => [file, docstringExamples(file)] as const)
 ].filter(([, examples]) => examples.length > 0))("%s", (_, examples) => {
   it.each(examples.map((code, i) => [i + 1, code] as const))("example %i does what it says", async (_, code) => {
-    await isolated(code, runExample)
+    await runAsReader(code)
   })
 })
 
