@@ -1,4 +1,5 @@
 /** Examples of the documentation, as programs that check what they say. */
+import type { Dialect } from "@sluice/sql/adapter/Dialect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -23,6 +24,20 @@ export const docstringExamples = (file: string, language: "ts" | "ts skip" = "ts
     ),
     ([, code]) => code!.replaceAll(/^ \* ?/gm, "")
   )
+
+/** The SQL blocks of a Markdown file, and the databases that they are for: those that the block names, as in `sql sqlite`, or all. */
+export const sqlExamples = (
+  file: string
+): ReadonlyArray<{ readonly sql: string; readonly dialects: ReadonlyArray<Dialect> }> =>
+  Array.from(
+    Fs.readFileSync(Path.join(root, file), "utf8").matchAll(/^```sql *([\w ]*)\n([\s\S]*?)^```$/gm),
+    ([, named, sql]) => ({
+      sql: sql!.trim(),
+      dialects: named === "" ? dialects : dialects.filter((_) => named!.split(" ").includes(_))
+    })
+  )
+
+const dialects: ReadonlyArray<Dialect> = ["sqlite", "postgres", "mysql"]
 
 /** The file that an example is, where its first line names one, so that others of the same page can import it. */
 export const fileOf = (code: string): string | undefined => /^\/\/ ([\w-]+\.ts)\n/.exec(code)?.[1]

@@ -1,0 +1,60 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as Schema from "effect/Schema"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { pages, sqlExamples } from "../docs/examples.ts"
+import { databases } from "./databases.ts"
+
+class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+const Cart = EntityType.make("cart", { event: ItemAdded })
+
+/** A service that has an event, a projection of it, and a dead letter, as the pages speak of. */
+const service = Effect.gen(function*() {
+  const Popularity = Source.journal(Cart).pipe(
+    Projection.exactlyOnce("popularity", () => Effect.fail("no such product")),
+    Projection.recovery(RecoveryStrategy.deadLetter)
+  )
+  yield* Journal.append(Cart, {
+    id: "c-17",
+    events: [new ItemAdded({ sku: "tea", quantity: 2 })],
+    tags: ["large"],
+    metadata: { user: "ada" }
+  })
+  yield* Layer.build(Projection.layer(Popularity))
+  yield* ProjectionStatus.caughtUp("popularity")
+}).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+
+const blocks = pages.flatMap((file) => sqlExamples(file).map((example) => ({ file, ...example })))
+
+describe.each(databases)("on $name", ({ dialect, place }) => {
+  it.live.each(blocks.filter(({ dialects }) => dialects.includes(dialect)))(
+    "$file: $sql",
+    ({ sql }) =>
+      Effect.gen(function*() {
+        const { execute, layer, table } = yield* place
+        yield* Effect.provide(service, layer())
+        const folder = yield* Effect.acquireRelease(
+          Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
+          (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
+        )
+        const own = sql.replaceAll(/'(\w+\.db)'/g, `'${folder}/$1'`).replaceAll(/\bsluice_\w+/g, (name) => table(name))
+        const rows = yield* Effect.promise(() => execute(own))
+        if (!/^select/i.test(sql)) return
+        assert.isAbove(rows.length, 0)
+        for (const row of rows) {
+          // what a page shows is there to be seen
+          assert.deepStrictEqual(Object.entries(row).filter(([, value]) => value === null), [])
+        }
+      })
+  )
+})
