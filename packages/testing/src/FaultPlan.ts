@@ -11,8 +11,14 @@ import type { Process, Simulation } from "./Simulation.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
-/** When it begins and how long it lasts, in milliseconds, and which of the processes or databases it concerns: their number, or that less their count. */
+/**
+ * When it begins and how long it lasts, in milliseconds, and what it concerns: 0 is the first of the processes, or of the databases. Behind the last
+ * one they are counted from the first again, so that a plan fits any number of them.
+ */
 const when = { at: upTo(3000), lasts: upTo(2000), target: upTo(7) }
+
+/** How far a time of day is set ahead, in seconds: behind, if it is negative. */
+const seconds = Schema.Int.check(Schema.isBetween({ minimum: -60, maximum: 60 }))
 
 /**
  * Something that goes wrong `at` so many milliseconds, and `lasts` so many.
@@ -21,12 +27,12 @@ const when = { at: upTo(3000), lasts: upTo(2000), target: upTo(7) }
  * @since 0.1.0
  */
 export const Fault = Schema.Union([
-  /** A process is killed, and started again afterwards. */
+  /** A process is killed, and started again afterwards. Nothing happens to one that has come to its end by itself. */
   Schema.TaggedStruct("Kill", when),
   /** A process stands still. */
   Schema.TaggedStruct("Freeze", when),
-  /** A process's time of day is `60 - seconds` seconds behind, or from 60 on `seconds - 59` ahead. */
-  Schema.TaggedStruct("Clock", { ...when, seconds: upTo(120) }),
+  /** A process's time of day is so many seconds ahead of the others', or behind. It goes back, or forth, when that ends. */
+  Schema.TaggedStruct("Clock", { ...when, seconds }),
   /** Nobody reaches a database, and its connections break. */
   Schema.TaggedStruct("Absent", when),
   /** A database answers nobody, and loses nothing. */
@@ -41,8 +47,8 @@ export const Fault = Schema.Union([
   Schema.TaggedStruct("LosesNotifications", { ...when, percent: upTo(100) }),
   /** The connections of a database break, once. */
   Schema.TaggedStruct("Disconnect", when),
-  /** A database's time of day is `60 - seconds` seconds behind, or from 60 on `seconds - 59` ahead. */
-  Schema.TaggedStruct("DatabaseClock", { ...when, seconds: upTo(120) })
+  /** The same for a database. */
+  Schema.TaggedStruct("DatabaseClock", { ...when, seconds })
 ])
 
 /**
@@ -82,7 +88,8 @@ export const arbitrary: Arbitrary.Arbitrary<FaultPlan> = Arbitrary.array(Arbitra
  *
  * **Details**
  *
- * Faults that concern the same process or database may overlap: a process that is killed twice runs again when both are over.
+ * Faults that concern the same process or database may overlap: a process that is killed twice runs again when both are over. A process that has
+ * come to its end, as its program has, or was stopped, is not started again: that is up to whoever has made it.
  *
  * @category running
  * @since 0.1.0
@@ -92,33 +99,31 @@ export const run = (
   on: { readonly processes: ReadonlyArray<Process>; readonly databases: ReadonlyArray<SimulatedDatabase> }
 ): Effect.Effect<void, never, Simulation> => {
   const active = new Map<object, Set<Fault>>()
+  const killed = new Set<Process>()
   const of = (target: object): Set<Fault> => {
     let faults = active.get(target)
     if (faults === undefined) active.set(target, faults = new Set())
     return faults
-  }
-  const apply = (fault: Fault): Effect.Effect<void> => {
-    if (isOfProcess(fault)) {
-      const process = on.processes[fault.target % on.processes.length]
-      return process === undefined ? Effect.void : upholdProcess(process, of(process), fault)
-    }
-    const database = on.databases[fault.target % on.databases.length]
-    return database === undefined ? Effect.void : upholdDatabase(database, of(database), fault)
   }
   const happen = (fault: Fault) => {
     const target = isOfProcess(fault)
       ? on.processes[fault.target % on.processes.length]
       : on.databases[fault.target % on.databases.length]
     if (target === undefined) return Effect.void
+    const apply = Effect.suspend(() =>
+      isOfProcess(fault)
+        ? upholdProcess(target as Process, of(target), fault, killed)
+        : upholdDatabase(target as SimulatedDatabase, of(target), fault)
+    )
     return Effect.sleep(fault.at).pipe(
       Effect.andThen(Effect.suspend(() => {
         of(target).add(fault)
-        return apply(fault)
+        return apply
       })),
       Effect.andThen(Effect.sleep(fault.lasts)),
       Effect.andThen(Effect.suspend(() => {
         of(target).delete(fault)
-        return apply(fault)
+        return apply
       }))
     )
   }
@@ -130,22 +135,31 @@ type OfProcess = Extract<Fault, { readonly _tag: "Kill" | "Freeze" | "Clock" }>
 const isOfProcess = (fault: Fault): fault is OfProcess =>
   fault._tag === "Kill" || fault._tag === "Freeze" || fault._tag === "Clock"
 
-const offset = (seconds: number): number => (seconds < 60 ? seconds - 60 : seconds - 59) * 1000
-
 const has = (active: ReadonlySet<Fault>, tag: Fault["_tag"]): boolean => [...active].some(({ _tag }) => _tag === tag)
 
 /** Brings a process into the state that the faults which concern it say, when one of them begins or ends. */
-const upholdProcess = (process: Process, active: ReadonlySet<Fault>, changed: OfProcess): Effect.Effect<void> => {
+const upholdProcess = (
+  process: Process,
+  active: ReadonlySet<Fault>,
+  changed: OfProcess,
+  killed: Set<Process>
+): Effect.Effect<void> => {
   switch (changed._tag) {
     case "Kill":
-      return has(active, "Kill")
-        ? process.kill
-        : Effect.andThen(process.start, has(active, "Freeze") ? process.freeze : Effect.void)
+      if (has(active, "Kill")) {
+        return Effect.flatMap(process.isRunning, (isRunning) => {
+          if (isRunning) killed.add(process)
+          return process.kill
+        })
+      }
+      return killed.delete(process)
+        ? Effect.andThen(process.start, has(active, "Freeze") ? process.freeze : Effect.void)
+        : Effect.void
     case "Freeze":
       return has(active, "Freeze") ? process.freeze : process.thaw
     case "Clock": {
       const clock = [...active].findLast((fault) => fault._tag === "Clock")
-      return process.setClock(clock === undefined ? 0 : offset(clock.seconds))
+      return process.setClock(clock === undefined ? 0 : clock.seconds * 1000)
     }
   }
 }
@@ -163,7 +177,7 @@ const upholdDatabase = (
       return active.has(changed) ? database.disconnect : Effect.void
     case "DatabaseClock": {
       const clock = [...active].findLast((fault) => fault._tag === "DatabaseClock")
-      return database.setClock(clock === undefined ? 0 : offset(clock.seconds))
+      return database.setClock(clock === undefined ? 0 : clock.seconds * 1000)
     }
     default:
       return database.suffer([...active].reduce(together, {}))

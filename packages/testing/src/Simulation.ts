@@ -85,7 +85,7 @@ export interface Outcome<out A, out E> {
 export interface Options {
   /** An integer. */
   readonly seed: number
-  /** After how many steps it fails, as polling never ends by itself. 300,000 by default. */
+  /** It fails when it has taken so many steps, and has not ended: 300,000 by default. A step is a turn of one fiber, or that time passes. */
   readonly maxSteps?: number | undefined
   /** Whether to keep a trace. */
   readonly trace?: boolean | undefined
@@ -276,7 +276,10 @@ export interface Process {
   readonly name: string
   /** Starts it anew, unless it runs. */
   readonly start: Effect.Effect<void>
-  /** Ends it as a power cut would: none of its fibers runs again, no finalizer does, and its connections break. */
+  /**
+   * Ends it as a power cut would: none of its fibers runs again, no finalizer does, and its connections break. Nothing happens where it has
+   * ended already.
+   */
   readonly kill: Effect.Effect<void>
   /** Interrupts it, and waits for its finalizers. */
   readonly stop: Effect.Effect<void>

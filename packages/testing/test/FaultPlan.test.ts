@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+
+const seeds = Array.from({ length: 10 }, (_, seed) => seed)
+
+const value = <A>({ exit }: Simulation.Outcome<A, unknown>): A => {
+  if (Exit.isFailure(exit)) throw new Error(Cause.pretty(exit.cause))
+  return exit.value
+}
+
+const kill = (at: number, lasts: number, target = 0): FaultPlan.Fault => ({ _tag: "Kill", at, lasts, target })
+
+/** When a process begins that ends by itself after so many seconds, under kills. */
+const begun = (seconds: number, faults: FaultPlan.FaultPlan): ReadonlyArray<ReadonlyArray<number>> =>
+  seeds.map((seed) =>
+    value(Simulation.run(
+      Effect.gen(function*() {
+        const simulation = yield* Simulation.Simulation
+        const at: Array<number> = []
+        const program = Effect.andThen(
+          Effect.map(simulation.elapsed, (millis) => at.push(Math.round(millis / 100) * 100)),
+          Effect.sleep(seconds * 1000)
+        )
+        const process = yield* Simulation.process("process", program)
+        yield* FaultPlan.run(faults, { processes: [process], databases: [] })
+        yield* Effect.sleep("1 minute")
+        return [...at, Number(yield* process.isRunning)]
+      }),
+      { seed }
+    ))
+  )
+
+/** How far the time of day of a process is ahead of its monotonic time, before it is set, meanwhile, and afterwards. */
+const shown = (seconds: number) =>
+  seeds.map((seed) =>
+    value(Simulation.run(
+      Effect.gen(function*() {
+        const ahead: Array<number> = []
+        const look = Effect.forever(Effect.andThen(
+          Effect.sleep("1 second"),
+          Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos]).pipe(
+            Effect.map(([now, monotonic]) => ahead.push(Math.round((now - Number(monotonic) / 1e6) / 1000)))
+          )
+        ))
+        const process = yield* Simulation.process("process", look)
+        const clock: FaultPlan.Fault = { _tag: "Clock", at: 1500, lasts: 1000, target: 0, seconds }
+        yield* FaultPlan.run([clock], { processes: [process], databases: [] })
+        yield* Effect.sleep("1 second")
+        return ahead.map((at) => at - ahead[0]!)
+      }),
+      { seed }
+    ))
+  )
+
+describe("a plan", () => {
+  it("starts a process again that it has killed, once all of the kills are over", () => {
+    for (const times of begun(5, [kill(1000, 1000)])) assert.deepStrictEqual(times, [0, 2000, 0])
+    for (const times of begun(5, [kill(1000, 1000), kill(1500, 2000)])) assert.deepStrictEqual(times, [0, 3500, 0])
+    for (const times of begun(5, [kill(1000, 500), kill(2000, 500)])) assert.deepStrictEqual(times, [0, 1500, 2500, 0])
+  })
+
+  it("does nothing to a process that has come to its end", () => {
+    for (const times of begun(1, [kill(2000, 500)])) assert.deepStrictEqual(times, [0, 0])
+  })
+
+  it("sets clocks behind and ahead, and back again", () => {
+    for (const ahead of shown(-60)) assert.deepStrictEqual(ahead, [0, -60, 0])
+    for (const ahead of shown(60)) assert.deepStrictEqual(ahead, [0, 60, 0])
+  })
+
+  it("counts what it concerns from the first again", () => {
+    for (const seed of seeds) {
+      const outcome = Simulation.run(
+        Effect.gen(function*() {
+          const database = yield* SimulatedDatabase.make("database")
+          const processes = [
+            yield* Simulation.process("first", Effect.never),
+            yield* Simulation.process("second", Effect.never)
+          ]
+          const running = Effect.forEach(processes, ({ isRunning }) => isRunning)
+          const faults = FaultPlan.run([kill(0, 2000, 3)], { processes, databases: [database] })
+          return yield* Effect.all([faults, Effect.delay(running, "1 second")], { concurrency: "unbounded" })
+        }),
+        { seed }
+      )
+      assert.deepStrictEqual(value(outcome), [undefined, [true, false]])
+    }
+  })
+})
