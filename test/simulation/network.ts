@@ -1,5 +1,5 @@
 /** What the simulator runs: a producer and consumers in processes of their own, each side with its database, and what becomes of the network meanwhile. */
-import { EntityType, EventCodec, EventStream, Journal, Projection, Source } from "@sluice/core"
+import { EntityType, type Envelope, EventCodec, EventStream, Journal, Projection, Source } from "@sluice/core"
 import { EventConsumer, EventProducer, GrpcServer } from "@sluice/grpc"
 import { Auditor, FaultPlan, SimulatedDatabase, SimulatedNetwork, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
@@ -100,17 +100,20 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const table = SimulatedDatabase.table<string>(here)
 
     const source = EventConsumer.source(Carts, { address: "producer:8101", insecure: true })
-    const watched = { projection, entityType: Cart, source: "stream:carts" }
-    const handler = auditor.handler(watched, ({ persistenceId, sequenceNumber }) =>
+    const handler = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
       Effect.gen(function*() {
         if (slowness > 0) yield* Effect.sleep(slowness)
         if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
-      }))
-    const projected = source.pipe(
-      delivery === "ExactlyOnce"
-        ? Projection.exactlyOnce(projection, handler)
-        : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
-      Projection.workers(workers)
+      })
+    const offered = auditor.source(Source.journal(Cart))
+    const projected = auditor.projection(
+      source.pipe(
+        delivery === "ExactlyOnce"
+          ? Projection.exactlyOnce(projection, handler)
+          : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+        Projection.workers(workers)
+      ),
+      { origin: offered }
     )
 
     /** Takes each step once, whatever becomes of the process. */
@@ -124,7 +127,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       }
       return yield* Effect.never
     })
-    const producer = EventProducer.layer(Carts, Source.journal(Cart)).pipe(
+    const producer = EventProducer.layer(Carts, offered).pipe(
       Layer.provide(GrpcServer.layer({ port: 8101 })),
       Layer.provideMerge(there.layer),
       Layer.provide(SimulatedNetwork.layer)

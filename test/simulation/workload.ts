@@ -1,6 +1,7 @@
 /** What the simulator runs: writers and projections on a database, and what goes wrong meanwhile. */
 import {
   EntityType,
+  type Envelope,
   EventCodec,
   Handler,
   Journal,
@@ -112,21 +113,20 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         if (stumbles > 0 && handled % stumbles === 0) return yield* Effect.fail("stumbles")
         if (delivery === "ExactlyOnce") yield* table.set(`${id} ${n}`, "handled")
       })
-    const handler = auditor.handler(
-      { projection, entityType: Note },
-      group === 1
-        ? ({ persistenceId, sequenceNumber }) => write(persistenceId, sequenceNumber)
-        : Handler.grouped({ size: group, within: 50 }, (envelopes) =>
-          Effect.forEach(envelopes, ({ persistenceId, sequenceNumber }) =>
-            write(persistenceId, sequenceNumber), {
-            discard: true
-          }))
-    )
-    const Notes = Source.journal(Note).pipe(
-      delivery === "ExactlyOnce"
-        ? Projection.exactlyOnce(projection, handler)
-        : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
-      Projection.workers(workers)
+    const handler = group === 1
+      ? ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) => write(persistenceId, sequenceNumber)
+      : Handler.grouped({ size: group, within: 50 }, (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
+        Effect.forEach(envelopes, ({ persistenceId, sequenceNumber }) =>
+          write(persistenceId, sequenceNumber), {
+          discard: true
+        }))
+    const Notes = auditor.projection(
+      Source.journal(Note).pipe(
+        delivery === "ExactlyOnce"
+          ? Projection.exactlyOnce(projection, handler)
+          : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+        Projection.workers(workers)
+      )
     )
 
     const questions = Effect.forEach(workload.questions, (question) =>

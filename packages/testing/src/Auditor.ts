@@ -3,42 +3,33 @@
  *
  * @since 0.1.0
  */
-import type { EncodedEnvelope, Envelope } from "@sluice/core/Envelope"
+import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
+import { type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
 import type { Handler } from "@sluice/core/Handler"
-import { Journal, sourceKey } from "@sluice/core/Journal"
+import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
+import type { Projection } from "@sluice/core/Projection"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { Audit } from "./internal/simulation/Audit.ts"
 import { internals } from "./internal/simulation/Database.ts"
+import { Positions } from "./internal/simulation/Positions.ts"
 import { place } from "./internal/simulation/runners.ts"
 import { CurrentTransaction } from "./internal/simulation/Server.ts"
 import { describe } from "./internal/simulation/Truth.ts"
+import { watchStages } from "./internal/simulation/watchStages.ts"
 import type { SimulatedDatabase } from "./SimulatedDatabase.ts"
 import type { Simulation } from "./Simulation.ts"
-
-/**
- * Which projection a handler is of.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Watched {
-  readonly projection: string
-  /** Whose events it handles. */
-  readonly entityType: { readonly name: string }
-  /** The key of its source, where that is not the entity type's journal. */
-  readonly source?: string | undefined
-  /** Which events reach the handler, where some do not. */
-  readonly isHandled?: ((event: EncodedEnvelope) => boolean) | undefined
-}
 
 /**
  * What watches.
@@ -47,8 +38,19 @@ export interface Watched {
  * @since 0.1.0
  */
 export interface Auditor {
-  /** The handler, watched. It belongs into the projection of that name, in every process that runs it. */
-  readonly handler: <A, E, R>(watched: Watched, handler: Handler<A, E, R>) => Handler<A, E, R>
+  /**
+   * The projection, watched. Run it in place of the other, in every process. Of what its stages drop, and of what its recovery strategy skips
+   * or puts aside, it need not handle more than that strategy says.
+   *
+   * `origin` is the source that another service offers as the stream that this one reads. What that leaves out is known if it is watched
+   * itself, see `source`. Without it the events are those of the journal, or the durable states, that the projection reads.
+   */
+  readonly projection: <E, R>(
+    projection: Projection<E, R>,
+    options?: { readonly origin?: Source.Source<any, any, any> | undefined }
+  ) => Projection<E, R>
+  /** A source that a service offers, watched. Offer it in place of the other; it is made once, outside of processes. */
+  readonly source: <A, E, R>(source: Source.Source<A, E, R>) => Source.Source<A, E, R>
   /** `ProjectionStatus.caughtUp`, which must not end too soon. */
   readonly caughtUp: (
     projection: string
@@ -56,8 +58,9 @@ export interface Auditor {
   /** `ProjectionStatus.lag`, which must not be too little. */
   readonly lag: (projection: string) => ReturnType<typeof ProjectionStatus.lag>
   /**
-   * Waits until every projection whose handler is watched has handled all there is, and its offsets say so. To be called when there are no faults any more,
-   * and nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for.
+   * Waits until every watched projection has handled all there is, and its offsets say so. To be called when there are no faults any more, and
+   * nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
+   * projection is watched.
    */
   readonly settled: (options: { readonly within: Duration.Input }) => Effect.Effect<void, never, Simulation>
 }
@@ -79,6 +82,7 @@ const forCommands = 3000
  * | what is handled is in the journal | so nothing is announced that is not committed |
  * | a worker goes forward | from where it has begun, whatever the delivery |
  * | exactly once, events are handled in order, nothing is passed over | as the transactions of the handlers say |
+ * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
  * | a fenced worker does nothing | until it has begun anew |
  * | caught up means handled, lag is not understated | |
@@ -97,23 +101,33 @@ export const make = (databases: {
     const journal = Context.get(journalDatabase.storage, Journal)
     const offsets = Context.get(offsetsDatabase.storage, OffsetStore)
     const scope = Scope.makeUnsafe()
+    const management = Context.get(offsetsDatabase.storage, ProjectionManagement)
+    const states = Context.get(journalDatabase.storage, DurableStateStore)
     const readers = new Map<string, Effect.Effect<ReadonlyArray<EncodedEnvelope>>>()
-    const sources = new Map<string, { readonly key: string; readonly entityType: string }>()
+    const watched = new Map<string, { readonly key: string; readonly origin: string }>()
+    /** What the stages of a source that is offered have dropped. */
+    const dropped = new WeakMap<Source.Source<any, any, any>, Positions>()
 
     const violate = (invariant: string, message: string): void => {
       engine.note("auditor", () => `'${invariant}' does not hold: ${message}`)
       engine.fail({ _tag: "Violation", invariant, message })
     }
-    const pull = (entityType: string): ReadonlyArray<EncodedEnvelope> => {
-      let next = readers.get(entityType)
-      if (next === undefined) {
-        const reader = Effect.runSync(Scope.provide(
-          Effect.orDie(journal.reader(entityType, SliceRange.full, Offset.none)),
-          scope
-        ))
-        readers.set(entityType, next = Effect.orDie(reader.next(1000)))
-      }
-      return Effect.runSync(next)
+    const open = (origin: string): Effect.Effect<ReadonlyArray<EncodedEnvelope>> => {
+      const entityType = origin.slice(origin.indexOf(":") + 1)
+      const opening: Effect.Effect<Pick<ChangeReader, "next"> | JournalReader, unknown, Scope.Scope> =
+        origin.startsWith("state:")
+          ? states.reader(entityType, SliceRange.full, Offset.none)
+          : journal.reader(entityType, SliceRange.full, Offset.none)
+      const { next } = Effect.runSync(Scope.provide(Effect.orDie(opening), scope))
+      return Effect.orDie(next(1000))
+    }
+    const pull = (origin: string): ReadonlyArray<EncodedEnvelope> => {
+      let next = readers.get(origin)
+      if (next === undefined) readers.set(origin, next = open(origin))
+      const all: Array<EncodedEnvelope> = []
+      // a page is as long as its bytes allow
+      for (let page = Effect.runSync(next); page.length > 0; page = Effect.runSync(next)) all.push(...page)
+      return all
     }
     const audit = new Audit(violate, pull)
     journalDatabase.observers.add((observation) => audit.observe(observation))
@@ -122,11 +136,11 @@ export const make = (databases: {
     }
 
     const storedOf = (projection: string): StoredOffsets =>
-      Effect.runSync(Effect.orDie(offsets.load({ projection, source: sources.get(projection)!.key }, SliceRange.full)))
+      Effect.runSync(Effect.orDie(offsets.load({ projection, source: watched.get(projection)!.key }, SliceRange.full)))
 
     const headsOf = (projection: string): ReadonlyMap<Slice, number> => {
-      const truth = audit.truth(sources.get(projection)!.entityType)
-      return new Map(Array.from(truth.slices, (slice) => [slice, truth.log(slice).length]))
+      const truth = audit.truth(watched.get(projection)!.origin)
+      return new Map(Array.from(truth.slices, (slice) => [slice, truth.head(slice)]))
     }
 
     const record = (projection: string, envelopes: ReadonlyArray<Envelope<unknown>>): Effect.Effect<void> =>
@@ -160,6 +174,7 @@ export const make = (databases: {
       })
 
     const behind = (): string | undefined => {
+      if (watched.size === 0) return "no projection is watched: run those that 'Auditor.projection' returns"
       for (const { projection } of audit.projections) {
         const { offsets, revision } = storedOf(projection)
         const missing = audit.missing(projection, revision)
@@ -195,22 +210,101 @@ export const make = (databases: {
       return undefined
     }
 
-    const handler = <A, E, R>(
-      { entityType: { name }, isHandled = () => true, projection, source = sourceKey(name) }: Watched,
-      handler: Handler<A, E, R>
-    ): Handler<A, E, R> => {
-      sources.set(projection, { key: source, entityType: name })
-      audit.watch({ projection, entityType: name, isHandled })
-      return typeof handler === "function"
-        ? (envelope) => Effect.andThen(handler(envelope), record(projection, [envelope]))
-        : {
-          ...handler,
-          handle: (envelopes) => Effect.andThen(handler.handle(envelopes), record(projection, envelopes))
+    /** Letters that are gone, though nobody has thrown them away. */
+    const lostLetter = (): string | undefined => {
+      for (const { projection } of audit.projections) {
+        const key = { projection, source: watched.get(projection)!.key }
+        const there = new Set(
+          Effect.runSync(Effect.orDie(management.listLetters(key, undefined, 10_000)))
+            .map(({ persistenceId, sequenceNumber }) => `${persistenceId} ${sequenceNumber}`)
+        )
+        for (const place of audit.letters(projection)) {
+          const isThere = there.has(`${place.persistenceId} ${place.sequenceNumber}`)
+          if (!isThere) return `'${projection}' has put aside ${describe(place)}, and does not have it any more`
         }
+      }
+      return undefined
+    }
+
+    const watchHandler = <A, E, R>(projection: string, handler: Handler<A, E, R>): Handler<A, E, R> => {
+      const watch = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
+        Effect.suspend(handling).pipe(
+          Effect.tapCause((cause) =>
+            Effect.sync(() => {
+              // in a group nobody knows which
+              if (envelopes.length > 1 || Cause.hasInterruptsOnly(cause)) return
+              audit.fails(projection, envelopes[0]!, false)
+            })
+          ),
+          Effect.andThen(record(projection, envelopes))
+        )
+      return typeof handler === "function"
+        ? (envelope) => watch([envelope], () => handler(envelope))
+        : { ...handler, handle: (envelopes) => watch(envelopes, () => handler.handle(envelopes)) }
+    }
+
+    const watchProjection: Auditor["projection"] = (self, options) => {
+      const { handler, name, recovery, source } = self
+      const { codec, key, open } = source.provider
+      const origin = options?.origin
+      watched.set(name, { key, origin: (origin ?? source).provider.key })
+      audit.watch({
+        projection: name,
+        origin: (origin ?? source).provider.key,
+        recovery,
+        isLeftOut: (slice, position) => origin !== undefined && dropped.get(origin)?.has(slice, position) === true
+      })
+      /** Where what is decoded has come from. */
+      const places = new WeakMap<object, Place>()
+      const provider: typeof source.provider = {
+        ...source.provider,
+        open: (range, start) =>
+          Effect.map(open(range, start), (feed) => ({
+            ...feed,
+            envelopes: Stream.tap(feed.envelopes, (element) =>
+              Effect.sync(() => {
+                if (isSkipped(element)) audit.skips(name, element)
+                else if (element.payload !== undefined) places.set(element.payload, element)
+              }))
+          })),
+        codec: {
+          ...codec,
+          decodeUnsafe: (payload) => {
+            try {
+              return codec.decodeUnsafe(payload)
+            } catch (error) {
+              const place = places.get(payload)
+              if (place !== undefined) audit.fails(name, place, true)
+              throw error
+            }
+          }
+        }
+      }
+      const stages = watchStages(source.stages, {
+        dropped: (envelope) => audit.drops(name, envelope),
+        failed: (envelope, isPermanent) => audit.fails(name, envelope, isPermanent)
+      })
+      const made: typeof self = Object.create(Object.getPrototypeOf(self))
+      return Object.assign(made, self, {
+        handler: watchHandler(name, handler),
+        source: Object.assign(Source.make(provider), { stages })
+      })
+    }
+
+    const watchSource: Auditor["source"] = (self) => {
+      const positions = new Positions()
+      const stages = watchStages(self.stages, {
+        dropped: ({ position, slice }) => position !== undefined && positions.add(slice, position),
+        failed: () => {}
+      })
+      const made = Object.assign(Source.make(self.provider), { stages }) as typeof self
+      dropped.set(made, positions)
+      return made
     }
 
     return {
-      handler,
+      projection: watchProjection,
+      source: watchSource,
       caughtUp: (projection) =>
         compared(projection, ProjectionStatus.caughtUp(projection), (heads) => {
           const missing = audit.missing(projection, storedOf(projection).revision, heads)[0]
@@ -223,8 +317,11 @@ export const make = (databases: {
           let least = 0
           for (const [slice, head] of heads) {
             const offset = offsets.get(slice) ?? Offset.beginning
-            const log = audit.truth(sources.get(projection)!.entityType).log(slice).slice(offset.position, head)
-            least += log.filter(({ timestamp }) => offset.position > 0 || timestamp >= offset.timestamp).length
+            if (offset.position > 0 || offset.timestamp === 0) least += head - offset.position
+            else {
+              const events = audit.truth(watched.get(projection)!.origin).between(slice, 0, head)
+              least += events.filter(({ timestamp }) => timestamp >= offset.timestamp).length
+            }
           }
           if (lag < least) violate("lag is not understated", `'${projection}' is ${least} behind, and says ${lag}`)
         }),
@@ -239,6 +336,8 @@ export const make = (databases: {
             if (engine.now > until) return violate("all catch up", problem)
             yield* Effect.sleep("500 millis")
           }
+          const lost = lostLetter()
+          if (lost !== undefined) return violate("what is put aside is kept", lost)
           audit.conclude()
         })
     }

@@ -1,11 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
-import { EntityType, EventCodec, Journal, OffsetStore, Projection, RecoveryStrategy, Source } from "@sluice/core"
+import {
+  DurableStateStore,
+  EntityType,
+  Envelope,
+  EventCodec,
+  Handler,
+  Journal,
+  OffsetStore,
+  Projection,
+  ProjectionManagement,
+  RecoveryStrategy,
+  Source,
+  StateType
+} from "@sluice/core"
 import { Auditor, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 
@@ -18,10 +33,13 @@ const violated = (
     Effect.gen(function*() {
       const database = yield* SimulatedDatabase.make("database")
       const auditor = yield* Auditor.make({ journal: database })
-      const handler = auditor.handler({ projection: "notes", entityType: Note }, () => Effect.void)
-      const Notes = delivery === "exactlyOnce"
-        ? Source.journal(Note).pipe(Projection.exactlyOnce("notes", handler))
-        : Source.journal(Note).pipe(Projection.atLeastOnce("notes", handler))
+      const Notes = auditor.projection(
+        Source.journal(Note).pipe(
+          delivery === "exactlyOnce"
+            ? Projection.exactlyOnce("notes", () => Effect.void)
+            : Projection.atLeastOnce("notes", () => Effect.void)
+        )
+      )
       const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
         Effect.map(Layer.build(database.layer), (storage) => change(storage))
       )
@@ -53,10 +71,11 @@ const runStopping = () =>
     Effect.gen(function*() {
       const database = yield* SimulatedDatabase.make("database")
       const auditor = yield* Auditor.make({ journal: database })
-      const handler = auditor.handler({ projection: "notes", entityType: Note }, () => Effect.die(new Error("MY BUG")))
-      const Notes = Source.journal(Note).pipe(
-        Projection.exactlyOnce("notes", handler),
-        Projection.recovery(RecoveryStrategy.fail)
+      const Notes = auditor.projection(
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", () => Effect.die(new Error("MY BUG"))),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
       )
       yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), database.layer))
       const append = Journal.append(Note, { id: "n", events: ["a"] })
@@ -137,4 +156,214 @@ describe("the auditor", () => {
     assert.match(logged, /projection=notes/)
     assert.deepStrictEqual(runStopping().trace, trace)
   })
+
+  it("has nothing to say of what stages drop and recovery strategies leave out, group by group or one by one", () => {
+    for (const recovery of [RecoveryStrategy.skip, RecoveryStrategy.retryAndDeadLetter({ retries: 2, delay: 10 })]) {
+      for (const delivery of ["exactlyOnce", "atLeastOnce"] as const) {
+        for (const size of [1, 3]) {
+          assert.deepStrictEqual(audited({ recovery, delivery, size }), ["b", "d", "h"])
+        }
+      }
+    }
+  })
+
+  it("still has something to say of what else is lost", () => {
+    const options = { recovery: RecoveryStrategy.skip, delivery: "atLeastOnce", size: 1 } as const
+    assert.strictEqual(audited(options, without("d")), "all catch up")
+    assert.strictEqual(audited({ ...options, delivery: "exactlyOnce" }, without("d")), "nothing is passed over")
+  })
+
+  it("notices an event that is skipped though it has not failed as often as it must", () => {
+    const recovery = RecoveryStrategy.retryAndSkip({ retries: 1, delay: 10 })
+    const options = { recovery, delivery: "atLeastOnce", size: 1 } as const
+    assert.strictEqual(audited(options, (storage) => storage, RecoveryStrategy.skip), "all catch up")
+  })
+
+  it("notices an event that is put aside though it has not failed, and a letter that is gone", () => {
+    const options = { recovery: RecoveryStrategy.deadLetter, delivery: "exactlyOnce", size: 1 } as const
+    const recovery = RecoveryStrategy.retryAndDeadLetter({ retries: 3, delay: 10 })
+    assert.strictEqual(
+      audited({ ...options, recovery }, (storage) => storage, RecoveryStrategy.deadLetter),
+      "what is put aside has failed"
+    )
+    const forgetful = replace(ProjectionManagement.ProjectionManagement, (management) => ({
+      putAside: (letter) => management.putAside({ ...letter, key: { ...letter.key, source: "journal:other" } })
+    }))
+    assert.strictEqual(audited(options, forgetful), "what is put aside is kept")
+  })
+
+  it("knows what was put aside when it is handled at last, exactly once", () => {
+    for (const delivery of ["exactlyOnce", "atLeastOnce"] as const) {
+      const handled = ["b", "d", "h", "!c", "!g"]
+      assert.deepStrictEqual(
+        audited({ recovery: RecoveryStrategy.deadLetter, delivery, size: 1, again: true }),
+        handled
+      )
+    }
+  })
+
+  it("fails where nothing is watched", () => {
+    const { exit } = Simulation.run(
+      Effect.gen(function*() {
+        const auditor = yield* Auditor.make({ journal: yield* SimulatedDatabase.make("database") })
+        yield* auditor.settled({ within: "1 minute" })
+      }),
+      { seed: 7 }
+    )
+    assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /'all catch up': no projection is watched/)
+  })
+
+  it("knows of states that only the last one is to be handled", () => {
+    assert.strictEqual(auditedStates((storage) => storage), undefined)
+    const withoutLast = replace(DurableStateStore.DurableStateStore, (states) => ({
+      reader: (entityType, range, start, options) =>
+        Effect.map(states.reader(entityType, range, start, options), (reader) => ({
+          ...reader,
+          next: (limit) =>
+            Effect.map(reader.next(limit), (page) => page.filter(({ sequenceNumber }) => sequenceNumber !== 4))
+        }))
+    }))
+    assert.strictEqual(auditedStates(withoutLast), "all catch up")
+  })
 })
+
+const violatedOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  return error instanceof Simulation.SimulationFailed ? error.what ?? error.message : String(error)
+}
+
+/** A storage that shows an event as if it had been deleted. */
+const without = (text: string) =>
+  replace(Journal.Journal, (journal) => ({
+    reader: (entityType, range, start, options) =>
+      Effect.map(journal.reader(entityType, range, start, options), ({ next, pass }) => ({
+        pass,
+        next: (limit) =>
+          Effect.map(next(limit), (page) =>
+            page.map((event) =>
+              event.payload !== undefined && EventCodec.string.decodeUnsafe(event.payload) === text
+                ? Envelope.encoded(event, undefined)
+                : event
+            ))
+      }))
+  }))
+
+/** A codec that does not read everything. */
+const Picky = EntityType.make("note", {
+  codec: EventCodec.make({
+    name: "picky",
+    encode: EventCodec.string.encodeUnsafe,
+    decode: (payload) => {
+      const text = EventCodec.string.decodeUnsafe(payload)
+      if (text === "e") throw new Error("unreadable")
+      return text
+    }
+  })
+})
+
+/**
+ * Appends "a" to "h", of which the stages drop two, one cannot be read, one fails in a stage, and two fail in the handler. Says what is handled, or
+ * what does not hold.
+ */
+const audited = (
+  { again, delivery, recovery, size }: {
+    readonly recovery: RecoveryStrategy.RecoveryStrategy
+    readonly delivery: "exactlyOnce" | "atLeastOnce"
+    readonly size: number
+    /** Whether the handler is repaired at last, and given what was put aside. */
+    readonly again?: boolean
+  },
+  change: <S>(storage: Context.Context<S>) => Context.Context<S> = (storage) => storage,
+  /** What the projection does in fact. */
+  does = recovery
+): ReadonlyArray<string> | string => {
+  const { exit } = Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const handled: Array<string> = []
+      let isBroken = true
+      const handleAll = (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
+        Effect.suspend(() => {
+          const events = envelopes.map(({ event }) => event)
+          if (isBroken && events.some((event) => event.startsWith("!"))) return Effect.fail("broken")
+          handled.push(...events)
+          return Effect.void
+        })
+      const handler = size === 1
+        ? (envelope: Envelope.Envelope<string>) => handleAll([envelope])
+        : Handler.grouped({ size, within: 50 }, handleAll)
+      const watched = auditor.projection(
+        Source.journal(Picky).pipe(
+          Source.filter(({ event }) => event !== "a"),
+          Source.tap(({ event }) => event === "?" ? Effect.fail("a stage fails") : Effect.void),
+          Source.filterMap(({ event }) => event === "f" ? Option.none() : Option.some(event)),
+          delivery === "exactlyOnce"
+            ? Projection.exactlyOnce("notes", handler)
+            : Projection.atLeastOnce("notes", handler),
+          Projection.recovery(recovery)
+        )
+      )
+      const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
+        Effect.map(Layer.build(database.layer), (storage) => change(storage))
+      )
+      yield* Simulation.process(
+        "service",
+        Layer.provideMerge(Projection.layer(Projection.recovery(does)(watched)), changed)
+      )
+      const writer = yield* Simulation.process(
+        "writer",
+        Effect.provide(
+          Journal.append(Picky, { id: "n", events: ["a", "b", "!c", "d", "e", "f", "?", "!g", "h"] }),
+          database.layer
+        )
+      )
+      yield* writer.ended
+      yield* auditor.settled({ within: "1 minute" })
+      if (again === true) {
+        isBroken = false
+        const redelivery = yield* Simulation.process(
+          "redelivery",
+          Effect.provide(Projection.handleDeadLetters(watched), changed)
+        )
+        yield* redelivery.ended
+        yield* auditor.settled({ within: "1 minute" })
+      }
+      return handled
+    }),
+    { seed: 7 }
+  )
+  return Exit.isSuccess(exit) ? exit.value : violatedOf(exit)
+}
+
+/** What does not hold of a projection of states, where a storage is changed. */
+const auditedStates = (change: <S>(storage: Context.Context<S>) => Context.Context<S>): string | undefined => {
+  const Profile = StateType.make("profile", { state: Schema.String })
+  const { exit } = Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const Profiles = auditor.projection(
+        Source.durableState(Profile).pipe(Projection.exactlyOnce("profiles", () => Effect.sleep(20)))
+      )
+      const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
+        Effect.map(Layer.build(database.layer), (storage) => change(storage))
+      )
+      yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Profiles), changed))
+      const writing = Effect.gen(function*() {
+        for (const id of ["ada", "grace"]) {
+          let revision = yield* DurableStateStore.upsert(Profile, { id, expected: 0, state: "1" })
+          for (const state of ["2", "3"]) {
+            revision = yield* DurableStateStore.upsert(Profile, { id, expected: revision, state })
+          }
+          yield* DurableStateStore.delete(Profile, { id, expected: revision })
+        }
+      })
+      const writer = yield* Simulation.process("writer", Effect.provide(writing, database.layer))
+      yield* writer.ended
+      yield* auditor.settled({ within: "1 minute" })
+    }),
+    { seed: 7 }
+  )
+  return Exit.isSuccess(exit) ? undefined : violatedOf(exit)
+}

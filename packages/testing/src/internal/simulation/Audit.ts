@@ -1,11 +1,13 @@
-import type { EncodedEnvelope, Envelope } from "@sluice/core/Envelope"
-import type { AppendRequest } from "@sluice/core/Journal"
+import type { EncodedEnvelope, Envelope, Place, Skipped } from "@sluice/core/Envelope"
+import { type AppendRequest, sourceKey } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import type { StoredOffsets } from "@sluice/core/OffsetStore"
 import type { Payload } from "@sluice/core/Payload"
+import type { RecoveryStrategy } from "@sluice/core/RecoveryStrategy"
 import type { Slice } from "@sluice/core/Slice"
 import type { Observation } from "./Observation.ts"
-import { describe, Truth } from "./Truth.ts"
+import { Positions } from "./Positions.ts"
+import { describe, JournalTruth, type Sent, StatesTruth, type Truth } from "./Truth.ts"
 import type { Violate } from "./Violate.ts"
 
 /** What a worker has done since it has begun. */
@@ -15,18 +17,33 @@ interface Worker {
   isFenced: boolean
 }
 
-/** @internal A projection whose handler is watched. */
+/** @internal A projection that is watched. */
 export interface Watched {
   readonly projection: string
-  readonly entityType: string
-  readonly isHandled: (event: EncodedEnvelope) => boolean
+  /** The key of the journal, or of the states, that its events are from. */
+  readonly origin: string
+  readonly recovery: Pick<RecoveryStrategy, "poison" | "retries">
+  /** Whether the service that its events are from has left out the one at that position. */
+  readonly isLeftOut: (slice: Slice, position: number) => boolean
 }
 
 interface Projection extends Watched {
   /** By their fibers. */
   readonly workers: Map<number, Worker>
-  /** What was handled by those who stand on a revision, slice by slice, and is not undone. */
-  readonly handled: Map<number, Map<Slice, Set<number>>>
+  /** What was handled by those who stand on a revision, and is not undone. */
+  readonly handled: Map<number, Positions>
+  /** What they have put aside, and of whatever revision what is there. */
+  readonly aside: Map<number, Positions>
+  readonly letters: Map<string, Place>
+  /** What comes out of order where it is handled at all, as it was put aside. */
+  readonly wasAside: Positions
+  /** What the source, or one of its stages, has left out for good. */
+  readonly leftOut: Positions
+  /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
+  readonly deferred: Positions
+  readonly perEntity: Set<Slice>
+  /** How often an event has failed, in a stage or alone in the handler. */
+  readonly failures: Map<string, number>
   /** Where the offsets are that were moved last on a revision. */
   readonly moved: Map<string, Offset.Offset>
   /** Where it was rewound to last, and how often it was. */
@@ -34,24 +51,25 @@ interface Projection extends Watched {
   rewinds: number
 }
 
+const at = (slice: Slice, position: number): string => `${slice} ${position}`
+
+const statesPrefix = "state:"
+
 /**
  * @internal
  * Compares what processes do with what is in the journal. Everything that must hold has a name, and whoever is given it is told of what does not.
  */
 export class Audit {
   readonly #violate: Violate
-  /** Reads what is new in the journal of an entity type. */
-  readonly #pull: (entityType: string) => ReadonlyArray<EncodedEnvelope>
+  /** Reads what is new in a journal, or in states. */
+  readonly #pull: (origin: string) => ReadonlyArray<EncodedEnvelope>
   readonly #truths = new Map<string, Truth>()
-  readonly #sent = new Map<
-    Payload | undefined,
-    { readonly request: AppendRequest; found: EncodedEnvelope | undefined }
-  >()
+  readonly #sent = new Map<Payload | undefined, Sent>()
   readonly #refused: Array<AppendRequest> = []
   readonly #undone: Array<AppendRequest> = []
   readonly #projections = new Map<string, Projection>()
 
-  constructor(violate: Violate, pull: (entityType: string) => ReadonlyArray<EncodedEnvelope>) {
+  constructor(violate: Violate, pull: (origin: string) => ReadonlyArray<EncodedEnvelope>) {
     this.#violate = violate
     this.#pull = pull
   }
@@ -66,18 +84,56 @@ export class Audit {
       ...watched,
       workers: new Map(),
       handled: new Map(),
+      aside: new Map(),
+      letters: new Map(),
+      wasAside: new Positions(),
+      leftOut: new Positions(),
+      deferred: new Positions(),
+      perEntity: new Set(),
+      failures: new Map(),
       moved: new Map(),
       base: Offset.none,
       rewinds: 0
     })
   }
 
-  /** The journal as it is now. */
-  truth(entityType: string): Truth {
-    let truth = this.#truths.get(entityType)
-    if (truth === undefined) this.#truths.set(entityType, truth = new Truth(this.#sent, this.#violate))
-    truth.take(this.#pull(entityType))
+  /** The journal, or the states, as they are now. */
+  truth(origin: string): Truth {
+    let truth = this.#truths.get(origin)
+    if (truth === undefined) {
+      truth = origin.startsWith(statesPrefix)
+        ? new StatesTruth(this.#violate)
+        : new JournalTruth(this.#sent, this.#violate)
+      this.#truths.set(origin, truth)
+    }
+    truth.take(this.#pull(origin))
     return truth
+  }
+
+  /** Letters that should be there, as they were put aside and not thrown away. */
+  letters(name: string): Iterable<Place> {
+    return this.#projections.get(name)!.letters.values()
+  }
+
+  /** The source shows that it has left out a part of a log. */
+  skips(name: string, { from, isDeferred, position, slice }: Skipped): void {
+    const projection = this.#projections.get(name)!
+    if (isDeferred === true) projection.perEntity.add(slice)
+    const positions = isDeferred === true ? projection.deferred : projection.leftOut
+    for (let left: number = from; left <= position; left++) positions.add(slice, left)
+  }
+
+  /** A stage drops an event. */
+  drops(name: string, { position, slice }: Place): void {
+    if (position !== undefined) this.#projections.get(name)!.leftOut.add(slice, position)
+  }
+
+  /** An event has failed, and nothing else with it: for good, or so that another try may help. */
+  fails(name: string, { position, slice }: Place, isPermanent: boolean): void {
+    if (position === undefined) return
+    const { failures } = this.#projections.get(name)!
+    const key = at(slice, position)
+    failures.set(key, isPermanent ? Infinity : (failures.get(key) ?? 0) + 1)
   }
 
   rewinds(projection: string): number {
@@ -123,6 +179,22 @@ export class Audit {
         if (projection === undefined) return
         projection.rewinds++
         projection.base = observation.offsets
+        projection.failures.clear()
+        for (const [key, place] of projection.letters) {
+          if (this.#isAhead(projection, place)) projection.letters.delete(key)
+        }
+        return
+      }
+      case "PutAside":
+        return this.#putAside(observation)
+      case "Discarded": {
+        const { persistenceId, sequenceNumber } = observation.letter
+        this.#projections.get(observation.key.projection)?.letters.delete(`${persistenceId} ${sequenceNumber}`)
+        return
+      }
+      case "Prunes": {
+        const origin = sourceKey(observation.entityType)
+        if (this.#truths.has(origin)) this.truth(origin)
         return
       }
     }
@@ -134,15 +206,13 @@ export class Audit {
     const { position, slice } = envelope
     if (position === undefined) return
     const text = `'${name}' handles ${describe(envelope)}`
-    const event = this.truth(projection.entityType).log(slice)[position - 1]
-    if (
-      event?.persistenceId !== envelope.persistenceId || event.sequenceNumber !== envelope.sequenceNumber ||
-      event.timestamp !== envelope.timestamp
-    ) {
+    if (!this.truth(projection.origin).has(envelope)) {
       this.#violate("what is handled is in the journal", `${text}, which is not there`)
     }
     const worker = projection.workers.get(fiber)
-    if (worker === undefined) return
+    // one that was put aside comes when it is asked for, and one that is replayed has been passed before
+    const isOutOfOrder = projection.wasAside.has(slice, position) || projection.perEntity.has(slice)
+    if (worker === undefined || isOutOfOrder) return
     if (worker.isFenced) this.#violate("a fenced worker does nothing", text)
     const last = worker.last.get(slice) ?? worker.stored.offsets.get(slice)?.position ?? 0
     if (position <= last) this.#violate("a worker goes forward", `${text}, and was at ${last}`)
@@ -157,16 +227,29 @@ export class Audit {
     const isExactlyOnce = revision !== undefined
     const of = revision ?? projection.workers.get(fiber)?.stored.revision
     if (of === undefined) return
-    const handled = this.#handledOf(projection, of, slice)
+    const handled = positionsOf(projection.handled, of)
     const text = `'${name}' handles ${describe(envelope)}`
-    if (isExactlyOnce && handled.has(position)) this.#violate("exactly once", `${text} again`)
-    if (isExactlyOnce) {
-      const later = [...handled].find((other) => other > position)
-      if (later !== undefined) this.#violate("events are handled in order", `${text} after ${later}`)
-      const missing = this.#missing(projection, of, slice, position - 1)[0]
-      if (missing !== undefined) this.#violate("nothing is passed over", `${text}, and not ${describe(missing)}`)
-    }
-    handled.add(position)
+    if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
+    if (isExactlyOnce && !projection.wasAside.has(slice, position)) this.#inOrder(projection, of, envelope, position)
+    handled.add(slice, position)
+  }
+
+  /** Of its entity in any case, and of its log unless the source selects entities. */
+  #inOrder(projection: Projection, revision: number, envelope: Envelope<unknown>, position: number): void {
+    const { perEntity, projection: name } = projection
+    const { persistenceId, slice } = envelope
+    const truth = this.#truths.get(projection.origin)!
+    const concerns = (event: EncodedEnvelope | undefined) =>
+      !perEntity.has(slice) || event?.persistenceId === persistenceId
+    const text = `'${name}' handles ${describe(envelope)}`
+    const later = [...positionsOf(projection.handled, revision).of(slice)].find((other) =>
+      other > position && !projection.wasAside.has(slice, other) && concerns(truth.at(slice, other))
+    )
+    if (later !== undefined) this.#violate("events are handled in order", `${text} after ${later}`)
+    const isDue = (event: EncodedEnvelope) =>
+      perEntity.has(slice) ? event.persistenceId === persistenceId : !projection.deferred.has(slice, event.position!)
+    const missing = this.#unhandled(projection, revision, slice, position - 1).find(isDue)
+    if (missing !== undefined) this.#violate("nothing is passed over", `${text}, and not ${describe(missing)}`)
   }
 
   /** The events up to the heads that a projection has yet to handle, standing on a revision. */
@@ -176,15 +259,16 @@ export class Audit {
     heads?: ReadonlyMap<Slice, number>
   ): ReadonlyArray<EncodedEnvelope> {
     const projection = this.#projections.get(name)!
-    const truth = this.truth(projection.entityType)
+    const truth = this.truth(projection.origin)
     return [...truth.slices].flatMap((slice) =>
-      this.#missing(projection, revision, slice, heads === undefined ? truth.log(slice).length : heads.get(slice) ?? 0)
+      this.#unhandled(projection, revision, slice, heads === undefined ? truth.head(slice) : heads.get(slice) ?? 0)
+        .filter(({ position }) => !projection.deferred.has(slice, position!))
     )
   }
 
   /** What can only be said at the end. */
   conclude(): void {
-    for (const entityType of this.#truths.keys()) this.truth(entityType)
+    for (const origin of this.#truths.keys()) this.truth(origin)
     this.#notThere("a conflict appends nothing", this.#refused)
     this.#notThere("what is undone is not there", this.#undone)
   }
@@ -196,26 +280,47 @@ export class Audit {
     }
   }
 
-  #missing(
+  #unhandled(
     projection: Projection,
     revision: number | undefined,
     slice: Slice,
     to: number
   ): ReadonlyArray<EncodedEnvelope> {
-    const base = projection.base.get(slice) ?? Offset.beginning
-    const handled = revision === undefined ? undefined : projection.handled.get(revision)?.get(slice)
-    return this.#truths.get(projection.entityType)!.log(slice).slice(base.position, to).filter((event) =>
-      event.payload !== undefined && (base.position > 0 || event.timestamp >= base.timestamp) &&
-      handled?.has(event.position!) !== true && projection.isHandled(event)
+    const base = projection.base.get(slice)?.position ?? 0
+    const handled = revision === undefined ? undefined : projection.handled.get(revision)
+    const aside = revision === undefined ? undefined : projection.aside.get(revision)
+    return this.#truths.get(projection.origin)!.between(slice, base, to).filter((event) =>
+      this.#isAhead(projection, event) && handled?.has(slice, event.position!) !== true &&
+      aside?.has(slice, event.position!) !== true && !this.#isLeftOut(projection, slice, event.position!)
     )
   }
 
-  #handledOf(projection: Projection, revision: number, slice: Slice): Set<number> {
-    let slices = projection.handled.get(revision)
-    if (slices === undefined) projection.handled.set(revision, slices = new Map())
-    let handled = slices.get(slice)
-    if (handled === undefined) slices.set(slice, handled = new Set())
-    return handled
+  /** Whether it comes after where the projection was rewound to last. */
+  #isAhead(projection: Projection, { position, slice, timestamp }: Place): boolean {
+    const base = projection.base.get(slice) ?? Offset.beginning
+    return position! > base.position && (base.position > 0 || timestamp >= base.timestamp)
+  }
+
+  /** Whether an event is left out on purpose: it is not selected, or was skipped, as it had failed often enough for that. */
+  #isLeftOut(projection: Projection, slice: Slice, position: number): boolean {
+    return projection.leftOut.has(slice, position) || projection.isLeftOut(slice, position) ||
+      projection.recovery.poison === "skip" && this.#hasFailed(projection, slice, position)
+  }
+
+  #hasFailed({ failures, recovery }: Projection, slice: Slice, position: number): boolean {
+    return (failures.get(at(slice, position)) ?? 0) > recovery.retries
+  }
+
+  #putAside({ event, key, revision }: Observation & { readonly _tag: "PutAside" }): void {
+    const projection = this.#projections.get(key.projection)
+    const { persistenceId, position, sequenceNumber, slice } = event
+    if (projection === undefined || position === undefined) return
+    if (!this.#hasFailed(projection, slice, position)) {
+      this.#violate("what is put aside has failed", `'${key.projection}' puts aside ${describe(event)}`)
+    }
+    projection.letters.set(`${persistenceId} ${sequenceNumber}`, event)
+    projection.wasAside.add(slice, position)
+    if (revision !== undefined) positionsOf(projection.aside, revision).add(slice, position)
   }
 
   #workerOf({ fiber, key }: Observation & { readonly _tag: "Moves" | "Fenced" }): Worker | undefined {
@@ -223,7 +328,7 @@ export class Audit {
   }
 
   #acknowledged({ request, written }: Observation & { readonly _tag: "Acknowledged" }): void {
-    const event = this.truth(request.entityType).log(written.slice)[written.position - 1]
+    const event = this.truth(sourceKey(request.entityType)).at(written.slice, written.position)
     const payload = request.events.at(-1)!.payload
     const isThere = event !== undefined && event.persistenceId === request.persistenceId &&
       event.sequenceNumber === written.sequenceNumber && event.timestamp === written.timestamp &&
@@ -259,4 +364,10 @@ export class Audit {
       projection.moved.set(at, to)
     }
   }
+}
+
+const positionsOf = (by: Map<number, Positions>, revision: number): Positions => {
+  let positions = by.get(revision)
+  if (positions === undefined) by.set(revision, positions = new Positions())
+  return positions
 }

@@ -1,6 +1,8 @@
+import type { Place } from "@sluice/core/Envelope"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import type { Basis, Fenced, Move, OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
+import type { DeadLetterId } from "@sluice/core/ProjectionManagement"
 
 /** @internal What is to be seen of processes from their database. */
 export type Observation =
@@ -52,3 +54,14 @@ export type Observation =
   }
   /** A projection was rewound or cleared: its offsets are those, and the beginning elsewhere. */
   | { readonly _tag: "Rewound"; readonly key: OffsetKey; readonly offsets: Offsets }
+  /** A projection has put an event aside, with its offset on that revision. */
+  | {
+    readonly _tag: "PutAside"
+    readonly key: OffsetKey
+    readonly revision: number | undefined
+    readonly event: Place
+  }
+  /** What was put aside is thrown away: as it is handled now, or need not be any more. */
+  | { readonly _tag: "Discarded"; readonly key: OffsetKey; readonly letter: DeadLetterId }
+  /** The oldest events of an entity type are about to be removed, and nothing comes between. */
+  | { readonly _tag: "Prunes"; readonly entityType: string }

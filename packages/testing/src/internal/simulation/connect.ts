@@ -42,10 +42,10 @@ export const connect = (
     server.request(session, operation, kind, effect)
 
   /** Tells observers once the transaction that the fiber is in, if there is one, is committed as the database has it. */
-  const whenCommitted = (observation: () => Observation): Effect.Effect<void> =>
+  const whenCommitted = (observation: (revision: number | undefined) => Observation): Effect.Effect<void> =>
     Effect.map(CurrentTransaction, (transaction) => {
-      if (transaction === undefined) observe(observation())
-      else transaction.onCommit.push(() => observe(observation()))
+      if (transaction === undefined) observe(observation(undefined))
+      else transaction.onCommit.push(() => observe(observation(transaction.outermost.revision)))
     })
 
   const subscribe =
@@ -131,6 +131,15 @@ export const connect = (
   const journal: Journal["Service"] = {
     ...wrap("Journal", base, ["now", "heads", "before", "entity", "floors"]),
     append,
+    prune: (entityType, before) =>
+      ask(
+        `prune '${entityType}'`,
+        "Write",
+        base.transaction(Effect.suspend(() => {
+          observe({ _tag: "Prunes", entityType })
+          return base.prune(entityType, before)
+        }))
+      ),
     transaction: (effect) => server.within(session, "a transaction", (hold) => base.transaction(hold), () => effect),
     reader: (entityType, range, start, options) =>
       Effect.map(
@@ -201,7 +210,23 @@ export const connect = (
         Effect.andThen(
           ask("clear", "Write", management.clear(key)),
           whenCommitted(() => ({ _tag: "Rewound", key, offsets: new Map() }))
+        )),
+    putAside: (letter) =>
+      Effect.tap(
+        ask("put aside", "Write", management.putAside(letter)),
+        () => whenCommitted((revision) => ({ _tag: "PutAside", key: letter.key, revision, event: letter.envelope }))
+      ),
+    discard: (key, letter, claimedAt) =>
+      ask(
+        "discard",
+        "Write",
+        // also where nobody is told of it
+        Effect.uninterruptible(Effect.tap(
+          management.discard(key, letter, claimedAt),
+          (discarded) =>
+            discarded === undefined ? Effect.void : whenCommitted(() => ({ _tag: "Discarded", key, letter }))
         ))
+      )
   }
 
   const states = Context.get(storage, DurableStateStore)

@@ -1,0 +1,24 @@
+import type { Slice } from "@sluice/core/Slice"
+
+/** @internal A set of places in logs. */
+export class Positions {
+  readonly #slices = new Map<Slice, Set<number>>()
+
+  has(slice: Slice, position: number): boolean {
+    return this.#slices.get(slice)?.has(position) === true
+  }
+
+  add(slice: Slice, position: number): void {
+    const positions = this.#slices.get(slice)
+    if (positions === undefined) this.#slices.set(slice, new Set([position]))
+    else positions.add(position)
+  }
+
+  delete(slice: Slice, position: number): void {
+    this.#slices.get(slice)?.delete(position)
+  }
+
+  of(slice: Slice): Iterable<number> {
+    return this.#slices.get(slice) ?? []
+  }
+}
