@@ -131,9 +131,8 @@ export interface JournalReader {
  */
 export interface ReaderOptions {
   /**
-   * Whether events come in the order of their timestamps, over all slices. An event that is committed after the reader
-   * was opened comes even if its timestamp is older. By default the reader may read one slice after the other, which is
-   * quicker if there are few events, far apart.
+   * Whether events come in the order of their timestamps, over all slices. By default the reader may read one slice
+   * after the other, which is quicker if there are few events, far apart.
    */
   readonly byTime?: boolean | undefined
 }

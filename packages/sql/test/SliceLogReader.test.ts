@@ -246,15 +246,6 @@ describe("what is signalled", () => {
       // the heads told where the logs go on
       assert.deepStrictEqual(database.asked, ["bySlices", "timestamps"])
     }))
-
-  it.effect("is read by a reader by time if it was committed since, however old its time", () =>
-    Effect.gen(function*() {
-      const database = new FakeDatabase([event(1, 1, 10)])
-      const reader = database.reader({ start: Offset.since(100 as Timestamp, range), byTime: true })
-      assert.deepStrictEqual(yield* read(reader), [])
-      database.commit(event(1, 2, 20), event(2, 1, 30))
-      assert.deepStrictEqual(yield* read(reader), ["1.2", "2.1"])
-    }))
 })
 
 describe("what is committed while the database is asked", () => {

@@ -129,9 +129,8 @@ export class SliceLogPlan {
         head !== undefined && cursor.verdict(slice, position, timestamp) === "fork"
       if (isLost) return this.#forked(slice)
       if (cursor.next(slice) === undefined && timestamp < cursor.since(slice)) {
-        // what is yet to be committed may be older, and is asked for all the same by a reader by time
-        if (this.#byTime) cursor.beginAfter(slice, head)
-        else cursor.advance(slice, position, timestamp)
+        // nothing in the log is as young as the time to read from
+        cursor.advance(slice, position, timestamp)
       }
       const next = cursor.next(slice)
       if (head === undefined || next !== undefined && position < next) continue

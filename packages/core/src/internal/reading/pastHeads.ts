@@ -2,8 +2,8 @@ import type { Offsets } from "../../Offset.ts"
 
 /**
  * @internal
- * Where nothing is as young as the time that reading begins at, it begins after what is there: what is committed from now on is new,
- * however old its timestamp.
+ * Offsets to read after in the order of time. In a log without an event as young as the time to begin at, reading begins after the
+ * newest event. Whatever is committed from now on is new, however old its timestamp.
  */
 export const pastHeads = (offsets: Offsets, heads: Offsets): Offsets => {
   const known = new Map(offsets)
