@@ -7,9 +7,13 @@ const pollInterval = "1 second"
 
 /** @internal The commands to a projection, while it runs. */
 export interface Commands {
-  /** Ends when there is a later command. */
-  readonly changedFrom: (command: Command) => Effect.Effect<void>
+  /** Ends when there is another command than the one that was read last. */
+  readonly changedFrom: (lastRead: Command) => Effect.Effect<void>
 }
+
+/** @internal Whether a command came after the one that was read last, if one was. */
+export const isNew = (command: Command, lastRead: Command | undefined): boolean =>
+  lastRead === undefined || command.revision > lastRead.revision
 
 /** @internal One for all workers of a projection that begin together. */
 export const watchCommands = (
@@ -42,10 +46,10 @@ export const watchCommands = (
       Effect.forkScoped
     )
     return {
-      changedFrom: (command) =>
+      changedFrom: (lastRead) =>
         Effect.callback((resume) => {
           const listener = () => {
-            if (latest === undefined || latest.revision <= command.revision) return
+            if (latest === undefined || !isNew(latest, lastRead)) return
             listeners.delete(listener)
             resume(Effect.void)
           }

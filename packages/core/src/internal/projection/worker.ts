@@ -12,7 +12,7 @@ import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import { type Commands, watchCommands } from "./commands.ts"
+import { type Commands, isNew, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
@@ -119,10 +119,7 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
       return monitor.status
     },
     until: (predicate) => monitor.until(predicate),
-    hasNewCommand: Effect.map(
-      management.command(projection.name),
-      ({ revision }) => revision !== driven.lastRead?.revision
-    ),
+    hasNewCommand: Effect.map(management.command(projection.name), (command) => isNew(command, driven.lastRead)),
     heads: ofSource(provider.heads(range)),
     stored: Effect.flatMap(
       store.load(key, range),
