@@ -123,19 +123,15 @@ export class LogCursor {
     this.#timestamps[log] = timestamp
   }
 
-  /**
-   * What comes after the head of the log is new from now on, also if it is older than the time from which the log is read. Without a head
-   * the log is empty.
-   */
-  beginAfter(slice: Slice.Slice, head: Offset.Offset | undefined): void {
-    this.#since[this.#log(slice)] = 0
-    this.advance(slice, head?.position ?? 0, head?.timestamp ?? 0)
-  }
-
   /** The position that comes next in the log. Undefined where it may be any, as the log is read from a time on. */
   next(slice: Slice.Slice): number | undefined {
     const next = this.#next[this.#log(slice)]!
     return next === anywhere ? undefined : next
+  }
+
+  /** Sets what comes next in the log, to what {@link LogCursor.next} has returned before or elsewhere. The offset stays where it is. */
+  setNext(slice: Slice.Slice, next: number | undefined): void {
+    this.#next[this.#log(slice)] = next ?? anywhere
   }
 
   /** The last position of the log that was read with its timestamp, or is known to be older than the time to read from; or 0. */

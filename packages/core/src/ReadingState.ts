@@ -110,8 +110,8 @@ export class ReadingState {
   readonly #known = new Map<PersistenceId, number>()
   /** What was handled and is not stored, slice by slice. */
   readonly #ahead = new Map<Slice, Map<PersistenceId, SequenceNumber>>()
-  /** Where logs were handled up to before the last `advance`. */
-  readonly #before = new Map<Slice, number>()
+  /** What came next in logs before the last `advance`. */
+  readonly #before = new Map<Slice, number | undefined>()
 
   constructor(
     range: SliceRange,
@@ -161,13 +161,23 @@ export class ReadingState {
   }
 
   #judgeSkipped({ from, isDeferred, position, slice, timestamp }: Skipped): Verdict {
-    if (isDeferred && !this.#completeUpTo.has(slice)) {
-      const last = this.#cursor.position(slice)
-      if (last !== (this.#storedPositions.get(slice) ?? 0)) return "unsettled"
-      this.#completeUpTo.set(slice, last)
-      this.#handled.advance(slice, (this.#cursor.next(slice) ?? 1) - 1, undefined)
+    const changesMode = isDeferred && !this.#completeUpTo.has(slice) &&
+      this.#cursor.verdict(slice, position, timestamp, from) === "next"
+    if (changesMode) {
+      // the offset, as events that are older than the time to begin at are read, and never stored
+      if (this.#cursor.offset(slice).position !== (this.#storedPositions.get(slice) ?? 0)) return "unsettled"
+      this.#completeUpTo.set(slice, this.#cursor.position(slice))
+      this.#handled.setNext(slice, this.#cursor.next(slice))
     }
-    return ofLog[this.#cursor.take(slice, position, timestamp, from)]
+    const next = this.#cursor.next(slice) ?? from
+    const verdict = this.#cursor.take(slice, position, timestamp, from)
+    if (verdict === "alreadyDelivered" && position >= next) this.#passOlder(slice, position)
+    return ofLog[verdict]
+  }
+
+  /** Goes past a part of a log that is older than the time to begin at: it is not handled, and neither was anything before it. */
+  #passOlder(slice: Slice, position: number): void {
+    if (this.#completeUpTo.has(slice)) this.#handled.setNext(slice, position + 1)
   }
 
   #judgePerEntity(
@@ -191,7 +201,11 @@ export class ReadingState {
     if (verdict !== "accepted" && verdict !== "duplicate") return verdict
     const inLog = position < next ? "alreadyDelivered" : this.#cursor.take(slice, position, timestamp)
     if (inLog === "fork") return "forked"
-    if (verdict === "duplicate") return inLog === "next" ? "passed" : "duplicate"
+    if (verdict === "duplicate") {
+      if (inLog === "next") return "passed"
+      if (inLog === "alreadyDelivered" && position >= next) this.#passOlder(slice, position)
+      return "duplicate"
+    }
     this.#inFlight.set(persistenceId, sequenceNumber)
     return "accepted"
   }
@@ -245,7 +259,7 @@ export class ReadingState {
       const { position, slice, timestamp } = element
       if (position === undefined || !this.#completeUpTo.has(slice)) return true
       if ("persistenceId" in element) this.#handledOf(slice, element)
-      const next = this.#handled.next(slice)!
+      const next = this.#handled.next(slice)
       const from = "from" in element ? element.from : position
       if (this.#handled.take(slice, position, timestamp, from) !== "next") return false
       if (!this.#before.has(slice)) this.#before.set(slice, next)
@@ -287,7 +301,7 @@ export class ReadingState {
   /** What was handled last could not be stored, and is handled again. */
   revert(): void {
     this.#ahead.clear()
-    for (const [slice, next] of this.#before) this.#handled.advance(slice, next - 1, undefined)
+    for (const [slice, next] of this.#before) this.#handled.setNext(slice, next)
     this.#before.clear()
   }
 }

@@ -93,17 +93,17 @@ describe("a cursor at a time", () => {
     assert.strictEqual(cursor.verdict(slice, 12, 45), "alreadyDelivered")
     assert.strictEqual(cursor.verdict(slice, 9, 41), "fork")
   })
+})
 
-  it("takes older events too, once it begins after the head", () => {
-    const cursor = at(0, 50)
-    cursor.beginAfter(slice, Offset.make(9, 20))
-    assert.strictEqual(cursor.take(slice, 10, 30), "next")
-    const empty = at(0, 50)
-    empty.beginAfter(slice, undefined)
-    assert.strictEqual(empty.take(slice, 2, 40), "gap")
-    assert.strictEqual(empty.take(slice, 1, 30), "next")
-    assert.deepStrictEqual(empty.offset(slice), Offset.make(1, 30))
-  })
+it("a cursor goes back to what came next before, at a position or a time, and its offset stays", () => {
+  for (const cursor of [at(7, 70), at(0, 50)]) {
+    const next = cursor.next(slice)
+    cursor.take(slice, 8, 80)
+    cursor.setNext(slice, next)
+    assert.strictEqual(cursor.next(slice), next)
+    assert.deepStrictEqual(cursor.offset(slice), Offset.make(8, 80))
+    assert.strictEqual(cursor.take(slice, 8, 80), "next")
+  }
 })
 
 describe("a part that was skipped", () => {

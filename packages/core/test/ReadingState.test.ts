@@ -413,3 +413,90 @@ describe("whatever is selected, replayed and reverted", () => {
     assert.strictEqual(stored, log.length)
   }, { arbitrary: { runs: 2000 } })
 })
+
+/**
+ * A source that shows a log from any position on, whatever it was asked for: events, and parts that are left out, with a time or without.
+ * After some elements the offsets are stored, at once or at the second try.
+ */
+const Odd = Schema.Struct({
+  start: Schema.Union([
+    Schema.Struct({ position: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 })) }),
+    Schema.Struct({ time: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 120 })) })
+  ]),
+  shown: Schema.Array(Schema.Struct({
+    what: Schema.Literals(["event", "gone", "deferred"]),
+    length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3 })),
+    isTimed: Schema.Boolean,
+    after: Schema.Literals(["goOn", "save", "saveAtSecondTry"])
+  })).check(Schema.isMaxLength(12)),
+  from: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 }))
+})
+
+describe("whatever a source shows, wherever it was to begin", () => {
+  it.prop(
+    "each element is judged in a few steps, and the offset comes to what was read",
+    [Odd],
+    ([{ from, shown, start }]) => {
+      const offset = "time" in start
+        ? Offset.make(0, start.time)
+        : Offset.make(start.position, start.position * 10)
+      const state = new ReadingState.ReadingState(range, {
+        offsets: offset.position === 0 && offset.timestamp === 0 ? Offset.none : new Map([[slice, offset]]),
+        completeUpTo: new Map()
+      })
+      let stored: number = offset.position
+      let group: Array<Envelope.Placeholder | Envelope.Skipped> = []
+      const advance = () => {
+        let to = stored
+        for (const { position, timestamp } of state.advance(group)) if (timestamp !== undefined) to = position!
+        return to
+      }
+      const save = () => {
+        const to = advance()
+        if (to !== stored) state.stored(slice, stored = to)
+        group = []
+      }
+      const take = (element: Envelope.Placeholder | Envelope.Skipped, steps = 0): void => {
+        assert.isBelow(steps, 5)
+        const verdict = state.judge(element)
+        switch (verdict) {
+          case "accepted":
+          case "passed":
+            group.push(element)
+            return
+          case "duplicate":
+          case "outOfPlace":
+          case "forked":
+            return
+          case "unsettled":
+            save()
+            break
+          case "unknown":
+            load(state, { a: 0 })
+            break
+          default:
+            state.complete(element as Envelope.Placeholder)
+        }
+        take(element, steps + 1)
+      }
+      let next = from
+      for (const { after, isTimed, length, what } of shown) {
+        if (what === "event") take(event(next++, "a", next))
+        else {
+          const to = next + length - 1
+          const time = isTimed ? Timestamp.make(to * 10) : undefined
+          take(Envelope.skipped(slice, Position.make(next), Position.make(to), time, what === "deferred"))
+          next = to + 1
+        }
+        if (after === "saveAtSecondTry") {
+          advance()
+          state.revert()
+        }
+        if (after !== "goOn") save()
+      }
+      save()
+      assert.strictEqual(stored, state.offset(slice).position)
+    },
+    { arbitrary: { runs: 2000 } }
+  )
+})

@@ -70,7 +70,7 @@ export const toRepetition = (envelope: EncodedEnvelope): StreamOut =>
     }
   })
 
-export const toSkipped = ({ from, isDeferred = false, position, slice, timestamp }: Skipped): StreamOut =>
+export const toSkipped = ({ from, isDeferred, position, slice, timestamp }: Skipped): StreamOut =>
   create(StreamOutSchema, {
     message: {
       case: "sluiceSkipped",
