@@ -1,6 +1,7 @@
 import * as Journal from "@sluice/core/Journal"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as Append from "@sluice/sql/adapter/Append"
 import * as AppendLane from "@sluice/sql/adapter/AppendLane"
 import * as JournalDeletion from "@sluice/sql/adapter/JournalDeletion"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
@@ -75,17 +76,12 @@ export const makeJournal: (
     version = current
     signals.signalAll()
   }
-  /** To be called right after the commit. */
-  const announce = (
-    requests: ReadonlyArray<Journal.AppendRequest>,
-    answers: ReadonlyArray<AppendLane.Answer | undefined>
-  ) => {
-    lookForOthers()
-    signals.appended(requests[0]!.entityType, undefined, () =>
-      requests.flatMap((request, i) => {
-        const answer = answers[i]
-        return answer?._tag === "Success" ? Journal.writtenEnvelopes(request, answer.value) : []
-      }))
+  /** Tells first of what others have committed before. A reader here counts the signals of all slices. */
+  const ownSignals: Pick<StorageSignals, "appended"> = {
+    appended: (entityType, _slices, events) => {
+      lookForOthers()
+      signals.appended(entityType, undefined, events)
+    }
   }
   let lost: string | undefined
   const lookAtFile = Effect.suspend(() => {
@@ -124,7 +120,7 @@ export const makeJournal: (
         Effect.scoped,
         // the append may have been committed all the same, and nobody was told of it
         Effect.tapError(() => Effect.sync(() => (version = undefined))),
-        Effect.tap((answers) => Effect.sync(() => announce(requests, answers)))
+        Effect.tap((answers) => Effect.sync(() => Append.announce(ownSignals, requests, answers)))
       )
   })
 
@@ -136,22 +132,17 @@ export const makeJournal: (
     now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
-    append: (request) =>
-      Effect.flatMap(database.inTransaction, (inTransaction) =>
-        inTransaction
-          ? Effect.suspend(() => {
-            let answer: AppendLane.Answer | undefined
-            return Effect.andThen(
-              // first of all, as this dies in a transaction that is over, where an append would be part of nothing
-              database.afterCommit(Effect.sync(() => announce([request], [answer]))),
-              Effect.flatMap(microseconds, (now) =>
-                Effect.flatten(Effect.mapError(
-                  database.direct("append", () => answer = appender.within(request, now)),
-                  fromSqlError("append")
-                )))
-            )
-          })
-          : Effect.flatten(lane(request))),
+    append: Append.make({
+      database,
+      signals: ownSignals,
+      within: (request) =>
+        Effect.flatMap(microseconds, (now) =>
+          Effect.mapError(
+            database.direct("append", () => appender.within(request, now)),
+            fromSqlError("append")
+          )),
+      alone: (request) => Effect.flatten(lane(request))
+    }),
     heads,
     before: (entityType, range, time) =>
       Effect.gen(function*() {

@@ -1,5 +1,4 @@
-import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
-import { writtenEnvelopes } from "@sluice/core/Journal"
+import type { AppendRequest } from "@sluice/core/Journal"
 import * as Slice from "@sluice/core/Slice"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -8,6 +7,7 @@ import * as RcMap from "effect/RcMap"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Append from "../../adapter/Append.ts"
 import * as AppendLane from "../../adapter/AppendLane.ts"
 import type { JournalDialect } from "../../adapter/JournalDialect.ts"
 import { fromSqlError } from "../../adapter/SqlStorageError.ts"
@@ -36,7 +36,6 @@ export interface Options {
   readonly waiters: number
 }
 
-type Append = (request: AppendRequest) => Effect.Effect<Written, SequenceConflict | StorageError>
 type Lane<A> = (request: AppendRequest) => Effect.Effect<A, StorageError>
 
 /** What appends to one journal share. */
@@ -55,7 +54,7 @@ interface Appender extends Options {
  * Appends to a journal, in the fiber's transaction if there is one, else in one of a lane's. A log that is locked does not hold up the others of
  * its lane: its appends wait for the lock in a lane of their own, on connections of their own.
  */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Append, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Append.Append, never, Scope.Scope> {
   const { database, dialect, signals } = options
   const unknown = new UnknownOutcomes()
   const waiters = Semaphore.makeUnsafe(options.waiters)
@@ -72,15 +71,20 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }),
     busy: new BusyLogs()
   }
-  return (request) =>
-    Effect.flatMap(
-      database.inTransaction,
-      (inTransaction) => inTransaction ? appendWithin(appender, request) : appendAlone(appender, request)
-    )
+  return Append.make({
+    database,
+    signals,
+    within: (request) =>
+      Effect.mapError(
+        Effect.andThen(appender.registrations.add(request.entityType), dialect.appendWithin(request)),
+        fromSqlError("append")
+      ),
+    alone: (request) => appendAlone(appender, request)
+  })
 })
 
 /** In a transaction that is shared with others' appends. */
-const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<Append> => {
+const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<Append.Append> => {
   const { registrations, unknown } = appender
   const { entityType } = request
   const appended = registrations.has(entityType)
@@ -93,7 +97,7 @@ const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<App
 }
 
 /** Tries so often whether the log is free, and then waits for it; at once if others do. */
-const appendTrying = (appender: Appender, request: AppendRequest, left: number): ReturnType<Append> => {
+const appendTrying = (appender: Appender, request: AppendRequest, left: number): ReturnType<Append.Append> => {
   const { busy, trying } = appender
   const slice = Slice.ofPersistenceId(request.persistenceId)
   const log = `${slice} ${request.entityType}`
@@ -105,30 +109,12 @@ const appendTrying = (appender: Appender, request: AppendRequest, left: number):
   )
 }
 
-const appendWaiting = ({ busy, waiting }: Appender, log: string, request: AppendRequest): ReturnType<Append> =>
+const appendWaiting = ({ busy, waiting }: Appender, log: string, request: AppendRequest): ReturnType<Append.Append> =>
   Effect.acquireUseRelease(
     Effect.sync(() => busy.enter(log)),
     () => Effect.scoped(Effect.flatMap(RcMap.get(waiting, log), (lane) => Effect.flatten(lane(request)))),
     () => Effect.sync(() => busy.leave(log))
   )
-
-/** In the fiber's transaction, which holds the log until its end. Others hear of it after the commit. */
-const appendWithin = (appender: Appender, request: AppendRequest): ReturnType<Append> =>
-  // that somebody hears of it is asked for first: in a transaction that is over it dies, where an append would be part of nothing
-  Effect.suspend(() => {
-    const { database, dialect, registrations, signals } = appender
-    let answer: AppendLane.Answer | undefined
-    return Effect.andThen(
-      database.afterCommit(Effect.sync(() => announce(signals, [request], [answer]))),
-      Effect.flatMap(
-        Effect.mapError(
-          Effect.andThen(registrations.add(request.entityType), dialect.appendWithin(request)),
-          fromSqlError("append")
-        ),
-        (written) => answer = written
-      )
-    )
-  })
 
 type Write<A> = (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<A>, SqlError>
 
@@ -147,24 +133,6 @@ const acknowledged = <A extends AppendLane.Answer | undefined>(
     }),
     retryAway,
     retryRefused,
-    Effect.tap((answers) => Effect.sync(() => announce(signals, requests, answers))),
+    Effect.tap((answers) => Effect.sync(() => Append.announce(signals, requests, answers))),
     Effect.mapError(fromSqlError("append"))
   )
-
-/** Tells whoever waits for appends what was written. The requests are of one entity type. */
-const announce = (
-  signals: Options["signals"],
-  requests: ReadonlyArray<AppendRequest>,
-  answers: ReadonlyArray<AppendLane.Answer | undefined>
-): void => {
-  const written: Array<readonly [AppendRequest, Written]> = []
-  answers.forEach((answer, i) => {
-    if (answer?._tag === "Success") written.push([requests[i]!, answer.value])
-  })
-  if (written.length === 0) return
-  signals.appended(
-    requests[0]!.entityType,
-    new Set(written.map(([, { slice }]) => slice)),
-    () => written.flatMap(([request, answer]) => writtenEnvelopes(request, answer))
-  )
-}
