@@ -64,7 +64,7 @@ describe.skipIf(!Certificates.available)(`TLS${reason}`, () => {
         const tls = { authority: stranger.certificate }
         const [code, details] = yield* outcome(port, tls)
         assert.strictEqual(code, status.UNAVAILABLE)
-        assert.match(String(details), /certificate/)
+        assert.include(details, "its certificate is of an authority that is not trusted: give that as 'tls.authority'")
 
         const { layer, lines } = Producer.logging()
         const reading = yield* Effect.provide(read(remote(port, { tls })), layer)
@@ -89,14 +89,32 @@ describe.skipIf(!Certificates.available)(`TLS${reason}`, () => {
         })
         const [code, details] = yield* outcome(port, { authority: authority.certificate })
         assert.strictEqual(code, status.UNAVAILABLE)
-        assert.match(String(details), /127\.0\.0\.1/)
+        assert.match(String(details), /its certificate is for other names.*127\.0\.0\.1/)
       }).pipe(Effect.provide(MemoryStorage.layer)))
 
-    it.effect("has no answer for a consumer without", () =>
+    it.effect("has no answer for a consumer without, and both say what is wrong, the server once", () =>
       Effect.gen(function*() {
-        const port = yield* serve(carts, { tls: serverTls() })
-        const [code] = yield* outcome(port, undefined)
+        const { layer, lines } = Producer.logging()
+        const port = yield* Effect.provide(serve(carts, { tls: serverTls() }), layer)
+        for (let n = 0; n < 3; n++) {
+          const [code, details] = yield* outcome(port, undefined)
+          assert.strictEqual(code, status.UNAVAILABLE)
+          assert.include(details, "as servers do that speak TLS: if so, configure 'tls' here")
+        }
+        yield* Wait.until("a warning", () => lines.length > 0)
+        assert.lengthOf(lines, 1)
+        assert.match(lines[0]!, /A client cannot connect from 127.0.0.1. It does not speak TLS, and this server does/)
+      }).pipe(Effect.provide(MemoryStorage.layer)))
+
+    it.effect("is missed by a consumer with it, and both say what is wrong", () =>
+      Effect.gen(function*() {
+        const { layer, lines } = Producer.logging()
+        const port = yield* Effect.provide(serve(carts), layer)
+        const [code, details] = yield* outcome(port, { authority: authority.certificate })
         assert.strictEqual(code, status.UNAVAILABLE)
+        assert.include(details, "it does not speak TLS: configure 'tls' there, or leave it out here")
+        yield* Wait.until("a warning", () => lines.length > 0)
+        assert.match(lines[0]!, /from 127.0.0.1. It does not speak HTTP.2 without TLS, as this server does/)
       }).pipe(Effect.provide(MemoryStorage.layer)))
 
     it.effect("lets it listen on all addresses", () =>
@@ -120,10 +138,14 @@ describe.skipIf(!Certificates.available)(`TLS${reason}`, () => {
 
     it.effect("refuses a consumer without a certificate, and one with another authority's", () =>
       Effect.gen(function*() {
-        const port = yield* mutual()
         for (const tls of [{ authority: authority.certificate }, clientTls(stranger.issue("DNS:analytics"))]) {
-          const [code] = yield* outcome(port, tls)
+          const { layer, lines } = Producer.logging()
+          const port = yield* Effect.provide(mutual(), layer)
+          const [code, details] = yield* outcome(port, tls)
           assert.strictEqual(code, status.UNAVAILABLE)
+          assert.match(String(details), /do not trust the client's certificate|it does not trust this client/)
+          yield* Wait.until("a warning", () => lines.length > 0)
+          assert.match(lines[0]!, /It has no certificate of the authority that is 'tls.clientAuthority' here/)
         }
       }).pipe(Effect.provide(MemoryStorage.layer)))
   })

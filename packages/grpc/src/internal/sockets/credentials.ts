@@ -2,6 +2,7 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import type { Socket } from "node:net"
 import type { ClientTls, ServerTls } from "../../Tls.ts"
+import { explainClosed, explainToClient } from "./handshake.ts"
 import { endSilent } from "./life.ts"
 
 /** @internal */
@@ -54,6 +55,7 @@ const closingSilent = (
       })
       try {
         const connected = await Promise.race([connect(socket), closed])
+        explainClosed(connected.socket, connected.socket !== socket)
         const before = connected.socket.bytesRead
         const silent = setTimeout(() => {
           if (connected.socket.bytesRead === before) connected.socket.destroy()
@@ -67,6 +69,9 @@ const closingSilent = (
         })
         silent.unref()
         return connected
+      } catch (error) {
+        explainToClient(error)
+        throw error
       } finally {
         clearTimeout(unanswered)
         closed.catch(() => {})

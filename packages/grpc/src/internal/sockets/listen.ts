@@ -1,8 +1,10 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Slice from "@sluice/core/Slice"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { constants, type Http2Session } from "node:http2"
+import type { Socket } from "node:net"
 import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
@@ -10,6 +12,7 @@ import { maxRequestBytes } from "../wire/decodeRequest.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { serverCredentials } from "./credentials.ts"
+import { meaningToPlainServer, meaningToSecureServer } from "./handshake.ts"
 import { endSilent, keepalive } from "./life.ts"
 import { pack, partBytes, prefixBytes } from "./packing.ts"
 
@@ -61,33 +64,65 @@ export const listen = (
         )
     ),
     (server) =>
-      Effect.callback((resume) => {
-        server.bindAsync(
-          address,
-          serverCredentials(tls),
-          (cause, port) => {
-            if (cause !== null) return resume(Effect.fail(new ServerError({ address, cause })))
-            watch(server)
-            resume(Effect.succeed(port))
-          }
-        )
-      })
+      Effect.contextWith((context: Context.Context<never>) =>
+        Effect.callback((resume) => {
+          server.bindAsync(
+            address,
+            serverCredentials(tls),
+            (cause, port) => {
+              if (cause !== null) return resume(Effect.fail(new ServerError({ address, cause })))
+              watch(server, makeLog(context))
+              resume(Effect.succeed(port))
+            }
+          )
+        })
+      )
   )
+
+/** For how many milliseconds the same is not said again. */
+const quietFor = 60_000
+
+type Log = (client: string | undefined, meaning: string | undefined) => void
+
+/** Tells the log of this side what is wrong with a client that cannot be told itself. */
+const makeLog = (context: Context.Context<never>): Log => {
+  const run = Effect.runForkWith(context)
+  const said = new Map<string, number>()
+  return (client, meaning) => {
+    const now = performance.now()
+    if (meaning === undefined || now - (said.get(meaning) ?? -quietFor) < quietFor) return
+    said.set(meaning, now)
+    run(Effect.logWarning(`A client cannot connect${client === undefined ? "" : ` from ${client}`}. ${meaning}`))
+  }
+}
+
+interface SecureSocket extends Socket {
+  readonly authorizationError?: unknown
+}
 
 /** Where the library keeps what listens. It is a detail of it, which may change. */
 interface Listening {
   readonly http2Servers?: ReadonlyMap<
-    { readonly on: (event: "session", f: (session: Http2Session) => void) => void },
+    {
+      readonly on:
+        & ((event: "session", f: (session: Http2Session) => void) => void)
+        & ((event: "tlsClientError", f: (error: Error, socket: SecureSocket) => void) => void)
+    },
     unknown
   >
 }
 
-/** Connections on which nothing comes any more are lost. */
-const watch = (server: Grpc.Server): void => {
+/** Connections on which nothing comes any more are lost. Those that fail are explained. */
+const watch = (server: Grpc.Server, log: Log): void => {
   for (const listening of (server as unknown as Listening).http2Servers?.keys() ?? []) {
     listening.on("session", (session) => {
       const { socket } = session
+      const { remoteAddress } = socket
       session.once("close", endSilent(() => session.destroyed ? 0 : socket.bytesRead, () => session.destroy()))
+      if (!session.encrypted) session.once("error", (error) => log(remoteAddress, meaningToPlainServer(error)))
+    })
+    listening.on("tlsClientError", (error, { authorizationError, remoteAddress }) => {
+      log(remoteAddress, meaningToSecureServer(error, authorizationError))
     })
   }
 }
