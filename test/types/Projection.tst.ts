@@ -57,9 +57,18 @@ describe("an exactly-once projection", () => {
     expect(Projection.layer(bulk)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores>>()
   })
 
-  test("does not give it to the stages of the source, which run outside", () => {
-    const wrong = carts.pipe(Source.tap(() => insert), Projection.exactlyOnce("x", () => Effect.void))
-    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Transaction>>()
+  test("gives it to a handler that writes for some events only", () => {
+    const some = carts.pipe(
+      Projection.exactlyOnce("x", ({ event }) => {
+        switch (event._tag) {
+          case "ItemAdded":
+            return insert
+          case "CheckedOut":
+            return Effect.fail("late" as const)
+        }
+      })
+    )
+    expect(some).type.toBe<Projection.Projection<JournalErrors | "late", Journal | Projection.Stores>>()
   })
 
   test("has the errors of its handler", () => {
@@ -70,18 +79,34 @@ describe("an exactly-once projection", () => {
   })
 })
 
-describe("an at-least-once projection", () => {
-  const wrong = carts.pipe(Projection.atLeastOnce("x", () => insert))
+const write = () => Effect.andThen(Clockwork, insert)
+const unknownNeeds = (): Effect.Effect<void, never, any> => Effect.void
 
-  test("has no transaction to write in", () => {
-    expect(Projection.layer(wrong)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Transaction>>()
-    expect(Projection.layer(wrong)).type.not.toBeAssignableTo<Layer.Layer<never, never, Journal | Projection.Stores>>()
+describe("an at-least-once projection", () => {
+  test("does not compile if its handler writes in a transaction", () => {
+    // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+    carts.pipe(Projection.atLeastOnce("x", () => insert))
+    carts.pipe(
+      // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+      Projection.atLeastOnce("x", ({ event }) => {
+        switch (event._tag) {
+          case "ItemAdded":
+            return insert
+          case "CheckedOut":
+            return Effect.void
+        }
+      })
+    )
+    carts.pipe(
+      // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+      Projection.atLeastOnce("x", Handler.grouped({ size: 500, within: "100 millis" }, () => insert))
+    )
+    // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+    carts.pipe(Projection.atLeastOnce("x", write))
   })
 
-  test("cannot be run with it by any storage", () => {
-    const provided = Projection.layer(wrong).pipe(Layer.provide(MemoryStorage.layer))
-    expect(provided).type.toBe<Layer.Layer<never, never, Transaction>>()
-    expect(Layer.launch(provided)).type.not.toBeAssignableTo<Effect.Effect<never, unknown>>()
+  test("takes a handler whose needs are not known", () => {
+    expect(carts.pipe(Projection.atLeastOnce("x", unknownNeeds))).type.toBe<Projection.Projection<JournalErrors, any>>()
   })
 
   test("needs what its handler needs", () => {
@@ -92,7 +117,28 @@ describe("an at-least-once projection", () => {
 
 const handleMore = (envelope: Envelope<ItemAdded | CheckedOut | CouponTried>) => Effect.log(envelope.event._tag)
 
+class NoStock extends Schema.TaggedError<NoStock>()("NoStock", { sku: Schema.String }) {}
+class TooLate extends Schema.TaggedError<TooLate>()("TooLate", { at: Schema.DateTimeUtc }) {}
+
+const fails = ({ event }: Envelope<ItemAdded | CheckedOut>) => {
+  switch (event._tag) {
+    case "ItemAdded":
+      return event.quantity > 1 ? Effect.fail(new NoStock({ sku: event.sku })) : Effect.void
+    case "CheckedOut":
+      return Effect.fail(new TooLate({ at: event.at }))
+  }
+}
+
 describe("a handler", () => {
+  test("may fail in one way for one event and in another for another", () => {
+    type Failing = Projection.Projection<JournalErrors | NoStock | TooLate, Journal | Projection.Stores>
+    expect(carts.pipe(Projection.exactlyOnce("x", fails))).type.toBe<Failing>()
+    expect(carts.pipe(Projection.atLeastOnce("x", fails))).type.toBe<Failing>()
+    expect(carts.pipe(
+      Projection.exactlyOnce("x", Handler.grouped({ size: 2, within: 1 }, ([first]) => fails(first!)))
+    )).type.toBe<Failing>()
+  })
+
   test("is given the events of its source", () => {
     carts.pipe(Projection.exactlyOnce("x", (envelope) => {
       expect(envelope).type.toBe<Envelope<ItemAdded | CheckedOut>>()

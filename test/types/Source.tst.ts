@@ -5,7 +5,10 @@ import * as EventStream from "@sluice/core/EventStream"
 import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
+import { Transaction } from "@sluice/core/Transaction"
+import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -76,6 +79,90 @@ describe("Source.filterMap", () => {
     // @ts-expect-error is not assignable to
     journal.pipe(Source.filterMap(({ event }) => event._tag === "CouponTried" ? undefined : event))
   })
+})
+
+class ItemBought extends Schema.TaggedClass<ItemBought>()("ItemBought", { sku: Schema.String }) {}
+class CartClosed extends Schema.TaggedClass<CartClosed>()("CartClosed", { at: Schema.DateTimeUtc }) {}
+class NoPrice extends Schema.TaggedError<NoPrice>()("NoPrice", { sku: Schema.String }) {}
+class Closed extends Schema.TaggedError<Closed>()("Closed", { at: Schema.DateTimeUtc }) {}
+
+const decide = ({ event }: Envelope<ItemAdded | CheckedOut | CouponTried>) => {
+  switch (event._tag) {
+    case "ItemAdded":
+      return event.quantity > 9
+        ? Effect.fail(new NoPrice({ sku: event.sku }))
+        : Effect.succeed(new ItemBought({ sku: event.sku }))
+    case "CheckedOut":
+      return Effect.as(Prices, new CartClosed({ at: event.at }))
+    case "CouponTried":
+      return Effect.fail(new Closed({ at: DateTime.nowUnsafe() }))
+  }
+}
+
+describe("a stage that makes several classes of events, or of errors, has their union", () => {
+  const published = journal.pipe(
+    Source.filterMap(({ event }) => {
+      switch (event._tag) {
+        case "ItemAdded":
+          return Option.some(new ItemBought({ sku: event.sku }))
+        case "CheckedOut":
+          return Option.some(new CartClosed({ at: event.at }))
+        case "CouponTried":
+          return Option.none()
+      }
+    })
+  )
+
+  test("filterMap", () => {
+    expect(published).type.toBe<Source.Source<ItemBought | CartClosed, JournalErrors, Journal>>()
+    const Public = EventStream.make("carts", { event: Schema.Union([ItemBought, CartClosed]) })
+    expect(EventProducer.layer).type.toBeCallableWith(Public, published)
+    const Fewer = EventStream.make("carts", { event: ItemBought })
+    expect(EventProducer.layer).type.not.toBeCallableWith(Fewer, published)
+  })
+
+  test("filterMap that forgets a case does not compile", () => {
+    // @ts-expect-error is not assignable to
+    journal.pipe(Source.filterMap(({ event }) => {
+      switch (event._tag) {
+        case "ItemAdded":
+          return Option.some(new ItemBought({ sku: event.sku }))
+        case "CheckedOut":
+          return Option.none()
+      }
+    }))
+  })
+
+  test("map", () => {
+    const mapped = journal.pipe(Source.map(({ event }) => {
+      switch (event._tag) {
+        case "ItemAdded":
+          return new ItemBought({ sku: event.sku })
+        case "CheckedOut":
+          return new CartClosed({ at: event.at })
+        case "CouponTried":
+          return event
+      }
+    }))
+    expect(mapped).type.toBe<Source.Source<ItemBought | CartClosed | CouponTried, JournalErrors, Journal>>()
+  })
+
+  test("mapEffect, tap", () => {
+    expect(journal.pipe(Source.mapEffect(decide))).type.toBe<
+      Source.Source<ItemBought | CartClosed, JournalErrors | NoPrice | Closed, Journal | Prices>
+    >()
+    expect(journal.pipe(Source.tap(decide))).type.toBe<
+      Source.Source<ItemAdded | CheckedOut | CouponTried, JournalErrors | NoPrice | Closed, Journal | Prices>
+    >()
+  })
+})
+
+test("a stage that writes in a transaction does not compile, as it runs before one", () => {
+  const insert: Effect.Effect<void, StorageError, Transaction> = Effect.asVoid(Transaction)
+  // @ts-expect-error A stage of a source has no Transaction: write in the handler of Projection.exactlyOnce
+  journal.pipe(Source.tap(() => insert))
+  // @ts-expect-error A stage of a source has no Transaction: write in the handler of Projection.exactlyOnce
+  journal.pipe(Source.mapEffect(({ event }) => Effect.as(insert, event)))
 })
 
 describe("Source.filter", () => {

@@ -11,12 +11,12 @@ import type { Envelope } from "./Envelope.ts"
 const TypeId = "~sluice/Handler/Grouped"
 
 /**
- * A handler is a function of an envelope, or {@link grouped}.
+ * A handler is a function of an envelope, or {@link grouped}. `F` is the effect that it returns.
  *
  * @category models
  * @since 0.1.0
  */
-export type Handler<A, E, R> = ((envelope: Envelope<A>) => Effect.Effect<void, E, R>) | Grouped<A, E, R>
+export type Handler<A, F = Effect.Effect<void>> = ((envelope: Envelope<A>) => F) | Grouped<A, F>
 
 /**
  * A handler of groups.
@@ -24,13 +24,13 @@ export type Handler<A, E, R> = ((envelope: Envelope<A>) => Effect.Effect<void, E
  * @category models
  * @since 0.1.0
  */
-export interface Grouped<in A, out E, out R> {
+export interface Grouped<in A, out F = Effect.Effect<void>> {
   readonly [TypeId]: typeof TypeId
   readonly size: number
   readonly bytes: number
   readonly within: Duration.Duration
   /** Is given 1 to `size` envelopes, in the order of the source. */
-  readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
+  readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => F
 }
 
 /**
@@ -41,10 +41,10 @@ export interface Grouped<in A, out E, out R> {
  * @category constructors
  * @since 0.1.0
  */
-export const grouped = <A, E, R>(
+export const grouped = <A, F extends Effect.Effect<void, any, any>>(
   options: { readonly size: number; readonly within: Duration.Input; readonly bytes?: number | undefined },
-  handle: (envelopes: ReadonlyArray<Envelope<A>>) => Effect.Effect<void, E, R>
-): Grouped<A, E, R> => {
+  handle: (envelopes: ReadonlyArray<Envelope<A>>) => F
+): Grouped<A, F> => {
   if (!Number.isSafeInteger(options.size) || options.size < 1) {
     throw new RangeError(`A group has at least one envelope, not ${options.size}`)
   }

@@ -27,7 +27,7 @@ import * as SliceRange from "./SliceRange.ts"
 import type { Source, SourceTimeout } from "./Source.ts"
 import * as Src from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
-import type { Transaction } from "./Transaction.ts"
+import type { Outside, Transaction } from "./Transaction.ts"
 
 export type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
 export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
@@ -54,7 +54,7 @@ const make = (fields: Omit<Projection<any, any>, "pipe" | typeof TypeId>): Proje
 const describeAs = (
   name: string,
   source: Source<any, any, any>,
-  handler: Handler<any, any, any>,
+  handler: Handler<any, any>,
   delivery: DeliveryGuarantee
 ): Projection<any, any> => {
   checkName("name for a projection", name)
@@ -81,23 +81,31 @@ const describeAs = (
  * @category constructors
  * @since 0.1.0
  */
-export const exactlyOnce =
-  <A, E2, R2>(name: string, handler: Handler<A, E2, R2>) =>
-  <E, R>(source: Source<A, E, R>): Projection<E | E2, R | Exclude<R2, Transaction> | Stores> =>
-    describeAs(name, source, handler, { _tag: "ExactlyOnce" })
+export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: string, handler: Handler<A, F>) =>
+<E, R>(
+  source: Source<A, E, R>
+): Projection<E | Effect.Error<F>, R | Exclude<Effect.Services<F>, Transaction> | Stores> =>
+  describeAs(name, source, handler, { _tag: "ExactlyOnce" })
 
 /**
  * Handles every event, some of them again after a crash: those since the offset was last stored, which it is after
- * `saveAfter` envelopes (100) or `saveWithin` (500 milliseconds).
+ * `saveAfter` envelopes (100) or `saveWithin` (500 milliseconds). A handler that writes through `Transaction` does not compile.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const atLeastOnce = <A, E2, R2>(name: string, handler: Handler<A, E2, R2>, options?: {
-  readonly saveAfter?: number | undefined
-  readonly saveWithin?: Duration.Input | undefined
-}) =>
-<E, R>(source: Source<A, E, R>): Projection<E | E2, R | R2 | Stores> =>
+export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
+  name: string,
+  handler: Handler<
+    A,
+    Outside<F, "An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database">
+  >,
+  options?: {
+    readonly saveAfter?: number | undefined
+    readonly saveWithin?: Duration.Input | undefined
+  }
+) =>
+<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> =>
   describeAs(name, source, handler, {
     _tag: "AtLeastOnce",
     saveAfter: positive("saveAfter", options?.saveAfter ?? 100),

@@ -32,7 +32,7 @@ export interface Projection<out E, out R> extends Pipeable {
   }
   readonly name: string
   readonly source: Source<any, any, any>
-  readonly handler: Handler<any, any, any>
+  readonly handler: Handler<any, any>
   readonly delivery: DeliveryGuarantee
   readonly workers: number
   readonly recovery: RecoveryStrategy

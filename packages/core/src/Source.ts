@@ -35,6 +35,7 @@ import type { Stage } from "./Stage.ts"
 import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
+import type { Outside } from "./Transaction.ts"
 
 export { type Feed, Health, type Replay, type Start } from "./Feed.ts"
 export type { Stage } from "./Stage.ts"
@@ -280,11 +281,42 @@ export const map =
 /**
  * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.
  *
+ * **Example** (Several public events)
+ *
+ * ```ts
+ * import { EntityType, EventStream, Source } from "@sluice/core"
+ * import { Option, Schema } from "effect"
+ *
+ * class Placed extends Schema.TaggedClass<Placed>()("Placed", { total: Schema.Int }) {}
+ * class Shipped extends Schema.TaggedClass<Shipped>()("Shipped", { truck: Schema.String }) {}
+ * class Checked extends Schema.TaggedClass<Checked>()("Checked", {}) {}
+ * const Order = EntityType.make("order", { event: Schema.Union([Placed, Shipped, Checked]) })
+ *
+ * class OrderPlaced extends Schema.TaggedClass<OrderPlaced>()("OrderPlaced", { total: Schema.Int }) {}
+ * class OrderShipped extends Schema.TaggedClass<OrderShipped>()("OrderShipped", {}) {}
+ * const Orders = EventStream.make("orders", { event: Schema.Union([OrderPlaced, OrderShipped]) })
+ *
+ * const published = Source.journal(Order).pipe(
+ *   Source.filterMap(({ event }) => {
+ *     switch (event._tag) {
+ *       case "Placed":
+ *         return Option.some(new OrderPlaced({ total: event.total }))
+ *       case "Shipped":
+ *         return Option.some(new OrderShipped({}))
+ *       case "Checked":
+ *         return Option.none()
+ *     }
+ *   })
+ * )
+ * Source.describe(published) // => "journal of order | filterMap"
+ * ```
+ *
  * @category stages
  * @since 0.1.0
  */
 export const filterMap =
-  <A, B>(f: (envelope: Envelope<A>) => Option.Option<B>) => <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
+  <A, O extends Option.Option<unknown>>(f: (envelope: Envelope<A>) => O) =>
+  <E, R>(self: Source<A, E, R>): Source<Option.Option.Value<O>, E, R> =>
     add(self, {
       _tag: "Sync",
       name: "filterMap",
@@ -316,30 +348,33 @@ export const filter: {
 
 /**
  * Replaces each event by the result of an effect, one after the other. When it fails, the events before are still
- * processed; a projection then tries again, and at last treats the event as poison.
+ * processed; a projection then tries again, and at last treats the event as poison. An effect that writes through `Transaction`
+ * does not compile: stages run before a handler's transaction.
  *
  * @category stages
  * @since 0.1.0
  */
 export const mapEffect =
-  <A, B, E2, R2>(f: (envelope: Envelope<A>) => Effect.Effect<B, E2, R2>) =>
-  <E, R>(self: Source<A, E, R>): Source<B, E | E2, R | R2> =>
+  <A, F extends Effect.Effect<unknown, any, any>>(f: (envelope: Envelope<A>) => Outside<F, StageAdvice>) =>
+  <E, R>(self: Source<A, E, R>): Source<Effect.Success<F>, E | Effect.Error<F>, R | Effect.Services<F>> =>
     add(self, {
       _tag: "Effect",
       name: "mapEffect",
-      run: (envelope) => Effect.map(f(envelope), (event) => Envelopes.make(envelope, event, envelope.bytes))
+      run: (envelope) => Effect.map(f(envelope) as F, (event) => Envelopes.make(envelope, event, envelope.bytes))
     })
 
+type StageAdvice = "A stage of a source has no Transaction: write in the handler of Projection.exactlyOnce"
+
 /**
- * Runs an effect on each event, one after the other, and passes the event on.
+ * Runs an effect on each event, one after the other, and passes the event on. As with {@link mapEffect}, it cannot write through `Transaction`.
  *
  * @category stages
  * @since 0.1.0
  */
 export const tap =
-  <A, E2, R2>(f: (envelope: Envelope<A>) => Effect.Effect<unknown, E2, R2>) =>
-  <E, R>(self: Source<A, E, R>): Source<A, E | E2, R | R2> =>
-    add(self, { _tag: "Effect", name: "tap", run: (envelope) => Effect.as(f(envelope), envelope) })
+  <A, F extends Effect.Effect<unknown, any, any>>(f: (envelope: Envelope<A>) => Outside<F, StageAdvice>) =>
+  <E, R>(self: Source<A, E, R>): Source<A, E | Effect.Error<F>, R | Effect.Services<F>> =>
+    add(self, { _tag: "Effect", name: "tap", run: (envelope) => Effect.as(f(envelope) as F, envelope) })
 
 /**
  * The source and its stages in one line, as logs and consoles show it.

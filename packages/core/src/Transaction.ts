@@ -31,3 +31,15 @@ export class Transaction extends Context.Service<Transaction, {
   /** Runs a statement in the transaction, and returns its rows. */
   readonly execute: (statement: Statement) => Effect.Effect<ReadonlyArray<unknown>, StorageError>
 }>()("@sluice/core/Transaction") {}
+
+/**
+ * `F` itself, unless it is an effect that needs a {@link Transaction}: then it is `Advice`, a text which the compiler shows where the effect
+ * is given.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Outside<F, Advice extends string> = [Transaction] extends [Effect.Services<F>]
+  // whatever an `any` needs is not known
+  ? 0 extends 1 & Effect.Services<F> ? F : Advice
+  : F

@@ -57,8 +57,8 @@ const dialect = {
 }
 
 /**
- * Runs a Kysely query in the transaction that moves the offset, and returns its rows. Outside of one, such as in an
- * at-least-once handler, it does not compile.
+ * Runs a Kysely query in the transaction that moves the offset, and returns its rows. An at-least-once handler has none, and does
+ * not compile with it: run the query with `Database` there.
  *
  * **Example** (Counting, exactly once)
  *

@@ -109,7 +109,7 @@ const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOption
     : { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }
 })
 
-const limitsOf = (handler: Handler<any, any, any>): Omit<GroupingOptions, "save"> =>
+const limitsOf = (handler: Handler<any, any>): Omit<GroupingOptions, "save"> =>
   typeof handler === "function"
     ? { bytes: Infinity, size: 1, within: 0 }
     : { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
