@@ -226,7 +226,10 @@ export const make = (databases: {
       return undefined
     }
 
-    const watchHandler = <A, E, R>(projection: string, handler: Handler<A, E, R>): Handler<A, E, R> => {
+    const watchHandler = <A, E, R>(
+      projection: string,
+      handler: Handler<A, Effect.Effect<void, E, R>>
+    ): typeof handler => {
       const watch = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
         Effect.suspend(handling).pipe(
           Effect.tapCause((cause) =>
