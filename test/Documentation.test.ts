@@ -91,5 +91,5 @@ describe("docs/getting-started.md", () => {
       yield* cart.kill
       yield* Wait.until("the lag to be unknown", () => reports.some(({ lag }) => lag === "unknown"))
       yield* caughtUp("the analytics service to connect again")
-    }))
+    }), 120_000)
 })

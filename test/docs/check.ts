@@ -14,7 +14,7 @@ const write = (file: string, text: string) => {
 }
 
 const extract = (file: string, examplesOf: typeof markdownExamples) => {
-  const examples = [...examplesOf(file), ...examplesOf(file, "ts skip")]
+  const examples = (["ts", "ts servers", "ts skip"] as const).flatMap((language) => examplesOf(file, language))
   examples.forEach((code, i) => {
     const page = file.replace(/\.\w+$/, "")
     write(Path.join(page, fileOf(code) ?? `${i + 1}.ts`), code)

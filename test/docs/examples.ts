@@ -7,8 +7,11 @@ import { fileURLToPath } from "node:url"
 /** The project's folder. */
 export const root = fileURLToPath(new URL("../../", import.meta.url))
 
-/** The TypeScript blocks of a Markdown file: the programs, or, as `ts skip`, what is none by itself. */
-export const markdownExamples = (file: string, language: "ts" | "ts skip" = "ts"): ReadonlyArray<string> =>
+/** How TypeScript blocks are marked: programs, those that need a database server, and, as `ts skip`, what is no program by itself. */
+export type Language = "ts" | "ts servers" | "ts skip"
+
+/** The TypeScript blocks of a Markdown file. */
+export const markdownExamples = (file: string, language: Language = "ts"): ReadonlyArray<string> =>
   Array.from(
     Fs.readFileSync(Path.join(root, file), "utf8").matchAll(
       new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm")
@@ -17,7 +20,7 @@ export const markdownExamples = (file: string, language: "ts" | "ts skip" = "ts"
   )
 
 /** The TypeScript blocks of a file's docstrings. */
-export const docstringExamples = (file: string, language: "ts" | "ts skip" = "ts"): ReadonlyArray<string> =>
+export const docstringExamples = (file: string, language: Language = "ts"): ReadonlyArray<string> =>
   Array.from(
     Fs.readFileSync(Path.join(root, file), "utf8").matchAll(
       new RegExp(`^ \\* \`\`\`${language}\\n([\\s\\S]*?)^ \\* \`\`\`$`, "gm")

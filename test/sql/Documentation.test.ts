@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { pages, sqlExamples } from "../docs/examples.ts"
+import { markdownExamples, pages, runExample, sqlExamples } from "../docs/examples.ts"
 import { databases } from "./databases.ts"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
@@ -58,3 +58,8 @@ describe.each(databases)("on $name", ({ dialect, place }) => {
       })
   )
 })
+
+it.each(pages.flatMap((file) => markdownExamples(file, "ts servers").map((code) => [file, code] as const)))(
+  "an example of %s that starts a server does what it says",
+  (_, code) => runExample(code)
+)
