@@ -1,7 +1,7 @@
 /**
  * A shopping cart, as the cart service keeps it: its own events, what they add up to, and what may be done to it.
  */
-import { EntityType, Journal, SequenceNumber } from "@sluice/core"
+import { EntityType, Journal } from "@sluice/core"
 import { DateTime, Effect, Option, Ref, Result, Schema, Stream } from "effect"
 import { type CartEvent, CheckedOut, ItemAdded } from "./contract.ts"
 
@@ -95,22 +95,21 @@ export const decide = (
 export interface View {
   readonly id: string
   /** The last event that this view has seen. */
-  readonly sequenceNumber: SequenceNumber.SequenceNumber
+  readonly sequenceNumber: number
   readonly state: State
 }
 
 /** Reads the events that the view has not seen. */
 const catchUp = Effect.fnUntraced(function*(view: View) {
-  const from = SequenceNumber.make(view.sequenceNumber + 1)
   return yield* Stream.runFold(
-    Journal.read(entityType, view.id, { from }),
+    Journal.read(entityType, view.id, { from: view.sequenceNumber + 1 }),
     () => view,
     ({ id, state }, { event, sequenceNumber }) => ({ id, sequenceNumber, state: evolve(state, event) })
   )
 })
 
 /** The cart as it is now. */
-export const load = (id: string) => catchUp({ id, sequenceNumber: SequenceNumber.make(0), state: empty })
+export const load = (id: string) => catchUp({ id, sequenceNumber: 0, state: empty })
 
 /**
  * Decides on what the view shows, and appends only if that is still how the cart is: if somebody else was faster, the

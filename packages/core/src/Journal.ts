@@ -46,7 +46,7 @@ export { EventTooLarge, JournalForked, JournalReplaced, OffsetBelowFloor, Sequen
  * @category models
  * @since 0.1.0
  */
-export type ExpectedSequenceNumber = SequenceNumber.SequenceNumber | "none" | "exists" | "any"
+export type ExpectedSequenceNumber = number | "none" | "exists" | "any"
 
 /**
  * An event to be appended. Its texts have no U+0000 and no half of a surrogate pair, which only the payload may have.
@@ -248,13 +248,15 @@ export const make = (
   }
 }
 
+const invalidExpected = (expected: ExpectedSequenceNumber): InvalidInput | undefined =>
+  expected === "any" || expected === "none" || expected === "exists"
+    ? undefined
+    : Check.safeInteger("expected", expected)
+
 /** What an adapter is not handed. */
 const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   const { events, expected } = request
-  let invalid = Check.entity(request)
-  if (expected !== "any" && expected !== "none" && expected !== "exists") {
-    invalid ??= Check.safeInteger("expected", expected)
-  }
+  let invalid = Check.entity(request) ?? invalidExpected(expected)
   if (invalid !== undefined) return invalid
   // types rule this out, but a program may ignore them
   if (events.length === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
@@ -336,16 +338,26 @@ export type AppendError =
   | StorageError
 
 /**
- * Appends events to an entity, all of them or none.
+ * What an append answers: where the last event was written, or undefined if there was none to append, which only a list that is known to have
+ * an event rules out.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Appended<Events> = Events extends NonEmptyReadonlyArray<unknown> ? Written : Written | undefined
+
+/**
+ * Appends events to an entity, all of them or none. Where there are none, nothing is appended, and the result is undefined.
  *
  * **Details**
  *
  * `expected` is the sequence number of the entity's last event as the writer knows it, `"none"`, `"exists"`, or
  * `"any"`, the default: then two writers may append in turn without noticing each other. `tags` and `metadata` are
- * given to every event.
+ * given to every event. An append of no events does not compare `expected` with anything.
  *
- * Fails with `InvalidInput` when there is no event, when the id is empty or longer than `PersistenceId.maxBytes` leaves
- * room for, when the function `tags` throws, or when the id, a tag or the metadata has U+0000 or half a surrogate pair.
+ * Fails with `InvalidInput` when `expected` is a number, but no safe integer from 0, when the id is empty or longer than
+ * `PersistenceId.maxBytes` leaves room for, when the function `tags` throws, or when the id, a tag or the metadata has U+0000 or half a
+ * surrogate pair.
  *
  * Inside {@link transaction}, or a transaction of the storage's own, the append is part of it.
  *
@@ -372,13 +384,16 @@ export type AppendError =
  * @category operations
  * @since 0.1.0
  */
-export const append = <A>(entityType: EntityType.EntityType<A>, options: {
-  readonly id: string
-  readonly events: NonEmptyReadonlyArray<A>
-  readonly expected?: ExpectedSequenceNumber | undefined
-  readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
-  readonly metadata?: Metadata | undefined
-}): Effect.Effect<Written, AppendError, Journal> =>
+export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | ReadonlyArray<NoInfer<A>>>(
+  entityType: EntityType.EntityType<A>,
+  options: {
+    readonly id: string
+    readonly events: Events
+    readonly expected?: ExpectedSequenceNumber | undefined
+    readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
+    readonly metadata?: Metadata | undefined
+  }
+): Effect.Effect<Appended<Events>, AppendError, Journal> =>
   traced(
     { name: "sluice.append", attributes: { entityType: entityType.name, id: options.id } },
     Effect.gen(function*() {
@@ -387,9 +402,14 @@ export const append = <A>(entityType: EntityType.EntityType<A>, options: {
       const metadata = yield* withTraceContext(options.metadata ?? noMetadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
       const { expected = "any", tags = noTags } = options
+      if (!Arr.isReadonlyArrayNonEmpty<A>(options.events)) {
+        const invalid = invalidExpected(expected)
+        return invalid === undefined ? undefined : yield* invalid
+      }
+      const given = options.events
       const events = yield* Effect.try({
         try: () =>
-          Arr.map(options.events, (event): NewEvent => ({
+          Arr.map(given, (event): NewEvent => ({
             id: crypto.randomUUID(),
             payload: encodeUnsafe(entityType.codec, persistenceId, event),
             tags: typeof tags === "function" ? tagsUnsafe(tags, event) : tags,
@@ -399,7 +419,7 @@ export const append = <A>(entityType: EntityType.EntityType<A>, options: {
       })
       return yield* journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
     })
-  )
+  ) as Effect.Effect<Appended<Events>, AppendError, Journal>
 
 const tagsUnsafe = <A>(tags: (event: A) => ReadonlyArray<string>, event: A): ReadonlyArray<string> => {
   try {
@@ -426,7 +446,7 @@ export const transaction = <A, E, R>(
 ): Effect.Effect<A, E | StorageError, R | Journal> => Journal.use((journal) => journal.transaction(effect))
 
 /**
- * The events of one entity in order, those that were deleted left out.
+ * The events of one entity in order, those that were deleted left out. Fails with `InvalidInput` for an id or a number that cannot be.
  *
  * **Example** (What happened to a cart)
  *
@@ -451,18 +471,21 @@ export const read = <A>(
   id: string,
   options?: {
     /** The first sequence number, 1 by default. */
-    readonly from?: SequenceNumber.SequenceNumber | undefined
+    readonly from?: number | undefined
     /** The last sequence number, the newest by default. */
-    readonly to?: SequenceNumber.SequenceNumber | undefined
+    readonly to?: number | undefined
   }
 ): Stream.Stream<Envelope.Envelope<A>, InvalidInput | StorageError | EventCodec.EventDecodeError, Journal> =>
   Stream.unwrap(Effect.gen(function*() {
-    const page = yield* pagesOf(yield* persistenceIdOf(entityType, id), options?.to)
+    const { from = firstSequenceNumber, to = lastSequenceNumber } = options ?? {}
+    const invalid = Check.safeInteger("from", from) ?? Check.safeInteger("to", to)
+    if (invalid !== undefined) return yield* invalid
+    const page = yield* pagesOf(yield* persistenceIdOf(entityType, id), to as SequenceNumber.SequenceNumber)
     const next = (from: Behind): Effect.Effect<DecodedPage<A>, StorageError | EventCodec.EventDecodeError> =>
       typeof from === "number"
         ? Effect.map(page(from), (encoded) => decodePage(entityType.codec, encoded))
         : Effect.fail(from)
-    return Stream.paginate(options?.from ?? firstSequenceNumber, next)
+    return Stream.paginate(from as SequenceNumber.SequenceNumber, next)
   }))
 
 /** What follows a page: the event with that number, or one that cannot be decoded. */
@@ -555,14 +578,16 @@ export const deleteEvents = <A>(
   id: string,
   options?: {
     /** The last sequence number to be emptied, the newest by default. */
-    readonly to?: SequenceNumber.SequenceNumber | undefined
+    readonly to?: number | undefined
   }
 ): Effect.Effect<void, InvalidInput | StorageError, Journal> =>
   Journal.use((journal) =>
     Effect.flatMap(persistenceIdOf(entityType, id), (id): Effect.Effect<void, InvalidInput | StorageError> => {
       const { to = lastSequenceNumber } = options ?? {}
       const invalid = Check.safeInteger("to", to)
-      return invalid === undefined ? journal.deleteEvents(id, to) : Effect.fail(invalid)
+      return invalid === undefined
+        ? journal.deleteEvents(id, to as SequenceNumber.SequenceNumber)
+        : Effect.fail(invalid)
     })
   )
 

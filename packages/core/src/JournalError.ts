@@ -21,7 +21,7 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@slu
   "SequenceConflict",
   {
     persistenceId: PersistenceId,
-    expected: Schema.Union([SequenceNumber, Schema.Literals(["none", "exists"])]),
+    expected: Schema.Union([Schema.Natural, Schema.Literals(["none", "exists"])]),
     actual: SequenceNumber
   }
 ) {

@@ -18,12 +18,12 @@ export interface Kept {
 }
 
 /**
- * Given the snapshots of an entity, the newest first, names those to be removed.
+ * Given the snapshots of an entity, the newest first, gives the sequence numbers of those to be removed.
  *
  * @category models
  * @since 0.1.0
  */
-export type Retention = (kept: ReadonlyArray<Kept>) => ReadonlyArray<SequenceNumber>
+export type Retention = (kept: ReadonlyArray<Kept>) => ReadonlyArray<number>
 
 /**
  * Keeps the `n` newest. Throws a `RangeError` unless `n` is an integer from 1.

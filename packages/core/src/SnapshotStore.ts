@@ -55,8 +55,8 @@ export interface Snapshot<out S> extends Omit<EncodedSnapshot, "payload"> {
  * @since 0.1.0
  */
 export interface Criteria {
-  readonly minSequenceNumber?: SequenceNumber | undefined
-  readonly maxSequenceNumber?: SequenceNumber | undefined
+  readonly minSequenceNumber?: number | undefined
+  readonly maxSequenceNumber?: number | undefined
   readonly minTimestamp?: Timestamp | undefined
   readonly maxTimestamp?: Timestamp | undefined
 }
@@ -93,13 +93,13 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
  * **Example** (Saving and loading)
  *
  * ```ts
- * import { MemoryStorage, SequenceNumber, SnapshotStore, StateType } from "@sluice/core"
+ * import { MemoryStorage, SnapshotStore, StateType } from "@sluice/core"
  * import { Effect, Option, Schema } from "effect"
  *
  * const CartState = StateType.make("cart", { state: Schema.Struct({ items: Schema.Int }) })
  *
  * const program = Effect.gen(function*() {
- *   yield* SnapshotStore.save(CartState, { id: "c-17", sequenceNumber: SequenceNumber.make(40), state: { items: 7 } })
+ *   yield* SnapshotStore.save(CartState, { id: "c-17", sequenceNumber: 40, state: { items: 7 } })
  *   return yield* SnapshotStore.load(CartState, "c-17")
  * }).pipe(
  *   Effect.map(Option.map(({ sequenceNumber, state }) => ({ sequenceNumber, state }))),
@@ -114,7 +114,8 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
  */
 export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: StateType<S>, snapshot: {
   readonly id: string
-  readonly sequenceNumber: SequenceNumber
+  /** The number of the last event that the state includes. */
+  readonly sequenceNumber: number
   readonly state: S
   readonly metadata?: Metadata | undefined
   readonly retention?: Retention | undefined
@@ -129,7 +130,7 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
   const invalid = Check.safeInteger("sequence number", sequenceNumber) ?? Check.manifest(payload) ??
     Check.metadata(metadata)
   if (invalid !== undefined) return yield* invalid
-  yield* store.save({ persistenceId, sequenceNumber, payload, metadata })
+  yield* store.save({ persistenceId, sequenceNumber: sequenceNumber as SequenceNumber, payload, metadata })
   const kept = yield* store.list(persistenceId)
   for (const sequenceNumber of retention(kept)) {
     yield* store.delete(persistenceId, { minSequenceNumber: sequenceNumber, maxSequenceNumber: sequenceNumber })
@@ -153,7 +154,7 @@ export const load = Effect.fn("SnapshotStore.load")(function*<S>(
   SnapshotStore
 > {
   const store = yield* SnapshotStore
-  const found = yield* store.load(yield* persistenceIdOf(stateType, id), criteria ?? {})
+  const found = yield* store.load(yield* persistenceIdOf(stateType, id), yield* checked(criteria))
   if (Option.isNone(found)) return Option.none()
   const { payload, ...snapshot } = found.value
   const state = yield* Effect.try({
@@ -174,6 +175,19 @@ const remove = <S>(
   id: string,
   criteria?: Criteria
 ): Effect.Effect<void, InvalidInput | StorageError, SnapshotStore> =>
-  SnapshotStore.use((store) => Effect.flatMap(persistenceIdOf(stateType, id), (id) => store.delete(id, criteria ?? {})))
+  SnapshotStore.use((store) =>
+    Effect.flatMap(
+      persistenceIdOf(stateType, id),
+      (id) => Effect.flatMap(checked(criteria), (criteria) => store.delete(id, criteria))
+    )
+  )
+
+const checked = (criteria: Criteria = {}): Effect.Effect<Criteria, InvalidInput> => {
+  for (const [name, bound] of Object.entries(criteria)) {
+    const invalid = bound === undefined ? undefined : Check.safeInteger(name, bound)
+    if (invalid !== undefined) return Effect.fail(invalid)
+  }
+  return Effect.succeed(criteria)
+}
 
 export { remove as delete }

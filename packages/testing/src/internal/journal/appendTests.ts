@@ -313,16 +313,26 @@ export const appendTests = (it: It<Journal.Journal>): void => {
         assert.deepStrictEqual(yield* eventsOf(type, "counter"), Array.from({ length: 12 }, (_, i) => `${i + 1}`))
       }))
 
+    it.effect("an append of no events appends nothing", () =>
+      Effect.gen(function*() {
+        const type = fresh("append")
+        const decided: ReadonlyArray<string> = []
+        assert.isUndefined(yield* Journal.append(type, { id: "a", events: decided }))
+        yield* append(type, "a", ["1"])
+        assert.isUndefined(yield* Journal.append(type, { id: "a", events: decided, expected: "none" }))
+        assert.isUndefined(yield* Journal.transaction(Journal.append(type, { id: "a", events: [] })))
+        assertInvalid(yield* Effect.flip(Journal.append(type, { id: "", events: decided })))
+        assertInvalid(yield* Effect.flip(Journal.append(type, { id: "a", events: decided, expected: -1 })))
+        assert.deepStrictEqual(yield* eventsOf(type, "a"), ["1"])
+      }))
+
     describe("refuses", () => {
-      it.effect("no events", () =>
+      it.effect("a request without events", () =>
         Effect.gen(function*() {
-          const type = fresh("append")
-          assertInvalid(yield* Effect.flip(append(type, "a", [] as any)))
           const journal = yield* Journal.Journal
-          const error = yield* Effect.flip(journal.append(request(type, "a", [] as any)))
+          const error = yield* Effect.flip(journal.append(request(fresh("append"), "a", [] as any)))
           assertInvalid(error)
           assert.strictEqual(error.input, "events")
-          assertInvalid(yield* Effect.flip(Journal.transaction(append(type, "a", [] as any))))
         }))
 
       it.effect("numbers that are none, and tags that are no array, and deletes nothing for them", () =>
@@ -332,6 +342,9 @@ export const appendTests = (it: It<Journal.Journal>): void => {
           for (const wrong of [NaN, Infinity, -1, 1.5, 2 ** 53, "1", null] as ReadonlyArray<any>) {
             assertInvalid(yield* Effect.flip(append(type, "a", ["3"], wrong)))
             assertInvalid(yield* Effect.flip(Journal.deleteEvents(type, "a", { to: wrong })))
+            for (const bounds of [{ from: wrong }, { to: wrong }]) {
+              assertInvalid(yield* Effect.flip(Stream.runCollect(Journal.read(type, "a", bounds))))
+            }
             assertInvalid(yield* Effect.flip(Journal.prune(type, { before: wrong })))
           }
           for (const tags of ["t", null, () => undefined] as ReadonlyArray<any>) {

@@ -69,6 +69,11 @@ export const snapshotTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         }
       }
       for (const id of ["", "x".repeat(300)]) assertInvalid(yield* Effect.flip(save(type, id, 1)))
+      for (const wrong of [-1, 0.5, NaN, 2 ** 53]) {
+        assertInvalid(yield* Effect.flip(SnapshotStore.save(type, { id: "a", sequenceNumber: wrong, state: "" })))
+        assertInvalid(yield* Effect.flip(load(type, "a", { maxSequenceNumber: wrong })))
+        assertInvalid(yield* Effect.flip(SnapshotStore.delete(type, "a", { minSequenceNumber: wrong })))
+      }
       assert.deepStrictEqual(yield* list(type, "a"), [])
     }))
 
