@@ -92,9 +92,12 @@ describe.each(databases)(
           yield* ProjectionManagement.rewind(key, since)
           yield* Projection.rewind(notes, since)
           const later = { since: Timestamp.make(timestamp + hour + 1) }
-          for (const rewind of [ProjectionManagement.rewind(key, later), Projection.rewind(notes, later)]) {
-            assert.instanceOf(yield* Effect.flip(rewind), ProjectionManagement.SinceInFuture)
-          }
+          for (
+            const error of [
+              yield* Effect.flip(ProjectionManagement.rewind(key, later)),
+              yield* Effect.flip(Projection.rewind(notes, later))
+            ]
+          ) assert.instanceOf(error, ProjectionManagement.SinceInFuture)
         }).pipe(
           Effect.provide(there.layer({}), { local: true }),
           Effect.provideService(References.MinimumLogLevel, "None")

@@ -12,9 +12,12 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "./Envelope.ts"
 import type { Start } from "./Feed.ts"
+import * as Check from "./internal/checkInput.ts"
+import { InvalidInput, textProblem } from "./InvalidInput.ts"
 import * as Offset from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { StorageError } from "./StorageError.ts"
 import * as Timestamp from "./Timestamp.ts"
@@ -210,7 +213,56 @@ export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/co
 }
 
 /**
- * Pauses a projection, by name: its workers finish what they are handling and wait, also when they are started again.
+ * A projection is named by its name alone, and there are several of it on this storage, each of another source. Nothing was changed. Say which,
+ * with a row of {@link list}, or with the projection itself.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AmbiguousProjection
+  extends Schema.TaggedError<AmbiguousProjection>("@sluice/core/AmbiguousProjection")("AmbiguousProjection", {
+    projection: Schema.String,
+    sources: Schema.Array(Schema.String)
+  })
+{
+  override get message(): string {
+    const sources = this.sources.map((source) => `'${source}'`).join(", ")
+    return `Projection '${this.projection}' has offsets in several sources, ${sources}: ` +
+      "say which, as { projection, source }, or with the projection itself"
+  }
+}
+
+/** The key of a projection; where only its name is given, that of the one that is known by it. */
+const resolve = Effect.fnUntraced(function*(
+  { list }: ProjectionManagement["Service"],
+  ref: ProjectionRef
+): Effect.fn.Return<OffsetKey, CommandError> {
+  const given = keyOf(ref)
+  if (given !== undefined) return given
+  const projection = nameOf(ref)
+  const [key, ...others] = (yield* list).filter((key) => key.projection === projection)
+  if (key === undefined) return yield* new UnknownProjection({ projection, source: undefined })
+  if (others.length === 0) return key
+  return yield* new AmbiguousProjection({ projection, sources: [key, ...others].map(({ source }) => source) })
+})
+
+/**
+ * What goes wrong when a projection is commanded.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type CommandError = UnknownProjection | AmbiguousProjection | StorageError
+
+const withKey = <A, E>(
+  ref: ProjectionRef,
+  command: (management: ProjectionManagement["Service"], key: OffsetKey) => Effect.Effect<A, E>
+): Effect.Effect<A, E | CommandError, ProjectionManagement> =>
+  ProjectionManagement.use((management) => Effect.flatMap(resolve(management, ref), (key) => command(management, key)))
+
+/**
+ * Pauses a projection: its workers finish what they are handling and wait, also when they are started again. Like every command it is told
+ * which projection by what is at hand: the projection, its name, or a row of {@link list}.
  *
  * **Example** (Pausing, and going on)
  *
@@ -236,9 +288,9 @@ export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/co
  * @since 0.1.0
  */
 export const pause = (
-  projection: string
+  projection: ProjectionRef
 ): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.setPaused(projection, true))
+  ProjectionManagement.use((management) => management.setPaused(nameOf(projection), true))
 
 /**
  * Lets a projection go on that was paused, or that has stopped at an event.
@@ -247,9 +299,9 @@ export const pause = (
  * @since 0.1.0
  */
 export const resume = (
-  projection: string
+  projection: ProjectionRef
 ): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.setPaused(projection, false))
+  ProjectionManagement.use((management) => management.setPaused(nameOf(projection), false))
 
 /**
  * Whether a projection is paused.
@@ -257,8 +309,8 @@ export const resume = (
  * @category getters
  * @since 0.1.0
  */
-export const isPaused = (projection: string): Effect.Effect<boolean, StorageError, ProjectionManagement> =>
-  Effect.map(ProjectionManagement.use((management) => management.command(projection)), ({ paused }) => paused)
+export const isPaused = (projection: ProjectionRef): Effect.Effect<boolean, StorageError, ProjectionManagement> =>
+  Effect.map(ProjectionManagement.use((management) => management.command(nameOf(projection))), ({ paused }) => paused)
 
 /**
  * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.
@@ -337,37 +389,34 @@ export const errorAfter = (before: string, error: string | undefined): string =>
   before === deletedError ? before : error ?? before
 
 /**
- * Sets where a projection goes on in its source, by its key, also while it runs somewhere else. Handlers then see events again, or miss some; what
+ * Sets where a projection goes on in its source, also while it runs somewhere else. Handlers then see events again, or miss some; what
  * they have written stays. Dead letters of events that come again are thrown away.
  *
  * **When to use**
  *
- * Where the projection itself is not at hand. Where it is, `Projection.rewind` can undo what its handler has written in the same transaction.
+ * Where the projection itself is not at hand, but its name, or a row of {@link list}. Where it is, `Projection.rewind` can undo what its handler
+ * has written in the same transaction.
  *
  * **Example** (Everything again)
  *
  * ```ts
- * import { EntityType, EventCodec, MemoryStorage, Projection, ProjectionManagement, Source } from "@sluice/core"
+ * import { MemoryStorage, ProjectionManagement } from "@sluice/core"
  * import { Effect } from "effect"
  *
- * const Note = EntityType.make("note", { codec: EventCodec.string })
- * const Lengths = Source.journal(Note).pipe(Projection.exactlyOnce("lengths", () => Effect.void))
- *
  * // it was never started
- * const program = Effect.flip(ProjectionManagement.rewind(Projection.offsetKey(Lengths), "beginning"))
+ * const program = Effect.flip(ProjectionManagement.rewind("lengths", "beginning"))
  * const { message } = await Effect.runPromise(Effect.provide(program, MemoryStorage.layer))
- * message
- * // => "No projection 'lengths' that reads 'journal:note' was ever started on this storage: correct the name, or start it first"
+ * message // => "No projection 'lengths' was ever started on this storage: correct the name, or start it first"
  * ```
  *
  * @category operations
  * @since 0.1.0
  */
 export const rewind = (
-  key: OffsetKey,
+  projection: ProjectionRef,
   to: Target
-): Effect.Effect<void, UnknownProjection | SinceInFuture | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.rewind(key, startOf(to), Effect.void))
+): Effect.Effect<void, CommandError | SinceInFuture, ProjectionManagement> =>
+  withKey(projection, (management, key) => management.rewind(key, startOf(to), Effect.void))
 
 /**
  * Forgets how far a projection has come in a source, its dead letters included. For one that is no more: a running one begins again.
@@ -375,10 +424,8 @@ export const rewind = (
  * @category operations
  * @since 0.1.0
  */
-export const clear = (
-  key: OffsetKey
-): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.clear(key))
+export const clear = (projection: ProjectionRef): Effect.Effect<void, CommandError, ProjectionManagement> =>
+  withKey(projection, (management, key) => management.clear(key))
 
 /**
  * The projections that were started on this storage, and not cleared since, by name and source.
@@ -390,25 +437,92 @@ export const list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError, Project
   .use((management) => management.list)
 
 /**
- * Up to `limit` (100) dead letters of a projection in the order of their persistence ids and sequence numbers, after one of them.
+ * Which dead letter of a projection: as {@link deadLetters} gives it, or by its event alone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DeadLetterRef =
+  | Pick<DeadLetter, "envelope">
+  | { readonly persistenceId: string; readonly sequenceNumber: number }
+
+/**
+ * Up to `limit` (100) dead letters of a projection in the order of their persistence ids and sequence numbers, after one of them, such as the last
+ * one of the page before.
  *
  * @category getters
  * @since 0.1.0
  */
-export const deadLetters = (key: OffsetKey, options?: {
-  readonly after?: DeadLetterId | undefined
+export const deadLetters = (projection: ProjectionRef, options?: {
+  readonly after?: DeadLetterRef | undefined
   readonly limit?: number | undefined
-}): Effect.Effect<ReadonlyArray<DeadLetter>, StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.deadLetters(key, options?.after, options?.limit ?? 100))
+}): Effect.Effect<ReadonlyArray<DeadLetter>, CommandError | InvalidInput, ProjectionManagement> => {
+  const { after, limit = 100 } = options ?? {}
+  return Effect.flatMap(
+    after === undefined ? Effect.undefined : letterId(after),
+    (after) => withKey(projection, (management, key) => management.deadLetters(key, after, limit))
+  )
+}
 
 /**
  * Throws a dead letter away, and returns it; none if it is not there.
+ *
+ * **Example** (All of a projection)
+ *
+ * ```ts
+ * import {
+ *   EntityType,
+ *   EventCodec,
+ *   Journal,
+ *   MemoryStorage,
+ *   Projection,
+ *   ProjectionManagement,
+ *   ProjectionStatus,
+ *   RecoveryStrategy,
+ *   Source
+ * } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", () => Effect.fail("broken")),
+ *   Projection.recovery(RecoveryStrategy.deadLetter)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a", "b"] })
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   for (const letter of yield* ProjectionManagement.deadLetters("notes")) {
+ *     yield* ProjectionManagement.discard("notes", letter)
+ *   }
+ *   return yield* ProjectionManagement.deadLetters("notes")
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => []
+ * ```
  *
  * @category operations
  * @since 0.1.0
  */
 export const discard = (
-  key: OffsetKey,
-  letter: DeadLetterId
-): Effect.Effect<DeadLetter | undefined, StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.discard(key, letter))
+  projection: ProjectionRef,
+  letter: DeadLetterRef
+): Effect.Effect<DeadLetter | undefined, CommandError | InvalidInput, ProjectionManagement> =>
+  Effect.flatMap(
+    letterId(letter),
+    (id) => withKey(projection, (management, key) => management.discard(key, id))
+  )
+
+const letterId = (letter: DeadLetterRef): Effect.Effect<DeadLetterId, InvalidInput> => {
+  const { persistenceId, sequenceNumber } = "envelope" in letter ? letter.envelope : letter
+  const problem = textProblem(persistenceId)
+  const invalid = problem === undefined
+    ? Check.safeInteger("sequence number", sequenceNumber)
+    : new InvalidInput({ input: "persistence id", problem: `it ${problem}` })
+  return invalid === undefined
+    ? Effect.succeed({
+      persistenceId: persistenceId as PersistenceId,
+      sequenceNumber: sequenceNumber as SequenceNumber
+    })
+    : Effect.fail(invalid)
+}

@@ -10,6 +10,7 @@ import { projectionLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
 import type { OffsetsDeleted } from "./OffsetStore.ts"
 import { ProjectionNotRunning, type SourceFailed, WorkerStopped } from "./ProjectionError.ts"
+import { nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -19,13 +20,14 @@ export { ProjectionAlreadyRuns, ProjectionNotRunning, SourceFailed, WorkerStoppe
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
- * The workers of a projection that runs in this process, in the order of their slices; none if it does not.
+ * The workers of a projection that runs in this process, in the order of their slices; none if it does not. It is named by its name, by itself, or by
+ * a row of `ProjectionManagement.list`, here as everywhere.
  *
  * @category getters
  * @since 0.1.0
  */
-export const status = (projection: string): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
-  Effect.map(ProjectionRegistry, (registry) => registry.workers(projection).map((worker) => worker.status))
+export const status = (projection: ProjectionRef): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
+  Effect.map(ProjectionRegistry, (registry) => registry.workers(nameOf(projection)).map((worker) => worker.status))
 
 const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
@@ -41,9 +43,9 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWork
  * @since 0.1.0
  */
 export const lag = (
-  projection: string
+  projection: ProjectionRef
 ): Effect.Effect<number, ProjectionNotRunning | SourceFailed | OffsetsDeleted | StorageError> =>
-  Effect.flatMap(running(projection), (workers) =>
+  Effect.flatMap(running(nameOf(projection)), (workers) =>
     Effect.map(
       Effect.forEach(workers, (worker) =>
         // the source after the store, or events between the two would not be counted
@@ -53,7 +55,7 @@ export const lag = (
         )),
       (lags) => lags.reduce((sum, lag) => sum + lag, 0)
     )).pipe(
-      Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection }), lag))
+      Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection: nameOf(projection) }), lag))
     )
 
 /**
@@ -69,8 +71,9 @@ export const lag = (
  * @since 0.1.0
  */
 export const caughtUp = Effect.fnUntraced(function*(
-  projection: string
+  ref: ProjectionRef
 ): Effect.fn.Return<void, ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
+  const projection = nameOf(ref)
   const registry = yield* ProjectionRegistry
   const done = new Set<RegisteredWorker>()
   let waiting = yield* running(projection)

@@ -260,9 +260,12 @@ describe("a projection that is rewound to a time", () => {
         assert.deepStrictEqual(seen.splice(0), ["2"])
       }
       const later = { since: Timestamp.make(timestamp + 1) }
-      for (const rewind of [ProjectionManagement.rewind(key, later), Projection.rewind(projection, later)]) {
-        assert.instanceOf(yield* Effect.flip(rewind), ProjectionManagement.SinceInFuture)
-      }
+      for (
+        const error of [
+          yield* Effect.flip(ProjectionManagement.rewind(projection, later)),
+          yield* Effect.flip(Projection.rewind(projection, later))
+        ]
+      ) assert.instanceOf(error, ProjectionManagement.SinceInFuture)
     })
   )
 
@@ -367,7 +370,7 @@ describe("an event that its source has deleted while it was handled", () => {
           )
       }
       yield* Effect.provideService(start(projection), OffsetStore, outside as typeof store)
-      const [letter] = yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection))
+      const [letter] = yield* ProjectionManagement.deadLetters(projection)
       assert.notInclude(JSON.stringify(letter), "secret")
       assert.strictEqual(letter!.error, ProjectionManagement.deletedError)
     })
@@ -394,7 +397,7 @@ describe("dead letters of an at-least-once projection", () => {
       }
       yield* after(60_000)
       assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0 })
-      assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection)), [])
+      assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
     })
   )
 })

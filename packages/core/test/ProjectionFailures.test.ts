@@ -397,7 +397,7 @@ test(
     })
     yield* Effect.scoped(Effect.provideService(start(notes), OffsetStore, crashing))
     assert.deepStrictEqual(yield* storedPositions("notes"), [2])
-    const letters = yield* ProjectionManagement.deadLetters(Projection.offsetKey(notes))
+    const letters = yield* ProjectionManagement.deadLetters(notes)
     assert.deepStrictEqual(letters.map(({ envelope }) => envelope.sequenceNumber as number), [2])
   })
 )

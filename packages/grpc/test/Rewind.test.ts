@@ -34,7 +34,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
         for (
           const rewind of [
             Projection.rewind(projection, since),
-            ProjectionManagement.rewind(Projection.offsetKey(projection), since)
+            ProjectionManagement.rewind(projection, since)
           ]
         ) {
           yield* ProjectionManagement.pause("rewound")

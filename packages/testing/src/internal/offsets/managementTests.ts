@@ -22,7 +22,7 @@ import * as Wait from "../../Wait.ts"
 import { freshNameOf } from "../ids.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
-import { append, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "../kit.ts"
+import { append, assertInvalid, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "../kit.ts"
 
 const freshKey = (): OffsetKey => ({ projection: freshNameOf("p"), source: "journal:cart" })
 
@@ -87,6 +87,62 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* ProjectionManagement.resume(projection)
         yield* ProjectionManagement.resume(projection)
         assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 3 })
+      }))
+
+    it.effect("goes by the name, or by a row that has it", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { projection } = key
+        yield* revisionOf(key)
+        for (const ref of [projection, { projection }, key, { ...key, state: "Running" }]) {
+          yield* ProjectionManagement.pause(ref)
+          assert.isTrue(yield* ProjectionManagement.isPaused(ref))
+          yield* ProjectionManagement.resume(ref)
+          assert.isFalse(yield* ProjectionManagement.isPaused(ref))
+          const { revision } = yield* commandOf(projection)
+          yield* ProjectionManagement.rewind(ref, "beginning")
+          assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: revision + 1 })
+          yield* putAside(key, letter("a", 1))
+          const [put] = yield* ProjectionManagement.deadLetters(ref)
+          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(ref, { after: put! }), [])
+          assert.isDefined(yield* ProjectionManagement.discard(ref, put!))
+          yield* putAside(key, letter("a", 1))
+          const { persistenceId, sequenceNumber } = put!.envelope
+          const row = JSON.parse(JSON.stringify({ persistenceId, sequenceNumber, error: "no" }))
+          assert.isDefined(yield* ProjectionManagement.discard(ref, row))
+          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(ref), [])
+          yield* ProjectionManagement.clear(ref)
+          yield* revisionOf(key)
+        }
+        assertInvalid(
+          yield* Effect.flip(ProjectionManagement.discard(key, { persistenceId: "note|a", sequenceNumber: -1 }))
+        )
+        assertInvalid(
+          yield* Effect.flip(ProjectionManagement.discard(key, { persistenceId: "note|\0", sequenceNumber: 1 }))
+        )
+      }))
+
+    it.effect("is not guessed from a name that stands for several", () =>
+      Effect.gen(function*() {
+        const one = freshKey()
+        const two = { ...one, source: "two" }
+        const { projection } = one
+        for (const key of [one, two]) yield* revisionOf(key)
+        const refused: ReadonlyArray<Effect.Effect<unknown, unknown, ProjectionManagement.ProjectionManagement>> = [
+          ProjectionManagement.rewind(projection, "beginning"),
+          ProjectionManagement.clear({ projection }),
+          ProjectionManagement.deadLetters(projection),
+          ProjectionManagement.discard(projection, letter("a", 1))
+        ]
+        for (const effect of refused) {
+          const error = yield* Effect.flip(effect)
+          assert.instanceOf(error, ProjectionManagement.AmbiguousProjection)
+          assert.sameMembers([...error.sources], [one.source, two.source])
+        }
+        yield* ProjectionManagement.rewind(two, "beginning")
+        // that concerns all of them
+        yield* ProjectionManagement.pause(projection)
+        assert.isTrue(yield* ProjectionManagement.isPaused(two))
       }))
 
     it.effect("wakes who waits for it", () =>

@@ -44,7 +44,7 @@ const inState = (name: string, state: ProjectionStatus.WorkerState) =>
 
 const letters = (projection: Projection.Projection<any, any>) =>
   Effect.map(
-    ProjectionManagement.deadLetters(Projection.offsetKey(projection)),
+    ProjectionManagement.deadLetters(projection),
     (all) =>
       all.map(({ envelope, error }) => {
         const { persistenceId, sequenceNumber } = envelope
@@ -250,7 +250,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           assert.strictEqual(handled.splice(0).length, 9)
           // in the middle, and again before anything was stored
           for (let round = 0; round < 3; round++) {
-            yield* ProjectionManagement.rewind(Projection.offsetKey(projection), "beginning")
+            yield* ProjectionManagement.rewind(projection, "beginning")
             yield* Wait.until("the first event", () => handled.length > 0)
             handled.splice(0)
           }
@@ -304,7 +304,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
             const rewind of [
               Projection.rewind(projection, since),
               // by its key alone, as another process does
-              ProjectionManagement.rewind(Projection.offsetKey(projection), since)
+              ProjectionManagement.rewind(projection, since)
             ]
           ) {
             yield* rewind
@@ -437,7 +437,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         yield* Effect.gen(function*() {
           yield* handling.await
           // before its first move; where there is one writer at a time it waits for the handler's transaction
-          const clearing = yield* Effect.forkChild(ProjectionManagement.clear(Projection.offsetKey(projection)))
+          const clearing = yield* Effect.forkChild(ProjectionManagement.clear(projection))
           if (how === "at least once") yield* Fiber.join(clearing)
           yield* goOn.open
           yield* Fiber.join(clearing)

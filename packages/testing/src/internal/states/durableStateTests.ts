@@ -570,7 +570,7 @@ export const durableStateTests = (
           const redriven = yield* Projection.handleDeadLetters(projection)
           assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2 })
           assert.deepStrictEqual(Object.fromEntries(shown), { a: "a 2", b: "deleted", c: "c 1" })
-          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(Projection.offsetKey(projection)), [])
+          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
         }).pipe(whileRunning(projection))
       }).pipe(quiet))
 
