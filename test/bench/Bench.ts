@@ -132,10 +132,11 @@ export const quantile = (values: ReadonlyArray<number>, q: number): number => {
 
 const round = (value: number): number => Number(value.toPrecision(4))
 
-/** Effects of the same kind one after the other in as many fibers, until the time is over. */
+/** Effects of the same kind one after the other in as many fibers, at least one in each, until the time is over. */
 export const callers = <E, R>(n: number, seconds: number, call: () => Effect.Effect<unknown, E, R>) => {
   const loop = Effect.fnUntraced(function*(end: number): Effect.fn.Return<void, E, R> {
-    while (performance.now() < end) yield* call()
+    do yield* call()
+    while (performance.now() < end)
   })
   return Effect.suspend(() => {
     const start = performance.now()
@@ -152,7 +153,8 @@ export const promised = async (n: number, seconds: number, call: () => Promise<u
   const start = performance.now()
   const end = start + seconds * 1000
   const loop = async () => {
-    while (performance.now() < end) await call()
+    do await call()
+    while (performance.now() < end)
   }
   await Promise.all(Array.from({ length: n }, loop))
   return (performance.now() - start) / 1000

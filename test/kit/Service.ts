@@ -32,7 +32,7 @@ export const nodeArgs = (file: string, ...args: ReadonlyArray<string>): Readonly
   ...args
 ]
 
-/** With SERVICE_LOG set, what it says on standard error is shown. */
+/** What it says on standard error is shown with SERVICE_LOG set, and the last of it if it fails, rather than being killed. */
 export const start = (options: Options): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -40,14 +40,21 @@ export const start = (options: Options): Effect.Effect<Service, never, Scope.Sco
         const awaited = new Map<string, () => void>()
         const launch = (): ChildProcess => {
           const child = spawn(options.command, options.args(), {
-            stdio: ["pipe", "pipe", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"],
+            stdio: ["pipe", "pipe", process.env["SERVICE_LOG"] === undefined ? "pipe" : "inherit"],
             env: { ...process.env, ...options.env },
             // its own children are killed with it
             detached: true
           })
           // what is sent to a process that was killed goes nowhere
-          child.stdin.on("error", () => {})
-          createInterface({ input: child.stdout }).on("line", (line) => {
+          child.stdin!.on("error", () => {})
+          let said = ""
+          child.stderr?.on("data", (text) => {
+            said = `${said}${text}`.slice(-10_000)
+          })
+          child.once("close", (code) => {
+            if (code) console.error(`${options.command} has ended with ${code}\n${said}`)
+          })
+          createInterface({ input: child.stdout! }).on("line", (line) => {
             options.onLine?.(line)
             awaited.get(line)?.()
           })

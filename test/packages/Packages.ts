@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { root } from "../docs/examples.ts"
-import { type CommandFailed, npm } from "./command.ts"
+import { type CommandFailed, npm } from "../kit/command.ts"
 
 /** Their folders in `packages`. */
 export const packages: ReadonlyArray<string> = Fs.globSync("packages/*/package.json", { cwd: root })

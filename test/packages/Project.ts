@@ -5,8 +5,8 @@ import * as Layer from "effect/Layer"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { root } from "../docs/examples.ts"
+import { CommandFailed, node, npm } from "../kit/command.ts"
 import { temporaryFolder } from "../kit/Service.ts"
-import { CommandFailed, node, npm } from "./command.ts"
 import { pack } from "./Packages.ts"
 
 export class Project extends Context.Service<Project, {

@@ -32,7 +32,8 @@ export const pair = Effect.fnUntraced(function*(folder: "processes" | "baseline"
   return { producer, consumer }
 })
 
-const patience = 3000
+/** In milliseconds: a busy machine loses nothing, though it may take long. */
+const patience = 60_000
 
 const measure = Effect.fnUntraced(function*(
   { consumer, producer }: { readonly producer: Child; readonly consumer: Child },

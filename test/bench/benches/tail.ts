@@ -75,7 +75,7 @@ export const tail: Bench = {
             return Journal.append(type, { id: idOf(n), events: [item(n)] })
           })
           // what is late counts, and what never comes is lost
-          for (let waited = 0; seen.length < appended.length && waited < 2000; waited += 10) yield* Effect.sleep(10)
+          for (let waited = 0; seen.length < appended.length && waited < 60_000; waited += 10) yield* Effect.sleep(10)
           return sampleOf(appended, started, seen)
         }))
         const byHand = Effect.gen(function*() {
