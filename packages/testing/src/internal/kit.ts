@@ -136,6 +136,20 @@ export const laterThan = (timestamp: Timestamp.Timestamp) =>
     Effect.map(Journal.Journal.use((journal) => journal.now), (now) => now > timestamp)
   )
 
+/**
+ * @internal
+ * Checks that whoever waits for a change is woken with the commit, by this process itself. Otherwise the wait would end as well, but only
+ * when the storage looks for changes of other processes.
+ */
+export const assertWakes = <E, R>(changed: Effect.Effect<void>, changes: ReadonlyArray<Effect.Effect<unknown, E, R>>) =>
+  Effect.forEach(changes, (change) =>
+    Effect.gen(function*() {
+      const waiting = yield* Effect.forkChild(changed)
+      yield* change
+      for (let turns = 0; turns < 10; turns++) yield* Effect.yieldNow
+      assert.isDefined(waiting.pollUnsafe(), "whoever waits is woken with the commit")
+    }), { discard: true })
+
 /** @internal Reads an entity type from `start` to the end. */
 export const readAll = (entityType: EntityType.EntityType<any>, options?: {
   readonly range?: SliceRange.SliceRange

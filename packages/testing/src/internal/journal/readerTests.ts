@@ -15,6 +15,7 @@ import {
   append,
   assertByTime,
   assertComplete,
+  assertWakes,
   bySlice,
   drain,
   fresh,
@@ -390,6 +391,15 @@ export const readerTests = (it: It<Journal.Journal>): void => {
         }
         yield* Wait.end("all 30 events", Fiber.join(fiber))
         assert.strictEqual(new Set(seen).size, 30)
+      }))
+
+    it.effect("wake whoever waits as soon as they are committed", () =>
+      Effect.gen(function*() {
+        const type = fresh("changes")
+        const changed = yield* Journal.Journal.use((journal) => journal.changes(type.name))
+        const one = append(type, "a", ["x"])
+        const two = Journal.transaction(Effect.andThen(one, Journal.transaction(append(type, "b", ["x"]))))
+        yield* assertWakes(changed, [one, one, two, one])
       }))
 
     it.effect("wake for what was appended between the subscription and the waiting", () =>

@@ -18,11 +18,21 @@ import { Transaction } from "@sluice/core/Transaction"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Wait from "../../Wait.ts"
 import { freshNameOf } from "../ids.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
-import { append, assertInvalid, eventsOf, fresh, number, readAll, revisionOf, texts, transactAs } from "../kit.ts"
+import {
+  append,
+  assertInvalid,
+  assertWakes,
+  eventsOf,
+  fresh,
+  number,
+  readAll,
+  revisionOf,
+  texts,
+  transactAs
+} from "../kit.ts"
 
 const freshKey = (): OffsetKey => ({ projection: freshNameOf("p"), source: "journal:cart" })
 
@@ -151,9 +161,12 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* revisionOf(key)
         const management = yield* ProjectionManagement.ProjectionManagement
         const changed = yield* management.changes(key.projection)
-        const waiting = yield* Effect.forkChild(changed)
-        yield* ProjectionManagement.pause(key.projection)
-        yield* Wait.end("the pause to be noticed", Fiber.join(waiting))
+        yield* assertWakes<unknown, ProjectionManagement.ProjectionManagement>(changed, [
+          ProjectionManagement.pause(key.projection),
+          ProjectionManagement.resume(key.projection),
+          ProjectionManagement.rewind(key, "beginning"),
+          ProjectionManagement.clear(key)
+        ])
       }))
 
     it.effect("is refused where there is no such projection, or not in that source, and leaves no trace", () =>

@@ -27,6 +27,7 @@ import type { It } from "../kit.ts"
 import {
   assertByTime,
   assertInvalid,
+  assertWakes,
   bySlice,
   drain,
   eventsOf,
@@ -446,6 +447,18 @@ export const durableStateTests = (
         yield* refused(2, three)
         yield* open(0, three)
       }))
+
+    it.effect("wake who waits for them", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const changed = yield* DurableStateStore.DurableStateStore.use((store) => store.changes(type.name))
+        const deleted = DurableStateStore.delete(type, { id: "a", expected: 1 })
+        yield* assertWakes(changed, [
+          upsert(type, "a", 0, "1"),
+          Journal.transaction(deleted),
+          upsert(type, "b", 0, "1")
+        ])
+      }).pipe(Effect.scoped))
 
     it.effect("show every entity's last state, whatever its writers do", () =>
       Effect.gen(function*() {
