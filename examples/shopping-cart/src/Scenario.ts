@@ -30,7 +30,7 @@ export class NotInTime extends Schema.TaggedError<NotInTime>()("NotInTime", {
 }
 
 /** Seconds. */
-const patience = 30
+const patience = 60
 
 /** When what happens, as a share of the duration. */
 const plan = {

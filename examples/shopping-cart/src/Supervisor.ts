@@ -38,7 +38,7 @@ interface Running {
 }
 
 /** Seconds: long enough for a machine that is busy. */
-const patience = 20
+const patience = 60
 
 /** The process, while there is one, lives no longer than the scope. */
 export const make = Effect.fn("Supervisor.make")(function*({ entry, environment, log, name }: Options) {

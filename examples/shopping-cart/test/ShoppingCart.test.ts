@@ -29,15 +29,18 @@ const start = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const said = yield* Effect.forkScoped(
     Effect.all([gather(process_.stdout, stdout), gather(process_.stderr, stderr)], { concurrency: 2 })
   )
+  const ended = Effect.tap(process_.exitCode, () => Fiber.await(said))
   return {
     stdout,
     stderr,
     kill: (killSignal: ChildProcess.Signal) => process.kill(process_.pid, killSignal),
-    exitCode: Effect.tap(process_.exitCode, () => Fiber.await(said)),
+    exitCode: ended,
     /** The processes of the services, once both are started. */
     services: Effect.gen(function*() {
-      yield* Wait.until("both services to start", () => startedIn(stdout).length === 2, { atMost: "1 minute" })
-      return startedIn(stdout)
+      const started = Wait.until("both services to start", () => startedIn(stdout).length >= 2, { atMost: "2 minutes" })
+      yield* Effect.raceFirst(started, Effect.asVoid(ended))
+      assert.isAtLeast(startedIn(stdout).length, 2, [...stdout, ...stderr].join("\n"))
+      return startedIn(stdout).slice(0, 2)
     })
   }
 })
@@ -58,7 +61,7 @@ const gone = (pids: ReadonlyArray<number>) => Wait.until("the services to end", 
 
 const temporaryFolder = FileSystem.FileSystem.use((fs) => fs.makeTempDirectoryScoped({ prefix: "shopping-cart-test-" }))
 
-layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
+layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
   "the shopping cart",
   (it) => {
     it.effect("loses, doubles and reorders nothing, though both services are killed", () =>
@@ -96,7 +99,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         const count = (what: string) => analytics.prepare(`SELECT count(${what}) FROM handled`).pluck().get()
         assert.strictEqual(count("*"), appended)
         assert.strictEqual(count("DISTINCT cart || ' ' || sequence_number"), appended)
-      }), 180_000)
+      }), 600_000)
 
     it.effect("stops at Ctrl-C with a message, and leaves no process and no folder", () =>
       Effect.gen(function*() {
@@ -111,7 +114,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         assert.deepStrictEqual(run.stderr, ["Stopped before the end; both services are stopped as well."])
         assert.deepStrictEqual(services.filter(isRunning), [])
         assert.isFalse(FS.existsSync(folder))
-      }), 120_000)
+      }), 600_000)
 
     it.effect("leaves no process when it is killed itself", () =>
       Effect.gen(function*() {
@@ -122,7 +125,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         run.kill("SIGKILL")
 
         yield* gone(services)
-      }), 120_000)
+      }), 600_000)
 
     it.effect("says so when the port is in use", () =>
       Effect.gen(function*() {
@@ -142,7 +145,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
           "The cart service has ended: " +
           `It cannot listen on port ${port}, as somebody else does. Choose another one with --port`
         ])
-      }), 120_000)
+      }), 600_000)
 
     it.effect("says so when the folder cannot be used", () =>
       Effect.gen(function*() {
@@ -169,7 +172,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
             "restore it from a backup (file is not a database)"
           ]
         ])
-      }), 120_000)
+      }), 600_000)
 
     it.effect("explains its parameters, and refuses wrong ones", () =>
       Effect.gen(function*() {
@@ -178,6 +181,6 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "10 seconds" })(
         for (const flag of ["--duration", "--rate", "--port", "--dir"]) assert.include(help.stdout.join("\n"), flag)
         assert.strictEqual(yield* wrong.exitCode, 1)
         assert.include(wrong.stderr.join("\n"), "an integer from 1 to 20000")
-      }), 120_000)
+      }), 600_000)
   }
 )
