@@ -164,6 +164,44 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         assert.strictEqual((yield* readAll(other.type)).length, 12 * 3 + 11 * 2)
       }))
 
+    it.effect("leaves an entity's newest, though its log has younger events of others", () =>
+      Effect.gen(function*() {
+        const type = fresh("deletion")
+        const [a, b] = idsOfSlice(type, 5, 2) as [string, string]
+        yield* append(type, a, texts(3))
+        const { timestamp } = yield* append(type, b, texts(2))
+        assert.strictEqual(yield* Journal.prune(type, { before: Timestamp.make(timestamp - 1) }), 2)
+        assert.deepStrictEqual(yield* stored(type, a), [[3, "e3"]])
+        assert.deepStrictEqual(yield* stored(type, b), [[1, "e1"], [2, "e2"]])
+      }))
+
+    it.effect("leaves no place before a time where there were events that are not older", () =>
+      Effect.gen(function*() {
+        const { between, type } = yield* generations
+        const logs = bySlice(yield* readAll(type))
+        const before = (time: Timestamp.Timestamp) =>
+          Effect.map(
+            Journal.Journal.use((journal) => journal.before(type.name, SliceRange.full, time)),
+            (offsets) => new Map(offsets)
+          )
+        const lastOlder = new Map(
+          logs.entries().flatMap(([slice, log]) => {
+            const last = log.findLast(({ timestamp }) => timestamp < between)
+            return last === undefined ? [] : [[slice, Offset.make(last.position!, last.timestamp)] as const]
+          })
+        )
+        assert.deepStrictEqual(yield* before(between), lastOlder)
+        const first = Timestamp.make(Math.min(...logs.values().map(([first]) => first!.timestamp)))
+        assert.strictEqual((yield* before(first)).size, 0)
+        yield* Journal.prune(type, { before: between })
+        assert.deepStrictEqual(yield* before(between), lastOlder)
+        const removed = yield* floors(type)
+        assert.deepStrictEqual(
+          yield* before(first),
+          new Map(removed.keys().map((slice) => [slice, Offset.make(0, first)] as const))
+        )
+      }))
+
     it.effect("of everything leaves the newest of each log", () =>
       Effect.gen(function*() {
         const { ids, type } = yield* generations
