@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /**
- * Asks again and again until the condition holds. If it does not hold after `atMost` (30 seconds), dies with an error
+ * Asks again and again until the condition holds. If it does not hold after `atMost` (a minute), dies with an error
  * that says what it waited for.
  *
  * **Details**
@@ -51,10 +51,10 @@ export const until = <E = never, R = never>(
   })
 
 /** A busy machine may need long; a condition that never holds is still noticed. */
-const defaultAtMost = "30 seconds"
+const defaultAtMost = "1 minute"
 
 /**
- * Runs the effect to its end. When it has not ended after `atMost` (30 seconds), interrupts it, and dies with an error that says what it
+ * Runs the effect to its end. When it has not ended after `atMost` (a minute), interrupts it, and dies with an error that says what it
  * waited for.
  *
  * **Example** (Waiting for what another fiber brings about)
