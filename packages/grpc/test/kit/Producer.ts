@@ -7,6 +7,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import * as Wait from "@sluice/testing/Wait"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -61,6 +62,19 @@ export const restartable = <E, R>(streams: Layer.Layer<never, E, R>) =>
       })
     }
   })
+
+/** Ends a server whose deadlines never pass: it must not wait for one. */
+export const closeAtOnce = (scope: Scope.Closeable): Effect.Effect<void> =>
+  Clock.clockWith((clock) =>
+    Wait.end(
+      "the server to end",
+      Effect.provideService(
+        Scope.close(scope, Exit.void),
+        Clock.Clock,
+        Object.assign(Object.create(clock), { sleep: () => Effect.never })
+      )
+    )
+  )
 
 /** Says nothing on the console. */
 export const quiet = Logger.layer([])
