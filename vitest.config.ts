@@ -23,7 +23,10 @@ export default defineConfig({
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
-    testTimeout: 30_000,
+    // only what never ends takes so long, whatever else the machine does
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    teardownTimeout: 60_000,
     projects: [
       {
         extends: true,

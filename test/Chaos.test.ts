@@ -10,7 +10,7 @@ it.live("loses, doubles and reorders nothing when either process is killed", () 
       { lost: result.lost, doubled: result.doubled, reordered: result.reordered, forgotten: result.forgotten },
       { lost: 0, doubled: 0, reordered: 0, forgotten: 0 }
     )
-  }), 180_000)
+  }), 600_000)
 
 const row = (persistence_id: string, n: number) => ({ persistence_id, n })
 

@@ -15,9 +15,9 @@ const printed = Array.from(
 const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").join("\n")
 const adapterTests = [adapterTest, ...modules.flatMap((file) => docstringExamples(file, "ts skip"))]
 
-const timeout = 120_000
+const timeout = 600_000
 
-layer(Project.layer, { excludeTestServices: true, timeout: "3 minutes" })("in an empty project", (it) => {
+layer(Project.layer, { excludeTestServices: true, timeout: "10 minutes" })("in an empty project", (it) => {
   it.effect.each(packages)("%s has its modules, and nothing else", (name) =>
     Effect.gen(function*() {
       const { folder } = yield* Project.Project

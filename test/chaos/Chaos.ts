@@ -72,7 +72,7 @@ export const run = (options: Options): Effect.Effect<Result, unknown> =>
 
     // lets both live until more is appended, then the journal rests
     const before = acknowledged.length
-    yield* Wait.until("more events", () => acknowledged.length >= before + 20, { atMost: "1 minute" })
+    yield* Wait.until("more events", () => acknowledged.length >= before + 20, { atMost: "3 minutes" })
     const done = yield* Effect.forkChild(producer.printed("done"), { startImmediately: true })
     yield* producer.send("stop")
     yield* Fiber.join(done)

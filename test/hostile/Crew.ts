@@ -88,7 +88,7 @@ export const start = (works: ReadonlyArray<Work>): Effect.Effect<Crew, never, Sc
     const ready = Wait.until(
       "the workers to be ready",
       () => crashes.length > 0 || works.every((_, worker) => current[worker] !== undefined),
-      { atMost: "30 seconds" }
+      { atMost: "2 minutes" }
     )
     yield* ready
     if (crashes.length > 0) return yield* Effect.die(new Error(`A worker did not start: ${crashes[0]}`))
@@ -114,7 +114,7 @@ export const start = (works: ReadonlyArray<Work>): Effect.Effect<Crew, never, Sc
         yield* Wait.until(
           "the workers to stop",
           () => crashes.length > 0 || current.every((name) => done.has(name!)),
-          { atMost: "60 seconds" }
+          { atMost: "2 minutes" }
         )
       }),
       ledger: () => ({

@@ -24,7 +24,7 @@ export const moreEvents = (crew: Crew.Crew, events: number): Effect.Effect<void>
     return Wait.until(
       `${events} more events`,
       () => crew.crashes.length > 0 || crew.acknowledged() >= before + events,
-      { atMost: "60 seconds" }
+      { atMost: "2 minutes" }
     )
   })
 

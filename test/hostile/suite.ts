@@ -32,14 +32,14 @@ const run = (scenario: scenarios.Scenario) =>
 
 export const suite = (name: Server.Name): void => {
   if (!Server.names.includes(name)) return
-  layer(environment(name), { excludeTestServices: true, timeout: "1 minute" })(name, (it) => {
+  layer(environment(name), { excludeTestServices: true, timeout: "3 minutes" })(name, (it) => {
     for (const scenario of scenarios.short) {
       it.effect(`loses, doubles and reorders nothing: ${scenario.name}`, () =>
         Effect.gen(function*() {
           const { problems, tally } = yield* run(scenario)
           assert.deepStrictEqual(problems, [])
           assert.isAbove(tally.appended, 0)
-        }), 60_000)
+        }))
     }
 
     for (const mutant of [unlocked, unguarded]) {
@@ -54,7 +54,7 @@ export const suite = (name: Server.Name): void => {
                 result.failure instanceof StorageError && result.failure.reason === "Damaged",
             String(result)
           )
-        }), 60_000)
+        }))
     }
   })
 }

@@ -129,7 +129,7 @@ for (const { name, start, storage } of Certificates.available ? servers : []) {
       }
     })
   )
-  layer(encrypted, { excludeTestServices: true, timeout: "1 minute" })(`encrypted connections to ${name}`, (it) => {
+  layer(encrypted, { excludeTestServices: true, timeout: "3 minutes" })(`encrypted connections to ${name}`, (it) => {
     it.effect("are made to a server that the authority vouches for", () =>
       Effect.gen(function*() {
         const { address, authority } = yield* Encrypted

@@ -57,7 +57,7 @@ for (const { dialect, name, place } of databases) {
           assert.isTrue(Exit.isFailure(exit))
           assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), Journal.JournalForked)
           assert.deepStrictEqual(seen, ["1", "2"])
-        }).pipe(Effect.scoped), 30_000)
+        }).pipe(Effect.scoped))
     }
   })
 }

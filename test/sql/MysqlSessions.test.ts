@@ -149,7 +149,7 @@ const stopping = (name: string, effect: Effect.Effect<unknown, StorageError, Tra
 const servers = [["MariaDB", undefined], ...(inject("mysql") === "" ? [] : [["MySQL", Mysqld.find] as const])] as const
 
 for (const [name, program] of servers) {
-  layer(server(program), { excludeTestServices: true, timeout: "1 minute" })(`a session of ${name}`, (it) => {
+  layer(server(program), { excludeTestServices: true, timeout: "3 minutes" })(`a session of ${name}`, (it) => {
     it.effect("is what it has to be, whatever the server is set to", () =>
       Effect.gen(function*() {
         const { isMariaDB, place } = yield* Server

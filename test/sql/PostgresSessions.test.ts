@@ -117,7 +117,7 @@ const within = ({ database, host, port, user }: PostgresStorage.Options, ...stat
     }
   })
 
-layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", (it) => {
+layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL", (it) => {
   describe("a transaction that may be idle for so long", () => {
     const limited = Effect.map(Effect.flatMap(Server, ({ place }) => place), (place) => ({
       ...place,
@@ -623,7 +623,7 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
             for (const result of results) if (result._tag === "Failure") failures.push(result.failure)
             return failures.some((failure) => /pool_mode = session/.test(String(failure)))
           }),
-          { atMost: "40 seconds" }
+          { atMost: "2 minutes" }
         )
         for (const failure of failures) {
           assert.instanceOf(failure, StorageError)
@@ -633,7 +633,7 @@ layer(server, { excludeTestServices: true, timeout: "1 minute" })("PostgreSQL", 
         yield* Wait.until(
           "appends to go on",
           Effect.map(appends("3"), (results) => results.every(({ _tag }) => _tag === "Success")),
-          { atMost: "40 seconds" }
+          { atMost: "2 minutes" }
         )
       }).pipe(Effect.scoped))
 

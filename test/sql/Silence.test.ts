@@ -69,11 +69,10 @@ for (const { name, place, slow } of servers) {
           { concurrency: "unbounded" }
         )
         const [closing] = yield* Effect.timed(Scope.close(scope, Exit.void))
-        // a few budgets of a second each, where it would be the 35 seconds that a statement has
+        // a few budgets of a second each on a quiet machine, and less than the 35 seconds that a statement has on any
         for (const [what, time] of [...times, ["closing", Duration.toMillis(closing)] as const]) {
-          assert.isBelow(time, 10_000, what)
+          assert.isBelow(time, 30_000, what)
         }
-      }).pipe(Effect.scoped),
-    60_000
+      }).pipe(Effect.scoped)
   )
 }

@@ -72,7 +72,7 @@ const test = (
           Effect.ignore(run(`DROP TABLE ${note}`))
         )
       }).pipe(Effect.provide(Layer.mergeAll(place.layer(options), quiet), { local: true }))
-    }), 60_000)
+    }))
 
 const append = (event: string) => Journal.append(Note, { id: "n", events: [event] })
 

@@ -57,8 +57,7 @@ const random = (below: number): number => Math.floor(Math.random() * below)
 const caughtUp = (projection: string) =>
   Wait.until(
     `${projection} to catch up`,
-    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0),
-    { atMost: "15 seconds" }
+    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0)
   )
 
 const assertExact = (storage: Context.Context<Journal.Journal>, rounds: number) =>

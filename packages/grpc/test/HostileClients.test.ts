@@ -123,7 +123,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from({ length: 500 }, (_, i) => open(sessions[i % sessions.length]!))
         for (const [i, { stream }] of stuck.entries()) stream.write(init(i % 2 === 0 ? undefined : 2))
-        const atMost = { atMost: "60 seconds" } as const
+        const atMost = { atMost: "2 minutes" } as const
         yield* Wait.until("all to be answered", measured(() => stuck.every(({ isAnswered }) => isAnswered)), atMost)
         const reading = yield* read(remote(port))
         yield* Wait.until("the one that reads", measured(() => reading.envelopes.length === events), atMost)
@@ -153,7 +153,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
           (_, i) => open(sessions[i % sessions.length]!, "CurrentEventsByPersistenceId")
         )
         for (const { stream } of stuck) stream.end(entity("e"))
-        const atMost = { atMost: "60 seconds" } as const
+        const atMost = { atMost: "2 minutes" } as const
         yield* Wait.until("streams to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
         const client = yield* RawClient.client(port)
         const request = {
@@ -195,7 +195,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from({ length: 200 }, (_, i) => open(sessions[i % sessions.length]!, "LoadEvent"))
         for (const { stream } of stuck) stream.end(first("e"))
-        const atMost = { atMost: "60 seconds" } as const
+        const atMost = { atMost: "2 minutes" } as const
         yield* Wait.until("calls to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
         const client = yield* RawClient.client(port)
         const load = RawClient.loadEvent(client, {

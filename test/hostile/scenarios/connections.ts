@@ -91,7 +91,7 @@ export const swallowed: Scenario = {
             yield* proxy.break("swallow")
             const before = crew.acknowledged()
             yield* Wait.until("the workers to go on", () => crew.acknowledged() > before + 200, {
-              atMost: "30 seconds"
+              atMost: "2 minutes"
             })
           })
       })

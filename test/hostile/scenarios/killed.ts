@@ -26,7 +26,7 @@ export const databaseKilled = (times: number): Scenario => ({
           yield* Wait.until(
             "the workers to go on",
             () => crew.crashes.length > 0 || crew.acknowledged() > before + 500,
-            { atMost: "30 seconds" }
+            { atMost: "2 minutes" }
           )
         })
     })

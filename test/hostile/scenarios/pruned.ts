@@ -65,7 +65,7 @@ export const pruned = (times: number): Scenario => ({
               yield* Wait.until(
                 "the tails",
                 () => crew.crashes.length > 0 || crew.haveSeen(heads),
-                { atMost: "30 seconds" }
+                { atMost: "2 minutes" }
               )
               // in no log is there anything older that a tail has not read
               before = Timestamp.make(Math.min(...heads.map((row) => row[3])))

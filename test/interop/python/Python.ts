@@ -118,10 +118,10 @@ export const run = (
         Wait.until(`${n} lines of ${script}`, () => {
           if (state.lines.length < n && state.code !== undefined) throw new Error(`${script} ended: ${state.errors}`)
           return state.lines.length >= n
-        }, { atMost: "20 seconds" }),
+        }, { atMost: "1 minute" }),
       ended: Wait.until(`the end of ${script}`, () => {
         if (state.code !== undefined && state.code !== 0) throw new Error(`${script} failed: ${state.errors}`)
         return state.code === 0
-      }, { atMost: "20 seconds" })
+      }, { atMost: "1 minute" })
     })
   )

@@ -3,7 +3,7 @@ import type * as Layer from "effect/Layer"
 import type { It } from "./kit.ts"
 
 /** How long the storage may take to open, and each test to run: only what never ends takes so long. */
-const limit = { seconds: 60 }
+const limit = { seconds: 180 }
 
 /**
  * @internal

@@ -285,8 +285,7 @@ export const followTests = (it: It<Journal.Journal>): void => {
               }
             }
           }
-        }).pipe(Effect.scoped),
-      60_000
+        }).pipe(Effect.scoped)
     )
 
     it.effect("by time are given what is committed after they began, though it is older than where they began", () =>
@@ -326,7 +325,7 @@ export const followTests = (it: It<Journal.Journal>): void => {
         yield* untilSeen(slow, 2 * ids.length + many)
         assertComplete(slow)
         assertByTime(slow)
-      }).pipe(Effect.scoped), 60_000)
+      }).pipe(Effect.scoped))
 
     it.effect("read it again when they fall behind", () =>
       Effect.gen(function*() {
@@ -353,6 +352,6 @@ export const followTests = (it: It<Journal.Journal>): void => {
         const [first] = slow
         assertComplete(quick, offsetsAfter(slow.slice(0, ids.length)))
         assert.strictEqual(first!.slice, Slice.ofPersistenceId(first!.persistenceId))
-      }).pipe(Effect.scoped), 60_000)
+      }).pipe(Effect.scoped))
   })
 }
