@@ -34,6 +34,26 @@ describe.each([
   })
 })
 
+/** How a heading is named in a link, as GitHub does. */
+const anchor = (heading: string) => heading.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")
+
+const anchorsOf = (file: string) =>
+  Array.from(Fs.readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm), ([, heading]) => anchor(heading!))
+
+it.each([...pages, "CONTRIBUTING.md"])("links of %s lead somewhere", (page) => {
+  const folder = Path.dirname(Path.join(root, page))
+  const links = Array.from(
+    Fs.readFileSync(Path.join(root, page), "utf8").matchAll(/\]\(([^)\s]+)\)/g),
+    ([, link]) => link!
+  )
+  const broken = links.filter((link) => !/^https?:/.test(link)).filter((link) => {
+    const [path, fragment] = link.split("#")
+    const file = path === "" ? Path.join(root, page) : Path.join(folder, path!)
+    return !Fs.existsSync(file) || (fragment !== undefined && !anchorsOf(file).includes(fragment))
+  })
+  assert.deepStrictEqual(broken, [])
+})
+
 const query = <A>(file: string, sql: string): A => {
   const database = new Sqlite(file, { readonly: true })
   try {
