@@ -27,7 +27,8 @@ export const open = Effect.fn("Databases.open")(function*(files: {
   const analytics = yield* Layer.build(SqliteStorage.layer({ filename: files.analytics }))
   const journal = Context.get(cart, Journal.Journal)
   const offsetStore = Context.get(analytics, OffsetStore.OffsetStore)
-  const offsetKey = Projection.offsetKey(Popularity.make({ address: "localhost" }))
+  // the address is of no concern to the key
+  const offsetKey = Projection.offsetKey(Popularity.make({ address: "localhost:8101" }))
 
   return {
     journal,
