@@ -470,6 +470,31 @@ it.live("refuses integers that a number does not hold, and takes bigints", () =>
     )
   }))
 
+it.live("runs a statement again that it has kept, whatever has become of its table, and of more than it keeps", () =>
+  Effect.gen(function*() {
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const { run, sql: client } = yield* Database.Database
+        const insert = (n: number) => run(sql`INSERT INTO kept (n) VALUES (${n})`)
+        yield* run(sql`CREATE TABLE kept (n INTEGER)`)
+        yield* insert(1)
+        yield* run(sql`ALTER TABLE kept ADD COLUMN x TEXT DEFAULT 'x'`)
+        yield* insert(2)
+        assert.deepStrictEqual(yield* run(sql`SELECT n, x FROM kept`), [{ n: 1, x: "x" }, { n: 2, x: "x" }])
+        yield* run(sql`DROP TABLE kept`)
+        assert.include(String((yield* Effect.flip(insert(3))).reason.cause), "no such table: kept")
+        yield* run(sql`CREATE TABLE kept (n INTEGER, x TEXT DEFAULT 'y')`)
+        yield* Effect.forEach(
+          Array.from({ length: 150 }, (_, i) => i),
+          (i) => client.unsafe(`INSERT INTO kept (n) VALUES (${i})`)
+        )
+        yield* insert(150)
+        assert.deepStrictEqual(yield* run(sql`SELECT count(*) AS n, max(n) AS last FROM kept`), [{ n: 151, last: 150 }])
+      })
+    )
+  }))
+
 it.live("says so when the folder, or the file, cannot be written to", () =>
   Effect.gen(function*() {
     const filename = yield* temporaryFile

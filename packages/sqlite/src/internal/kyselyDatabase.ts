@@ -1,4 +1,5 @@
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import type Sqlite from "better-sqlite3"
 import type { SqliteDatabase } from "kysely"
 import type { Connection } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
@@ -16,16 +17,40 @@ const withNumbers = <Row>(row: Row): Row => {
 
 const commits = /^\s*(COMMIT|END|RELEASE)\b/i
 
+/** So many statements of at most such a length are kept compiled. */
+const maxKept = 100
+const maxKeptLength = 4_000
+
+/** What may be run again without being compiled again: some pragmas do what they do while they are compiled. */
+const isKept = /^\s*(INSERT|UPDATE|DELETE|REPLACE|WITH|BEGIN|COMMIT|SAVEPOINT|RELEASE|ROLLBACK)\b/i
+
+/**
+ * Compiles statements, which takes as long as to run them. Those that return no rows are kept: SQLite itself compiles them again where the
+ * schema has changed.
+ */
+const makeCompile = (connection: Connection): (sql: string) => Sqlite.Statement => {
+  const kept = new Map<string, Sqlite.Statement>()
+  return (sql) => {
+    const found = kept.get(sql)
+    if (found !== undefined) return found
+    const statement = connection.prepare(sql).safeIntegers()
+    if (statement.reader || sql.length > maxKeptLength || !isKept.test(sql)) return statement
+    if (kept.size === maxKept) kept.delete(kept.keys().next().value!)
+    kept.set(sql, statement)
+    return statement
+  }
+}
+
 /**
  * @internal
  * A connection as Kysely's driver knows it, for queries that are not prepared statements of ours. Integers that a
  * number cannot hold are refused, and so is a commit into files that were moved, removed or replaced. Nothing is read or written
  * where the file has another journal than it had. In a transaction that cannot change any more.
  */
-export const kyselyDatabase = (connection: Connection, file: OpenFile, journal: SameJournal): SqliteDatabase => ({
-  close: () => connection.close(),
-  prepare: (sql) => {
-    const statement = connection.prepare(sql).safeIntegers()
+export const kyselyDatabase = (connection: Connection, file: OpenFile, journal: SameJournal): SqliteDatabase => {
+  const compile = makeCompile(connection)
+  const prepare: SqliteDatabase["prepare"] = (sql) => {
+    const statement = compile(sql)
     const ends = commits.test(sql)
     const mayCommit = ends || !statement.readonly
     const execute = <A>(f: () => A): A => {
@@ -48,4 +73,5 @@ export const kyselyDatabase = (connection: Connection, file: OpenFile, journal: 
       }
     }
   }
-})
+  return { close: () => connection.close(), prepare }
+}
