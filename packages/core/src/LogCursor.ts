@@ -99,6 +99,17 @@ export class LogCursor {
 
   /** As `verdict`, and goes past what is next, and past what is older than the time from which the log is read. */
   take(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
+    const log = slice - this.#min
+    // nearly all events are the next of their logs, and newer than the last
+    if (
+      position === this.#next[log] && from <= position && position > this.#positions[log]! &&
+      timestamp !== undefined && timestamp > this.#timestamps[log]! && timestamp >= this.#since[log]!
+    ) {
+      this.#next[log] = position + 1
+      this.#positions[log] = position
+      this.#timestamps[log] = timestamp
+      return "next"
+    }
     const verdict = this.verdict(slice, position, timestamp, from)
     if (verdict === "next" || verdict === "alreadyDelivered" && position >= this.#next[slice - this.#min]!) {
       this.advance(slice, position, timestamp)

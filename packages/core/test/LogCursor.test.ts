@@ -67,6 +67,16 @@ describe("another history", () => {
     })
   }
 
+  it("shows also where the cursor was set back behind what it remembers", () => {
+    const cursor = at(7, 70)
+    cursor.advance(slice, 5, undefined)
+    for (const timestamp of [70, 71]) {
+      assert.strictEqual(cursor.verdict(slice, 6, timestamp), "fork")
+      assert.strictEqual(cursor.take(slice, 6, timestamp), "fork")
+    }
+    assert.strictEqual(cursor.take(slice, 6, 69), "next")
+  })
+
   it("is not known before anything is read", () => {
     assert.strictEqual(at(0, 0).take(slice, 1, 1), "next")
     assert.strictEqual(at(0, 50).take(slice, 9, 50), "next")
