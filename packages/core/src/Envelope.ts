@@ -310,15 +310,23 @@ export const sizeOf = (
     & Partial<About>
 ): number => {
   let bytes = sizeOfPayload(payload)
-  for (const tag of tags) bytes += Buffer.byteLength(tag) + 3
+  // of most events nothing is said
+  if (tags.length > 0) { for (const tag of tags) bytes += Buffer.byteLength(tag) + 3 }
   if (replication !== undefined) bytes += sizeOfReplication(replication)
   if (foreignMetadata !== undefined) bytes += sizeOfPayload(foreignMetadata)
+  if (metadata === noMetadata) return bytes
   for (const _ in metadata) return bytes + Buffer.byteLength(JSON.stringify(metadata))
   return bytes
 }
 
 const sizeOfPayload = (payload: Payload | undefined): number =>
-  payload === undefined ? 0 : payload.bytes.length + Buffer.byteLength(payload.manifest)
+  payload === undefined ? 0 : payload.bytes.length + sizeOfManifest(payload.manifest)
+
+/** Few manifests are not ASCII, and a call into native code costs more than to look. */
+const sizeOfManifest = (manifest: string): number => {
+  for (let i = 0; i < manifest.length; i++) if (manifest.charCodeAt(i) > 0x7f) return Buffer.byteLength(manifest)
+  return manifest.length
+}
 
 /** With ten bytes for each number. */
 const sizeOfReplication = ({ origin, version }: ReplicationMetadata): number => {
