@@ -90,6 +90,12 @@ export const caughtUp = Effect.fnUntraced(function*(
   }
 })
 
+/** As a lag of 0, which is looked for after each commit: so it ends at the first log that is not read to its head. */
+const hasReached = (offsets: Offset.Offsets, heads: Offset.Offsets): boolean => {
+  for (const [slice, { position }] of heads) if (position > (offsets.get(slice)?.position ?? 0)) return false
+  return true
+}
+
 const workerCaughtUp = Effect.fnUntraced(function*(
   worker: RegisteredWorker
 ): Effect.fn.Return<"caught up" | "ended", SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
@@ -97,8 +103,7 @@ const workerCaughtUp = Effect.fnUntraced(function*(
   while (true) {
     const { revision, state } = yield* unlessStopped(
       worker,
-      ({ offsets, revision, state }) =>
-        revision !== undefined && state !== "Starting" && Offset.lag(heads, offsets) === 0
+      ({ offsets, revision, state }) => revision !== undefined && state !== "Starting" && hasReached(offsets, heads)
     )
     if (state === "Ended") return "ended"
     // it may have been rewound, and not know it yet

@@ -26,6 +26,12 @@ export class WorkerMonitor {
   }
 
   get status(): WorkerStatus {
+    // the tracker goes on with its map
+    return { ...this.#current, offsets: new Map(this.#offsets) }
+  }
+
+  /** The status, with offsets that move on. */
+  get #current(): WorkerStatus {
     const { restarts, state } = this.#lifecycle
     return {
       projection: this.#projection,
@@ -36,8 +42,7 @@ export class WorkerMonitor {
       skipped: this.#skipped,
       restarts,
       revision: this.#revision,
-      // the tracker goes on with its map
-      offsets: new Map(this.#offsets)
+      offsets: this.#offsets
     }
   }
 
@@ -87,10 +92,10 @@ export class WorkerMonitor {
   until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
     return Effect.callback((resume) => {
       const listener = () => {
-        const { status } = this
-        if (status.state !== "Ended" && !predicate(status)) return
+        const current = this.#current
+        if (current.state !== "Ended" && !predicate(current)) return
         this.#listeners.delete(listener)
-        resume(Effect.succeed(status))
+        resume(Effect.succeed(this.status))
       }
       this.#listeners.add(listener)
       listener()
