@@ -1,6 +1,6 @@
 /**
- * Where one reader stands in the logs of a slice range. Positions are dense and timestamps rise with them, so the cursor can say of
- * every event whether it comes next, was already delivered, leaves a gap, or is of another history than what was read.
+ * Where one reader stands in the logs of a slice range. Positions are dense, and timestamps rise with them. So the
+ * cursor can tell of every event whether it comes next, was already delivered, leaves a gap, or is of another history.
  *
  * @since 0.1.0
  */
@@ -22,14 +22,17 @@ import * as SliceRange from "./SliceRange.ts"
  */
 export type Verdict = "next" | "alreadyDelivered" | "gap" | "fork"
 
-/** What comes next, where any position may: the log is read from a time on, and nothing is known of it yet. */
+/**
+ * The next position of a log that is read from a time on, while nothing is known of the log: any position may come
+ * next.
+ */
 const anywhere = 0
 
 /**
  * A reader's place in each log of a slice range. It reads nothing itself, and allocates nothing per event.
  *
- * Only the last event of each log is remembered. So an earlier position is known to be of another history only where its timestamp is
- * not older than the last one's.
+ * It remembers only the last event of each log. So it detects another history at an earlier position only if the
+ * timestamp there is not older than the last one.
  *
  * **Example** (Three events of a log that is read from position 7 on)
  *
@@ -49,12 +52,15 @@ export class LogCursor {
   /** The slices whose logs are read. All methods throw a `RangeError` for others. */
   readonly range: SliceRange.SliceRange
   readonly #min: number
-  /** The last place of each log that is known by position and timestamp; 0 where there is none. */
+  /** The last place of each log that is known by position and timestamp; 0 if there is none. */
   readonly #positions: Float64Array
   readonly #timestamps: Float64Array
-  /** The position that comes next in each log: further on than after the last place where a part without timestamps was skipped. */
+  /**
+   * The position that comes next in each log. It is further on than the last place if a range without a timestamp was
+   * skipped.
+   */
   readonly #next: Float64Array
-  /** The time from which each log is read; 0 where it is read from a position on. */
+  /** The time from which each log is read; 0 if it is read from a position on. */
   readonly #since: Float64Array
 
   /** The offsets of slices outside the range are left out. */
@@ -68,7 +74,7 @@ export class LogCursor {
     this.#since = new Float64Array(size)
     for (const [slice, { position, timestamp }] of start) {
       if (!SliceRange.contains(range, slice)) continue
-      if (position > 0) this.advance(slice, position, timestamp)
+      if (position > 0) this.moveTo(slice, position, timestamp)
       else if (timestamp > 0) {
         this.#next[slice - this.#min] = anywhere
         this.#since[slice - this.#min] = timestamp
@@ -77,8 +83,8 @@ export class LogCursor {
   }
 
   /**
-   * What is to be made of an event, or of the part of a log from the position `from` to `position`. The timestamp is that of `position`,
-   * and undefined where it is not known.
+   * The verdict on an event, or on a skipped range from the position `from` to `position`. The timestamp is that of
+   * `position`, or undefined if it is not known.
    */
   verdict(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
     const log = this.#log(slice)
@@ -97,7 +103,10 @@ export class LogCursor {
     return position < next ? "alreadyDelivered" : "gap"
   }
 
-  /** As `verdict`, and goes past what is next, and past what is older than the time from which the log is read. */
+  /**
+   * As `verdict`. If the event or range is next, or is older than the time from which the log is read, the cursor moves
+   * behind it.
+   */
   take(slice: Slice.Slice, position: number, timestamp: number | undefined, from: number = position): Verdict {
     const log = slice - this.#min
     // nearly all events are the next of their logs, and newer than the last
@@ -112,7 +121,7 @@ export class LogCursor {
     }
     const verdict = this.verdict(slice, position, timestamp, from)
     if (verdict === "next" || verdict === "alreadyDelivered" && position >= this.#next[slice - this.#min]!) {
-      this.advance(slice, position, timestamp)
+      this.moveTo(slice, position, timestamp)
     }
     return verdict
   }
@@ -125,8 +134,8 @@ export class LogCursor {
     return undefined
   }
 
-  /** Goes past a position, whatever is before it. Without a timestamp the offset stays where it is. */
-  advance(slice: Slice.Slice, position: number, timestamp: number | undefined): void {
+  /** Moves behind a position, over gaps as well. Without a timestamp the offset stays where it is. */
+  moveTo(slice: Slice.Slice, position: number, timestamp: number | undefined): void {
     const log = this.#log(slice)
     this.#next[log] = position + 1
     if (timestamp === undefined) return
@@ -134,7 +143,10 @@ export class LogCursor {
     this.#timestamps[log] = timestamp
   }
 
-  /** The position that comes next in the log. Undefined where it may be any, as the log is read from a time on. */
+  /**
+   * The position that comes next in the log. Undefined if any may, as the log is read from a time on and nothing is
+   * known of it.
+   */
   next(slice: Slice.Slice): number | undefined {
     const next = this.#next[this.#log(slice)]!
     return next === anywhere ? undefined : next
@@ -145,17 +157,20 @@ export class LogCursor {
     this.#next[this.#log(slice)] = next ?? anywhere
   }
 
-  /** The last position of the log that was read with its timestamp, or is known to be older than the time to read from; or 0. */
+  /**
+   * The last position of the log that is known with its timestamp: it was read, or is older than the time to read from.
+   * 0 if there is none.
+   */
   position(slice: Slice.Slice): number {
     return this.#positions[this.#log(slice)]!
   }
 
-  /** The timestamp at `position`; 0 where that is 0. */
+  /** The timestamp at `position`; 0 if that is 0. */
   timestamp(slice: Slice.Slice): number {
     return this.#timestamps[this.#log(slice)]!
   }
 
-  /** The time from which the log is read; 0 where it is read from a position on. */
+  /** The time from which the log is read; 0 if it is read from a position on. */
   since(slice: Slice.Slice): number {
     return this.#since[this.#log(slice)]!
   }
@@ -180,7 +195,10 @@ export class LogCursor {
     return offsets
   }
 
-  /** Another reader goes on after `offsets`: what was skipped without a timestamp comes again. */
+  /**
+   * Goes back to the offsets, after which another reader goes on. Ranges that were skipped without a timestamp come
+   * again.
+   */
   reopen(): void {
     for (let log = 0; log < this.#next.length; log++) {
       const position = this.#positions[log]!
@@ -188,7 +206,7 @@ export class LogCursor {
     }
   }
 
-  /** Goes to where another cursor of the same range stands. */
+  /** Moves to where another cursor of the same range stands. */
   set(other: LogCursor): void {
     this.#positions.set(other.#positions)
     this.#timestamps.set(other.#timestamps)

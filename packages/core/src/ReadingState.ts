@@ -1,10 +1,10 @@
 /**
- * What a worker knows of what it has read, between a source that is open and the handling of its elements: which comes next, which was
- * handled before, and what is missing.
+ * What a worker has read, between an open source and the handling of its elements. It tells which element comes next,
+ * which was handled before, and what is missing.
  *
- * A slice is read in one of two modes. In exact mode the positions of its log tell everything, and nothing is known of entities. It changes to
- * the mode per entity at the first part of its log that is left out for now, as what is missing of an entity may come later, by a
- * replay: then the last sequence number of each entity tells what comes next of it.
+ * A slice is read in one of two modes. In exact mode the positions of its log tell everything, and sequence numbers are
+ * not looked at. At the first part of its log that is left out for now, a slice changes to the mode per entity. Then
+ * the last sequence number of each entity tells its next event, because a replay may bring events of an entity later.
  *
  * @since 0.1.0
  */
@@ -18,13 +18,13 @@ import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 
 /**
- * What is to be made of an event, by what is known of its entity:
+ * The verdict on an event by the sequence numbers of its entity:
  *
  * - `accepted`: it is to be handled.
- * - `duplicate`: it was handled before, or is about to be.
+ * - `duplicate`: it was handled before, or waits to be.
  * - `gap`: earlier events of its entity are missing. They are to be replayed first.
- * - `unproven`: nothing is known of its entity, and it is not the first event. Its predecessor tells.
- * - `unknown`: what was stored of its entity has to be loaded first.
+ * - `unproven`: no event of its entity was read, and it is not the first one. Its predecessor tells whether something is missing.
+ * - `unknown`: the stored sequence number of its entity has to be loaded first.
  *
  * @category models
  * @since 0.1.0
@@ -32,12 +32,12 @@ import type { SliceRange } from "./SliceRange.ts"
 export type EntityVerdict = "accepted" | "duplicate" | "gap" | "unproven" | "unknown"
 
 /**
- * What is to be made of an element: as of an event, or
+ * The verdict on an element: as on an event, or
  *
- * - `passed`: it was handled before, when it was replayed, and is the next of its log all the same. Its offset is to move.
- * - `unsettled`: its slice changes to the mode per entity. What was read of the slice before has to be stored first.
- * - `outOfPlace`: its log goes on elsewhere, so the source has lost something.
- * - `forked`: its log has another history than what was read.
+ * - `passed`: it was handled before, by a replay, and now is the next of its log. The offset moves past it.
+ * - `unsettled`: its slice changes to the mode per entity. What was read of the slice before must be stored first.
+ * - `outOfPlace`: events before it are missing, so the source has lost them.
+ * - `forked`: its log has another history than the one that was read.
  *
  * @category models
  * @since 0.1.0
@@ -45,9 +45,10 @@ export type EntityVerdict = "accepted" | "duplicate" | "gap" | "unproven" | "unk
 export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked"
 
 /**
- * The decision on an event by its sequence number. `inFlight` is the last one of its entity that was accepted and not stored yet, and `stored`
- * the last one that was stored; 0 where there is none, and undefined where that is not known. A strict source shows every event of an entity,
- * or says that it has left something out; one that is not shows the latest.
+ * The verdict on an event by its sequence number. `inFlight` is the last number of its entity that was accepted and not
+ * stored yet. `stored` is the last one that was stored. They are 0 if there is none, and undefined if it is not known.
+ * A strict source shows every event of an entity, or reports a skipped range. One that is not strict may show only the
+ * latest.
  *
  * @category deciding
  * @since 0.1.0
@@ -67,12 +68,13 @@ export const decide = (
   return "duplicate"
 }
 
-/** Of so many entities what was stored is remembered at most; of others it is loaded again. */
+/** The stored numbers of so many entities are remembered at most. Those of others are loaded again. */
 const maxEntities = 10_000
 
 /**
- * What a worker knows of what it has read. `judge` each element in the order of the source and do what the verdict says. `advance` past what was
- * handled, store `entities` with the offsets, then say `stored` or `revert`. Whoever begins from other offsets begins with another state.
+ * What a worker has read. `judge` each element in the order of the source, and do what the verdict says. `advance` past
+ * the elements that were handled, store `entities` with the offsets, and then say `stored` or `revert`. A worker that
+ * begins from other offsets begins with another state.
  *
  * **Example** (An event that comes twice, and one whose predecessor is missing)
  *
@@ -100,7 +102,9 @@ export class ReadingState {
   readonly #isStrict: boolean
   /** Up to where the logs were judged. */
   readonly #cursor: LogCursor
-  /** Up to where they were handled, in the mode per entity: a replay is no part of a log's order, and moves no offset. */
+  /**
+   * Up to where they were handled, in the mode per entity. A replay is not in the order of a log, and moves no offset.
+   */
   readonly #handled: LogCursor
   /** The position up to which each log is stored. */
   readonly #storedPositions = new Map<Slice, number>()
@@ -108,7 +112,7 @@ export class ReadingState {
   readonly #completeUpTo: Map<Slice, number>
   readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
   readonly #known = new Map<PersistenceId, number>()
-  /** What was handled and is not stored, slice by slice. */
+  /** The last numbers that were handled and are not stored, slice by slice. */
   readonly #ahead = new Map<Slice, Map<PersistenceId, SequenceNumber>>()
   /** What came next in logs before the last `advance`. */
   readonly #before = new Map<Slice, number | undefined>()
@@ -140,18 +144,18 @@ export class ReadingState {
     return this.#cursor.offset(slice)
   }
 
-  /** Up to which position a slice was read in exact mode; undefined while it is. */
+  /** Up to which position a slice was read in exact mode; undefined if it still is. */
   completeUpTo(slice: Slice): number | undefined {
     return this.#completeUpTo.get(slice)
   }
 
   /**
-   * What is to be made of an element, which is known from now on if it is accepted. Only a replay of its entity may be ahead of its log: in
-   * anything else that is ahead, the source has lost what is between.
+   * The verdict on an element. If it is accepted, it counts as read from now on. Only an event of a replay may be ahead
+   * of its log. For any other element that is ahead, the source has lost the events between.
    */
   judge(element: Element<unknown>, isReplay = false): Verdict {
     const { position, slice, timestamp } = element
-    // a source without logs promises nothing
+    // a source without positions promises nothing
     if (position === undefined) return "accepted"
     if (element._tag === "Skipped") return this.#judgeSkipped(element)
     const completeUpTo = this.#completeUpTo.size === 0 ? undefined : this.#completeUpTo.get(slice)
@@ -187,7 +191,7 @@ export class ReadingState {
   ): Verdict {
     const next = this.#cursor.next(slice) ?? position
     if (position < next && position <= completeUpTo) {
-      // A replay shows again what was read in exact mode. It says nothing of what is stored: that is known only once it is loaded.
+      // A replay shows again what was read in exact mode. That does not tell the stored number, which has to be loaded.
       const known = this.#known.get(persistenceId)
       if (known !== undefined && known < sequenceNumber) this.#known.set(persistenceId, sequenceNumber)
       return "duplicate"
@@ -210,7 +214,7 @@ export class ReadingState {
     return "accepted"
   }
 
-  /** The entities of which has to be loaded what was stored, to judge the elements. */
+  /** The entities whose stored numbers have to be loaded to judge the elements. */
   unknown(elements: ReadonlyArray<Element<unknown>>): ReadonlyArray<PersistenceId> {
     if (this.isExact) return noEntities
     const unknown = new Set<PersistenceId>()
@@ -222,7 +226,7 @@ export class ReadingState {
     return [...unknown]
   }
 
-  /** What was stored of the entities; nothing of those that were not found. */
+  /** The stored numbers of the entities were loaded. Entities that were not found have none. */
   loaded(
     persistenceIds: ReadonlyArray<PersistenceId>,
     found: ReadonlyMap<PersistenceId, SequenceNumber>
@@ -231,27 +235,27 @@ export class ReadingState {
     for (const persistenceId of persistenceIds) this.#known.set(persistenceId, found.get(persistenceId) ?? 0)
   }
 
-  /** From which sequence number on an entity's events are missing before one that leaves a gap. */
+  /** The first sequence number of an entity that is missing before an event that leaves a gap. */
   missingFrom(persistenceId: PersistenceId): SequenceNumber {
     return sequenceNumber((this.#inFlight.get(persistenceId) ?? this.#known.get(persistenceId) ?? 0) + 1)
   }
 
   /**
-   * Whether the predecessor of an event that is unproven shows that nothing is missing before it: it was deleted, or was read in exact
-   * mode.
+   * Whether the predecessor of an unproven event shows that nothing is missing before it: it was deleted, or was read
+   * in exact mode.
    */
   proves(slice: Slice, predecessor: Pick<Place, "position"> | undefined): boolean {
     return predecessor === undefined || (predecessor.position ?? Infinity) <= (this.#completeUpTo.get(slice) ?? 0)
   }
 
-  /** Nothing is missing any more before an event: what the source does not have is gone. */
+  /** Nothing is missing before an event any more. Events that the source does not have are gone. */
   complete({ persistenceId, sequenceNumber: last }: Pick<Place, "persistenceId" | "sequenceNumber">): void {
     this.#known.set(persistenceId, Math.max(last - 1, this.#known.get(persistenceId) ?? 0))
     const inFlight = this.#inFlight.get(persistenceId)
     if (inFlight !== undefined) this.#inFlight.set(persistenceId, sequenceNumber(Math.max(last - 1, inFlight)))
   }
 
-  /** Goes past elements that were handled, and returns those that the offsets move to. */
+  /** Advances past elements that were handled, and returns those that the offsets move to. */
   advance<A extends Place | Skipped>(elements: ReadonlyArray<A>): ReadonlyArray<A> {
     if (this.isExact) return elements
     this.#before.clear()
@@ -273,32 +277,33 @@ export class ReadingState {
     if (sequenceNumber > (ahead.get(persistenceId) ?? 0)) ahead.set(persistenceId, sequenceNumber)
   }
 
-  /** The slices of whose entities something is to be stored. */
+  /** The slices whose entities have numbers to be stored. */
   get ahead(): Iterable<Slice> {
     return this.#ahead.keys()
   }
 
-  /** What is to be stored of the entities of a slice together with its offset; undefined in exact mode. */
+  /** The numbers of entities that are to be stored with the offset of a slice; undefined in exact mode. */
   entities(slice: Slice): ReadonlyMap<PersistenceId, SequenceNumber> | undefined {
     if (!this.#completeUpTo.has(slice)) return undefined
     return this.#ahead.get(slice) ?? none
   }
 
-  /** The offset of a slice, and what was handled of its entities, is stored. */
+  /** The offset of a slice is stored, and the numbers of its entities. */
   stored(slice: Slice, position: number): void {
     this.#storedPositions.set(slice, position)
     const ahead = this.#ahead.get(slice)
     if (ahead === undefined) return
     this.#ahead.delete(slice)
     for (const [persistenceId, last] of ahead) {
-      // Later ones may be stored already, where a replay has brought them before their turn. What was forgotten is loaded again.
+      // Higher numbers may be stored already, if a replay has brought them before their turn. Forgotten ones are loaded
+      // again.
       const known = this.#known.get(persistenceId)
       if (known !== undefined && known < last) this.#known.set(persistenceId, last)
       if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
     }
   }
 
-  /** What was handled last could not be stored, and is handled again. */
+  /** The elements of the last `advance` could not be stored, and are handled again. */
   revert(): void {
     this.#ahead.clear()
     for (const [slice, next] of this.#before) this.#handled.setNext(slice, next)

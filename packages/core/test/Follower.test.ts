@@ -121,7 +121,7 @@ describe("a follower that takes the tail", () => {
     const tail = new JournalTail<never>(at(9))
     tail.push([event(10)])
     assert.deepStrictEqual(take(follower, tail), { positions: [], isBehind: true, fork: undefined })
-    follower.cursor.advance(slice, 9, 90)
+    follower.cursor.moveTo(slice, 9, 90)
     assert.deepStrictEqual(take(follower, tail).positions, [10])
   })
 

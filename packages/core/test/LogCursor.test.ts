@@ -29,7 +29,7 @@ describe("a cursor at a position", () => {
 
   it("goes past a gap when it is told to, as where positions are sparse", () => {
     const cursor = at(7, 70)
-    cursor.advance(slice, 9, 90)
+    cursor.moveTo(slice, 9, 90)
     assert.strictEqual(cursor.take(slice, 8, 80), "alreadyDelivered")
     assert.strictEqual(cursor.take(slice, 10, 95), "next")
   })

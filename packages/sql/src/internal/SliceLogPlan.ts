@@ -9,13 +9,13 @@ import type { Page } from "../adapter/JournalRow.ts"
 /** How many logs are read by themselves at a time. */
 const maxLogs = 256
 
-/** With so many pages to come they are read in windows of time. */
+/** If so many pages or more are to come, they are read in windows of time. */
 const manyPages = 4
 
 /** @internal Positions in logs. */
 export type Places = ReadonlyArray<readonly [slice: Slice.Slice, position: number]>
 
-/** @internal What was read is gone, and others are in its places, or none. */
+/** @internal Events that were read are gone: other events stand at their positions, or none. */
 export interface Fork {
   readonly _tag: "Fork"
   readonly slice: Slice.Slice
@@ -29,7 +29,7 @@ export interface Logs {
   readonly after: Places
   /** How many events of each log are asked for. */
   readonly each: number
-  /** What was read last of these logs, where it was a while ago: what is new has to follow it. */
+  /** The last events that were read of these logs, if everything had been read before. New events must follow them. */
   readonly last: Offsets
 }
 
@@ -37,19 +37,19 @@ export interface Logs {
 export type Read =
   /** The heads of all logs, to find out where there is something new, and how much. */
   | { readonly _tag: "Heads" }
-  /** When the events at these places were appended, which are the first that are unread in their logs. */
+  /** The timestamps of the events at these places, the first unread ones of their logs. */
   | { readonly _tag: "Firsts"; readonly places: Places }
   /** The events of all logs, in the order of time. */
   | { readonly _tag: "Window"; readonly after: TimeCursor }
   | Logs
-  /** Nothing, as everything that is known of has been read. */
+  /** Nothing: all events that are known of have been read. */
   | { readonly _tag: "Nothing" }
   | Fork
 
-/** @internal What became of a read. */
+/** @internal The outcome of a read. */
 export type Outcome =
   | { readonly _tag: "Page"; readonly events: ReadonlyArray<EncodedEnvelope> }
-  /** There was nothing new in it, but there may be in the next. */
+  /** It had no new events, but the next one may have. */
   | { readonly _tag: "ReadOn" }
   /** The event does not follow what was read of its log. */
   | { readonly _tag: "Gap"; readonly event: EncodedEnvelope; readonly offset: Offset }
@@ -62,13 +62,13 @@ const pageOf = (events: ReadonlyArray<EncodedEnvelope>): Outcome =>
 
 /**
  * @internal
- * What a reader of a journal has read, and what it reads next. Pure but for what it remembers: `next` says what to read, and the method
- * of that name takes what was found.
+ * What a reader of a journal has read, and what it reads next. Pure but for what it remembers: `next` says what to
+ * read, and the method of that name takes what was found.
  */
 export class SliceLogPlan {
   readonly cursor: LogCursor
   readonly #byTime: boolean
-  /** How often each log was signalled, now and when that was heeded last. */
+  /** How often each log was signalled: now, and when signals were looked at last. */
   readonly #marks: Readonly<Float64Array>
   readonly #seen = new Float64Array(Slice.count)
   /** Where the cursor was when the heads were asked for: others may go on meanwhile. */
@@ -77,15 +77,17 @@ export class SliceLogPlan {
   readonly #behind = new Set<Slice.Slice>()
   /** What has to be read before signals are looked at again. */
   #pending: "heads" | "firsts" | "logs" | undefined = "heads"
-  /** Whether everything had been read when `next` was called last, so that what is read now was appended since. */
+  /**
+   * Whether everything had been read at the last call of `next`. Then the events that are read now were appended since.
+   */
   #wasAtEnd = false
   /** The heads when they were asked for last, and the timestamp of the newest. */
   #heads: Offsets = new Map()
   #end = 0
-  /** Up to where events are read in the order of time, and before the heads above. */
+  /** Up to where events were read in the order of time. They are read up to the heads above. */
   #window: TimeCursor | undefined
   #fork: Fork | undefined
-  /** Whether it is known of all logs what comes next. */
+  /** Whether the next position of all logs is known. */
   #isKnown = false
 
   constructor(options: {
@@ -130,7 +132,7 @@ export class SliceLogPlan {
       if (isLost) return this.#forked(slice)
       if (cursor.next(slice) === undefined && timestamp < cursor.since(slice)) {
         // nothing in the log is as young as the time to read from
-        cursor.advance(slice, position, timestamp)
+        cursor.moveTo(slice, position, timestamp)
       }
       const next = cursor.next(slice)
       if (head === undefined || next !== undefined && position < next) continue
@@ -143,7 +145,7 @@ export class SliceLogPlan {
     if (this.#wasAtEnd) return nothing
     this.#heads = found
     this.#end = end
-    // where a log begins that is read from a time on is not known, but when
+    // the first position of a log that is read from a time on is not known, but its time is
     const isWindow = this.#byTime || isFromTime || events >= manyPages * limit
     this.#pending = isWindow ? "firsts" : "logs"
     return isWindow && this.#unread(this.#behind).length === 0 ? this.firsts([]) : readOn
@@ -206,7 +208,7 @@ export class SliceLogPlan {
     }
     const isRead = ([slice]: Places[number]) => (counts.get(slice) ?? 0) < each
     if (this.#byTime && (isFull || this.#behind.size > after.length || !after.every(isRead))) {
-      // there is more than a page, and only a window has it in the order of time
+      // there is more than a page, and only a window reads that in the order of time
       this.#pending = "heads"
       return readOn
     }
@@ -215,7 +217,7 @@ export class SliceLogPlan {
       const { position, slice, timestamp } = row
       const verdict = cursor.take(slice, position!, timestamp)
       if (verdict === "fork") return this.#forked(slice)
-      // what is before it comes with the next page, if this one is full
+      // the events before it come with the next page, if this one is full
       if (verdict === "gap" && !isFull) return this.#gap(row)
       if (verdict === "next") events.push(row)
     }
@@ -224,18 +226,18 @@ export class SliceLogPlan {
     return pageOf(events)
   }
 
-  /** Goes past events that were read in another way. */
+  /** Takes events that were read in another way. */
   pass(events: ReadonlyArray<EncodedEnvelope>): void {
     const { cursor } = this
     const passed = new Map<Slice.Slice, boolean>()
     for (const { position, slice, timestamp } of events) {
       if (!SliceRange.contains(cursor.range, slice)) continue
-      // before the first event of a log is known, there may be others to be read
+      // the first event of the log is not known yet, so others before these may have to be read
       const verdict = cursor.next(slice) === undefined ? "gap" : cursor.take(slice, position!, timestamp)
       if (verdict === "fork") this.#forked(slice)
       passed.set(slice, (verdict === "next" || verdict === "alreadyDelivered") && passed.get(slice) !== false)
     }
-    // the signal that told of them tells nothing new; a signal from others still does
+    // the signal of these events tells nothing new, but one of other events still does
     for (const [slice, isRead] of passed) if (isRead) this.#seen[slice]!++
   }
 
@@ -260,7 +262,7 @@ export class SliceLogPlan {
   #askHeads(): Read {
     this.#pending = "heads"
     this.#asked.set(this.cursor)
-    // they show whatever was signalled until now
+    // the heads show all that was signalled until now
     this.#seen.set(this.#marks)
     return { _tag: "Heads" }
   }
@@ -275,7 +277,7 @@ export class SliceLogPlan {
     }
   }
 
-  /** What comes next in those of the logs of which that is known. */
+  /** The next places of logs, if they are known. */
   #unread(slices: Iterable<Slice.Slice>): Places {
     return Array.from(slices).flatMap((slice): Places => {
       const next = this.cursor.next(slice)
@@ -292,7 +294,7 @@ export class SliceLogPlan {
   }
 }
 
-/** @internal The last events that are known of the logs, by position and timestamp. */
+/** @internal The last event of each log that is known by position and timestamp. */
 export const lastRead = (cursor: LogCursor, slices: Iterable<Slice.Slice>): Offsets => {
   const known = new Map<Slice.Slice, Offset>()
   for (const slice of slices) {

@@ -38,7 +38,10 @@ export class MemoryTable<V> {
 export class MemoryTransaction {
   readonly draft: Draft
   readonly changes: Map<MemoryTable<any>, Map<string, any>>
-  /** The entity types whose states it changes, and the projections that it commands: to be woken when it commits. */
+  /**
+   * The entity types whose states it changes, and the projections that it commands. Their listeners are woken when it
+   * commits.
+   */
   readonly states: Set<string>
   readonly commanded: Set<string>
 
@@ -83,7 +86,7 @@ export interface MemoryDatabase {
   readonly write: <A, E>(
     f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | StorageError>
-  /** Who waits for events and for changes of states, by entity type, and for commands, by projection. */
+  /** Listeners that wait for events and for changes of states, by entity type, and for commands, by projection. */
   readonly events: ChangeListeners.ChangeListeners
   readonly states: ChangeListeners.ChangeListeners
   readonly commands: ChangeListeners.ChangeListeners
@@ -129,7 +132,7 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
       )
     })
 
-  /** Undone alone. */
+  /** A nested transaction, which is undone by itself. */
   const nested = <A, E, R>(
     { level, own }: Current["Service"],
     effect: Effect.Effect<A, E, R>

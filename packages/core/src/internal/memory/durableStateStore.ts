@@ -89,7 +89,7 @@ export const makeMemoryDurableStateStore = (
     reader: (entityType, range, start) =>
       Effect.suspend(() => {
         const cursor = new LogCursor(range, start)
-        // where there is no state any more is no gap: the entity has changed again
+        // a position without a state is no gap: its entity has changed again
         const isUnread = ({ position, slice, timestamp }: EncodedState): boolean =>
           cursor.verdict(slice, position, timestamp) !== "alreadyDelivered"
         const logs = Map.groupBy(committed(entityType, range), ({ slice }) => slice)
@@ -111,7 +111,7 @@ export const makeMemoryDurableStateStore = (
                 page.push(toEnvelope(state))
                 bytes += sizeOf(state)
               }
-              for (const { position, slice, timestamp } of page) cursor.advance(slice, position!, timestamp)
+              for (const { position, slice, timestamp } of page) cursor.moveTo(slice, position!, timestamp)
               return page
             })
         })

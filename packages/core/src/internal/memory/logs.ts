@@ -29,7 +29,7 @@ interface StoredEvent extends EncodedEnvelope {
   readonly id: string
   readonly entityType: string
   readonly position: Position
-  /** Whether only its place is left, which nobody sees. */
+  /** Whether the event was removed. Its place is left, which nobody sees. */
   removed?: boolean
 }
 
@@ -43,7 +43,7 @@ export interface Logs {
   readonly floors: Map<string, Offset.Offset>
 }
 
-/** What an open transaction appends, and empties. */
+/** What an open transaction appends and empties. */
 export interface Draft {
   events: Array<StoredEvent>
   readonly emptied: Map<PersistenceId, SequenceNumber>
@@ -210,7 +210,7 @@ export const before = (
   return found
 }
 
-/** What is wrong with where a reader wants to begin. */
+/** The error of a reader that cannot begin at the offsets, if there is one. */
 export const wrong = (
   logs: Logs,
   entityType: string,
@@ -264,9 +264,9 @@ export const reader = (
             : "alreadyDelivered"
           if (verdict !== "alreadyDelivered") {
             const wrong = wrongAt(slice, verdict)
-            // after what can be read
+            // the events before it are delivered first
             if (wrong !== undefined) return page.length > 0 ? Effect.succeed(page) : Effect.fail(wrong)
-            cursor.advance(slice, position, timestamp)
+            cursor.moveTo(slice, position, timestamp)
             page.push(event)
             bytes += sizeOf(event)
           }

@@ -13,7 +13,7 @@ import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./data
 interface SliceRow {
   readonly key: OffsetKey
   readonly slice: Slice
-  /** Empty where it is not known. */
+  /** Empty if it is not known. */
   readonly journal: string
   readonly offset: Offset.Offset
   readonly completeUpTo: Position | undefined
@@ -25,10 +25,10 @@ interface EntityRow {
   readonly sequenceNumber: SequenceNumber
 }
 
-/** A projection in a source, which is known. */
+/** A projection in a source that is registered. */
 interface SourceRow {
   readonly key: OffsetKey
-  /** As of which its offsets were set. */
+  /** The revision of its offsets. */
   readonly revision: number
 }
 

@@ -17,7 +17,7 @@ export const deletionAsEvent = <Element extends EncodedElement>(state: Element):
 
 /**
  * @internal
- * Says of the positions between states that they are left out: what was there is of entities that have changed since.
+ * Reports the positions between states as skipped. They belonged to states that have changed since.
  */
 export const withSuperseded = (
   start: Offsets
@@ -32,7 +32,7 @@ export const withSuperseded = (
         if (next !== undefined && position > next) {
           elements.push(skipped(slice, Position.make(next), Position.make(position - 1), undefined))
         }
-        cursor.advance(slice, position, timestamp)
+        cursor.moveTo(slice, position, timestamp)
       }
       elements.push(element)
     }
