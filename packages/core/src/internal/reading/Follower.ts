@@ -14,14 +14,15 @@ export interface Taken {
   readonly events: ReadonlyArray<EncodedEnvelope>
   /** Whether the tail has forgotten what comes after these. */
   readonly isBehind: boolean
-  /** What comes after these, and is of another history than what was read. */
+  /** The event after these, if it is of another history than what was read. */
   readonly fork: EncodedEnvelope | undefined
 }
 
 /**
  * @internal
- * How far a follower of a journal is, and where its next events come from: from a reader until that has come as far as the tail, and
- * from the tail until that has forgotten what comes next. Pure but for what it remembers.
+ * How far a follower of a journal is, and where its next events come from. They come from a reader until that has come
+ * as far as the tail. Then they come from the tail, until that has forgotten the next one. Pure but for what it
+ * remembers.
  */
 export class Follower {
   readonly cursor: LogCursor
@@ -45,7 +46,7 @@ export class Follower {
     }
     if (this.#isUpTo(tail)) {
       this.#emptyPages = 0
-      // whatever is not read yet will come from there
+      // whatever was not read yet comes from the tail
       this.#number = tail.end
       return "takeTail"
     }
@@ -54,7 +55,7 @@ export class Follower {
     return this.forkedFrom(tail) === undefined ? "openReader" : "fail"
   }
 
-  /** Takes what comes next from the tail. */
+  /** Takes the next events from the tail. */
   take(tail: JournalTail<unknown>, limit: number): Taken {
     const { cursor } = this
     const events: Array<EncodedEnvelope> = []

@@ -7,14 +7,17 @@ import * as Offset from "../../Offset.ts"
 import type * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 
-/** More than that is read from the journal by those who need it. */
+/** A follower that needs older events reads them from the journal. */
 const maxEvents = 8192
 const maxBytes = 16 * 1024 * 1024
 
-/** What an event weighs beside its content, roughly. */
+/** The approximate memory of an event besides its content, in bytes. */
 const overhead = 200
 
-/** @internal Where the tail has seen another event than is there now: the journal has lost what it had acknowledged. */
+/**
+ * @internal
+ * A place where the tail has seen another event than is there now: the journal has lost acknowledged events.
+ */
 export interface Fork {
   readonly slice: Slice.Slice
   readonly offset: Offset.Offset
@@ -28,13 +31,13 @@ interface Subscriber {
 
 /**
  * @internal
- * The newest events of an entity type in memory, each log without gaps and in the order of its positions. Events are numbered as they come,
- * and forgotten when there are too many.
+ * The newest events of an entity type in memory, each log without gaps and in the order of its positions. Events are
+ * numbered as they come. When there are too many, the oldest are forgotten.
  */
 export class JournalTail<E> {
   /** The last event that was taken of each log. */
   readonly heads: LogCursor
-  /** Tells all who follow it how the journal is. */
+  /** Passes the health of the journal on to all who follow the tail. */
   readonly health: Health = {
     disrupted: (cause) => {
       for (const { health } of this.#subscribers) health.disrupted(cause)
@@ -65,12 +68,12 @@ export class JournalTail<E> {
     return this.#end
   }
 
-  /** Why nothing will come any more. */
+  /** Why no more events will come. */
   get failure(): Cause.Cause<E> | undefined {
     return this.#failure
   }
 
-  /** What it weighs. */
+  /** The memory of the event with that number, in bytes. */
   size(number: number): number {
     return this.#sizes[number % maxEvents]!
   }
@@ -85,7 +88,7 @@ export class JournalTail<E> {
     return position! <= this.heads.position(slice)
   }
 
-  /** Takes those of the events that come next in their logs, up to one that does not go with what is known. */
+  /** Takes those of the events that come next in their logs, up to a fork. */
   push(events: ReadonlyArray<EncodedEnvelope>): Fork | undefined {
     const taken: Array<EncodedEnvelope> = []
     let fork: Fork | undefined
@@ -112,7 +115,7 @@ export class JournalTail<E> {
     for (const { latch } of this.#subscribers) latch.openUnsafe()
   }
 
-  /** The latch opens when there are events in the range, or none will come any more. */
+  /** The latch opens when there are events in the range, or no more will come. */
   subscribe(range: SliceRange.SliceRange, health: Health): Subscriber {
     const subscriber = { range, latch: Latch.makeUnsafe(), health }
     this.#subscribers.add(subscriber)
@@ -132,7 +135,7 @@ export class JournalTail<E> {
       : { slice, offset: Offset.make(position!, known.timestamp) }
   }
 
-  /** What comes again was most likely among the last. */
+  /** Searches backwards: an event that comes again was most likely among the last. */
   #find(slice: Slice.Slice, position: number): EncodedEnvelope | undefined {
     for (let number = this.#end - 1; number >= this.#start; number--) {
       const event = this.at(number)

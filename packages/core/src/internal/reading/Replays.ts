@@ -3,16 +3,16 @@ import type { Replay } from "../../Feed.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 
-/** Of so many entities a replay may wait. */
+/** So many entities may wait for their replay. */
 const maxWaiting = 1_000
 
 /**
  * @internal
- * The replays that a feed was asked for, one entity after the other. Pure but for what it remembers. Who asks for an entity again is answered
- * once, from the lower number on.
+ * The replays that a feed was asked for, one entity after the other. Pure but for what it remembers. An entity that is
+ * asked for again is replayed once, from the lower number on.
  */
 export class Replays {
-  /** From which number on each entity is replayed, in the order that they were asked for. */
+  /** From which number on each entity is replayed, in the order of the requests. */
   readonly #asked = new Map<PersistenceId, SequenceNumber>()
   /** The number that comes next of the first entity. */
   #next: SequenceNumber | undefined
@@ -21,7 +21,7 @@ export class Replays {
     return this.#asked.size === 0
   }
 
-  /** False where too many wait. */
+  /** Returns false if too many wait already. */
   ask({ from, persistenceId }: Replay): boolean {
     const asked = this.#asked.get(persistenceId)
     if (asked === undefined && this.#asked.size === maxWaiting) return false
@@ -32,13 +32,13 @@ export class Replays {
     return true
   }
 
-  /** What is to be read next; undefined where nothing is. */
+  /** What is to be read next; undefined if nothing is. */
   get next(): Replay | undefined {
     for (const [persistenceId, from] of this.#asked) return { persistenceId, from: this.#next ?? from }
     return undefined
   }
 
-  /** What was asked for was read. A page without events is the last of its entity. */
+  /** A page of a replay was read. A page without events is the last of its entity. */
   read({ from, persistenceId }: Replay, page: ReadonlyArray<EncodedEnvelope>): void {
     const { next } = this
     // it was asked for from a lower number on meanwhile

@@ -5,13 +5,16 @@ import * as Fiber from "effect/Fiber"
 import type { Health } from "../../Feed.ts"
 import { StorageError } from "../../StorageError.ts"
 
-/** For how long a reader waits for an answer before it says so, in milliseconds. A statement has many times as long. */
+/**
+ * For how long a reader waits for an answer before it reports that, in milliseconds. The time-out of a statement is
+ * many times as long.
+ */
 const patience = 4_000
 
 /**
  * @internal
- * Reads, and says meanwhile if there is no answer: a database may take connections and say nothing, which looks as if nothing happened in
- * it. Where the reading fails after all, whoever reads finds out.
+ * Reads, and reports a disruption while there is no answer. A database may accept connections and stay silent, which
+ * looks as if nothing happened in it. If the read fails after all, its caller gets the error.
  */
 export const answering = <A, E, R>(
   health: Health,

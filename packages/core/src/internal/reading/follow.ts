@@ -1,7 +1,9 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type EncodedEnvelope, type Skipped, skipped } from "../../Envelope.ts"
@@ -18,6 +20,7 @@ import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { meterOf } from "../meterOf.ts"
 import { Follower, type Taken } from "./Follower.ts"
+import type { JournalTail } from "./JournalTail.ts"
 import { JournalTails, type TailError } from "./JournalTails.ts"
 import { pastHeads } from "./pastHeads.ts"
 import { Replays } from "./Replays.ts"
@@ -32,6 +35,35 @@ type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
 const pages = meterOf(Metrics.journalPages)
 const read = meterOf(Metrics.journalRead)
 const live = meterOf(Metrics.journalLive)
+
+/** What opening a reader of the logs needs. */
+interface Logs {
+  readonly journal: Journal.Journal["Service"]
+  readonly entityType: string
+  readonly range: SliceRange.SliceRange
+  readonly byTime: boolean
+  readonly scope: Scope.Scope
+}
+
+/** A reader that is closed by itself once it is not needed any more. */
+interface OpenReader extends Pick<Journal.JournalReader, "next"> {
+  readonly close: Effect.Effect<void>
+}
+
+/** A feed of a journal, while it is open. */
+interface Following {
+  readonly logs: Logs
+  readonly budget: ReadBudget
+  readonly follower: Follower
+  readonly tail: JournalTail<TailError>
+  /** Opens when the tail has more, or a replay is asked for. */
+  readonly latch: Latch.Latch
+  readonly replays: Replays
+  readonly context: Context.Context<never>
+  reader: OpenReader
+  /** Whether the next events come from the tail, and not from the reader. */
+  isLive: boolean
+}
 
 /**
  * @internal
@@ -52,144 +84,174 @@ export const follow = (
     const raised = Floor.raise(start.offsets, floors)
     const byTime = start.byTime ?? false
     const offsets = byTime ? pastHeads(raised, yield* journal.heads(entityType, range)) : raised
-    const scope = yield* Effect.scope
-    const budget = yield* ReadBudget
-    const context = yield* Effect.context()
-
-    const openReader = (offsets: Offset.Offsets) =>
-      Effect.flatMap(Scope.fork(scope), (own) =>
-        Effect.map(
-          Scope.provide(journal.reader(entityType, range, offsets, { byTime }), own),
-          ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
-        ))
-    let reader = yield* openReader(offsets)
-    const follower = new Follower(range, offsets)
-    const { cursor } = follower
-
+    const logs: Logs = { journal, entityType, range, byTime, scope: yield* Effect.scope }
+    const reader = yield* openReader(logs, offsets)
     const tail = yield* (yield* JournalTails).get(journal, entityType)
     const health = yield* Health
     const { latch } = yield* Effect.acquireRelease(
       Effect.sync(() => tail.subscribe(range, health)),
       (subscriber) => Effect.sync(() => tail.unsubscribe(subscriber))
     )
-
-    /**
-     * Somebody has seen another history than is there now. Fails with `JournalForked` if this follower has read of the one that is gone. If
-     * not, it begins anew, in the history that there is now.
-     */
-    const forked = (fork: Journal.JournalForked): Effect.Effect<never, TailError> =>
-      Effect.andThen(
-        openReader(cursor.offsets()),
-        Effect.fail(new StorageError({ operation: "follow the journal", reason: "Unavailable", cause: fork }))
-      )
-    const tailFailed = (cause: Cause.Cause<TailError>): Effect.Effect<never, TailError> => {
-      const error = cause.reasons.find(Cause.isFailReason)?.error
-      if (!(error instanceof Journal.JournalForked)) return Effect.failCause(cause)
-      const { offset: { position, timestamp }, slice } = error
-      const hasRead = SliceRange.contains(range, slice) &&
-        cursor.verdict(slice, position, timestamp) === "alreadyDelivered"
-      return hasRead ? Effect.fail(error) : forked(error)
+    const following: Following = {
+      logs,
+      budget: yield* ReadBudget,
+      follower: new Follower(range, offsets),
+      tail,
+      latch,
+      replays: new Replays(),
+      context: yield* Effect.context(),
+      reader,
+      isLive: false
     }
-    /** What to fail with at an event that does not follow what was read. */
-    const unexpected = ({ position, slice, timestamp }: EncodedEnvelope): Effect.Effect<never, TailError> => {
-      const offset = cursor.offset(slice)
-      if (cursor.verdict(slice, position!, timestamp) === "fork") {
-        return forked(new Journal.JournalForked({ entityType, slice, offset }))
-      }
-      const cause = new Error(`position ${position} of slice ${slice} follows ${offset.position}`)
-      return Effect.fail(new StorageError({ operation: "follow the journal", reason: "Damaged", cause }))
-    }
-
-    const readJournal: Pull = Effect.suspend(() =>
-      Effect.flatMap(budget.read((limit) => reader.next(limit), pageSize), (page): Pull => {
-        const wrong = cursor.takeAll(page)
-        if (wrong !== undefined) return unexpected(wrong)
-        if (Arr.isReadonlyArrayNonEmpty(page)) {
-          pages(entityType, 1, context)
-          read(entityType, page.length, context)
-        } else if (tail.failure !== undefined) return tailFailed(tail.failure)
-        switch (follower.afterPage(page, tail)) {
-          case "deliver":
-            return Effect.succeed(page as Arr.NonEmptyReadonlyArray<EncodedEnvelope>)
-          case "lookAgain":
-            return readJournal
-          case "openReader":
-            return readAnew
-          case "takeTail":
-            return Effect.andThen(reader.close, readTail)
-          case "fail": {
-            const slice = follower.forkedFrom(tail)!
-            return forked(new Journal.JournalForked({ entityType, slice, offset: cursor.offset(slice) }))
-          }
-        }
-      })
-    )
-
-    const readAnew: Pull = Effect.suspend(() =>
-      Effect.flatMap(Effect.andThen(reader.close, openReader(cursor.offsets())), (opened) => {
-        reader = opened
-        return pull = readJournal
-      })
-    )
-
-    const readTail: Pull = Effect.suspend(() => {
-      pull = readTail
-      if (tail.failure !== undefined) return tailFailed(tail.failure)
-      latch.closeUnsafe()
-      let taken: Taken
-      const take = (limit: number) => Effect.sync(() => (taken = follower.take(tail, limit)).events)
-      return Effect.flatMap(budget.read(take, pageSize), (events): Pull => {
-        if (Arr.isReadonlyArrayNonEmpty(events)) {
-          live(entityType, events.length, context)
-          return Effect.succeed(events)
-        }
-        if (taken.fork !== undefined) return unexpected(taken.fork)
-        if (taken.isBehind) return readAnew
-        // who asks for a replay opens the latch, and may have done so before it was closed
-        return replays.isIdle ? Effect.andThen(latch.await, next) : next
-      })
-    })
-
-    const replays = new Replays()
-    const replay = (request: Replay) =>
-      Effect.sync(() => {
-        if (!SliceRange.contains(range, Slice.ofPersistenceId(request.persistenceId))) return true
-        const isTaken = replays.ask(request)
-        latch.openUnsafe()
-        return isTaken
-      })
-    /**
-     * Nothing is read of the logs while a replay goes on. It ends where they were read to, as what comes after that comes with them; or an
-     * entity that is written to all the time would keep all others waiting.
-     */
-    const readReplay = (request: Replay): Pull =>
-      Effect.flatMap(
-        budget.read((limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit), pageSize),
-        (page) => {
-          const missed = page.filter(({ position, slice, timestamp }) => {
-            const verdict = cursor.verdict(slice, position!, timestamp)
-            return verdict !== "next" && verdict !== "gap"
-          })
-          replays.read(request, missed)
-          return Arr.isReadonlyArrayNonEmpty(missed) ? Effect.succeed(missed) : next
-        }
-      )
-
-    let pull: Pull = readJournal
-    const next: Pull = Effect.suspend(() => {
-      const request = replays.next
-      return request === undefined ? pull : readReplay(request)
-    })
-    const envelopes = Stream.fromPull(Effect.succeed(next))
+    const envelopes = Stream.fromPull(Effect.succeed(pull(following)))
     const deleted = leftOut(start.offsets, raised)
     return {
       journal: journal.identity,
-      replay,
+      replay: (request) => askReplay(following, request),
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })
 
-/** What lies between where it was to begin and where it begins. */
+const openReader = (
+  { byTime, entityType, journal, range, scope }: Logs,
+  offsets: Offset.Offsets
+): Effect.Effect<OpenReader, TailError> =>
+  Effect.flatMap(Scope.fork(scope), (own) =>
+    Effect.map(
+      Scope.provide(journal.reader(entityType, range, offsets, { byTime }), own),
+      ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
+    ))
+
+/** What comes next: of a replay that was asked for, or else of the logs. */
+const pull = (self: Following): Pull =>
+  Effect.suspend(() => {
+    const request = self.replays.next
+    if (request !== undefined) return readReplay(self, request)
+    return self.isLive ? readTail(self) : readJournal(self)
+  })
+
+const readJournal = (self: Following): Pull => {
+  const { budget, context, follower, logs: { entityType }, reader, tail } = self
+  return Effect.flatMap(budget.read((limit) => reader.next(limit), pageSize), (page): Pull => {
+    const wrong = follower.cursor.takeAll(page)
+    if (wrong !== undefined) return unexpected(self, wrong)
+    if (Arr.isReadonlyArrayNonEmpty(page)) {
+      pages(entityType, 1, context)
+      read(entityType, page.length, context)
+    } else if (tail.failure !== undefined) return tailFailed(self, tail.failure)
+    switch (follower.afterPage(page, tail)) {
+      case "deliver":
+        return Effect.succeed(page as Arr.NonEmptyReadonlyArray<EncodedEnvelope>)
+      case "lookAgain":
+        return readJournal(self)
+      case "openReader":
+        return readAnew(self)
+      case "takeTail":
+        self.isLive = true
+        return Effect.andThen(reader.close, readTail(self))
+      case "fail":
+        return forked(self, follower.forkedFrom(tail)!)
+    }
+  })
+}
+
+/** Goes back to the journal, with another reader. */
+const readAnew = (self: Following): Pull =>
+  Effect.flatMap(
+    Effect.andThen(self.reader.close, Effect.suspend(() => openReader(self.logs, self.follower.cursor.offsets()))),
+    (reader) => {
+      self.reader = reader
+      self.isLive = false
+      return readJournal(self)
+    }
+  )
+
+const readTail = (self: Following): Pull =>
+  Effect.suspend(() => {
+    const { budget, context, follower, latch, logs: { entityType }, replays, tail } = self
+    if (tail.failure !== undefined) return tailFailed(self, tail.failure)
+    latch.closeUnsafe()
+    let taken: Taken
+    const take = (limit: number) => Effect.sync(() => (taken = follower.take(tail, limit)).events)
+    return Effect.flatMap(budget.read(take, pageSize), (events): Pull => {
+      if (Arr.isReadonlyArrayNonEmpty(events)) {
+        live(entityType, events.length, context)
+        return Effect.succeed(events)
+      }
+      if (taken.fork !== undefined) return unexpected(self, taken.fork)
+      if (taken.isBehind) return readAnew(self)
+      // who asks for a replay opens the latch, and may have done so before it was closed
+      return replays.isIdle ? Effect.andThen(latch.await, pull(self)) : pull(self)
+    })
+  })
+
+/** Says whether the replay was taken: too many may wait. */
+const askReplay = ({ latch, logs: { range }, replays }: Following, request: Replay): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    if (!SliceRange.contains(range, Slice.ofPersistenceId(request.persistenceId))) return true
+    const isTaken = replays.ask(request)
+    latch.openUnsafe()
+    return isTaken
+  })
+
+/**
+ * Reads what comes next of a replay. The logs wait for its end. It ends at the last event that was read of the log, as later ones come with
+ * the log: an entity that is written to all the time must not keep all others waiting.
+ */
+const readReplay = (self: Following, request: Replay): Pull => {
+  const { budget, follower: { cursor }, logs: { journal }, replays } = self
+  return Effect.flatMap(
+    budget.read((limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit), pageSize),
+    (page) => {
+      const missed = page.filter(({ position, slice, timestamp }) => {
+        const verdict = cursor.verdict(slice, position!, timestamp)
+        return verdict !== "next" && verdict !== "gap"
+      })
+      replays.read(request, missed)
+      return Arr.isReadonlyArrayNonEmpty(missed) ? Effect.succeed(missed) : pull(self)
+    }
+  )
+}
+
+/**
+ * The journal has another history than somebody has read. Fails with `JournalForked` if this follower has read events that are gone. Else
+ * it fails with an error that passes: opened again, it reads the history that there is now.
+ */
+const otherHistory = ({ follower, logs }: Following, fork: Journal.JournalForked): Effect.Effect<never, TailError> =>
+  Effect.andThen(
+    // a reader does not open after events that are gone
+    openReader(logs, follower.cursor.offsets()),
+    Effect.fail(new StorageError({ operation: "follow the journal", reason: "Unavailable", cause: fork }))
+  )
+
+/** The log does not go on as this follower has read it. */
+const forked = (self: Following, slice: Slice.Slice): Effect.Effect<never, TailError> => {
+  const { follower: { cursor }, logs: { entityType } } = self
+  return otherHistory(self, new Journal.JournalForked({ entityType, slice, offset: cursor.offset(slice) }))
+}
+
+const tailFailed = (self: Following, cause: Cause.Cause<TailError>): Effect.Effect<never, TailError> => {
+  const { follower: { cursor } } = self
+  const error = cause.reasons.find(Cause.isFailReason)?.error
+  if (!(error instanceof Journal.JournalForked)) return Effect.failCause(cause)
+  const { offset: { position, timestamp }, slice } = error
+  const hasRead = SliceRange.contains(cursor.range, slice) &&
+    cursor.verdict(slice, position, timestamp) === "alreadyDelivered"
+  return hasRead ? Effect.fail(error) : otherHistory(self, error)
+}
+
+/** Fails at an event that does not follow the last one that was read of its log. */
+const unexpected = (
+  self: Following,
+  { position, slice, timestamp }: EncodedEnvelope
+): Effect.Effect<never, TailError> => {
+  const { follower: { cursor } } = self
+  if (cursor.verdict(slice, position!, timestamp) === "fork") return forked(self, slice)
+  const cause = new Error(`position ${position} of slice ${slice} follows ${cursor.offset(slice).position}`)
+  return Effect.fail(new StorageError({ operation: "follow the journal", reason: "Damaged", cause }))
+}
+
+/** The parts of logs between the offsets to begin after and those that were raised to the floors: their events were deleted. */
 const leftOut = (start: Offset.Offsets, raised: Offset.Offsets): ReadonlyArray<Skipped> =>
   Array.from(raised).flatMap(([slice, { position, timestamp }]): ReadonlyArray<Skipped> => {
     const before = start.get(slice)?.position ?? 0

@@ -14,7 +14,7 @@ import { pastHeads } from "./pastHeads.ts"
 
 const pageSize = 500
 
-/** @internal Reads the changes of durable states, and then on as there are more. */
+/** @internal Reads the changes of durable states, and then waits for more. */
 export const followChanges = (
   entityType: string,
   range: SliceRange,
