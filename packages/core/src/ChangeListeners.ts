@@ -1,6 +1,6 @@
 /**
- * Who waits for something to change: the events or the states of an entity type, or what a projection is commanded. The part of
- * these that every storage adapter needs alike.
+ * Listeners that wait for a change: of an entity type's events or states, or a command to a projection. Every storage
+ * adapter needs them.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 export interface ChangeListeners {
   /** Listens for as long as the scope. The effect ends when there was a change since it ended last. */
   readonly subscribe: (name: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
-  /** Wakes who listens to the name. To be called after the commit. */
+  /** Wakes those who listen to the name. To be called after the commit. */
   readonly changed: (name: string) => void
   /** The names that somebody listens to. */
   readonly names: () => ReadonlyArray<string>

@@ -144,7 +144,10 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   >
   /** The newest position and timestamp of each slice in the range that has changes. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
-  /** The position and timestamp, in each slice of the range, of the last state that is older than a time; nothing where there is none. */
+  /**
+   * The position and timestamp, in each slice of the range, of the last state that is older than a time. A slice
+   * without one is left out.
+   */
   readonly before: (entityType: string, range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, StorageError>
   /**
    * Reads the changes after the offsets. Those of one slice come in the order of their positions; with `byTime`, those
@@ -218,7 +221,7 @@ export type ChangeError =
  */
 export interface ChangeOptions<A> {
   readonly id: string
-  /** The revision that is replaced; 0 where there is no state, as there never was one or it is deleted. */
+  /** The revision that is replaced; 0 if there never was a state, or it is deleted. */
   readonly expected: number
   readonly tags?: ReadonlyArray<string> | undefined
   readonly metadata?: Metadata | undefined

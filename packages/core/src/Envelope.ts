@@ -21,7 +21,7 @@ import type { Timestamp } from "./Timestamp.ts"
 export type Metadata = Readonly<Record<string, string>>
 
 /**
- * What is said of an event beside its payload.
+ * What an event carries beside its payload.
  *
  * @category models
  * @since 0.1.0
@@ -31,12 +31,12 @@ export interface About {
   readonly metadata: Metadata
   /** Undefined where the entity is not replicated. */
   readonly replication: ReplicationMetadata | undefined
-  /** What a producer that is not Sluice, such as a plain Akka one, says beside the event, in an encoding of its own. */
+  /** The metadata of a producer that is not Sluice, such as a plain Akka one, in an encoding of its own. */
   readonly foreignMetadata: Payload | undefined
 }
 
 /**
- * Where an event stands, and what is said of it.
+ * Where an event stands, and what it carries beside its payload.
  *
  * @category models
  * @since 0.1.0
@@ -51,7 +51,7 @@ export interface Place extends About {
 }
 
 /**
- * An event and where it stands: what handlers and the stages of a pipeline are given.
+ * An event and where it stands. Handlers and the stages of a pipeline get it.
  *
  * @category models
  * @since 0.1.0
@@ -65,7 +65,7 @@ export interface Envelope<out A> extends Place {
 
 /**
  * The place of an event that was dropped or deleted. It keeps sequence numbers and positions dense and moves offsets,
- * and never reaches a handler. Nothing is said of the event.
+ * and never reaches a handler. It has no tags and no metadata.
  *
  * @category models
  * @since 0.1.0
@@ -88,8 +88,8 @@ export interface Poison extends Place {
 }
 
 /**
- * A part of the log of one slice that the source has left out on purpose, from one position to another: nothing in it is for whoever
- * reads. It keeps positions dense, may move the offset, and never reaches a handler.
+ * A part of the log of one slice that the source has left out on purpose, from one position to another: the reader gets
+ * nothing of it. It keeps positions dense, may move the offset, and never reaches a handler.
  *
  * @category models
  * @since 0.1.0
@@ -101,9 +101,15 @@ export interface Skipped {
   readonly from: Position
   /** The last position that was left out. */
   readonly position: Position
-  /** Of the last position: the offset moves to it. Undefined where it is not known: the next event moves the offset. */
+  /**
+   * The timestamp of the last position, to which the offset moves. If it is not known, only the next event moves the
+   * offset.
+   */
   readonly timestamp: Timestamp | undefined
-  /** Whether it is left out for now, as of entities that are not selected: a replay may bring it. Else it is gone for good. */
+  /**
+   * Whether it is left out for now, such as events of entities that are not selected, which a replay may bring.
+   * Otherwise it is left out for good.
+   */
   readonly isDeferred: boolean
 }
 
@@ -126,7 +132,7 @@ export interface EncodedEnvelope extends Place {
 }
 
 /**
- * What comes from a provider: events, and what it has left out.
+ * An element of a provider: an event, a placeholder or a skipped range.
  *
  * @category models
  * @since 0.1.0
@@ -134,7 +140,7 @@ export interface EncodedEnvelope extends Place {
 export type EncodedElement = EncodedEnvelope | Skipped
 
 /**
- * Whether it is not an event, but what the source has left out.
+ * Whether an element is a skipped range, and not an event.
  *
  * **Example** (A provider that has left out three events)
  *
@@ -151,7 +157,7 @@ export type EncodedElement = EncodedEnvelope | Skipped
 export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._tag === "Skipped"
 
 /**
- * A place as it is given to a constructor: what is said of most events is nothing, and may be left out.
+ * A place as a constructor takes it. Most events have no tags or metadata, which may then be left out.
  *
  * @category models
  * @since 0.1.0
@@ -162,7 +168,7 @@ const noTags: ReadonlyArray<string> = []
 const noMetadata: Metadata = {}
 
 /**
- * What is said of an event of which nothing is said.
+ * Neither tags nor metadata.
  *
  * @category constants
  * @since 0.1.0
@@ -235,7 +241,8 @@ export const make = <A>(place: PlaceInput, event: A, bytes: number): Envelope<A>
 })
 
 /**
- * What takes the place of an event that nobody is given. What is said of the event is not kept either, as many of them wait for one group.
+ * The placeholder of an event that is dropped or deleted. It keeps neither tags nor metadata, as a group may wait with
+ * many placeholders.
  *
  * @category constructors
  * @since 0.1.0
@@ -254,7 +261,7 @@ export const placeholder = (place: PlaceInput): Placeholder => ({
 })
 
 /**
- * What takes the place of an event that cannot be decoded, or that a stage has failed on.
+ * The poison in the place of an event that cannot be decoded, or that a stage has failed on.
  *
  * @category constructors
  * @since 0.1.0
@@ -289,8 +296,8 @@ export const skipped = (
 ): Skipped => ({ _tag: "Skipped", slice, from, position, timestamp, isDeferred })
 
 /**
- * How many bytes of an event are stored and sent: its payload with the manifest, its tags and its metadata of all kinds. Whatever limits
- * events, or the memory that they take, counts these.
+ * How many bytes of an event are stored and sent: its payload with the manifest, its tags, and its metadata of all
+ * kinds. All limits on events and on their memory count these bytes.
  *
  * **Example** (An event of eight bytes)
  *

@@ -18,9 +18,9 @@ const TypeId = "~sluice/EventCodec"
  * @since 0.1.0
  */
 export interface EventCodec<in out A> {
-  /** A codec both takes and gives what it is a codec of. */
+  /** It is invariant: a codec both encodes and decodes its type. */
   readonly [TypeId]: (a: A) => A
-  /** Names the encoding where a pipeline is drawn. */
+  /** The name of the encoding in drawings of a pipeline. */
   readonly name: string
   /** Throws when the event is not what the codec was made for. */
   readonly encodeUnsafe: (event: A) => Payload

@@ -13,7 +13,7 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 
 /**
- * Where to begin: after the offsets, which were taken in the journal with that identity, if it is known.
+ * Where to begin: after the offsets. They were taken in the journal with this identity, if it is known.
  *
  * @category models
  * @since 0.1.0
@@ -21,7 +21,7 @@ import type { SequenceNumber } from "./SequenceNumber.ts"
 export interface Start {
   readonly journal: string | undefined
   readonly offsets: Offsets
-  /** Whether to go on with the events that are left where some were deleted, instead of failing. */
+  /** Whether to go on after events that were deleted, instead of failing. */
   readonly pastDeleted?: boolean | undefined
   /**
    * Whether events have to come in the order of their timestamps over all slices. A reader that keeps one timestamp for
@@ -31,7 +31,8 @@ export interface Start {
 }
 
 /**
- * What is asked for of one entity: its events again, from a number on to the last that was read. Later ones come with the logs.
+ * A request for the events of one entity again: from a number on, up to the last one that was read. Later ones come
+ * with the logs.
  *
  * @category models
  * @since 0.1.0
@@ -50,32 +51,34 @@ export interface Replay {
 export interface Feed<out E, out R = never> {
   /** The identity of the journal that the positions are in. */
   readonly journal: string
-  /** In each slice, positions rise one by one: what is left out between two events is covered by a `Skipped`. */
+  /**
+   * In each slice, positions rise one by one. A `Skipped` covers the positions that are left out between two events.
+   */
   readonly envelopes: Stream.Stream<EncodedElement, E, R>
   /**
-   * Asks for the events of one entity, which then come among the envelopes, with the positions that they have, before what is next in the
-   * logs. An entity whose slice is not read is passed over. Says whether the request was taken: it is not where too many wait already.
-   * Undefined where a source cannot be asked. It is there for filters that change while a source is open; no projection asks yet.
+   * Asks for the events of one entity. They come among the envelopes, with their own positions, before the next events
+   * of the logs. An entity whose slice is not read has none. Returns false, and does nothing, if too many requests wait
+   * already. Undefined if the source has no replay. Filters that change while a source is open need it; no projection
+   * asks yet.
    */
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
 }
 
 /**
- * How a source says that it is cut off from where its events come from, and trying to get back, and that it is back. A worker shows
- * it in its status.
+ * How a source reports that it is disrupted, and that it is restored. A worker shows it in its status.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Health {
-  /** It is cut off, and tries to get back. */
+  /** It is cut off from where its events come from, and tries to reconnect. */
   readonly disrupted: (cause: Cause.Cause<unknown>) => void
-  /** It is back. */
+  /** It is connected again. */
   readonly restored: () => void
 }
 
 /**
- * Whom a source tells how it is: nobody by default.
+ * Receives the health of a source. By default nobody does.
  *
  * @category references
  * @since 0.1.0

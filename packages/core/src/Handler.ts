@@ -55,9 +55,9 @@ export const grouped = <A, F extends Effect.Effect<void, any, any>>(
 const defaultBytes = 16 * 1024 * 1024
 
 /**
- * An exactly-once handler did something else between two statements for longer than its database lets a transaction be idle, and was
- * interrupted. That is a failure of its event: it is tried again, and then skipped, put aside or stopped at, as the projection says. Look things
- * up in `Source.mapEffect` before the handler, or raise the storage's `transactionTimeout`.
+ * An exactly-once handler did something else between two statements for longer than its database lets a transaction be
+ * idle, and was interrupted. That is a failure of its event: the recovery strategy says what happens. Look things up in
+ * `Source.mapEffect` before the handler, or raise the storage's `transactionTimeout`.
  *
  * @category errors
  * @since 0.1.0

@@ -11,8 +11,8 @@ import * as Timestamp from "./Timestamp.ts"
 
 /**
  * A place in the log of one slice: the position of the last event read, and that event's timestamp. The position says
- * where to go on; the two together say whether it is still the same log. Position 0 is before the first event that is not older
- * than the timestamp.
+ * where to go on. Both together show whether it is still the same log. Position 0 is before the first event that is not
+ * older than the timestamp.
  *
  * @category models
  * @since 0.1.0
@@ -34,7 +34,7 @@ export const Offset: Schema.Codec<Offset, { readonly position: number; readonly 
 })
 
 /**
- * An offset per slice. A slice that is missing has been read nothing of.
+ * An offset per slice. Of a slice that is missing, nothing was read.
  *
  * @category models
  * @since 0.1.0

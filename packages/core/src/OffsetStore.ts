@@ -17,7 +17,7 @@ import type { StorageError } from "./StorageError.ts"
 import type { Transaction } from "./Transaction.ts"
 
 /**
- * Whose offsets: those of a projection, in one source. A projection that reads several sources has offsets in each.
+ * Names the offsets of a projection in one source. A projection that reads several sources has offsets in each.
  *
  * @category models
  * @since 0.1.0
@@ -28,23 +28,23 @@ export interface OffsetKey {
 }
 
 /**
- * Offsets as they are stored, with the identity of the journal that they were taken in; undefined while there are none, and nothing of
- * entities. Where they are of several journals, it names them all, as none of them is then the right one.
+ * Offsets as they are stored, with the identity of the journal that they were taken in. It is undefined while there are
+ * none. If they are of several journals it names them all, and none of them is the right one.
  *
  * @category models
  * @since 0.1.0
  */
 export interface StoredOffsets {
   /**
-   * The revision of the projection as of which its offsets were set: when it was registered, or rewound last. Undefined where it is not
-   * registered, as it was never started, or was cleared.
+   * The revision of its offsets: set when the projection was registered, and raised by each rewind. Undefined if it is
+   * not registered, because it was never started or was cleared.
    */
   readonly revision: number | undefined
   readonly journal: string | undefined
   readonly offsets: Offsets
   /**
-   * The slices in which something has been left out, and up to which position everything before had been read. Beyond it the last
-   * sequence number of each entity says what was.
+   * The slices that are in the mode per entity, and up to which position each was read completely. Beyond it, the last
+   * sequence number of each entity says what was read.
    */
   readonly completeUpTo: ReadonlyMap<Slice, Position>
 }
@@ -59,8 +59,8 @@ export const journalOf = (journals: ReadonlyArray<string>): string | undefined =
   [...new Set(journals)].filter((journal) => journal !== "").join(", ") || undefined
 
 /**
- * What a worker's moves stand on: the revision as of which its offsets were set when it loaded them, and the identity of the journal that it
- * reads, empty where it is not known.
+ * What a worker's moves are based on: the revision of its offsets when it loaded them, and the identity of the journal
+ * that it reads. The identity is empty if it is not known.
  *
  * @category models
  * @since 0.1.0
@@ -71,7 +71,7 @@ export interface Basis {
 }
 
 /**
- * The offset of one slice as its worker has left it, undefined before the first event, and as it shall be.
+ * Moves the offset of one slice from where its worker has left it, undefined before the first event, to another place.
  *
  * @category models
  * @since 0.1.0
@@ -81,15 +81,15 @@ export interface Move {
   readonly from: Offset | undefined
   readonly to: Offset
   /**
-   * Where the source has left something out, in this move or before: the last sequence numbers that were read of entities. The first such
-   * move of a slice stores that everything up to `from` was read.
+   * The last sequence numbers that were read of entities, if the slice is in the mode per entity. The first such move
+   * of a slice also stores that everything up to `from` was read.
    */
   readonly entities?: ReadonlyMap<PersistenceId, SequenceNumber> | undefined
 }
 
 /**
- * Whether a move leads back to the beginning of its slice. What is known of the slice's entities is forgotten with it, and that something was
- * left out.
+ * Whether a move leads back to the beginning of its slice. It clears the sequence numbers of the slice's entities, and
+ * the slice is in exact mode again.
  *
  * @category guards
  * @since 0.1.0
@@ -104,7 +104,7 @@ export const beginsAnew = ({ entities, to }: Move): boolean =>
  * @since 0.1.0
  */
 export class OffsetStore extends Context.Service<OffsetStore, {
-  /** The offsets of the slices in the range, as they were stored last. Those before the first event are left out. */
+  /** The offsets of the slices in the range, as they were stored last. An offset before the first event is left out. */
   readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, OffsetsDeleted | StorageError>
   /** The last sequence numbers that were stored of entities, of those that have any. */
   readonly sequenceNumbers: (
@@ -113,9 +113,9 @@ export class OffsetStore extends Context.Service<OffsetStore, {
   ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, StorageError>
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
-   * effect runs if an offset is not where the caller left it, or the offsets were set anew since; with no moves, that alone is
-   * looked at, and a rewind waits for the effect. Where the database ends transactions that are idle for too long, an effect is interrupted
-   * before, and fails with `HandlerTooSlow`.
+   * effect runs if an offset is not where the caller left it, or the offsets were set anew since. Without moves it only
+   * checks the latter, and a rewind waits for the effect. If the database ends transactions that are idle for too long,
+   * the effect is interrupted before that, and fails with `HandlerTooSlow`.
    */
   readonly transact: <A, E, R>(
     key: OffsetKey,
@@ -136,7 +136,7 @@ export class OffsetStore extends Context.Service<OffsetStore, {
 export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
   projection: Schema.String,
   source: Schema.String,
-  /** Undefined where it was by a command, which concerns all slices. */
+  /** Undefined if a command has fenced it, which concerns all slices. */
   slice: Schema.UndefinedOr(Slice),
   by: Schema.Literals(["worker", "command"])
 }) {
@@ -162,7 +162,7 @@ export class OffsetsDeleted
     slice: Slice
   })
 {
-  /** No restart helps: a projection stops, and waits for a person. */
+  /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }

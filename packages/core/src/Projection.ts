@@ -34,7 +34,7 @@ export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
 export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
- * What keeps how far a projection is, and the commands to it: a storage provides both.
+ * Stores the offsets of a projection and the commands to it. A storage provides both.
  *
  * @category models
  * @since 0.1.0

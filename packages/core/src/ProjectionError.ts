@@ -1,5 +1,5 @@
 /**
- * What goes wrong with the projections of a process, as those see it who ask for their status.
+ * The errors of asking for the status of a process's projections, and of starting them.
  *
  * @since 0.1.0
  */
@@ -39,7 +39,8 @@ export class SourceFailed extends Schema.TaggedError<SourceFailed>("@sluice/core
 }
 
 /**
- * A worker of the projection has stopped, and waits for a person. The event is the one that it has stopped at, if it was one; the cause is why.
+ * A worker of the projection has stopped, and no restart helps. `event` is the one that it has stopped at, if an event
+ * is the reason. `cause` says why.
  *
  * @category errors
  * @since 0.1.0
@@ -58,9 +59,9 @@ export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/co
 }
 
 /**
- * A worker of this process works on some of the slices already, or on another source for a projection of the same name. Stop that one first, or give
- * one of the two projections another name; where they are of different storages, give each a `ProjectionRegistry` of its own. A defect, as it
- * is a mistake of the program.
+ * A worker of this process works on some of the slices already, or reads another source for a projection of the same
+ * name. Stop that one first, or give one of the two projections another name. If they are of different storages, give
+ * each a `ProjectionRegistry` of its own. It is a defect, because the program is wrong.
  *
  * @category errors
  * @since 0.1.0

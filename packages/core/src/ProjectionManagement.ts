@@ -1,7 +1,9 @@
 /**
- * Commands to projections, wherever they run: to pause, to go on, to begin again; and the events that they have put aside.
+ * Commands to projections, wherever they run: to pause, to resume, to rewind. And their dead letters, the events that
+ * they have put aside.
  *
- * It is stored next to the offsets, and running workers follow it: those of this process at once, others within a second.
+ * A command is stored next to the offsets. Running workers follow it: those of this process at once, others within a
+ * second.
  *
  * @since 0.1.0
  */
@@ -35,16 +37,16 @@ export interface Command {
 }
 
 /**
- * An event that a projection has put aside, as its handler, or a stage before it, failed on it.
+ * An event that a projection has put aside, because its handler or a stage has failed on it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface DeadLetter {
   readonly key: OffsetKey
-  /** The event as its source has it; without a payload where the source does not have it any more. */
+  /** The event as its source has it. It has no payload if the source does not have the event any more. */
   readonly envelope: EncodedEnvelope
-  /** What it failed with, for a person. */
+  /** What it failed with, as text for a person. */
   readonly error: string
   /** When it was put aside. */
   readonly at: Timestamp.Timestamp
@@ -73,19 +75,19 @@ export interface ListedLetter extends DeadLetterId {
 }
 
 /**
- * A dead letter that somebody handles, and nobody else until the claim is given back, or has run out.
+ * A dead letter that somebody handles. Nobody else does until the claim is released or has run out.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ClaimedLetter extends DeadLetter {
-  /** When it was claimed, which tells the claim from all others of the letter. */
+  /** When it was claimed. No other claim on the letter has this time. */
   readonly claimedAt: Timestamp.Timestamp
 }
 
 /**
- * What became of dead letters: those that were handled; those that have failed again, and stay; and those whose event is there no more, as it was
- * deleted, a stage drops it now, or a newer state has taken its place, which are thrown away.
+ * How many dead letters were handled, have failed again (and stay), or were obsolete and discarded: their event was
+ * deleted, a stage drops it now, or a newer state has superseded it.
  *
  * @category models
  * @since 0.1.0
@@ -105,18 +107,22 @@ export interface HandledLetters {
 export class ProjectionManagement extends Context.Service<ProjectionManagement, {
   /** The command to a projection now. */
   readonly command: (projection: string) => Effect.Effect<Command, StorageError>
-  /** Makes a projection known, with an offset before the first event in each slice, unless it is. Workers do so when they start. */
+  /**
+   * Registers a projection, with an offset before the first event in each slice, unless it is registered. Workers do so
+   * when they start.
+   */
   readonly register: (key: OffsetKey) => Effect.Effect<void, StorageError>
-  /** Pauses a projection, or lets it go on, and raises the revision. */
+  /** Pauses or resumes a projection, and raises the revision. */
   readonly setPaused: (projection: string, paused: boolean) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Ends when this process has stored a command to the projection, or another one may have. */
   readonly changes: (projection: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /**
-   * In one transaction: waits for whoever is handling events, and keeps all others out; runs the effect; sets the offsets of all
-   * slices, those that `start` does not have to the beginning; throws away the dead letters of events that then come again; and raises
-   * the revision, so that workers that stand on the one before are fenced. A transaction that the database refuses, as for a
-   * deadlock, is tried again. A time that is yet to come is refused, unless events are known to be as new: those of this storage, those that were
-   * read, or others up to `newest`.
+   * Sets where a projection goes on, in one transaction. It waits for whoever is handling events, and keeps all others
+   * out. It runs the effect, and sets the offsets of all slices; those that `start` does not have go to the beginning.
+   * It discards the dead letters of events that come again, and raises the revision, so that workers with the revision
+   * before are fenced. A transaction that the database refuses, as for a deadlock, is tried again. A time in the future
+   * is refused, unless events are known to be as new: those of this storage, those that were read, or others up to
+   * `newest`.
    */
   readonly rewind: <E, R>(
     key: OffsetKey,
@@ -124,9 +130,9 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     undo: Effect.Effect<unknown, E, R>,
     newest?: Timestamp.Timestamp
   ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
-  /** Forgets everything about a projection's way through a source, and raises the revision. */
+  /** Deletes the offsets and dead letters of a projection in a source, and raises the revision. */
   readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
-  /** The projections that are known, by name and source. */
+  /** The projections that are registered, by name and source. */
   readonly list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError>
   /** Keeps a dead letter, in place of one of the same event. */
   readonly putAside: (letter: Omit<DeadLetter, "at">) => Effect.Effect<void, StorageError>
@@ -142,28 +148,28 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     after: DeadLetterId | undefined,
     limit: number
   ) => Effect.Effect<ReadonlyArray<ListedLetter>, StorageError>
-  /**
-   * Throws a dead letter away, and returns it: none if it is not there, or not any more. With a claim, only while the letter is claimed by
-   * that one.
-   */
+  /** Discards a dead letter, and returns it; none if it is not there. With a claim, only while that claim holds. */
   readonly discard: (
     key: OffsetKey,
     letter: DeadLetterId,
     claimedAt?: Timestamp.Timestamp
   ) => Effect.Effect<DeadLetter | undefined, StorageError>
-  /** Throws away the dead letters of events that are still to come, as the offsets say. */
+  /** Discards the dead letters of events that come again by the offsets. */
   readonly discardAhead: (key: OffsetKey) => Effect.Effect<void, StorageError>
-  /** Claims a dead letter for {@link claimTime}, and returns it: none if it is not there, or somebody else has claimed it. */
+  /**
+   * Claims a dead letter for {@link claimTime}, and returns it; none if it is not there, or somebody else has claimed
+   * it.
+   */
   readonly claim: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<ClaimedLetter | undefined, StorageError>
-  /** Claims a letter for as long again, and returns the claim from then on: none if it is lost. */
+  /** Renews a claim for as long again, and returns the new claim; none if it is lost. */
   readonly renew: (
     key: OffsetKey,
     letter: DeadLetterId,
     claimedAt: Timestamp.Timestamp
   ) => Effect.Effect<Timestamp.Timestamp | undefined, StorageError>
   /**
-   * Gives a claim back, unless it is lost, with a new error if there is one. Without a claim, it only says the error of a letter that nobody has
-   * claimed. One whose event was deleted says nothing else.
+   * Releases a claim, unless it is lost, and stores the new error if there is one. Without a claim it only stores the
+   * error, if nobody has claimed the letter. A letter whose event was deleted keeps its text.
    */
   readonly release: (
     key: OffsetKey,
@@ -193,7 +199,8 @@ export class UnknownProjection
 }
 
 /**
- * A projection was to go on at a time that is later than now, and than its events: those until then would be passed over. Nothing was changed.
+ * A projection was to go on at a time that is later than now, and later than its events. All events until then would be
+ * left out. Nothing was changed.
  *
  * @category errors
  * @since 0.1.0
@@ -293,7 +300,7 @@ export const pause = (
   ProjectionManagement.use((management) => management.setPaused(nameOf(projection), true))
 
 /**
- * Lets a projection go on that was paused, or that has stopped at an event.
+ * Resumes a projection that was paused, or that has stopped at an event.
  *
  * @category operations
  * @since 0.1.0
@@ -334,8 +341,9 @@ export const startOf = (to: Target): Start =>
     : to
 
 /**
- * Fails if the offsets begin at a time that is later than now, and than `newest`, the newest time that events are known to have, which is asked
- * for only then: after a clock was set back, events are later than now.
+ * Fails if the offsets begin at a time that is later than now and than `newest`, the newest time that events are known
+ * to have. After a clock was set back, events are later than now. `newest` is only asked for if the time is later than
+ * now.
  *
  * @category constructors
  * @since 0.1.0
@@ -355,7 +363,7 @@ export const checkSince = <E, R>(
 }
 
 /**
- * What a dead letter says whose event was deleted.
+ * The error of a dead letter whose event was deleted.
  *
  * @category constants
  * @since 0.1.0
@@ -363,7 +371,7 @@ export const checkSince = <E, R>(
 export const deletedError = "The event was deleted from its journal"
 
 /**
- * For how long a claim on a dead letter holds, in milliseconds: whoever crashes loses it then.
+ * For how long a claim on a dead letter holds, in milliseconds. After a crash others can claim the letter then.
  *
  * @category constants
  * @since 0.1.0
@@ -371,7 +379,8 @@ export const deletedError = "The event was deleted from its journal"
 export const claimTime = 5 * 60_000
 
 /**
- * A claim on a dead letter that is made now, in microseconds: another one than that before, also where the clock was set back.
+ * A new claim on a dead letter, as a time in microseconds. It differs from the one before even if the clock was set
+ * back.
  *
  * @category constructors
  * @since 0.1.0
@@ -380,7 +389,7 @@ export const claimAfter = (before: number | null | undefined, now: number): Time
   Timestamp.make(Math.max(now, (before ?? 0) + 1))
 
 /**
- * What a dead letter says once its event has failed again, if it has: a new error may quote the event, which may be deleted meanwhile.
+ * The error of a dead letter after another try. A new error may quote the event, which may have been deleted meanwhile.
  *
  * @category getters
  * @since 0.1.0
@@ -419,7 +428,8 @@ export const rewind = (
   withKey(projection, (management, key) => management.rewind(key, startOf(to), Effect.void))
 
 /**
- * Forgets how far a projection has come in a source, its dead letters included. For one that is no more: a running one begins again.
+ * Deletes the offsets and dead letters of a projection in a source. It is meant for a projection that is not used any
+ * more: a running one begins again.
  *
  * @category operations
  * @since 0.1.0
@@ -465,7 +475,7 @@ export const deadLetters = (projection: ProjectionRef, options?: {
 }
 
 /**
- * Throws a dead letter away, and returns it; none if it is not there.
+ * Discards a dead letter, and returns it; none if it is not there.
  *
  * **Example** (All of a projection)
  *

@@ -24,13 +24,13 @@ export interface RegisteredWorker {
   readonly key: OffsetKey
   readonly range: SliceRange.SliceRange
   readonly status: WorkerStatus
-  /** Ends when the status is such, or the worker has ended. */
+  /** Ends when the predicate holds for the status, or the worker has ended. */
   readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
-  /** Whether there is a command that the worker has yet to read, such as to go on. */
+  /** Whether there is a command that the worker has not read yet, such as to resume. */
   readonly hasNewCommand: Effect.Effect<boolean, StorageError>
   /** Asks the source for its newest positions in the worker's range. */
   readonly heads: Effect.Effect<Offsets, SourceFailed>
-  /** Asks the store for the offsets in the worker's range, and the revision as of which they were set. */
+  /** Asks the store for the offsets in the worker's range, and their revision. */
   readonly stored: Effect.Effect<
     Pick<WorkerStatus, "revision" | "offsets">,
     SourceFailed | OffsetsDeleted | StorageError
@@ -47,8 +47,8 @@ export interface ProjectionRegistry {
   /** The workers of a projection, in the order of their slices; none if it does not run. */
   readonly workers: (projection: string) => ReadonlyArray<RegisteredWorker>
   /**
-   * Adds workers for as long as the scope, all at once. Dies with `ProjectionAlreadyRuns` if another worker works on one of their slices; none
-   * of them is added then.
+   * Adds workers for as long as the scope, all at once. If another worker works on one of their slices, it adds none of
+   * them, and dies with `ProjectionAlreadyRuns`.
    */
   readonly join: (workers: ReadonlyArray<RegisteredWorker>) => Effect.Effect<void, never, Scope.Scope>
 }
@@ -89,7 +89,7 @@ const excludes = (a: RegisteredWorker, b: RegisteredWorker): boolean =>
   a.key.projection === b.key.projection && (a.key.source !== b.key.source || SliceRange.overlaps(a.range, b.range))
 
 /**
- * The registry of this process. Provide another one where several projections of a name must not meet.
+ * The registry of this process. Provide others if projections of one name must not meet in it.
  *
  * @category references
  * @since 0.1.0

@@ -36,8 +36,9 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWork
   })
 
 /**
- * How many events a projection is behind its source, exactly, in the slices that workers of this process have: what lies between the offsets that
- * are stored now, also right after a rewind, and the newest positions of the source.
+ * How many events a projection is behind its source, exactly, in the slices that workers of this process have. It
+ * counts the positions between the offsets that are stored now and the newest ones of the source, also right after a
+ * rewind.
  *
  * @category getters
  * @since 0.1.0
@@ -48,7 +49,7 @@ export const lag = (
   Effect.flatMap(running(nameOf(projection)), (workers) =>
     Effect.map(
       Effect.forEach(workers, (worker) =>
-        // the source after the store, or events between the two would not be counted
+        // the store is asked first, or events that come between the two answers would not be counted
         Effect.flatMap(
           worker.stored,
           ({ offsets }) => Effect.map(worker.heads, (heads) => Offset.lag(heads, offsets))
@@ -59,9 +60,10 @@ export const lag = (
     )
 
 /**
- * Waits until a projection has processed, and stored, every event that its source has now in the slices that workers of this process have; after a
- * rewind, from where it was rewound to. Fails when a worker stops before, and with `ProjectionNotRunning` when one ends before and no other has its slices. A worker that
- * comes meanwhile is waited for as well.
+ * Waits until a projection has processed and stored every event that its source has now, in the slices that workers of
+ * this process have. After a rewind these are the events from where it was rewound to. Fails when a worker stops
+ * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices. It also waits for
+ * workers that are started meanwhile.
  *
  * **When to use**
  *
@@ -106,13 +108,16 @@ const workerCaughtUp = Effect.fnUntraced(function*(
       ({ offsets, revision, state }) => revision !== undefined && state !== "Starting" && hasReached(offsets, heads)
     )
     if (state === "Ended") return "ended"
-    // it may have been rewound, and not know it yet
+    // it may have been rewound without knowing yet
     if ((yield* worker.stored).revision === revision) return "caught up"
     yield* unlessStopped(worker, (status) => status.revision !== revision)
   }
 })
 
-/** The worker's status once it is such, or once the worker has ended. Fails when the worker stops, and has no command to go on. */
+/**
+ * The worker's status once the predicate holds, or once the worker has ended. Fails when the worker stops without a
+ * command to resume.
+ */
 const unlessStopped = Effect.fnUntraced(function*(
   worker: RegisteredWorker,
   predicate: (status: WorkerStatus) => boolean

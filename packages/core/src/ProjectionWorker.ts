@@ -25,8 +25,8 @@ export interface ProjectionWorker<out E, out R> {
  *
  * **When to use**
  *
- * Where something else than `Projection.layer` decides which slices this process works on. Workers of one projection whose slices do not
- * overlap may run in as many processes as there are slices, and come and go while the others run.
+ * If something else than `Projection.layer` decides which slices this process works on. Workers of one projection may
+ * run in many processes, if their slices do not overlap. They may come and go while others run.
  *
  * **Example** (The lower half of the slices)
  *

@@ -1,5 +1,5 @@
 /**
- * Bounds the memory for events that sources have read and nobody has taken yet.
+ * Bounds the memory of events that sources have read ahead of whoever pulls them.
  *
  * @since 0.1.0
  */
@@ -8,15 +8,15 @@ import type * as Effect from "effect/Effect"
 import type { EncodedEnvelope } from "./Envelope.ts"
 
 /**
- * The memory that a source asks for before it reads. It waits while there is none.
+ * The memory that a source asks for before it reads. It waits until there is some.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ReadBudget {
   /**
-   * Runs the read of a page of at most so many events, or fewer where others need the room. It is held from then on until the next read
-   * begins: then it has been taken.
+   * Runs the read of a page of at most so many events, or fewer if others need the memory. The page counts until the
+   * next read begins, as it has been pulled by then.
    */
   readonly read: <E, R>(
     page: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E, R>,

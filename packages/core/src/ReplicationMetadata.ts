@@ -1,12 +1,14 @@
 /**
- * What is known of an event of a replicated entity: at which replica it was written first, and what that had seen.
+ * The metadata of an event of a replicated entity: the replica that it was written at first, and which events that
+ * replica had seen.
  *
  * @since 0.1.0
  */
 import type { SequenceNumber } from "./SequenceNumber.ts"
 
 /**
- * How far a replica has seen the events of an entity, replica by replica. One that is missing has been seen nothing of.
+ * How far a replica has seen the events of an entity, replica by replica. Of a replica that is missing it has seen
+ * none.
  *
  * @category models
  * @since 0.1.0
@@ -24,8 +26,11 @@ export interface ReplicationMetadata {
   readonly origin: string
   /** The number of the event in the journal of its origin. */
   readonly originSequenceNumber: SequenceNumber
-  /** What the replica that stored the event had seen of the entity, this event included. */
+  /** Which events of the entity the replica that stored this one had seen, this one included. */
   readonly version: VersionVector
-  /** Whether the replica that stored the event had seen events which the origin had not, and the origin others. */
+  /**
+   * Whether it was written concurrently: its origin and the replica that stored it had each seen events that the other
+   * had not.
+   */
   readonly concurrent: boolean
 }

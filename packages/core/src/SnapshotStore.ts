@@ -1,5 +1,5 @@
 /**
- * States of entities after one of their events, so that only the later events have to be read to know the newest state.
+ * States of entities after one of their events. To know the newest state, only later events have to be read.
  *
  * @since 0.1.0
  */
@@ -49,7 +49,7 @@ export interface Snapshot<out S> extends Omit<EncodedSnapshot, "payload"> {
 }
 
 /**
- * Which snapshots of an entity: those that meet all of the criteria, bounds included.
+ * Selects snapshots of an entity: those that meet all of the criteria, bounds included.
  *
  * @category models
  * @since 0.1.0
@@ -165,7 +165,7 @@ export const load = Effect.fn("SnapshotStore.load")(function*<S>(
 })
 
 /**
- * Removes the snapshots of an entity that meet the criteria; all of them where there are none.
+ * Removes the snapshots of an entity that meet the criteria; all of them if there are no criteria.
  *
  * @category operations
  * @since 0.1.0

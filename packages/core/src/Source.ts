@@ -60,22 +60,23 @@ export interface Source<out A, out E = never, out R = never> extends Pipeable {
 }
 
 /**
- * Where events come from: what a new kind of source has to supply.
+ * What a new kind of source has to provide.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Provider<in out A, out E, out R> {
-  /** Under which name offsets in this source are stored: the same as long as it is the same journal. */
+  /** The key under which offsets are stored. It must stay the same for the same journal. */
   readonly key: string
-  /** Says where events come from, where a pipeline is drawn. */
+  /** Describes the source in logs and in drawings of a pipeline. */
   readonly description: string
   /** The entity type that all persistence ids begin with, where it is known. */
   readonly entityType: string | undefined
   readonly codec: EventCodec<A>
   /**
-   * What a projection does when the journal is another one than its offsets were taken in, or has lost or deleted what comes after
-   * them: `"fail"`, the default, stops it for a person; `"rewind"` begins again, in the slices concerned, with what is there.
+   * What a projection does when its offsets are of another journal, or the events after them were lost or deleted. By
+   * default (`"fail"`) it stops with a final error. With `"rewind"` it begins again, in the slices concerned, with the
+   * events that are there.
    */
   readonly onReplaced?: "fail" | "rewind" | undefined
   /** Opens the range, to go on after the offsets. */
@@ -89,13 +90,17 @@ export interface Provider<in out A, out E, out R> {
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
   /**
-   * The position and timestamp, in each log of the range, of the last event that is older than a time; nothing for a log that has none.
-   * Where events that are not older were deleted, it is the time at position 0, which no source can be opened at.
+   * The position and timestamp, in each log of the range, of the last event that is older than a time. A log without
+   * such an event is left out. If events that are not older were deleted, it is position 0 with the time, where no
+   * source can be opened.
    */
   readonly before: (range: SliceRange.SliceRange, time: Timestamp) => Effect.Effect<Offsets, E, R>
-  /** What time it is by the clock that events are stamped with. */
+  /** The time, by the clock that gives events their timestamps. */
   readonly now: Effect.Effect<Timestamp, E, R>
-  /** Whether an event may take the place of an earlier one of its entity, which then must not be handled any more; as states do. */
+  /**
+   * Whether a later event supersedes earlier ones of its entity, as states do. A superseded event must not be handled
+   * any more.
+   */
   readonly supersedes?: boolean | undefined
 }
 
@@ -120,7 +125,8 @@ export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/co
 }
 
 /**
- * A source has shown an event, or left out a part of a log, that does not come next: events before it are missing. The worker opens the source again. If that does not help, the source is at fault.
+ * A source has shown an event, or left out a part of a log, that does not come next: events before it are missing. The
+ * worker opens the source again. If that does not help, the source is at fault.
  *
  * @category errors
  * @since 0.1.0
@@ -187,8 +193,8 @@ export const journal = <A>(
   })
 
 /**
- * The changes of the durable states of a type: each entity's latest state, none once it is deleted. Of several changes in a row it
- * may show the last one only; an envelope's sequence number is the revision.
+ * The changes of the durable states of a type: each entity's latest state, or none once it is deleted. Of several
+ * changes in a row it may show only the last one. An envelope's sequence number is the revision.
  *
  * **Example** (Profiles as they change)
  *
@@ -327,7 +333,7 @@ export const filterMap =
     })
 
 /**
- * Drops events for good; placeholders keep sequence numbers dense.
+ * Drops events for good. Placeholders keep sequence numbers dense.
  *
  * @category stages
  * @since 0.1.0

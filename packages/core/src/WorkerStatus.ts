@@ -12,16 +12,16 @@ import type { SliceRange } from "./SliceRange.ts"
 /**
  * What a worker is doing:
  *
- * - `Starting`: it opens its source.
- * - `CatchingUp`: it handles what there was in its source when it was opened.
- * - `Running`: it handles what comes.
- * - `Disrupted`: its source is cut off from where its events come from, and tries to get back.
+ * - `Starting`: it reads its command, loads its offsets, and opens its source.
+ * - `CatchingUp`: it handles the events that its source had when it was opened.
+ * - `Running`: it has caught up, and handles new events.
+ * - `Disrupted`: its source is cut off from where its events come from, and tries to reconnect.
  * - `Restarting`: it has failed. It waits, and opens its source again.
  * - `Fenced`: another worker is working on the same slices. It waits, and looks again.
  * - `Paused`: it waits for a command to go on.
- * - `Stopped`: it has met an event that cannot be processed, or a final error, such as a journal that its offsets do not belong to. It
- *   needs a person, and then a command to go on.
- * - `Ended`: it is no more.
+ * - `Stopped`: it has met an event that it must not pass, or a final error, such as a journal that its offsets do not
+ *   belong to. No restart helps. It goes on once its projection is resumed.
+ * - `Ended`: nobody runs it any more.
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +38,7 @@ export type WorkerState =
   | "Ended"
 
 /**
- * Why a worker is disrupted, restarting, fenced or stopped, and at which event, where it was one.
+ * Why a worker is disrupted, restarting, fenced or stopped, and at which event, if an event is the reason.
  *
  * @category models
  * @since 0.1.0
@@ -64,7 +64,7 @@ export interface WorkerStatus {
   readonly skipped: number
   /** How often the worker has restarted, or was fenced, since the process began. */
   readonly restarts: number
-  /** The revision as of which the offsets were set that it has begun from last; undefined before the first time. */
+  /** The revision of the offsets that it began from last; undefined before it has begun. */
   readonly revision: number | undefined
   /** The offsets as it has stored them last. */
   readonly offsets: Offset.Offsets

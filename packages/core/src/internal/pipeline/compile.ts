@@ -14,8 +14,8 @@ import { mapChunks } from "./mapChunks.ts"
 
 /**
  * @internal
- * The stages of a source as one function of a chunk: stages that are plain functions cost a call per event, and an effect only
- * exists per chunk, up to the first stage that is effectful itself.
+ * The stages of a source as one function of a chunk. A stage that is a plain function costs a call per event. There is
+ * one effect per chunk, up to the first stage that is an effect itself.
  */
 export const compile = <A, R>(
   codec: EventCodec<A>,
@@ -43,7 +43,7 @@ export const compile = <A, R>(
         else element = poison(element, exit.cause, false)
       }
       elements.push(element)
-      // what an effect failed on may fail on the next event as well: the events behind wait for another try
+      // an effect that fails may fail on the next event as well, so later events wait for another try
       if (element._tag === "Poison" && !element.permanent) break
     }
     return elements

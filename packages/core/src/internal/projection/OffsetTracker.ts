@@ -7,13 +7,17 @@ import type { Slice } from "../../Slice.ts"
 
 /**
  * @internal
- * How far a worker has come, and how far the store knows. Pure: `advance`, then store `moves`, then `stored` or `revert`.
+ * The offsets of a worker: as they are stored, and as they are after what it has handled since. Pure: `advance` past
+ * elements, store the `moves`, and then say `stored` or `revert`.
  */
 export class OffsetTracker {
   readonly #stored: Map<Slice, Offset>
   readonly #reading: ReadingState
   #ahead = new Map<Slice, Offset>()
-  /** The heads of the slices that it has not caught up with. Undefined while they are not known, or once it has caught up with all. */
+  /**
+   * The heads of the slices in which it has not caught up yet. Undefined while they are unknown, and once it has caught
+   * up in all.
+   */
   #heads: Map<Slice, Position> | undefined
 
   constructor(stored: Offsets, reading: ReadingState) {
@@ -31,12 +35,12 @@ export class OffsetTracker {
     return this.#ahead.size > 0
   }
 
-  /** Goes past the elements, which are in the order of their positions, slice by slice. */
+  /** Advances past elements that were handled. Those of a slice are in the order of their positions. */
   advance(elements: ReadonlyArray<Place | Skipped>): void {
     for (const { position, slice, timestamp } of this.#reading.advance(elements)) {
       if (position !== undefined && timestamp !== undefined) this.#ahead.set(slice, { position, timestamp })
     }
-    // what is known of an entity is stored with the offset of its slice, also where that stays
+    // the sequence numbers of entities are stored with the offset of their slice, even if that does not move
     for (const slice of this.#reading.ahead) {
       if (!this.#ahead.has(slice)) this.#ahead.set(slice, this.#stored.get(slice) ?? beginning)
     }
@@ -52,7 +56,7 @@ export class OffsetTracker {
     return moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)
   }
 
-  /** Whether it has come to the heads of the source, as they were once. From now on `stored` says when. */
+  /** Sets the heads to come to. Says whether it has come to them already. If not, `stored` says so once it has. */
   follow(heads: Offsets): boolean {
     const ahead = new Map<Slice, Position>()
     for (const [slice, { position }] of heads) {
@@ -62,7 +66,7 @@ export class OffsetTracker {
     return ahead.size === 0
   }
 
-  /** The store has made the moves. Says whether it has come to the heads with that. */
+  /** The store has made the moves. Says whether it has come to the heads now. */
   stored(): boolean {
     for (const [slice, offset] of this.#ahead) {
       this.#stored.set(slice, offset)

@@ -6,16 +6,16 @@ export class WorkerMemory {
   #sourceError: unknown
   #stumble = { at: "", times: 0 }
 
-  /** Remembers what the source itself fails with, and not a stage or a handler. */
+  /** Remembers the errors of the source itself, and not those of a stage or a handler. */
   readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.tapCause(effect, (cause) => Effect.sync(() => void (this.#sourceError = errorOf(cause))))
 
-  /** Whether it is the source that has failed so. */
+  /** Whether the error is one of the source. */
   isOfSource(error: unknown): boolean {
     return error !== undefined && error === this.#sourceError
   }
 
-  /** Counts how often a stage has failed at the place in a row. */
+  /** Counts how often in a row a stage has failed at the place. */
   stumbleAt(at: string): number {
     this.#stumble = { at, times: this.#stumble.at === at ? this.#stumble.times + 1 : 1 }
     return this.#stumble.times

@@ -74,7 +74,7 @@ export class WorkerMonitor {
     this.#offsets = offsets
     this.#transition({ _tag: "Progressed" })
     if (hasCaughtUp) this.#transition({ _tag: "CaughtUp" })
-    // at last, as those who listen go on at once
+    // last, because listeners go on at once
     this.#notify()
   }
 
@@ -88,7 +88,7 @@ export class WorkerMonitor {
     this.meters.skipped()
   }
 
-  /** Ends when the status is such, or the worker has ended. */
+  /** Ends when the predicate holds for the status, or the worker has ended. */
   until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
     return Effect.callback((resume) => {
       const listener = () => {

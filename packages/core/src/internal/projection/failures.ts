@@ -23,8 +23,8 @@ export class StoppedAtEvent {
 
 /**
  * @internal
- * The source has lost events that were read, and the stored offsets are not of them: whoever begins again from those finds out whether
- * anything is missing.
+ * The source has lost events that were read. The stored offsets are before them. A worker that begins again from there
+ * finds out whether anything is missing.
  */
 export class ForkedAhead {
   readonly _tag = "ForkedAhead"
@@ -37,8 +37,8 @@ export class ForkedAhead {
 
 /**
  * @internal
- * Whether the stored offset of a forked log says nothing of the events that are lost: they are behind it, or it is not where the worker has
- * left it, as it went back with them.
+ * Whether the stored offset of a forked log is before the events that are lost. It may also not be where the worker has
+ * left it, because the store has lost moves as well.
  */
 export const isAheadOfStored = (fork: JournalForked, known: Offsets, stored: Offsets): boolean => {
   const own = known.get(fork.slice) ?? beginning
@@ -75,7 +75,7 @@ export const eventOf = (cause: Cause.Cause<unknown>, options: {
   return { _tag: "Failed", cause }
 }
 
-/** What storage, a lost race or a command did, or what says itself that it passes. */
+/** Whether storage, a lost race or a command is at fault, or the error says that it is retryable. */
 const isBlameless = (error: object): boolean =>
   error instanceof Fenced || error instanceof InterruptedByCommand ||
   (error as { readonly isRetryable?: unknown }).isRetryable === true ||
@@ -83,8 +83,8 @@ const isBlameless = (error: object): boolean =>
 
 /**
  * @internal
- * An event is at fault only when nothing else is, whatever became of the error on its way: all reasons count, defects included, and so do
- * the causes of errors, and theirs.
+ * Whether the event is at fault. It is only if nothing else is. All reasons of the cause count, defects included, and
+ * the causes of its errors at any depth.
  */
 export const isFaultOfEvent = (cause: Cause.Cause<unknown>): boolean => {
   const seen = new Set<unknown>()

@@ -17,7 +17,7 @@ export const inTime = <A, E, R>(
     orElse: () => Stream.fail(new SourceTimeout({ source: provider.key, waited: patience }))
   })
 
-/** @internal An event as its source has it now, if it still has it; or the first that it has from there, up to another one. */
+/** @internal An event as its source has it now, or none. With `to`, the first event from there up to another one. */
 export const fetch = <E, R>(
   provider: Provider<any, E, R>,
   { persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">,

@@ -15,7 +15,7 @@ import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
-/** @internal What handling takes: the projection, its stores, and how far it is. */
+/** @internal What handling needs: the projection, its stores, and how far it is. */
 export interface Handling {
   readonly projection: Projection<any, any>
   readonly key: OffsetKey
@@ -35,13 +35,17 @@ type Handled = Effect.Effect<void, unknown, any>
 type Elements = ReadonlyArray<Element<any>>
 type Envelopes = ReadonlyArray<Envelope<any>>
 
-/** @internal Handles a group of elements, of which the envelopes are those with an event, and does what the projection says if that fails. */
+/**
+ * @internal
+ * Handles a group of elements, whose events are the envelopes. If that fails, does what the projection's recovery
+ * strategy says.
+ */
 export const handleGroup = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
   envelopes.length === 0
     ? pass(self, elements)
     : Effect.catchCause(attempt(self, elements, envelopes), (cause) => recover(self, elements, envelopes, cause))
 
-/** @internal Does what the projection says about an event that has failed before it came to the handler. */
+/** @internal Does what the recovery strategy says about an event that has failed before it came to the handler. */
 export const meetPoison = (self: Handling, poison: Poison): Handled =>
   Effect.suspend(() => {
     const { memory, projection: { recovery } } = self
@@ -56,7 +60,9 @@ export const meetPoison = (self: Handling, poison: Poison): Handled =>
 export const save = (self: Handling): Handled =>
   Effect.suspend(() => self.tracker.isAhead ? transact(self, Effect.void) : Effect.void)
 
-/** Hands the events to the handler, suspended, as what it throws is a failure of its event as well. */
+/**
+ * Hands the events to the handler. Suspended, so that an exception of the handler is a failure of its event as well.
+ */
 const call = ({ projection: { handler, name } }: Handling, envelopes: Envelopes): Handled =>
   traced(
     { name: "sluice.projection", attributes: { projection: name, events: envelopes.length }, envelopes },
@@ -64,8 +70,8 @@ const call = ({ projection: { handler, name } }: Handling, envelopes: Envelopes)
   )
 
 /**
- * As `call`. What has no position comes again whenever the source is opened, also what was put aside; all else is put aside behind its
- * offset.
+ * As `call`, for projections with dead letters. An element without a position comes again whenever the source is
+ * opened, so its dead letter is discarded. Any other is behind its offset once it is put aside.
  */
 const callAndDiscard = (self: Handling, envelopes: Envelopes): Handled => {
   const { key, management, projection: { recovery } } = self
@@ -77,7 +83,10 @@ const callAndDiscard = (self: Handling, envelopes: Envelopes): Handled => {
   )
 }
 
-/** Moves the offsets, and runs the effect, in one transaction. What is counted is counted at the same time, or others would see half of it. */
+/**
+ * Moves the offsets, and runs the effect, in one transaction. Counters and offsets change together, so that nobody sees
+ * one without the other.
+ */
 const transact = (self: Handling, effect: Handled, count?: () => void): Handled =>
   Effect.suspend(() => {
     const { basis, clock, key, monitor, store, tracker } = self
@@ -93,7 +102,7 @@ const transact = (self: Handling, effect: Handled, count?: () => void): Handled 
       }))
   })
 
-/** Goes past the elements together with the effect, or past none of them. */
+/** Advances past the elements in one transaction with the effect: both happen or neither. */
 const advance = (
   self: Handling,
   elements: ReadonlyArray<Place | Skipped>,
@@ -106,12 +115,12 @@ const advance = (
     return Effect.tapCause(transact(self, effect, count), () => Effect.sync(() => tracker.revert()))
   })
 
-/** Goes past elements that need no handling. */
+/** Advances past elements that need no handling. */
 const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
   Effect.suspend(() => {
     const { projection, tracker } = self
     tracker.advance(elements)
-    // what is left out without a time moves nothing
+    // a skipped range without a timestamp moves no offset
     if (projection.delivery._tag === "ExactlyOnce" && tracker.isAhead) return transact(self, Effect.void, count)
     count?.()
     return Effect.void
@@ -130,7 +139,10 @@ const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Hand
     })
   })
 
-/** Tries again, and again; then finds the event of the group that is poison, and goes past it as the projection says. */
+/**
+ * Retries as the recovery strategy says. Then finds the poison event of the group, and goes past it as the strategy
+ * says.
+ */
 const recover: (
   self: Handling,
   elements: Elements,
@@ -155,13 +167,13 @@ const recover: (
     if (at + 1 < elements.length) yield* pass(self, elements.slice(at + 1))
     return
   }
-  // one of the group is poison: one by one they show which
+  // handled one by one, they show which one is poison
   for (const element of elements) {
     yield* handleGroup(self, [element], element._tag === "Envelope" ? [element] : [])
   }
 })
 
-/** Goes past an event that cannot be processed, unless the projection is to stop at it. */
+/** Advances past an event that cannot be processed, unless the projection is to stop at it. */
 const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled =>
   Effect.suspend(() => {
     const { monitor, projection: { recovery } } = self
@@ -177,14 +189,14 @@ const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unknown>): 
   })
 
 /**
- * Goes past an event together with putting it aside, whatever the delivery: so no event that is put aside is ahead of its offset, and none
- * is handled that is.
+ * Advances past an event in the transaction that puts it aside, whatever the delivery guarantee. So an event is never
+ * put aside and still to come.
  */
 const putAside = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled => {
   const { key, management, memory, monitor, projection: { source } } = self
   // asked for before the transaction, which would hold up others while the source does not answer
   return Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save(self)]), ([stored]) => {
-    // what it has failed with may quote it
+    // the error may quote the event
     const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
     const error = isDeleted ? deletedError : Cause.pretty(cause)
     const letter = { key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }

@@ -15,7 +15,7 @@ const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000
 
 /**
  * @internal
- * Saves, whatever becomes of it. Whoever is interrupted meanwhile, or was before, waits for a moment only, and all workers of a process
+ * Saves, and ignores failures. A worker that is interrupted waits for a moment only, and all workers of a process
  * together for little longer: a store that does not answer must not hold up the end of a service.
  */
 export const lastSave = <E, R>(
@@ -23,7 +23,7 @@ export const lastSave = <E, R>(
   save: Effect.Effect<void, E, R>
 ): Effect.Effect<void, never, R> =>
   Effect.gen(function*() {
-    // what is sent to a store that is silent could not be interrupted soon either
+    // a statement to a silent store could not be interrupted soon either
     const saving = yield* Effect.forkDetach(save, { startImmediately: true })
     yield* Effect.onInterrupt(Effect.interruptible(Fiber.await(saving)), () => awaitShortly(store, saving))
   })

@@ -4,7 +4,7 @@ import type { JournalChange } from "./resetOffsets.ts"
 
 /**
  * @internal
- * Where a worker is. From `Restarting` and `Fenced` it comes back by opening its source, and shows them until then.
+ * What a worker is doing. `Restarting` and `Fenced` last until its source is open again.
  */
 export type State =
   /** It reads what it is commanded, loads its offsets, and opens its source. */
@@ -25,7 +25,7 @@ export type State =
   | { readonly _tag: "Fenced"; readonly failure: WorkerFailure }
   /** It waits for a command to go on. */
   | { readonly _tag: "Paused" }
-  /** It needs a person, and then a command to go on. */
+  /** It has met an event that it must not pass, or a final error. It waits for a command to go on. */
   | { readonly _tag: "Stopped"; readonly failure: WorkerFailure }
   /** It is no more. */
   | { readonly _tag: "Ended" }
@@ -65,9 +65,12 @@ export type Event =
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
   /** Another worker has moved its offsets. */
   | { readonly _tag: "Fenced"; readonly cause: Cause.Cause<unknown>; readonly lasted: number }
-  /** Its source has another journal than its offsets are of, or less of it, and the projection is to begin again then. */
+  /**
+   * Its source has another journal than its offsets are of, or has lost events of it. The projection is to begin again
+   * then.
+   */
   | { readonly _tag: "JournalChanged"; readonly cause: Cause.Cause<unknown>; readonly change: JournalChange }
-  /** The offsets that were of no use any more are at the beginning, or could not be moved there. */
+  /** The useless offsets were moved to the beginning, or could not be. */
   | {
     readonly _tag: "OffsetsReset"
     readonly cause: Cause.Cause<unknown>
@@ -91,7 +94,7 @@ export type Action =
   | { readonly _tag: "AwaitCommand" }
   /** Waits about so many milliseconds, or for a command. */
   | { readonly _tag: "Wait"; readonly millis: number }
-  /** Moves the offsets that are of no use any more to the beginning. */
+  /** Moves the useless offsets to the beginning. */
   | { readonly _tag: "ResetOffsets"; readonly cause: Cause.Cause<unknown>; readonly change: JournalChange }
   /** Fails. */
   | { readonly _tag: "Stop"; readonly failure: WorkerFailure }
@@ -102,7 +105,10 @@ export type Action =
 export const initialWait = 200
 /** @internal The longest that it waits after failures. */
 export const maxFailureWait = 30_000
-/** @internal The longest that it waits after fencings: whoever runs twice must not end with nobody running. */
+/**
+ * @internal
+ * The longest that it waits after fencings. A projection that runs twice by mistake must not end up running nowhere.
+ */
 export const maxFencedWait = 5_000
 /** After running for longer than this unfenced, in milliseconds, a worker counts its fencings anew. */
 const aloneFor = 2 * maxFencedWait
@@ -125,7 +131,11 @@ const goOn: Action = { _tag: "GoOn" }
 
 type Transition = readonly [next: Lifecycle, action: Action]
 
-/** @internal Where a worker is after an event, and what it does next. Events that mean nothing where it is change nothing. */
+/**
+ * @internal
+ * The state of a worker after an event, and what it does next. An event that has no meaning in a state does not change
+ * it.
+ */
 export const transition = (self: Lifecycle, event: Event): Transition => {
   const { state } = self
   if (state._tag === "Ended" || state._tag === "Stopped" && event._tag !== "Started" && event._tag !== "Ended") {
@@ -158,7 +168,7 @@ export const transition = (self: Lifecycle, event: Event): Transition => {
     case "JournalChanged":
       return [self, { _tag: "ResetOffsets", cause: event.cause, change: event.change }]
     case "OffsetsReset":
-      // a fork concerns one of several logs: the others follow
+      // a fork concerns one of several logs, and the others may follow
       return event.isDone && event.change._tag === "JournalForked" ? readCommand(self) : failed(self, event.cause)
     case "FailedForGood":
       return [to(self, { _tag: "Stopped", failure: event.failure }), { _tag: "Stop", failure: event.failure }]
@@ -175,7 +185,7 @@ const readCommand = (self: Lifecycle): Transition => [
   { _tag: "ReadCommand" }
 ]
 
-/** Its failure is to be seen until it runs again. */
+/** It shows its failure until it runs again. */
 const beginning = (state: State): State =>
   state._tag === "Restarting" || state._tag === "Fenced" ? state : { _tag: "Starting" }
 
@@ -206,5 +216,5 @@ const fenced = (self: Lifecycle, cause: Cause.Cause<unknown>, lasted: number): T
   return [{ ...self, state, fencings, restarts: self.restarts + 1 }, wait(fencings, maxFencedWait)]
 }
 
-/** @internal Why a worker is not doing well, if it is not. */
+/** @internal The problem of a worker, if it has one. */
 export const failureOf = (state: State): WorkerFailure | undefined => "failure" in state ? state.failure : undefined

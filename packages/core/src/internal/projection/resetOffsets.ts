@@ -16,9 +16,9 @@ export const isJournalChange = (error: unknown): error is JournalChange =>
 
 /**
  * @internal
- * Moves the offsets that are of no use any more back to the beginning: those of another journal, or of the log that has lost events. Each
- * is moved from where it is stored, so that whoever has moved it meanwhile is left alone. What was put aside there comes again, too.
- * Where events were deleted there is nothing to move: the source goes on with what is left.
+ * Moves useless offsets back to the beginning: those of another journal, or of the log that has lost events. Each is
+ * moved by compare-and-set from where it is stored, so a move of another worker is not undone. Dead letters there come
+ * again, too. If events were deleted there is nothing to move: the source goes on after them.
  */
 export const resetOffsets = (
   store: OffsetStore["Service"],

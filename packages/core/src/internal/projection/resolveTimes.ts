@@ -9,8 +9,8 @@ const isTime = ({ position, timestamp }: Offset): boolean => position === 0 && t
 
 /**
  * @internal
- * Asks the source which positions the offsets are that only say a time, so that what is behind them can be counted. Others stay as
- * they are.
+ * Asks the source for the positions of offsets that are only a time, so that the events after them can be counted.
+ * Other offsets stay as they are.
  */
 export const resolveTimes = <E, R>(
   provider: Provider<any, E, R>,

@@ -25,7 +25,7 @@ export const rewind = (
       Effect.map(provider.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
     )
     const offsets = yield* resolveTimes(provider, SliceRange.full, start.offsets)
-    // it may be rewound before it is started for the first time
+    // a projection may be rewound before its first start
     yield* management.register(key)
     yield* management.rewind(key, { ...start, offsets }, undo, Timestamp.make(Offset.newest(start.offsets.values())))
   })

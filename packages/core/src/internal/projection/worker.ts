@@ -21,7 +21,7 @@ import { resolveTimes } from "./resolveTimes.ts"
 import { WorkerMemory } from "./WorkerMemory.ts"
 import { WorkerMonitor } from "./WorkerMonitor.ts"
 
-/** For how many milliseconds a projection that starts waits to be known. */
+/** For how many milliseconds a projection that starts waits to be registered. */
 const registrationPatience = 1000
 
 /** What a worker is to do. */
@@ -32,7 +32,7 @@ interface Assignment<out E, out R> {
 
 /** @internal A worker that is registered, and does not run yet. */
 export interface PreparedWorker<E, R> {
-  /** Fails when the worker stops, as it does. */
+  /** Fails when the worker stops, with the same cause. */
   readonly run: Effect.Effect<never, E, R>
   /** Ends when there is another command than the worker has read. */
   readonly resumed: Effect.Effect<void>
@@ -41,21 +41,22 @@ export interface PreparedWorker<E, R> {
 /** What the workers of a projection have in common that begin together. */
 interface Shared {
   readonly commands: Commands
-  /** Ends when the projection is known, or that takes too long. */
+  /** Ends when the projection is registered, or that takes too long. */
   readonly known: Effect.Effect<void>
 }
 
 const share = (projection: Projection<any, any>): Effect.Effect<Shared, never, ProjectionManagement | Scope.Scope> =>
   Effect.gen(function*() {
     const commands = yield* watchCommands(projection.name)
-    // so that it can be commanded from now on; where that takes longer, as the database is busy or away, nobody waits for it
+    // so that it can be commanded from now on. If the database is busy or away, the projection starts without waiting
+    // for it
     const registering = yield* Effect.forkScoped(
       Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(projection))))
     )
     return { commands, known: Effect.asVoid(Effect.timeoutOption(Fiber.join(registering), registrationPatience)) }
   })
 
-/** What a worker is driven with. */
+/** A worker, and what drives it. */
 interface Driven {
   readonly projection: Projection<any, any>
   readonly range: SliceRange.SliceRange
@@ -67,7 +68,10 @@ interface Driven {
   lastRead: Command | undefined
 }
 
-/** @internal Registers workers for as long as the scope, and then waits until their projections are known, or that takes too long. */
+/**
+ * @internal
+ * Registers workers for as long as the scope. Waits until their projections are registered, or that takes too long.
+ */
 export const prepare = <E, R>(
   assignments: ReadonlyArray<Assignment<E, R>>
 ): Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, R | Scope.Scope> =>
@@ -85,7 +89,7 @@ export const prepare = <E, R>(
       memory: new WorkerMemory(),
       lastRead: undefined
     }))
-    // once they are not registered any more
+    // runs after the workers have left the registry
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => workers.forEach(({ monitor }) => monitor.happened({ _tag: "Ended" })))
     )
@@ -99,7 +103,7 @@ export const prepare = <E, R>(
       const { commands } = shared.get(worker.projection.name)!
       return { run: run(worker, commands), resumed: newCommand(worker, commands) }
     })
-    // that they need the stores is a part of R, which the types do not know here
+    // R includes the stores, which the types do not know here
   }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
 
 /** The worker as others see it. */
@@ -137,7 +141,7 @@ const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
 const run = (driven: Driven, commands: Commands): Effect.Effect<never, any, any> =>
   Effect.gen(function*() {
     const { monitor } = driven
-    // before it reads its command, or it would look as if it had, and stayed stopped
+    // before it reads its command: once it has, it must not look stopped any more
     let action = monitor.happened({ _tag: "Started" })
     while (action._tag !== "Stop") action = monitor.happened(yield* perform(driven, commands, action))
     const { cause, event } = action.failure
@@ -194,7 +198,7 @@ const begin = Effect.fnUntraced(function*(
   return eventOf(cause, { lasted, canReset })
 })
 
-/** Says why it waits: a projection that runs twice in a line, as that is no fault of the program. */
+/** Logs why it waits. A fencing is one line without a stack, as it is no fault of the program. */
 const wait = Effect.fnUntraced(function*(
   { monitor }: Driven,
   interrupted: Effect.Effect<void>,
@@ -221,7 +225,10 @@ const reset = Effect.fnUntraced(function*(
   return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) }
 })
 
-/** @internal Runs workers for as long as the scope, or none of them. One that stops goes on once it is commanded to. */
+/**
+ * @internal
+ * Runs all of the workers for as long as the scope, or none of them. One that stops goes on once it is commanded to.
+ */
 export const start = <E, R>(
   assignments: ReadonlyArray<Assignment<E, R>>
 ): Effect.Effect<void, never, R | Scope.Scope> =>
