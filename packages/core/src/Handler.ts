@@ -29,7 +29,7 @@ export interface Grouped<in A, out F = Effect.Effect<void>> {
   readonly size: number
   readonly bytes: number
   readonly within: Duration.Duration
-  /** Is given 1 to `size` envelopes, in the order of the source. */
+  /** Gets 1 to `size` envelopes, in the order of the source. */
   readonly handle: (envelopes: ReadonlyArray<Envelope<A>>) => F
 }
 

@@ -398,13 +398,13 @@ export const errorAfter = (before: string, error: string | undefined): string =>
   before === deletedError ? before : error ?? before
 
 /**
- * Sets where a projection goes on in its source, also while it runs somewhere else. Handlers then see events again, or miss some; what
- * they have written stays. Dead letters of events that come again are thrown away.
+ * Sets where a projection goes on in its source, also while it runs somewhere else. Handlers then see events again, or
+ * miss some. What they have written stays. Dead letters of events that come again are discarded.
  *
  * **When to use**
  *
- * Where the projection itself is not at hand, but its name, or a row of {@link list}. Where it is, `Projection.rewind` can undo what its handler
- * has written in the same transaction.
+ * If the projection itself is not at hand, but its name, or a row of {@link list}. If it is, `Projection.rewind` can
+ * undo what its handler has written in the same transaction.
  *
  * **Example** (Everything again)
  *

@@ -20,8 +20,8 @@ export { ProjectionAlreadyRuns, ProjectionNotRunning, SourceFailed, WorkerStoppe
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
- * The workers of a projection that runs in this process, in the order of their slices; none if it does not. It is named by its name, by itself, or by
- * a row of `ProjectionManagement.list`, here as everywhere.
+ * The workers of a projection in this process, in the order of their slices; none if it does not run here. The
+ * projection is given by its name, as itself, or as a row of `ProjectionManagement.list`, here as everywhere.
  *
  * @category getters
  * @since 0.1.0
