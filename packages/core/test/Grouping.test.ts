@@ -16,7 +16,7 @@ describe("a group", () => {
     const grouping = make({})
     const elements = [event(), skipped, event(), skipped, skipped, event()]
     assert.deepStrictEqual(elements.map((element) => grouping.add(element)), [false, false, false, false, false, true])
-    const group = grouping.take()
+    const group = grouping.drain()
     assert.deepStrictEqual(group.elements, elements)
     assert.strictEqual(group.envelopes.length, 3)
     assert.strictEqual(group.bytes, 30)
@@ -28,7 +28,7 @@ describe("a group", () => {
     const grouping = make({})
     assert.isFalse(grouping.add(event(99)))
     assert.isTrue(grouping.add(event(1)))
-    grouping.take()
+    grouping.drain()
     assert.isTrue(grouping.add(event(1000)))
   })
 
@@ -53,7 +53,7 @@ describe("a group", () => {
     assert.strictEqual(grouping.due, 60)
     assert.isFalse(grouping.isGroupDue(59))
     assert.isTrue(grouping.isGroupDue(60))
-    grouping.take()
+    grouping.drain()
     assert.strictEqual(grouping.due, Infinity)
     grouping.add(event())
     grouping.pause(70, false)
@@ -130,7 +130,7 @@ describe("whatever comes", () => {
       const added: Array<Added> = []
       const handled: Array<unknown> = []
       const flush = () => {
-        const { bytes, elements, envelopes } = grouping.take()
+        const { bytes, elements, envelopes } = grouping.drain()
         assert.isAtMost(envelopes.length, 3)
         // one that fills it, and what there was before
         assert.isBelow(bytes - (envelopes.at(-1)?.bytes ?? 0), 100)

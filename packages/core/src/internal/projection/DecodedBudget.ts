@@ -7,16 +7,16 @@ const maxBytes = 8 * 1024 * 1024
 
 /** @internal What one worker holds of events that are decoded and not handled yet. */
 export interface DecodedShare {
-  readonly took: (bytes: number) => void
-  readonly gave: (bytes: number) => void
+  readonly hold: (bytes: number) => void
+  readonly release: (bytes: number) => void
   /** Ends when the worker may decode more: while it holds nothing, or all workers together hold little. */
   readonly room: Effect.Effect<void>
 }
 
 /**
  * @internal
- * What the workers of a process hold together of events that are decoded ahead of their handlers. A worker may always hold one chunk, so
- * that none waits for another one's handler.
+ * Limits the memory of events that the workers of a process have decoded ahead of their handlers. A worker may always
+ * hold one chunk, so that none waits for another worker's handler.
  */
 export class DecodedBudget {
   #held = 0
@@ -30,8 +30,8 @@ export class DecodedBudget {
     (own): DecodedShare => {
       const hasRoom = () => own.held <= 0 || this.#held < maxBytes
       return {
-        took: (bytes) => this.#add(own, bytes),
-        gave: (bytes) => this.#add(own, -bytes),
+        hold: (bytes) => this.#add(own, bytes),
+        release: (bytes) => this.#add(own, -bytes),
         room: Effect.suspend(() =>
           hasRoom() ? Effect.void : Effect.callback<void>((resume) => {
             const look = () => {

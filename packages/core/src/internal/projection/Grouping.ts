@@ -1,6 +1,6 @@
 import type { Element, Envelope } from "../../Envelope.ts"
 
-/** A group has no more than so many elements without an event: they have no content, and take memory all the same. */
+/** A group has no more than so many elements without an event. They have no content, but they need memory. */
 const maxPlaceholders = 10_000
 
 /** @internal When a group has to be handled, and when offsets have to be stored. Times are in milliseconds. */
@@ -11,7 +11,7 @@ export interface GroupingOptions {
   readonly bytes: number
   /** For how long a group may wait for more. */
   readonly within: number
-  /** After how many elements, and how long, offsets are stored; undefined where they are stored with each group. */
+  /** After how many elements, and after how long, offsets are stored. Undefined if they are stored with each group. */
   readonly save: { readonly after: number; readonly within: number } | undefined
 }
 
@@ -25,8 +25,9 @@ export interface Group {
 
 /**
  * @internal
- * The elements that wait to be handled together, and what was handled and is not stored. Pure: `add` elements, `take` the group and handle it
- * once it is full or due, then tell what was `handled` and `saved`. Times are those of a monotonic clock, in milliseconds.
+ * The group of elements that wait to be handled together, and how many were handled since offsets were stored. Pure:
+ * `add` elements. Once the group is full or due, `drain` it and handle it. Then say what was `handled` and `saved`.
+ * Times are those of a monotonic clock, in milliseconds.
  */
 export class Grouping {
   readonly #options: GroupingOptions
@@ -59,14 +60,14 @@ export class Grouping {
     return this.#envelopes.length === 0
   }
 
-  /** No more elements are there for now. `isAhead` says whether offsets are to be stored. */
+  /** There are no more elements for now. So the group and the offsets, if any are ahead of the store, become due. */
   pause(now: number, isAhead: boolean): void {
     const { save, within } = this.#options
     if (!this.isEmpty && this.#groupDue === Infinity) this.#groupDue = now + within
     if (save !== undefined && isAhead && this.#saveDue === Infinity) this.#saveDue = now + save.within
   }
 
-  /** When the group is to be handled or offsets are to be stored, whichever comes first; `Infinity` where neither is. */
+  /** When the group is to be handled or offsets are to be stored, whichever comes first. `Infinity` if neither is. */
   get due(): number {
     return Math.min(this.#groupDue, this.#saveDue)
   }
@@ -79,8 +80,8 @@ export class Grouping {
     return now >= this.#saveDue
   }
 
-  /** The group, which is empty from then on. */
-  take(): Group {
+  /** Returns the group, which is empty from then on. */
+  drain(): Group {
     const group = { elements: this.#elements, envelopes: this.#envelopes, bytes: this.#bytes }
     this.#elements = []
     this.#envelopes = []

@@ -11,7 +11,7 @@ import { mapChunks } from "../pipeline/mapChunks.ts"
 import { fetch, inTime } from "./fetch.ts"
 import type { Handling } from "./handling.ts"
 
-/** @internal What it takes to do what a verdict asks for. */
+/** @internal What admission needs of a worker. */
 export interface Admission {
   readonly handling: Handling
   readonly reading: ReadingState
@@ -19,8 +19,8 @@ export interface Admission {
   readonly settle: Effect.Effect<void, unknown, any>
   /** Whether the elements are of an entity that is replayed. */
   readonly isReplay: boolean
-  /** Judges the elements of a replay, and takes those that are to be handled. */
-  readonly takeReplay: (chunk: ReadonlyArray<Element<any>>) => Effect.Effect<void, unknown, any>
+  /** Judges the elements of a replay, and admits those that are to be handled. */
+  readonly judgeReplay: (chunk: ReadonlyArray<Element<any>>) => Effect.Effect<void, unknown, any>
 }
 
 /** @internal Loads what was stored of entities. */
@@ -38,8 +38,8 @@ export const loadEntities = (
 
 /**
  * @internal
- * Decides what becomes of an element that is not simply accepted: it is dropped, or handled after what its verdict asks for. Earlier events of its
- * entity that are missing are asked for at the source, and taken before it.
+ * Does what the verdict on an element asks for, and returns the element if it is to be handled. Earlier events of its
+ * entity that are missing are fetched from the source, and handled before it.
  */
 export const admit = (
   self: Admission,
@@ -47,7 +47,7 @@ export const admit = (
   verdict: Verdict
 ): Effect.Effect<Element<any> | undefined, unknown, any> => {
   const { handling, isReplay, reading, settle } = self
-  // no verdict but the last three is on a part that was left out
+  // a skipped range has none of the verdicts on an entity
   const place = element as Place
   const again = (effect: Effect.Effect<void, unknown, any>) =>
     Effect.flatMap(effect, () => admit(self, element, reading.judge(element, isReplay)))
@@ -73,21 +73,23 @@ export const admit = (
   }
 }
 
-/** Takes the events of an entity that are missing before one. */
+/** Fetches the events of an entity that are missing before one, and judges them. */
 const replay = (
-  { handling: { memory, projection: { source } }, reading, takeReplay }: Admission,
+  { handling: { memory, projection: { source } }, reading, judgeReplay }: Admission,
   place: Place,
   from: SequenceNumber
 ): Effect.Effect<void, unknown, any> =>
   inTime(source.provider, source.provider.entity(place.persistenceId, from, before(place))).pipe(
     Stream.catchCause((cause) => Stream.fromEffect(memory.ofSource(Effect.failCause(cause)))),
     mapChunks(compile<any, any>(source.provider.codec, source.stages)),
-    Stream.runForEachArray(takeReplay),
+    Stream.runForEachArray(judgeReplay),
     // a source that has answered has no more of them
     Effect.andThen(Effect.sync(() => reading.complete(place)))
   )
 
-/** Asks for the predecessor of an event, and if that does not say that nothing is missing, for all before it. */
+/**
+ * Fetches the predecessor of an event. If that does not prove that nothing is missing, fetches all events before it.
+ */
 const prove = (self: Admission, place: Place): Effect.Effect<void, unknown, any> => {
   const { handling: { memory, projection: { source } }, reading } = self
   const { persistenceId, slice } = place

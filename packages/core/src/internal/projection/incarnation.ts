@@ -30,10 +30,10 @@ import type { WorkerMonitor } from "./WorkerMonitor.ts"
 /** Chunks that are decoded while the handler is busy. */
 const chunksAhead = 2
 
-/** How often a source is asked again for its heads when it has failed to say them. */
+/** How often to ask a source for its heads if it fails to answer. */
 const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
 
-/** @internal What an incarnation is one of. */
+/** @internal What an incarnation needs of its worker. */
 export interface Options {
   readonly projection: Projection<any, any>
   readonly range: SliceRange
@@ -60,7 +60,7 @@ interface Work {
   readonly chunks: Chunks
   readonly decoded: DecodedShare
   readonly interruption: Interruption
-  /** The milliseconds since some moment: the time of day may be set meanwhile. */
+  /** Monotonic time in milliseconds, as the time of day may be set meanwhile. */
   readonly elapsed: () => number
 }
 
@@ -114,7 +114,10 @@ const limitsOf = (handler: Handler<any, any>): Omit<GroupingOptions, "save"> =>
     ? { bytes: Infinity, size: 1, within: 0 }
     : { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
 
-/** Loads where to begin: registers the projection if it is new, and has positions where the offsets only say a time. */
+/**
+ * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are
+ * only a time.
+ */
 const load = Effect.fnUntraced(function*({ management, memory, projection, range, store }: Options) {
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
@@ -155,10 +158,10 @@ const open = Effect.fnUntraced(function*(
   )
   yield* elements.pipe(
     Stream.runForEachArray((chunk) => {
-      decoded.took(bytesOf(chunk))
+      decoded.hold(bytesOf(chunk))
       return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
     }),
-    // what a stage fails with comes as poison
+    // a stage's failure comes as poison
     memory.ofSource,
     Queue.into(chunks),
     Effect.provideService(Source.Health, health),
@@ -167,7 +170,9 @@ const open = Effect.fnUntraced(function*(
   return journal
 })
 
-/** Says when everything is stored that the source has now. That is not known until the source has said its heads. */
+/**
+ * Finds out when everything is stored that the source has now. That is not known until the source has told its heads.
+ */
 const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) => {
   let hasWarned = false
   const warnOnce = (cause: Cause.Cause<unknown>) =>
@@ -190,11 +195,14 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
   )
 }
 
-/** A source that does not open must not keep a worker from its commands. The store has deadlines of its own. */
+/**
+ * Gives up when there is another command: a source that does not open must not keep a worker from it. The store has
+ * deadlines of its own.
+ */
 const unlessCommanded = <A>({ interrupted }: Options, effect: Effect.Effect<A, unknown, any>) =>
   Effect.raceFirst(effect, Effect.andThen(interrupted, Effect.fail(new InterruptedByCommand())))
 
-/** Has whoever waits for a chunk go on when there is another command. */
+/** Ends the wait for a chunk when there is another command. */
 const watchCommand = Effect.fnUntraced(function*(
   { interrupted }: Options,
   chunks: Chunks
@@ -216,7 +224,7 @@ const unlessInterrupted = (interruption: Interruption): Effect.Effect<void, Inte
 /** Hands groups to the handler as they are full or due, and stores offsets as they are due. */
 const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, unknown, any> {
   while (true) {
-    if (yield* isInTime(self)) yield* takeChunk(self)
+    if (yield* isInTime(self)) yield* judgeNext(self)
     else yield* handleDue(self)
   }
 })
@@ -225,7 +233,7 @@ const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, un
 const isInTime = ({ chunks, elapsed, grouping }: Work): Effect.Effect<boolean, unknown> => {
   if (grouping.due === Infinity) return Effect.succeed(true)
   const wait = grouping.due - elapsed()
-  // peeks, as an interrupted take could lose what it took
+  // peeks, because a take that is interrupted could lose a chunk
   return wait > 0
     ? Effect.map(Effect.timeoutOption(Queue.peek(chunks), wait), (chunk) => chunk._tag === "Some")
     : Effect.succeed(false)
@@ -238,16 +246,16 @@ const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
   if (grouping.isSaveDue(due)) yield* saveNow(self)
 })
 
-const takeChunk = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
+const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
   const { chunks, elapsed, grouping, handling } = self
-  yield* take(self, yield* Queue.take(chunks))
+  yield* judge(self, yield* Queue.take(chunks))
   if (grouping.hasNoEvents) yield* flush(self)
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
   grouping.pause(elapsed(), handling.tracker.isAhead)
 })
 
-/** Judges elements, and adds those to groups that are to be handled. */
-const take = Effect.fnUntraced(function*(
+/** Judges elements, and adds those that are to be handled to the group. */
+const judge = Effect.fnUntraced(function*(
   self: Work,
   chunk: ReadonlyArray<Element<any>>,
   isReplay = false
@@ -258,7 +266,7 @@ const take = Effect.fnUntraced(function*(
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
     const verdict = reading.judge(read, isReplay)
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
-    if (element !== read && read._tag === "Envelope") decoded.gave(read.bytes)
+    if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
     if (element === undefined) continue
     if (element._tag === "Poison") {
       yield* flush(self)
@@ -274,10 +282,10 @@ const admissionOf = (self: Work, isReplay: boolean): Admission => ({
   reading: self.reading,
   settle: Effect.andThen(flush(self), saveNow(self)),
   isReplay,
-  takeReplay: (chunk) =>
+  judgeReplay: (chunk) =>
     Effect.suspend(() => {
-      self.decoded.took(bytesOf(chunk))
-      return take(self, chunk, true)
+      self.decoded.hold(bytesOf(chunk))
+      return judge(self, chunk, true)
     })
 })
 
@@ -286,9 +294,9 @@ const flush = (self: Work): Effect.Effect<void, unknown, any> =>
   Effect.suspend(() => {
     const { decoded, elapsed, grouping, handling } = self
     if (grouping.isEmpty) return Effect.void
-    const { bytes, elements, envelopes } = grouping.take()
+    const { bytes, elements, envelopes } = grouping.drain()
     return Effect.flatMap(handleGroup(handling, elements, envelopes), () => {
-      decoded.gave(bytes)
+      decoded.release(bytes)
       return grouping.handled(elements.length, elapsed()) ? saveNow(self) : Effect.void
     })
   })
@@ -299,7 +307,7 @@ const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any
     return save(handling)
   })
 
-/** What was handled need not be handled again, unless somebody else has already. */
+/** Stores the offsets of handled elements before the end. If another worker has moved them, nothing is stored. */
 const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.Effect<void, never, any> => {
   const isOthers = Exit.isFailure(exit) && isFenced(exit.cause)
   return handling.projection.delivery._tag === "AtLeastOnce" && !isOthers && handling.tracker.isAhead
@@ -307,14 +315,17 @@ const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.
     : Effect.void
 }
 
-/** A fork is of what is in memory. Where that is not stored either, such as after a failover of both, nothing is wrong. */
+/**
+ * A fork concerns the offsets in memory. If the store has lost them as well, such as by a failover of both databases,
+ * nothing is wrong.
+ */
 const explainFork = Effect.fnUntraced(function*(
   { memory, projection, range, store }: Options,
   { key, tracker }: Handling,
   cause: Cause.Cause<unknown>
 ): Effect.fn.Return<never, unknown> {
   const error = errorOf(cause)
-  // what was handled and could not be stored stands on lost events, too
+  // an element that was handled and not stored is of the lost history, too
   const isStored = !tracker.isAhead && memory.isOfSource(error)
   if (!(error instanceof JournalForked) || !isStored || projection.source.provider.onReplaced === "rewind") {
     return yield* Effect.failCause(cause)
