@@ -18,10 +18,13 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  /** An effect is run for each new connection, so that a password that changes needs no restart. */
+  /** The password, or an effect that is run for each new connection. So a changed password needs no restart. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
+  /**
+   * How connections are encrypted. `true` trusts the well-known authorities. By default connections are encrypted
+   * unless they stay on this machine.
+   */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
@@ -29,19 +32,26 @@ export interface Options {
   readonly lanes?: number | undefined
   /** For how long to wait for a free or new connection, in milliseconds; 10,000 by default. */
   readonly connectTimeout?: number | undefined
-  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL itself ends only a `SELECT` then. */
+  /** For how long a statement may run, in milliseconds; 30,000 by default. MySQL's own limit ends only a `SELECT`. */
   readonly statementTimeout?: number | undefined
   /** For how long to wait for a lock, in milliseconds, rounded up to seconds; 5,000 by default. */
   readonly lockTimeout?: number | undefined
   /**
-   * For how long a transaction may be idle, in milliseconds, rounded up to seconds; 60,000 by default. It holds its logs meanwhile. As the
-   * server knows it as the session's `wait_timeout`, no connection is idle for longer.
+   * For how long a transaction may be idle, in milliseconds, rounded up to seconds; 60,000 by default. Meanwhile it
+   * keeps the locks of its logs. It is set as the session's `wait_timeout`, so the server also closes connections that
+   * are idle for longer.
    */
   readonly transactionTimeout?: number | undefined
-  /** What the names of Sluice's tables begin with; `sluice_` by default. */
+  /** The beginning of the names of Sluice's tables; `sluice_` by default. */
   readonly tablePrefix?: string | undefined
-  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
+  /**
+   * Whether to create the tables, or bring them to the latest version, when the storage starts. If `false`, it fails
+   * unless they are; `true` by default.
+   */
   readonly migrate?: boolean | undefined
-  /** The largest event; `Journal.defaultMaxEventBytes` by default. The server's `max_allowed_packet` has room for twice as much. */
+  /**
+   * The largest event, in bytes; `Journal.defaultMaxEventBytes` by default. The server's `max_allowed_packet` must be
+   * twice as large, plus 64 KiB.
+   */
   readonly maxEventBytes?: number | undefined
 }

@@ -8,7 +8,8 @@ import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 
 /**
- * How to reach the server: by URL, or by its parts, or as the environment variables PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE say.
+ * How to reach the server: by URL, or by its parts. What neither says is taken from the environment variables PGHOST,
+ * PGPORT, PGUSER, PGPASSWORD and PGDATABASE.
  *
  * @category models
  * @since 0.1.0
@@ -18,10 +19,13 @@ export interface Options {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly user?: string | undefined
-  /** An effect is run for each new connection, so that a password that changes needs no restart. */
+  /** The password, or an effect that is run for each new connection. So a changed password needs no restart. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
-  /** `true` trusts the well-known authorities. By default connections are encrypted unless they stay on this machine. */
+  /**
+   * How connections are encrypted. `true` trusts the well-known authorities. By default connections are encrypted
+   * unless they stay on this machine.
+   */
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
@@ -43,11 +47,14 @@ export interface Options {
    * the first schema.
    */
   readonly schema?: string | undefined
-  /** What the names of Sluice's tables begin with; `sluice_` by default. */
+  /** The beginning of the names of Sluice's tables; `sluice_` by default. */
   readonly tablePrefix?: string | undefined
-  /** Whether to create the tables and bring them to the latest version, as is the default, or to fail if they are not. */
+  /**
+   * Whether to create the tables, or bring them to the latest version, when the storage starts. If `false`, it fails
+   * unless they are; `true` by default.
+   */
   readonly migrate?: boolean | undefined
-  /** The largest event; `Journal.defaultMaxEventBytes` by default. */
+  /** The largest event, in bytes; `Journal.defaultMaxEventBytes` by default. */
   readonly maxEventBytes?: number | undefined
   /** The name of the connections that the server shows; `sluice` by default. */
   readonly applicationName?: string | undefined

@@ -79,7 +79,7 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
     })
     yield* Effect.forever(
       Effect.catch(look, () => {
-        // readers that wait for events would not notice that the database is gone: they look, and say so
+        // readers that wait for events would not notice an outage. So they are woken, read, and report it
         if (!isAway) signals.signalAll()
         isAway = true
         return Effect.sleep(later)

@@ -1,10 +1,12 @@
 /**
- * Reads a journal on: in windows of time as long as there is much to read, and at the end log by log, where there is something new.
- * A reader by time reads logs by themselves only if one page holds all that they have, in the order of its timestamps.
+ * Reads a journal. While there is much to read it reads in windows of time. At the end it reads log by log, those that
+ * have new events. A reader by time does so only if one page holds all of their new events, in the order of the
+ * timestamps.
  *
- * A window could show an event of a log before its predecessor, which may have been committed after the window was read and have a
- * smaller timestamp than the window's end. So windows end at heads that were read before: up to its head, a log is complete. The
- * positions prove it: each event follows the one before it in its log, or that log is read by itself.
+ * A window could show an event before its predecessor in the log: the predecessor may be committed after the window was
+ * read, with a smaller timestamp than the window's end. So windows end at heads that were read before, up to which each
+ * log is complete. The positions prove it. If an event does not follow the one before it in its log, that log is read
+ * by itself.
  *
  * @since 0.1.0
  */
@@ -25,7 +27,7 @@ import type { StorageSignals } from "./StorageSignals.ts"
 /** How many events that are missing are looked for at a time. */
 const maxMissing = 256
 
-/** What reading fails with. */
+/** The errors of reading. */
 type ReadError = SqlError | StorageError | JournalForked | OffsetBelowFloor
 
 /**
@@ -57,7 +59,7 @@ export const make = (options: {
       (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(event.slice) }))
     )
 
-  /** Fails unless what was read last of logs is still there. */
+  /** Fails unless the last event that was read of each log is still there. */
   const verifyLast = (last: Offsets): Effect.Effect<void, ReadError> =>
     last.size === 0 ? Effect.void : Effect.flatMap(
       dialect.timestamps(entityType, Array.from(last, ([slice, { position }]) => [slice, position] as const)),
@@ -65,7 +67,7 @@ export const make = (options: {
         [...last].every(([slice, { timestamp }]) => found.get(slice) === timestamp) ? Effect.void : verify(last)
     )
 
-  /** When the events at the places were appended. Fails where one is missing, and others come after it. */
+  /** The timestamps of the events at the places. Fails if one is missing, and others come after it. */
   const timestampsAt = (places: Places): Effect.Effect<ReadonlyArray<number>, ReadError> =>
     Effect.flatMap(dialect.timestamps(entityType, places), (found) => {
       const missing = places.filter(([slice]) => !found.has(slice)).slice(0, maxMissing)
@@ -118,7 +120,7 @@ export const make = (options: {
   const before = new LogCursor(range, start)
   let verifiedIn = signals.reconnections()
 
-  /** A database that was away may have come back as another, which lacks what it had acknowledged. */
+  /** After an outage the address may lead to another database, which lacks acknowledged events. */
   const verified = Effect.suspend(() => {
     const connection = signals.reconnections()
     return connection === verifiedIn ? Effect.void : Effect.andThen(
@@ -129,11 +131,11 @@ export const make = (options: {
     )
   })
 
-  /** A page, and proof that it follows what was read before. */
+  /** Reads a page, and checks that it follows the events that were read before. */
   const page = (limit: number) =>
     Effect.suspend(() => {
       before.set(plan.cursor)
-      // also if it is another database since the page was asked for
+      // afterwards as well, as it may be another database since the page was asked for
       return Effect.tap(Effect.andThen(verified, Effect.suspend(() => next(limit))), () => verified)
     })
 

@@ -66,7 +66,7 @@ const idleShare = 0.9
 /** How many rows a statement has at most. */
 const maxRows = 500
 
-/** A statement of the handler's own that takes too long, and not for the first time, would do so for ever. */
+/** A statement of the handler that takes too long more than once would do so for ever. */
 const tooSlow = ({ reason: { cause } }: SqlError): StorageError =>
   new StorageError({
     operation: "run a statement of the handler, which reached its time limit or was cancelled",
@@ -152,7 +152,10 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     }
   })
 
-  /** Forgets what was known of the entities of slices that begin anew, which is rare: it looks at all entities, page by page. */
+  /**
+   * Deletes the sequence numbers of the entities of slices that begin anew. It looks at all entities, page by page,
+   * which is rare.
+   */
   const forgetEntities = Effect.fnUntraced(function*(
     key: OffsetKey,
     slices: ReadonlySet<Slice>

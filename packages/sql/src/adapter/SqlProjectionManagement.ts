@@ -1,5 +1,5 @@
 /**
- * The commands to projections, and what they have put aside, in tables of a SQL database.
+ * The commands to projections, and their dead letters, in tables of a SQL database.
  *
  * @since 0.1.0
  */
@@ -46,7 +46,10 @@ import type { StorageSignals } from "./StorageSignals.ts"
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
 
-/** A thousand rows, which take longer to be sent than to be made. A server may end a recursion early, without an error. */
+/**
+ * A thousand rows, made by the server, as sending them takes longer. A server may end a recursion early, without an
+ * error.
+ */
 const allSlices = sql<{ readonly slice: number }>`(
   WITH digit(n) AS (SELECT ${sql.raw(Array.from({ length: 32 }, (_, n) => n).join(" UNION ALL SELECT "))})
   SELECT high.n * 32 + low.n AS slice FROM digit high CROSS JOIN digit low
@@ -72,7 +75,7 @@ export const make = ({ database, db, signals }: {
   const run = <A>(query: Query<A>): Effect.Effect<ReadonlyArray<A>, StorageError> =>
     Effect.mapError(database.run(query), fromSqlError("manage a projection"))
 
-  /** What ends a transaction that is somebody else's is theirs to try again. */
+  /** An error that breaks somebody else's transaction is theirs to try again. */
   const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> => {
     const once = SqlTransaction.run(database, "manage a projection", effect)
     return Effect.flatMap(
@@ -81,7 +84,7 @@ export const make = ({ database, db, signals }: {
     )
   }
 
-  /** What an undo fails with may be either. */
+  /** An undo may fail with either kind of error. */
   const sqlErrorOf = (error: unknown): SqlError | undefined =>
     error instanceof SqlError
       ? error
@@ -102,7 +105,7 @@ export const make = ({ database, db, signals }: {
   const insertMissing = (insert: InsertQueryBuilder<SluiceTables, any, any>) =>
     run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
 
-  /** Locks the command to a projection, unless it is not known. */
+  /** Locks the command to a projection. There is none if the projection is not registered. */
   const lockCommand = (projection: string): Effect.Effect<{ readonly revision: number } | undefined, StorageError> =>
     Effect.map(
       run(locked(db.selectFrom("sluice_projection").select("revision").where("projection", "=", projection))),
@@ -238,14 +241,17 @@ export const make = ({ database, db, signals }: {
       ([row]) => row
     )
 
-  /** Whether the event is deleted, or pruned, in this database's own journal; where it is neither, it cannot be until the end of the transaction. */
+  /**
+   * Whether the event is deleted or pruned in this database's own journal. If it is neither, it stays so until the end
+   * of the transaction.
+   */
   const isDeleted = Effect.fnUntraced(function*(
     { source }: OffsetKey,
     { persistenceId, position, sequenceNumber, slice, timestamp }: EncodedEnvelope
   ): Effect.fn.Return<boolean, StorageError> {
     const entityType = entityTypeOf(persistenceId)
     if (source !== sourceKey(entityType)) return false
-    // before the letter, as whoever deletes events locks them in this order
+    // before the letter, in the order in which a deletion locks them
     const [event] = yield* run(
       shareLocked(
         dialect,
@@ -309,7 +315,7 @@ export const make = ({ database, db, signals }: {
             yield* now,
             Effect.map(newestOf(key), (known) => Math.max(newest, known))
           )
-          // nobody is handling anything, and nobody begins to
+          // nobody handles events now, and nobody can begin to
           yield* undo
           yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
           yield* discardAhead(key)

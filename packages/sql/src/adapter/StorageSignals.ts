@@ -13,8 +13,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /**
- * What other processes are told of: there is something new in slices of an entity type's events or states, in any slice where there are none, or
- * a projection has a command.
+ * What other processes are told: slices of an entity type have new events or states, or a projection has a command.
+ * Without slices, any slice may have.
  *
  * @category models
  * @since 0.1.0
@@ -42,7 +42,7 @@ export interface LogSignals {
   readonly subscribe: (entityType: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /** The entity types that somebody follows. */
   readonly followed: () => ReadonlyArray<string>
-  /** There is something new in the slices, or may be in any. */
+  /** The slices have something new. Without slices, any may have. */
   readonly signal: (entityType: string, slices?: Iterable<Slice.Slice>) => void
   /** How often each slice was signalled. A reader compares it with what it saw before. */
   readonly marks: (entityType: string) => Readonly<Float64Array>
@@ -72,8 +72,8 @@ export interface StorageSignals {
   /** There may be something new in any log, and for any projection. */
   readonly signalAll: () => void
   /**
-   * This process has committed events: other processes are told, and who listens here is given the events, before those wake who would read
-   * them.
+   * This process has committed events. Other processes are told. Listeners are given the events before readers are
+   * woken to read them.
    */
   readonly appended: (
     entityType: string,
@@ -82,11 +82,14 @@ export interface StorageSignals {
   ) => void
   /** As `Journal.committed`. The slices of the events were marked before, once. */
   readonly committed: Journal["Service"]["committed"]
-  /** This process has committed changes of states: other processes are told as well. */
+  /** This process has committed changes of states. Other processes are told as well. */
   readonly changed: (entityType: string, slices: ReadonlySet<Slice.Slice>) => void
-  /** This process has committed a command to a projection: other processes are told as well. */
+  /** This process has committed a command to a projection. Other processes are told as well. */
   readonly commanded: (projection: string) => void
-  /** There is a new connection, maybe to another server: there may be something in any log, and what was read may be gone. */
+  /**
+   * There is a new connection, maybe to another server. Any log may have new events, and events that were read may be
+   * gone.
+   */
   readonly reconnected: () => void
   /** How often there was a new connection. */
   readonly reconnections: () => number

@@ -12,7 +12,7 @@ import { type Connection, type Db, prepare } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 import type { SameJournal } from "./sameJournal.ts"
 
-/** The heads of the logs, and of them all, as this connection read or wrote them last. */
+/** The heads of logs, and the newest timestamp of all logs, as this connection read or wrote them last. */
 interface Heads {
   readonly positions: Map<string, number>
   timestamp: number | undefined
@@ -22,8 +22,7 @@ const noHeads = (): Heads => ({ positions: new Map(), timestamp: undefined })
 
 /**
  * @internal
- * The append, in a write transaction: BEGIN IMMEDIATE is the lock of every log, so a head that is read after it is the
- * head.
+ * Appends in a write transaction. BEGIN IMMEDIATE locks all logs, so a head that is read after it stays the head.
  */
 export const makeAppender = (
   connection: Connection,
@@ -121,8 +120,8 @@ export const makeAppender = (
   }
 
   /**
-   * The original failure says more than one of the rollback. Whoever gets the connection next checks whether it is
-   * clean.
+   * Ignores a failure of the rollback, as the original one says more. The next user of the connection checks whether it
+   * is clean.
    */
   const rollbackQuietly = (): void => {
     try {

@@ -50,12 +50,12 @@ export const makeJournal: (
   sameRead.expect(db, identity)
   const reading = makeReading(reader, db)
   const readingOwnWrites = makeReading(writer, db)
-  // readers do not wait for writers. They wait only while another process recovers or resets the log
+  // readers never wait for writers, only while another process recovers or resets the log
   const read: Run = (operation, f) =>
     Database.retryWhileBusy(options.lockTimeout)(Effect.try({
       try: () => {
         const found = f()
-        // after it, as it may have seen what was committed just before
+        // after the read, as it may have seen the latest commit
         sameRead.check()
         return found
       },
@@ -118,7 +118,7 @@ export const makeJournal: (
         Effect.mapError(fromSqlError("append")),
         (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
         Effect.scoped,
-        // the append may have been committed all the same, and nobody was told of it
+        // the append may have been committed all the same, without being announced
         Effect.tapError(() => Effect.sync(() => (version = undefined))),
         Effect.tap((answers) => Effect.sync(() => Append.announce(ownSignals, requests, answers)))
       )

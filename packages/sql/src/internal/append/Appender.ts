@@ -32,7 +32,7 @@ export interface Options {
   readonly signals: Pick<StorageSignals, "appended">
   /** How many transactions of single appends are under way at the same time. */
   readonly lanes: number
-  /** How many more wait for a log that somebody holds. */
+  /** How many more may wait for a log that somebody holds. */
   readonly waiters: number
 }
 
@@ -51,8 +51,8 @@ interface Appender extends Options {
 
 /**
  * @internal
- * Appends to a journal, in the fiber's transaction if there is one, else in one of a lane's. A log that is locked does not hold up the others of
- * its lane: its appends wait for the lock in a lane of their own, on connections of their own.
+ * Appends to a journal, in the fiber's transaction if there is one, else in one of a lane. A locked log does not hold
+ * up the others of its lane: its appends wait for the lock in a lane of their own, on connections of their own.
  */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Append.Append, never, Scope.Scope> {
   const { database, dialect, signals } = options
@@ -83,7 +83,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   })
 })
 
-/** In a transaction that is shared with others' appends. */
+/** Appends in a transaction that is shared with others' appends. */
 const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<Append.Append> => {
   const { registrations, unknown } = appender
   const { entityType } = request
@@ -96,7 +96,7 @@ const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<App
   return Effect.mapError(appended, (error) => unknown.explain(request, error))
 }
 
-/** Tries so often whether the log is free, and then waits for it; at once if others do. */
+/** Tries the lock of the log so often, and then waits for it. If others wait for it, it waits at once. */
 const appendTrying = (appender: Appender, request: AppendRequest, left: number): ReturnType<Append.Append> => {
   const { busy, trying } = appender
   const slice = Slice.ofPersistenceId(request.persistenceId)
@@ -118,7 +118,7 @@ const appendWaiting = ({ busy, waiting }: Appender, log: string, request: Append
 
 type Write<A> = (requests: NonEmptyReadonlyArray<AppendRequest>) => Effect.Effect<ReadonlyArray<A>, SqlError>
 
-/** Sends a transaction again while its outcome is unknown, and tells others what was written. */
+/** A write that is sent again while its outcome is unknown, and announced. */
 const acknowledged = <A extends AppendLane.Answer | undefined>(
   unknown: UnknownOutcomes,
   signals: Options["signals"],

@@ -1,7 +1,7 @@
 /**
  * @internal
- * The logs that somebody holds the lock of for long, and how many appends of this process wait for each. Who appends to one of them waits as
- * well, and does not try the lock first.
+ * The logs whose lock somebody holds for long, and how many appends of this process wait for each. A further append to
+ * one of them waits as well, without trying the lock first.
  */
 export class BusyLogs {
   readonly #waiting = new Map<string, number>()
@@ -15,7 +15,7 @@ export class BusyLogs {
     this.#waiting.set(log, (this.#waiting.get(log) ?? 0) + 1)
   }
 
-  /** An append waits for the log no longer. With the last one the log is not busy any more. */
+  /** An append does not wait for the log any more. After the last one the log is not busy. */
   leave(log: string): void {
     const left = (this.#waiting.get(log) ?? 0) - 1
     if (left > 0) this.#waiting.set(log, left)

@@ -17,7 +17,7 @@ export class Registrations {
     return this.#registered.has(entityType)
   }
 
-  /** Registers the entity type, unless it is. */
+  /** Registers the entity type, unless it is registered. */
   add(entityType: string): Effect.Effect<void, SqlError> {
     if (this.has(entityType)) return Effect.void
     return this.#oneAtATime.withPermit(Effect.suspend(() =>

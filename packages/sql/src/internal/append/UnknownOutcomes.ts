@@ -5,8 +5,8 @@ import * as Arr from "effect/Array"
 
 /**
  * @internal
- * The appends of which it is not known whether they were written, as the connection was lost before the answer. From then on such an append
- * looks for its own events first, wherever it is sent, and no error says that nothing was written.
+ * The appends whose outcome is unknown, because the connection was lost before the answer. From then on such an append
+ * looks for its own events first, wherever it is sent. No error of it says that nothing was written.
  */
 export class UnknownOutcomes {
   readonly #requests = new WeakSet<AppendRequest>()
@@ -21,7 +21,9 @@ export class UnknownOutcomes {
     return Arr.map(requests, (request) => this.#requests.has(request) ? { ...request, recheck: true } : request)
   }
 
-  /** What an append has failed with: that it was refused the second time does not say that nothing was written the first time. */
+  /**
+   * The error of an append. That it was refused the second time does not mean that nothing was written the first time.
+   */
   explain<E>(request: AppendRequest, error: E | StorageError): E | StorageError {
     return error instanceof StorageError && this.#requests.has(request)
       ? new StorageError({ operation: error.operation, reason: "Unavailable", cause: error.cause })

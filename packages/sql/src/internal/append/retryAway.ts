@@ -10,13 +10,13 @@ const patience = 30_000
 
 const backoff = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
 
-/** A server that takes no writes may be the wrong one for a moment, after a failover. */
+/** After a failover the connection may lead to the old server for a moment, which takes no writes. */
 const isAway = (error: SqlError): boolean => {
   const { reason } = fromSqlError("append")(error)
   return reason === "Unavailable" || reason === "ReadOnly"
 }
 
-/** @internal Tries again while the database is away, and says so once where it is known that nothing was written. */
+/** @internal Tries again while the database is away. Logs that once, if it is known that nothing was written. */
 export const retryAway = <A>(self: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
   Effect.suspend(() => {
     let isTold = false
