@@ -1,7 +1,6 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Floor from "@sluice/core/Floor"
-import { JournalForked, type JournalReader, maxPageBytes, type OffsetBelowFloor } from "@sluice/core/Journal"
-import { LogCursor } from "@sluice/core/LogCursor"
+import { JournalForked, type JournalReader, maxPageBytes } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -15,6 +14,7 @@ import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { sql } from "kysely"
 import { type Connection, type Db, prepare } from "./connection.ts"
+import { FilePlan } from "./FilePlan.ts"
 
 const page = (
   statement: Sqlite.Statement<Array<unknown>, any>,
@@ -37,13 +37,13 @@ const place = {
   position: sql<number>`place.value ->> 1`
 }
 
-/** @internal Runs what reads, and may throw. */
+/** @internal Runs a function that reads, and may throw. */
 export type Run = <A>(operation: string, f: () => A) => Effect.Effect<A, StorageError>
 
 /** @internal Reads the journal on a connection. */
 export const makeReading = (connection: Connection, db: Db) => {
   const logs = db.selectFrom("sluice_journal").where("entity_type", "=", "").where("slice", "=", 0)
-  // as statements block the event loop, one for all logs, however many there are
+  // one statement for all logs, however many there are, as statements block the event loop
   const selectHeads = prepare(
     connection,
     db.withRecursive("log", (_) =>
@@ -106,7 +106,7 @@ export const makeReading = (connection: Connection, db: Db) => {
       .orderBy("sequence_number").limit(1)
   )
 
-  /** A timestamp that nothing unread is at or below. */
+  /** A timestamp before all unread events. */
   const before = (entityType: string, range: SliceRange.SliceRange, start: Offsets): number => {
     let after = Infinity
     let isBeginning = range.min === 0 && range.max === SliceCount - 1
@@ -122,7 +122,7 @@ export const makeReading = (connection: Connection, db: Db) => {
       const next: number | null = selectNext.get(entityType, 1, JSON.stringify(begun))
       if (next !== null) after = Math.min(after, next - 1)
     }
-    // what comes will be later than all that is
+    // new events will be later than all that are there
     return Math.min(after, selectLast.get(entityType) ?? 0)
   }
 
@@ -182,66 +182,35 @@ export const makeReading = (connection: Connection, db: Db) => {
       start: Offsets,
       marks: () => number
     ): JournalReader => {
-      let after = before(entityType, range, start)
-      /** Which signals were heeded; undefined before the end was reached. */
-      let seen: number | undefined
-      const cursor = new LogCursor(range, start)
+      const plan = new FilePlan(range, start, before(entityType, range, start))
 
-      /** What the reader fails with at an event that does not follow what was read. */
-      const wrongAt = (event: EncodedEnvelope, verdict: "gap" | "fork") => {
-        const { slice } = event
-        const offset = cursor.offset(slice)
-        return verdict === "fork" ? Effect.fail(new JournalForked({ entityType, slice, offset })) : Effect.flatMap(
-          run("read the floors", () => floors(entityType, SliceRange.make(slice, slice))),
-          (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(slice) }))
+      const gap = (event: EncodedEnvelope, offset: Offset) =>
+        Effect.flatMap(
+          run("read the floors", () => floors(entityType, SliceRange.make(event.slice, event.slice))),
+          (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(event.slice) }))
         )
-      }
 
-      const next = (
-        limit: number
-      ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, JournalForked | OffsetBelowFloor | StorageError> => {
-        const current = marks()
-        return seen === current ? Effect.succeed([]) : Effect.flatMap(
-          run("read the journal", () => page(selectPage, entityType, after, range.min, range.max, limit)),
-          (envelopes) => {
-            if (envelopes.length === 0) seen = current
-            const unread: Array<EncodedEnvelope> = []
-            for (const envelope of envelopes) {
-              const { position, slice, timestamp } = envelope
-              const verdict = cursor.take(slice, position!, timestamp)
-              // below the first unread event of one log lie read ones of others
-              if (verdict === "alreadyDelivered") continue
-              if (verdict !== "next") {
-                // after what can be read
-                if (unread.length > 0) break
-                return wrongAt(envelope, verdict)
+      const next: JournalReader["next"] = (limit) =>
+        Effect.suspend(() => {
+          const signals = marks()
+          return plan.isAtEnd(signals) ? Effect.succeed([]) : Effect.flatMap(
+            run("read the journal", () => page(selectPage, entityType, plan.after, range.min, range.max, limit)),
+            (found) => {
+              const outcome = plan.page(found, signals)
+              switch (outcome._tag) {
+                case "Page":
+                  return Effect.succeed(outcome.events)
+                case "ReadOn":
+                  return next(limit)
+                case "Gap":
+                  return gap(outcome.event, outcome.offset)
+                case "Fork":
+                  return Effect.fail(new JournalForked({ entityType, slice: outcome.slice, offset: outcome.offset }))
               }
-              unread.push(envelope)
-              after = timestamp
             }
-            if (unread.length > 0 || envelopes.length === 0) return Effect.succeed(unread)
-            after = envelopes.at(-1)!.timestamp
-            return next(limit)
-          }
-        )
-      }
-      return {
-        next: (limit) => Effect.suspend(() => next(limit)),
-        pass: (events) => {
-          if (seen === undefined) return
-          let isAll = true
-          for (const { position, slice, timestamp } of events) {
-            if (!SliceRange.contains(range, slice)) continue
-            // before the first event of a log is known, there may be others to be read
-            const verdict = cursor.next(slice) === undefined ? "gap" : cursor.take(slice, position!, timestamp)
-            if (verdict === "gap" || verdict === "fork") isAll = false
-          }
-          if (!isAll || seen + 1 !== marks()) return
-          // nobody else has committed before these, or there were another signal
-          seen++
-          after = events.at(-1)!.timestamp
-        }
-      }
+          )
+        })
+      return { next, pass: (events) => plan.pass(events, marks()) }
     }
   }
 }
