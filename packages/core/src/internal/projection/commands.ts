@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 
 /** How soon a command that was given in another process is noticed. */
@@ -22,22 +24,18 @@ export const watchCommands = (
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
     const changed = yield* management.changes(projection)
-    const listeners = new Set<() => void>()
-    let latest: Command | undefined
+    const latest = yield* SubscriptionRef.make<Command | undefined>(undefined)
     let isFailing = false
     const look = Effect.matchCauseEffect(management.command(projection), {
-      onSuccess: (command) =>
-        Effect.sync(() => {
-          isFailing = false
-          latest = command
-          for (const listener of listeners) listener()
-        }),
-      onFailure: (cause) =>
-        Effect.suspend(() => {
-          if (isFailing) return Effect.void
-          isFailing = true
-          return Effect.logWarning("Cannot read the commands to its projection. Tries again every second", cause)
-        })
+      onSuccess: (command) => {
+        isFailing = false
+        return SubscriptionRef.set(latest, command)
+      },
+      onFailure: (cause) => {
+        if (isFailing) return Effect.void
+        isFailing = true
+        return Effect.logWarning("Cannot read the commands to its projection. Tries again every second", cause)
+      }
     })
     yield* Effect.raceFirst(changed, Effect.sleep(pollInterval)).pipe(
       Effect.andThen(look),
@@ -47,15 +45,10 @@ export const watchCommands = (
     )
     return {
       changedFrom: (lastRead) =>
-        Effect.callback((resume) => {
-          const listener = () => {
-            if (latest === undefined || !isNew(latest, lastRead)) return
-            listeners.delete(listener)
-            resume(Effect.void)
-          }
-          listeners.add(listener)
-          listener()
-          return Effect.sync(() => listeners.delete(listener))
-        })
+        SubscriptionRef.changes(latest).pipe(
+          Stream.filter((command) => command !== undefined && isNew(command, lastRead)),
+          Stream.take(1),
+          Stream.runDrain
+        )
     }
   })
