@@ -105,6 +105,25 @@ const file = Layer.unwrap(Effect.map(
   (folder) => SqliteStorage.layer({ filename: path.join(folder, "carts.db") })
 ))
 
+const atMost = { atMost: "2 minutes" } as const
+
+/** How much more memory buffers have taken at most than they do now. It is measured whenever a condition is looked at. */
+class BufferMemory {
+  readonly #before = process.memoryUsage().arrayBuffers
+  #most = 0
+
+  measured(condition: () => boolean): Effect.Effect<boolean> {
+    return Effect.sync(() => {
+      this.#most = Math.max(this.#most, process.memoryUsage().arrayBuffers)
+      return condition()
+    })
+  }
+
+  get mebibytes(): number {
+    return (this.#most - this.#before) / mebibyte
+  }
+}
+
 layer(Producer.quiet, { excludeTestServices: true })("a producer of large events", (it) => {
   it.effect(
     "keeps its memory though 500 streams do not read, serves those that do, and ends what stands in the way",
@@ -113,23 +132,24 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         const port = yield* serve(carts)
         const events = 40
         for (let i = 0; i < events; i++) yield* append(`e${i}`, ["x".repeat(mebibyte)])
-        const before = process.memoryUsage().arrayBuffers
-        let most = 0
-        const measured = (condition: () => boolean) =>
-          Effect.sync(() => {
-            most = Math.max(most, process.memoryUsage().arrayBuffers)
-            return condition()
-          })
+        const memory = new BufferMemory()
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from({ length: 500 }, (_, i) => open(sessions[i % sessions.length]!))
         for (const [i, { stream }] of stuck.entries()) stream.write(init(i % 2 === 0 ? undefined : 2))
-        const atMost = { atMost: "2 minutes" } as const
-        yield* Wait.until("all to be answered", measured(() => stuck.every(({ isAnswered }) => isAnswered)), atMost)
+        yield* Wait.until(
+          "all to be answered",
+          memory.measured(() => stuck.every(({ isAnswered }) => isAnswered)),
+          atMost
+        )
         const reading = yield* read(remote(port))
-        yield* Wait.until("the one that reads", measured(() => reading.envelopes.length === events), atMost)
-        yield* Wait.until("streams to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
+        yield* Wait.until("the one that reads", memory.measured(() => reading.envelopes.length === events), atMost)
+        yield* Wait.until(
+          "streams to be ended",
+          memory.measured(() => stuck.some(({ code }) => code !== undefined)),
+          atMost
+        )
         for (const { code } of stuck) assert.include([undefined, NGHTTP2_ENHANCE_YOUR_CALM], code)
-        assert.isBelow((most - before) / mebibyte, 2 * 128)
+        assert.isBelow(memory.mebibytes, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000
   )
@@ -140,21 +160,18 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
       Effect.gen(function*() {
         const port = yield* serve(carts)
         for (let i = 0; i < 12; i++) yield* append("e", ["x".repeat(mebibyte)])
-        const before = process.memoryUsage().arrayBuffers
-        let most = 0
-        const measured = (condition: () => boolean) =>
-          Effect.sync(() => {
-            most = Math.max(most, process.memoryUsage().arrayBuffers)
-            return condition()
-          })
+        const memory = new BufferMemory()
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from(
           { length: 200 },
           (_, i) => open(sessions[i % sessions.length]!, "CurrentEventsByPersistenceId")
         )
         for (const { stream } of stuck) stream.end(entity("e"))
-        const atMost = { atMost: "2 minutes" } as const
-        yield* Wait.until("streams to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
+        yield* Wait.until(
+          "streams to be ended",
+          memory.measured(() => stuck.some(({ code }) => code !== undefined)),
+          atMost
+        )
         const client = yield* RawClient.client(port)
         const request = {
           streamId: "cart",
@@ -163,18 +180,18 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
           toSeqNr: 1000n
         }
         let call = yield* RawClient.currentEventsByPersistenceId(client, request)
-        yield* Wait.until("the one that reads", measured(() => call.status !== undefined), atMost)
+        yield* Wait.until("the one that reads", memory.measured(() => call.status !== undefined), atMost)
         while (call.status!.code === Grpc.status.RESOURCE_EXHAUSTED) {
           // who has waited for too long calls again
           call = yield* RawClient.currentEventsByPersistenceId(client, request)
-          yield* Wait.until("the one that reads", measured(() => call.status !== undefined), atMost)
+          yield* Wait.until("the one that reads", memory.measured(() => call.status !== undefined), atMost)
         }
         assert.strictEqual(call.status!.code, Grpc.status.OK)
         assert.strictEqual(call.messages.length, 12)
         // those that were sent nothing yet end with their status
         const codes = [undefined, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM]
         for (const { code } of stuck) assert.include(codes, code)
-        assert.isBelow((most - before) / mebibyte, 2 * 128)
+        assert.isBelow(memory.mebibytes, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000
   )
@@ -185,18 +202,15 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
       Effect.gen(function*() {
         const port = yield* serve(carts)
         yield* append("e", ["x".repeat(3 * mebibyte)])
-        const before = process.memoryUsage().arrayBuffers
-        let most = 0
-        const measured = (condition: () => boolean) =>
-          Effect.sync(() => {
-            most = Math.max(most, process.memoryUsage().arrayBuffers)
-            return condition()
-          })
+        const memory = new BufferMemory()
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from({ length: 200 }, (_, i) => open(sessions[i % sessions.length]!, "LoadEvent"))
         for (const { stream } of stuck) stream.end(first("e"))
-        const atMost = { atMost: "2 minutes" } as const
-        yield* Wait.until("calls to be ended", measured(() => stuck.some(({ code }) => code !== undefined)), atMost)
+        yield* Wait.until(
+          "calls to be ended",
+          memory.measured(() => stuck.some(({ code }) => code !== undefined)),
+          atMost
+        )
         const client = yield* RawClient.client(port)
         const load = RawClient.loadEvent(client, {
           streamId: "cart",
@@ -209,7 +223,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
           answer = yield* Effect.result(load)
         }
         assert.strictEqual(answer._tag, "Success")
-        assert.isBelow((most - before) / mebibyte, 2 * 128)
+        assert.isBelow(memory.mebibytes, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000
   )

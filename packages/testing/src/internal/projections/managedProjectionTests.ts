@@ -1,5 +1,4 @@
 import { assert, describe } from "@effect/vitest"
-import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
@@ -14,6 +13,7 @@ import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Wait from "../../Wait.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
@@ -28,10 +28,24 @@ const deliveries: ReadonlyArray<readonly [name: string, of: (name: string, handl
   ["at least once", (name, handle) => Projection.atLeastOnce(name, handle, { saveAfter: 1 })]
 ]
 
-const project = (
-  type: EntityType.EntityType<string>,
-  deliver: ReturnType<typeof deliveries[0][1]>
-): Projection.Projection<unknown, Journal.Journal | Projection.Stores> => deliver(Source.journal(type))
+type Managed = Projection.Projection<unknown, Journal.Journal | Projection.Stores>
+
+/** A projection of a journal of its own, which notes what it has handled. Before that it does what it is told, which may fail. */
+const managed = (
+  deliver: typeof deliveries[0][1],
+  before: Handle = () => Effect.void,
+  shape: (projection: Managed) => Managed = identity
+) => {
+  const type = fresh("source")
+  const name = freshName()
+  const handled: Array<string> = []
+  const deliverNoting = deliver(name, (envelope) =>
+    Effect.andThen(
+      Effect.suspend(() => before(envelope)),
+      Effect.sync(() => void handled.push(placeOf(envelope)))
+    ))
+  return { type, name, handled, projection: shape(deliverNoting(Source.journal(type))) }
+}
 
 const inState = (name: string, state: ProjectionStatus.WorkerState) =>
   Wait.until(
@@ -57,19 +71,12 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
   describe.each(deliveries)("a projection %s", (_, deliver) => {
     it.effect("that is paused finishes what it handles, waits, and goes on where it was", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        yield* append(type, "a", texts(50))
         const passes = yield* Latch.make(false)
-        const handled: Array<string> = []
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.gen(function*() {
-              if (envelope.sequenceNumber === 3) yield* passes.await
-              handled.push(placeOf(envelope))
-            }))
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ sequenceNumber }) => sequenceNumber === 3 ? passes.await : Effect.void
         )
+        yield* append(type, "a", texts(50))
         const all = Array.from({ length: 50 }, (_, i) => `a ${i + 1}`)
         let paused = 0
         yield* Effect.gen(function*() {
@@ -94,14 +101,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that is rewound while it runs begins again, and then goes on", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
+        const { handled, name, projection, type } = managed(deliver, undefined, Projection.workers(2))
         const [a, b] = [...idsOfSlice(type, 3, 1), ...idsOfSlice(type, 900, 1)] as [string, string]
-        const handled: Array<string> = []
-        const projection = Projection.workers(2)(project(
-          type,
-          deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
-        ))
         const key = Projection.offsetKey(projection)
         yield* append(type, b, texts(1))
         const { timestamp: before } = yield* append(type, a, texts(2))
@@ -132,24 +133,14 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that has stopped at an event goes on when it is told to", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        yield* append(type, "a", texts(3))
         let isBroken = true
         let failures = 0
-        const handled: Array<string> = []
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.suspend(() => {
-              if (isBroken && envelope.sequenceNumber === 2) {
-                failures++
-                return Effect.fail("broken")
-              }
-              handled.push(placeOf(envelope))
-              return Effect.void
-            }))
-        ).pipe(Projection.recovery(RecoveryStrategy.fail))
+        const { handled, name, projection, type } = managed(deliver, ({ sequenceNumber }) => {
+          if (!isBroken || sequenceNumber !== 2) return Effect.void
+          failures++
+          return Effect.fail("broken")
+        }, Projection.recovery(RecoveryStrategy.fail))
+        yield* append(type, "a", texts(3))
         yield* Effect.gen(function*() {
           yield* inState(name, "Stopped")
           // it has not been repaired yet
@@ -165,21 +156,15 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that puts aside what fails goes on, and can handle it later", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        const effects = makeEffects()
+        const broken = new Set(["a 2", "a 3", "b 1"])
+        const { name, projection, type } = managed(
+          deliver,
+          (envelope) => broken.has(placeOf(envelope)) ? Effect.fail(`broken at ${placeOf(envelope)}`) : Effect.void,
+          Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 1, delay: 0 }))
+        )
         yield* append(type, "a", texts(4))
         yield* append(type, "b", texts(2))
         yield* appendUndecodable(type, "c")
-        const broken = new Set(["a 2", "a 3", "b 1"])
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.andThen(
-              effects.record(envelope),
-              broken.has(placeOf(envelope)) ? Effect.fail(`broken at ${placeOf(envelope)}`) : Effect.void
-            ))
-        ).pipe(Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 1, delay: 0 })))
         yield* caughtUp(name).pipe(
           Effect.andThen(Effect.map(ProjectionStatus.status(name), ([worker]) => {
             assert.deepInclude(worker, { handled: 3, skipped: 4 })
@@ -230,17 +215,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
   describe.each(deliveries)("a projection %s", (how, deliver) => {
     it.effect("that is rewound knows so at once: how far it is behind, and that it has not caught up", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        const handled: Array<string> = []
-        const passes = yield* Latch.make(true)
-        const projection = Projection.workers(2)(project(
-          type,
-          deliver(
-            name,
-            (envelope) => Effect.andThen(passes.await, Effect.sync(() => void handled.push(placeOf(envelope))))
-          )
-        ))
+        const { handled, name, projection, type } = managed(deliver, undefined, Projection.workers(2))
         for (const id of ["a", "b", "c"]) yield* append(type, id, texts(3))
         yield* Effect.gen(function*() {
           yield* ProjectionStatus.caughtUp(name)
@@ -277,13 +252,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that is rewound to a time is behind by the events since then, and no others", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        const handled: Array<string> = []
-        const projection = Projection.workers(3)(project(
-          type,
-          deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
-        ))
+        const { handled, name, projection, type } = managed(deliver, undefined, Projection.workers(3))
         const [quiet, a, b] = [3, 500, 900].flatMap((slice) => idsOfSlice(type, slice, 1)) as [string, string, string]
         yield* append(type, quiet, texts(5))
         yield* append(type, a, texts(5))
@@ -326,20 +295,13 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that handles again what it has put aside throws the letter away", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        yield* append(type, "a", texts(3))
         let isBroken = true
-        const handled: Array<string> = []
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.suspend(() => {
-              if (isBroken && envelope.sequenceNumber === 2) return Effect.fail("broken")
-              handled.push(placeOf(envelope))
-              return Effect.void
-            }))
-        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ sequenceNumber }) => isBroken && sequenceNumber === 2 ? Effect.fail("broken") : Effect.void,
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* append(type, "a", texts(3))
         yield* Effect.gen(function*() {
           yield* ProjectionStatus.caughtUp(name)
           assert.deepStrictEqual(handled.splice(0), ["a 1", "a 3"])
@@ -355,22 +317,12 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("that is asked twice at once to handle what it has put aside does so once", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        yield* append(type, "a", texts(12))
         let isBroken = true
-        const handled: Array<string> = []
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            isBroken ? Effect.fail("broken") : Effect.andThen(
-              Effect.yieldNow,
-              Effect.suspend(() => {
-                handled.push(placeOf(envelope))
-                return envelope.sequenceNumber === 7 ? Effect.fail("still broken") : Effect.void
-              })
-            ))
-        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        const { handled, name, projection, type } = managed(deliver, ({ sequenceNumber }) => {
+          if (isBroken) return Effect.fail("broken")
+          return Effect.andThen(Effect.yieldNow, sequenceNumber === 7 ? Effect.fail("still broken") : Effect.void)
+        }, Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* append(type, "a", texts(12))
         yield* ProjectionStatus.caughtUp(name).pipe(whileRunning(projection))
         isBroken = false
         const counts = yield* Effect.all(
@@ -380,7 +332,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         assert.strictEqual(counts.reduce((sum, { handled }) => sum + handled, 0), 11)
         assert.strictEqual(counts.reduce((sum, { obsolete }) => sum + obsolete, 0), 0)
         assert.sameMembers(
-          handled.filter((place) => place !== "a 7"),
+          handled,
           Array.from({ length: 12 }, (_, i) => `a ${i + 1}`).filter((place) => place !== "a 7")
         )
         const [[place, error], ...rest] = (yield* letters(projection)) as [readonly [string, string]]
@@ -390,20 +342,13 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect("does not handle what it has put aside and was deleted since", () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        yield* append(type, "a", texts(3))
         let isBroken = true
-        const handled: Array<string> = []
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.suspend(() => {
-              if (isBroken) return Effect.fail(`broken at ${envelope.event}`)
-              handled.push(placeOf(envelope))
-              return Effect.void
-            }))
-        ).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ event }) => isBroken ? Effect.fail(`broken at ${event}`) : Effect.void,
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* append(type, "a", texts(3))
         yield* ProjectionStatus.caughtUp(name).pipe(whileRunning(projection))
         isBroken = false
         yield* Journal.deleteEvents(type, "a", { to: number(2) })
@@ -417,21 +362,11 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
     it.effect(`that is cleared while it runs begins again, ${how}`, () =>
       Effect.gen(function*() {
-        const type = fresh("source")
-        const name = freshName()
-        const seen: Array<string> = []
         const handling = yield* Latch.make(false)
         const goOn = yield* Latch.make(false)
-        const projection = project(
-          type,
-          deliver(name, (envelope) =>
-            Effect.gen(function*() {
-              seen.push(placeOf(envelope))
-              if (seen.length === 1) {
-                yield* handling.open
-                yield* goOn.await
-              }
-            }))
+        const { handled, name, projection, type } = managed(
+          deliver,
+          () => handled.length === 0 ? Effect.andThen(handling.open, goOn.await) : Effect.void
         )
         yield* append(type, "a", texts(3))
         yield* Effect.gen(function*() {
@@ -447,8 +382,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           const { offsets } = yield* store.load(key, SliceRange.full)
           assert.deepStrictEqual([...offsets.values()].map(({ position }) => position as number), [3])
           // everything once more, after what it had in hand
-          assert.deepStrictEqual(seen.slice(-3), ["a 1", "a 2", "a 3"])
-          assert.isAtLeast(seen.length, 4)
+          assert.deepStrictEqual(handled.slice(-3), ["a 1", "a 2", "a 3"])
+          assert.isAtLeast(handled.length, 4)
         }).pipe(whileRunning(projection))
       }))
   })
