@@ -14,6 +14,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type * as Mysql from "mysql2"
 import { assign, type Heads } from "./assign.ts"
 import type { Packet } from "./connection.ts"
+import { whole } from "./pieces.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
 import { statusAfter } from "./serverStatus.ts"
 import { type EntityRow, type HeadRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
@@ -95,7 +96,7 @@ export const makeDialect = (
           yield* run("ROLLBACK")
           return assigned.answers
         }
-        const rest = [...statements.inserts(entityType, assigned), statements.move(entityType, assigned), "COMMIT"]
+        const rest = [...statements.inserts(entityType, assigned), [statements.move(entityType, assigned)], ["COMMIT"]]
         const headers: Array<Mysql.ResultSetHeader> = []
         for (const packet of packets(rest, maxBytes())) {
           headers.push(...[yield* run<Mysql.ResultSetHeader | Array<Mysql.ResultSetHeader>>(packet)].flat())
@@ -157,7 +158,7 @@ export const makeDialect = (
       headsOf(logs, entities, found === undefined ? [] : yield* sql.unsafe<FoundRow>(found))
     )
     if (assigned.rows.length > 0) {
-      for (const insert of statements.inserts(entityType, assigned)) yield* sql.unsafe(insert)
+      for (const insert of statements.inserts(entityType, assigned)) yield* sql.unsafe(whole(insert))
       yield* sql.unsafe(statements.move(entityType, assigned))
     }
     return assigned.answers[0]!

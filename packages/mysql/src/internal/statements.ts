@@ -6,14 +6,14 @@ import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as Arr from "effect/Array"
 import type { Assigned } from "./assign.ts"
+import { hex, lengthOf, type Pieces, whole } from "./pieces.ts"
 
 /**
  * @internal
  * A value as a hexadecimal literal, which no setting of the server makes part of the statement. Every value in these
  * statements is such a literal or an integer.
  */
-export const literal = (value: string | Uint8Array): string =>
-  value.length === 0 ? "x''" : `x'${Buffer.from(value as string).toString("hex")}'`
+export const literal = (value: string): string => `x'${hex(Buffer.from(value))}'`
 
 const uuid = (id: string): string => {
   if (!isUuid.test(id)) throw new RangeError(`'${id.slice(0, 100)}' is no UUID`)
@@ -26,15 +26,26 @@ const text = (value: string | null): string => value === null ? "NULL" : `CONVER
 /** MariaDB makes a subquery of a list with so many values, and reads the whole index for it: `in_predicate_conversion_threshold`. */
 const longList = 1000
 
-/** @internal Packets of as many statements as each has room for. The statements are ASCII. */
-export const packets = (statements: ReadonlyArray<string>, maxBytes: number): Array<string> => {
+/** @internal Packets of as many statements as each has room for. */
+export const packets = (statements: ReadonlyArray<Pieces>, maxBytes: number): Array<string> => {
   const packets: Array<string> = []
+  let packet: Array<string> = []
+  let bytes = 0
   for (const statement of statements) {
-    const last = packets.at(-1)
-    if (last !== undefined && last.length + 1 + statement.length <= maxBytes) {
-      packets[packets.length - 1] = `${last};${statement}`
-    } else packets.push(statement)
+    const added = lengthOf(statement)
+    if (packet.length > 0 && bytes + 1 + added > maxBytes) {
+      packets.push(whole(packet))
+      packet = []
+      bytes = 0
+    }
+    if (packet.length > 0) {
+      packet.push(";")
+      bytes++
+    }
+    packet.push(...statement)
+    bytes += added
   }
+  packets.push(whole(packet))
   return packets
 }
 
@@ -136,30 +147,31 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
     },
 
     /** Several, if they are too large for one. */
-    inserts: (entityType: string, { rows }: Assigned): Array<string> => {
+    inserts: (entityType: string, { rows }: Assigned): Array<Pieces> => {
       const type = literal(entityType)
       const into =
         `INSERT INTO ${journal} (entity_type, slice, position, timestamp, persistence_id, sequence_number, event_id,
         writer_id, manifest, payload, tags, metadata) VALUES `
       const max = maxBytes()
-      const inserts: Array<string> = []
-      let values: Array<string> = []
+      const inserts: Array<Pieces> = []
+      let insert = [into]
       let bytes = into.length
       for (const { event, persistenceId, position, sequenceNumber, slice, timestamp } of rows) {
-        const row = `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
+        const payload = hex(event.payload.bytes)
+        const before = `(${type},${slice},${position},${timestamp},${literal(persistenceId)},${sequenceNumber},${
           uuid(event.id)
-        },${writer},${text(event.payload.manifest)},${literal(event.payload.bytes)},${text(encodeTags(event.tags))},${
-          text(MetadataColumn.encode(event))
-        })`
-        if (values.length > 0 && bytes + row.length > max) {
-          inserts.push(into + values.join(","))
-          values = []
+        },${writer},${text(event.payload.manifest)},x'`
+        const after = `',${text(encodeTags(event.tags))},${text(MetadataColumn.encode(event))})`
+        const added = before.length + payload.length + after.length
+        if (insert.length > 1 && bytes + added > max) {
+          inserts.push(insert)
+          insert = [into]
           bytes = into.length
         }
-        values.push(row)
-        bytes += row.length + 1
+        insert.push(insert.length > 1 ? `,${before}` : before, payload, after)
+        bytes += added + 1
       }
-      inserts.push(into + values.join(","))
+      inserts.push(insert)
       return inserts
     },
 

@@ -1,4 +1,5 @@
 import * as Mysql from "mysql2"
+import { hex, whole } from "./pieces.ts"
 
 /**
  * A string as a literal of SQL, safe under any settings of the session. The driver's own escaping relies on
@@ -30,6 +31,29 @@ const literal = (value: any): any => {
   }
 }
 
+/** From how many bytes on a value is put in after the others. */
+const long = 64 * 1024
+
+/** Stands for a long value: nobody's text has it. */
+const mark = `x'${crypto.randomUUID()}'`
+
 /** @internal Puts values into the places of a query. */
-export const format = (sql: string, values: ReadonlyArray<unknown>): string =>
-  values.length === 0 ? sql : Mysql.format(sql, values.map(literal), true, "Z")
+export const format = (sql: string, values: ReadonlyArray<unknown>): string => {
+  if (values.length === 0) return sql
+  const later: Array<Uint8Array> = []
+  const formatted = Mysql.format(
+    sql,
+    values.map((value) => {
+      if (!(value instanceof Uint8Array) || value.length < long) return literal(value)
+      later.push(value)
+      return Mysql.raw(mark)
+    }),
+    true,
+    "Z"
+  )
+  if (later.length === 0) return formatted
+  const [first, ...rest] = formatted.split(mark)
+  const pieces = [first!, ...rest.flatMap((piece, i) => ["x'", hex(later[i]!), `'${piece}`])]
+  return isAscii.test(formatted) ? whole(pieces) : pieces.join("")
+}
+const isAscii = /^[\0-\x7f]*$/
