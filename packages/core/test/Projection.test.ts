@@ -378,6 +378,75 @@ describe("an event that its source has deleted while it was handled", () => {
 })
 
 describe("dead letters of an at-least-once projection", () => {
+  const putAside = Effect.fnUntraced(function*(handled: Effect.Effect<void>) {
+    yield* write("a", "1")
+    let isBroken = true
+    const projection = Source.journal(Note).pipe(
+      Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : handled),
+      Projection.recovery(RecoveryStrategy.deadLetter)
+    )
+    yield* Effect.scoped(Effect.andThen(start(projection), settle))
+    isBroken = false
+    return Projection.handleDeadLetters(projection)
+  })
+
+  for (
+    const [operation, handled] of [
+      ["claim", Effect.void],
+      ["renew", Effect.never],
+      ["release", Effect.never],
+      ["discard", Effect.void]
+    ] as const
+  ) {
+    test(
+      `are left soon by whoever is interrupted, though the database says nothing to their ${operation}`,
+      Effect.gen(function*() {
+        const handle = yield* putAside(handled)
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const asked = yield* Latch.make()
+        const silent = {
+          ...management,
+          [operation]: () => Effect.uninterruptible(Effect.andThen(asked.open, Effect.never))
+        }
+        const handling = yield* Effect.forkChild(
+          Effect.provideService(handle, ProjectionManagement.ProjectionManagement, silent)
+        )
+        yield* after(ProjectionManagement.claimTime / 3)
+        if (operation !== "release") yield* asked.await
+        const interrupting = yield* Effect.forkChild(Fiber.interrupt(handling))
+        yield* settle
+        yield* asked.await
+        assert.isUndefined(interrupting.pollUnsafe())
+        yield* after(3_000)
+        assert.isDefined(interrupting.pollUnsafe())
+      })
+    )
+  }
+
+  test(
+    "are given back by whoever is interrupted while claiming them",
+    Effect.gen(function*() {
+      const handle = yield* putAside(Effect.void)
+      const management = yield* ProjectionManagement.ProjectionManagement
+      const asked = yield* Latch.make()
+      const answered = yield* Latch.make()
+      const slow = {
+        ...management,
+        claim: (...args: Parameters<typeof management.claim>) =>
+          Effect.tap(management.claim(...args), () => Effect.andThen(asked.open, answered.await))
+      }
+      const handling = yield* Effect.forkChild(
+        Effect.provideService(handle, ProjectionManagement.ProjectionManagement, slow)
+      )
+      yield* asked.await
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(handling))
+      yield* settle
+      yield* answered.open
+      yield* Fiber.join(interrupting)
+      assert.deepStrictEqual(yield* handle, { handled: 1, failed: 0, obsolete: 0 })
+    })
+  )
+
   test(
     "are claimed for as long as they are handled",
     Effect.gen(function*() {

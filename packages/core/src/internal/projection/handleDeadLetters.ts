@@ -21,6 +21,7 @@ import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
+import { unlessSilent } from "./unlessSilent.ts"
 
 const pageSize = 100
 
@@ -136,23 +137,24 @@ const exactlyOnce = (
 const atLeastOnce = (self: Redelivery, listed: ListedLetter, event: Envelope<any>): Handled<Outcome> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const { key, management } = self
-      const letter = yield* management.claim(key, listed)
+      const { key, management, store } = self
+      const letter = yield* unlessSilent(store, management.claim(key, listed))
       if (letter === undefined) return "gone"
       const claim = { at: letter.claimedAt }
       const isDeleted = wasDeleted(listed, letter)
       if (!isDeleted) {
-        const renewing = yield* Effect.forkChild(renew(self, listed, claim))
+        // a child would be waited for
+        const renewing = yield* Effect.forkDetach(renew(self, listed, claim))
         const exit = yield* Effect.exit(restore(callUpToDate(self, event)))
-        yield* Fiber.interrupt(renewing)
+        yield* unlessSilent(store, Fiber.interrupt(renewing))
         if (Exit.isFailure(exit)) {
           return yield* Effect.onError(
-            failed(self, listed, exit.cause, claim.at),
-            () => Effect.ignore(management.release(key, listed, claim.at, undefined))
+            unlessSilent(store, failed(self, listed, exit.cause, claim.at)),
+            () => Effect.ignore(unlessSilent(store, management.release(key, listed, claim.at, undefined)))
           )
         }
       }
-      yield* management.discard(key, listed, claim.at)
+      yield* unlessSilent(store, management.discard(key, listed, claim.at))
       return isDeleted ? "obsolete" : "handled"
     })
   )

@@ -21,9 +21,9 @@ import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced } from "./failures.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
-import { lastSave } from "./lastSave.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { resolveTimes } from "./resolveTimes.ts"
+import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
@@ -311,7 +311,7 @@ const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any
 const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.Effect<void, never, any> => {
   const isOthers = Exit.isFailure(exit) && isFenced(exit.cause)
   return handling.projection.delivery._tag === "AtLeastOnce" && !isOthers && handling.tracker.isAhead
-    ? lastSave(handling.store, save(handling))
+    ? Effect.ignore(unlessSilent(handling.store, save(handling)))
     : Effect.void
 }
 
