@@ -69,7 +69,7 @@ describe("another history", () => {
 
   it("shows also where the cursor was set back behind what it remembers", () => {
     const cursor = at(7, 70)
-    cursor.advance(slice, 5, undefined)
+    cursor.moveTo(slice, 5, undefined)
     for (const timestamp of [70, 71]) {
       assert.strictEqual(cursor.verdict(slice, 6, timestamp), "fork")
       assert.strictEqual(cursor.take(slice, 6, timestamp), "fork")
