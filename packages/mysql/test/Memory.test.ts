@@ -2,6 +2,8 @@
 import { assert, it } from "@effect/vitest"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { makeStatements, packets } from "../src/internal/statements.ts"
 import { format } from "../src/internal/values.ts"
 
@@ -10,12 +12,20 @@ const count = 8
 const bytes = Buffer.alloc(size, "ä'\\\0")
 const digits = bytes.toString("hex")
 
+setFlagsFromString("--expose-gc")
+const collect = runInNewContext("gc") as () => void
+
+const heapUsed = (): number => {
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
 /** How many bytes of heap texts take that are kept, once the driver has read them. */
 const heapOf = (make: () => string): { readonly texts: ReadonlyArray<string>; readonly heap: number } => {
-  const before = process.memoryUsage().heapUsed
+  const before = heapUsed()
   const texts = Array.from({ length: count }, make)
   for (const text of texts) Buffer.byteLength(text)
-  return { texts, heap: process.memoryUsage().heapUsed - before }
+  return { texts, heap: heapUsed() - before }
 }
 
 it("an append of large events takes little of the heap", () => {
