@@ -466,7 +466,7 @@ for (const [name, program] of servers) {
             Effect.map(
               Effect.flip(append),
               (error) =>
-                error._tag === "StorageError" && error.reason === "Misconfigured" && error.message.includes("'another'")
+                error._tag === "StorageError" && error.reason === "Replaced" && error.message.includes("'another'")
             )
           )
           const [row] = yield* run(`SELECT COUNT(*) AS n FROM ${options.database}.sluice_journal`)

@@ -500,8 +500,8 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
           for (const attempt of [Effect.asVoid(append("2")), Effect.asVoid(heads)]) {
             const error = yield* Effect.flip(attempt)
             assert.instanceOf(error, StorageError)
-            assert.strictEqual(error.reason, "Misconfigured")
-            assert.match(error.message, /the journal 'another'/)
+            assert.strictEqual(error.reason, "Replaced")
+            assert.match(error.message, /the journal is 'another'/)
           }
         }).pipe(on(there))
         assert.strictEqual(yield* events, 1)

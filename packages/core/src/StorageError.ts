@@ -18,6 +18,7 @@ import * as Schema from "effect/Schema"
  * - `Damaged`: the database is corrupt, or not one of ours. Restore it from a backup.
  * - `Misconfigured`: a table, column, function, database or permission is missing, or the two ends do not agree on how to connect, such as
  *   on a certificate; whatever comes next would meet the same.
+ * - `Replaced`: the database has another journal by now than when the service started. Nothing is read from it, or written to it.
  * - `Broken`: a connection could not be made, or a transaction not begun, nested or ended, for a reason that has no name here. Nothing was
  *   written.
  * - `Aborted`: a statement failed in the transaction. Its failure was handled, but the database has rolled back all of the transaction.
@@ -34,6 +35,7 @@ export const Reason = Schema.Literals([
   "ReadOnly",
   "Damaged",
   "Misconfigured",
+  "Replaced",
   "Broken",
   "Aborted",
   "Unsupported",
@@ -69,6 +71,8 @@ const advice: Record<Reason, string> = {
     "it takes no writes; check the permissions of the file and its folder, or that the server is the one to write to",
   Damaged: "the database is corrupt, or not one of ours; restore it from a backup",
   Misconfigured: "something that the program needs is missing, or not set as it has to be; create, grant or correct it",
+  Replaced:
+    "the database has another journal than when the service started; restore that one, or correct the address, and start the service again",
   Broken: "a connection could not be made, or a transaction not begun, nested or ended; try again",
   Aborted:
     "a statement failed in the transaction, so the database has rolled back all of it, although the failure was " +
@@ -92,6 +96,10 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
   /** Whether the same may succeed later without a repair. */
   get isRetryable(): boolean {
     return this.reason === "Busy" || this.reason === "Unavailable"
+  }
+  /** Whether no restart of a projection helps, so that it stops, as it does with `JournalReplaced`. */
+  get isFinal(): boolean {
+    return this.reason === "Replaced"
   }
   /** Whether it is the storage that is at fault, see {@link isOfStorage}. */
   get isOfStorage(): boolean {

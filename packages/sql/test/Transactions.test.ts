@@ -558,6 +558,9 @@ describe.each(dialects)("a connection that cannot be made on %s", (dialect) => {
     [coded("ENOBUFS", -105), "Unavailable"],
     [coded("HANDSHAKE_SSL_ERROR", -104), "Unavailable"],
     [coded("EACCES", -13), "Misconfigured"],
+    [coded("JOURNAL_REPLACED"), "Replaced"],
+    // as it is while one is restored: a projection does not stop
+    [coded("JOURNAL_MISSING"), "Misconfigured"],
     [coded("DEPTH_ZERO_SELF_SIGNED_CERT"), "Misconfigured"],
     [coded("UNABLE_TO_VERIFY_LEAF_SIGNATURE"), "Misconfigured"],
     [coded("CERT_HAS_EXPIRED"), "Misconfigured"],

@@ -3,14 +3,18 @@ import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
+import { StorageError } from "@sluice/core/StorageError"
 import * as Database from "@sluice/sql/Database"
 import * as Tables from "@sluice/sql/Tables"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -400,6 +404,7 @@ it.live("is neither read nor written on, once the journal of another was restore
     const another = yield* temporaryFile
     const append = Journal.append(Note, { id: "n", events: ["x"] })
     const query = Database.Database.use(({ run }) => run(sql`SELECT 1`))
+    const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
     yield* within(another, Effect.all([append, append, change(0)]))
     yield* within(
       filename,
@@ -407,6 +412,8 @@ it.live("is neither read nor written on, once the journal of another was restore
         yield* append
         yield* change(0)
         assert.lengthOf(yield* events, 1)
+        yield* Layer.build(Projection.layer(projection))
+        yield* ProjectionStatus.caughtUp("notes")
         const source = new Sqlite(another)
         yield* Effect.promise(() => source.backup(filename))
         source.close()
@@ -414,9 +421,13 @@ it.live("is neither read nor written on, once the journal of another was restore
         const all = [append, Journal.transaction(append), append, change(1), state, Journal.transaction(state), events]
         for (const refused of all as ReadonlyArray<Effect.Effect<unknown, Effect.Error<(typeof all)[number]>, any>>) {
           const error = yield* Effect.flip(refused)
-          assert(error._tag === "StorageError" && error.reason === "Misconfigured")
-          assert.include(error.message, "when it was opened")
+          assert(error._tag === "StorageError" && error.reason === "Replaced")
+          assert.include(error.message, "start the service again")
         }
+        const worker = Effect.map(ProjectionStatus.status("notes"), ([worker]) => worker!)
+        yield* Wait.until("the projection to stop", Effect.map(worker, ({ state }) => state === "Stopped"))
+        const error = Cause.squash((yield* worker).failure!.cause)
+        assert(error instanceof StorageError && error.reason === "Replaced")
         yield* Effect.flip(query)
       })
     )

@@ -1,4 +1,5 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
+import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import type { TransactionStatus } from "@sluice/sql/adapter/Session"
@@ -372,12 +373,8 @@ const checkServer = Effect.fnUntraced(function*(
   const [{ bytes, format, isLogged, journal }] = yield* unsent(
     send<[ServerSettings]>(session, "connect", `${serverSettings}, ${identity} AS journal`, 0)
   )
-  if (known !== undefined && journal !== known.identity) {
-    return yield* notSet(
-      `the database has the journal '${journal}', and had '${known.identity}' when the service started: ` +
-        "restore that one, or start the service again"
-    )
-  }
+  const problem = known && JournalIdentity.problem(known.identity, journal)
+  if (problem !== undefined) return yield* Effect.fail(unconnected(problem))
   if (isLogged === 1 && format === "STATEMENT") {
     return yield* notSet(
       "the server's binlog_format is STATEMENT, with which it takes no writes in READ COMMITTED: set it to ROW, or to MIXED"

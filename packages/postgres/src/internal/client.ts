@@ -1,4 +1,5 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
+import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
@@ -178,12 +179,8 @@ export class Client extends Pg.Client {
       text: `SELECT value FROM ${known.table} WHERE key = 'journal'`,
       query_timeout: connectionTimeoutMillis
     })
-    if (row?.value === known.identity) return
-    throw serverError(
-      notSupported,
-      `the database has the journal '${row?.value}', and had '${known.identity}' when the service started: ` +
-        "restore that one, or start the service again"
-    )
+    const problem = JournalIdentity.problem(known.identity, row?.value)
+    if (problem !== undefined) throw problem
   }
 
   private async settleBehindPooler() {

@@ -11,6 +11,22 @@ import type { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 
 /**
+ * What is wrong if a database that a journal was opened in has another one by now, or none; undefined if it has the same.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const problem = (expected: string, actual: string | null | undefined): Error | undefined => {
+  if (actual === expected) return undefined
+  // while one is restored, there may be none for a moment
+  return actual === null || actual === undefined
+    ? Object.assign(new Error(`the database has no journal any more, and had '${expected}'`), {
+      code: "JOURNAL_MISSING"
+    })
+    : Object.assign(new Error(`the journal is '${actual}', and was '${expected}'`), { code: "JOURNAL_REPLACED" })
+}
+
+/**
  * The identity that is stored with the journal. The first process that asks for it makes it.
  *
  * @category getters

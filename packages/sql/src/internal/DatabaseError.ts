@@ -34,6 +34,8 @@ const wrongServer: Kind = ["ConnectionError", "ReadOnly"]
 const damaged: Kind = ["UnknownError", "Damaged"]
 /** The two ends do not agree on how to connect. Trying again does not help. */
 const disagreement: Kind = ["ConnectionError", "Misconfigured"]
+/** As `JournalIdentity` says. */
+const replaced: Kind = ["ConnectionError", "Replaced"]
 const notLetIn: Kind = ["AuthenticationError", "Misconfigured"]
 const notAllowed: Kind = ["AuthorizationError", "Misconfigured"]
 const missing: Kind = ["SqlSyntaxError", "Misconfigured"]
@@ -331,6 +333,8 @@ const fieldsOf = (cause: unknown): Fields => {
 }
 
 const kindOf = (dialect: Dialect, { code, errno, isAnswer, message, state }: Fields): Kind => {
+  if (code === "JOURNAL_REPLACED") return replaced
+  if (code === "JOURNAL_MISSING") return disagreement
   if (!isAnswer) {
     return socketCodes.has(code) || tlsCode.test(code) || code === "" && lostMessages.has(message) ? lost : unknown
   }

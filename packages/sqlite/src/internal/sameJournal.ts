@@ -1,4 +1,4 @@
-import Sqlite from "better-sqlite3"
+import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import { type Connection, type Db, prepare } from "./connection.ts"
 
 /**
@@ -31,13 +31,8 @@ export class SameJournal {
     const version = this.#dataVersion.get()
     if (version === this.#version) return
     const { identity, select } = this.#expected
-    const found = select()
-    if (found !== identity) {
-      throw new Sqlite.SqliteError(
-        `the file has the journal '${found}', and had '${identity}' when it was opened: restore that one, or start the service again`,
-        "SQLITE_CANTOPEN"
-      )
-    }
+    const problem = JournalIdentity.problem(identity, select())
+    if (problem !== undefined) throw problem
     this.#version = version
   }
 }
