@@ -19,10 +19,15 @@ const Fault = Schema.Struct({
     "CutToConsumer",
     "CutToProducer",
     "Slow",
+    "SlowToConsumer",
+    "SlowToProducer",
     "Sever",
     "SeverUnnoticedByProducer",
     "SeverUnnoticedByConsumer",
-    "HalfOpen"
+    "HalfOpen",
+    "SendsTwice",
+    "CutsAfterHeaders",
+    "EndsRequests"
   ]),
   after: upTo(2000),
   lasts: upTo(45_000),
@@ -64,6 +69,8 @@ const projection = "carts"
 /** How long it may take after the last fault until all is handled: an answer is waited for for a minute, and backoff is up to 36 seconds. */
 const patience = "5 minutes"
 
+const slowly = { min: "100 millis", max: "5 seconds" } as const
+
 const suffer = ({ consumer, kind }: Fault, consumers: number) => {
   const name = `consumer-${consumer % consumers}`
   switch (kind) {
@@ -74,7 +81,11 @@ const suffer = ({ consumer, kind }: Fault, consumers: number) => {
     case "CutToProducer":
       return SimulatedNetwork.cutOneWay(name, "producer")
     case "Slow":
-      return SimulatedNetwork.slow("producer", name, { min: "100 millis", max: "5 seconds" })
+      return SimulatedNetwork.slow("producer", name, slowly)
+    case "SlowToConsumer":
+      return SimulatedNetwork.slowOneWay("producer", name, slowly)
+    case "SlowToProducer":
+      return SimulatedNetwork.slowOneWay(name, "producer", slowly)
     case "Sever":
       return SimulatedNetwork.sever("producer", name)
     case "SeverUnnoticedByProducer":
@@ -83,13 +94,25 @@ const suffer = ({ consumer, kind }: Fault, consumers: number) => {
       return SimulatedNetwork.sever("producer", name, { noticedBy: ["producer"] })
     case "HalfOpen":
       return SimulatedNetwork.halfOpen("producer", true)
+    case "SendsTwice":
+    case "CutsAfterHeaders":
+    case "EndsRequests":
+      return SimulatedNetwork.proxy("producer", kind)
   }
 }
 
-const heal = ({ consumer, kind }: Fault, consumers: number) =>
-  kind === "HalfOpen"
-    ? SimulatedNetwork.halfOpen("producer", false)
-    : SimulatedNetwork.heal("producer", `consumer-${consumer % consumers}`)
+const heal = ({ consumer, kind }: Fault, consumers: number) => {
+  switch (kind) {
+    case "HalfOpen":
+      return SimulatedNetwork.halfOpen("producer", false)
+    case "SendsTwice":
+    case "CutsAfterHeaders":
+    case "EndsRequests":
+      return SimulatedNetwork.proxy("producer", undefined)
+    default:
+      return SimulatedNetwork.heal("producer", `consumer-${consumer % consumers}`)
+  }
+}
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {

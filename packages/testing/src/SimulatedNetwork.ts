@@ -95,10 +95,20 @@ export const slow = (
   a: string,
   b: string,
   delay: { readonly min: Duration.Input; readonly max: Duration.Input }
+): Effect.Effect<void, never, Simulation> => Effect.andThen(slowOneWay(a, b, delay), slowOneWay(b, a, delay))
+
+/**
+ * What one process sends to the other takes so long, as `slow` for one way.
+ *
+ * @category faults
+ * @since 0.1.0
+ */
+export const slowOneWay = (
+  from: string,
+  to: string,
+  delay: { readonly min: Duration.Input; readonly max: Duration.Input }
 ): Effect.Effect<void, never, Simulation> =>
-  onNetwork((network) => {
-    network.slow(a, b, { min: millis(delay.min), max: millis(delay.max) })
-  })
+  onNetwork((network) => network.slow(from, to, { min: millis(delay.min), max: millis(delay.max) }))
 
 /**
  * Ends cuts and slowness between two processes.
@@ -123,12 +133,32 @@ export const sever = (
 ): Effect.Effect<void, never, Simulation> => onNetwork((network) => network.sever(a, b, options?.noticedBy ?? [a, b]))
 
 /**
- * Whether connections to a process are half-open: somebody accepts them in its place, and says nothing. Of those that there are already, as many
- * become so as have a proxy in between.
- * When this ends, whoever it is may close them, or go on as before.
+ * Begins or ends a time in which somebody else accepts new connections to a process, and says nothing on them. On a connection that is there
+ * already, a proxy does the same, if it has one: that is drawn for each. Afterwards such a connection is closed, or stays silent for ever, as is drawn.
  *
  * @category faults
  * @since 0.1.0
  */
 export const halfOpen = (server: string, isHalfOpen: boolean): Effect.Effect<void, never, Simulation> =>
   onNetwork((network) => network.setHalfOpen(server, isHalfOpen))
+
+/**
+ * What a proxy does to a call:
+ *
+ * - `SendsTwice`: the server is sent it a second time, as by a proxy that tries again. The client hears of the first one.
+ * - `CutsAfterHeaders`: the call breaks once the server has answered with headers.
+ * - `EndsRequests`: after its first message the client's side is closed, and the server's stays open.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Misconduct = "SendsTwice" | "CutsAfterHeaders" | "EndsRequests"
+
+/**
+ * Puts a proxy in front of a process, which does that to each call from now on. Undefined takes it away for later calls.
+ *
+ * @category faults
+ * @since 0.1.0
+ */
+export const proxy = (server: string, misconduct: Misconduct | undefined): Effect.Effect<void, never, Simulation> =>
+  onNetwork((network) => network.misconduct(server, misconduct))

@@ -110,6 +110,27 @@ const cancelling = (end: "cancel" | "kill") =>
     return [before, cancelled]
   })
 
+/** What the two ends of a call see through a proxy. */
+const misconducting = (misconduct: SimulatedNetwork.Misconduct) =>
+  Effect.gen(function*() {
+    const served: Array<string> = []
+    yield* serving((call) => {
+      call.onCancelled(() => served.push("cancelled"))
+      call.sendHeaders({ journal: "j" })
+      call.receive((bytes) => {
+        served.push(bytes.toString())
+        call.write(Call.frame(bytes), () => {})
+      }, () => served.push("end"))
+    })
+    yield* SimulatedNetwork.proxy("server", misconduct)
+    yield* Effect.sleep("1 second")
+    const { result } = yield* calling(call())
+    const heard = yield* result
+    for (const name of ["a", "b"]) heard.call.write(Buffer.from(name))
+    yield* Effect.sleep("10 seconds")
+    return { served, headers: heard.headers, messages: heard.messages, code: heard.status?.code }
+  })
+
 describe("a call over the simulated network", () => {
   it("has headers, messages in their order in both directions, and a status with trailers", () => {
     const program = Effect.gen(function*() {
@@ -274,6 +295,77 @@ describe("a call over the simulated network", () => {
     assert.deepStrictEqual([...kinds].toSorted(), ["at once", "keepalive", "never"])
   })
 
+  it("is sent twice by a proxy, and both are cancelled with it", () => {
+    const program = Effect.gen(function*() {
+      const served: Array<Array<string>> = []
+      let cancelled = 0
+      yield* serving((call) => {
+        const requests: Array<string> = []
+        served.push(requests)
+        call.onCancelled(() => cancelled++)
+        call.receive((bytes) => {
+          requests.push(bytes.toString())
+          call.write(Call.frame(bytes), () => {})
+        }, () => requests.push("end"))
+      })
+      yield* SimulatedNetwork.proxy("server", "SendsTwice")
+      yield* Effect.sleep("1 second")
+      const { result } = yield* calling(call())
+      const heard = yield* result
+      for (const name of ["a", "b"]) heard.call.write(Buffer.from(name))
+      heard.call.end()
+      yield* Effect.sleep("10 seconds")
+      const before = cancelled
+      heard.call.cancel()
+      yield* Effect.sleep("10 seconds")
+      return { served, messages: heard.messages, cancelled: [before, cancelled] }
+    })
+    forSeeds(program, ({ cancelled, messages, served }) => {
+      assert.deepStrictEqual(served, [["a", "b", "end"], ["a", "b", "end"]])
+      assert.deepStrictEqual(messages, ["a", "b"])
+      assert.deepStrictEqual(cancelled, [0, 2])
+    })
+  })
+
+  it("breaks after its headers, or has its client's side closed, where a proxy does that", () => {
+    forSeeds(misconducting("CutsAfterHeaders"), ({ code, headers, messages, served }) => {
+      assert.deepStrictEqual(headers, { journal: "j" })
+      assert.deepStrictEqual([messages, code], [[], 14])
+      assert.strictEqual(served.at(-1), "cancelled")
+    })
+    forSeeds(misconducting("EndsRequests"), ({ code, messages, served }) => {
+      assert.deepStrictEqual(served, ["a", "end"])
+      assert.deepStrictEqual([messages, code], [["a"], undefined])
+    })
+  })
+
+  it("is slow in one direction", () => {
+    const program = Effect.gen(function*() {
+      const simulation = yield* Simulation.Simulation
+      let servedAt = 0
+      yield* serving((call) =>
+        call.receive((bytes) => {
+          servedAt = Effect.runSync(simulation.elapsed)
+          call.write(Call.frame(bytes), () => {})
+        }, () => call.end(ok))
+      )
+      yield* Effect.sleep("1 second")
+      const { result } = yield* calling(call())
+      const heard = yield* result
+      yield* Effect.sleep("1 second")
+      yield* SimulatedNetwork.slowOneWay("server", "client", { min: "5 seconds", max: "5 seconds" })
+      const begun = yield* simulation.elapsed
+      heard.call.write(Buffer.from("a"))
+      heard.call.end()
+      yield* Effect.sleep("1 minute")
+      return [servedAt - begun, heard.endedAt! - begun]
+    })
+    forSeeds(program, ([there, back]) => {
+      assert.isBelow(there!, 1000)
+      assert.isTrue(back! >= 5000 && back! < 7000, `${back} ms`)
+    })
+  })
+
   it("is accepted and not answered where a connection is half-open", () => {
     const program = Effect.gen(function*() {
       let served = 0
@@ -391,7 +483,7 @@ describe("a projection of another service's stream", () => {
         assert.deepStrictEqual(numbers, numbers.toSorted((a, b) => a - b), `seed ${seed}`)
       }
     }
-  })
+  }, 300_000)
 
   it("goes the same way for the same seed", () => {
     const [first, second, other] = [1, 1, 2].map((seed) => Simulation.run(program, { seed }).fingerprint)

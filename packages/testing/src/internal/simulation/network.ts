@@ -5,7 +5,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Engine, Runner } from "./Engine.ts"
-import { unavailable } from "./networkCall.ts"
+import { type Misconduct, unavailable } from "./networkCall.ts"
 import { Connection } from "./networkConnection.ts"
 import { type Delay, Link } from "./networkLink.ts"
 import { choose, type Draw, fork } from "./randomness.ts"
@@ -51,6 +51,7 @@ export class Network {
   readonly #connections = new Set<Connection>()
   readonly #ways = new Map<Runner, Map<string, Way>>()
   readonly #halfOpen = new Set<string>()
+  readonly #misconducts = new Map<string, Misconduct>()
   #ids = 0
   /** What carries the calls of every process. */
   readonly transport: CallTransport
@@ -80,11 +81,17 @@ export class Network {
     this.#link(b, a).heal()
   }
 
-  /** What either process sends to the other takes so long, until it is healed. */
-  slow(a: string, b: string, delay: Delay): void {
-    this.#engine.note("network", () => `what ${a} and ${b} send takes ${delay.min} to ${delay.max} ms`)
-    this.#link(a, b).slow(delay)
-    this.#link(b, a).slow(delay)
+  /** What one process sends to the other takes so long, until it is healed. */
+  slow(from: string, to: string, delay: Delay): void {
+    this.#engine.note("network", () => `what ${from} sends to ${to} takes ${delay.min} to ${delay.max} ms`)
+    this.#link(from, to).slow(delay)
+  }
+
+  /** What a proxy in front of the process does to calls that are made from now on. */
+  misconduct(server: string, misconduct: Misconduct | undefined): void {
+    this.#engine.note("network", () => `the proxy of ${server} does ${misconduct ?? "what it should"}`)
+    if (misconduct === undefined) this.#misconducts.delete(server)
+    else this.#misconducts.set(server, misconduct)
   }
 
   /** The connections between two processes break. Those who do not notice at once do so when they say something, or hear nothing. */
@@ -242,8 +249,9 @@ export class Network {
         const methods = listening?.methods ?? new Map()
         const accept = () => {
           const id = ++this.#ids
-          const ends = { engine: this.#engine, draw: this.#draw, client, server, up, down, methods, id, isHalfOpen }
-          const connection = new Connection(ends)
+          const misconduct = () => this.#misconducts.get(host)
+          const ends = { engine: this.#engine, draw: this.#draw, client, server, up, down, methods, id }
+          const connection = new Connection({ ...ends, isHalfOpen, misconduct })
           this.#connections.add(connection)
           this.#engine.note("network", () => `${client.name} connects to ${address} as ${connection.peer}`)
           answer(() => answered(connection))

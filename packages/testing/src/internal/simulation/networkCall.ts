@@ -22,6 +22,9 @@ export type Side = "client" | "server"
 /** @internal */
 export const otherSide = (side: Side): Side => side === "client" ? "server" : "client"
 
+/** @internal What a proxy does to a call. */
+export type Misconduct = "SendsTwice" | "CutsAfterHeaders" | "EndsRequests"
+
 /** @internal A connection, as a call on it sees it. */
 export interface Carrier {
   readonly engine: Engine
@@ -33,10 +36,19 @@ export interface Carrier {
   readonly methods: ReadonlyMap<string, Method>
   /** Somebody accepts what is sent to the server, and hands nothing on. */
   readonly isHalfOpen: boolean
+  readonly misconduct: Misconduct | undefined
   readonly hasLost: (side: Side) => boolean
   /** Something has come for an end that knows the connection no more. */
   readonly refuse: (side: Side) => void
   readonly forget: (call: Call) => void
+}
+
+/** A call that the server has been sent a second time. */
+interface Twin {
+  readonly requests: Array<Uint8Array>
+  received?: (bytes: Uint8Array) => void
+  receivedEnd?: () => void
+  cancelled?: () => void
 }
 
 interface Piece {
@@ -54,6 +66,7 @@ export class Call {
   readonly #serverInbox: Inbox
   /** How many bytes the server may have written that the client has not read. */
   readonly #window: number
+  readonly #misconduct: Misconduct | undefined
 
   // the client's end
   readonly #arrived: Array<Uint8Array> = []
@@ -70,11 +83,13 @@ export class Call {
   #pieces: Array<Piece> = []
   #final: Status | undefined
   #inFlight = 0
+  #twin: Twin | undefined
 
   constructor(carrier: Carrier, request: Request, listener: OutgoingListener, window: number) {
     this.#carrier = carrier
     this.#listener = listener
     this.#window = window
+    this.#misconduct = carrier.misconduct
     this.#clientInbox = new Inbox(carrier.client)
     this.#serverInbox = new Inbox(carrier.server)
     this.#toServer = new Pipe(carrier.engine, carrier.up, (task) => this.#arrive("server", this.#serverInbox, task))
@@ -166,6 +181,33 @@ export class Call {
       return
     }
     method.serve(this.#incoming(headers))
+    if (this.#misconduct !== "SendsTwice") return
+    this.#twin = { requests: [] }
+    method.serve(this.#incomingTwin(headers, this.#twin))
+  }
+
+  /** What the server writes to the second of them goes nowhere, as fast as it comes. */
+  #incomingTwin(headers: Request["headers"], twin: Twin): IncomingCall {
+    return {
+      peer: this.#carrier.peer,
+      headers,
+      receive: (message, end) => {
+        twin.received = message
+        twin.receivedEnd = end
+        this.#serverInbox.push(() => this.#handOnToTwin())
+      },
+      onCancelled: (cancelled) => {
+        twin.cancelled = cancelled
+      },
+      sendHeaders: () => {},
+      write: (frames, taken) => this.#serverInbox.push(() => taken(frames.length)),
+      end: () => {
+        this.#twin = undefined
+      },
+      reset: () => {
+        this.#twin = undefined
+      }
+    }
   }
 
   #incoming(headers: Request["headers"]): IncomingCall {
@@ -185,6 +227,9 @@ export class Call {
         this.#toClient.send(() => {
           if (!this.#isClientOver) this.#listener.headers(headers)
         })
+        if (this.#misconduct !== "CutsAfterHeaders") return
+        this.#toClient.send(() => this.#end(unavailable("the stream was reset after its headers")))
+        this.#serverInbox.push(() => this.#cancel())
       },
       write: (frames, taken) => {
         if (this.#isServerOver) return
@@ -209,8 +254,10 @@ export class Call {
   }
 
   #request(bytes: Uint8Array): void {
-    if (this.#isServerOver) return
+    if (this.#isServerOver || this.#hasClientEnded) return
     this.#requests.push(bytes)
+    this.#twin?.requests.push(bytes)
+    if (this.#misconduct === "EndsRequests") this.#hasClientEnded = true
     this.#handOn()
   }
 
@@ -221,6 +268,7 @@ export class Call {
 
   /** Hands on what has come, as soon as somebody receives it. */
   #handOn(): void {
+    this.#handOnToTwin()
     const received = this.#received
     if (received === undefined) return
     for (const bytes of this.#requests.splice(0)) received(bytes)
@@ -229,12 +277,23 @@ export class Call {
     this.#receivedEnd = undefined
   }
 
+  #handOnToTwin(): void {
+    const twin = this.#twin
+    if (twin?.received === undefined) return
+    for (const bytes of twin.requests.splice(0)) twin.received(bytes)
+    if (!this.#hasClientEnded) return
+    twin.receivedEnd?.()
+    delete twin.receivedEnd
+  }
+
   #acknowledge(bytes: number): void {
     this.#inFlight -= bytes
     this.#pump()
   }
 
   #cancel(): void {
+    this.#twin?.cancelled?.()
+    this.#twin = undefined
     if (this.#isServerOver) return
     this.#serverIsOver()
     this.#cancelled?.()

@@ -1,6 +1,6 @@
 import type { Method, OutgoingCall, OutgoingListener, Request } from "@sluice/grpc/Call"
 import type { Engine, Runner } from "./Engine.ts"
-import { Call, type Carrier, otherSide, type Side } from "./networkCall.ts"
+import { Call, type Carrier, type Misconduct, otherSide, type Side } from "./networkCall.ts"
 import type { Link } from "./networkLink.ts"
 import { choose, type Draw } from "./randomness.ts"
 
@@ -21,6 +21,8 @@ export interface Ends {
   readonly methods: ReadonlyMap<string, Method>
   readonly id: number
   readonly isHalfOpen: boolean
+  /** What a proxy between them does to a call that is made now. */
+  readonly misconduct: () => Misconduct | undefined
 }
 
 /** @internal A connection from one process to another, with the calls on it. Either end may lose it while the other still has it. */
@@ -33,6 +35,7 @@ export class Connection implements Carrier {
   readonly methods: ReadonlyMap<string, Method>
   readonly peer: string
   readonly #draw: Draw
+  readonly #misconduct: Ends["misconduct"]
   readonly #lost = new Set<Side>()
   readonly #calls = new Set<Call>()
   readonly #window: number
@@ -52,6 +55,7 @@ export class Connection implements Carrier {
     this.#isHalfOpen = ends.isHalfOpen
     this.peer = `${ends.client.name}:${ends.id}`
     this.#draw = ends.draw
+    this.#misconduct = ends.misconduct
     this.#window = choose(ends.draw, windows)
     this.#isProxied = ends.isHalfOpen || ends.draw() < 0.5
   }
@@ -59,6 +63,10 @@ export class Connection implements Carrier {
   /** Somebody accepts what is sent to the server, and hands nothing on. */
   get isHalfOpen(): boolean {
     return this.#isHalfOpen
+  }
+
+  get misconduct(): Misconduct | undefined {
+    return this.#misconduct()
   }
 
   /** Whether the client makes more calls on it: a proxy that answered for a server that is gone finds another for them. */
