@@ -4,11 +4,10 @@
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
-import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { parseArgs } from "node:util"
 import * as network from "./network.ts"
+import { report } from "./report.ts"
 import * as projections from "./workload.ts"
 
 const { values } = parseArgs({
@@ -50,10 +49,10 @@ const workloads = {
   network: exploring(network.workloads, network.run)
 }
 
-const { workload } = values
-const explore = workload === "projections" || workload === "network"
-  ? workloads[workload]
-  : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${workload}'`)
+const workload = values.workload === "projections" || values.workload === "network"
+  ? values.workload
+  : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${values.workload}'`)
+const explore = workloads[workload]
 const seed = values.seed === undefined ? undefined : whole("seed", values.seed)
 const from = seed ?? whole("from", values.from)
 const seeds = seed === undefined ? whole("seeds", values.seeds) : 1
@@ -65,10 +64,6 @@ if (values.trace && (found !== undefined || seed !== undefined)) { for (const li
 if (found === undefined) {
   console.log(`${seeds} seeds from ${from} in ${seconds} s: nothing was found`)
 } else {
-  const { input, outcome } = found
-  console.log(`Seed ${found.seed} fails after ${outcome.steps} steps and ${Math.round(outcome.elapsed)} ms:`)
-  if (Exit.isFailure(outcome.exit)) console.log(String(Cause.squash(outcome.exit.cause)))
-  console.log(`With ${JSON.stringify(input)}`)
-  console.log(`Again: npm run test:simulation -- --workload ${workload} --seed ${found.seed} --trace`)
+  console.log(report(found, workload))
   process.exitCode = 1
 }

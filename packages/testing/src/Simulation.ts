@@ -214,6 +214,31 @@ export const explore = <A>(
   return undefined
 }
 
+/**
+ * What a scenario fails with, and the seed and the input that it does so with, for a person.
+ *
+ * **Example** (An order that is never placed)
+ *
+ * ```ts
+ * import * as Simulation from "@sluice/testing/Simulation"
+ * import { Arbitrary, Schema } from "effect"
+ *
+ * const names = Arbitrary.array(Arbitrary.schema(Schema.Literals(["a", "b"])))
+ * const found = Simulation.explore(names, () => Simulation.violate("all is placed", "nothing is"), { seeds: 1 })
+ * found && Simulation.format(found)
+ * // => "Seed 1 fails after 1 steps, at 0 ms: Violates 'all is placed': nothing is\nWith []"
+ * ```
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const format = ({ input, outcome, seed }: Counterexample<unknown>): string => {
+  const { elapsed, exit, steps } = outcome
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  const why = error instanceof Error ? error.message : String(error)
+  return `Seed ${seed} fails after ${steps} steps, at ${Math.round(elapsed)} ms: ${why}\nWith ${JSON.stringify(input)}`
+}
+
 const withSimulation = <R>(engine: Engine, context: Context.Context<R>): Context.Context<R | Simulation> =>
   Context.add(context, Simulation, { seed: engine.seed, elapsed: Effect.sync(() => engine.now) })
 
