@@ -142,6 +142,8 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
     Revision,
     RevisionConflict | StateTooLarge | EventTooLarge | SequenceConflict | InvalidInput | StorageError
   >
+  /** As `Journal.entityTypes`: those that have states, or had some. */
+  readonly entityTypes: (limit: number) => Effect.Effect<ReadonlyArray<string>, StorageError>
   /** The newest position and timestamp of each slice in the range that has changes. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**

@@ -159,6 +159,8 @@ export class Journal extends Context.Service<Journal, {
   ) => Effect.Effect<Written, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
   /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
+  /** Up to `limit` entity types that have events, in no particular order. It costs no more than that many looks into an index. */
+  readonly entityTypes: (limit: number) => Effect.Effect<ReadonlyArray<string>, StorageError>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**

@@ -22,6 +22,7 @@ import { compile, events, failAtPoison, reencode } from "./internal/pipeline/com
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
+import { noticeOthers } from "./internal/reading/noticeOthers.ts"
 import { deletionAsEvent, optional, withSuperseded } from "./internal/reading/stateEvents.ts"
 import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
@@ -97,6 +98,8 @@ export interface Provider<in out A, out E, out R> {
   readonly before: (range: SliceRange.SliceRange, time: Timestamp) => Effect.Effect<Offsets, E, R>
   /** The time, by the clock that gives events their timestamps. */
   readonly now: Effect.Effect<Timestamp, E, R>
+  /** What is odd about the source, in words, if anything is; whoever begins with it is told. It may be on purpose. */
+  readonly notice?: Effect.Effect<string | undefined, E, R> | undefined
   /**
    * Whether a later event supersedes earlier ones of its entity, as states do. A superseded event must not be handled
    * any more.
@@ -189,7 +192,8 @@ export const journal = <A>(
     entity: (persistenceId, from, to) => Journal.readEncoded(persistenceId, { from, to }),
     heads: (range) => Journal.Journal.use((_) => _.heads(entityType.name, range)),
     before: (range, time) => Journal.Journal.use((_) => _.before(entityType.name, range, time)),
-    now: Journal.Journal.use((_) => _.now)
+    now: Journal.Journal.use((_) => _.now),
+    notice: Journal.Journal.use((_) => noticeOthers(_, "events", entityType.name))
   })
 
 /**
@@ -259,7 +263,8 @@ export const durableState = <S>(
       DurableStateStore.use((_) => _.heads(stateType.name, range)),
     before: (range, time) => DurableStateStore.use((_) => _.before(stateType.name, range, time)),
     supersedes: true,
-    now: DurableStateStore.use((_) => _.now)
+    now: DurableStateStore.use((_) => _.now),
+    notice: DurableStateStore.use((_) => noticeOthers(_, "states", stateType.name))
   })
 
 /**

@@ -59,6 +59,11 @@ export interface WorkerStatus {
   readonly range: SliceRange
   readonly state: WorkerState
   readonly failure: WorkerFailure | undefined
+  /**
+   * What is odd about its source, though it may be on purpose, such as that a journal has events, but none of the entity type; undefined
+   * once the handler was done with one.
+   */
+  readonly notice: string | undefined
   /** Envelopes that the handler was done with, since the process began. */
   readonly handled: number
   readonly skipped: number

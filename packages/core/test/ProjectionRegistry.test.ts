@@ -21,6 +21,7 @@ const workerOf = (
     range: SliceRange.make(min, max),
     state: "Running",
     failure: undefined,
+    notice: undefined,
     handled: 0,
     skipped: 0,
     restarts: 0,

@@ -56,6 +56,18 @@ export const layer = <A, E, R>(
     // but for the scope: what a call opens, it closes
     const context = Context.omit(Scope.Scope)(yield* Effect.context<R>()) as Context.Context<R>
     const provider: Source.Provider<any, E, R> = source.provider
+    const notice = Effect.provideContext(provider.notice ?? Effect.undefined, context)
+    /** Where nothing was odd at the start, nothing becomes so. */
+    let isOdd = false
+    yield* notice.pipe(
+      Effect.flatMap((notice) => {
+        isOdd = notice !== undefined
+        return isOdd ? Effect.logWarning(`Offers the stream '${stream.id}'. ${notice}`) : Effect.void
+      }),
+      // nothing depends on it
+      Effect.catchCause(() => Effect.void),
+      Effect.forkScoped
+    )
     yield* server.offer({
       id: stream.id,
       entityType: provider.entityType,
@@ -71,6 +83,9 @@ export const layer = <A, E, R>(
         Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to), context),
       heads: (range) => Effect.provideContext(provider.heads(range), context),
       before: (range, time) => Effect.provideContext(provider.before(range, time), context),
+      isMissing: Effect.suspend(() =>
+        isOdd ? Effect.map(notice, (notice) => (isOdd = notice !== undefined)) : Effect.succeed(false)
+      ),
       now: Effect.provideContext(provider.now, context)
     })
   }))

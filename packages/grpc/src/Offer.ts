@@ -38,6 +38,8 @@ export interface Offer {
   readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>
   /** As `Provider.before` of a source. */
   readonly before: (range: SliceRange, time: Timestamp) => Effect.Effect<Offsets, unknown>
+  /** Whether the source has nothing of what it offers, though its journal has other events. */
+  readonly isMissing: Effect.Effect<boolean, unknown>
   /** What time it is by the clock that events are stamped with. */
   readonly now: Effect.Effect<Timestamp, unknown>
 }

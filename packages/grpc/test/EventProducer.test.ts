@@ -6,6 +6,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventStream from "@sluice/core/EventStream"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Offset from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
@@ -18,6 +19,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { StreamInSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
+import { remote } from "./kit/Consumer.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
 import * as Producer from "./kit/Producer.ts"
@@ -814,5 +816,32 @@ layer(Producer.quiet, { excludeTestServices: true })("compression", (it) => {
       live.send(init())
       yield* answered(live, 1)
       assert.deepStrictEqual(live.messages.map(shortly), ["a 1 1"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
+layer(Producer.quiet, { excludeTestServices: true })("a producer whose journal has none of its events", (it) => {
+  it.effect("says so in its log, and to a consumer that has read nothing, until there is one", () =>
+    Effect.gen(function*() {
+      const Basket = EntityType.make("Basket", { codec: EventCodec.string })
+      yield* Journal.append(Basket, { id: "a", events: ["1"] })
+      const { layer, lines } = Producer.logging()
+      const port = yield* Effect.provide(serve(carts), layer)
+      yield* Wait.until("a warning", () => lines.length > 0)
+      assert.match(
+        lines[0]!,
+        /Offers the stream 'cart'. There are no events of the entity type 'Cart' yet, but of 'Basket'/
+      )
+      const notice = Effect.gen(function*() {
+        const { provider } = remote(port)
+        yield* provider.open(SliceRange.full, { journal: undefined, offsets: Offset.none })
+        return yield* provider.notice!
+      }).pipe(Effect.scoped)
+      // which types there are is the producer's to know
+      assert.match(
+        String(yield* notice),
+        /^The stream 'cart' of the producer at '127.0.0.1:\d+' has no event yet, though its journal has others/
+      )
+      yield* append("a", ["1"])
+      assert.isUndefined(yield* notice)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })

@@ -28,6 +28,7 @@ import * as Queries from "../internal/stateQueries.ts"
 import * as StateReader from "../internal/stateReader.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
+import * as EntityTypes from "./EntityTypes.ts"
 import { encodeTags } from "./JournalRow.ts"
 import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -182,6 +183,7 @@ export const make = (options: Options): DurableStateStore["Service"] => {
         })
       )
     },
+    entityTypes: (limit) => EntityTypes.find(database, db, "sluice_state_head", limit),
     heads: (entityType, range) =>
       Effect.mapError(Queries.heads(options, entityType, range), fromSqlError("read the heads")),
     before: (entityType, range, time) =>

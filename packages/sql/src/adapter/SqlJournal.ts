@@ -16,6 +16,7 @@ import type { Kysely } from "kysely"
 import type { Database } from "../Database.ts"
 import * as Appender from "../internal/append/Appender.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
+import * as EntityTypes from "./EntityTypes.ts"
 import * as JournalDeletion from "./JournalDeletion.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
 import * as LogSearch from "./LogSearch.ts"
@@ -87,6 +88,7 @@ export const make = Effect.fnUntraced(function*(
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
     append,
+    entityTypes: (limit) => EntityTypes.find(database, options.db, "sluice_journal", limit),
     heads,
     before: (entityType, range, time) =>
       Effect.gen(function*() {

@@ -3,6 +3,7 @@ import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Append from "@sluice/sql/adapter/Append"
 import * as AppendLane from "@sluice/sql/adapter/AppendLane"
+import * as EntityTypes from "@sluice/sql/adapter/EntityTypes"
 import * as JournalDeletion from "@sluice/sql/adapter/JournalDeletion"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as LogSearch from "@sluice/sql/adapter/LogSearch"
@@ -128,6 +129,7 @@ export const makeJournal: (
     read("read the heads", () => reading.heads(entityType, range))
   return Journal.make({
     identity,
+    entityTypes: (limit) => EntityTypes.find(database, db, "sluice_journal", limit),
     // SQLite's clock is this machine's
     now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,

@@ -67,6 +67,11 @@ export const makeMemoryDurableStateStore = (
         // the revision that was written
         read((transaction) => table.get(transaction, persistenceId)!.revision)
       )),
+    entityTypes: (limit) =>
+      Effect.sync(() =>
+        Array.from(new Set(table.all(undefined).map(({ persistenceId }) => PersistenceId.entityType(persistenceId))))
+          .slice(0, limit)
+      ),
     heads: (entityType, range) =>
       read((transaction) => {
         const found = new Map<Slice.Slice, Offset>()

@@ -23,6 +23,12 @@ export const makeMemoryJournal = (
         if (answer._tag === "Conflict") return Effect.fail(answer.conflict)
         return Effect.succeed(answer.written)
       }),
+    entityTypes: (limit) =>
+      Effect.sync(() =>
+        Array.from(logs.timelines)
+          .flatMap(([entityType, events]) => events.length > 0 ? [entityType] : [])
+          .slice(0, limit)
+      ),
     heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
     before: (entityType, range, time) => Effect.sync(() => before(logs, entityType, range, time)),
     reader: (entityType, range, start) =>

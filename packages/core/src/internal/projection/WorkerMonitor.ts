@@ -16,6 +16,7 @@ export class WorkerMonitor {
   #offsets: Offset.Offsets = Offset.none
   #handled = 0
   #skipped = 0
+  #notice: string | undefined
   readonly #listeners = new Set<() => void>()
   readonly meters: ProjectionMeters
 
@@ -38,6 +39,7 @@ export class WorkerMonitor {
       range: this.#range,
       state: state._tag,
       failure: Lifecycle.failureOf(state),
+      notice: this.#handled > 0 ? undefined : this.#notice,
       handled: this.#handled,
       skipped: this.#skipped,
       restarts,
@@ -67,6 +69,14 @@ export class WorkerMonitor {
     this.#offsets = offsets
     this.#revision = revision
     this.#notify()
+  }
+
+  /** Something is odd about its source, or nothing any more. Returns whether that is news. */
+  noticed(notice: string | undefined): boolean {
+    const isNews = notice !== this.#notice
+    this.#notice = notice
+    if (isNews) this.#notify()
+    return isNews
   }
 
   /** It has stored these offsets, and with that everything that its source had when it was opened. */

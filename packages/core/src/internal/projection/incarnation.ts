@@ -82,6 +82,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const opening = open(options, { journal: known, offsets }, chunks, decoded)
     const journal = yield* unlessCommanded(options, opening)
     monitor.happened({ _tag: "Opened" })
+    yield* askForNotice(options, offsets)
     yield* watchHeads(options, tracker)
     const interruption = yield* watchCommand(options, chunks)
     const clock = yield* Effect.clockWith(Effect.succeed)
@@ -169,6 +170,21 @@ const open = Effect.fnUntraced(function*(
   )
   return journal
 })
+
+/** Says what is odd about a source of which nothing was read yet. One worker of a projection says it in the log. */
+const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.Offsets) => {
+  const { notice } = projection.source.provider
+  const isBegun = [...offsets.values()].some(({ position }) => position > 0)
+  if (notice === undefined || isBegun) return Effect.void
+  return notice.pipe(
+    Effect.flatMap((notice) =>
+      monitor.noticed(notice) && notice !== undefined && range.min === 0 ? Effect.logWarning(notice) : Effect.void
+    ),
+    // nothing depends on it
+    Effect.catchCause(() => Effect.void),
+    Effect.forkScoped
+  )
+}
 
 /**
  * Finds out when everything is stored that the source has now. That is not known until the source has told its heads.

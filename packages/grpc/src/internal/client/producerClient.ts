@@ -45,7 +45,7 @@ import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
-import { floorTrailer, forkTrailer, streamsTrailer } from "../wire/status.ts"
+import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wire/status.ts"
 import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
 
 /** What a call fails with. */
@@ -54,6 +54,8 @@ type CallError = GrpcError | StreamNotOffered | JournalForked | OffsetBelowFloor
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
   readonly journal: string
+  /** Whether the stream has no event yet, though the producer's journal has others. */
+  readonly isMissing: boolean
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
 }
 
@@ -199,7 +201,11 @@ export const makeProducerClient = (streamId: string, options: Options) => {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal })
         }
         if (Number(answered["sluice-protocol"]) >= 3) yield* call.beats
-        return { journal, pull: Effect.mapError(call.pull, explain(call)) }
+        return {
+          journal,
+          isMissing: answered[missingHeader] !== undefined,
+          pull: Effect.mapError(call.pull, explain(call))
+        }
       }),
 
     entity: (

@@ -31,12 +31,15 @@ const lasting = 3_000
 export const makeRemote = (
   streamId: string,
   options: Options
-): Pick<Source.Provider<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now"> => {
+): Pick<Source.Provider<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now" | "notice"> => {
   const producer = makeProducerClient(streamId, options)
   const attributes = { stream: streamId }
   const received = Metric.withAttributes(StreamMetrics.received, attributes)
   const receivedBatch = Metric.withAttributes(StreamMetrics.receivedBatch, attributes)
   const reconnects = Metric.withAttributes(StreamMetrics.reconnects, attributes)
+
+  /** As the producer has said it last. */
+  let isMissing = false
 
   const open: Source.Provider<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
@@ -74,6 +77,7 @@ export const makeRemote = (
           Effect.map((connection) => {
             if (failures > 0) health.restored()
             connected = true
+            isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
             receiver.reset()
             return { ...connection, close }
@@ -125,10 +129,15 @@ export const makeRemote = (
     entity: producer.entity,
     heads: producer.heads,
     before: producer.before,
+    notice: Effect.sync(() => isMissing ? missing(streamId, options.address) : undefined),
     // another service's clock is not ours to read; its events say more
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
   }
 }
+
+const missing = (streamId: string, address: string): string =>
+  `The stream '${streamId}' of the producer at '${address}' has no event yet, though its journal has others: if some are expected, the ` +
+  "entity type of its source is misspelt, or was renamed; the producer's log names those that there are"
 
 const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcError && error.isRetryable
 

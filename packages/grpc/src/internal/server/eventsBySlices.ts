@@ -7,14 +7,14 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
-import type { IncomingCall } from "../../Call.ts"
+import type { Headers, IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { invalidArgument, notOffered, Status } from "../wire/status.ts"
+import { invalidArgument, missingHeader, notOffered, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
@@ -114,8 +114,8 @@ export const eventsBySlices = (
   })
 }
 
-const announce = (call: IncomingCall, version: number, journal: string): void => {
-  call.sendHeaders({ "sluice-protocol": String(version), "sluice-journal": journal })
+const announce = (call: IncomingCall, version: number, journal: string, more: Headers = {}): void => {
+  call.sendHeaders({ "sluice-protocol": String(version), "sluice-journal": journal, ...more })
 }
 
 /** Begins the stream as its consumer asks for it. */
@@ -130,7 +130,9 @@ const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: S
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
       const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
       const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
-      return { feed, treat, version }
+      // to whoever has read nothing
+      const isMissing = start.offsets.size === 0 && (yield* Effect.orElseSucceed(stream.isMissing, () => false))
+      return { feed, treat, version, isMissing }
     }).pipe(
       stream.opening.withPermits(1),
       // the consumer compares the journals as well, and fails for good
@@ -150,15 +152,17 @@ const serve = (
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const share = yield* budget.share(call.peer)
-    const { feed, treat, version } = yield* Effect.flatMap(requests.init, (init) => open(stream, call, init, share))
+    const { feed, isMissing, treat, version } = yield* Effect.flatMap(requests.init, (init) =>
+      open(stream, call, init, share))
     requests.forget()
-    announce(call, version, feed.journal)
+    announce(call, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
     const context = yield* Effect.context()
     const attributes = { stream: stream.id }
     const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
-    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
+    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () =>
+      Metric.modify(consumers, -1))
     const writer = new CallWriter(call, share)
     if (version >= 3) yield* Effect.forkScoped(writer.beat)
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {

@@ -40,6 +40,9 @@ export const forkTrailer = "sluice-fork"
 /** @internal */
 export const floorTrailer = "sluice-floor"
 
+/** @internal The header that says that the source of a stream has none of its events, though its journal has others. */
+export const missingHeader = "sluice-missing"
+
 /** @internal The trailer that names the streams on offer, to whoever has asked for another. */
 export const streamsTrailer = "sluice-streams"
 

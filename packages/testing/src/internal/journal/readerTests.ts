@@ -332,6 +332,25 @@ export const readerTests = (it: It<Journal.Journal>): void => {
       }))
   })
 
+  describe("the entity types of a journal", () => {
+    it.effect("are those that have events, as many as are asked for", () =>
+      Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const types = ["types", "types 🛒", "types ' \" \\ %"].map(fresh)
+        const names = types.map(({ name }) => name)
+        // a database that has been asked for a type need not have events of it
+        for (const { name } of types) yield* journal.heads(name, SliceRange.full)
+        const before = yield* journal.entityTypes(1_000_000)
+        for (const name of names) assert.notInclude(before, name)
+        for (const type of types) yield* append(type, "a", texts(2))
+        const after = yield* journal.entityTypes(1_000_000)
+        for (const name of names) assert.include(after, name)
+        assert.lengthOf(new Set(after), after.length)
+        assert.lengthOf(yield* journal.entityTypes(2), 2)
+        assert.lengthOf(yield* journal.entityTypes(0), 0)
+      }))
+  })
+
   describe("the heads of a journal", () => {
     it.effect("are the newest position and timestamp of each log that has events", () =>
       Effect.gen(function*() {

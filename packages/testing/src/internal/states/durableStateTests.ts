@@ -119,6 +119,16 @@ export const durableStateTests = (
         )
       }))
 
+    it.effect("is of one of the entity types that the store has", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const types = DurableStateStore.DurableStateStore.use((_) => _.entityTypes(1_000_000))
+        assert.notInclude(yield* types, type.name)
+        yield* upsert(type, "a", 0, "one")
+        assert.include(yield* types, type.name)
+        assert.lengthOf(yield* DurableStateStore.DurableStateStore.use((_) => _.entityTypes(1)), 1)
+      }))
+
     it.effect("may be large", () =>
       Effect.gen(function*() {
         const type = fresh()

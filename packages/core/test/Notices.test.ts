@@ -1,0 +1,95 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { noticeOthers } from "../src/internal/reading/noticeOthers.ts"
+import { settle, start, statusOf } from "./projectionKit.ts"
+
+const typeOf = (name: string) => EntityType.make(name, { codec: EventCodec.string })
+const states = (name: string) => StateType.make(name, { codec: EventCodec.string })
+
+const append = (type: string) => Journal.append(typeOf(type), { id: "a", events: ["event"] })
+
+/** Keeps what is warned of. */
+const warnings = () => {
+  const lines: Array<unknown> = []
+  const layer = Logger.layer([
+    Logger.make(({ logLevel, message }) => {
+      if (logLevel === "Warn") lines.push(message)
+    })
+  ])
+  return { lines, layer: Layer.merge(layer, Layer.fresh(MemoryStorage.layer)) }
+}
+
+/** Runs two workers over the source; what the status of the first has to say, once all is quiet. */
+const noticed = <E, R>(source: Source.Source<string, E, R>) =>
+  Effect.gen(function*() {
+    yield* start(source.pipe(Projection.atLeastOnce("p", () => Effect.void), Projection.workers(2)))
+    return (yield* statusOf("p")).notice
+  })
+
+const misspelt = "There are no events of the entity type 'Cart' yet, but of 'cart': " +
+  "if some are expected, the type is misspelt, or was renamed"
+
+describe("a projection whose journal has none of its events", () => {
+  const { layer, lines } = warnings()
+  it.effect("says which there are, once, until it has handled one", () =>
+    Effect.gen(function*() {
+      yield* append("cart")
+      assert.strictEqual(yield* noticed(Source.journal(typeOf("Cart"))), misspelt)
+      assert.deepStrictEqual(lines, [[misspelt]])
+      yield* append("Cart")
+      yield* settle
+      const workers = yield* ProjectionStatus.status("p")
+      assert.sameDeepMembers(workers.map(({ handled, notice }) => [handled, notice]), [[1, undefined], [0, misspelt]])
+    }).pipe(Effect.provide(layer)))
+})
+
+const silent = (name: string, before: Effect.Effect<unknown, unknown, Journal.Journal>) => {
+  const { layer, lines } = warnings()
+  return it.effect(name, () =>
+    Effect.gen(function*() {
+      yield* before
+      assert.isUndefined(yield* noticed(Source.journal(typeOf("cart"))))
+      assert.isEmpty(lines)
+    }).pipe(Effect.provide(layer)))
+}
+
+describe("nothing is said of", () => {
+  silent("a journal that is empty", Effect.void)
+  silent("one that has what is wanted, and more", Effect.andThen(append("cart"), append("order")))
+})
+
+describe("states", () => {
+  const { layer } = warnings()
+  it.effect("are missed as events are", () =>
+    Effect.gen(function*() {
+      yield* DurableStateStore.upsert(states("profile"), { id: "a", expected: 0, state: "s" })
+      const source = Source.durableState(states("profiles")).pipe(Source.map(() => ""))
+      assert.match(
+        String(yield* noticed(source)),
+        /^There are no states of the entity type 'profiles' yet, but of 'profile':/
+      )
+    }).pipe(Effect.provide(layer)))
+})
+
+describe("of many types", () => {
+  const { layer } = warnings()
+  it.effect("some are named, and the one that is wanted is found though it is not among them", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 30; i++) yield* append(`type-${i}`)
+      const journal = yield* Journal.Journal
+      const notice = yield* noticeOthers(journal, "events", "type-30")
+      assert.match(notice!, /but of 'type-0', .*'type-19' and others: /)
+      assert.isUndefined(yield* noticeOthers(journal, "events", "type-29"))
+    }).pipe(Effect.provide(layer)))
+})
