@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Net from "node:net"
+import * as Inspect from "node:util"
 import { inject } from "vitest"
 import * as Certificates from "../kit/Certificates.ts"
 import * as Mysqld from "../kit/Mysqld.ts"
@@ -61,26 +62,44 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
         assert.notInclude(error.message, "s3cret")
       }))
 
-  fails("nobody listens", Effect.map(freePort, (port) => ({ port })), "Unavailable", /cannot be reached.*ECONNREFUSED/)
-  fails("there is no such host", Effect.succeed({ host: "no.such.host.invalid" }), "Unavailable", /cannot be reached/)
+  fails(
+    "nobody listens",
+    Effect.map(freePort, (port) => ({ port })),
+    "Unavailable",
+    /^connect: nobody listens there: correct host and port, or start the server \(.*ECONNREFUSED/
+  )
+  fails(
+    "there is no such host",
+    Effect.succeed({ host: "no.such.host.invalid" }),
+    "Unavailable",
+    /^connect: (there is no host of that name|names of hosts cannot be looked up at the moment).*no\.such\.host\.invalid/
+  )
   fails(
     "it is not let in",
     Effect.succeed({ user: "stranger", password: Redacted.make("s3cret") }),
     "Misconfigured",
-    /stranger/
+    /^connect: (the user or the password is wrong|the server does not let this user in from here, or there is no such user).*stranger/
   )
   fails(
     "there is no such database",
     Effect.succeed({ database: "no_such_database" }),
     "Misconfigured",
-    /no_such_database/
+    /^connect: .*there is no such database.*no_such_database/
   )
   fails(
     "the server takes no encrypted connections",
     Effect.succeed({ tls: { authority: "" } }),
     "Misconfigured",
-    /SSL|secure|TLS/i
+    /^connect: .*(SSL|secure|TLS)/i
   )
+  it.effect("says so when the URL is none, without what is in it", () =>
+    Effect.gen(function*() {
+      const error = yield* failure(storage, { url: Redacted.make("postgres://me:s3cret@here:there/db") })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Misconfigured")
+      assert.match(error.message, /^connect: the URL is none: correct it/)
+      assert.notInclude(Inspect.inspect(error, { depth: 9 }), "s3cret")
+    }))
 
   it.effect("does not wait for ever for somebody who does not answer", () =>
     Effect.gen(function*() {

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
  * - `Busy`: somebody else held a lock for longer than the lock timeout, or a statement reached its time limit or was cancelled. Nothing was
  *   written.
  * - `Unavailable`: the database cannot be reached, or went away; what was being written may have been.
+ * - `Closed`: the storage was closed, as its layer's scope has ended. Nothing was written.
  * - `Full`: no space is left. Nothing was written.
  * - `ReadOnly`: the file, folder or server does not allow writing. Nothing was written.
  * - `Damaged`: the database is corrupt, or not one of ours. Restore it from a backup.
@@ -31,6 +32,7 @@ import * as Schema from "effect/Schema"
 export const Reason = Schema.Literals([
   "Busy",
   "Unavailable",
+  "Closed",
   "Full",
   "ReadOnly",
   "Damaged",
@@ -66,6 +68,7 @@ const advice: Record<Reason, string> = {
     "a lock was not free within the lock timeout, or a statement reached its time limit or was cancelled; try again, and keep " +
     "transactions short",
   Unavailable: "the database cannot be reached, or went away; try again",
+  Closed: "the storage is closed, as the scope of its layer has ended; whoever uses it has to end before",
   Full: "no space is left; make room, then try again",
   ReadOnly:
     "it takes no writes; check the permissions of the file and its folder, or that the server is the one to write to",
@@ -91,6 +94,8 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
   /** What was being done, such as `append` or `load offsets`. */
   operation: Schema.String,
   reason: Reason,
+  /** What has happened and what to do, where more is known than the reason says. */
+  advice: Schema.optional(Schema.String),
   cause: Schema.Defect()
 }) {
   /** Whether the same may succeed later without a repair. */
@@ -106,9 +111,12 @@ export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core
     return isOfStorage(this.reason)
   }
   override get message(): string {
-    const cause = Predicate.hasProperty(this.cause, "message")
-      ? String(this.cause.message)
-      : Formatter.format(this.cause)
-    return `${this.operation}: ${advice[this.reason]} (${cause})`
+    return `${this.operation}: ${this.advice ?? advice[this.reason]} (${textOf(this.cause)})`
   }
 }
+
+/** Of several attempts to connect, the error has a code and no text. */
+const textOf = (cause: unknown): string =>
+  Predicate.hasProperty(cause, "message")
+    ? String(cause.message) || Predicate.hasProperty(cause, "code") && String(cause.code) || "no more is known"
+    : Formatter.format(cause)

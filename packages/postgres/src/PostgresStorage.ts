@@ -8,7 +8,7 @@ import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
-import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import { fromSqlError, toConnectError } from "@sluice/sql/adapter/SqlStorageError"
 import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
@@ -16,7 +16,7 @@ import * as Config from "effect/Config"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type KnownJournal, transactionTimeoutOf } from "./internal/client.ts"
+import { configOf, type KnownJournal, transactionTimeoutOf } from "./internal/client.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -36,6 +36,11 @@ const readers = 3
 const make = Effect.fnUntraced(function*(options: Options) {
   const lanes = options.lanes ?? 2
   const opened: KnownJournal = { known: undefined }
+  // what the options say may be nothing to connect to
+  yield* Effect.mapError(
+    Effect.try({ try: () => configOf(options, "service", opened), catch: toConnectError("postgres")("connect") }),
+    fromSqlError("connect")
+  )
   const pool = yield* makePool(options, "service", options.poolSize ?? 10, opened)
   const database = yield* Database.make({
     dialect: "postgres",

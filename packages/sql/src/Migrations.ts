@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Dialect } from "./adapter/Dialect.ts"
 import * as Naming from "./adapter/Naming.ts"
-import { fromSqlError } from "./adapter/SqlStorageError.ts"
+import { connectingFor } from "./adapter/SqlStorageError.ts"
 import type { Database } from "./Database.ts"
 
 /**
@@ -170,7 +170,7 @@ export const prepare = (
   Effect.catchTag(
     migrate === false ? check(options) : run(options),
     "SqlError",
-    (error) => Effect.fail(fromSqlError("create the tables")(error))
+    (error) => Effect.fail(connectingFor("create the tables")(error))
   )
 
 const versionOf = (

@@ -1,6 +1,6 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
-import { toSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -45,6 +45,8 @@ interface State {
    * ones.
    */
   readonly onAnother: () => void
+  /** The scope has ended, or is about to. */
+  isClosed: boolean
   /** Whether a connection was made. */
   hasConnected: boolean
   /** How many connections were closed though nothing was wrong with them, and have not been replaced yet. */
@@ -74,8 +76,20 @@ export const makePool = (
   onAnother: () => void = () => {}
 ): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const state: State = { options, use, sessions: new Set(), onAnother, hasConnected: false, discarded: 0 }
-    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => end(scope, state.sessions))
+    const state: State = {
+      options,
+      use,
+      sessions: new Set(),
+      onAnother,
+      isClosed: false,
+      hasConnected: false,
+      discarded: 0
+    }
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
+      Effect.suspend(() => {
+        state.isClosed = true
+        return end(scope, state.sessions)
+      }))
     const connections = yield* Scope.provide(
       Pools.makeWithTTL({
         acquire: connect(state),
@@ -111,6 +125,7 @@ const lend = (state: State, connections: Connections): Effect.Effect<Session, Sq
     orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
   }).pipe(RealTime.provide)
   return Effect.suspend(() => {
+    if (state.isClosed) return Effect.fail(toConnectError("mysql")("connect")(closedError()))
     const { availableHead, waiters } = connections.state
     return availableHead?.exit._tag === "Success" && waiters.size === 0 ? lendAny(state, connections) : inTime
   })
@@ -227,10 +242,10 @@ const close = (scope: Scope.Closeable): void => void Effect.runFork(Scope.close(
 /** @internal The driver's own error, which has the codes. */
 export const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
   const error = cause.reasons.find(Cause.isFailReason)?.error
-  return error === undefined
-    ? Object.assign(new Error("the storage is closed"), { code: "POOL_CLOSED" })
-    : error.reason.cause
+  return error === undefined ? closedError() : error.reason.cause
 }
+
+const closedError = (): Error => Object.assign(new Error("the storage was closed"), { code: "POOL_CLOSED" })
 
 /**
  * @internal

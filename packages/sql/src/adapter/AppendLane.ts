@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -59,8 +59,8 @@ interface Lane<A> {
 }
 
 /**
- * Starts a lane, which lives as long as the scope, and returns its append. What is appended when the scope is closed, or after, is
- * interrupted.
+ * Starts a lane, which lives as long as the scope, and returns its append. What waits when the scope is closed, or is appended after, fails
+ * with the reason `Closed`; of what is being written then it is not known whether it was.
  *
  * @category constructors
  * @since 0.1.0
@@ -84,7 +84,7 @@ const always = () => true
 
 const append = <A>(lane: Lane<A>, request: AppendRequest): Effect.Effect<A, StorageError> =>
   Effect.callback((resume) => {
-    if (lane.isClosed) return resume(Effect.interrupt)
+    if (lane.isClosed) return resume(closed("Closed"))
     const waiting = { request, resume }
     lane.queue.add(waiting)
     lane.some.openUnsafe()
@@ -97,7 +97,7 @@ const writeNext = <A>(lane: Lane<A>): Effect.Effect<void> => {
   if (lane.queue.isEmpty) lane.some.closeUnsafe()
   return batch.length === 0
     ? Effect.void
-    : Effect.onInterrupt(writeBatch(lane, batch), () => Effect.sync(() => interrupt(batch)))
+    : Effect.onInterrupt(writeBatch(lane, batch), () => Effect.sync(() => fail(batch, "Unavailable")))
 }
 
 const writeBatch = <A>(lane: Lane<A>, batch: ReadonlyArray<Waiting<A>>): Effect.Effect<void> =>
@@ -116,11 +116,14 @@ const writeBatch = <A>(lane: Lane<A>, batch: ReadonlyArray<Waiting<A>>): Effect.
 const close = <A>(lane: Lane<A>): Effect.Effect<void> =>
   Effect.sync(() => {
     lane.isClosed = true
-    interrupt(lane.queue.takeAll())
+    fail(lane.queue.takeAll(), "Closed")
   })
 
-const interrupt = <A>(appends: ReadonlyArray<Waiting<A>>): void => {
-  for (const { resume } of appends) resume(Effect.interrupt)
+const closed = (reason: "Closed" | "Unavailable"): Effect.Effect<never, StorageError> =>
+  Effect.fail(new StorageError({ operation: "append", reason, cause: new Error("the storage was closed") }))
+
+const fail = <A>(appends: ReadonlyArray<Waiting<A>>, reason: "Closed" | "Unavailable"): void => {
+  for (const { resume } of appends) resume(closed(reason))
 }
 
 /** Whether the storage is at fault: then each append would fail with the same by itself. */

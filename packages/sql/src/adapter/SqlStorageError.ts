@@ -5,7 +5,7 @@
  */
 import { StorageError } from "@sluice/core/StorageError"
 import type { SqlError } from "effect/sql/SqlError"
-import { classify, classifyConnecting, storageOf } from "../internal/DatabaseError.ts"
+import { classify, classifyConnecting, DatabaseError, storageOf } from "../internal/DatabaseError.ts"
 import type { Dialect } from "./Dialect.ts"
 
 /**
@@ -15,7 +15,22 @@ import type { Dialect } from "./Dialect.ts"
  * @since 0.1.0
  */
 export const fromSqlError = (operation: string) => (error: SqlError): StorageError =>
-  new StorageError({ operation, reason: storageOf(error), cause: error.reason.cause })
+  make(operation, storageOf(error), error)
+
+const make = (operation: string, reason: StorageError["reason"], error: SqlError): StorageError => {
+  const advice = error instanceof DatabaseError ? error.advice : undefined
+  const { cause } = error.reason
+  return new StorageError({ operation, reason, cause, ...(advice === undefined ? {} : { advice }) })
+}
+
+/**
+ * As {@link fromSqlError}, for what is done first: where no connection could be made, that is what has failed.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const connectingFor = (operation: string) => (error: SqlError): StorageError =>
+  fromSqlError(error instanceof DatabaseError && !error.isSent ? "connect" : operation)(error)
 
 /**
  * As {@link fromSqlError}, for a statement of the storage itself: nobody else can be to blame for its failure.
@@ -25,7 +40,7 @@ export const fromSqlError = (operation: string) => (error: SqlError): StorageErr
  */
 export const ofStorage = (operation: string) => (error: SqlError): StorageError => {
   const reason = storageOf(error)
-  return new StorageError({ operation, reason: reason === "Failed" ? "Broken" : reason, cause: error.reason.cause })
+  return make(operation, reason === "Failed" ? "Broken" : reason, error)
 }
 
 /**

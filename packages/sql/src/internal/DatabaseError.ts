@@ -1,14 +1,17 @@
 import { isOfStorage, type Reason } from "@sluice/core/StorageError"
 import * as SqlError from "effect/sql/SqlError"
 import type { Dialect } from "../adapter/Dialect.ts"
+import { adviceOf } from "./adviceOf.ts"
 
 /** @internal A SQL error with its meaning to a store, which tells whether an event can be to blame for it. */
 export class DatabaseError extends SqlError.SqlError {
   declare readonly storage: Reason
   /** Whether there was a connection, so that a statement may have been sent. */
   declare readonly isSent: boolean
-  static of(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true): DatabaseError {
-    return Object.assign(new DatabaseError({ reason }), { storage, isSent })
+  /** What to do, where the code says more than the meaning. */
+  declare readonly advice: string | undefined
+  static of(reason: SqlError.SqlErrorReason, storage: Reason, isSent = true, advice?: string): DatabaseError {
+    return Object.assign(new DatabaseError({ reason }), { storage, isSent, advice })
   }
   get isOfStorage(): boolean {
     return isOfStorage(this.storage)
@@ -23,6 +26,8 @@ const serialization: Kind = ["SerializationError", "Busy"]
 const lockTimeout: Kind = ["LockTimeoutError", "Busy"]
 const statementTimeout: Kind = ["StatementTimeoutError", "Busy"]
 const lost: Kind = ["ConnectionError", "Unavailable"]
+/** This process has closed its connections. */
+const closed: Kind = ["ConnectionError", "Closed"]
 const failing: Kind = ["UnknownError", "Unavailable"]
 const full: Kind = ["UnknownError", "Full"]
 const readOnly: Kind = ["UnknownError", "ReadOnly"]
@@ -222,7 +227,6 @@ const socketCodes = new Set([
   "ERR_STREAM_PREMATURE_CLOSE",
   "ERR_STREAM_WRITE_AFTER_END",
   "PASSWORD_UNAVAILABLE",
-  "POOL_CLOSED",
   "PROTOCOL_CONNECTION_LOST",
   "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR",
   "PROTOCOL_ENQUEUE_AFTER_QUIT",
@@ -236,7 +240,6 @@ const socketCodes = new Set([
 const lostMessages = new Set([
   "Can't add new command when connection is in closed state",
   "Can't write in closed state",
-  "Cannot use a pool after calling end on the pool",
   "Client network socket disconnected before secure TLS connection was established",
   "Client has encountered a connection error and is not queryable",
   "Client was closed and is not queryable",
@@ -244,14 +247,19 @@ const lostMessages = new Set([
   "Connection terminated",
   "Connection terminated due to connection timeout",
   "Connection terminated unexpectedly",
-  "Pool is closed.",
   "Postgres connection has been discarded",
   "Query read timeout",
-  "The database connection is not open",
   "connect ETIMEDOUT",
   "query read timeout",
   "timeout exceeded when trying to connect",
   "timeout expired"
+])
+
+/** Word for word, as these errors have no code: of a pool that is closed, and of a connection of SQLite. */
+const closedMessages = new Set([
+  "Cannot use a pool after calling end on the pool",
+  "Pool is closed.",
+  "The database connection is not open"
 ])
 
 /** Node's errors of TLS: of the protocol, of keys that cannot be read, and of certificates that are not trusted. */
@@ -336,6 +344,7 @@ const kindOf = (dialect: Dialect, { code, errno, isAnswer, message, state }: Fie
   if (code === "JOURNAL_REPLACED") return replaced
   if (code === "JOURNAL_MISSING") return disagreement
   if (!isAnswer) {
+    if (code === "POOL_CLOSED" || code === "" && closedMessages.has(message)) return closed
     return socketCodes.has(code) || tlsCode.test(code) || code === "" && lostMessages.has(message) ? lost : unknown
   }
   switch (dialect) {
@@ -392,7 +401,7 @@ export const classify = (dialect: Dialect, operation: string, cause: unknown): D
     return DatabaseError.of(new SqlError.UniqueViolation({ ...props, constraint: unique }), "Failed")
   }
   const [tag, storage] = kindOf(dialect, fields)
-  const error = DatabaseError.of(new SqlError[tag](props), storage)
+  const error = DatabaseError.of(new SqlError[tag](props), storage, true, adviceOf(dialect, fields))
   return fields.endsConnection ? withConnection(error) : error
 }
 
@@ -418,7 +427,11 @@ export const withConnection = (error: DatabaseError): DatabaseError =>
 export const classifyConnecting = (dialect: Dialect, operation: string, cause: unknown): DatabaseError => {
   const fields = fieldsOf(cause)
   const [tag, storage] = kindOfConnecting(dialect, fields)
-  return DatabaseError.of(new SqlError[tag]({ cause, operation, message: fields.message }), storage, false)
+  const { code, message } = fields
+  // that of Node has the URL, and so the password
+  const shown = code === "ERR_INVALID_URL" ? Object.assign(new TypeError(message), { code }) : cause
+  const reason = new SqlError[tag]({ cause: shown, operation, message })
+  return DatabaseError.of(reason, storage, false, adviceOf(dialect, fields))
 }
 
 /** @internal The same error, for a transaction that it has broken. */
@@ -430,7 +443,8 @@ export const withStorage = (error: SqlError.SqlError, storage: Reason, message?:
       ? new SqlError.UniqueViolation({ ...props, constraint: reason.constraint })
       : new SqlError[reason._tag](props),
     storage,
-    !(error instanceof DatabaseError) || error.isSent
+    !(error instanceof DatabaseError) || error.isSent,
+    error instanceof DatabaseError && error.storage === storage ? error.advice : undefined
   )
 }
 
@@ -447,4 +461,4 @@ export const storageOf = (error: SqlError.SqlError): Reason => {
  */
 export const mayBeDone = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" &&
-  (!(error instanceof DatabaseError) || error.isSent && error.storage !== "ReadOnly")
+  (!(error instanceof DatabaseError) || error.isSent && error.storage !== "ReadOnly" && error.storage !== "Closed")
