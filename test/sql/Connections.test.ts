@@ -6,12 +6,17 @@ import * as Journal from "@sluice/core/Journal"
 import { StorageError } from "@sluice/core/StorageError"
 import * as MysqlStorage from "@sluice/mysql/MysqlStorage"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
+import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import { Database } from "@sluice/sql/Database"
 import { freePort } from "@sluice/testing/FreePort"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import * as Inspect from "node:util"
 import { inject } from "vitest"
@@ -114,6 +119,63 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
       assert.instanceOf(error, StorageError)
       assert.strictEqual(error.reason, "Unavailable")
     }).pipe(Effect.scoped))
+})
+
+/** Passes on what a server says, each time after so many milliseconds. */
+const slowProxy = (port: number, delay: number): Effect.Effect<number, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<Net.Server>((resume) => {
+        const server = Net.createServer((client) => {
+          const upstream = Net.connect(port, "127.0.0.1")
+          const end = () => [client, upstream].forEach((socket) => socket.destroy())
+          for (const socket of [client, upstream]) socket.on("error", end).on("close", end)
+          client.on("data", (bytes) => upstream.write(bytes))
+          upstream.on("data", (bytes) => void setTimeout(() => client.writable && client.write(bytes), delay))
+        }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.sync(() => server.close())
+    ),
+    (server) => (server.address() as Net.AddressInfo).port
+  )
+
+describe.each(servers)("a connection to $name", ({ key, storage }) => {
+  it.effect("is made within the time for it, all of it, or not at all", () =>
+    Effect.gen(function*() {
+      const address = addressOf(key)
+      // each answer comes in time, and all of them together do not
+      const port = yield* slowProxy(address.port!, 600)
+      const error = yield* failure(storage, { ...address, port, connectTimeout: 1000 })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.match(error.message, /^connect: no connection could be made in time:/)
+    }).pipe(Effect.scoped))
+
+  it.live(
+    "that is waited for is not waited for longer than that, nor once nobody wants it any more",
+    () =>
+      Effect.gen(function*() {
+        const database = yield* Database
+        const held = yield* Latch.make()
+        const holding = yield* Effect.forkChild(
+          database.withTransaction(Effect.andThen(Effect.andThen(database.sql`SELECT 1`, held.open), Effect.never))
+        )
+        yield* held.await
+        const error = yield* Effect.flip(database.sql`SELECT 1`)
+        assert.match(
+          fromSqlError("ask")(error).message,
+          /^ask: no connection of the pool was free in time: keep transactions short, or raise 'poolSize'/
+        )
+        const waiting = yield* Effect.forkChild(database.sql`SELECT 1`, { startImmediately: true })
+        const started = performance.now()
+        yield* Fiber.interrupt(waiting)
+        // it would have waited for a second, and a busy machine takes its time
+        assert.isBelow(performance.now() - started, 900)
+        yield* Fiber.interrupt(holding)
+        yield* database.sql`SELECT 1`
+      }).pipe(Effect.provide(storage({ ...addressOf(key), poolSize: 1, connectTimeout: 1000 }))),
+    30_000
+  )
 })
 
 class Encrypted extends Context.Service<Encrypted, {

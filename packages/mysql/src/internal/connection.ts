@@ -314,8 +314,8 @@ export const send = <A>(
 const unconnected = toConnectError("mysql")("connect")
 
 /** @internal */
-export const timedOut = (options: Options, what: string): SqlError =>
-  unconnected(Object.assign(new Error(`${what} within ${connectTimeoutOf(options)} ms`), { code: "ETIMEDOUT" }))
+export const timedOut = (options: Options, what: string, code = "ETIMEDOUT"): SqlError =>
+  unconnected(Object.assign(new Error(`${what} within ${connectTimeoutOf(options)} ms`), { code }))
 
 /** The password may have changed since the last connection. */
 const passwordOf = ({ password }: Options): Effect.Effect<string | undefined, SqlError> =>

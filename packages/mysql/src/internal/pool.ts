@@ -39,6 +39,7 @@ export interface Pool {
 interface State {
   readonly options: Options
   readonly use: Use
+  readonly max: number
   readonly sessions: Set<Session>
   /**
    * Called for each connection after the first, before anybody uses it: it may lead to another server than earlier
@@ -79,6 +80,7 @@ export const makePool = (
     const state: State = {
       options,
       use,
+      max,
       sessions: new Set(),
       onAnother,
       isClosed: false,
@@ -122,7 +124,12 @@ const lend = (state: State, connections: Connections): Effect.Effect<Session, Sq
   const { options } = state
   const inTime = Effect.timeoutOrElse(Effect.suspend(() => lendAny(state, connections)), {
     duration: connectTimeoutOf(options),
-    orElse: () => Effect.fail(timedOut(options, "no connection is free, or can be made,"))
+    orElse: () =>
+      Effect.fail(
+        state.sessions.size < state.max
+          ? timedOut(options, "no connection can be made")
+          : timedOut(options, "no connection is free", "POOL_EXHAUSTED")
+      )
   }).pipe(RealTime.provide)
   return Effect.suspend(() => {
     if (state.isClosed) return Effect.fail(toConnectError("mysql")("connect")(closedError()))

@@ -9,6 +9,12 @@ const noAnswer = "the host cannot be reached: correct host and port, or look for
 const notTrusted = "the server's certificate is of an authority that is not trusted: give that as 'tls.authority'"
 const certificateTime = "or the clock of this machine is wrong"
 
+const late =
+  "no connection could be made in time: correct host and port, look for a firewall in between, or raise 'connectTimeout'"
+const noneFree = "no connection of the pool was free in time: keep transactions short, or raise 'poolSize'"
+const noTls = "the server does not speak TLS: configure it there, or say 'tls: false' where the network is trusted"
+const noPassword = "the server asks for a password, and none is configured: give one"
+
 /** By the codes of sockets, of names, and of TLS, whatever the database. */
 const connecting: Advice = {
   CERT_HAS_EXPIRED: `the server's certificate has expired, ${certificateTime}`,
@@ -24,15 +30,24 @@ const connecting: Advice = {
   ERR_SOCKET_BAD_PORT: "the port is none: correct it",
   ERR_TLS_CERT_ALTNAME_INVALID:
     "the server's certificate is for other names: connect by one of them, or issue one for this name",
-  ETIMEDOUT:
-    "no connection could be made in time: correct host and port, look for a firewall in between, or raise 'connectTimeout'",
-  HANDSHAKE_NO_SSL_SUPPORT:
-    "the server does not speak TLS: configure it there, or say 'tls: false' where the network is trusted",
+  ETIMEDOUT: late,
+  HANDSHAKE_NO_SSL_SUPPORT: noTls,
   PASSWORD_UNAVAILABLE: "the effect that is 'password' has failed",
+  POOL_EXHAUSTED: noneFree,
   SELF_SIGNED_CERT_IN_CHAIN: notTrusted,
   UNABLE_TO_GET_ISSUER_CERT: notTrusted,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: notTrusted,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: notTrusted
+}
+
+/** Of PostgreSQL's driver, word for word, as these errors have no code. */
+const uncoded: Advice = {
+  "Connection terminated due to connection timeout": late,
+  "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a non-empty string": noPassword,
+  "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string": noPassword,
+  "The server does not support SSL connections": noTls,
+  "timeout exceeded when trying to connect": noneFree,
+  "timeout expired": late
 }
 
 const expired = "the password of the user has expired: set another"
@@ -71,8 +86,15 @@ const answers: Readonly<Record<Dialect, Advice>> = {
   }
 }
 
+interface Fields {
+  readonly code: string
+  readonly errno: number
+  readonly message: string
+  readonly isAnswer: boolean
+}
+
 /** @internal What to do about an error, by its code, where more is known than its reason says. */
-export const adviceOf = (
-  dialect: Dialect,
-  { code, errno, isAnswer }: { readonly code: string; readonly errno: number; readonly isAnswer: boolean }
-): string | undefined => isAnswer ? answers[dialect][errno > 0 ? errno : code] : connecting[code]
+export const adviceOf = (dialect: Dialect, { code, errno, isAnswer, message }: Fields): string | undefined => {
+  if (isAnswer) return answers[dialect][errno > 0 ? errno : code]
+  return code === "" ? uncoded[message] : connecting[code]
+}
