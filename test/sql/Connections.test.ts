@@ -106,6 +106,17 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
       assert.notInclude(Inspect.inspect(error, { depth: 9 }), "s3cret")
     }))
 
+  it.effect("says so when the URL is of something else", () =>
+    Effect.gen(function*() {
+      const error = yield* failure(storage, { url: Redacted.make("http://me:s3cret@localhost/db") })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Misconfigured")
+      assert.match(
+        error.message,
+        /^connect: the URL is none: .*the URL begins with 'http', and not with '(postgres|mysql)'/
+      )
+    }))
+
   it.effect("does not wait for ever for somebody who does not answer", () =>
     Effect.gen(function*() {
       const silent = yield* Effect.acquireRelease(

@@ -143,7 +143,7 @@ export class ServerError extends Schema.TaggedError<ServerError>("@sluice/grpc/S
 const listening: Readonly<Record<string, string>> = {
   EADDRINUSE: "another process listens there (EADDRINUSE)",
   EADDRNOTAVAIL: "it is no address of this machine (EADDRNOTAVAIL)",
-  EACCES: "this user is not allowed to (EACCES)"
+  EACCES: "this user is not allowed to, as with ports below 1024 (EACCES)"
 }
 
 /**

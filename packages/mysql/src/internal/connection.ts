@@ -1,5 +1,6 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
+import * as DatabaseUrl from "@sluice/sql/adapter/DatabaseUrl"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import type { TransactionStatus } from "@sluice/sql/adapter/Session"
@@ -133,6 +134,7 @@ const typeCast: Mysql.TypeCast = (field, next) => {
 
 /** The parameters of the URL must not change how queries are sent and answers are read. */
 const urlOf = (url: string | Redacted.Redacted): string => {
+  DatabaseUrl.checkScheme(text(url), ["mysql", "mariadb"])
   const parsed = new URL(text(url))
   const parameters = [...parsed.searchParams].filter(([name]) => allowedInUrl.has(name))
   parsed.search = String(new URLSearchParams(parameters))

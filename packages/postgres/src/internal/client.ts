@@ -1,5 +1,6 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
+import * as DatabaseUrl from "@sluice/sql/adapter/DatabaseUrl"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
@@ -75,6 +76,7 @@ export const configOf = (
 ): Config => {
   const { tls } = options
   const statementTimeout = options.statementTimeout ?? 30_000
+  if (options.url !== undefined) DatabaseUrl.checkScheme(text(options.url), ["postgres", "postgresql", "socket"])
   const address: Pg.ClientConfig = {
     ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
     ...(options.host === undefined ? {} : { host: options.host }),

@@ -76,7 +76,10 @@ export const open = (
     catch: (cause) => {
       const operation = `open '${Path.resolve(filename)}'`
       // the driver itself checks whether the folder exists, and its error has no code
-      if (cause instanceof TypeError) return new StorageError({ operation, reason: "Misconfigured", cause })
+      if (cause instanceof TypeError) {
+        const advice = "its folder does not exist, or the name is none: create the folder, or correct 'filename'"
+        return new StorageError({ operation, reason: "Misconfigured", advice, cause })
+      }
       return cause instanceof Sqlite.SqliteError && cause.code.startsWith("SQLITE_CANTOPEN") && !isWritable(filename)
         ? new StorageError({ operation, reason: "ReadOnly", cause })
         : failed(operation)(cause)
