@@ -23,6 +23,8 @@ export default defineConfig({
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
+    // by default one core is left out, which on a machine with two makes the tests take twice as long
+    maxWorkers: "100%",
     // only what never ends takes so long, whatever else the machine does
     testTimeout: 180_000,
     hookTimeout: 180_000,

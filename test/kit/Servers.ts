@@ -58,7 +58,7 @@ const kinds: Record<Name, Kind> = {
   }
 }
 
-/** Installs Debian's packages. */
+/** Installs Debian's packages. It is synchronous, as two installations at once do not work. */
 export const install = (packages: ReadonlyArray<string>): void => {
   console.error(`installing ${packages.join(" ")}`)
   asRoot("apt-get", "update", "-qq")

@@ -46,8 +46,9 @@ export default async function({ provide }: TestProject): Promise<() => Promise<v
   const scope = Scope.makeUnsafe()
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
   try {
-    // one after the other: two installations at once do not work
-    for (const name of ["postgres", "mariadb", "mysql"] as const) provide(name, await serverUrl(scope, name))
+    await Promise.all(
+      (["postgres", "mariadb", "mysql"] as const).map(async (name) => provide(name, await serverUrl(scope, name)))
+    )
     installPgBouncer()
   } catch (error) {
     await close()
