@@ -256,8 +256,10 @@ export const followTests = (it: It<Journal.Journal>): void => {
           yield* Effect.forEach(followers, (seen) => untilSeen(seen, 83))
           yield* untilSeen(narrow, 40)
           for (const seen of [...followers, narrow]) assertComplete(seen)
-          // not once by the one that all share
-          assert.deepStrictEqual(counts, { readers: 102, atEnd: 102, events: 100 * 3 })
+          const { events, ...others } = counts
+          assert.deepStrictEqual(others, { readers: 102, atEnd: 102 })
+          // the one that all share finds only what is committed just while it looks, and has not been handed on yet
+          assert.isBelow(events - 100 * 3, 80 / 2)
         }).pipe(Effect.provideService(Journal.Journal, counted))
       }).pipe(Effect.scoped))
 
