@@ -274,7 +274,8 @@ const accepting = (server: string, daemon: Daemon) =>
     socket.once("error", notYet)
     socket.once("end", notYet)
     return Effect.sync(() => socket.destroy())
-  }).pipe(Effect.retry({ times: 400, schedule: Schedule.spaced("25 millis") }))
+    // it takes a second or two, and much longer on a machine that is busy: one that cannot start is noticed, as it ends
+  }).pipe(Effect.retry({ times: 5000, schedule: Schedule.spaced("25 millis") }))
 
 /** The first message of a connection to PostgreSQL: protocol 3.0, a user and a database. */
 const startupMessage = (() => {

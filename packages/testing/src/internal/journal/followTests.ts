@@ -22,6 +22,7 @@ import {
   idsIn,
   idsOfSlice,
   inexact,
+  laterThan,
   offsetsAfter,
   readAll,
   textOf,
@@ -135,6 +136,7 @@ export const followTests = (it: It<Journal.Journal>): void => {
         const since = yield* follow(type, { start: Offset.since(before.timestamp) })
         const sinceLater = yield* follow(type, { start: Offset.since(Offset.make(1, before.timestamp + 1).timestamp) })
         yield* untilSeen(seen, 3)
+        yield* laterThan(before.timestamp)
         yield* Journal.append(type, { id: "a", events: ["x", "y"], tags: ["t", "u"], metadata: { m: "1" } })
         yield* Journal.append(type, { id: "b", events: ["z"] })
         yield* Journal.transaction(Effect.gen(function*() {
