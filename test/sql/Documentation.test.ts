@@ -5,6 +5,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
+import { freePort } from "@sluice/testing/FreePort"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
@@ -12,6 +13,8 @@ import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import Pg from "pg"
+import { inject } from "vitest"
 import { markdownExamples, pages, runExample, sqlExamples } from "../docs/examples.ts"
 import { databases } from "./databases.ts"
 
@@ -63,3 +66,33 @@ it.each(pages.flatMap((file) => markdownExamples(file, "ts servers").map((code) 
   "an example of %s that starts a server does what it says",
   (_, code) => runExample(code)
 )
+
+it.live("the README's pipeline runs on PostgreSQL as well", () =>
+  Effect.gen(function*() {
+    const url = yield* Effect.acquireRelease(
+      Effect.promise(async () => {
+        const database = `readme_${crypto.randomUUID().slice(0, 8)}`
+        await onPostgres(`CREATE DATABASE ${database}`)
+        return new URL(`/${database}`, inject("postgres"))
+      }),
+      ({ pathname }) => Effect.promise(() => onPostgres(`DROP DATABASE ${pathname.slice(1)} WITH (FORCE)`))
+    )
+    const code = markdownExamples("README.md").join("\n")
+      .replaceAll(
+        /SqliteStorage\.layer\(\{ filename: "(\w+)\.db" \}\)/g,
+        (_, service) => `PostgresStorage.layer({ url: "${url.href}", schema: "${service}" })`
+      )
+      .replaceAll(/SqliteStorage(?=.*@sluice\/sqlite)/g, "PostgresStorage").replaceAll(
+        "@sluice/sqlite",
+        "@sluice/postgres"
+      )
+      .replaceAll("8101", String(yield* freePort))
+    assert.notInclude(code, "Sqlite")
+    for (const _ of ["once", "and once more"]) yield* Effect.promise(() => runExample(code))
+  }))
+
+const onPostgres = async (sql: string): Promise<void> => {
+  const client = new Pg.Client({ connectionString: inject("postgres") })
+  await client.connect()
+  await client.query(sql).finally(() => client.end())
+}
