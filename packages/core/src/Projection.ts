@@ -151,7 +151,7 @@ export const describe = (self: Projection<any, any>): string =>
   } '${self.name}' × ${self.workers}`
 
 /**
- * Runs the projection for as long as the layer lives. A worker that stops does so alone; `ProjectionStatus.status`
+ * Runs the projection for as long as the layer lives, and logs where it begins. A worker that stops does so alone; `ProjectionStatus.status`
  * and the log say why. It goes on when the projection is resumed (`ProjectionManagement.resume`). Dies with
  * `ProjectionAlreadyRuns` if the process runs one of the same name.
  *

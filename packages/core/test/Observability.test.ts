@@ -6,11 +6,16 @@ import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Metrics from "@sluice/core/Metrics"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
@@ -40,6 +45,62 @@ const traced = <A, E, R>(effect: (spans: ReadonlyArray<Tracer.NativeSpan>) => Ef
   })
   return isolated(Effect.provideService(effect(spans), Tracer.Tracer, tracer))
 }
+
+const running = <E, R>(projection: Projection.Projection<E, R>) =>
+  Effect.scoped(Effect.andThen(Layer.build(Projection.layer(projection)), ProjectionStatus.caughtUp(projection)))
+
+describe("at the start", () => {
+  /** The lines that are logged for information, with their annotations. */
+  const told = Effect.fnUntraced(function*<A, E, R>(effect: Effect.Effect<A, E, R>) {
+    const lines: Array<readonly [message: string, annotations: Readonly<Record<string, unknown>>]> = []
+    const logger = Logger.make(({ fiber, message }) =>
+      void lines.push([String(message), { ...fiber.getRef(References.CurrentLogAnnotations) }])
+    )
+    yield* effect.pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, "Info")
+    )
+    return lines
+  })
+
+  const notes = Source.journal(Note).pipe(Projection.exactlyOnce("p", () => Effect.void), Projection.workers(4))
+  it.live("a projection says in one line what it is, and where it begins", () =>
+    Effect.gen(function*() {
+      yield* Journal.append(Note, { id: "a", events: ["1", "2"] })
+      assert.deepStrictEqual(yield* told(running(notes)), [[
+        "Runs projection 'p': journal of note, exactly once, 4 workers of slices 0-1023, from the beginning",
+        { projection: "p", source: "journal:note", slices: "0-1023" }
+      ]])
+      const [[again] = []] = yield* told(running(Projection.workers(1)(notes)))
+      assert.strictEqual(
+        again,
+        "Runs projection 'p': journal of note, exactly once, 1 worker of slices 0-1023, from its stored offsets, 2 positions in"
+      )
+    }).pipe(isolated))
+
+  it.live("a projection says which slices it has, and that it is paused", () =>
+    Effect.gen(function*() {
+      const some = [SliceRange.make(512, 1023), SliceRange.make(0, 49), SliceRange.make(50, 99)].map((range) =>
+        ProjectionWorker.make(notes, range)
+      )
+      const [[parts] = []] = yield* told(
+        Effect.scoped(Effect.andThen(ProjectionWorker.start(...some), ProjectionStatus.caughtUp("p")))
+      )
+      assert.strictEqual(
+        parts,
+        "Runs projection 'p': journal of note, exactly once, 3 workers of slices 0-99, 512-1023, from the beginning"
+      )
+      yield* ProjectionManagement.pause("p")
+      const isPaused = Effect.map(ProjectionStatus.status("p"), (_) => _.every(({ state }) => state === "Paused"))
+      const [[paused] = []] = yield* told(
+        Effect.scoped(Effect.andThen(Layer.build(Projection.layer(notes)), Wait.until("the pause", isPaused)))
+      )
+      assert.strictEqual(
+        paused,
+        "Runs projection 'p': journal of note, exactly once, 4 workers of slices 0-1023, paused"
+      )
+    }).pipe(isolated))
+})
 
 describe("metrics", () => {
   it.live("of a journal and of who follows it", () =>

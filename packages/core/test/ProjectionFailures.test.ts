@@ -267,7 +267,7 @@ test(
     assert.strictEqual((yield* statusOf("notes")).state, "Paused")
   }).pipe(
     Effect.provide(remember),
-    Effect.provideService(References.MinimumLogLevel, "Info")
+    Effect.provideService(References.MinimumLogLevel, "Warn")
   ) as Effect.Effect<void, unknown, any>
 )
 
@@ -297,7 +297,7 @@ test(
     assert.isTrue(lines[0]!.cause)
   }).pipe(
     Effect.provide(remember),
-    Effect.provideService(References.MinimumLogLevel, "Info")
+    Effect.provideService(References.MinimumLogLevel, "Warn")
   ) as Effect.Effect<void, unknown, any>
 )
 
@@ -341,7 +341,7 @@ test(
   }).pipe(
     withRandom(0.5),
     Effect.provide(remember),
-    Effect.provideService(References.MinimumLogLevel, "Info")
+    Effect.provideService(References.MinimumLogLevel, "Warn")
   ) as Effect.Effect<void, unknown, any>
 )
 

@@ -88,4 +88,9 @@ export const layer = <A, E, R>(
       ),
       now: Effect.provideContext(provider.now, context)
     })
+    const { port } = server
+    yield* Effect.annotateLogs(
+      Effect.logInfo(`Offers stream '${stream.id}' on port ${port}: ${Source.describe(source)}`),
+      { stream: stream.id, source: provider.key, port }
+    )
   }))

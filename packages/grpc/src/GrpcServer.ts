@@ -65,6 +65,8 @@ export class GrpcServer extends Context.Service<GrpcServer, {
 /** How many consumers of a stream begin at the same time. */
 const opensAtATime = 8
 
+const formatAddress = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const host = options.host ?? (options.tls === undefined ? "127.0.0.1" : "0.0.0.0")
   const { address, problem } = endpointOf({ host, port: options.port })
@@ -99,6 +101,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
     })
   )
   health.server(true)
+  const encryption = options.tls === undefined
+    ? "in plaintext"
+    : options.tls.clientAuthority === undefined
+    ? "with TLS"
+    : "with mutual TLS"
+  yield* Effect.annotateLogs(Effect.logInfo(`Listens on ${formatAddress(host, port)}, ${encryption}`), {
+    host,
+    port,
+    encryption
+  })
 
   return GrpcServer.of({
     port,
@@ -133,7 +145,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
 })
 
 /**
- * Listens for as long as the layer lives. It then ends the calls that are open with UNAVAILABLE, so that consumers
+ * Listens for as long as the layer lives, and logs where. It then ends the calls that are open with UNAVAILABLE, so that consumers
  * connect again elsewhere, or later.
  *
  * **Details**

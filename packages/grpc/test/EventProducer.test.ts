@@ -640,6 +640,19 @@ const appendUndecodable = (id: string) =>
       recheck: false
     }))
 
+layer(Producer.quiet, { excludeTestServices: true })("at the start", (it) => {
+  it.effect("a server says where it listens and whether encrypted, and each stream what is offered", () =>
+    Effect.gen(function*() {
+      const { layer, lines } = logging("Info")
+      const port = yield* serve(
+        EventProducer.layer(JsonCarts, Source.journal(JsonCart).pipe(Source.filter(() => true)))
+      ).pipe(Effect.provide(layer))
+      assert.lengthOf(lines, 2)
+      assert.include(lines[0], `"Listens on 127.0.0.1:${port}, in plaintext" host=127.0.0.1 port=${port}`)
+      assert.include(lines[1], `"Offers stream '${JsonCarts.id}' on port ${port}: journal of Cart | filter"`)
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
 layer(Producer.quiet, { excludeTestServices: true })("an event that cannot be decoded", (it) => {
   it.effect("fails a stream that reads it, after the events before it, and says which one it is", () =>
     Effect.gen(function*() {

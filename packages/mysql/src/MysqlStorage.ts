@@ -8,6 +8,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import * as SqlDurableStateStore from "@sluice/sql/adapter/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
@@ -62,7 +63,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     naming,
     migrations,
     exclusively: exclusively(database, naming),
-    migrate: options.migrate
+    migrate: options.migrate,
+    where: ["MySQL", ServerAddress.of(options, 3306)].filter((_) => _ !== undefined).join(" at ")
   })
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))

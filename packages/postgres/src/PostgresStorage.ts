@@ -6,6 +6,7 @@
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError, toConnectError } from "@sluice/sql/adapter/SqlStorageError"
@@ -54,7 +55,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     naming,
     migrations: migrations(naming.schema),
     exclusively: exclusively(database, naming),
-    migrate: options.migrate
+    migrate: options.migrate,
+    where: ["PostgreSQL", ServerAddress.of(options, 5432)].filter((_) => _ !== undefined).join(" at ")
   })
   yield* ownFunction({ database, naming, exclusively: exclusively(database, naming), migrate: options.migrate })
   const db = Naming.tables(naming)

@@ -114,17 +114,17 @@ const insertVersion = ({ table }: Names, version: number, name: string): string 
   `INSERT INTO ${table("sluice_migration")} (version, name) VALUES (${version}, '${name}')`
 
 /**
- * Brings the tables to the latest version. Several processes may do so at the same time.
+ * Brings the tables to the latest version, and returns that which they had, 0 for none. Several processes may do so at the same time.
  *
  * @category running
  * @since 0.1.0
  */
-export const run = (options: Options): Effect.Effect<void, SchemaTooNew | SqlError> => {
+export const run = (options: Options): Effect.Effect<number, SchemaTooNew | SqlError> => {
   const { database: { dialect, sql }, migrations, naming } = options
   const names = namesOf(dialect, naming)
-  return Effect.flatMap(versionOf(options), (found): Effect.Effect<void, SchemaTooNew | SqlError> => {
+  return Effect.flatMap(versionOf(options), (found): Effect.Effect<number, SchemaTooNew | SqlError> => {
     if (found > migrations.length) return Effect.fail(new SchemaTooNew({ found, known: migrations.length }))
-    if (found === migrations.length) return Effect.void
+    if (found === migrations.length) return Effect.succeed(found)
     return options.exclusively(Effect.gen(function*() {
       // a role that owns the schema may lack the permission to create schemas
       if (!(yield* hasSchema(options))) {
@@ -134,11 +134,13 @@ export const run = (options: Options): Effect.Effect<void, SchemaTooNew | SqlErr
       const rows = yield* sql.unsafe<{ version: number | null }>(
         `SELECT MAX(version) AS version FROM ${names.table("sluice_migration")}`
       )
-      for (let version = (rows[0]?.version ?? 0) + 1; version <= migrations.length; version++) {
+      const before = rows[0]?.version ?? 0
+      for (let version = before + 1; version <= migrations.length; version++) {
         const { name, statements } = migrations[version - 1]!
         for (const statement of statements(names)) yield* sql.unsafe(statement)
         yield* sql.unsafe(insertVersion(names, version, name))
       }
+      return before
     }))
   })
 }
@@ -159,18 +161,48 @@ export const check = (
   })
 
 /**
- * What a storage does when it is opened: {@link run}, or {@link check} where it may not change tables.
+ * What a storage does when it is opened: {@link run}, or {@link check} where it may not change tables. It logs which tables it then works with.
+ * `where` says the server or the file, without a password.
  *
  * @category running
  * @since 0.1.0
  */
 export const prepare = (
-  { migrate, ...options }: Options & { readonly migrate: boolean | undefined }
-): Effect.Effect<void, MigrationError | StorageError> =>
-  Effect.catchTag(
-    migrate === false ? check(options) : run(options),
-    "SqlError",
-    (error) => Effect.fail(connectingFor("create the tables")(error))
+  { migrate, where, ...options }: Options & { readonly migrate: boolean | undefined; readonly where: string }
+): Effect.Effect<void, MigrationError | StorageError> => {
+  const { migrations: { length: version }, naming: { prefix, schema } } = options
+  return (migrate === false ? Effect.as(check(options), version) : run(options)).pipe(
+    Effect.catchTag("SqlError", (error) => Effect.fail(connectingFor("create the tables")(error))),
+    Effect.flatMap((found) =>
+      Effect.flatMap(databaseName(options), (database) => {
+        const names = { database, schema, tablePrefix: prefix === "sluice_" ? undefined : prefix }
+        const tables = found === 0
+          ? `tables created, of version ${version}`
+          : found < version
+          ? `tables migrated from version ${found} to ${version}`
+          : `tables of version ${version}`
+        const said = [["database", database], ["schema", schema], ["table prefix", names.tablePrefix]]
+          .flatMap(([what, name]) => name === undefined ? [] : [`, ${what} '${name}'`])
+        return Effect.annotateLogs(Effect.logInfo(`Storage is ${where}${said.join("")}: ${tables}`), {
+          ...Object.fromEntries(Object.entries(names).filter(([, name]) => name !== undefined)),
+          storage: where,
+          version
+        })
+      })
+    )
+  )
+}
+
+/** The database as the server names it, where it has several. */
+const databaseName = (
+  { database: { dialect, sql } }: Pick<Options, "database">
+): Effect.Effect<string | undefined> =>
+  dialect === "sqlite" ? Effect.undefined : sql.unsafe<{ name: string }>(
+    `SELECT ${dialect === "postgres" ? "current_database()" : "DATABASE()"} AS name`
+  ).pipe(
+    Effect.map((rows) => rows[0]?.name),
+    // the line in the log goes without it
+    Effect.orElseSucceed(() => undefined)
   )
 
 const versionOf = (

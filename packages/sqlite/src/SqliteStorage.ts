@@ -77,7 +77,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     naming,
     migrations,
     exclusively: database.withTransaction,
-    migrate: options.migrate
+    migrate: options.migrate,
+    where: isTemporary ? "SQLite in memory" : `SQLite file '${filename}'`
   })
   const db = Naming.tables(naming)
   const signals = StorageSignals.make()

@@ -20,6 +20,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import { spawnSync } from "node:child_process"
@@ -40,6 +42,24 @@ const within = <A, E, R>(filename: string, effect: Effect.Effect<A, E, R>, lockT
   Effect.provide(effect, SqliteStorage.layer({ filename, lockTimeout }), { local: true })
 
 const events = Stream.runCollect(Stream.map(Journal.read(Note, "n"), ({ event }) => event))
+
+it.live("says in one line which file it is, and what became of the tables", () =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    const filename = yield* temporaryFile
+    for (const name of [filename, filename, ":memory:"]) {
+      yield* opening(name).pipe(
+        Effect.provide(Logger.layer([logger])),
+        Effect.provideService(References.MinimumLogLevel, "Info")
+      )
+    }
+    assert.deepStrictEqual(lines.map((line) => line.replace(/\d+$/, "n")), [
+      `Storage is SQLite file '${filename}': tables created, of version n`,
+      `Storage is SQLite file '${filename}': tables of version n`,
+      "Storage is SQLite in memory: tables created, of version n"
+    ])
+  }))
 
 it.live("keeps its events and its identity when it is opened again", () =>
   Effect.gen(function*() {
@@ -516,12 +536,12 @@ it.live("says so when the folder, or the file, cannot be written to", () =>
     // nothing is forbidden to root
     const program = `
       import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
-      import { Effect, Layer } from "effect"
+      import { Effect, Layer, References } from "effect"
       const reasonOf = (filename) =>
         Effect.runPromise(Effect.match(Effect.scoped(Layer.build(SqliteStorage.layer({ filename }))), {
           onSuccess: () => "opened",
           onFailure: (error) => error.reason
-        }))
+        }).pipe(Effect.provideService(References.LogToStderr, true)))
       await reasonOf(":memory:")
       if (process.getuid() === 0) {
         process.setgid(65534)

@@ -15,6 +15,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import type * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 
 export const Cart = EntityType.make("Cart", { codec: EventCodec.string })
@@ -79,8 +81,16 @@ export const closeAtOnce = (scope: Scope.Closeable): Effect.Effect<void> =>
 /** Says nothing on the console. */
 export const quiet = Logger.layer([])
 
-/** Keeps what is logged. */
-export const logging = (): { readonly lines: ReadonlyArray<string>; readonly layer: Layer.Layer<never> } => {
+/** Keeps what is logged: warnings and worse, unless told otherwise. */
+export const logging = (
+  level: LogLevel.LogLevel = "Warn"
+): { readonly lines: ReadonlyArray<string>; readonly layer: Layer.Layer<never> } => {
   const lines: Array<string> = []
-  return { lines, layer: Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))]) }
+  return {
+    lines,
+    layer: Layer.merge(
+      Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))]),
+      Layer.succeed(References.MinimumLogLevel, level)
+    )
+  }
 }

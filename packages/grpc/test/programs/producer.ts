@@ -17,6 +17,7 @@ import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { createInterface } from "node:readline"
 
@@ -101,5 +102,8 @@ Effect.runFork(
       EventProducer.layer(EventStream.make("events", { codec: EventCodec.string }), source),
       announced
     ).pipe(Layer.provide(GrpcServer.layer({ port: 0 })))
+  ).pipe(
+    // the parent reads the other one
+    Effect.provideService(References.LogToStderr, true)
   )
 )

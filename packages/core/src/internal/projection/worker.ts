@@ -12,6 +12,7 @@ import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import { announce } from "./announce.ts"
 import { type Commands, isNew, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
 import { incarnation } from "./incarnation.ts"
@@ -98,6 +99,7 @@ export const prepare = <E, R>(
     for (const { projection } of workers) {
       if (!shared.has(projection.name)) shared.set(projection.name, yield* share(projection))
     }
+    yield* Effect.forkScoped(announceAll(workers), { startImmediately: true })
     yield* Effect.forEach(shared.values(), ({ known }) => known, { concurrency: "unbounded", discard: true })
     return workers.map((worker) => {
       const { commands } = shared.get(worker.projection.name)!
@@ -105,6 +107,23 @@ export const prepare = <E, R>(
     })
     // R includes the stores, which the types do not know here
   }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
+
+/** Says what runs, each projection once its workers know where they begin. */
+const announceAll = (workers: ReadonlyArray<Driven>): Effect.Effect<void> =>
+  Effect.forEach(
+    Map.groupBy(workers, ({ projection }) => projection).entries(),
+    ([projection, workers]) =>
+      Effect.forEach(
+        workers,
+        ({ monitor }) => monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
+        { concurrency: "unbounded" }
+      ).pipe(
+        Effect.flatMap((statuses) =>
+          statuses.some(({ state }) => state === "Ended") ? Effect.void : announce(projection, statuses)
+        )
+      ),
+    { concurrency: "unbounded", discard: true }
+  )
 
 /** The worker as others see it. */
 const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {

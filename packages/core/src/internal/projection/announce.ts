@@ -1,0 +1,43 @@
+import * as Effect from "effect/Effect"
+import type { Projection } from "../../ProjectionDefinition.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import { describe } from "../../Source.ts"
+import type { WorkerStatus } from "../../WorkerStatus.ts"
+
+/** @internal Says in one line what runs, and where it begins, once its workers know that. */
+export const announce = (
+  projection: Projection<any, any>,
+  statuses: ReadonlyArray<WorkerStatus>
+): Effect.Effect<void> => {
+  const { delivery, name, source } = projection
+  const workers = statuses.length === 1 ? "1 worker" : `${statuses.length} workers`
+  const slices = covered(statuses.map(({ range }) => range))
+  const guarantee = delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
+  return Effect.logInfo(
+    `Runs projection '${name}': ${describe(source)}, ${guarantee}, ${workers} of slices ${slices}, ${
+      beginning(statuses)
+    }`
+  ).pipe(
+    Effect.annotateLogs({ projection: name, source: source.provider.key, slices })
+  )
+}
+
+/** The ranges, those that adjoin as one. */
+const covered = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => {
+  const merged: Array<SliceRange.SliceRange> = []
+  for (const range of ranges.toSorted((a, b) => a.min - b.min)) {
+    const last = merged.at(-1)
+    if (last?.max === range.min - 1) merged[merged.length - 1] = { min: last.min, max: range.max }
+    else merged.push(range)
+  }
+  return merged.map(SliceRange.format).join(", ")
+}
+
+const beginning = (statuses: ReadonlyArray<WorkerStatus>): string => {
+  if (statuses.every(({ state }) => state === "Paused")) return "paused"
+  let positions = 0
+  for (const { offsets } of statuses) for (const { position } of offsets.values()) positions += position
+  return positions === 0
+    ? "from the beginning"
+    : `from its stored offsets, ${positions} ${positions === 1 ? "position" : "positions"} in`
+}
