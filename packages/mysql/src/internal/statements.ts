@@ -83,7 +83,7 @@ export const makeStatements = (naming: Naming.Naming, writerId: string, maxBytes
     lock: (entityType: string, requests: ReadonlyArray<AppendRequest>, how: "" | "SKIP LOCKED"): string => {
       const slices = new Set(requests.map((request) => Slice.ofPersistenceId(request.persistenceId)))
       return `SELECT slice, position, timestamp, position < (
-          SELECT f.position FROM ${floor} f WHERE f.entity_type = h.entity_type AND f.slice = h.slice
+          SELECT f.position FROM ${floor} f WHERE f.entity_type = ${literal(entityType)} AND f.slice = h.slice
         ) AS isBelowFloor FROM ${head} h FORCE INDEX (PRIMARY)
         WHERE entity_type = ${literal(entityType)} AND slice IN (${[...slices].toSorted((a, b) => a - b).join(",")})
         ORDER BY slice FOR UPDATE ${how}`
