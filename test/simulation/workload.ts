@@ -1,22 +1,24 @@
 /** What the simulator runs: writers and projections on a database, and what goes wrong meanwhile. */
 import {
-  EntityType,
+  type DurableStateStore,
   type Envelope,
-  EventCodec,
   Handler,
   Journal,
   Projection,
   ProjectionManagement,
+  ProjectionWorker,
+  RecoveryStrategy,
   SequenceNumber,
-  Source
+  SliceRange,
+  Source,
+  type Timestamp
 } from "@sluice/core"
 import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-
-const Note = EntityType.make("note", { codec: EventCodec.string })
+import { changeState, makeSelection, Note, Profile, sourceOf } from "./sources.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -24,7 +26,9 @@ const Append = Schema.TaggedStruct("Append", {
   after: upTo(300),
   entity: upTo(6),
   events: upTo(3),
-  isExpected: Schema.Boolean
+  isExpected: Schema.Boolean,
+  /** Some events are poison, where the projection goes past those, and some are dropped, where a stage does that. */
+  kind: Schema.Literals(["", "", "poison", "private"])
 })
 
 /** What a writer does, so many milliseconds after what it has done before. */
@@ -37,7 +41,16 @@ const Step = Schema.Union([
   Schema.TaggedStruct("Transaction", { after: upTo(400), entity: upTo(6), lasts: upTo(200), isUndone: Schema.Boolean }),
   Schema.TaggedStruct("Delete", { after: upTo(400), entity: upTo(6) }),
   Schema.TaggedStruct("Pause", { after: upTo(400), lasts: upTo(1500) }),
-  Schema.TaggedStruct("Rewind", { after: upTo(400), isSince: Schema.Boolean })
+  Schema.TaggedStruct("Rewind", { after: upTo(400), isSince: Schema.Boolean }),
+  Schema.TaggedStruct("Clear", { after: upTo(400) }),
+  /** Removes what is older than so many milliseconds. */
+  Schema.TaggedStruct("Prune", { after: upTo(400), age: upTo(1000) }),
+  /** Repairs the handler: what was poison is not any more. */
+  Schema.TaggedStruct("Repair", { after: upTo(800) }),
+  /** Has the handler handle what was put aside, by two at once. */
+  Schema.TaggedStruct("Redeliver", { after: upTo(800) }),
+  /** Has the source show an entity that it has left out until then. */
+  Schema.TaggedStruct("Select", { after: upTo(800), entity: upTo(6) })
 ])
 
 export type Step = typeof Step.Type
@@ -57,6 +70,15 @@ export interface Workload {
   /** How many processes run the projections, and with how many workers each. */
   readonly consumers: number
   readonly workers: number
+  /** Before that they run two workers for so many milliseconds each, and begin with the one or the other, which have the slices up to there and behind. */
+  readonly shifts: ReadonlyArray<{ readonly to: number; readonly lasts: number; readonly isUpperFirst: boolean }>
+  readonly source: "journal" | "byTime" | "selected" | "states"
+  /** What is done about events that fail again and again. */
+  readonly recovery: "stop" | "skip" | "putAside"
+  /** Whether a stage drops events. */
+  readonly isFiltered: boolean
+  /** Whether events are so large that memory holds few of them. */
+  readonly isLarge: boolean
   readonly delivery: "ExactlyOnce" | "AtLeastOnce"
   /** How many events the handler is given at a time. */
   readonly group: number
@@ -79,6 +101,14 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   questions: Arbitrary.array(Arbitrary.schema(Question), { maxLength: 6 }),
   consumers: Arbitrary.schema(Schema.Literals([1, 1, 2])),
   workers: Arbitrary.schema(Schema.Literals([1, 2, 3])),
+  shifts: Arbitrary.array(
+    Arbitrary.schema(Schema.Struct({ to: upTo(1022), lasts: upTo(800), isUpperFirst: Schema.Boolean })),
+    { maxLength: 2 }
+  ),
+  source: Arbitrary.schema(Schema.Literals(["journal", "journal", "journal", "byTime", "selected", "states"])),
+  recovery: Arbitrary.schema(Schema.Literals(["stop", "skip", "putAside", "putAside"])),
+  isFiltered: Arbitrary.schema(Schema.Boolean),
+  isLarge: Arbitrary.schema(Schema.Literals([false, false, true])),
   delivery: Arbitrary.schema(Schema.Literals(["ExactlyOnce", "AtLeastOnce"])),
   group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
   slowness: Arbitrary.schema(Schema.Literals([0, 0, 20, 300])),
@@ -91,6 +121,12 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
 
 const projection = "notes"
 
+const recoveries = {
+  stop: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" }),
+  skip: RecoveryStrategy.retryAndSkip({ retries: 1, delay: "100 millis" }),
+  putAside: RecoveryStrategy.retryAndDeadLetter({ retries: 1, delay: "100 millis" })
+}
+
 /** The first and the third are in one slice, the others in slices of several workers. */
 const ids = ["ant", "eel", "nha", "bee", "cow", "dog", "fox"]
 const idOf = (entity: number): string => ids[entity % ids.length]!
@@ -100,33 +136,55 @@ const patience = "3 minutes"
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { consumers, delivery, faults, group, isLossy, slowness, stumbles, together, workers, writers } = workload
+    const { consumers, delivery, faults, group, isLossy, recovery, slowness, stumbles, together, writers } = workload
     const database = yield* SimulatedDatabase.make("database", { lossy: isLossy, latency: workload.latency })
     const auditor = yield* Auditor.make({ journal: database })
     const table = SimulatedDatabase.table<string>(database)
 
+    const isStates = workload.source === "states"
+    const selection = makeSelection((persistenceId) => ["ant", "bee"].some((id) => persistenceId === `note|${id}`))
     let handled = 0
-    const write = (id: string, n: number) =>
+    let isRepaired = recovery === "stop"
+    const write = ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
       Effect.gen(function*() {
+        if (!isRepaired && event.includes("poison")) return yield* Effect.fail("poison")
         handled++
         if (slowness > 0) yield* Effect.sleep(handled * 7 % slowness)
         if (stumbles > 0 && handled % stumbles === 0) return yield* Effect.fail("stumbles")
-        if (delivery === "ExactlyOnce") yield* table.set(`${id} ${n}`, "handled")
+        if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
       })
     const handler = group === 1
-      ? ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) => write(persistenceId, sequenceNumber)
+      ? write
       : Handler.grouped({ size: group, within: 50 }, (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
-        Effect.forEach(envelopes, ({ persistenceId, sequenceNumber }) =>
-          write(persistenceId, sequenceNumber), {
-          discard: true
-        }))
-    const Notes = auditor.projection(
-      Source.journal(Note).pipe(
-        delivery === "ExactlyOnce"
-          ? Projection.exactlyOnce(projection, handler)
-          : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
-        Projection.workers(workers)
+        Effect.forEach(envelopes, write, { discard: true }))
+    const source = sourceOf(workload.source, selection)
+    const Notes: Projection.Projection<unknown, SimulatedDatabase.Storage> = auditor.projection(
+      (workload.isFiltered
+        ? Source.filter(({ event }: Envelope.Envelope<string>) =>
+          !event.includes("private")
+        )(source)
+        : source)
+        .pipe(
+          delivery === "ExactlyOnce"
+            ? Projection.exactlyOnce(projection, handler)
+            : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+          Projection.workers(workload.workers),
+          Projection.recovery(recoveries[recovery])
+        )
+    )
+
+    /** Two workers, which begin and end one after the other. */
+    const shift = ({ isUpperFirst, lasts, to }: Workload["shifts"][number]) => {
+      const ranges = [SliceRange.make(0, to), SliceRange.make(to + 1, 1023)]
+      const [first, second] = (isUpperFirst ? ranges.toReversed() : ranges).map((range) =>
+        Effect.scoped(
+          Effect.andThen(ProjectionWorker.start(ProjectionWorker.make(Notes, range)), Effect.sleep(lasts))
+        )
       )
+      return Effect.all([first!, Effect.delay(second!, lasts / 2)], { concurrency: "unbounded", discard: true })
+    }
+    const projecting = Effect.forEach(workload.shifts, shift, { discard: true }).pipe(
+      Effect.andThen(Layer.launch(Projection.layer(Notes)))
     )
 
     const questions = Effect.forEach(workload.questions, (question) =>
@@ -139,14 +197,30 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         )
       ), { discard: true })
 
+    const handleLetters = Effect.ignore(Projection.handleDeadLetters(Notes))
+    /** What is done to the projection, or its source, of whatever kind that is. */
+    const other = (step: Step, id: (entity: number) => string) => {
+      switch (step._tag) {
+        case "Repair":
+          return Effect.sync(() => isRepaired = true)
+        case "Redeliver":
+          return Effect.all([handleLetters, handleLetters], { concurrency: "unbounded", discard: true })
+        case "Select":
+          return selection.select(`note|${id(step.entity)}`)
+        default:
+          return undefined
+      }
+    }
+
     /** Takes each step once, whatever becomes of the process. */
     const left = writers.map((steps) => [...steps])
     const writer = (i: number) =>
       Effect.gen(function*() {
         for (let step = left[i]!.shift(); step !== undefined; step = left[i]!.shift()) {
           yield* Effect.sleep(step.after)
-          yield* Effect.ignore(take(step, `${i}-${left[i]!.length}`, (entity) =>
-            idOf(entity % workload.entities)))
+          const text = `${workload.isLarge ? "large-" : ""}${i}-${left[i]!.length}`
+          const id = (entity: number) => idOf(entity % workload.entities)
+          yield* Effect.ignore(other(step, id) ?? (isStates ? takeState(step, text, id) : take(step, text, id)))
         }
       })
 
@@ -156,9 +230,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       const own = together
         ? writers.flatMap((_, writing) => writing % consumers === i ? [writer(writing)] : [])
         : []
-      const consumer = Layer.provideMerge(Projection.layer(Notes), database.layer)
-      const program = Effect.all([Effect.never, questions, ...own], { concurrency: "unbounded", discard: true })
-      processes.push(yield* Simulation.process(`consumer-${i}`, Effect.provide(program, consumer)))
+      const program = Effect.all([projecting, questions, ...own], { concurrency: "unbounded", discard: true })
+      processes.push(yield* Simulation.process(`consumer-${i}`, Effect.provide(program, database.layer)))
     }
     if (!together) {
       for (const i of writers.keys()) {
@@ -181,7 +254,33 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* auditor.settled({ within: patience })
     yield* Effect.sleep("5 seconds")
     yield* auditor.settled({ within: patience })
+    const once = (name: string, effect: Effect.Effect<unknown, unknown, SimulatedDatabase.Storage>) =>
+      Effect.flatMap(
+        Simulation.process(name, Effect.provide(Effect.orDie(effect), database.layer)),
+        ({ ended }) => ended
+      )
+    yield* Simulation.note("all is selected, and what was put aside is handled")
+    isRepaired = true
+    yield* Effect.forEach(ids, (id) => selection.select(`note|${id}`))
+    yield* once("redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
+    const key = Projection.offsetKey(Notes)
+    const letters = yield* Effect.orDie(
+      database.inspect(ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1)))
+    )
+    if (letters.length > 0) yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
+    yield* auditor.settled({ within: patience })
+    yield* Simulation.note("all is quiet")
+    const last = (i: number) => {
+      const step: Step = { _tag: "Append", after: 0, entity: i, events: 0, isExpected: false, kind: "" }
+      return isStates ? takeState(step, `last-${i}`, idOf) : take(step, `last-${i}`, idOf)
+    }
+    const writing = Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true })
+    yield* once("last writer", writing)
+    yield* auditor.settled({ within: promptness })
   })
+
+/** How soon what is written is handled when nothing else happens: the database is asked once a second, and a handler that stumbles tries again after one. */
+const promptness = "10 seconds"
 
 const known = new WeakMap<object, Map<string, number>>()
 
@@ -200,7 +299,10 @@ const take = (
         const last = seen.get(id)
         const { sequenceNumber } = yield* Journal.append(Note, {
           id,
-          events: Array.from({ length: step.events + 1 }, (_, i) => `${text}-${i}`) as [string, ...Array<string>],
+          events: Array.from({ length: step.events + 1 }, (_, i) => `${text}-${i}${step.kind}`) as [
+            string,
+            ...Array<string>
+          ],
           expected: step.isExpected && last !== undefined ? SequenceNumber.make(last) : "any"
         })
         seen.set(id, sequenceNumber)
@@ -225,15 +327,58 @@ const take = (
         yield* ProjectionManagement.resume(projection)
       })
     case "Rewind":
+      return Effect.flatMap(
+        Journal.Journal.use(({ now }) => now),
+        (now) => rewind(step, Journal.sourceKey(Note.name), now)
+      )
+    case "Clear":
+      return ProjectionManagement.clear({ projection, source: Journal.sourceKey(Note.name) })
+    case "Prune":
       return Effect.gen(function*() {
-        const journal = yield* Journal.Journal
-        const now = yield* journal.now
-        yield* ProjectionManagement.rewind(
-          { projection, source: Journal.sourceKey(Note.name) },
-          step.isSince ? { since: now } : "beginning"
-        )
+        const now = yield* Journal.Journal.use(({ now }) => now)
+        yield* Journal.prune(Note, { before: Math.max(0, now - step.age * 1000) as Timestamp.Timestamp })
       })
     default:
       return Effect.void
   }
 }
+
+/** The same where there are states, of which the last one counts. */
+const takeState = (
+  step: Step,
+  text: string,
+  idOf: (entity: number) => string
+): Effect.Effect<
+  unknown,
+  unknown,
+  DurableStateStore.DurableStateStore | Journal.Journal | ProjectionManagement.ProjectionManagement
+> => {
+  const source = `state:${Profile.name}`
+  switch (step._tag) {
+    case "Append":
+      return Effect.forEach(
+        Array.from({ length: step.events + 1 }, (_, i) => `${text}-${i}${step.kind}`),
+        (state) => changeState(idOf(step.entity), state)
+      )
+    case "Transaction":
+      return Journal.transaction(Effect.gen(function*() {
+        yield* changeState(idOf(step.entity), `${text}-a`)
+        yield* Effect.sleep(step.lasts)
+        yield* changeState(idOf(step.entity + 1), `${text}-c`)
+        if (step.isUndone) return yield* Effect.fail("undone")
+      }))
+    case "Delete":
+      return changeState(idOf(step.entity), undefined)
+    case "Rewind":
+      return Effect.flatMap(Journal.Journal.use(({ now }) => now), (now) => rewind(step, source, now))
+    case "Clear":
+      return ProjectionManagement.clear({ projection, source })
+    case "Prune":
+      return Effect.void
+    default:
+      return take(step, text, idOf)
+  }
+}
+
+const rewind = ({ isSince }: Step & { readonly _tag: "Rewind" }, source: string, now: Timestamp.Timestamp) =>
+  ProjectionManagement.rewind({ projection, source }, isSince ? { since: now } : "beginning")

@@ -4,13 +4,14 @@
  * @since 0.1.0
  */
 import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
-import { type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
+import { type EncodedElement, type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
 import type { Handler } from "@sluice/core/Handler"
 import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
 import type { Projection } from "@sluice/core/Projection"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -158,17 +159,21 @@ export const make = (databases: {
           return Effect.void
         }))
 
-    /** Only says something of what was not rewound meanwhile. */
+    /** Only says something of what was not rewound meanwhile, in the slices of workers that were there all the time. */
     const compared = <A, E, R>(
       projection: string,
       effect: Effect.Effect<A, E, R>,
       compare: (heads: ReadonlyMap<Slice, number>, result: A) => void
     ): Effect.Effect<A, E, R> =>
-      Effect.suspend(() => {
+      Effect.flatMap(ProjectionRegistry, (registry) => {
         const heads = headsOf(projection)
         const rewinds = audit.rewinds(projection)
+        const before = registry.workers(projection)
         return Effect.map(effect, (result) => {
-          if (audit.rewinds(projection) === rewinds) compare(heads, result)
+          if (audit.rewinds(projection) !== rewinds) return result
+          const remaining = registry.workers(projection).filter((worker) => before.includes(worker))
+          const isTheirs = (slice: Slice) => remaining.some(({ range }) => SliceRange.contains(range, slice))
+          compare(new Map([...heads].filter(([slice]) => isTheirs(slice))), result)
           return result
         })
       })
@@ -248,7 +253,7 @@ export const make = (databases: {
 
     const watchProjection: Auditor["projection"] = (self, options) => {
       const { handler, name, recovery, source } = self
-      const { codec, key, open } = source.provider
+      const { codec, entity, key, open } = source.provider
       const origin = options?.origin
       watched.set(name, { key, origin: (origin ?? source).provider.key })
       audit.watch({
@@ -259,17 +264,16 @@ export const make = (databases: {
       })
       /** Where what is decoded has come from. */
       const places = new WeakMap<object, Place>()
+      const see = <Element extends EncodedElement>(element: Element): Element => {
+        if (isSkipped(element)) audit.skips(name, element)
+        else if (element.payload !== undefined) places.set(element.payload, element)
+        return element
+      }
       const provider: typeof source.provider = {
         ...source.provider,
         open: (range, start) =>
-          Effect.map(open(range, start), (feed) => ({
-            ...feed,
-            envelopes: Stream.tap(feed.envelopes, (element) =>
-              Effect.sync(() => {
-                if (isSkipped(element)) audit.skips(name, element)
-                else if (element.payload !== undefined) places.set(element.payload, element)
-              }))
-          })),
+          Effect.map(open(range, start), (feed) => ({ ...feed, envelopes: Stream.map(feed.envelopes, see) })),
+        entity: (persistenceId, from, to) => Stream.map(entity(persistenceId, from, to), see),
         codec: {
           ...codec,
           decodeUnsafe: (payload) => {

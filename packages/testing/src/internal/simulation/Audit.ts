@@ -180,6 +180,7 @@ export class Audit {
         projection.rewinds++
         projection.base = observation.offsets
         projection.failures.clear()
+        projection.deferred.clear()
         for (const [key, place] of projection.letters) {
           if (this.#isAhead(projection, place)) projection.letters.delete(key)
         }

@@ -14,8 +14,8 @@ export class Positions {
     else positions.add(position)
   }
 
-  delete(slice: Slice, position: number): void {
-    this.#slices.get(slice)?.delete(position)
+  clear(): void {
+    this.#slices.clear()
   }
 
   of(slice: Slice): Iterable<number> {

@@ -1,0 +1,110 @@
+/** The sources that projections of the simulator read: a journal in several manners, and durable states. */
+import {
+  DurableStateStore,
+  EntityType,
+  Envelope,
+  EventCodec,
+  type PersistenceId,
+  SequenceNumber,
+  Source,
+  StateType
+} from "@sluice/core"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+/** All large events have the same bytes, and their text in the manifest: so they only weigh something where they are counted. A tail has four. */
+const large = new Uint8Array(3900 * 1024)
+
+const codec = EventCodec.make<string>({
+  name: "text",
+  encode: (text) => text.startsWith("large") ? { manifest: text, bytes: large } : EventCodec.string.encodeUnsafe(text),
+  decode: (payload) => payload.bytes === large ? payload.manifest : EventCodec.string.decodeUnsafe(payload)
+})
+
+export const Note = EntityType.make("note", { codec })
+
+export const Profile = StateType.make("profile", { state: Schema.String })
+
+type Provider = Source.Source<string, any, any>["provider"]
+
+/** Goes on with what is left where events were deleted. */
+const journal: Provider = { ...Source.journal(Note).provider, onReplaced: "rewind" }
+
+/** As plain Akka consumers read it. */
+const byTime: Provider = {
+  ...journal,
+  open: (range, start) => journal.open(range, { ...start, byTime: true })
+}
+
+/** The entities that a source shows for now. It brings the events of one that it did not when that is selected. */
+export interface Selection {
+  readonly select: (persistenceId: string) => Effect.Effect<void>
+  readonly provider: Provider
+}
+
+const replay = (feed: Source.Feed<any>, persistenceId: string) =>
+  feed.replay!({ persistenceId: persistenceId as PersistenceId.PersistenceId, from: SequenceNumber.make(1) })
+
+export const makeSelection = (isSelected: (persistenceId: string) => boolean): Selection => {
+  const added = new Set<string>()
+  const open = new Set<Source.Feed<any>>()
+  const shown = (element: Envelope.EncodedElement): Envelope.EncodedElement => {
+    if (Envelope.isSkipped(element) || isSelected(element.persistenceId) || added.has(element.persistenceId)) {
+      return element
+    }
+    const { position, slice, timestamp } = element
+    return { ...Envelope.skipped(slice, position!, position!, timestamp), isDeferred: true }
+  }
+  return {
+    select: (persistenceId) =>
+      Effect.suspend(() => {
+        if (isSelected(persistenceId) || added.has(persistenceId)) return Effect.void
+        added.add(persistenceId)
+        return Effect.forEach(open, (feed) => replay(feed, persistenceId), { discard: true })
+      }),
+    provider: {
+      ...journal,
+      open: (range, start) =>
+        Effect.gen(function*() {
+          const feed = yield* journal.open(range, start)
+          yield* Effect.acquireRelease(
+            Effect.sync(() => open.add(feed)),
+            () => Effect.sync(() => open.delete(feed))
+          )
+          yield* Effect.forEach(added, (persistenceId) => replay(feed, persistenceId), { discard: true })
+          return { ...feed, envelopes: Stream.map(feed.envelopes, shown) }
+        })
+    }
+  }
+}
+
+/** The text of a state, and what is said of one that is deleted. */
+const states = Source.durableState(Profile).pipe(Source.map(({ event }) => Option.getOrElse(event, () => "deleted")))
+
+export const sourceOf = (
+  kind: "journal" | "byTime" | "selected" | "states",
+  selection: Selection
+): Source.Source<string, any, any> => {
+  switch (kind) {
+    case "journal":
+      return Source.make(journal)
+    case "byTime":
+      return Source.make(byTime)
+    case "selected":
+      return Source.make(selection.provider)
+    case "states":
+      return states
+  }
+}
+
+/** Changes the state of an entity, or deletes it, whatever it is. */
+export const changeState = (id: string, state: string | undefined) =>
+  Effect.gen(function*() {
+    const before = yield* DurableStateStore.get(Profile, id)
+    const expected = Option.match(before, { onNone: () => 0, onSome: ({ revision }) => revision })
+    if (state !== undefined) return yield* DurableStateStore.upsert(Profile, { id, expected, state })
+    if (expected > 0) yield* DurableStateStore.delete(Profile, { id, expected })
+    return expected
+  })
