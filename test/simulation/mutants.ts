@@ -118,5 +118,70 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "lag is that of one worker",
     file: `${core}/ProjectionStatus.ts`,
     changes: [["(lags) => lags.reduce((sum, lag) => sum + lag, 0)", "(lags) => Math.min(...lags)"]]
+  },
+  {
+    name: "an event is skipped, or put aside, when it has failed once",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [["if (tries === recovery.retries) break", "if (recovery.poison !== \"stop\") break"]]
+  },
+  {
+    name: "an offset moves past an event that nobody puts aside",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [["management.putAside(letter), () =>", "Effect.void, () =>"]]
+  },
+  {
+    name: "what was put aside is handled by two at once",
+    file: `${core}/internal/projection/handleDeadLetters.ts`,
+    changes: [[
+      "      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* call",
+      "      yield* call"
+    ]]
+  },
+  {
+    name: "what is cleared is remembered",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    changes: [[
+      "          forget(transaction, key)\n          for (const [id, row] of letters",
+      "          for (const [id, row] of letters"
+    ]]
+  },
+  {
+    name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
+    file: `${core}/internal/reading/follow.ts`,
+    changes: [
+      ["      latch.closeUnsafe()\n      let taken", "      let taken"],
+      [
+        "replays.isIdle ? Effect.andThen(latch.await, next)",
+        "replays.isIdle ? Effect.andThen(Effect.andThen(Effect.sync(() => latch.closeUnsafe()), latch.await), next)"
+      ]
+    ]
+  },
+  {
+    name: "a wake-up is lost: the tail wakes those who follow the first of its new events",
+    file: `${core}/internal/reading/JournalTail.ts`,
+    changes: [[
+      "if (taken.some(({ slice }) => SliceRange.contains(range, slice))) latch.openUnsafe()",
+      "if (SliceRange.contains(range, taken[0]!.slice)) latch.openUnsafe()"
+    ]]
+  },
+  {
+    name: "a wake-up is lost: the tail listens only once it has found nothing",
+    file: `${core}/internal/reading/JournalTails.ts`,
+    changes: [["Effect.andThen(changed, read)", "Effect.andThen(Effect.flatten(journal.changes(entityType)), read)"]]
+  },
+  {
+    name: "a change of a state wakes nobody",
+    file: `${core}/internal/memory/database.ts`,
+    changes: [["for (const entityType of transaction.states) states.changed(entityType)", ""]]
+  },
+  {
+    name: "what a replay brings is passed",
+    file: `${core}/ReadingState.ts`,
+    changes: [["if (verdict === \"duplicate\") return inLog", "return inLog"]]
+  },
+  {
+    name: "a source that goes past deleted events begins before them",
+    file: `${core}/internal/reading/follow.ts`,
+    changes: [["start.pastDeleted === true ? yield*", "start.pastDeleted === undefined ? yield*"]]
   }
 ]
