@@ -112,7 +112,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "caught up is said of what is behind",
     file: `${core}/ProjectionStatus.ts`,
-    changes: [["state !== \"Starting\" && Offset.lag(heads, offsets) === 0", "state !== \"Starting\""]]
+    changes: [["state !== \"Starting\" && hasReached(offsets, heads)", "state !== \"Starting\""]]
   },
   {
     name: "lag is that of one worker",
@@ -149,10 +149,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
     changes: [
-      ["      latch.closeUnsafe()\n      let taken", "      let taken"],
+      ["    latch.closeUnsafe()\n", ""],
       [
-        "replays.isIdle ? Effect.andThen(latch.await, next)",
-        "replays.isIdle ? Effect.andThen(Effect.andThen(Effect.sync(() => latch.closeUnsafe()), latch.await), next)"
+        "Effect.andThen(latch.await, pull(self))",
+        "Effect.andThen(Effect.andThen(Effect.sync(() => latch.closeUnsafe()), latch.await), pull(self))"
       ]
     ]
   },
@@ -177,7 +177,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what a replay brings is passed",
     file: `${core}/ReadingState.ts`,
-    changes: [["if (verdict === \"duplicate\") return inLog", "return inLog"]]
+    changes: [["if (verdict === \"duplicate\") {", "if (verdict === \"accepted\" || verdict === \"duplicate\") {"]]
   },
   {
     name: "a source that goes past deleted events begins before them",
