@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
 import { encoded, type EncodedEnvelope, type Metadata, sizeOf } from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
+import * as ExpectedError from "./ExpectedError.ts"
 import * as Check from "./internal/checkInput.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
@@ -174,7 +175,7 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
  * @category errors
  * @since 0.1.0
  */
-export class RevisionConflict extends Schema.TaggedError<RevisionConflict>("@sluice/core/RevisionConflict")(
+export class RevisionConflict extends ExpectedError.TaggedError<RevisionConflict>("@sluice/core/RevisionConflict")(
   "RevisionConflict",
   { persistenceId: PersistenceId.PersistenceId, expected: Revision, actual: Revision }
 ) {
@@ -189,11 +190,13 @@ export class RevisionConflict extends Schema.TaggedError<RevisionConflict>("@slu
  * @category errors
  * @since 0.1.0
  */
-export class StateTooLarge extends Schema.TaggedError<StateTooLarge>("@sluice/core/StateTooLarge")("StateTooLarge", {
-  persistenceId: PersistenceId.PersistenceId,
-  bytes: Schema.Int,
-  limit: Schema.Int
-}) {
+export class StateTooLarge
+  extends ExpectedError.TaggedError<StateTooLarge>("@sluice/core/StateTooLarge")("StateTooLarge", {
+    persistenceId: PersistenceId.PersistenceId,
+    bytes: Schema.Int,
+    limit: Schema.Int
+  })
+{
   override get message(): string {
     return `The state of '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
       "store large content elsewhere and refer to it"

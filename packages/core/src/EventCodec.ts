@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 import type { Payload } from "./Payload.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
@@ -43,7 +44,7 @@ export type Event<C extends EventCodec<any>> = C extends EventCodec<infer A> ? A
  * @category errors
  * @since 0.1.0
  */
-export class EventDecodeError extends Schema.TaggedError<EventDecodeError>("@sluice/core/EventDecodeError")(
+export class EventDecodeError extends ExpectedError.TaggedError<EventDecodeError>("@sluice/core/EventDecodeError")(
   "EventDecodeError",
   {
     persistenceId: PersistenceId,
@@ -65,7 +66,7 @@ export class EventDecodeError extends Schema.TaggedError<EventDecodeError>("@slu
  * @category errors
  * @since 0.1.0
  */
-export class EventEncodeError extends Schema.TaggedError<EventEncodeError>("@sluice/core/EventEncodeError")(
+export class EventEncodeError extends ExpectedError.TaggedError<EventEncodeError>("@sluice/core/EventEncodeError")(
   "EventEncodeError",
   { persistenceId: PersistenceId, cause: Schema.Defect() }
 ) {

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Envelope } from "./Envelope.ts"
+import * as ExpectedError from "./ExpectedError.ts"
 
 const TypeId = "~sluice/Handler/Grouped"
 
@@ -63,7 +64,7 @@ const defaultBytes = 16 * 1024 * 1024
  * @since 0.1.0
  */
 export class HandlerTooSlow
-  extends Schema.TaggedError<HandlerTooSlow>("@sluice/core/HandlerTooSlow")("HandlerTooSlow", {
+  extends ExpectedError.TaggedError<HandlerTooSlow>("@sluice/core/HandlerTooSlow")("HandlerTooSlow", {
     projection: Schema.String,
     /** In milliseconds. */
     limit: Schema.Finite

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 
 /**
  * An id, a tag or another input is refused, as some storage, or a stream, could not keep it unchanged. Nothing was
@@ -12,7 +13,7 @@ import * as Schema from "effect/Schema"
  * @category errors
  * @since 0.1.0
  */
-export class InvalidInput extends Schema.TaggedError<InvalidInput>("@sluice/core/InvalidInput")("InvalidInput", {
+export class InvalidInput extends ExpectedError.TaggedError<InvalidInput>("@sluice/core/InvalidInput")("InvalidInput", {
   /**
    * What is refused: `entity id`, `event id`, `events`, `tags`, `metadata`, `replication`, `foreignMetadata`, `manifest`, `expected`, or the
    * name of an option.

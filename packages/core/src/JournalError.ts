@@ -5,6 +5,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 import { Offset } from "./Offset.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
@@ -17,7 +18,7 @@ import { Slice } from "./Slice.ts"
  * @category errors
  * @since 0.1.0
  */
-export class SequenceConflict extends Schema.TaggedError<SequenceConflict>("@sluice/core/SequenceConflict")(
+export class SequenceConflict extends ExpectedError.TaggedError<SequenceConflict>("@sluice/core/SequenceConflict")(
   "SequenceConflict",
   {
     persistenceId: PersistenceId,
@@ -44,11 +45,13 @@ const expectations = { none: "no events yet", exists: "events" }
  * @category errors
  * @since 0.1.0
  */
-export class EventTooLarge extends Schema.TaggedError<EventTooLarge>("@sluice/core/EventTooLarge")("EventTooLarge", {
-  persistenceId: PersistenceId,
-  bytes: Schema.Int,
-  limit: Schema.Int
-}) {
+export class EventTooLarge
+  extends ExpectedError.TaggedError<EventTooLarge>("@sluice/core/EventTooLarge")("EventTooLarge", {
+    persistenceId: PersistenceId,
+    bytes: Schema.Int,
+    limit: Schema.Int
+  })
+{
   override get message(): string {
     return `An event for '${this.persistenceId}' has ${this.bytes} bytes, more than the limit of ${this.limit}: ` +
       "store large content elsewhere and refer to it"
@@ -63,11 +66,13 @@ export class EventTooLarge extends Schema.TaggedError<EventTooLarge>("@sluice/co
  * @category errors
  * @since 0.1.0
  */
-export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/core/JournalForked")("JournalForked", {
-  entityType: Schema.String,
-  slice: Slice,
-  offset: Offset
-}) {
+export class JournalForked
+  extends ExpectedError.TaggedError<JournalForked>("@sluice/core/JournalForked")("JournalForked", {
+    entityType: Schema.String,
+    slice: Slice,
+    offset: Offset
+  })
+{
   /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
@@ -85,7 +90,7 @@ export class JournalForked extends Schema.TaggedError<JournalForked>("@sluice/co
  * @category errors
  * @since 0.1.0
  */
-export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@sluice/core/OffsetBelowFloor")(
+export class OffsetBelowFloor extends ExpectedError.TaggedError<OffsetBelowFloor>("@sluice/core/OffsetBelowFloor")(
   "OffsetBelowFloor",
   { entityType: Schema.String, slice: Slice, offset: Offset, floor: Offset }
 ) {
@@ -109,7 +114,7 @@ export class OffsetBelowFloor extends Schema.TaggedError<OffsetBelowFloor>("@slu
  * @category errors
  * @since 0.1.0
  */
-export class JournalReplaced extends Schema.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
+export class JournalReplaced extends ExpectedError.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
   "JournalReplaced",
   { expected: Schema.String, actual: Schema.String }
 ) {

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 import type { HandlerTooSlow } from "./Handler.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
@@ -133,7 +134,7 @@ export class OffsetStore extends Context.Service<OffsetStore, {
  * @category errors
  * @since 0.1.0
  */
-export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
+export class Fenced extends ExpectedError.TaggedError<Fenced>("@sluice/core/Fenced")("Fenced", {
   projection: Schema.String,
   source: Schema.String,
   /** Undefined if a command has fenced it, which concerns all slices. */
@@ -156,7 +157,7 @@ export class Fenced extends Schema.TaggedError<Fenced>("@sluice/core/Fenced")("F
  * @since 0.1.0
  */
 export class OffsetsDeleted
-  extends Schema.TaggedError<OffsetsDeleted>("@sluice/core/OffsetsDeleted")("OffsetsDeleted", {
+  extends ExpectedError.TaggedError<OffsetsDeleted>("@sluice/core/OffsetsDeleted")("OffsetsDeleted", {
     projection: Schema.String,
     source: Schema.String,
     slice: Slice

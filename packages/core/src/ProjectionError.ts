@@ -6,6 +6,7 @@
 import * as Formatter from "effect/Formatter"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 
 /**
  * No projection of this name runs in this process.
@@ -14,7 +15,7 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export class ProjectionNotRunning
-  extends Schema.TaggedError<ProjectionNotRunning>("@sluice/core/ProjectionNotRunning")("ProjectionNotRunning", {
+  extends ExpectedError.TaggedError<ProjectionNotRunning>("@sluice/core/ProjectionNotRunning")("ProjectionNotRunning", {
     projection: Schema.String
   })
 {
@@ -29,7 +30,7 @@ export class ProjectionNotRunning
  * @category errors
  * @since 0.1.0
  */
-export class SourceFailed extends Schema.TaggedError<SourceFailed>("@sluice/core/SourceFailed")("SourceFailed", {
+export class SourceFailed extends ExpectedError.TaggedError<SourceFailed>("@sluice/core/SourceFailed")("SourceFailed", {
   projection: Schema.String,
   cause: Schema.Defect()
 }) {
@@ -45,12 +46,14 @@ export class SourceFailed extends Schema.TaggedError<SourceFailed>("@sluice/core
  * @category errors
  * @since 0.1.0
  */
-export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/core/WorkerStopped")("WorkerStopped", {
-  projection: Schema.String,
-  range: Schema.Struct({ min: Schema.Int, max: Schema.Int }),
-  event: Schema.UndefinedOr(Schema.Struct({ persistenceId: Schema.String, sequenceNumber: Schema.Int })),
-  cause: Schema.Defect()
-}) {
+export class WorkerStopped
+  extends ExpectedError.TaggedError<WorkerStopped>("@sluice/core/WorkerStopped")("WorkerStopped", {
+    projection: Schema.String,
+    range: Schema.Struct({ min: Schema.Int, max: Schema.Int }),
+    event: Schema.UndefinedOr(Schema.Struct({ persistenceId: Schema.String, sequenceNumber: Schema.Int })),
+    cause: Schema.Defect()
+  })
+{
   override get message(): string {
     const at = this.event === undefined ? "" : ` at event ${this.event.sequenceNumber} of '${this.event.persistenceId}'`
     return `The worker of projection '${this.projection}' for the slices ${this.range.min}-${this.range.max} has stopped${at}: ` +
@@ -67,10 +70,13 @@ export class WorkerStopped extends Schema.TaggedError<WorkerStopped>("@sluice/co
  * @since 0.1.0
  */
 export class ProjectionAlreadyRuns
-  extends Schema.TaggedError<ProjectionAlreadyRuns>("@sluice/core/ProjectionAlreadyRuns")("ProjectionAlreadyRuns", {
-    projection: Schema.String,
-    range: Schema.Struct({ min: Schema.Int, max: Schema.Int })
-  })
+  extends Schema.TaggedError<ProjectionAlreadyRuns>("@sluice/core/ProjectionAlreadyRuns")(
+    "ProjectionAlreadyRuns",
+    {
+      projection: Schema.String,
+      range: Schema.Struct({ min: Schema.Int, max: Schema.Int })
+    }
+  )
 {
   override get message(): string {
     return `A projection '${this.projection}' runs in this process already, for the slices ${this.range.min}-${this.range.max}: ` +

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "./Envelope.ts"
+import * as ExpectedError from "./ExpectedError.ts"
 import type { Start } from "./Feed.ts"
 import * as Check from "./internal/checkInput.ts"
 import { InvalidInput, textProblem } from "./InvalidInput.ts"
@@ -187,7 +188,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
  * @since 0.1.0
  */
 export class UnknownProjection
-  extends Schema.TaggedError<UnknownProjection>("@sluice/core/UnknownProjection")("UnknownProjection", {
+  extends ExpectedError.TaggedError<UnknownProjection>("@sluice/core/UnknownProjection")("UnknownProjection", {
     projection: Schema.String,
     source: Schema.UndefinedOr(Schema.String)
   })
@@ -205,11 +206,13 @@ export class UnknownProjection
  * @category errors
  * @since 0.1.0
  */
-export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/core/SinceInFuture")("SinceInFuture", {
-  projection: Schema.String,
-  since: Timestamp.Timestamp,
-  now: Timestamp.Timestamp
-}) {
+export class SinceInFuture
+  extends ExpectedError.TaggedError<SinceInFuture>("@sluice/core/SinceInFuture")("SinceInFuture", {
+    projection: Schema.String,
+    since: Timestamp.Timestamp,
+    now: Timestamp.Timestamp
+  })
+{
   override get message(): string {
     const [since, now] = [this.since, this.now].map((time) =>
       DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
@@ -227,7 +230,7 @@ export class SinceInFuture extends Schema.TaggedError<SinceInFuture>("@sluice/co
  * @since 0.1.0
  */
 export class AmbiguousProjection
-  extends Schema.TaggedError<AmbiguousProjection>("@sluice/core/AmbiguousProjection")("AmbiguousProjection", {
+  extends ExpectedError.TaggedError<AmbiguousProjection>("@sluice/core/AmbiguousProjection")("AmbiguousProjection", {
     projection: Schema.String,
     sources: Schema.Array(Schema.String)
   })

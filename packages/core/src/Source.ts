@@ -17,6 +17,7 @@ import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import * as Envelopes from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
+import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
@@ -113,11 +114,13 @@ export interface Provider<in out A, out E, out R> {
  * @category errors
  * @since 0.1.0
  */
-export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/core/SourceTimeout")("SourceTimeout", {
-  source: Schema.String,
-  /** In milliseconds. */
-  waited: Schema.Finite
-}) {
+export class SourceTimeout
+  extends ExpectedError.TaggedError<SourceTimeout>("@sluice/core/SourceTimeout")("SourceTimeout", {
+    source: Schema.String,
+    /** In milliseconds. */
+    waited: Schema.Finite
+  })
+{
   /** It is no fault of an event. */
   get isRetryable(): boolean {
     return true
@@ -134,7 +137,7 @@ export class SourceTimeout extends Schema.TaggedError<SourceTimeout>("@sluice/co
  * @category errors
  * @since 0.1.0
  */
-export class SourceOutOfPlace extends Schema.TaggedError<SourceOutOfPlace>("@sluice/core/SourceOutOfPlace")(
+export class SourceOutOfPlace extends ExpectedError.TaggedError<SourceOutOfPlace>("@sluice/core/SourceOutOfPlace")(
   "SourceOutOfPlace",
   { source: Schema.String, slice: Slice, position: Schema.Int, expected: Schema.Int }
 ) {

@@ -6,6 +6,7 @@
 import * as Formatter from "effect/Formatter"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 
 /**
  * What kind of thing goes wrong.
@@ -90,7 +91,7 @@ const advice: Record<Reason, string> = {
  * @category errors
  * @since 0.1.0
  */
-export class StorageError extends Schema.TaggedError<StorageError>("@sluice/core/StorageError")("StorageError", {
+export class StorageError extends ExpectedError.TaggedError<StorageError>("@sluice/core/StorageError")("StorageError", {
   /** What was being done, such as `append` or `load offsets`. */
   operation: Schema.String,
   reason: Reason,

@@ -5,6 +5,7 @@
  */
 import { status } from "@grpc/grpc-js"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
+import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
 import * as Schema from "effect/Schema"
 
@@ -14,7 +15,7 @@ import * as Schema from "effect/Schema"
  * @category errors
  * @since 0.1.0
  */
-export class GrpcError extends Schema.TaggedError<GrpcError>("@sluice/grpc/GrpcError")("GrpcError", {
+export class GrpcError extends ExpectedError.TaggedError<GrpcError>("@sluice/grpc/GrpcError")("GrpcError", {
   /** Where the call went. */
   address: Schema.String,
   method: Schema.String,
@@ -48,10 +49,12 @@ const retryable = new Set<number>([
  * @category errors
  * @since 0.1.0
  */
-export class ProtocolError extends Schema.TaggedError<ProtocolError>("@sluice/grpc/ProtocolError")("ProtocolError", {
-  address: Schema.String,
-  problem: Schema.String
-}) {
+export class ProtocolError
+  extends ExpectedError.TaggedError<ProtocolError>("@sluice/grpc/ProtocolError")("ProtocolError", {
+    address: Schema.String,
+    problem: Schema.String
+  })
+{
   override get message(): string {
     return `'${this.address}' breaks the protocol: ${this.problem}`
   }
@@ -63,7 +66,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>("@sluice/gr
  * @category errors
  * @since 0.1.0
  */
-export class PeerNotSupported extends Schema.TaggedError<PeerNotSupported>("@sluice/grpc/PeerNotSupported")(
+export class PeerNotSupported extends ExpectedError.TaggedError<PeerNotSupported>("@sluice/grpc/PeerNotSupported")(
   "PeerNotSupported",
   { address: Schema.String }
 ) {
@@ -83,7 +86,7 @@ export class PeerNotSupported extends Schema.TaggedError<PeerNotSupported>("@slu
  * @category errors
  * @since 0.1.0
  */
-export class StreamNotOffered extends Schema.TaggedError<StreamNotOffered>("@sluice/grpc/StreamNotOffered")(
+export class StreamNotOffered extends ExpectedError.TaggedError<StreamNotOffered>("@sluice/grpc/StreamNotOffered")(
   "StreamNotOffered",
   {
     address: Schema.String,
@@ -110,7 +113,7 @@ export class StreamNotOffered extends Schema.TaggedError<StreamNotOffered>("@slu
  * @category errors
  * @since 0.1.0
  */
-export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("@sluice/grpc/InsecureTransport")(
+export class InsecureTransport extends ExpectedError.TaggedError<InsecureTransport>("@sluice/grpc/InsecureTransport")(
   "InsecureTransport",
   { address: Schema.String }
 ) {
@@ -129,7 +132,7 @@ export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("@s
  * @category errors
  * @since 0.1.0
  */
-export class ServerError extends Schema.TaggedError<ServerError>("@sluice/grpc/ServerError")("ServerError", {
+export class ServerError extends ExpectedError.TaggedError<ServerError>("@sluice/grpc/ServerError")("ServerError", {
   address: Schema.String,
   cause: Schema.Defect()
 }) {
@@ -152,7 +155,7 @@ const listening: Readonly<Record<string, string>> = {
  * @category errors
  * @since 0.1.0
  */
-export class DuplicateStream extends Schema.TaggedError<DuplicateStream>("@sluice/grpc/DuplicateStream")(
+export class DuplicateStream extends ExpectedError.TaggedError<DuplicateStream>("@sluice/grpc/DuplicateStream")(
   "DuplicateStream",
   { streamId: Schema.String }
 ) {

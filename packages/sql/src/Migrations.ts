@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -43,7 +44,7 @@ export interface Migration {
  * @category errors
  * @since 0.1.0
  */
-export class SchemaTooNew extends Schema.TaggedError<SchemaTooNew>("@sluice/sql/SchemaTooNew")("SchemaTooNew", {
+export class SchemaTooNew extends ExpectedError.TaggedError<SchemaTooNew>("@sluice/sql/SchemaTooNew")("SchemaTooNew", {
   found: Schema.Int,
   known: Schema.Int
 }) {
@@ -59,7 +60,7 @@ export class SchemaTooNew extends Schema.TaggedError<SchemaTooNew>("@sluice/sql/
  * @category errors
  * @since 0.1.0
  */
-export class SchemaTooOld extends Schema.TaggedError<SchemaTooOld>("@sluice/sql/SchemaTooOld")("SchemaTooOld", {
+export class SchemaTooOld extends ExpectedError.TaggedError<SchemaTooOld>("@sluice/sql/SchemaTooOld")("SchemaTooOld", {
   found: Schema.Int,
   needed: Schema.Int
 }) {

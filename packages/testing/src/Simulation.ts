@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as ExpectedError from "@sluice/core/ExpectedError"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -39,7 +40,7 @@ export class Simulation extends Context.Service<Simulation, {
  * @since 0.1.0
  */
 export class SimulationFailed
-  extends Schema.TaggedError<SimulationFailed>("@sluice/testing/SimulationFailed")("SimulationFailed", {
+  extends ExpectedError.TaggedError<SimulationFailed>("@sluice/testing/SimulationFailed")("SimulationFailed", {
     reason: Schema.Literals(["Violation", "Deadlock", "TooManySteps", "ProcessFailed"]),
     /** The invariant that was violated, or the process that has failed. */
     what: Schema.UndefinedOr(Schema.String),

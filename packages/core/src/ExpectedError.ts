@@ -1,0 +1,45 @@
+/**
+ * Errors that are expected to happen, and say in a line what to do.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * `Schema.TaggedError` without a stack trace: what has happened, where, and what to do stands in the message, and frames of Sluice's own code would
+ * hide it where the error is printed. Spans still say which call of the program it was. A defect, which is a bug, keeps its trace.
+ *
+ * **Example** (An error in one line)
+ *
+ * ```ts
+ * import { ExpectedError } from "@sluice/core"
+ * import { Schema } from "effect"
+ *
+ * class TooMany extends ExpectedError.TaggedError<TooMany>("example/TooMany")("TooMany", { limit: Schema.Int }) {
+ *   override get message() {
+ *     return `There are more than ${this.limit}: close some`
+ *   }
+ * }
+ * new TooMany({ limit: 3 }).stack // => "example/TooMany: There are more than 3: close some"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const TaggedError: typeof Schema.TaggedError =
+  // the types are those of what it extends
+  ((identifier?: string) => (tag: string, schema: any, annotations?: any): any => {
+    const Base: any = (Schema.TaggedError as any)(identifier)(tag, schema, annotations)
+    return class extends Base {
+      constructor(...args: ReadonlyArray<unknown>) {
+        const { stackTraceLimit } = Error
+        Error.stackTraceLimit = 0
+        try {
+          super(...args)
+        } finally {
+          Error.stackTraceLimit = stackTraceLimit
+        }
+        this.stack = `${this.name}: ${this.message}`
+      }
+    }
+  }) as any

@@ -1,0 +1,40 @@
+import { assert, it } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Cause from "effect/Cause"
+import * as Schema from "effect/Schema"
+
+const conflict = () =>
+  new Journal.SequenceConflict({
+    persistenceId: PersistenceId.make("cart", "c-1"),
+    expected: 3,
+    actual: SequenceNumber.make(4)
+  })
+
+it("an error that is expected is printed as one line", () => {
+  const { stackTraceLimit } = Error
+  const line =
+    "@sluice/core/SequenceConflict: The writer of 'cart|c-1' expected event 3 to be its last, but its last event is 4"
+  assert.strictEqual(conflict().stack, line)
+  assert.strictEqual(Cause.pretty(Cause.fail(conflict())), line)
+  assert.strictEqual(Error.stackTraceLimit, stackTraceLimit)
+})
+
+it("it is still an error of its class, with nothing but its fields, also after a way through its schema", () => {
+  const error = conflict()
+  assert.instanceOf(error, Error)
+  assert.deepStrictEqual(Object.keys(error), ["_tag", "persistenceId", "expected", "actual"])
+  const back = Schema.decodeUnknownSync(Journal.SequenceConflict)(
+    JSON.parse(JSON.stringify(Schema.encodeUnknownSync(Journal.SequenceConflict)(error)))
+  )
+  assert.instanceOf(back, Journal.SequenceConflict)
+  assert.deepStrictEqual(back, error)
+})
+
+it("a mistake of the program keeps its trace", () => {
+  const error = new ProjectionStatus.ProjectionAlreadyRuns({ projection: "p", range: SliceRange.full })
+  assert.include(Cause.pretty(Cause.die(error)), "ExpectedError.test.ts")
+})
