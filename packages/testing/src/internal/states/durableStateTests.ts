@@ -33,6 +33,7 @@ import {
   eventsOf,
   idsOfSlice,
   impossible,
+  laterThan,
   newEvent,
   offsetsAfter,
   textOf
@@ -456,6 +457,32 @@ export const durableStateTests = (
         yield* refused(2, one)
         yield* refused(2, three)
         yield* open(0, three)
+      }))
+
+    it.effect("have the last of each log that is older than a time", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const [a, b] = idsOfSlice(type, 100, 2) as [string, string]
+        const [c] = idsOfSlice(type, 700, 1) as [string]
+        for (const id of [a, b, c]) yield* upsert(type, id, 0, "one")
+        yield* laterThan(Timestamp.make(Math.max(...(yield* readAll(type)).map(({ timestamp }) => timestamp))))
+        yield* upsert(type, a, 1, "two")
+        const places = new Map(
+          (yield* readAll(type)).map(({ persistenceId, position, slice, timestamp }) =>
+            [PersistenceId.entityId(persistenceId), [slice, Offset.make(position!, timestamp)] as const] as const
+          )
+        )
+        const before = (time: number, range = SliceRange.full) =>
+          Effect.map(
+            DurableStateStore.DurableStateStore.use((store) => store.before(type.name, range, Timestamp.make(time))),
+            (offsets) => new Map(offsets)
+          )
+        const of = (...ids: ReadonlyArray<string>) => new Map(ids.map((id) => places.get(id)!))
+        const time = places.get(a)![1].timestamp
+        assert.deepStrictEqual(yield* before(time), of(b, c))
+        assert.deepStrictEqual(yield* before(time + 1), of(a, c))
+        assert.deepStrictEqual(yield* before(time + 1, SliceRange.make(512, 1023)), of(c))
+        assert.strictEqual((yield* before(1)).size, 0)
       }))
 
     it.effect("wake who waits for them", () =>
