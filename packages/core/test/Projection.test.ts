@@ -127,6 +127,34 @@ describe("a projection of a source without positions", () => {
       assert.deepStrictEqual(yield* storedPositions("notes", source), [])
     })
   )
+
+  test(
+    "throws the dead letter of an event away that comes again and is handled",
+    Effect.gen(function*() {
+      const event: EncodedEnvelope = {
+        persistenceId: EntityType.persistenceId(Note, "a"),
+        sequenceNumber: SequenceNumber.make(1),
+        slice: Slice.ofPersistenceId("note|a"),
+        position: undefined,
+        timestamp: Timestamp.make(1),
+        ...nothing,
+        payload: EventCodec.string.encodeUnsafe("1")
+      }
+      const feed = Effect.succeed({ journal: "j", envelopes: Stream.concat(Stream.make(event), Stream.never) })
+      const source = Source.make({ ...sourceOf(feed).provider, entity: () => Stream.make(event) })
+      let isBroken = true
+      const projection = source.pipe(
+        Projection.exactlyOnce("notes", () => isBroken ? Effect.fail("no") : Effect.void),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      const letters = ProjectionManagement.deadLetters(Projection.offsetKey(projection))
+      yield* Effect.scoped(start(projection))
+      assert.strictEqual((yield* letters).length, 1)
+      isBroken = false
+      yield* Effect.scoped(start(projection))
+      assert.deepStrictEqual(yield* letters, [])
+    })
+  )
 })
 
 describe("ProjectionStatus.caughtUp", () => {
