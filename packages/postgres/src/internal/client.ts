@@ -1,6 +1,6 @@
 import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
-import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as DatabaseUrl from "@sluice/sql/adapter/DatabaseUrl"
+import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
