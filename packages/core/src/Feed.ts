@@ -51,6 +51,8 @@ export interface Replay {
 export interface Feed<out E, out R = never> {
   /** The identity of the journal that the positions are in. */
   readonly journal: string
+  /** As `supersedes` of a provider, if only the one who sends the events knows. */
+  readonly supersedes?: boolean | undefined
   /**
    * In each slice, positions rise one by one. A `Skipped` covers the positions that are left out between two events.
    */
@@ -58,10 +60,11 @@ export interface Feed<out E, out R = never> {
   /**
    * Asks for the events of one entity. They come among the envelopes, with their own positions, before the next events
    * of the logs. An entity whose slice is not read has none. Returns false, and does nothing, if too many requests wait
-   * already. Undefined if the source has no replay. Filters that change while a source is open need it; no projection
-   * asks yet.
+   * already. Undefined if the source has no replay.
    */
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
+  /** Whether an element of the last array that came was asked for by `replay`, and is none that is next in the logs. */
+  readonly isReplayed?: ((element: EncodedElement) => boolean) | undefined
 }
 
 /**

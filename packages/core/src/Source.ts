@@ -20,6 +20,7 @@ import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
+import { leaveOut } from "./internal/pipeline/leaveOut.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
@@ -30,6 +31,7 @@ import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
+import type { Selection } from "./Selection.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
@@ -411,6 +413,20 @@ export interface OpenOptions {
 }
 
 /**
+ * What to open of a source for somebody who reads its events with a codec of theirs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenEncodedOptions extends OpenOptions {
+  /**
+   * It is applied before the stages of the source. Runs of events that are not selected become parts that are left out for now; those that are
+   * replayed leave no trace.
+   */
+  readonly selection?: Selection | undefined
+}
+
+/**
  * A plain stream of the source's envelopes, without end. It fails at an event that cannot be decoded.
  *
  * @category running
@@ -427,6 +443,8 @@ export const toStream = <A, E, R>(self: Source<A, E, R>, options?: OpenOptions):
  */
 export interface OpenSource<out A, out E, out R> {
   readonly journal: string
+  /** Whether an event may take the place of an earlier one of its entity. */
+  readonly supersedes: boolean
   readonly elements: Stream.Stream<Element<A>, E, R>
   /** As `Feed.replay`. */
   readonly replay: Feed<E>["replay"]
@@ -443,11 +461,15 @@ export const open = <A, E, R>(
   self: Source<A, E, R>,
   options?: OpenOptions
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
-  Effect.map(openProvider(self, options), ({ envelopes, journal, replay }) => ({
-    journal,
-    replay,
-    elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
-  }))
+  Effect.map(
+    openProvider(self, options),
+    ({ envelopes, journal, replay, supersedes = self.provider.supersedes ?? false }) => ({
+      journal,
+      supersedes,
+      replay,
+      elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
+    })
+  )
 
 const openProvider = <A, E, R>(
   self: Source<A, E, R>,
@@ -467,12 +489,22 @@ const fromBeginning: Start = { journal: undefined, offsets: Offset.none }
 export const openEncoded = <A, E, R>(
   self: Source<A, E, R>,
   codec: EventCodec<A>,
-  options?: OpenOptions
+  options?: OpenEncodedOptions
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    (feed) => ({ ...feed, envelopes: encoded(self, codec, feed.envelopes) })
+    (feed) => ({ ...feed, envelopes: encoded(self, codec, selected(feed, options?.selection)) })
   )
+
+const selected = <E, R>(
+  { envelopes, isReplayed }: Feed<E, R>,
+  selection: Selection | undefined
+): Feed<E, R>["envelopes"] =>
+  selection === undefined ?
+    envelopes :
+    mapChunks((chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) =>
+      Effect.sync(() => selection.isOpen ? chunk : leaveOut(chunk, selection, isReplayed))
+    )(envelopes)
 
 /**
  * One entity's events past the stages of the source, numbered from `from` to `to`, encoded as by {@link openEncoded}.

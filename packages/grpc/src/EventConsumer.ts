@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as EventFilter from "@sluice/core/EventFilter"
 import type { EventStream } from "@sluice/core/EventStream"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
@@ -25,7 +26,10 @@ const TypeId = "~sluice/RemoteSource"
  * @since 0.1.0
  */
 export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R> {
-  readonly [TypeId]: typeof TypeId
+  readonly [TypeId]: {
+    readonly stream: EventStream<any>
+    readonly options: Options
+  }
 }
 
 /**
@@ -56,17 +60,61 @@ export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R
 export const source = <A>(stream: EventStream<A>, options: Options): RemoteSource<A, ConsumerError, never> => {
   parseAddress(options.address)
   if (options.headers !== undefined && !Effect.isEffect(options.headers)) toMetadata(options.headers)
-  return Object.assign(
+  return make(stream, options, EventFilter.passAll)
+}
+
+const make = <A>(
+  stream: EventStream<A>,
+  options: Options,
+  filter: EventFilter.EventFilter
+): RemoteSource<A, ConsumerError, never> =>
+  Object.assign(
     Source.make<A, ConsumerError, never>({
       key: `stream:${options.name ?? stream.id}`,
-      description: `${stream.id} at ${options.address}`,
+      description: `${stream.id} at ${options.address}${filter === EventFilter.passAll ? "" : ", filtered"}`,
       entityType: undefined,
       codec: stream.codec,
       onReplaced: options.onReplaced,
       // the stream may be one of states
       supersedes: true,
-      ...makeRemote(stream.id, options)
+      ...makeRemote(stream.id, options, filter)
     }),
-    { [TypeId]: TypeId } as const
+    { [TypeId]: { stream, options } } as const
   )
-}
+
+/**
+ * Asks the producer for those events only that pass a filter, which is in place of an earlier one. It comes directly after {@link source}, as the producer
+ * knows nothing of the stages that follow.
+ *
+ * **Details**
+ *
+ * The filter says which entities are replicated here. As soon as an event of an entity passes, the earlier ones that did not are fetched and handled
+ * before it, in order: a handler sees each entity without gaps, from its first event on, or not at all. What does not pass still moves offsets, so the lag
+ * of a filtered stream reaches zero.
+ *
+ * **Example** (Large carts alone)
+ *
+ * ```ts
+ * import { EventFilter, EventStream, Projection } from "@sluice/core"
+ * import { EventConsumer } from "@sluice/grpc"
+ * import { Effect, Schema } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
+ * const CartEvents = EventStream.make("carts", { event: ItemAdded })
+ *
+ * const LargeCarts = EventConsumer.source(CartEvents, { address: "localhost:8101" }).pipe(
+ *   EventConsumer.filter(EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))),
+ *   Projection.atLeastOnce("large-carts", ({ event }) => Effect.log(`${event.quantity} of ${event.sku}`))
+ * )
+ * Projection.describe(LargeCarts) // => "carts at localhost:8101, filtered | at least once 'large-carts' × 1"
+ * ```
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const filter =
+  (filter: EventFilter.EventFilter) =>
+  <A>(self: RemoteSource<A, ConsumerError, never>): RemoteSource<A, ConsumerError, never> => {
+    const { options, stream } = self[TypeId]
+    return make(stream, options, filter)
+  }

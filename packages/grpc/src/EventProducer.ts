@@ -71,6 +71,7 @@ export const layer = <A, E, R>(
     yield* server.offer({
       id: stream.id,
       entityType: provider.entityType,
+      supersedes: provider.supersedes ?? false,
       open: (options) =>
         Effect.provideContext(
           Effect.map(Source.openEncoded(source, stream.codec, options), (feed) => ({

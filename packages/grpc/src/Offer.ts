@@ -9,7 +9,7 @@ import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { SliceRange } from "@sluice/core/SliceRange"
-import type { OpenOptions } from "@sluice/core/Source"
+import type { OpenEncodedOptions } from "@sluice/core/Source"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -26,8 +26,10 @@ export interface Offer {
   readonly id: string
   /** The entity type that all persistence ids begin with, where it is known. */
   readonly entityType: string | undefined
+  /** As `supersedes` of a source's provider. */
+  readonly supersedes: boolean
   /** Opens a slice range, for one consumer. */
-  readonly open: (options: OpenOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
+  readonly open: (options: OpenEncodedOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */
   readonly entity: (
     persistenceId: PersistenceId,

@@ -126,12 +126,6 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
     ],
     ["an ack first", { case: "ack", value: {} }, status.INVALID_ARGUMENT, "the first message has to be init, not ack"],
     [
-      "a filter in its init",
-      init({ filter: [{ message: { case: "excludeTags", value: { tags: ["a"] } } }] }),
-      status.UNIMPLEMENTED,
-      "this producer does not serve filters yet"
-    ],
-    [
       "an offset before the epoch",
       init({ offset: [{ timestamp: { seconds: -1n } }] }),
       status.INVALID_ARGUMENT,
@@ -210,27 +204,6 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
       Buffer.from([0xff, 0xff, 0xff]),
       status.INVALID_ARGUMENT,
       "a message that is no StreamIn"
-    ],
-    [
-      "a filter",
-      { case: "filter", value: { criteria: [{ message: { case: "includeTags", value: { tags: ["a"] } } }] } },
-      status.UNIMPLEMENTED,
-      "this producer does not serve filters yet"
-    ],
-    [
-      "a replay request of old",
-      { case: "replay", value: { persistenceIdOffset: [{ persistenceId: "Cart|a", seqNr: 1n }] } },
-      status.UNIMPLEMENTED,
-      "this producer does not serve replay requests yet"
-    ],
-    [
-      "a replay request",
-      {
-        case: "replay",
-        value: { replayPersistenceIds: [{ fromPersistenceIdOffset: { persistenceId: "Cart|a", seqNr: 1n } }] }
-      },
-      status.UNIMPLEMENTED,
-      "this producer does not serve replay requests yet"
     ]
   ])("ends a stream at %s", ([, request, code, details]) =>
     Effect.gen(function*() {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as Offset from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type * as Call from "@sluice/grpc/Call"
@@ -36,7 +37,7 @@ describe("a client of a producer", () => {
       const { connect } = makeProducerClient("carts", {
         address: "127.0.0.1:1",
         headers: Effect.sync(() => ({ token: `${++issued}` }))
-      })
+      }, EventFilter.passAll)
       yield* Effect.forkScoped(provide(connect(channel, SliceRange.full, start, true)))
       yield* TestClock.adjust("3 hours")
       assert.strictEqual(issued, 0)
@@ -49,7 +50,7 @@ describe("a client of a producer", () => {
     Effect.gen(function*() {
       const { channel, provide, reached } = yield* fake
       yield* Deferred.succeed(reached, undefined)
-      const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" })
+      const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
       const connecting = yield* Effect.forkScoped(
         Effect.flip(provide(connect(channel, SliceRange.full, start, false)))
       )

@@ -74,13 +74,12 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const { monitor, projection } = options
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     monitor.loaded(offsets, revision)
-    const isStrict = projection.source.provider.supersedes !== true
-    const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict })
-    const tracker = new OffsetTracker(offsets, reading)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
     const opening = open(options, { journal: known, offsets }, chunks, decoded)
-    const journal = yield* unlessCommanded(options, opening)
+    const { journal, supersedes } = yield* unlessCommanded(options, opening)
+    const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict: !supersedes })
+    const tracker = new OffsetTracker(offsets, reading)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
     yield* watchHeads(options, tracker)
@@ -141,19 +140,19 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
   return { completeUpTo, journal, offsets: resolved, revision }
 })
 
-/** Opens the source, and decodes chunks ahead of the handler. Returns the identity of the journal that it reads. */
+/** Opens the source, and decodes chunks ahead of the handler. */
 const open = Effect.fnUntraced(function*(
   { memory, monitor, projection: { source }, range }: Options,
   stored: Pick<Source.Start, "journal" | "offsets">,
   chunks: Chunks,
   decoded: DecodedShare
-): Effect.fn.Return<string, unknown, any> {
+): Effect.fn.Return<Pick<Source.OpenSource<any, any, any>, "journal" | "supersedes">, unknown, any> {
   const health: Source.Health = {
     disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
     restored: () => void monitor.happened({ _tag: "Restored" })
   }
   const start: Source.Start = { ...stored, pastDeleted: source.provider.onReplaced === "rewind" }
-  const { elements, journal } = yield* Source.open(source, { range, start }).pipe(
+  const { elements, journal, supersedes } = yield* Source.open(source, { range, start }).pipe(
     memory.ofSource,
     Effect.provideService(Source.Health, health)
   )
@@ -168,7 +167,7 @@ const open = Effect.fnUntraced(function*(
     Effect.provideService(Source.Health, health),
     Effect.forkScoped
   )
-  return journal
+  return { journal, supersedes }
 })
 
 /** Says what is odd about a source of which nothing was read yet. One worker of a projection says it in the log. */

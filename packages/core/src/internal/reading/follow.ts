@@ -63,7 +63,11 @@ interface Following {
   reader: OpenReader
   /** Whether the next events come from the tail, and not from the reader. */
   isLive: boolean
+  /** The last page, if it is of a replay. */
+  replayed: ReadonlySet<unknown>
 }
+
+const nothing: ReadonlySet<unknown> = new Set()
 
 /**
  * @internal
@@ -101,13 +105,15 @@ export const follow = (
       replays: new Replays(),
       context: yield* Effect.context(),
       reader,
-      isLive: false
+      isLive: false,
+      replayed: nothing
     }
     const envelopes = Stream.fromPull(Effect.succeed(pull(following)))
     const deleted = leftOut(start.offsets, raised)
     return {
       journal: journal.identity,
       replay: (request) => askReplay(following, request),
+      isReplayed: (element) => following.replayed.has(element),
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })
@@ -126,6 +132,7 @@ const openReader = (
 const pull = (self: Following): Pull =>
   Effect.suspend(() => {
     const request = self.replays.next
+    self.replayed = nothing
     if (request !== undefined) return readReplay(self, request)
     return self.isLive ? readTail(self) : readJournal(self)
   })
@@ -208,6 +215,7 @@ const readReplay = (self: Following, request: Replay): Pull => {
         return verdict !== "next" && verdict !== "gap"
       })
       replays.read(request, missed)
+      self.replayed = new Set(missed)
       return Arr.isReadonlyArrayNonEmpty(missed) ? Effect.succeed(missed) : pull(self)
     }
   )

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf"
 import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import { isLoopback } from "@sluice/core/Loopback"
 import type { Offsets } from "@sluice/core/Offset"
@@ -40,6 +41,7 @@ import {
   StreamInSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { protocolVersion } from "../server/eventsBySlices.ts"
+import { toCriteria } from "../wire/criteria.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
@@ -56,6 +58,8 @@ export interface Connection {
   readonly journal: string
   /** Whether the stream has no event yet, though the producer's journal has others. */
   readonly isMissing: boolean
+  /** Whether the stream is one of states, of which a later one takes the place of an earlier one. */
+  readonly supersedes: boolean
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
 }
 
@@ -72,7 +76,7 @@ const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Ar
 const headersWithin = 10_000
 
 /** @internal The calls of one stream of one producer. */
-export const makeProducerClient = (streamId: string, options: Options) => {
+export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
   const { address } = options
   /** By the network's clock, as all that a connection waits for. */
   const headers = (method: string): Effect.Effect<Headers, GrpcError> =>
@@ -110,6 +114,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
             streamId,
             sliceMin: range.min,
             sliceMax: range.max,
+            filter: toCriteria(EventFilter.diff(EventFilter.passAll, filter)),
             sluice: create(SluiceInitSchema, {
               protocol: protocolVersion,
               journal: journal ?? "",
@@ -203,6 +208,7 @@ export const makeProducerClient = (streamId: string, options: Options) => {
         if (Number(answered["sluice-protocol"]) >= 3) yield* call.beats
         return {
           journal,
+          supersedes: answered["sluice-supersedes"] === "true",
           isMissing: answered[missingHeader] !== undefined,
           pull: Effect.mapError(call.pull, explain(call))
         }

@@ -1,4 +1,5 @@
 import type { EncodedElement } from "@sluice/core/Envelope"
+import type { EventFilter } from "@sluice/core/EventFilter"
 import { JournalForked } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -30,9 +31,10 @@ const lasting = 3_000
  */
 export const makeRemote = (
   streamId: string,
-  options: Options
+  options: Options,
+  filter: EventFilter
 ): Pick<Source.Provider<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now" | "notice"> => {
-  const producer = makeProducerClient(streamId, options)
+  const producer = makeProducerClient(streamId, options, filter)
   const attributes = { stream: streamId }
   const received = Metric.withAttributes(StreamMetrics.received, attributes)
   const receivedBatch = Metric.withAttributes(StreamMetrics.receivedBatch, attributes)
@@ -121,7 +123,7 @@ export const makeRemote = (
         })
       )
     })
-    return { journal: first.journal, envelopes: Stream.fromPull(Effect.succeed(next)) }
+    return { journal: first.journal, supersedes: first.supersedes, envelopes: Stream.fromPull(Effect.succeed(next)) }
   })
 
   return {

@@ -1,11 +1,16 @@
 import * as Grpc from "@grpc/grpc-js"
+import type { IncludedEntity } from "@sluice/core/EventFilter"
+import type { Feed, Replay } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Headers, IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
@@ -15,6 +20,7 @@ import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { invalidArgument, missingHeader, notOffered, Status } from "../wire/status.ts"
+import { CallFilter } from "./CallFilter.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
@@ -37,6 +43,11 @@ export const lookUp = (
   return stream === undefined ? Effect.fail(notOffered(id, [...streams.keys()])) : Effect.succeed(stream)
 }
 
+type Requests = ReturnType<typeof readRequests>
+
+/** Of so many entities a replay may wait before it is begun. */
+const maxWaiting = 1_000
+
 /** @internal Runs what may throw at the other side's input. */
 export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
   Effect.try({
@@ -50,16 +61,34 @@ export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
  */
 const readRequests = (call: IncomingCall): {
   readonly init: Effect.Effect<InitReq, Status>
+  readonly filter: CallFilter
+  /** What is to be replayed. */
+  readonly replays: Queue.Dequeue<Replay | IncludedEntity>
   /** Lets go of the init, which may be large, when nothing of it is needed any more. */
   readonly forget: () => void
   readonly broken: Effect.Effect<never, Status>
 } => {
   let init = Deferred.makeUnsafe<InitReq, Status>()
   const broken = Deferred.makeUnsafe<never, Status>()
+  const filter = new CallFilter()
+  const replays = Effect.runSync(Queue.dropping<Replay | IncludedEntity>(maxWaiting))
   let initialised = false
+  let isPlain = false
   const fail = (status: Status) => {
     Deferred.doneUnsafe(init, Effect.fail(status))
     Deferred.doneUnsafe(broken, Effect.fail(status))
+  }
+  /** Changes the filter, or asks for replays. What is wrong ends the stream. */
+  const change = (what: string, wanted: () => ReadonlyArray<Replay | IncludedEntity>): void => {
+    try {
+      // another Sluice service asks for what it misses by a call of its own
+      for (const replay of wanted()) {
+        if (!isPlain || Queue.offerUnsafe(replays, replay)) continue
+        return fail(new Status(Grpc.status.RESOURCE_EXHAUSTED, `more than ${maxWaiting} replays wait`))
+      }
+    } catch (error) {
+      fail(invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`))
+    }
   }
   const received = (bytes: Buffer) => {
     let message: StreamIn["message"]
@@ -75,13 +104,13 @@ const readRequests = (call: IncomingCall): {
       case "init":
         if (initialised) return fail(invalidArgument("a second init"))
         initialised = true
+        isPlain = message.value.sluice === undefined
+        change("filter", () => filter.change(message.value.filter))
         return Deferred.doneUnsafe(init, Effect.succeed(message.value))
       case "filter":
-        return message.value.criteria.length > 0 && fail(notServed("filters"))
-      case "replay": {
-        const { persistenceIdOffset, replayPersistenceIds } = message.value
-        return persistenceIdOffset.length + replayPersistenceIds.length > 0 && fail(notServed("replay requests"))
-      }
+        return change("filter", () => filter.change(message.value.criteria))
+      case "replay":
+        return change("replay", () => filter.replay(message.value))
         // acks say nothing to this producer, and what is unknown comes from a later version
     }
   }
@@ -90,6 +119,8 @@ const readRequests = (call: IncomingCall): {
   })
   return {
     init: Effect.suspend(() => Deferred.await(init)),
+    filter,
+    replays,
     forget: () => {
       init = Deferred.makeUnsafe()
     },
@@ -97,8 +128,17 @@ const readRequests = (call: IncomingCall): {
   }
 }
 
-const notServed = (what: string): Status =>
-  new Status(Grpc.status.UNIMPLEMENTED, `this producer does not serve ${what} yet`)
+/** Asks the source for what the consumer has asked for. A stream whose source cannot be asked has nothing to replay. */
+const replaying = ({ entityType, id }: OfferedStream, feed: Feed<unknown>, { replays }: Requests) =>
+  Effect.forever(Effect.gen(function*() {
+    const wanted = yield* Queue.take(replays)
+    const request = "persistenceId" in wanted ? wanted : {
+      persistenceId: yield* parse("filter", () => PersistenceId.make(entityType ?? id, wanted.entityId)),
+      from: SequenceNumber.make(wanted.from)
+    }
+    if (feed.replay === undefined || (yield* feed.replay(request))) return
+    return yield* Effect.fail(new Status(Grpc.status.RESOURCE_EXHAUSTED, "too many entities wait to be replayed"))
+  }))
 
 /** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
 export const eventsBySlices = (
@@ -114,22 +154,32 @@ export const eventsBySlices = (
   })
 }
 
-const announce = (call: IncomingCall, version: number, journal: string, more: Headers = {}): void => {
-  call.sendHeaders({ "sluice-protocol": String(version), "sluice-journal": journal, ...more })
+const announce = (
+  call: IncomingCall,
+  { supersedes }: OfferedStream,
+  version: number,
+  journal: string,
+  more: Headers = {}
+): void => {
+  call.sendHeaders({
+    "sluice-protocol": String(version),
+    "sluice-journal": journal,
+    "sluice-supersedes": String(supersedes),
+    ...more
+  })
 }
 
 /** Begins the stream as its consumer asks for it. */
-const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share) =>
+const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share, selection: CallFilter) =>
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
-    if (init.filter.length > 0) return yield* Effect.fail(notServed("filters"))
     const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
     return yield* Effect.gen(function*() {
       // others have their turn, and a call that is gone says so, before it is opened
       yield* Effect.yieldNow
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
       const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
-      const feed = yield* Effect.provideService(stream.open({ range, start }), ReadBudget, share.reading)
+      const feed = yield* Effect.provideService(stream.open({ range, start, selection }), ReadBudget, share.reading)
       // to whoever has read nothing
       const isMissing = start.offsets.size === 0 && (yield* Effect.orElseSucceed(stream.isMissing, () => false))
       return { feed, treat, version, isMissing }
@@ -138,7 +188,7 @@ const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: S
       // the consumer compares the journals as well, and fails for good
       Effect.tapError((error) =>
         Effect.sync(() => {
-          if (error instanceof JournalReplaced) announce(call, version, error.actual)
+          if (error instanceof JournalReplaced) announce(call, stream, version, error.actual)
         })
       )
     )
@@ -148,14 +198,14 @@ const serve = (
   stream: OfferedStream,
   budget: SendBudget,
   call: IncomingCall,
-  requests: ReturnType<typeof readRequests>
+  requests: Requests
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const share = yield* budget.share(call.peer)
     const { feed, isMissing, treat, version } = yield* Effect.flatMap(requests.init, (init) =>
-      open(stream, call, init, share))
+      open(stream, call, init, share, requests.filter))
     requests.forget()
-    announce(call, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
+    announce(call, stream, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
     const context = yield* Effect.context()
     const attributes = { stream: stream.id }
     const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
@@ -170,7 +220,7 @@ const serve = (
       sentBatch.updateUnsafe(elements.length, context)
       return writer.write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
     })
-    yield* within(call, share, sending)
+    yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests))
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

@@ -8,7 +8,7 @@
 // Fields numbered from 1001 are Sluice's own. A peer that does not know them ignores them. They are used between two Sluice peers
 // only: the consumer sets InitReq.sluice, and the producer answers with the response headers `sluice-protocol` (the version of these
 // extensions that is spoken on this stream, which is the lower of the two sides') and `sluice-journal` (the identity of the journal that its
-// positions are in). Without the headers, the peer is a plain Akka one.
+// positions are in); and `sluice-supersedes: true` for a stream of states, of which a later one takes the place of an earlier one. Without the headers, the peer is a plain Akka one.
 //
 // Version 1 has positions, and one event per message. In version 2 the producer may send many events in one message, and says
 // which positions it has left out on purpose. In version 3 it sends an empty batch when there was nothing to send for 10 seconds, so

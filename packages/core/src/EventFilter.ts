@@ -1,0 +1,545 @@
+/**
+ * Which events of a stream a consumer wants, or may see: a value that is built by pipe, stored, sent to the producer, compared,
+ * changed, and explained.
+ *
+ * An event passes that nothing excludes. What is excluded passes all the same where something includes it. So what is included makes
+ * a difference only after {@link excludeAll} or another exclusion: a filter that only includes lets everything pass.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Pipeable from "effect/Pipeable"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import type { Place } from "./Envelope.ts"
+import { areTooLarge, compileExpressions, everything, expressionProblem } from "./internal/filter/expressions.ts"
+import { compileTopics, topicProblem } from "./internal/filter/topics.ts"
+import { quote } from "./internal/quote.ts"
+import { textProblem } from "./InvalidInput.ts"
+import * as PersistenceId from "./PersistenceId.ts"
+
+/**
+ * How many criteria a filter has at most. Of them {@link maxExpressions} regular expressions exclude at most, and as many include.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxCriteria = 8_000
+
+/**
+ * How many regular expressions exclude at most, and include at most.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxExpressions = 100
+
+/**
+ * How long the texts of all criteria are together at most, in UTF-16 units.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxLength = 256 * 1024
+
+/**
+ * What those tags begin with that are topics, unless a producer says otherwise. It is the same in Akka.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultTopicPrefix = "t:"
+
+const notEmpty = (text: string): string | undefined => text === "" ? "is empty" : textProblem(text)
+
+/** What is wrong with a criterion of each kind. */
+const kinds = {
+  tag: notEmpty,
+  "entity id": notEmpty,
+  topic: topicProblem,
+  "regular expression": expressionProblem
+}
+
+type Kind = keyof typeof kinds
+
+const problemOf = (kind: Kind, texts: ReadonlyArray<string>): string | undefined => {
+  if (kind === "regular expression" && texts.length > maxExpressions) {
+    return `${texts.length} regular expressions are more than ${maxExpressions}`
+  }
+  if (texts.length > maxCriteria) return tooMany(texts.length)
+  for (const text of texts) {
+    const problem = text.length > maxLength ? `is longer than ${maxLength} characters` : kinds[kind](text)
+    if (problem !== undefined) return `The ${kind} ${quote(text)} ${problem}`
+  }
+  return kind === "regular expression" && areTooLarge(texts)
+    ? "The regular expressions are too large together: shorten or join them, or repeat less in them"
+    : undefined
+}
+
+const tooMany = (n: number): string => `A filter of ${n} criteria has more than ${maxCriteria}`
+
+/** Sorted, and each once, so that equal filters have equal fields. */
+const canonical = (texts: Iterable<string>): ReadonlyArray<string> => [...new Set(texts)].toSorted()
+
+const Criteria = (kind: Kind) =>
+  Schema.Array(Schema.String).check(Schema.makeFilter((texts) => problemOf(kind, texts))).pipe(
+    Schema.decode(SchemaTransformation.transform({ decode: canonical, encode: (texts) => texts })),
+    Schema.withDecodingDefaultKey(Effect.succeed([]))
+  )
+
+/**
+ * An entity that is included.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const IncludedEntity = Schema.Struct({
+  /** What follows the entity type in the persistence id: `id`, or `id|replica` for one replica of an entity. */
+  entityId: Schema.String,
+  /** The sequence number from which its events are replayed when it is included, or 0 for no replay. */
+  from: Schema.Natural
+})
+
+/**
+ * The type of an entity that is included.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type IncludedEntity = typeof IncludedEntity.Type
+
+/** Sorted by their ids, and each once, with the highest of its numbers. */
+const canonicalEntities = (entities: Iterable<IncludedEntity>): ReadonlyArray<IncludedEntity> => {
+  const from = new Map<string, number>()
+  for (const entity of entities) from.set(entity.entityId, Math.max(entity.from, from.get(entity.entityId) ?? 0))
+  return canonical(from.keys()).map((entityId) => ({ entityId, from: from.get(entityId)! }))
+}
+
+const idsOf = (entities: ReadonlyArray<IncludedEntity>): ReadonlyArray<string> =>
+  entities.map(({ entityId }) => entityId)
+
+/** The criteria of a filter. */
+interface Fields {
+  readonly excludeTags: ReadonlyArray<string>
+  readonly excludeEntityIds: ReadonlyArray<string>
+  readonly excludeMatching: ReadonlyArray<string>
+  readonly includeTags: ReadonlyArray<string>
+  readonly includeTopics: ReadonlyArray<string>
+  readonly includeEntityIds: ReadonlyArray<IncludedEntity>
+  readonly includeMatching: ReadonlyArray<string>
+}
+
+/** What is wrong with the size of a filter, whose criteria are correct by themselves. */
+const sizeProblem = ({ includeEntityIds, ...texts }: Fields): string | undefined => {
+  let count = 0
+  let length = 0
+  for (const list of [...Object.values(texts), idsOf(includeEntityIds)]) {
+    count += list.length
+    for (const text of list) length += text.length
+  }
+  if (count > maxCriteria) return tooMany(count)
+  return length > maxLength ? `The criteria of a filter have ${length} characters, more than ${maxLength}` : undefined
+}
+
+/**
+ * A filter, and the schema of filters. It begins with {@link passAll} or {@link excludeAll}, and the combinators of this module add
+ * criteria, which it keeps sorted and each once: equal filters have equal fields.
+ *
+ * **Example** (Large carts, and one that is watched)
+ *
+ * ```ts
+ * import { EventFilter, PersistenceId } from "@sluice/core"
+ *
+ * const filter = EventFilter.excludeAll.pipe(
+ *   EventFilter.includeTags("large"),
+ *   EventFilter.includeEntityIds("c-17")
+ * )
+ * const passes = EventFilter.compile(filter)
+ * passes({ persistenceId: PersistenceId.make("cart", "c-17"), tags: ["small"] }) // => true
+ * passes({ persistenceId: PersistenceId.make("cart", "c-18"), tags: ["small"] }) // => false
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export class EventFilter extends Schema.Class<EventFilter>("@sluice/core/EventFilter")(
+  Schema.Struct({
+    excludeTags: Criteria("tag"),
+    excludeEntityIds: Criteria("entity id"),
+    excludeMatching: Criteria("regular expression"),
+    includeTags: Criteria("tag"),
+    includeTopics: Criteria("topic"),
+    includeEntityIds: Schema.Array(IncludedEntity).check(
+      Schema.makeFilter((entities) => problemOf("entity id", idsOf(entities)))
+    ).pipe(
+      Schema.decode(SchemaTransformation.transform({ decode: canonicalEntities, encode: (entities) => entities })),
+      Schema.withDecodingDefaultKey(Effect.succeed([]))
+    ),
+    includeMatching: Criteria("regular expression")
+  }).check(Schema.makeFilter((fields) => sizeProblem(fields)))
+) {
+  declare readonly pipe: Pipeable.Pipeable["pipe"]
+  static {
+    Object.defineProperty(this.prototype, "pipe", Object.getOwnPropertyDescriptor(Pipeable.Prototype, "pipe")!)
+  }
+}
+
+/** All fields that have a list of texts. */
+type TextField = Exclude<keyof Fields, "includeEntityIds">
+
+/** A filter of fields that are known to be correct and in order. */
+const make = (fields: Fields): EventFilter => new EventFilter(fields, { disableChecks: true })
+
+const mapFields = (
+  texts: (field: TextField) => ReadonlyArray<string>,
+  includeEntityIds: ReadonlyArray<IncludedEntity>
+): EventFilter =>
+  make({
+    excludeTags: texts("excludeTags"),
+    excludeEntityIds: texts("excludeEntityIds"),
+    excludeMatching: texts("excludeMatching"),
+    includeTags: texts("includeTags"),
+    includeTopics: texts("includeTopics"),
+    includeEntityIds,
+    includeMatching: texts("includeMatching")
+  })
+
+/**
+ * Lets everything pass.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const passAll: EventFilter = mapFields(() => [], [])
+
+/**
+ * Lets nothing pass but what is included. It is the regular expression `.*`, which here matches every entity id.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const excludeAll: EventFilter = mapFields((field) => field === "excludeMatching" ? [everything] : [], [])
+
+const textFields: ReadonlyArray<readonly [TextField, Kind]> = [
+  ["excludeTags", "tag"],
+  ["excludeEntityIds", "entity id"],
+  ["excludeMatching", "regular expression"],
+  ["includeTags", "tag"],
+  ["includeTopics", "topic"],
+  ["includeMatching", "regular expression"]
+]
+
+/** Throws a `RangeError` where what a filter has beyond another one is not correct, or too much. */
+const checked = (self: EventFilter, before: EventFilter): EventFilter => {
+  let problem = sizeProblem(self)
+  for (const [field, kind] of textFields) if (self[field] !== before[field]) problem ??= problemOf(kind, self[field])
+  problem ??= problemOf("entity id", idsOf(self.includeEntityIds))
+  if (problem !== undefined) throw new RangeError(problem)
+  return self
+}
+
+const adding = (field: TextField) => (...texts: ReadonlyArray<string>) => (self: EventFilter): EventFilter => {
+  const all = canonical([...self[field], ...texts])
+  return checked(mapFields((other) => other === field ? all : self[other], self.includeEntityIds), self)
+}
+
+/**
+ * Excludes events that have any of these tags. Throws a `RangeError` for an empty tag.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const excludeTags: (...tags: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding("excludeTags")
+
+/**
+ * Excludes the events of these entities. Throws a `RangeError` for an empty id.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const excludeEntityIds: (...entityIds: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding(
+  "excludeEntityIds"
+)
+
+/**
+ * Excludes entities whose whole id is matched by any of these regular expressions, of which the syntax is common to RE2 and Java. Of a
+ * replicated entity it is the id without its replica. Throws a `RangeError` for an expression that is invalid, or that Java would give another
+ * meaning.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const excludeMatching: (...expressions: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding(
+  "excludeMatching"
+)
+
+/**
+ * Includes events that have any of these tags. Throws a `RangeError` for an empty tag.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const includeTags: (...tags: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding("includeTags")
+
+/**
+ * Includes events that have a topic which any of these expressions matches. A topic is a tag that begins with the producer's prefix for topics,
+ * without that prefix. In an expression `+` stands for one level between slashes, and `#` at its end for one or more. Throws a `RangeError` for an
+ * expression that is empty, or has these characters elsewhere.
+ *
+ * **Example** (The temperatures of one building)
+ *
+ * ```ts
+ * import { EventFilter, PersistenceId } from "@sluice/core"
+ *
+ * const passes = EventFilter.compile(EventFilter.excludeAll.pipe(EventFilter.includeTopics("home/+/temperature")))
+ * passes({ persistenceId: PersistenceId.make("sensor", "s-1"), tags: ["t:home/kitchen/temperature"] }) // => true
+ * passes({ persistenceId: PersistenceId.make("sensor", "s-2"), tags: ["t:home/kitchen/humidity"] }) // => false
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const includeTopics: (...expressions: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding(
+  "includeTopics"
+)
+
+/**
+ * Includes the events of these entities. An id alone replays nothing; with `from` its events are replayed from that sequence number on, as soon as
+ * the filter is in force. Throws a `RangeError` for an empty id, or a `from` that is no safe integer from 0.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const includeEntityIds =
+  (...entities: ReadonlyArray<string | IncludedEntity>) => (self: EventFilter): EventFilter => {
+    const added = entities.map((entity) => typeof entity === "string" ? { entityId: entity, from: 0 } : entity)
+    for (const { entityId, from } of added) {
+      if (!Number.isSafeInteger(from) || from < 0) {
+        throw new RangeError(`The entity ${quote(entityId)} is included from ${from}: a safe integer from 0`)
+      }
+    }
+    return checked(mapFields((field) => self[field], canonicalEntities([...self.includeEntityIds, ...added])), self)
+  }
+
+/**
+ * Includes entities whose whole id is matched by any of these regular expressions, as {@link excludeMatching} excludes them.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const includeMatching: (...expressions: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding(
+  "includeMatching"
+)
+
+/**
+ * A change of a filter: criteria that it gets, and then criteria that it loses.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export class Change extends Schema.Class<Change>("@sluice/core/EventFilter/Change")({
+  added: EventFilter,
+  /** Of an included entity only its id counts. */
+  removed: EventFilter
+}) {}
+
+const without = (texts: ReadonlyArray<string>, gone: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (gone.length === 0) return texts
+  const set = new Set(gone)
+  return texts.filter((text) => !set.has(text))
+}
+
+const withoutEntities = (
+  entities: ReadonlyArray<IncludedEntity>,
+  gone: ReadonlyArray<IncludedEntity>
+): ReadonlyArray<IncludedEntity> => {
+  const set = new Set(idsOf(gone))
+  return entities.filter(({ entityId }) => !set.has(entityId))
+}
+
+/**
+ * The filter after a change. What is added is a set: in which order changes add, and how often, makes no difference, and an entity that is included
+ * twice keeps the higher of its numbers. Throws a `RangeError` where it would have too many criteria.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const merge = (self: EventFilter, { added, removed }: Change): EventFilter => {
+  const merged = mapFields(
+    (field) =>
+      added[field].length + removed[field].length === 0
+        ? self[field]
+        : without(canonical([...self[field], ...added[field]]), removed[field]),
+    withoutEntities(canonicalEntities([...self.includeEntityIds, ...added.includeEntityIds]), removed.includeEntityIds)
+  )
+  return checked(merged, self)
+}
+
+/**
+ * The change from one filter to another: merged with the first, it gives the second. Only the number from which an entity is replayed never gets
+ * lower, as what is replayed need not be replayed again.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const diff = (from: EventFilter, to: EventFilter): Change => {
+  const known = new Map(from.includeEntityIds.map((entity) => [entity.entityId, entity.from]))
+  return new Change({
+    added: mapFields(
+      (field) => without(to[field], from[field]),
+      to.includeEntityIds.filter((entity) => entity.from > (known.get(entity.entityId) ?? -1))
+    ),
+    removed: mapFields(
+      (field) => without(from[field], to[field]),
+      withoutEntities(from.includeEntityIds, to.includeEntityIds)
+    )
+  }, { disableChecks: true })
+}
+
+/**
+ * What a filter looks at of an event. A placeholder and an event without its payload have it too.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Subject = Pick<Place, "persistenceId" | "tags">
+
+/**
+ * How a filter is understood.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** What those tags begin with that are topics; {@link defaultTopicPrefix} if undefined. */
+  readonly topicPrefix?: string | undefined
+}
+
+/** Why an event is excluded or included, if it is. */
+type Rule = (subject: Subject) => string | undefined
+
+const never: Rule = () => undefined
+
+/** By a set, as a filter may have a thousand ids. */
+const byTag = (tags: ReadonlyArray<string>): Rule => {
+  if (tags.length === 0) return never
+  const set = new Set(tags)
+  return (subject) => subject.tags.find((tag) => set.has(tag))
+}
+
+const byEntityId = (entityIds: ReadonlyArray<string>): Rule => {
+  if (entityIds.length === 0) return never
+  const set = new Set(entityIds)
+  return ({ persistenceId }) => {
+    const entityId = PersistenceId.entityId(persistenceId)
+    return set.has(entityId) ? entityId : undefined
+  }
+}
+
+const byTopic = (expressions: ReadonlyArray<string>, prefix: string): Rule => {
+  if (expressions.length === 0) return never
+  // this one matches every event, one without topics included
+  if (expressions.includes("#")) return () => "#"
+  const expressionOf = compileTopics(expressions)
+  return ({ tags }) => {
+    for (const tag of tags) {
+      const expression = tag.startsWith(prefix) ? expressionOf(tag.slice(prefix.length)) : undefined
+      if (expression !== undefined) return expression
+    }
+    return undefined
+  }
+}
+
+/** For how many entities it is kept which expression matches their ids: an entity has many events. */
+const keptResults = 10_000
+
+const byExpression = (expressions: ReadonlyArray<string>): Rule => {
+  if (expressions.length === 0) return never
+  if (expressions.includes(everything)) return () => everything
+  const expressionOf = compileExpressions(expressions)
+  let kept = new Map<string, string | undefined>()
+  return ({ persistenceId }) => {
+    const known = kept.get(persistenceId)
+    if (known !== undefined || kept.has(persistenceId)) return known
+    const expression = expressionOf(withoutReplica(PersistenceId.entityId(persistenceId)))
+    if (kept.size === keptResults) kept = new Map()
+    kept.set(persistenceId, expression)
+    return expression
+  }
+}
+
+const withoutReplica = (entityId: string): string => {
+  const at = entityId.indexOf("|")
+  return at > 0 && entityId.indexOf("|", at + 1) < 0 ? entityId.slice(0, at) : entityId
+}
+
+/** The rules of one direction, each with what its result is called. */
+type Rules = ReadonlyArray<readonly [kind: string, rule: Rule]>
+
+const excluding = (self: EventFilter): Rules => [
+  ["tag", byTag(self.excludeTags)],
+  ["entity id", byEntityId(self.excludeEntityIds)],
+  ["regular expression", byExpression(self.excludeMatching)]
+]
+
+const including = (self: EventFilter, { topicPrefix = defaultTopicPrefix }: Options): Rules => [
+  ["tag", byTag(self.includeTags)],
+  ["topic", byTopic(self.includeTopics, topicPrefix)],
+  ["entity id", byEntityId(idsOf(self.includeEntityIds))],
+  ["regular expression", byExpression(self.includeMatching)]
+]
+
+const applies = (rules: Rules): (subject: Subject) => boolean => {
+  const some = rules.map(([, rule]) => rule).filter((rule) => rule !== never)
+  return (subject) => some.some((rule) => rule(subject) !== undefined)
+}
+
+const reasonOf = (rules: Rules, subject: Subject): string | undefined => {
+  for (const [kind, rule] of rules) {
+    const reason = rule(subject)
+    if (reason !== undefined) return `the ${kind} ${quote(reason)}`
+  }
+  return undefined
+}
+
+/**
+ * Whether events pass the filter. It is compiled once, for many events: what one costs hardly depends on how many criteria there are.
+ *
+ * @category matching
+ * @since 0.1.0
+ */
+export const compile = (self: EventFilter, options: Options = {}): (subject: Subject) => boolean => {
+  const isExcluded = applies(excluding(self))
+  const isIncluded = applies(including(self, options))
+  return (subject) => !isExcluded(subject) || isIncluded(subject)
+}
+
+/**
+ * Says in words why an event passes the filter, or why it does not.
+ *
+ * **Example** (Why an event did not come)
+ *
+ * ```ts
+ * import { EventFilter, PersistenceId } from "@sluice/core"
+ *
+ * const filter = EventFilter.passAll.pipe(EventFilter.excludeTags("test"), EventFilter.includeEntityIds("c-17"))
+ * const explain = EventFilter.explain(filter)
+ * explain({ persistenceId: PersistenceId.make("cart", "c-18"), tags: ["test"] })
+ * // => 'kept back: excluded by the tag "test", and nothing includes it'
+ * ```
+ *
+ * @category matching
+ * @since 0.1.0
+ */
+export const explain = (self: EventFilter, options: Options = {}): (subject: Subject) => string => {
+  const exclude = excluding(self)
+  const include = including(self, options)
+  return (subject) => {
+    const excluded = reasonOf(exclude, subject)
+    if (excluded === undefined) return "passes: nothing excludes it"
+    const included = reasonOf(include, subject)
+    return included === undefined
+      ? `kept back: excluded by ${excluded}, and nothing includes it`
+      : `passes: excluded by ${excluded}, but included by ${included}`
+  }
+}

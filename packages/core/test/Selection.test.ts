@@ -1,0 +1,99 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import { isSkipped } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const append = (id: string, n: number, tag: string) =>
+  Journal.append(Note, { id, events: Array.from({ length: n }, (_, i) => `${i + 1}`), tags: [tag] })
+
+/** Two entities of one log, and one of another. */
+const ids = (() => {
+  const bySlice = new Map<number, string>()
+  for (let i = 0;; i++) {
+    const slice = Slice.ofPersistenceId(EntityType.persistenceId(Note, `n${i}`))
+    const first = bySlice.get(slice)
+    if (first !== undefined) return [first, `n${i}`, [...bySlice.values()].find((id) => id !== first)!] as const
+    bySlice.set(slice, `n${i}`)
+  }
+})()
+const [a, b, c] = ids
+
+describe("a selection", () => {
+  for (
+    const [name, source] of [
+      ["of a source that passes bytes through", Source.journal(Note)],
+      ["before the stages of a source", Source.journal(Note).pipe(Source.map(({ event }) => `${event}!`))]
+    ] as const
+  ) {
+    it.effect(`${name} leaves runs of events out for now, one part of each log`, () =>
+      Effect.gen(function*() {
+        yield* append(a, 3, "small")
+        yield* append(b, 2, "large")
+        yield* append(a, 1, "small")
+        yield* append(c, 2, "small")
+        const feed = yield* Source.openEncoded(source, EventCodec.string, {
+          selection: { isOpen: false, isSelected: ({ tags }) => tags.includes("large") }
+        })
+        const found = yield* Stream.runCollect(Stream.take(feed.envelopes, 5))
+        const shown = found.map((element) =>
+          isSkipped(element)
+            ? `${element.slice} ${element.from}-${element.position} ${element.isDeferred}`
+            : `${PersistenceId.entityId(element.persistenceId)} ${element.sequenceNumber}`
+        )
+        const [first, second] = [a, c].map((id) => Slice.ofPersistenceId(EntityType.persistenceId(Note, id)))
+        assert.sameMembers(shown, [
+          `${first} 1-3 true`,
+          `${b} 1`,
+          `${b} 2`,
+          `${first} 6-6 true`,
+          `${second} 1-2 true`
+        ])
+        // in the order of its log
+        assert.deepStrictEqual(shown.filter((text) => !text.startsWith(`${second} `)), [
+          `${first} 1-3 true`,
+          `${b} 1`,
+          `${b} 2`,
+          `${first} 6-6 true`
+        ])
+        const timed = found.every((element) => element.timestamp !== undefined && element.timestamp > 0)
+        assert.isTrue(timed, "the offset moves past what is left out")
+      }).pipe(Effect.provide(MemoryStorage.layer)))
+  }
+
+  it.effect("says of events that are replayed that they are, and leaves nothing where they are not selected", () =>
+    Effect.gen(function*() {
+      yield* append(a, 3, "small")
+      const replayed: Array<string> = []
+      const feed = yield* Source.openEncoded(Source.journal(Note), EventCodec.string, {
+        range: SliceRange.full,
+        selection: {
+          isOpen: false,
+          isSelected: ({ sequenceNumber }, isReplayed) => {
+            replayed.push(`${sequenceNumber} ${isReplayed}`)
+            return isReplayed ? sequenceNumber === 2 : sequenceNumber === 3
+          }
+        }
+      })
+      const pull = yield* Stream.toPull(feed.envelopes)
+      const shown = (elements: ReadonlyArray<any>) =>
+        elements.map((element) => isSkipped(element) ? "left out" : Number(element.sequenceNumber))
+      assert.deepStrictEqual(shown(yield* pull), ["left out", 3])
+      const persistenceId = EntityType.persistenceId(Note, a)
+      assert.isTrue(yield* feed.replay!({ persistenceId, from: SequenceNumber.make(1) }))
+      assert.deepStrictEqual(shown(yield* pull), [2])
+      assert.deepStrictEqual(replayed, ["1 false", "2 false", "3 false", "1 true", "2 true", "3 true"])
+      yield* append(c, 1, "small")
+      assert.deepStrictEqual(shown(yield* pull), ["left out"])
+    }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+})

@@ -1,0 +1,60 @@
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
+import type { Replay } from "@sluice/core/Feed"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { Selection } from "@sluice/core/Selection"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import type { FilterCriteria, ReplayReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { withCriteria } from "../wire/criteria.ts"
+import { integer } from "../wire/integer.ts"
+
+/** Of so many entities a call remembers at most up to where their replays pass. */
+const maxReplays = 1_000
+
+/**
+ * @internal
+ * What the consumer of a call has selected, and asked for again. Pure but for what it remembers.
+ */
+export class CallFilter implements Selection {
+  #filter = EventFilter.passAll
+  #passes: (subject: EventFilter.Subject) => boolean = () => true
+  /** From which sequence number on the replay of an entity is filtered like what comes with the logs. */
+  readonly #filterFrom = new Map<PersistenceId.PersistenceId, number>()
+
+  /** Whether everything passes. */
+  get isOpen(): boolean {
+    return this.#filter === EventFilter.passAll
+  }
+
+  /** Takes criteria, and returns the ids of the entities that are to be replayed because of them. Throws a `RangeError` and stays as it was if they are wrong. */
+  change(criteria: ReadonlyArray<FilterCriteria>): ReadonlyArray<EventFilter.IncludedEntity> {
+    const before = this.#filter
+    this.#filter = withCriteria(before, criteria)
+    if (this.#filter === before) return []
+    this.#passes = EventFilter.compile(this.#filter)
+    return EventFilter.diff(before, this.#filter).added.includeEntityIds.filter(({ from }) => from > 0)
+  }
+
+  /** What is to be replayed for a request. Throws a `RangeError` where it is wrong. */
+  replay({ persistenceIdOffset, replayPersistenceIds }: ReplayReq): ReadonlyArray<Replay> {
+    const requests = replayPersistenceIds.length > 0
+      ? replayPersistenceIds.map(({ filterAfterSeqNr, fromPersistenceIdOffset }) => ({
+        from: fromPersistenceIdOffset,
+        filterFrom: integer(filterAfterSeqNr)
+      }))
+      // what older consumers send, and newer ones as well
+      : persistenceIdOffset.map((from) => ({ from, filterFrom: 0 }))
+    return requests.map(({ filterFrom, from }) => {
+      if (from === undefined) throw new RangeError("a replay of no entity")
+      const persistenceId = PersistenceId.parse(from.persistenceId)
+      this.#filterFrom.delete(persistenceId)
+      if (this.#filterFrom.size === maxReplays) this.#filterFrom.delete(this.#filterFrom.keys().next().value!)
+      if (filterFrom > 0) this.#filterFrom.set(persistenceId, filterFrom)
+      return { persistenceId, from: SequenceNumber.make(Math.max(1, integer(from.seqNr))) }
+    })
+  }
+
+  readonly isSelected = (envelope: EncodedEnvelope, isReplayed: boolean): boolean =>
+    this.#passes(envelope) ||
+    isReplayed && envelope.sequenceNumber < (this.#filterFrom.get(envelope.persistenceId) ?? Infinity)
+}

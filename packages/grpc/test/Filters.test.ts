@@ -1,0 +1,280 @@
+import { assert, describe, it as plainIt, layer } from "@effect/vitest"
+import { status } from "@grpc/grpc-js"
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as Wait from "@sluice/testing/Wait"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { toCriteria, withCriteria } from "../src/internal/wire/criteria.ts"
+import { remote } from "./kit/Consumer.ts"
+import * as Producer from "./kit/Producer.ts"
+import { Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
+import * as RawClient from "./kit/RawClient.ts"
+import { newAnswers, type Request, shortly } from "./kit/RawClient.ts"
+
+const append = (id: string, text: string, ...tags: ReadonlyArray<string>) =>
+  Journal.append(Cart, { id, events: [text], tags })
+
+type Init = NonNullable<Extract<Request, { case: "init" }>["value"]>
+type Criteria = NonNullable<Init["filter"]>
+
+const init = (filter: Criteria, change: Partial<Init> = {}): Request => ({
+  case: "init",
+  value: { streamId: "cart", sliceMin: 0, sliceMax: 1023, filter, ...change } as Init
+})
+
+const criteriaOf = (filter: EventFilter.EventFilter): Criteria =>
+  toCriteria(EventFilter.diff(EventFilter.passAll, filter))
+
+const large = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))
+
+/** A plain consumer's call to a server of the carts. */
+const call = (port: number, ...requests: ReadonlyArray<Request>) =>
+  Effect.gen(function*() {
+    const call = yield* RawClient.eventsBySlices(yield* RawClient.client(port))
+    requests.forEach(call.send)
+    return call
+  })
+
+const answersOf = (answers: RawClient.Answers, n: number) =>
+  Effect.map(newAnswers(answers, n), (messages) => messages.map(shortly))
+
+/** How a call ends. */
+const refusal = (port: number, ...requests: ReadonlyArray<Request>) =>
+  Effect.gen(function*() {
+    const { code, details } = yield* RawClient.ended(yield* call(port, ...requests))
+    return [code, details] as const
+  })
+
+describe("criteria", () => {
+  plainIt("are all kinds of a filter's, and of a change's", () => {
+    const filter = EventFilter.passAll.pipe(
+      EventFilter.excludeTags("a", "b"),
+      EventFilter.excludeEntityIds("c"),
+      EventFilter.excludeMatching("d.*"),
+      EventFilter.includeTags("e"),
+      EventFilter.includeTopics("f/#"),
+      EventFilter.includeEntityIds("g", { entityId: "h", from: 7 }),
+      EventFilter.includeMatching("i", "j")
+    )
+    const sent = criteriaOf(filter) as Parameters<typeof withCriteria>[1]
+    assert.isTrue(Equal.equals(withCriteria(EventFilter.passAll, sent), filter))
+    const other = large.pipe(EventFilter.includeEntityIds("h"))
+    const changes = toCriteria(EventFilter.diff(filter, other))
+    assert.isTrue(Equal.equals(
+      withCriteria(filter, changes),
+      EventFilter.merge(filter, EventFilter.diff(filter, other))
+    ))
+  })
+})
+
+layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) => {
+  it.effect("is sent what passes the filter of its init, and nothing of the rest", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      yield* append("a", "1", "large")
+      yield* append("b", "1", "small")
+      const answers = yield* call(port, init(criteriaOf(large)))
+      yield* append("c", "1", "small")
+      yield* append("b", "2", "large")
+      assert.deepStrictEqual(yield* answersOf(answers, 2), ["a 1 1", "b 2 2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("changes the filter while events flow", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      const answers = yield* call(port, init([]))
+      yield* append("a", "1")
+      yield* answersOf(answers, 1)
+      answers.send({ case: "filter", value: { criteria: criteriaOf(large) } } as Request)
+      // it is known that the change has arrived when something is asked for behind it, and answered
+      answers.send({
+        case: "replay",
+        value: { persistenceIdOffset: [{ persistenceId: "Cart|a", seqNr: 1n }] }
+      } as Request)
+      yield* answersOf(answers, 2)
+      yield* append("b", "1", "small")
+      yield* append("c", "1", "large")
+      assert.deepStrictEqual(yield* answersOf(answers, 3), ["a 1 1", "a 1 1", "c 1 1"])
+      const removed = toCriteria(EventFilter.diff(large, EventFilter.passAll))
+      answers.send({ case: "filter", value: { criteria: removed } } as Request)
+      answers.send({
+        case: "replay",
+        value: { persistenceIdOffset: [{ persistenceId: "Cart|b", seqNr: 1n }] }
+      } as Request)
+      yield* answersOf(answers, 4)
+      yield* append("b", "2", "small")
+      assert.deepStrictEqual((yield* answersOf(answers, 5)).slice(3), ["b 1 1", "b 2 2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is sent the events of an entity again that it asks for, up to where they are filtered again", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      for (const n of ["1", "2", "3", "4"]) yield* append("a", n, n === "4" ? "large" : "small")
+      const answers = yield* call(port, init(criteriaOf(large)))
+      assert.deepStrictEqual(yield* answersOf(answers, 1), ["a 4 4"])
+      const replay = (seqNr: bigint, filterAfterSeqNr = 0n) =>
+        answers.send({
+          case: "replay",
+          value: {
+            replayPersistenceIds: [{
+              fromPersistenceIdOffset: { persistenceId: "Cart|a", seqNr },
+              filterAfterSeqNr
+            }],
+            // what older producers would look at
+            persistenceIdOffset: [{ persistenceId: "Cart|a", seqNr: 1n }]
+          }
+        } as Request)
+      replay(2n)
+      assert.deepStrictEqual((yield* answersOf(answers, 4)).slice(1), ["a 2 2", "a 3 3", "a 4 4"])
+      replay(1n, 3n)
+      assert.deepStrictEqual((yield* answersOf(answers, 7)).slice(4), ["a 1 1", "a 2 2", "a 4 4"])
+      // an entity that is not there is replayed by nothing
+      answers.send({
+        case: "replay",
+        value: { persistenceIdOffset: [{ persistenceId: "Cart|nobody", seqNr: 1n }] }
+      } as Request)
+      yield* append("b", "1", "large")
+      assert.deepStrictEqual((yield* answersOf(answers, 8)).slice(7), ["b 1 1"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is sent the earlier events of an entity that it includes from a number on", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      for (const n of ["1", "2", "3"]) yield* append("a", n)
+      yield* append("b", "1", "large")
+      const answers = yield* call(port, init(criteriaOf(large)))
+      assert.deepStrictEqual(yield* answersOf(answers, 1), ["b 1 1"])
+      const included = EventFilter.passAll.pipe(EventFilter.includeEntityIds({ entityId: "a", from: 2 }, "b"))
+      answers.send({ case: "filter", value: { criteria: criteriaOf(included) } } as Request)
+      assert.deepStrictEqual((yield* answersOf(answers, 3)).slice(1), ["a 2 2", "a 3 3"])
+      yield* append("a", "4")
+      yield* append("b", "2")
+      assert.deepStrictEqual((yield* answersOf(answers, 5)).slice(3), ["a 4 4", "b 2 2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is refused criteria that are wrong, and told why", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      const expression: Criteria = [{ message: { case: "excludeMatchingEntityIds", value: { matching: ["("] } } }]
+      const topic: Criteria = [{ message: { case: "includeTopics", value: { expression: ["a#"] } } }]
+      const number: Criteria = [
+        { message: { case: "includeEntityIds", value: { entityIdOffset: [{ entityId: "a", seqNr: -1n }] } } }
+      ]
+      const many: Criteria = Array.from(
+        { length: 8_001 },
+        (_, i) => ({ message: { case: "excludeTags", value: { tags: [`t${i}`] } } })
+      )
+      for (
+        const [criteria, problem] of [
+          [expression, "The regular expression \"(\" has an missing closing ): `(`"],
+          [topic, "The topic \"a#\" has '#' elsewhere than as its last level"],
+          [number, "-1 is no sequence number: a safe integer from 0"],
+          [[{}], "a criterion that this producer does not know"],
+          [many, "A filter of 8001 criteria has more than 8000"]
+        ] as ReadonlyArray<readonly [Criteria, string]>
+      ) {
+        const expected = [status.INVALID_ARGUMENT, `filter: ${problem}`] as const
+        assert.deepStrictEqual(yield* refusal(port, init(criteria)), expected)
+        const changed = { case: "filter", value: { criteria } } as Request
+        assert.deepStrictEqual(yield* refusal(port, init([]), changed), expected)
+      }
+      const replay = { case: "replay", value: { persistenceIdOffset: [{ persistenceId: "a", seqNr: 1n }] } } as Request
+      assert.deepStrictEqual(yield* refusal(port, init([]), replay), [
+        status.INVALID_ARGUMENT,
+        "replay: \"a\" is no persistence id: 'entityType|entityId', neither of them empty"
+      ])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
+const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
+
+const Effects = EntityType.make("effect", { codec: EventCodec.string })
+
+const record = (envelope: Envelope<string>) =>
+  Journal.append(Effects, {
+    id: PersistenceId.entityId(envelope.persistenceId),
+    events: [`${envelope.sequenceNumber} ${envelope.event}`]
+  })
+
+const effectsOf = (id: string) =>
+  Effect.map(Stream.runCollect(Journal.read(Effects, id)), (envelopes) => envelopes.map(({ event }) => event))
+
+const run = <E>(projection: Projection.Projection<E, any>, storage: Context.Context<any>) =>
+  Layer.build(Projection.layer(projection)).pipe(Effect.provide(storage)) as Effect.Effect<unknown, never, Scope.Scope>
+
+const caughtUp = (projection: string) =>
+  Wait.until(
+    `${projection} to catch up`,
+    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0)
+  )
+
+layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered stream", (it) => {
+  it.effect("handles entities that are selected, from their first event on, and its lag reaches 0", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const shouting = EventProducer.layer(
+        CartEvents,
+        Source.journal(Cart).pipe(Source.map(({ event }) => event.toUpperCase()))
+      )
+      const producer = yield* Producer.restartable(Layer.provide(shouting, Layer.succeedContext(there)))
+      const write = (id: string, text: string, ...tags: ReadonlyArray<string>) =>
+        Effect.provide(append(id, text, ...tags), there)
+      for (let i = 0; i < 50; i++) {
+        yield* write(`small-${i}`, "a", "small")
+        yield* write(`small-${i}`, "b", "small")
+      }
+      yield* write("grows", "a", "small")
+      yield* write("grows", "b", "small")
+      yield* write("large", "a", "large")
+      const projection = remote(producer.port).pipe(
+        EventConsumer.filter(large),
+        Projection.exactlyOnce("filtered", record),
+        Projection.workers(3)
+      )
+      yield* run(projection, here)
+      yield* caughtUp("filtered")
+      const found = (id: string) => Effect.provide(effectsOf(id), here)
+      assert.deepStrictEqual(yield* found("large"), ["1 A"])
+      assert.deepStrictEqual(yield* found("grows"), [])
+
+      // its earlier events come first, once it is selected
+      yield* write("grows", "c", "large")
+      yield* caughtUp("filtered")
+      assert.deepStrictEqual(yield* found("grows"), ["1 A", "2 B", "3 C"])
+      // and those that were not selected in between
+      yield* write("grows", "d", "small")
+      yield* write("grows", "e", "small")
+      yield* caughtUp("filtered")
+      yield* producer.stop
+      yield* producer.start
+      yield* write("grows", "f", "large")
+      yield* caughtUp("filtered")
+      assert.deepStrictEqual(yield* found("grows"), ["1 A", "2 B", "3 C", "4 D", "5 E", "6 F"])
+      for (let i = 0; i < 50; i++) assert.deepStrictEqual(yield* found(`small-${i}`), [])
+    }))
+
+  it.effect("has the filter that was given last, and says that there is one", () =>
+    Effect.sync(() => {
+      const filtered = remote(1).pipe(EventConsumer.filter(large), EventConsumer.filter(EventFilter.passAll))
+      assert.strictEqual(Source.describe(filtered), "cart at 127.0.0.1:1")
+      assert.strictEqual(
+        Source.describe(remote(1).pipe(EventConsumer.filter(large))),
+        "cart at 127.0.0.1:1, filtered"
+      )
+    }))
+})
