@@ -343,7 +343,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
     Effect.gen(function*() {
       const port = yield* serve(carts)
       const now = Math.floor(Date.now() / 1000) * 1000
-      yield* at(now - 129_000)(append("a", ["late"]))
+      yield* at(now - 100_000)(append("a", ["late"]))
       const future = (now + 3_600_000) * 1000
       const reminded = yield* call(port, init({ offset: [offset(future)] }))
       yield* answered(reminded, 1)
