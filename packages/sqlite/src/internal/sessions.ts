@@ -20,6 +20,8 @@ export const makeSessions = (connection: Connection, file: OpenFile, journal: Sa
   return {
     isSingle: true,
     acquire: async (): Promise<Session> => {
+      // before files are looked for that were removed as they were closed
+      if (!connection.open) throw Object.assign(new Error("the storage was closed"), { code: "POOL_CLOSED" })
       clean()
       return {
         connection: await made,
