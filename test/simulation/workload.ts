@@ -267,7 +267,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const letters = yield* Effect.orDie(
       database.inspect(ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1)))
     )
-    if (letters.length > 0) yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
+    if (letters.length > 0) return yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
     yield* auditor.settled({ within: patience })
     yield* Simulation.note("all is quiet")
     const last = (i: number) => {

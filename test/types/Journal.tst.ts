@@ -36,11 +36,11 @@ describe("Journal.append", () => {
 
   test("refuses events that the type does not have", () => {
     // @ts-expect-error is not assignable to type 'ItemAdded | CheckedOut'
-    Journal.append(Cart, { id: "c-1", events: [new CouponTried({ code: "SPRING" })] })
+    void Journal.append(Cart, { id: "c-1", events: [new CouponTried({ code: "SPRING" })] })
   })
 
   test("gives a function for tags the events of the type", () => {
-    Journal.append(Cart, {
+    void Journal.append(Cart, {
       id: "c-1",
       events: [tea],
       tags: (event) => {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import { isSkipped } from "@sluice/core/Envelope"
+import { type EncodedElement, isSkipped } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -28,6 +28,9 @@ const ids = (() => {
   }
 })()
 const [a, b, c] = ids
+
+const numbersOf = (elements: ReadonlyArray<EncodedElement>) =>
+  elements.map((element) => isSkipped(element) ? "left out" : Number(element.sequenceNumber))
 
 describe("a selection", () => {
   for (
@@ -86,14 +89,12 @@ describe("a selection", () => {
         }
       })
       const pull = yield* Stream.toPull(feed.envelopes)
-      const shown = (elements: ReadonlyArray<any>) =>
-        elements.map((element) => isSkipped(element) ? "left out" : Number(element.sequenceNumber))
-      assert.deepStrictEqual(shown(yield* pull), ["left out", 3])
+      assert.deepStrictEqual(numbersOf(yield* pull), ["left out", 3])
       const persistenceId = EntityType.persistenceId(Note, a)
       assert.isTrue(yield* feed.replay!({ persistenceId, from: SequenceNumber.make(1) }))
-      assert.deepStrictEqual(shown(yield* pull), [2])
+      assert.deepStrictEqual(numbersOf(yield* pull), [2])
       assert.deepStrictEqual(replayed, ["1 false", "2 false", "3 false", "1 true", "2 true", "3 true"])
       yield* append(c, 1, "small")
-      assert.deepStrictEqual(shown(yield* pull), ["left out"])
+      assert.deepStrictEqual(numbersOf(yield* pull), ["left out"])
     }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
 })

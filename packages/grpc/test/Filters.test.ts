@@ -100,22 +100,22 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       const answers = yield* call(port, init([]))
       yield* append("a", "1")
       yield* answersOf(answers, 1)
-      answers.send({ case: "filter", value: { criteria: criteriaOf(large) } } as Request)
+      answers.send({ case: "filter", value: { criteria: criteriaOf(large) } })
       // it is known that the change has arrived when something is asked for behind it, and answered
       answers.send({
         case: "replay",
         value: { persistenceIdOffset: [{ persistenceId: "Cart|a", seqNr: 1n }] }
-      } as Request)
+      })
       yield* answersOf(answers, 2)
       yield* append("b", "1", "small")
       yield* append("c", "1", "large")
       assert.deepStrictEqual(yield* answersOf(answers, 3), ["a 1 1", "a 1 1", "c 1 1"])
       const removed = toCriteria(EventFilter.diff(large, EventFilter.passAll))
-      answers.send({ case: "filter", value: { criteria: removed } } as Request)
+      answers.send({ case: "filter", value: { criteria: removed } })
       answers.send({
         case: "replay",
         value: { persistenceIdOffset: [{ persistenceId: "Cart|b", seqNr: 1n }] }
-      } as Request)
+      })
       yield* answersOf(answers, 4)
       yield* append("b", "2", "small")
       assert.deepStrictEqual((yield* answersOf(answers, 5)).slice(3), ["b 1 1", "b 2 2"])
@@ -138,7 +138,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
             // what older producers would look at
             persistenceIdOffset: [{ persistenceId: "Cart|a", seqNr: 1n }]
           }
-        } as Request)
+        })
       replay(2n)
       assert.deepStrictEqual((yield* answersOf(answers, 4)).slice(1), ["a 2 2", "a 3 3", "a 4 4"])
       replay(1n, 3n)
@@ -147,7 +147,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       answers.send({
         case: "replay",
         value: { persistenceIdOffset: [{ persistenceId: "Cart|nobody", seqNr: 1n }] }
-      } as Request)
+      })
       yield* append("b", "1", "large")
       assert.deepStrictEqual((yield* answersOf(answers, 8)).slice(7), ["b 1 1"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
@@ -160,7 +160,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       const answers = yield* call(port, init(criteriaOf(large)))
       assert.deepStrictEqual(yield* answersOf(answers, 1), ["b 1 1"])
       const included = EventFilter.passAll.pipe(EventFilter.includeEntityIds({ entityId: "a", from: 2 }, "b"))
-      answers.send({ case: "filter", value: { criteria: criteriaOf(included) } } as Request)
+      answers.send({ case: "filter", value: { criteria: criteriaOf(included) } })
       assert.deepStrictEqual((yield* answersOf(answers, 3)).slice(1), ["a 2 2", "a 3 3"])
       yield* append("a", "4")
       yield* append("b", "2")

@@ -77,14 +77,14 @@ export const toCriteria = ({ added, removed }: EventFilter.Change): Array<Filter
   const push = (message: MessageInitShape<typeof FilterCriteriaSchema>["message"]) =>
     criteria.push(create(FilterCriteriaSchema, { message: message! }))
   for (const { add, field, texts } of textCriteria) {
-    if (added[field].length > 0) push({ case: add, value: { [texts]: [...added[field]] } } as never)
+    if (added[field].length > 0) push({ case: add, value: { [texts]: [...added[field]] } })
   }
   if (added.includeEntityIds.length > 0) {
     const entityIdOffset = added.includeEntityIds.map(({ entityId, from }) => ({ entityId, seqNr: BigInt(from) }))
     push({ case: "includeEntityIds", value: { entityIdOffset } })
   }
   for (const { field, remove, texts } of textCriteria) {
-    if (removed[field].length > 0) push({ case: remove, value: { [texts]: [...removed[field]] } } as never)
+    if (removed[field].length > 0) push({ case: remove, value: { [texts]: [...removed[field]] } })
   }
   if (removed.includeEntityIds.length > 0) {
     push({

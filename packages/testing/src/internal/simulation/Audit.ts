@@ -118,8 +118,8 @@ export class Audit {
   /** The source shows that it has left out a part of a log. */
   skips(name: string, { from, isDeferred, position, slice }: Skipped): void {
     const projection = this.#projections.get(name)!
-    if (isDeferred === true) projection.perEntity.add(slice)
-    const positions = isDeferred === true ? projection.deferred : projection.leftOut
+    if (isDeferred) projection.perEntity.add(slice)
+    const positions = isDeferred ? projection.deferred : projection.leftOut
     for (let left: number = from; left <= position; left++) positions.add(slice, left)
   }
 
