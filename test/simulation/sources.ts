@@ -14,16 +14,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
-/** All large events have the same bytes, and their text in the manifest: so they only weigh something where they are counted. A tail has four. */
-const large = new Uint8Array(3900 * 1024)
-
-const codec = EventCodec.make<string>({
-  name: "text",
-  encode: (text) => text.startsWith("large") ? { manifest: text, bytes: large } : EventCodec.string.encodeUnsafe(text),
-  decode: (payload) => payload.bytes === large ? payload.manifest : EventCodec.string.decodeUnsafe(payload)
-})
-
-export const Note = EntityType.make("note", { codec })
+export const Note = EntityType.make("note", { codec: EventCodec.string })
 
 export const Profile = StateType.make("profile", { state: Schema.String })
 
