@@ -139,8 +139,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const table = SimulatedDatabase.table<string>(database)
 
     const isStates = workload.source === "states"
-    // a second process would not be fenced while it handles a replay, as that moves no offset
-    const consumers = workload.source === "selected" ? 1 : workload.consumers
+    const { consumers } = workload
     const selection = makeSelection((persistenceId) => ["ant", "bee"].some((id) => persistenceId === `note|${id}`))
     let handled = 0
     let isRepaired = recovery === "stop"

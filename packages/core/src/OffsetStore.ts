@@ -82,10 +82,22 @@ export interface Move {
   readonly from: Offset | undefined
   readonly to: Offset
   /**
-   * The last sequence numbers that were read of entities, if the slice is in the mode per entity. The first such move
-   * of a slice also stores that everything up to `from` was read.
+   * What was handled of entities, if the slice is in the mode per entity. The last number of each is stored. An entity
+   * of which the first, or a later one, is stored already was handled by another worker: the move is refused. The
+   * first such move of a slice also stores that everything up to `from` was read.
    */
-  readonly entities?: ReadonlyMap<PersistenceId, SequenceNumber> | undefined
+  readonly entities?: ReadonlyMap<PersistenceId, Handled> | undefined
+}
+
+/**
+ * The events of one entity that were handled since its last sequence number was stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handled {
+  readonly first: SequenceNumber
+  readonly last: SequenceNumber
 }
 
 /**

@@ -11,7 +11,7 @@
 import type { Element, Place, Skipped } from "./Envelope.ts"
 import { LogCursor, type Verdict as LogVerdict } from "./LogCursor.ts"
 import type { Offset } from "./Offset.ts"
-import type { StoredOffsets } from "./OffsetStore.ts"
+import type { Handled, StoredOffsets } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
@@ -113,7 +113,7 @@ export class ReadingState {
   readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
   readonly #known = new Map<PersistenceId, number>()
   /** The last numbers that were handled and are not stored, slice by slice. */
-  readonly #ahead = new Map<Slice, Map<PersistenceId, SequenceNumber>>()
+  readonly #ahead = new Map<Slice, Map<PersistenceId, Handled>>()
   /** What came next in logs before the last `advance`. */
   readonly #before = new Map<Slice, number | undefined>()
 
@@ -272,9 +272,12 @@ export class ReadingState {
   }
 
   #handledOf(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
+    // what was handled when it was replayed comes once more in its turn
+    if (sequenceNumber <= (this.#known.get(persistenceId) ?? 0)) return
     let ahead = this.#ahead.get(slice)
     if (ahead === undefined) this.#ahead.set(slice, ahead = new Map())
-    if (sequenceNumber > (ahead.get(persistenceId) ?? 0)) ahead.set(persistenceId, sequenceNumber)
+    const { first = sequenceNumber, last = 0 } = ahead.get(persistenceId) ?? {}
+    if (sequenceNumber > last) ahead.set(persistenceId, { first, last: sequenceNumber })
   }
 
   /** The slices whose entities have numbers to be stored. */
@@ -283,7 +286,7 @@ export class ReadingState {
   }
 
   /** The numbers of entities that are to be stored with the offset of a slice; undefined in exact mode. */
-  entities(slice: Slice): ReadonlyMap<PersistenceId, SequenceNumber> | undefined {
+  entities(slice: Slice): ReadonlyMap<PersistenceId, Handled> | undefined {
     if (!this.#completeUpTo.has(slice)) return undefined
     return this.#ahead.get(slice) ?? none
   }
@@ -294,7 +297,7 @@ export class ReadingState {
     const ahead = this.#ahead.get(slice)
     if (ahead === undefined) return
     this.#ahead.delete(slice)
-    for (const [persistenceId, last] of ahead) {
+    for (const [persistenceId, { last }] of ahead) {
       // Higher numbers may be stored already, if a replay has brought them before their turn. Forgotten ones are loaded
       // again.
       const known = this.#known.get(persistenceId)
@@ -319,4 +322,4 @@ const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
 }
 
 const noEntities: ReadonlyArray<PersistenceId> = []
-const none: ReadonlyMap<PersistenceId, SequenceNumber> = new Map()
+const none: ReadonlyMap<PersistenceId, Handled> = new Map()

@@ -342,7 +342,7 @@ describe("a slice at its beginning, of whose entities a replay has shown events"
     const store = yield* OffsetStore
     const { revision } = yield* store.load(key, SliceRange.full)
     const slice = Slice.ofPersistenceId(persistenceId)
-    const entities = new Map([[persistenceId, SequenceNumber.make(2)]])
+    const entities = new Map([[persistenceId, { first: SequenceNumber.make(1), last: SequenceNumber.make(2) }]])
     const move = { slice, from: undefined, to: Offset.beginning, entities }
     yield* store.transact(key, { journal: "another", revision: revision! }, [move], Effect.void)
   })

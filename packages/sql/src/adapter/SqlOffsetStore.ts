@@ -122,30 +122,51 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
       (isMoved) => isMoved ? Effect.void : Effect.flatMap(refused(key, basis.revision, moves), Effect.fail)
     )
 
+  const sequenceNumbers = (
+    key: OffsetKey,
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ): Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, SqlError> =>
+    Effect.map(
+      Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
+        database.run(
+          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number"])
+            .where(isOf(key)).where("persistence_id", "in", ids)
+        )),
+      (pages) =>
+        new Map(
+          pages.flat().map((row) => [
+            textOf(row.persistence_id) as PersistenceId,
+            row.sequence_number as SequenceNumber
+          ])
+        )
+    )
+
   const storeEntities = Effect.fnUntraced(function*(
     key: OffsetKey,
     moves: ReadonlyArray<Move>
-  ): Effect.fn.Return<void, SqlError> {
+  ): Effect.fn.Return<void, Fenced | SqlError> {
     const cases = moves.map(({ from, slice }) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(from?.position ?? 0)}`)
     yield* database.run(
       db.updateTable("sluice_offset").set({ complete_up_to: sql`CASE slice ${sql.join(cases, sql` `)} END` })
         .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
     )
-    const rows = moves.flatMap(({ entities }) =>
-      Array.from(entities!, ([persistence_id, sequence_number]) => ({ ...key, persistence_id, sequence_number }))
-    )
-    for (const some of Arr.chunksOf(rows, maxRows)) {
-      const insert = db.insertInto("sluice_offset_entity").values(some)
-      const before = sql.ref("sluice_offset_entity.sequence_number")
-      const greatest = sql.raw(database.dialect === "sqlite" ? "max" : "greatest")
+    const handled = moves.flatMap(({ entities }) => Array.from(entities!))
+    for (const some of Arr.chunksOf(handled, maxRows)) {
+      // The rows of their slices are locked. A replay moves no offset: what it has handled is compared by these numbers.
+      const before = yield* sequenceNumbers(key, some.map(([persistenceId]) => persistenceId))
+      const twice = some.find(([persistenceId, { first }]) => (before.get(persistenceId) ?? 0) >= first)
+      if (twice !== undefined) {
+        return yield* new Fenced({ ...key, slice: sliceOf(twice[0]), by: "worker" })
+      }
+      const insert = db.insertInto("sluice_offset_entity").values(
+        some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last }))
+      )
       yield* database.run(
         database.dialect === "mysql"
-          ? insert.onDuplicateKeyUpdate({
-            sequence_number: sql`GREATEST(sequence_number, VALUES(sequence_number))`
-          })
+          ? insert.onDuplicateKeyUpdate({ sequence_number: sql`VALUES(sequence_number)` })
           : insert.onConflict((_) =>
             _.columns(["projection", "source", "persistence_id"]).doUpdateSet((eb) => ({
-              sequence_number: sql<number>`${greatest}(${before}, ${eb.ref("excluded.sequence_number")})`
+              sequence_number: eb.ref("excluded.sequence_number")
             }))
           )
       )
@@ -269,21 +290,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
         })
       ),
     sequenceNumbers: (key, persistenceIds) =>
-      Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
-        database.run(
-          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number"])
-            .where(isOf(key)).where("persistence_id", "in", ids)
-        )).pipe(
-          Effect.map((pages) =>
-            new Map(
-              pages.flat().map((row) => [
-                textOf(row.persistence_id) as PersistenceId,
-                row.sequence_number as SequenceNumber
-              ])
-            )
-          ),
-          Effect.mapError(fromSqlError("load sequence numbers"))
-        ),
+      Effect.mapError(sequenceNumbers(key, persistenceIds), fromSqlError("load sequence numbers")),
     transact: (key, basis, moves, effect) => {
       const leavingOut = moves.filter((move) => move.entities !== undefined)
       const begunAnew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))
@@ -298,7 +305,11 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
           Effect.andThen(
             leavingOut.length === 0
               ? Effect.void
-              : Effect.mapError(storeEntities(key, leavingOut), ofStorage("store sequence numbers"))
+              : Effect.catchTag(
+                storeEntities(key, leavingOut),
+                "SqlError",
+                (error) => Effect.fail(ofStorage("store sequence numbers")(error))
+              )
           ),
           Effect.andThen(
             begunAnew.size === 0

@@ -125,9 +125,9 @@ export const makeMemoryOffsetStore = (
               : stored?.completeUpTo ?? (read === undefined ? undefined : from.position)
             if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
-            for (const [persistenceId, sequenceNumber] of read ?? []) {
+            for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {
               const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0
-              if (sequenceNumber <= before) continue
+              if (before >= first) return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
               entities.set(transaction, entityKey(key, persistenceId), { key, persistenceId, sequenceNumber })
             }
           }

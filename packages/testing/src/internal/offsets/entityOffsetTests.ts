@@ -21,13 +21,18 @@ const move = (
   slice: number,
   from: Place | undefined,
   to: Place,
-  entities?: Readonly<Record<string, number>>
+  entities?: Readonly<Record<string, number | readonly [first: number, last: number]>>
 ): Move => ({
   slice: Slice.make(slice),
   from: from && Offset.make(...from),
   to: Offset.make(...to),
   entities: entities &&
-    new Map(Object.entries(entities).map(([name, number]) => [id(name), SequenceNumber.make(number)]))
+    new Map(
+      Object.entries(entities).map(([name, numbers]) => {
+        const [first, last] = typeof numbers === "number" ? [numbers, numbers] : numbers
+        return [id(name), { first: SequenceNumber.make(first), last: SequenceNumber.make(last) }]
+      })
+    )
 })
 
 const transact = <A, E>(key: OffsetKey, moves: ReadonlyArray<Move>, effect: Effect.Effect<A, E>) =>
@@ -62,12 +67,21 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* numbers({ ...key, source: "other" }, "a"), {})
       }))
 
-    it.effect("does not go back in an entity", () =>
+    it.effect("fences a worker that has handled what another has, though the offset does not move", () =>
       Effect.gen(function*() {
         const key = freshKey()
-        yield* store(key, move(1, undefined, [3, 30], { a: 5 }))
-        yield* store(key, move(1, [3, 30], [4, 40], { a: 4, b: 1 }))
-        assert.deepStrictEqual(yield* numbers(key, "a", "b"), { a: 5, b: 1 })
+        const at: Place = [3, 30]
+        yield* store(key, move(1, undefined, at, { a: [1, 2] }))
+        const fenced = (...moves: ReadonlyArray<Move>) =>
+          Effect.map(Effect.flip(store(key, ...moves)), (error) => assert.strictEqual(error._tag, "Fenced"))
+        // all of it, the end of it, and more than it
+        yield* fenced(move(1, at, at, { a: [1, 2] }))
+        yield* fenced(move(1, at, at, { b: 1, a: 2 }))
+        yield* fenced(move(1, at, at, { a: [2, 7] }))
+        yield* fenced(move(1, at, [4, 40], { a: [1, 7] }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b"), { a: 2 })
+        yield* store(key, move(1, at, at, { a: [3, 7], b: 1 }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b"), { a: 7, b: 1 })
       }))
 
     it.effect("knows many entities", () =>

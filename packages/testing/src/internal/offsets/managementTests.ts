@@ -3,7 +3,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import { Fenced, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import { Fenced, type Handled, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import type * as Projection from "@sluice/core/Projection"
@@ -43,7 +43,7 @@ const store = (
   slice: number,
   from: Offset.Offset | undefined,
   to: Offset.Offset,
-  entities?: ReadonlyMap<PersistenceId.PersistenceId, SequenceNumber.SequenceNumber>
+  entities?: ReadonlyMap<PersistenceId.PersistenceId, Handled>
 ) => transactAs(key, "j", [{ slice: Slice.make(slice), from, to, entities }], Effect.void)
 
 const commandOf = (projection: string) => ProjectionManagement.ProjectionManagement.use((_) => _.command(projection))
@@ -222,7 +222,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
   })
 
   describe("a projection that is rewound", () => {
-    const entities = new Map([[PersistenceId.make("cart", "a"), SequenceNumber.make(3)]])
+    const entities = new Map([[PersistenceId.make("cart", "a"), {
+      first: SequenceNumber.make(3),
+      last: SequenceNumber.make(3)
+    }]])
 
     it.effect("goes on at the beginning, at a time, or after offsets, and nowhere else", () =>
       Effect.gen(function*() {
@@ -458,7 +461,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
     it.effect("is forgotten, and no other", () =>
       Effect.gen(function*() {
         const [one, two] = [freshKey(), freshKey()]
-        const entities = new Map([[PersistenceId.make("cart", "a"), SequenceNumber.make(3)]])
+        const entities = new Map([[PersistenceId.make("cart", "a"), {
+          first: SequenceNumber.make(3),
+          last: SequenceNumber.make(3)
+        }]])
         for (const key of [one, two]) {
           yield* store(key, 7, undefined, Offset.make(5, 50), entities)
           yield* putAside(key, letter("a", 1))
