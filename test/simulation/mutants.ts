@@ -16,6 +16,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["if (position !== from.position || timestamp !== from.timestamp) {", "if (false) {"]]
   },
   {
+    name: "two workers handle the same replay",
+    file: `${core}/internal/memory/offsetStore.ts`,
+    changes: [["if (before >= first) return", "if (false) return"]]
+  },
+  {
     name: "a worker from before a rewind goes on",
     file: `${core}/internal/memory/offsetStore.ts`,
     changes: [["if (sources.get(transaction, sourceKey(key))?.revision !== revision) {", "if (false) {"]]
