@@ -13,7 +13,8 @@ const printed = Array.from(
   ([, log, value]) => `${log}(${value})`
 )
 /** What a program prints itself. */
-const withoutLog = (output: string) => output.split("\n").filter((line) => !/^\[[\d:.]+\] /.test(line)).join("\n")
+/** What is annotated stands beside what is logged, or on lines of its own. */
+const withoutLog = (output: string) => output.replaceAll(/^\[[\d:.]+\] (?:.*\{\n(?: .*\n)*\}|.*)\n/gm, "")
 const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").join("\n")
 const adapterTests = [adapterTest, ...modules.flatMap((file) => docstringExamples(file, "ts skip"))]
 

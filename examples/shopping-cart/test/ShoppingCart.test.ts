@@ -168,7 +168,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
           [`The folder '${folder}/file' cannot be used: it is a file, or lies within one`],
           [`The folder '${folder}/file/within' cannot be used: it is a file, or lies within one`],
           [
-            `open '${folder}/other/cart.db': the database is corrupt, or not one of ours; ` +
+            `open '${folder}/other/cart.db': the file is no database, or an encrypted one: correct 'filename', or ` +
             "restore it from a backup (file is not a database)"
           ]
         ])

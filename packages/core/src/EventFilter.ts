@@ -81,7 +81,7 @@ const tooMany = (n: number): string => `A filter of ${n} criteria has more than 
 /** Sorted, and each once, so that equal filters have equal fields. */
 const canonical = (texts: Iterable<string>): ReadonlyArray<string> => [...new Set(texts)].toSorted()
 
-const Criteria = (kind: Kind) =>
+const CriteriaOf = (kind: Kind) =>
   Schema.Array(Schema.String).check(Schema.makeFilter((texts) => problemOf(kind, texts))).pipe(
     Schema.decode(SchemaTransformation.transform({ decode: canonical, encode: (texts) => texts })),
     Schema.withDecodingDefaultKey(Effect.succeed([]))
@@ -118,8 +118,13 @@ const canonicalEntities = (entities: Iterable<IncludedEntity>): ReadonlyArray<In
 const idsOf = (entities: ReadonlyArray<IncludedEntity>): ReadonlyArray<string> =>
   entities.map(({ entityId }) => entityId)
 
-/** The criteria of a filter. */
-interface Fields {
+/**
+ * The criteria of a filter.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Criteria {
   readonly excludeTags: ReadonlyArray<string>
   readonly excludeEntityIds: ReadonlyArray<string>
   readonly excludeMatching: ReadonlyArray<string>
@@ -130,7 +135,7 @@ interface Fields {
 }
 
 /** What is wrong with the size of a filter, whose criteria are correct by themselves. */
-const sizeProblem = ({ includeEntityIds, ...texts }: Fields): string | undefined => {
+const sizeProblem = ({ includeEntityIds, ...texts }: Criteria): string | undefined => {
   let count = 0
   let length = 0
   for (const list of [...Object.values(texts), idsOf(includeEntityIds)]) {
@@ -164,18 +169,18 @@ const sizeProblem = ({ includeEntityIds, ...texts }: Fields): string | undefined
  */
 export class EventFilter extends Schema.Class<EventFilter>("@sluice/core/EventFilter")(
   Schema.Struct({
-    excludeTags: Criteria("tag"),
-    excludeEntityIds: Criteria("entity id"),
-    excludeMatching: Criteria("regular expression"),
-    includeTags: Criteria("tag"),
-    includeTopics: Criteria("topic"),
+    excludeTags: CriteriaOf("tag"),
+    excludeEntityIds: CriteriaOf("entity id"),
+    excludeMatching: CriteriaOf("regular expression"),
+    includeTags: CriteriaOf("tag"),
+    includeTopics: CriteriaOf("topic"),
     includeEntityIds: Schema.Array(IncludedEntity).check(
       Schema.makeFilter((entities) => problemOf("entity id", idsOf(entities)))
     ).pipe(
       Schema.decode(SchemaTransformation.transform({ decode: canonicalEntities, encode: (entities) => entities })),
       Schema.withDecodingDefaultKey(Effect.succeed([]))
     ),
-    includeMatching: Criteria("regular expression")
+    includeMatching: CriteriaOf("regular expression")
   }).check(Schema.makeFilter((fields) => sizeProblem(fields)))
 ) {
   declare readonly pipe: Pipeable.Pipeable["pipe"]
@@ -185,10 +190,10 @@ export class EventFilter extends Schema.Class<EventFilter>("@sluice/core/EventFi
 }
 
 /** All fields that have a list of texts. */
-type TextField = Exclude<keyof Fields, "includeEntityIds">
+type TextField = Exclude<keyof Criteria, "includeEntityIds">
 
 /** A filter of fields that are known to be correct and in order. */
-const make = (fields: Fields): EventFilter => new EventFilter(fields, { disableChecks: true })
+const make = (fields: Criteria): EventFilter => new EventFilter(fields, { disableChecks: true })
 
 const mapFields = (
   texts: (field: TextField) => ReadonlyArray<string>,
@@ -229,19 +234,31 @@ const textFields: ReadonlyArray<readonly [TextField, Kind]> = [
   ["includeMatching", "regular expression"]
 ]
 
-/** Throws a `RangeError` where what a filter has beyond another one is not correct, or too much. */
-const checked = (self: EventFilter, before: EventFilter): EventFilter => {
+/** Throws a `RangeError` where one of the fields that have changed is not correct, or the filter is too large. */
+const checked = (self: EventFilter, changed: ReadonlyArray<keyof Criteria>): EventFilter => {
   let problem = sizeProblem(self)
-  for (const [field, kind] of textFields) if (self[field] !== before[field]) problem ??= problemOf(kind, self[field])
-  problem ??= problemOf("entity id", idsOf(self.includeEntityIds))
+  for (const [field, kind] of textFields) if (changed.includes(field)) problem ??= problemOf(kind, self[field])
+  if (changed.includes("includeEntityIds")) problem ??= problemOf("entity id", idsOf(self.includeEntityIds))
   if (problem !== undefined) throw new RangeError(problem)
   return self
 }
 
 const adding = (field: TextField) => (...texts: ReadonlyArray<string>) => (self: EventFilter): EventFilter => {
   const all = canonical([...self[field], ...texts])
-  return checked(mapFields((other) => other === field ? all : self[other], self.includeEntityIds), self)
+  return checked(mapFields((other) => other === field ? all : self[other], self.includeEntityIds), [field])
 }
+
+/**
+ * The filter with these criteria, in any order. Throws a `RangeError` where they are not correct.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromCriteria = (criteria: Criteria): EventFilter =>
+  checked(
+    mapFields((field) => canonical(criteria[field]), canonicalEntities(criteria.includeEntityIds)),
+    [...textFields.map(([field]) => field), "includeEntityIds"]
+  )
 
 /**
  * Excludes events that have any of these tags. Throws a `RangeError` for an empty tag.
@@ -304,8 +321,9 @@ export const includeTopics: (...expressions: ReadonlyArray<string>) => (self: Ev
 )
 
 /**
- * Includes the events of these entities. An id alone replays nothing; with `from` its events are replayed from that sequence number on, as soon as
- * the filter is in force. Throws a `RangeError` for an empty id, or a `from` that is no safe integer from 0.
+ * Includes the events of these entities. Of an id alone nothing is replayed at once: its earlier events come before its next one. With `from` a plain
+ * consumer is sent its events from that sequence number on, as soon as the producer has the filter. Throws a `RangeError` for an empty id, or a `from` that
+ * is no safe integer from 0.
  *
  * @category combinators
  * @since 0.1.0
@@ -318,7 +336,8 @@ export const includeEntityIds =
         throw new RangeError(`The entity ${quote(entityId)} is included from ${from}: a safe integer from 0`)
       }
     }
-    return checked(mapFields((field) => self[field], canonicalEntities([...self.includeEntityIds, ...added])), self)
+    const all = canonicalEntities([...self.includeEntityIds, ...added])
+    return checked(mapFields((field) => self[field], all), ["includeEntityIds"])
   }
 
 /**
@@ -365,6 +384,7 @@ const withoutEntities = (
  * @since 0.1.0
  */
 export const merge = (self: EventFilter, { added, removed }: Change): EventFilter => {
+  const changed = textFields.map(([field]) => field).filter((field) => added[field].length > 0)
   const merged = mapFields(
     (field) =>
       added[field].length + removed[field].length === 0
@@ -372,7 +392,7 @@ export const merge = (self: EventFilter, { added, removed }: Change): EventFilte
         : without(canonical([...self[field], ...added[field]]), removed[field]),
     withoutEntities(canonicalEntities([...self.includeEntityIds, ...added.includeEntityIds]), removed.includeEntityIds)
   )
-  return checked(merged, self)
+  return checked(merged, added.includeEntityIds.length > 0 ? [...changed, "includeEntityIds"] : changed)
 }
 
 /**

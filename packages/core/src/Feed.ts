@@ -59,7 +59,7 @@ export interface Feed<out E, out R = never> {
   readonly envelopes: Stream.Stream<EncodedElement, E, R>
   /**
    * Asks for the events of one entity. They come among the envelopes, with their own positions, before the next events
-   * of the logs. An entity whose slice is not read has none. Returns false, and does nothing, if too many requests wait
+   * of the logs. An entity of another type, or whose slice is not read, has none. Returns false, and does nothing, if too many requests wait
    * already. Undefined if the source has no replay.
    */
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined

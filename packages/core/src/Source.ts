@@ -493,7 +493,10 @@ export const openEncoded = <A, E, R>(
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    (feed) => ({ ...feed, envelopes: encoded(self, codec, selected(feed, options?.selection)) })
+    ({ isReplayed, ...feed }) => ({
+      ...feed,
+      envelopes: encoded(self, codec, selected({ ...feed, isReplayed }, options?.selection))
+    })
   )
 
 const selected = <E, R>(

@@ -28,6 +28,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { unlessSilent } from "../src/internal/projection/unlessSilent.ts"
 import {
   after,
   Note,
@@ -450,6 +451,31 @@ describe("dead letters of an at-least-once projection", () => {
       })
     )
   }
+
+  test(
+    "are waited for again once the database has been silent for a while, however often somebody has not waited",
+    Effect.gen(function*() {
+      const store = yield* OffsetStore
+      const interrupted = <A>(effect: Effect.Effect<A>) =>
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(unlessSilent(store, effect))
+          yield* settle
+          return yield* Effect.forkChild(Fiber.interrupt(fiber))
+        })
+      yield* interrupted(Effect.uninterruptible(Effect.never))
+      yield* after(2_000)
+      let answers = 0
+      // one that takes a moment, as any does
+      const save = Effect.uninterruptible(Effect.andThen(Effect.sleep(1), Effect.sync(() => void answers++)))
+      for (let i = 0; i < 3; i++) {
+        const interrupting = yield* interrupted(save)
+        yield* settle
+        assert.strictEqual(interrupting.pollUnsafe() === undefined, i === 2, `the ${i + 1}th`)
+        yield* after(6_000)
+      }
+      assert.isAbove(answers, 0)
+    })
+  )
 
   test(
     "are given back by whoever is interrupted while claiming them",

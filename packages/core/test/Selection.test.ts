@@ -74,6 +74,21 @@ describe("a selection", () => {
       }).pipe(Effect.provide(MemoryStorage.layer)))
   }
 
+  it.effect("that changes does not show events of another type that the journal has", () =>
+    Effect.gen(function*() {
+      const Secret = EntityType.make("secret", { codec: EventCodec.string })
+      yield* append(a, 1, "small")
+      yield* Journal.append(Secret, { id: "s", events: ["the password"] })
+      const feed = yield* Source.openEncoded(Source.journal(Note), EventCodec.string)
+      const pull = yield* Stream.toPull(feed.envelopes)
+      assert.deepStrictEqual(numbersOf(yield* pull), [1])
+      assert.isTrue(
+        yield* feed.replay!({ persistenceId: EntityType.persistenceId(Secret, "s"), from: SequenceNumber.make(1) })
+      )
+      yield* append(a, 1, "small")
+      assert.deepStrictEqual(numbersOf(yield* pull), [2])
+    }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+
   it.effect("says of events that are replayed that they are, and leaves nothing where they are not selected", () =>
     Effect.gen(function*() {
       yield* append(a, 3, "small")

@@ -90,7 +90,7 @@ const make = <A>(
  *
  * The filter says which entities are replicated here. As soon as an event of an entity passes, the earlier ones that did not are fetched and handled
  * before it, in order: a handler sees each entity without gaps, from its first event on, or not at all. What does not pass still moves offsets, so the lag
- * of a filtered stream reaches zero.
+ * of a filtered stream reaches zero. Throws a `RangeError` for a filter that includes an entity from a sequence number on.
  *
  * **Example** (Large carts alone)
  *
@@ -116,5 +116,14 @@ export const filter =
   (filter: EventFilter.EventFilter) =>
   <A>(self: RemoteSource<A, ConsumerError, never>): RemoteSource<A, ConsumerError, never> => {
     const { options, stream } = self[TypeId]
+    const replayed = filter.includeEntityIds.find(({ from }) => from > 0)
+    if (replayed !== undefined) {
+      throw new RangeError(
+        `The filter of '${stream.id}' includes ${
+          JSON.stringify(replayed.entityId)
+        } from ${replayed.from}: include the id alone, as ` +
+          "all earlier events of an entity come before its next one"
+      )
+    }
     return make(stream, options, filter)
   }

@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { toCriteria, withCriteria } from "../src/internal/wire/criteria.ts"
+import { toTimestampMessage } from "../src/internal/wire/messages.ts"
 import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
@@ -167,6 +168,82 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       assert.deepStrictEqual((yield* answersOf(answers, 5)).slice(3), ["a 4 4", "b 2 2"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  for (
+    const [name, streams] of [
+      ["of bytes that pass through", carts],
+      [
+        "of events that are changed",
+        EventProducer.layer(CartEvents, Source.journal(Cart).pipe(Source.map(({ event }) => `${event}!`)))
+      ]
+    ] as const
+  ) {
+    it.effect(`is sent what it asks for whatever it has seen, in a stream ${name}`, () =>
+      Effect.gen(function*() {
+        const port = yield* serve(streams)
+        let last = 0
+        for (const n of ["1", "2", "3"]) last = (yield* append("a", n, "small")).timestamp
+        const seen = { timestamp: toTimestampMessage(last as any), seen: [{ persistenceId: "Cart|a", seqNr: 3n }] }
+        const slice = Producer.sliceOf("a")
+        const events = ["a 2", "a 3"]
+        for (const offset of [[seen], [{ ...seen, slice }]] as ReadonlyArray<NonNullable<Init["offset"]>>) {
+          const answers = yield* call(port, init([], { offset }))
+          answers.send({
+            case: "replay",
+            // what the JVM says for never
+            value: {
+              replayPersistenceIds: [
+                { fromPersistenceIdOffset: { persistenceId: "Cart|a", seqNr: 2n }, filterAfterSeqNr: 2n ** 63n - 1n },
+                { fromPersistenceIdOffset: { persistenceId: "Cart|a", seqNr: 0n } }
+              ]
+            }
+          })
+          const found = yield* answersOf(answers, 2)
+          assert.deepStrictEqual(found.map((text) => text.replace(/ \d!?$/, "")), events)
+          const included = yield* call(
+            port,
+            init(
+              [{ message: { case: "includeEntityIds", value: { entityIdOffset: [{ entityId: "a", seqNr: 2n }] } } }],
+              {
+                offset
+              }
+            )
+          )
+          assert.deepStrictEqual((yield* answersOf(included, 2)).map((text) => text.replace(/ \d!?$/, "")), events)
+        }
+      }).pipe(Effect.provide(MemoryStorage.layer)))
+  }
+
+  it.effect("is refused the events of other types, which the producer does not offer", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      const Secret = EntityType.make("Secret", { codec: EventCodec.string })
+      yield* append("a", "1")
+      yield* Journal.append(Secret, { id: "s", events: ["the password"] })
+      const persistenceIdOffset = [{ persistenceId: "Secret|s", seqNr: 1n }]
+      const replayPersistenceIds = [{ fromPersistenceIdOffset: persistenceIdOffset[0]! }]
+      for (const value of [{ persistenceIdOffset }, { replayPersistenceIds }]) {
+        assert.deepStrictEqual(yield* refusal(port, init([]), { case: "replay", value }), [
+          status.INVALID_ARGUMENT,
+          "the stream 'cart' has no events of the entity type 'Secret'"
+        ])
+      }
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("may include thousands of entities from a number on", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      yield* append("e2999", "1")
+      const entityIdOffset = Array.from({ length: 3_000 }, (_, i) => ({ entityId: `e${i}`, seqNr: 1n }))
+      const answers = yield* call(
+        port,
+        init([...criteriaOf(EventFilter.excludeAll), {
+          message: { case: "includeEntityIds", value: { entityIdOffset } }
+        }])
+      )
+      // with the log, and as it was asked for
+      assert.deepStrictEqual(yield* answersOf(answers, 2), ["e2999 1 1", "e2999 1 1"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("is refused criteria that are wrong, and told why", () =>
     Effect.gen(function*() {
       const port = yield* serve(carts)
@@ -272,6 +349,11 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
     Effect.sync(() => {
       const filtered = remote(1).pipe(EventConsumer.filter(large), EventConsumer.filter(EventFilter.passAll))
       assert.strictEqual(Source.describe(filtered), "cart at 127.0.0.1:1")
+      assert.throws(
+        () => EventConsumer.filter(EventFilter.includeEntityIds({ entityId: "c-1", from: 2 })(large))(remote(1)),
+        RangeError,
+        "The filter of 'cart' includes \"c-1\" from 2: include the id alone"
+      )
       assert.strictEqual(
         Source.describe(remote(1).pipe(EventConsumer.filter(large))),
         "cart at 127.0.0.1:1, filtered"

@@ -44,6 +44,11 @@ it("an append of large events takes little of the heap", () => {
   assert.isTrue(/^INSERT INTO .*\);COMMIT$/s.test(text!))
 })
 
+it("an append may have very many events", () => {
+  const insert = Array.from({ length: 300_000 }, (_, i) => `${i % 10}`)
+  assert.strictEqual(packets([insert, ["COMMIT"]], Infinity)[0]!.length, 300_000 + ";COMMIT".length)
+})
+
 it("large values of a query take little of the heap", () => {
   const { heap, texts } = heapOf(() => format("UPDATE t SET a = ?, b = ?, c = ? WHERE d = ?", ["a", bytes, bytes, 1]))
   assert.isBelow(heap, size)

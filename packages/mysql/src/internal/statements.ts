@@ -42,7 +42,8 @@ export const packets = (statements: ReadonlyArray<Pieces>, maxBytes: number): Ar
       packet.push(";")
       bytes++
     }
-    packet.push(...statement)
+    // one by one, as arguments have no room for the pieces of many rows
+    for (const piece of statement) packet.push(piece)
     bytes += added
   }
   packets.push(whole(packet))

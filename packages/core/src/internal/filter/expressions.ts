@@ -48,7 +48,23 @@ const differenceOf = (expression: string): string | undefined => {
   return undefined
 }
 
+/** Of so many expressions the size is kept: those of a filter are checked again with each change of it. */
+const keptSizes = 1_000
+
+const sizes = new Map<string, number | string>()
+
 const sizeOrProblem = (expression: string): number | string => {
+  const known = sizes.get(expression)
+  if (known !== undefined) return known
+  const found = measure(expression)
+  if (expression.length <= 200) {
+    if (sizes.size === keptSizes) sizes.clear()
+    sizes.set(expression, found)
+  }
+  return found
+}
+
+const measure = (expression: string): number | string => {
   const problem = textProblem(expression) ?? differenceOf(expression)
   if (problem !== undefined) return problem
   try {

@@ -78,13 +78,31 @@ const replay = (
   { handling: { memory, projection: { source } }, reading, judgeReplay }: Admission,
   place: Place,
   from: SequenceNumber
-): Effect.Effect<void, unknown, any> =>
-  inTime(source.provider, source.provider.entity(place.persistenceId, from, before(place))).pipe(
+): Effect.Effect<void, unknown, any> => {
+  let isFirst = true
+  return inTime(source.provider, source.provider.entity(place.persistenceId, from, before(place))).pipe(
     Stream.catchCause((cause) => Stream.fromEffect(memory.ofSource(Effect.failCause(cause)))),
+    Stream.mapArrayEffect((chunk) => {
+      const { sequenceNumber } = chunk[0]
+      const isWhole = !isFirst || sequenceNumber === from
+      isFirst = false
+      return Effect.as(isWhole ? Effect.void : logGone(place, from, sequenceNumber), chunk)
+    }),
     mapChunks(compile<any, any>(source.provider.codec, source.stages)),
     Stream.runForEachArray(judgeReplay),
+    Effect.andThen(Effect.suspend(() => isFirst ? logGone(place, from, place.sequenceNumber) : Effect.void)),
     // a source that has answered has no more of them
     Effect.andThen(Effect.sync(() => reading.complete(place)))
+  )
+}
+
+/** What was left out for now, and was deleted before it was selected, is never handled. */
+const logGone = ({ persistenceId }: Place, from: number, next: number): Effect.Effect<void> =>
+  Effect.logWarning(
+    `Events ${from} to ${
+      next - 1
+    } of '${persistenceId}' were left out by a filter, and deleted at the source before they were selected. ` +
+      `Goes on with event ${next}`
   )
 
 /**

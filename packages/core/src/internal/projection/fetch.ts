@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -22,10 +23,13 @@ export const fetch = <E, R>(
   provider: Provider<any, E, R>,
   { persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">,
   to = sequenceNumber
-): Effect.Effect<Option.Option<EncodedEnvelope>, E | SourceTimeout, R> =>
-  Stream.runHead(provider.entity(persistenceId, sequenceNumber, to)).pipe(
+): Effect.Effect<Option.Option<EncodedEnvelope>, E | SourceTimeout, R> => {
+  const events = provider.entity(persistenceId, sequenceNumber, to)
+  // A single event is read to the end of its stream: a remote call that is cut off counts against its whole connection.
+  return (to === sequenceNumber ? Effect.map(Stream.runCollect(events), Arr.head) : Stream.runHead(events)).pipe(
     Effect.timeoutOrElse({
       duration: patience,
       orElse: () => Effect.fail(new SourceTimeout({ source: provider.key, waited: patience }))
     })
   )
+}

@@ -181,6 +181,8 @@ const callUpToDate: (self: Redelivery, event: Envelope<any>) => Handled<void> = 
     const { provider } = self.projection.source
     yield* call(self, event)
     if (provider.supersedes !== true) return
+    // it is still there, unless it is a state that another has taken the place of
+    if ((yield* fetch(provider, event))._tag === "Some") return
     const newest = yield* fetch(provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
     if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
     const [element] = yield* self.decode([newest.value])

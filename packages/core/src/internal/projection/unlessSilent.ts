@@ -36,7 +36,8 @@ const awaitShortly = Effect.fnUntraced(function*<A, E>(store: OffsetStore["Servi
   const isSilent = (yield* now) - (silentSince.get(store) ?? -Infinity) < silence
   const outcome = yield* Effect.timeoutOption(Fiber.await(fiber), isSilent ? 0 : budget)
   if (outcome._tag === "None") {
-    silentSince.set(store, yield* now)
+    // one that was not waited for has shown nothing
+    if (!isSilent) silentSince.set(store, yield* now)
     yield* Effect.forkDetach(Fiber.interrupt(fiber))
   }
   return outcome

@@ -12,6 +12,7 @@ import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
 import * as Metrics from "../../Metrics.ts"
 import * as Offset from "../../Offset.ts"
+import * as PersistenceId from "../../PersistenceId.ts"
 import * as Position from "../../Position.ts"
 import { ReadBudget } from "../../ReadBudget.ts"
 import * as SequenceNumber from "../../SequenceNumber.ts"
@@ -193,9 +194,12 @@ const readTail = (self: Following): Pull =>
   })
 
 /** Says whether the replay was taken: too many may wait. */
-const askReplay = ({ latch, logs: { range }, replays }: Following, request: Replay): Effect.Effect<boolean> =>
+const askReplay = ({ latch, logs, replays }: Following, request: Replay): Effect.Effect<boolean> =>
   Effect.sync(() => {
-    if (!SliceRange.contains(range, Slice.ofPersistenceId(request.persistenceId))) return true
+    const { persistenceId } = request
+    // what is read has nothing of it, though the journal may: it is not for whoever reads this
+    if (PersistenceId.entityType(persistenceId) !== logs.entityType) return true
+    if (!SliceRange.contains(logs.range, Slice.ofPersistenceId(persistenceId))) return true
     const isTaken = replays.ask(request)
     latch.openUnsafe()
     return isTaken

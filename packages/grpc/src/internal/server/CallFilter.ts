@@ -11,6 +11,9 @@ import { integer } from "../wire/integer.ts"
 /** Of so many entities a call remembers at most up to where their replays pass. */
 const maxReplays = 1_000
 
+/** Of so many events it is remembered that they are replayed, until they are written: more than a page has. */
+const maxReplayed = 1_000
+
 /**
  * @internal
  * What the consumer of a call has selected, and asked for again. Pure but for what it remembers.
@@ -21,9 +24,12 @@ export class CallFilter implements Selection {
   /** From which sequence number on the replay of an entity is filtered like what comes with the logs. */
   readonly #filterFrom = new Map<PersistenceId.PersistenceId, number>()
 
-  /** Whether everything passes. */
+  #hasReplays = false
+  readonly #replayed = new Set<string>()
+
+  /** Whether everything passes, and nothing is replayed. */
   get isOpen(): boolean {
-    return this.#filter === EventFilter.passAll
+    return this.#filter === EventFilter.passAll && !this.#hasReplays
   }
 
   /** Takes criteria, and returns the ids of the entities that are to be replayed because of them. Throws a `RangeError` and stays as it was if they are wrong. */
@@ -32,29 +38,48 @@ export class CallFilter implements Selection {
     this.#filter = withCriteria(before, criteria)
     if (this.#filter === before) return []
     this.#passes = EventFilter.compile(this.#filter)
-    return EventFilter.diff(before, this.#filter).added.includeEntityIds.filter(({ from }) => from > 0)
+    const replays = EventFilter.diff(before, this.#filter).added.includeEntityIds.filter(({ from }) => from > 0)
+    this.#hasReplays ||= replays.length > 0
+    return replays
   }
 
   /** What is to be replayed for a request. Throws a `RangeError` where it is wrong. */
   replay({ persistenceIdOffset, replayPersistenceIds }: ReplayReq): ReadonlyArray<Replay> {
+    this.#hasReplays = true
     const requests = replayPersistenceIds.length > 0
       ? replayPersistenceIds.map(({ filterAfterSeqNr, fromPersistenceIdOffset }) => ({
         from: fromPersistenceIdOffset,
-        filterFrom: integer(filterAfterSeqNr)
+        // the JVM says with the largest number of all that it is never filtered
+        filterFrom: filterAfterSeqNr > Number.MAX_SAFE_INTEGER ? 0 : integer(filterAfterSeqNr)
       }))
       // what older consumers send, and newer ones as well
       : persistenceIdOffset.map((from) => ({ from, filterFrom: 0 }))
-    return requests.map(({ filterFrom, from }) => {
+    return requests.flatMap(({ filterFrom, from }) => {
       if (from === undefined) throw new RangeError("a replay of no entity")
       const persistenceId = PersistenceId.parse(from.persistenceId)
+      const number = integer(from.seqNr)
+      // as an Akka producer does
+      if (number < 1) return []
       this.#filterFrom.delete(persistenceId)
       if (this.#filterFrom.size === maxReplays) this.#filterFrom.delete(this.#filterFrom.keys().next().value!)
       if (filterFrom > 0) this.#filterFrom.set(persistenceId, filterFrom)
-      return { persistenceId, from: SequenceNumber.make(Math.max(1, integer(from.seqNr))) }
+      return [{ persistenceId, from: SequenceNumber.make(number) }]
     })
   }
 
-  readonly isSelected = (envelope: EncodedEnvelope, isReplayed: boolean): boolean =>
-    this.#passes(envelope) ||
-    isReplayed && envelope.sequenceNumber < (this.#filterFrom.get(envelope.persistenceId) ?? Infinity)
+  readonly isSelected = (envelope: EncodedEnvelope, isReplayed: boolean): boolean => {
+    if (!isReplayed) return this.#passes(envelope)
+    const { persistenceId, sequenceNumber } = envelope
+    if (!this.#passes(envelope) && sequenceNumber >= (this.#filterFrom.get(persistenceId) ?? Infinity)) return false
+    if (this.#replayed.size === maxReplayed) this.#replayed.delete(this.#replayed.values().next().value!)
+    this.#replayed.add(keyOf(envelope))
+    return true
+  }
+
+  /** Whether an event that was selected, and has passed the stages of the source since, was replayed. */
+  isReplayed(envelope: EncodedEnvelope): boolean {
+    return this.#hasReplays && this.#replayed.has(keyOf(envelope))
+  }
 }
+
+const keyOf = ({ persistenceId, sequenceNumber }: EncodedEnvelope): string => `${sequenceNumber} ${persistenceId}`

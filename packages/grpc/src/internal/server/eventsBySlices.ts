@@ -1,5 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
-import type { IncludedEntity } from "@sluice/core/EventFilter"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
 import type { Feed, Replay } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -19,7 +20,7 @@ import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer
 import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { invalidArgument, missingHeader, notOffered, Status } from "../wire/status.ts"
+import { invalidArgument, missingHeader, notOffered, quotable, Status } from "../wire/status.ts"
 import { CallFilter } from "./CallFilter.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -43,10 +44,24 @@ export const lookUp = (
   return stream === undefined ? Effect.fail(notOffered(id, [...streams.keys()])) : Effect.succeed(stream)
 }
 
+/** @internal Refuses entities of other types than those of the stream: whoever offers a stream offers nothing else of its journal. */
+export const checkType = (
+  { entityType, id }: OfferedStream,
+  persistenceId: PersistenceId.PersistenceId
+): Effect.Effect<void, Status> => {
+  const found = PersistenceId.entityType(persistenceId)
+  return entityType === undefined || entityType === found
+    ? Effect.void
+    : Effect.fail(invalidArgument(`the stream '${id}' has no events of the entity type '${quotable(found)}'`))
+}
+
 type Requests = ReturnType<typeof readRequests>
 
-/** Of so many entities a replay may wait before it is begun. */
-const maxWaiting = 1_000
+/** Of so many entities a replay may wait before the source is asked for it: more than a filter can include. */
+const maxWaiting = EventFilter.maxCriteria + 1_000
+
+/** For how long, in milliseconds, a source is not asked again for which too many replays wait. */
+const askAgain = 50
 
 /** @internal Runs what may throw at the other side's input. */
 export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
@@ -63,7 +78,7 @@ const readRequests = (call: IncomingCall): {
   readonly init: Effect.Effect<InitReq, Status>
   readonly filter: CallFilter
   /** What is to be replayed. */
-  readonly replays: Queue.Dequeue<Replay | IncludedEntity>
+  readonly replays: Queue.Dequeue<Replay | EventFilter.IncludedEntity>
   /** Lets go of the init, which may be large, when nothing of it is needed any more. */
   readonly forget: () => void
   readonly broken: Effect.Effect<never, Status>
@@ -71,7 +86,7 @@ const readRequests = (call: IncomingCall): {
   let init = Deferred.makeUnsafe<InitReq, Status>()
   const broken = Deferred.makeUnsafe<never, Status>()
   const filter = new CallFilter()
-  const replays = Effect.runSync(Queue.dropping<Replay | IncludedEntity>(maxWaiting))
+  const replays = Effect.runSync(Queue.dropping<Replay | EventFilter.IncludedEntity>(maxWaiting))
   let initialised = false
   let isPlain = false
   const fail = (status: Status) => {
@@ -79,7 +94,7 @@ const readRequests = (call: IncomingCall): {
     Deferred.doneUnsafe(broken, Effect.fail(status))
   }
   /** Changes the filter, or asks for replays. What is wrong ends the stream. */
-  const change = (what: string, wanted: () => ReadonlyArray<Replay | IncludedEntity>): void => {
+  const change = (what: string, wanted: () => ReadonlyArray<Replay | EventFilter.IncludedEntity>): void => {
     try {
       // another Sluice service asks for what it misses by a call of its own
       for (const replay of wanted()) {
@@ -129,15 +144,17 @@ const readRequests = (call: IncomingCall): {
 }
 
 /** Asks the source for what the consumer has asked for. A stream whose source cannot be asked has nothing to replay. */
-const replaying = ({ entityType, id }: OfferedStream, feed: Feed<unknown>, { replays }: Requests) =>
+const replaying = (stream: OfferedStream, feed: Feed<unknown>, { replays }: Requests) =>
   Effect.forever(Effect.gen(function*() {
     const wanted = yield* Queue.take(replays)
     const request = "persistenceId" in wanted ? wanted : {
-      persistenceId: yield* parse("filter", () => PersistenceId.make(entityType ?? id, wanted.entityId)),
+      persistenceId: yield* parse("filter", () => PersistenceId.make(stream.entityType ?? stream.id, wanted.entityId)),
       from: SequenceNumber.make(wanted.from)
     }
-    if (feed.replay === undefined || (yield* feed.replay(request))) return
-    return yield* Effect.fail(new Status(Grpc.status.RESOURCE_EXHAUSTED, "too many entities wait to be replayed"))
+    yield* checkType(stream, request.persistenceId)
+    const { replay } = feed
+    if (replay === undefined) return
+    while (!(yield* replay(request))) yield* Effect.sleep(askAgain)
   }))
 
 /** @internal Serves a call: it ends when the consumer goes away, or with a `Status`. */
@@ -215,10 +232,12 @@ const serve = (
       Metric.modify(consumers, -1))
     const writer = new CallWriter(call, share)
     if (version >= 3) yield* Effect.forkScoped(writer.beat)
+    // whatever its consumer has seen, it has asked for what is replayed
+    const treated = (envelope: EncodedEnvelope) => requests.filter.isReplayed(envelope) ? "send" : treat(envelope)
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
-      return writer.write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treat))
+      return writer.write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treated))
     })
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests))
     // OK would tell a JVM consumer that there will be no events any more

@@ -23,9 +23,9 @@ import { eventPieces } from "../wire/frames.ts"
 import { integer } from "../wire/integer.ts"
 import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode } from "../wire/methods.ts"
-import { invalidArgument, quotable, Status } from "../wire/status.ts"
+import { quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
-import { lookUp, parse } from "./eventsBySlices.ts"
+import { checkType, lookUp, parse } from "./eventsBySlices.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
 import { requestOf, within } from "./serverCall.ts"
@@ -40,12 +40,7 @@ const entityOf = (
   Effect.gen(function*() {
     const stream = yield* lookUp(streams, request.streamId)
     const persistenceId = yield* parse("persistence id", () => PersistenceId.parse(request.persistenceId))
-    const entityType = PersistenceId.entityType(persistenceId)
-    if (stream.entityType !== undefined && stream.entityType !== entityType) {
-      return yield* Effect.fail(
-        invalidArgument(`the stream '${stream.id}' has no events of the entity type '${quotable(entityType)}'`)
-      )
-    }
+    yield* checkType(stream, persistenceId)
     return [stream, persistenceId] as const
   })
 

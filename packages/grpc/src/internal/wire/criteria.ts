@@ -59,16 +59,16 @@ export const withCriteria = (
       }
     }
   }
-  const all = (field: TextField): Iterable<string> => texts.get(field)!
-  return EventFilter.passAll.pipe(
-    EventFilter.excludeTags(...all("excludeTags")),
-    EventFilter.excludeEntityIds(...all("excludeEntityIds")),
-    EventFilter.excludeMatching(...all("excludeMatching")),
-    EventFilter.includeTags(...all("includeTags")),
-    EventFilter.includeTopics(...all("includeTopics")),
-    EventFilter.includeEntityIds(...Array.from(entities, ([entityId, from]) => ({ entityId, from }))),
-    EventFilter.includeMatching(...all("includeMatching"))
-  )
+  const all = (field: TextField): ReadonlyArray<string> => [...texts.get(field)!]
+  return EventFilter.fromCriteria({
+    excludeTags: all("excludeTags"),
+    excludeEntityIds: all("excludeEntityIds"),
+    excludeMatching: all("excludeMatching"),
+    includeTags: all("includeTags"),
+    includeTopics: all("includeTopics"),
+    includeEntityIds: Array.from(entities, ([entityId, from]) => ({ entityId, from })),
+    includeMatching: all("includeMatching")
+  })
 }
 
 /** @internal The criteria that add all that a change adds, and then remove what it removes. */
