@@ -10,6 +10,7 @@ import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
@@ -343,6 +344,29 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       yield* caughtUp("filtered")
       assert.deepStrictEqual(yield* found("grows"), ["1 A", "2 B", "3 C", "4 D", "5 E", "6 F"])
       for (let i = 0; i < 50; i++) assert.deepStrictEqual(yield* found(`small-${i}`), [])
+    }))
+
+  it.effect("says which events of an entity were deleted before it was selected", () =>
+    Effect.gen(function*() {
+      const { layer, lines } = Producer.logging()
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const write = (id: string, text: string, ...tags: ReadonlyArray<string>) =>
+        Effect.provide(append(id, text, ...tags), there)
+      for (const text of ["a", "b", "c", "d"]) yield* write("grows", text, "small")
+      yield* run(remote(port).pipe(EventConsumer.filter(large), Projection.exactlyOnce("pruned", record)), here).pipe(
+        Effect.provide(layer)
+      )
+      yield* caughtUp("pruned")
+      const before = Timestamp.fromMillis(Date.now() + 1_000)
+      assert.strictEqual(yield* Effect.provide(Journal.prune(Cart, { before }), there), 3)
+      yield* write("grows", "e", "large")
+      yield* caughtUp("pruned")
+      assert.deepStrictEqual(yield* Effect.provide(effectsOf("grows"), here), ["4 d", "5 e"])
+      assert.isTrue(
+        lines.some((line) => line.includes("Events 1 to 3 of 'Cart|grows' were left out by a filter, and deleted")),
+        lines.join("\n")
+      )
     }))
 
   it.effect("has the filter that was given last, and says that there is one", () =>
