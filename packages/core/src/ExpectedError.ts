@@ -32,13 +32,7 @@ export const TaggedError: typeof Schema.TaggedError =
     const Base: any = (Schema.TaggedError as any)(identifier)(tag, schema, annotations)
     return class extends Base {
       constructor(...args: ReadonlyArray<unknown>) {
-        const { stackTraceLimit } = Error
-        Error.stackTraceLimit = 0
-        try {
-          super(...args)
-        } finally {
-          Error.stackTraceLimit = stackTraceLimit
-        }
+        super(...args)
         this.stack = `${this.name}: ${this.message}`
       }
     }

@@ -4,7 +4,9 @@ import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
+import { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 const conflict = () =>
@@ -15,12 +17,10 @@ const conflict = () =>
   })
 
 it("an error that is expected is printed as one line", () => {
-  const { stackTraceLimit } = Error
   const line =
     "@sluice/core/SequenceConflict: The writer of 'cart|c-1' expected event 3 to be its last, but its last event is 4"
   assert.strictEqual(conflict().stack, line)
   assert.strictEqual(Cause.pretty(Cause.fail(conflict())), line)
-  assert.strictEqual(Error.stackTraceLimit, stackTraceLimit)
 })
 
 it("it is still an error of its class, with nothing but its fields, also after a way through its schema", () => {
@@ -38,3 +38,12 @@ it("a mistake of the program keeps its trace", () => {
   const error = new ProjectionStatus.ProjectionAlreadyRuns({ projection: "p", range: SliceRange.full })
   assert.include(Cause.pretty(Cause.die(error)), "ExpectedError.test.ts")
 })
+
+const mistaken = () => new StorageError({ operation: "append", reason: "Bogus" as "Failed", cause: undefined })
+
+it.effect("so does one that is made with a wrong argument", () =>
+  Effect.gen(function*() {
+    const cause = yield* Effect.flip(Effect.sandbox(Effect.sync(mistaken)))
+    const { stack } = Cause.squash(cause) as Error
+    assert.match(String(stack), /\n +at mistaken .*ExpectedError\.test\.ts/)
+  }))
