@@ -739,6 +739,12 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
   it.effect.each<[StorageError["reason"], number, string]>([
     ["Unavailable", status.UNAVAILABLE, "the producer's database is busy or cannot be reached"],
     ["Busy", status.UNAVAILABLE, "the producer's database is busy or cannot be reached"],
+    ["Closed", status.UNAVAILABLE, "the producer is shutting down"],
+    [
+      "Replaced",
+      status.INTERNAL,
+      "the producer's database has another journal than when the producer started; its log says more"
+    ],
     ["Damaged", status.INTERNAL, "the producer's database fails; its log says more"],
     ["Failed", status.INTERNAL, "the producer's database fails; its log says more"]
   ])("with storage that is %s says so, and no more", ([reason, code, details]) =>

@@ -1,6 +1,7 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
+import type { Reason, StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import type { Headers } from "../../Call.ts"
 
@@ -72,22 +73,42 @@ export const notOffered = (id: string, ids: ReadonlyArray<string>): Status => {
 const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
   new Status(Grpc.status.FAILED_PRECONDITION, message, { [trailer]: JSON.stringify(value) })
 
+const shuttingDown = new Status(Grpc.status.UNAVAILABLE, "the producer is shutting down")
+const unreachable = new Status(Grpc.status.UNAVAILABLE, "the producer's database is busy or cannot be reached")
+const failing = new Status(Grpc.status.INTERNAL, "the producer's database fails; its log says more")
+
+const ofStorage: Record<Reason, Status> = {
+  Busy: unreachable,
+  Unavailable: unreachable,
+  // its layer ends before the server does
+  Closed: shuttingDown,
+  Full: failing,
+  ReadOnly: failing,
+  Damaged: failing,
+  Misconfigured: failing,
+  Replaced: new Status(
+    Grpc.status.INTERNAL,
+    "the producer's database has another journal than when the producer started; its log says more"
+  ),
+  Broken: failing,
+  Aborted: failing,
+  Unsupported: failing,
+  Failed: failing
+}
+
 /**
  * @internal
  * What the other side is told. The text of Sluice's own errors says what happened and what to do; anything else may hold what is not
  * for others, and stays in the log.
  */
 export const fromCause = (cause: Cause.Cause<unknown>): Status => {
-  if (Cause.hasInterruptsOnly(cause)) return new Status(Grpc.status.UNAVAILABLE, "the producer is shutting down")
+  if (Cause.hasInterruptsOnly(cause)) return shuttingDown
   const error = cause.reasons.find(Cause.isFailReason)?.error
   if (error instanceof Status) return error
   switch ((error as { readonly _tag?: unknown } | undefined)?._tag) {
-    case "StorageError": {
-      const { isRetryable } = error as { readonly isRetryable: boolean }
-      return isRetryable
-        ? new Status(Grpc.status.UNAVAILABLE, "the producer's database is busy or cannot be reached")
-        : new Status(Grpc.status.INTERNAL, "the producer's database fails; its log says more")
-    }
+    case "StorageError":
+      // a stage may fail with an error of this name that is not ours
+      return ofStorage[(error as StorageError).reason] ?? failing
     case "JournalForked": {
       const { message, offset, slice } = error as JournalForked
       return refused(message, forkTrailer, [slice, offset.position, offset.timestamp])
