@@ -471,6 +471,8 @@ export const deadLetters = (projection: ProjectionRef, options?: {
   readonly limit?: number | undefined
 }): Effect.Effect<ReadonlyArray<DeadLetter>, CommandError | InvalidInput, ProjectionManagement> => {
   const { after, limit = 100 } = options ?? {}
+  const invalid = Check.safeInteger("limit", limit)
+  if (invalid !== undefined) return Effect.fail(invalid)
   return Effect.flatMap(
     after === undefined ? Effect.undefined : letterId(after),
     (after) => withKey(projection, (management, key) => management.deadLetters(key, after, limit))

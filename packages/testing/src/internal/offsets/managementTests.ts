@@ -522,6 +522,18 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(freshKey()), [])
       }))
 
+    it.effect("are listed up to a number of them, and not to what is none", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* putAside(key, letter("a", 1))
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(key, { limit: 0 }), [])
+        for (const limit of [-1, 1.5, NaN, Infinity, 2 ** 53]) {
+          const error = yield* Effect.flip(ProjectionManagement.deadLetters(key, { limit }))
+          assertInvalid(error)
+          assert.strictEqual(error.message, `Invalid limit: "${limit}" is no safe integer from 0`)
+        }
+      }))
+
     it.effect("take the place of one of the same event, and can be thrown away", () =>
       Effect.gen(function*() {
         const key = freshKey()
