@@ -61,7 +61,7 @@ export interface WorkerStatus {
   readonly failure: WorkerFailure | undefined
   /**
    * What is odd about its source, though it may be on purpose, such as that a journal has events, but none of the entity type; undefined
-   * once the handler was done with one.
+   * once a worker of the projection in this process knows of one.
    */
   readonly notice: string | undefined
   /** Envelopes that the handler was done with, since the process began. */

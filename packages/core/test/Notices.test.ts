@@ -5,6 +5,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
+import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
@@ -12,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { noticeOthers } from "../src/internal/reading/noticeOthers.ts"
-import { settle, start, statusOf } from "./projectionKit.ts"
+import { after, settle, start, statusOf } from "./projectionKit.ts"
 
 const typeOf = (name: string) => EntityType.make(name, { codec: EventCodec.string })
 const states = (name: string) => StateType.make(name, { codec: EventCodec.string })
@@ -42,7 +43,7 @@ const misspelt = "There are no events of the entity type 'Cart' yet, but of 'car
 
 describe("a projection whose journal has none of its events", () => {
   const { layer, lines } = warnings()
-  it.effect("says which there are, once, until it has handled one", () =>
+  it.effect("says which there are, once, until one of its workers has handled one", () =>
     Effect.gen(function*() {
       yield* append("cart")
       assert.strictEqual(yield* noticed(Source.journal(typeOf("Cart"))), misspelt)
@@ -50,8 +51,38 @@ describe("a projection whose journal has none of its events", () => {
       yield* append("Cart")
       yield* settle
       const workers = yield* ProjectionStatus.status("p")
-      assert.sameDeepMembers(workers.map(({ handled, notice }) => [handled, notice]), [[1, undefined], [0, misspelt]])
+      assert.sameDeepMembers(workers.map(({ handled, notice }) => [handled, notice]), [[1, undefined], [0, undefined]])
     }).pipe(Effect.provide(layer)))
+})
+
+describe("a projection that leaves out all of its events", () => {
+  const nothing = Source.journal(typeOf("Cart")).pipe(Source.filter(() => false))
+
+  const later = warnings()
+  it.effect("says that there are none until it has passed one", () =>
+    Effect.gen(function*() {
+      yield* append("cart")
+      assert.strictEqual(yield* noticed(nothing), misspelt)
+      yield* append("Cart")
+      yield* after(60_000)
+      const workers = yield* ProjectionStatus.status("p")
+      assert.deepStrictEqual(workers.map(({ handled, notice }) => [handled, notice]), [[0, undefined], [0, undefined]])
+    }).pipe(Effect.provide(later.layer)))
+
+  const asked = warnings()
+  it.effect("or until it was asked how far behind it is, and others hear of it", () =>
+    Effect.gen(function*() {
+      yield* append("cart")
+      assert.strictEqual(yield* noticed(nothing), misspelt)
+      const [worker] = (yield* ProjectionRegistry).workers("p")
+      const waiting = yield* Effect.forkChild(worker!.until(({ notice }) => notice === undefined))
+      yield* append("Cart")
+      yield* ProjectionStatus.lag("p")
+      yield* settle
+      assert.isDefined(waiting.pollUnsafe(), "who waits has heard")
+      const workers = yield* ProjectionStatus.status("p")
+      assert.deepStrictEqual(workers.map(({ notice }) => notice), [undefined, undefined])
+    }).pipe(Effect.provide(asked.layer)))
 })
 
 const silent = (name: string, before: Effect.Effect<unknown, unknown, Journal.Journal>) => {

@@ -17,12 +17,21 @@ export class WorkerMonitor {
   #handled = 0
   #skipped = 0
   #notice: string | undefined
+  #isBegun = false
+  /** The workers of its projection in this process, itself among them. */
+  readonly #workers: Set<WorkerMonitor>
   readonly #listeners = new Set<() => void>()
   readonly meters: ProjectionMeters
 
-  constructor(projection: string, range: SliceRange, context: Context.Context<never>) {
+  constructor(
+    projection: string,
+    range: SliceRange,
+    context: Context.Context<never>,
+    workers = new Set<WorkerMonitor>()
+  ) {
     this.#projection = projection
     this.#range = range
+    this.#workers = workers.add(this)
     this.meters = new ProjectionMeters(projection, context)
   }
 
@@ -39,7 +48,7 @@ export class WorkerMonitor {
       range: this.#range,
       state: state._tag,
       failure: Lifecycle.failureOf(state),
-      notice: this.#handled > 0 ? undefined : this.#notice,
+      notice: this.#isBegun ? undefined : this.#notice,
       handled: this.#handled,
       skipped: this.#skipped,
       restarts,
@@ -79,9 +88,19 @@ export class WorkerMonitor {
     return isNews
   }
 
+  /** Its source has something to read, which is news for the other workers as well. */
+  begun(): void {
+    if (this.#isBegun) return
+    for (const worker of this.#workers) {
+      worker.#isBegun = true
+      worker.#notify()
+    }
+  }
+
   /** It has stored these offsets, and with that everything that its source had when it was opened. */
   stored(offsets: Offset.Offsets, hasCaughtUp: boolean): void {
     this.#offsets = offsets
+    this.begun()
     this.#transition({ _tag: "Progressed" })
     if (hasCaughtUp) this.#transition({ _tag: "CaughtUp" })
     // last, because listeners go on at once
@@ -90,6 +109,7 @@ export class WorkerMonitor {
 
   handled(envelopes: ReadonlyArray<Envelope<unknown>>): void {
     this.#handled += envelopes.length
+    this.begun()
     this.meters.handled(envelopes.length, envelopes.at(-1)!.timestamp)
   }
 

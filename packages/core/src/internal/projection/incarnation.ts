@@ -204,6 +204,7 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
     Effect.sandbox,
     Effect.retry(headsRetry),
     Effect.map((heads) => {
+      if (heads.size > 0) monitor.begun()
       if (tracker.follow(heads)) monitor.happened({ _tag: "CaughtUp" })
     }),
     Effect.forkScoped({ startImmediately: true })

@@ -81,12 +81,14 @@ export const prepare = <E, R>(
     const registry = yield* ProjectionRegistry
     const store = yield* OffsetStore
     const management = yield* ProjectionManagement
+    const monitors = new Map<string, Set<WorkerMonitor>>()
+    for (const { projection } of assignments) monitors.set(projection.name, new Set())
     const workers = assignments.map(({ projection, range }): Driven => ({
       projection,
       range,
       store,
       management,
-      monitor: new WorkerMonitor(projection.name, range, context),
+      monitor: new WorkerMonitor(projection.name, range, context, monitors.get(projection.name)),
       memory: new WorkerMemory(),
       lastRead: undefined
     }))
@@ -143,7 +145,10 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
     },
     until: (predicate) => monitor.until(predicate),
     hasNewCommand: Effect.map(management.command(projection.name), (command) => isNew(command, driven.lastRead)),
-    heads: ofSource(provider.heads(range)),
+    heads: Effect.tap(
+      ofSource(provider.heads(range)),
+      (heads) => Effect.sync(() => heads.size > 0 && monitor.begun())
+    ),
     stored: Effect.flatMap(
       store.load(key, range),
       ({ offsets, revision }) =>
