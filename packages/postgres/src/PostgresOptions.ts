@@ -20,7 +20,7 @@ export interface Options {
   readonly port?: number | undefined
   readonly user?: string | undefined
   /** The password, or an effect that is run for each new connection. So a changed password needs no restart. */
-  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
+  readonly password?: string | Redacted.Redacted | Effect.Effect<string | Redacted.Redacted, unknown> | undefined
   readonly database?: string | undefined
   /**
    * How connections are encrypted. `true` trusts the well-known authorities. By default connections are encrypted

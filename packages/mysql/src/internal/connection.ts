@@ -329,9 +329,9 @@ const passwordOf = ({ password }: Options): Effect.Effect<string | undefined, Sq
         Effect.fail(unconnected(
           Object.assign(new Error("the password was not to be had", { cause }), { code: "PASSWORD_UNAVAILABLE" })
         )),
-      onSuccess: (value) => Effect.succeed(Redacted.value(value))
+      onSuccess: (value) => Effect.succeed(text(value))
     })
-    : Effect.succeed(Redacted.value(password))
+    : Effect.succeed(text(password))
 
 const limitsOf = (options: Options, { idleTimeout }: Use): Limits => ({
   statementTimeout: statementTimeoutOf(options),

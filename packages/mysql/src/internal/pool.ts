@@ -246,10 +246,12 @@ export const withConnection = <A>(
 
 const close = (scope: Scope.Closeable): void => void Effect.runFork(Scope.close(scope, Exit.void))
 
-/** @internal The driver's own error, which has the codes. */
+/** @internal The driver's own error, which has the codes, or else the defect. Only an interruption says that the storage was closed. */
 export const errorOf = (cause: Cause.Cause<SqlError>): unknown => {
-  const error = cause.reasons.find(Cause.isFailReason)?.error
-  return error === undefined ? closedError() : error.reason.cause
+  const failed = cause.reasons.find(Cause.isFailReason)
+  if (failed !== undefined) return failed.error.reason.cause
+  const died = cause.reasons.find(Cause.isDieReason)
+  return died === undefined ? closedError() : died.defect
 }
 
 const closedError = (): Error => Object.assign(new Error("the storage was closed"), { code: "POOL_CLOSED" })
