@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import type { Payload } from "./Payload.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
@@ -86,6 +87,16 @@ export interface Poison extends Place {
   /** Whether the event itself is at fault, so that trying again is of no use. */
   readonly permanent: boolean
 }
+
+/**
+ * The event that a stream of a source has failed at: an annotation of the failure's cause.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class FailedAt extends Context.Service<FailedAt, Pick<Place, "persistenceId" | "sequenceNumber">>()(
+  "@sluice/core/Envelope/FailedAt"
+) {}
 
 /**
  * A part of the log of one slice that the source has left out on purpose, from one position to another: the reader gets

@@ -530,7 +530,7 @@ const encoded = <A, E, R, Element extends EncodedElement>(
 ): Stream.Stream<Element, E, R> =>
   self.stages.length === 0 && self.provider.codec === codec ? envelopes : envelopes.pipe(
     mapChunks(compile<A, R>(self.provider.codec, self.stages)),
-    failAtPoison,
     // none is left out, and none is added
-    Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>)
+    Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>),
+    failAtPoison
   )

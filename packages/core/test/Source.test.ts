@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import { type Element, type EncodedEnvelope, nothing, sizeOf } from "@sluice/core/Envelope"
+import { type Element, type EncodedEnvelope, FailedAt, nothing, sizeOf } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -12,6 +12,7 @@ import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -334,6 +335,10 @@ describe("Source.openEncoded", () => {
       const { cause } = yield* untilFailure(feed.envelopes)
       assert.isTrue(Cause.hasDies(cause))
       assert.instanceOf(Cause.squash(cause), EventCodec.EventEncodeError)
+      assert.deepStrictEqual(Context.getOrUndefined(Cause.annotations(cause), FailedAt), {
+        persistenceId: EntityType.persistenceId(Note, "a"),
+        sequenceNumber: number(1)
+      })
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("has a counterpart for one entity", () =>

@@ -27,6 +27,7 @@ import {
   latestEventTimestamp,
   loadEvent
 } from "./internal/server/unary.ts"
+import { onStream } from "./internal/wire/failedAt.ts"
 import { eventProducerPaths as paths } from "./internal/wire/methods.ts"
 import type { Offer } from "./Offer.ts"
 import type { ServerTls } from "./Tls.ts"
@@ -126,7 +127,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
             within: (effect) =>
               Effect.suspend(() => {
                 const fiber = runWithin(effect)
-                return Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
+                return Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber)).pipe(
+                  Effect.catchCause((cause) => Effect.failCause(onStream(stream.id, cause)))
+                )
               })
           })
           health.producer(++offered > 0)

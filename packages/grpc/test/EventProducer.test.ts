@@ -645,7 +645,10 @@ layer(Producer.quiet, { excludeTestServices: true })("an event that cannot be de
       assert.include(details, "event 3 of 'Cart|a', manifest 'test/unknown'")
       assert.deepStrictEqual(failed.messages.map((message) => placeOf(message).seqNr), [1n, 2n])
       yield* Wait.until("the log", () => lines.length > 0)
-      assert.match(lines.join("\n"), /A call of EventsBySlices failed/)
+      assert.match(
+        lines.join("\n"),
+        /EventsBySlices failed on the stream '\S+', at event 3 of 'Cart\|a', .*: teach the codec of the source/
+      )
       assert.match(lines.join("\n"), /Event 3 of 'Cart\|a'/)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
@@ -688,7 +691,8 @@ const outcome = <E>(source: Source.Source<string, E>) =>
     return { code, details, answers: failed.messages.map(shortly), log: () => lines.join("\n") }
   })
 const twoThen = (n: number) => Stream.fromIterable(Array.from({ length: n }, (_, i) => FakeSource.event(i + 1)))
-const unspecific = "the producer failed; its log says more"
+const atThird = "the producer failed at event 3 of 'Cart|a'; its log says more"
+const thirdInLog = "failed on the stream 'cart', at event 3 of 'Cart|a', which its consumers cannot pass: "
 
 const storage = (reason: StorageError["reason"]) =>
   new StorageError({ operation: "read", reason, cause: new Error("password 1234") })
@@ -701,9 +705,10 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
         return event.toUpperCase()
       }))
       const { answers, code, details, log } = yield* outcome(source)
-      assert.deepStrictEqual([code, details], [status.INTERNAL, unspecific])
+      assert.deepStrictEqual([code, details], [status.INTERNAL, atThird])
       assert.deepStrictEqual(answers, ["a 1 E1", "a 2 E2"])
       yield* Wait.until("the log", () => log().includes("password 1234"))
+      assert.include(log(), `${thirdInLog}correct the stage of the source that fails`)
     }))
 
   it.effect("with an error in an effect of a stage does so as well", () =>
@@ -714,26 +719,48 @@ layer(Producer.quiet, { excludeTestServices: true })("a source that fails", (it)
         )
       )
       const { answers, code, details, log } = yield* outcome(source)
-      assert.deepStrictEqual([code, details], [status.INTERNAL, unspecific])
+      assert.deepStrictEqual([code, details], [status.INTERNAL, atThird])
       assert.deepStrictEqual(answers, ["a 1 e1", "a 2 e2"])
       yield* Wait.until("the log", () => log().includes("password 1234"))
+      assert.include(log(), `${thirdInLog}correct the stage of the source that fails`)
+    }))
+
+  it.effect("with storage in a stage says that it is the database, and not the event", () =>
+    Effect.gen(function*() {
+      const source = FakeSource.source(twoThen(4)).pipe(
+        Source.mapEffect(({ event }) => event === "e3" ? Effect.fail(storage("Busy")) : Effect.succeed(event))
+      )
+      const { code, details, log } = yield* outcome(source)
+      assert.deepStrictEqual([code, details], [
+        status.UNAVAILABLE,
+        "the producer's database is busy or cannot be reached"
+      ])
+      yield* Wait.until("the log", () => log().includes("password 1234"))
+      assert.include(log(), "failed on the stream 'cart', at event 3 of 'Cart|a'\"")
     }))
 
   it.effect("with an event that its public codec refuses does so as well", () =>
     Effect.gen(function*() {
       const codec = EventCodec.make<string>({
         name: "strict",
-        encode: () => {
-          throw new TypeError("password 1234")
+        encode: (event) => {
+          if (event === "e3") throw new TypeError("password 1234")
+          return EventCodec.string.encodeUnsafe(event)
         },
         decode: () => ""
       })
       const { layer, lines } = logging()
-      const port = yield* serve(EventProducer.layer(EventStream.make("cart", { codec }), FakeSource.source(twoThen(1))))
+      const port = yield* serve(EventProducer.layer(EventStream.make("cart", { codec }), FakeSource.source(twoThen(4))))
         .pipe(Effect.provide(layer))
-      const { code, details } = yield* ended(yield* call(port, init()))
-      assert.deepStrictEqual([code, details], [status.INTERNAL, unspecific])
+      const failed = yield* call(port, init())
+      const { code, details } = yield* ended(failed)
+      assert.deepStrictEqual([code, details], [
+        status.INTERNAL,
+        "the producer cannot encode event 3 of 'Cart|a'; its log says more"
+      ])
+      assert.deepStrictEqual(failed.messages.map(shortly), ["a 1 e1", "a 2 e2"])
       yield* Wait.until("the log", () => lines.join("\n").includes("password 1234"))
+      assert.include(lines.join("\n"), `${thirdInLog}let the source make an event of the stream of it`)
     }))
 
   it.effect.each<[StorageError["reason"], number, string]>([

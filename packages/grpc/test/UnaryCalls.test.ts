@@ -146,10 +146,10 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
       yield* append("a", ["1234"])
       assert.deepStrictEqual(yield* refusal(RawClient.loadEvent(client, ask)), [
         status.INTERNAL,
-        "the producer failed; its log says more"
+        "the producer failed at event 1 of 'Cart|a'; its log says more"
       ])
       yield* Wait.until("the log", () => lines.join("\n").includes("password 1234"))
-      assert.match(lines.join("\n"), /A call of LoadEvent failed/)
+      assert.match(lines.join("\n"), /A call of LoadEvent failed on the stream 'cart', at event 1 of 'Cart\|a'/)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 

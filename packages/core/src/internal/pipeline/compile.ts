@@ -1,11 +1,12 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { Element, EncodedElement, Envelope, Poison } from "../../Envelope.ts"
-import { encoded, isSkipped, make, placeholder, poison, sizeOf } from "../../Envelope.ts"
+import { encoded, FailedAt, isSkipped, make, placeholder, poison, sizeOf } from "../../Envelope.ts"
 import type { EventCodec } from "../../EventCodec.ts"
 import type { Stage } from "../../Stage.ts"
 import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
@@ -81,18 +82,24 @@ const applySync = (stage: Extract<Stage, { _tag: "Sync" }>, envelope: Envelope<a
 
 type Sound<A> = Exclude<Element<A>, Poison>
 
+const isPoison = (element: { readonly _tag?: unknown }): boolean => element._tag === "Poison"
+
 /** @internal Fails at the first poison event, after all that are before it. */
-export const failAtPoison = <A, E, R>(
-  self: Stream.Stream<Element<A>, E, R>
-): Stream.Stream<Sound<A>, E, R> =>
+export const failAtPoison = <T extends object, E, R>(
+  self: Stream.Stream<T, E, R>
+): Stream.Stream<Exclude<T, Poison>, E, R> =>
   Stream.transformPull(self, (pull) => {
     let failure: Cause.Cause<E> | undefined
-    const next: Pull.Pull<Arr.NonEmptyReadonlyArray<Sound<A>>, E, void, R> = Effect.suspend(() =>
+    const next: Pull.Pull<Arr.NonEmptyReadonlyArray<Exclude<T, Poison>>, E, void, R> = Effect.suspend(() =>
       failure === undefined
         ? Effect.flatMap(pull, (chunk) => {
-          const at = chunk.findIndex((element) => element._tag === "Poison")
-          if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<Sound<A>>)
-          failure = (chunk[at] as Poison).cause as Cause.Cause<E>
+          const at = chunk.findIndex(isPoison)
+          if (at < 0) return Effect.succeed(chunk as Arr.NonEmptyReadonlyArray<any>)
+          const { cause, persistenceId, sequenceNumber } = chunk[at] as unknown as Poison
+          failure = Cause.annotate(
+            cause as Cause.Cause<E>,
+            Context.make(FailedAt, { persistenceId, sequenceNumber }) as Context.Context<never>
+          )
           if (at === 0) return Effect.failCause(failure)
           return Effect.succeed(chunk.slice(0, at) as any)
         })
@@ -109,9 +116,14 @@ export const events = <A, E, R>(self: Stream.Stream<Element<A>, E, R>): Stream.S
 
 /** @internal An event that its public codec refuses is a bug of the pipeline: a defect. */
 export const reencode =
-  <A>(codec: EventCodec<A>) => (chunk: Arr.NonEmptyReadonlyArray<Sound<A>>): Arr.NonEmptyArray<EncodedElement> =>
+  <A>(codec: EventCodec<A>) =>
+  (chunk: Arr.NonEmptyReadonlyArray<Element<A>>): Arr.NonEmptyArray<EncodedElement | Poison> =>
     Arr.map(chunk, (element) => {
-      if (element._tag === "Skipped") return element
+      if (element._tag === "Skipped" || element._tag === "Poison") return element
       if (element._tag === "Placeholder") return encoded(element, undefined)
-      return encoded(element, encodeUnsafe(codec, element.persistenceId, element.event))
+      try {
+        return encoded(element, encodeUnsafe(codec, element.persistenceId, element.event))
+      } catch (defect) {
+        return poison(element, Cause.die(defect), true)
+      }
     })

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import type { IncomingCall, Method, Status as CallStatus } from "../../Call.ts"
 import { frame } from "../../Call.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
+import { whereFailed } from "../wire/failedAt.ts"
 import { nameOf } from "../wire/methods.ts"
 import { fromCause, Status, statusTrailer, toDetails } from "../wire/status.ts"
 import type { Run } from "./Run.ts"
@@ -26,7 +27,7 @@ export const streaming = (
           call.end(Exit.isSuccess(exit) ? ok : statusOf(exit.cause))
           return Exit.isSuccess(exit) || isForeseen(exit.cause)
             ? Effect.void
-            : Effect.logWarning(`A call of ${nameOf(path)} failed`, exit.cause)
+            : Effect.logWarning(`A call of ${nameOf(path)} failed${whereFailed(exit.cause)}`, exit.cause)
         })).pipe(Effect.exit, Effect.asVoid)
     )
     call.onCancelled(() => fiber.interruptUnsafe())

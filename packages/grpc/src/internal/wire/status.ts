@@ -4,6 +4,7 @@ import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Reason, StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import type { Headers } from "../../Call.ts"
+import { eventOf, tagOf } from "./failedAt.ts"
 
 /** @internal A call that ends with a status, said by whoever handles it. */
 export class Status {
@@ -105,7 +106,7 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
   if (Cause.hasInterruptsOnly(cause)) return shuttingDown
   const error = cause.reasons.find(Cause.isFailReason)?.error
   if (error instanceof Status) return error
-  switch ((error as { readonly _tag?: unknown } | undefined)?._tag) {
+  switch (tagOf(error)) {
     case "StorageError":
       // a stage may fail with an error of this name that is not ours
       return ofStorage[(error as StorageError).reason] ?? failing
@@ -128,7 +129,14 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
       const event = `event ${sequenceNumber} of '${persistenceId}', manifest '${manifest}'`
       return new Status(Grpc.status.INTERNAL, `the producer cannot decode ${event}; its log says more`)
     }
-    default:
-      return new Status(Grpc.status.INTERNAL, "the producer failed; its log says more")
+    default: {
+      const event = eventOf(cause)
+      const failed = event === undefined
+        ? "the producer failed"
+        : tagOf(Cause.squash(cause)) === "EventEncodeError"
+        ? `the producer cannot encode ${event}`
+        : `the producer failed at ${event}`
+      return new Status(Grpc.status.INTERNAL, `${failed}; its log says more`)
+    }
   }
 }
