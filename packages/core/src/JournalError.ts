@@ -79,7 +79,8 @@ export class JournalForked
   }
   override get message(): string {
     return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
-      `with timestamp ${this.offset.timestamp}: events were lost since the reader was there`
+      `with timestamp ${this.offset.timestamp}: events were lost since the reader was there. ` +
+      "Restore the database, or rewind the projection to a time before the loss"
   }
 }
 
@@ -116,14 +117,20 @@ export class OffsetBelowFloor extends ExpectedError.TaggedError<OffsetBelowFloor
  */
 export class JournalReplaced extends ExpectedError.TaggedError<JournalReplaced>("@sluice/core/JournalReplaced")(
   "JournalReplaced",
-  { expected: Schema.String, actual: Schema.String }
+  {
+    expected: Schema.String,
+    actual: Schema.String,
+    /** The entity type, or the id of the stream, that was to be read. */
+    entityType: Schema.String
+  }
 ) {
   /** It is a final error: no restart helps, so a projection stops. */
   get isFinal(): boolean {
     return true
   }
   override get message(): string {
-    return `The offsets were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
-      "the database was replaced, or the address leads to another service"
+    return `The offsets of '${this.entityType}' were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
+      "the database was replaced, or the address leads to another service. " +
+      "Correct the address or restore the database, or rewind the projection to read the new journal"
   }
 }

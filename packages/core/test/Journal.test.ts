@@ -128,12 +128,16 @@ describe("the errors of a journal", () => {
     assert.strictEqual(conflict("exists", 0), "The writer of 'cart|c-17' expected events, but it has no events")
   })
 
-  it("say which event of which journal was lost, and which journal is another", () => {
+  it("say which event of which journal was lost, and which journal is another, and what to do", () => {
     const forked = new Journal.JournalForked({ entityType: "cart", slice: Slice.make(7), offset: Offset.make(3, 99) })
     for (const part of ["'cart'", "position 3", "slice 7", "timestamp 99"]) assert.include(forked.message, part)
-    const replaced = new Journal.JournalReplaced({ expected: "one", actual: "two" })
-    assert.include(replaced.message, "one")
-    assert.include(replaced.message, "two")
+    assert.match(forked.message, /\. Restore the database, or rewind the projection to a time before the loss$/)
+    const replaced = new Journal.JournalReplaced({ expected: "one", actual: "two", entityType: "cart" })
+    for (const part of ["'cart'", "journal one", "journal two"]) assert.include(replaced.message, part)
+    assert.match(
+      replaced.message,
+      /\. Correct the address or restore the database, or rewind the projection to read the new journal$/
+    )
   })
 
   it("pass a schema, as they may have to travel", () => {

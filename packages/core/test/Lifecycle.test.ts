@@ -21,7 +21,7 @@ import {
 const before: WorkerFailure = { cause: Cause.fail("before"), event: undefined }
 const cause = Cause.fail("now")
 const forked = new JournalForked({ entityType: "note", slice: Slice.make(1), offset: Offset.make(2, 2) })
-const replaced = new JournalReplaced({ expected: "one", actual: "another" })
+const replaced = new JournalReplaced({ expected: "one", actual: "another", entityType: "note" })
 
 const states = {
   Starting: { _tag: "Starting" },

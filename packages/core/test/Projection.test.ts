@@ -318,7 +318,7 @@ describe("a projection that begins again when its journal is replaced", () => {
     Effect.gen(function*() {
       const provider = Source.journal(Note).provider
       yield* write("a", "1", "2")
-      const replaced = new Journal.JournalReplaced({ expected: "one", actual: "another" })
+      const replaced = new Journal.JournalReplaced({ expected: "one", actual: "another", entityType: "note" })
       yield* start(
         Source.make({ ...provider, onReplaced: "rewind" }).pipe(
           Projection.exactlyOnce("notes", ({ event }) => event === "2" ? Effect.fail(replaced) : Effect.void),

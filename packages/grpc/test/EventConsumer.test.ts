@@ -775,12 +775,14 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       const error = yield* failure(reading) as Effect.Effect<JournalReplaced>
       assert.instanceOf(error, JournalReplaced)
       assert.deepStrictEqual([error.expected, error.actual, error.isFinal], ["before", "after", true])
+      assert.include(error.message, "The offsets of 'cart'")
       assert.deepStrictEqual(reading.envelopes.map(shortly), ["a 1 e1"])
     }))
 
   it.effect("than the one that the offsets are of is noticed, with our server, at the first connection", () =>
     Effect.gen(function*() {
-      const port = yield* serve(carts)
+      const { layer, lines } = Producer.logging()
+      const port = yield* serve(carts).pipe(Effect.provide(layer))
       const { identity } = yield* Journal.Journal
       yield* append("a", ["1"])
       const offsets = new Map([[slice, Offset.make(1, 1)]])
@@ -790,6 +792,11 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
         "before",
         identity
       ])
+      yield* Wait.until("the log of the producer", () => lines.length > 0)
+      assert.match(
+        lines[0]!,
+        /EventsBySlices failed on the stream 'cart'".*Correct the address or restore the database/
+      )
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("behind the same address is noticed, with our server, after it was restarted", () =>

@@ -83,7 +83,7 @@ export const follow = (
   Effect.gen(function*() {
     const journal = yield* Journal.Journal
     if (start.journal !== undefined && start.journal !== journal.identity) {
-      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity })
+      return yield* new Journal.JournalReplaced({ expected: start.journal, actual: journal.identity, entityType })
     }
     const floors = start.pastDeleted === true ? yield* journal.floors(entityType, range) : Offset.none
     const raised = Floor.raise(start.offsets, floors)

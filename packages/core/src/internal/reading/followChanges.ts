@@ -27,7 +27,7 @@ export const followChanges = (
   Effect.gen(function*() {
     const states = yield* DurableStateStore
     if (start.journal !== undefined && start.journal !== states.identity) {
-      return yield* new JournalReplaced({ expected: start.journal, actual: states.identity })
+      return yield* new JournalReplaced({ expected: start.journal, actual: states.identity, entityType })
     }
     // subscribed before the first read, or a change between the two would go unnoticed
     const changed = yield* states.changes(entityType)

@@ -203,7 +203,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         }
         const journal = identity
         if (start.journal !== undefined && start.journal !== journal) {
-          return yield* new JournalReplaced({ expected: start.journal, actual: journal })
+          return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
         if (Number(answered["sluice-protocol"]) >= 3) yield* call.beats
         return {
