@@ -47,3 +47,29 @@ it.effect("so does one that is made with a wrong argument", () =>
     const { stack } = Cause.squash(cause) as Error
     assert.match(String(stack), /\n +at mistaken .*ExpectedError\.test\.ts/)
   }))
+
+const failed = (cause: unknown) => new StorageError({ operation: "append", reason: "Unavailable", cause })
+
+it("a cause with a code has no trace either, and is the same error", () => {
+  const tls = Object.assign(new Error("altnames"), { code: "ERR_TLS_CERT_ALTNAME_INVALID" })
+  assert.strictEqual((failed(tls).cause as Error).stack, "Error: altnames")
+  const inner = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:1"), { code: "ECONNREFUSED" })
+  const all = Object.assign(new AggregateError([inner], "none of them"), { code: "ECONNREFUSED" })
+  const driver = Object.assign(new Error("relation \"cart\" does not exist", { cause: all }), { code: "42P01" })
+  const error = failed(driver)
+  assert.strictEqual(error.cause, driver)
+  assert.include(driver, { code: "42P01", message: "relation \"cart\" does not exist" })
+  assert.notMatch(Cause.pretty(Cause.fail(error)), /^ *at /m)
+  assert.include(Cause.pretty(Cause.fail(error)), "[cause]: Error: relation \"cart\" does not exist")
+  assert.strictEqual(all.stack, "AggregateError: none of them")
+  assert.strictEqual(inner.stack, "Error: connect ECONNREFUSED 127.0.0.1:1")
+})
+
+it("a cause that is a mistake of the program, or that nobody knows, keeps its trace", () => {
+  const wrong = Object.assign(new TypeError("not a string"), { code: "ERR_INVALID_ARG_TYPE" })
+  for (const cause of [new Error("why"), wrong]) {
+    assert.include(Cause.pretty(Cause.fail(failed(cause))), "ExpectedError.test.ts")
+  }
+  const frozen = Object.freeze(Object.assign(new Error("frozen"), { code: "42P01" }))
+  assert.strictEqual(failed(frozen).cause, frozen)
+})
