@@ -255,15 +255,19 @@ const invalidExpected = (expected: ExpectedSequenceNumber): InvalidInput | undef
     ? undefined
     : Check.safeInteger("expected", expected)
 
+const invalidEvents = (events: unknown): InvalidInput | undefined =>
+  Array.isArray(events) ? undefined : new InvalidInput({ input: "events", problem: "they are no array" })
+
 /** What an adapter is not handed. */
 const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   const { events, expected } = request
-  let invalid = Check.entity(request) ?? invalidExpected(expected)
+  let invalid = Check.entity(request) ?? invalidExpected(expected) ?? invalidEvents(events)
   if (invalid !== undefined) return invalid
   // types rule this out, but a program may ignore them
   if (events.length === 0) return new InvalidInput({ input: "events", problem: "there is none to append" })
   let last: NewEvent | undefined
   for (const event of events) {
+    if (event === undefined) return new InvalidInput({ input: "events", problem: "the array has a hole" })
     invalid = Check.eventId(event.id) ?? Check.manifest(event.payload) ??
       // the events of an append mostly share them
       (last !== undefined && event.tags === last.tags ? undefined : Check.tags(event.tags)) ??
@@ -404,6 +408,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
       const metadata = yield* withTraceContext(options.metadata ?? noMetadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
       const { expected = "any", tags = noTags } = options
+      const noEvents = invalidEvents(options.events)
+      if (noEvents !== undefined) return yield* noEvents
       if (!Arr.isReadonlyArrayNonEmpty<A>(options.events)) {
         const invalid = invalidExpected(expected)
         return invalid === undefined ? undefined : yield* invalid

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
+import { InvalidInput } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Offset from "@sluice/core/Offset"
@@ -48,6 +49,23 @@ describe("Journal.append", () => {
       yield* Effect.provideService(Effect.andThen(append, append), Journal.Journal, spying)
       assert.strictEqual(new Set(ids).size, 4)
       for (const id of ids) assert.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
+const holes = (length: number): ReadonlyArray<string> => Object.assign([], { length })
+
+describe("Journal.append of what are no events", () => {
+  it.effect.each([
+    ["undefined", undefined, "they are no array"],
+    ["a text", "event", "they are no array"],
+    ["an array of holes", holes(2), "the array has a hole"],
+    ["an array with a hole", Object.assign(holes(2), { 1: "2" }), "the array has a hole"]
+  ])("fails with %s, and appends none", ([, events, problem]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Journal.append(Note, { id: "a", events: events as any }))
+      assert.instanceOf(error, InvalidInput)
+      assert.deepStrictEqual([error.input, error.problem], ["events", problem])
+      assert.deepStrictEqual(yield* Stream.runCollect(Journal.read(Note, "a")), [])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 
