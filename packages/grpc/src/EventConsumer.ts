@@ -11,6 +11,7 @@ import type { Options } from "./ConsumerOptions.ts"
 import type { ConsumerError } from "./GrpcError.ts"
 import { parseAddress } from "./internal/address.ts"
 import { makeRemote } from "./internal/client/remote.ts"
+import { pemProblem } from "./internal/pem.ts"
 import { toMetadata } from "./internal/wire/headers.ts"
 
 export type { Headers } from "./Call.ts"
@@ -35,7 +36,8 @@ export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R
 /**
  * The stream that a producer offers, from its beginning and without end. A connection that is lost is made again, with
  * exponential backoff and jitter, and goes on after the last event received. Consumers of this process share one connection
- * per producer. Throws a `RangeError` for an address that is none, and for headers that cannot be sent.
+ * per producer. Throws a `RangeError` for an address that is none, for certificates and keys that are no PEM, and for headers that
+ * cannot be sent.
  *
  * **Example** (A projection of another service's events)
  *
@@ -59,6 +61,8 @@ export interface RemoteSource<out A, out E, out R> extends Source.Source<A, E, R
  */
 export const source = <A>(stream: EventStream<A>, options: Options): RemoteSource<A, ConsumerError, never> => {
   parseAddress(options.address)
+  const problem = pemProblem(options.tls)
+  if (problem !== undefined) throw new RangeError(problem)
   if (options.headers !== undefined && !Effect.isEffect(options.headers)) toMetadata(options.headers)
   return make(stream, options, EventFilter.passAll)
 }

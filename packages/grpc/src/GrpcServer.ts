@@ -15,6 +15,7 @@ import * as Semaphore from "effect/Semaphore"
 import { CallTransport } from "./CallTransport.ts"
 import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { endpointOf } from "./internal/address.ts"
+import { pemProblem } from "./internal/pem.ts"
 import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
 import { makeHealth } from "./internal/server/health.ts"
 import type { OfferedStream } from "./internal/server/OfferedStream.ts"
@@ -70,7 +71,7 @@ const formatAddress = (host: string, port: number): string => `${host.includes("
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const host = options.host ?? (options.tls === undefined ? "127.0.0.1" : "0.0.0.0")
-  const { address, problem } = endpointOf({ host, port: options.port })
+  const { address, problem = pemProblem(options.tls) } = endpointOf({ host, port: options.port })
   if (problem !== undefined) return yield* new ServerError({ address, cause: problem })
   if (options.tls === undefined && options.insecure !== true && !isLoopback(host)) {
     return yield* new InsecureTransport({ address })
