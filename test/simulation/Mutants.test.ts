@@ -10,7 +10,7 @@ const deadline = 600_000
 const root = new URL("../../", import.meta.url)
 
 /** What the simulator says when the product has the mistake. */
-const simulate = (mutant: string): Promise<string> =>
+const simulate = (mutant: string, workload: string): Promise<string> =>
   new Promise((resolve) => {
     const child = spawn(process.execPath, [
       "--import",
@@ -18,6 +18,8 @@ const simulate = (mutant: string): Promise<string> =>
       "--conditions=@sluice/source",
       "--disable-warning=ExperimentalWarning",
       fileURLToPath(new URL("main.ts", import.meta.url)),
+      "--workload",
+      workload,
       "--seeds",
       "2000",
       "--shrinks",
@@ -30,13 +32,13 @@ const simulate = (mutant: string): Promise<string> =>
   })
 
 describe.concurrent("the simulator notices that", () => {
-  for (const { changes, file, name } of mutants) {
+  for (const { changes, file, name, workload = "projections" } of mutants) {
     it(name, { timeout: deadline + 10_000 }, async () => {
       const source = readFileSync(new URL(file, root), "utf8")
       for (const [from] of changes) {
         assert.strictEqual(source.split(from).length - 1, 1, `${file} has '${from}' once: follow it where it went`)
       }
-      assert.match(await simulate(name), /^Seed \d+ fails/m)
+      assert.match(await simulate(name, workload), /^Seed \d+ fails/m)
     })
   }
 })

@@ -3,6 +3,8 @@ export interface Mutant {
   readonly name: string
   /** Where, from the root of the repository. */
   readonly file: string
+  /** Which workload finds it: that of projections by default. */
+  readonly workload?: "network" | undefined
   /** Texts that the file has exactly once, and what they become. */
   readonly changes: ReadonlyArray<readonly [from: string, to: string]>
 }
@@ -188,5 +190,27 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a source that goes past deleted events begins before them",
     file: `${core}/internal/reading/follow.ts`,
     changes: [["start.pastDeleted === true ? yield*", "start.pastDeleted === undefined ? yield*"]]
+  },
+  {
+    name: "what a selection leaves out is said to be gone for good",
+    file: `${core}/internal/pipeline/leaveOut.ts`,
+    changes: [["skipped(slice, from, position, timestamp, true)", "skipped(slice, from, position, timestamp, false)"]]
+  },
+  {
+    name: "a run that a selection leaves out is one position short",
+    file: `${core}/internal/pipeline/leaveOut.ts`,
+    changes: [["        run.position = position\n", "        run.position = (position - 1) as Position\n"]]
+  },
+  {
+    name: "an entity begins with the event that selects it",
+    file: `${core}/ReadingState.ts`,
+    workload: "network",
+    changes: [["return last === 0 ? \"unproven\" : \"gap\"", "return last === 0 ? \"accepted\" : \"gap\""]]
+  },
+  {
+    name: "a consumer is sent what it does not select",
+    file: "packages/grpc/src/internal/server/CallFilter.ts",
+    workload: "network",
+    changes: [["    this.#passes(envelope) ||\n", "    !isReplayed ||\n"]]
   }
 ]

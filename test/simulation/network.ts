@@ -1,5 +1,15 @@
 /** What the simulator runs: a producer and consumers in processes of their own, each side with its database, and what becomes of the network meanwhile. */
-import { EntityType, type Envelope, EventCodec, EventStream, Journal, Projection, Source } from "@sluice/core"
+import {
+  EntityType,
+  type Envelope,
+  EventCodec,
+  EventFilter,
+  EventStream,
+  Journal,
+  PersistenceId,
+  Projection,
+  Source
+} from "@sluice/core"
 import { EventConsumer, EventProducer, GrpcServer } from "@sluice/grpc"
 import { Auditor, FaultPlan, SimulatedDatabase, SimulatedNetwork, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
@@ -36,11 +46,48 @@ const Fault = Schema.Struct({
 
 export type Fault = typeof Fault.Type
 
-const Append = Schema.Struct({ after: upTo(2000), entity: upTo(6), events: upTo(4) })
+const Append = Schema.Struct({
+  after: upTo(2000),
+  entity: upTo(6),
+  events: upTo(4),
+  tag: Schema.Literals(["large", "small"])
+})
+
+/** What the consumers ask for, from so many milliseconds after the change before: they are then restarted. */
+const Filter = Schema.Struct({
+  after: upTo(6000),
+  excludes: Schema.Literals(["nothing", "all", "all", "small", "some", "matching"]),
+  includes: Schema.Literals(["nothing", "large", "matching"]),
+  entities: Schema.Array(upTo(6)).check(Schema.isMaxLength(3)),
+  /** Whether those entities are replayed. */
+  isReplayed: Schema.Boolean
+})
+
+const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
+
+const filterOf = ({ entities, excludes, includes, isReplayed }: typeof Filter.Type): EventFilter.EventFilter => {
+  const excluding = {
+    nothing: EventFilter.passAll,
+    all: EventFilter.excludeAll,
+    small: EventFilter.passAll.pipe(EventFilter.excludeTags("small")),
+    some: EventFilter.passAll.pipe(EventFilter.excludeEntityIds("c0", "c2", "c3")),
+    matching: EventFilter.passAll.pipe(EventFilter.excludeMatching("c[1-4]"))
+  }[excludes]
+  const including = {
+    nothing: excluding,
+    large: excluding.pipe(EventFilter.includeTags("large")),
+    matching: excluding.pipe(EventFilter.includeMatching("c[45]"))
+  }[includes]
+  return including.pipe(
+    EventFilter.includeEntityIds(...entities.map((i) => ({ entityId: `c${i}`, from: isReplayed ? 1 : 0 })))
+  )
+}
 
 export interface Workload {
   readonly appends: ReadonlyArray<typeof Append.Type>
   readonly network: ReadonlyArray<Fault>
+  /** What the consumers filter, one after the other: everything passes before the first. */
+  readonly filters: ReadonlyArray<typeof Filter.Type>
   /** What happens to the processes, and to the databases. */
   readonly others: FaultPlan.FaultPlan
   /** How many processes run the projection, and with how many workers each. */
@@ -56,6 +103,7 @@ export interface Workload {
 export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   appends: Arbitrary.array(Arbitrary.schema(Append), { minLength: 1, maxLength: 20 }),
   network: Arbitrary.array(Arbitrary.schema(Fault), { maxLength: 5 }),
+  filters: Arbitrary.array(Arbitrary.schema(Filter), { maxLength: 3 }),
   others: Arbitrary.array(Arbitrary.schema(FaultPlan.Fault), { maxLength: 3 }),
   consumers: Arbitrary.schema(Schema.Literals([1, 1, 2])),
   workers: Arbitrary.schema(Schema.Literals([1, 2, 3])),
@@ -116,28 +164,57 @@ const heal = ({ consumer, kind }: Fault, consumers: number) => {
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { appends, bytes, consumers, delivery, network, others, slowness, workers } = workload
+    const { appends, bytes, consumers, delivery, filters, network, others, slowness, workers } = workload
     const there = yield* SimulatedDatabase.make("there")
     const here = yield* SimulatedDatabase.make("here")
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
     const table = SimulatedDatabase.table<string>(here)
 
     const source = EventConsumer.source(Carts, { address: "producer:8101", insecure: true })
-    const handler = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
-      Effect.gen(function*() {
-        if (slowness > 0) yield* Effect.sleep(slowness)
-        if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
-      })
+    const handled = new Set<string>()
+    /** The tags that events of each entity may have. */
+    const tagsOf = new Map<string, Set<string>>()
+    const handlerOf =
+      (passes: ReturnType<typeof EventFilter.compile>) =>
+      ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+        Effect.gen(function*() {
+          const isSelected = [...tagsOf.get(persistenceId)!].some((tag) => passes({ persistenceId, tags: [tag] }))
+          if (!isSelected) {
+            return yield* Simulation.violate(
+              "what is handled is selected",
+              `event ${sequenceNumber} of '${persistenceId}' is handled, and none of that entity passes`
+            )
+          }
+          if (sequenceNumber > 1 && !handled.has(`${persistenceId} ${sequenceNumber - 1}`)) {
+            return yield* Simulation.violate(
+              "an entity is handled from its first event on",
+              `event ${sequenceNumber} of '${persistenceId}' is, and not the one before`
+            )
+          }
+          if (slowness > 0) yield* Effect.sleep(slowness)
+          if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
+          handled.add(`${persistenceId} ${sequenceNumber}`)
+        })
     const offered = auditor.source(Source.journal(Cart))
-    const projected = auditor.projection(
-      source.pipe(
-        delivery === "ExactlyOnce"
-          ? Projection.exactlyOnce(projection, handler)
-          : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
-        Projection.workers(workers)
-      ),
-      { origin: offered }
-    )
+    let filter = EventFilter.passAll
+    const projected = () => {
+      const handler = handlerOf(EventFilter.compile(filter))
+      return auditor.projection(
+        (filter === EventFilter.passAll ? source : EventConsumer.filter(filter)(source)).pipe(
+          delivery === "ExactlyOnce"
+            ? Projection.exactlyOnce(projection, handler)
+            : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+          Projection.workers(workers)
+        ),
+        { origin: offered }
+      )
+    }
+    const append = (id: string, events: readonly [string, ...Array<string>], tag: string) =>
+      Effect.suspend(() => {
+        const persistenceId = PersistenceId.make(Cart.name, id)
+        tagsOf.set(persistenceId, (tagsOf.get(persistenceId) ?? new Set()).add(tag))
+        return Journal.append(Cart, { id, events, tags: [tag] })
+      })
 
     /** Takes each step once, whatever becomes of the process. */
     const left = [...appends]
@@ -146,7 +223,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         yield* Effect.sleep(step.after)
         const text = `${left.length}`.padStart(bytes, ".")
         const events = Array.from({ length: step.events + 1 }, () => text) as [string, ...Array<string>]
-        yield* Effect.ignore(Journal.append(Cart, { id: `c${step.entity}`, events }))
+        yield* Effect.ignore(append(`c${step.entity}`, events, step.tag))
       }
       return yield* Effect.never
     })
@@ -155,9 +232,18 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       Layer.provideMerge(there.layer),
       Layer.provide(SimulatedNetwork.layer)
     )
-    const consumer = Projection.layer(projected).pipe(Layer.provide([here.layer, SimulatedNetwork.layer]))
+    const consumer = Effect.suspend(() =>
+      Layer.launch(Projection.layer(projected()).pipe(Layer.provide([here.layer, SimulatedNetwork.layer])))
+    )
     const processes = [yield* Simulation.process("producer", Effect.provide(writing, producer))]
     for (let i = 0; i < consumers; i++) processes.push(yield* Simulation.process(`consumer-${i}`, consumer))
+    const changes = Effect.forEach(filters, (next) =>
+      Effect.gen(function*() {
+        yield* Effect.sleep(next.after)
+        filter = filterOf(next)
+        yield* Simulation.note(`another filter: ${JSON.stringify(next)}`)
+        for (const { start, stop } of processes.slice(1)) yield* Effect.andThen(stop, start)
+      }), { discard: true })
 
     const faults = Effect.forEach(network, (fault) =>
       Effect.gen(function*() {
@@ -166,7 +252,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         yield* Effect.sleep(fault.lasts)
         yield* heal(fault, consumers)
       }), { discard: true })
-    yield* Effect.all([faults, FaultPlan.run(others, { processes, databases: [there, here] })], {
+    yield* Effect.all([changes, faults, FaultPlan.run(others, { processes, databases: [there, here] })], {
       concurrency: "unbounded",
       discard: true
     })
@@ -176,4 +262,24 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* auditor.settled({ within: patience })
     yield* Effect.sleep("30 seconds")
     yield* auditor.settled({ within: patience })
+
+    const passes = EventFilter.compile(filter)
+    const selected = new Map<string, number>()
+    const last = (id: string, i: number) =>
+      Effect.gen(function*() {
+        const tag = i % 2 === 0 ? "large" : "small"
+        const { persistenceId, sequenceNumber } = yield* append(id, ["last"], tag)
+        if (passes({ persistenceId, tags: [tag] })) selected.set(persistenceId, sequenceNumber)
+      })
+    const writer = Effect.provide(Effect.orDie(Effect.forEach(everyEntity, last, { discard: true })), there.layer)
+    yield* (yield* Simulation.process("last writer", writer)).ended
+    yield* auditor.settled({ within: patience })
+    const rows = yield* table.rows
+    const isHandled = (place: string) => delivery === "ExactlyOnce" ? rows.has(place) : handled.has(place)
+    for (const [persistenceId, to] of selected) {
+      for (let n = 1; n <= to; n++) {
+        if (isHandled(`${persistenceId} ${n}`)) continue
+        return yield* Simulation.violate("what is selected is handled", `event ${n} of '${persistenceId}' is not`)
+      }
+    }
   })

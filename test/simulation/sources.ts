@@ -2,9 +2,10 @@
 import {
   DurableStateStore,
   EntityType,
-  Envelope,
   EventCodec,
+  type Journal,
   type PersistenceId,
+  type Selection,
   SequenceNumber,
   Source,
   StateType
@@ -23,6 +24,8 @@ type Provider = Source.Source<string, any, any>["provider"]
 /** Goes on with what is left where events were deleted. */
 const journal: Provider = { ...Source.journal(Note).provider, onReplaced: "rewind" }
 
+const notes: Source.Source<string, any, Journal.Journal> = Source.make(journal)
+
 /** As plain Akka consumers read it. */
 const byTime: Provider = {
   ...journal,
@@ -30,7 +33,7 @@ const byTime: Provider = {
 }
 
 /** The entities that a source shows for now. It brings the events of one that it did not when that is selected. */
-export interface Selection {
+export interface Selected {
   readonly select: (persistenceId: string) => Effect.Effect<void>
   readonly provider: Provider
 }
@@ -38,20 +41,20 @@ export interface Selection {
 const replay = (feed: Source.Feed<any>, persistenceId: string) =>
   feed.replay!({ persistenceId: persistenceId as PersistenceId.PersistenceId, from: SequenceNumber.make(1) })
 
-export const makeSelection = (isSelected: (persistenceId: string) => boolean): Selection => {
+/** A selection as the server applies it for a consumer that filters. */
+export const makeSelected = (persistenceIds: ReadonlyArray<string>): Selected => {
+  const selected = new Set(persistenceIds)
   const added = new Set<string>()
   const open = new Set<Source.Feed<any>>()
-  const shown = (element: Envelope.EncodedElement): Envelope.EncodedElement => {
-    if (Envelope.isSkipped(element) || isSelected(element.persistenceId) || added.has(element.persistenceId)) {
-      return element
-    }
-    const { position, slice, timestamp } = element
-    return { ...Envelope.skipped(slice, position!, position!, timestamp), isDeferred: true }
+  const selection: Selection.Selection = {
+    isOpen: false,
+    isSelected: ({ persistenceId }) => selected.has(persistenceId)
   }
   return {
     select: (persistenceId) =>
       Effect.suspend(() => {
-        if (isSelected(persistenceId) || added.has(persistenceId)) return Effect.void
+        if (selected.has(persistenceId)) return Effect.void
+        selected.add(persistenceId)
         added.add(persistenceId)
         return Effect.forEach(open, (feed) => replay(feed, persistenceId), { discard: true })
       }),
@@ -59,13 +62,15 @@ export const makeSelection = (isSelected: (persistenceId: string) => boolean): S
       ...journal,
       open: (range, start) =>
         Effect.gen(function*() {
-          const feed = yield* journal.open(range, start)
+          const context = yield* Effect.context<Journal.Journal>()
+          const { envelopes, ...rest } = yield* Source.openEncoded(notes, Note.codec, { range, start, selection })
+          const feed = { ...rest, envelopes: Stream.provideContext(envelopes, context) }
           yield* Effect.acquireRelease(
             Effect.sync(() => open.add(feed)),
             () => Effect.sync(() => open.delete(feed))
           )
           yield* Effect.forEach(added, (persistenceId) => replay(feed, persistenceId), { discard: true })
-          return { ...feed, envelopes: Stream.map(feed.envelopes, shown) }
+          return feed
         })
     }
   }
@@ -76,15 +81,15 @@ const states = Source.durableState(Profile).pipe(Source.map(({ event }) => Optio
 
 export const sourceOf = (
   kind: "journal" | "byTime" | "selected" | "states",
-  selection: Selection
+  selected: Selected
 ): Source.Source<string, any, any> => {
   switch (kind) {
     case "journal":
-      return Source.make(journal)
+      return notes
     case "byTime":
       return Source.make(byTime)
     case "selected":
-      return Source.make(selection.provider)
+      return Source.make(selected.provider)
     case "states":
       return states
   }

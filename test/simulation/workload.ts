@@ -18,7 +18,8 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { changeState, makeSelection, Note, Profile, sourceOf } from "./sources.ts"
+import * as Stream from "effect/Stream"
+import { changeState, makeSelected, Note, Profile, sourceOf } from "./sources.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -140,7 +141,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
 
     const isStates = workload.source === "states"
     const { consumers } = workload
-    const selection = makeSelection((persistenceId) => ["ant", "bee"].some((id) => persistenceId === `note|${id}`))
+    const selected = makeSelected(["note|ant", "note|bee"])
+    const wasHandled = new Set<string>()
     let handled = 0
     let isRepaired = recovery === "stop"
     let isCalm = false
@@ -151,12 +153,13 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         if (slowness > 0) yield* Effect.sleep(handled * 7 % slowness)
         if (!isCalm && stumbles > 0 && handled % stumbles === 0) return yield* Effect.fail("stumbles")
         if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
+        wasHandled.add(`${persistenceId} ${sequenceNumber}`)
       })
     const handler = group === 1
       ? write
       : Handler.grouped({ size: group, within: 50 }, (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
         Effect.forEach(envelopes, write, { discard: true }))
-    const source = sourceOf(workload.source, selection)
+    const source = sourceOf(workload.source, selected)
     const Notes: Projection.Projection<unknown, SimulatedDatabase.Storage> = auditor.projection(
       (workload.isFiltered
         ? Source.filter(({ event }: Envelope.Envelope<string>) =>
@@ -205,7 +208,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         case "Redeliver":
           return Effect.all([handleLetters, handleLetters], { concurrency: "unbounded", discard: true })
         case "Select":
-          return selection.select(`note|${id(step.entity)}`)
+          return selected.select(`note|${id(step.entity)}`)
         default:
           return undefined
       }
@@ -261,7 +264,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* Simulation.note("all is selected, and what was put aside is handled")
     isRepaired = true
     isCalm = true
-    yield* Effect.forEach(ids, (id) => selection.select(`note|${id}`))
+    yield* Effect.forEach(ids, (id) => selected.select(`note|${id}`))
     yield* once("redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
     const key = Projection.offsetKey(Notes)
     const letters = yield* Effect.orDie(
@@ -277,6 +280,24 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const writing = Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true })
     yield* once("last writer", writing)
     yield* auditor.settled({ within: promptness })
+    if (workload.source === "selected") {
+      for (const id of ids) yield* database.inspect(isComplete(workload, id, wasHandled))
+    }
+  })
+
+/** What an entity still has was handled once it is selected, whatever the source said of it before. */
+const isComplete = ({ isFiltered, recovery, writers }: Workload, id: string, wasHandled: ReadonlySet<string>) =>
+  Effect.gen(function*() {
+    // that leaves out what comes before
+    if (writers.flat().some((step) => step._tag === "Rewind" && step.isSince)) return
+    for (const { event, persistenceId, sequenceNumber } of yield* Stream.runCollect(Journal.read(Note, id))) {
+      if (isFiltered && event.includes("private") || recovery === "skip" && event.includes("poison")) continue
+      if (wasHandled.has(`${persistenceId} ${sequenceNumber}`)) continue
+      return yield* Simulation.violate(
+        "what is selected is handled",
+        `event ${sequenceNumber} of '${persistenceId}' is not`
+      )
+    }
   })
 
 /** How soon what is written is handled when nothing else happens: the database is asked once a second. */
