@@ -8,7 +8,6 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
-import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import * as SqlDurableStateStore from "@sluice/sql/adapter/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
@@ -21,7 +20,7 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
-import { packetFor, transactionTimeoutOf, type Use } from "./internal/connection.ts"
+import { addressOf, packetFor, transactionTimeoutOf, type Use } from "./internal/connection.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -64,7 +63,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     migrations,
     exclusively: exclusively(database, naming),
     migrate: options.migrate,
-    where: ["MySQL", ServerAddress.of(options, 3306)].filter((_) => _ !== undefined).join(" at ")
+    where: `MySQL at ${addressOf(options)}`
   })
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))

@@ -6,7 +6,6 @@
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
-import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError, toConnectError } from "@sluice/sql/adapter/SqlStorageError"
@@ -17,7 +16,7 @@ import * as Config from "effect/Config"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { configOf, type KnownJournal, transactionTimeoutOf } from "./internal/client.ts"
+import { addressOf, type KnownJournal, transactionTimeoutOf } from "./internal/client.ts"
 import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
@@ -38,8 +37,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const lanes = options.lanes ?? 2
   const opened: KnownJournal = { known: undefined }
   // what the options say may be nothing to connect to
-  yield* Effect.mapError(
-    Effect.try({ try: () => configOf(options, "service", opened), catch: toConnectError("postgres")("connect") }),
+  const address = yield* Effect.mapError(
+    Effect.try({ try: () => addressOf(options), catch: toConnectError("postgres")("connect") }),
     fromSqlError("connect")
   )
   const pool = yield* makePool(options, "service", options.poolSize ?? 10, opened)
@@ -56,7 +55,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     migrations: migrations(naming.schema),
     exclusively: exclusively(database, naming),
     migrate: options.migrate,
-    where: ["PostgreSQL", ServerAddress.of(options, 5432)].filter((_) => _ !== undefined).join(" at ")
+    where: `PostgreSQL at ${address}`
   })
   yield* ownFunction({ database, naming, exclusively: exclusively(database, naming), migrate: options.migrate })
   const db = Naming.tables(naming)

@@ -3,6 +3,7 @@ import * as DatabaseUrl from "@sluice/sql/adapter/DatabaseUrl"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import type { TransactionStatus } from "@sluice/sql/adapter/Session"
 import { toConnectError, toSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
@@ -21,6 +22,13 @@ const text = (value: string | Redacted.Redacted): string => typeof value === "st
 
 const hostOf = ({ host, url }: Options): string =>
   host ?? (url === undefined ? "localhost" : new URL(text(url)).hostname)
+
+/** @internal Where the driver connects to, as it may be logged. The other options count more than the URL, and a socket more than both. */
+export const addressOf = (options: Options): string => {
+  const url = options.url === undefined ? undefined : new URL(text(options.url))
+  const host = url?.searchParams.get("socketPath") || hostOf(options) || "localhost"
+  return ServerAddress.format(host.replace(/^\[(.*)\]$/, "$1"), options.port ?? (Number(url?.port) || 3306))
+}
 
 /** @internal How long the end of something may take, in milliseconds. */
 export const budget = 1_000

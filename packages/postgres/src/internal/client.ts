@@ -3,6 +3,7 @@ import * as DatabaseUrl from "@sluice/sql/adapter/DatabaseUrl"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import * as SafeInteger from "@sluice/sql/adapter/SafeInteger"
+import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
 import { mayChangeSession } from "@sluice/sql/adapter/StatementEffects"
 import { isDefaultFor } from "@sluice/sql/Tls"
 import * as Cause from "effect/Cause"
@@ -112,6 +113,12 @@ export const configOf = (
       ...settings
     }
   }
+}
+
+/** @internal Where the driver connects to, as it may be logged. Throws for options that are nothing to connect to. */
+export const addressOf = (options: Options): string => {
+  const { host, port } = new Pg.Client(configOf(options, "service", { known: undefined }))
+  return ServerAddress.format(host, port)
 }
 
 /** @internal A session of the server. The number of a process alone may belong to another session by now. */

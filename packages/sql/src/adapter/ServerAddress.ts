@@ -3,34 +3,22 @@
  *
  * @since 0.1.0
  */
-import * as Redacted from "effect/Redacted"
 
 /**
- * The host and the port, or the socket, of a server that is given by a URL or by its parts; never its user or password. Undefined where
- * neither says it.
+ * The host and the port, or the socket, of a server. Who knows them is the driver: each has its own order of what a URL, the other options and
+ * the environment say.
  *
- * **Example** (Without the password)
+ * **Example** (A host, and a socket)
  *
  * ```ts
  * import * as ServerAddress from "@sluice/sql/adapter/ServerAddress"
  *
- * ServerAddress.of({ url: "postgres://shop:secret@db.example.org/shop" }, 5432) // => "db.example.org:5432"
+ * ServerAddress.format("db.example.org", 5432) // => "db.example.org:5432"
+ * ServerAddress.format("/run/postgresql", 5432) // => "/run/postgresql"
  * ```
  *
- * @category getters
+ * @category formatting
  * @since 0.1.0
  */
-export const of = (
-  options: {
-    readonly url?: string | Redacted.Redacted | undefined
-    readonly host?: string | undefined
-    readonly port?: number | undefined
-  },
-  defaultPort: number
-): string | undefined => {
-  const { host, port, url } = options
-  const parsed = url === undefined ? null : URL.parse(typeof url === "string" ? url : Redacted.value(url))
-  const name = host ?? (parsed?.searchParams.get("host") || parsed?.hostname)
-  if (!name) return undefined
-  return name.startsWith("/") ? name : `${name}:${port ?? (parsed?.port || defaultPort)}`
-}
+export const format = (host: string, port: number): string =>
+  host.startsWith("/") ? host : host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
