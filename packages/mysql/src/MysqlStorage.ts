@@ -8,6 +8,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as NumericOptions from "@sluice/sql/adapter/NumericOptions"
 import * as SqlDurableStateStore from "@sluice/sql/adapter/SqlDurableStateStore"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
@@ -39,6 +40,7 @@ const readers = 3
 const idleTimeout = { writers: 30, readers: 3600 }
 
 const make = Effect.fnUntraced(function*(options: Options) {
+  yield* NumericOptions.check(options)
   const naming = Naming.make(options)
   const lanes = options.lanes ?? 2
   const transactionTimeout = transactionTimeoutOf(options)

@@ -6,6 +6,7 @@
 import type { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as NumericOptions from "@sluice/sql/adapter/NumericOptions"
 import * as SqlJournal from "@sluice/sql/adapter/SqlJournal"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError, toConnectError } from "@sluice/sql/adapter/SqlStorageError"
@@ -34,6 +35,7 @@ const waiters = 4
 const readers = 3
 
 const make = Effect.fnUntraced(function*(options: Options) {
+  yield* NumericOptions.check(options)
   const lanes = options.lanes ?? 2
   const opened: KnownJournal = { known: undefined }
   // what the options say may be nothing to connect to

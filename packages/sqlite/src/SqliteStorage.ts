@@ -8,6 +8,7 @@
  */
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Naming from "@sluice/sql/adapter/Naming"
+import * as NumericOptions from "@sluice/sql/adapter/NumericOptions"
 import * as SqlStorage from "@sluice/sql/adapter/SqlStorage"
 import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
@@ -56,6 +57,7 @@ const connections = Effect.fnUntraced(function*(filename: string, lockTimeout: n
 })
 
 const make = Effect.fnUntraced(function*(options: Options) {
+  yield* NumericOptions.check(options)
   const lockTimeout = options.lockTimeout ?? 5000
   const isTemporary = options.filename === ":memory:"
   // wherever the process goes later
