@@ -15,10 +15,13 @@ export const lengthOf = (pieces: Pieces): number => {
   return length
 }
 
-/** @internal Puts pieces of ASCII together. */
+/** UTF-8 has more bytes than there are characters for anything else. */
+const isAscii = (piece: string): boolean => Buffer.byteLength(piece) === piece.length
+
+/** @internal Puts pieces together. Names of tables may have more than ASCII. */
 export const whole = (pieces: Pieces): string => {
   const length = lengthOf(pieces)
-  if (length < long) return pieces.join("")
+  if (length < long || !pieces.every(isAscii)) return pieces.join("")
   const bytes = Buffer.allocUnsafeSlow(length)
   let at = 0
   for (const piece of pieces) at += bytes.write(piece, at, "latin1")

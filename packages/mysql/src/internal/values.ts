@@ -54,6 +54,5 @@ export const format = (sql: string, values: ReadonlyArray<unknown>): string => {
   if (later.length === 0) return formatted
   const [first, ...rest] = formatted.split(mark)
   const pieces = [first!, ...rest.flatMap((piece, i) => ["x'", hex(later[i]!), `'${piece}`])]
-  return isAscii.test(formatted) ? whole(pieces) : pieces.join("")
+  return whole(pieces)
 }
-const isAscii = /^[\0-\x7f]*$/
