@@ -170,6 +170,21 @@ for (const [name, program] of servers) {
         yield* Effect.provide(Effect.scoped(round), MysqlStorage.layer(options))
       }).pipe(Effect.scoped))
 
+    it.effect("may be in a database whose name has more than ASCII, whatever the server's character set", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        const { user, ...options } = yield* place
+        yield* set({ character_set_server: "latin1" })
+        for (const database of ["läden", "магазин"]) {
+          yield* Effect.acquireRelease(
+            run(`CREATE DATABASE \`${database}\``, `GRANT ALL ON \`${database}\`.* TO '${user}'@'%'`),
+            () => run(`DROP DATABASE \`${database}\``)
+          )
+          const layer = MysqlStorage.layer({ ...options, user: user!, database })
+          yield* Effect.provide(Effect.scoped(round), layer)
+        }
+      }).pipe(Effect.scoped))
+
     it.effect("takes values for values, though somebody has made backslashes ordinary characters", () =>
       Effect.gen(function*() {
         const { run, withTransaction } = yield* Database

@@ -446,6 +446,8 @@ export const open = (options: Options, use: Use): Effect.Effect<Session, SqlErro
     yield* Effect.callback<void, SqlError>((resume) => {
       session.connection.connect((error) => resume(error === null ? Effect.void : Effect.fail(unconnected(error))))
     })
+    // the driver reads names in the server's default character set, but they come in UTF-8
+    Object.assign(session.connection, { serverEncoding: "utf8" })
     yield* settleSession(session, limitsOf(options, use), use)
     return session
   }).pipe(
