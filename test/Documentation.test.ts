@@ -3,6 +3,7 @@ import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
@@ -63,14 +64,42 @@ const query = <A>(file: string, sql: string): A => {
   }
 }
 
+/** Where the project's packages are found. */
+const projectFolder = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(Path.join(root, "test", ".tmp-"))),
+  (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true }))
+)
+
+/** What the compiler says of the page's program and its `tsconfig.json`, after a change of a file of it. */
+const compiled = (folder: string, change: (code: string) => string): string => {
+  const page = "docs/getting-started.md"
+  for (const code of markdownExamples(page, "ts skip")) Fs.writeFileSync(Path.join(folder, fileOf(code)!), change(code))
+  const [config] = Fs.readFileSync(Path.join(root, page), "utf8").match(/(?<=^```json\n)[^]*?(?=^```$)/m)!
+  const { compilerOptions } = JSON.parse(config)
+  const own = { compilerOptions: { ...compilerOptions, customConditions: ["@sluice/source"] } }
+  Fs.writeFileSync(Path.join(folder, "tsconfig.json"), JSON.stringify(own))
+  return spawnSync(process.execPath, [Path.join(root, "node_modules/typescript/bin/tsc")], {
+    cwd: folder,
+    encoding: "utf8"
+  })
+    .stdout
+}
+
 describe("docs/getting-started.md", () => {
+  it.live("has a program that compiles, and does not without its stage", () =>
+    Effect.gen(function*() {
+      const folder = yield* projectFolder
+      assert.strictEqual(compiled(folder, (code) => code), "")
+      const without = compiled(folder, (code) => code.replace(/\.pipe\(\n +Source\.filterMap.*\n\)/, ""))
+      assert.match(
+        without,
+        /^cart-service\.ts[^]*Type 'CouponTried \| ItemAdded' is not assignable to type 'ItemAdded'/
+      )
+    }), 120_000)
+
   it.live("has two services that replicate, are killed, and catch up", () =>
     Effect.gen(function*() {
-      // where the project's packages are found
-      const folder = yield* Effect.acquireRelease(
-        Effect.sync(() => Fs.mkdtempSync(Path.join(root, "test", ".tmp-"))),
-        (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true }))
-      )
+      const folder = yield* projectFolder
       const port = yield* freePort
       for (const code of markdownExamples("docs/getting-started.md", "ts skip")) {
         const own = withOwn(code, folder, port).replace("1 second", "50 millis")
