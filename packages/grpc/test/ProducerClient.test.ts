@@ -9,7 +9,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
+import { grpcError } from "../src/internal/client/clientCall.ts"
 import { makeProducerClient } from "../src/internal/client/producerClient.ts"
+import { logging } from "./kit/Producer.ts"
 
 const start = { journal: undefined, offsets: Offset.none }
 
@@ -46,6 +48,27 @@ describe("a client of a producer", () => {
       assert.deepStrictEqual(requests.map(({ headers }) => headers), [{ token: "1" }])
     }))
 
+  it.effect("says after a moment, and then every half a minute, that a producer cannot be reached", () =>
+    Effect.gen(function*() {
+      const { channel, provide, reached } = yield* fake
+      const { layer, lines } = logging()
+      const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
+      const connecting = (waitForReady: boolean) =>
+        Effect.forkScoped(provide(connect(channel, SliceRange.full, start, waitForReady)).pipe(Effect.provide(layer)))
+      yield* connecting(false)
+      yield* connecting(true)
+      yield* TestClock.adjust(2_999)
+      assert.lengthOf(lines, 0)
+      yield* TestClock.adjust(1)
+      assert.lengthOf(lines, 1)
+      assert.match(lines[0]!, /Waits until the producer of 'carts' at 127.0.0.1:1 can be reached: see that it runs/)
+      yield* TestClock.adjust("60 seconds")
+      assert.lengthOf(lines, 3)
+      yield* Deferred.succeed(reached, undefined)
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(lines, 3)
+    }))
+
   it.effect("says what it may be that names no journal and sends nothing", () =>
     Effect.gen(function*() {
       const { channel, provide, reached } = yield* fake
@@ -60,4 +83,13 @@ describe("a client of a producer", () => {
         /nothing has come for 60 seconds, and its headers name no journal: a plain Akka producer without events, or a proxy/
       )
     }))
+})
+
+const detailsOf = (details: string) =>
+  grpcError("127.0.0.1:1", "EventsBySlices", { code: 14, details, trailers: {} }).details
+
+it("what the library says of an address that nobody listens at has no empty tail", () => {
+  const said = "No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1 (2026-01-01T00:00:00.000Z)"
+  assert.strictEqual(detailsOf(`${said}. Resolution note: `), said)
+  assert.strictEqual(detailsOf(`${said}. Resolution note: stale`), `${said}. Resolution note: stale`)
 })

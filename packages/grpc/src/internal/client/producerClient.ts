@@ -75,6 +75,10 @@ const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Ar
 /** For how long, in milliseconds, the headers of a call may take to be provided. */
 const headersWithin = 10_000
 
+/** After how long, in milliseconds, and then how often, it is said that a producer still cannot be reached. */
+const firstUnreached = 3_000
+const unreachedEvery = 30_000
+
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
   const { address } = options
@@ -93,9 +97,21 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           })
         )
       ))
+  /** Says, for as long as it is not interrupted, that the producer cannot be reached. */
+  const unreached: Effect.Effect<never> = Effect.gen(function*() {
+    const { clock } = yield* CallTransport
+    yield* clock.sleep(Duration.millis(firstUnreached))
+    while (true) {
+      yield* Effect.logWarning(
+        `Waits until the producer of '${streamId}' at ${address} can be reached: see that it runs, and that the address is right`
+      )
+      yield* clock.sleep(Duration.millis(unreachedEvery))
+    }
+  })
+
   /** A call of the method, as soon as one can be made. A token in its headers is no older than that. */
   const request = (channel: Channel, path: string, waitForReady = false): Effect.Effect<Request, GrpcError> =>
-    channel.ready(waitForReady).pipe(
+    (waitForReady ? Effect.raceFirst(channel.ready(true), unreached) : channel.ready(false)).pipe(
       Effect.mapError((status) => grpcError(address, nameOf(path), status)),
       Effect.andThen(headers(nameOf(path))),
       Effect.map((headers) => ({ path, headers, waitForReady }))
