@@ -113,9 +113,21 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
       assert.strictEqual(error.reason, "Misconfigured")
       assert.match(
         error.message,
-        /^connect: the URL is none: .*the URL begins with 'http', and not with '(postgres|mysql)'/
+        /^connect: the URL is none: .*the URL begins with 'http:\/\/', and not with '(postgres|mysql):\/\/'/
       )
     }))
+
+  it.effect.each(["127.0.0.1:5432", "me:s3cret@localhost/db", "localhost/db", ""])(
+    "says so when the URL, %j, has no scheme",
+    (url) =>
+      Effect.gen(function*() {
+        const error = yield* failure(storage, { url: Redacted.make(url) })
+        assert.instanceOf(error, StorageError)
+        assert.strictEqual(error.reason, "Misconfigured")
+        assert.match(error.message, /^connect: the URL is none: .*has no scheme: .* with '(postgres|mysql):\/\/'/)
+        assert.notInclude(Inspect.inspect(error, { depth: 9 }), "s3cret")
+      })
+  )
 
   it.effect("does not wait for ever for somebody who does not answer", () =>
     Effect.gen(function*() {
@@ -130,6 +142,69 @@ describe.each(servers)("a storage in $name", ({ key, storage }) => {
       assert.instanceOf(error, StorageError)
       assert.strictEqual(error.reason, "Unavailable")
     }).pipe(Effect.scoped))
+})
+
+describe("a storage in PostgreSQL that leads to", () => {
+  const greeting = Buffer.from("\x4a\0\0\0\x0a11.4.2-MariaDB\0", "latin1")
+  const badRequest = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+  const servers: Record<string, (client: Net.Socket) => unknown> = {
+    "MySQL": (client) => client.write(greeting),
+    "HTTP": (client) => client.once("data", () => client.end(badRequest))
+  }
+  it.effect.each(
+    [
+      ["MySQL", false, "Misconfigured", "no PostgreSQL answers there"],
+      ["MySQL", true, "Misconfigured", "no PostgreSQL answers there"],
+      ["HTTP", false, "Unavailable", "correct host and port if no PostgreSQL is there"],
+      ["HTTP", true, "Misconfigured", "no PostgreSQL answers there"]
+    ] as const
+  )("%s says so, with 'tls: %s'", ([name, tls, reason, advice]) =>
+    Effect.gen(function*() {
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Net.Server>((resume) => {
+          const server = Net.createServer((client) => {
+            client.on("error", () => {})
+            servers[name]!(client)
+          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = server.address() as Net.AddressInfo
+      const error = yield* failure(PostgresStorage.layer, { ...addressOf("postgres"), port, tls })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, reason)
+      assert.include(error.message, advice)
+    }).pipe(Effect.scoped))
+
+  it.effect("a schema that the user may not use says what to grant", () =>
+    Effect.gen(function*() {
+      const address = addressOf("postgres")
+      const { sql } = yield* Database
+      yield* sql`CREATE ROLE poor LOGIN PASSWORD 'poor'`
+      yield* sql`CREATE SCHEMA for_others`
+      yield* sql`ALTER ROLE poor SET search_path = for_others`
+      const error = yield* failure(PostgresStorage.layer, {
+        ...address,
+        user: "poor",
+        password: Redacted.make("poor")
+      })
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Misconfigured")
+      assert.include(error.message, "or grant USAGE on it")
+      yield* sql`DROP SCHEMA for_others`
+      yield* sql`DROP ROLE poor`
+    }).pipe(Effect.provide(PostgresStorage.layer(addressOf("postgres")))))
+})
+
+describe.each(servers.filter(({ key }) => key !== "postgres"))("a storage in $name without a database", ({ key }) => {
+  it.effect("says what is missing", () =>
+    Effect.gen(function*() {
+      const { database: _, ...address } = addressOf(key)
+      const error = yield* failure(MysqlStorage.layer, address)
+      assert.instanceOf(error, StorageError)
+      assert.strictEqual(error.reason, "Misconfigured")
+      assert.include(error.message, "connect: no database is named: name it in 'url'")
+    }))
 })
 
 /** Passes on what a server says, each time after so many milliseconds. */

@@ -5,7 +5,7 @@
  */
 import { defaultMaxEventBytes } from "@sluice/core/Journal"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { StorageError } from "@sluice/core/StorageError"
+import { StorageError } from "@sluice/core/StorageError"
 import * as JournalIdentity from "@sluice/sql/adapter/JournalIdentity"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import * as NumericOptions from "@sluice/sql/adapter/NumericOptions"
@@ -97,10 +97,18 @@ const make = Effect.fnUntraced(function*(options: Options) {
 })
 
 const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<string, StorageError> =>
-  sql<{ name: string }>`SELECT DATABASE() AS name`.pipe(
+  sql<{ name: string | null }>`SELECT DATABASE() AS name`.pipe(
     Effect.mapError(fromSqlError("connect")),
-    Effect.map(([row]) => row!.name)
+    Effect.flatMap(([row]) => row?.name ? Effect.succeed(row.name) : Effect.fail(noDatabase()))
   )
+
+const noDatabase = (): StorageError =>
+  new StorageError({
+    operation: "connect",
+    reason: "Misconfigured",
+    advice: "no database is named: name it in 'url', as in 'mysql://user@host/database', or as 'database'",
+    cause: new Error("the session is in no database")
+  })
 
 /**
  * Statements that change tables cannot be in a transaction. So a named lock keeps other processes away, and each

@@ -181,9 +181,11 @@ const configOf = (
   password: string | undefined,
   maxPacket: () => number
 ) => {
+  // first, as it says what is wrong with the URL
+  const address = options.url === undefined ? {} : { uri: urlOf(options.url) }
   const tls = options.tls ?? isDefaultFor(hostOf(options))
   return {
-    ...(options.url === undefined ? {} : { uri: urlOf(options.url) }),
+    ...address,
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.user === undefined ? {} : { user: options.user }),

@@ -40,10 +40,18 @@ const serverError = (code: string, message: string, options?: ErrorOptions): Err
  * A pooler refuses parameters that it does not know with the code of a broken connection, although trying again does
  * not help.
  */
-const explained = (error: Error): Error =>
-  error.message.startsWith("unsupported startup parameter")
-    ? serverError(notSupported, `${error.message} (of the URL, or of PGOPTIONS: leave it out)`, { cause: error })
-    : error
+const explained = (error: Error): Error => {
+  const { message } = error
+  if (message.startsWith("unsupported startup parameter")) {
+    return serverError(notSupported, `${message} (of the URL, or of PGOPTIONS: leave it out)`, { cause: error })
+  }
+  // the driver's own errors have no code
+  if ("severity" in error || message === "") return error
+  if (message.startsWith("received invalid response")) return coded("NO_POSTGRES", error)
+  return message === "Connection terminated unexpectedly" ? coded("CONNECTION_ENDED", error) : error
+}
+
+const coded = (code: string, cause: Error): Error => Object.assign(new Error(cause.message, { cause }), { code })
 
 /** The password may have changed since the last connection. */
 const passwordOf = (password: NonNullable<Options["password"]>): string | (() => Promise<string>) =>
@@ -77,7 +85,9 @@ export const configOf = (
 ): Config => {
   const { tls } = options
   const statementTimeout = options.statementTimeout ?? 30_000
-  if (options.url !== undefined) DatabaseUrl.checkScheme(text(options.url), ["postgres", "postgresql", "socket"])
+  if (options.url !== undefined && !/^(\/|socket:)/.test(text(options.url))) {
+    DatabaseUrl.checkScheme(text(options.url), ["postgres", "postgresql"])
+  }
   const address: Pg.ClientConfig = {
     ...(options.url === undefined ? {} : { connectionString: text(options.url) }),
     ...(options.host === undefined ? {} : { host: options.host }),

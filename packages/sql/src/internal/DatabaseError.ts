@@ -204,6 +204,7 @@ const byPrefix = (kinds: Readonly<Record<string, Kind>>, code: string): Kind | u
 
 /** Node's errors of sockets, of names that are not found, and of a system without room for another socket. */
 const socketCodes = new Set([
+  "CONNECTION_ENDED",
   "EADDRNOTAVAIL",
   "EAI_AGAIN",
   "ECONNABORTED",
@@ -284,6 +285,7 @@ const disagreements = {
     "HANDSHAKE_NO_SSL_SUPPORT",
     "HANDSHAKE_SSL_ERROR",
     "HANDSHAKE_UNKNOWN_ERROR",
+    "NO_POSTGRES",
     "SESSION_NOT_SET",
     // PostgreSQL has no such feature, such as a pooler; or the database takes no connections
     "0A000",

@@ -12,6 +12,7 @@ const certificateTime = "or the clock of this machine is wrong"
 const late =
   "no connection could be made in time: correct host and port, look for a firewall in between, or raise 'connectTimeout'"
 const noneFree = "no connection of the pool was free in time: keep transactions short, or raise 'poolSize'"
+const noPostgres = "no PostgreSQL answers there: correct host and port"
 const noTls = "the server does not speak TLS: configure it there, or say 'tls: false' where the network is trusted"
 const noPassword = "the server asks for a password, and none is configured: give one"
 
@@ -20,6 +21,8 @@ const connecting: Advice = {
   CERT_HAS_EXPIRED: `the server's certificate has expired, ${certificateTime}`,
   CERT_NOT_YET_VALID: `the server's certificate is not valid yet, ${certificateTime}`,
   DEPTH_ZERO_SELF_SIGNED_CERT: notTrusted,
+  CONNECTION_ENDED:
+    "the connection was ended before the session began: correct host and port if no PostgreSQL is there, or try again",
   EACCES: "this process may not connect there: correct the address, or the rights of the socket's file",
   EAI_AGAIN: "names of hosts cannot be looked up at the moment; try again",
   ECONNREFUSED: "nobody listens there: correct host and port, or start the server",
@@ -32,6 +35,7 @@ const connecting: Advice = {
     "the server's certificate is for other names: connect by one of them, or issue one for this name",
   ETIMEDOUT: late,
   HANDSHAKE_NO_SSL_SUPPORT: noTls,
+  NO_POSTGRES: noPostgres,
   PASSWORD_UNAVAILABLE: "the effect that is 'password' has failed",
   POOL_EXHAUSTED: noneFree,
   SELF_SIGNED_CERT_IN_CHAIN: notTrusted,
@@ -46,6 +50,7 @@ const uncoded: Advice = {
   "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a non-empty string": noPassword,
   "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string": noPassword,
   "The server does not support SSL connections": noTls,
+  "There was an error establishing an SSL connection": noPostgres,
   "timeout exceeded when trying to connect": noneFree,
   "timeout expired": late
 }
@@ -58,7 +63,7 @@ const answers: Readonly<Record<Dialect, Advice>> = {
       "the server does not let this user in from here, or there is no such user: create it, or allow it in pg_hba.conf",
     "28P01": "the user or the password is wrong: correct it",
     "3D000": noDatabase,
-    "3F000": "there is no such schema: create it, or correct its name",
+    "3F000": "there is no such schema, or the user may not use it: create it, correct its name, or grant USAGE on it",
     "42501": noRight,
     "53300": noRoom,
     "57P03": "the server is starting or stopping; try again"
