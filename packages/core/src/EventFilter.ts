@@ -183,6 +183,11 @@ export class EventFilter extends Schema.Class<EventFilter>("@sluice/core/EventFi
     includeMatching: CriteriaOf("regular expression")
   }).check(Schema.makeFilter((fields) => sizeProblem(fields)))
 ) {
+  /**
+   * Adds criteria, one combinator after the other.
+   *
+   * @since 0.1.0
+   */
   declare readonly pipe: Pipeable.Pipeable["pipe"]
   static {
     Object.defineProperty(this.prototype, "pipe", Object.getOwnPropertyDescriptor(Pipeable.Prototype, "pipe")!)
