@@ -211,6 +211,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a consumer is sent what it does not select",
     file: "packages/grpc/src/internal/server/CallFilter.ts",
     workload: "network",
-    changes: [["    this.#passes(envelope) ||\n", "    !isReplayed ||\n"]]
+    changes: [["if (!isReplayed) return this.#passes(envelope)", "if (!isReplayed) return true"]]
   }
 ]

@@ -58,14 +58,12 @@ const Filter = Schema.Struct({
   after: upTo(6000),
   excludes: Schema.Literals(["nothing", "all", "all", "small", "some", "matching"]),
   includes: Schema.Literals(["nothing", "large", "matching"]),
-  entities: Schema.Array(upTo(6)).check(Schema.isMaxLength(3)),
-  /** Whether those entities are replayed. */
-  isReplayed: Schema.Boolean
+  entities: Schema.Array(upTo(6)).check(Schema.isMaxLength(3))
 })
 
 const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
 
-const filterOf = ({ entities, excludes, includes, isReplayed }: typeof Filter.Type): EventFilter.EventFilter => {
+const filterOf = ({ entities, excludes, includes }: typeof Filter.Type): EventFilter.EventFilter => {
   const excluding = {
     nothing: EventFilter.passAll,
     all: EventFilter.excludeAll,
@@ -79,7 +77,7 @@ const filterOf = ({ entities, excludes, includes, isReplayed }: typeof Filter.Ty
     matching: excluding.pipe(EventFilter.includeMatching("c[45]"))
   }[includes]
   return including.pipe(
-    EventFilter.includeEntityIds(...entities.map((i) => ({ entityId: `c${i}`, from: isReplayed ? 1 : 0 })))
+    EventFilter.includeEntityIds(...entities.map((i) => `c${i}`))
   )
 }
 

@@ -40,6 +40,8 @@ export class DecodedBudget {
               resume(Effect.void)
             }
             this.#waiting.add(look)
+            // there may be room since, as others can have their turn before this is run
+            look()
             return Effect.sync(() => this.#waiting.delete(look))
           })
         )

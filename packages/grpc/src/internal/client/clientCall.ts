@@ -142,6 +142,9 @@ export class ClientCall {
     }
     return Effect.suspend(() =>
       result() ?? Effect.callback((resume) => {
+        // it may have come since, as others can have their turn before this is run
+        const already = result()
+        if (already !== undefined) return resume(already)
         const stop = () => {
           this.#wake = undefined
         }
