@@ -208,6 +208,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["return last === 0 ? \"unproven\" : \"gap\"", "return last === 0 ? \"accepted\" : \"gap\""]]
   },
   {
+    name: "a wake-up is lost: a consumer does not look again when it begins to wait",
+    file: "packages/grpc/src/internal/client/clientCall.ts",
+    workload: "network",
+    changes: [["if (already !== undefined) return resume(already)", ""]]
+  },
+  {
     name: "a consumer is sent what it does not select",
     file: "packages/grpc/src/internal/server/CallFilter.ts",
     workload: "network",
