@@ -1,11 +1,6 @@
 import { assert, layer } from "@effect/vitest"
-import * as EntityType from "@sluice/core/EntityType"
-import type { Envelope } from "@sluice/core/Envelope"
-import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
-import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
@@ -20,25 +15,10 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, Cart, CartEvents, carts } from "./kit/Producer.ts"
-
-/** The storage of one service, which survives its restarts. */
-const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
-
-/** What the projection did, written to the consumer's journal in the transaction that moves the offset. */
-const Effects = EntityType.make("effect", { codec: EventCodec.string })
-
-const record = (envelope: Envelope<string>) =>
-  Journal.append(Effects, {
-    id: PersistenceId.entityId(envelope.persistenceId),
-    events: [`${envelope.sequenceNumber} ${envelope.event}`]
-  })
-
-const effectsOf = (id: string) =>
-  Effect.map(Stream.runCollect(Journal.read(Effects, id)), (envelopes) => envelopes.map(({ event }) => event))
+import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
 
 const ids = Array.from({ length: 16 }, (_, i) => `entity-${i * 7919}`)
 
@@ -54,12 +34,6 @@ const writeRounds = (from: number, to: number) =>
 
 const random = (below: number): number => Math.floor(Math.random() * below)
 
-const caughtUp = (projection: string) =>
-  Wait.until(
-    `${projection} to catch up`,
-    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0)
-  )
-
 const assertExact = (storage: Context.Context<Journal.Journal>, rounds: number) =>
   Effect.gen(function*() {
     for (const id of ids) {
@@ -73,10 +47,6 @@ const assertExact = (storage: Context.Context<Journal.Journal>, rounds: number) 
 
 const value = <Input, State>(metric: Metric.Metric<Input, State>) =>
   Metric.value(Metric.withAttributes(metric, { stream: CartEvents.id }))
-
-/** Runs the projection's workers in the consumer's storage until the scope is closed. */
-const run = <E>(projection: Projection.Projection<E, any>, storage: Context.Context<any>) =>
-  Layer.build(Projection.layer(projection)).pipe(Effect.provide(storage)) as Effect.Effect<unknown, never, Scope.Scope>
 
 layer(Producer.quiet, { excludeTestServices: true })("an exactly-once projection of a remote stream", (it) => {
   it.effect("handles every event once and in order while the producer is restarted", () =>

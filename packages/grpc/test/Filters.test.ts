@@ -1,25 +1,18 @@
 import { assert, describe, it as plainIt, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
 import * as EntityType from "@sluice/core/EntityType"
-import type { Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
-import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import * as Wait from "@sluice/testing/Wait"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { toCriteria, withCriteria } from "../src/internal/wire/criteria.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
 import { remote } from "./kit/Consumer.ts"
@@ -27,6 +20,7 @@ import * as Producer from "./kit/Producer.ts"
 import { Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 import { newAnswers, type Request, shortly } from "./kit/RawClient.ts"
+import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
 
 const append = (id: string, text: string, ...tags: ReadonlyArray<string>) =>
   Journal.append(Cart, { id, events: [text], tags })
@@ -278,28 +272,6 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       ])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
-
-const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
-
-const Effects = EntityType.make("effect", { codec: EventCodec.string })
-
-const record = (envelope: Envelope<string>) =>
-  Journal.append(Effects, {
-    id: PersistenceId.entityId(envelope.persistenceId),
-    events: [`${envelope.sequenceNumber} ${envelope.event}`]
-  })
-
-const effectsOf = (id: string) =>
-  Effect.map(Stream.runCollect(Journal.read(Effects, id)), (envelopes) => envelopes.map(({ event }) => event))
-
-const run = <E>(projection: Projection.Projection<E, any>, storage: Context.Context<any>) =>
-  Layer.build(Projection.layer(projection)).pipe(Effect.provide(storage)) as Effect.Effect<unknown, never, Scope.Scope>
-
-const caughtUp = (projection: string) =>
-  Wait.until(
-    `${projection} to catch up`,
-    Effect.map(Effect.option(ProjectionStatus.lag(projection)), (lag) => lag._tag === "Some" && lag.value === 0)
-  )
 
 layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered stream", (it) => {
   it.effect("handles entities that are selected, from their first event on, and its lag reaches 0", () =>

@@ -5,6 +5,7 @@ import * as Slice from "@sluice/core/Slice"
 import type * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { TimeCursor } from "../adapter/JournalDialect.ts"
+import type { Fork } from "./SliceLogPlan.ts"
 
 /** @internal How many logs are asked for in one query. */
 export const maxLogs = 128
@@ -25,14 +26,6 @@ export interface Cut {
 
 /** @internal Where logs are read after. */
 export type After = ReadonlyArray<readonly [slice: Slice.Slice, offset: Offset]>
-
-/** @internal Another history is there than what was read. */
-export interface Fork {
-  readonly _tag: "Fork"
-  readonly slice: Slice.Slice
-  /** The last change that was read of the log. */
-  readonly offset: Offset
-}
 
 /** @internal Up to `each` changes of each of the logs, after the offsets. */
 export interface Logs {

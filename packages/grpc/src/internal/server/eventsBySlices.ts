@@ -63,12 +63,12 @@ const maxWaiting = EventFilter.maxCriteria + 1_000
 /** For how long, in milliseconds, a source is not asked again for which too many replays wait. */
 const askAgain = 50
 
+const wrong = (what: string) => (error: unknown): Status =>
+  invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+
 /** @internal Runs what may throw at the other side's input. */
 export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
-  Effect.try({
-    try: f,
-    catch: (error) => invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
-  })
+  Effect.try({ try: f, catch: wrong(what) })
 
 /**
  * The consumer's side of the call. Every message is looked at as it comes, so that nothing that the consumer counts on is
@@ -102,7 +102,7 @@ const readRequests = (call: IncomingCall): {
         return fail(new Status(Grpc.status.RESOURCE_EXHAUSTED, `more than ${maxWaiting} replays wait`))
       }
     } catch (error) {
-      fail(invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`))
+      fail(wrong(what)(error))
     }
   }
   const received = (bytes: Buffer) => {
