@@ -22,6 +22,7 @@ import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
 import { leaveOut } from "./internal/pipeline/leaveOut.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
+import { placesOfEntity, selectOfEntity } from "./internal/pipeline/selectOfEntity.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
 import { noticeOthers } from "./internal/reading/noticeOthers.ts"
@@ -510,6 +511,22 @@ const selected = <E, R>(
     )(envelopes)
 
 /**
+ * What to read of an entity for somebody who reads its events with a codec of theirs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EntityEncodedOptions {
+  /** It is applied before the stages of the source. */
+  readonly selection?: Selection | undefined
+  /**
+   * What is shown of events that are not selected. Nothing by default. `"places"` are placeholders, so that numbers have no gaps, but only for an
+   * entity of which an event is selected, from `from` on.
+   */
+  readonly unselected?: "nothing" | "places" | undefined
+}
+
+/**
  * One entity's events past the stages of the source, numbered from `from` to `to`, encoded as by {@link openEncoded}.
  *
  * @category running
@@ -520,8 +537,17 @@ export const entityEncoded = <A, E, R>(
   codec: EventCodec<A>,
   persistenceId: PersistenceId,
   from: SequenceNumber,
-  to: SequenceNumber
-): Stream.Stream<EncodedEnvelope, E, R> => encoded(self, codec, self.provider.entity(persistenceId, from, to))
+  to: SequenceNumber,
+  { selection, unselected }: EntityEncodedOptions = {}
+): Stream.Stream<EncodedEnvelope, E, R> => {
+  const { entity } = self.provider
+  const events = selection === undefined
+    ? entity(persistenceId, from, to)
+    : unselected === "places"
+    ? placesOfEntity(entity, persistenceId, from, to, selection)
+    : selectOfEntity(entity(persistenceId, from, to), selection)
+  return encoded(self, codec, events)
+}
 
 const encoded = <A, E, R, Element extends EncodedElement>(
   self: Source<A, E, R>,

@@ -355,4 +355,45 @@ describe("Source.openEncoded", () => {
       ))
       assert.deepStrictEqual(found.map(textOf), ["2", undefined, "4"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("has of one entity what is selected, before the stages of the source", () =>
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3", "4", "5")
+      yield* write("b", "1", "2")
+      const source = Source.journal(Note).pipe(Source.map(({ event }) => `${event}!`))
+      const read = (id: string, from: number, to: number, options: Source.EntityEncodedOptions) =>
+        Effect.map(
+          Stream.runCollect(Source.entityEncoded(
+            source,
+            EventCodec.string,
+            EntityType.persistenceId(Note, id),
+            number(from),
+            number(to),
+            options
+          )),
+          (found) => found.map((event) => textOf(event) ?? `- ${event.sequenceNumber}`)
+        )
+      const asked: Array<number> = []
+      const selection = {
+        isOpen: false,
+        isSelected: (event: EncodedEnvelope) => {
+          asked.push(event.sequenceNumber)
+          return textOf(event) === "2" || textOf(event) === "4"
+        }
+      }
+      assert.deepStrictEqual(yield* read("a", 1, 5, { selection }), ["2!", "4!"])
+      const places = { selection, unselected: "places" } as const
+      assert.deepStrictEqual(yield* read("a", 1, 5, places), ["- 1", "2!", "- 3", "4!", "- 5"])
+      assert.deepStrictEqual(yield* read("a", 1, 1, places), ["- 1"])
+      assert.deepStrictEqual(yield* read("a", 3, 3, places), ["- 3"])
+      // nothing is selected from there on
+      assert.deepStrictEqual(yield* read("a", 5, 5, places), [])
+      assert.deepStrictEqual(yield* read("nobody", 1, 5, places), [])
+      asked.length = 0
+      const open = { selection: { ...selection, isOpen: true }, unselected: "places" } as const
+      assert.deepStrictEqual(yield* read("b", 1, 5, open), ["1!", "2!"])
+      assert.deepStrictEqual(asked, [])
+      const none = { selection: { isOpen: false, isSelected: () => false }, unselected: "places" } as const
+      assert.deepStrictEqual(yield* read("a", 1, 5, none), [])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
 })
