@@ -6,6 +6,7 @@ import { catchUpRead } from "./benches/catchUpRead.ts"
 import * as emmett from "./benches/emmett.ts"
 import * as endToEnd from "./benches/endToEnd.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
+import * as filter from "./benches/filter.ts"
 import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
@@ -24,6 +25,7 @@ export const benches: ReadonlyArray<Bench> = [
   exactlyOnce.exactlyOnce,
   exactlyOnce.exactlyOnceBulk100,
   exactlyOnce.exactlyOnceBulk500,
+  filter.evaluation,
   endToEnd.wire,
   endToEnd.endToEnd,
   endToEnd.exactlyOnce,

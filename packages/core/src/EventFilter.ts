@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Place } from "./Envelope.ts"
 import { areTooLarge, compileExpressions, everything, expressionProblem } from "./internal/filter/expressions.ts"
+import { remember } from "./internal/filter/remember.ts"
 import { compileTopics, topicProblem } from "./internal/filter/topics.ts"
 import { quote } from "./internal/quote.ts"
 import { textProblem } from "./InvalidInput.ts"
@@ -440,57 +441,31 @@ export interface Options {
   readonly topicPrefix?: string | undefined
 }
 
-/** Why an event is excluded or included, if it is. */
-type Rule = (subject: Subject) => string | undefined
+/** Why a tag or an entity id is meant, if it is. */
+type Rule = (text: string) => string | undefined
 
-const never: Rule = () => undefined
+/** The rules of one direction, each with what its result is called. */
+interface Rules {
+  readonly ofTags: ReadonlyArray<readonly [kind: string, rule: Rule]>
+  readonly ofEntities: ReadonlyArray<readonly [kind: string, rule: Rule]>
+  /** Whether one of them holds for every event. */
+  readonly always: boolean
+}
 
 /** By a set, as a filter may have a thousand ids. */
-const byTag = (tags: ReadonlyArray<string>): Rule => {
-  if (tags.length === 0) return never
-  const set = new Set(tags)
-  return (subject) => subject.tags.find((tag) => set.has(tag))
+const oneOf = (texts: ReadonlyArray<string>): Rule => {
+  const set = new Set(texts)
+  return (text) => set.has(text) ? text : undefined
 }
 
-const byEntityId = (entityIds: ReadonlyArray<string>): Rule => {
-  if (entityIds.length === 0) return never
-  const set = new Set(entityIds)
-  return ({ persistenceId }) => {
-    const entityId = PersistenceId.entityId(persistenceId)
-    return set.has(entityId) ? entityId : undefined
-  }
-}
-
-const byTopic = (expressions: ReadonlyArray<string>, prefix: string): Rule => {
-  if (expressions.length === 0) return never
-  // this one matches every event, one without topics included
-  if (expressions.includes("#")) return () => "#"
+const topicOf = (expressions: ReadonlyArray<string>, prefix: string): Rule => {
   const expressionOf = compileTopics(expressions)
-  return ({ tags }) => {
-    for (const tag of tags) {
-      const expression = tag.startsWith(prefix) ? expressionOf(tag.slice(prefix.length)) : undefined
-      if (expression !== undefined) return expression
-    }
-    return undefined
-  }
+  return (tag) => tag.startsWith(prefix) ? expressionOf(tag.slice(prefix.length)) : undefined
 }
 
-/** For how many entities it is kept which expression matches their ids: an entity has many events. */
-const keptResults = 10_000
-
-const byExpression = (expressions: ReadonlyArray<string>): Rule => {
-  if (expressions.length === 0) return never
-  if (expressions.includes(everything)) return () => everything
+const matching = (expressions: ReadonlyArray<string>): Rule => {
   const expressionOf = compileExpressions(expressions)
-  let kept = new Map<string, string | undefined>()
-  return ({ persistenceId }) => {
-    const known = kept.get(persistenceId)
-    if (known !== undefined || kept.has(persistenceId)) return known
-    const expression = expressionOf(withoutReplica(PersistenceId.entityId(persistenceId)))
-    if (kept.size === keptResults) kept = new Map()
-    kept.set(persistenceId, expression)
-    return expression
-  }
+  return (entityId) => expressionOf(withoutReplica(entityId))
 }
 
 const withoutReplica = (entityId: string): string => {
@@ -498,34 +473,63 @@ const withoutReplica = (entityId: string): string => {
   return at > 0 && entityId.indexOf("|", at + 1) < 0 ? entityId.slice(0, at) : entityId
 }
 
-/** The rules of one direction, each with what its result is called. */
-type Rules = ReadonlyArray<readonly [kind: string, rule: Rule]>
+const everyTopic = "#"
 
-const excluding = (self: EventFilter): Rules => [
-  ["tag", byTag(self.excludeTags)],
-  ["entity id", byEntityId(self.excludeEntityIds)],
-  ["regular expression", byExpression(self.excludeMatching)]
-]
+const some = <Of>(texts: ReadonlyArray<string>, make: (texts: ReadonlyArray<string>) => Of): ReadonlyArray<Of> =>
+  texts.length === 0 ? [] : [make(texts)]
 
-const including = (self: EventFilter, { topicPrefix = defaultTopicPrefix }: Options): Rules => [
-  ["tag", byTag(self.includeTags)],
-  ["topic", byTopic(self.includeTopics, topicPrefix)],
-  ["entity id", byEntityId(idsOf(self.includeEntityIds))],
-  ["regular expression", byExpression(self.includeMatching)]
-]
+const excluding = (self: EventFilter): Rules => ({
+  ofTags: some(self.excludeTags, (tags) => ["tag", oneOf(tags)]),
+  ofEntities: [
+    ...some(self.excludeEntityIds, (ids) => ["entity id", oneOf(ids)] as const),
+    ...some(self.excludeMatching, (expressions) => ["regular expression", matching(expressions)] as const)
+  ],
+  always: self.excludeMatching.includes(everything)
+})
 
-const applies = (rules: Rules): (subject: Subject) => boolean => {
-  const some = rules.map(([, rule]) => rule).filter((rule) => rule !== never)
-  return (subject) => some.some((rule) => rule(subject) !== undefined)
+const including = (self: EventFilter, { topicPrefix = defaultTopicPrefix }: Options): Rules => {
+  const isEveryTopic = self.includeTopics.includes(everyTopic)
+  return {
+    ofTags: [
+      ...some(self.includeTags, (tags) => ["tag", oneOf(tags)] as const),
+      ...some(isEveryTopic ? [] : self.includeTopics, (topics) => ["topic", topicOf(topics, topicPrefix)] as const)
+    ],
+    ofEntities: [
+      // an event without topics is matched as well
+      ...(isEveryTopic ? [["topic", () => everyTopic] as const] : []),
+      ...some(idsOf(self.includeEntityIds), (ids) => ["entity id", oneOf(ids)] as const),
+      ...some(self.includeMatching, (expressions) => ["regular expression", matching(expressions)] as const)
+    ],
+    always: isEveryTopic || self.includeMatching.includes(everything)
+  }
 }
 
-const reasonOf = (rules: Rules, subject: Subject): string | undefined => {
-  for (const [kind, rule] of rules) {
-    const reason = rule(subject)
+const reasonOf = (rules: Rules, { persistenceId, tags }: Subject): string | undefined => {
+  for (const [kind, rule] of rules.ofTags) {
+    for (const tag of tags) {
+      const reason = rule(tag)
+      if (reason !== undefined) return `the ${kind} ${quote(reason)}`
+    }
+  }
+  for (const [kind, rule] of rules.ofEntities) {
+    const reason = rule(PersistenceId.entityId(persistenceId))
     if (reason !== undefined) return `the ${kind} ${quote(reason)}`
   }
   return undefined
 }
+
+/** What is said of a tag or an entity, in one number. */
+const excluded = 1
+const included = 2
+
+const judging = (exclude: Rules["ofTags"], include: Rules["ofTags"]) => {
+  const meant = (rules: Rules["ofTags"], text: string) => rules.some(([, rule]) => rule(text) !== undefined)
+  return (text: string): number => (meant(exclude, text) ? excluded : 0) + (meant(include, text) ? included : 0)
+}
+
+/** Of so many entities and tags it is kept at least what is said of them: an entity has many events, and a tag is of many. */
+const keptEntities = 5_000
+const keptTags = 1_000
 
 /**
  * Whether events pass the filter. It is compiled once, for many events: what one costs hardly depends on how many criteria there are.
@@ -534,9 +538,27 @@ const reasonOf = (rules: Rules, subject: Subject): string | undefined => {
  * @since 0.1.0
  */
 export const compile = (self: EventFilter, options: Options = {}): (subject: Subject) => boolean => {
-  const isExcluded = applies(excluding(self))
-  const isIncluded = applies(including(self, options))
-  return (subject) => !isExcluded(subject) || isIncluded(subject)
+  const exclude = excluding(self)
+  const include = including(self, options)
+  if (include.always) return () => true
+  // what always holds is not asked of each event
+  const ofEntities = exclude.always ? [] : exclude.ofEntities
+  const ofEntity = judging(ofEntities, include.ofEntities)
+  const entityOf = (persistenceId: string) =>
+    ofEntity(PersistenceId.entityId(persistenceId as PersistenceId.PersistenceId))
+  const judgeEntity = ofEntities.length + include.ofEntities.length === 0
+    ? () => 0
+    : self.includeMatching.length > 0 || !exclude.always && self.excludeMatching.length > 0
+    ? remember(keptEntities, entityOf)
+    : entityOf
+  const ofTag = judging(exclude.always ? [] : exclude.ofTags, include.ofTags)
+  const judgeTag = self.includeTopics.length > 0 ? remember(keptTags, ofTag) : ofTag
+  const byDefault = exclude.always ? excluded : 0
+  return ({ persistenceId, tags }) => {
+    let verdict = byDefault | judgeEntity(persistenceId)
+    for (const tag of tags) verdict |= judgeTag(tag)
+    return verdict !== excluded
+  }
 }
 
 /**
