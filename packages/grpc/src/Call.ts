@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
-import type { ClientTls, ServerTls } from "./Tls.ts"
+import type { ClientCertificate, ClientTls, ServerTls } from "./Tls.ts"
 
 /**
  * Headers by name: letters, digits, `_`, `-` and `.`. Values are printable ASCII. Those that have come have names in lower case, and
@@ -142,6 +142,8 @@ export interface IncomingCall {
   /** Tells which connection the call is on. */
   readonly peer: string
   readonly headers: Headers
+  /** What the client has presented, if the server has asked for it, and trusts it. */
+  readonly certificate?: ClientCertificate | undefined
   /** Hands on the client's messages as they come, and then that there will be no more. Messages wait until this is called. */
   readonly receive: (message: (bytes: Uint8Array) => void, end: () => void) => void
   /** The client has cancelled the call, or cannot be reached any more. */

@@ -10,8 +10,45 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Caller } from "./Caller.ts"
 import type { DuplicateStream } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
+import { readerOf, visibleProblem } from "./internal/server/Fence.ts"
+import type { Changing, Visibility, Visible } from "./Visibility.ts"
+
+/**
+ * How a source is offered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<R = never> {
+  /**
+   * What each caller may see of the stream: everything, by default. It is applied before the filter of a consumer and before the stages of the source, and
+   * to whatever a caller asks for. What it leaves out does not leave the process.
+   *
+   * A function of the caller is called once for each call. As an effect it has 10 seconds. If it fails with `CallRefused`, the call ends with its status, and if
+   * it fails otherwise, with UNAVAILABLE.
+   */
+  readonly select?: Visibility<R> | undefined
+}
+
+/** Throws a `RangeError` where it is none. */
+const selectOf = <R>(
+  streamId: string,
+  select: Visibility<R>
+): (caller: Caller) => Effect.Effect<Visible | Changing, unknown, R> => {
+  if (typeof select === "function") {
+    return (caller) =>
+      Effect.suspend(() => {
+        const visible = select(caller)
+        return Effect.isEffect(visible) ? visible : Effect.succeed(visible)
+      })
+  }
+  const problem = visibleProblem(readerOf(select)())
+  if (problem !== undefined) throw new RangeError(`The 'select' of the stream '${streamId}' ${problem}`)
+  return () => Effect.succeed(select)
+}
 
 /**
  * Offers the source as the stream. A source that still carries internal events, which the stream's contract does not
@@ -47,14 +84,16 @@ import { GrpcServer } from "./GrpcServer.ts"
  * @category layers
  * @since 0.1.0
  */
-export const layer = <A, E, R>(
+export const layer = <A, E, R, RS = never>(
   stream: EventStream<A>,
-  source: Source.Source<NoInfer<A>, E, R>
-): Layer.Layer<never, DuplicateStream, R | GrpcServer> =>
-  Layer.effectDiscard(Effect.gen(function*() {
+  source: Source.Source<NoInfer<A>, E, R>,
+  options?: Options<RS>
+): Layer.Layer<never, DuplicateStream, R | RS | GrpcServer> => {
+  const select = options?.select === undefined ? undefined : selectOf(stream.id, options.select)
+  return Layer.effectDiscard(Effect.gen(function*() {
     const server = yield* GrpcServer
     // but for the scope: what a call opens, it closes
-    const context = Context.omit(Scope.Scope)(yield* Effect.context<R>()) as Context.Context<R>
+    const context = Context.omit(Scope.Scope)(yield* Effect.context<R | RS>()) as Context.Context<R | RS>
     const provider: Source.Provider<any, E, R> = source.provider
     const notice = Effect.provideContext(provider.notice ?? Effect.undefined, context)
     /** Where nothing was odd at the start, nothing becomes so. */
@@ -72,6 +111,7 @@ export const layer = <A, E, R>(
       id: stream.id,
       entityType: provider.entityType,
       supersedes: provider.supersedes ?? false,
+      select: select && ((caller) => Effect.provideContext(select(caller), context)),
       open: (options) =>
         Effect.provideContext(
           Effect.map(Source.openEncoded(source, stream.codec, options), (feed) => ({
@@ -80,8 +120,8 @@ export const layer = <A, E, R>(
           })),
           context
         ),
-      entity: (persistenceId, from, to) =>
-        Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to), context),
+      entity: (persistenceId, from, to, options) =>
+        Stream.provideContext(Source.entityEncoded(source, stream.codec, persistenceId, from, to, options), context),
       heads: (range) => Effect.provideContext(provider.heads(range), context),
       before: (range, time) => Effect.provideContext(provider.before(range, time), context),
       isMissing: Effect.suspend(() =>
@@ -95,3 +135,4 @@ export const layer = <A, E, R>(
       { stream: stream.id, source: provider.key, port }
     )
   }))
+}

@@ -165,6 +165,62 @@ export class DuplicateStream extends ExpectedError.TaggedError<DuplicateStream>(
 }
 
 /**
+ * A call is refused: the effect that is to say what its caller may see fails with it.
+ *
+ * **Example** (Only callers with a token that is known)
+ *
+ * ```ts
+ * import { GrpcError } from "@sluice/grpc"
+ * import { Effect } from "effect"
+ *
+ * const tenantOf = (token: string | undefined) =>
+ *   token === "t-1"
+ *     ? Effect.succeed("acme")
+ *     : new GrpcError.CallRefused({ code: "UNAUTHENTICATED", reason: "send a token as 'authorization'" })
+ * await Effect.runPromise(Effect.flip(tenantOf("t-2")))
+ * // => GrpcError.CallRefused("UNAUTHENTICATED: send a token as 'authorization'")
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CallRefused extends ExpectedError.TaggedError<CallRefused>("@sluice/grpc/CallRefused")("CallRefused", {
+  /** The status of the call: it is not known who calls, or whoever calls may not. */
+  code: Schema.Literals(["UNAUTHENTICATED", "PERMISSION_DENIED"]),
+  /** What the caller is told. */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.code}: ${this.reason}`
+  }
+}
+
+/**
+ * What says which events a caller may see has failed. The call ends with INTERNAL, and nothing that was not selected is sent. It stands in
+ * the producer's log alone: its caller need not know of the event.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class VisibilityFailed extends ExpectedError.TaggedError<VisibilityFailed>("@sluice/grpc/VisibilityFailed")(
+  "VisibilityFailed",
+  {
+    streamId: Schema.String,
+    /** Undefined where it failed for all events. */
+    event: Schema.UndefinedOr(Schema.Struct({ persistenceId: Schema.String, sequenceNumber: Schema.Int })),
+    cause: Schema.Defect()
+  }
+) {
+  override get message(): string {
+    const { cause, event, streamId } = this
+    const at = event === undefined ? "" : ` at event ${event.sequenceNumber} of '${event.persistenceId}'`
+    return `What a caller may see of the stream '${streamId}' cannot be said${at}: correct its 'select'. ${
+      cause instanceof Error ? cause.message : String(cause)
+    }`
+  }
+}
+
+/**
  * The errors of a remote source that connecting again does not heal.
  *
  * @category errors

@@ -87,9 +87,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   const port = yield* transport.listen({ address, tls: options.tls }, [
     streaming(paths.eventsBySlices, run, (call) => eventsBySlices(streams, budget, call)),
-    unary(paths.eventTimestamp, run, (request) => eventTimestamp(streams, request)),
+    unary(paths.eventTimestamp, run, (request, call) => eventTimestamp(streams, request, call)),
     streaming(paths.loadEvent, run, (call) => loadEvent(streams, budget, call)),
-    unary(paths.latestEventTimestamp, run, (request) => latestEventTimestamp(streams, request)),
+    unary(paths.latestEventTimestamp, run, (request, call) => latestEventTimestamp(streams, request, call)),
     streaming(paths.currentEventsByPersistenceId, run, (call) => currentEventsByPersistenceId(streams, budget, call)),
     ...health.methods,
     ...reflection(run)

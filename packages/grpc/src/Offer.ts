@@ -9,11 +9,13 @@ import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { SliceRange } from "@sluice/core/SliceRange"
-import type { OpenEncodedOptions } from "@sluice/core/Source"
+import type { EntityEncodedOptions, OpenEncodedOptions } from "@sluice/core/Source"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type { Caller } from "./Caller.ts"
+import type { Changing, Visible } from "./Visibility.ts"
 
 /**
  * A stream to be offered: a source with everything that it needs, its events encoded as the stream's.
@@ -28,13 +30,16 @@ export interface Offer {
   readonly entityType: string | undefined
   /** As `supersedes` of a source's provider. */
   readonly supersedes: boolean
+  /** What a caller may see of it; everything if undefined. What it fails with refuses the call. */
+  readonly select?: ((caller: Caller) => Effect.Effect<Visible | Changing, unknown>) | undefined
   /** Opens a slice range, for one consumer. */
   readonly open: (options: OpenEncodedOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */
   readonly entity: (
     persistenceId: PersistenceId,
     from: SequenceNumber,
-    to: SequenceNumber
+    to: SequenceNumber,
+    options?: EntityEncodedOptions
   ) => Stream.Stream<EncodedEnvelope, unknown>
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange) => Effect.Effect<Offsets, unknown>

@@ -29,3 +29,18 @@ export interface ClientTls {
   readonly certificate?: string | undefined
   readonly key?: Redacted.Redacted | undefined
 }
+
+/**
+ * What a client has presented, and an authority of the server has signed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ClientCertificate {
+  /** The parts of its subject by their names, such as `CN`; of several with one name the first. */
+  readonly subject: Readonly<Record<string, string>>
+  /** Its alternative names, as in `DNS:analytics.internal`. */
+  readonly alternativeNames: ReadonlyArray<string>
+  /** SHA-256, in hexadecimal with colons. */
+  readonly fingerprint: string
+}

@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 export * as Call from "./Call.ts"
+export * as Caller from "./Caller.ts"
 export * as CallTransport from "./CallTransport.ts"
 export * as ConsumerOptions from "./ConsumerOptions.ts"
 export * as EventConsumer from "./EventConsumer.ts"
@@ -12,3 +13,4 @@ export * as Offer from "./Offer.ts"
 export * as ProtobufCodec from "./ProtobufCodec.ts"
 export * as StreamMetrics from "./StreamMetrics.ts"
 export * as Tls from "./Tls.ts"
+export * as Visibility from "./Visibility.ts"

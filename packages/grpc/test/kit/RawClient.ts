@@ -119,7 +119,7 @@ export const eventsBySlices = (
 export const currentEventsByPersistenceId = (
   client: Grpc.Client,
   request: MessageInitShape<typeof CurrentEventsByPersistenceIdRequestSchema>,
-  options?: { readonly reads?: boolean }
+  options?: { readonly reads?: boolean; readonly metadata?: Grpc.Metadata }
 ): Effect.Effect<Answers, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -128,7 +128,8 @@ export const currentEventsByPersistenceId = (
           `${service}/CurrentEventsByPersistenceId`,
           pass,
           pass,
-          bytesOf(CurrentEventsByPersistenceIdRequestSchema, request)
+          bytesOf(CurrentEventsByPersistenceIdRequestSchema, request),
+          options?.metadata ?? new Grpc.Metadata()
         )
         return { call, seen: observe(call, options?.reads ?? true) }
       }),
@@ -180,7 +181,8 @@ export const shortly = (answer: StreamOut): string => {
 const unary = <In extends DescMessage, Out extends DescMessage>(name: string, input: In, output: Out) =>
 (
   client: Grpc.Client,
-  request: MessageInitShape<In> | Uint8Array
+  request: MessageInitShape<In> | Uint8Array,
+  metadata = new Grpc.Metadata()
 ): Effect.Effect<MessageShape<Out>, Grpc.ServiceError> =>
   Effect.callback((resume) => {
     const call = client.makeUnaryRequest<Buffer, Buffer>(
@@ -188,6 +190,7 @@ const unary = <In extends DescMessage, Out extends DescMessage>(name: string, in
       pass,
       pass,
       request instanceof Uint8Array ? Buffer.from(request) : bytesOf(input, request),
+      metadata,
       (error, response) => resume(error === null ? Effect.succeed(fromBinary(output, response!)) : Effect.fail(error))
     )
     return Effect.sync(() => call.cancel())

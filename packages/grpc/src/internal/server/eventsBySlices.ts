@@ -1,10 +1,11 @@
 import * as Grpc from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import type { Feed, Replay } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
+import type { Selection } from "@sluice/core/Selection"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -24,6 +25,7 @@ import { invalidArgument, missingHeader, notOffered, quotable, Status } from "..
 import { CallFilter } from "./CallFilter.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
+import * as Fence from "./Fence.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget, Share } from "./SendBudget.ts"
 import { within } from "./serverCall.ts"
@@ -187,7 +189,7 @@ const announce = (
 }
 
 /** Begins the stream as its consumer asks for it. */
-const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share, selection: CallFilter) =>
+const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share, selection: Selection) =>
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
     const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
@@ -218,9 +220,11 @@ const serve = (
   requests: Requests
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
+    const { filter } = requests
+    const fence = yield* Fence.fenceOf(stream, call)
     const share = yield* budget.share(call.peer)
     const { feed, isMissing, treat, version } = yield* Effect.flatMap(requests.init, (init) =>
-      open(stream, call, init, share, requests.filter))
+      open(stream, call, init, share, fence === undefined ? filter : Fence.within(fence, filter)))
     requests.forget()
     announce(call, stream, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
     const context = yield* Effect.context()
@@ -233,11 +237,14 @@ const serve = (
     const writer = new CallWriter(call, share)
     if (version >= 3) yield* Effect.forkScoped(writer.beat)
     // whatever its consumer has seen, it has asked for what is replayed
-    const treated = (envelope: EncodedEnvelope) => requests.filter.isReplayed(envelope) ? "send" : treat(envelope)
+    const treated = (envelope: EncodedEnvelope) =>
+      fence?.hides(envelope) === true ? "skip" : filter.isReplayed(envelope) ? "send" : treat(envelope)
+    const pieces = (elements: ReadonlyArray<EncodedElement>) =>
+      version >= 2 ? batchPieces(elements, fence?.now) : eventPieces(elements, treated)
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
-      return writer.write(version >= 2 ? batchPieces(elements) : eventPieces(elements, treated))
+      return writer.write(pieces(elements))
     })
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests))
     // OK would tell a JVM consumer that there will be no events any more

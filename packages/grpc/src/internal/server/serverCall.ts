@@ -38,14 +38,14 @@ export const streaming = (
 export const unary = (
   path: string,
   run: Run,
-  handler: (request: Buffer) => Effect.Effect<Buffer, unknown>
+  handler: (request: Buffer, call: IncomingCall) => Effect.Effect<Buffer, unknown>
 ): Method =>
   streaming(
     path,
     run,
     (call) =>
       Effect.flatMap(
-        Effect.flatMap(requestOf(call), handler),
+        Effect.flatMap(requestOf(call), (request) => handler(request, call)),
         (answer) => Effect.sync(() => call.write(frame(answer), () => {}))
       )
   )

@@ -26,40 +26,66 @@ import { encode } from "../wire/methods.ts"
 import { quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { checkType, lookUp, parse } from "./eventsBySlices.ts"
+import * as Fence from "./Fence.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
 import { requestOf, within } from "./serverCall.ts"
 
 type Streams = ReadonlyMap<string, OfferedStream>
 
-/** An event that a stream may be asked for. */
+/** A stream, and what the caller may see of it. */
+const streamOf = (
+  streams: Streams,
+  call: IncomingCall,
+  request: { readonly streamId: string }
+): Effect.Effect<readonly [OfferedStream, Fence.Fence | undefined], unknown> =>
+  Effect.flatMap(
+    lookUp(streams, request.streamId),
+    (stream) => Effect.map(stream.within(Fence.fenceOf(stream, call)), (fence) => [stream, fence] as const)
+  )
+
+/** An entity that a stream may be asked for. */
 const entityOf = (
   streams: Streams,
+  call: IncomingCall,
   request: { readonly streamId: string; readonly persistenceId: string }
-): Effect.Effect<readonly [OfferedStream, PersistenceId.PersistenceId], Status> =>
+): Effect.Effect<readonly [OfferedStream, Fence.Fence | undefined, PersistenceId.PersistenceId], unknown> =>
   Effect.gen(function*() {
-    const stream = yield* lookUp(streams, request.streamId)
+    const [stream, fence] = yield* streamOf(streams, call, request)
     const persistenceId = yield* parse("persistence id", () => PersistenceId.parse(request.persistenceId))
     yield* checkType(stream, persistenceId)
-    return [stream, persistenceId] as const
+    return [stream, fence, persistenceId] as const
   })
 
-/** The stream, and what reads the event from it. */
+/** As the stream sends it, unless the caller may not see it any more. */
+const treatedBy = (fence: Fence.Fence | undefined) => (envelope: EncodedEnvelope) =>
+  fence?.hides(envelope) === true ? "skip" : "send"
+
+/** The stream, and what reads the event from it. One that the caller may not see is not there. */
 const eventOf = (
   streams: Streams,
+  call: IncomingCall,
   request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
-): Effect.Effect<readonly [OfferedStream, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>], Status> =>
+): Effect.Effect<
+  readonly [OfferedStream, Fence.Fence | undefined, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>],
+  unknown
+> =>
   Effect.gen(function*() {
-    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
     const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
-    return [stream, Stream.runHead(stream.entity(persistenceId, sequenceNumber, sequenceNumber))] as const
+    const events = stream.entity(persistenceId, sequenceNumber, sequenceNumber, { selection: fence })
+    return [stream, fence, Stream.runHead(events)] as const
   })
 
 /** @internal */
-export const eventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+export const eventTimestamp = (
+  streams: Streams,
+  bytes: Buffer,
+  call: IncomingCall
+): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
-    const [stream, event] = yield* eventOf(streams, request)
+    const [stream, , event] = yield* eventOf(streams, call, request)
     const envelope = yield* stream.within(event)
     return encode(
       EventTimestampResponseSchema,
@@ -92,7 +118,7 @@ export const loadEvent = (
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
-    const [stream, event] = yield* eventOf(streams, request)
+    const [stream, fence, event] = yield* eventOf(streams, call, request)
     yield* send(stream, budget, call, (writer) =>
       Effect.gen(function*() {
         const found = Option.toArray(yield* event)
@@ -101,15 +127,19 @@ export const loadEvent = (
           return yield* Effect.fail(new Status(status.NOT_FOUND, text))
         }
         // as the stream would send it: the two messages have the same fields
-        yield* writer.write(eventPieces(found, () => "send"))
+        yield* writer.write(eventPieces(found, treatedBy(fence)))
       }))
   })
 
 /** @internal */
-export const latestEventTimestamp = (streams: Streams, bytes: Buffer): Effect.Effect<Buffer, unknown> =>
+export const latestEventTimestamp = (
+  streams: Streams,
+  bytes: Buffer,
+  call: IncomingCall
+): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
-    const stream = yield* lookUp(streams, request.streamId)
+    const [stream] = yield* streamOf(streams, call, request)
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
       "sluice_before",
@@ -146,14 +176,14 @@ export const currentEventsByPersistenceId = (
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(CurrentEventsByPersistenceIdRequestSchema, bytes))
-    const [stream, persistenceId] = yield* entityOf(streams, request)
+    const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
     const [from, to] = yield* parse(
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
     yield* send(stream, budget, call, (writer) =>
       Stream.runForEachArray(
-        stream.entity(persistenceId, from, to),
-        (envelopes) => writer.write(eventPieces(envelopes, () => "send"))
+        stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" }),
+        (envelopes) => writer.write(eventPieces(envelopes, treatedBy(fence)))
       ))
   })

@@ -7,6 +7,7 @@ import { constants, type Http2Session } from "node:http2"
 import type { Socket } from "node:net"
 import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
+import type { ClientCertificate } from "../../Tls.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
 import { maxRequestBytes } from "../wire/decodeRequest.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
@@ -132,6 +133,21 @@ interface Internals {
   readonly call?: { readonly stream?: { readonly writableFinished: boolean; readonly close: (code: number) => void } }
 }
 
+/** What stands between commas, of which there may be more within quotes. */
+const alternativeName = /[^\s",](?:[^",]|"(?:[^"\\]|\\.)*")*/g
+
+/** What the client has presented, and the library has found to be of an authority that is trusted. */
+const certificateOf = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): ClientCertificate | undefined => {
+  const certificate = call.getAuthContext().sslPeerCertificate
+  if (certificate === undefined) return undefined
+  const parts = Object.entries(certificate.subject as unknown as Record<string, string | Array<string>>)
+  return {
+    subject: Object.fromEntries(parts.map(([name, value]) => [name, Array.isArray(value) ? value[0]! : value])),
+    alternativeNames: certificate.subjectaltname?.match(alternativeName) ?? [],
+    fingerprint: certificate.fingerprint256
+  }
+}
+
 const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall => {
   // a call that fails says so when nobody may be listening any more
   call.on("error", () => {})
@@ -149,6 +165,9 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     peer: call.getPeer(),
     get headers() {
       return fromMetadata(call.metadata)
+    },
+    get certificate() {
+      return certificateOf(call)
     },
     receive: (message, end) => {
       call.on("data", message)

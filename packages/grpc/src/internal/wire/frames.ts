@@ -75,8 +75,11 @@ export const eventPieces = (
   }
 }
 
-/** @internal Many events per message, and what was left out. */
-export const batchPieces = (all: ReadonlyArray<EncodedElement>): Pieces => {
+/** @internal Many events per message, and what was left out. Each element is sent as `now` has it when its turn comes. */
+export const batchPieces = (
+  all: ReadonlyArray<EncodedElement>,
+  now?: (element: EncodedElement) => EncodedElement
+): Pieces => {
   const elements = new Unwritten(all)
   let at = 0
   let tooLarge: EventTooLarge | undefined
@@ -86,7 +89,8 @@ export const batchPieces = (all: ReadonlyArray<EncodedElement>): Pieces => {
       elements.drop(first)
       writer.startBatch()
       for (; at < elements.length && at - first < batchEvents; at++) {
-        const element = elements.at(at)
+        const selected = elements.at(at)
+        const element = now === undefined ? selected : now(selected)
         if (isSkipped(element)) {
           writer.skipped(element)
           continue

@@ -4,6 +4,7 @@ import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Reason, StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import type { Headers } from "../../Call.ts"
+import { VisibilityFailed } from "../../GrpcError.ts"
 import { eventOf, tagOf } from "./failedAt.ts"
 
 /** @internal A call that ends with a status, said by whoever handles it. */
@@ -74,6 +75,9 @@ export const notOffered = (id: string, ids: ReadonlyArray<string>): Status => {
 const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
   new Status(Grpc.status.FAILED_PRECONDITION, message, { [trailer]: JSON.stringify(value) })
 
+/** It does not name the event, which may not be for the caller. */
+const blind = new Status(Grpc.status.INTERNAL, "what this caller may see cannot be said; the producer's log says more")
+
 const shuttingDown = new Status(Grpc.status.UNAVAILABLE, "the producer is shutting down")
 const unreachable = new Status(Grpc.status.UNAVAILABLE, "the producer's database is busy or cannot be reached")
 const failing = new Status(Grpc.status.INTERNAL, "the producer's database fails; its log says more")
@@ -106,6 +110,9 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
   if (Cause.hasInterruptsOnly(cause)) return shuttingDown
   const error = cause.reasons.find(Cause.isFailReason)?.error
   if (error instanceof Status) return error
+  if (cause.reasons.some((reason) => Cause.isDieReason(reason) && reason.defect instanceof VisibilityFailed)) {
+    return blind
+  }
   switch (tagOf(error)) {
     case "StorageError":
       // a stage may fail with an error of this name that is not ours
