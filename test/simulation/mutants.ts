@@ -193,13 +193,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "what a selection leaves out is said to be gone for good",
-    file: `${core}/internal/pipeline/leaveOut.ts`,
+    file: `${core}/internal/pipeline/LeftOut.ts`,
     changes: [["skipped(slice, from, position, timestamp, true)", "skipped(slice, from, position, timestamp, false)"]]
   },
   {
     name: "a run that a selection leaves out is one position short",
-    file: `${core}/internal/pipeline/leaveOut.ts`,
-    changes: [["        run.position = position\n", "        run.position = (position - 1) as Position\n"]]
+    file: `${core}/internal/pipeline/LeftOut.ts`,
+    changes: [["          run.position = position\n", "          run.position = (position - 1) as Position\n"]]
   },
   {
     name: "an entity begins with the event that selects it",

@@ -65,6 +65,11 @@ export interface Feed<out E, out R = never> {
   readonly replay?: ((request: Replay) => Effect.Effect<boolean>) | undefined
   /** Whether an element of the last array that came was asked for by `replay`, and is none that is next in the logs. */
   readonly isReplayed?: ((element: EncodedElement) => boolean) | undefined
+  /**
+   * Sets what is shown before the feed waits for new events, if that is not empty. So who passes the envelopes on may hold some of them back while more
+   * are read. Undefined if the source does not know when it waits.
+   */
+  readonly beforeWaiting?: ((rest: () => ReadonlyArray<EncodedElement>) => void) | undefined
 }
 
 /**

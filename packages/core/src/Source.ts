@@ -20,7 +20,7 @@ import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
-import { leaveOut } from "./internal/pipeline/leaveOut.ts"
+import { LeftOut } from "./internal/pipeline/LeftOut.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { placesOfEntity, selectOfEntity } from "./internal/pipeline/selectOfEntity.ts"
 import { follow } from "./internal/reading/follow.ts"
@@ -494,21 +494,32 @@ export const openEncoded = <A, E, R>(
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    ({ isReplayed, ...feed }) => ({
+    ({ beforeWaiting, isReplayed, ...feed }) => ({
       ...feed,
-      envelopes: encoded(self, codec, selected({ ...feed, isReplayed }, options?.selection))
+      envelopes: encoded(self, codec, selected({ ...feed, beforeWaiting, isReplayed }, options?.selection))
     })
   )
 
+/**
+ * For how long what is left out is held back, in milliseconds, while more is read: in that time most logs have had many events, and become one
+ * part each.
+ */
+const holdFor = 100
+
 const selected = <E, R>(
-  { envelopes, isReplayed }: Feed<E, R>,
+  { beforeWaiting, envelopes, isReplayed }: Feed<E, R>,
   selection: Selection | undefined
-): Feed<E, R>["envelopes"] =>
-  selection === undefined ?
-    envelopes :
-    mapChunks((chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) =>
-      Effect.sync(() => selection.isOpen ? chunk : leaveOut(chunk, selection, isReplayed))
-    )(envelopes)
+): Feed<E, R>["envelopes"] => {
+  if (selection === undefined) return envelopes
+  // nothing is held back of a source that does not say when it waits
+  const leftOut = new LeftOut(selection, isReplayed, beforeWaiting === undefined ? 0 : holdFor)
+  beforeWaiting?.(() => leftOut.rest())
+  return mapChunks((chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) =>
+    Effect.clockWith((clock) =>
+      Effect.sync(() => leftOut.take(chunk, Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)))
+    )
+  )(envelopes)
+}
 
 /**
  * What to read of an entity for somebody who reads its events with a codec of theirs.

@@ -32,6 +32,9 @@ const [a, b, c] = ids
 const numbersOf = (elements: ReadonlyArray<EncodedElement>) =>
   elements.map((element) => isSkipped(element) ? "left out" : Number(element.sequenceNumber))
 
+const partsOf = (elements: ReadonlyArray<EncodedElement>) =>
+  elements.map((element) => `${isSkipped(element) ? element.from : "an event"}-${element.position}`)
+
 describe("a selection", () => {
   for (
     const [name, source] of [
@@ -73,6 +76,19 @@ describe("a selection", () => {
         assert.isTrue(timed, "the offset moves past what is left out")
       }).pipe(Effect.provide(MemoryStorage.layer)))
   }
+
+  it.effect("leaves one part of a log that is longer than a page, as soon as there is no more to be read", () =>
+    Effect.gen(function*() {
+      // two whole pages, so that nothing tells of the last that it is the last
+      for (let i = 0; i < 10; i++) yield* append(i < 5 ? a : c, 100, "small")
+      const feed = yield* Source.openEncoded(Source.journal(Note), EventCodec.string, {
+        selection: { isOpen: false, isSelected: () => false }
+      })
+      const pull = yield* Stream.toPull(feed.envelopes)
+      assert.deepStrictEqual(partsOf(yield* pull), ["1-500", "1-500"])
+      yield* append(a, 1, "small")
+      assert.deepStrictEqual(partsOf(yield* pull), ["501-501"])
+    }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
 
   it.effect("that changes does not show events of another type that the journal has", () =>
     Effect.gen(function*() {

@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type EncodedEnvelope, type Skipped, skipped } from "../../Envelope.ts"
+import { type EncodedElement, type EncodedEnvelope, type Skipped, skipped } from "../../Envelope.ts"
 import { type Feed, Health, type Replay, type Start } from "../../Feed.ts"
 import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
@@ -31,7 +31,7 @@ const pageSize = 500
 
 const lastNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 
-type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedEnvelope>, TailError>
+type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, TailError>
 
 const pages = meterOf(Metrics.journalPages)
 const read = meterOf(Metrics.journalRead)
@@ -66,6 +66,8 @@ interface Following {
   isLive: boolean
   /** The last page, if it is of a replay. */
   replayed: ReadonlySet<unknown>
+  /** What is shown before it waits. */
+  rest: () => ReadonlyArray<EncodedElement>
 }
 
 const nothing: ReadonlySet<unknown> = new Set()
@@ -107,7 +109,8 @@ export const follow = (
       context: yield* Effect.context(),
       reader,
       isLive: false,
-      replayed: nothing
+      replayed: nothing,
+      rest: () => []
     }
     const envelopes = Stream.fromPull(Effect.succeed(pull(following)))
     const deleted = leftOut(start.offsets, raised)
@@ -115,6 +118,9 @@ export const follow = (
       journal: journal.identity,
       replay: (request) => askReplay(following, request),
       isReplayed: (element) => following.replayed.has(element),
+      beforeWaiting: (rest) => {
+        following.rest = rest
+      },
       envelopes: deleted.length === 0 ? envelopes : Stream.concat(Stream.fromArray(deleted), envelopes)
     }
   })
@@ -189,7 +195,9 @@ const readTail = (self: Following): Pull =>
       if (taken.fork !== undefined) return unexpected(self, taken.fork)
       if (taken.isBehind) return readAnew(self)
       // who asks for a replay opens the latch, and may have done so before it was closed
-      return replays.isIdle ? Effect.andThen(latch.await, pull(self)) : pull(self)
+      if (!replays.isIdle) return pull(self)
+      const rest = self.rest()
+      return Arr.isReadonlyArrayNonEmpty(rest) ? Effect.succeed(rest) : Effect.andThen(latch.await, pull(self))
     })
   })
 
