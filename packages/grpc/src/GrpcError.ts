@@ -43,6 +43,56 @@ const retryable = new Set<number>([
 ])
 
 /**
+ * The producer does not echo the beats of a stream any more: it hangs, or a proxy between the two has lost one direction of the stream. The
+ * connection itself may be alive. The stream is opened again. Time counts only while the consumer is ready to read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EchoOverdue extends ExpectedError.TaggedError<EchoOverdue>("@sluice/grpc/EchoOverdue")("EchoOverdue", {
+  /** Where the call went. */
+  address: Schema.String,
+  method: Schema.String,
+  /** For how long the consumer has waited for the echo, ready to read. */
+  seconds: Schema.Int
+}) {
+  /** Another stream may help at once. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method} of '${this.address}' has not echoed a beat for ${this.seconds} seconds: the producer hangs, or something ` +
+      "between the two, such as a proxy, has lost one direction of the stream. It is opened again"
+  }
+}
+
+/**
+ * The producer's own source is disrupted, and not the connection to the producer: its database does not answer, or its own producer
+ * cannot be reached. The stream stays open, and goes on when the producer can read again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProducerDisrupted extends ExpectedError.TaggedError<ProducerDisrupted>("@sluice/grpc/ProducerDisrupted")(
+  "ProducerDisrupted",
+  {
+    address: Schema.String,
+    streamId: Schema.String,
+    /** What the producer says is wrong. */
+    disruption: Schema.String
+  }
+) {
+  /** It passes by itself, as soon as the producer can read again. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The producer of '${this.streamId}' at '${this.address}' is connected, but cannot read its events: ${this.disruption}. ` +
+      "Look at that service and its database, not at the network; events come when it can read again"
+  }
+}
+
+/**
  * The producer answered with something that the protocol does not allow. The two services are not of compatible versions,
  * or one has a bug: report it.
  *
@@ -228,6 +278,7 @@ export class VisibilityFailed extends ExpectedError.TaggedError<VisibilityFailed
  */
 export type ConsumerError =
   | GrpcError
+  | EchoOverdue
   | ProtocolError
   | PeerNotSupported
   | StreamNotOffered

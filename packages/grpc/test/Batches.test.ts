@@ -67,7 +67,7 @@ const message = (n: number) => toStreamOut(FakeSource.event(n))
 const many = Array.from({ length: 1000 }, (_, i) => FakeSource.event(i + 1))
 
 layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
-  it.effect.each([[2, "2"], [3, "3"], [4, "3"], [1000, "3"]] as const)(
+  it.effect.each([[2, "2"], [3, "3"], [4, "4"], [5, "4"], [1000, "4"]] as const)(
     "are sent to a consumer that speaks version %d, and the headers say so",
     ([protocol, spoken]) =>
       Effect.gen(function*() {
@@ -104,7 +104,7 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
     Effect.gen(function*() {
       const address = yield* FakeProducer.make({
         eventsBySlices: (call) => {
-          assert.strictEqual(call.init.sluice!.protocol, 3)
+          assert.strictEqual(call.init.sluice!.protocol, 4)
           call.headers("j")
           call.send(message(1), toBatch([message(2)]), toBatch([]), toBatch([message(3), message(4)]), message(5))
         }

@@ -6,7 +6,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import { grpcError, openCall, unaryCall } from "../src/internal/client/clientCall.ts"
+import { type CallError, grpcError, openCall, unaryCall } from "../src/internal/client/clientCall.ts"
+import { echoFrame } from "../src/internal/wire/beats.ts"
 
 /** A channel whose other end is the test, by the test's clock. */
 const fake = Effect.map(Clock.Clock, (clock) => {
@@ -14,6 +15,8 @@ const fake = Effect.map(Clock.Clock, (clock) => {
   const state = {
     listener: undefined as Call.OutgoingListener | undefined,
     written: [] as Array<string>,
+    /** The numbers of beats. */
+    beats: [] as Array<bigint>,
     cancelled: false
   }
   const channel: Call.Channel = {
@@ -21,7 +24,10 @@ const fake = Effect.map(Clock.Clock, (clock) => {
     call: (_, listener) => {
       state.listener = listener
       return {
-        write: (message) => state.written.push(message.toString()),
+        write: (message) => {
+          state.written.push(message.toString())
+          if (message[0] === 0xca && message[1] === 0x3e) state.beats.push(BigInt(message[4]!))
+        },
         end: () => state.written.push("end"),
         read: () => arrived.shift(),
         cancel: () => {
@@ -44,8 +50,8 @@ const fake = Effect.map(Clock.Clock, (clock) => {
 })
 
 const request: Call.Request = { path: "/service/Method", headers: {}, waitForReady: false }
-const codeOf = <A>(effect: Effect.Effect<A, { readonly code: number }>) =>
-  Effect.map(Effect.flip(effect), ({ code }) => code)
+const codeOf = <A>(effect: Effect.Effect<A, CallError>) =>
+  Effect.map(Effect.flip(effect), (error) => "code" in error ? error.code : error._tag)
 
 /** The code of the error that a status means. */
 const meaning = (code: number, trailers: Call.Headers = {}) =>
@@ -73,7 +79,7 @@ describe("a call, as its client sees it", () => {
     Effect.gen(function*() {
       const { channel, provide, send } = yield* fake
       const call = yield* provide(openCall("there", channel, request, Buffer.from("first")))
-      yield* call.beats
+      yield* call.keepAlive(3, () => {})
       // nobody waits meanwhile
       yield* TestClock.adjust("2 minutes")
       const pulled = yield* Effect.forkChild(call.pull)
@@ -107,13 +113,89 @@ describe("a call, as its client sees it", () => {
       const { channel, provide, state } = yield* fake
       yield* Effect.gen(function*() {
         const call = yield* provide(openCall("there", channel, request, Buffer.from("first")))
-        yield* Effect.forkScoped(call.beat)
+        yield* call.keepAlive(3, () => {})
         yield* TestClock.adjust("25 seconds")
         assert.isFalse(state.cancelled)
       }).pipe(Effect.scoped)
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(state.written, ["first", "", ""])
       assert.isTrue(state.cancelled)
+    }))
+
+  /** A call with a producer that echoes, and what it was told. */
+  const echoing = Effect.gen(function*() {
+    const { channel, provide, send, state } = yield* fake
+    const call = yield* provide(openCall("there", channel, request, Buffer.from("first")))
+    const told: Array<string> = []
+    yield* call.keepAlive(4, (disruption) => told.push(disruption))
+    yield* TestClock.adjust(0)
+    const echo = (number: bigint, disruption = "") => send(Buffer.from(echoFrame({ number, disruption })).subarray(5))
+    return { call, echo, send, told, written: state.beats }
+  })
+
+  it.effect("sends a beat at once and every 10 seconds, and the same one again until it is echoed", () =>
+    Effect.gen(function*() {
+      const { call, echo, written } = yield* echoing
+      yield* Effect.forkChild(call.pull)
+      assert.deepStrictEqual(written, [1n])
+      yield* TestClock.adjust("10 seconds")
+      echo(1n)
+      yield* TestClock.adjust("10 seconds")
+      // what is echoed late says nothing of what was sent since
+      echo(1n)
+      yield* TestClock.adjust("10 seconds")
+      echo(2n)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(written, [1n, 1n, 2n, 2n, 3n])
+    }))
+
+  it.effect("fails when an echo is overdue for 30 seconds, though events come, and only then", () =>
+    Effect.gen(function*() {
+      const { call, echo, send } = yield* echoing
+      const pulls = yield* Effect.forkChild(codeOf(Effect.forever(call.pull)))
+      for (let n = 1n; n <= 20n; n++) {
+        yield* TestClock.adjust("10 seconds")
+        echo(n)
+        assert.isUndefined(pulls.pollUnsafe())
+      }
+      for (let n = 0; n < 29; n++) {
+        yield* TestClock.adjust("1 second")
+        send(Buffer.from("event"))
+      }
+      assert.isUndefined(pulls.pollUnsafe())
+      yield* TestClock.adjust("26 seconds")
+      assert.strictEqual(yield* Fiber.join(pulls), "EchoOverdue")
+    }))
+
+  it.effect("does not count the time for which nobody is ready to read, as the echo stands behind events", () =>
+    Effect.gen(function*() {
+      const { call, echo, send } = yield* echoing
+      for (let n = 1n; n <= 20n; n++) {
+        send(Buffer.from("event"), Buffer.alloc(64 * 1024))
+        echo(n)
+        // a handler takes long
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual((yield* call.pull).length, 2)
+        // and then waits for more
+        const pulled = yield* Effect.forkChild(call.pull)
+        yield* TestClock.adjust("20 seconds")
+        assert.isUndefined(pulled.pollUnsafe())
+        send(Buffer.from("event"))
+        yield* Fiber.join(pulled)
+      }
+    }))
+
+  it.effect("tells what echoes say is wrong with what the producer reads, each change once", () =>
+    Effect.gen(function*() {
+      const { call, echo, send, told } = yield* echoing
+      const pulled = yield* Effect.forkChild(call.pull, { startImmediately: true })
+      for (const disruption of ["", "database", "database", "disk", "", ""]) echo(1n, disruption)
+      assert.deepStrictEqual(told, ["database", "disk", ""])
+      assert.isUndefined(pulled.pollUnsafe())
+      // what is none is for whoever reads events
+      const broken = Buffer.from([0xda, 0x3e, 0x7f])
+      send(broken)
+      assert.deepStrictEqual(yield* Fiber.join(pulled), [broken])
     }))
 
   it.effect.each([0, 1, 2])("has one answer, where the method has one: of %i", (n) =>

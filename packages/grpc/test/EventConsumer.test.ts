@@ -354,7 +354,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a remote source", (it) => 
       assert.deepStrictEqual([first!.streamId, first!.sliceMin, first!.sliceMax], ["cart", 5, 9])
       assert.isEmpty(first!.offset)
       assert.isEmpty(first!.filter)
-      assert.deepStrictEqual([first!.sluice!.protocol, first!.sluice!.journal], [3, ""])
+      assert.deepStrictEqual([first!.sluice!.protocol, first!.sluice!.journal], [4, ""])
       assert.isEmpty(first!.sluice!.positions)
       assert.isEmpty(second!.offset)
       assert.deepStrictEqual(

@@ -178,12 +178,18 @@ describe.concurrent("what a peer of an earlier version does not know", () => {
               call.send({ case: "init", value: { streamId: "cart", sliceMax: 1023, sluice: { protocol } } })
             )
         )
-      const [earlier, own] = [yield* open(2), yield* open(3)]
-      yield* Wait.until("two signs of life", () => own.messages.length >= 2, { atMost: "2 minutes" })
-      for (const { message } of own.messages) {
+      const [earliest, earlier, own] = [yield* open(2), yield* open(3), yield* open(4)]
+      yield* Wait.until("two signs of life", () => earlier.messages.length >= 2, { atMost: "2 minutes" })
+      for (const { message } of earlier.messages) {
         assert.isTrue(message.case === "sluiceBatch" && message.value.messages.length === 0)
       }
-      assert.deepStrictEqual(earlier.messages, [])
+      assert.deepStrictEqual(earliest.messages, [])
+      // one that asks is answered, and told nothing else
+      assert.deepStrictEqual(own.messages, [])
+      own.send({ case: "sluiceBeat", value: { number: 7n } })
+      yield* RawClient.answered(own, 1)
+      const [{ message } = assert.fail()] = own.messages
+      assert.isTrue(message.case === "sluiceEcho" && message.value.number === 7n && message.value.disruption === "")
     })
   )
 
@@ -215,6 +221,55 @@ const slowly = (socket: net.Socket, port: number, rate: number) => {
     setTimeout(() => other.resume(), Math.max(0, begun + 1000 * bytes / rate - performance.now()))
   })
 }
+
+describe.concurrent("a proxy that answers pings itself, and loses one direction of a stream,", () => {
+  for (const direction of ["target", "client"] as const) {
+    live(
+      `hides nothing, though events may come: what is for the ${direction} is lost`,
+      Effect.gen(function*() {
+        const target = yield* serve(carts)
+        let isLost = false
+        const proxy = yield* Http2Proxy.make({ target, passes: (to, n) => !isLost || n > 1 || to !== direction })
+        const { layer, lines } = logging()
+        const reading = yield* read(remote(proxy.port)).pipe(Effect.provide(layer))
+        yield* append("a", ["1"])
+        yield* received(reading, 1)
+        isLost = true
+        yield* append("a", ["2"])
+        yield* Wait.until("another stream", () => proxy.made >= 2, { atMost: "2 minutes" })
+        yield* append("a", ["3"])
+        yield* received(reading, 3)
+        assert.deepStrictEqual(reading.envelopes.map(shortly), ["a 1 1", "a 2 2", "a 3 3"])
+        assert.isTrue(lines.some((line) => line.includes("has not echoed a beat for 3")), lines.join("\n"))
+      })
+    )
+  }
+})
+
+describe.concurrent("a handler that takes long", () => {
+  live(
+    "does not lose its stream, though the echo stands behind events that wait for it",
+    Effect.gen(function*() {
+      const target = yield* serve(carts)
+      const proxy = yield* Http2Proxy.make({ target })
+      const large = "x".repeat(100_000)
+      for (let n = 1; n <= 100; n++) yield* append("a", [large])
+      const handled: Array<number> = []
+      const { layer, lines } = logging()
+      const projection = remote(proxy.port).pipe(
+        Projection.atLeastOnce("busy", ({ sequenceNumber }) =>
+          Effect.andThen(
+            sequenceNumber === 1 ? Effect.sleep("50 seconds") : Effect.void,
+            Effect.sync(() => void handled.push(sequenceNumber))
+          ))
+      )
+      yield* Layer.build(Projection.layer(projection)).pipe(Effect.provide(layer))
+      yield* Wait.until("all events", () => handled.length >= 100, { atMost: "2 minutes" })
+      assert.deepStrictEqual(handled, Array.from({ length: 100 }, (_, i) => i + 1))
+      assert.deepStrictEqual(waits(lines), [])
+    })
+  )
+})
 
 describe.concurrent("a slow link", () => {
   live(
@@ -297,17 +352,18 @@ describe.concurrent("a proxy that resets what is idle", () => {
       const { layer, lines } = logging()
       const proxy = yield* Http2Proxy.make({
         target,
-        onStream: (stream, n) => n === 1 && silence(stream, 3)
+        onStream: (stream, n) => n <= 2 && silence(stream, n + 2)
       })
       yield* Effect.exit(Effect.provide(
         Effect.flatMap(
           read(remote(proxy.port)),
-          () => Wait.until("another stream", () => proxy.made >= 2, { atMost: "2 minutes" })
+          () => Wait.until("a third stream", () => proxy.made >= 3, { atMost: "2 minutes" })
         ),
         layer
       ))
-      assert.isAtLeast(proxy.made, 2)
+      assert.isAtLeast(proxy.made, 3)
       assert.isTrue(lines.some((line) => line.includes("nothing has come for 30 seconds")), lines.join("\n"))
+      assert.isTrue(lines.some((line) => line.includes("has not echoed a beat for 30 seconds")), lines.join("\n"))
     })
   )
 })

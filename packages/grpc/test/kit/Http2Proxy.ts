@@ -18,6 +18,8 @@ export const make = (options: {
   readonly target?: number
   /** In milliseconds, for each direction. */
   readonly idle?: number
+  /** Whether the bytes of the nth call, from 1, are handed on to a side: by default they are. */
+  readonly passes?: (to: "target" | "client", n: number) => boolean
   readonly onStream?: (stream: http2.ServerHttp2Stream, n: number) => boolean
 }): Effect.Effect<Http2Proxy, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -50,11 +52,11 @@ export const make = (options: {
         })
         incoming.on("data", (data) => {
           timers[0]?.refresh()
-          outgoing.write(data)
+          if (options.passes?.("target", n) ?? true) outgoing.write(data)
         })
         outgoing.on("data", (data) => {
           timers[1]?.refresh()
-          incoming.write(data)
+          if (options.passes?.("client", n) ?? true) incoming.write(data)
         })
         incoming.on("end", () => outgoing.end())
         outgoing.on("end", () => incoming.end())

@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Channel, Headers, OutgoingCall, Request, Status } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
-import { GrpcError } from "../../GrpcError.ts"
+import { EchoOverdue, GrpcError } from "../../GrpcError.ts"
+import { beatBytes, readEcho } from "../wire/beats.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
 import { nameOf } from "../wire/methods.ts"
 import { beatEvery, statusTrailer } from "../wire/status.ts"
@@ -14,7 +15,7 @@ import { beatEvery, statusTrailer } from "../wire/status.ts"
 /** For how long, in milliseconds, the producer may take for its first answer: it opens its journal meanwhile. */
 const answerWithin = 60_000
 
-/** For how long, in milliseconds, a stream may be silent whose producer says every few seconds that it is there. */
+/** For how long, in milliseconds, one who is ready to read waits at most for a sign of life from a producer that gives any. */
 const beatWithin = 3 * beatEvery
 
 /** For how long, in milliseconds, the connection is looked at before a call on it is given up. */
@@ -28,6 +29,9 @@ const flowing = 16 * 1024
 /** How many times as long a call may be silent on a connection on which data comes: others may be served, and this one forgotten. */
 const maxWaits = 10
 
+/** @internal What a call ends with on this side. */
+export type CallError = GrpcError | EchoOverdue
+
 /** @internal A call, as its client sees it. Nothing is read but what is pulled, so that the other side is held back by flow control. */
 export class ClientCall {
   readonly #address: string
@@ -37,11 +41,19 @@ export class ClientCall {
   readonly #call: OutgoingCall
   #headers: Headers | undefined
   #trailers: Headers = {}
-  #failure: GrpcError | undefined
+  #failure: CallError | undefined
   /** Looks again whether what somebody waits for has come. */
   #wake: (() => void) | undefined
   /** Since when somebody waits, in nanoseconds of the clock. */
   #waitsSince = 0n
+  /** For how long somebody has waited before, in nanoseconds. */
+  #waited = 0n
+  /** The number of the last beat, and what `#waited` was when it was sent first. */
+  #beat = 0n
+  #beatAt = 0n
+  #isEchoed = true
+  /** Is told what the echoes say is wrong with what the producer reads. */
+  #told: ((disruption: string) => void) | undefined
 
   constructor(address: string, channel: Channel, request: Request, clock: Clock.Clock) {
     this.#address = address
@@ -77,38 +89,101 @@ export class ClientCall {
   }
 
   /** Ends when the other side has answered, if only with headers. */
-  get headers(): Effect.Effect<Headers, GrpcError> {
+  get headers(): Effect.Effect<Headers, CallError> {
     return Effect.raceFirst(this.#awaiting(() => this.#headers), this.#silence(answerWithin))
   }
 
   /** The messages that have arrived, up to some; waits for one. The end of the call is a failure. */
-  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError> = this.#awaiting(() => this.#read())
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, CallError> = this.#awaiting(() => this.#read())
 
   /** The first messages, of a producer whose headers do not say whether it comes to that. */
-  get first(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, GrpcError> {
+  get first(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, CallError> {
     return Effect.raceFirst(this.pull, this.#silence(answerWithin, unnamed))
   }
 
-  /** From now on something comes every few seconds: a pull that waits for longer fails, as the connection is lost. */
-  get beats(): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.asVoid(Effect.forkScoped(Effect.ignore(this.#silence(beatWithin))))
+  /**
+   * Gives signs of life from now on, so that no proxy takes this side for dead, and expects those that a producer of this version of the
+   * extensions gives: a pull that waits in vain for one fails. One of version 4 echoes beats, whatever else there is between the two,
+   * and says with each what is wrong with what it reads, which is told when it changes.
+   */
+  keepAlive(version: number, told: (disruption: string) => void): Effect.Effect<void, never, Scope.Scope> {
+    const expected = version >= 4 ? this.#overdue : version === 3 ? this.#silence(beatWithin) : undefined
+    let last = ""
+    this.#told = (disruption) => {
+      if (disruption !== last) told(last = disruption)
+    }
+    const rest = this.#clock.sleep(Duration.millis(beatEvery))
+    const beats = version >= 4
+      ? Effect.forever(Effect.suspend(() => {
+        this.#sendBeat()
+        return rest
+      }))
+      : Effect.forever(Effect.map(rest, () => this.write(Buffer.alloc(0))))
+    return Effect.asVoid(Effect.andThen(
+      Effect.forkScoped(beats),
+      expected === undefined ? Effect.void : Effect.forkScoped(Effect.ignore(expected))
+    ))
   }
 
-  /** Says every few seconds that this side is there, so that no proxy takes it for dead. */
-  get beat(): Effect.Effect<never> {
-    return Effect.forever(Effect.map(this.#clock.sleep(Duration.millis(beatEvery)), () => this.write(Buffer.alloc(0))))
+  /** For how long somebody has waited for the next message, in milliseconds: 0 if nobody does. */
+  get waiting(): number {
+    return this.#wake === undefined ? 0 : Number(this.#clock.monotonicTimeNanosUnsafe() - this.#waitsSince) / 1e6
+  }
+
+  /** Ends the call on this side. Messages that have come before can still be pulled. */
+  fail(error: CallError): void {
+    if (this.#failure !== undefined) return
+    this.#failure = error
+    this.#wake?.()
+  }
+
+  /** A beat that is not echoed yet is sent again, which is as good a sign of life. */
+  #sendBeat(): void {
+    if (this.#isEchoed) {
+      this.#isEchoed = false
+      this.#beat++
+      const since = this.#wake === undefined ? 0n : this.#clock.monotonicTimeNanosUnsafe() - this.#waitsSince
+      this.#beatAt = this.#waited + since
+    }
+    this.write(beatBytes(this.#beat))
+  }
+
+  /** Fails when one who is ready to read has waited for as long as `#silence` says. */
+  #silence(atMost: number, hint = ""): Effect.Effect<never, CallError> {
+    return this.#patience(atMost, () => this.waiting, () =>
+      new GrpcError({
+        address: this.#address,
+        method: this.#method,
+        code: Grpc.status.DEADLINE_EXCEEDED,
+        details: `nothing has come for ${atMost / 1000} seconds${hint}`
+      }))
+  }
+
+  /**
+   * Fails when the echo of a beat is overdue. Only the time counts for which somebody has waited with nothing to read: an echo stands behind
+   * events that wait for a handler.
+   */
+  get #overdue(): Effect.Effect<never, CallError> {
+    const waited = () => this.#isEchoed ? 0 : Number(this.#waited - this.#beatAt) / 1e6 + this.waiting
+    return this.#patience(
+      beatWithin,
+      () => this.#wake === undefined ? 0 : waited(),
+      () => new EchoOverdue({ address: this.#address, method: this.#method, seconds: Math.floor(waited() / 1000) })
+    )
   }
 
   /**
    * Fails when somebody has waited for so many milliseconds, and for much longer where data comes on the connection: what is waited for
    * may be behind it, or a large message of which the rest is on its way.
    */
-  #silence(atMost: number, hint = ""): Effect.Effect<never, GrpcError> {
+  #patience(
+    atMost: number,
+    waitedNow: () => number,
+    error: () => CallError
+  ): Effect.Effect<never, CallError> {
     let before: number | undefined
-    const look: Effect.Effect<never, GrpcError> = Effect.suspend(() => {
-      const waited = this.#wake === undefined
-        ? 0
-        : Number(this.#clock.monotonicTimeNanosUnsafe() - this.#waitsSince) / 1e6
+    const look: Effect.Effect<never, CallError> = Effect.suspend(() => {
+      const waited = waitedNow()
       if (waited < atMost - lastLook) {
         before = undefined
         return Effect.andThen(this.#clock.sleep(Duration.millis(Math.ceil(atMost - lastLook - waited))), look)
@@ -120,8 +195,7 @@ export class ClientCall {
         const rest = waited < atMost ? atMost - waited : lastLook
         return Effect.andThen(this.#clock.sleep(Duration.millis(Math.ceil(rest))), look)
       }
-      const details = `nothing has come for ${atMost / 1000} seconds${hint}`
-      this.#end({ code: Grpc.status.DEADLINE_EXCEEDED, details, trailers: {} })
+      this.fail(error())
       return Effect.fail(this.#failure!)
     })
     return look
@@ -130,12 +204,11 @@ export class ClientCall {
   #end(status: Status): void {
     if (this.#failure !== undefined) return
     this.#trailers = status.trailers
-    this.#failure = grpcError(this.#address, this.#method, status)
-    this.#wake?.()
+    this.fail(grpcError(this.#address, this.#method, status))
   }
 
-  #awaiting<A>(poll: () => A | undefined): Effect.Effect<A, GrpcError> {
-    const result = (): Effect.Effect<A, GrpcError> | undefined => {
+  #awaiting<A>(poll: () => A | undefined): Effect.Effect<A, CallError> {
+    const result = (): Effect.Effect<A, CallError> | undefined => {
       const found = poll()
       if (found !== undefined) return Effect.succeed(found)
       return this.#failure && Effect.fail(this.#failure)
@@ -146,6 +219,7 @@ export class ClientCall {
         const already = result()
         if (already !== undefined) return resume(already)
         const stop = () => {
+          if (this.#wake !== undefined) this.#waited += this.#clock.monotonicTimeNanosUnsafe() - this.#waitsSince
           this.#wake = undefined
         }
         this.#waitsSince = this.#clock.monotonicTimeNanosUnsafe()
@@ -166,6 +240,12 @@ export class ClientCall {
     while (bytes < chunkBytes) {
       const message = this.#call.read()
       if (message === undefined) break
+      const echo = readEcho(message)
+      if (echo !== undefined) {
+        if (echo.number === this.#beat) this.#isEchoed = true
+        this.#told?.(echo.disruption)
+        continue
+      }
       messages.push(bufferOf(message))
       bytes += message.length
     }
@@ -232,8 +312,8 @@ export const unaryCall = <E = GrpcError>(
   channel: Channel,
   request: Omit<Request, "timeout">,
   message: Buffer,
-  explain: (call: ClientCall) => (error: GrpcError) => E = () => (error) => error as E
-): Effect.Effect<Buffer, E | GrpcError> =>
+  explain: (call: ClientCall) => (error: CallError) => E = () => (error) => error as E
+): Effect.Effect<Buffer, E | CallError> =>
   Effect.gen(function*() {
     const call = yield* openCall(address, channel, { ...request, timeout: unaryDeadline }, message)
     call.end()

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf"
 import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
+import { Health } from "@sluice/core/Feed"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import { isLoopback } from "@sluice/core/Loopback"
 import type { Offsets } from "@sluice/core/Offset"
@@ -25,9 +26,11 @@ import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
 import {
   type ConsumerError,
+  type EchoOverdue,
   GrpcError,
   InsecureTransport,
   PeerNotSupported,
+  ProducerDisrupted,
   ProtocolError,
   StreamNotOffered
 } from "../../GrpcError.ts"
@@ -51,7 +54,7 @@ import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wir
 import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
 
 /** What a call fails with. */
-type CallError = GrpcError | StreamNotOffered | JournalForked | OffsetBelowFloor
+type CallError = GrpcError | EchoOverdue | StreamNotOffered | JournalForked | OffsetBelowFloor
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
@@ -143,7 +146,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     )
 
   /** What a call that has failed means. */
-  const explain = (call: ClientCall) => (error: GrpcError): CallError => {
+  const explain = (call: ClientCall) => (error: GrpcError | EchoOverdue): CallError => {
+    if (!(error instanceof GrpcError)) return error
     const { trailers } = call
     // of the calls that are made here, none but for a stream can find nothing
     if (error.code === status.NOT_FOUND) {
@@ -209,7 +213,6 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       Effect.gen(function*() {
         const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
         const call = yield* openCall(address, channel, begin, init(range, start))
-        yield* Effect.forkScoped(call.beat)
         const answered = yield* Effect.mapError(call.headers, explain(call))
         const identity = answered["sluice-journal"]
         if (identity === undefined) {
@@ -221,7 +224,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         if (start.journal !== undefined && start.journal !== journal) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
-        if (Number(answered["sluice-protocol"]) >= 3) yield* call.beats
+        const health = yield* Health
+        yield* call.keepAlive(Number(answered["sluice-protocol"]), (disruption) => {
+          if (disruption === "") return health.restored()
+          health.disrupted(Cause.fail(new ProducerDisrupted({ address, streamId, disruption })))
+        })
         return {
           journal,
           supersedes: answered["sluice-supersedes"] === "true",

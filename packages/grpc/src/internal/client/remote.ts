@@ -13,7 +13,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, GrpcError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
+import { type ConsumerError, EchoOverdue, GrpcError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
@@ -141,7 +141,8 @@ const missing = (streamId: string, address: string): string =>
   `The stream '${streamId}' of the producer at '${address}' has no event yet, though its journal has others: if some are expected, the ` +
   "entity type of its source is misspelt, or was renamed; the producer's log names those that there are"
 
-const isRetryable = (error: ConsumerError): boolean => error instanceof GrpcError && error.isRetryable
+const isRetryable = (error: ConsumerError): boolean =>
+  (error instanceof GrpcError || error instanceof EchoOverdue) && error.isRetryable
 
 /** Whether the error says nothing of a producer that was one before. */
 const isPassing = (error: ConsumerError): boolean =>

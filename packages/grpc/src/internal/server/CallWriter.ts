@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type { IncomingCall } from "../../Call.ts"
 import { frame } from "../../Call.ts"
 import { StreamOutSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { echoFrame } from "../wire/beats.ts"
 import type { Pieces } from "../wire/frames.ts"
 import { encode } from "../wire/methods.ts"
 import { beatEvery } from "../wire/status.ts"
@@ -25,6 +26,11 @@ export class CallWriter {
   #pending = 0
   /** When something was written, in nanoseconds of the clock. */
   #wroteAt: bigint
+  /** The last beat that has come. */
+  #beat: bigint | undefined
+  #disruption = ""
+  /** Whether an echo is to be written, as soon as nothing is pending. */
+  #owesEcho = false
   /** Goes on when nothing is pending. */
   #idle: (() => void) | undefined
 
@@ -47,6 +53,24 @@ export class CallWriter {
       return go
     })
     return go
+  }
+
+  /** Echoes a beat as soon as what was written is on its way. Of several that come meanwhile it echoes the last. */
+  echo(beat: bigint): void {
+    this.#beat = beat
+    this.#writeEcho()
+  }
+
+  /** Tells a consumer that sends beats what is wrong with what is read; nothing if that is empty. */
+  tell(disruption: string): void {
+    if (disruption === this.#disruption) return
+    this.#disruption = disruption
+    if (this.#beat !== undefined) this.#writeEcho()
+  }
+
+  #writeEcho(): void {
+    this.#owesEcho = this.#pending > 0
+    if (!this.#owesEcho) this.#put(echoFrame({ number: this.#beat!, disruption: this.#disruption }))
   }
 
   /** Says every few seconds that it is there, with an empty batch, when there is nothing else to say. */
@@ -74,6 +98,7 @@ export class CallWriter {
   readonly #taken = (bytes: number): void => {
     this.#pending -= bytes
     this.#share.wrote(this.#pending > 0, bytes)
+    if (this.#pending === 0 && this.#owesEcho) this.#writeEcho()
     if (this.#pending > 0 || this.#idle === undefined) return
     const idle = this.#idle
     this.#idle = undefined

@@ -1,7 +1,7 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
-import type { Feed, Replay } from "@sluice/core/Feed"
+import { type Feed, Health, type Replay } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
@@ -21,7 +21,7 @@ import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer
 import { bufferOf } from "../wire/bufferOf.ts"
 import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { invalidArgument, missingHeader, notOffered, quotable, Status } from "../wire/status.ts"
+import { disruptionOf, invalidArgument, missingHeader, notOffered, quotable, Status } from "../wire/status.ts"
 import { CallFilter } from "./CallFilter.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -32,10 +32,10 @@ import { within } from "./serverCall.ts"
 
 /**
  * @internal
- * The highest version of the extension fields that this side speaks: from 2 on the producer sends batches, and from 3 on it says every few
- * seconds that it is there.
+ * The highest version of the extension fields that this side speaks: from 2 on the producer sends batches, from 3 on it says every few
+ * seconds that it is there, and from 4 on it echoes the consumer's beats in place of that.
  */
-export const protocolVersion = 3
+export const protocolVersion = 4
 
 /** @internal */
 export const lookUp = (
@@ -81,6 +81,8 @@ const readRequests = (call: IncomingCall): {
   readonly filter: CallFilter
   /** What is to be replayed. */
   readonly replays: Queue.Dequeue<Replay | EventFilter.IncludedEntity>
+  /** Passes the consumer's beats on from now on, and the last one that has come before. */
+  readonly passBeats: (pass: (beat: bigint) => void) => void
   /** Lets go of the init, which may be large, when nothing of it is needed any more. */
   readonly forget: () => void
   readonly broken: Effect.Effect<never, Status>
@@ -89,6 +91,8 @@ const readRequests = (call: IncomingCall): {
   const broken = Deferred.makeUnsafe<never, Status>()
   const filter = new CallFilter()
   const replays = Effect.runSync(Queue.dropping<Replay | EventFilter.IncludedEntity>(maxWaiting))
+  let beat: bigint | undefined
+  let passBeat = (received: bigint): void => void (beat = received)
   let initialised = false
   let isPlain = false
   const fail = (status: Status) => {
@@ -128,6 +132,8 @@ const readRequests = (call: IncomingCall): {
         return change("filter", () => filter.change(message.value.criteria))
       case "replay":
         return change("replay", () => filter.replay(message.value))
+      case "sluiceBeat":
+        return passBeat(message.value.number)
         // acks say nothing to this producer, and what is unknown comes from a later version
     }
   }
@@ -138,6 +144,10 @@ const readRequests = (call: IncomingCall): {
     init: Effect.suspend(() => Deferred.await(init)),
     filter,
     replays,
+    passBeats: (pass) => {
+      passBeat = pass
+      if (beat !== undefined) pass(beat)
+    },
     forget: () => {
       init = Deferred.makeUnsafe()
     },
@@ -223,8 +233,17 @@ const serve = (
     const { filter } = requests
     const fence = yield* Fence.fenceOf(stream, call)
     const share = yield* budget.share(call.peer)
+    const writer = new CallWriter(call, share)
+    const health: Health = {
+      disrupted: (cause) => writer.tell(disruptionOf(cause)),
+      restored: () => writer.tell("")
+    }
     const { feed, isMissing, treat, version } = yield* Effect.flatMap(requests.init, (init) =>
-      open(stream, call, init, share, fence === undefined ? filter : Fence.within(fence, filter)))
+      Effect.provideService(
+        open(stream, call, init, share, fence === undefined ? filter : Fence.within(fence, filter)),
+        Health,
+        health
+      ))
     requests.forget()
     announce(call, stream, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
     const context = yield* Effect.context()
@@ -232,10 +251,12 @@ const serve = (
     const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
-    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () =>
-      Metric.modify(consumers, -1))
-    const writer = new CallWriter(call, share)
-    if (version >= 3) yield* Effect.forkScoped(writer.beat)
+    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
+    if (version === 3) yield* Effect.forkScoped(writer.beat)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => requests.passBeats((beat) => writer.echo(beat))),
+      () => Effect.sync(() => requests.passBeats(() => {}))
+    )
     // whatever its consumer has seen, it has asked for what is replayed
     const treated = (envelope: EncodedEnvelope) =>
       fence?.hides(envelope) === true ? "skip" : filter.isReplayed(envelope) ? "send" : treat(envelope)
@@ -246,7 +267,9 @@ const serve = (
       sentBatch.updateUnsafe(elements.length, context)
       return writer.write(pieces(elements))
     })
-    yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests))
+    yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
+      Effect.provideService(Health, health)
+    )
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)

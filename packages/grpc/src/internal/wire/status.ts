@@ -35,7 +35,7 @@ export const invalidArgument = (details: string): Status => new Status(Grpc.stat
 /** @internal The trailer that says that a status is the producer's own, and not what became of a connection. */
 export const statusTrailer = "sluice-status"
 
-/** @internal How often, in milliseconds, either side of a stream says that it is there when there is nothing else to say. */
+/** @internal How often, in milliseconds, either side of a stream gives a sign of life. */
 export const beatEvery = 10_000
 
 /** @internal The trailers that carry a fork, and a floor, for the consumer to fail with the same error. */
@@ -99,6 +99,14 @@ const ofStorage: Record<Reason, Status> = {
   Aborted: failing,
   Unsupported: failing,
   Failed: failing
+}
+
+/** @internal What a consumer is told of what the producer reads while that is disrupted. */
+export const disruptionOf = (cause: Cause.Cause<unknown>): string => {
+  const error = cause.reasons.find(Cause.isFailReason)?.error
+  return tagOf(error) === "StorageError"
+    ? (ofStorage[(error as StorageError).reason] ?? failing).details
+    : "what the producer reads from is disrupted; its status says more"
 }
 
 /**
