@@ -168,9 +168,17 @@ layer(MemoryStorage.layer)("the tail of an entity type", (it) => {
       assert.instanceOf(error, StorageError)
       assert.strictEqual(error.reason, "Unavailable")
       assert.include(error.message, "follow the journal of 'note'")
+      // also whoever comes later
+      const later: Array<string> = []
+      const health = { disrupted: () => void later.push("disrupted"), restored: () => void later.push("restored") }
+      tail.subscribe(one, health)
+      assert.deepStrictEqual(later, ["disrupted"])
       yield* Deferred.succeed(answer, [])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(said.slice(1), ["restored"])
+      assert.deepStrictEqual(later, ["disrupted", "restored"])
+      tail.subscribe(one, health)
+      assert.lengthOf(later, 2)
     }))
 
   it.effect("that has failed is not handed to others", () =>

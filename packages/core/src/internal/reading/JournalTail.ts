@@ -37,12 +37,14 @@ interface Subscriber {
 export class JournalTail<E> {
   /** The last event that was taken of each log. */
   readonly heads: LogCursor
-  /** Passes the health of the journal on to all who follow the tail. */
+  /** Passes the health of the journal on to all who follow the tail, and to those who join them while it is disrupted. */
   readonly health: Health = {
     disrupted: (cause) => {
+      this.#disruption = cause
       for (const { health } of this.#subscribers) health.disrupted(cause)
     },
     restored: () => {
+      this.#disruption = undefined
       for (const { health } of this.#subscribers) health.restored()
     }
   }
@@ -53,6 +55,7 @@ export class JournalTail<E> {
   #end = 0
   #bytes = 0
   #failure: Cause.Cause<E> | undefined
+  #disruption: Cause.Cause<unknown> | undefined
 
   constructor(heads: Offset.Offsets) {
     this.heads = new LogCursor(SliceRange.full, heads)
@@ -119,6 +122,7 @@ export class JournalTail<E> {
   subscribe(range: SliceRange.SliceRange, health: Health): Subscriber {
     const subscriber = { range, latch: Latch.makeUnsafe(), health }
     this.#subscribers.add(subscriber)
+    if (this.#disruption !== undefined) health.disrupted(this.#disruption)
     return subscriber
   }
 
