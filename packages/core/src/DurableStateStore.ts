@@ -24,6 +24,7 @@ import type { Offset, Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
 import * as PersistenceId from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
+import type { Receipt } from "./Receipt.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -204,6 +205,14 @@ export class StateTooLarge
 }
 
 /**
+ * The key under which offsets in the states of a type are stored.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sourceKey = (stateType: string): string => `state:${stateType}`
+
+/**
  * What goes wrong when a state is changed.
  *
  * @category errors
@@ -361,6 +370,48 @@ const remove = <S, A = never>(
 ): Effect.Effect<Revision, ChangeError, DurableStateStore> => change(stateType, options, Option.none())
 
 export { remove as delete }
+
+/**
+ * The receipt of the last change of a state, its deletion included; none where there never was one. It waits, with `ProjectionStatus.reached`, until a
+ * projection has handled that change, or a later one. Ask for it after the change, or in the same transaction.
+ *
+ * **Example** (Where a profile stands)
+ *
+ * ```ts
+ * import { DurableStateStore, MemoryStorage, StateType } from "@sluice/core"
+ * import { Effect, Option, Schema } from "effect"
+ *
+ * const Profile = StateType.make("profile", { state: Schema.Struct({ name: Schema.String }) })
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* DurableStateStore.upsert(Profile, { id: "ada", expected: 0, state: { name: "Ada" } })
+ *   const receipt = Option.getOrThrow(yield* DurableStateStore.receipt(Profile, "ada"))
+ *   return [receipt.log, receipt.sequenceNumber, receipt.position]
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => ["states", 1, 1]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const receipt = <S>(
+  stateType: StateType<S>,
+  id: string
+): Effect.Effect<Option.Option<Receipt>, InvalidInput | StorageError, DurableStateStore> =>
+  DurableStateStore.use((store) =>
+    Effect.flatMap(persistenceIdOf(stateType, id), store.get).pipe(
+      Effect.map(Option.map(({ persistenceId, position, revision, slice, timestamp }): Receipt => ({
+        journal: store.identity,
+        log: "states",
+        persistenceId,
+        slice,
+        sequenceNumber: revision as number as SequenceNumber,
+        position,
+        timestamp,
+        count: 1
+      })))
+    )
+  )
 
 /**
  * The state of an entity; none where there is none or it is deleted.

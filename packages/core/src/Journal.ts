@@ -30,9 +30,9 @@ import type { Payload } from "./Payload.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { ReadBudget } from "./ReadBudget.ts"
+import type { Receipt } from "./Receipt.ts"
 import type { ReplicationMetadata } from "./ReplicationMetadata.ts"
 import * as SequenceNumber from "./SequenceNumber.ts"
-import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
@@ -91,14 +91,7 @@ export interface AppendRequest {
  * @category models
  * @since 0.1.0
  */
-export interface Written {
-  readonly persistenceId: PersistenceId
-  readonly slice: Slice
-  readonly sequenceNumber: SequenceNumber.SequenceNumber
-  readonly position: Position
-  readonly timestamp: Timestamp
-  readonly count: number
-}
+export interface Written extends Omit<Receipt, "journal" | "log"> {}
 
 /**
  * Reads the events of a slice range, those of one log in the order of their positions and none left out.
@@ -156,7 +149,7 @@ export class Journal extends Context.Service<Journal, {
    */
   readonly append: (
     request: AppendRequest
-  ) => Effect.Effect<Written, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
+  ) => Effect.Effect<Receipt, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
   /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   /** Up to `limit` entity types that have events, in no particular order. It costs no more than that many looks into an index. */
@@ -227,6 +220,7 @@ export const make = (
   }
 ): Journal["Service"] => {
   const maxEventBytes = adapter.maxEventBytes ?? defaultMaxEventBytes
+  const { identity } = adapter
   const appended = meterOf(journalAppended)
   return {
     ...adapter,
@@ -241,10 +235,22 @@ export const make = (
         }
       }
       return Effect.withFiber(({ context }) =>
-        Effect.map(adapter.append(request), (written) => {
-          appended(request.entityType, written.count, context)
-          return written
-        })
+        Effect.map(
+          adapter.append(request),
+          ({ count, persistenceId, position, sequenceNumber, slice, timestamp }): Receipt => {
+            appended(request.entityType, count, context)
+            return {
+              journal: identity,
+              log: "events",
+              persistenceId,
+              slice,
+              sequenceNumber,
+              position,
+              timestamp,
+              count
+            }
+          }
+        )
       )
     }
   }
@@ -350,10 +356,11 @@ export type AppendError =
  * @category utility types
  * @since 0.1.0
  */
-export type Appended<Events> = Events extends NonEmptyReadonlyArray<unknown> ? Written : Written | undefined
+export type Appended<Events> = Events extends NonEmptyReadonlyArray<unknown> ? Receipt : Receipt | undefined
 
 /**
- * Appends events to an entity, all of them or none. Where there are none, nothing is appended, and the result is undefined.
+ * Appends events to an entity, all of them or none, and returns the receipt of it: where the last event stands. With
+ * `ProjectionStatus.reached` it waits until a projection has handled them. Where there are no events, nothing is appended, and the result is undefined.
  *
  * **Details**
  *

@@ -20,8 +20,10 @@ import { InvalidInput, textProblem } from "./InvalidInput.ts"
 import * as Offset from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
 import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
+import type { Slice } from "./Slice.ts"
 import type { StorageError } from "./StorageError.ts"
 import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -100,6 +102,33 @@ export interface HandledLetters {
 }
 
 /**
+ * How far a projection has come in one slice. An offset at position 0 is before the first event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SliceProgress {
+  readonly offset: Offset.Offset
+  /** The identity of the journal that the offset was taken in, where it is known. */
+  readonly journal: string | undefined
+  /** As that of `StoredOffsets`, if the slice is in the mode per entity. */
+  readonly completeUpTo: Position | undefined
+}
+
+/**
+ * How far a projection has come in one source.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Progress {
+  readonly source: string
+  readonly isPaused: boolean
+  readonly hasDeadLetters: boolean
+  readonly slices: ReadonlyMap<Slice, SliceProgress>
+}
+
+/**
  * Stores the commands to projections. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
@@ -135,6 +164,14 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
   /** The projections that are registered, by name and source. */
   readonly list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError>
+  /**
+   * How far a projection has come in the slices, source by source, as one look at the storage shows it; nothing if it is not registered. A
+   * slice without an offset is left out.
+   */
+  readonly progress: (
+    projection: string,
+    slices: ReadonlyArray<Slice>
+  ) => Effect.Effect<ReadonlyArray<Progress>, StorageError>
   /** Keeps a dead letter, in place of one of the same event. */
   readonly putAside: (letter: Omit<DeadLetter, "at">) => Effect.Effect<void, StorageError>
   /** Up to `limit` dead letters of a projection, in the order of their persistence ids and sequence numbers, after one of them. */

@@ -1,22 +1,34 @@
 /**
- * How the projections of this process are doing.
+ * How the projections of this process are doing, and whether any projection has come as far as a receipt.
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
+import { stoppedAs } from "./internal/projection/stoppedAs.ts"
 import { projectionLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
-import type { OffsetsDeleted } from "./OffsetStore.ts"
-import { ProjectionNotRunning, type SourceFailed, WorkerStopped } from "./ProjectionError.ts"
-import { nameOf, type ProjectionRef } from "./ProjectionRef.ts"
+import { type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import { ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
+import {
+  type AmbiguousProjection,
+  type DeadLetterId,
+  ProjectionManagement,
+  type UnknownProjection
+} from "./ProjectionManagement.ts"
+import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
+import type { Receipt } from "./Receipt.ts"
+import { NotReached, type ProjectionPaused, type ReceiptNotRead, type ReceiptOfOtherJournal } from "./ReceiptError.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { WorkerStatus } from "./WorkerStatus.ts"
 
 export { ProjectionAlreadyRuns, ProjectionNotRunning, SourceFailed, WorkerStopped } from "./ProjectionError.ts"
+export { NotReached, ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "./ReceiptError.ts"
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
@@ -131,5 +143,119 @@ const unlessStopped = Effect.fnUntraced(function*(
   }
 })
 
-const stoppedAs = ({ failure, projection, range }: WorkerStatus): WorkerStopped =>
-  new WorkerStopped({ projection, range, event: failure!.event, cause: Cause.squash(failure!.cause) })
+/**
+ * What has become of the events of receipts: a projection has passed all of them. If both lists are empty, it has handled them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reached {
+  /** The receipts of events that a filter has left out for now, so that the handler has not seen them. */
+  readonly leftOut: ReadonlyArray<Receipt>
+  /** The events that the handler has failed on, and that were put aside; up to 100 of a receipt. */
+  readonly deadLetters: ReadonlyArray<DeadLetterId>
+}
+
+/**
+ * What ends the wait for a receipt.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReachedError =
+  | NotReached
+  | ReceiptOfOtherJournal
+  | ReceiptNotRead
+  | ProjectionPaused
+  | UnknownProjection
+  | AmbiguousProjection
+  | WorkerStopped
+  | StorageError
+
+/**
+ * Waits until a projection has handled what was appended, by the receipt that `Journal.append` returns: read your own writes. The projection
+ * may run in this process, in others, or in another service that reads the journal as a stream; who waits needs the storage that has the projection's
+ * offsets. Given several receipts it waits for all.
+ *
+ * **Details**
+ *
+ * The offsets in the storage decide. They are looked at when the wait begins, when this process stores offsets, and else after 5 to
+ * 100 milliseconds, in one query for all who wait for the projection in this process. An at-least-once projection stores its
+ * offset up to `saveWithin` after the handler, which then is part of the wait.
+ *
+ * Events that a stage drops count as handled, as do states that a later one supersedes. So do events that a filter leaves out: {@link Reached} says
+ * so, because including their entity may bring them later. Events that were put aside are passed, and named.
+ *
+ * The wait ends at once, with an error, where nothing is to be waited for: the projection is paused, or its worker in this process has
+ * stopped (`WorkerStopped`); it is unknown; it reads other entity types, or another journal. A projection that has stopped in another process
+ * looks like one that is slow, and the wait ends with `NotReached` when the time is up.
+ *
+ * **Gotchas**
+ *
+ * Inside the transaction that appends, it waits in vain: nobody else sees what is not committed. Which entity type a stream offers is not known to
+ * its consumer: give a projection of a stream no receipts of other types.
+ *
+ * **Example** (Read your own writes)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const lengths: Array<number> = []
+ * const Lengths = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("lengths", ({ event }) => Effect.sync(() => lengths.push(event.length)))
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Lengths))
+ *   const receipt = yield* Journal.append(Note, { id: "n-1", events: ["one", "three"] })
+ *   yield* ProjectionStatus.reached("lengths", receipt, { timeout: "5 seconds" })
+ *   return lengths
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => [3, 5]
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const reached = Effect.fnUntraced(function*(
+  projection: ProjectionRef,
+  receipts: Receipt | ReadonlyArray<Receipt>,
+  options: { readonly timeout: Duration.Input }
+): Effect.fn.Return<Reached, ReachedError, OffsetStore | ProjectionManagement> {
+  const registry = yield* ProjectionRegistry
+  const name = nameOf(projection)
+  const watch = watchOf(name, yield* ProjectionManagement, yield* OffsetStore)
+  const timeout = Duration.fromInputUnsafe(options.timeout)
+  const waiters = (Array.isArray(receipts) ? receipts as ReadonlyArray<Receipt> : [receipts as Receipt])
+    .map((receipt): Waiter => ({
+      receipt,
+      source: keyOf(projection)?.source,
+      registry,
+      passed: Deferred.makeUnsafe(),
+      at: undefined
+    }))
+  const passed = yield* Effect.forEach(waiters, (waiter) => watch.await(waiter), { concurrency: "unbounded" }).pipe(
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(notReached(name, waiters, timeout)) })
+  )
+  return {
+    leftOut: waiters.flatMap(({ receipt }, i) => passed[i]!.isLeftOut ? [receipt] : []),
+    deadLetters: passed.flatMap(({ deadLetters }) => deadLetters)
+  }
+})
+
+/** Where the projection stands to the first receipt that it has not reached. */
+const notReached = (projection: string, waiters: ReadonlyArray<Waiter>, timeout: Duration.Duration): NotReached => {
+  const { at, receipt } = waiters.find(({ passed }) => !Deferred.isDoneUnsafe(passed)) ?? waiters[0]!
+  const { persistenceId, position, sequenceNumber, slice } = receipt
+  return new NotReached({
+    projection,
+    persistenceId,
+    sequenceNumber,
+    slice,
+    position,
+    at,
+    waited: Duration.toMillis(timeout)
+  })
+}

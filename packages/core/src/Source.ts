@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
-import { DurableStateStore, toEnvelope } from "./DurableStateStore.ts"
+import { DurableStateStore, sourceKey as stateKey, toEnvelope } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import * as Envelopes from "./Envelope.ts"
@@ -239,7 +239,7 @@ export const durableState = <S>(
   DurableStateStore
 > =>
   make({
-    key: `state:${stateType.name}`,
+    key: stateKey(stateType.name),
     description: `states of ${stateType.name}`,
     entityType: stateType.name,
     codec: optional(stateType.codec),

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Effect from "effect/Effect"
@@ -11,6 +12,7 @@ import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
+import { receiptTests } from "./internal/projections/receiptTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
@@ -30,10 +32,11 @@ import { sharing } from "./internal/sharing.ts"
  * @category suites
  * @since 0.1.0
  */
-export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unknown>): void => {
+export const suite = (name: string, storage: Layer.Layer<Journal | Stores | DurableStateStore, unknown>): void => {
   sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
     projectionTests(it)
     managedProjectionTests(it)
+    receiptTests(it)
   })
 }
 

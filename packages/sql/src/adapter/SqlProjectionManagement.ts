@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { sourceKey as stateKey } from "@sluice/core/DurableStateStore"
 import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import { sourceKey } from "@sluice/core/Journal"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
@@ -17,6 +18,7 @@ import {
   deletedError,
   errorAfter,
   ProjectionManagement,
+  type SliceProgress,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -147,7 +149,7 @@ export const make = ({ database, db, signals }: {
 
   /** The newest time that events of the source have, as this database has them or as they were read. */
   const newestOf = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<number, StorageError> {
-    const own = ([["sluice_journal", sourceKey("")], ["sluice_state_head", "state:"]] as const)
+    const own = ([["sluice_journal", sourceKey("")], ["sluice_state_head", stateKey("")]] as const)
       .filter(([, prefix]) => key.source.startsWith(prefix))
       .map(([table, prefix]) =>
         db.selectFrom(table).select((eb) => eb.fn.max("timestamp").as("newest"))
@@ -337,6 +339,48 @@ export const make = ({ database, db, signals }: {
     ).pipe(
       Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) })))
     ),
+    progress: (projection, slices) =>
+      run(
+        db.selectFrom("sluice_projection_source as s")
+          .innerJoin("sluice_projection as p", "p.projection", "s.projection")
+          .leftJoin("sluice_offset as o", (join) =>
+            join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
+              .on("o.slice", "in", slices.length === 0 ? [-1] : [...slices]))
+          .select([
+            "s.source",
+            "p.paused",
+            "o.slice",
+            "o.position",
+            "o.timestamp",
+            "o.journal",
+            "o.complete_up_to",
+            (eb) =>
+              eb.exists(
+                eb.selectFrom("sluice_dead_letter as d").select("d.slice")
+                  .whereRef("d.projection", "=", "s.projection").whereRef("d.source", "=", "s.source")
+              ).as("has_letters")
+          ])
+          .where("s.projection", "=", projection).orderBy("s.source")
+      ).pipe(
+        Effect.map((rows) =>
+          Array.from(
+            Map.groupBy(rows, ({ source }) =>
+              textOf(source)),
+            ([source, rows]) => ({
+              source,
+              isPaused: rows[0]!.paused === 1,
+              hasDeadLetters: Boolean(rows[0]!.has_letters),
+              slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> =>
+                row.slice === null ? [] : [[row.slice as Slice, {
+                  offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },
+                  journal: row.journal === "" ? undefined : row.journal!,
+                  completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined
+                }]]
+              ))
+            })
+          )
+        )
+      ),
     putAside: ({ envelope, error, key }) =>
       transaction(
         Effect.gen(function*() {

@@ -15,8 +15,10 @@ import {
   deletedError,
   errorAfter,
   ProjectionManagement,
+  type SliceProgress,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
+import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { Transaction } from "../../Transaction.ts"
@@ -196,6 +198,20 @@ export const makeMemoryProjectionManagement = (
         a.projection < b.projection || a.projection === b.projection && a.source < b.source ? -1 : 1
       )
     ),
+    progress: (projection, which) =>
+      read((transaction) =>
+        sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key }) => ({
+          source: key.source,
+          isPaused: commandOf(transaction, projection).paused,
+          hasDeadLetters: letters.all(transaction).some(isOf(key)),
+          slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
+            const row = slices.get(transaction, sliceKey(key, slice))
+            if (row === undefined) return []
+            const { completeUpTo, journal, offset } = row
+            return [[slice, { offset, journal: journal === "" ? undefined : journal, completeUpTo }]]
+          }))
+        })).toSorted((a, b) => a.source < b.source ? -1 : 1)
+      ),
     putAside: ({ envelope, error, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {

@@ -193,7 +193,7 @@ export const connect = (
 
   const management = Context.get(storage, ProjectionManagement)
   const wrappedManagement: ProjectionManagement["Service"] = {
-    ...wrap("ProjectionManagement", management, ["command", "list", "deadLetters", "listLetters"]),
+    ...wrap("ProjectionManagement", management, ["command", "list", "progress", "deadLetters", "listLetters"]),
     changes: subscribe(management.changes),
     rewind: (key, start, undo, newest) =>
       server.within(

@@ -1,0 +1,42 @@
+import type { SliceProgress } from "../../ProjectionManagement.ts"
+import type { Receipt } from "../../Receipt.ts"
+import type { SequenceNumber } from "../../SequenceNumber.ts"
+
+/**
+ * @internal
+ * How a projection stands to the events of a receipt:
+ *
+ * - `handled`: its handler is done with them, or stages have dropped them.
+ * - `leftOut`: it is past them, and a filter has left them out.
+ * - `behind`: it has not come so far.
+ * - `otherJournal`: it reads another journal.
+ * - `forked`: it reads the journal with another history.
+ */
+export type Standing = "handled" | "leftOut" | "behind" | "otherJournal" | "forked"
+
+/** @internal Whether the last sequence number that is stored of the entity is needed to judge. */
+export const asksForEntity = ({ position }: Receipt, progress: SliceProgress | undefined): boolean =>
+  progress?.completeUpTo !== undefined && position > progress.completeUpTo
+
+/** @internal `last` is the last sequence number that is stored of the entity, 0 if there is none. */
+export const judgeReceipt = (
+  receipt: Receipt,
+  progress: SliceProgress | undefined,
+  last = 0 as SequenceNumber
+): Standing => {
+  if (progress === undefined) return "behind"
+  const { completeUpTo, journal, offset } = progress
+  const isBegun = offset.position > 0 || completeUpTo !== undefined
+  if (isBegun && journal !== undefined && journal !== receipt.journal) return "otherJournal"
+  if (isFork(receipt, progress)) return "forked"
+  const isPast = offset.position >= receipt.position
+  if (!asksForEntity(receipt, progress)) return isPast ? "handled" : "behind"
+  // a replay may have brought them before their turn in the log
+  if (last >= receipt.sequenceNumber) return "handled"
+  return isPast ? "leftOut" : "behind"
+}
+
+/** Timestamps rise with the positions of a log. At position 0 there may be a time to begin at. */
+const isFork = ({ position, timestamp }: Receipt, { offset }: SliceProgress): boolean =>
+  offset.position > 0 &&
+  Math.sign(offset.position - position) !== Math.sign(offset.timestamp - timestamp)
