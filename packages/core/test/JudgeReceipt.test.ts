@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import type { SliceProgress } from "@sluice/core/ProjectionManagement"
+import type { Receipt } from "@sluice/core/Receipt"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { judgeReceipt, type Standing } from "../src/internal/projection/judgeReceipt.ts"
+
+const persistenceId = PersistenceId.make("cart", "c-1")
+
+/** Event 7 of its entity, at position 10. */
+const receipt: Receipt = {
+  journal: "j",
+  log: "events",
+  persistenceId,
+  slice: Slice.ofPersistenceId(persistenceId),
+  sequenceNumber: SequenceNumber.make(7),
+  position: Position.make(10),
+  timestamp: Timestamp.make(100),
+  count: 1
+}
+
+const at = (
+  [position, timestamp]: readonly [number, number],
+  { completeUpTo, journal = "j" }: { readonly completeUpTo?: number; readonly journal?: string | null } = {}
+): SliceProgress => ({
+  offset: Offset.make(position, timestamp),
+  journal: journal ?? undefined,
+  completeUpTo: completeUpTo === undefined ? undefined : Position.make(completeUpTo)
+})
+
+const cases: ReadonlyArray<readonly [string, SliceProgress | undefined, number | undefined, Standing]> = [
+  ["no offset", undefined, undefined, "behind"],
+  ["an offset before the first event", at([0, 0], { journal: null }), undefined, "behind"],
+  ["a time to begin at that is later", at([0, 500], { journal: "other" }), undefined, "behind"],
+  ["an offset before it", at([9, 99]), undefined, "behind"],
+  ["its own offset", at([10, 100]), undefined, "handled"],
+  ["a later offset", at([11, 101]), undefined, "handled"],
+  ["a later offset of a journal that is not known", at([11, 101], { journal: null }), undefined, "handled"],
+  ["an offset of another journal", at([3, 30], { journal: "other" }), undefined, "otherJournal"],
+  [
+    "offsets of several journals in a slice per entity",
+    at([0, 0], { journal: "k", completeUpTo: 0 }),
+    0,
+    "otherJournal"
+  ],
+  ["its position with another time", at([10, 101]), undefined, "forked"],
+  ["a later position with an earlier time", at([11, 99]), undefined, "forked"],
+  ["an earlier position with a later time", at([9, 101]), undefined, "forked"],
+  ["a later offset, and it was read in exact mode", at([12, 120], { completeUpTo: 10 }), undefined, "handled"],
+  ["a later offset, and the entity was not read", at([12, 120], { completeUpTo: 9 }), undefined, "leftOut"],
+  ["a later offset, and the entity was read before", at([12, 120], { completeUpTo: 9 }), 6, "leftOut"],
+  ["a later offset, and the entity was read so far", at([12, 120], { completeUpTo: 9 }), 7, "handled"],
+  ["an offset before it, and a replay that was ahead", at([9, 99], { completeUpTo: 2 }), 8, "handled"],
+  ["an offset before it, and a replay that was not", at([9, 99], { completeUpTo: 2 }), 6, "behind"]
+]
+
+describe("a receipt is judged by", () => {
+  for (const [what, progress, last, standing] of cases) {
+    it(`${what}: ${standing}`, () => {
+      const number = last === undefined ? undefined : SequenceNumber.make(last)
+      assert.strictEqual(judgeReceipt(receipt, progress, number), standing)
+    })
+  }
+})
