@@ -1,0 +1,215 @@
+/** A projection of a plain Akka producer that keeps to a script, and what must have become of the events. */
+import { assert } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as AkkaProducer from "./AkkaProducer.ts"
+import { remote } from "./Consumer.ts"
+import { makeStorage } from "./Recorder.ts"
+
+/** How often the producer may be asked, in all. */
+export interface Limits {
+  readonly inits?: number
+  /** Replays on the stream, and calls for an entity's events that are answered. */
+  readonly repairs?: number
+  readonly eventTimestamps?: number
+  readonly loads?: number
+}
+
+/** What the scenario is about, and what the producer may be asked for. */
+export interface Options extends AkkaProducer.Options {
+  readonly limits?: Limits
+  readonly workers?: number
+  readonly guarantee?: "exactly once" | "at least once"
+  readonly recovery?: RecoveryStrategy.RecoveryStrategy
+  /** What the handler does first, with the nth event that it is given. */
+  readonly before?: (envelope: Envelope<string>, n: number) => Effect.Effect<void, unknown>
+}
+
+/** A scenario that runs. */
+export interface Stage {
+  readonly producer: AkkaProducer.AkkaProducer
+  /** Runs the projection, until it is stopped. */
+  readonly start: (workers?: number) => Effect.Effect<void>
+  /** Interrupts it, wherever it is. */
+  readonly stop: Effect.Effect<void>
+  /** Ends when the handler was given so many different events. */
+  readonly handled: (n: number) => Effect.Effect<void>
+  /** Ends when the condition holds. */
+  readonly until: (what: string, condition: () => boolean) => Effect.Effect<void>
+  /** Ends when the consumer reads so many streams. */
+  readonly connected: (streams?: number) => Effect.Effect<void>
+  /** What the handler was given, in order, as `entity number`. */
+  readonly given: ReadonlyArray<string>
+  /** What was committed, in order. */
+  readonly committed: Effect.Effect<ReadonlyArray<string>>
+  readonly status: Effect.Effect<ReadonlyArray<ProjectionStatus.WorkerStatus>>
+}
+
+export type Script = (stage: Stage) => Effect.Effect<unknown, unknown, Scope.Scope>
+
+const Handled = EntityType.make("handled", { codec: EventCodec.string })
+
+/** What was handled, written in the transaction that moves the offset. */
+const record = (envelope: Envelope<string>) =>
+  Journal.append(Handled, {
+    id: "all",
+    events: [lineOf(envelope.persistenceId, envelope.sequenceNumber, envelope.event)]
+  })
+
+const lineOf = (persistenceId: string, sequenceNumber: number, text: string): string =>
+  `${PersistenceId.entityId(PersistenceId.parse(persistenceId))} ${sequenceNumber} ${text}`
+
+/** Everything that a handler has to be given, of each entity in order. */
+const truthOf = (rows: ReadonlyArray<AkkaProducer.Row>): ReadonlyMap<string, ReadonlyArray<string>> =>
+  byEntity(
+    rows.filter(({ text }) => text !== undefined)
+      .toSorted((a, b) => a.sequenceNumber - b.sequenceNumber)
+      .map((row) => lineOf(row.persistenceId, row.sequenceNumber, row.text!))
+  )
+
+const byEntity = (lines: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<string>> =>
+  new Map([...Map.groupBy(lines, (line) => line.split(" ")[0]!)].toSorted(([a], [b]) => a < b ? -1 : 1))
+
+const problemOf = (cause: Cause.Cause<unknown>): string => String(Cause.squash(cause))
+
+const projectionName = "scripted"
+
+export const setStage = (
+  options: Options,
+  storage: Effect.Effect<Context.Context<any>, never, Scope.Scope> = makeStorage
+): Effect.Effect<Stage, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const producer = yield* AkkaProducer.make(options)
+    const here = yield* storage
+    const outer = yield* Effect.scope
+    const given: Array<string> = []
+    let current: Scope.Closeable | undefined
+    const handle = (envelope: Envelope<string>) =>
+      Effect.suspend(() => {
+        given.push(`${PersistenceId.entityId(envelope.persistenceId)} ${envelope.sequenceNumber}`)
+        return Effect.andThen(options.before?.(envelope, given.length) ?? Effect.void, record(envelope))
+      })
+    const start = (workers = options.workers ?? 1) =>
+      Effect.gen(function*() {
+        const source = remote(producer.address)
+        const projection = options.guarantee === "at least once"
+          ? Projection.atLeastOnce(projectionName, handle)(source)
+          : Projection.exactlyOnce(projectionName, handle)(source)
+        current = yield* Scope.fork(outer)
+        yield* Layer.build(
+          Projection.layer(
+            projection.pipe(
+              Projection.workers(workers),
+              options.recovery === undefined ? (_) => _ : Projection.recovery(options.recovery)
+            ) as Projection.Projection<never, any>
+          )
+        ).pipe(Effect.provide(here), Scope.provide(current), Effect.orDie)
+      })
+    const status = ProjectionStatus.status(projectionName)
+    const explained = Effect.map(status, (workers) => {
+      const states = workers.map(({ failure, state }) =>
+        failure === undefined ? state : `${state} (${problemOf(failure.cause)})`
+      )
+      const { inits, ...others } = producer.asked
+      return `${states.join(", ")}; ${given.length} given, ${inits.length} streams, ${
+        JSON.stringify(others).slice(0, 500)
+      }`
+    })
+    const until = (what: string, condition: () => boolean) =>
+      Wait.until(what, condition).pipe(
+        Effect.catchCause((cause) =>
+          Effect.flatMap(explained, (text) => Effect.die(new Error(`${problemOf(cause)}: ${text}`)))
+        )
+      )
+    return {
+      producer,
+      start,
+      stop: Effect.suspend(() => current === undefined ? Effect.void : Scope.close(current, Exit.void)),
+      handled: (n) => until(`${n} events to be handled`, () => new Set(given).size >= n),
+      until,
+      connected: (streams = 1) => until(`${streams} streams`, () => producer.streams() >= streams),
+      given,
+      committed: Stream.runCollect(Journal.read(Handled, "all")).pipe(
+        Effect.map((envelopes) => envelopes.map(({ event }) => event)),
+        Effect.provide(here),
+        Effect.orDie
+      ) as Effect.Effect<ReadonlyArray<string>>,
+      status
+    }
+  })
+
+/**
+ * Plays the script, and then one more event to see that all goes on. Everything of the journal must have been handled, in order, and
+ * exactly once if that was promised; and the producer was not asked too often.
+ */
+export const play = (script: Script, options: Options = {}, storage?: Parameters<typeof setStage>[1]) =>
+  Effect.gen(function*() {
+    const stage = yield* setStage(options, storage)
+    const { producer } = stage
+    yield* stage.start()
+    yield* script(stage)
+    yield* stage.until("a stream", () => producer.streams() > 0)
+    producer.write("the-last")
+    const truth = truthOf(producer.rows)
+    const total = [...truth.values()].reduce((sum, lines) => sum + lines.length, 0)
+    yield* stage.handled(total)
+    yield* Wait.until("all to be committed", Effect.map(stage.committed, (lines) => lines.length >= total))
+    const lines = yield* stage.committed
+    const committed = byEntity(options.guarantee === "at least once" ? [...new Set(lines)] : lines)
+    assert.deepStrictEqual(committed, truth)
+    const { limits = {} } = options
+    const { currents, eventTimestamps, inits, loads, replays } = producer.asked
+    assert.isAtMost(inits.length, limits.inits ?? 1, "streams")
+    assert.isAtMost(replays.length + currents.length, limits.repairs ?? 0, "repairs")
+    assert.isAtMost(eventTimestamps.length, limits.eventTimestamps ?? 0, "questions for timestamps")
+    assert.isAtMost(loads.length, limits.loads ?? 0, "loads")
+    return stage
+  })
+
+/**
+ * Plays the script, and waits until the status of the projection names a failure that has this tag and text. What was handled until then
+ * is of each entity what comes first.
+ */
+export const playToFailure = (
+  script: Script,
+  { tag, text }: { readonly tag: string; readonly text: string },
+  options: Options = {},
+  storage?: Parameters<typeof setStage>[1]
+) =>
+  Effect.gen(function*() {
+    const stage = yield* setStage(options, storage)
+    yield* stage.start()
+    yield* script(stage)
+    let workers: ReadonlyArray<ProjectionStatus.WorkerStatus> = []
+    const errors = () =>
+      workers.flatMap(({ failure }) => failure === undefined ? [] : [Cause.squash(failure.cause) as any])
+    yield* Wait.until(
+      `a ${tag} that says '${text}'`,
+      Effect.map(stage.status, (now) => {
+        workers = now
+        return errors().some((error) => error._tag === tag && String(error.message).includes(text))
+      })
+    ).pipe(Effect.catchCause((cause) => {
+      const found = errors().map(({ _tag, message }) => `${_tag}: ${message}`).join(", ")
+      return Effect.die(new Error(`${problemOf(cause)}: ${found}`))
+    }))
+    const truth = truthOf(stage.producer.rows)
+    for (const [entity, lines] of byEntity(yield* stage.committed)) {
+      assert.deepStrictEqual(lines, (truth.get(entity) ?? []).slice(0, lines.length), entity)
+    }
+    return stage
+  })
