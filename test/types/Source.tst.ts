@@ -1,18 +1,23 @@
 import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
 import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import { Transaction } from "@sluice/core/Transaction"
 import * as EventProducer from "@sluice/grpc/EventProducer"
+import type { DuplicateStream } from "@sluice/grpc/GrpcError"
+import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import { describe, expect, test } from "tstyche"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
@@ -225,4 +230,36 @@ test("Source.map refuses a function that forgets a case", () => {
         return event
     }
   }))
+})
+
+describe("what each caller may see", () => {
+  const CartEvents = EventStream.make("carts", { event: Schema.Union([ItemAdded, CheckedOut, CouponTried]) })
+
+  test("is a filter, or changes, or is a function of the caller", () => {
+    const offer = EventProducer.layer(CartEvents, journal, { select: EventFilter.passAll })
+    expect(offer).type.toBe<Layer.Layer<never, DuplicateStream, Journal | GrpcServer>>()
+    expect<{ readonly select: SubscriptionRef.SubscriptionRef<EventFilter.EventFilter> }>().type.toBeAssignableTo<
+      EventProducer.Options
+    >()
+    const each = EventProducer.layer(CartEvents, journal, {
+      select: ({ headers }) => ({ metadata, tags }) =>
+        tags.includes("public") || metadata["tenant"] === headers["tenant"]
+    })
+    expect(each).type.toBe<Layer.Layer<never, DuplicateStream, Journal | GrpcServer>>()
+  })
+
+  test("needs what its effect needs", () => {
+    const offer = EventProducer.layer(CartEvents, journal, {
+      select: () => Effect.map(Prices, () => EventFilter.passAll)
+    })
+    expect(offer).type.toBe<Layer.Layer<never, DuplicateStream, Journal | GrpcServer | Prices>>()
+  })
+
+  test("is no effect for each event, and no text", () => {
+    expect(EventProducer.layer).type.not.toBeCallableWith(CartEvents, journal, {
+      select: () => () => Effect.succeed(true)
+    })
+    expect(EventProducer.layer).type.not.toBeCallableWith(CartEvents, journal, { select: () => async () => true })
+    expect(EventProducer.layer).type.not.toBeCallableWith(CartEvents, journal, { select: "large" })
+  })
 })

@@ -81,6 +81,23 @@ const selectOf = <R>(
  * ).pipe(Layer.provide([GrpcServer.layer({ port: 0 }), MemoryStorage.layer]))
  * ```
  *
+ * **Example** (Each tenant sees its own)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, EventStream, Source } from "@sluice/core"
+ * import { EventProducer } from "@sluice/grpc"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = EventStream.make("notes", { codec: EventCodec.string })
+ *
+ * const NoteService = EventProducer.layer(Notes, Source.journal(Note), {
+ *   // with mutual TLS, whose certificates name the tenant
+ *   select: ({ certificate }) => ({ metadata }) => metadata["tenant"] === certificate?.subject["O"]
+ * })
+ * ```
+ *
+ * Throws a `RangeError` where `select` is no filter, or includes an entity from a sequence number on.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -227,8 +227,8 @@ export class DuplicateStream extends ExpectedError.TaggedError<DuplicateStream>(
  *   token === "t-1"
  *     ? Effect.succeed("acme")
  *     : new GrpcError.CallRefused({ code: "UNAUTHENTICATED", reason: "send a token as 'authorization'" })
- * await Effect.runPromise(Effect.flip(tenantOf("t-2")))
- * // => GrpcError.CallRefused("UNAUTHENTICATED: send a token as 'authorization'")
+ * const { message } = await Effect.runPromise(Effect.flip(tenantOf("t-2")))
+ * message // => "UNAUTHENTICATED: send a token as 'authorization'"
  * ```
  *
  * @category errors
