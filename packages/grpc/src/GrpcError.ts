@@ -7,6 +7,7 @@ import { status } from "@grpc/grpc-js"
 import type { EventDecodeError } from "@sluice/core/EventCodec"
 import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
+import { Slice } from "@sluice/core/Slice"
 import * as Schema from "effect/Schema"
 
 /**
@@ -63,6 +64,37 @@ export class EchoOverdue extends ExpectedError.TaggedError<EchoOverdue>("@sluice
   override get message(): string {
     return `${this.method} of '${this.address}' has not echoed a beat for ${this.seconds} seconds: the producer hangs, or something ` +
       "between the two, such as a proxy, has lost one direction of the stream. It is opened again"
+  }
+}
+
+/**
+ * The producer echoes, but has sent nothing for a while of what it says it has: what serves the stream there hangs, such as an effect in
+ * one of its stages that never ends. The stream is opened again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StreamStalled extends ExpectedError.TaggedError<StreamStalled>("@sluice/grpc/StreamStalled")(
+  "StreamStalled",
+  {
+    address: Schema.String,
+    streamId: Schema.String,
+    slice: Slice,
+    /** The last position that was received of the slice, and the one that the producer says is its last. */
+    received: Schema.Int,
+    head: Schema.Int,
+    /** For how long nothing has come. */
+    seconds: Schema.Int
+  }
+) {
+  /** Another stream may help at once. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    const { address, head, received, seconds, slice, streamId } = this
+    return `The stream '${streamId}' of '${address}' has brought nothing for ${seconds} seconds, though slice ${slice} has positions up to ` +
+      `${head} and ${received} was the last to come: what serves it there hangs, such as a stage of its source. It is opened again`
   }
 }
 
@@ -279,6 +311,7 @@ export class VisibilityFailed extends ExpectedError.TaggedError<VisibilityFailed
 export type ConsumerError =
   | GrpcError
   | EchoOverdue
+  | StreamStalled
   | ProtocolError
   | PeerNotSupported
   | StreamNotOffered

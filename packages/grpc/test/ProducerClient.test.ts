@@ -40,7 +40,7 @@ describe("a client of a producer", () => {
         address: "127.0.0.1:1",
         headers: Effect.sync(() => ({ token: `${++issued}` }))
       }, EventFilter.passAll)
-      yield* Effect.forkScoped(provide(connect(channel, SliceRange.full, start, true)))
+      yield* Effect.forkScoped(provide(connect(channel, SliceRange.full, start, true, () => Offset.none)))
       yield* TestClock.adjust("3 hours")
       assert.strictEqual(issued, 0)
       yield* Deferred.succeed(reached, undefined)
@@ -54,7 +54,9 @@ describe("a client of a producer", () => {
       const { layer, lines } = logging()
       const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
       const connecting = (waitForReady: boolean) =>
-        Effect.forkScoped(provide(connect(channel, SliceRange.full, start, waitForReady)).pipe(Effect.provide(layer)))
+        Effect.forkScoped(
+          provide(connect(channel, SliceRange.full, start, waitForReady, () => Offset.none)).pipe(Effect.provide(layer))
+        )
       yield* connecting(false)
       yield* connecting(true)
       yield* TestClock.adjust(2_999)
@@ -75,7 +77,7 @@ describe("a client of a producer", () => {
       yield* Deferred.succeed(reached, undefined)
       const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
       const connecting = yield* Effect.forkScoped(
-        Effect.flip(provide(connect(channel, SliceRange.full, start, false)))
+        Effect.flip(provide(connect(channel, SliceRange.full, start, false, () => Offset.none)))
       )
       yield* TestClock.adjust("2 minutes")
       assert.match(

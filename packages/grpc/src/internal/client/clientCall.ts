@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Channel, Headers, OutgoingCall, Request, Status } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
-import { EchoOverdue, GrpcError } from "../../GrpcError.ts"
+import { EchoOverdue, GrpcError, type StreamStalled } from "../../GrpcError.ts"
 import { beatBytes, readEcho } from "../wire/beats.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
 import { nameOf } from "../wire/methods.ts"
@@ -30,7 +30,7 @@ const flowing = 16 * 1024
 const maxWaits = 10
 
 /** @internal What a call ends with on this side. */
-export type CallError = GrpcError | EchoOverdue
+export type CallError = GrpcError | EchoOverdue | StreamStalled
 
 /** @internal A call, as its client sees it. Nothing is read but what is pulled, so that the other side is held back by flow control. */
 export class ClientCall {

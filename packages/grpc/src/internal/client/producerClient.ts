@@ -26,7 +26,6 @@ import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
 import {
   type ConsumerError,
-  type EchoOverdue,
   GrpcError,
   InsecureTransport,
   PeerNotSupported,
@@ -51,10 +50,18 @@ import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wire/status.ts"
-import { type ClientCall, grpcError, hasEnded, openCall, unaryCall } from "./clientCall.ts"
+import {
+  type CallError as CallFailure,
+  type ClientCall,
+  grpcError,
+  hasEnded,
+  openCall,
+  unaryCall
+} from "./clientCall.ts"
+import { watchStall } from "./stall.ts"
 
 /** What a call fails with. */
-type CallError = GrpcError | EchoOverdue | StreamNotOffered | JournalForked | OffsetBelowFloor
+type CallError = CallFailure | StreamNotOffered | JournalForked | OffsetBelowFloor
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
@@ -146,7 +153,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     )
 
   /** What a call that has failed means. */
-  const explain = (call: ClientCall) => (error: GrpcError | EchoOverdue): CallError => {
+  const explain = (call: ClientCall) => (error: CallFailure): CallError => {
     if (!(error instanceof GrpcError)) return error
     const { trailers } = call
     // of the calls that are made here, none but for a stream can find nothing
@@ -208,7 +215,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       channel: Channel,
       range: SliceRange,
       start: Start,
-      waitForReady: boolean
+      waitForReady: boolean,
+      received: () => Offsets
     ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
       Effect.gen(function*() {
         const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
@@ -224,8 +232,14 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         if (start.journal !== undefined && start.journal !== journal) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
+        const version = Number(answered["sluice-protocol"])
+        if (version >= 4) {
+          const { clock } = yield* CallTransport
+          const heads = positions(range, undefined)
+          yield* Effect.forkScoped(watchStall(call, { address, streamId, clock, heads, received }))
+        }
         const health = yield* Health
-        yield* call.keepAlive(Number(answered["sluice-protocol"]), (disruption) => {
+        yield* call.keepAlive(version, (disruption) => {
           if (disruption === "") return health.restored()
           health.disrupted(Cause.fail(new ProducerDisrupted({ address, streamId, disruption })))
         })

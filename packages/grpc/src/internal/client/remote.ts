@@ -13,7 +13,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, EchoOverdue, GrpcError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
+import { type ConsumerError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
@@ -74,7 +74,7 @@ export const makeRemote = (
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
         const onwards = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted }
-        return producer.connect(channel, range, onwards, failures > 0).pipe(
+        return producer.connect(channel, range, onwards, failures > 0, () => receiver.offsets).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
             if (failures > 0) health.restored()
@@ -141,8 +141,7 @@ const missing = (streamId: string, address: string): string =>
   `The stream '${streamId}' of the producer at '${address}' has no event yet, though its journal has others: if some are expected, the ` +
   "entity type of its source is misspelt, or was renamed; the producer's log names those that there are"
 
-const isRetryable = (error: ConsumerError): boolean =>
-  (error instanceof GrpcError || error instanceof EchoOverdue) && error.isRetryable
+const isRetryable = (error: ConsumerError): boolean => "isRetryable" in error && error.isRetryable
 
 /** Whether the error says nothing of a producer that was one before. */
 const isPassing = (error: ConsumerError): boolean =>
