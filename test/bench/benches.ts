@@ -7,6 +7,7 @@ import * as emmett from "./benches/emmett.ts"
 import * as endToEnd from "./benches/endToEnd.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
+import { filtered } from "./benches/filtered.ts"
 import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
@@ -31,6 +32,7 @@ export const benches: ReadonlyArray<Bench> = [
   endToEnd.exactlyOnce,
   live.live,
   live.fanOut,
+  filtered,
   emmett.emmettAppend,
   emmett.emmettCatchUp,
   emmett.emmettLive,

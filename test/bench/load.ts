@@ -13,6 +13,23 @@ export const Cart = cart("")
 /** As often as an entity has to appear in the read model. */
 export type Expected = ReadonlyMap<string, number>
 
+/** Of a hundred entities one has this tag. */
+export const rare = "rare"
+
+const appends = entities / size
+const rareOnes = appends / 100
+
+const isRare = (append: number): boolean => append % appends < rareOnes
+
+/** How many of so many events have the tag, if they are appends that are whole. */
+export const rareOf = (events: number): number => {
+  const rest = Math.min(rareOnes, events / size % appends)
+  return (Math.floor(events / size / appends) * rareOnes + rest) * size
+}
+
+/** How many events with the tag are before one. */
+export const rareBefore = (n: number): number => rareOf(n - n % size) + n % size
+
 /** Appends so many events, a few at a time to one entity after the other. */
 export const load = Effect.fnUntraced(function*(events: number) {
   const expected = new Map<string, number>()
@@ -22,7 +39,11 @@ export const load = Effect.fnUntraced(function*(events: number) {
       const count = Math.min(size, events - i * size)
       const id = `c-${i % (entities / size)}`
       expected.set(`${Cart.name}|${id}`, (expected.get(`${Cart.name}|${id}`) ?? 0) + count)
-      return Journal.append(Cart, { id, events: Arr.makeBy(count, (j) => item(i * size + j)) })
+      return Journal.append(Cart, {
+        id,
+        events: Arr.makeBy(count, (j) => item(i * size + j)),
+        tags: isRare(i) ? [rare] : []
+      })
     },
     { concurrency: 256, discard: true }
   )

@@ -1,11 +1,13 @@
 /** A consumer by hand, in a process of its own: into nothing, or in groups into a table with the offsets. */
 import { parse, Seen } from "../events.ts"
+import { rareBefore } from "../load.ts"
 import { argument, now, serve } from "../process.ts"
 import { adapterModules, type Target } from "../Target.ts"
 import { counted, lastOf } from "./Connection.ts"
 import { call, connect, decode, type Received } from "./wire.ts"
 
-const { port, sink, total } = argument<{ port: number; sink?: Target; total: number }>()
+const { port, sink, tag, total } = argument<{ port: number; sink?: Target; total: number; tag?: string }>()
+const numberOf = tag === undefined ? (n: number) => n : rareBefore
 const group = 500
 const client = connect(port)
 const database = sink && await adapterModules[sink.adapter].connect(sink)
@@ -62,7 +64,7 @@ serve({}, {
     const seen = new Seen(total)
     const start = performance.now()
     await consume(name, async (events) => {
-      for (const { event } of events) seen.see(event.n)
+      for (const { event } of events) seen.see(numberOf(event.n))
       if (database !== undefined) {
         await database.project(
           name,

@@ -11,7 +11,7 @@ import { type Connection, type NewRow, type Row } from "./Connection.ts"
 import { batcher } from "./Connection.ts"
 import { type Call, frames, serve, write } from "./wire.ts"
 
-const { inMemory, target } = argument<{ target: Target; inMemory: boolean }>()
+const { inMemory, tag, target } = argument<{ target: Target; inMemory: boolean; tag?: string }>()
 const pageSize = 1000
 
 const connection = await adapterModules[target.adapter].connect(target)
@@ -35,7 +35,10 @@ const port = await serve(async (call) => {
     return
   }
   if (inMemory) { for (const rows of memory) await write(call, frames(rows)) }
-  else await read((rows) => write(call, frames(rows)))
+  else if (tag === undefined) await read((rows) => write(call, frames(rows)))
+  else {await read((rows) =>
+      write(call, frames(rows.filter(({ tags }) => tags !== null && JSON.parse(tags).includes(tag))))
+    )}
   call.end()
 })
 

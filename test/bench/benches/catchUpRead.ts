@@ -20,7 +20,10 @@ import { adapters, connect, storage } from "../Target.ts"
 /** A reader is asked for as many as a source asks for. */
 const pageSize = 500
 
-const timed = <E, R>(total: number, read: (logs: Logs) => Effect.Effect<void, E, R>): Effect.Effect<Sample, E, R> =>
+export const timed = <E, R>(
+  total: number,
+  read: (logs: Logs) => Effect.Effect<void, E, R>
+): Effect.Effect<Sample, E, R> =>
   Effect.suspend(() => {
     const logs = new Logs()
     const start = performance.now()

@@ -17,17 +17,19 @@ interface Options {
   readonly target: Target
   readonly sink?: Target
   readonly inMemory?: boolean
+  /** What the events have that are let through; all are if undefined. */
+  readonly tag?: string
 }
 
 /** A producer and a consumer, which catches up whenever it is told to. */
 const pair = Effect.fnUntraced(function*(
   folder: "processes" | "baseline",
-  { sink, total }: Options,
+  { sink, tag, total }: Options,
   argument: unknown
 ) {
   const from = yield* start(`${folder}/producer`, argument)
   const { port } = yield* from.message<{ port: number }>()
-  const to = yield* start(`${folder}/consumer`, { port, sink, total })
+  const to = yield* start(`${folder}/consumer`, { port, sink, tag, total })
   yield* to.message()
   let run = 0
   return (isGrouped: boolean) => Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped }))
@@ -37,9 +39,9 @@ export const ours = (options: Options) =>
   pair("processes", options, options.inMemory ? { events: options.total } : { target: options.target })
 
 /** Of ours, and of the baseline. */
-const pipelines = Effect.fnUntraced(function*(options: Options) {
-  const { inMemory = false, target } = options
-  return { ours: yield* ours(options), byHand: yield* pair("baseline", options, { target, inMemory }) }
+export const pipelines = Effect.fnUntraced(function*(options: Options) {
+  const { inMemory = false, tag, target } = options
+  return { ours: yield* ours(options), byHand: yield* pair("baseline", options, { target, inMemory, tag }) }
 })
 
 /** A journal that has so many events. */

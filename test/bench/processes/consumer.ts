@@ -1,4 +1,5 @@
 /** Our consumer, in a process of its own: into nothing, or into a table, exactly once. */
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as Handler from "@sluice/core/Handler"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
@@ -9,11 +10,16 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { counting, countTable } from "../benches/exactlyOnce.ts"
 import { Items, Seen } from "../events.ts"
+import { rareBefore } from "../load.ts"
 import { argument, now, rss, serve } from "../process.ts"
 import { storage, type Target } from "../Target.ts"
 
-const { port, sink, total } = argument<{ port: number; sink?: Target; total: number }>()
-const source = EventConsumer.source(Items, { address: `127.0.0.1:${port}` })
+const { port, sink, tag, total } = argument<{ port: number; sink?: Target; total: number; tag?: string }>()
+const stream = EventConsumer.source(Items, { address: `127.0.0.1:${port}` })
+const source = tag === undefined
+  ? stream
+  : stream.pipe(EventConsumer.filter(EventFilter.excludeAll.pipe(EventFilter.includeTags(tag))))
+const numberOf = tag === undefined ? (n: number) => n : rareBefore
 const groups = { size: 500, within: "10 millis" } as const
 
 /** Until it has caught up. */
@@ -24,7 +30,7 @@ const projectionOf = (name: string, isGrouped: boolean, seen: Seen) => {
   if (sink !== undefined) {
     const count = counting(sink.adapter, countTable(sink.adapter, sink.schema))
     const handle = (envelopes: Parameters<typeof count>[0]) => {
-      for (const { event } of envelopes) seen.see(event.n)
+      for (const { event } of envelopes) seen.see(numberOf(event.n))
       return count(envelopes)
     }
     return source.pipe(Projection.exactlyOnce(
@@ -37,9 +43,9 @@ const projectionOf = (name: string, isGrouped: boolean, seen: Seen) => {
     isGrouped
       ? Handler.grouped(groups, (envelopes) =>
         Effect.sync(() => {
-          for (const { event } of envelopes) seen.see(event.n)
+          for (const { event } of envelopes) seen.see(numberOf(event.n))
         }))
-      : ({ event }) => Effect.sync(() => seen.see(event.n))
+      : ({ event }) => Effect.sync(() => seen.see(numberOf(event.n)))
   ))
 }
 
