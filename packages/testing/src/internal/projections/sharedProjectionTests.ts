@@ -4,14 +4,17 @@ import type * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { Receipt } from "@sluice/core/Receipt"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { type Database, type Open, open as openInstance } from "../instances.ts"
@@ -129,6 +132,34 @@ export const sharedProjectionTests = (it: It<Instances>): void => {
           assert.sameMembers(handled, Array.from({ length: 20 }, (_, i) => `a ${i + 1}`))
         }))
     }
+
+    it.effect("wait in one for what the other handles, whenever it runs", () =>
+      Effect.gen(function*() {
+        const [here, there] = yield* two
+        const type = fresh("shared")
+        const name = freshName()
+        const effects = makeEffects()
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, effects.record),
+          Projection.workers(2)
+        )
+        yield* here!(ProjectionManagement.ProjectionManagement.use((_) => _.register(Projection.offsetKey(projection))))
+        const reached = (receipt: Receipt) => there!(ProjectionStatus.reached(name, receipt, { timeout: "2 minutes" }))
+        for (let round = 0; round < 4; round++) {
+          // nobody runs it yet
+          const first = yield* there!(append(type, "a", texts(2, `${round}-`)))
+          const waiting = yield* Effect.forkChild(reached(first))
+          yield* Effect.gen(function*() {
+            yield* Fiber.join(waiting)
+            for (const event of texts(3)) {
+              const receipt = yield* there!(append(type, "a", [event]))
+              yield* reached(receipt)
+              const recorded = yield* there!(effects.events("a"))
+              assert.strictEqual(recorded.at(-1), `${receipt.sequenceNumber} ${event}`)
+            }
+          }).pipe(whileRunning(projection), here!)
+        }
+      }))
 
     it.effect("rewind each other's projection, which knows it at once, undo what it wrote, and begin again", () =>
       Effect.gen(function*() {
