@@ -1,6 +1,7 @@
 import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
+import type { Receipt } from "@sluice/core/Receipt"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as StateType from "@sluice/core/StateType"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -20,18 +21,18 @@ type Append<A> = Effect.Effect<A, Journal.AppendError, Journal.Journal>
 
 describe("Journal.append", () => {
   test("says where events were written that are known to be there", () => {
-    expect(Journal.append(Cart, { id: "c-1", events: [tea] })).type.toBe<Append<Journal.Written>>()
-    expect(Journal.append(Cart, { id: "c-1", events: [tea, new CheckedOut({})] })).type.toBe<Append<Journal.Written>>()
+    expect(Journal.append(Cart, { id: "c-1", events: [tea] })).type.toBe<Append<Receipt>>()
+    expect(Journal.append(Cart, { id: "c-1", events: [tea, new CheckedOut({})] })).type.toBe<Append<Receipt>>()
     const some = null as unknown as NonEmptyReadonlyArray<ItemAdded>
-    expect(Journal.append(Cart, { id: "c-1", events: some })).type.toBe<Append<Journal.Written>>()
+    expect(Journal.append(Cart, { id: "c-1", events: some })).type.toBe<Append<Receipt>>()
   })
 
   test("takes any array, and may have written nothing of it", () => {
     const decided: ReadonlyArray<ItemAdded | CheckedOut> = []
-    expect(Journal.append(Cart, { id: "c-1", events: decided })).type.toBe<Append<Journal.Written | undefined>>()
+    expect(Journal.append(Cart, { id: "c-1", events: decided })).type.toBe<Append<Receipt | undefined>>()
     const mutable: Array<ItemAdded> = []
-    expect(Journal.append(Cart, { id: "c-1", events: mutable })).type.toBe<Append<Journal.Written | undefined>>()
-    expect(Journal.append(Cart, { id: "c-1", events: [] })).type.toBe<Append<Journal.Written | undefined>>()
+    expect(Journal.append(Cart, { id: "c-1", events: mutable })).type.toBe<Append<Receipt | undefined>>()
+    expect(Journal.append(Cart, { id: "c-1", events: [] })).type.toBe<Append<Receipt | undefined>>()
   })
 
   test("refuses events that the type does not have", () => {

@@ -58,7 +58,7 @@ const Parts = Schema.Struct({
   sequenceNumber: Schema.toType(SequenceNumber.SequenceNumber),
   position: Schema.toType(Position.Position),
   timestamp: Schema.toType(Timestamp.Timestamp),
-  count: Schema.Number
+  count: Schema.Finite
 })
 
 /**
