@@ -32,13 +32,13 @@ export class CallFilter implements Selection {
     return this.#filter === EventFilter.passAll && !this.#hasReplays
   }
 
-  /** Takes criteria, and returns the ids of the entities that are to be replayed because of them. Throws a `RangeError` and stays as it was if they are wrong. */
+  /** Takes criteria, and returns the entities that are to be replayed because of them. Throws a `RangeError` and stays as it was if they are wrong. */
   change(criteria: ReadonlyArray<FilterCriteria>): ReadonlyArray<EventFilter.IncludedEntity> {
     const before = this.#filter
     this.#filter = withCriteria(before, criteria)
     if (this.#filter === before) return []
     this.#passes = EventFilter.compile(this.#filter)
-    const replays = EventFilter.diff(before, this.#filter).added.includeEntityIds.filter(({ from }) => from > 0)
+    const replays = replayedBy(criteria, before, this.#filter)
     this.#hasReplays ||= replays.length > 0
     return replays
   }
@@ -80,6 +80,23 @@ export class CallFilter implements Selection {
   isReplayed(envelope: EncodedEnvelope): boolean {
     return this.#hasReplays && this.#replayed.has(keyOf(envelope))
   }
+}
+
+/** The entities that criteria include from a number on, or from a higher one than before. Most change nothing of the kind. */
+const replayedBy = (
+  criteria: ReadonlyArray<FilterCriteria>,
+  before: EventFilter.EventFilter,
+  after: EventFilter.EventFilter
+): ReadonlyArray<EventFilter.IncludedEntity> => {
+  const named = new Set<string>()
+  for (const { message } of criteria) {
+    if (message.case !== "includeEntityIds") continue
+    for (const { entityId, seqNr } of message.value.entityIdOffset) if (seqNr > 0) named.add(entityId)
+  }
+  if (named.size === 0) return []
+  const known = new Map<string, number>()
+  for (const { entityId, from } of before.includeEntityIds) if (named.has(entityId)) known.set(entityId, from)
+  return after.includeEntityIds.filter(({ entityId, from }) => named.has(entityId) && from > (known.get(entityId) ?? 0))
 }
 
 const keyOf = ({ persistenceId, sequenceNumber }: EncodedEnvelope): string => `${sequenceNumber} ${persistenceId}`

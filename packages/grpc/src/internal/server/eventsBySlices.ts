@@ -1,7 +1,6 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
-import * as EventFilter from "@sluice/core/EventFilter"
-import { type Feed, Health, type Replay } from "@sluice/core/Feed"
+import { type Feed, Health } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
@@ -9,20 +8,16 @@ import type { Selection } from "@sluice/core/Selection"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Headers, IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
-import type { InitReq, StreamIn } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { StreamInSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { bufferOf } from "../wire/bufferOf.ts"
-import { decodeRequest, TooManyFields } from "../wire/decodeRequest.ts"
+import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
-import { disruptionOf, invalidArgument, missingHeader, notOffered, quotable, Status } from "../wire/status.ts"
-import { CallFilter } from "./CallFilter.ts"
+import { disruptionOf, invalidArgument, missingHeader, notOffered, parse, quotable, Status } from "../wire/status.ts"
+import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import * as Fence from "./Fence.ts"
@@ -57,106 +52,11 @@ export const checkType = (
     : Effect.fail(invalidArgument(`the stream '${id}' has no events of the entity type '${quotable(found)}'`))
 }
 
-type Requests = ReturnType<typeof readRequests>
-
-/** Of so many entities a replay may wait before the source is asked for it: more than a filter can include. */
-const maxWaiting = EventFilter.maxCriteria + 1_000
-
 /** For how long, in milliseconds, a source is not asked again for which too many replays wait. */
 const askAgain = 50
 
-const wrong = (what: string) => (error: unknown): Status =>
-  invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
-
-/** @internal Runs what may throw at the other side's input. */
-export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
-  Effect.try({ try: f, catch: wrong(what) })
-
-/**
- * The consumer's side of the call. Every message is looked at as it comes, so that nothing that the consumer counts on is
- * ignored; `broken` ends with what was wrong.
- */
-const readRequests = (call: IncomingCall): {
-  readonly init: Effect.Effect<InitReq, Status>
-  readonly filter: CallFilter
-  /** What is to be replayed. */
-  readonly replays: Queue.Dequeue<Replay | EventFilter.IncludedEntity>
-  /** Passes the consumer's beats on from now on, and the last one that has come before. */
-  readonly passBeats: (pass: (beat: bigint) => void) => void
-  /** Lets go of the init, which may be large, when nothing of it is needed any more. */
-  readonly forget: () => void
-  readonly broken: Effect.Effect<never, Status>
-} => {
-  let init = Deferred.makeUnsafe<InitReq, Status>()
-  const broken = Deferred.makeUnsafe<never, Status>()
-  const filter = new CallFilter()
-  const replays = Effect.runSync(Queue.dropping<Replay | EventFilter.IncludedEntity>(maxWaiting))
-  let beat: bigint | undefined
-  let passBeat = (received: bigint): void => void (beat = received)
-  let initialised = false
-  let isPlain = false
-  const fail = (status: Status) => {
-    Deferred.doneUnsafe(init, Effect.fail(status))
-    Deferred.doneUnsafe(broken, Effect.fail(status))
-  }
-  /** Changes the filter, or asks for replays. What is wrong ends the stream. */
-  const change = (what: string, wanted: () => ReadonlyArray<Replay | EventFilter.IncludedEntity>): void => {
-    try {
-      // another Sluice service asks for what it misses by a call of its own
-      for (const replay of wanted()) {
-        if (!isPlain || Queue.offerUnsafe(replays, replay)) continue
-        return fail(new Status(Grpc.status.RESOURCE_EXHAUSTED, `more than ${maxWaiting} replays wait`))
-      }
-    } catch (error) {
-      fail(wrong(what)(error))
-    }
-  }
-  const received = (bytes: Buffer) => {
-    let message: StreamIn["message"]
-    try {
-      message = decodeRequest(StreamInSchema, bytes).message
-    } catch (error) {
-      return fail(invalidArgument(error instanceof TooManyFields ? error.message : "a message that is no StreamIn"))
-    }
-    if (!initialised && message.case !== "init") {
-      return fail(invalidArgument(`the first message has to be init, not ${message.case ?? "an unknown one"}`))
-    }
-    switch (message.case) {
-      case "init":
-        if (initialised) return fail(invalidArgument("a second init"))
-        initialised = true
-        isPlain = message.value.sluice === undefined
-        change("filter", () => filter.change(message.value.filter))
-        return Deferred.doneUnsafe(init, Effect.succeed(message.value))
-      case "filter":
-        return change("filter", () => filter.change(message.value.criteria))
-      case "replay":
-        return change("replay", () => filter.replay(message.value))
-      case "sluiceBeat":
-        return passBeat(message.value.number)
-        // acks say nothing to this producer, and what is unknown comes from a later version
-    }
-  }
-  call.receive((bytes) => void received(bufferOf(bytes)), () => {
-    if (!initialised) fail(invalidArgument("the stream was closed before its init"))
-  })
-  return {
-    init: Effect.suspend(() => Deferred.await(init)),
-    filter,
-    replays,
-    passBeats: (pass) => {
-      passBeat = pass
-      if (beat !== undefined) pass(beat)
-    },
-    forget: () => {
-      init = Deferred.makeUnsafe()
-    },
-    broken: Deferred.await(broken)
-  }
-}
-
 /** Asks the source for what the consumer has asked for. A stream whose source cannot be asked has nothing to replay. */
-const replaying = (stream: OfferedStream, feed: Feed<unknown>, { replays }: Requests) =>
+const replaying = (stream: OfferedStream, feed: Feed<unknown>, { replays }: CallRequests) =>
   Effect.forever(Effect.gen(function*() {
     const wanted = yield* Queue.take(replays)
     const request = "persistenceId" in wanted ? wanted : {
@@ -179,7 +79,7 @@ export const eventsBySlices = (
   const requests = readRequests(call)
   return Effect.gen(function*() {
     const stream = yield* Effect.flatMap(requests.init, ({ streamId }) => lookUp(streams, streamId))
-    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, requests), requests.broken))
+    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, requests), requests.changing))
   })
 }
 
@@ -227,7 +127,7 @@ const serve = (
   stream: OfferedStream,
   budget: SendBudget,
   call: IncomingCall,
-  requests: Requests
+  requests: CallRequests
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const { filter } = requests

@@ -11,8 +11,7 @@ import {
 } from "../generated/grpc/health/v1/health_pb.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { encode, healthPaths as paths } from "../wire/methods.ts"
-import { Status } from "../wire/status.ts"
-import { parse } from "./eventsBySlices.ts"
+import { parse, Status } from "../wire/status.ts"
 import type { Run } from "./Run.ts"
 import { requestOf, streaming, unary } from "./serverCall.ts"
 

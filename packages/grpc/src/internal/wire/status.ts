@@ -3,6 +3,7 @@ import type { EventDecodeError } from "@sluice/core/EventCodec"
 import type { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import type { Reason, StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import type { Headers } from "../../Call.ts"
 import { VisibilityFailed } from "../../GrpcError.ts"
 import { eventOf, tagOf } from "./failedAt.ts"
@@ -31,6 +32,14 @@ export const toDetails = (text: string): string =>
 
 /** @internal */
 export const invalidArgument = (details: string): Status => new Status(Grpc.status.INVALID_ARGUMENT, details)
+
+/** @internal What is wrong with the other side's input. */
+export const wrong = (what: string) => (error: unknown): Status =>
+  invalidArgument(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+
+/** @internal Runs what may throw at the other side's input. */
+export const parse = <A>(what: string, f: () => A): Effect.Effect<A, Status> =>
+  Effect.try({ try: f, catch: wrong(what) })
 
 /** @internal The trailer that says that a status is the producer's own, and not what became of a connection. */
 export const statusTrailer = "sluice-status"
