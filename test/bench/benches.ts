@@ -11,6 +11,7 @@ import { filtered } from "./benches/filtered.ts"
 import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
+import { replay } from "./benches/replay.ts"
 import { soak } from "./benches/soak.ts"
 import { tail } from "./benches/tail.ts"
 
@@ -33,6 +34,7 @@ export const benches: ReadonlyArray<Bench> = [
   live.live,
   live.fanOut,
   filtered,
+  replay,
   emmett.emmettAppend,
   emmett.emmettCatchUp,
   emmett.emmettLive,

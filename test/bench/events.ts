@@ -35,6 +35,13 @@ export const fields = (n: number) => ({
 })
 export const item = (n: number): ItemAdded => new ItemAdded(fields(n))
 
+/** How many events an entity has that wakes up: all but the last were left out. */
+export const pastSize = 100
+/** The events of entities that wake up have other numbers than those that are live. */
+const firstPast = 10_000_000
+export const pastOf = (entity: number): ReadonlyArray<number> =>
+  Array.from({ length: pastSize }, (_, i) => firstPast + entity * pastSize + i)
+
 /** The same event as the baseline writes it. */
 export const encoded = (n: number): Buffer => Buffer.from(JSON.stringify({ _tag: "ItemAdded", ...fields(n) }))
 export const parse = (payload: Uint8Array): { readonly n: number; readonly quantity: number } =>

@@ -1,10 +1,19 @@
+/** What a producer does live. */
+export interface LiveOptions {
+  readonly name: string
+  readonly rate: number
+  readonly seconds: number
+  /** How many entities wake up meanwhile. */
+  readonly waking: number
+}
+
 /** Calls `f` so many times a second, whether or not it has returned, and returns what it did. */
 export const pace = async <A>(
   rate: number,
   seconds: number,
   f: (n: number) => Promise<A>
 ): Promise<ReadonlyArray<A>> => {
-  const total = Math.max(1, Math.floor(rate * seconds))
+  const total = rate === 0 ? 0 : Math.max(1, Math.round(rate * seconds))
   const start = performance.now()
   const results: Array<Promise<A>> = []
   while (results.length < total) {

@@ -62,6 +62,8 @@ export interface Connection {
     after: { readonly timestamp: number; readonly slice: number },
     limit: number
   ) => Promise<ReadonlyArray<Row>>
+  /** The events of an entity in `base_journal`, in order. */
+  readonly entity: (persistenceId: string) => Promise<ReadonlyArray<Uint8Array>>
   /** Adds to `base_count` and sets in `base_offset`, in one transaction. */
   readonly project: (projection: string, counts: ReadonlyArray<Count>, offsets: ReadonlyArray<Offset>) => Promise<void>
   /** Empties the tables of counts. */

@@ -63,6 +63,9 @@ export const connect = async ({ url }: Place): Promise<Connection> => {
       )
       return rows as any
     },
+    entity: async (persistenceId) =>
+      (await query("SELECT payload FROM base_journal WHERE persistence_id = ? ORDER BY seq_nr", [persistenceId]))
+        .map((row) => row.payload),
     project: async (projection, counts, offsets) => {
       await connection.query("BEGIN")
       if (counts.length > 0) {

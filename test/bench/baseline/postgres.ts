@@ -89,6 +89,9 @@ export const connect = async ({ schema, url }: Place): Promise<Connection> => {
       })
       return rows
     },
+    entity: async (persistenceId) =>
+      (await query("SELECT payload FROM base_journal WHERE persistence_id = $1 ORDER BY seq_nr", [persistenceId]))
+        .map((row) => row.payload),
     project: async (projection, counts, offsets) => {
       await client.query("BEGIN")
       if (counts.length > 0) {

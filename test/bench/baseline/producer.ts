@@ -2,9 +2,9 @@
  * A producer by hand, in a process of its own: sends a journal to its end, or from memory what was in it. Live it pushes what it has
  * appended itself, to all consumers, without looking at what is in the journal.
  */
-import { encoded, idOf } from "../events.ts"
+import { encoded, idOf, pastOf } from "../events.ts"
 import { Cart } from "../load.ts"
-import { pace } from "../pace.ts"
+import { type LiveOptions, pace } from "../pace.ts"
 import { argument, cpu, now, serve as serveParent } from "../process.ts"
 import { adapterModules, type Target } from "../Target.ts"
 import { type Connection, type NewRow, type Row } from "./Connection.ts"
@@ -48,39 +48,62 @@ const append = async () => {
     ? [connection]
     : await Promise.all([1, 2].map(() => adapterModules[target.adapter].connect(target)))
   const insert = batcher(writers, 200)
-  return async (prefix: string, n: number): Promise<number> => {
-    const row: NewRow = {
-      slice: n & 1023,
-      persistenceId: `${prefix}|${idOf(n)}-${n}`,
-      sequenceNumber: 1,
-      payload: encoded(n)
-    }
+  return async (slice: number, persistenceId: string, sequenceNumber: number, n: number): Promise<number> => {
+    const row: NewRow = { slice, persistenceId, sequenceNumber, payload: encoded(n) }
     await insert([row])
-    const returned = now()
-    const [pack] = frames([{
-      slice: row.slice,
-      position: 0,
-      timestamp: Date.now() * 1000,
-      persistence_id: row.persistenceId,
-      sequence_number: 1,
-      manifest: "ItemAdded",
-      payload: row.payload,
-      tags: null,
-      metadata: null
-    }])
-    for (const call of live) call.write(pack!)
-    return returned
+    return now()
   }
 }
+
+/** To whoever is connected. */
+const push = (slice: number, persistenceId: string, payloads: ReadonlyArray<Uint8Array>, first: number) => {
+  const packs = frames(payloads.map((payload, i) => ({
+    slice,
+    position: 0,
+    timestamp: Date.now() * 1000,
+    persistence_id: persistenceId,
+    sequence_number: first + i,
+    manifest: "ItemAdded",
+    payload,
+    tags: null,
+    metadata: null
+  })))
+  for (const pack of packs) for (const call of live) call.write(pack)
+}
+
+const pastId = (name: string, n: number) => `${name}|past-${n}`
 
 serveParent({ port }, {
   expectLive: async () => {
     isLive = true
   },
-  live: async ({ name, rate, seconds }: { name: string; rate: number; seconds: number }) => {
-    const push = await append()
+  sleep: async ({ name, waking }: { name: string; waking: number }) => {
+    const rowsOf = (n: number): ReadonlyArray<NewRow> =>
+      pastOf(n).slice(0, -1).map((event, i) => ({
+        slice: n & 1023,
+        persistenceId: pastId(name, n),
+        sequenceNumber: i + 1,
+        payload: encoded(event)
+      }))
+    for (let n = 0; n < waking; n += 10) {
+      await connection.insert(Array.from({ length: Math.min(10, waking - n) }, (_, i) => rowsOf(n + i)).flat())
+    }
+  },
+  live: async ({ name, rate, seconds, waking }: LiveOptions) => {
+    const insert = await append()
     const before = cpu()
-    const returned = await pace(rate, seconds, (n) => push(name, n))
+    const woken = pace(waking / seconds, seconds, async (n) => {
+      const past = pastOf(n)
+      await insert(n & 1023, pastId(name, n), past.length, past.at(-1)!)
+      push(n & 1023, pastId(name, n), await connection.entity(pastId(name, n)), 1)
+    })
+    const returned = await pace(rate, seconds, async (n) => {
+      const persistenceId = `${name}|${idOf(n)}-${n}`
+      const at = await insert(n & 1023, persistenceId, 1, n)
+      push(n & 1023, persistenceId, [encoded(n)], 1)
+      return at
+    })
+    await woken
     return { returned, cpu: cpu() - before }
   }
 })

@@ -61,6 +61,9 @@ export const connect = async ({ url }: Place): Promise<Connection> => {
         `SELECT slice, position, timestamp, persistence_id, sequence_number, manifest, payload, tags, metadata FROM sluice_journal
         WHERE entity_type = ? AND timestamp > ? AND slice BETWEEN 0 AND 1023 ORDER BY timestamp LIMIT ?`
       ).all(entityType, after.timestamp, limit),
+    entity: async (persistenceId) =>
+      prepared("SELECT payload FROM base_journal WHERE persistence_id = ? ORDER BY seq_nr").all(persistenceId)
+        .map((row) => row.payload),
     project: async (projection, counts, offsets) => {
       const count = prepared(countStatement("base_count", [{ id: "", n: 0, quantity: 0, last: 0 }]).sql)
       const offset = prepared(

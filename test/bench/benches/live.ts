@@ -6,8 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import { type Bench, compare, quantile, type Sample } from "../Bench.ts"
-import { tally } from "../events.ts"
+import { pastOf, tally } from "../events.ts"
 import { load } from "../load.ts"
+import type { LiveOptions } from "../pace.ts"
 import { type Child, start } from "../process.ts"
 import { adapters, connectAll, storage, type Target } from "../Target.ts"
 
@@ -22,10 +23,15 @@ const watch = Effect.fnUntraced(function*(consumer: Child, consumers: number) {
 })
 
 /** A producer, and a consumer with so many streams that are live. */
-export const pair = Effect.fnUntraced(function*(folder: "processes" | "baseline", target: Target, consumers: number) {
-  const producer = yield* start(`${folder}/producer`, { target, inMemory: false })
+export const pair = Effect.fnUntraced(function*(
+  folder: "processes" | "baseline",
+  target: Target,
+  consumers: number,
+  tag?: string
+) {
+  const producer = yield* start(`${folder}/producer`, { target, tag, inMemory: false })
   const { port } = yield* producer.message<{ port: number }>()
-  const consumer = yield* start(`${folder}/consumer`, { port, total: 0 })
+  const consumer = yield* start(`${folder}/consumer`, { port, tag, total: 0 })
   yield* consumer.message()
   if (folder === "baseline") yield* producer.ask("expectLive")
   yield* watch(consumer, consumers)
@@ -37,33 +43,42 @@ const patience = 60_000
 
 const measure = Effect.fnUntraced(function*(
   { consumer, producer }: { readonly producer: Child; readonly consumer: Child },
-  options: { readonly name: string; readonly rate: number; readonly seconds: number }
+  options: LiveOptions
 ) {
+  yield* producer.ask("sleep", options)
   const { cpu, returned } = yield* producer.ask<{ returned: ReadonlyArray<number>; cpu: number }>("live", options)
+  const past = Array.from({ length: options.waking }, (_, n) => n).flatMap(pastOf)
+  const appended = [...returned.map((_, n) => n), ...past]
   const seen: Array<Array<readonly [number, number]>> = []
   // what is late counts, and what does not come is lost
   for (let waited = 0; waited < patience; waited += 50) {
     const arrivals = yield* consumer.ask<Arrivals>("arrivals")
     arrivals.forEach((each, i) => (seen[i] ??= []).push(...each))
-    if (seen.every((each) => each.length >= returned.length)) break
+    if (seen.every((each) => each.length >= appended.length)) break
     yield* Effect.sleep(50)
   }
-  const appended = returned.map((_, n) => n)
   const counts = seen.map((each) => tally(appended, each.map(([n]) => n)))
   return {
     cpu: cpu / returned.length,
-    latencies: seen.flatMap((each) => each.map(([n, at]) => Math.max(0, at - returned[n]!))),
+    latencies: seen.flatMap((each) =>
+      each.filter(([n]) => n < returned.length).map(([n, at]) => Math.max(0, at - returned[n]!))
+    ),
     lost: counts.reduce((sum, { lost }) => sum + lost, 0),
     doubled: counts.reduce((sum, { doubled }) => sum + doubled, 0)
   }
 })
 
 /** Runs at a rate, one after the other. */
-export const sampling = (processes: Effect.Success<ReturnType<typeof pair>>, seconds: number) => {
+export const sampling = (processes: Effect.Success<ReturnType<typeof pair>>, seconds: number, waking = 0) => {
   let run = 0
   return (rate: number): Effect.Effect<Sample> =>
     Effect.gen(function*() {
-      const { latencies, ...counts } = yield* measure(processes, { name: `r${run++}`, rate, seconds: seconds * 1.5 })
+      const { latencies, ...counts } = yield* measure(processes, {
+        name: `r${run++}`,
+        rate,
+        seconds: seconds * 1.5,
+        waking
+      })
       const p50 = quantile(latencies, 0.5)
       return {
         value: p50,
@@ -108,7 +123,7 @@ export const fanOut: Bench = {
       let run = 0
       const sample = (processes: typeof ours): Effect.Effect<Sample> =>
         Effect.gen(function*() {
-          const options = { name: `r${run++}`, rate: 200, seconds: setting.size.seconds }
+          const options = { name: `r${run++}`, rate: 200, seconds: setting.size.seconds, waking: 0 }
           const { cpu, doubled, latencies, lost } = yield* measure(processes, options)
           return { value: cpu, lost, doubled, extra: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) } }
         })

@@ -7,13 +7,14 @@ import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { idOf, item, Items } from "../events.ts"
+import { idOf, item, Items, pastOf } from "../events.ts"
 import { Cart, load } from "../load.ts"
-import { pace } from "../pace.ts"
+import { type LiveOptions, pace } from "../pace.ts"
 import { argument, cpu, now, rss, serve } from "../process.ts"
 import { storage, type Target } from "../Target.ts"
 
-const { events, target } = argument<{ target?: Target; events?: number }>()
+const { events, tag, target } = argument<{ target?: Target; events?: number; tag?: string }>()
+const tags = tag === undefined ? [] : [tag]
 
 const program = Effect.gen(function*() {
   if (events !== undefined) yield* load(events)
@@ -23,13 +24,29 @@ const program = Effect.gen(function*() {
   )
   const run = Effect.runPromiseWith(yield* Effect.context<Journal.Journal>())
   serve({ port }, {
-    live: async ({ name, rate, seconds }: { name: string; rate: number; seconds: number }) => {
+    sleep: async ({ name, waking }: { name: string; waking: number }) => {
+      await run(Effect.forEach(
+        Array.from({ length: waking }, (_, n) => n),
+        (n) => {
+          const [first, ...rest] = pastOf(n).slice(0, -1).map(item)
+          return Journal.append(Cart, { id: `${name}-past-${n}`, events: [first!, ...rest] })
+        },
+        { concurrency: 64, discard: true }
+      ))
+    },
+    live: async ({ name, rate, seconds, waking }: LiveOptions) => {
       const before = cpu()
+      const woken = pace(
+        waking / seconds,
+        seconds,
+        (n) => run(Journal.append(Cart, { id: `${name}-past-${n}`, events: [item(pastOf(n).at(-1)!)], tags }))
+      )
       const returned = await pace(
         rate,
         seconds,
-        (n) => run(Effect.map(Journal.append(Cart, { id: `${name}-${idOf(n)}`, events: [item(n)] }), now))
+        (n) => run(Effect.map(Journal.append(Cart, { id: `${name}-${idOf(n)}`, events: [item(n)], tags }), now))
       )
+      await woken
       return { returned, cpu: cpu() - before }
     },
     rss: async () => rss()
