@@ -220,6 +220,18 @@ describe("what a source has left out for now", () => {
   }
 
   test(
+    "is asked for once where nothing was read before it, as no predecessor proves anything then",
+    Effect.gen(function*() {
+      handled.length = 0
+      const { asked, source } = logOf([deferred(1, 4), log[4]!, log[5]!])
+      yield* start(source.pipe(Projection.exactlyOnce("selects", note)))
+      yield* settle
+      assert.deepStrictEqual(handled, ["a1", "a2", "a3", "b1", "b2", "b3"])
+      assert.deepStrictEqual(asked, ["a 1-2", "b 1-2"])
+    })
+  )
+
+  test(
     "is not asked for where a later state takes its place",
     Effect.gen(function*() {
       handled.length = 0

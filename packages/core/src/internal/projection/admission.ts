@@ -111,6 +111,8 @@ const logGone = ({ persistenceId }: Place, from: number, next: number): Effect.E
 const prove = (self: Admission, place: Place): Effect.Effect<void, unknown, any> => {
   const { handling: { memory, projection: { source } }, reading } = self
   const { persistenceId, slice } = place
+  // where nothing was read before its slice left something out, no predecessor proves anything
+  if (reading.completeUpTo(slice) === 0) return replay(self, place, sequenceNumber(1))
   return Effect.flatMap(
     memory.ofSource(fetch(source.provider, { persistenceId, sequenceNumber: before(place) })),
     (found) =>
