@@ -1,5 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
@@ -95,17 +96,26 @@ describe("those who wait for a projection", () => {
   )
 
   test(
-    "in a transaction do not have others see what it has written",
+    "see what is committed alone, also in a transaction that has moved the offset",
     Effect.gen(function*() {
-      yield* start(notes)
-      const outcome = yield* Effect.forkChild(
-        Journal.transaction(Effect.flatMap(write("a", "one"), (receipt) => Effect.exit(reached(receipt, 1000))))
+      const receipt = yield* write("a", "one")
+      const { journal, position, slice, timestamp } = receipt
+      const key = Projection.offsetKey(notes)
+      yield* ProjectionManagement.ProjectionManagement.use((management) => management.register(key))
+      const store = yield* OffsetStore
+      const moved = store.transact(
+        key,
+        { journal, revision: 0 },
+        [{ slice, from: undefined, to: { position, timestamp } }],
+        Effect.void
+      )
+      const waiting = yield* Effect.forkChild(
+        Journal.transaction(Effect.andThen(moved, Effect.flip(reached(receipt, 1000))))
       )
       yield* settle
       yield* after(1000)
-      const exit = yield* Fiber.join(outcome)
-      assert.strictEqual(exit._tag, "Failure")
-      yield* reached(yield* write("a", "two"))
+      assert.deepInclude(yield* Fiber.join(waiting), { _tag: "NotReached", at: 0 })
+      yield* reached(receipt)
     })
   )
 })
