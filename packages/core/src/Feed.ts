@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { EncodedElement } from "./Envelope.ts"
+import type { EventFilter } from "./EventFilter.ts"
 import type { Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -23,6 +24,8 @@ export interface Start {
   readonly offsets: Offsets
   /** Whether to go on after events that were deleted, instead of failing. */
   readonly pastDeleted?: boolean | undefined
+  /** Which events are wanted, of a source that takes a filter. Without it the source goes by the one that it begins with. */
+  readonly filter?: EventFilter | undefined
   /**
    * Whether events have to come in the order of their timestamps over all slices. A reader that keeps one timestamp for
    * all slices needs that: it would miss an event that comes after a younger one.

@@ -8,7 +8,9 @@ import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { ConsumerFilter } from "./ConsumerFilter.ts"
 import { DurableStateStore } from "./DurableStateStore.ts"
+import { makeMemoryConsumerFilter } from "./internal/memory/consumerFilter.ts"
 import { makeMemoryDatabase, MemoryTable } from "./internal/memory/database.ts"
 import { makeMemoryDurableStateStore } from "./internal/memory/durableStateStore.ts"
 import { makeMemoryJournal } from "./internal/memory/journal.ts"
@@ -31,16 +33,18 @@ import { SnapshotStore } from "./SnapshotStore.ts"
  * @since 0.1.0
  */
 export const layer: Layer.Layer<
-  Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
+  Journal | OffsetStore | ProjectionManagement | ConsumerFilter | SnapshotStore | DurableStateStore
 > = Layer.effectContext(
   Effect.map(WebCrypto, (crypto) => {
     const database = makeMemoryDatabase()
     const letters: Letters = new MemoryTable()
     const journal = makeMemoryJournal(database, letters, crypto.randomUUID())
     const offsets = makeOffsetTables()
+    const management = makeMemoryProjectionManagement(database, offsets, letters)
     return Context.make(Journal, journal).pipe(
       Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),
-      Context.add(ProjectionManagement, makeMemoryProjectionManagement(database, offsets, letters)),
+      Context.add(ProjectionManagement, management),
+      Context.add(ConsumerFilter, makeMemoryConsumerFilter(database, management)),
       Context.add(SnapshotStore, makeMemorySnapshotStore(database)),
       Context.add(DurableStateStore, makeMemoryDurableStateStore(database, journal))
     )

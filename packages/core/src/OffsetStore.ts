@@ -37,7 +37,7 @@ export interface OffsetKey {
  */
 export interface StoredOffsets {
   /**
-   * The revision of its offsets: set when the projection was registered, and raised by each rewind. Undefined if it is
+   * The revision of its offsets: set when the projection was registered, and raised by each rewind and each change of its filter. Undefined if it is
    * not registered, because it was never started or was cleared.
    */
   readonly revision: number | undefined
@@ -140,7 +140,7 @@ export class OffsetStore extends Context.Service<OffsetStore, {
 
 /**
  * The offset of a slice is not where the worker left it. Another worker of the same projection has moved it, as it is working on the same
- * slices, or took them over; or the projection was rewound or cleared meanwhile. This worker has processed nothing twice, and starts again
+ * slices, or took them over; or the projection was rewound or cleared meanwhile, or got another filter. This worker has processed nothing twice, and starts again
  * from the stored offsets.
  *
  * @category errors
@@ -155,7 +155,7 @@ export class Fenced extends ExpectedError.TaggedError<Fenced>("@sluice/core/Fenc
 }) {
   override get message(): string {
     return this.by === "command"
-      ? `Projection '${this.projection}' was rewound or cleared in '${this.source}', and begins from there`
+      ? `Projection '${this.projection}' was rewound or cleared in '${this.source}', or has another filter, and begins from there`
       : `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
         "it seems to run twice. Let one process run it, or give each projection a name of its own"
   }

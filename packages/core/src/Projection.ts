@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
+import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
 import type { Handler } from "./Handler.ts"
 import { checkName } from "./internal/checkName.ts"
@@ -34,12 +35,12 @@ export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
 export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
- * Stores the offsets of a projection and the commands to it. A storage provides both.
+ * Stores the offsets of a projection, the commands to it, and the filter of its source. A storage provides them.
  *
  * @category models
  * @since 0.1.0
  */
-export type Stores = OffsetStore | ProjectionManagement
+export type Stores = OffsetStore | ProjectionManagement | ConsumerFilter
 
 const Proto = {
   [TypeId]: { _E: (e: never) => e, _R: (r: never) => r },

@@ -137,6 +137,12 @@ export interface Progress {
 export class ProjectionManagement extends Context.Service<ProjectionManagement, {
   /** The command to a projection now. */
   readonly command: (projection: string) => Effect.Effect<Command, StorageError>
+  /** The commands to several projections, of those that are registered. */
+  readonly commands: (
+    projections: ReadonlyArray<string>
+  ) => Effect.Effect<ReadonlyMap<string, Command>, StorageError>
+  /** Whether other processes may use the same storage. */
+  readonly isShared: boolean
   /**
    * Registers a projection, with an offset before the first event in each slice, unless it is registered. Workers do so
    * when they start.
@@ -160,6 +166,11 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     undo: Effect.Effect<unknown, E, R>,
     newest?: Timestamp.Timestamp
   ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
+  /**
+   * Has the workers of a projection begin anew from the stored offsets, in one transaction. It waits for whoever is handling events, and
+   * raises the revision, so that workers with the revision before are fenced.
+   */
+  readonly restart: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Deletes the offsets and dead letters of a projection in a source, and raises the revision. */
   readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
   /** The projections that are registered, by name and source. */
@@ -279,8 +290,13 @@ export class AmbiguousProjection
   }
 }
 
-/** The key of a projection; where only its name is given, that of the one that is known by it. */
-const resolve = Effect.fnUntraced(function*(
+/**
+ * The key of a projection; where only its name is given, that of the one that is known by it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const resolve = Effect.fnUntraced(function*(
   { list }: ProjectionManagement["Service"],
   ref: ProjectionRef
 ): Effect.fn.Return<OffsetKey, CommandError> {

@@ -17,6 +17,7 @@ import type { EntityType } from "./EntityType.ts"
 import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
 import * as Envelopes from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
+import type { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
 import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
@@ -84,6 +85,10 @@ export interface Provider<in out A, out E, out R> {
    * events that are there.
    */
   readonly onReplaced?: "fail" | "rewind" | undefined
+  /** The filter that it begins with, if it takes one when it is opened. It can then be changed by `ConsumerFilter`. */
+  readonly filter?: EventFilter | undefined
+  /** Keeps what its openings share, such as a connection, for as long as the scope: from one opening to the next. */
+  readonly hold?: Effect.Effect<void, never, R | Scope.Scope> | undefined
   /** Opens the range, to go on after the offsets. */
   readonly open: (range: SliceRange.SliceRange, start: Start) => Effect.Effect<Feed<E>, E, R | Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */

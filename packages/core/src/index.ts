@@ -3,6 +3,7 @@
  */
 export * as ChangeListeners from "./ChangeListeners.ts"
 export * as CommitListeners from "./CommitListeners.ts"
+export * as ConsumerFilter from "./ConsumerFilter.ts"
 export * as Contract from "./Contract.ts"
 export * as DeliveryGuarantee from "./DeliveryGuarantee.ts"
 export * as DurableStateStore from "./DurableStateStore.ts"

@@ -78,6 +78,7 @@ const make = <A>(
       description: `${stream.id} at ${options.address}${filter === EventFilter.passAll ? "" : ", filtered"}`,
       entityType: undefined,
       codec: stream.codec,
+      filter,
       onReplaced: options.onReplaced,
       // the stream may be one of states
       supersedes: true,

@@ -17,6 +17,8 @@ export interface SluiceTables {
   readonly sluice_offset_entity: OffsetEntityTable
   readonly sluice_projection: ProjectionTable
   readonly sluice_projection_source: ProjectionSourceTable
+  readonly sluice_filter: FilterTable
+  readonly sluice_filter_head: FilterHeadTable
   readonly sluice_dead_letter: DeadLetterTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
@@ -122,8 +124,41 @@ export interface ProjectionTable {
 export interface ProjectionSourceTable {
   readonly projection: string
   readonly source: string
-  /** The revision of its offsets: set when it was registered, and raised by each rewind. */
+  /** The revision of its offsets: set when it was registered, and raised by each rewind and each change of its filter. */
   readonly revision: number
+  /** 1 once an at-least-once projection of this name has followed the source's filter, else 0. */
+  readonly at_least_once: number
+}
+
+/**
+ * A row per version of the filter of a stream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FilterTable {
+  readonly source: string
+  readonly version: number
+  /** A JSON object. */
+  readonly filter: string
+  /** Who has changed it. */
+  readonly author: string
+  readonly reason: string
+  /** What becomes of the past of what it includes. */
+  readonly history: string
+  /** Microseconds since the epoch. */
+  readonly stored_at: number
+}
+
+/**
+ * The newest version of the filter of each stream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FilterHeadTable {
+  readonly source: string
+  readonly version: number
 }
 
 /**

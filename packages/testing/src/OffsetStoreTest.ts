@@ -7,12 +7,13 @@ import type { Journal } from "@sluice/core/Journal"
 import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
+import { filterTests } from "./internal/offsets/filterTests.ts"
 import { managementTests } from "./internal/offsets/managementTests.ts"
 import { offsetTests } from "./internal/offsets/offsetTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
- * Tests an offset store, the management of projections beside it, and a journal that shares their transactions. All
+ * Tests an offset store, the management of projections and the filters of streams beside it, and a journal that shares their transactions. All
  * tests run on what the layer provides. It may have been used before, and can be used afterwards.
  *
  * **Example** (The suite of an adapter)
@@ -32,5 +33,6 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unkno
     offsetTests(it)
     entityOffsetTests(it)
     managementTests(it)
+    filterTests(it)
   })
 }

@@ -10,6 +10,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import { filteredProjectionTests } from "./internal/projections/filteredProjectionTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
 import { receiptTests } from "./internal/projections/receiptTests.ts"
@@ -37,6 +38,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     projectionTests(it)
     managedProjectionTests(it)
     receiptTests(it)
+    filteredProjectionTests(it)
   })
 }
 

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import { Journal } from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -27,7 +28,13 @@ import type { Simulation } from "./Simulation.ts"
  * @category models
  * @since 0.1.0
  */
-export type Storage = Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
+export type Storage =
+  | Journal
+  | OffsetStore
+  | ProjectionManagement
+  | ConsumerFilter
+  | SnapshotStore
+  | DurableStateStore
 
 /**
  * What a database does to those who use it, until it is told otherwise.

@@ -171,4 +171,26 @@ export const migrations: ReadonlyArray<Migration> = [{
       { table: table("sluice_state"), index: name("sluice_state_time") },
       `ALTER TABLE ${table("sluice_state")} ADD KEY ${name("sluice_state_time")} (entity_type, timestamp, slice)`
     )
+}, {
+  name: "filters of streams",
+  statements: ({ table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_filter")} (
+      source VARBINARY(1020) NOT NULL,
+      version BIGINT NOT NULL,
+      filter MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      author VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      history VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      stored_at BIGINT NOT NULL,
+      PRIMARY KEY (source, version)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_filter_head")} (
+      source VARBINARY(1020) PRIMARY KEY,
+      version BIGINT NOT NULL
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    ...unless(
+      { table: table("sluice_projection_source"), column: "at_least_once" },
+      `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once SMALLINT NOT NULL DEFAULT 0`
+    )
+  ]
 }]

@@ -165,4 +165,23 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
 }, {
   name: "an append that was written before waits for the standbys that its first attempt waits for",
   statements: (names) => [appendFunction(names, schema)]
+}, {
+  name: "filters of streams",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_filter")} (
+      source text COLLATE "C" NOT NULL,
+      version bigint NOT NULL,
+      filter text NOT NULL,
+      author text NOT NULL,
+      reason text NOT NULL,
+      history text NOT NULL,
+      stored_at bigint NOT NULL,
+      PRIMARY KEY (source, version)
+    )`,
+    `CREATE TABLE ${table("sluice_filter_head")} (
+      source text COLLATE "C" PRIMARY KEY,
+      version bigint NOT NULL
+    )`,
+    `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once smallint NOT NULL DEFAULT 0`
+  ]
 }]

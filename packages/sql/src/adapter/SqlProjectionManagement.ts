@@ -24,16 +24,15 @@ import {
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
-import { StorageError } from "@sluice/core/StorageError"
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Effect from "effect/Effect"
-import { SqlError } from "effect/sql/SqlError"
 import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { bytesOf, textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
-import { retryRefusedAs } from "../internal/retryRefused.ts"
+import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
@@ -41,7 +40,7 @@ import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { decodeTags, encodeTags } from "./JournalRow.ts"
 import * as MetadataColumn from "./MetadataColumn.ts"
-import { fromSqlError, toSqlError } from "./SqlStorageError.ts"
+import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 import type { StorageSignals } from "./StorageSignals.ts"
 
@@ -77,22 +76,8 @@ export const make = ({ database, db, signals }: {
   const run = <A>(query: Query<A>): Effect.Effect<ReadonlyArray<A>, StorageError> =>
     Effect.mapError(database.run(query), fromSqlError("manage a projection"))
 
-  /** An error that breaks somebody else's transaction is theirs to try again. */
-  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> => {
-    const once = SqlTransaction.run(database, "manage a projection", effect)
-    return Effect.flatMap(
-      database.inTransaction,
-      (inTransaction) => inTransaction ? once : retryRefusedAs(sqlErrorOf)(once)
-    )
-  }
-
-  /** An undo may fail with either kind of error. */
-  const sqlErrorOf = (error: unknown): SqlError | undefined =>
-    error instanceof SqlError
-      ? error
-      : error instanceof StorageError
-      ? toSqlError(dialect)(error.operation)(error.cause)
-      : undefined
+  const transaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    retriedTransaction(database, "manage a projection", effect)
 
   const now = Effect.gen(function*() {
     const now = yield* DatabaseClock.now(dialect)
@@ -290,7 +275,7 @@ export const make = ({ database, db, signals }: {
           const { revision } = (yield* lockCommand(projection))!
           const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
           if (known !== undefined) return
-          yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision }))
+          yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision, at_least_once: 0 }))
           yield* insertOffsets(key)
           // those that were there before
           yield* run(
@@ -298,6 +283,19 @@ export const make = ({ database, db, signals }: {
           )
         })
       ),
+    commands: (projections) =>
+      run(
+        db.selectFrom("sluice_projection").select(["projection", "paused", "revision"])
+          .where("projection", "in", projections)
+      ).pipe(
+        Effect.map((rows) =>
+          new Map(rows.map(({ paused, projection, revision }) => [
+            textOf(projection),
+            { paused: paused === 1, revision }
+          ]))
+        )
+      ),
+    isShared: true,
     setPaused: (projection, paused) =>
       transaction(
         Effect.gen(function*() {
@@ -323,6 +321,14 @@ export const make = ({ database, db, signals }: {
           yield* discardAhead(key)
         })
       ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
+    restart: (key) =>
+      transaction(
+        Effect.gen(function*() {
+          const revision = yield* raise(key.projection, yield* lock(key), {})
+          yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
+          yield* run(db.updateTable("sluice_offset").set({ revision }).where(isOf(key)))
+        })
+      ),
     clear: (key) =>
       transaction(
         Effect.gen(function*() {

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import { Journal } from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
@@ -15,6 +16,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Kysely } from "kysely"
 import { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
+import * as SqlConsumerFilter from "./SqlConsumerFilter.ts"
 import * as SqlDurableStateStore from "./SqlDurableStateStore.ts"
 import * as SqlOffsetStore from "./SqlOffsetStore.ts"
 import * as SqlProjectionManagement from "./SqlProjectionManagement.ts"
@@ -33,6 +35,7 @@ export type SqlStorage =
   | DurableStateStore
   | OffsetStore
   | ProjectionManagement
+  | ConsumerFilter
   | Database
   | SqlClient
 
@@ -50,15 +53,18 @@ export const make = (options: {
   readonly signals: StorageSignals
   readonly move: SqlOffsetStore.Options["move"]
   readonly transactionTimeout?: number | undefined
-}): Context.Context<SqlStorage> =>
-  Context.make(Journal, options.journal).pipe(
+}): Context.Context<SqlStorage> => {
+  const management = SqlProjectionManagement.make(options)
+  return Context.make(Journal, options.journal).pipe(
     Context.add(SnapshotStore, SqlSnapshotStore.make(options)),
     Context.add(DurableStateStore, SqlDurableStateStore.make(options)),
     Context.add(OffsetStore, SqlOffsetStore.make(options)),
-    Context.add(ProjectionManagement, SqlProjectionManagement.make(options)),
+    Context.add(ProjectionManagement, management),
+    Context.add(ConsumerFilter, SqlConsumerFilter.make({ ...options, management })),
     Context.add(Database, options.database),
     Context.add(SqlClient, options.database.sql)
   )
+}
 
 /**
  * The stores of a service's events and states, without its database.
@@ -74,7 +80,7 @@ export type JournalStorage = Journal | SnapshotStore | DurableStateStore
  * @category models
  * @since 0.1.0
  */
-export type OffsetStorage = OffsetStore | ProjectionManagement | Database | SqlClient
+export type OffsetStorage = OffsetStore | ProjectionManagement | ConsumerFilter | Database | SqlClient
 
 /**
  * Only the journal, snapshots and durable state of a storage, for a process whose projections are in another database.
@@ -93,7 +99,7 @@ export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer
  * @since 0.1.0
  */
 export const onlyOffsetStore = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<OffsetStorage, E, R> =>
-  only(storage, Context.pick(OffsetStore, ProjectionManagement, Database, SqlClient))
+  only(storage, Context.pick(OffsetStore, ProjectionManagement, ConsumerFilter, Database, SqlClient))
 
 const only = <E, R, A>(
   storage: Layer.Layer<SqlStorage, E, R>,

@@ -138,4 +138,23 @@ export const migrations: ReadonlyArray<Migration> = [{
   statements: ({ name, table }) => [
     `CREATE INDEX ${name("sluice_state_time")} ON ${table("sluice_state")} (entity_type, timestamp, slice)`
   ]
+}, {
+  name: "filters of streams",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_filter")} (
+      source TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      filter TEXT NOT NULL,
+      author TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      history TEXT NOT NULL,
+      stored_at INTEGER NOT NULL,
+      PRIMARY KEY (source, version)
+    ) STRICT`,
+    `CREATE TABLE ${table("sluice_filter_head")} (
+      source TEXT PRIMARY KEY,
+      version INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once INTEGER NOT NULL DEFAULT 0`
+  ]
 }]

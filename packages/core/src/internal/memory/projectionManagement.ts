@@ -138,6 +138,9 @@ export const makeMemoryProjectionManagement = (
 
   return ProjectionManagement.of({
     command: (projection) => read((transaction) => commandOf(transaction, projection)),
+    commands: (projections) =>
+      read((transaction) => new Map(projections.map((projection) => [projection, commandOf(transaction, projection)]))),
+    isShared: false,
     register: (key) =>
       write((transaction) =>
         Effect.sync(() => {
@@ -182,6 +185,14 @@ export const makeMemoryProjectionManagement = (
             })
           ))
         )
+      ),
+    restart: (key) =>
+      knownOr(
+        (transaction) =>
+          Effect.sync(() =>
+            sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection, undefined) })
+          ),
+        key
       ),
     clear: (key) =>
       knownOr((transaction) =>

@@ -27,6 +27,8 @@ export interface Handling {
   readonly monitor: WorkerMonitor
   readonly memory: WorkerMemory
   readonly clock: Clock.Clock
+  /** Fails when there is another command, before events are handed to a handler that is in no transaction. */
+  readonly admit: Effect.Effect<void, unknown> | undefined
   /** Sleeps before another try, and fails when there is another command meanwhile. */
   readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
 }
@@ -133,7 +135,8 @@ const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Hand
     if (delivery._tag === "ExactlyOnce") {
       return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))
     }
-    return Effect.map(callAndDiscard(self, envelopes), () => {
+    const called = callAndDiscard(self, envelopes)
+    return Effect.map(self.admit === undefined ? called : Effect.andThen(self.admit, called), () => {
       tracker.advance(elements)
       monitor.handled(envelopes)
     })

@@ -19,6 +19,7 @@ import * as Source from "../../Source.ts"
 import { type Admission, admit, loadEntities } from "./admission.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced } from "./failures.ts"
+import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
@@ -41,8 +42,11 @@ export interface Options {
   readonly management: ProjectionManagement["Service"]
   readonly monitor: WorkerMonitor
   readonly memory: WorkerMemory
+  readonly filter: FollowedFilter
   /** Ends when there is another command. */
   readonly interrupted: Effect.Effect<void>
+  /** As {@link interrupted}, by what is known now. */
+  readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
 
 type Chunks = Queue.Queue<ReadonlyArray<Element<any>>, unknown>
@@ -72,11 +76,14 @@ interface Work {
 export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
     const { monitor, projection } = options
+    yield* options.filter.begin
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
+    // after the revision: whoever stores another filter meanwhile raises that
+    const filter = yield* options.filter.current
     monitor.loaded(offsets, revision)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
-    const opening = open(options, { journal: known, offsets }, chunks, decoded)
+    const opening = open(options, { journal: known, offsets, filter }, chunks, decoded)
     const { journal, supersedes } = yield* unlessCommanded(options, opening)
     const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict: !supersedes })
     const tracker = new OffsetTracker(offsets, reading)
@@ -91,6 +98,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       basis: { journal, revision },
       tracker,
       clock,
+      // a transaction finds out by itself
+      admit: options.filter.isThere && projection.delivery._tag !== "ExactlyOnce" ? options.unlessNew : undefined,
       sleep: (delay) =>
         Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
     }
@@ -143,7 +152,7 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
 /** Opens the source, and decodes chunks ahead of the handler. */
 const open = Effect.fnUntraced(function*(
   { memory, monitor, projection: { source }, range }: Options,
-  stored: Pick<Source.Start, "journal" | "offsets">,
+  stored: Pick<Source.Start, "journal" | "offsets" | "filter">,
   chunks: Chunks,
   decoded: DecodedShare
 ): Effect.fn.Return<Pick<Source.OpenSource<any, any, any>, "journal" | "supersedes">, unknown, any> {

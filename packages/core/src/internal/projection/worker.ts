@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import type { ConsumerFilter } from "../../ConsumerFilter.ts"
 import { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
@@ -15,6 +16,7 @@ import * as SliceRange from "../../SliceRange.ts"
 import { announce } from "./announce.ts"
 import { type Commands, isNew, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
+import { type FollowedFilter, followFilter } from "./followFilter.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
 import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
@@ -42,19 +44,27 @@ export interface PreparedWorker<E, R> {
 /** What the workers of a projection have in common that begin together. */
 interface Shared {
   readonly commands: Commands
+  readonly filter: FollowedFilter
   /** Ends when the projection is registered, or that takes too long. */
   readonly known: Effect.Effect<void>
 }
 
-const share = (projection: Projection<any, any>): Effect.Effect<Shared, never, ProjectionManagement | Scope.Scope> =>
+const share = (
+  projection: Projection<any, any>
+): Effect.Effect<Shared, never, ProjectionManagement | ConsumerFilter | Scope.Scope> =>
   Effect.gen(function*() {
-    const commands = yield* watchCommands(projection.name)
+    const filter = yield* followFilter(projection)
+    const commands = yield* watchCommands(projection.name, filter.isThere)
     // so that it can be commanded from now on. If the database is busy or away, the projection starts without waiting
     // for it
     const registering = yield* Effect.forkScoped(
       Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(projection))))
     )
-    return { commands, known: Effect.asVoid(Effect.timeoutOption(Fiber.join(registering), registrationPatience)) }
+    return {
+      commands,
+      filter,
+      known: Effect.asVoid(Effect.timeoutOption(Fiber.join(registering), registrationPatience))
+    }
   })
 
 /** A worker, and what drives it. */
@@ -104,8 +114,8 @@ export const prepare = <E, R>(
     yield* Effect.forkScoped(announceAll(workers), { startImmediately: true })
     yield* Effect.forEach(shared.values(), ({ known }) => known, { concurrency: "unbounded", discard: true })
     return workers.map((worker) => {
-      const { commands } = shared.get(worker.projection.name)!
-      return { run: run(worker, commands), resumed: newCommand(worker, commands) }
+      const { commands, filter } = shared.get(worker.projection.name)!
+      return { run: run(worker, commands, filter), resumed: newCommand(worker, commands) }
     })
     // R includes the stores, which the types do not know here
   }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
@@ -162,12 +172,13 @@ const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
   Effect.suspend(() => driven.lastRead === undefined ? Effect.never : commands.changedFrom(driven.lastRead))
 
 /** Does what the lifecycle says, and tells it what has happened then, until it says to stop. */
-const run = (driven: Driven, commands: Commands): Effect.Effect<never, any, any> =>
+const run = (driven: Driven, commands: Commands, filter: FollowedFilter): Effect.Effect<never, any, any> =>
   Effect.gen(function*() {
-    const { monitor } = driven
+    const { monitor, projection: { source: { provider } } } = driven
+    if (provider.hold !== undefined) yield* provider.hold
     // before it reads its command: once it has, it must not look stopped any more
     let action = monitor.happened({ _tag: "Started" })
-    while (action._tag !== "Stop") action = monitor.happened(yield* perform(driven, commands, action))
+    while (action._tag !== "Stop") action = monitor.happened(yield* perform(driven, commands, filter, action))
     const { cause, event } = action.failure
     yield* Effect.logError(
       event === undefined
@@ -177,19 +188,21 @@ const run = (driven: Driven, commands: Commands): Effect.Effect<never, any, any>
     )
     return yield* Effect.failCause(cause)
   }).pipe(
+    Effect.scoped,
     Effect.annotateLogs({ projection: driven.projection.name, slices: SliceRange.format(driven.range) })
   )
 
 const perform = (
   driven: Driven,
   commands: Commands,
+  filter: FollowedFilter,
   action: Exclude<Action, { readonly _tag: "Stop" }>
 ): Effect.Effect<Event, never, any> => {
   switch (action._tag) {
     case "ReadCommand":
       return readCommand(driven)
     case "Begin":
-      return begin(driven, newCommand(driven, commands))
+      return begin(driven, commands, filter)
     case "AwaitCommand":
       return Effect.as(newCommand(driven, commands), { _tag: "Interrupted" })
     case "Wait":
@@ -212,10 +225,17 @@ const readCommand = (driven: Driven): Effect.Effect<Event> =>
 
 const begin = Effect.fnUntraced(function*(
   driven: Driven,
-  interrupted: Effect.Effect<void>
+  commands: Commands,
+  filter: FollowedFilter
 ): Effect.fn.Return<Event, never, any> {
+  const { lastRead } = driven
   const begun = yield* Clock.monotonicTimeNanos
-  const cause = yield* Effect.flip(Effect.sandbox(incarnation({ ...driven, interrupted })))
+  const cause = yield* Effect.flip(Effect.sandbox(incarnation({
+    ...driven,
+    filter,
+    interrupted: newCommand(driven, commands),
+    unlessNew: lastRead === undefined ? Effect.void : commands.unlessNew(lastRead)
+  })))
   const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
   const canReset = (error: unknown) =>
     driven.projection.source.provider.onReplaced === "rewind" && driven.memory.isOfSource(error)

@@ -130,7 +130,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
 
-  const init = (range: SliceRange, { journal, offsets, pastDeleted = false }: Start): Buffer =>
+  const init = (range: SliceRange, { filter: wanted = filter, journal, offsets, pastDeleted = false }: Start): Buffer =>
     encode(
       StreamInSchema,
       create(StreamInSchema, {
@@ -140,7 +140,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
             streamId,
             sliceMin: range.min,
             sliceMax: range.max,
-            filter: toCriteria(EventFilter.diff(EventFilter.passAll, filter)),
+            filter: toCriteria(EventFilter.diff(EventFilter.passAll, wanted)),
             sluice: create(SluiceInitSchema, {
               protocol: protocolVersion,
               journal: journal ?? "",

@@ -33,7 +33,10 @@ export const makeRemote = (
   streamId: string,
   options: Options,
   filter: EventFilter
-): Pick<Source.Provider<any, ConsumerError, never>, "open" | "entity" | "heads" | "before" | "now" | "notice"> => {
+): Pick<
+  Source.Provider<any, ConsumerError, never>,
+  "hold" | "open" | "entity" | "heads" | "before" | "now" | "notice"
+> => {
   const producer = makeProducerClient(streamId, options, filter)
   const attributes = { stream: streamId }
   const received = Metric.withAttributes(StreamMetrics.received, attributes)
@@ -73,7 +76,7 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const onwards = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted }
+        const onwards = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted, filter: start.filter }
         return producer.connect(channel, range, onwards, failures > 0, () => receiver.offsets).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
@@ -127,6 +130,8 @@ export const makeRemote = (
   })
 
   return {
+    // opening fails for the same reason, and says so
+    hold: Effect.ignore(producer.channel),
     open,
     entity: producer.entity,
     heads: producer.heads,

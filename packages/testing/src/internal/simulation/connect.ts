@@ -1,3 +1,4 @@
+import { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
@@ -15,7 +16,13 @@ import { start } from "./runners.ts"
 import { CurrentTransaction, type Kind, mayBeDone, type Server, type Session } from "./Server.ts"
 
 /** @internal What a storage provides. */
-export type Storage = Journal | OffsetStore | ProjectionManagement | SnapshotStore | DurableStateStore
+export type Storage =
+  | Journal
+  | OffsetStore
+  | ProjectionManagement
+  | ConsumerFilter
+  | SnapshotStore
+  | DurableStateStore
 
 /** For how long an append whose outcome is unknown is sent again, in milliseconds. */
 const patience = 30_000
@@ -193,7 +200,16 @@ export const connect = (
 
   const management = Context.get(storage, ProjectionManagement)
   const wrappedManagement: ProjectionManagement["Service"] = {
-    ...wrap("ProjectionManagement", management, ["command", "list", "progress", "deadLetters", "listLetters"]),
+    ...wrap("ProjectionManagement", management, [
+      "command",
+      "commands",
+      "list",
+      "progress",
+      "deadLetters",
+      "listLetters"
+    ]),
+    // to its worker, every process is another one
+    isShared: true,
     changes: subscribe(management.changes),
     rewind: (key, start, undo, newest) =>
       server.within(
@@ -229,6 +245,19 @@ export const connect = (
       )
   }
 
+  const filters = Context.get(storage, ConsumerFilter)
+  const wrappedFilters: ConsumerFilter["Service"] = {
+    ...wrap("ConsumerFilter", filters, ["find", "history"]),
+    changes: subscribe(filters.changes),
+    store: (source, decide) =>
+      server.within(
+        session,
+        `change the filter of '${source}'`,
+        (hold) => base.transaction(hold),
+        () => ask("store a filter", "Write", filters.store(source, decide))
+      )
+  }
+
   const states = Context.get(storage, DurableStateStore)
   const wrappedStates: DurableStateStore["Service"] = {
     ...wrap("DurableStateStore", states, ["get", "heads", "before"]),
@@ -248,6 +277,7 @@ export const connect = (
   return Context.make(Journal, journal).pipe(
     Context.add(OffsetStore, wrappedOffsets),
     Context.add(ProjectionManagement, wrappedManagement),
+    Context.add(ConsumerFilter, wrappedFilters),
     Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
     Context.add(DurableStateStore, wrappedStates)
   )

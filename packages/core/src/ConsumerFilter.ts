@@ -1,0 +1,513 @@
+/**
+ * The filters of this service's consumers, changed while they run: which entities of a stream are replicated here.
+ *
+ * A filter belongs to a stream: all projections of a storage that read the stream follow it, in every process. It is stored beside their
+ * offsets, with all of its versions, and survives a restart of everything. It begins with the one of the pipeline, `EventConsumer.filter`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { EventFilter } from "./EventFilter.ts"
+import * as ExpectedError from "./ExpectedError.ts"
+import * as Check from "./internal/checkInput.ts"
+import { knownFor, lookNow } from "./internal/projection/commands.ts"
+import { quote } from "./internal/quote.ts"
+import { InvalidInput, textProblem } from "./InvalidInput.ts"
+import type { OffsetKey } from "./OffsetStore.ts"
+import { type CommandError, ProjectionManagement, resolve } from "./ProjectionManagement.ts"
+import type { ProjectionRef } from "./ProjectionRef.ts"
+import type { Source } from "./Source.ts"
+import { StorageError } from "./StorageError.ts"
+import { Timestamp } from "./Timestamp.ts"
+
+/**
+ * What becomes of the earlier events of an entity that a change includes.
+ *
+ * - `nextEvent`: they come before its next event, in order. An entity without another event stays away.
+ * - `now`: they come at once. Not available yet.
+ * - `none`: they do not come any more. Not available yet.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HistoryPolicy = Schema.Literals(["nextEvent", "now", "none"])
+
+/**
+ * The type of a history policy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type HistoryPolicy = typeof HistoryPolicy.Type
+
+/**
+ * One version of the filter of a stream, and the schema of versions.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export class FilterVersion extends Schema.Class<FilterVersion>("@sluice/core/ConsumerFilter/FilterVersion")({
+  /** The key of the stream, such as `stream:carts`. */
+  source: Schema.String,
+  /** From 1, without gaps. */
+  version: Schema.Natural,
+  filter: EventFilter,
+  /** Who has made the change; {@link pipeline} for a pipeline's own filter. */
+  by: Schema.String,
+  /** Why. */
+  reason: Schema.String,
+  history: HistoryPolicy,
+  /** When it was stored, by the clock of the database. */
+  at: Timestamp
+}) {}
+
+/**
+ * Who the versions are by that a pipeline begins with.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const pipeline = "pipeline"
+
+/**
+ * How long the name of who changes a filter may be, in UTF-16 units.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxByLength = 255
+
+/**
+ * How long the reason of a change may be, in UTF-16 units.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxReasonLength = 2_000
+
+/**
+ * A version that is to be stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NewVersion extends Pick<FilterVersion, "filter" | "by" | "reason" | "history"> {
+  /** Whether workers go by another filter, and have to begin anew. */
+  readonly restarts: boolean
+}
+
+/**
+ * What came of storing a version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  /** The newest version now, if there is any. */
+  readonly newest: FilterVersion | undefined
+  /** Whether it is the one that was to be stored. */
+  readonly isNew: boolean
+  /** Whether at-least-once workers follow it. Their handlers do not take part in the transaction. */
+  readonly isAtLeastOnce: boolean
+}
+
+/**
+ * Stores the filters of streams. Storage adapters provide it, beside the offset store and in its transactions.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class ConsumerFilter extends Context.Service<ConsumerFilter, {
+  /** The newest version of a stream's filter that is as asked for, if there is one. */
+  readonly find: (source: string, which?: {
+    readonly version?: number | undefined
+    readonly by?: string | undefined
+    readonly after?: number | undefined
+  }) => Effect.Effect<FilterVersion | undefined, StorageError>
+  /** Up to `limit` versions, newest first, before one of them. */
+  readonly history: (
+    source: string,
+    before: number | undefined,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<FilterVersion>, StorageError>
+  /**
+   * Stores what is decided by the newest version, in one transaction; nothing if that is undefined. Nobody else can store one meanwhile. Where
+   * workers have to begin anew, it waits for whoever is handling events of the stream, and fences all workers of its projections. A transaction
+   * that the database refuses, as for a deadlock, is tried again.
+   */
+  readonly store: <E>(
+    source: string,
+    decide: (newest: FilterVersion | undefined) => Effect.Effect<NewVersion | undefined, E>
+  ) => Effect.Effect<Stored, E | StorageError>
+  /**
+   * The newest version, for a worker that is registered and has loaded its offsets. If another one is stored after this, the worker is fenced.
+   */
+  readonly follow: (key: OffsetKey, isAtLeastOnce: boolean) => Effect.Effect<FilterVersion | undefined, StorageError>
+  /** Ends when this process has stored a version. */
+  readonly changes: (source: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+}>()("@sluice/core/ConsumerFilter") {}
+
+/**
+ * The filter of a source cannot be changed, as it takes none: it is a journal of this process, or a projection of it has never run on this
+ * storage. Nothing was changed. Filter a local journal with `Source.filter`; a stream's filter is there once a projection of it was started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FilterNotSupported
+  extends ExpectedError.TaggedError<FilterNotSupported>("@sluice/core/FilterNotSupported")("FilterNotSupported", {
+    source: Schema.String
+  })
+{
+  override get message(): string {
+    return `'${this.source}' has no filter on this storage: only a stream of another service has one, from when a projection of it is first ` +
+      "started. Correct the name, or start the projection; for a local journal use Source.filter"
+  }
+}
+
+/**
+ * A stream's filter has no such version. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownVersion
+  extends ExpectedError.TaggedError<UnknownVersion>("@sluice/core/UnknownVersion")("UnknownVersion", {
+    source: Schema.String,
+    version: Schema.Finite,
+    newest: Schema.Finite
+  })
+{
+  override get message(): string {
+    return `The filter of '${this.source}' has no version ${this.version}: its versions are 1 to ${this.newest}`
+  }
+}
+
+/**
+ * What goes wrong when a filter is read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type FilterError = CommandError | FilterNotSupported
+
+/**
+ * Whose filter: of a source itself, of the source of a projection, or by the source's key, such as `{ source: "stream:carts" }`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FilterRef = ProjectionRef | { readonly source: string } | Source<any, any, any>
+
+/**
+ * How a filter is changed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpdateOptions {
+  /** Who changes it: a person, or a program. */
+  readonly by: string
+  /** Why; empty if undefined. */
+  readonly reason?: string | undefined
+  /** `"nextEvent"` if undefined. */
+  readonly history?: HistoryPolicy | undefined
+}
+
+const encodeFilter = Schema.encodeUnknownEffect(EventFilter)
+const decodeFilter = Schema.decodeUnknownEffect(Schema.fromJsonString(EventFilter))
+
+/**
+ * A filter as text, as it is stored.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toText = (filter: EventFilter): string => JSON.stringify(Schema.encodeSync(EventFilter)(filter))
+
+/**
+ * The filter that a text stands for. Fails if it was not stored by this version of Sluice or an older one.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const fromText = (source: string, text: string): Effect.Effect<EventFilter, StorageError> =>
+  Effect.mapError(
+    decodeFilter(text),
+    (cause) => new StorageError({ operation: `read the filter of '${source}'`, reason: "Damaged", cause })
+  )
+
+const isSame = (a: EventFilter, b: EventFilter): boolean => toText(a) === toText(b)
+
+const refuse = (input: string, problem: string, cause?: unknown): Effect.Effect<never, InvalidInput> =>
+  Effect.fail(new InvalidInput({ input, problem, cause }))
+
+/** Of a source itself it is also known which filter it begins with, if it takes one. */
+interface Known {
+  readonly source: string
+  readonly initial?: { readonly filter: EventFilter | undefined } | undefined
+}
+
+const knownBy = (ref: FilterRef): Effect.Effect<Known, CommandError, ProjectionManagement> => {
+  if (typeof ref === "object") {
+    const source = "provider" in ref ? ref : "handler" in ref ? ref.source : undefined
+    if (typeof source === "object") {
+      return Effect.succeed({ source: source.provider.key, initial: { filter: source.provider.filter } })
+    }
+    if ("source" in ref && typeof ref.source === "string") return Effect.succeed({ source: ref.source })
+  }
+  return ProjectionManagement.use((management) => resolve(management, ref as ProjectionRef))
+}
+
+/** The key of a stream whose filter is stored. That of a source that is at hand is stored first, if need be. */
+const stored = Effect.fnUntraced(function*(
+  ref: FilterRef
+): Effect.fn.Return<FilterVersion, FilterError, ConsumerFilter | ProjectionManagement> {
+  const filters = yield* ConsumerFilter
+  const { initial, source } = yield* knownBy(ref)
+  if (initial !== undefined && initial.filter === undefined) return yield* new FilterNotSupported({ source })
+  const found = yield* filters.find(source)
+  if (found !== undefined) return found
+  if (initial?.filter === undefined) return yield* new FilterNotSupported({ source })
+  return (yield* begin(source, initial.filter)).newest
+})
+
+/** What a pipeline's own filter has come to. */
+interface Begun {
+  readonly newest: FilterVersion
+  /** Somebody has changed the filter since the pipeline's own was stored, with this version, so it stays. */
+  readonly overridden: number | undefined
+}
+
+/**
+ * Stores the filter that a pipeline begins with, unless somebody has changed the filter at runtime since a pipeline began with one. Workers do
+ * so when they start.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const begin = (source: string, filter: EventFilter): Effect.Effect<Begun, StorageError, ConsumerFilter> =>
+  ConsumerFilter.use((filters) => {
+    const version = { filter, by: pipeline, history: "nextEvent" } as const
+    let overridden: number | undefined
+    return Effect.map(
+      filters.store(source, (newest) =>
+        Effect.gen(function*() {
+          overridden = undefined
+          if (newest === undefined) return { ...version, reason: "first start", restarts: false }
+          const same = isSame(newest.filter, filter)
+          if (newest.by === pipeline) {
+            return same ? undefined : { ...version, reason: "changed in the pipeline", restarts: true }
+          }
+          if (same) return { ...version, reason: "the same in the pipeline", restarts: false }
+          const own = yield* filters.find(source, { by: pipeline })
+          if (own !== undefined && isSame(own.filter, newest.filter)) {
+            return { ...version, reason: "changed in the pipeline", restarts: true }
+          }
+          overridden = own?.version ?? 0
+          return undefined
+        })),
+      ({ newest }): Begun => ({ newest: newest!, overridden })
+    )
+  })
+
+const invalid = (input: string, problem: string | undefined): InvalidInput | undefined =>
+  problem === undefined ? undefined : new InvalidInput({ input, problem })
+
+const textOrLengthProblem = (text: string, max: number): string | undefined =>
+  textProblem(text) ?? (text.length > max ? `is longer than ${max} characters` : undefined)
+
+const optionsProblem = ({ by, history = "nextEvent", reason = "" }: UpdateOptions): InvalidInput | undefined =>
+  invalid("by", by === "" ? "is empty" : textOrLengthProblem(by, maxByLength)) ??
+    invalid("by", by === pipeline ? `${quote(pipeline)} stands for the pipeline's own filter` : undefined) ??
+    invalid("reason", textOrLengthProblem(reason, maxReasonLength)) ??
+    invalid(
+      "history",
+      history === "nextEvent"
+        ? undefined
+        : Schema.is(HistoryPolicy)(history)
+        ? `${quote(history)} is not available yet: use "nextEvent"`
+        : `${quote(String(history))} is none of "nextEvent", "now" and "none"`
+    )
+
+/** What a change makes of a filter. The combinators throw for bad criteria. */
+const changed = Effect.fnUntraced(function*(
+  change: (filter: EventFilter) => EventFilter,
+  before: EventFilter
+): Effect.fn.Return<EventFilter, InvalidInput> {
+  const after = yield* Effect.suspend(() => {
+    try {
+      return Effect.succeed(change(before))
+    } catch (error) {
+      return error instanceof RangeError ? refuse("filter", error.message, error) : Effect.die(error)
+    }
+  })
+  yield* Effect.catch(encodeFilter(after), (error) => refuse("filter", error.message, error))
+  const replayed = after.includeEntityIds.find(({ from }) => from > 0)
+  if (replayed === undefined) return after
+  return yield* refuse(
+    "filter",
+    `it includes ${
+      quote(replayed.entityId)
+    } from ${replayed.from}: include the id alone, as all earlier events of an entity ` +
+      "come before its next one"
+  )
+})
+
+/** Ends when no worker goes by an earlier filter any more. */
+const outlive = ({ isAtLeastOnce }: Stored): Effect.Effect<void, never, ProjectionManagement> =>
+  isAtLeastOnce
+    ? Effect.andThen(
+      lookNow,
+      ProjectionManagement.use(({ isShared }) => isShared ? Effect.sleep(knownFor) : Effect.void)
+    )
+    : Effect.void
+
+const storeChange = Effect.fnUntraced(function*<E>(
+  source: string,
+  { by, history = "nextEvent", reason = "" }: UpdateOptions,
+  next: (newest: FilterVersion) => Effect.Effect<EventFilter, E>
+): Effect.fn.Return<FilterVersion, E | StorageError, ConsumerFilter | ProjectionManagement> {
+  const filters = yield* ConsumerFilter
+  const stored = yield* filters.store(
+    source,
+    (newest) =>
+      Effect.map(next(newest!), (filter): NewVersion | undefined =>
+        isSame(filter, newest!.filter)
+          ? undefined
+          : { filter, by, reason, history, restarts: true })
+  )
+  if (stored.isNew) yield* outlive(stored)
+  return stored.newest!
+})
+
+/**
+ * Changes the filter of a stream while events flow, and returns the version that was stored. Once it returns, no event that the new filter
+ * excludes is handed to a handler any more, in any process, and everything that it includes will be. A change that makes no difference stores
+ * nothing.
+ *
+ * **Details**
+ *
+ * The function is given the newest filter, and runs in the transaction that stores what it returns: of concurrent changes none is lost. It may
+ * run more than once. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes
+ * {@link HistoryPolicy | half a second} more where other processes may use the storage.
+ *
+ * Workers go on from their stored offsets within milliseconds, over the same connection; those of other processes within 50 ms. What becomes of
+ * the earlier events of an entity that is included is the choice of `history`.
+ *
+ * **Example** (One more cart)
+ *
+ * ```ts
+ * import { ConsumerFilter, EventFilter, EventStream, MemoryStorage, Projection } from "@sluice/core"
+ * import { EventConsumer } from "@sluice/grpc"
+ * import { Effect, Schema } from "effect"
+ *
+ * const CartEvents = EventStream.make("carts", { event: Schema.Struct({ sku: Schema.String }) })
+ * const Carts = EventConsumer.source(CartEvents, { address: "localhost:8101" }).pipe(
+ *   EventConsumer.filter(EventFilter.excludeAll.pipe(EventFilter.includeTags("large")))
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* ConsumerFilter.update(Carts, EventFilter.includeEntityIds("c-17"), { by: "ada", reason: "a complaint" })
+ *   return (yield* ConsumerFilter.history(Carts)).map(({ by, reason, version }) => `${version} by ${by}: ${reason}`)
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer))
+ * // => ["2 by ada: a complaint", "1 by pipeline: first start"]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const update = Effect.fn("ConsumerFilter.update")(function*(
+  ref: FilterRef,
+  change: (filter: EventFilter) => EventFilter,
+  options: UpdateOptions
+): Effect.fn.Return<FilterVersion, FilterError | InvalidInput, ConsumerFilter | ProjectionManagement> {
+  const problem = optionsProblem(options)
+  if (problem !== undefined) return yield* problem
+  const { source } = yield* stored(ref)
+  return yield* storeChange(source, options, ({ filter }) => changed(change, filter))
+})
+
+/**
+ * Goes back to an earlier version of the filter, by storing it as a new one. It returns when {@link update} would. Rolled back to the newest
+ * version by {@link pipeline}, the filter follows the pipeline again.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const rollBack = Effect.fn("ConsumerFilter.rollBack")(function*(
+  ref: FilterRef,
+  version: number,
+  options: UpdateOptions
+): Effect.fn.Return<FilterVersion, FilterError | UnknownVersion | InvalidInput, ConsumerFilter | ProjectionManagement> {
+  const problem = optionsProblem(options) ?? Check.safeInteger("version", version)
+  if (problem !== undefined) return yield* problem
+  const { source } = yield* stored(ref)
+  const filters = yield* ConsumerFilter
+  return yield* storeChange(source, options, (newest) =>
+    Effect.flatMap(
+      filters.find(source, { version }),
+      (found) =>
+        found === undefined
+          ? Effect.fail(new UnknownVersion({ source, version, newest: newest.version }))
+          : Effect.succeed(found.filter)
+    ))
+})
+
+/**
+ * The newest version of the filter.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const get = (
+  ref: FilterRef
+): Effect.Effect<FilterVersion, FilterError, ConsumerFilter | ProjectionManagement> => stored(ref)
+
+/**
+ * Up to `limit` (20) versions of the filter, newest first, before one of them, such as the last one of the page before.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const history = Effect.fnUntraced(function*(ref: FilterRef, options?: {
+  readonly before?: number | undefined
+  readonly limit?: number | undefined
+}): Effect.fn.Return<ReadonlyArray<FilterVersion>, FilterError | InvalidInput, ConsumerFilter | ProjectionManagement> {
+  const { before, limit = 20 } = options ?? {}
+  const problem = Check.safeInteger("limit", limit) ??
+    (before === undefined ? undefined : Check.safeInteger("before", before))
+  if (problem !== undefined) return yield* problem
+  const { source } = yield* stored(ref)
+  const filters = yield* ConsumerFilter
+  return yield* filters.history(source, before, limit)
+})
+
+/** How soon a change by another process is shown. */
+const pollInterval = "250 millis"
+
+/**
+ * The newest version of the filter, and each newer one. Of several changes in a row it may show only the last one.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const changes = (
+  ref: FilterRef
+): Stream.Stream<FilterVersion, FilterError, ConsumerFilter | ProjectionManagement> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const filters = yield* ConsumerFilter
+    const { source } = yield* stored(ref)
+    const changed = yield* filters.changes(source)
+    const next = (after: number): Effect.Effect<FilterVersion, StorageError> =>
+      Effect.flatMap(filters.find(source, { after }), (found) =>
+        found === undefined
+          ? Effect.andThen(Effect.raceFirst(changed, Effect.sleep(pollInterval)), next(after))
+          : Effect.succeed(found))
+    return Stream.unfold(0, (after: number) => Effect.map(next(after), (found) => [found, found.version] as const))
+  }))

@@ -1,0 +1,238 @@
+import { assert, describe } from "@effect/vitest"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import type * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
+import type * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Wait from "../../Wait.ts"
+import type { It } from "../kit.ts"
+import { append, fresh } from "../kit.ts"
+import { caughtUp, freshName, makeEffects, makeWriter, persistent, stopped, whileRunning } from "./projectionKit.ts"
+
+/** @internal A journal that is read as another service's stream is: whoever offers it leaves out what does not pass the filter. */
+export const filtered = (
+  type: EntityType.EntityType<string>,
+  initial = EventFilter.passAll
+): Source.Source<string, any, Journal.Journal> => {
+  const local = Source.journal(type)
+  return Source.make<string, any, Journal.Journal>({
+    ...local.provider,
+    key: `stream:${type.name}`,
+    filter: initial,
+    open: (range, { filter = initial, ...start }) => {
+      const passes = EventFilter.compile(filter)
+      return Source.openEncoded(local, type.codec, {
+        range,
+        start,
+        selection: { isOpen: false, isSelected: (envelope) => passes(envelope) }
+      }) as any
+    }
+  })
+}
+
+/** @internal */
+export const idOf = ({ persistenceId }: Envelope<unknown>): string => PersistenceId.entityId(persistenceId)
+
+/** @internal */
+export const ada = { by: "ada" }
+
+/** @internal */
+export const guarantees = [
+  [
+    "exactly once",
+    <E>(
+      name: string,
+      handler: (envelope: Envelope<string>) => Effect.Effect<void, E, Journal.Journal>
+    ) => Projection.exactlyOnce(name, handler)
+  ],
+  [
+    "at least once",
+    <E>(
+      name: string,
+      handler: (envelope: Envelope<string>) => Effect.Effect<void, E, Journal.Journal>
+    ) => Projection.atLeastOnce(name, handler)
+  ]
+] as const
+
+/** @internal */
+export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  for (const [guarantee, make] of guarantees) {
+    describe(`a projection ${guarantee} of a filtered stream`, () => {
+      it.effect("goes by a change at once, and is given what was left out before the next event", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const handled: Array<string> = []
+          const name = freshName()
+          const projection = filtered(type, EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("a"))).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(`${idOf(envelope)} ${envelope.event}`))),
+            Projection.workers(2)
+          )
+          yield* append(type, "a", ["1"])
+          yield* append(type, "b", ["1", "2"])
+          yield* Effect.gen(function*() {
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, ["a 1"])
+            yield* ConsumerFilter.update(projection, EventFilter.includeEntityIds("b"), ada)
+            yield* append(type, "b", ["3"])
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, ["a 1", "b 1", "b 2", "b 3"])
+            yield* ConsumerFilter.update(projection, () => EventFilter.excludeAll, ada)
+            yield* append(type, "a", ["2"])
+            yield* append(type, "b", ["4"])
+            yield* caughtUp(name)
+            assert.strictEqual(handled.length, 4)
+            const workers = yield* ProjectionStatus.status(name)
+            assert.deepStrictEqual(workers.map(({ restarts }) => restarts), [0, 0], "nothing has failed")
+            yield* ConsumerFilter.rollBack(projection, 2, ada)
+            yield* append(type, "a", ["3"])
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled.slice(4), ["a 2", "a 3"])
+          }).pipe(whileRunning(projection))
+        }))
+
+      it.effect("is given nothing that is excluded once the change is acknowledged, however busy it is", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          const isBusy = yield* Deferred.make<void>()
+          const goOn = Latch.makeUnsafe()
+          let excluded: string | undefined
+          let late = 0
+          const projection = filtered(type).pipe(make(name, (envelope) =>
+            Effect.gen(function*() {
+              if (idOf(envelope) === excluded) late++
+              yield* Deferred.succeed(isBusy, undefined)
+              yield* goOn.await
+            })))
+          // before it runs, as a handler holds up all writers of some databases
+          for (let i = 0; i < 20; i++) for (const id of ["a", "b"]) yield* append(type, id, [`${i}`])
+          yield* Effect.gen(function*() {
+            yield* Deferred.await(isBusy)
+            const updating = yield* Effect.forkChild(
+              ConsumerFilter.update(projection, EventFilter.excludeEntityIds("b"), ada).pipe(
+                // at the very moment of the acknowledgement
+                Effect.tap(() => Effect.sync(() => void (excluded = "b")))
+              )
+            )
+            for (let turns = 0; turns < 20; turns++) yield* Effect.yieldNow
+            yield* goOn.open
+            yield* Fiber.join(updating)
+            for (const id of ["a", "b"]) yield* append(type, id, ["more"])
+            yield* caughtUp(name)
+            assert.strictEqual(late, 0)
+          }).pipe(whileRunning(projection))
+        }))
+
+      it.effect("stays with a change when it is started again, and follows its pipeline before and after", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const handled: Array<string> = []
+          const name = freshName()
+          const begins = (filter: EventFilter.EventFilter) => {
+            const projection = filtered(type, filter).pipe(
+              make(name, (envelope) => Effect.sync(() => void handled.push(`${idOf(envelope)} ${envelope.event}`)))
+            )
+            return Effect.andThen(append(type, "a", [`${handled.length}`]), caughtUp(name)).pipe(
+              whileRunning(projection)
+            )
+          }
+          yield* begins(EventFilter.passAll)
+          assert.deepStrictEqual(handled, ["a 0"])
+          yield* begins(EventFilter.excludeAll)
+          assert.strictEqual(handled.length, 1)
+          yield* ConsumerFilter.update(name, () => EventFilter.passAll, ada)
+          yield* begins(EventFilter.excludeAll)
+          assert.deepStrictEqual(handled, ["a 0", "a 1", "a 1"])
+          // the newest of the pipeline's
+          yield* ConsumerFilter.rollBack(name, 2, ada)
+          yield* begins(EventFilter.passAll.pipe(EventFilter.excludeTags("x")))
+          assert.deepStrictEqual(handled.slice(3), ["a 3"])
+        }))
+
+      it.effect("that is paused, or has stopped at an event, goes by a change when it goes on", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          const handled: Array<string> = []
+          const projection = filtered(type).pipe(
+            make(name, (envelope) =>
+              idOf(envelope) === "poison"
+                ? Effect.fail("poison")
+                : Effect.sync(() => void handled.push(envelope.event))),
+            Projection.recovery(RecoveryStrategy.fail)
+          )
+          yield* Effect.gen(function*() {
+            yield* append(type, "poison", ["no"])
+            yield* stopped(name)
+            // the change may make the stop pointless
+            yield* ConsumerFilter.update(name, EventFilter.excludeEntityIds("poison"), ada)
+            yield* append(type, "a", ["1"])
+            yield* caughtUp(name)
+            yield* ProjectionManagement.pause(name)
+            yield* Wait.until(
+              "the pause",
+              Effect.map(ProjectionStatus.status(name), ([worker]) => worker!.state === "Paused")
+            )
+            yield* ConsumerFilter.update(name, EventFilter.excludeEntityIds("b"), ada)
+            for (const id of ["a", "b"]) yield* append(type, id, [`${id} 2`])
+            assert.deepStrictEqual(handled, ["1"])
+            yield* ProjectionManagement.resume(name)
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, ["1", "a 2"])
+          }).pipe(whileRunning(projection))
+        }))
+    })
+  }
+
+  describe("a projection exactly once of a filtered stream", () => {
+    it.effect("makes progress, and misses and repeats nothing, while the filter changes on and on", () =>
+      Effect.gen(function*() {
+        const type = fresh("filtered")
+        const name = freshName()
+        const effects = makeEffects()
+        const { write, written } = makeWriter(type)
+        const ids = Array.from({ length: 8 }, (_, i) => `e${i}`)
+        const projection = filtered(type).pipe(
+          Projection.exactlyOnce(name, effects.record),
+          Projection.workers(2),
+          Projection.recovery(persistent)
+        )
+        let last = 0
+        const progress = Effect.map(
+          ProjectionStatus.status(name),
+          (workers) => workers.reduce((sum, { handled }) => sum + handled, 0)
+        )
+        yield* Effect.gen(function*() {
+          const changing = yield* Effect.gen(function*() {
+            for (let i = 0;; i++) {
+              yield* ConsumerFilter.update(name, () =>
+                EventFilter.excludeAll.pipe(
+                  EventFilter.includeEntityIds(...ids.filter((_, k) => (i + k) % 3 > 0))
+                ), ada)
+              yield* Effect.sleep("100 millis")
+            }
+          }).pipe(Effect.forkScoped)
+          for (let round = 0; round < 10; round++) {
+            for (const id of ids) yield* write(id, 2)
+            yield* Wait.until("progress", Effect.map(progress, (handled) => handled > last))
+            last = yield* progress
+          }
+          yield* Fiber.interrupt(changing)
+          yield* ConsumerFilter.update(name, () => EventFilter.passAll, ada)
+          for (const id of ids) yield* write(id, 1)
+          yield* caughtUp(name)
+          yield* effects.assertExact(written)
+        }).pipe(whileRunning(projection), Effect.scoped)
+      }))
+  })
+}
