@@ -4,7 +4,9 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
 import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
+import type { Snapshot, SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import type { StorageError } from "@sluice/core/StorageError"
 import { Transaction } from "@sluice/core/Transaction"
 import * as EventProducer from "@sluice/grpc/EventProducer"
@@ -53,6 +55,25 @@ describe("a journal as a source", () => {
     expect(Source.toStream(journal)).type.toBe<
       Stream.Stream<Envelope<ItemAdded | CheckedOut | CouponTried>, JournalErrors, Journal>
     >()
+  })
+})
+
+describe("a journal that begins at snapshots", () => {
+  const State = StateType.make("cart", { state: Schema.Struct({ items: Schema.Int }) })
+
+  test("has the events of the journal, and those that are made of snapshots", () => {
+    const source = Source.fromSnapshots(Cart, State, ({ state }) => state.items)
+    expect(source).type.toBe<
+      Source.Source<ItemAdded | CheckedOut | CouponTried | number, JournalErrors, Journal | SnapshotStore>
+    >()
+  })
+
+  test("is not made by a function that may forget a snapshot", () => {
+    expect(Source.fromSnapshots).type.not.toBeCallableWith(
+      Cart,
+      State,
+      ({ state }: Snapshot<{ readonly items: number }>) => state.items > 0 ? state.items : undefined
+    )
   })
 })
 

@@ -75,6 +75,14 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
     persistenceId: PersistenceId,
     criteria: Criteria
   ) => Effect.Effect<Option.Option<EncodedSnapshot>, StorageError>
+  /** The highest sequence number of a snapshot of each entity that has one. */
+  readonly newest: (
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, StorageError>
+  /** The snapshot with the highest sequence number of each entity that has one, in no particular order. */
+  readonly loadNewest: (
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ) => Effect.Effect<ReadonlyArray<EncodedSnapshot>, StorageError>
   /** The snapshots without their states, the newest first. */
   readonly list: (
     persistenceId: PersistenceId

@@ -26,6 +26,7 @@ import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { placesOfEntity, selectOfEntity } from "./internal/pipeline/selectOfEntity.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
+import { beginAtSnapshots, entityFromSnapshot, withSnapshots } from "./internal/reading/fromSnapshots.ts"
 import { noticeOthers } from "./internal/reading/noticeOthers.ts"
 import { deletionAsEvent, optional, withSuperseded } from "./internal/reading/stateEvents.ts"
 import * as Journal from "./Journal.ts"
@@ -37,6 +38,7 @@ import type { Selection } from "./Selection.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
+import type { Snapshot, SnapshotStore } from "./SnapshotStore.ts"
 import type { Stage } from "./Stage.ts"
 import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -205,6 +207,69 @@ export const journal = <A>(
     before: (range, time) => Journal.Journal.use((_) => _.before(entityType.name, range, time)),
     now: Journal.Journal.use((_) => _.now),
     notice: Journal.Journal.use((_) => noticeOthers(_, "events", entityType.name))
+  })
+
+/**
+ * The journal of an entity type, where an entity that has snapshots begins at the newest one. In the place of the event
+ * with the snapshot's number stands the event that the function makes of the snapshot, and the entity's earlier events
+ * are placeholders. So they may have been deleted.
+ *
+ * **Details**
+ *
+ * Snapshots are looked up for what was in the journal when reading began, and where events were deleted. What is
+ * appended later is read as it is. The event has the tags that the event in its place has, and the metadata of the
+ * snapshot. A snapshot that cannot be decoded, or that the function throws at, is a poison event. Offsets are those of
+ * {@link journal}.
+ *
+ * **Example** (A cart whose first events were deleted)
+ *
+ * ```ts
+ * import { EntityType, Journal, MemoryStorage, SnapshotStore, Source, StateType } from "@sluice/core"
+ * import { Effect, Schema, Stream } from "effect"
+ *
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String }) {}
+ * class CartRestored extends Schema.TaggedClass<CartRestored>()("CartRestored", { skus: Schema.Array(Schema.String) }) {}
+ * const Cart = EntityType.make("cart", { event: ItemAdded })
+ * const CartState = StateType.make("cart", { state: Schema.Struct({ skus: Schema.Array(Schema.String) }) })
+ *
+ * const Carts = Source.fromSnapshots(Cart, CartState, ({ state }) => new CartRestored(state))
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Cart, { id: "c-1", events: [new ItemAdded({ sku: "tea" }), new ItemAdded({ sku: "rum" })] })
+ *   yield* SnapshotStore.save(CartState, { id: "c-1", sequenceNumber: 2, state: { skus: ["tea", "rum"] } })
+ *   yield* Journal.deleteEvents(Cart, "c-1", { to: 2 })
+ *   yield* Journal.append(Cart, { id: "c-1", events: [new ItemAdded({ sku: "milk" })] })
+ *   return yield* Source.toStream(Carts).pipe(
+ *     Stream.map(({ event }) => event._tag === "CartRestored" ? event.skus.join() : event.sku),
+ *     Stream.take(2),
+ *     Stream.runCollect
+ *   )
+ * })
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer)) // => ["tea,rum", "milk"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromSnapshots = <A, S, B>(
+  entityType: EntityType<A>,
+  stateType: StateType<S>,
+  toEvent: (snapshot: Snapshot<S>) => undefined extends B ? never : B
+): Source<
+  A | B,
+  StorageError | Journal.JournalForked | Journal.JournalReplaced | Journal.OffsetBelowFloor | EventDecodeError,
+  Journal.Journal | SnapshotStore
+> =>
+  make({
+    ...journal(entityType).provider,
+    description: `journal of ${entityType.name} from snapshots`,
+    codec: withSnapshots<A, S, B>(entityType, stateType, toEvent),
+    open: (range, start) =>
+      Effect.flatMap(
+        beginAtSnapshots(entityType.name, stateType, range),
+        (amend) => follow(entityType.name, range, start, amend)
+      ),
+    entity: (persistenceId, from, to) => entityFromSnapshot(stateType, persistenceId, from, to)
   })
 
 /**

@@ -7,6 +7,7 @@ import type { Journal } from "@sluice/core/Journal"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type * as Layer from "effect/Layer"
 import { sharing } from "./internal/sharing.ts"
+import { fromSnapshotsTests } from "./internal/states/fromSnapshotsTests.ts"
 import { snapshotTests } from "./internal/states/snapshotTests.ts"
 
 /**
@@ -27,4 +28,5 @@ import { snapshotTests } from "./internal/states/snapshotTests.ts"
  */
 export const suite = (name: string, storage: Layer.Layer<Journal | SnapshotStore, unknown>): void => {
   sharing(`${name}: snapshots`, storage, snapshotTests)
+  sharing(`${name}: events from snapshots`, storage, fromSnapshotsTests)
 }

@@ -9,9 +9,9 @@ import { type Criteria, type EncodedSnapshot, SnapshotStore } from "@sluice/core
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { ExpressionBuilder, Kysely } from "kysely"
+import type { ExpressionBuilder, Kysely, Selectable } from "kysely"
 import type { Database } from "../Database.ts"
-import { bytesOf } from "../internal/columns.ts"
+import { bytesOf, textOf } from "../internal/columns.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
@@ -46,20 +46,35 @@ export const make = ({ database, db }: {
     load: (persistenceId, criteria) =>
       database.run(
         db.selectFrom("sluice_snapshot")
-          .select(["sequence_number", "timestamp", "manifest", "payload", "metadata"])
+          .select(columns)
           .where(meets(persistenceId, criteria))
           .orderBy("sequence_number", "desc").limit(1)
       ).pipe(
         Effect.mapError(fromSqlError("load a snapshot")),
-        Effect.map(([row]) =>
-          row === undefined ? Option.none() : Option.some<EncodedSnapshot>({
-            persistenceId,
-            sequenceNumber: row.sequence_number as SequenceNumber,
-            timestamp: row.timestamp as Timestamp,
-            payload: { manifest: row.manifest, bytes: row.payload },
-            metadata: MetadataColumn.decode(row.metadata).metadata
-          })
+        Effect.map(([row]) => row === undefined ? Option.none() : Option.some(snapshotOf(row)))
+      ),
+    newest: (persistenceIds) =>
+      persistenceIds.length === 0 ? Effect.succeed(new Map()) : database.run(newest(db, persistenceIds)).pipe(
+        Effect.mapError(fromSqlError("find snapshots")),
+        Effect.map((rows) =>
+          new Map(
+            rows.map((row) => [textOf(row.persistence_id) as PersistenceId, row.sequence_number as SequenceNumber])
+          )
         )
+      ),
+    loadNewest: (persistenceIds) =>
+      persistenceIds.length === 0 ? Effect.succeed([]) : database.run(
+        db.selectFrom("sluice_snapshot")
+          .innerJoin(
+            newest(db, persistenceIds).as("newest"),
+            (join) =>
+              join.onRef("newest.persistence_id", "=", "sluice_snapshot.persistence_id")
+                .onRef("newest.sequence_number", "=", "sluice_snapshot.sequence_number")
+          )
+          .select(columns)
+      ).pipe(
+        Effect.mapError(fromSqlError("load snapshots")),
+        Effect.map((rows) => rows.map(snapshotOf))
       ),
     list: (persistenceId) =>
       database.run(
@@ -79,6 +94,34 @@ export const make = ({ database, db }: {
         Effect.mapError(fromSqlError("delete snapshots"))
       )
   })
+
+const columns = [
+  "sluice_snapshot.persistence_id",
+  "sluice_snapshot.sequence_number",
+  "timestamp",
+  "manifest",
+  "payload",
+  "metadata"
+] as const
+
+const newest = (db: Kysely<SluiceTables>, persistenceIds: ReadonlyArray<PersistenceId>) =>
+  db.selectFrom("sluice_snapshot")
+    .select(({ fn }) => ["persistence_id", fn.max("sequence_number").as("sequence_number")])
+    .where("persistence_id", "in", persistenceIds)
+    .groupBy("persistence_id")
+
+const snapshotOf = (
+  row: Pick<
+    Selectable<SluiceTables["sluice_snapshot"]>,
+    "persistence_id" | "sequence_number" | "timestamp" | "manifest" | "payload" | "metadata"
+  >
+): EncodedSnapshot => ({
+  persistenceId: textOf(row.persistence_id) as PersistenceId,
+  sequenceNumber: row.sequence_number as SequenceNumber,
+  timestamp: row.timestamp as Timestamp,
+  payload: { manifest: row.manifest, bytes: row.payload },
+  metadata: MetadataColumn.decode(row.metadata).metadata
+})
 
 const meets =
   (persistenceId: PersistenceId, criteria: Criteria) => (eb: ExpressionBuilder<SluiceTables, "sluice_snapshot">) => {

@@ -21,6 +21,17 @@ export const makeMemorySnapshotStore = ({ read, write }: MemoryDatabase): Snapsh
     table.all(transaction)
       .filter((snapshot) => snapshot.persistenceId === persistenceId && meets(criteria)(snapshot))
       .toSorted((a, b) => b.sequenceNumber - a.sequenceNumber)
+  const newest = (transaction: MemoryTransaction | undefined, persistenceIds: ReadonlyArray<PersistenceId>) => {
+    const asked = new Set(persistenceIds)
+    const found = new Map<PersistenceId, EncodedSnapshot>()
+    for (const snapshot of table.all(transaction)) {
+      const { persistenceId, sequenceNumber } = snapshot
+      if (asked.has(persistenceId) && sequenceNumber >= (found.get(persistenceId)?.sequenceNumber ?? 0)) {
+        found.set(persistenceId, snapshot)
+      }
+    }
+    return Array.from(found.values())
+  }
   return SnapshotStore.of({
     save: (snapshot) =>
       write((transaction, now) =>
@@ -28,6 +39,11 @@ export const makeMemorySnapshotStore = ({ read, write }: MemoryDatabase): Snapsh
       ),
     load: (persistenceId, criteria) =>
       read((transaction) => Option.fromUndefinedOr(newestFirst(transaction, persistenceId, criteria)[0])),
+    newest: (persistenceIds) =>
+      read((transaction) =>
+        new Map(newest(transaction, persistenceIds).map((found) => [found.persistenceId, found.sequenceNumber]))
+      ),
+    loadNewest: (persistenceIds) => read((transaction) => newest(transaction, persistenceIds)),
     list: (persistenceId) =>
       read((transaction) =>
         newestFirst(transaction, persistenceId, {}).map(({ sequenceNumber, timestamp }) => ({

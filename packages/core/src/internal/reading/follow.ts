@@ -31,6 +31,9 @@ const pageSize = 500
 
 const lastNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 
+/** What becomes of a page of events, each of which keeps its place. */
+type Amend = (page: ReadonlyArray<EncodedEnvelope>) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, TailError>
 
 const pages = meterOf(Metrics.journalPages)
@@ -39,6 +42,7 @@ const live = meterOf(Metrics.journalLive)
 
 /** What opening a reader of the logs needs. */
 interface Logs {
+  readonly amend: Amend | undefined
   readonly journal: Journal.Journal["Service"]
   readonly entityType: string
   readonly range: SliceRange.SliceRange
@@ -80,7 +84,8 @@ const nothing: ReadonlySet<unknown> = new Set()
 export const follow = (
   entityType: string,
   range: SliceRange.SliceRange,
-  start: Start
+  start: Start,
+  amend?: Amend
 ): Effect.Effect<Feed<TailError>, TailError | Journal.JournalReplaced, Journal.Journal | Scope.Scope> =>
   Effect.gen(function*() {
     const journal = yield* Journal.Journal
@@ -91,7 +96,7 @@ export const follow = (
     const raised = Floor.raise(start.offsets, floors)
     const byTime = start.byTime ?? false
     const offsets = byTime ? pastHeads(raised, yield* journal.heads(entityType, range)) : raised
-    const logs: Logs = { journal, entityType, range, byTime, scope: yield* Effect.scope }
+    const logs: Logs = { amend, journal, entityType, range, byTime, scope: yield* Effect.scope }
     const reader = yield* openReader(logs, offsets)
     const tail = yield* (yield* JournalTails).get(journal, entityType)
     const health = yield* Health
@@ -145,8 +150,8 @@ const pull = (self: Following): Pull =>
   })
 
 const readJournal = (self: Following): Pull => {
-  const { budget, context, follower, logs: { entityType }, reader, tail } = self
-  return Effect.flatMap(budget.read((limit) => reader.next(limit), pageSize), (page): Pull => {
+  const { context, follower, logs: { entityType }, reader, tail } = self
+  return Effect.flatMap(readPage(self, (limit) => reader.next(limit)), (page): Pull => {
     const wrong = follower.cursor.takeAll(page)
     if (wrong !== undefined) return unexpected(self, wrong)
     if (Arr.isReadonlyArrayNonEmpty(page)) {
@@ -169,6 +174,12 @@ const readJournal = (self: Following): Pull => {
   })
 }
 
+const readPage = <E>(
+  { budget, logs: { amend } }: Following,
+  read: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E>
+): Effect.Effect<ReadonlyArray<EncodedEnvelope>, E | StorageError> =>
+  budget.read(amend === undefined ? read : (limit) => Effect.flatMap(read(limit), amend), pageSize)
+
 /** Goes back to the journal, with another reader. */
 const readAnew = (self: Following): Pull =>
   Effect.flatMap(
@@ -182,12 +193,12 @@ const readAnew = (self: Following): Pull =>
 
 const readTail = (self: Following): Pull =>
   Effect.suspend(() => {
-    const { budget, context, follower, latch, logs: { entityType }, replays, tail } = self
+    const { context, follower, latch, logs: { entityType }, replays, tail } = self
     if (tail.failure !== undefined) return tailFailed(self, tail.failure)
     latch.closeUnsafe()
     let taken: Taken
     const take = (limit: number) => Effect.sync(() => (taken = follower.take(tail, limit)).events)
-    return Effect.flatMap(budget.read(take, pageSize), (events): Pull => {
+    return Effect.flatMap(readPage(self, take), (events): Pull => {
       if (Arr.isReadonlyArrayNonEmpty(events)) {
         live(entityType, events.length, context)
         return Effect.succeed(events)
@@ -218,9 +229,9 @@ const askReplay = ({ latch, logs, replays }: Following, request: Replay): Effect
  * the log: an entity that is written to all the time must not keep all others waiting.
  */
 const readReplay = (self: Following, request: Replay): Pull => {
-  const { budget, follower: { cursor }, logs: { journal }, replays } = self
+  const { follower: { cursor }, logs: { journal }, replays } = self
   return Effect.flatMap(
-    budget.read((limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit), pageSize),
+    readPage(self, (limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit)),
     (page) => {
       const missed = page.filter(({ position, slice, timestamp }) => {
         const verdict = cursor.verdict(slice, position!, timestamp)

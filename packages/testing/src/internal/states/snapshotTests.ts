@@ -130,6 +130,32 @@ export const snapshotTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
       assert.isUndefined(yield* load(type, "a", { minTimestamp: Timestamp.make(twenty!.timestamp + 3600 * second) }))
     }))
 
+  it.effect("are found for many entities at once, the newest of each", () =>
+    Effect.gen(function*() {
+      const type = fresh()
+      const store = yield* SnapshotStore.SnapshotStore
+      const ids = Array.from({ length: 600 }, (_, i) => PersistenceId.make(type.name, `${i}`))
+      for (const id of ["1", "2", "599"]) {
+        yield* save(type, id, 4)
+        yield* save(type, id, 9)
+        yield* save(type, id, 7)
+      }
+      yield* save(type, "3", 2 ** 40)
+      const found = [["1", 9], ["2", 9], ["3", 2 ** 40], ["599", 9]] as const
+      const newest = yield* store.newest(ids)
+      assert.sameDeepMembers([...newest], found.map(([id, n]) => [PersistenceId.make(type.name, id), number(n)]))
+      const loaded = yield* store.loadNewest(ids)
+      assert.sameDeepMembers(
+        loaded.map((
+          snapshot
+        ) => [snapshot.persistenceId, snapshot.sequenceNumber, EventCodec.string.decodeUnsafe(snapshot.payload)]),
+        found.map(([id, n]) => [PersistenceId.make(type.name, id), number(n), `${id}${n}`])
+      )
+      assert.deepStrictEqual(loaded.map(({ metadata }) => metadata), loaded.map(() => ({})))
+      assert.strictEqual((yield* store.newest([])).size, 0)
+      assert.deepStrictEqual(yield* store.loadNewest([]), [])
+    }))
+
   it.effect("are deleted as is asked for, and no others", () =>
     Effect.gen(function*() {
       const type = fresh()

@@ -1,0 +1,145 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { EntityType } from "../../EntityType.ts"
+import { encoded, type EncodedEnvelope, placeholder } from "../../Envelope.ts"
+import * as EventCodec from "../../EventCodec.ts"
+import { Journal, readEncoded } from "../../Journal.ts"
+import type { Payload } from "../../Payload.ts"
+import * as PersistenceId from "../../PersistenceId.ts"
+import type { SequenceNumber } from "../../SequenceNumber.ts"
+import type { SliceRange } from "../../SliceRange.ts"
+import { type EncodedSnapshot, type Snapshot, SnapshotStore } from "../../SnapshotStore.ts"
+import type { StateType } from "../../StateType.ts"
+import type { StorageError } from "../../StorageError.ts"
+import { decodeEnvelopeUnsafe } from "../pipeline/decodeEnvelope.ts"
+import { SnapshotNumbers } from "./SnapshotNumbers.ts"
+
+/** A snapshot in the place of an event. Its codec decodes it, so that one that cannot be decoded is a poison event. */
+class SnapshotPayload implements Payload {
+  readonly manifest: string
+  readonly bytes: Uint8Array
+  readonly snapshot: EncodedSnapshot
+  constructor(snapshot: EncodedSnapshot) {
+    this.manifest = snapshot.payload.manifest
+    this.bytes = snapshot.payload.bytes
+    this.snapshot = snapshot
+  }
+}
+
+/** @internal Reads events, and snapshots that are in the place of one. */
+export const withSnapshots = <A, S, B>(
+  entityType: EntityType<A>,
+  stateType: StateType<S>,
+  toEvent: (snapshot: Snapshot<S>) => B
+): EventCodec.EventCodec<A | B> =>
+  EventCodec.make<A | B>({
+    name: entityType.codec.name,
+    // a source only reads
+    encode: (event) => entityType.codec.encodeUnsafe(event as A),
+    decode: (payload) => {
+      if (!(payload instanceof SnapshotPayload)) return entityType.codec.decodeUnsafe(payload)
+      const { payload: state, ...snapshot } = payload.snapshot
+      return toEvent({ ...snapshot, state: decodeEnvelopeUnsafe(stateType.codec, snapshot, state) })
+    }
+  })
+
+/** The snapshots of a type, by the persistence ids of the entities, whose events may be of a type with another name. */
+const snapshotsOf = (store: SnapshotStore["Service"], { name }: StateType<any>) => {
+  const idOf = (entity: PersistenceId.PersistenceId) => {
+    const id = `${name}|${PersistenceId.entityId(entity)}`
+    // where the name of the state's type is longer, an id may be too long to have a snapshot
+    return PersistenceId.is(id) ? id : undefined
+  }
+  const entitiesOf = (entities: Iterable<PersistenceId.PersistenceId>) => {
+    const byId = new Map<PersistenceId.PersistenceId, PersistenceId.PersistenceId>()
+    for (const entity of entities) {
+      const id = idOf(entity)
+      if (id !== undefined) byId.set(id, entity)
+    }
+    return byId
+  }
+  return {
+    newest: (entities: Iterable<PersistenceId.PersistenceId>) => {
+      const byId = entitiesOf(entities)
+      return Effect.map(
+        store.newest([...byId.keys()]),
+        (numbers) => new Map(Array.from(numbers, ([id, number]) => [byId.get(id)!, number]))
+      )
+    },
+    loadNewest: (entities: Iterable<PersistenceId.PersistenceId>) => {
+      const byId = entitiesOf(entities)
+      return Effect.map(
+        store.loadNewest([...byId.keys()]),
+        (snapshots) => new Map(snapshots.map((snapshot) => [byId.get(snapshot.persistenceId)!, snapshot]))
+      )
+    },
+    upTo: (entity: PersistenceId.PersistenceId, maxSequenceNumber: SequenceNumber) => {
+      const id = idOf(entity)
+      return id === undefined ? Effect.succeedNone : store.load(id, { maxSequenceNumber })
+    }
+  }
+}
+
+const ofSnapshot = (event: EncodedEnvelope, snapshot: EncodedSnapshot): EncodedEnvelope =>
+  encoded({ ...event, metadata: snapshot.metadata }, new SnapshotPayload(snapshot))
+
+/** The place of an event that a snapshot includes. */
+const included = (event: EncodedEnvelope): EncodedEnvelope =>
+  event.payload === undefined ? event : encoded(placeholder(event), undefined)
+
+/**
+ * @internal
+ * What becomes of the pages of a journal: the newest snapshot of an entity stands in the place of its event, and
+ * placeholders in those of the events before.
+ */
+export const beginAtSnapshots = Effect.fnUntraced(function*(
+  entityType: string,
+  stateType: StateType<any>,
+  range: SliceRange
+) {
+  const journal = yield* Journal
+  const snapshots = snapshotsOf(yield* SnapshotStore, stateType)
+  const numbers = new SnapshotNumbers(yield* journal.heads(entityType, range))
+  return Effect.fnUntraced(function*(page: ReadonlyArray<EncodedEnvelope>) {
+    if (numbers.needsHeads(page)) numbers.raise(yield* journal.heads(entityType, range))
+    const unknown = numbers.unknown(page)
+    if (unknown.size > 0) numbers.learn(unknown, yield* snapshots.newest(unknown))
+    const due = numbers.due(page)
+    let loaded: ReadonlyMap<PersistenceId.PersistenceId, EncodedSnapshot> | undefined
+    if (due.size > 0) {
+      loaded = yield* snapshots.loadNewest(due)
+      // there may be a newer one by now, or none
+      numbers.learn(due, new Map(Array.from(loaded, ([entity, { sequenceNumber }]) => [entity, sequenceNumber])))
+    }
+    const amended = page.map((event) => {
+      const number = numbers.notBefore(event)
+      if (number === undefined) return event
+      return number > event.sequenceNumber ? included(event) : ofSnapshot(event, loaded!.get(event.persistenceId)!)
+    })
+    numbers.forget()
+    return amended
+  })
+})
+
+/**
+ * @internal
+ * One entity's events up to a number, beginning at the newest snapshot up to there: a later one is not for whoever asks
+ * for no more, who has the events after them.
+ */
+export const entityFromSnapshot = (
+  stateType: StateType<any>,
+  persistenceId: PersistenceId.PersistenceId,
+  from: SequenceNumber,
+  to: SequenceNumber
+): Stream.Stream<EncodedEnvelope, StorageError, Journal | SnapshotStore> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const found = yield* snapshotsOf(yield* SnapshotStore, stateType).upTo(persistenceId, to)
+    const events = readEncoded(persistenceId, { from, to })
+    if (Option.isNone(found) || found.value.sequenceNumber < from) return events
+    const snapshot = found.value
+    return Stream.map(events, (event) => {
+      if (event.sequenceNumber > snapshot.sequenceNumber) return event
+      return event.sequenceNumber < snapshot.sequenceNumber ? included(event) : ofSnapshot(event, snapshot)
+    })
+  }))
