@@ -17,9 +17,13 @@ import * as Check from "./internal/checkInput.ts"
 import { knownFor, lookNow } from "./internal/projection/commands.ts"
 import { quote } from "./internal/quote.ts"
 import { InvalidInput, textProblem } from "./InvalidInput.ts"
+import type { Offset } from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
+import type { Position } from "./Position.ts"
 import { type CommandError, ProjectionManagement, resolve } from "./ProjectionManagement.ts"
 import type { ProjectionRef } from "./ProjectionRef.ts"
+import type { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
 import type { Source } from "./Source.ts"
 import { StorageError } from "./StorageError.ts"
 import { Timestamp } from "./Timestamp.ts"
@@ -28,8 +32,9 @@ import { Timestamp } from "./Timestamp.ts"
  * What becomes of the earlier events of an entity that a change includes.
  *
  * - `nextEvent`: they come before its next event, in order. An entity without another event stays away.
- * - `now`: they come at once. Not available yet.
- * - `none`: they do not come any more. Not available yet.
+ * - `now`: they come at once, in order, beside the newer events. For that the source is read once more from where a filter
+ *   began to leave events out. How much of it is left is the {@link WorkerStatus.pastLag}. Another change, or a rewind, ends it.
+ * - `none`: they do not come any more. The newer ones of all entities do, in full.
  *
  * @category schemas
  * @since 0.1.0
@@ -116,6 +121,17 @@ export interface Stored {
 }
 
 /**
+ * The part of a slice that is to be looked through once more, as the filter includes more of it now: what is after `from`, up to a position.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Passed {
+  readonly from: Offset
+  readonly upTo: Position
+}
+
+/**
  * Stores the filters of streams. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
@@ -147,6 +163,22 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
    * The newest version, for a worker that is registered and has loaded its offsets. If another one is stored after this, the worker is fenced.
    */
   readonly follow: (key: OffsetKey, isAtLeastOnce: boolean) => Effect.Effect<FilterVersion | undefined, StorageError>
+  /**
+   * The parts of slices that are still to be looked through by the workers of a projection, since its offsets have the revision. A version with the
+   * history `now` sets them for all slices in the mode per entity: from where they were read completely, up to the stored offset. In a version with
+   * `none`, all that is before the stored offset counts as read completely.
+   */
+  readonly passedOver: (
+    key: OffsetKey,
+    range: SliceRange,
+    revision: number
+  ) => Effect.Effect<ReadonlyMap<Slice, Passed>, StorageError>
+  /** Stores after which event slices are to be looked through from now on; undefined for one that is done. */
+  readonly lookedThrough: (
+    key: OffsetKey,
+    revision: number,
+    progress: ReadonlyMap<Slice, Offset | undefined>
+  ) => Effect.Effect<void, StorageError>
   /** Ends when this process has stored a version. */
   readonly changes: (source: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 }>()("@sluice/core/ConsumerFilter") {}
@@ -327,10 +359,8 @@ const optionsProblem = ({ by, history = "nextEvent", reason = "" }: UpdateOption
     invalid("reason", textOrLengthProblem(reason, maxReasonLength)) ??
     invalid(
       "history",
-      history === "nextEvent"
+      Schema.is(HistoryPolicy)(history)
         ? undefined
-        : Schema.is(HistoryPolicy)(history)
-        ? `${quote(history)} is not available yet: use "nextEvent"`
         : `${quote(String(history))} is none of "nextEvent", "now" and "none"`
     )
 
@@ -377,7 +407,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
     source,
     (newest) =>
       Effect.map(next(newest!), (filter): NewVersion | undefined =>
-        isSame(filter, newest!.filter)
+        // what was passed over may be asked for without a change
+        history !== "now" && isSame(filter, newest!.filter)
           ? undefined
           : { filter, by, reason, history, restarts: true })
   )

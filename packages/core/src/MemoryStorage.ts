@@ -44,7 +44,7 @@ export const layer: Layer.Layer<
     return Context.make(Journal, journal).pipe(
       Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),
       Context.add(ProjectionManagement, management),
-      Context.add(ConsumerFilter, makeMemoryConsumerFilter(database, management)),
+      Context.add(ConsumerFilter, makeMemoryConsumerFilter(database, offsets, management)),
       Context.add(SnapshotStore, makeMemorySnapshotStore(database)),
       Context.add(DurableStateStore, makeMemoryDurableStateStore(database, journal))
     )

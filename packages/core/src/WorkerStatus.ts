@@ -71,6 +71,11 @@ export interface WorkerStatus {
   readonly restarts: number
   /** The revision of the offsets that it began from last; undefined before it has begun. */
   readonly revision: number | undefined
+  /**
+   * How many events it has yet to look through for earlier ones that a change of its filter has included, with the history `"now"`. 0 if there
+   * are none.
+   */
+  readonly pastLag: number
   /** The offsets as it has stored them last. */
   readonly offsets: Offset.Offsets
 }

@@ -26,6 +26,7 @@ const workerOf = (
     skipped: 0,
     restarts: 0,
     revision: undefined,
+    pastLag: 0,
     offsets: Offset.none
   },
   until: () => Effect.never,

@@ -19,6 +19,7 @@ export interface SluiceTables {
   readonly sluice_projection_source: ProjectionSourceTable
   readonly sluice_filter: FilterTable
   readonly sluice_filter_head: FilterHeadTable
+  readonly sluice_passed_over: PassedOverTable
   readonly sluice_dead_letter: DeadLetterTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
@@ -81,6 +82,8 @@ export interface OffsetTable {
   readonly journal: string
   /** Where a source leaves events out: the position up to which everything had been read before the first of them. */
   readonly complete_up_to: number | null
+  /** The timestamp at that position; null if it is not known. */
+  readonly complete_up_to_time: number | null
   /** The revision of the projection's offsets, as in `sluice_projection_source`. */
   readonly revision: number
   /** Microseconds since the epoch. */
@@ -148,6 +151,25 @@ export interface FilterTable {
   readonly history: string
   /** Microseconds since the epoch. */
   readonly stored_at: number
+}
+
+/**
+ * A row per projection, source and slice of which a part is to be looked through once more, as the filter includes more of it now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PassedOverTable {
+  readonly projection: string
+  readonly source: string
+  readonly slice: number
+  /** Of the offsets of the projection. Where they have another one, the row is of no use any more. */
+  readonly revision: number
+  /** After which event to go on. */
+  readonly position: number
+  readonly timestamp: number
+  /** The last position of the part. */
+  readonly up_to: number
 }
 
 /**

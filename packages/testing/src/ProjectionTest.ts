@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { filteredProjectionTests } from "./internal/projections/filteredProjectionTests.ts"
+import { historyTests } from "./internal/projections/historyTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
 import { receiptTests } from "./internal/projections/receiptTests.ts"
@@ -39,6 +40,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     managedProjectionTests(it)
     receiptTests(it)
     filteredProjectionTests(it)
+    historyTests(it)
   })
 }
 

@@ -193,4 +193,22 @@ export const migrations: ReadonlyArray<Migration> = [{
       `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once SMALLINT NOT NULL DEFAULT 0`
     )
   ]
+}, {
+  name: "what filters have passed over",
+  statements: ({ table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_passed_over")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      slice SMALLINT NOT NULL,
+      revision BIGINT NOT NULL,
+      position BIGINT NOT NULL,
+      timestamp BIGINT NOT NULL,
+      up_to BIGINT NOT NULL,
+      PRIMARY KEY (projection, source, slice)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    ...unless(
+      { table: table("sluice_offset"), column: "complete_up_to_time" },
+      `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time BIGINT`
+    )
+  ]
 }]

@@ -184,4 +184,19 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     )`,
     `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once smallint NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "what filters have passed over",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_passed_over")} (
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      slice smallint NOT NULL,
+      revision bigint NOT NULL,
+      position bigint NOT NULL,
+      timestamp bigint NOT NULL,
+      up_to bigint NOT NULL,
+      PRIMARY KEY (projection, source, slice)
+    )`,
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time bigint`
+  ]
 }]

@@ -4,12 +4,22 @@
  * @since 0.1.0
  */
 import * as ChangeListeners from "@sluice/core/ChangeListeners"
-import { ConsumerFilter, FilterVersion, fromText, type HistoryPolicy, toText } from "@sluice/core/ConsumerFilter"
+import {
+  ConsumerFilter,
+  FilterVersion,
+  fromText,
+  type HistoryPolicy,
+  type Passed,
+  toText
+} from "@sluice/core/ConsumerFilter"
+import type { Offset } from "@sluice/core/Offset"
+import type { Position } from "@sluice/core/Position"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import type { Slice } from "@sluice/core/Slice"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
-import type { Kysely } from "kysely"
+import { type Kysely, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
@@ -57,6 +67,45 @@ export const make = ({ database, db, management }: {
     yield* run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
     const [head] = yield* run(dialect === "sqlite" ? heads(source) : heads(source).forUpdate())
     return head!.version
+  })
+
+  const setPast = Effect.fnUntraced(function*(
+    source: string,
+    history: HistoryPolicy
+  ): Effect.fn.Return<void, StorageError> {
+    yield* run(db.deleteFrom("sluice_passed_over").where("source", "=", source))
+    if (history === "none") {
+      yield* run(
+        db.updateTable("sluice_offset").set((eb) => ({
+          complete_up_to_time: eb.ref("timestamp"),
+          complete_up_to: eb.ref("position")
+        })).where("source", "=", source).whereRef("complete_up_to", "<", "position")
+      )
+    }
+    if (history === "now") {
+      yield* run(
+        db.insertInto("sluice_passed_over")
+          .columns(["projection", "source", "slice", "revision", "position", "timestamp", "up_to"])
+          .expression((eb) =>
+            eb.selectFrom("sluice_offset as o").innerJoin(
+              "sluice_projection_source as s",
+              (join) => join.onRef("s.projection", "=", "o.projection").onRef("s.source", "=", "o.source")
+            )
+              .select((eb) => [
+                "o.projection",
+                "o.source",
+                "o.slice",
+                "s.revision",
+                // where the timestamp is not known, it is looked through from the beginning
+                eb.case().when("o.complete_up_to_time", "is", null).then(0).else(eb.ref("o.complete_up_to")).end()
+                  .$notNull().as("from_position"),
+                eb.fn.coalesce("o.complete_up_to_time", sql<number>`0`).as("from_timestamp"),
+                "o.position"
+              ])
+              .where("o.source", "=", source).whereRef("o.complete_up_to", "<", "o.position")
+          )
+      )
+    }
   })
 
   return ConsumerFilter.of({
@@ -108,6 +157,7 @@ export const make = ({ database, db, management }: {
               yield* Effect.catchTag(management.restart(key), "UnknownProjection", () => Effect.void)
             }
           }
+          if (restarts) yield* setPast(source, history)
           yield* database.afterCommit(Effect.sync(() => listeners.changed(source)))
           return { newest: yield* newestOf(source), isNew: true, isAtLeastOnce }
         })
@@ -128,6 +178,44 @@ export const make = ({ database, db, management }: {
           return yield* newestOf(key.source)
         })
       ),
+    passedOver: (key, range, revision) =>
+      Effect.map(
+        run(
+          db.selectFrom("sluice_passed_over").select(["slice", "position", "timestamp", "up_to"])
+            .where(isOf(key)).where("revision", "=", revision)
+            .where("slice", ">=", range.min).where("slice", "<=", range.max)
+        ),
+        (rows) =>
+          new Map(rows.map(({ position, slice, timestamp, up_to }): [Slice, Passed] => [
+            slice as Slice,
+            { from: { position: position as Position, timestamp: timestamp as Timestamp }, upTo: up_to as Position }
+          ]))
+      ),
+    lookedThrough: Effect.fnUntraced(function*(key, revision, progress) {
+      const done = Array.from(progress).flatMap(([slice, from]) => from === undefined ? [slice] : [])
+      const open = Array.from(progress).flatMap(([slice, from]) => from === undefined ? [] : [[slice, from] as const])
+      const caseOf = (value: (from: Offset) => number) =>
+        sql<number>`CASE slice ${
+          sql.join(open.map(([slice, from]) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(value(from))}`), sql` `)
+        } END`
+      if (done.length > 0) {
+        yield* run(
+          db.deleteFrom("sluice_passed_over").where(isOf(key)).where("revision", "=", revision).where(
+            "slice",
+            "in",
+            done
+          )
+        )
+      }
+      if (open.length > 0) {
+        yield* run(
+          db.updateTable("sluice_passed_over").set({
+            position: caseOf((from) => from.position),
+            timestamp: caseOf((from) => from.timestamp)
+          }).where(isOf(key)).where("revision", "=", revision).where("slice", "in", open.map(([slice]) => slice))
+        )
+      }
+    }),
     changes: listeners.subscribe
   })
 }

@@ -145,9 +145,15 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     key: OffsetKey,
     moves: ReadonlyArray<Move>
   ): Effect.fn.Return<void, Fenced | SqlError> {
-    const cases = moves.map(({ from, slice }) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(from?.position ?? 0)}`)
+    const caseOf = (value: (from: Offset | undefined) => number) =>
+      sql<number>`CASE slice ${
+        sql.join(moves.map(({ from, slice }) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(value(from))}`), sql` `)
+      } END`
     yield* database.run(
-      db.updateTable("sluice_offset").set({ complete_up_to: sql`CASE slice ${sql.join(cases, sql` `)} END` })
+      db.updateTable("sluice_offset").set({
+        complete_up_to: caseOf((from) => from?.position ?? 0),
+        complete_up_to_time: caseOf((from) => from?.timestamp ?? 0)
+      })
         .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
     )
     const handled = moves.flatMap(({ entities }) => Array.from(entities!))

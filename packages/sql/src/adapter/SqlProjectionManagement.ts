@@ -172,7 +172,13 @@ export const make = ({ database, db, signals }: {
     revision: number
   ): Effect.fn.Return<void, StorageError> {
     const updated_at = yield* DatabaseClock.now(dialect)
-    const common = { journal: start.journal ?? "", complete_up_to: null, revision, updated_at }
+    const common = {
+      journal: start.journal ?? "",
+      complete_up_to: null,
+      complete_up_to_time: null,
+      revision,
+      updated_at
+    }
     yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
     // also of those that were deleted by hand
     yield* insertOffsets(key)

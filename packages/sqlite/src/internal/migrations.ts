@@ -157,4 +157,19 @@ export const migrations: ReadonlyArray<Migration> = [{
     ) STRICT, WITHOUT ROWID`,
     `ALTER TABLE ${table("sluice_projection_source")} ADD COLUMN at_least_once INTEGER NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "what filters have passed over",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_passed_over")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,
+      up_to INTEGER NOT NULL,
+      PRIMARY KEY (projection, source, slice)
+    ) STRICT, WITHOUT ROWID`,
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time INTEGER`
+  ]
 }]

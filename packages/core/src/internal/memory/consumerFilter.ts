@@ -1,22 +1,51 @@
 import * as Effect from "effect/Effect"
 import * as ChangeListeners from "../../ChangeListeners.ts"
-import { ConsumerFilter, FilterVersion } from "../../ConsumerFilter.ts"
+import { ConsumerFilter, FilterVersion, type HistoryPolicy, type Passed } from "../../ConsumerFilter.ts"
+import type { OffsetKey } from "../../OffsetStore.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
+import type { Slice } from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
+import type { OffsetTables } from "./offsetStore.ts"
+
+/** A part of a slice that is to be looked through by a projection whose offsets have the revision. */
+interface PassedRow extends Passed {
+  readonly key: OffsetKey
+  readonly slice: Slice
+  readonly revision: number
+}
 
 /** @internal */
 export const makeMemoryConsumerFilter = (
   { read, transaction, write }: MemoryDatabase,
+  { sliceKey, slices, sourceKey, sources }: OffsetTables,
   management: ProjectionManagement["Service"]
 ): ConsumerFilter["Service"] => {
   const versions = new MemoryTable<ReadonlyArray<FilterVersion>>()
   const atLeastOnce = new MemoryTable<true>()
+  const passed = new MemoryTable<PassedRow>()
   const listeners = ChangeListeners.make()
 
   /** Oldest first. */
   const versionsOf = (transaction: MemoryTransaction | undefined, source: string): ReadonlyArray<FilterVersion> =>
     versions.get(transaction, source) ?? []
+
+  const setPast = (transaction: MemoryTransaction, source: string, history: HistoryPolicy): void => {
+    for (const [id, { key }] of passed.entries(transaction)) {
+      if (key.source === source) passed.set(transaction, id, undefined)
+    }
+    if (history === "nextEvent") return
+    for (const [id, row] of slices.entries(transaction)) {
+      const { completeUpTo, key, offset, slice } = row
+      if (key.source !== source || completeUpTo === undefined || completeUpTo.position >= offset.position) continue
+      if (history === "none") slices.set(transaction, id, { ...row, completeUpTo: offset })
+      else {
+        const { revision } = sources.get(transaction, sourceKey(key))!
+        passed.set(transaction, id, { key, slice, revision, from: completeUpTo, upTo: offset.position })
+      }
+    }
+  }
 
   return ConsumerFilter.of({
     find: (source, { after = 0, by, version } = {}) =>
@@ -54,6 +83,7 @@ export const makeMemoryConsumerFilter = (
             }
           }
         }
+        if (restarts) yield* write((transaction) => Effect.sync(() => setPast(transaction, source, decided.history)))
         return { newest: stored, isNew: true, isAtLeastOnce }
       })).pipe(Effect.tap(() => Effect.sync(() => listeners.changed(source)))),
     follow: ({ source }, isAtLeastOnce) =>
@@ -61,6 +91,25 @@ export const makeMemoryConsumerFilter = (
         Effect.sync(() => {
           if (isAtLeastOnce) atLeastOnce.set(transaction, source, true)
           return versionsOf(transaction, source).at(-1)
+        })
+      ),
+    passedOver: (key, range, revision) =>
+      read((transaction) => {
+        const found = new Map<Slice, Passed>()
+        for (const slice of SliceRange.slices(range)) {
+          const row = passed.get(transaction, sliceKey(key, slice))
+          if (row?.revision === revision) found.set(slice, { from: row.from, upTo: row.upTo })
+        }
+        return found
+      }),
+    lookedThrough: (key, revision, progress) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          for (const [slice, from] of progress) {
+            const id = sliceKey(key, slice)
+            const row = passed.get(transaction, id)
+            if (row?.revision === revision) passed.set(transaction, id, from && { ...row, from })
+          }
         })
       ),
     changes: listeners.subscribe

@@ -16,7 +16,7 @@ interface SliceRow {
   /** Empty if it is not known. */
   readonly journal: string
   readonly offset: Offset.Offset
-  readonly completeUpTo: Position | undefined
+  readonly completeUpTo: Offset.Offset | undefined
 }
 
 interface EntityRow {
@@ -91,7 +91,7 @@ export const makeMemoryOffsetStore = (
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
           if (row === undefined) continue
-          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
+          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo.position)
           if (!isBeginning(row.offset)) offsets.set(slice, row.offset)
           if (offsets.has(slice) || completeUpTo.has(slice)) journals.push(row.journal)
         }
@@ -122,7 +122,7 @@ export const makeMemoryOffsetStore = (
             }
             const completeUpTo = beginsAnew(move)
               ? undefined
-              : stored?.completeUpTo ?? (read === undefined ? undefined : from.position)
+              : stored?.completeUpTo ?? (read === undefined ? undefined : from)
             if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {

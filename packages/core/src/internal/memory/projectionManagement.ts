@@ -219,7 +219,11 @@ export const makeMemoryProjectionManagement = (
             const row = slices.get(transaction, sliceKey(key, slice))
             if (row === undefined) return []
             const { completeUpTo, journal, offset } = row
-            return [[slice, { offset, journal: journal === "" ? undefined : journal, completeUpTo }]]
+            return [[slice, {
+              offset,
+              journal: journal === "" ? undefined : journal,
+              completeUpTo: completeUpTo?.position
+            }]]
           }))
         })).toSorted((a, b) => a.source < b.source ? -1 : 1)
       ),

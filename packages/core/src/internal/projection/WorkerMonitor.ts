@@ -16,6 +16,7 @@ export class WorkerMonitor {
   #offsets: Offset.Offsets = Offset.none
   #handled = 0
   #skipped = 0
+  #pastLag = 0
   #notice: string | undefined
   #isBegun = false
   /** The workers of its projection in this process, itself among them. */
@@ -53,6 +54,7 @@ export class WorkerMonitor {
       skipped: this.#skipped,
       restarts,
       revision: this.#revision,
+      pastLag: this.#pastLag,
       offsets: this.#offsets
     }
   }
@@ -73,10 +75,18 @@ export class WorkerMonitor {
     return action
   }
 
-  /** It has loaded these offsets. */
-  loaded(offsets: Offset.Offsets, revision: number): void {
+  /** It has loaded these offsets, and has yet to look through so many events that were passed over. */
+  loaded(offsets: Offset.Offsets, revision: number, pastLag = 0): void {
+    this.#pastLag = pastLag
     this.#offsets = offsets
     this.#revision = revision
+    this.#notify()
+  }
+
+  /** It has yet to look through so many events that were passed over. */
+  looksBack(pastLag: number): void {
+    if (pastLag === this.#pastLag) return
+    this.#pastLag = pastLag
     this.#notify()
   }
 

@@ -22,7 +22,9 @@ import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced }
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
+import { lookBack, type PastChunk, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
+import { PassedOver } from "./PassedOver.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
@@ -49,7 +51,10 @@ export interface Options {
   readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
 
-type Chunks = Queue.Queue<ReadonlyArray<Element<any>>, unknown>
+/** Elements that come next, or that were passed over and are looked through once more. */
+type Chunk = { readonly elements: ReadonlyArray<Element<any>>; readonly progress?: undefined } | PastChunk
+
+type Chunks = Queue.Queue<Chunk, unknown>
 
 /** Whether there is another command, which ends the incarnation between two groups. */
 interface Interruption {
@@ -64,6 +69,8 @@ interface Work {
   readonly chunks: Chunks
   readonly decoded: DecodedShare
   readonly interruption: Interruption
+  readonly past: PastProgress
+  readonly filter: FollowedFilter
   /** Monotonic time in milliseconds, as the time of day may be set meanwhile. */
   readonly elapsed: () => number
 }
@@ -80,11 +87,13 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     // after the revision: whoever stores another filter meanwhile raises that
     const filter = yield* options.filter.current
-    monitor.loaded(offsets, revision)
+    const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
+    monitor.loaded(offsets, revision, passedOver.remaining)
     const decoded = yield* (yield* Decoded).share
-    const chunks = yield* Queue.bounded<ReadonlyArray<Element<any>>, unknown>(chunksAhead)
+    const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded)
     const { journal, supersedes } = yield* unlessCommanded(options, opening)
+    yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded)
     const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict: !supersedes })
     const tracker = new OffsetTracker(offsets, reading)
     monitor.happened({ _tag: "Opened" })
@@ -105,10 +114,13 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     }
     const grouping = new Grouping(groupingOf(projection))
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
-    return yield* work({ handling, reading, grouping, chunks, decoded, interruption, elapsed }).pipe(
-      Effect.onExit((exit) => saveAtEnd(handling, exit)),
-      Effect.catchCause((cause) => explainFork(options, handling, cause))
-    )
+    const past = new PastProgress(elapsed())
+    const { filter: follow } = options
+    return yield* work({ handling, reading, grouping, chunks, decoded, interruption, past, filter: follow, elapsed })
+      .pipe(
+        Effect.onExit((exit) => saveAtEnd(handling, exit)),
+        Effect.catchCause((cause) => explainFork(options, handling, cause))
+      )
   }).pipe(Effect.scoped)
 
 const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
@@ -168,7 +180,7 @@ const open = Effect.fnUntraced(function*(
   yield* elements.pipe(
     Stream.runForEachArray((chunk) => {
       decoded.hold(bytesOf(chunk))
-      return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
+      return Effect.andThen(Queue.offer(chunks, { elements: chunk }), decoded.room)
     }),
     // a stage's failure comes as poison
     memory.ofSource,
@@ -177,6 +189,26 @@ const open = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
   return { journal, supersedes }
+})
+
+/** Opens the source for what was passed over, if there is any. Its chunks take turns with those of what is new. */
+const openPast = Effect.fnUntraced(function*(
+  { memory, projection: { source }, range }: Options,
+  passedOver: PassedOver,
+  start: Pick<Source.Start, "journal" | "offsets" | "filter">,
+  chunks: Chunks,
+  decoded: DecodedShare
+): Effect.fn.Return<void, never, any> {
+  if (passedOver.remaining === 0) return
+  const offer = (chunk: PastChunk) => {
+    decoded.hold(bytesOf(chunk.elements))
+    return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
+  }
+  yield* lookBack(source, range, passedOver, start, offer).pipe(
+    memory.ofSource,
+    Effect.catchCause((cause) => Queue.failCause(chunks, cause)),
+    Effect.forkScoped
+  )
 })
 
 /** Says what is odd about a source of which nothing was read yet. One worker of a projection says it in the log. */
@@ -273,8 +305,10 @@ const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 
 const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
   const { chunks, elapsed, grouping, handling } = self
-  yield* judge(self, yield* Queue.take(chunks))
+  const chunk = yield* Queue.take(chunks)
+  yield* judge(self, chunk.elements, chunk.progress !== undefined)
   if (grouping.hasNoEvents) yield* flush(self)
+  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
   grouping.pause(elapsed(), handling.tracker.isAhead)
 })
@@ -312,6 +346,20 @@ const admissionOf = (self: Work, isReplay: boolean): Admission => ({
       self.decoded.hold(bytesOf(chunk))
       return judge(self, chunk, true)
     })
+})
+
+/** Stores how far it has looked back, now and then and at the end, once everything up to there is handled. */
+const lookedBack = Effect.fnUntraced(function*(
+  self: Work,
+  chunk: PastChunk
+): Effect.fn.Return<void, unknown, any> {
+  const { elapsed, filter, handling: { basis, monitor }, past } = self
+  if (past.advance(chunk, elapsed())) {
+    yield* flush(self)
+    yield* saveNow(self)
+    yield* filter.lookedThrough(basis.revision, past.save(elapsed()))
+  }
+  monitor.looksBack(chunk.remaining)
 })
 
 /** Handles the group, if there is anything in it. */

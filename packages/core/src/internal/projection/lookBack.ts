@@ -1,0 +1,74 @@
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Element } from "../../Envelope.ts"
+import type { Offset } from "../../Offset.ts"
+import type { Slice } from "../../Slice.ts"
+import type { SliceRange } from "../../SliceRange.ts"
+import * as Source from "../../Source.ts"
+import type { PassedOver } from "./PassedOver.ts"
+
+/**
+ * So many elements of the past come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for
+ * them.
+ */
+const atOnce = 32
+
+/** How often it is stored how far was looked through, in milliseconds. */
+const savedEvery = 1_000
+
+/** @internal Elements that were passed over, and how far they were looked through with these. */
+export interface PastChunk {
+  readonly elements: ReadonlyArray<Element<any>>
+  readonly progress: ReadonlyMap<Slice, Offset | undefined>
+  readonly remaining: number
+}
+
+/**
+ * @internal
+ * Opens the source once more, beside what is new, and hands over what was passed over until there is no more of it.
+ */
+export const lookBack = (
+  source: Source.Source<any, any, any>,
+  range: SliceRange,
+  passedOver: PassedOver,
+  start: Source.Start,
+  offer: (chunk: PastChunk) => Effect.Effect<unknown>
+): Effect.Effect<void, unknown, any> =>
+  Effect.gen(function*() {
+    const offsets = passedOver.start(start.offsets)
+    // what was deleted since it was passed over is gone
+    const { elements } = yield* Source.open(source, { range, start: { ...start, offsets, pastDeleted: true } })
+    yield* Stream.runForEachWhile(Stream.chunks(elements), (chunk) =>
+      Effect.gen(function*() {
+        for (let i = 0; i < chunk.length && passedOver.remaining > 0; i += atOnce) {
+          const taken = passedOver.take(chunk.slice(i, i + atOnce))
+          const progress = passedOver.progress()
+          if (progress.size > 0) yield* offer({ elements: taken, progress, remaining: passedOver.remaining })
+        }
+        return passedOver.remaining > 0
+      }))
+  }).pipe(Effect.scoped)
+
+/** @internal How far a worker has handled what was passed over, and not stored yet. Pure but for what it remembers. */
+export class PastProgress {
+  #unsaved = new Map<Slice, Offset | undefined>()
+  #savedAt: number
+
+  constructor(now: number) {
+    this.#savedAt = now
+  }
+
+  /** Elements were handled, or wait in a group. Says whether it has to be stored now, in milliseconds. */
+  advance({ progress, remaining }: PastChunk, now: number): boolean {
+    for (const [slice, offset] of progress) this.#unsaved.set(slice, offset)
+    return remaining === 0 || now - this.#savedAt >= savedEvery
+  }
+
+  /** What is to be stored. */
+  save(now: number): ReadonlyMap<Slice, Offset | undefined> {
+    const unsaved = this.#unsaved
+    this.#unsaved = new Map()
+    this.#savedAt = now
+    return unsaved
+  }
+}
