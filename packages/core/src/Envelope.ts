@@ -125,12 +125,23 @@ export interface Skipped {
 }
 
 /**
+ * The place of an event that the source takes for handled, and shows again without its content in case that it was not. Then it is loaded. A
+ * reminder never reaches a handler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reminder extends Place {
+  readonly _tag: "Reminder"
+}
+
+/**
  * What flows through a pipeline.
  *
  * @category models
  * @since 0.1.0
  */
-export type Element<A> = Envelope<A> | Placeholder | Poison | Skipped
+export type Element<A> = Envelope<A> | Placeholder | Poison | Reminder | Skipped
 
 /**
  * An event as a journal stores it. Without a payload it is a placeholder.
@@ -260,6 +271,33 @@ export const make = <A>(place: PlaceInput, event: A, bytes: number): Envelope<A>
  */
 export const placeholder = (place: PlaceInput): Placeholder => ({
   _tag: "Placeholder",
+  persistenceId: place.persistenceId,
+  sequenceNumber: place.sequenceNumber,
+  slice: place.slice,
+  position: place.position,
+  timestamp: place.timestamp,
+  tags: noTags,
+  metadata: noMetadata,
+  replication: undefined,
+  foreignMetadata: undefined
+})
+
+/**
+ * What a source has in place of the payload of an event of which it shows the place only: a {@link Reminder}.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const notSent: Payload = { manifest: "", bytes: new Uint8Array() }
+
+/**
+ * The reminder of an event.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const reminder = (place: PlaceInput): Reminder => ({
+  _tag: "Reminder",
   persistenceId: place.persistenceId,
   sequenceNumber: place.sequenceNumber,
   slice: place.slice,

@@ -14,6 +14,15 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 
 /**
+ * What stands for the identity of a journal without positions, such as that of a plain Akka producer. Offsets there are timestamps, at position 0:
+ * every event up to the timestamp was read. What was handled is known by the sequence numbers of the entities.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const timestamps = "timestamps"
+
+/**
  * Where to begin: after the offsets. They were taken in the journal with this identity, if it is known.
  *
  * @category models
@@ -31,6 +40,11 @@ export interface Start {
    * all slices needs that: it would miss an event that comes after a younger one.
    */
   readonly byTime?: boolean | undefined
+  /**
+   * Whether the reader loads an event that it has not handled and of which only the place comes, as a reminder. Such places are left out
+   * otherwise.
+   */
+  readonly reminders?: boolean | undefined
 }
 
 /**

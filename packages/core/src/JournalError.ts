@@ -6,6 +6,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
+import { timestamps } from "./Feed.ts"
 import { Offset } from "./Offset.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
@@ -129,7 +130,15 @@ export class JournalReplaced extends ExpectedError.TaggedError<JournalReplaced>(
     return true
   }
   override get message(): string {
-    return `The offsets of '${this.entityType}' were taken in journal ${this.expected}, but this is journal ${this.actual}: ` +
+    const { actual, entityType, expected } = this
+    if (expected === timestamps || actual === timestamps) {
+      const [before, now] = expected === timestamps
+        ? ["a producer without positions, such as a plain Akka one,", `one with journal ${actual}`]
+        : [`journal ${expected}`, "a producer without positions, such as a plain Akka one"]
+      return `The offsets of '${entityType}' were taken in ${before} but this is ${now}, where they have no meaning: ` +
+        "correct the address, or rewind the projection to read the new producer"
+    }
+    return `The offsets of '${entityType}' were taken in journal ${expected}, but this is journal ${actual}: ` +
       "the database was replaced, or the address leads to another service. " +
       "Correct the address or restore the database, or rewind the projection to read the new journal"
   }

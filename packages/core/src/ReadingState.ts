@@ -9,13 +9,16 @@
  * @since 0.1.0
  */
 import type { Element, Place, Skipped } from "./Envelope.ts"
+import { EntityNumbers } from "./internal/projection/EntityNumbers.ts"
 import { LogCursor, type Verdict as LogVerdict } from "./LogCursor.ts"
 import type { Offset } from "./Offset.ts"
 import type { Handled, StoredOffsets } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
 import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
+import type { Timestamp } from "./Timestamp.ts"
 
 /**
  * The verdict on an event by the sequence numbers of its entity:
@@ -38,11 +41,12 @@ export type EntityVerdict = "accepted" | "duplicate" | "gap" | "unproven" | "unk
  * - `unsettled`: its slice changes to the mode per entity. What was read of the slice before must be stored first.
  * - `outOfPlace`: events before it are missing, so the source has lost them.
  * - `forked`: its log has another history than the one that was read.
+ * - `unloaded`: it is the reminder of an event that is to be handled, and has to be loaded first.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked"
+export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked" | "unloaded"
 
 /**
  * The verdict on an event by its sequence number. `inFlight` is the last number of its entity that was accepted and not
@@ -68,8 +72,17 @@ export const decide = (
   return "duplicate"
 }
 
-/** The stored numbers of so many entities are remembered at most. Those of others are loaded again. */
-const maxEntities = 10_000
+/**
+ * Where an offset moves to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Standing {
+  readonly slice: Slice
+  readonly position: Position | undefined
+  readonly timestamp: Timestamp | undefined
+}
 
 /**
  * What a worker has read. `judge` each element in the order of the source, and do what the verdict says. `advance` past
@@ -110,10 +123,7 @@ export class ReadingState {
   readonly #storedPositions = new Map<Slice, number>()
   /** The slices in the mode per entity, and up to which position each was read in exact mode. */
   readonly #completeUpTo: Map<Slice, number>
-  readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
-  readonly #known = new Map<PersistenceId, number>()
-  /** The last numbers that were handled and are not stored, slice by slice. */
-  readonly #ahead = new Map<Slice, Map<PersistenceId, Handled>>()
+  readonly #numbers = new EntityNumbers()
   /** What came next in logs before the last `advance`. */
   readonly #before = new Map<Slice, number | undefined>()
 
@@ -192,14 +202,13 @@ export class ReadingState {
     const next = this.#cursor.next(slice) ?? position
     if (position < next && position <= completeUpTo) {
       // A replay shows again what was read in exact mode. That does not tell the stored number, which has to be loaded.
-      const known = this.#known.get(persistenceId)
-      if (known !== undefined && known < sequenceNumber) this.#known.set(persistenceId, sequenceNumber)
+      this.#numbers.raise(persistenceId, sequenceNumber)
       return "duplicate"
     }
     const verdict = decide(
       sequenceNumber,
-      this.#inFlight.get(persistenceId) ?? 0,
-      this.#known.get(persistenceId),
+      this.#numbers.inFlight(persistenceId),
+      this.#numbers.known(persistenceId),
       this.#isStrict
     )
     if (verdict !== "accepted" && verdict !== "duplicate") return verdict
@@ -210,7 +219,7 @@ export class ReadingState {
       if (inLog === "alreadyDelivered" && position >= next) this.#passOlder(slice, position)
       return "duplicate"
     }
-    this.#inFlight.set(persistenceId, sequenceNumber)
+    this.#numbers.accept(persistenceId, sequenceNumber)
     return "accepted"
   }
 
@@ -221,7 +230,7 @@ export class ReadingState {
     for (const element of elements) {
       if (element._tag === "Skipped" || !this.#completeUpTo.has(element.slice)) continue
       const { persistenceId } = element
-      if (!this.#known.has(persistenceId) && !this.#inFlight.has(persistenceId)) unknown.add(persistenceId)
+      if (this.#numbers.last(persistenceId) === undefined) unknown.add(persistenceId)
     }
     return [...unknown]
   }
@@ -231,13 +240,12 @@ export class ReadingState {
     persistenceIds: ReadonlyArray<PersistenceId>,
     found: ReadonlyMap<PersistenceId, SequenceNumber>
   ): void {
-    if (this.#known.size + persistenceIds.length > maxEntities) this.#known.clear()
-    for (const persistenceId of persistenceIds) this.#known.set(persistenceId, found.get(persistenceId) ?? 0)
+    this.#numbers.loaded(persistenceIds, found)
   }
 
   /** The first sequence number of an entity that is missing before an event that leaves a gap. */
   missingFrom(persistenceId: PersistenceId): SequenceNumber {
-    return sequenceNumber((this.#inFlight.get(persistenceId) ?? this.#known.get(persistenceId) ?? 0) + 1)
+    return sequenceNumber((this.#numbers.last(persistenceId) ?? 0) + 1)
   }
 
   /**
@@ -250,19 +258,17 @@ export class ReadingState {
 
   /** Nothing is missing before an event any more. Events that the source does not have are gone. */
   complete({ persistenceId, sequenceNumber: last }: Pick<Place, "persistenceId" | "sequenceNumber">): void {
-    this.#known.set(persistenceId, Math.max(last - 1, this.#known.get(persistenceId) ?? 0))
-    const inFlight = this.#inFlight.get(persistenceId)
-    if (inFlight !== undefined) this.#inFlight.set(persistenceId, sequenceNumber(Math.max(last - 1, inFlight)))
+    this.#numbers.pass(persistenceId, last - 1)
   }
 
   /** Advances past elements that were handled, and returns those that the offsets move to. */
-  advance<A extends Place | Skipped>(elements: ReadonlyArray<A>): ReadonlyArray<A> {
+  advance(elements: ReadonlyArray<Place | Skipped>): ReadonlyArray<Standing> {
     if (this.isExact) return elements
     this.#before.clear()
     return elements.filter((element) => {
       const { position, slice, timestamp } = element
       if (position === undefined || !this.#completeUpTo.has(slice)) return true
-      if ("persistenceId" in element) this.#handledOf(slice, element)
+      if ("persistenceId" in element) this.#numbers.handled(slice, element)
       const next = this.#handled.next(slice)
       const from = "from" in element ? element.from : position
       if (this.#handled.take(slice, position, timestamp, from) !== "next") return false
@@ -271,48 +277,38 @@ export class ReadingState {
     })
   }
 
-  #handledOf(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
-    // what was handled when it was replayed comes once more in its turn
-    if (sequenceNumber <= (this.#known.get(persistenceId) ?? 0)) return
-    let ahead = this.#ahead.get(slice)
-    if (ahead === undefined) this.#ahead.set(slice, ahead = new Map())
-    const { first = sequenceNumber, last = 0 } = ahead.get(persistenceId) ?? {}
-    if (sequenceNumber > last) ahead.set(persistenceId, { first, last: sequenceNumber })
-  }
-
   /** The slices whose entities have numbers to be stored. */
   get ahead(): Iterable<Slice> {
-    return this.#ahead.keys()
+    return this.#numbers.slices
   }
 
   /** The numbers of entities that are to be stored with the offset of a slice; undefined in exact mode. */
   entities(slice: Slice): ReadonlyMap<PersistenceId, Handled> | undefined {
     if (!this.#completeUpTo.has(slice)) return undefined
-    return this.#ahead.get(slice) ?? none
+    return this.#numbers.ahead(slice)
   }
 
   /** The offset of a slice is stored, and the numbers of its entities. */
   stored(slice: Slice, position: number): void {
     this.#storedPositions.set(slice, position)
-    const ahead = this.#ahead.get(slice)
-    if (ahead === undefined) return
-    this.#ahead.delete(slice)
-    for (const [persistenceId, { last }] of ahead) {
-      // Higher numbers may be stored already, if a replay has brought them before their turn. Forgotten ones are loaded
-      // again.
-      const known = this.#known.get(persistenceId)
-      if (known !== undefined && known < last) this.#known.set(persistenceId, last)
-      if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
-    }
+    this.#numbers.stored(slice)
   }
 
   /** The elements of the last `advance` could not be stored, and are handled again. */
   revert(): void {
-    this.#ahead.clear()
+    this.#numbers.revert()
     for (const [slice, next] of this.#before) this.#handled.setNext(slice, next)
     this.#before.clear()
   }
 }
+
+/**
+ * What a worker asks of what it has read, however its source says where an event stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reading = Pick<ReadingState, keyof ReadingState>
 
 const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
   next: "accepted",
@@ -322,4 +318,3 @@ const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
 }
 
 const noEntities: ReadonlyArray<PersistenceId> = []
-const none: ReadonlyMap<PersistenceId, Handled> = new Map()

@@ -45,7 +45,7 @@ import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
 import type { Outside } from "./Transaction.ts"
 
-export { type Feed, Health, type Replay, type Start } from "./Feed.ts"
+export { type Feed, Health, type Replay, type Start, timestamps } from "./Feed.ts"
 export type { Stage } from "./Stage.ts"
 
 const TypeId = "~sluice/Source"
@@ -99,6 +99,13 @@ export interface Provider<in out A, out E, out R> {
     from: SequenceNumber,
     to: SequenceNumber
   ) => Stream.Stream<EncodedEnvelope, E, R>
+  /** When an event of an entity was written; undefined if there is none. By default the event itself is asked for. */
+  readonly written?:
+    | ((
+      persistenceId: PersistenceId,
+      sequenceNumber: SequenceNumber
+    ) => Effect.Effect<Timestamp | undefined, E, R>)
+    | undefined
   /** The newest position and timestamp of each log in the range that has events. */
   readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
   /**
@@ -157,6 +164,51 @@ export class SourceOutOfPlace extends ExpectedError.TaggedError<SourceOutOfPlace
   }
   override get message(): string {
     return `The source '${this.source}' has shown position ${this.position} of slice ${this.slice} where ${this.expected} comes next`
+  }
+}
+
+/**
+ * A source does not serve several events of one entity together, as old versions of Akka do not. They are asked for otherwise.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EntityNotServed extends ExpectedError.TaggedError<EntityNotServed>("@sluice/core/EntityNotServed")(
+  "EntityNotServed",
+  { source: Schema.String }
+) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The source '${this.source}' does not serve the events of one entity`
+  }
+}
+
+/**
+ * A source has shown an event of an entity, has earlier ones that were not handled, and does not show them. The worker goes past none of them: it
+ * begins again, and asks again. If that does not help, the source is at fault.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class GapNotFilled extends ExpectedError.TaggedError<GapNotFilled>("@sluice/core/GapNotFilled")("GapNotFilled", {
+  source: Schema.String,
+  persistenceId: Schema.String,
+  /** The first and the last sequence number that is missing. */
+  from: Schema.Int,
+  to: Schema.Int,
+  cause: Schema.Defect()
+}) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    const { cause, from, persistenceId, source, to } = this
+    const why = cause instanceof Error ? cause.message : String(cause)
+    return `The source '${source}' does not show events ${from} to ${to} of '${persistenceId}', which are to be handled before others: ${why}`
   }
 }
 

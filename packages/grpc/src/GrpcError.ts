@@ -8,6 +8,7 @@ import type { EventDecodeError } from "@sluice/core/EventCodec"
 import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
 import { Slice } from "@sluice/core/Slice"
+import type { EntityNotServed } from "@sluice/core/Source"
 import * as Schema from "effect/Schema"
 
 /**
@@ -139,25 +140,6 @@ export class ProtocolError
 {
   override get message(): string {
     return `'${this.address}' breaks the protocol: ${this.problem}`
-  }
-}
-
-/**
- * The producer is a plain Akka one, which does not tell positions. It cannot be consumed exactly.
- *
- * @category errors
- * @since 0.1.0
- */
-export class PeerNotSupported extends ExpectedError.TaggedError<PeerNotSupported>("@sluice/grpc/PeerNotSupported")(
-  "PeerNotSupported",
-  { address: Schema.String }
-) {
-  /** It is a final error: no restart helps, so a projection stops. */
-  get isFinal(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `The producer at '${this.address}' is not a Sluice one (it sends no 'sluice-protocol' header), and cannot be consumed yet`
   }
 }
 
@@ -313,7 +295,7 @@ export type ConsumerError =
   | EchoOverdue
   | StreamStalled
   | ProtocolError
-  | PeerNotSupported
+  | EntityNotServed
   | StreamNotOffered
   | InsecureTransport
   | JournalReplaced

@@ -21,7 +21,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import { GrpcError, InsecureTransport, PeerNotSupported, ProtocolError, StreamNotOffered } from "@sluice/grpc/GrpcError"
+import { GrpcError, InsecureTransport, ProtocolError, StreamNotOffered } from "@sluice/grpc/GrpcError"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -711,22 +711,6 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer that breaks the
 })
 
 layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => {
-  it.effect("of a producer that says nothing of any, as plain ones do, cannot be consumed", () =>
-    Effect.gen(function*() {
-      const address = yield* FakeProducer.make({
-        eventsBySlices: (call) => {
-          call.headers()
-          call.send(FakeProducer.event(1))
-        }
-      })
-      const reading = yield* read(remote(address))
-      const error = yield* failure(reading) as Effect.Effect<PeerNotSupported>
-      assert.instanceOf(error, PeerNotSupported)
-      assert.isTrue(error.isFinal)
-      assert.include(error.message, `'${address}'`)
-      assert.isEmpty(reading.envelopes)
-    }))
-
   it.effect("is not what a status is of that follows headers which say nothing of any, as those of proxies do", () =>
     Effect.gen(function*() {
       const address = yield* FakeProducer.make({

@@ -71,13 +71,13 @@ describe("a client of a producer", () => {
       assert.lengthOf(lines, 3)
     }))
 
-  it.effect("says what it may be that names no journal and sends nothing", () =>
+  it.effect("says what it may be that names no journal where there was one, and sends nothing", () =>
     Effect.gen(function*() {
       const { channel, provide, reached } = yield* fake
       yield* Deferred.succeed(reached, undefined)
       const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
       const connecting = yield* Effect.forkScoped(
-        Effect.flip(provide(connect(channel, SliceRange.full, start, false, () => Offset.none)))
+        Effect.flip(provide(connect(channel, SliceRange.full, { ...start, journal: "j" }, false, () => Offset.none)))
       )
       yield* TestClock.adjust("2 minutes")
       assert.match(

@@ -6,7 +6,7 @@ import type * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { Element, EncodedElement, Envelope, Poison } from "../../Envelope.ts"
-import { encoded, FailedAt, isSkipped, make, placeholder, poison, sizeOf } from "../../Envelope.ts"
+import { encoded, FailedAt, isSkipped, make, notSent, placeholder, poison, reminder, sizeOf } from "../../Envelope.ts"
 import type { EventCodec } from "../../EventCodec.ts"
 import type { Stage } from "../../Stage.ts"
 import { decodeEnvelopeUnsafe } from "./decodeEnvelope.ts"
@@ -59,6 +59,7 @@ export const decodeWith =
       if (isSkipped(stored)) return stored
       const { payload } = stored
       if (payload === undefined) return placeholder(stored)
+      if (payload === notSent) return reminder(stored)
       let element: Element<any>
       try {
         element = make(stored, decodeEnvelopeUnsafe(codec, stored, payload), sizeOf(stored))
@@ -121,6 +122,7 @@ export const reencode =
     Arr.map(chunk, (element) => {
       if (element._tag === "Skipped" || element._tag === "Poison") return element
       if (element._tag === "Placeholder") return encoded(element, undefined)
+      if (element._tag === "Reminder") return encoded(element, notSent)
       try {
         return encoded(element, encodeUnsafe(codec, element.persistenceId, element.event))
       } catch (defect) {

@@ -2,7 +2,7 @@ import type { Place, Skipped } from "../../Envelope.ts"
 import { beginning, type Offset, type Offsets } from "../../Offset.ts"
 import type { Move } from "../../OffsetStore.ts"
 import type { Position } from "../../Position.ts"
-import type { ReadingState } from "../../ReadingState.ts"
+import type { Reading } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
 
 /**
@@ -12,7 +12,7 @@ import type { Slice } from "../../Slice.ts"
  */
 export class OffsetTracker {
   readonly #stored: Map<Slice, Offset>
-  readonly #reading: ReadingState
+  readonly #reading: Reading
   #ahead = new Map<Slice, Offset>()
   /**
    * The heads of the slices in which it has not caught up yet. Undefined while they are unknown, and once it has caught
@@ -20,7 +20,7 @@ export class OffsetTracker {
    */
   #heads: Map<Slice, Position> | undefined
 
-  constructor(stored: Offsets, reading: ReadingState) {
+  constructor(stored: Offsets, reading: Reading) {
     this.#stored = new Map(stored)
     this.#reading = reading
   }

@@ -2,39 +2,30 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { type Element, type Place, placeholder } from "../../Envelope.ts"
 import { JournalForked } from "../../JournalError.ts"
-import type { PersistenceId } from "../../PersistenceId.ts"
-import type { ReadingState, Verdict } from "../../ReadingState.ts"
+import type { Reading, Verdict } from "../../ReadingState.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import { SourceOutOfPlace } from "../../Source.ts"
 import { compile } from "../pipeline/compile.ts"
 import { mapChunks } from "../pipeline/mapChunks.ts"
+import { loadEntities, logGone } from "./entities.ts"
 import { fetch, inTime } from "./fetch.ts"
 import type { Handling } from "./handling.ts"
+import type { Held } from "./HeldBack.ts"
+import type { Repairs } from "./repairs.ts"
 
 /** @internal What admission needs of a worker. */
 export interface Admission {
   readonly handling: Handling
-  readonly reading: ReadingState
+  readonly reading: Reading
   /** Handles what was admitted so far, and stores the offsets. */
   readonly settle: Effect.Effect<void, unknown, any>
   /** Whether the elements are of an entity that is replayed. */
   readonly isReplay: boolean
+  /** What fills gaps where the source does not tell positions, while other entities go on. */
+  readonly repairs: Repairs | undefined
   /** Judges the elements of a replay, and admits those that are to be handled. */
   readonly judgeReplay: (chunk: ReadonlyArray<Element<any>>) => Effect.Effect<void, unknown, any>
 }
-
-/** @internal Loads what was stored of entities. */
-export const loadEntities = (
-  { key, store }: Handling,
-  reading: ReadingState,
-  persistenceIds: ReadonlyArray<PersistenceId>
-): Effect.Effect<void, unknown> =>
-  persistenceIds.length === 0
-    ? Effect.void
-    : Effect.map(
-      store.sequenceNumbers(key, persistenceIds),
-      (found) => reading.loaded(persistenceIds, found)
-    )
 
 /**
  * @internal
@@ -46,7 +37,7 @@ export const admit = (
   element: Element<any>,
   verdict: Verdict
 ): Effect.Effect<Element<any> | undefined, unknown, any> => {
-  const { handling, isReplay, reading, settle } = self
+  const { handling, isReplay, reading, repairs, settle } = self
   // a skipped range has none of the verdicts on an entity
   const place = element as Place
   const again = (effect: Effect.Effect<void, unknown, any>) =>
@@ -60,10 +51,14 @@ export const admit = (
       return Effect.succeed(undefined)
     case "unknown":
       return again(loadEntities(handling, reading, [place.persistenceId]))
+    case "unloaded":
+      return held(self, element)
     case "gap":
-      return again(replay(self, place, reading.missingFrom(place.persistenceId)))
+      return repairs !== undefined
+        ? held(self, element)
+        : again(replay(self, place, reading.missingFrom(place.persistenceId)))
     case "unproven":
-      return again(prove(self, place))
+      return repairs !== undefined ? held(self, element) : again(prove(self, place))
     case "unsettled":
       return again(settle)
     case "outOfPlace":
@@ -72,6 +67,10 @@ export const admit = (
       return forked(self, element)
   }
 }
+
+/** The element waits for what is missing before it. */
+const held = ({ repairs }: Admission, element: Element<any>): Effect.Effect<undefined, never, any> =>
+  Effect.as(repairs!.hold(element as Held), undefined)
 
 /** Fetches the events of an entity that are missing before one, and judges them. */
 const replay = (
@@ -86,24 +85,17 @@ const replay = (
       const { sequenceNumber } = chunk[0]
       const isWhole = !isFirst || sequenceNumber === from
       isFirst = false
-      return Effect.as(isWhole ? Effect.void : logGone(place, from, sequenceNumber), chunk)
+      return Effect.as(isWhole ? Effect.void : logGone(place.persistenceId, from, sequenceNumber), chunk)
     }),
     mapChunks(compile<any, any>(source.provider.codec, source.stages)),
     Stream.runForEachArray(judgeReplay),
-    Effect.andThen(Effect.suspend(() => isFirst ? logGone(place, from, place.sequenceNumber) : Effect.void)),
+    Effect.andThen(
+      Effect.suspend(() => isFirst ? logGone(place.persistenceId, from, place.sequenceNumber) : Effect.void)
+    ),
     // a source that has answered has no more of them
     Effect.andThen(Effect.sync(() => reading.complete(place)))
   )
 }
-
-/** What was left out for now, and was deleted before it was selected, is never handled. */
-const logGone = ({ persistenceId }: Place, from: number, next: number): Effect.Effect<void> =>
-  Effect.logWarning(
-    `Events ${from} to ${
-      next - 1
-    } of '${persistenceId}' were left out by a filter, and deleted at the source before they were selected. ` +
-      `Goes on with event ${next}`
-  )
 
 /**
  * Fetches the predecessor of an event. If that does not prove that nothing is missing, fetches all events before it.

@@ -5,8 +5,8 @@ import * as Stream from "effect/Stream"
 import type { EncodedEnvelope, Place } from "../../Envelope.ts"
 import { type Provider, SourceTimeout } from "../../Source.ts"
 
-/** In milliseconds. */
-const patience = 10_000
+/** @internal For how long a source may take for an answer, in milliseconds. */
+export const patience = 10_000
 
 /** @internal Fails when the source does not answer in time, each time that it is asked for more. */
 export const inTime = <A, E, R>(
@@ -18,6 +18,16 @@ export const inTime = <A, E, R>(
     orElse: () => Stream.fail(new SourceTimeout({ source: provider.key, waited: patience }))
   })
 
+/** @internal Fails when the source does not answer in time. */
+export const orTimeout = <A, E, R>(
+  provider: Provider<any, any, any>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SourceTimeout, R> =>
+  Effect.timeoutOrElse(effect, {
+    duration: patience,
+    orElse: () => Effect.fail(new SourceTimeout({ source: provider.key, waited: patience }))
+  })
+
 /** @internal An event as its source has it now, or none. With `to`, the first event from there up to another one. */
 export const fetch = <E, R>(
   provider: Provider<any, E, R>,
@@ -26,10 +36,8 @@ export const fetch = <E, R>(
 ): Effect.Effect<Option.Option<EncodedEnvelope>, E | SourceTimeout, R> => {
   const events = provider.entity(persistenceId, sequenceNumber, to)
   // A single event is read to the end of its stream: a remote call that is cut off counts against its whole connection.
-  return (to === sequenceNumber ? Effect.map(Stream.runCollect(events), Arr.head) : Stream.runHead(events)).pipe(
-    Effect.timeoutOrElse({
-      duration: patience,
-      orElse: () => Effect.fail(new SourceTimeout({ source: provider.key, waited: patience }))
-    })
+  return orTimeout(
+    provider,
+    to === sequenceNumber ? Effect.map(Stream.runCollect(events), Arr.head) : Stream.runHead(events)
   )
 }

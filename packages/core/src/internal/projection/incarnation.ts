@@ -6,26 +6,30 @@ import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Element } from "../../Envelope.ts"
+import type { Element, Place } from "../../Envelope.ts"
 import type { Handler } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
-import { ReadingState } from "../../ReadingState.ts"
+import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
-import { type Admission, admit, loadEntities } from "./admission.ts"
+import { type Admission, admit } from "./admission.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
+import { loadEntities } from "./entities.ts"
 import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced } from "./failures.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
+import { HeldBack } from "./HeldBack.ts"
 import { lookBack, type PastChunk, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { PassedOver } from "./PassedOver.ts"
+import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
+import { TimestampReading } from "./TimestampReading.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
@@ -64,7 +68,8 @@ interface Interruption {
 /** What an incarnation handles elements with. */
 interface Work {
   readonly handling: Handling
-  readonly reading: ReadingState
+  readonly reading: Reading
+  readonly repairs: Repairs | undefined
   readonly grouping: Grouping
   readonly chunks: Chunks
   readonly decoded: DecodedShare
@@ -91,10 +96,14 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     monitor.loaded(offsets, revision, passedOver.remaining)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
-    const opening = open(options, { journal: known, offsets, filter }, chunks, decoded)
-    const { journal, supersedes } = yield* unlessCommanded(options, opening)
+    const held = new HeldBack()
+    const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
+    const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
     yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded)
-    const reading = new ReadingState(options.range, { completeUpTo, offsets }, { isStrict: !supersedes })
+    const stored = { completeUpTo, offsets }
+    const reading = journal === Source.timestamps
+      ? new TimestampReading(options.range, stored, held)
+      : new ReadingState(options.range, stored, { isStrict: !supersedes })
     const tracker = new OffsetTracker(offsets, reading)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
@@ -116,11 +125,30 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
     const past = new PastProgress(elapsed())
     const { filter: follow } = options
-    return yield* work({ handling, reading, grouping, chunks, decoded, interruption, past, filter: follow, elapsed })
-      .pipe(
-        Effect.onExit((exit) => saveAtEnd(handling, exit)),
-        Effect.catchCause((cause) => explainFork(options, handling, cause))
-      )
+    const repairs = reading instanceof TimestampReading
+      ? yield* makeRepairs({
+        handling,
+        reading,
+        replay,
+        offer: (elements) => offer(chunks, decoded, { elements }),
+        fail: (cause) => Queue.failCause(chunks, cause)
+      })
+      : undefined
+    return yield* work({
+      handling,
+      reading,
+      repairs,
+      grouping,
+      chunks,
+      decoded,
+      interruption,
+      past,
+      filter: follow,
+      elapsed
+    }).pipe(
+      Effect.onExit((exit) => saveAtEnd(handling, exit)),
+      Effect.catchCause((cause) => explainFork(options, handling, cause))
+    )
   }).pipe(Effect.scoped)
 
 const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
@@ -149,6 +177,8 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
   const { completeUpTo, journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
+  // there offsets are times for good
+  if (journal === Source.timestamps) return { completeUpTo, journal, offsets, revision }
   const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
   if (resolved === offsets) return { completeUpTo, journal, offsets, revision }
   const moves = Array.from(
@@ -166,29 +196,33 @@ const open = Effect.fnUntraced(function*(
   { memory, monitor, projection: { source }, range }: Options,
   stored: Pick<Source.Start, "journal" | "offsets" | "filter">,
   chunks: Chunks,
-  decoded: DecodedShare
-): Effect.fn.Return<Pick<Source.OpenSource<any, any, any>, "journal" | "supersedes">, unknown, any> {
+  decoded: DecodedShare,
+  held: HeldBack
+): Effect.fn.Return<Pick<Source.OpenSource<any, any, any>, "journal" | "replay" | "supersedes">, unknown, any> {
   const health: Source.Health = {
     disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
     restored: () => void monitor.happened({ _tag: "Restored" })
   }
-  const start: Source.Start = { ...stored, pastDeleted: source.provider.onReplaced === "rewind" }
-  const { elements, journal, supersedes } = yield* Source.open(source, { range, start }).pipe(
+  const start: Source.Start = {
+    ...stored,
+    pastDeleted: source.provider.onReplaced === "rewind",
+    reminders: true
+  }
+  const { elements, journal, replay, supersedes } = yield* Source.open(source, { range, start }).pipe(
     memory.ofSource,
     Effect.provideService(Source.Health, health)
   )
   yield* elements.pipe(
-    Stream.runForEachArray((chunk) => {
-      decoded.hold(bytesOf(chunk))
-      return Effect.andThen(Queue.offer(chunks, { elements: chunk }), decoded.room)
-    }),
+    Stream.runForEachArray((elements) =>
+      offer(chunks, decoded, { elements }).pipe(Effect.andThen(decoded.room), Effect.andThen(room(held)))
+    ),
     // a stage's failure comes as poison
     memory.ofSource,
     Queue.into(chunks),
     Effect.provideService(Source.Health, health),
     Effect.forkScoped
   )
-  return { journal, supersedes }
+  return { journal, replay, supersedes }
 })
 
 /** Opens the source for what was passed over, if there is any. Its chunks take turns with those of what is new. */
@@ -200,16 +234,24 @@ const openPast = Effect.fnUntraced(function*(
   decoded: DecodedShare
 ): Effect.fn.Return<void, never, any> {
   if (passedOver.remaining === 0) return
-  const offer = (chunk: PastChunk) => {
-    decoded.hold(bytesOf(chunk.elements))
-    return Effect.andThen(Queue.offer(chunks, chunk), decoded.room)
-  }
-  yield* lookBack(source, range, passedOver, start, offer).pipe(
+  yield* lookBack(
+    source,
+    range,
+    passedOver,
+    start,
+    (chunk) => Effect.andThen(offer(chunks, decoded, chunk), decoded.room)
+  ).pipe(
     memory.ofSource,
     Effect.catchCause((cause) => Queue.failCause(chunks, cause)),
     Effect.forkScoped
   )
 })
+
+const offer = (chunks: Chunks, decoded: DecodedShare, chunk: Chunk): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    decoded.hold(bytesOf(chunk.elements))
+    return Effect.asVoid(Queue.offer(chunks, chunk))
+  })
 
 /** Says what is odd about a source of which nothing was read yet. One worker of a projection says it in the log. */
 const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.Offsets) => {
@@ -326,19 +368,39 @@ const judge = Effect.fnUntraced(function*(
     const verdict = reading.judge(read, isReplay)
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
-    if (element === undefined) continue
+    if (element === undefined) {
+      if (read._tag !== "Skipped" && isWaiting(reading)) yield* judgeDue(self, reading, read)
+      continue
+    }
     if (element._tag === "Poison") {
       yield* flush(self)
       yield* meetPoison(handling, element)
     } else if (grouping.add(element)) {
       yield* flush(self)
     }
+    if (element._tag !== "Skipped" && isWaiting(reading)) yield* judgeDue(self, reading, element)
   }
 })
+
+const isWaiting = (reading: Reading): reading is TimestampReading =>
+  reading instanceof TimestampReading && !reading.held.isEmpty
+
+/** Judges what waits of an entity of which an event has come, if nothing is missing before it any more. */
+const judgeDue = (
+  self: Work,
+  reading: TimestampReading,
+  { persistenceId }: Place
+): Effect.Effect<void, unknown, any> => {
+  const due = reading.due(persistenceId)
+  if (due.length === 0) return Effect.void
+  self.decoded.hold(bytesOf(due))
+  return Effect.andThen(judge(self, due), Effect.sync(() => reading.judgedDue(persistenceId)))
+}
 
 const admissionOf = (self: Work, isReplay: boolean): Admission => ({
   handling: self.handling,
   reading: self.reading,
+  repairs: self.repairs,
   settle: Effect.andThen(flush(self), saveNow(self)),
   isReplay,
   judgeReplay: (chunk) =>

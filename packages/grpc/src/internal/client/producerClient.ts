@@ -5,18 +5,20 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import { Health } from "@sluice/core/Feed"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import { isLoopback } from "@sluice/core/Loopback"
-import type { Offsets } from "@sluice/core/Offset"
+import { type Offsets, since } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { Slice } from "@sluice/core/Slice"
 import type { SliceRange } from "@sluice/core/SliceRange"
-import type { Start } from "@sluice/core/Source"
+import { EntityNotServed, type Replay, type Start, timestamps } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -28,7 +30,6 @@ import {
   type ConsumerError,
   GrpcError,
   InsecureTransport,
-  PeerNotSupported,
   ProducerDisrupted,
   ProtocolError,
   StreamNotOffered
@@ -36,9 +37,15 @@ import {
 import { parseAddress } from "../address.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
+  EventTimestampRequestSchema,
+  EventTimestampResponseSchema,
   InitReqSchema,
   LatestEventTimestampRequestSchema,
   LatestEventTimestampResponseSchema,
+  LoadEventRequestSchema,
+  OffsetSchema,
+  PersistenceIdSeqNrSchema,
+  ReplayReqSchema,
   SluiceInitSchema,
   StreamInSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
@@ -47,7 +54,7 @@ import { toCriteria } from "../wire/criteria.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
-import { fromSlicePositions, toSlicePositions } from "../wire/messages.ts"
+import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wire/status.ts"
 import {
@@ -58,6 +65,7 @@ import {
   openCall,
   unaryCall
 } from "./clientCall.ts"
+import type { PlainOffset } from "./PlainReceiver.ts"
 import { watchStall } from "./stall.ts"
 
 /** What a call fails with. */
@@ -66,6 +74,8 @@ type CallError = CallFailure | StreamNotOffered | JournalForked | OffsetBelowFlo
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
   readonly journal: string
+  /** Asks for the events of one entity again, of a plain producer. */
+  readonly replay: ((request: Replay) => void) | undefined
   /** Whether the stream has no event yet, though the producer's journal has others. */
   readonly isMissing: boolean
   /** Whether the stream is one of states, of which a later one takes the place of an earlier one. */
@@ -88,6 +98,23 @@ const headersWithin = 10_000
 /** After how long, in milliseconds, and then how often, it is said that a producer still cannot be reached. */
 const firstUnreached = 3_000
 const unreachedEvery = 30_000
+
+/** Where a connection goes on. */
+interface Onwards extends Start {
+  readonly plain?: PlainOffset | undefined
+}
+
+/** For how long, in milliseconds, a producer is waited for that has answered without naming a journal, and may be a proxy that is about to fail. */
+const proxyWithin = 1_000
+
+const toOffset = ({ seen, timestamp }: PlainOffset) =>
+  create(OffsetSchema, {
+    timestamp: toTimestampMessage(timestamp),
+    seen: Array.from(seen, ([persistenceId, seqNr]) => ({ persistenceId, seqNr: BigInt(seqNr) }))
+  })
+
+const isUnimplemented = (error: ConsumerError): boolean =>
+  error instanceof GrpcError && error.code === status.UNIMPLEMENTED
 
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
@@ -130,7 +157,10 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
 
-  const init = (range: SliceRange, { filter: wanted = filter, journal, offsets, pastDeleted = false }: Start): Buffer =>
+  const init = (
+    range: SliceRange,
+    { filter: wanted = filter, journal, offsets, pastDeleted = false, plain }: Onwards
+  ): Buffer =>
     encode(
       StreamInSchema,
       create(StreamInSchema, {
@@ -141,12 +171,17 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
             sliceMin: range.min,
             sliceMax: range.max,
             filter: toCriteria(EventFilter.diff(EventFilter.passAll, wanted)),
-            sluice: create(SluiceInitSchema, {
-              protocol: protocolVersion,
-              journal: journal ?? "",
-              positions: toSlicePositions(offsets),
-              pastDeleted
-            })
+            // of several, a plain producer takes the last timestamp for all slices
+            offset: plain === undefined || (journal !== undefined && journal !== timestamps) ? [] : [toOffset(plain)],
+            // a producer that has taken the place of a plain one is to say so
+            sluice: journal === timestamps
+              ? create(SluiceInitSchema, { protocol: protocolVersion })
+              : create(SluiceInitSchema, {
+                protocol: protocolVersion,
+                journal: journal ?? "",
+                positions: toSlicePositions(offsets),
+                pastDeleted
+              })
           })
         }
       })
@@ -180,24 +215,144 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     })
   }
 
-  /** The heads of the logs, or what is in their place before a time. */
-  const positions = (range: SliceRange, before: Timestamp | undefined): Effect.Effect<Offsets, ConsumerError> =>
+  const unary = (path: string, message: Buffer): Effect.Effect<Buffer, ConsumerError> =>
     Effect.gen(function*() {
       const way = yield* channel
+      const begin = yield* request(way, path)
+      return yield* unaryCall(address, way, begin, message, explain)
+    }).pipe(Effect.scoped)
+
+  /** The heads of the logs, or what is in their place before a time; undefined of a plain producer. */
+  const positions = (
+    range: SliceRange,
+    before: Timestamp | undefined
+  ): Effect.Effect<Offsets | undefined, ConsumerError> => {
+    const message = encode(
+      LatestEventTimestampRequestSchema,
+      create(LatestEventTimestampRequestSchema, {
+        streamId,
+        sliceMin: range.min,
+        sliceMax: range.max,
+        sluiceHeads: true,
+        ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
+      })
+    )
+    return Effect.flatMap(unary(eventProducerPaths.latestEventTimestamp, message), (bytes) =>
+      read(() => {
+        const { sluiceHeads, timestamp } = decodeRequest(LatestEventTimestampResponseSchema, bytes)
+        return timestamp !== undefined && sluiceHeads.length === 0 ? undefined : fromSlicePositions(sluiceHeads)
+      }))
+  }
+
+  const headsOf = (range: SliceRange): Effect.Effect<Offsets, ConsumerError> =>
+    Effect.flatMap(
+      positions(range, undefined),
+      (offsets) =>
+        offsets === undefined
+          ? Effect.fail(
+            new GrpcError({
+              address,
+              method: nameOf(eventProducerPaths.latestEventTimestamp),
+              code: status.UNIMPLEMENTED,
+              details: "a plain Akka producer does not tell positions"
+            })
+          )
+          : Effect.succeed(offsets)
+    )
+
+  /**
+   * A call whose headers name no journal. A proxy may answer so, too, and then say with a status that the producer is away: what sends events, or
+   * waits with an open stream, is a producer.
+   */
+  const plainConnection = Effect.fnUntraced(function*(
+    call: ClientCall,
+    known: string | undefined
+  ): Effect.fn.Return<Connection, ConsumerError, Scope.Scope> {
+    const pull = Effect.mapError(call.pull, explain(call))
+    const plain: Connection = {
+      journal: timestamps,
+      supersedes: false,
+      isMissing: false,
+      pull,
+      replay: ({ from, persistenceId }) => {
+        const entity = create(PersistenceIdSeqNrSchema, { persistenceId, seqNr: BigInt(from) })
+        const replay = create(ReplayReqSchema, {
+          // for old producers, and for new ones
+          persistenceIdOffset: [entity],
+          replayPersistenceIds: [{ fromPersistenceIdOffset: entity }]
+        })
+        call.write(encode(StreamInSchema, create(StreamInSchema, { message: { case: "replay", value: replay } })))
+      }
+    }
+    if (known === timestamps) return plain
+    if (known !== undefined) {
+      yield* Effect.mapError(call.first, explain(call))
+      return yield* new JournalReplaced({ expected: known, actual: timestamps, entityType: streamId })
+    }
+    // read by a fiber of its own, as what a race has read could be lost
+    const first = yield* Effect.forkScoped(Effect.exit(pull))
+    const { clock } = yield* CallTransport
+    const outcome = yield* Effect.raceFirst(
+      Fiber.join(first),
+      Effect.as(clock.sleep(Duration.millis(proxyWithin)), undefined)
+    )
+    if (outcome !== undefined && Exit.isFailure(outcome)) return yield* Effect.failCause(outcome.cause)
+    let isFirst = true
+    return {
+      ...plain,
+      pull: Effect.suspend(() => {
+        if (!isFirst) return pull
+        return Effect.flatMap(Fiber.join(first), (exit) => {
+          isFirst = false
+          return exit
+        })
+      })
+    }
+  })
+
+  const entity = (
+    persistenceId: PersistenceId,
+    from: SequenceNumber,
+    to: SequenceNumber
+  ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
+    Stream.fromPull(Effect.gen(function*() {
+      const way = yield* channel
       const message = encode(
-        LatestEventTimestampRequestSchema,
-        create(LatestEventTimestampRequestSchema, {
+        CurrentEventsByPersistenceIdRequestSchema,
+        create(CurrentEventsByPersistenceIdRequestSchema, {
           streamId,
-          sliceMin: range.min,
-          sliceMax: range.max,
-          sluiceHeads: true,
-          ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
+          persistenceId,
+          fromSeqNr: BigInt(from),
+          toSeqNr: BigInt(to)
         })
       )
-      const begin = yield* request(way, eventProducerPaths.latestEventTimestamp)
-      const bytes = yield* unaryCall(address, way, begin, message, explain)
-      return yield* read(() => fromSlicePositions(decodeRequest(LatestEventTimestampResponseSchema, bytes).sluiceHeads))
-    }).pipe(Effect.scoped)
+      const begin = yield* request(way, eventProducerPaths.currentEventsByPersistenceId)
+      const call = yield* openCall(address, way, begin, message)
+      call.end()
+      return call.pull.pipe(
+        Effect.mapError((error) => hasEnded(error) ? error : explain(call)(error)),
+        Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
+        Effect.catchIf(hasEnded, () => Cause.done())
+      )
+    })).pipe(Stream.scoped)
+
+  /** An event, or none if there is none. */
+  const loadEvent = (
+    persistenceId: PersistenceId,
+    sequenceNumber: SequenceNumber
+  ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ConsumerError> =>
+    unary(
+      eventProducerPaths.loadEvent,
+      encode(
+        LoadEventRequestSchema,
+        create(LoadEventRequestSchema, { streamId, persistenceId, seqNr: BigInt(sequenceNumber) })
+      )
+    ).pipe(
+      // an answer has the two kinds of events under the numbers that the stream has them under
+      Effect.flatMap((bytes) => read(() => [readEvent(bytes)])),
+      // of an event as well
+      Effect.catchIf((error) => error instanceof StreamNotOffered, () => Effect.succeed([]))
+    )
 
   const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() =>
     options.tls === undefined && options.insecure !== true && !isLoopback(parseAddress(address).host)
@@ -214,7 +369,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     connect: (
       channel: Channel,
       range: SliceRange,
-      start: Start,
+      start: Onwards,
       waitForReady: boolean,
       received: () => Offsets
     ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
@@ -222,20 +377,15 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
         const call = yield* openCall(address, channel, begin, init(range, start))
         const answered = yield* Effect.mapError(call.headers, explain(call))
-        const identity = answered["sluice-journal"]
-        if (identity === undefined) {
-          // a proxy may answer so, too, and then say with a status that the producer is away: what sends events is a producer
-          yield* Effect.mapError(call.first, explain(call))
-          return yield* new PeerNotSupported({ address })
-        }
-        const journal = identity
+        const journal = answered["sluice-journal"]
+        if (journal === undefined) return yield* plainConnection(call, start.journal)
         if (start.journal !== undefined && start.journal !== journal) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
         const version = Number(answered["sluice-protocol"])
         if (version >= 4) {
           const { clock } = yield* CallTransport
-          const heads = positions(range, undefined)
+          const heads = headsOf(range)
           yield* Effect.forkScoped(watchStall(call, { address, streamId, clock, heads, received }))
         }
         const health = yield* Health
@@ -245,47 +395,58 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         })
         return {
           journal,
+          replay: undefined,
           supersedes: answered["sluice-supersedes"] === "true",
           isMissing: answered[missingHeader] !== undefined,
           pull: Effect.mapError(call.pull, explain(call))
         }
       }),
 
+    /** Several events of an entity in one call, which old producers do not have; a single event of theirs is loaded. */
     entity: (
       persistenceId: PersistenceId,
       from: SequenceNumber,
       to: SequenceNumber
-    ): Stream.Stream<EncodedEnvelope, ConsumerError> =>
-      Stream.fromPull(Effect.gen(function*() {
-        const way = yield* channel
-        const message = encode(
-          CurrentEventsByPersistenceIdRequestSchema,
-          create(CurrentEventsByPersistenceIdRequestSchema, {
-            streamId,
-            persistenceId,
-            fromSeqNr: BigInt(from),
-            toSeqNr: BigInt(to)
-          })
-        )
-        const begin = yield* request(way, eventProducerPaths.currentEventsByPersistenceId)
-        const call = yield* openCall(address, way, begin, message)
-        call.end()
-        return call.pull.pipe(
-          Effect.mapError((error) => hasEnded(error) ? error : explain(call)(error)),
-          Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
-          Effect.catchIf(hasEnded, () => Cause.done())
-        )
-      })).pipe(Stream.scoped),
+    ): Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> => {
+      const otherwise: Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> = from === to
+        ? Stream.fromIterableEffect(loadEvent(persistenceId, from))
+        : Stream.fail(new EntityNotServed({ source: `stream:${options.name ?? streamId}` }))
+      return Stream.catchIf(entity(persistenceId, from, to), isUnimplemented, () => otherwise)
+    },
 
-    heads: (range: SliceRange): Effect.Effect<Offsets, ConsumerError> => positions(range, undefined),
+    written: (
+      persistenceId: PersistenceId,
+      sequenceNumber: SequenceNumber
+    ): Effect.Effect<Timestamp | undefined, ConsumerError> =>
+      Effect.flatMap(
+        unary(
+          eventProducerPaths.eventTimestamp,
+          encode(
+            EventTimestampRequestSchema,
+            create(EventTimestampRequestSchema, { streamId, persistenceId, seqNr: BigInt(sequenceNumber) })
+          )
+        ),
+        (bytes) =>
+          read(() => {
+            const { timestamp } = decodeRequest(EventTimestampResponseSchema, bytes)
+            return timestamp && fromTimestampMessage(timestamp)
+          })
+      ),
+
+    heads: headsOf,
 
     before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
-      Effect.flatMap(positions(range, time), (offsets) => {
-        // one that does not know the question answers with its heads
-        const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
-        return isOlder
-          ? Effect.succeed(offsets)
-          : Effect.fail(protocolError("it cannot say where a time lies in its logs"))
-      })
+      Effect.flatMap(
+        Effect.catchIf(positions(range, time), isUnimplemented, () => Effect.succeed(undefined)),
+        (offsets) => {
+          // a plain producer is asked for the time itself
+          if (offsets === undefined) return Effect.succeed(since(time, range))
+          // one that does not know the question answers with its heads
+          const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
+          return isOlder
+            ? Effect.succeed(offsets)
+            : Effect.fail(protocolError("it cannot say where a time lies in its logs"))
+        }
+      )
   }
 }

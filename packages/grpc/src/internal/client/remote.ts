@@ -1,6 +1,6 @@
 import type { EncodedElement } from "@sluice/core/Envelope"
 import type { EventFilter } from "@sluice/core/EventFilter"
-import { JournalForked } from "@sluice/core/Journal"
+import { JournalForked, JournalReplaced } from "@sluice/core/Journal"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
@@ -13,9 +13,10 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../ConsumerOptions.ts"
-import { type ConsumerError, PeerNotSupported, StreamNotOffered } from "../../GrpcError.ts"
+import { type ConsumerError, StreamNotOffered } from "../../GrpcError.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import { EventReceiver } from "./EventReceiver.ts"
+import { PlainReceiver } from "./PlainReceiver.ts"
 import { type Connection, makeProducerClient } from "./producerClient.ts"
 
 const initialBackoff = 200
@@ -35,7 +36,7 @@ export const makeRemote = (
   filter: EventFilter
 ): Pick<
   Source.Provider<any, ConsumerError, never>,
-  "hold" | "open" | "entity" | "heads" | "before" | "now" | "notice"
+  "hold" | "open" | "entity" | "written" | "heads" | "before" | "now" | "notice"
 > => {
   const producer = makeProducerClient(streamId, options, filter)
   const attributes = { stream: streamId }
@@ -50,7 +51,8 @@ export const makeRemote = (
     const scope = yield* Effect.scope
     const health = yield* Source.Health
     const channel = yield* producer.channel
-    const receiver = new EventReceiver(streamId, range, start.offsets)
+    const logs = new EventReceiver(streamId, range, start.offsets)
+    const plain = new PlainReceiver(range, start)
     const faultOf = (fault: unknown) => fault instanceof JournalForked ? fault : producer.protocolError(fault)
     let failures = 0
     let connected = start.journal !== undefined
@@ -76,21 +78,23 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const onwards = { journal, offsets: receiver.offsets, pastDeleted: start.pastDeleted, filter: start.filter }
-        return producer.connect(channel, range, onwards, failures > 0, () => receiver.offsets).pipe(
+        const { filter, pastDeleted } = start
+        const onwards = { journal, offsets: logs.offsets, plain: plain.offset, pastDeleted, filter }
+        return producer.connect(channel, range, onwards, failures > 0, () => logs.offsets).pipe(
           Scope.provide(own),
           Effect.map((connection) => {
             if (failures > 0) health.restored()
             connected = true
             isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
-            receiver.reset()
+            logs.reset()
+            plain.reset()
             return { ...connection, close }
           }),
           Effect.onError(() => close),
           Effect.catch((error) =>
             // a producer that has offered the stream before is starting, and about to do so again
-            isRetryable(error) || (connected && isPassing(error))
+            isRetryable(error) || (connected && isPassing(error, failures))
               ? Effect.andThen(backOff(error), connect(journal))
               : Effect.fail(error)
           )
@@ -99,6 +103,7 @@ export const makeRemote = (
 
     const first = yield* connect(start.journal)
     let current: typeof first | undefined = first
+    const receiver = first.journal === Source.timestamps ? plain : logs
 
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, ConsumerError> = Effect.suspend(() => {
       if (current === undefined) {
@@ -126,7 +131,18 @@ export const makeRemote = (
         })
       )
     })
-    return { journal: first.journal, supersedes: first.supersedes, envelopes: Stream.fromPull(Effect.succeed(next)) }
+    return {
+      journal: first.journal,
+      supersedes: first.supersedes,
+      envelopes: Stream.fromPull(Effect.succeed(next)),
+      replay: first.replay && ((request) =>
+        Effect.sync(() => {
+          if (current?.replay === undefined) return false
+          plain.replay(request.persistenceId)
+          current.replay(request)
+          return true
+        }))
+    }
   })
 
   return {
@@ -134,6 +150,7 @@ export const makeRemote = (
     hold: Effect.ignore(producer.channel),
     open,
     entity: producer.entity,
+    written: producer.written,
     heads: producer.heads,
     before: producer.before,
     notice: Effect.sync(() => isMissing ? missing(streamId, options.address) : undefined),
@@ -148,6 +165,10 @@ const missing = (streamId: string, address: string): string =>
 
 const isRetryable = (error: ConsumerError): boolean => "isRetryable" in error && error.isRetryable
 
+/** How often in a row a producer without positions may answer in place of one that had a journal. */
+const maxStrangers = 5
+
 /** Whether the error says nothing of a producer that was one before. */
-const isPassing = (error: ConsumerError): boolean =>
-  error instanceof PeerNotSupported || error instanceof StreamNotOffered
+const isPassing = (error: ConsumerError, failures: number): boolean =>
+  error instanceof StreamNotOffered ||
+  error instanceof JournalReplaced && error.actual === Source.timestamps && failures < maxStrangers

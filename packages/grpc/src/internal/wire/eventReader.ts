@@ -21,6 +21,9 @@ class EventReader {
   #at = 0
   #end = 0
 
+  /** What the last event says that it comes from; empty for a stream's own. */
+  origin = ""
+
   // the payloads of a stream are of few types
   readonly #manifest = new Remembered()
 
@@ -102,6 +105,7 @@ class EventReader {
     let value: Uint8Array = noBytes
     let metadata: Payload | undefined
     let tags: Array<string> = noTags
+    this.origin = ""
     while (this.#at < end) {
       const tag = bytes[this.#at++]!
       switch (tag) {
@@ -132,7 +136,7 @@ class EventReader {
           if (to < 0) return undefined
           if (!isEvent) {
             // the source of a filtered event
-            if (!this.#isText(to)) return undefined
+            if (!this.#originTo(to)) return undefined
             break
           }
           if (manifest !== undefined) return undefined
@@ -154,7 +158,7 @@ class EventReader {
         }
         case 0x32: {
           const to = isEvent ? this.#delimited(end) : -1
-          if (to < 0 || !this.#isText(to)) return undefined
+          if (to < 0 || !this.#originTo(to)) return undefined
           break
         }
         case 0x3a: {
@@ -323,6 +327,13 @@ class EventReader {
     return text
   }
 
+  #originTo(end: number): boolean {
+    if (this.#at === end) return true
+    const text = this.#text(end)
+    this.origin = text ?? ""
+    return text !== undefined
+  }
+
   /** Whether the text is valid, without making it. */
   #isText(end: number): boolean {
     const bytes = this.#bytes
@@ -383,6 +394,19 @@ const reader = new EventReader()
  */
 export const readStreamOut = (bytes: Uint8Array, elements: Array<EncodedElement>): void => {
   if (!reader.read(bytes, elements)) fromStreamOut(decode(StreamOutSchema, bytes), elements)
+}
+
+/**
+ * @internal
+ * As `readStreamOut`, and returns what the last event says that it comes from, which is empty for what comes in its turn.
+ */
+export const readWithOrigin = (bytes: Uint8Array, elements: Array<EncodedElement>): string => {
+  reader.origin = ""
+  if (reader.read(bytes, elements)) return reader.origin
+  const out = decode(StreamOutSchema, bytes)
+  fromStreamOut(out, elements)
+  const { message } = out
+  return message.case === "event" || message.case === "filteredEvent" ? message.value.source : ""
 }
 
 /** @internal The one event that a StreamOut carries. */

@@ -53,6 +53,9 @@ export const fromSlicePositions = (positions: ReadonlyArray<SlicePosition>): Off
 /** @internal The source of an event that the consumer should have seen, and loads if it has not. */
 export const backtracking = "BT"
 
+/** @internal The source of an event that was sent as soon as it was written, ahead of its turn. */
+export const published = "PS"
+
 const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
   const { offset: [offset], persistenceId, seqNr, sluicePosition } = message
   if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")

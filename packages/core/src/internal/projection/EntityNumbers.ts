@@ -1,0 +1,96 @@
+import type { Place } from "../../Envelope.ts"
+import type { Handled } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
+import type { Slice } from "../../Slice.ts"
+
+/** The stored numbers of so many entities are remembered at most. Those of others are loaded again. */
+const maxEntities = 10_000
+
+/**
+ * @internal
+ * The last sequence numbers of entities: those that are stored, those that were accepted since, and those that were handled since. Pure.
+ */
+export class EntityNumbers {
+  readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
+  readonly #known = new Map<PersistenceId, number>()
+  /** The last numbers that were handled and are not stored, slice by slice. */
+  readonly #ahead = new Map<Slice, Map<PersistenceId, Handled>>()
+
+  /** The last number that was accepted and is not stored; 0 if there is none. */
+  inFlight(persistenceId: PersistenceId): number {
+    return this.#inFlight.get(persistenceId) ?? 0
+  }
+
+  /** The last number that is stored, as far as it is known: 0 if there is none, undefined if it has to be loaded. */
+  known(persistenceId: PersistenceId): number | undefined {
+    return this.#known.get(persistenceId)
+  }
+
+  /** The last number that was accepted or is stored; undefined if it has to be loaded. */
+  last(persistenceId: PersistenceId): number | undefined {
+    return this.#inFlight.get(persistenceId) ?? this.#known.get(persistenceId)
+  }
+
+  accept(persistenceId: PersistenceId, sequenceNumber: SequenceNumber): void {
+    this.#inFlight.set(persistenceId, sequenceNumber)
+  }
+
+  /** Everything up to the number needs no handling any more. */
+  pass(persistenceId: PersistenceId, last: number): void {
+    this.#known.set(persistenceId, Math.max(last, this.#known.get(persistenceId) ?? 0))
+    const inFlight = this.#inFlight.get(persistenceId)
+    if (inFlight !== undefined) this.#inFlight.set(persistenceId, sequenceNumber(Math.max(last, inFlight)))
+  }
+
+  /** A higher number than the one that is known may be stored. One that is not known has to be loaded all the same. */
+  raise(persistenceId: PersistenceId, last: number): void {
+    const known = this.#known.get(persistenceId)
+    if (known !== undefined && known < last) this.#known.set(persistenceId, last)
+  }
+
+  /** The stored numbers of the entities were loaded. Entities that were not found have none. */
+  loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
+    if (this.#known.size + persistenceIds.length > maxEntities) this.#known.clear()
+    for (const persistenceId of persistenceIds) this.#known.set(persistenceId, found.get(persistenceId) ?? 0)
+  }
+
+  handled(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
+    // what was handled when it was replayed comes once more in its turn
+    if (sequenceNumber <= (this.#known.get(persistenceId) ?? 0)) return
+    let ahead = this.#ahead.get(slice)
+    if (ahead === undefined) this.#ahead.set(slice, ahead = new Map())
+    const { first = sequenceNumber, last = 0 } = ahead.get(persistenceId) ?? {}
+    if (sequenceNumber > last) ahead.set(persistenceId, { first, last: sequenceNumber })
+  }
+
+  /** The slices whose entities have numbers to be stored. */
+  get slices(): Iterable<Slice> {
+    return this.#ahead.keys()
+  }
+
+  /** The numbers that are to be stored of a slice. */
+  ahead(slice: Slice): ReadonlyMap<PersistenceId, Handled> {
+    return this.#ahead.get(slice) ?? none
+  }
+
+  /** The numbers of a slice are stored. */
+  stored(slice: Slice): void {
+    const ahead = this.#ahead.get(slice)
+    if (ahead === undefined) return
+    this.#ahead.delete(slice)
+    for (const [persistenceId, { last }] of ahead) {
+      // Higher numbers may be stored already, if a replay has brought them before their turn. Forgotten ones are loaded
+      // again.
+      this.raise(persistenceId, last)
+      if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
+    }
+  }
+
+  /** What was handled could not be stored, and is handled again. */
+  revert(): void {
+    this.#ahead.clear()
+  }
+}
+
+const none: ReadonlyMap<PersistenceId, Handled> = new Map()

@@ -1,0 +1,216 @@
+import type { Element, Place, Skipped } from "../../Envelope.ts"
+import type { Offset } from "../../Offset.ts"
+import type { Handled, StoredOffsets } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import type { Position } from "../../Position.ts"
+import { decide, type Reading, type Standing, type Verdict } from "../../ReadingState.ts"
+import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
+import type { Slice } from "../../Slice.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import type { Timestamp } from "../../Timestamp.ts"
+import { EntityNumbers } from "./EntityNumbers.ts"
+import { type Held, HeldBack, lastMissing } from "./HeldBack.ts"
+
+/** After how many handled events the offsets of all slices move, so that a worker that begins anew does not go back for long. */
+const moveAllAfter = 10_000
+
+const atStart = 0 as Position
+
+/**
+ * @internal
+ * What a worker has read of a source that does not tell positions. The sequence numbers of entities decide about every event. The offset of a slice is
+ * a timestamp: what the source shows up to it was handled. So a reader of any range goes on at the earliest offset of its slices; what it sees again
+ * is a duplicate by its number. Offsets may go back.
+ */
+export class TimestampReading implements Reading {
+  readonly #range: SliceRange.SliceRange
+  readonly #numbers = new EntityNumbers()
+  /** The timestamp at which the offset of each slice is, or is about to be. */
+  readonly #timestamps = new Map<Slice, number>()
+  /** The times that slices are read from; what is older is not handled. */
+  readonly #since = new Map<Slice, number>()
+  /** Entities whose events may come before their turn. They move no offset. */
+  readonly #ahead = new Set<PersistenceId>()
+  readonly held: HeldBack
+  /** The latest timestamp that was handled. */
+  #latest = 0
+  #handled = 0
+  #moveAllAt = 1
+  #before: { readonly latest: number; readonly handled: number; readonly moveAllAt: number } | undefined
+  readonly #timestampsBefore = new Map<Slice, number>()
+
+  constructor(
+    range: SliceRange.SliceRange,
+    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">,
+    held = new HeldBack()
+  ) {
+    this.#range = range
+    this.held = held
+    for (const slice of SliceRange.slices(range)) {
+      const timestamp = offsets.get(slice)?.timestamp ?? 0
+      this.#timestamps.set(slice, timestamp)
+      this.#since.set(slice, completeUpTo.get(slice) ?? timestamp)
+    }
+  }
+
+  get isExact(): boolean {
+    return false
+  }
+
+  next(): number {
+    return 1
+  }
+
+  offset(slice: Slice): Offset {
+    return { position: atStart, timestamp: this.#timestamps.get(slice) as Timestamp }
+  }
+
+  completeUpTo(): number {
+    return 0
+  }
+
+  judge(element: Element<unknown>): Verdict {
+    // such a source leaves out no positions
+    if (element._tag === "Skipped") return "duplicate"
+    const { persistenceId, sequenceNumber, slice, timestamp } = element
+    if (timestamp < this.#since.get(slice)!) {
+      // so are all before it
+      this.#numbers.raise(persistenceId, sequenceNumber)
+      return "duplicate"
+    }
+    const verdict = decide(
+      sequenceNumber,
+      this.#numbers.inFlight(persistenceId),
+      this.#numbers.known(persistenceId),
+      true
+    )
+    if (verdict !== "accepted") return verdict
+    if (element._tag === "Reminder") return "unloaded"
+    this.#numbers.accept(persistenceId, sequenceNumber)
+    return "accepted"
+  }
+
+  /** The events of an entity that wait, if nothing is missing before them any more. They wait no more. */
+  due(persistenceId: PersistenceId): ReadonlyArray<Held> {
+    const first = this.held.first(persistenceId)
+    if (first === undefined) return none
+    if (lastMissing(first) <= (this.#numbers.last(persistenceId) ?? -1)) return this.held.take(persistenceId)
+    this.held.changed()
+    return none
+  }
+
+  /** What was due was judged. */
+  judgedDue(persistenceId: PersistenceId): void {
+    if (this.#numbers.inFlight(persistenceId) === 0) this.held.lift(persistenceId)
+  }
+
+  /** Whether events of that time are older than where the slice is read from. */
+  isBefore(slice: Slice, timestamp: number): boolean {
+    return timestamp < this.#since.get(slice)!
+  }
+
+  /** Events of the entity may come before their turn from now on. */
+  runsAhead(persistenceId: PersistenceId): void {
+    this.#ahead.add(persistenceId)
+  }
+
+  unknown(elements: ReadonlyArray<Element<unknown>>): ReadonlyArray<PersistenceId> {
+    const unknown = new Set<PersistenceId>()
+    for (const element of elements) {
+      if (element._tag === "Skipped") continue
+      const { persistenceId } = element
+      if (this.#numbers.last(persistenceId) === undefined) unknown.add(persistenceId)
+    }
+    return [...unknown]
+  }
+
+  loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
+    this.#numbers.loaded(persistenceIds, found)
+  }
+
+  /** The last number of an entity that was accepted or is stored; undefined if it has to be loaded. */
+  last(persistenceId: PersistenceId): number | undefined {
+    return this.#numbers.last(persistenceId)
+  }
+
+  missingFrom(persistenceId: PersistenceId): SequenceNumber {
+    return sequenceNumber((this.#numbers.last(persistenceId) ?? 0) + 1)
+  }
+
+  proves(): boolean {
+    return false
+  }
+
+  complete({ persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">): void {
+    this.#numbers.pass(persistenceId, sequenceNumber - 1)
+  }
+
+  advance(elements: ReadonlyArray<Place | Skipped>): ReadonlyArray<Standing> {
+    this.#before = { latest: this.#latest, handled: this.#handled, moveAllAt: this.#moveAllAt }
+    this.#timestampsBefore.clear()
+    this.held.handled(elements)
+    const reached = new Map<Slice, number>()
+    for (const element of elements) {
+      if (!("persistenceId" in element)) continue
+      const { persistenceId, slice, timestamp } = element
+      this.#numbers.handled(slice, element)
+      if (this.#ahead.has(persistenceId)) continue
+      if (timestamp > (reached.get(slice) ?? this.#timestamps.get(slice)!)) reached.set(slice, timestamp)
+      if (timestamp > this.#latest) this.#latest = timestamp
+    }
+    this.#handled += elements.length
+    if (this.#handled >= this.#moveAllAt && this.#latest > 0) {
+      while (this.#moveAllAt <= this.#handled) this.#moveAllAt += Math.min(9 * this.#moveAllAt, moveAllAfter)
+      for (const slice of SliceRange.slices(this.#range)) {
+        if (this.#latest > (reached.get(slice) ?? this.#timestamps.get(slice)!)) reached.set(slice, this.#latest)
+      }
+    }
+    return this.#move(reached)
+  }
+
+  /** Moves the offsets as far as no event before them waits. */
+  #move(reached: Map<Slice, number>): ReadonlyArray<Standing> {
+    const limits = this.held.limits()
+    for (const [slice, limit] of limits) {
+      if (!reached.has(slice) && this.#timestamps.get(slice)! >= limit) reached.set(slice, limit)
+    }
+    const moved: Array<Standing> = []
+    for (const [slice, timestamp] of reached) {
+      const before = this.#timestamps.get(slice)!
+      const limit = limits.get(slice)
+      const to = limit === undefined || limit > timestamp ? timestamp : Math.max(0, limit - 1)
+      if (to === before) continue
+      this.#timestampsBefore.set(slice, before)
+      this.#timestamps.set(slice, to)
+      moved.push({ slice, position: atStart, timestamp: to as Timestamp })
+    }
+    return moved
+  }
+
+  get ahead(): Iterable<Slice> {
+    return this.#numbers.slices
+  }
+
+  entities(slice: Slice): ReadonlyMap<PersistenceId, Handled> {
+    return this.#numbers.ahead(slice)
+  }
+
+  stored(slice: Slice): void {
+    this.#numbers.stored(slice)
+  }
+
+  revert(): void {
+    this.#numbers.revert()
+    this.held.revert()
+    for (const [slice, timestamp] of this.#timestampsBefore) this.#timestamps.set(slice, timestamp)
+    this.#timestampsBefore.clear()
+    if (this.#before !== undefined) {
+      const { handled, latest, moveAllAt } = this.#before
+      this.#latest = latest
+      this.#handled = handled
+      this.#moveAllAt = moveAllAt
+    }
+  }
+}
+
+const none: ReadonlyArray<Held> = []
