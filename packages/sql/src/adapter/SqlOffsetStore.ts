@@ -13,7 +13,8 @@ import {
   type Move,
   type OffsetKey,
   OffsetsDeleted,
-  OffsetStore
+  OffsetStore,
+  readBefore
 } from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -145,14 +146,14 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     key: OffsetKey,
     moves: ReadonlyArray<Move>
   ): Effect.fn.Return<void, Fenced | SqlError> {
-    const caseOf = (value: (from: Offset | undefined) => number) =>
+    const caseOf = (value: (move: Move) => number) =>
       sql<number>`CASE slice ${
-        sql.join(moves.map(({ from, slice }) => sql`WHEN ${sql.lit(slice)} THEN ${sql.lit(value(from))}`), sql` `)
+        sql.join(moves.map((move) => sql`WHEN ${sql.lit(move.slice)} THEN ${sql.lit(value(move))}`), sql` `)
       } END`
     yield* database.run(
       db.updateTable("sluice_offset").set({
-        complete_up_to: caseOf((from) => from?.position ?? 0),
-        complete_up_to_time: caseOf((from) => from?.timestamp ?? 0)
+        complete_up_to: caseOf(readBefore),
+        complete_up_to_time: caseOf(({ from }) => from?.timestamp ?? 0)
       })
         .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
     )

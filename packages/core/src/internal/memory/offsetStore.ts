@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
-import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore, readBefore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
@@ -122,7 +122,8 @@ export const makeMemoryOffsetStore = (
             }
             const completeUpTo = beginsAnew(move)
               ? undefined
-              : stored?.completeUpTo ?? (read === undefined ? undefined : from)
+              : stored?.completeUpTo ??
+                (read === undefined ? undefined : { position: readBefore(move), timestamp: from.timestamp })
             if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {

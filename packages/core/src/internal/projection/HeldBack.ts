@@ -137,7 +137,8 @@ export class HeldBack {
 
   /** Something was accepted of an entity that waits, or an entity waits no more. */
   changed(): void {
-    for (const listener of this.#listeners) listener()
+    // one that listens again at once is called at the next change
+    for (const listener of new Set(this.#listeners)) listener()
   }
 
   /** Calls at each change, until the function that it returns is called. */

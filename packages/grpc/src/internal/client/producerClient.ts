@@ -119,6 +119,8 @@ const isUnimplemented = (error: ConsumerError): boolean =>
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
   const { address } = options
+  /** Whether the producer has the call for the events of an entity, as far as is known since the last connection. */
+  let servesEntities = true
   /** By the network's clock, as all that a connection waits for. */
   const headers = (method: string): Effect.Effect<Headers, GrpcError> =>
     Effect.flatMap(CallTransport, ({ clock }) =>
@@ -377,6 +379,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
         const call = yield* openCall(address, channel, begin, init(range, start))
         const answered = yield* Effect.mapError(call.headers, explain(call))
+        servesEntities = true
         const journal = answered["sluice-journal"]
         if (journal === undefined) return yield* plainConnection(call, start.journal)
         if (start.journal !== undefined && start.journal !== journal) {
@@ -411,7 +414,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       const otherwise: Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> = from === to
         ? Stream.fromIterableEffect(loadEvent(persistenceId, from))
         : Stream.fail(new EntityNotServed({ source: `stream:${options.name ?? streamId}` }))
-      return Stream.catchIf(entity(persistenceId, from, to), isUnimplemented, () => otherwise)
+      if (!servesEntities) return otherwise
+      return Stream.catchIf(entity(persistenceId, from, to), isUnimplemented, () => {
+        servesEntities = false
+        return otherwise
+      })
     },
 
     written: (
