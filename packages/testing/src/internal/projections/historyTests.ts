@@ -19,6 +19,8 @@ import { append, fresh, idsOfSlice, texts } from "../kit.ts"
 import { ada, filtered, guarantees, idOf } from "./filteredProjectionTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
 
+const below = (n: number) => Random.nextIntBetween(0, n - 1)
+
 const only = (...ids: ReadonlyArray<string>) => () => EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
 
 const now = { ...ada, history: "now" } as const
@@ -203,11 +205,11 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
         const name = freshName()
         const effects = makeEffects()
         const { write, written } = makeWriter(type)
-        let handled = 0
+        const seen = { times: 0 }
         const projection = filtered(type, EventFilter.excludeAll).pipe(
           Projection.exactlyOnce(
             name,
-            (envelope) => Effect.tap(effects.record(envelope), () => Effect.sync(() => void handled++))
+            (envelope) => Effect.tap(effects.record(envelope), () => Effect.sync(() => void seen.times++))
           ),
           Projection.workers(2),
           Projection.recovery(persistent)
@@ -218,10 +220,10 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           yield* caughtUp(name)
           yield* ConsumerFilter.update(projection, () => EventFilter.passAll, now)
         }).pipe(whileRunning(projection))
-        while (handled < 300) {
-          const before = handled
+        while (seen.times < 300) {
+          const before = seen.times
           yield* whileRunning(projection)(
-            Wait.until("some more of the past", () => handled > before + 20 || handled >= 300)
+            Wait.until("some more of the past", () => seen.times > before + 20 || seen.times >= 300)
           )
         }
         yield* Effect.gen(function*() {
@@ -242,7 +244,6 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           const name = freshName()
           const effects = makeEffects()
           const { write, written } = makeWriter(type)
-          const below = (n: number) => Random.nextIntBetween(0, n - 1)
           const ids = Array.from({ length: 8 }, (_, i) => `e${i}`)
           /** The numbers of events that are never to come. */
           const gone = new Map(ids.map((id) => [id, new Set<number>()]))
@@ -262,9 +263,10 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           let running = yield* start
           for (let step = 0; step < 40; step++) {
             const what = yield* below(10)
+            const id = ids[yield* below(ids.length)]!
             const some = () =>
               Effect.map(Effect.forEach(ids, () => below(2)), (picked) => ids.filter((_, i) => picked[i] === 1))
-            if (what < 5) yield* write(ids[yield* below(ids.length)], 1 + (yield* below(5)))
+            if (what < 5) yield* write(id, 1 + (yield* below(5)))
             else if (what < 6) yield* ConsumerFilter.update(projection, only(...yield* some()), ada)
             else if (what < 7) yield* ConsumerFilter.update(projection, only(...yield* some()), now)
             else if (what < 8) {
