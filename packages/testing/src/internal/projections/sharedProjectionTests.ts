@@ -22,6 +22,7 @@ import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, texts, transactAs } from "../kit.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, placeOf, whileRunning } from "./projectionKit.ts"
+import { sharedFilterTests } from "./sharedFilterTests.ts"
 
 type Storage = Journal.Journal | Projection.Stores
 
@@ -184,4 +185,5 @@ export const sharedProjectionTests = (it: It<Instances>): void => {
         }).pipe(whileRunning(projection), here!)
       }))
   })
+  sharedFilterTests(it, two)
 }
