@@ -423,12 +423,12 @@ const storeChange = Effect.fnUntraced(function*<E>(
  *
  * **Details**
  *
- * The function is given the newest filter, and runs in the transaction that stores what it returns: of concurrent changes none is lost. It may
- * run more than once. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes
- * {@link HistoryPolicy | half a second} more where other processes may use the storage.
+ * The function is given the newest filter, and runs in the transaction that stores what it returns, maybe more than once: of concurrent changes
+ * none is lost. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes half a
+ * second longer where other processes may use the storage.
  *
- * Workers go on from their stored offsets within milliseconds, over the same connection; those of other processes within 50 ms. What becomes of
- * the earlier events of an entity that is included is the choice of `history`.
+ * Workers go on from their stored offsets, over the same connection: those of this process at once, those of others within 50 ms. What
+ * becomes of the earlier events of an entity that is included is the choice of `history`.
  *
  * **Example** (One more cart)
  *
@@ -437,7 +437,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
  * import { EventConsumer } from "@sluice/grpc"
  * import { Effect, Schema } from "effect"
  *
- * const CartEvents = EventStream.make("carts", { event: Schema.Struct({ sku: Schema.String }) })
+ * class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String }) {}
+ * const CartEvents = EventStream.make("carts", { event: ItemAdded })
  * const Carts = EventConsumer.source(CartEvents, { address: "localhost:8101" }).pipe(
  *   EventConsumer.filter(EventFilter.excludeAll.pipe(EventFilter.includeTags("large")))
  * )
