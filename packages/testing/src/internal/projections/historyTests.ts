@@ -143,20 +143,20 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
               }))
           )
           yield* Effect.gen(function*() {
-            yield* append(type, second, texts(1_000))
+            yield* append(type, second, texts(200))
             yield* caughtUp(name)
             yield* ConsumerFilter.update(projection, only(first, second), now)
             yield* append(type, first, texts(10))
             yield* Wait.until("some of the past", () => past === 10)
-            assert.isAbove(yield* pastLag(name), 900)
+            assert.isAbove(yield* pastLag(name), 100)
             yield* goOn.open
             yield* complete(projection)
             yield* caughtUp(name)
             const before = handled.findIndex((place) => place === `${first} 10`)
-            assert.isBelow(before, 500, "what is new takes its turns")
+            assert.isBelow(before, 150, "what is new takes its turns")
             assert.deepStrictEqual(
               handled.filter((place) => place.startsWith(`${second} `)),
-              Array.from({ length: 1_000 }, (_, i) => `${second} ${i + 1}`)
+              Array.from({ length: 200 }, (_, i) => `${second} ${i + 1}`)
             )
           }).pipe(whileRunning(projection))
         }))
