@@ -10,6 +10,7 @@ import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
 import { filterTests } from "./internal/offsets/filterTests.ts"
 import { managementTests } from "./internal/offsets/managementTests.ts"
 import { offsetTests } from "./internal/offsets/offsetTests.ts"
+import { passedOverTests } from "./internal/offsets/passedOverTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
@@ -34,5 +35,6 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unkno
     entityOffsetTests(it)
     managementTests(it)
     filterTests(it)
+    passedOverTests(it)
   })
 }
