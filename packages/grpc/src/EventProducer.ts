@@ -148,7 +148,11 @@ export const layer = <A, E, R, RS = never>(
     })
     const { port } = server
     yield* Effect.annotateLogs(
-      Effect.logInfo(`Offers stream '${stream.id}' on port ${port}: ${Source.describe(source)}`),
+      Effect.logInfo(
+        `Offers stream '${stream.id}' on port ${port}: ${Source.describe(source)}${
+          select === undefined ? "" : ", to each caller what 'select' says"
+        }`
+      ),
       { stream: stream.id, source: provider.key, port }
     )
   }))

@@ -145,7 +145,10 @@ export const fenceOf = (
   const tooLate = Effect.flatMap(CallTransport, ({ clock }) =>
     Effect.andThen(
       clock.sleep(Duration.millis(patience)),
-      Effect.fail(new Error(`the effect of 'select' has not ended after ${patience / 1000} seconds`))
+      Effect.suspend(() => {
+        const cause = `the effect has not ended after ${patience / 1000} seconds`
+        return Effect.fail(new VisibilityFailed({ streamId: id, event: undefined, cause }))
+      })
     ))
   return Effect.raceFirst(select({ headers, address: peer, certificate }), tooLate).pipe(
     Effect.map((visible) => new Fence(id, readerOf(visible))),
