@@ -1,12 +1,15 @@
 import { assert, describe, it as plainIt, layer } from "@effect/vitest"
 import { Metadata, status } from "@grpc/grpc-js"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import type { Place } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
 import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import type { Headers } from "@sluice/grpc/Call"
 import type { Caller } from "@sluice/grpc/Caller"
 import { CallTransport } from "@sluice/grpc/CallTransport"
@@ -20,6 +23,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -186,6 +190,25 @@ layer(Producer.quiet, { excludeTestServices: true })("what a caller may not see"
       assert.strictEqual(yield* caller.time("a", 1), "none")
       assert.strictEqual(yield* caller.time("a", 2), "a time")
       assert.deepStrictEqual(yield* shown(yield* caller.stream(init()), 1), ["a 2 2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is not there where it is a state either", () =>
+    Effect.gen(function*() {
+      const Profile = StateType.make("Cart", { codec: EventCodec.string })
+      const states = Source.durableState(Profile).pipe(Source.map(({ event }) => Option.getOrElse(event, () => "gone")))
+      const port = yield* serve(EventProducer.layer(CartEvents, states, { select: large }))
+      const write = (id: string, expected: number, state: string, ...tags: ReadonlyArray<string>) =>
+        DurableStateStore.upsert(Profile, { id, expected, state, tags })
+      yield* write("a", 0, "small", "small")
+      yield* write("b", 0, "large", "large")
+      const caller = yield* callerOf(port)
+      const answers = yield* caller.stream(init())
+      assert.deepStrictEqual(yield* shown(answers, 1), ["b 1 large"])
+      assert.deepStrictEqual([yield* caller.entity("a"), yield* caller.entity("b")], [[], ["b 1 large"]])
+      assert.strictEqual(yield* caller.load("a", 1), "NOT_FOUND: there is no event 1 of 'Cart|a'")
+      yield* write("a", 1, "larger", "large")
+      assert.deepStrictEqual(yield* shown(answers, 2), ["b 1 large", "a 2 larger"])
+      assert.deepStrictEqual(yield* caller.entity("a"), ["a 2 larger"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("is not sent to calls that run, from when it is set", () =>
