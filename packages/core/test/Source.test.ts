@@ -356,6 +356,41 @@ describe("Source.openEncoded", () => {
       assert.deepStrictEqual(found.map(textOf), ["2", undefined, "4"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("does not look through an entity if the event after those that are asked for is selected", () =>
+    Effect.gen(function*() {
+      yield* write("a", "1", "2", "3", "4", "5", "6")
+      const { provider } = Source.journal(Note)
+      const reads: Array<string> = []
+      const source = Source.make({
+        ...provider,
+        entity: (id, from, to) => {
+          reads.push(`${from}-${to}`)
+          // a page of one event
+          return Stream.rechunk(provider.entity(id, from, to), 1)
+        }
+      })
+      const read = (to: number, selected: string) =>
+        Effect.gen(function*() {
+          reads.length = 0
+          const selection = { isOpen: false, isSelected: (event: EncodedEnvelope) => textOf(event) === selected }
+          const found = yield* Stream.runCollect(Source.entityEncoded(
+            source,
+            EventCodec.string,
+            EntityType.persistenceId(Note, "a"),
+            number(1),
+            number(to),
+            { selection, unselected: "places" }
+          ))
+          return found.map((event) => textOf(event) ?? "-").join("")
+        })
+      assert.strictEqual(yield* read(4, "5"), "----")
+      assert.deepStrictEqual(reads, ["1-4", "5-5"])
+      assert.strictEqual(yield* read(4, "6"), "----")
+      assert.deepStrictEqual(reads, ["1-4", "5-5", `2-${Number.MAX_SAFE_INTEGER - 1}`])
+      assert.strictEqual(yield* read(Number.MAX_SAFE_INTEGER, "7"), "")
+      assert.deepStrictEqual(reads, [`1-${Number.MAX_SAFE_INTEGER}`, `2-${Number.MAX_SAFE_INTEGER - 1}`])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("has of one entity what is selected, before the stages of the source", () =>
     Effect.gen(function*() {
       yield* write("a", "1", "2", "3", "4", "5")

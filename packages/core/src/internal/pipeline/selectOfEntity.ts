@@ -36,14 +36,16 @@ export const placesOfEntity = <E, R>(
 ): Stream.Stream<EncodedEnvelope, E, R> => {
   let isSeen: boolean | undefined
   const isSelected = (event: EncodedEnvelope): boolean => selection.isSelected(event, false)
+  const anyOf = (first: SequenceNumber, last: SequenceNumber): Effect.Effect<boolean, E, R> =>
+    Effect.map(Stream.runHead(selectOfEntity(entity(persistenceId, first, last), selection)), Option.isSome)
   const seen = (chunk: ReadonlyArray<EncodedEnvelope>): Effect.Effect<boolean, E, R> => {
     if (isSeen === true || chunk.some(isSelected)) return Effect.succeed(true)
     if (isSeen === false) return Effect.succeed(false)
-    const next = sequenceNumber(chunk.at(-1)!.sequenceNumber + 1)
-    return Effect.map(
-      Stream.runHead(selectOfEntity(entity(persistenceId, next, lastNumber), selection)),
-      Option.isSome
-    )
+    const rest = () => anyOf(sequenceNumber(chunk.at(-1)!.sequenceNumber + 1), lastNumber)
+    if (to >= lastNumber) return rest()
+    // what has made a consumer ask for those before it
+    const next = sequenceNumber(to + 1)
+    return Effect.flatMap(anyOf(next, next), (isNext) => isNext ? Effect.succeed(true) : rest())
   }
   return mapChunks((chunk: ReadonlyArray<EncodedEnvelope>) =>
     Effect.suspend(() =>
