@@ -12,6 +12,7 @@ const limit = { seconds: 180 }
  */
 export const sharing = <R>(name: string, shared: Layer.Layer<R, unknown>, tests: (it: It<R>) => void): void => {
   describe(name, { timeout: limit.seconds * 1000 }, () => {
-    layer(shared, { excludeTestServices: true, timeout: `${limit.seconds} seconds` })(tests)
+    // in a block of its own: without one, the layer is closed after the last test that is in no block
+    layer(shared, { excludeTestServices: true, timeout: `${limit.seconds} seconds` })("on one storage", tests)
   })
 }
