@@ -2,9 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { JournalForked, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import type { PersistenceId } from "@sluice/core/PersistenceId"
-import type { Position } from "@sluice/core/Position"
-import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
@@ -13,22 +10,12 @@ import * as SliceLogReader from "@sluice/sql/adapter/SliceLogReader"
 import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { eventAt } from "../../core/test/readingKit.ts"
 
 const entityType = "note"
 const range = SliceRange.make(0, 300)
 
-const event = (slice: number, position: number, timestamp: number): EncodedEnvelope => ({
-  persistenceId: `note|${slice}` as PersistenceId,
-  sequenceNumber: position as SequenceNumber,
-  slice: slice as Slice.Slice,
-  position: position as Position,
-  timestamp: timestamp as Timestamp,
-  tags: [],
-  metadata: {},
-  payload: undefined,
-  replication: undefined,
-  foreignMetadata: undefined
-})
+const event = (slice: number, position: number, timestamp: number) => eventAt(Slice.make(slice), position, timestamp)
 
 const sorted = (events: ReadonlyArray<EncodedEnvelope>) =>
   events.toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)

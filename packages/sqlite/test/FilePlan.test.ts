@@ -1,25 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Envelope from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
-import * as PersistenceId from "@sluice/core/PersistenceId"
-import * as Position from "@sluice/core/Position"
-import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
+import { eventAt as event } from "../../core/test/readingKit.ts"
 import { FilePlan } from "../src/internal/FilePlan.ts"
 
 const [a, b, other] = [Slice.make(0), Slice.make(1), Slice.make(9)]
 const range = SliceRange.make(0, 3)
-
-const event = (slice: Slice.Slice, position: number, timestamp: number) =>
-  Envelope.encoded({
-    persistenceId: PersistenceId.make("note", `${slice}`),
-    sequenceNumber: SequenceNumber.make(position),
-    slice,
-    position: Position.make(position),
-    timestamp: Timestamp.make(timestamp)
-  }, undefined)
 
 /** Of log `a` five events were read, the last at 50. */
 const plan = () => new FilePlan(range, new Map([[a, Offset.make(5, 50)]]), 10)

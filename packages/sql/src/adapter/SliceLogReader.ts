@@ -11,16 +11,16 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
-import { type Journal, JournalForked, type JournalReader, type OffsetBelowFloor } from "@sluice/core/Journal"
+import type { Journal, JournalForked, JournalReader, OffsetBelowFloor } from "@sluice/core/Journal"
 import { LogCursor } from "@sluice/core/LogCursor"
-import type { Offset, Offsets } from "@sluice/core/Offset"
+import type { Offsets } from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Fork, lastRead, type Outcome, type Places, SliceLogPlan } from "../internal/SliceLogPlan.ts"
+import { lastRead, type Places, SliceLogPlan } from "../internal/SliceLogPlan.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
-import * as LogGap from "./LogGap.ts"
+import * as ReadOutcome from "./ReadOutcome.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import type { StorageSignals } from "./StorageSignals.ts"
 
@@ -51,13 +51,7 @@ export const make = (options: {
   const { byTime, deletion, dialect, entityType, range, signals, start, verify } = options
   const plan = new SliceLogPlan({ range, start, byTime, marks: signals.events.marks(entityType) })
 
-  const forked = ({ offset, slice }: Fork) => Effect.fail(new JournalForked({ entityType, slice, offset }))
-
-  const gap = (event: EncodedEnvelope, offset: Offset) =>
-    Effect.flatMap(
-      deletion.floors(entityType, SliceRange.make(event.slice, event.slice)),
-      (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(event.slice) }))
-    )
+  const { forked, gap, settle } = ReadOutcome.settling(entityType, (range) => deletion.floors(entityType, range))
 
   /** Fails unless the last event that was read of each log is still there. */
   const verifyLast = (last: Offsets): Effect.Effect<void, ReadError> =>
@@ -81,38 +75,26 @@ export const make = (options: {
 
   const next = (limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
     const read = plan.next(limit)
+    const readOn = () => next(limit)
     switch (read._tag) {
       case "Fork":
         return forked(read)
       case "Nothing":
         return Effect.succeed([])
       case "Heads":
-        return Effect.flatMap(dialect.heads(entityType, range), (heads) => settle(plan.heads(heads, limit), limit))
+        return Effect.flatMap(dialect.heads(entityType, range), (heads) => settle(plan.heads(heads, limit), readOn))
       case "Firsts":
-        return Effect.flatMap(timestampsAt(read.places), (timestamps) => settle(plan.firsts(timestamps), limit))
+        return Effect.flatMap(timestampsAt(read.places), (timestamps) => settle(plan.firsts(timestamps), readOn))
       case "Window":
         return Effect.flatMap(
           dialect.byTime(entityType, range, read.after, limit),
-          (rows) => settle(plan.window(rows), limit)
+          (rows) => settle(plan.window(rows), readOn)
         )
       case "Logs":
         return Effect.flatMap(
           Effect.all([dialect.bySlices(entityType, read.after, read.each), verifyLast(read.last)], { concurrency: 2 }),
-          ([page]) => settle(plan.logs(read, page), limit)
+          ([page]) => settle(plan.logs(read, page), readOn)
         )
-    }
-  }
-
-  const settle = (outcome: Outcome, limit: number): Effect.Effect<ReadonlyArray<EncodedEnvelope>, ReadError> => {
-    switch (outcome._tag) {
-      case "Page":
-        return Effect.succeed(outcome.events)
-      case "ReadOn":
-        return next(limit)
-      case "Gap":
-        return gap(outcome.event, outcome.offset)
-      case "Fork":
-        return forked(outcome)
     }
   }
 

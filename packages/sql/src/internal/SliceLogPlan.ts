@@ -5,6 +5,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { TimeCursor } from "../adapter/JournalDialect.ts"
 import type { Page } from "../adapter/JournalRow.ts"
+import { type Fork, readOn, type ReadOutcome } from "../adapter/ReadOutcome.ts"
 
 /** How many logs are read by themselves at a time. */
 const maxLogs = 256
@@ -14,14 +15,6 @@ const manyPages = 4
 
 /** @internal Positions in logs. */
 export type Places = ReadonlyArray<readonly [slice: Slice.Slice, position: number]>
-
-/** @internal Events that were read are gone: other events stand at their positions, or none. */
-export interface Fork {
-  readonly _tag: "Fork"
-  readonly slice: Slice.Slice
-  /** The last event read of the log. */
-  readonly offset: Offset
-}
 
 /** @internal The events of these logs that follow the places. */
 export interface Logs {
@@ -46,18 +39,8 @@ export type Read =
   | { readonly _tag: "Nothing" }
   | Fork
 
-/** @internal The outcome of a read. */
-export type Outcome =
-  | { readonly _tag: "Page"; readonly events: ReadonlyArray<EncodedEnvelope> }
-  /** It had no new events, but the next one may have. */
-  | { readonly _tag: "ReadOn" }
-  /** The event does not follow what was read of its log. */
-  | { readonly _tag: "Gap"; readonly event: EncodedEnvelope; readonly offset: Offset }
-  | Fork
-
-const readOn: Outcome = { _tag: "ReadOn" }
-const nothing: Outcome = { _tag: "Page", events: [] }
-const pageOf = (events: ReadonlyArray<EncodedEnvelope>): Outcome =>
+const nothing: ReadOutcome = { _tag: "Page", events: [] }
+const pageOf = (events: ReadonlyArray<EncodedEnvelope>): ReadOutcome =>
   events.length > 0 ? { _tag: "Page", events } : readOn
 
 /**
@@ -117,7 +100,7 @@ export class SliceLogPlan {
   }
 
   /** Finds out where there is something new, and how it is best read. */
-  heads(found: Offsets, limit: number): Outcome {
+  heads(found: Offsets, limit: number): ReadOutcome {
     const { cursor } = this
     this.#pending = undefined
     this.#behind.clear()
@@ -152,7 +135,7 @@ export class SliceLogPlan {
   }
 
   /** Opens a window that begins with the first event that is unread. */
-  firsts(timestamps: ReadonlyArray<number>): Outcome {
+  firsts(timestamps: ReadonlyArray<number>): ReadOutcome {
     let timestamp = Math.min(...timestamps)
     for (const slice of this.#behind) {
       if (this.cursor.next(slice) === undefined) timestamp = Math.min(timestamp, this.cursor.since(slice))
@@ -165,7 +148,7 @@ export class SliceLogPlan {
   }
 
   /** Takes events in the order of time, up to the heads. */
-  window(rows: ReadonlyArray<EncodedEnvelope>): Outcome {
+  window(rows: ReadonlyArray<EncodedEnvelope>): ReadOutcome {
     const { cursor } = this
     const events: Array<EncodedEnvelope> = []
     for (const row of rows) {
@@ -194,7 +177,7 @@ export class SliceLogPlan {
   }
 
   /** Takes events of logs that were read by themselves. */
-  logs({ after, each }: Logs, { events: rows, isFull }: Page): Outcome {
+  logs({ after, each }: Logs, { events: rows, isFull }: Page): ReadOutcome {
     const { cursor } = this
     const counts = new Map<Slice.Slice, number>()
     for (const row of rows) {
@@ -289,7 +272,7 @@ export class SliceLogPlan {
     return this.#fork ??= { _tag: "Fork", slice, offset: this.cursor.offset(slice) }
   }
 
-  #gap(event: EncodedEnvelope): Outcome {
+  #gap(event: EncodedEnvelope): ReadOutcome {
     return { _tag: "Gap", event, offset: this.cursor.offset(event.slice) }
   }
 }

@@ -5,7 +5,7 @@ import * as Slice from "@sluice/core/Slice"
 import type * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { TimeCursor } from "../adapter/JournalDialect.ts"
-import type { Fork } from "./SliceLogPlan.ts"
+import type { Fork } from "../adapter/ReadOutcome.ts"
 
 /** @internal How many logs are asked for in one query. */
 export const maxLogs = 128

@@ -1,20 +1,8 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import { LogCursor } from "@sluice/core/LogCursor"
-import type { Offset, Offsets } from "@sluice/core/Offset"
-import type { Slice } from "@sluice/core/Slice"
+import type { Offsets } from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
-
-/** @internal The outcome of a read. */
-export type Outcome =
-  | { readonly _tag: "Page"; readonly events: ReadonlyArray<EncodedEnvelope> }
-  /** It had no new events, but the next one may have. */
-  | { readonly _tag: "ReadOn" }
-  /** The event does not follow the last one that was read of its log. */
-  | { readonly _tag: "Gap"; readonly event: EncodedEnvelope; readonly offset: Offset }
-  /** Its log has another history than the one that was read. */
-  | { readonly _tag: "Fork"; readonly slice: Slice; readonly offset: Offset }
-
-const readOn: Outcome = { _tag: "ReadOn" }
+import { readOn, type ReadOutcome } from "@sluice/sql/adapter/ReadOutcome"
 
 /**
  * @internal
@@ -44,7 +32,7 @@ export class FilePlan {
   }
 
   /** Takes the events that follow in the order of their timestamps. `signals` is how many there were before they were read. */
-  page(found: ReadonlyArray<EncodedEnvelope>, signals: number): Outcome {
+  page(found: ReadonlyArray<EncodedEnvelope>, signals: number): ReadOutcome {
     if (found.length === 0) {
       this.#seen = signals
       return { _tag: "Page", events: found }

@@ -1,6 +1,6 @@
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Floor from "@sluice/core/Floor"
-import { JournalForked, type JournalReader, maxPageBytes } from "@sluice/core/Journal"
+import { type JournalReader, maxPageBytes } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
@@ -9,7 +9,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { columns, type JournalRow, sizeOf, toEnvelope } from "@sluice/sql/adapter/JournalRow"
-import * as LogGap from "@sluice/sql/adapter/LogGap"
+import * as ReadOutcome from "@sluice/sql/adapter/ReadOutcome"
 import type Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { sql } from "kysely"
@@ -184,30 +184,17 @@ export const makeReading = (connection: Connection, db: Db) => {
     ): JournalReader => {
       const plan = new FilePlan(range, start, before(entityType, range, start))
 
-      const gap = (event: EncodedEnvelope, offset: Offset) =>
-        Effect.flatMap(
-          run("read the floors", () => floors(entityType, SliceRange.make(event.slice, event.slice))),
-          (floors) => Effect.fail(LogGap.error({ entityType, offset, event, floor: floors.get(event.slice) }))
-        )
+      const { settle } = ReadOutcome.settling(
+        entityType,
+        (range) => run("read the floors", () => floors(entityType, range))
+      )
 
       const next: JournalReader["next"] = (limit) =>
         Effect.suspend(() => {
           const signals = marks()
           return plan.isAtEnd(signals) ? Effect.succeed([]) : Effect.flatMap(
             run("read the journal", () => page(selectPage, entityType, plan.after, range.min, range.max, limit)),
-            (found) => {
-              const outcome = plan.page(found, signals)
-              switch (outcome._tag) {
-                case "Page":
-                  return Effect.succeed(outcome.events)
-                case "ReadOn":
-                  return next(limit)
-                case "Gap":
-                  return gap(outcome.event, outcome.offset)
-                case "Fork":
-                  return Effect.fail(new JournalForked({ entityType, slice: outcome.slice, offset: outcome.offset }))
-              }
-            }
+            (found) => settle(plan.page(found, signals), () => next(limit))
           )
         })
       return { next, pass: (events) => plan.pass(events, marks()) }
