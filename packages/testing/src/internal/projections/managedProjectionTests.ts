@@ -186,6 +186,53 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
       }))
   })
 
+  it.effect("more than one page of what is put aside is listed, handled, and what stays is discarded", () =>
+    Effect.gen(function*() {
+      const type = fresh("projection")
+      const name = freshName()
+      const broken = new Set(["a", "b"])
+      const handled: Array<string> = []
+      const projection = Source.journal(type).pipe(
+        Projection.exactlyOnce(
+          name,
+          (envelope: Envelope<string>) =>
+            broken.has(PersistenceId.entityId(envelope.persistenceId))
+              ? Effect.fail("broken")
+              : Effect.sync(() => void handled.push(placeOf(envelope)))
+        ),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      const pages = Effect.gen(function*() {
+        const pages: Array<ReadonlyArray<string>> = []
+        let after: ProjectionManagement.DeadLetter | undefined
+        while (true) {
+          const page = yield* ProjectionManagement.deadLetters(projection, { after })
+          if (page.length === 0) return pages
+          after = page.at(-1)
+          pages.push(
+            page.map(({ envelope }) => `${PersistenceId.entityId(envelope.persistenceId)} ${envelope.sequenceNumber}`)
+          )
+        }
+      })
+      for (const id of broken) yield* append(type, id, texts(102))
+      yield* caughtUp(name).pipe(whileRunning(projection))
+      const listed = yield* pages
+      assert.deepStrictEqual(listed.map((page) => page.length), [100, 100, 4])
+      assert.deepStrictEqual(listed.flat(), [...places("a"), ...places("b")])
+      broken.delete("a")
+      assert.deepStrictEqual(
+        yield* Projection.handleDeadLetters(projection),
+        { handled: 102, failed: 102, obsolete: 0 }
+      )
+      assert.deepStrictEqual(handled, places("a"))
+      assert.deepStrictEqual((yield* pages).flat(), places("b"))
+      const persistenceId = PersistenceId.make(type.name, "b")
+      for (let sequenceNumber = 1; sequenceNumber <= 102; sequenceNumber++) {
+        assert.isDefined(yield* ProjectionManagement.discard(projection, { persistenceId, sequenceNumber }))
+      }
+      assert.deepStrictEqual(yield* pages, [])
+    }))
+
   it.effect("what is handled later is handled exactly once, too", () =>
     Effect.gen(function*() {
       const type = fresh("source")
@@ -431,5 +478,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
       }))
   }
 }
+
+/** More than a page, with those of another entity. */
+const places = (id: string) => Array.from({ length: 102 }, (_, i) => `${id} ${i + 1}`)
 
 const nothingHandled = { handled: 0, failed: 0, obsolete: 0 }
