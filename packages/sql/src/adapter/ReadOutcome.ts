@@ -57,6 +57,7 @@ export const readOn: ReadOutcome = { _tag: "ReadOn" }
  * @since 0.1.0
  */
 export interface Settling<out E> {
+  /** Fails with the fork. */
   readonly forked: (fork: Fork) => Effect.Effect<never, JournalForked>
   /** Fails with what is missing between the offset and the event. */
   readonly gap: (event: EncodedEnvelope, offset: Offset) => Effect.Effect<never, E | OffsetBelowFloor | StorageError>
