@@ -26,6 +26,12 @@ export class Paid extends Schema.TaggedClass<Paid>()("Paid", {
 
 export type Event = ItemPicked | CouponTried | Paid
 
+/** What the events of a large cart are tagged with, so that others can ask for them alone. */
+export const large = "large"
+
+/** Every fourth cart is that of a canteen, and the others are those of couples. */
+export const isLarge = (id: string): boolean => Number(id.slice(2)) % 4 === 0
+
 export const entityType = EntityType.make("cart", { event: Schema.Union([ItemPicked, CouponTried, Paid]) })
 
 /** What others are told: neither prices nor names, and nothing at all of coupons. */
@@ -119,7 +125,12 @@ export const handle = Effect.fn("Cart.handle")(
   function*(view: Ref.Ref<View>, shopper: string, command: Command) {
     const { id, sequenceNumber, state } = yield* Ref.get(view)
     const event = yield* Effect.fromResult(decide(state, command, { shopper, at: yield* DateTime.now }))
-    const written = yield* Journal.append(entityType, { id, expected: sequenceNumber, events: [event] })
+    const written = yield* Journal.append(entityType, {
+      id,
+      expected: sequenceNumber,
+      events: [event],
+      tags: isLarge(id) ? [large] : []
+    })
     yield* Ref.set(view, { id, sequenceNumber: written.sequenceNumber, state: evolve(state, event) })
   },
   (attempt, view) =>

@@ -1,7 +1,7 @@
 /**
  * The databases of both services, as a third process sees them, whether the services run or not.
  */
-import { Journal, Offset, OffsetStore, Projection, SliceRange } from "@sluice/core"
+import { ConsumerFilter, type EventFilter, Journal, Offset, OffsetStore, Projection, SliceRange } from "@sluice/core"
 import { Database } from "@sluice/sql"
 import { SqliteStorage } from "@sluice/sqlite"
 import { Context, Effect, Layer } from "effect"
@@ -27,8 +27,9 @@ export const open = Effect.fn("Databases.open")(function*(files: {
   const analytics = yield* Layer.build(SqliteStorage.layer({ filename: files.analytics }))
   const journal = Context.get(cart, Journal.Journal)
   const offsetStore = Context.get(analytics, OffsetStore.OffsetStore)
-  // the address is of no concern to the key
-  const offsetKey = Projection.offsetKey(Popularity.make({ address: "localhost:8101" }))
+  // the address is of no concern to the keys
+  const popularity = Popularity.make({ address: "localhost:8101" })
+  const offsetKey = Projection.offsetKey(popularity)
 
   return {
     journal,
@@ -38,7 +39,12 @@ export const open = Effect.fn("Databases.open")(function*(files: {
       const { offsets } = yield* offsetStore.load(offsetKey, SliceRange.full)
       const heads = yield* journal.heads(Cart.entityType.name, SliceRange.full)
       return { heads, offsets } satisfies Progress
-    })
+    }),
+    /** Which carts the analytics service asks for. */
+    filter: Effect.map(ConsumerFilter.get(popularity), ({ filter }) => filter).pipe(Effect.provideContext(analytics)),
+    /** Lets it ask for others, while it runs in a process of its own. */
+    ask: (filter: (before: EventFilter.EventFilter) => EventFilter.EventFilter, reason: string) =>
+      ConsumerFilter.update(popularity, filter, { by: "npm start", reason }).pipe(Effect.provideContext(analytics))
   }
 })
 

@@ -1,11 +1,13 @@
 /**
  * What happens to the two services, and when.
  */
-import { Offset } from "@sluice/core"
+import { EventFilter, Offset } from "@sluice/core"
 import { Clock, Effect, Ref, Schedule, Schema } from "effect"
+import * as Cart from "./Cart.ts"
 import * as Databases from "./Databases.ts"
 import type { DataFolder } from "./DataFolder.ts"
 import { Display } from "./Display.ts"
+import * as LeftOut from "./LeftOut.ts"
 import { Meter } from "./Meter.ts"
 import * as Supervisor from "./Supervisor.ts"
 import * as Verification from "./Verification.ts"
@@ -34,10 +36,12 @@ const patience = 60
 
 /** When what happens, as a share of the duration. */
 const plan = {
-  analyticsDies: 0.2,
-  analyticsReturns: 0.4,
-  cartDies: 0.65,
-  cartReturns: 0.75
+  analyticsDies: 0.15,
+  analyticsReturns: 0.3,
+  largeOnly: 0.45,
+  oneSmall: 0.6,
+  cartDies: 0.75,
+  cartReturns: 0.85
 }
 
 export const run = Effect.fn("Scenario.run")(function*({ duration, port, rate }: Options, folder: DataFolder) {
@@ -133,6 +137,30 @@ export const run = Effect.fn("Scenario.run")(function*({ duration, port, rate }:
     yield* display.say(
       `it has caught up ${missed.events.toLocaleString("en-US")} events in ${missed.seconds.toFixed(1)} s`
     )
+
+    yield* until(plan.largeOnly)
+    const large = EventFilter.excludeAll.pipe(EventFilter.includeTags(Cart.large))
+    yield* databases.ask(() => large, "only canteens count")
+    yield* display.say("the analytics service asks for large carts only from now on")
+    yield* until(plan.oneSmall)
+    const small = yield* LeftOut.longest(databases)
+    if (small !== undefined) {
+      const { heads } = yield* databases.progress
+      yield* waitFor("to see what is left out", ({ offsets }) => Offset.lag(heads, offsets) === 0)
+      yield* databases.ask(EventFilter.includeEntityIds(small.id), "this one as well")
+      yield* display.say(`now it asks for the small cart ${small.id} as well`)
+      const came = yield* LeftOut.arrival(databases, small).pipe(
+        Effect.repeat({ until: (came) => came !== undefined, schedule: Schedule.spaced("20 millis") }),
+        Effect.timeoutOrElse({
+          duration: `${patience} seconds`,
+          orElse: () => Effect.fail(new NotInTime({ what: `for the past of ${small.id}`, lag: small.count }))
+        })
+      )
+      yield* display.say(
+        `${came!.count} of its events that were left out have come before event ${came!.before}, ` +
+          (came!.inOrder ? "in order" : "which is wrong: not in order")
+      )
+    }
 
     yield* until(plan.cartDies)
     yield* cart.kill

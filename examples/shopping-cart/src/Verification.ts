@@ -2,6 +2,7 @@
  * Whether every public event had its effect in the analytics service's tables, once and in order: straight from the tables of
  * both databases, whatever the services think of it.
  */
+import { EventFilter, PersistenceId } from "@sluice/core"
 import type { SluiceTables } from "@sluice/sql"
 import { Tables } from "@sluice/sql"
 import { Effect, Option } from "effect"
@@ -20,6 +21,8 @@ export interface Report {
   readonly events: number
   /** Those that are public. */
   readonly appended: number
+  /** Those that the analytics service did not ask for, at the end of their carts. */
+  readonly leftOut: number
   /** Those that were handled, and how often they were. */
   readonly projected: number
   readonly lost: number
@@ -32,10 +35,10 @@ export interface Report {
 }
 
 export const isRight = (_: Report): boolean =>
-  _.appended === _.projected && _.lost + _.doubled + _.reordered + _.foreign + _.differences.length === 0
+  _.appended === _.leftOut + _.projected && _.lost + _.doubled + _.reordered + _.foreign + _.differences.length === 0
 
 export const format = (_: Report): string =>
-  `appended=${_.appended} projected=${_.projected} lost=${_.lost} doubled=${_.doubled} reordered=${_.reordered}`
+  `appended=${_.appended} leftout=${_.leftOut} projected=${_.projected} lost=${_.lost} doubled=${_.doubled} reordered=${_.reordered}`
 
 /** The sequence numbers of one cart's public events, and those that were handled, in the order in which they were. */
 export const compareCart = (appended: ReadonlySet<number>, handled: ReadonlyArray<number>) => {
@@ -53,6 +56,19 @@ export const compareCart = (appended: ReadonlySet<number>, handled: ReadonlyArra
   return found
 }
 
+/**
+ * The public events that have to be handled: up to the last one that the filter lets through, or that was handled. What comes later of a cart was left
+ * out. Nothing may be missing before it, as a cart comes from its first event on.
+ */
+export const expected = <Event extends { readonly sequenceNumber: number }>(
+  events: ReadonlyArray<Event>,
+  passes: (event: Event) => boolean,
+  handled: ReadonlyArray<number>
+): ReadonlyArray<Event> => {
+  const last = Math.max(events.findLast(passes)?.sequenceNumber ?? 0, ...handled)
+  return events.filter(({ sequenceNumber }) => sequenceNumber <= last)
+}
+
 export const compareProducts = (
   appended: ReadonlyMap<string, number>,
   projected: ReadonlyMap<string, number>
@@ -63,7 +79,8 @@ export const compareProducts = (
 
 const journal = Tables.make<SluiceTables.SluiceTables>()
 
-export const verify = Effect.fn("Verification.verify")(function*({ analytics, cart }: Databases) {
+export const verify = Effect.fn("Verification.verify")(function*({ analytics, cart, filter }: Databases) {
+  const passes = EventFilter.compile(yield* filter)
   const carts = new Set<string>()
   for (
     const row of yield* cart.run(
@@ -73,28 +90,33 @@ export const verify = Effect.fn("Verification.verify")(function*({ analytics, ca
   ) carts.add(row.persistence_id)
   for (const row of yield* analytics.run(tables.selectFrom("handled").select("cart").distinct())) carts.add(row.cart)
 
-  const total = { events: 0, appended: 0, projected: 0, lost: 0, doubled: 0, reordered: 0, foreign: 0 }
+  const total = { events: 0, appended: 0, leftOut: 0, projected: 0, lost: 0, doubled: 0, reordered: 0, foreign: 0 }
   const quantities = new Map<string, number>()
   for (const id of carts) {
     const events = yield* cart.run(
-      journal.selectFrom("sluice_journal").select(["sequence_number", "manifest", "payload"])
+      journal.selectFrom("sluice_journal").select(["sequence_number", "manifest", "payload", "tags"])
         .where("persistence_id", "=", id).orderBy("sequence_number")
     )
-    const handled = yield* analytics.run(
+    const rows = yield* analytics.run(
       tables.selectFrom("handled").select("sequence_number").where("cart", "=", id).orderBy("id")
     )
-    const appended = new Set<number>()
-    for (const { manifest, payload, sequence_number } of events) {
-      const event = Cart.toPublic(Cart.entityType.codec.decodeUnsafe({ manifest, bytes: payload! }))
-      if (Option.isNone(event)) continue
-      appended.add(sequence_number)
-      if (event.value._tag !== "ItemAdded") continue
-      const { quantity, sku } = event.value
-      quantities.set(sku, (quantities.get(sku) ?? 0) + quantity)
+    const handled = rows.map((_) => _.sequence_number)
+    const persistenceId = PersistenceId.parse(id)
+    const publicEvents = events.flatMap(({ manifest, payload, sequence_number, tags }) =>
+      Option.match(Cart.toPublic(Cart.entityType.codec.decodeUnsafe({ manifest, bytes: payload! })), {
+        onNone: () => [],
+        onSome: (event) => [{ sequenceNumber: sequence_number, event, tags: tags === null ? [] : JSON.parse(tags) }]
+      })
+    )
+    const asked = expected(publicEvents, ({ tags }) => passes({ persistenceId, tags }), handled)
+    for (const { event } of asked) {
+      if (event._tag !== "ItemAdded") continue
+      quantities.set(event.sku, (quantities.get(event.sku) ?? 0) + event.quantity)
     }
-    const found = compareCart(appended, handled.map((_) => _.sequence_number))
+    const found = compareCart(new Set(asked.map((_) => _.sequenceNumber)), handled)
     total.events += events.length
-    total.appended += appended.size
+    total.appended += publicEvents.length
+    total.leftOut += publicEvents.length - asked.length
     total.projected += handled.length
     total.lost += found.lost
     total.doubled += found.doubled

@@ -90,7 +90,7 @@ const explain = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
 
 Command.make("npm start --", flags, run).pipe(
   Command.withDescription(
-    "Two services share the events of shopping carts; both are killed while people shop, and started again. " +
+    "Two services share the events of shopping carts; both are killed while people shop, and started again, and one changes its filter. " +
       "At the end both databases are compared."
   ),
   Command.run({ version: "0.1.0" }),
