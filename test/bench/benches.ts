@@ -8,6 +8,7 @@ import * as endToEnd from "./benches/endToEnd.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
 import { filtered } from "./benches/filtered.ts"
+import { filterUpdate } from "./benches/filterUpdate.ts"
 import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
@@ -34,6 +35,7 @@ export const benches: ReadonlyArray<Bench> = [
   live.live,
   live.fanOut,
   filtered,
+  filterUpdate,
   replay,
   emmett.emmettAppend,
   emmett.emmettCatchUp,

@@ -49,6 +49,8 @@ const program = Effect.gen(function*() {
       await woken
       return { returned, cpu: cpu() - before }
     },
+    append: ({ id, n }: { id: string; n: number }) =>
+      run(Effect.asVoid(Journal.append(Cart, { id, events: [item(n)] }))),
     rss: async () => rss()
   })
   return yield* Effect.never
