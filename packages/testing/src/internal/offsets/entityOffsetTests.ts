@@ -109,6 +109,22 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3, 3: 0 })
       }))
 
+    it.effect("remembers from which time a slice without positions is read, slice by slice", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const since = 1_790_000_000_000_000
+        yield* store(key, move(1, undefined, [0, since]))
+        yield* store(key, move(1, [0, since], [0, since + 70], { a: 1 }), move(2, undefined, [0, since + 70], {}))
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: since, 2: 0 })
+        // at the same time, and back
+        yield* store(key, move(1, [0, since + 70], [0, since + 70], { a: 2, b: 1 }))
+        yield* store(key, move(1, [0, since + 70], [0, since + 60], { c: 1 }))
+        const error = yield* Effect.flip(store(key, move(1, [0, since + 60], [0, since + 60], { a: 2 })))
+        assert.strictEqual(error._tag, "Fenced")
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: since, 2: 0 })
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), { a: 2, b: 1, c: 1 })
+      }))
+
     it.effect("stores it with the offsets, or not at all", () =>
       Effect.gen(function*() {
         const key = freshKey()
