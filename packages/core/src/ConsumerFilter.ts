@@ -427,7 +427,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
  * none is lost. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes half a
  * second longer where other processes may use the storage.
  *
- * Workers go on from their stored offsets, over the same connection: those of this process at once, those of others within 50 ms. What
+ * Workers go on from their stored offsets, over the same connection: those of this process at once; others look every 50 ms. What
  * becomes of the earlier events of an entity that is included is the choice of `history`.
  *
  * **Example** (One more cart)
