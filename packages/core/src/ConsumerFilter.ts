@@ -33,7 +33,7 @@ import { Timestamp } from "./Timestamp.ts"
  *
  * - `nextEvent`: they come before its next event, in order. An entity without another event stays away.
  * - `now`: they come at once, in order, beside the newer events. For that the source is read once more from where a filter
- *   began to leave events out. How much of it is left is the {@link WorkerStatus.pastLag}. Another change, or a rewind, ends it.
+ *   began to leave events out. How much of it is left is the `pastLag` of a worker's status. Another change, or a rewind, ends it.
  * - `none`: they do not come any more. The newer ones of all entities do, in full.
  *
  * @category schemas
