@@ -139,6 +139,15 @@ export const make = (databases: {
     const storedOf = (projection: string): StoredOffsets =>
       Effect.runSync(Effect.orDie(offsets.load({ projection, source: watched.get(projection)!.key }, SliceRange.full)))
 
+    offsetsDatabase.observers.add((observation) => {
+      if (observation._tag !== "Refiltered") return
+      // the transaction is about to be committed, and nobody else sees yet what it has raised
+      for (const [projection, { key }] of watched) {
+        const { revision } = storedOf(projection)
+        if (key === observation.source && revision !== undefined) audit.refiltered(projection, revision)
+      }
+    })
+
     const headsOf = (projection: string): ReadonlyMap<Slice, number> => {
       const truth = audit.truth(watched.get(projection)!.origin)
       return new Map(Array.from(truth.slices, (slice) => [slice, truth.head(slice)]))

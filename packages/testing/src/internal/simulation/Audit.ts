@@ -220,6 +220,12 @@ export class Audit {
     worker.last.set(slice, position)
   }
 
+  /** A projection goes on, on the revision after this one, from where it was: what was handled is. */
+  refiltered(name: string, revision: number): void {
+    const { aside, handled } = this.#projections.get(name)!
+    for (const by of [handled, aside]) by.set(revision + 1, positionsOf(by, revision))
+  }
+
   /** The event counts as handled from now on. */
   handled(name: string, fiber: number, revision: number | undefined, envelope: Envelope<unknown>): void {
     const projection = this.#projections.get(name)!

@@ -54,6 +54,8 @@ export type Observation =
   }
   /** A projection was rewound or cleared: its offsets are those, and the beginning elsewhere. */
   | { readonly _tag: "Rewound"; readonly key: OffsetKey; readonly offsets: Offsets }
+  /** The projections that read a source have begun anew from where they were, with another filter. */
+  | { readonly _tag: "Refiltered"; readonly source: string }
   /** A projection has put an event aside, with its offset on that revision. */
   | {
     readonly _tag: "PutAside"

@@ -254,7 +254,15 @@ export const connect = (
         session,
         `change the filter of '${source}'`,
         (hold) => base.transaction(hold),
-        () => ask("store a filter", "Write", filters.store(source, decide))
+        () => {
+          let restarts = false
+          const deciding: typeof decide = (newest) =>
+            Effect.tap(decide(newest), (decided) => Effect.sync(() => void (restarts = decided?.restarts === true)))
+          return Effect.tap(
+            ask("store a filter", "Write", filters.store(source, deciding)),
+            () => restarts ? whenCommitted(() => ({ _tag: "Refiltered", source })) : Effect.void
+          )
+        }
       )
   }
 
