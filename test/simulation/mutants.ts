@@ -214,6 +214,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["if (already !== undefined) return resume(already)", ""]]
   },
   {
+    name: "a consumer takes a stream on which nothing comes for one that is alive",
+    file: "packages/grpc/src/internal/client/producerClient.ts",
+    workload: "network",
+    changes: [["yield* call.keepAlive(version,", "yield* call.keepAlive(2,"], ["if (version >= 4) {", "if (false) {"]]
+  },
+  {
     name: "a consumer is sent what it does not select",
     file: "packages/grpc/src/internal/server/CallFilter.ts",
     workload: "network",
