@@ -6,11 +6,15 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -20,7 +24,7 @@ import * as AkkaProducer from "./AkkaProducer.ts"
 import { remote } from "./Consumer.ts"
 import { makeStorage } from "./Recorder.ts"
 
-/** How often the producer may be asked, in all. */
+/** How often the producer may be asked, in all. No event is ever asked for twice, unless `loads` says how often. */
 export interface Limits {
   readonly inits?: number
   /** Replays on the stream, and calls for an entity's events that are answered. */
@@ -35,6 +39,8 @@ export interface Options extends AkkaProducer.Options {
   readonly workers?: number
   readonly guarantee?: "exactly once" | "at least once"
   readonly recovery?: RecoveryStrategy.RecoveryStrategy
+  /** How many times faster than usual the consumer's deadlines pass. */
+  readonly speed?: number
   /** What the handler does first, with the nth event that it is given. */
   readonly before?: (envelope: Envelope<string>, n: number) => Effect.Effect<void, unknown>
 }
@@ -44,10 +50,14 @@ export interface Stage {
   readonly producer: AkkaProducer.AkkaProducer
   /** Runs the projection, until it is stopped. */
   readonly start: (workers?: number) => Effect.Effect<void>
+  /** Runs it once more, as another process would, until the scenario ends. */
+  readonly startAnother: Effect.Effect<void>
   /** Interrupts it, wherever it is. */
   readonly stop: Effect.Effect<void>
   /** Ends when the handler was given so many different events. */
   readonly handled: (n: number) => Effect.Effect<void>
+  /** Ends when so many are committed. */
+  readonly stored: (n: number) => Effect.Effect<void>
   /** Ends when the condition holds. */
   readonly until: (what: string, condition: () => boolean) => Effect.Effect<void>
   /** Ends when the consumer reads so many streams. */
@@ -97,19 +107,19 @@ export const setStage = (
     const here = yield* storage
     const outer = yield* Effect.scope
     const given: Array<string> = []
+    const registry = ProjectionRegistry.make()
     let current: Scope.Closeable | undefined
     const handle = (envelope: Envelope<string>) =>
       Effect.suspend(() => {
         given.push(`${PersistenceId.entityId(envelope.persistenceId)} ${envelope.sequenceNumber}`)
         return Effect.andThen(options.before?.(envelope, given.length) ?? Effect.void, record(envelope))
       })
-    const start = (workers = options.workers ?? 1) =>
+    const run = (scope: Scope.Scope, workers: number) =>
       Effect.gen(function*() {
         const source = remote(producer.address)
         const projection = options.guarantee === "at least once"
           ? Projection.atLeastOnce(projectionName, handle)(source)
           : Projection.exactlyOnce(projectionName, handle)(source)
-        current = yield* Scope.fork(outer)
         yield* Layer.build(
           Projection.layer(
             projection.pipe(
@@ -117,9 +127,18 @@ export const setStage = (
               options.recovery === undefined ? (_) => _ : Projection.recovery(options.recovery)
             ) as Projection.Projection<never, any>
           )
-        ).pipe(Effect.provide(here), Scope.provide(current), Effect.orDie)
+        ).pipe(Effect.provide(here), Scope.provide(scope), Effect.orDie)
       })
-    const status = ProjectionStatus.status(projectionName)
+    const start = (workers = options.workers ?? 1) =>
+      Effect.gen(function*() {
+        current = yield* Scope.fork(outer)
+        yield* Effect.provideService(run(current, workers), ProjectionRegistry.ProjectionRegistry, registry)
+      })
+    const status = Effect.provideService(
+      ProjectionStatus.status(projectionName),
+      ProjectionRegistry.ProjectionRegistry,
+      registry
+    )
     const explained = Effect.map(status, (workers) => {
       const states = workers.map(({ failure, state }) =>
         failure === undefined ? state : `${state} (${problemOf(failure.cause)})`
@@ -135,19 +154,29 @@ export const setStage = (
           Effect.flatMap(explained, (text) => Effect.die(new Error(`${problemOf(cause)}: ${text}`)))
         )
       )
+    const committed = Stream.runCollect(Journal.read(Handled, "all")).pipe(
+      Effect.map((envelopes) => envelopes.map(({ event }) => event)),
+      Effect.provide(here),
+      Effect.orDie
+    ) as Effect.Effect<ReadonlyArray<string>>
     return {
       producer,
       start,
-      stop: Effect.suspend(() => current === undefined ? Effect.void : Scope.close(current, Exit.void)),
+      startAnother: Effect.provideService(
+        run(outer, options.workers ?? 1),
+        ProjectionRegistry.ProjectionRegistry,
+        ProjectionRegistry.make()
+      ),
+      stop: Effect.suspend(() => current === undefined ? Effect.void : Scope.close(current, Exit.void)).pipe(
+        // what is shown from now on is for who comes next
+        Effect.andThen(until("the streams to end", () => producer.streams() === 0))
+      ),
       handled: (n) => until(`${n} events to be handled`, () => new Set(given).size >= n),
       until,
       connected: (streams = 1) => until(`${streams} streams`, () => producer.streams() >= streams),
       given,
-      committed: Stream.runCollect(Journal.read(Handled, "all")).pipe(
-        Effect.map((envelopes) => envelopes.map(({ event }) => event)),
-        Effect.provide(here),
-        Effect.orDie
-      ) as Effect.Effect<ReadonlyArray<string>>,
+      committed,
+      stored: (n) => Wait.until(`${n} events to be stored`, Effect.map(committed, (lines) => lines.length >= n)),
       status
     }
   })
@@ -176,9 +205,37 @@ export const play = (script: Script, options: Options = {}, storage?: Parameters
     assert.isAtMost(inits.length, limits.inits ?? 1, "streams")
     assert.isAtMost(replays.length + currents.length, limits.repairs ?? 0, "repairs")
     assert.isAtMost(eventTimestamps.length, limits.eventTimestamps ?? 0, "questions for timestamps")
-    assert.isAtMost(loads.length, limits.loads ?? 0, "loads")
+    if (limits.loads === undefined) {
+      assert.strictEqual(loads.length, new Set(loads).size, "events that are loaded twice")
+    } else assert.isAtMost(loads.length, limits.loads, "loads")
     return stage
+  }).pipe(hurrying(options.speed))
+
+/** Deadlines, of the network too, pass sooner. */
+const hurrying = (speed: number | undefined) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  speed === undefined ? effect : Effect.gen(function*() {
+    const transport = yield* CallTransport
+    const clock = hurried(transport.clock, speed)
+    return yield* effect.pipe(
+      Effect.provideService(CallTransport, Object.assign(Object.create(transport), { clock })),
+      Effect.provideService(Clock.Clock, clock)
+    )
   })
+
+const hurried = (clock: Clock.Clock, speed: number): Clock.Clock => {
+  const since = clock.monotonicTimeNanosUnsafe()
+  const millis = clock.currentTimeMillisUnsafe()
+  const passed = () => (clock.monotonicTimeNanosUnsafe() - since) * BigInt(speed)
+  const monotonic = () => since + passed()
+  const now = () => millis + Number(passed() / 1_000_000n)
+  return Object.assign(Object.create(clock), {
+    sleep: (duration: Duration.Duration) => clock.sleep(Duration.divideUnsafe(duration, speed)),
+    monotonicTimeNanosUnsafe: monotonic,
+    monotonicTimeNanos: Effect.sync(monotonic),
+    currentTimeMillisUnsafe: now,
+    currentTimeMillis: Effect.sync(now)
+  })
+}
 
 /**
  * Plays the script, and waits until the status of the projection names a failure that has this tag and text. What was handled until then
@@ -212,4 +269,4 @@ export const playToFailure = (
       assert.deepStrictEqual(lines, (truth.get(entity) ?? []).slice(0, lines.length), entity)
     }
     return stage
-  })
+  }).pipe(hurrying(options.speed))
