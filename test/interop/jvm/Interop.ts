@@ -2,8 +2,6 @@
  * The real Akka Projection gRPC consumes a stream of ours while either side is killed, and what it stored is compared with our
  * journal, event by event.
  */
-import * as Slice from "@sluice/core/Slice"
-import * as SliceRange from "@sluice/core/SliceRange"
 import { freePort } from "@sluice/testing/FreePort"
 import * as TestServer from "@sluice/testing/TestServer"
 import Sqlite from "better-sqlite3"
@@ -11,12 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { execFile } from "node:child_process"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Service from "../../kit/Service.ts"
+import * as Comparison from "./Comparison.ts"
 import { asReceived, isPublic, tagsOf } from "./contract.ts"
 import * as Peer from "./Peer.ts"
+import { query } from "./psql.ts"
 
 export interface Options {
   readonly kills: number
@@ -26,53 +25,16 @@ export interface Options {
   readonly log: (line: string) => void
 }
 
-export interface Result {
-  readonly appended: number
-  readonly received: number
-  /** Events in each of the four slice ranges. */
-  readonly inRange: ReadonlyArray<number>
-  readonly lost: number
-  readonly doubled: number
-  readonly reordered: number
-  /** Received otherwise than written: another slice, timestamp, class, text or tags. */
-  readonly different: number
-}
-
-interface Appended {
+interface Row {
   readonly persistence_id: string
   readonly sequence_number: number
   readonly slice: number
   readonly timestamp: number
 }
 
-/** Columns of the peer's table, as text. */
-type Received = readonly [
-  persistenceId: string,
-  seqNr: string,
-  slice: string,
-  timestamp: string,
-  className: string,
-  event: string,
-  tags: string
-]
-
 const file = (name: string): string => fileURLToPath(new URL(`./${name}`, import.meta.url))
 
-const separator = "\u0001"
-
-const query = (server: TestServer.TestServer, sql: string) =>
-  Effect.callback<ReadonlyArray<ReadonlyArray<string>>>((resume) => {
-    const args = ["-h", server.host, "-p", `${server.port}`, "-U", server.user, "-d", server.database, "-AtX", "-F"]
-    execFile("psql", [...args, separator, "-c", sql], { maxBuffer: 2 ** 30 }, (error, stdout) =>
-      // before the peer has made its table
-      resume(
-        Effect.succeed(
-          error === null && stdout !== "" ? stdout.trimEnd().split("\n").map((_) => _.split(separator)) : []
-        )
-      ))
-  })
-
-export const run = (options: Options): Effect.Effect<Result, unknown> =>
+export const run = (options: Options): Effect.Effect<Comparison.Result, unknown> =>
   Effect.gen(function*() {
     const directory = yield* Service.temporaryFolder
     const journal = Path.join(directory, "producer.db")
@@ -141,56 +103,23 @@ export const run = (options: Options): Effect.Effect<Result, unknown> =>
       server,
       "SELECT persistence_id, seq_nr, slice, timestamp_us, class, event, tags FROM received ORDER BY ordinal"
     )
-    return compare(appended, rows as unknown as ReadonlyArray<Received>)
+    return Comparison.compare(appended, rows)
   }).pipe(Effect.scoped)
 
-const readJournal = (filename: string): ReadonlyArray<Appended> => {
+const readJournal = (filename: string): ReadonlyArray<Comparison.Written> => {
   const database = new Sqlite(filename, { readonly: true })
   try {
-    return database.prepare<[], Appended>(
+    return database.prepare<[], Row>(
       "SELECT persistence_id, sequence_number, slice, timestamp FROM sluice_journal ORDER BY timestamp"
-    ).all().filter((event) => isPublic(event.sequence_number))
+    ).all().filter((event) => isPublic(event.sequence_number)).map(
+      ({ persistence_id, sequence_number, slice, timestamp }) => {
+        const e = Number(persistence_id.slice(persistence_id.lastIndexOf("-") + 1))
+        const tags = tagsOf(e).toSorted().join(",")
+        const as = [`${slice}`, `${timestamp}`, ...asReceived(e, sequence_number), tags]
+        return { persistenceId: persistence_id, sequenceNumber: sequence_number, as }
+      }
+    )
   } finally {
     database.close()
-  }
-}
-
-const ranges = SliceRange.split(4)
-
-/** Knows only what was written, and what was received in which order. */
-export const compare = (appended: ReadonlyArray<Appended>, rows: ReadonlyArray<Received>): Result => {
-  const times = new Map<string, number>()
-  const first = new Map<string, Received>()
-  const last = new Map<string, number>()
-  let reordered = 0
-  for (const row of rows) {
-    const [persistenceId, seqNr] = row
-    const key = `${persistenceId} ${seqNr}`
-    times.set(key, (times.get(key) ?? 0) + 1)
-    if (!first.has(key)) first.set(key, row)
-    if (Number(seqNr) < (last.get(persistenceId) ?? 0)) reordered++
-    last.set(persistenceId, Number(seqNr))
-  }
-  let lost = 0
-  let different = 0
-  for (const { persistence_id, sequence_number, slice, timestamp } of appended) {
-    const row = first.get(`${persistence_id} ${sequence_number}`)
-    if (row === undefined) {
-      lost++
-      continue
-    }
-    const e = Number(persistence_id.slice(persistence_id.lastIndexOf("-") + 1))
-    const tags = tagsOf(e).toSorted().join(",")
-    const expected = [`${slice}`, `${timestamp}`, ...asReceived(e, sequence_number), tags]
-    if (expected.some((value, i) => value !== row[i + 2])) different++
-  }
-  return {
-    appended: appended.length,
-    received: rows.length,
-    inRange: ranges.map((range) => rows.filter(([id]) => SliceRange.contains(range, Slice.ofPersistenceId(id))).length),
-    lost,
-    doubled: rows.length - times.size,
-    reordered,
-    different
   }
 }

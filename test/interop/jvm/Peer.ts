@@ -29,15 +29,23 @@ export const missing = (): ReadonlyArray<string> =>
 /** Builds it, where that was not done before. */
 export const build = (): void => void execFileSync(command, ["build"], { stdio: ["ignore", "ignore", "inherit"] })
 
-/** With settings of its command line. */
+/** Settings of its command line. */
+export type Settings = Readonly<Record<string, string | number>>
+
+/** With settings, which may be others each time that it is started. */
 export const start = (
   mode: "consume" | "produce",
-  settings: Readonly<Record<string, string | number>>,
+  settings: Settings | (() => Settings),
   onLine?: (line: string) => void
 ): Effect.Effect<Service.Service, never, Scope.Scope> =>
   Service.start({
     command,
-    args: () => [mode, ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`])],
+    args: () => [
+      mode,
+      ...Object.entries(typeof settings === "function" ? settings() : settings).flatMap((
+        [name, value]
+      ) => [`--${name}`, `${value}`])
+    ],
     onLine
   })
 
