@@ -12,7 +12,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     kills: { type: "string", default: "10" },
     /** How often each side is killed where Akka produces, for each of the four ways to consume. */
-    "from-akka-kills": { type: "string", default: "3" },
+    "from-akka-kills": { type: "string", default: "2" },
     entities: { type: "string", default: "1000" },
     backlog: { type: "string", default: "3000" },
     rate: { type: "string", default: "200" }
