@@ -8,9 +8,8 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { HandlerTooSlow } from "./Handler.ts"
-import { beginning, type Offset, type Offsets } from "./Offset.ts"
+import type { Offset, Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
-import type { Position } from "./Position.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -45,9 +44,9 @@ export interface StoredOffsets {
   readonly offsets: Offsets
   /**
    * The slices that are in the mode per entity, and up to which position each was read completely; of a journal without positions, from which
-   * time on each is read. Beyond it, the last sequence number of each entity says what was read.
+   * timestamp on each is read. Beyond it, the last sequence number of each entity says what was read.
    */
-  readonly completeUpTo: ReadonlyMap<Slice, Position>
+  readonly completeUpTo: Offsets
 }
 
 /**
@@ -84,7 +83,7 @@ export interface Move {
   /**
    * What was handled of entities, if the slice is in the mode per entity. The last number of each is stored. An entity
    * of which the first, or a later one, is stored already was handled by another worker: the move is refused. The
-   * first such move of a slice also stores that everything up to `from` was read: up to its position or, if it moves to none, its timestamp.
+   * first such move of a slice also stores that everything up to `from` was read.
    */
   readonly entities?: ReadonlyMap<PersistenceId, Handled> | undefined
 }
@@ -109,15 +108,6 @@ export interface Handled {
  */
 export const beginsAnew = ({ entities, to }: Move): boolean =>
   to.position === 0 && to.timestamp === 0 && entities === undefined
-
-/**
- * What the first move of a slice that stores sequence numbers of entities says about what was read before them.
- *
- * @category getters
- * @since 0.1.0
- */
-export const readBefore = ({ from = beginning, to }: Move): Position =>
-  to.position === 0 ? from.timestamp as number as Position : from.position
 
 /**
  * Stores offsets. Storage adapters provide it.

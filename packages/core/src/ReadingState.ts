@@ -122,7 +122,7 @@ export class ReadingState {
   /** The position up to which each log is stored. */
   readonly #storedPositions = new Map<Slice, number>()
   /** The slices in the mode per entity, and up to which position each was read in exact mode. */
-  readonly #completeUpTo: Map<Slice, number>
+  readonly #completeUpTo = new Map<Slice, number>()
   readonly #numbers = new EntityNumbers()
   /** What came next in logs before the last `advance`. */
   readonly #before = new Map<Slice, number | undefined>()
@@ -135,7 +135,7 @@ export class ReadingState {
     this.#isStrict = options?.isStrict ?? true
     this.#cursor = new LogCursor(range, offsets)
     this.#handled = new LogCursor(range, offsets)
-    this.#completeUpTo = new Map(completeUpTo)
+    for (const [slice, { position }] of completeUpTo) this.#completeUpTo.set(slice, position)
     for (const [slice, { position }] of offsets) this.#storedPositions.set(slice, position)
   }
 

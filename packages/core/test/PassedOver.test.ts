@@ -24,7 +24,7 @@ const skipped = (slice: Slice.Slice, from: number, to: number, timestamp: number
 
 const passed = (from: number, upTo: number) => ({ from: Offset.make(from, from * 10), upTo: Position.make(upTo) })
 
-const perEntity = new Map([[seven, Position.make(2)], [eight, Position.make(0)]])
+const perEntity = new Map([[seven, Offset.make(2, 20)], [eight, Offset.beginning]])
 
 const make = () => new PassedOver(new Map([[seven, passed(2, 5)], [eight, passed(0, 3)]]), perEntity)
 

@@ -74,7 +74,9 @@ const skipped = (from: number, to: number, isDeferred: boolean): Envelope.Skippe
 const make = (position: number, completeUpTo?: number) =>
   new ReadingState.ReadingState(range, {
     offsets: position === 0 ? Offset.none : new Map([[slice, Offset.make(position, position * 10)]]),
-    completeUpTo: completeUpTo === undefined ? new Map() : new Map([[slice, Position.make(completeUpTo)]])
+    completeUpTo: completeUpTo === undefined
+      ? new Map()
+      : new Map([[slice, Offset.make(completeUpTo, completeUpTo * 10)]])
   })
 
 const judge = (state: ReadingState.ReadingState, ...elements: ReadonlyArray<Envelope.Element<unknown>>) =>
@@ -401,7 +403,7 @@ describe("whatever is selected, replayed and reverted", () => {
         save()
         state = new ReadingState.ReadingState(range, {
           offsets: stored === 0 ? Offset.none : new Map([[slice, Offset.make(stored, stored * 10)]]),
-          completeUpTo: state.isExact ? new Map() : new Map([[slice, Position.make(state.completeUpTo(slice)!)]])
+          completeUpTo: state.isExact ? new Map() : new Map([[slice, Offset.make(state.completeUpTo(slice)!, 0)]])
         })
       }
       if (state.isExact) continue

@@ -173,7 +173,7 @@ describe("what a source has left out for now", () => {
     const { completeUpTo, offsets } = yield* store.load(key, SliceRange.full)
     return {
       position: offsets.get(slice)?.position,
-      completeUpTo: completeUpTo.get(slice),
+      completeUpTo: completeUpTo.get(slice)?.position,
       numbers: ids.map((id) => numbers.get(id))
     }
   })

@@ -84,7 +84,7 @@ describe("what is read of a source without positions", () => {
     )
     const later = new TimestampReading(SliceRange.full, {
       offsets: new Map([[sliceOf("a"), Offset.make(0, 500)]]),
-      completeUpTo: new Map([[sliceOf("a"), 100 as never]])
+      completeUpTo: new Map([[sliceOf("a"), Offset.make(0, 100)]])
     })
     later.loaded([idOf("a")], new Map())
     assert.deepStrictEqual(judgeAll(later, event("a", 1, 99), event("a", 2, 400)), ["duplicate", "accepted"])

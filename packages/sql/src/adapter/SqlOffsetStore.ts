@@ -13,8 +13,7 @@ import {
   type Move,
   type OffsetKey,
   OffsetsDeleted,
-  OffsetStore,
-  readBefore
+  OffsetStore
 } from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -152,7 +151,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
       } END`
     yield* database.run(
       db.updateTable("sluice_offset").set({
-        complete_up_to: caseOf(readBefore),
+        complete_up_to: caseOf(({ from }) => from?.position ?? 0),
         complete_up_to_time: caseOf(({ from }) => from?.timestamp ?? 0)
       })
         .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
@@ -261,7 +260,15 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
         db.selectFrom("sluice_projection_source as s").leftJoin("sluice_offset as o", (join) =>
           join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
             .on("o.slice", ">=", range.min).on("o.slice", "<=", range.max))
-          .select(["s.revision", "o.slice", "o.position", "o.timestamp", "o.journal", "o.complete_up_to"])
+          .select([
+            "s.revision",
+            "o.slice",
+            "o.position",
+            "o.timestamp",
+            "o.journal",
+            "o.complete_up_to",
+            "o.complete_up_to_time"
+          ])
           .where("s.projection", "=", key.projection).where("s.source", "=", key.source).orderBy("o.slice")
       ).pipe(
         Effect.mapError(fromSqlError("load offsets")),
@@ -272,7 +279,10 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
               slice: row.slice as Slice,
               offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp },
               journal: row.journal!,
-              completeUpTo: row.complete_up_to as Position | null
+              completeUpTo: row.complete_up_to === null ? undefined : {
+                position: row.complete_up_to as Position,
+                timestamp: (row.complete_up_to_time ?? 0) as Timestamp
+              }
             }]
           )
           const at = rows.findIndex(({ slice }, i) =>
@@ -285,13 +295,13 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
           if (missing !== undefined) return Effect.fail(new OffsetsDeleted({ ...key, slice: missing }))
           const begun = rows.filter(({ offset }) => offset.position > 0 || offset.timestamp > 0)
           // before the first event, the journal's identity does not matter, unless something is known of entities
-          const read = rows.filter((row) => row.completeUpTo !== null || begun.includes(row))
+          const read = rows.filter((row) => row.completeUpTo !== undefined || begun.includes(row))
           return Effect.succeed({
             revision,
             journal: journalOf(read.map((row) => row.journal)),
             offsets: new Map(begun.map(({ offset, slice }): [Slice, Offset] => [slice, offset])),
             completeUpTo: new Map(rows.flatMap(({ completeUpTo, slice }) =>
-              completeUpTo === null ? [] : [[slice, completeUpTo] as const]
+              completeUpTo === undefined ? [] : [[slice, completeUpTo] as const]
             ))
           })
         })

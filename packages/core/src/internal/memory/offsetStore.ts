@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
-import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore, readBefore } from "../../OffsetStore.ts"
+import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
-import type { Position } from "../../Position.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
 import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -86,12 +85,12 @@ export const makeMemoryOffsetStore = (
     load: (key, range) =>
       read((transaction) => {
         const offsets = new Map<Slice, Offset.Offset>()
-        const completeUpTo = new Map<Slice, Position>()
+        const completeUpTo = new Map<Slice, Offset.Offset>()
         const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
           if (row === undefined) continue
-          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo.position)
+          if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
           if (!isBeginning(row.offset)) offsets.set(slice, row.offset)
           if (offsets.has(slice) || completeUpTo.has(slice)) journals.push(row.journal)
         }
@@ -122,8 +121,7 @@ export const makeMemoryOffsetStore = (
             }
             const completeUpTo = beginsAnew(move)
               ? undefined
-              : stored?.completeUpTo ??
-                (read === undefined ? undefined : { position: readBefore(move), timestamp: from.timestamp })
+              : stored?.completeUpTo ?? (read === undefined ? undefined : from)
             if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {

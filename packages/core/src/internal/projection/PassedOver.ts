@@ -1,7 +1,6 @@
 import type { Passed } from "../../ConsumerFilter.ts"
 import type { Element } from "../../Envelope.ts"
 import type { Offset, Offsets } from "../../Offset.ts"
-import type { Position } from "../../Position.ts"
 import type { Slice } from "../../Slice.ts"
 
 /** How far a slice was looked through. */
@@ -25,7 +24,7 @@ export class PassedOver {
   #remaining = 0
 
   /** A slice that has begun anew since, and is in exact mode again, has passed over nothing. */
-  constructor(passed: ReadonlyMap<Slice, Passed>, completeUpTo: ReadonlyMap<Slice, Position>) {
+  constructor(passed: ReadonlyMap<Slice, Passed>, completeUpTo: Offsets) {
     for (const [slice, { from, upTo }] of passed) {
       if (from.position >= upTo || !completeUpTo.has(slice)) continue
       this.#slices.set(slice, { offset: from, position: from.position, upTo })

@@ -49,7 +49,7 @@ export class TimestampReading implements Reading {
     for (const slice of SliceRange.slices(range)) {
       const timestamp = offsets.get(slice)?.timestamp ?? 0
       this.#timestamps.set(slice, timestamp)
-      this.#since.set(slice, completeUpTo.get(slice) ?? timestamp)
+      this.#since.set(slice, completeUpTo.get(slice)?.timestamp ?? timestamp)
     }
   }
 

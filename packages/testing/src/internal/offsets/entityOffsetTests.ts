@@ -49,7 +49,10 @@ const numbers = (key: OffsetKey, ...names: ReadonlyArray<string>) =>
 const completeUpTo = (key: OffsetKey) =>
   Effect.map(
     OffsetStore.use((store) => store.load(key, SliceRange.full)),
-    ({ completeUpTo }) => Object.fromEntries([...completeUpTo].map(([slice, position]) => [slice, position as number]))
+    ({ completeUpTo }) =>
+      Object.fromEntries(
+        [...completeUpTo].map(([slice, { position, timestamp }]) => [slice, [position, timestamp] as Array<number>])
+      )
   )
 
 /** @internal What is stored where a source leaves something out. */
@@ -104,9 +107,9 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
           move(2, [4, 40], [5, 50]),
           move(3, undefined, [9, 90], { a: 1 })
         )
-        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3, 3: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [3, 30], 3: [0, 0] })
         yield* store(key, move(1, [7, 70], [8, 80], { a: 2 }), move(2, [5, 50], [6, 60]), move(3, [9, 90], [10, 100]))
-        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3, 3: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [3, 30], 3: [0, 0] })
       }))
 
     it.effect("remembers from which time a slice without positions is read, slice by slice", () =>
@@ -115,13 +118,13 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         const since = 1_790_000_000_000_000
         yield* store(key, move(1, undefined, [0, since]))
         yield* store(key, move(1, [0, since], [0, since + 70], { a: 1 }), move(2, undefined, [0, since + 70], {}))
-        assert.deepStrictEqual(yield* completeUpTo(key), { 1: since, 2: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [0, since], 2: [0, 0] })
         // at the same time, and back
         yield* store(key, move(1, [0, since + 70], [0, since + 70], { a: 2, b: 1 }))
         yield* store(key, move(1, [0, since + 70], [0, since + 60], { c: 1 }))
         const error = yield* Effect.flip(store(key, move(1, [0, since + 60], [0, since + 60], { a: 2 })))
         assert.strictEqual(error._tag, "Fenced")
-        assert.deepStrictEqual(yield* completeUpTo(key), { 1: since, 2: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [0, since], 2: [0, 0] })
         assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), { a: 2, b: 1, c: 1 })
       }))
 
@@ -135,7 +138,7 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* completeUpTo(key), {})
         assert.deepStrictEqual(yield* numbers(key, "a"), {})
         yield* store(key, ...moves)
-        assert.deepStrictEqual(yield* completeUpTo(key), { 1: 3 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [3, 30] })
       }))
 
     it.effect("forgets it of a slice that begins anew, and of no other", () =>
@@ -156,11 +159,11 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* numbers(key, ...names), { ...of(anew!), ...of(other!) })
         yield* store(key, move(anew!, [3, 30], [0, 0]))
         assert.deepStrictEqual(yield* numbers(key, ...names), of(other!))
-        assert.deepStrictEqual(yield* completeUpTo(key), { [other!]: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { [other!]: [0, 0] })
         // and stores it again
         yield* store(key, move(anew!, undefined, [5, 50]))
         yield* store(key, move(anew!, [5, 50], [6, 60], of(anew!)))
-        assert.deepStrictEqual(yield* completeUpTo(key), { [anew!]: 5, [other!]: 0 })
+        assert.deepStrictEqual(yield* completeUpTo(key), { [anew!]: [5, 50], [other!]: [0, 0] })
       }))
 
     it.effect("says in which journal that is so, also of a slice at its beginning", () =>

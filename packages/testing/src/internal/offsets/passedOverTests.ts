@@ -91,7 +91,7 @@ export const passedOverTests = (it: It<Stores>): void => {
         yield* change(key, "none", "a")
         const store = yield* OffsetStore
         const { completeUpTo } = yield* store.load(key, SliceRange.full)
-        assert.deepStrictEqual([...completeUpTo] as Array<unknown>, [[first, 6], [second, 8]])
+        assert.deepStrictEqual([...completeUpTo], [[first, at(6)], [second, at(8)]])
         yield* transactAs(key, "journal", [{ slice: first, from: at(6), to: at(11), entities: new Map() }], Effect.void)
         yield* change(key, "now", "b")
         assert.deepStrictEqual(yield* passedOver(key), { [first]: [6, 60, 11] })
