@@ -16,6 +16,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 
 const Cart = EntityType.make("cart", { codec: EventCodec.string })
 const Carts = EventStream.make("carts", { codec: EventCodec.string })
@@ -61,6 +62,15 @@ const Filter = Schema.Struct({
   entities: Schema.Array(upTo(6)).check(Schema.isMaxLength(3))
 })
 
+/** What the producer lets be seen, from so many milliseconds after the change before: whole entities, while calls run. */
+const Visible = Schema.Struct({
+  after: upTo(6000),
+  hides: Schema.Array(upTo(6)).check(Schema.isMaxLength(5))
+})
+
+const visibleOf = ({ hides }: typeof Visible.Type): EventFilter.EventFilter =>
+  EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...hides.map((i) => `c${i}`)))
+
 const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
 
 const filterOf = ({ entities, excludes, includes }: typeof Filter.Type): EventFilter.EventFilter => {
@@ -86,6 +96,8 @@ export interface Workload {
   readonly network: ReadonlyArray<Fault>
   /** What the consumers filter, one after the other: everything passes before the first. */
   readonly filters: ReadonlyArray<typeof Filter.Type>
+  /** What the producer lets be seen, one after the other: everything before the first. Undefined if it has no selection. */
+  readonly visible: ReadonlyArray<typeof Visible.Type> | undefined
   /** What happens to the processes, and to the databases. */
   readonly others: FaultPlan.FaultPlan
   /** How many processes run the projection, and with how many workers each. */
@@ -102,6 +114,7 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   appends: Arbitrary.array(Arbitrary.schema(Append), { minLength: 1, maxLength: 20 }),
   network: Arbitrary.array(Arbitrary.schema(Fault), { maxLength: 5 }),
   filters: Arbitrary.array(Arbitrary.schema(Filter), { maxLength: 3 }),
+  visible: Arbitrary.schema(Schema.UndefinedOr(Schema.Array(Visible).check(Schema.isMaxLength(4)))),
   others: Arbitrary.array(Arbitrary.schema(FaultPlan.Fault), { maxLength: 3 }),
   consumers: Arbitrary.schema(Schema.Literals([1, 1, 2])),
   workers: Arbitrary.schema(Schema.Literals([1, 2, 3])),
@@ -109,6 +122,10 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   slowness: Arbitrary.schema(Schema.Literals([0, 0, 20, 300])),
   bytes: Arbitrary.schema(Schema.Literals([1, 100, 3000]))
 })
+
+/** How much was shown so far, at the end of the text of an event. */
+const versionText = (version: number): string => `#${version}`
+const versionOf = (event: string): number => Number(event.slice(event.lastIndexOf("#") + 1))
 
 const projection = "carts"
 
@@ -162,7 +179,7 @@ const heal = ({ consumer, kind }: Fault, consumers: number) => {
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { appends, bytes, consumers, delivery, filters, network, others, slowness, workers } = workload
+    const { appends, bytes, consumers, delivery, filters, network, others, slowness, visible, workers } = workload
     const there = yield* SimulatedDatabase.make("there")
     const here = yield* SimulatedDatabase.make("here")
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
@@ -172,10 +189,19 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const handled = new Set<string>()
     /** The tags that events of each entity may have. */
     const tagsOf = new Map<string, Set<string>>()
+    /** What the producer has let be seen so far. Each event says how much of that there was before it was appended. */
+    const seen = [EventFilter.compile(EventFilter.passAll)]
     const handlerOf =
       (passes: ReturnType<typeof EventFilter.compile>) =>
-      ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+      ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
         Effect.gen(function*() {
+          // also one that was on its way when that changed
+          if (!seen.slice(versionOf(event)).some((visible) => visible({ persistenceId, tags: [] }))) {
+            return yield* Simulation.violate(
+              "what a producer hides does not leave it",
+              `event ${sequenceNumber} of '${persistenceId}' is handled, and was never to be seen`
+            )
+          }
           const isSelected = [...tagsOf.get(persistenceId)!].some((tag) => passes({ persistenceId, tags: [tag] }))
           if (!isSelected) {
             return yield* Simulation.violate(
@@ -219,13 +245,14 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const writing = Effect.gen(function*() {
       for (let step = left.shift(); step !== undefined; step = left.shift()) {
         yield* Effect.sleep(step.after)
-        const text = `${left.length}`.padStart(bytes, ".")
+        const text = `${left.length}`.padStart(bytes, ".") + versionText(seen.length - 1)
         const events = Array.from({ length: step.events + 1 }, () => text) as [string, ...Array<string>]
         yield* Effect.ignore(append(`c${step.entity}`, events, step.tag))
       }
       return yield* Effect.never
     })
-    const producer = EventProducer.layer(Carts, offered).pipe(
+    const shown = yield* SubscriptionRef.make(EventFilter.passAll)
+    const producer = EventProducer.layer(Carts, offered, visible && { select: shown }).pipe(
       Layer.provide(GrpcServer.layer({ port: 8101 })),
       Layer.provideMerge(there.layer),
       Layer.provide(SimulatedNetwork.layer)
@@ -243,6 +270,15 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         for (const { start, stop } of processes.slice(1)) yield* Effect.andThen(stop, start)
       }), { discard: true })
 
+    const showing = Effect.forEach(visible ?? [], (next) =>
+      Effect.gen(function*() {
+        yield* Effect.sleep(next.after)
+        yield* Simulation.note(`the producer hides: ${JSON.stringify(next.hides)}`)
+        const filter = visibleOf(next)
+        seen.push(EventFilter.compile(filter))
+        yield* SubscriptionRef.set(shown, filter)
+      }), { discard: true })
+
     const faults = Effect.forEach(network, (fault) =>
       Effect.gen(function*() {
         yield* Effect.sleep(fault.after)
@@ -250,7 +286,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         yield* Effect.sleep(fault.lasts)
         yield* heal(fault, consumers)
       }), { discard: true })
-    yield* Effect.all([changes, faults, FaultPlan.run(others, { processes, databases: [there, here] })], {
+    yield* Effect.all([changes, showing, faults, FaultPlan.run(others, { processes, databases: [there, here] })], {
       concurrency: "unbounded",
       discard: true
     })
@@ -266,7 +302,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const last = (id: string, i: number) =>
       Effect.gen(function*() {
         const tag = i % 2 === 0 ? "large" : "small"
-        const { persistenceId, sequenceNumber } = yield* append(id, ["last"], tag)
+        const { persistenceId, sequenceNumber } = yield* append(id, [`last${versionText(seen.length - 1)}`], tag)
+        if (!seen.at(-1)!({ persistenceId, tags: [] })) return
         if (passes({ persistenceId, tags: [tag] })) selected.set(persistenceId, sequenceNumber)
       })
     const writer = Effect.provide(Effect.orDie(Effect.forEach(everyEntity, last, { discard: true })), there.layer)

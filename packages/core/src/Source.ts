@@ -32,10 +32,10 @@ import { deletionAsEvent, optional, withSuperseded } from "./internal/reading/st
 import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
-import type { PersistenceId } from "./PersistenceId.ts"
+import { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
 import type { Selection } from "./Selection.ts"
-import type { SequenceNumber } from "./SequenceNumber.ts"
+import { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Snapshot, SnapshotStore } from "./SnapshotStore.ts"
@@ -209,6 +209,27 @@ export class GapNotFilled extends ExpectedError.TaggedError<GapNotFilled>("@slui
     const { cause, from, persistenceId, source, to } = this
     const why = cause instanceof Error ? cause.message : String(cause)
     return `The source '${source}' does not show events ${from} to ${to} of '${persistenceId}', which are to be handled before others: ${why}`
+  }
+}
+
+/**
+ * A source has shown an event, and does not show it any more when it is asked for those before it: what may be seen of the entity has changed, or
+ * its events were deleted. The worker handles none of them. It opens the source again, which says what has become of them.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventWithheld extends ExpectedError.TaggedError<EventWithheld>("@sluice/core/EventWithheld")(
+  "EventWithheld",
+  { source: Schema.String, persistenceId: PersistenceId, number: SequenceNumber }
+) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The source '${this.source}' does not show event ${this.number} of '${this.persistenceId}' any more, which it has shown before: ` +
+      "it is opened again"
   }
 }
 

@@ -202,7 +202,7 @@ describe("what a source has left out for now", () => {
         yield* Effect.scoped(Effect.andThen(start(projection(first.source)), settle))
         assert.deepStrictEqual(handled, ["a1", "b1", "a2", "a3", "b2", "b3"])
         // what was read before the first part was left out is not stored of each entity: their predecessors are asked for
-        assert.deepStrictEqual(first.asked, ["a 2-2", "a 1-2", "b 2-2", "b 1-2"])
+        assert.deepStrictEqual(first.asked, ["a 2-2", "a 1-3", "b 2-2", "b 1-3"])
         assert.deepStrictEqual(yield* known, {
           position: Position.make(6),
           completeUpTo: Position.make(2),
@@ -227,7 +227,7 @@ describe("what a source has left out for now", () => {
       yield* start(source.pipe(Projection.exactlyOnce("selects", note)))
       yield* settle
       assert.deepStrictEqual(handled, ["a1", "a2", "a3", "b1", "b2", "b3"])
-      assert.deepStrictEqual(asked, ["a 1-2", "b 1-2"])
+      assert.deepStrictEqual(asked, ["a 1-3", "b 1-3"])
     })
   )
 
@@ -249,12 +249,57 @@ describe("what a source has left out for now", () => {
     Effect.gen(function*() {
       handled.length = 0
       const { source } = logOf([deferred(1, 4), log[4]!])
-      const gone = Source.make({ ...source.provider, entity: () => Stream.empty })
+      const gone = Source.make({ ...source.provider, entity: () => Stream.make(log[4]!) })
       yield* start(gone.pipe(Projection.exactlyOnce("selects", note)))
       yield* settle
       assert.deepStrictEqual(handled, ["a3"])
     })
   )
+
+  for (
+    const [when, before, shown] of [
+      ["where nothing was read before", [], [deferred(1, 4), log[4]!]],
+      ["where others were read before", ["a1", "b1"], [log[0]!, log[1]!, deferred(3, 4), log[4]!]]
+    ] as const
+  ) {
+    for (
+      const [what, hidden] of [
+        ["the event with it", () => []],
+        [
+          "of the event the place is left",
+          (event: EncodedEnvelope) => [encoded(Envelope.placeholder(event), undefined)]
+        ]
+      ] as const
+    ) {
+      test(
+        `and is hidden when it is asked for is not gone: ${what}, ${when}`,
+        Effect.gen(function*() {
+          handled.length = 0
+          let isHidden = true
+          const { source } = logOf(shown)
+          const { entity } = source.provider
+          const hiding = Source.make({
+            ...source.provider,
+            entity: (persistenceId, from, to) =>
+              Stream.flatMap(
+                entity(persistenceId, from, to),
+                (event) => Stream.fromIterable(!isHidden ? [event] : event === log[4] ? hidden(event) : [])
+              )
+          })
+          yield* start(hiding.pipe(Projection.exactlyOnce("selects", note)))
+          yield* settle
+          assert.deepStrictEqual(handled, [...before])
+          assert.include(
+            Cause.pretty((yield* statusOf("selects")).failure!.cause),
+            "does not show event 3 of 'note|a' any more"
+          )
+          isHidden = false
+          yield* after(1_000)
+          assert.deepStrictEqual(handled.filter((event) => event.startsWith("a")), ["a1", "a2", "a3"])
+        })
+      )
+    }
+  }
 })
 
 for (

@@ -43,9 +43,8 @@ export const placesOfEntity = <E, R>(
     if (isSeen === false) return Effect.succeed(false)
     const rest = () => anyOf(sequenceNumber(chunk.at(-1)!.sequenceNumber + 1), lastNumber)
     if (to >= lastNumber) return rest()
-    // what has made a consumer ask for those before it
-    const next = sequenceNumber(to + 1)
-    return Effect.flatMap(anyOf(next, next), (isNext) => isNext ? Effect.succeed(true) : rest())
+    // what has made a consumer ask is the last one, or the one after it
+    return Effect.flatMap(anyOf(to, sequenceNumber(to + 1)), (isThere) => isThere ? Effect.succeed(true) : rest())
   }
   return mapChunks((chunk: ReadonlyArray<EncodedEnvelope>) =>
     Effect.suspend(() =>
