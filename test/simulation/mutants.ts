@@ -5,6 +5,8 @@ export interface Mutant {
   readonly file: string
   /** Which workload finds it: that of projections by default. */
   readonly workload?: "network" | undefined
+  /** The first seed that is tried, where it takes many to find it. */
+  readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
   readonly changes: ReadonlyArray<readonly [from: string, to: string]>
 }
@@ -218,6 +220,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "packages/grpc/src/internal/client/producerClient.ts",
     workload: "network",
     changes: [["yield* call.keepAlive(version,", "yield* call.keepAlive(2,"], ["if (version >= 4) {", "if (false) {"]]
+  },
+  {
+    name: "what a producer hides for now is gone for good",
+    file: `${core}/internal/projection/admission.ts`,
+    workload: "network",
+    from: 450,
+    changes: [["isShown ? Stream.empty", "true ? Stream.empty"]]
   },
   {
     name: "a consumer is sent what it does not select",
