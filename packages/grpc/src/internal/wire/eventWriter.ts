@@ -31,7 +31,7 @@ export class EventWriter {
     return this.#length
   }
 
-  /** What was written, to be kept; the next begins anew. */
+  /** What was written, to be kept. */
   take(): Buffer {
     const bytes = Buffer.allocUnsafe(this.#length)
     this.#bytes.copy(bytes, 0, 0, this.#length)
@@ -39,12 +39,12 @@ export class EventWriter {
     return bytes
   }
 
-  /** Throws away what was written. */
-  clear(): void {
+  /** Begins anew, without what was left behind where something has thrown before it was taken. */
+  start(): void {
     this.#length = 0
   }
 
-  /** Begins a batch: a message whose size is not known yet. */
+  /** Begins anew with a batch: a message whose size is not known yet. */
   startBatch(): void {
     this.#length = batchRoom
   }
@@ -290,5 +290,5 @@ const utf8Length = (text: string): number => {
   return text.length
 }
 
-/** @internal Written and taken at once, so that all can share it. */
+/** @internal Started, written and taken at once, so that all can share it. */
 export const writer: EventWriter = new EventWriter()

@@ -58,6 +58,7 @@ export const eventPieces = (
   return {
     next: () => {
       elements.drop(at)
+      writer.start()
       for (; at < elements.length; at++) {
         const element = elements.at(at)
         if (isSkipped(element)) continue
@@ -101,7 +102,7 @@ export const batchPieces = (
         if (bytes > pieceBytes) {
           // alone, as with a batch around it a message could be too large
           at++
-          writer.clear()
+          writer.start()
           writer.prefix(bytes)
           writer.write(element, false, false)
           return writer.take()
@@ -109,9 +110,7 @@ export const batchPieces = (
         writer.item(bytes)
         writer.write(element, false, false)
       }
-      if (at > first) return writer.takeBatch()
-      writer.clear()
-      return undefined
+      return at > first ? writer.takeBatch() : undefined
     },
     tooLarge: () => tooLarge
   }
