@@ -20,6 +20,7 @@ import type { Visibility, Visible } from "@sluice/grpc/Visibility"
 import * as Wait from "@sluice/testing/Wait"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -31,6 +32,7 @@ import * as Certificates from "../../../test/kit/Certificates.ts"
 import type { StreamOut } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { toCriteria } from "../src/internal/wire/criteria.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
+import * as AkkaProducer from "./kit/AkkaProducer.ts"
 import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { Cart, CartEvents, serve } from "./kit/Producer.ts"
@@ -273,6 +275,34 @@ layer(Producer.quiet, { excludeTestServices: true })("what a caller may not see"
         assert.isAtLeast(texts.filter((text) => text.includes("OPEN")).length, 40)
       }
     }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("is not sent where it comes from a plain producer, without a position", () =>
+    Effect.gen(function*() {
+      const akka = yield* AkkaProducer.make()
+      akka.append("a", 3)
+      for (const change of [{}, inBatches]) {
+        const [isRead, goOn] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+        const now = yield* SubscriptionRef.make<Visible>(() => true)
+        const source = remote(akka.address).pipe(Source.mapEffect(({ event }) =>
+          Effect.andThen(Deferred.succeed(isRead, undefined), Effect.as(Deferred.await(goOn), event))
+        ))
+        const port = yield* serve(EventProducer.layer(CartEvents, source, {
+          select: () =>
+            now
+        }))
+        const caller = yield* callerOf(port)
+        const call = yield* caller.stream(init(change))
+        yield* Deferred.await(isRead)
+        yield* SubscriptionRef.set(now, ({ persistenceId }: Place) => persistenceId !== "Cart|a")
+        yield* Deferred.succeed(goOn, undefined)
+        const last = `last-${Object.keys(change).length}`
+        akka.write(last)
+        const texts = () =>
+          call.messages.flatMap((message) => change === inBatches ? eventsOf(message) : [shortly(message)])
+        yield* Wait.until("the last", () => texts().some((text) => text.startsWith(last)))
+        assert.isEmpty(texts().filter((text) => text.startsWith("a ")))
+      }
+    }), 60_000)
 
   it.effect(
     "is not sent to consumers who have not read for long, though it waits for them",

@@ -74,11 +74,12 @@ export class Fence implements Selection {
     return this.#current !== this.#selectedBy && !this.#passesNow(event)
   }
 
-  /** An element that was selected, or what is sent in its place. */
-  readonly now = (element: EncodedElement): EncodedElement =>
-    isSkipped(element) || element.position === undefined || !this.hides(element)
-      ? element
-      : skipped(element.slice, element.position, element.position, element.timestamp, true)
+  /** An element that was selected, or what is sent in its place, which is nothing where it has no position to go past. */
+  readonly now = (element: EncodedElement): EncodedElement | undefined => {
+    if (isSkipped(element) || !this.hides(element)) return element
+    const { position, slice, timestamp } = element
+    return position === undefined ? undefined : skipped(slice, position, position, timestamp, true)
+  }
 
   #select(): void {
     this.#update()

@@ -76,29 +76,31 @@ export const eventPieces = (
   }
 }
 
-/** @internal Many events per message, and what was left out. Each element is sent as `now` has it when its turn comes. */
+/** @internal Many events per message, and what was left out. Each element is sent as `now` has it when its turn comes, if at all. */
 export const batchPieces = (
   all: ReadonlyArray<EncodedElement>,
-  now?: (element: EncodedElement) => EncodedElement
+  now?: (element: EncodedElement) => EncodedElement | undefined
 ): Pieces => {
   const elements = new Unwritten(all)
   let at = 0
   let tooLarge: EventTooLarge | undefined
   return {
     next: () => {
-      const first = at
-      elements.drop(first)
+      elements.drop(at)
       writer.startBatch()
-      for (; at < elements.length && at - first < batchEvents; at++) {
+      let written = 0
+      for (; at < elements.length && written < batchEvents; at++) {
         const selected = elements.at(at)
         const element = now === undefined ? selected : now(selected)
+        if (element === undefined) continue
         if (isSkipped(element)) {
           writer.skipped(element)
+          written++
           continue
         }
         const bytes = writer.measure(element, false, false)
         tooLarge = tooLargeFor(element, bytes)
-        if (tooLarge !== undefined || at > first && writer.length + bytes > pieceBytes) break
+        if (tooLarge !== undefined || written > 0 && writer.length + bytes > pieceBytes) break
         if (bytes > pieceBytes) {
           // alone, as with a batch around it a message could be too large
           at++
@@ -109,8 +111,9 @@ export const batchPieces = (
         }
         writer.item(bytes)
         writer.write(element, false, false)
+        written++
       }
-      return at > first ? writer.takeBatch() : undefined
+      return written > 0 ? writer.takeBatch() : undefined
     },
     tooLarge: () => tooLarge
   }
