@@ -1,4 +1,4 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, it, layer } from "@effect/vitest"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
@@ -19,6 +19,19 @@ const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").jo
 const adapterTests = [adapterTest, ...modules.flatMap((file) => docstringExamples(file, "ts skip"))]
 
 const timeout = 600_000
+
+const read = (file: string) => Fs.readFileSync(new URL(`../${file}`, import.meta.url), "utf8")
+
+it("the documented installation asks for the kysely that the packages take", () => {
+  const documented = Array.from(
+    read("docs/getting-started.md").matchAll(/ kysely(@[\d.]+)?/g),
+    ([, version]) => version
+  )
+  const { kysely } = JSON.parse(read("packages/sql/package.json")).peerDependencies
+  const minor = kysely.replace("^", "@").split(".").slice(0, 2).join(".")
+  // without a version npm takes the newest one, and compares for ever
+  assert.deepStrictEqual(documented, [minor, minor])
+})
 
 layer(Project.layer, { excludeTestServices: true, timeout: "10 minutes" })("in an empty project", (it) => {
   it.effect.each(packages)("%s has its modules, and nothing else", (name) =>

@@ -253,7 +253,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       )
       for (
         const [criteria, problem] of [
-          [expression, "The regular expression \"(\" has an missing closing ): `(`"],
+          [expression, "The regular expression \"(\" cannot be parsed: missing closing ): `(`"],
           [topic, "The topic \"a#\" has '#' elsewhere than as its last level"],
           [number, "-1 is no sequence number: a safe integer from 0"],
           [[{}], "a criterion that this producer does not know"],

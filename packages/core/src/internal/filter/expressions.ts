@@ -70,7 +70,9 @@ const measure = (expression: string): number | string => {
   try {
     return RE2JS.compile(expression).programSize()
   } catch (error) {
-    return error instanceof Error ? error.message.replace("error parsing regexp: ", "has an ") : String(error)
+    return error instanceof Error
+      ? error.message.replace("error parsing regexp: ", "cannot be parsed: ")
+      : String(error)
   }
 }
 
