@@ -84,16 +84,26 @@ const selectOf = <R>(
  * **Example** (Each tenant sees its own)
  *
  * ```ts
- * import { EntityType, EventCodec, EventStream, Source } from "@sluice/core"
- * import { EventProducer } from "@sluice/grpc"
+ * import { EntityType, type Envelope, EventCodec, EventStream, Source } from "@sluice/core"
+ * import { type Caller, EventProducer, GrpcError } from "@sluice/grpc"
+ * import { Effect } from "effect"
  *
  * const Note = EntityType.make("note", { codec: EventCodec.string })
  * const Notes = EventStream.make("notes", { codec: EventCodec.string })
  *
- * const NoteService = EventProducer.layer(Notes, Source.journal(Note), {
- *   // with mutual TLS, whose certificates name the tenant
- *   select: ({ certificate }) => ({ metadata }) => metadata["tenant"] === certificate?.subject["O"]
- * })
+ * // with mutual TLS, whose certificates name the tenant
+ * const ofTenant = ({ certificate }: Caller.Caller) => {
+ *   const tenant = certificate?.subject["O"]
+ *   // or it would see the events that have no tenant either
+ *   return tenant === undefined
+ *     ? Effect.fail(new GrpcError.CallRefused({ code: "UNAUTHENTICATED", reason: "present a certificate of a tenant" }))
+ *     : Effect.succeed(({ metadata }: Envelope.Place) => metadata["tenant"] === tenant)
+ * }
+ * const NoteService = EventProducer.layer(Notes, Source.journal(Note), { select: ofTenant })
+ *
+ * const stranger = { headers: {}, address: "192.0.2.1:50000", certificate: undefined }
+ * const { message } = await Effect.runPromise(Effect.flip(ofTenant(stranger)))
+ * message // => "UNAUTHENTICATED: present a certificate of a tenant"
  * ```
  *
  * Throws a `RangeError` where `select` is no filter, or includes an entity from a sequence number on.

@@ -37,8 +37,8 @@ export interface ClientTls {
  * @since 0.1.0
  */
 export interface ClientCertificate {
-  /** The parts of its subject by their names, such as `CN`; of several with one name the first. */
-  readonly subject: Readonly<Record<string, string>>
+  /** The parts of its subject by their names, such as `CN`; of several with one name the first, and undefined where there is none. */
+  readonly subject: Readonly<Record<string, string | undefined>>
   /** Its alternative names, as in `DNS:analytics.internal`. */
   readonly alternativeNames: ReadonlyArray<string>
   /** SHA-256, in hexadecimal with colons. */
