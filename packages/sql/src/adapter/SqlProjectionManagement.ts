@@ -118,6 +118,14 @@ export const make = ({ database, db, signals }: {
       Effect.as(revision + 1)
     )
 
+  /** Locks the offsets in the order of their slices. Only their number is sent. */
+  const lockOffsets = (key: OffsetKey): Effect.Effect<unknown, StorageError> => {
+    // a single writer has all of them
+    if (dialect === "sqlite") return Effect.void
+    const offsets = db.selectFrom("sluice_offset").select("slice").where(isOf(key)).orderBy("slice").forUpdate()
+    return run(db.selectFrom(offsets.as("o")).select((eb) => eb.fn.countAll().as("n")))
+  }
+
   /**
    * Locks a projection in a source, so that nobody moves its offsets or handles its dead letters until the end of the transaction. Whoever
    * moves more than one offset takes them in the same order.
@@ -128,7 +136,7 @@ export const make = ({ database, db, signals }: {
     const command = yield* lockCommand(key.projection)
     const [known] = yield* run(locked(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))))
     if (command === undefined || known === undefined) return yield* new UnknownProjection(key)
-    yield* run(locked(db.selectFrom("sluice_offset").select("slice").where(isOf(key)).orderBy("slice")))
+    yield* lockOffsets(key)
     return command.revision
   })
 

@@ -23,6 +23,8 @@ export const knownFor = 500
 
 /** @internal The commands to a projection, while it runs. */
 export interface Commands {
+  /** The command that was seen after the one that was read last, if there is one. */
+  readonly newerThan: (lastRead: Command) => Command | undefined
   /** Ends when there is another command than the one that was read last. */
   readonly changedFrom: (lastRead: Command) => Effect.Effect<void>
   /**
@@ -154,6 +156,7 @@ export const watchCommands = (
         return look.pipe(Effect.andThen(again), Effect.andThen(unlessNew(lastRead)))
       })
     return {
+      newerThan: (lastRead) => newest !== undefined && isNew(newest, lastRead) ? newest : undefined,
       changedFrom: (lastRead) =>
         SubscriptionRef.changes(latest).pipe(
           Stream.filter((command) => command !== undefined && isNew(command, lastRead)),

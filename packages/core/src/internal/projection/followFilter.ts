@@ -6,7 +6,7 @@ import type { EventFilter } from "../../EventFilter.ts"
 import type { Offset } from "../../Offset.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { Slice } from "../../Slice.ts"
-import type { SliceRange } from "../../SliceRange.ts"
+import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 import * as Timestamp from "../../Timestamp.ts"
 
@@ -16,10 +16,16 @@ export interface FollowedFilter {
   readonly isThere: boolean
   /** Stores the one of the pipeline, once, if nobody has changed it at runtime. */
   readonly begin: Effect.Effect<void, StorageError>
-  /** The newest one, once the projection is registered and its offsets are loaded. */
-  readonly current: Effect.Effect<EventFilter | undefined, StorageError>
-  /** What its workers have yet to look through once more, since their offsets have the revision. */
-  readonly passedOver: (range: SliceRange, revision: number) => Effect.Effect<ReadonlyMap<Slice, Passed>, StorageError>
+  /** The newest one, for the worker of a range that has loaded its offsets, which have the revision. */
+  readonly current: (
+    range: SliceRange.SliceRange,
+    revision: number
+  ) => Effect.Effect<EventFilter | undefined, StorageError>
+  /** What the worker has yet to look through once more, since its offsets have the revision. */
+  readonly passedOver: (
+    range: SliceRange.SliceRange,
+    revision: number
+  ) => Effect.Effect<ReadonlyMap<Slice, Passed>, StorageError>
   /** Stores how far that was looked through. */
   readonly lookedThrough: (
     revision: number,
@@ -27,10 +33,20 @@ export interface FollowedFilter {
   ) => Effect.Effect<void, StorageError>
 }
 
+/** What goes with a revision of the offsets: whoever stores another filter, or what was passed over, raises it in the same transaction. */
+interface Learned {
+  readonly revision: number
+  readonly filter: EventFilter
+  /** Whether anything is to be looked through once more. */
+  readonly hasPassed: boolean
+  /** The first slices of the workers that go by it. */
+  readonly by: Set<Slice>
+}
+
 const noFilter: FollowedFilter = {
   isThere: false,
   begin: Effect.void,
-  current: Effect.undefined,
+  current: () => Effect.undefined,
   passedOver: () => Effect.succeed(new Map()),
   lookedThrough: () => Effect.void
 }
@@ -44,6 +60,18 @@ export const followFilter = (
   return ConsumerFilter.use((filters) => {
     const one = Semaphore.makeUnsafe(1)
     let isBegun = false
+    let learned: Learned | undefined
+    /** Asks the storage, unless another worker has done so that has loaded the same revision. A worker that begins with it once more asks again. */
+    const learn = Effect.fnUntraced(function*({ min }: SliceRange.SliceRange, revision: number) {
+      if (learned?.revision !== revision || learned.by.has(min)) {
+        learned = undefined
+        const newest = yield* filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
+        const passed = yield* filters.passedOver(offsetKey(projection), SliceRange.full, revision)
+        learned = { revision, filter: newest?.filter ?? initial, hasPassed: passed.size > 0, by: new Set() }
+      }
+      learned.by.add(min)
+      return learned.filter
+    })
     const beginOnce = Effect.suspend(() => {
       if (isBegun) return Effect.void
       return begin(key, initial).pipe(
@@ -57,12 +85,13 @@ export const followFilter = (
     return Effect.succeed({
       isThere: true,
       begin: one.withPermit(beginOnce),
-      passedOver: (range, revision) => filters.passedOver(offsetKey(projection), range, revision),
+      // it only gets less
+      passedOver: (range, revision) =>
+        learned?.revision === revision && !learned.hasPassed
+          ? Effect.succeed(new Map())
+          : filters.passedOver(offsetKey(projection), range, revision),
       lookedThrough: (revision, progress) => filters.lookedThrough(offsetKey(projection), revision, progress),
-      current: Effect.map(
-        filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce"),
-        (newest) => newest?.filter ?? initial
-      )
+      current: (range, revision) => one.withPermit(learn(range, revision))
     })
   })
 }

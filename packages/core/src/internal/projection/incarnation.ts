@@ -91,7 +91,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     yield* options.filter.begin
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     // after the revision: whoever stores another filter meanwhile raises that
-    const filter = yield* options.filter.current
+    const filter = yield* options.filter.current(options.range, revision)
     const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
     monitor.loaded(offsets, revision, passedOver.remaining)
     const decoded = yield* (yield* Decoded).share

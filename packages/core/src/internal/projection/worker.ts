@@ -200,7 +200,7 @@ const perform = (
 ): Effect.Effect<Event, never, any> => {
   switch (action._tag) {
     case "ReadCommand":
-      return readCommand(driven)
+      return readCommand(driven, commands)
     case "Begin":
       return begin(driven, commands, filter)
     case "AwaitCommand":
@@ -214,14 +214,18 @@ const perform = (
   }
 }
 
-const readCommand = (driven: Driven): Effect.Effect<Event> =>
-  Effect.matchCause(driven.management.command(driven.projection.name), {
+/** One that has just been seen need not be read once more. */
+const readCommand = (driven: Driven, commands: Commands): Effect.Effect<Event> => {
+  const seen = driven.lastRead && commands.newerThan(driven.lastRead)
+  const command = seen === undefined ? driven.management.command(driven.projection.name) : Effect.succeed(seen)
+  return Effect.matchCause(command, {
     onFailure: (cause): Event => ({ _tag: "Failed", cause }),
     onSuccess: (command): Event => {
       driven.lastRead = command
       return { _tag: "Commanded", paused: command.paused }
     }
   })
+}
 
 const begin = Effect.fnUntraced(function*(
   driven: Driven,
