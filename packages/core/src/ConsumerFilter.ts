@@ -15,6 +15,7 @@ import { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import * as Check from "./internal/checkInput.ts"
 import { knownFor, lookNow } from "./internal/projection/commands.ts"
+import { paced } from "./internal/projection/paceOfChanges.ts"
 import { quote } from "./internal/quote.ts"
 import { InvalidInput, textProblem } from "./InvalidInput.ts"
 import type { Offset } from "./Offset.ts"
@@ -403,7 +404,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
   next: (newest: FilterVersion) => Effect.Effect<EventFilter, E>
 ): Effect.fn.Return<FilterVersion, E | StorageError, ConsumerFilter | ProjectionManagement> {
   const filters = yield* ConsumerFilter
-  const stored = yield* filters.store(
+  const storing = filters.store(
     source,
     (newest) =>
       Effect.map(next(newest!), (filter): NewVersion | undefined =>
@@ -412,6 +413,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
           ? undefined
           : { filter, by, reason, history, restarts: true })
   )
+  const stored = yield* paced(source, ({ isNew }) => isNew, storing)
   if (stored.isNew) yield* outlive(stored)
   return stored.newest!
 })
@@ -426,6 +428,10 @@ const storeChange = Effect.fnUntraced(function*<E>(
  * The function is given the newest filter, and runs in the transaction that stores what it returns, maybe more than once: of concurrent changes
  * none is lost. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes half a
  * second longer where other processes may use the storage.
+ *
+ * Changes in quick succession wait for each other, so that the workers make progress between them: for up to a second until those of
+ * this process have handled something by the last change or have caught up, and where other processes may use the storage, until the last change
+ * that this process has made is 200 ms old.
  *
  * Workers go on from their stored offsets, over the same connection: those of this process at once; others look every 50 ms. What
  * becomes of the earlier events of an entity that is included is the choice of `history`.

@@ -46,6 +46,8 @@ export interface RegisteredWorker {
 export interface ProjectionRegistry {
   /** The workers of a projection, in the order of their slices; none if it does not run. */
   readonly workers: (projection: string) => ReadonlyArray<RegisteredWorker>
+  /** The workers of all projections that read a source. */
+  readonly readers: (source: string) => ReadonlyArray<RegisteredWorker>
   /**
    * Adds workers for as long as the scope, all at once. If another worker works on one of their slices, it adds none of
    * them, and dies with `ProjectionAlreadyRuns`.
@@ -76,6 +78,7 @@ export const make = (): ProjectionRegistry => {
 
   return {
     workers: (projection) => registered.filter(({ key }) => key.projection === projection),
+    readers: (source) => registered.filter(({ key }) => key.source === source),
     join: (workers) =>
       Effect.asVoid(Effect.acquireRelease(
         Effect.sync(() => add(workers)),

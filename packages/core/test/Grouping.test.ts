@@ -81,6 +81,14 @@ describe("offsets", () => {
     assert.isTrue(grouping.handled(1, 0))
   })
 
+  it("are stored after the first group where that is asked for, and then as ever", () => {
+    const grouping = make({ save: { after: 3, within: 50 }, savesFirst: true })
+    assert.isTrue(grouping.handled(1, 0))
+    grouping.saved()
+    assert.isFalse(grouping.handled(2, 0))
+    assert.isTrue(grouping.handled(1, 0))
+  })
+
   it("are stored so long after the first that is not stored", () => {
     const grouping = make({ save })
     assert.isFalse(grouping.handled(1, 100))

@@ -13,6 +13,8 @@ export interface GroupingOptions {
   readonly within: number
   /** After how many elements, and after how long, offsets are stored. Undefined if they are stored with each group. */
   readonly save: { readonly after: number; readonly within: number } | undefined
+  /** Whether offsets are stored after the first group, however small it is. */
+  readonly savesFirst?: boolean | undefined
 }
 
 /** @internal Elements that are handled together. */
@@ -37,6 +39,7 @@ export class Grouping {
   #unsaved = 0
   #groupDue = Infinity
   #saveDue = Infinity
+  #hasSaved = false
 
   constructor(options: GroupingOptions) {
     this.#options = options
@@ -92,16 +95,17 @@ export class Grouping {
 
   /** A group of so many elements was handled. Says whether offsets have to be stored now. */
   handled(elements: number, now: number): boolean {
-    const { save } = this.#options
+    const { save, savesFirst } = this.#options
     if (save === undefined) return false
     this.#unsaved += elements
     if (this.#saveDue === Infinity) this.#saveDue = now + save.within
-    return this.#unsaved >= save.after || now >= this.#saveDue
+    return this.#unsaved >= save.after || now >= this.#saveDue || savesFirst === true && !this.#hasSaved
   }
 
   /** All offsets that are ahead are being stored. */
   saved(): void {
     this.#unsaved = 0
     this.#saveDue = Infinity
+    this.#hasSaved = true
   }
 }

@@ -41,6 +41,11 @@ export class WorkerMonitor {
     return { ...this.#current, offsets: new Map(this.#offsets) }
   }
 
+  /** The revision of the offsets that it began from last. */
+  get revision(): number | undefined {
+    return this.#revision
+  }
+
   /** The status, with offsets that move on. */
   get #current(): WorkerStatus {
     const { restarts, state } = this.#lifecycle

@@ -93,6 +93,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     // after the revision: whoever stores another filter meanwhile raises that
     const filter = yield* options.filter.current(options.range, revision)
     const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
+    const isChanged = monitor.revision !== undefined && monitor.revision !== revision
     monitor.loaded(offsets, revision, passedOver.remaining)
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
@@ -121,7 +122,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       sleep: (delay) =>
         Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
     }
-    const grouping = new Grouping(groupingOf(projection))
+    // after a change there may soon be another, which fences it, and it would handle the same again
+    const grouping = new Grouping({ ...groupingOf(projection), savesFirst: options.filter.isThere && isChanged })
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
     const past = new PastProgress(elapsed())
     const { filter: follow } = options
