@@ -2,19 +2,21 @@ import { assert, describe } from "@effect/vitest"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import type { WorkerStatus } from "@sluice/core/WorkerStatus"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
-import { after, Note, settle, statusOf, test, unavailable, write } from "./projectionKit.ts"
+import { after, Note, settle, start, statusOf, test, unavailable, write } from "./projectionKit.ts"
 
 const lower = SliceRange.make(0, 511)
 const upper = SliceRange.make(512, 1023)
@@ -60,6 +62,39 @@ const withoutRegistration = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   )
 
 describe("a worker of a projection", () => {
+  test(
+    "does not suffer from whoever waits for its status and fails, and neither do others who wait",
+    Effect.gen(function*() {
+      const { projection, seen } = recorded()
+      yield* start(projection)
+      const { workers } = yield* ProjectionRegistry
+      const [worker] = workers("notes")
+      const bug = new Error("a bug")
+      const wait = (predicate: (status: WorkerStatus) => boolean) =>
+        Effect.forkScoped(Effect.exit(worker!.until(predicate)), { startImmediately: true })
+      const waits = [
+        yield* wait(() => {
+          throw bug
+        }),
+        yield* wait(({ handled }) => {
+          if (handled > 0) throw bug
+          return false
+        }),
+        yield* wait(({ handled }) => handled > 0)
+      ]
+      yield* write("a", "1")
+      yield* settle
+      const [atOnce, later, other] = yield* Effect.forEach(waits, Fiber.join)
+      assert.deepStrictEqual([atOnce, later], [Exit.die(bug), Exit.die(bug)])
+      assert.isTrue(Exit.isSuccess(other!))
+      yield* write("a", "2")
+      yield* settle
+      assert.deepStrictEqual(seen, ["1", "2"])
+      const { restarts, state } = yield* statusOf("notes")
+      assert.deepStrictEqual([state, restarts], ["Running", 0])
+    })
+  )
+
   test(
     "handles the events of its slices, and others theirs whenever they come",
     Effect.gen(function*() {

@@ -133,14 +133,20 @@ export class WorkerMonitor {
     this.meters.skipped()
   }
 
-  /** Ends when the predicate holds for the status, or the worker has ended. */
+  /** Ends when the predicate holds for the status, or the worker has ended. Dies where the predicate throws, which is nothing to the worker. */
   until(predicate: (status: WorkerStatus) => boolean): Effect.Effect<WorkerStatus> {
     return Effect.callback((resume) => {
       const listener = () => {
         const current = this.#current
-        if (current.state !== "Ended" && !predicate(current)) return
+        let outcome: Effect.Effect<WorkerStatus>
+        try {
+          if (current.state !== "Ended" && !predicate(current)) return
+          outcome = Effect.succeed(this.status)
+        } catch (cause) {
+          outcome = Effect.die(cause)
+        }
         this.#listeners.delete(listener)
-        resume(Effect.succeed(this.status))
+        resume(outcome)
       }
       this.#listeners.add(listener)
       listener()
