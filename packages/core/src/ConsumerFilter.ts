@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
+import { timestamps } from "./Feed.ts"
 import * as Check from "./internal/checkInput.ts"
 import { knownFor, lookNow } from "./internal/projection/commands.ts"
 import { paced } from "./internal/projection/paceOfChanges.ts"
@@ -24,7 +25,7 @@ import type { Position } from "./Position.ts"
 import { type CommandError, ProjectionManagement, resolve } from "./ProjectionManagement.ts"
 import type { ProjectionRef } from "./ProjectionRef.ts"
 import type { Slice } from "./Slice.ts"
-import type { SliceRange } from "./SliceRange.ts"
+import { full as fullRange, type SliceRange, slices as slicesOf } from "./SliceRange.ts"
 import type { Source } from "./Source.ts"
 import { StorageError } from "./StorageError.ts"
 import { Timestamp } from "./Timestamp.ts"
@@ -221,6 +222,28 @@ export class UnknownVersion
 }
 
 /**
+ * The histories `now` and `none` are not to be had of a source without positions, such as a plain Akka producer: nothing there says which
+ * part of the past a filter has left out. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class HistoryNotSupported
+  extends ExpectedError.TaggedError<HistoryNotSupported>("@sluice/core/HistoryNotSupported")("HistoryNotSupported", {
+    source: Schema.String,
+    history: Schema.Literals(["now", "none"])
+  })
+{
+  override get message(): string {
+    return `The history "${this.history}" is not to be had of '${this.source}', as its producer has no positions. ` +
+      (this.history === "now"
+        ? "Change the filter with \"nextEvent\", by which the earlier events of an entity come before its next one; to have all of them at once, " +
+          "rewind the projections to the beginning after that"
+        : "Change the filter with \"nextEvent\", and pass over what is old in the handler, by the timestamp of the envelope")
+  }
+}
+
+/**
  * What goes wrong when a filter is read.
  *
  * @category errors
@@ -398,12 +421,34 @@ const outlive = ({ isAtLeastOnce }: Stored): Effect.Effect<void, never, Projecti
     )
     : Effect.void
 
+/** Whether a projection has offsets of the source that are timestamps. */
+const hasNoPositions = Effect.fnUntraced(function*(
+  source: string
+): Effect.fn.Return<boolean, StorageError, ProjectionManagement> {
+  const management = yield* ProjectionManagement
+  for (const key of yield* management.list) {
+    if (key.source !== source) continue
+    for (const progress of yield* management.progress(key.projection, [...slicesOf(fullRange)])) {
+      if (progress.source !== source) continue
+      for (const { journal } of progress.slices.values()) if (journal === timestamps) return true
+    }
+  }
+  return false
+})
+
 const storeChange = Effect.fnUntraced(function*<E>(
   source: string,
   { by, history = "nextEvent", reason = "" }: UpdateOptions,
   next: (newest: FilterVersion) => Effect.Effect<EventFilter, E>
-): Effect.fn.Return<FilterVersion, E | StorageError, ConsumerFilter | ProjectionManagement> {
+): Effect.fn.Return<
+  FilterVersion,
+  E | HistoryNotSupported | StorageError,
+  ConsumerFilter | ProjectionManagement
+> {
   const filters = yield* ConsumerFilter
+  if (history !== "nextEvent" && (yield* hasNoPositions(source))) {
+    return yield* new HistoryNotSupported({ source, history })
+  }
   const storing = filters.store(
     source,
     (newest) =>
@@ -464,7 +509,11 @@ export const update = Effect.fn("ConsumerFilter.update")(function*(
   ref: FilterRef,
   change: (filter: EventFilter) => EventFilter,
   options: UpdateOptions
-): Effect.fn.Return<FilterVersion, FilterError | InvalidInput, ConsumerFilter | ProjectionManagement> {
+): Effect.fn.Return<
+  FilterVersion,
+  FilterError | HistoryNotSupported | InvalidInput,
+  ConsumerFilter | ProjectionManagement
+> {
   const problem = optionsProblem(options)
   if (problem !== undefined) return yield* problem
   const { source } = yield* stored(ref)
@@ -482,7 +531,11 @@ export const rollBack = Effect.fn("ConsumerFilter.rollBack")(function*(
   ref: FilterRef,
   version: number,
   options: UpdateOptions
-): Effect.fn.Return<FilterVersion, FilterError | UnknownVersion | InvalidInput, ConsumerFilter | ProjectionManagement> {
+): Effect.fn.Return<
+  FilterVersion,
+  FilterError | HistoryNotSupported | UnknownVersion | InvalidInput,
+  ConsumerFilter | ProjectionManagement
+> {
   const problem = optionsProblem(options) ?? Check.safeInteger("version", version)
   if (problem !== undefined) return yield* problem
   const { source } = yield* stored(ref)
