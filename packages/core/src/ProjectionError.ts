@@ -40,6 +40,26 @@ export class SourceFailed extends ExpectedError.TaggedError<SourceFailed>("@slui
 }
 
 /**
+ * The lag of a projection was asked for in a unit that its source does not have: events can be counted where a source has positions, and a
+ * plain Akka producer has times alone.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class OtherLag extends ExpectedError.TaggedError<OtherLag>("@sluice/core/OtherLag")("OtherLag", {
+  projection: Schema.String,
+  /** The lag that is known. */
+  known: Schema.Literals(["lag", "timeLag"])
+}) {
+  override get message(): string {
+    return this.known === "timeLag"
+      ? `The source of projection '${this.projection}' has no positions, so nobody can count how many events it is behind: ` +
+        "ask ProjectionStatus.timeLag for how long it is behind"
+      : `The source of projection '${this.projection}' has positions: ask ProjectionStatus.lag for how many events it is behind, exactly`
+  }
+}
+
+/**
  * A worker of the projection has stopped, and no restart helps. `event` is the one that it has stopped at, if an event
  * is the reason. `cause` says why.
  *

@@ -7,12 +7,13 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as inTime from "./internal/projection/inTime.ts"
 import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
 import { stoppedAs } from "./internal/projection/stoppedAs.ts"
 import { projectionLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
 import { type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
-import { ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
+import { OtherLag, ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
 import {
   type AmbiguousProjection,
   type DeadLetterId,
@@ -27,7 +28,13 @@ import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { WorkerStatus } from "./WorkerStatus.ts"
 
-export { ProjectionAlreadyRuns, ProjectionNotRunning, SourceFailed, WorkerStopped } from "./ProjectionError.ts"
+export {
+  OtherLag,
+  ProjectionAlreadyRuns,
+  ProjectionNotRunning,
+  SourceFailed,
+  WorkerStopped
+} from "./ProjectionError.ts"
 export { NotReached, ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "./ReceiptError.ts"
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
@@ -48,28 +55,76 @@ const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWork
   })
 
 /**
+ * What goes wrong when a lag is asked for.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type LagError = ProjectionNotRunning | SourceFailed | OtherLag | OffsetsDeleted | StorageError
+
+/**
  * How many events a projection is behind its source, exactly, in the slices that workers of this process have. It
  * counts the positions between the offsets that are stored now and the newest ones of the source, also right after a
- * rewind.
+ * rewind. Of a source without positions {@link timeLag} is known in its place.
  *
  * @category getters
  * @since 0.1.0
  */
 export const lag = (
   projection: ProjectionRef
-): Effect.Effect<number, ProjectionNotRunning | SourceFailed | OffsetsDeleted | StorageError> =>
+): Effect.Effect<number, LagError> =>
+  Effect.map(
+    eachLag(projection, (heads, { offsets }) =>
+      inTime.timeOf(heads) === undefined
+        ? Offset.lag(heads, offsets)
+        : new OtherLag({ projection: nameOf(projection), known: "timeLag" })),
+    (lags) => lags.reduce((sum, lag) => sum + lag, 0)
+  ).pipe(
+    Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection: nameOf(projection) }), lag))
+  )
+
+/**
+ * For how long a projection of a source without positions, such as a plain Akka producer, is behind it, in the slices that workers of this process
+ * have: from the event up to which everything is stored to the newest one of the source, at most. Infinite while nothing is stored.
+ *
+ * **Gotchas**
+ *
+ * It is as exact as timestamps are: 0 says that all events before the newest one are handled, and one of those that have its very timestamp. What the
+ * producer leaves out, by a filter of either side, moves no offset: then it is too long until something else comes. It fails with `OtherLag` for a
+ * source that has positions, and with `SourceFailed` where the producer does not say when its newest event was written.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const timeLag = (projection: ProjectionRef): Effect.Effect<Duration.Duration, LagError> =>
+  Effect.map(
+    eachLag(projection, (heads, { offsets }, { waitsFrom }) => {
+      const time = inTime.timeOf(heads)
+      if (time === undefined) {
+        return heads.size === 0 ? 0 : new OtherLag({ projection: nameOf(projection), known: "lag" })
+      }
+      const upTo = inTime.readUpTo(offsets, waitsFrom)
+      return upTo === 0 ? Infinity : Math.max(0, time - upTo)
+    }),
+    (lags) => Duration.millis(Math.max(...lags) / 1000)
+  )
+
+const eachLag = (
+  projection: ProjectionRef,
+  lagOf: (
+    heads: Offset.Offsets,
+    stored: Pick<WorkerStatus, "offsets">,
+    status: WorkerStatus
+  ) => number | OtherLag
+): Effect.Effect<ReadonlyArray<number>, LagError> =>
   Effect.flatMap(running(nameOf(projection)), (workers) =>
-    Effect.map(
-      Effect.forEach(workers, (worker) =>
-        // the store is asked first, or events that come between the two answers would not be counted
-        Effect.flatMap(
-          worker.stored,
-          ({ offsets }) => Effect.map(worker.heads, (heads) => Offset.lag(heads, offsets))
-        )),
-      (lags) => lags.reduce((sum, lag) => sum + lag, 0)
-    )).pipe(
-      Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection: nameOf(projection) }), lag))
-    )
+    Effect.forEach(workers, (worker) =>
+      // the store is asked first, or events that come between the two answers would not be counted
+      Effect.flatMap(worker.stored, (stored) =>
+        Effect.flatMap(worker.heads, (heads) => {
+          const lag = lagOf(heads, stored, worker.status)
+          return typeof lag === "number" ? Effect.succeed(lag) : Effect.fail(lag)
+        }))))
 
 /**
  * Waits until a projection has processed and stored every event that its source has now, in the slices that workers of
@@ -105,7 +160,9 @@ export const caughtUp = Effect.fnUntraced(function*(
 })
 
 /** As a lag of 0, which is looked for after each commit: so it ends at the first log that is not read to its head. */
-const hasReached = (offsets: Offset.Offsets, heads: Offset.Offsets): boolean => {
+const hasReached = ({ offsets, waitsFrom }: WorkerStatus, heads: Offset.Offsets): boolean => {
+  const time = inTime.timeOf(heads)
+  if (time !== undefined) return inTime.hasReached(offsets, time, waitsFrom)
   for (const [slice, { position }] of heads) if (position > (offsets.get(slice)?.position ?? 0)) return false
   return true
 }
@@ -117,7 +174,7 @@ const workerCaughtUp = Effect.fnUntraced(function*(
   while (true) {
     const { revision, state } = yield* unlessStopped(
       worker,
-      ({ offsets, revision, state }) => revision !== undefined && state !== "Starting" && hasReached(offsets, heads)
+      (status) => status.revision !== undefined && status.state !== "Starting" && hasReached(status, heads)
     )
     if (state === "Ended") return "ended"
     // it may have been rewound without knowing yet

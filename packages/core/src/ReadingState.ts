@@ -308,7 +308,10 @@ export class ReadingState {
  * @category models
  * @since 0.1.0
  */
-export type Reading = Pick<ReadingState, keyof ReadingState>
+export type Reading = Pick<ReadingState, keyof ReadingState> & {
+  /** The time of the earliest event that may wait while later ones are handled, where that can be. */
+  readonly waitsFrom?: Timestamp | undefined
+}
 
 const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
   next: "accepted",

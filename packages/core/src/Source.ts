@@ -106,7 +106,10 @@ export interface Provider<in out A, out E, out R> {
       sequenceNumber: SequenceNumber
     ) => Effect.Effect<Timestamp | undefined, E, R>)
     | undefined
-  /** The newest position and timestamp of each log in the range that has events. */
+  /**
+   * The newest position and timestamp of each log in the range that has events. Of a source without positions it is position 0, and the newest
+   * timestamp of the whole range, in each slice. Fails with {@link HeadsNotServed} if the source does not say that.
+   */
   readonly heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, E, R>
   /**
    * The position and timestamp, in each log of the range, of the last event that is older than a time. A log without
@@ -183,6 +186,26 @@ export class EntityNotServed extends ExpectedError.TaggedError<EntityNotServed>(
   }
   override get message(): string {
     return `The source '${this.source}' does not serve the events of one entity`
+  }
+}
+
+/**
+ * A source does not say what its newest event is, as old versions of Akka do not. So nobody knows how far behind its readers are.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class HeadsNotServed extends ExpectedError.TaggedError<HeadsNotServed>("@sluice/core/HeadsNotServed")(
+  "HeadsNotServed",
+  { source: Schema.String }
+) {
+  /** It is no fault of an event. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `The source '${this.source}' does not say when its newest event was written, as Akka before 1.6.12 does not: whether its readers have ` +
+      "caught up is not known. Upgrade the producer, or compare the timestamps of the offsets with the time of day"
   }
 }
 

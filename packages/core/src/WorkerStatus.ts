@@ -8,6 +8,7 @@ import type * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { SliceRange } from "./SliceRange.ts"
+import type { Timestamp } from "./Timestamp.ts"
 
 /**
  * What a worker is doing:
@@ -60,8 +61,8 @@ export interface WorkerStatus {
   readonly state: WorkerState
   readonly failure: WorkerFailure | undefined
   /**
-   * What is odd about its source, though it may be on purpose, such as that a journal has events, but none of the entity type; undefined
-   * once a worker of the projection in this process knows of one.
+   * What is odd about its source, though it may be on purpose, such as that a journal has events, but none of the entity type, until a worker of
+   * the projection in this process knows of one; or why the source does not say how far behind the worker is.
    */
   readonly notice: string | undefined
   /** Envelopes that the handler was done with, since the process began. */
@@ -76,6 +77,11 @@ export interface WorkerStatus {
    * are none.
    */
   readonly pastLag: number
+  /**
+   * Of a source without positions: the time of the earliest event that may wait, as earlier ones of its entity are missing, while later events
+   * are handled. Undefined if none waits.
+   */
+  readonly waitsFrom: Timestamp | undefined
   /** The offsets as it has stored them last. */
   readonly offsets: Offset.Offsets
 }

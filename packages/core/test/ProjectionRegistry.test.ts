@@ -27,6 +27,7 @@ const workerOf = (
     restarts: 0,
     revision: undefined,
     pastLag: 0,
+    waitsFrom: undefined,
     offsets: Offset.none
   },
   until: () => Effect.never,

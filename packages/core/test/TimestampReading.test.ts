@@ -90,6 +90,40 @@ describe("what is read of a source without positions", () => {
     assert.deepStrictEqual(judgeAll(later, event("a", 1, 99), event("a", 2, 400)), ["duplicate", "accepted"])
   })
 
+  it("has come to a time once an event of it is stored, and none before it waits", () => {
+    const reading = readingOf({ a: 0, b: 0 })
+    const tracker = new OffsetTracker(Offset.none, reading)
+    const handle = (...elements: ReadonlyArray<Envelope.Envelope<number>>) => {
+      tracker.advance(elements)
+      return tracker.stored()
+    }
+    assert.isTrue(tracker.follow(Offset.none))
+    assert.isFalse(tracker.follow(Offset.since(Timestamp.make(30))))
+    judgeAll(reading, event("a", 1, 10), event("b", 1, 30))
+    assert.isFalse(handle(event("a", 1, 10)))
+    reading.held.hold(event("a", 3, 20))
+    assert.strictEqual(reading.waitsFrom as number, 20)
+    assert.isFalse(handle(event("b", 1, 30)))
+    judgeAll(reading, event("a", 2, 15), ...reading.held.take(idOf("a")))
+    assert.isFalse(handle(event("a", 2, 15)))
+    // it is handled, and not stored yet
+    tracker.advance([event("a", 3, 20)])
+    assert.strictEqual(reading.waitsFrom as number, 20)
+    assert.isTrue(tracker.stored())
+    assert.isUndefined(reading.waitsFrom)
+  })
+
+  it("may have events that wait until it has read again what was read from the earliest offset on", () => {
+    const offsets = new Map([...Offset.since(Timestamp.make(50)), [sliceOf("a"), Offset.make(0, 90)]] as const)
+    const reading = readingOf({ a: 9, b: 5 }, offsets)
+    assert.isFalse(new OffsetTracker(offsets, reading).follow(Offset.since(Timestamp.make(90))))
+    judgeAll(reading, event("b", 5, 60))
+    assert.strictEqual(reading.waitsFrom as number, 51)
+    judgeAll(reading, event("a", 9, 90))
+    assert.isUndefined(reading.waitsFrom)
+    assert.isTrue(new OffsetTracker(offsets, reading).follow(Offset.since(Timestamp.make(90))))
+  })
+
   it("moves the offset of a slice to its newest time, and all of them from time to time", () => {
     const reading = readingOf({ a: 0, b: 0 })
     const tracker = new OffsetTracker(Offset.none, reading)

@@ -8,7 +8,7 @@ import type { EventDecodeError } from "@sluice/core/EventCodec"
 import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
 import { Slice } from "@sluice/core/Slice"
-import type { EntityNotServed } from "@sluice/core/Source"
+import type { EntityNotServed, HeadsNotServed } from "@sluice/core/Source"
 import * as Schema from "effect/Schema"
 
 /**
@@ -296,6 +296,7 @@ export type ConsumerError =
   | StreamStalled
   | ProtocolError
   | EntityNotServed
+  | HeadsNotServed
   | StreamNotOffered
   | InsecureTransport
   | JournalReplaced

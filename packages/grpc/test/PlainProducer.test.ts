@@ -1,11 +1,19 @@
 /** A projection of a plain Akka producer, from one end to the other. */
 import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Wait from "@sluice/testing/Wait"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import { answer } from "./kit/AkkaProducer.ts"
 import { play, playToFailure, setStage } from "./kit/AkkaScenario.ts"
 import * as FakeProducer from "./kit/FakeProducer.ts"
 import * as Producer from "./kit/Producer.ts"
+
+const millisOf = <E, R>(lag: Effect.Effect<Duration.Duration, E, R>) => Effect.map(lag, Duration.toMillis)
 
 const ids = (n: number): ReadonlyArray<string> => Array.from({ length: n }, (_, i) => `c-${i * 7919}`)
 
@@ -76,18 +84,135 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
         producer.write("large", 3, { from: 2 ** 31 })
       }), { limits: { eventTimestamps: 2 } }))
 
-  it.effect("does not know its lag", () =>
+  it.effect("knows its lag in time of a producer that tells its newest timestamp, and when it has caught up", () =>
     Effect.gen(function*() {
-      for (const version of ["1.4.0", "1.6.19"] as const) {
-        const stage = yield* setStage({ version })
-        yield* stage.start()
-        stage.producer.write("a", 3)
-        yield* stage.handled(3)
-        const error = yield* Effect.flip(ProjectionStatus.lag("scripted"))
-        assert.strictEqual(error._tag, "SourceFailed")
-        yield* stage.stop
-      }
+      const stage = yield* setStage({ version: "1.6.19" })
+      const { producer } = stage
+      yield* stage.start()
+      yield* Wait.until("it to run", Effect.map(stage.status, ([worker]) => worker!.state === "Running"))
+      assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 0)
+      const [first] = producer.append("a", 1)
+      assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), Infinity)
+      producer.show([first!])
+      yield* stage.asked(ProjectionStatus.caughtUp(stage.projection))
+      assert.deepStrictEqual(stage.given, ["a 1"])
+      producer.append("b", 1, { at: first!.timestamp + 2_500_000 })
+      assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 2_500)
+      const error = yield* Effect.flip(stage.asked(ProjectionStatus.lag(stage.projection)))
+      assert.deepInclude(error, { _tag: "OtherLag", known: "timeLag" })
     }))
+
+  it.effect("has not caught up while events wait for earlier ones, also after a restart", () =>
+    Effect.gen(function*() {
+      let isThere = false
+      const stage = yield* setStage({
+        version: "1.6.19",
+        current: (call, _, found) => {
+          if (!isThere) return call.fail(status.UNAVAILABLE, "later")
+          call.headers()
+          call.send(...found.map((row) => answer(row)))
+          call.end()
+        }
+      })
+      const { producer } = stage
+      yield* stage.start()
+      yield* stage.connected()
+      producer.write("a", 1)
+      const [missing] = producer.append("a", 1, { isShown: false })
+      const [waits] = producer.write("a", 1, { at: missing!.timestamp + 1_000_000 })
+      producer.write("b", 1, { at: waits!.timestamp + 1_000_000 })
+      yield* stage.stored(2)
+      const isWaiting = Effect.gen(function*() {
+        yield* Wait.until(
+          "an event to wait",
+          Effect.map(stage.status, ([worker]) => worker!.waitsFrom === waits!.timestamp)
+        )
+        const [worker] = yield* stage.status
+        assert.strictEqual(worker!.state, "CatchingUp")
+        assert.isAtLeast(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 1_000)
+      })
+      yield* Wait.until("an event to wait", Effect.map(stage.status, ([worker]) => worker!.waitsFrom !== undefined))
+      yield* stage.stop
+      const asked = producer.asked.currents.length
+      yield* stage.start()
+      yield* stage.until("a question for it", () => producer.asked.currents.length > asked)
+      yield* isWaiting
+      isThere = true
+      yield* stage.asked(ProjectionStatus.caughtUp(stage.projection))
+      assert.deepStrictEqual((yield* stage.status).map(({ state, waitsFrom }) => [state, waitsFrom]), [[
+        "Running",
+        undefined
+      ]])
+      assert.deepStrictEqual(stage.given, ["a 1", "b 1", "a 2", "a 3"])
+    }))
+
+  it.effect("says once that its lag is not known of a producer that tells nothing of it", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel} ${String(message)}`))
+      yield* Effect.gen(function*() {
+        const stage = yield* setStage({ version: "1.4.0" })
+        for (let n = 1; n <= 2; n++) {
+          yield* stage.start()
+          stage.producer.write("a", 3)
+          yield* stage.handled(3 * n)
+          yield* Wait.until("a notice", Effect.map(stage.status, ([worker]) => worker!.notice !== undefined))
+          const [worker] = yield* stage.status
+          assert.strictEqual(worker!.state, "CatchingUp")
+          assert.include(worker!.notice, "Akka before 1.6.12")
+          for (const asks of [ProjectionStatus.lag, ProjectionStatus.timeLag, ProjectionStatus.caughtUp]) {
+            const error = yield* Effect.flip(stage.asked(asks(stage.projection) as Effect.Effect<unknown, any>))
+            assert.strictEqual(error._tag, "SourceFailed")
+            assert.strictEqual(error.cause._tag, "HeadsNotServed")
+          }
+          if (n === 1) stage.producer.fail(status.UNAVAILABLE)
+          else yield* stage.stop
+          yield* Wait.until("another stream", () => stage.producer.asked.inits.length > n || n === 2)
+          if (n === 1) yield* stage.stop
+        }
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      const said = lines.filter((line) => line.includes("CatchingUp"))
+      assert.strictEqual(said.length, 2)
+      for (const line of said) assert.match(line, /^Info /)
+    }))
+
+  for (const guarantee of ["exactly once", "at least once"] as const) {
+    it.effect(`goes by a filter and its changes, with the past of an entity before its next event (${guarantee})`, () =>
+      Effect.gen(function*() {
+        const filter = EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("a"))
+        const stage = yield* setStage({ version: "1.6.19", guarantee, filter })
+        const { producer } = stage
+        yield* stage.start()
+        yield* stage.connected()
+        assert.deepStrictEqual(producer.asked.inits[0]!.filter.map((_) => _.message.case), [
+          "excludeMatchingEntityIds",
+          "includeEntityIds"
+        ])
+        producer.write("a", 2)
+        producer.append("b", 3, { isShown: false })
+        yield* stage.stored(2)
+        yield* Wait.until("offsets", Effect.map(stage.status, ([worker]) => worker!.offsets.size > 0))
+        const change = (history: "nextEvent" | "now" | "none") =>
+          ConsumerFilter.update(stage.projection, EventFilter.includeEntityIds("b"), { by: "ada", history })
+            .pipe(Effect.provide(stage.storage))
+        for (const history of ["now", "none"] as const) {
+          const error = yield* Effect.flip(change(history))
+          assert.deepInclude(error, { _tag: "HistoryNotSupported", history })
+          assert.include(error.message, "nextEvent")
+        }
+        assert.strictEqual((yield* change("nextEvent")).version, 2)
+        yield* stage.until("a stream with the new filter", () => producer.asked.inits.length > 1)
+        yield* stage.connected()
+        producer.write("b", 1)
+        yield* stage.handled(6)
+        yield* stage.stored(6)
+        assert.deepStrictEqual(
+          [...new Set(stage.given)].filter((line) => line.startsWith("b")),
+          ["b 1", "b 2", "b 3", "b 4"]
+        )
+        if (guarantee === "exactly once") assert.strictEqual(stage.given.length, 6)
+      }))
+  }
 
   it.effect("stops at a producer of the other kind behind the same address", () =>
     playToFailure(

@@ -3,6 +3,7 @@ import { assert } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
+import type * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
@@ -10,6 +11,7 @@ import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import { CallTransport } from "@sluice/grpc/CallTransport"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -38,6 +40,7 @@ export interface Options extends AkkaProducer.Options {
   readonly limits?: Limits
   readonly workers?: number
   readonly guarantee?: "exactly once" | "at least once"
+  readonly filter?: EventFilter.EventFilter
   readonly recovery?: RecoveryStrategy.RecoveryStrategy
   /** How many times faster than usual the consumer's deadlines pass. */
   readonly speed?: number
@@ -67,6 +70,10 @@ export interface Stage {
   /** What was committed, in order. */
   readonly committed: Effect.Effect<ReadonlyArray<string>>
   readonly status: Effect.Effect<ReadonlyArray<ProjectionStatus.WorkerStatus>>
+  readonly projection: string
+  readonly storage: Context.Context<any>
+  /** Asks where the projection runs. */
+  readonly asked: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 export type Script = (stage: Stage) => Effect.Effect<unknown, unknown, Scope.Scope>
@@ -116,7 +123,8 @@ export const setStage = (
       })
     const run = (scope: Scope.Scope, workers: number) =>
       Effect.gen(function*() {
-        const source = remote(producer.address)
+        const all = remote(producer.address)
+        const source = options.filter === undefined ? all : all.pipe(EventConsumer.filter(options.filter))
         const projection = options.guarantee === "at least once"
           ? Projection.atLeastOnce(projectionName, handle)(source)
           : Projection.exactlyOnce(projectionName, handle)(source)
@@ -134,11 +142,8 @@ export const setStage = (
         current = yield* Scope.fork(outer)
         yield* Effect.provideService(run(current, workers), ProjectionRegistry.ProjectionRegistry, registry)
       })
-    const status = Effect.provideService(
-      ProjectionStatus.status(projectionName),
-      ProjectionRegistry.ProjectionRegistry,
-      registry
-    )
+    const asked: Stage["asked"] = Effect.provideService(ProjectionRegistry.ProjectionRegistry, registry)
+    const status = asked(ProjectionStatus.status(projectionName))
     const explained = Effect.map(status, (workers) => {
       const states = workers.map(({ failure, state }) =>
         failure === undefined ? state : `${state} (${problemOf(failure.cause)})`
@@ -177,7 +182,10 @@ export const setStage = (
       given,
       committed,
       stored: (n) => Wait.until(`${n} events to be stored`, Effect.map(committed, (lines) => lines.length >= n)),
-      status
+      status,
+      projection: projectionName,
+      storage: here,
+      asked
     }
   })
 

@@ -125,6 +125,19 @@ export class HeldBack {
     this.#lifted = []
   }
 
+  /** What was handled is stored. */
+  stored(): void {
+    this.#lifted = []
+  }
+
+  /** The timestamp of the earliest event that waits, or is not stored yet since it does not. */
+  get from(): number | undefined {
+    let from: number | undefined
+    for (const { timestamp } of this.#limits.values()) from = Math.min(timestamp, from ?? timestamp)
+    for (const [, { timestamp }] of this.#lifted) from = Math.min(timestamp, from ?? timestamp)
+    return from
+  }
+
   /** The timestamps before which the offsets of slices have to stay. */
   limits(): ReadonlyMap<Slice, number> {
     if (this.#limits.size === 0) return none

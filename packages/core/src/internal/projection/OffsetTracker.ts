@@ -4,6 +4,8 @@ import type { Move } from "../../OffsetStore.ts"
 import type { Position } from "../../Position.ts"
 import type { Reading } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
+import type { Timestamp } from "../../Timestamp.ts"
+import { hasReached, timeOf } from "./inTime.ts"
 
 /**
  * @internal
@@ -19,6 +21,8 @@ export class OffsetTracker {
    * up in all.
    */
   #heads: Map<Slice, Position> | undefined
+  /** In their place, the newest time of a source without positions. */
+  #time: Timestamp | undefined
 
   constructor(stored: Offsets, reading: Reading) {
     this.#stored = new Map(stored)
@@ -58,6 +62,11 @@ export class OffsetTracker {
 
   /** Sets the heads to come to. Says whether it has come to them already. If not, `stored` says so once it has. */
   follow(heads: Offsets): boolean {
+    const time = timeOf(heads)
+    if (time !== undefined) {
+      this.#time = time
+      return this.#comeToTime()
+    }
     const ahead = new Map<Slice, Position>()
     for (const [slice, { position }] of heads) {
       if (position > (this.#stored.get(slice)?.position ?? 0)) ahead.set(slice, position)
@@ -72,9 +81,17 @@ export class OffsetTracker {
       this.#stored.set(slice, offset)
       this.#reading.stored(slice, offset.position)
     }
-    const hasCaughtUp = this.#heads !== undefined && this.#comeTo(this.#heads)
+    const hasCaughtUp = this.#time === undefined
+      ? this.#heads !== undefined && this.#comeTo(this.#heads)
+      : this.#comeToTime()
     this.#ahead.clear()
     return hasCaughtUp
+  }
+
+  #comeToTime(): boolean {
+    if (!hasReached(this.#stored, this.#time!, this.#reading.waitsFrom)) return false
+    this.#time = undefined
+    return true
   }
 
   #comeTo(heads: Map<Slice, Position>): boolean {

@@ -1,5 +1,5 @@
 import type { Element, Place, Skipped } from "../../Envelope.ts"
-import type { Offset } from "../../Offset.ts"
+import { newest, type Offset } from "../../Offset.ts"
 import type { Handled, StoredOffsets } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
@@ -38,6 +38,8 @@ export class TimestampReading implements Reading {
   #moveAllAt = 1
   #before: { readonly latest: number; readonly handled: number; readonly moveAllAt: number } | undefined
   readonly #timestampsBefore = new Map<Slice, number>()
+  /** From where to where it reads again what comes after the earliest offset; events that waited before are among that. */
+  #again: { readonly from: number; readonly to: number } | undefined
 
   constructor(
     range: SliceRange.SliceRange,
@@ -51,6 +53,9 @@ export class TimestampReading implements Reading {
       this.#timestamps.set(slice, timestamp)
       this.#since.set(slice, completeUpTo.get(slice)?.timestamp ?? timestamp)
     }
+    const from = Math.min(...this.#timestamps.values())
+    const to = newest(offsets.values())
+    if (from < to) this.#again = { from, to }
   }
 
   get isExact(): boolean {
@@ -73,6 +78,7 @@ export class TimestampReading implements Reading {
     // such a source leaves out no positions
     if (element._tag === "Skipped") return "duplicate"
     const { persistenceId, sequenceNumber, slice, timestamp } = element
+    if (this.#again !== undefined && timestamp >= this.#again.to) this.#again = undefined
     if (timestamp < this.#since.get(slice)!) {
       // so are all before it
       this.#numbers.raise(persistenceId, sequenceNumber)
@@ -102,6 +108,14 @@ export class TimestampReading implements Reading {
   /** What was due was judged. */
   judgedDue(persistenceId: PersistenceId): void {
     if (this.#numbers.inFlight(persistenceId) === 0) this.held.lift(persistenceId)
+  }
+
+  /** The time of the earliest event that may wait while later ones are handled; undefined if none does. */
+  get waitsFrom(): Timestamp | undefined {
+    const { from } = this.held
+    // while it reads again, up to there was handled
+    const again = this.#again === undefined ? undefined : this.#again.from + 1
+    return (from === undefined || again === undefined ? from ?? again : Math.min(from, again)) as Timestamp | undefined
   }
 
   /** Whether events of that time are older than where the slice is read from. */
@@ -196,6 +210,7 @@ export class TimestampReading implements Reading {
   }
 
   stored(slice: Slice): void {
+    this.held.stored()
     this.#numbers.stored(slice)
   }
 

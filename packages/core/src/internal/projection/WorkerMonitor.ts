@@ -3,9 +3,12 @@ import * as Effect from "effect/Effect"
 import type { Envelope } from "../../Envelope.ts"
 import * as Offset from "../../Offset.ts"
 import type { SliceRange } from "../../SliceRange.ts"
+import type { Timestamp } from "../../Timestamp.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import { ProjectionMeters } from "./ProjectionMeters.ts"
+
+const noneWaits = () => undefined
 
 /** @internal A worker's lifecycle, and how far it has come, for its status and metrics. */
 export class WorkerMonitor {
@@ -18,6 +21,8 @@ export class WorkerMonitor {
   #skipped = 0
   #pastLag = 0
   #notice: string | undefined
+  #unknown: string | undefined
+  #waitsFrom: () => Timestamp | undefined = noneWaits
   #isBegun = false
   /** The workers of its projection in this process, itself among them. */
   readonly #workers: Set<WorkerMonitor>
@@ -54,12 +59,13 @@ export class WorkerMonitor {
       range: this.#range,
       state: state._tag,
       failure: Lifecycle.failureOf(state),
-      notice: this.#isBegun ? undefined : this.#notice,
+      notice: this.#unknown ?? (this.#isBegun ? undefined : this.#notice),
       handled: this.#handled,
       skipped: this.#skipped,
       restarts,
       revision: this.#revision,
       pastLag: this.#pastLag,
+      waitsFrom: this.#waitsFrom(),
       offsets: this.#offsets
     }
   }
@@ -101,6 +107,19 @@ export class WorkerMonitor {
     this.#notice = notice
     if (isNews) this.#notify()
     return isNews
+  }
+
+  /** Its source does not say how far behind it is, or does so again. Returns whether that is news. */
+  lagUnknown(why: string | undefined): boolean {
+    const isNews = why !== this.#unknown
+    this.#unknown = why
+    if (isNews) this.#notify()
+    return isNews
+  }
+
+  /** When the earliest event was written that waits, in its reading from now on. */
+  waits(from: () => Timestamp | undefined): void {
+    this.#waitsFrom = from
   }
 
   /** Its source has something to read, which is news for the other workers as well. */

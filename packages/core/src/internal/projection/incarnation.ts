@@ -102,9 +102,10 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
     yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded)
     const stored = { completeUpTo, offsets }
-    const reading = journal === Source.timestamps
+    const reading: Reading = journal === Source.timestamps
       ? new TimestampReading(options.range, stored, held)
       : new ReadingState(options.range, stored, { isStrict: !supersedes })
+    monitor.waits(() => reading.waitsFrom)
     const tracker = new OffsetTracker(offsets, reading)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
@@ -275,8 +276,14 @@ const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.O
  */
 const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) => {
   let hasWarned = false
-  const warnOnce = (cause: Cause.Cause<unknown>) =>
+  const sayOnce = (cause: Cause.Cause<unknown>) =>
     Effect.suspend(() => {
+      const error = errorOf(cause)
+      if (error instanceof Source.HeadsNotServed) {
+        return monitor.lagUnknown(error.message) && range.min === 0
+          ? Effect.logInfo(`Stays in 'CatchingUp'. ${error.message}`)
+          : Effect.void
+      }
       if (hasWarned || Cause.hasInterruptsOnly(cause)) return Effect.void
       hasWarned = true
       return Effect.logWarning(
@@ -285,10 +292,11 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
       )
     })
   return projection.source.provider.heads(range).pipe(
-    Effect.tapCause(warnOnce),
+    Effect.tapCause(sayOnce),
     Effect.sandbox,
     Effect.retry(headsRetry),
     Effect.map((heads) => {
+      monitor.lagUnknown(undefined)
       if (heads.size > 0) monitor.begun()
       if (tracker.follow(heads)) monitor.happened({ _tag: "CaughtUp" })
     }),

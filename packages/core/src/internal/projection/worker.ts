@@ -13,6 +13,7 @@ import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import { timestamps } from "../../Source.ts"
 import { announce } from "./announce.ts"
 import { type Commands, isNew, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
@@ -161,8 +162,10 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
     ),
     stored: Effect.flatMap(
       store.load(key, range),
-      ({ offsets, revision }) =>
-        Effect.map(ofSource(resolveTimes(provider, range, offsets)), (offsets) => ({ offsets, revision }))
+      ({ journal, offsets, revision }) =>
+        journal === timestamps
+          ? Effect.succeed({ offsets, revision })
+          : Effect.map(ofSource(resolveTimes(provider, range, offsets)), (offsets) => ({ offsets, revision }))
     )
   }
 }

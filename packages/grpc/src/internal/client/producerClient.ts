@@ -11,7 +11,7 @@ import { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { Slice } from "@sluice/core/Slice"
 import type { SliceRange } from "@sluice/core/SliceRange"
-import { EntityNotServed, type Replay, type Start, timestamps } from "@sluice/core/Source"
+import { EntityNotServed, HeadsNotServed, type Replay, type Start, timestamps } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -119,6 +119,7 @@ const isUnimplemented = (error: ConsumerError): boolean =>
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
   const { address } = options
+  const sourceKey = `stream:${options.name ?? streamId}`
   /** Whether the producer has the call for the events of an entity, as far as is known since the last connection. */
   let servesEntities = true
   /** By the network's clock, as all that a connection waits for. */
@@ -224,11 +225,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       return yield* unaryCall(address, way, begin, message, explain)
     }).pipe(Effect.scoped)
 
-  /** The heads of the logs, or what is in their place before a time; undefined of a plain producer. */
+  /** The heads of the logs, or what is in their place before a time; of a plain producer the newest time, whatever is asked for. */
   const positions = (
     range: SliceRange,
     before: Timestamp | undefined
-  ): Effect.Effect<Offsets | undefined, ConsumerError> => {
+  ): Effect.Effect<Offsets | Timestamp, ConsumerError> => {
     const message = encode(
       LatestEventTimestampRequestSchema,
       create(LatestEventTimestampRequestSchema, {
@@ -242,24 +243,16 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     return Effect.flatMap(unary(eventProducerPaths.latestEventTimestamp, message), (bytes) =>
       read(() => {
         const { sluiceHeads, timestamp } = decodeRequest(LatestEventTimestampResponseSchema, bytes)
-        return timestamp !== undefined && sluiceHeads.length === 0 ? undefined : fromSlicePositions(sluiceHeads)
+        return timestamp !== undefined && sluiceHeads.length === 0
+          ? fromTimestampMessage(timestamp)
+          : fromSlicePositions(sluiceHeads)
       }))
   }
 
   const headsOf = (range: SliceRange): Effect.Effect<Offsets, ConsumerError> =>
-    Effect.flatMap(
-      positions(range, undefined),
-      (offsets) =>
-        offsets === undefined
-          ? Effect.fail(
-            new GrpcError({
-              address,
-              method: nameOf(eventProducerPaths.latestEventTimestamp),
-              code: status.UNIMPLEMENTED,
-              details: "a plain Akka producer does not tell positions"
-            })
-          )
-          : Effect.succeed(offsets)
+    positions(range, undefined).pipe(
+      Effect.map((found) => typeof found === "number" ? since(found, range) : found),
+      Effect.catchIf(isUnimplemented, () => Effect.fail(new HeadsNotServed({ source: sourceKey })))
     )
 
   /**
@@ -413,7 +406,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     ): Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> => {
       const otherwise: Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> = from === to
         ? Stream.fromIterableEffect(loadEvent(persistenceId, from))
-        : Stream.fail(new EntityNotServed({ source: `stream:${options.name ?? streamId}` }))
+        : Stream.fail(new EntityNotServed({ source: sourceKey }))
       if (!servesEntities) return otherwise
       return Stream.catchIf(entity(persistenceId, from, to), isUnimplemented, () => {
         servesEntities = false
@@ -444,10 +437,10 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
 
     before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
       Effect.flatMap(
-        Effect.catchIf(positions(range, time), isUnimplemented, () => Effect.succeed(undefined)),
+        Effect.catchIf(positions(range, time), isUnimplemented, () => Effect.succeed(time)),
         (offsets) => {
           // a plain producer is asked for the time itself
-          if (offsets === undefined) return Effect.succeed(since(time, range))
+          if (typeof offsets === "number") return Effect.succeed(since(time, range))
           // one that does not know the question answers with its heads
           const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
           return isOlder
