@@ -7,6 +7,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Wait from "@sluice/testing/Wait"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import { answer } from "./kit/AkkaProducer.ts"
 import { play, playToFailure, setStage } from "./kit/AkkaScenario.ts"
@@ -100,6 +101,33 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
       assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 2_500)
       const error = yield* Effect.flip(stage.asked(ProjectionStatus.lag(stage.projection)))
       assert.deepInclude(error, { _tag: "OtherLag", known: "timeLag" })
+    }))
+
+  it.effect("has caught up after a restart, once it has read again what it has handled", () =>
+    Effect.gen(function*() {
+      let show = () => {}
+      const stage = yield* setStage({
+        version: "1.6.19",
+        open: (call, n, rows) => {
+          call.headers()
+          if (n > 1) show = () => call.send(...rows.map((row) => answer(row)))
+        }
+      })
+      const { producer } = stage
+      yield* stage.start()
+      yield* stage.connected()
+      for (const id of ids(3)) producer.write(id, 2)
+      yield* stage.stored(6)
+      yield* stage.stop
+      yield* stage.start()
+      yield* stage.connected()
+      const caughtUp = yield* Effect.forkScoped(stage.asked(ProjectionStatus.caughtUp(stage.projection)))
+      yield* Wait.until("it to read", Effect.map(stage.status, ([worker]) => worker!.state === "CatchingUp"))
+      assert.isUndefined(caughtUp.pollUnsafe())
+      show()
+      yield* Fiber.join(caughtUp)
+      yield* Wait.until("it to run", Effect.map(stage.status, ([worker]) => worker!.state === "Running"))
+      assert.lengthOf(stage.given, 6)
     }))
 
   it.effect("has not caught up while events wait for earlier ones, also after a restart", () =>

@@ -88,6 +88,11 @@ export class OffsetTracker {
     return hasCaughtUp
   }
 
+  /** Whether it has come to the newest time now, as nothing waits any more. */
+  get hasComeToTime(): boolean {
+    return this.#time !== undefined && this.#comeToTime()
+  }
+
   #comeToTime(): boolean {
     if (!hasReached(this.#stored, this.#time!, this.#reading.waitsFrom)) return false
     this.#time = undefined

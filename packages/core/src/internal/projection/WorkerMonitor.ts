@@ -117,6 +117,12 @@ export class WorkerMonitor {
     return isNews
   }
 
+  /** Nothing waits any more, with which it may have caught up. */
+  waitsNoMore(hasCaughtUp: boolean): void {
+    if (hasCaughtUp) this.#transition({ _tag: "CaughtUp" })
+    this.#notify()
+  }
+
   /** When the earliest event was written that waits, in its reading from now on. */
   waits(from: () => Timestamp | undefined): void {
     this.#waitsFrom = from

@@ -356,11 +356,17 @@ const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 })
 
 const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
-  const { chunks, elapsed, grouping, handling } = self
+  const { chunks, elapsed, grouping, handling, reading } = self
+  const { monitor, tracker } = handling
   const chunk = yield* Queue.take(chunks)
+  const waited = reading.waitsFrom !== undefined
   yield* judge(self, chunk.elements, chunk.progress !== undefined)
   if (grouping.hasNoEvents) yield* flush(self)
   if (chunk.progress !== undefined) yield* lookedBack(self, chunk)
+  // what it has read again may be nothing but duplicates, after which nothing is stored
+  if (waited && reading.waitsFrom === undefined && grouping.isEmpty && !tracker.isAhead) {
+    monitor.waitsNoMore(tracker.hasComeToTime)
+  }
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
   grouping.pause(elapsed(), handling.tracker.isAhead)
 })
