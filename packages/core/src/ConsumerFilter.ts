@@ -453,8 +453,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
     source,
     (newest) =>
       Effect.map(next(newest!), (filter): NewVersion | undefined =>
-        // what was passed over may be asked for without a change
-        history !== "now" && isSame(filter, newest!.filter)
+        // what was passed over may be asked for, or given up, without a change
+        history === "nextEvent" && isSame(filter, newest!.filter)
           ? undefined
           : { filter, by, reason, history, restarts: true })
   )
@@ -465,8 +465,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
 
 /**
  * Changes the filter of a stream while events flow, and returns the version that was stored. Once it returns, no event that the new filter
- * excludes is handed to a handler any more, in any process, and everything that it includes will be. A change that makes no difference stores
- * nothing.
+ * excludes is handed to a handler any more, in any process, and everything that it includes will be. A filter that stays as it
+ * is is stored only where its `history` is `now` or `none`.
  *
  * **Details**
  *
