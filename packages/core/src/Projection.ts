@@ -226,7 +226,8 @@ export const rewind = <E, R, E2 = never, R2 = never>(
 
 /**
  * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:
- * exactly once, if that is how it does. Those that fail again stay. Each is asked for at its source first. It may run beside the projection itself,
+ * exactly once, if that is how it does. Those that fail again stay, and so do
+ * those that the newest filter of the stream excludes. Each is asked for at its source first. It may run beside the projection itself,
  * whose later events of the same entities have been handled already, and several times at once, here and elsewhere: each letter is then
  * handled by one of them.
  *
@@ -251,7 +252,7 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  *   return yield* Projection.handleDeadLetters(Notes)
  * })
  * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
- * // => { handled: 1, failed: 0, obsolete: 0 }
+ * // => { handled: 1, failed: 0, obsolete: 0, excluded: 0 }
  * ```
  *
  * @category running

@@ -89,8 +89,8 @@ export interface ClaimedLetter extends DeadLetter {
 }
 
 /**
- * How many dead letters were handled, have failed again (and stay), or were obsolete and discarded: their event was
- * deleted, a stage drops it now, or a newer state has superseded it.
+ * How many dead letters were handled, have failed again (and stay), were obsolete and discarded (their event was
+ * deleted, a stage drops it now, or a newer state has superseded it), or are excluded by the filter of their stream (and stay).
  *
  * @category models
  * @since 0.1.0
@@ -99,6 +99,7 @@ export interface HandledLetters {
   readonly handled: number
   readonly failed: number
   readonly obsolete: number
+  readonly excluded: number
 }
 
 /**

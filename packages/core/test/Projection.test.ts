@@ -497,7 +497,7 @@ describe("dead letters of an at-least-once projection", () => {
       yield* settle
       yield* answered.open
       yield* Fiber.join(interrupting)
-      assert.deepStrictEqual(yield* handle, { handled: 1, failed: 0, obsolete: 0 })
+      assert.deepStrictEqual(yield* handle, { handled: 1, failed: 0, obsolete: 0, excluded: 0 })
     })
   )
 
@@ -516,10 +516,15 @@ describe("dead letters of an at-least-once projection", () => {
       yield* settle
       for (let minutes = 0; minutes < 59; minutes++) {
         yield* after(60_000)
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 0, failed: 0, obsolete: 0 })
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+          handled: 0,
+          failed: 0,
+          obsolete: 0,
+          excluded: 0
+        })
       }
       yield* after(60_000)
-      assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0 })
+      assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0, excluded: 0 })
       assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
     })
   )

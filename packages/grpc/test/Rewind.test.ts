@@ -68,7 +68,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
         isBroken = false
         yield* Effect.provide(Journal.deleteEvents(Cart, "a"), there)
         const redriven = yield* Projection.handleDeadLetters(projection)
-        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 1 })
+        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 1, excluded: 0 })
         assert.deepStrictEqual(handled, ["b 1 x"])
       }).pipe(Effect.provide(here))
     }))

@@ -1,8 +1,12 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { toText } from "../../ConsumerFilter.ts"
 import type { Element, EncodedEnvelope, Envelope } from "../../Envelope.ts"
+import { compile as compileFilter } from "../../EventFilter.ts"
 import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
@@ -19,8 +23,10 @@ import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
+import { knownFor } from "./commands.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
-import { fetch } from "./fetch.ts"
+import { fetch, inTime } from "./fetch.ts"
+import { type FollowedFilter, followFilter } from "./followFilter.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 
 const pageSize = 100
@@ -37,6 +43,7 @@ interface Redelivery {
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
+  readonly filter: FollowedFilter
   /** Decodes an event, and has it pass the stages of the source. */
   readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
 }
@@ -51,17 +58,18 @@ export const handleDeadLetters = (projection: Projection<any, any>): Handled<Han
       key: offsetKey(projection),
       store: yield* OffsetStore,
       management: yield* ProjectionManagement,
+      filter: yield* followFilter(projection),
       decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
     }
-    const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, gone: 0 }
+    const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, excluded: 0, gone: 0 }
     let after: DeadLetterId | undefined
     while (true) {
       const page: ReadonlyArray<ListedLetter> = yield* self.management.listLetters(self.key, after, pageSize)
       for (const letter of page) counts[yield* handle(self, letter)]++
       const last = page.at(-1)
       if (last === undefined) {
-        const { failed, handled, obsolete } = counts
-        return { handled, failed, obsolete }
+        const { excluded, failed, handled, obsolete } = counts
+        return { handled, failed, obsolete, excluded }
       }
       after = last
     }
@@ -86,13 +94,44 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     const [element] = yield* self.decode([stored.value])
     if (element?._tag === "Poison") return yield* failed(self, letter, element.cause)
     if (element?._tag !== "Envelope") return yield* discard
-    if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(self, letter, element)
+    if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(self, letter, stored.value, element)
+    // a change of the filter after this fences the transaction
+    if (!(yield* isIncluded(self, stored.value))) return "excluded"
     const to = offsets.get(slice)
     const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
     const exit = yield* Effect.exit(exactlyOnce(self, letter, element, { journal, revision }, moves))
     if (Exit.isSuccess(exit)) return exit.value
     if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(self, letter, exit.cause)
     return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
+  }
+)
+
+/**
+ * Whether the newest filter includes an event: it passes, or it comes before one of its entity that does. What that was known by is not
+ * older than what a worker hands events over by.
+ */
+const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Handled<boolean> = Effect.fnUntraced(
+  function*(self, event, by) {
+    const begun = yield* Clock.monotonicTimeNanos
+    const filter = yield* self.filter.current
+    if (filter === undefined) return true
+    const text = toText(filter)
+    const isKnown = text === by
+    if (isKnown && (yield* Clock.monotonicTimeNanos) - begun < BigInt(knownFor) * 1_000_000n) return true
+    if (!isKnown) {
+      const { provider } = self.projection.source
+      const { persistenceId, sequenceNumber } = event
+      const passes = compileFilter(filter)
+      const later = provider.entity(
+        persistenceId,
+        SequenceNumber.make(sequenceNumber + 1),
+        SequenceNumber.make(Number.MAX_SAFE_INTEGER)
+      )
+      const isLeftOut = !passes(event) &&
+        (yield* Stream.runHead(Stream.filter(inTime(provider, later), passes)))._tag === "None"
+      if (isLeftOut) return false
+    }
+    return yield* isIncluded(self, event, text)
   }
 )
 
@@ -134,7 +173,12 @@ const exactlyOnce = (
 }
 
 /** Claims the letter for as long as it is handled, and throws it away afterwards. */
-const atLeastOnce = (self: Redelivery, listed: ListedLetter, event: Envelope<any>): Handled<Outcome> =>
+const atLeastOnce = (
+  self: Redelivery,
+  listed: ListedLetter,
+  stored: EncodedEnvelope,
+  event: Envelope<any>
+): Handled<Outcome> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const { key, management, store } = self
@@ -145,13 +189,17 @@ const atLeastOnce = (self: Redelivery, listed: ListedLetter, event: Envelope<any
       if (!isDeleted) {
         // a child would be waited for
         const renewing = yield* Effect.forkDetach(renew(self, listed, claim))
-        const exit = yield* Effect.exit(restore(callUpToDate(self, event)))
+        const exit = yield* Effect.exit(restore(callUpToDate(self, stored, event)))
         yield* unlessSilent(store, Fiber.interrupt(renewing))
         if (Exit.isFailure(exit)) {
           return yield* Effect.onError(
             unlessSilent(store, failed(self, listed, exit.cause, claim.at)),
             () => Effect.ignore(unlessSilent(store, management.release(key, listed, claim.at, undefined)))
           )
+        }
+        if (!exit.value) {
+          yield* unlessSilent(store, management.release(key, listed, claim.at, undefined))
+          return "excluded"
         }
       }
       yield* unlessSilent(store, management.discard(key, listed, claim.at))
@@ -175,20 +223,26 @@ const renew = (
     Effect.forever
   )
 
-/** Hands the event to the handler, and then later states of its entity: one may be handled meanwhile, and the latest must be the last. */
-const callUpToDate: (self: Redelivery, event: Envelope<any>) => Handled<void> = Effect.fnUntraced(
-  function*(self, event) {
-    const { provider } = self.projection.source
-    yield* call(self, event)
-    if (provider.supersedes !== true) return
-    // it is still there, unless it is a state that another has taken the place of
-    if ((yield* fetch(provider, event))._tag === "Some") return
-    const newest = yield* fetch(provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
-    if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return
-    const [element] = yield* self.decode([newest.value])
-    if (element?._tag === "Envelope") yield* callUpToDate(self, element)
-  }
-)
+/**
+ * Hands the event to the handler unless the filter excludes it, and says whether it did. Then it does so with later states of its entity: one may
+ * be handled meanwhile, and the latest must be the last.
+ */
+const callUpToDate: (self: Redelivery, stored: EncodedEnvelope, event: Envelope<any>) => Handled<boolean> = Effect
+  .fnUntraced(
+    function*(self, stored, event) {
+      const { provider } = self.projection.source
+      if (!(yield* isIncluded(self, stored))) return false
+      yield* call(self, event)
+      if (provider.supersedes !== true) return true
+      // it is still there, unless it is a state that another has taken the place of
+      if ((yield* fetch(provider, event))._tag === "Some") return true
+      const newest = yield* fetch(provider, event, SequenceNumber.make(Number.MAX_SAFE_INTEGER))
+      if (newest._tag === "None" || newest.value.sequenceNumber === event.sequenceNumber) return true
+      const [element] = yield* self.decode([newest.value])
+      if (element?._tag === "Envelope") yield* callUpToDate(self, newest.value, element)
+      return true
+    }
+  )
 
 /** Whether its event was deleted since it was listed. */
 const wasDeleted = ({ hasPayload }: ListedLetter, { envelope }: DeadLetter): boolean =>

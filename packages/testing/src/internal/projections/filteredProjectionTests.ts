@@ -3,7 +3,7 @@ import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
-import type * as Journal from "@sluice/core/Journal"
+import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -17,7 +17,16 @@ import * as Latch from "effect/Latch"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh } from "../kit.ts"
-import { caughtUp, freshName, makeEffects, makeWriter, persistent, stopped, whileRunning } from "./projectionKit.ts"
+import {
+  caughtUp,
+  freshName,
+  makeEffects,
+  makeWriter,
+  persistent,
+  placeOf,
+  stopped,
+  whileRunning
+} from "./projectionKit.ts"
 
 /** @internal A journal that is read as another service's stream is: whoever offers it leaves out what does not pass the filter. */
 export const filtered = (
@@ -220,6 +229,47 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
             yield* caughtUp(name)
             assert.deepStrictEqual(handled, ["1", "a 2"])
           }).pipe(whileRunning(projection))
+        }))
+
+      it.effect("handles no dead letter that is excluded since, and those that come before what is included", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          const handled: Array<string> = []
+          let isBroken = true
+          const projection = filtered(type).pipe(
+            make(name, (envelope) =>
+              Effect.suspend(() => {
+                if (isBroken && idOf(envelope) !== "a") return Effect.fail("broken")
+                handled.push(placeOf(envelope))
+                return Effect.void
+              })),
+            Projection.recovery(RecoveryStrategy.deadLetter)
+          )
+          for (const id of ["a", "b", "c"]) {
+            for (const tags of [[], id === "c" ? ["large"] : [], []]) {
+              yield* Journal.append(type, { id, events: ["event"], tags })
+            }
+          }
+          yield* caughtUp(name).pipe(whileRunning(projection))
+          yield* ConsumerFilter.update(
+            projection,
+            () => EventFilter.excludeAll.pipe(EventFilter.includeTags("large")),
+            ada
+          )
+          isBroken = false
+          handled.length = 0
+          assert.deepStrictEqual(
+            yield* Projection.handleDeadLetters(projection),
+            { handled: 2, failed: 0, obsolete: 0, excluded: 4 }
+          )
+          assert.deepStrictEqual(handled, ["c 1", "c 2"])
+          yield* ConsumerFilter.update(projection, () => EventFilter.passAll, ada)
+          assert.deepStrictEqual(
+            yield* Projection.handleDeadLetters(projection),
+            { handled: 4, failed: 0, obsolete: 0, excluded: 0 }
+          )
+          assert.deepStrictEqual(handled.slice(2), ["b 1", "b 2", "b 3", "c 3"])
         }))
     })
   }

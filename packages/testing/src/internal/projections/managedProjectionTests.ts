@@ -178,10 +178,20 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 
         broken.clear()
         broken.add("a 3")
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 2, failed: 2, obsolete: 0 })
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+          handled: 2,
+          failed: 2,
+          obsolete: 0,
+          excluded: 0
+        })
         assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 3", "c 1"])
         broken.clear()
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 1, failed: 1, obsolete: 0 })
+        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+          handled: 1,
+          failed: 1,
+          obsolete: 0,
+          excluded: 0
+        })
         assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["c 1"])
       }))
   })
@@ -222,7 +232,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
       broken.delete("a")
       assert.deepStrictEqual(
         yield* Projection.handleDeadLetters(projection),
-        { handled: 102, failed: 102, obsolete: 0 }
+        { handled: 102, failed: 102, obsolete: 0, excluded: 0 }
       )
       assert.deepStrictEqual(handled, places("a"))
       assert.deepStrictEqual((yield* pages).flat(), places("b"))
@@ -252,9 +262,19 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
       )
       yield* caughtUp(name).pipe(whileRunning(projection))
       assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
-      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 0, failed: 1, obsolete: 0 })
+      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+        handled: 0,
+        failed: 1,
+        obsolete: 0,
+        excluded: 0
+      })
       assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
-      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { handled: 1, failed: 0, obsolete: 0 })
+      assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+        handled: 1,
+        failed: 0,
+        obsolete: 0,
+        excluded: 0
+      })
       assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3", "2 e2"])
       assert.deepStrictEqual(yield* letters(projection), [])
     }))
@@ -402,7 +422,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         const aside = yield* letters(projection)
         assert.deepStrictEqual(aside.map(([, error]) => error.includes("broken at")), [false, false, true])
         const redriven = yield* Projection.handleDeadLetters(projection)
-        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2 })
+        assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2, excluded: 0 })
         assert.deepStrictEqual(handled, ["a 3"])
         assert.deepStrictEqual(yield* letters(projection), [])
       }))
@@ -482,4 +502,4 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
 /** More than a page, with those of another entity. */
 const places = (id: string) => Array.from({ length: 102 }, (_, i) => `${id} ${i + 1}`)
 
-const nothingHandled = { handled: 0, failed: 0, obsolete: 0 }
+const nothingHandled = { handled: 0, failed: 0, obsolete: 0, excluded: 0 }

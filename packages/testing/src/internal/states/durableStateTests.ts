@@ -618,7 +618,7 @@ export const durableStateTests = (
           yield* DurableStateStore.delete(type, { id: "b", expected: 1 })
           yield* caughtUp(name)
           const redriven = yield* Projection.handleDeadLetters(projection)
-          assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2 })
+          assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2, excluded: 0 })
           assert.deepStrictEqual(Object.fromEntries(shown), { a: "a 2", b: "deleted", c: "c 1" })
           assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
         }).pipe(whileRunning(projection))
