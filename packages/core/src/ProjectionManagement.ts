@@ -126,6 +126,8 @@ export interface Progress {
   readonly source: string
   readonly isPaused: boolean
   readonly hasDeadLetters: boolean
+  /** The journal that the offsets of all slices past position 0 were taken in; undefined if it is not known, or if there are several. */
+  readonly journal: string | undefined
   readonly slices: ReadonlyMap<Slice, SliceProgress>
 }
 

@@ -32,7 +32,9 @@ const at = (
   completeUpTo: completeUpTo === undefined ? undefined : Position.make(completeUpTo)
 })
 
-const cases: ReadonlyArray<readonly [string, SliceProgress | undefined, number | undefined, Standing]> = [
+const cases: ReadonlyArray<
+  readonly [string, slice: SliceProgress | undefined, last: number | undefined, Standing, elsewhere?: string]
+> = [
   ["no offset", undefined, undefined, "behind"],
   ["an offset before the first event", at([0, 0], { journal: null }), undefined, "behind"],
   ["a time to begin at that is later", at([0, 500], { journal: "other" }), undefined, "behind"],
@@ -47,6 +49,16 @@ const cases: ReadonlyArray<readonly [string, SliceProgress | undefined, number |
     0,
     "otherJournal"
   ],
+  ["an offset that is not there, and those of another journal elsewhere", undefined, undefined, "otherJournal", "k"],
+  [
+    "an offset before the first event, and those of another journal elsewhere",
+    at([0, 0]),
+    undefined,
+    "otherJournal",
+    "k"
+  ],
+  ["an offset before the first event, and those of its journal elsewhere", at([0, 0]), undefined, "behind", "j"],
+  ["its own offset, and those of another journal elsewhere", at([10, 100]), undefined, "handled", "k"],
   ["its position with another time", at([10, 101]), undefined, "forked"],
   ["a later position with an earlier time", at([11, 99]), undefined, "forked"],
   ["an earlier position with a later time", at([9, 101]), undefined, "forked"],
@@ -59,10 +71,11 @@ const cases: ReadonlyArray<readonly [string, SliceProgress | undefined, number |
 ]
 
 describe("a receipt is judged by", () => {
-  for (const [what, progress, last, standing] of cases) {
+  for (const [what, progress, last, standing, elsewhere] of cases) {
     it(`${what}: ${standing}`, () => {
       const number = last === undefined ? undefined : SequenceNumber.make(last)
-      assert.strictEqual(judgeReceipt(receipt, progress, number), standing)
+      const slices = new Map(progress === undefined ? [] : [[receipt.slice, progress]])
+      assert.strictEqual(judgeReceipt(receipt, { journal: elsewhere, slices }, number), standing)
     })
   }
 })

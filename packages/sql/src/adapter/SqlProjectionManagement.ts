@@ -366,6 +366,16 @@ export const make = ({ database, db, signals }: {
           .leftJoin("sluice_offset as o", (join) =>
             join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
               .on("o.slice", "in", slices.length === 0 ? [-1] : [...slices]))
+          .leftJoin(
+            db.selectFrom("sluice_offset")
+              .select((
+                { fn }
+              ) => ["source", fn.min("journal").as("first_journal"), fn.max("journal").as("last_journal")])
+              .where("projection", "=", projection).where("journal", "<>", "").where("position", ">", 0)
+              .groupBy("source").as("j"),
+            (join) =>
+              join.onRef("j.source", "=", "s.source")
+          )
           .select([
             "s.source",
             "p.paused",
@@ -374,6 +384,8 @@ export const make = ({ database, db, signals }: {
             "o.timestamp",
             "o.journal",
             "o.complete_up_to",
+            "j.first_journal",
+            "j.last_journal",
             (eb) =>
               eb.exists(
                 eb.selectFrom("sluice_dead_letter as d").select("d.slice")
@@ -390,6 +402,9 @@ export const make = ({ database, db, signals }: {
               source,
               isPaused: rows[0]!.paused === 1,
               hasDeadLetters: Boolean(rows[0]!.has_letters),
+              journal: rows[0]!.first_journal === rows[0]!.last_journal
+                ? rows[0]!.first_journal ?? undefined
+                : undefined,
               slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> =>
                 row.slice === null ? [] : [[row.slice as Slice, {
                   offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },

@@ -35,6 +35,14 @@ const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetter
 const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
 
+const soleJournal = (
+  rows: ReadonlyArray<Pick<SliceProgress, "offset"> & { readonly journal: string }>
+): string | undefined => {
+  const journals = new Set(rows.filter(({ offset }) => offset.position > 0).map(({ journal }) => journal))
+  journals.delete("")
+  return journals.size === 1 ? [...journals][0] : undefined
+}
+
 interface LetterRow extends DeadLetter {
   readonly claimedAt: Timestamp.Timestamp | undefined
 }
@@ -215,6 +223,7 @@ export const makeMemoryProjectionManagement = (
           source: key.source,
           isPaused: commandOf(transaction, projection).paused,
           hasDeadLetters: letters.all(transaction).some(isOf(key)),
+          journal: soleJournal(slices.all(transaction).filter(isOf(key))),
           slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
             const row = slices.get(transaction, sliceKey(key, slice))
             if (row === undefined) return []

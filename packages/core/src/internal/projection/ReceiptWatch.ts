@@ -23,7 +23,7 @@ import { ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "../../R
 import type { SequenceNumber } from "../../SequenceNumber.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { asksForEntity, judgeReceipt, type Standing } from "./judgeReceipt.ts"
+import { asksForEntity, journalRead, judgeReceipt, type Standing } from "./judgeReceipt.ts"
 import { stoppedAs } from "./stoppedAs.ts"
 
 /** How soon the storage is looked at again, in milliseconds: twice as long each time. */
@@ -159,9 +159,8 @@ export class ReceiptWatch {
     const last = yield* this.#lastOfEntities(judged)
     yield* Effect.forEach(judged, ([waiter, progress]) => {
       const { receipt } = waiter
-      const slice = progress.slices.get(receipt.slice)
-      waiter.at = slice?.offset.position ?? 0
-      return this.#settle(waiter, progress, judgeReceipt(receipt, slice, last(progress, receipt)))
+      waiter.at = progress.slices.get(receipt.slice)?.offset.position ?? 0
+      return this.#settle(waiter, progress, judgeReceipt(receipt, progress, last(progress, receipt)))
     }, { concurrency: 8, discard: true })
   })
 
@@ -202,7 +201,7 @@ export class ReceiptWatch {
   #settle(waiter: Waiter, progress: Progress, standing: Standing): Effect.Effect<unknown, StorageError> {
     const projection = this.#projection
     const { passed, receipt } = waiter
-    const { journal, persistenceId, sequenceNumber, slice } = receipt
+    const { journal, persistenceId, sequenceNumber } = receipt
     const { source } = progress
     switch (standing) {
       case "behind":
@@ -211,7 +210,7 @@ export class ReceiptWatch {
           : this.#unlessStopped(waiter)
       case "otherJournal":
       case "forked": {
-        const read = progress.slices.get(slice)!.journal ?? journal
+        const read = journalRead(receipt, progress) ?? journal
         return Deferred.fail(passed, new ReceiptOfOtherJournal({ projection, source, persistenceId, journal, read }))
       }
       case "leftOut":

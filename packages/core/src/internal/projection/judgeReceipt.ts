@@ -1,4 +1,4 @@
-import type { SliceProgress } from "../../ProjectionManagement.ts"
+import type { Progress, SliceProgress } from "../../ProjectionManagement.ts"
 import type { Receipt } from "../../Receipt.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
 
@@ -18,19 +18,27 @@ export type Standing = "handled" | "leftOut" | "behind" | "otherJournal" | "fork
 export const asksForEntity = ({ position }: Receipt, progress: SliceProgress | undefined): boolean =>
   progress?.completeUpTo !== undefined && position > progress.completeUpTo
 
+const isBegun = ({ completeUpTo, offset }: SliceProgress): boolean => offset.position > 0 || completeUpTo !== undefined
+
+/** @internal The journal that a projection has read in the slice of a receipt; in its other slices, if that one is not begun. */
+export const journalRead = ({ slice }: Receipt, { journal, slices }: Pick<Progress, "journal" | "slices">) => {
+  const own = slices.get(slice)
+  return own !== undefined && isBegun(own) ? own.journal : journal
+}
+
 /** @internal `last` is the last sequence number that is stored of the entity, 0 if there is none. */
 export const judgeReceipt = (
   receipt: Receipt,
-  progress: SliceProgress | undefined,
+  progress: Pick<Progress, "journal" | "slices">,
   last = 0 as SequenceNumber
 ): Standing => {
-  if (progress === undefined) return "behind"
-  const { completeUpTo, journal, offset } = progress
-  const isBegun = offset.position > 0 || completeUpTo !== undefined
-  if (isBegun && journal !== undefined && journal !== receipt.journal) return "otherJournal"
-  if (isFork(receipt, progress)) return "forked"
-  const isPast = offset.position >= receipt.position
-  if (!asksForEntity(receipt, progress)) return isPast ? "handled" : "behind"
+  const journal = journalRead(receipt, progress)
+  if (journal !== undefined && journal !== receipt.journal) return "otherJournal"
+  const slice = progress.slices.get(receipt.slice)
+  if (slice === undefined) return "behind"
+  if (isFork(receipt, slice)) return "forked"
+  const isPast = slice.offset.position >= receipt.position
+  if (!asksForEntity(receipt, slice)) return isPast ? "handled" : "behind"
   // a replay may have brought them before their turn in the log
   if (last >= receipt.sequenceNumber) return "handled"
   return isPast ? "leftOut" : "behind"

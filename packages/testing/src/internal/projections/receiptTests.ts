@@ -4,12 +4,14 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Receipt from "@sluice/core/Receipt"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -193,6 +195,12 @@ export const receiptTests = (
         const replaced = yield* wait(changed(receipt, { journal: "another" }))
         assert.instanceOf(replaced, ProjectionStatus.ReceiptOfOtherJournal)
         assert.match(replaced.message, /is of journal another, and projection .* has read 'journal:/)
+        // nothing was read of its slice
+        const persistenceId = PersistenceId.make(type.name, "b")
+        const slice = Slice.ofPersistenceId(persistenceId)
+        const unread = yield* wait(changed(receipt, { persistenceId, slice, journal: "another" }))
+        assert.instanceOf(unread, ProjectionStatus.ReceiptOfOtherJournal)
+        assert.deepInclude(unread, { journal: "another", read: receipt.journal })
         const forked = yield* wait(changed(receipt, { timestamp: Timestamp.make(receipt.timestamp + 1) }))
         assert.instanceOf(forked, ProjectionStatus.ReceiptOfOtherJournal)
         assert.match(forked.message, /another history/)
