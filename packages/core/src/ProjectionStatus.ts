@@ -18,7 +18,7 @@ import {
   type AmbiguousProjection,
   type DeadLetterId,
   ProjectionManagement,
-  type UnknownProjection
+  UnknownProjection
 } from "./ProjectionManagement.ts"
 import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
@@ -283,16 +283,24 @@ export const reached = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Reached, ReachedError, OffsetStore | ProjectionManagement> {
   const registry = yield* ProjectionRegistry
   const name = nameOf(projection)
-  const watch = watchOf(name, yield* ProjectionManagement, yield* OffsetStore)
+  const source = keyOf(projection)?.source
+  const management = yield* ProjectionManagement
+  const watch = watchOf(name, management, yield* OffsetStore)
   const timeout = Duration.fromInputUnsafe(options.timeout)
   const waiters = (Array.isArray(receipts) ? receipts as ReadonlyArray<Receipt> : [receipts as Receipt])
     .map((receipt): Waiter => ({
       receipt,
-      source: keyOf(projection)?.source,
+      source,
       registry,
       passed: Deferred.makeUnsafe(),
       at: undefined
     }))
+  if (waiters.length === 0) {
+    const found = yield* management.progress(name, [])
+    if (source === undefined ? found.length === 0 : !found.some((progress) => progress.source === source)) {
+      return yield* new UnknownProjection({ projection: name, source })
+    }
+  }
   const passed = yield* Effect.forEach(waiters, (waiter) => watch.await(waiter), { concurrency: "unbounded" }).pipe(
     Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(notReached(name, waiters, timeout)) })
   )

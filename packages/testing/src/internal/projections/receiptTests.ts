@@ -176,7 +176,9 @@ export const receiptTests = (
         const projection = Source.journal(type).pipe(Projection.exactlyOnce(name, () => Effect.void))
         const receipt = yield* append(type, "a", texts(1))
         const wait = (receipt: Receipt.Receipt) => Effect.flip(ProjectionStatus.reached(name, receipt, long))
+        const noReceipts = ProjectionStatus.reached(name, [], short)
         assert.instanceOf(yield* wait(receipt), ProjectionManagement.UnknownProjection)
+        assert.instanceOf(yield* Effect.flip(noReceipts), ProjectionManagement.UnknownProjection)
         yield* register(Projection.offsetKey(projection))
         assert.instanceOf(yield* wait(yield* append(other, "a", texts(1))), ProjectionStatus.ReceiptNotRead)
         assert.instanceOf(yield* wait(changed(receipt, { log: "states" })), ProjectionStatus.ReceiptNotRead)
@@ -185,6 +187,11 @@ export const receiptTests = (
           yield* Effect.flip(ProjectionStatus.reached({ projection: name, source }, receipt, long)),
           { _tag: "UnknownProjection", source }
         )
+        assert.deepInclude(
+          yield* Effect.flip(ProjectionStatus.reached({ projection: name, source }, [], short)),
+          { _tag: "UnknownProjection", source }
+        )
+        assert.deepStrictEqual(yield* noReceipts, nothingElse)
         yield* ProjectionManagement.pause(name)
         assert.instanceOf(yield* wait(receipt), ProjectionStatus.ProjectionPaused)
         yield* ProjectionManagement.resume(name)
