@@ -49,10 +49,12 @@ export class EntityNumbers {
     if (known !== undefined && known < last) this.#known.set(persistenceId, last)
   }
 
-  /** The stored numbers of the entities were loaded. Entities that were not found have none. */
+  /** The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. */
   loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
     if (this.#known.size + persistenceIds.length > maxEntities) this.#known.clear()
-    for (const persistenceId of persistenceIds) this.#known.set(persistenceId, found.get(persistenceId) ?? 0)
+    for (const persistenceId of persistenceIds) {
+      this.#known.set(persistenceId, Math.max(found.get(persistenceId) ?? 0, this.#known.get(persistenceId) ?? 0))
+    }
   }
 
   handled(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
