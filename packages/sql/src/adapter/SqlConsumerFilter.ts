@@ -63,10 +63,14 @@ export const make = ({ database, db, management }: {
 
   /** Keeps everybody else from storing a version, and workers from reading one, until the end of the transaction. */
   const lock = Effect.fnUntraced(function*(source: string): Effect.fn.Return<number, StorageError> {
+    const locked = dialect === "sqlite" ? heads(source) : heads(source).forUpdate()
+    const [head] = yield* run(locked)
+    if (head !== undefined) return head.version
+    // Only for the first: on MySQL and MariaDB an insert of a row that is there shares a lock with others, of whom none gets it for itself then.
     const insert = db.insertInto("sluice_filter_head").values({ source, version: 0 })
     yield* run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
-    const [head] = yield* run(dialect === "sqlite" ? heads(source) : heads(source).forUpdate())
-    return head!.version
+    const [inserted] = yield* run(locked)
+    return inserted!.version
   })
 
   const setPast = Effect.fnUntraced(function*(

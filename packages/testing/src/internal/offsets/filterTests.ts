@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
-import type * as Journal from "@sluice/core/Journal"
+import * as Journal from "@sluice/core/Journal"
 import { Fenced, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import type { Stores } from "@sluice/core/Projection"
 import { ProjectionManagement, UnknownProjection } from "@sluice/core/ProjectionManagement"
@@ -115,6 +115,18 @@ export const filterTests = (it: It<Journal.Journal | Stores>): void => {
         )
         assert.deepStrictEqual(idsOf((yield* ConsumerFilter.get(ref)).filter), ids)
         for (const { by, filter } of versions) assert.include(idsOf(filter), by)
+      }))
+
+    it.effect("takes changes that come at once in transactions of their callers, which nobody tries again", () =>
+      Effect.gen(function*() {
+        const ref = yield* begun()
+        const ids = Array.from({ length: 6 }, (_, i) => `${10 + i}`)
+        yield* Effect.forEach(
+          ids,
+          (id) => Journal.transaction(ConsumerFilter.update(ref, including(id), { by: id })),
+          { concurrency: "unbounded", discard: true }
+        )
+        assert.deepStrictEqual(idsOf((yield* ConsumerFilter.get(ref)).filter), ids)
       }))
 
     it.effect("shows its versions newest first, page by page", () =>
