@@ -1,6 +1,6 @@
 /**
  * Runs the simulator: `npm run test:simulation -- --seeds 5000`, or one seed again with what has happened in it, `-- --seed 17 --trace`.
- * With `--workload network` services talk to each other.
+ * With `--workload network` services talk to each other, and with `--workload filters` what one reads of the other changes meanwhile.
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
@@ -46,10 +46,11 @@ const exploring = <A>(
 
 const workloads = {
   projections: exploring(projections.workloads, projections.run),
-  network: exploring(network.workloads, network.run)
+  network: exploring(network.workloads, network.run),
+  filters: exploring(network.changing, network.run)
 }
 
-const workload = values.workload === "projections" || values.workload === "network"
+const workload = values.workload === "projections" || values.workload === "network" || values.workload === "filters"
   ? values.workload
   : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${values.workload}'`)
 const explore = workloads[workload]

@@ -4,7 +4,7 @@ export interface Mutant {
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?: "network" | undefined
+  readonly workload?: "network" | "filters" | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
@@ -227,6 +227,39 @@ export const mutants: ReadonlyArray<Mutant> = [
     workload: "network",
     from: 450,
     changes: [["isShown ? Stream.empty", "true ? Stream.empty"]]
+  },
+  {
+    name: "a change of a filter fences nobody",
+    file: `${core}/internal/memory/consumerFilter.ts`,
+    workload: "filters",
+    changes: [["if (restarts) {\n          for (const key", "if (false) {\n          for (const key"]]
+  },
+  {
+    name: "a worker keeps the filter that it began with",
+    file: `${core}/internal/projection/followFilter.ts`,
+    workload: "filters",
+    changes: [["(newest) => newest?.filter ?? initial", "() => initial"]]
+  },
+  {
+    name: "a change does not wait for at-least-once workers of other processes",
+    file: `${core}/ConsumerFilter.ts`,
+    workload: "filters",
+    changes: [["if (stored.isNew) yield* outlive(stored)", "if (stored.isNew) yield* Effect.void"]]
+  },
+  {
+    name: "what is to come now comes before the next event",
+    file: `${core}/internal/memory/consumerFilter.ts`,
+    workload: "filters",
+    changes: [["if (history === \"nextEvent\") return", "if (history !== \"none\") return"]]
+  },
+  {
+    name: "what is to be left behind comes before the next event",
+    file: `${core}/internal/memory/consumerFilter.ts`,
+    workload: "filters",
+    changes: [[
+      "if (history === \"none\") slices.set(transaction, id, { ...row, completeUpTo: offset })",
+      "if (history === \"none\") continue"
+    ]]
   },
   {
     name: "a consumer is sent what it does not select",

@@ -1,13 +1,16 @@
 /** What the simulator runs: a producer and consumers in processes of their own, each side with its database, and what becomes of the network meanwhile. */
 import {
+  ConsumerFilter,
   EntityType,
   type Envelope,
   EventCodec,
   EventFilter,
   EventStream,
+  Handler,
   Journal,
   PersistenceId,
   Projection,
+  ProjectionManagement,
   Source
 } from "@sluice/core"
 import { EventConsumer, EventProducer, GrpcServer } from "@sluice/grpc"
@@ -16,6 +19,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 
 const Cart = EntityType.make("cart", { codec: EventCodec.string })
@@ -71,6 +75,25 @@ const Visible = Schema.Struct({
 const visibleOf = ({ hides }: typeof Visible.Type): EventFilter.EventFilter =>
   EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...hides.map((i) => `c${i}`)))
 
+/** What somebody does to the projection at runtime, in one of the processes that run it, so many milliseconds after the step before there. */
+const Step = Schema.Union([
+  Schema.TaggedStruct("Update", {
+    consumer: upTo(1),
+    filter: Filter,
+    history: Schema.Literals(["nextEvent", "now", "none"])
+  }),
+  Schema.TaggedStruct("RollBack", {
+    consumer: upTo(1),
+    after: upTo(3000),
+    back: upTo(3),
+    history: Schema.Literals(["nextEvent", "now", "none"])
+  }),
+  Schema.TaggedStruct("Pause", { consumer: upTo(1), after: upTo(3000), lasts: upTo(3000) }),
+  Schema.TaggedStruct("Rewind", { consumer: upTo(1), after: upTo(6000) })
+])
+
+type Step = typeof Step.Type
+
 const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
 
 const filterOf = ({ entities, excludes, includes }: typeof Filter.Type): EventFilter.EventFilter => {
@@ -96,6 +119,8 @@ export interface Workload {
   readonly network: ReadonlyArray<Fault>
   /** What the consumers filter, one after the other: everything passes before the first. */
   readonly filters: ReadonlyArray<typeof Filter.Type>
+  /** What is done at runtime. The filters that consumers begin with do not change then. */
+  readonly steps: ReadonlyArray<Step>
   /** What the producer lets be seen, one after the other: everything before the first. Undefined if it has no selection. */
   readonly visible: ReadonlyArray<typeof Visible.Type> | undefined
   /** What happens to the processes, and to the databases. */
@@ -104,13 +129,15 @@ export interface Workload {
   readonly consumers: number
   readonly workers: number
   readonly delivery: "ExactlyOnce" | "AtLeastOnce"
+  /** How many events a handler is given at once. */
+  readonly group: number
   /** How long the handler takes, in milliseconds. */
   readonly slowness: number
   /** How large an event is, in bytes. */
   readonly bytes: number
 }
 
-export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
+const common = {
   appends: Arbitrary.array(Arbitrary.schema(Append), { minLength: 1, maxLength: 20 }),
   network: Arbitrary.array(Arbitrary.schema(Fault), { maxLength: 5 }),
   filters: Arbitrary.array(Arbitrary.schema(Filter), { maxLength: 3 }),
@@ -121,7 +148,36 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   delivery: Arbitrary.schema(Schema.Literals(["ExactlyOnce", "AtLeastOnce"])),
   slowness: Arbitrary.schema(Schema.Literals([0, 0, 20, 300])),
   bytes: Arbitrary.schema(Schema.Literals([1, 100, 3000]))
-})
+}
+
+/** Consumers are restarted with other filters. */
+export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
+  Arbitrary.all(common),
+  (workload): Workload => ({ ...workload, steps: [], group: 1 })
+)
+
+/** The filter of the stream is changed while consumers run. */
+export const changing: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
+  Arbitrary.all({
+    ...common,
+    others: Arbitrary.array(Arbitrary.schema(FaultPlan.Fault), { maxLength: 5 }),
+    consumers: Arbitrary.schema(Schema.Literals([1, 2, 2])),
+    steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step])), { minLength: 1, maxLength: 8 }),
+    group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
+    isHidden: Arbitrary.schema(Schema.Literals([true, false, false])),
+    forgets: Arbitrary.schema(Schema.Literals([true, false, false]))
+  }),
+  ({ forgets, isHidden, ...workload }): Workload => ({
+    ...workload,
+    filters: [],
+    // what is left behind cannot be said of the other histories
+    steps: workload.steps.map((step) =>
+      "history" in step && step.history === "none" && !forgets ? { ...step, history: "now" } : step
+    ),
+    network: workload.network.slice(0, 2),
+    visible: isHidden ? workload.visible : undefined
+  })
+)
 
 /** How much was shown so far, at the end of the text of an event. */
 const versionText = (version: number): string => `#${version}`
@@ -179,7 +235,8 @@ const heal = ({ consumer, kind }: Fault, consumers: number) => {
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { appends, bytes, consumers, delivery, filters, network, others, slowness, visible, workers } = workload
+    const { appends, bytes, consumers, delivery, filters, group, network, others, slowness, steps, visible, workers } =
+      workload
     const there = yield* SimulatedDatabase.make("there")
     const here = yield* SimulatedDatabase.make("here")
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
@@ -191,39 +248,68 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const tagsOf = new Map<string, Set<string>>()
     /** What the producer has let be seen so far. Each event says how much of that there was before it was appended. */
     const seen = [EventFilter.compile(EventFilter.passAll)]
-    const handlerOf =
-      (passes: ReturnType<typeof EventFilter.compile>) =>
-      ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
-        Effect.gen(function*() {
-          // also one that was on its way when that changed
-          if (!seen.slice(versionOf(event)).some((visible) => visible({ persistenceId, tags: [] }))) {
-            return yield* Simulation.violate(
-              "what a producer hides does not leave it",
-              `event ${sequenceNumber} of '${persistenceId}' is handled, and was never to be seen`
-            )
-          }
-          const isSelected = [...tagsOf.get(persistenceId)!].some((tag) => passes({ persistenceId, tags: [tag] }))
-          if (!isSelected) {
-            return yield* Simulation.violate(
-              "what is handled is selected",
-              `event ${sequenceNumber} of '${persistenceId}' is handled, and none of that entity passes`
-            )
-          }
-          if (sequenceNumber > 1 && !handled.has(`${persistenceId} ${sequenceNumber - 1}`)) {
-            return yield* Simulation.violate(
-              "an entity is handled from its first event on",
-              `event ${sequenceNumber} of '${persistenceId}' is, and not the one before`
-            )
-          }
-          if (slowness > 0) yield* Effect.sleep(slowness)
-          if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
-          handled.add(`${persistenceId} ${sequenceNumber}`)
-        })
+    /** The newest version of the filter whose storing was acknowledged. */
+    let acknowledged = 0
+    const versions = here.inspect(
+      ConsumerFilter.ConsumerFilter.use((_) => _.history(source.provider.key, undefined, 1000))
+    )
+    const passesFor = (filter: EventFilter.EventFilter, persistenceId: PersistenceId.PersistenceId): boolean => {
+      const passes = EventFilter.compile(filter)
+      return [...tagsOf.get(persistenceId)!].some((tag) => passes({ persistenceId, tags: [tag] }))
+    }
+    const isSelected = (persistenceId: PersistenceId.PersistenceId) =>
+      steps.length === 0 ?
+        Effect.succeed(passesFor(filter, persistenceId)) :
+        Effect.map(
+          versions,
+          (stored) => stored.some((one) => one.version >= acknowledged && passesFor(one.filter, persistenceId))
+        )
+    const mayBegin = (persistenceId: string, number: number) =>
+      number === 1 || handled.has(`${persistenceId} ${number - 1}`)
+        ? Effect.succeed(true)
+        // the auditor knows which those are
+        : Effect.map(versions, (stored) => stored.some(({ history }) => history === "none"))
+    /** What must hold as it is handed over. */
+    const check = ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+      Effect.gen(function*() {
+        // also one that was on its way when that changed
+        if (!seen.slice(versionOf(event)).some((visible) => visible({ persistenceId, tags: [] }))) {
+          return yield* Simulation.violate(
+            "what a producer hides does not leave it",
+            `event ${sequenceNumber} of '${persistenceId}' is handled, and was never to be seen`
+          )
+        }
+        if (!(yield* isSelected(persistenceId))) {
+          return yield* Simulation.violate(
+            "what is handled is selected",
+            `event ${sequenceNumber} of '${persistenceId}' is handled, and none of that entity passes`
+          )
+        }
+      })
+    const write = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+      Effect.gen(function*() {
+        if (!(yield* mayBegin(persistenceId, sequenceNumber))) {
+          return yield* Simulation.violate(
+            "an entity is handled from its first event on",
+            `event ${sequenceNumber} of '${persistenceId}' is, and not the one before`
+          )
+        }
+        if (slowness > 0) yield* Effect.sleep(slowness)
+        if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
+        handled.add(`${persistenceId} ${sequenceNumber}`)
+      })
+    const handle = (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
+      Effect.andThen(
+        Effect.forEach(envelopes, check, { discard: true }),
+        Effect.forEach(envelopes, write, { discard: true })
+      )
+    const handler = group === 1
+      ? (envelope: Envelope.Envelope<string>) => handle([envelope])
+      : Handler.grouped({ size: group, within: 50 }, handle)
     const offered = auditor.source(Source.journal(Cart))
     let filter = EventFilter.passAll
-    const projected = () => {
-      const handler = handlerOf(EventFilter.compile(filter))
-      return auditor.projection(
+    const projected = () =>
+      auditor.projection(
         (filter === EventFilter.passAll ? source : EventConsumer.filter(filter)(source)).pipe(
           delivery === "ExactlyOnce"
             ? Projection.exactlyOnce(projection, handler)
@@ -232,7 +318,49 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         ),
         { origin: offered }
       )
+
+    /** Each step is taken once, as those of other processes. */
+    const leftSteps = Array.from(
+      { length: consumers },
+      (_, i) => steps.filter((step) => step.consumer % consumers === i)
+    )
+    const take = (step: Step) => {
+      switch (step._tag) {
+        case "Update":
+          return acknowledge(
+            ConsumerFilter.update(source, () => filterOf(step.filter), { by: "ada", history: step.history })
+          )
+        case "RollBack":
+          return Effect.flatMap(
+            ConsumerFilter.get(source),
+            ({ version }) =>
+              acknowledge(ConsumerFilter.rollBack(source, Math.max(1, version - step.back), {
+                by: "bob",
+                history: step.history
+              }))
+          )
+        case "Pause":
+          return ProjectionManagement.pause(projection).pipe(
+            Effect.andThen(Effect.sleep(step.lasts)),
+            Effect.andThen(ProjectionManagement.resume(projection))
+          )
+        case "Rewind":
+          return ProjectionManagement.rewind(projection, "beginning")
+      }
     }
+    const acknowledge = <E, R>(update: Effect.Effect<ConsumerFilter.FilterVersion, E, R>) =>
+      Effect.flatMap(update, ({ history, version }) => {
+        acknowledged = Math.max(acknowledged, version)
+        return Simulation.note(`version ${version} of the filter is acknowledged, with '${history}'`)
+      })
+    const taking = (i: number) =>
+      Effect.gen(function*() {
+        for (let step = leftSteps[i]!.shift(); step !== undefined; step = leftSteps[i]!.shift()) {
+          yield* Effect.sleep(step._tag === "Update" ? step.filter.after : step.after)
+          yield* Simulation.note(`a person does ${JSON.stringify(step)}`)
+          yield* Effect.ignore(take(step))
+        }
+      })
     const append = (id: string, events: readonly [string, ...Array<string>], tag: string) =>
       Effect.suspend(() => {
         const persistenceId = PersistenceId.make(Cart.name, id)
@@ -257,11 +385,14 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       Layer.provideMerge(there.layer),
       Layer.provide(SimulatedNetwork.layer)
     )
-    const consumer = Effect.suspend(() =>
-      Layer.launch(Projection.layer(projected()).pipe(Layer.provide([here.layer, SimulatedNetwork.layer])))
-    )
+    const consumer = (i: number) =>
+      Effect.suspend(() =>
+        Effect.all([Layer.launch(Projection.layer(projected())), taking(i)], { concurrency: "unbounded" }).pipe(
+          Effect.provide([here.layer, SimulatedNetwork.layer])
+        )
+      )
     const processes = [yield* Simulation.process("producer", Effect.provide(writing, producer))]
-    for (let i = 0; i < consumers; i++) processes.push(yield* Simulation.process(`consumer-${i}`, consumer))
+    for (let i = 0; i < consumers; i++) processes.push(yield* Simulation.process(`consumer-${i}`, consumer(i)))
     const changes = Effect.forEach(filters, (next) =>
       Effect.gen(function*() {
         yield* Effect.sleep(next.after)
@@ -291,13 +422,40 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       discard: true
     })
     yield* Simulation.note("no more faults")
-    while (left.length > 0) yield* Effect.sleep("100 millis")
+    while (left.length > 0 || leftSteps.some((steps) => steps.length > 0)) yield* Effect.sleep("100 millis")
+    if (steps.length > 0) {
+      // a step may have been begun
+      yield* Effect.sleep("10 seconds")
+      yield* Effect.ignore(here.inspect(ProjectionManagement.resume(projection)))
+    }
     yield* Effect.sleep("5 seconds")
     yield* auditor.settled({ within: patience })
     yield* Effect.sleep("30 seconds")
     yield* auditor.settled({ within: patience })
 
-    const passes = EventFilter.compile(filter)
+    const stored = yield* versions
+    const forgets = stored.some(({ history }) => history === "none")
+    const passes = EventFilter.compile(stored[0]?.filter ?? filter)
+    /** From which to which event each entity is to be handled. */
+    const complete = Effect.fnUntraced(function*(selected: ReadonlyMap<string, number>) {
+      const rows = yield* table.rows
+      const isHandled = (place: string) => delivery === "ExactlyOnce" ? rows.has(place) : handled.has(place)
+      for (const [persistenceId, to] of selected) {
+        for (let n = forgets ? to : 1; n <= to; n++) {
+          if (isHandled(`${persistenceId} ${n}`)) continue
+          return yield* Simulation.violate("what is selected is handled", `event ${n} of '${persistenceId}' is not`)
+        }
+      }
+    })
+    if (stored[0]?.history === "now" && visible === undefined && !forgets) {
+      const past = new Map<string, number>()
+      for (const id of everyEntity) {
+        const events = yield* there.inspect(Stream.runCollect(Journal.read(Cart, id)))
+        const newest = events.findLast(passes)
+        if (newest !== undefined) past.set(newest.persistenceId, newest.sequenceNumber)
+      }
+      yield* complete(past)
+    }
     const selected = new Map<string, number>()
     const last = (id: string, i: number) =>
       Effect.gen(function*() {
@@ -309,12 +467,5 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const writer = Effect.provide(Effect.orDie(Effect.forEach(everyEntity, last, { discard: true })), there.layer)
     yield* (yield* Simulation.process("last writer", writer)).ended
     yield* auditor.settled({ within: patience })
-    const rows = yield* table.rows
-    const isHandled = (place: string) => delivery === "ExactlyOnce" ? rows.has(place) : handled.has(place)
-    for (const [persistenceId, to] of selected) {
-      for (let n = 1; n <= to; n++) {
-        if (isHandled(`${persistenceId} ${n}`)) continue
-        return yield* Simulation.violate("what is selected is handled", `event ${n} of '${persistenceId}' is not`)
-      }
-    }
+    yield* complete(selected)
   })

@@ -85,6 +85,7 @@ const forCommands = 3000
  * | exactly once, events are handled in order, nothing is passed over | as the transactions of the handlers say |
  * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
+ * | what is left behind stays there | with a change of a filter that does not bring it |
  * | a fenced worker does nothing | until it has begun anew |
  * | caught up means handled, lag is not understated | |
  * | all catch up | within the time that `settled` is given |
@@ -143,8 +144,10 @@ export const make = (databases: {
       if (observation._tag !== "Refiltered") return
       // the transaction is about to be committed, and nobody else sees yet what it has raised
       for (const [projection, { key }] of watched) {
-        const { revision } = storedOf(projection)
-        if (key === observation.source && revision !== undefined) audit.refiltered(projection, revision)
+        const { offsets, revision } = storedOf(projection)
+        if (key !== observation.source || revision === undefined) continue
+        audit.refiltered(projection, revision)
+        if (observation.history === "none") audit.forgets(projection, offsets)
       }
     })
 

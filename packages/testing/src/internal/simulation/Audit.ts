@@ -32,6 +32,8 @@ interface Projection extends Watched {
   readonly workers: Map<number, Worker>
   /** What was handled by those who stand on a revision, and is not undone. */
   readonly handled: Map<number, Positions>
+  /** The revisions after which it has gone on from where it was, with another filter. */
+  readonly continued: Set<number>
   /** What they have put aside, and of whatever revision what is there. */
   readonly aside: Map<number, Positions>
   readonly letters: Map<string, Place>
@@ -39,6 +41,8 @@ interface Projection extends Watched {
   readonly wasAside: Positions
   /** What the source, or one of its stages, has left out for good. */
   readonly leftOut: Positions
+  /** What a change of the filter has left behind for good. */
+  readonly forgotten: Positions
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
   readonly deferred: Positions
   readonly perEntity: Set<Slice>
@@ -84,10 +88,12 @@ export class Audit {
       ...watched,
       workers: new Map(),
       handled: new Map(),
+      continued: new Set(),
       aside: new Map(),
       letters: new Map(),
       wasAside: new Positions(),
       leftOut: new Positions(),
+      forgotten: new Positions(),
       deferred: new Positions(),
       perEntity: new Set(),
       failures: new Map(),
@@ -181,6 +187,8 @@ export class Audit {
         projection.base = observation.offsets
         projection.failures.clear()
         projection.deferred.clear()
+        projection.forgotten.clear()
+        projection.continued.clear()
         for (const [key, place] of projection.letters) {
           if (this.#isAhead(projection, place)) projection.letters.delete(key)
         }
@@ -220,10 +228,20 @@ export class Audit {
     worker.last.set(slice, position)
   }
 
-  /** A projection goes on, on the revision after this one, from where it was: what was handled is. */
+  /** A projection goes on from where it was, on a revision after this one: what was handled is. */
   refiltered(name: string, revision: number): void {
-    const { aside, handled } = this.#projections.get(name)!
-    for (const by of [handled, aside]) by.set(revision + 1, positionsOf(by, revision))
+    const projection = this.#projections.get(name)!
+    for (const by of [projection.handled, projection.aside]) positionsOf(projection, by, revision)
+    projection.continued.add(revision)
+  }
+
+  /** What a projection has not handled up to its offsets is not to come any more. */
+  forgets(name: string, offsets: Offset.Offsets): void {
+    const projection = this.#projections.get(name)!
+    const truth = this.truth(projection.origin)
+    for (const [slice, { position }] of offsets) {
+      for (const event of truth.between(slice, 0, position)) projection.forgotten.add(slice, event.position!)
+    }
   }
 
   /** The event counts as handled from now on. */
@@ -234,8 +252,11 @@ export class Audit {
     const isExactlyOnce = revision !== undefined
     const of = revision ?? projection.workers.get(fiber)?.stored.revision
     if (of === undefined) return
-    const handled = positionsOf(projection.handled, of)
+    const handled = positionsOf(projection, projection.handled, of)
     const text = `'${name}' handles ${describe(envelope)}`
+    if (isExactlyOnce && projection.forgotten.has(slice, position)) {
+      this.#violate("what is left behind stays there", text)
+    }
     if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
     if (isExactlyOnce && !projection.wasAside.has(slice, position)) this.#inOrder(projection, of, envelope, position)
     handled.add(slice, position)
@@ -249,7 +270,7 @@ export class Audit {
     const concerns = (event: EncodedEnvelope | undefined) =>
       !perEntity.has(slice) || event?.persistenceId === persistenceId
     const text = `'${name}' handles ${describe(envelope)}`
-    const later = [...positionsOf(projection.handled, revision).of(slice)].find((other) =>
+    const later = [...positionsOf(projection, projection.handled, revision).of(slice)].find((other) =>
       other > position && !projection.wasAside.has(slice, other) && concerns(truth.at(slice, other))
     )
     if (later !== undefined) this.#violate("events are handled in order", `${text} after ${later}`)
@@ -294,8 +315,8 @@ export class Audit {
     to: number
   ): ReadonlyArray<EncodedEnvelope> {
     const base = projection.base.get(slice)?.position ?? 0
-    const handled = revision === undefined ? undefined : projection.handled.get(revision)
-    const aside = revision === undefined ? undefined : projection.aside.get(revision)
+    const handled = revision === undefined ? undefined : positionsOf(projection, projection.handled, revision)
+    const aside = revision === undefined ? undefined : positionsOf(projection, projection.aside, revision)
     return this.#truths.get(projection.origin)!.between(slice, base, to).filter((event) =>
       this.#isAhead(projection, event) && handled?.has(slice, event.position!) !== true &&
       aside?.has(slice, event.position!) !== true && !this.#isLeftOut(projection, slice, event.position!)
@@ -310,7 +331,8 @@ export class Audit {
 
   /** Whether an event is left out on purpose: it is not selected, or was skipped, as it had failed often enough for that. */
   #isLeftOut(projection: Projection, slice: Slice, position: number): boolean {
-    return projection.leftOut.has(slice, position) || projection.isLeftOut(slice, position) ||
+    return projection.leftOut.has(slice, position) || projection.forgotten.has(slice, position) ||
+      projection.isLeftOut(slice, position) ||
       projection.recovery.poison === "skip" && this.#hasFailed(projection, slice, position)
   }
 
@@ -327,7 +349,7 @@ export class Audit {
     }
     projection.letters.set(`${persistenceId} ${sequenceNumber}`, event)
     projection.wasAside.add(slice, position)
-    if (revision !== undefined) positionsOf(projection.aside, revision).add(slice, position)
+    if (revision !== undefined) positionsOf(projection, projection.aside, revision).add(slice, position)
   }
 
   #workerOf({ fiber, key }: Observation & { readonly _tag: "Moves" | "Fenced" }): Worker | undefined {
@@ -373,8 +395,12 @@ export class Audit {
   }
 }
 
-const positionsOf = (by: Map<number, Positions>, revision: number): Positions => {
+const positionsOf = ({ continued }: Projection, by: Map<number, Positions>, revision: number): Positions => {
   let positions = by.get(revision)
-  if (positions === undefined) by.set(revision, positions = new Positions())
+  if (positions !== undefined) return positions
+  positions = new Positions()
+  const before = Math.max(...[...by.keys()].filter((other) => other < revision))
+  if (continued.has(before)) by.get(before)!.copyTo(positions)
+  by.set(revision, positions)
   return positions
 }

@@ -1,3 +1,4 @@
+import type { HistoryPolicy } from "@sluice/core/ConsumerFilter"
 import type { Place } from "@sluice/core/Envelope"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
@@ -55,7 +56,7 @@ export type Observation =
   /** A projection was rewound or cleared: its offsets are those, and the beginning elsewhere. */
   | { readonly _tag: "Rewound"; readonly key: OffsetKey; readonly offsets: Offsets }
   /** The projections that read a source have begun anew from where they were, with another filter. */
-  | { readonly _tag: "Refiltered"; readonly source: string }
+  | { readonly _tag: "Refiltered"; readonly source: string; readonly history: HistoryPolicy }
   /** A projection has put an event aside, with its offset on that revision. */
   | {
     readonly _tag: "PutAside"

@@ -14,6 +14,10 @@ export class Positions {
     else positions.add(position)
   }
 
+  copyTo(other: Positions): void {
+    for (const [slice, positions] of this.#slices) for (const position of positions) other.add(slice, position)
+  }
+
   clear(): void {
     this.#slices.clear()
   }

@@ -1,4 +1,4 @@
-import { ConsumerFilter } from "@sluice/core/ConsumerFilter"
+import { ConsumerFilter, type NewVersion } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
@@ -255,12 +255,16 @@ export const connect = (
         `change the filter of '${source}'`,
         (hold) => base.transaction(hold),
         () => {
-          let restarts = false
+          let version: NewVersion | undefined
           const deciding: typeof decide = (newest) =>
-            Effect.tap(decide(newest), (decided) => Effect.sync(() => void (restarts = decided?.restarts === true)))
+            Effect.tap(decide(newest), (decided) => Effect.sync(() => void (version = decided)))
           return Effect.tap(
             ask("store a filter", "Write", filters.store(source, deciding)),
-            () => restarts ? whenCommitted(() => ({ _tag: "Refiltered", source })) : Effect.void
+            () => {
+              if (version?.restarts !== true) return Effect.void
+              const { history } = version
+              return whenCommitted(() => ({ _tag: "Refiltered", source, history }))
+            }
           )
         }
       )
