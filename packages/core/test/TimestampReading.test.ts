@@ -176,6 +176,28 @@ describe("what is read of a source without positions", () => {
     assert.strictEqual(handle(event("a", 6, 80)), 80)
   })
 
+  it("moves no offset by what is replayed, until others are past all of it", () => {
+    const reading = readingOf({ a: 2, b: 0 })
+    const tracker = new OffsetTracker(Offset.none, reading)
+    const handle = (...elements: ReadonlyArray<Envelope.Envelope<number>>) => {
+      judgeAll(reading, ...elements)
+      tracker.advance(elements)
+      tracker.stored()
+      return tracker.offsets.get(sliceOf("a"))?.timestamp as number
+    }
+    handle(event("b", 1, 10))
+    reading.runsAhead(idOf("a"))
+    assert.strictEqual(handle(event("a", 3, 20), event("a", 4, 300)), 10)
+    handle(event("b", 2, 200))
+    assert.strictEqual(handle(event("a", 5, 310)), 10)
+    handle(event("b", 3, 320))
+    assert.strictEqual(handle(event("a", 6, 330)), 330)
+    // nothing of it has come yet
+    reading.runsAhead(idOf("a"))
+    handle(event("b", 4, 400))
+    assert.strictEqual(handle(event("a", 7, 350)), 330)
+  })
+
   it.prop(
     "hands over each event once and in order, whatever comes in whatever order",
     [Schema.Array(

@@ -11,6 +11,9 @@ import type { Timestamp } from "../../Timestamp.ts"
 import { EntityNumbers } from "./EntityNumbers.ts"
 import { type Held, HeldBack, lastMissing } from "./HeldBack.ts"
 
+/** So many entities are remembered that were replayed. The replay of one that is older has ended. */
+const maxAhead = 10_000
+
 /** After how many handled events the offsets of all slices move, so that a worker that begins anew does not go back for long. */
 const moveAllAfter = 10_000
 
@@ -29,8 +32,10 @@ export class TimestampReading implements Reading {
   readonly #timestamps = new Map<Slice, number>()
   /** The times that slices are read from; what is older is not handled. */
   readonly #since = new Map<Slice, number>()
-  /** Entities whose events may come before their turn. They move no offset. */
-  readonly #ahead = new Set<PersistenceId>()
+  /** Entities whose events may come before their turn, with the latest of what was accepted since. They move no offset. */
+  readonly #ahead = new Map<PersistenceId, number>()
+  /** How many elements were handled since it was looked which of them still run ahead. */
+  #sinceCaughtUp = 0
   readonly held: HeldBack
   /** The latest timestamp that was handled. */
   #latest = 0
@@ -93,6 +98,9 @@ export class TimestampReading implements Reading {
     if (verdict !== "accepted") return verdict
     if (element._tag === "Reminder") return "unloaded"
     this.#numbers.accept(persistenceId, sequenceNumber)
+    if (this.#ahead.size > 0 && timestamp > (this.#ahead.get(persistenceId) ?? Infinity)) {
+      this.#ahead.set(persistenceId, timestamp)
+    }
     return "accepted"
   }
 
@@ -123,9 +131,20 @@ export class TimestampReading implements Reading {
     return timestamp < this.#since.get(slice)!
   }
 
-  /** Events of the entity may come before their turn from now on. */
+  /** Events of the entity may come before their turn, until others are past all of them. */
   runsAhead(persistenceId: PersistenceId): void {
-    this.#ahead.add(persistenceId)
+    // the oldest one is the first
+    this.#ahead.delete(persistenceId)
+    if (this.#ahead.size >= maxAhead) this.#ahead.delete(this.#ahead.keys().next().value!)
+    this.#ahead.set(persistenceId, 0)
+  }
+
+  /** Those run ahead no more of which nothing waits, and that others are past. */
+  #caughtUp(): void {
+    this.#sinceCaughtUp = 0
+    for (const [persistenceId, accepted] of this.#ahead) {
+      if (accepted > 0 && accepted < this.#latest && !this.held.has(persistenceId)) this.#ahead.delete(persistenceId)
+    }
   }
 
   unknown(elements: ReadonlyArray<Element<unknown>>): ReadonlyArray<PersistenceId> {
@@ -173,6 +192,8 @@ export class TimestampReading implements Reading {
       if (timestamp > this.#latest) this.#latest = timestamp
     }
     this.#handled += elements.length
+    this.#sinceCaughtUp += elements.length
+    if (this.#ahead.size > 0 && this.#sinceCaughtUp >= this.#ahead.size) this.#caughtUp()
     if (this.#handled >= this.#moveAllAt && this.#latest > 0) {
       while (this.#moveAllAt <= this.#handled) this.#moveAllAt += Math.min(9 * this.#moveAllAt, moveAllAfter)
       for (const slice of SliceRange.slices(this.#range)) {
