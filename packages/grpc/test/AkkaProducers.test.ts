@@ -1,7 +1,7 @@
 /** What becomes of the events of a plain Akka producer, whatever it does: each scenario is a script. */
 import { create } from "@bufbuild/protobuf"
 import { AnySchema } from "@bufbuild/protobuf/wkt"
-import { layer } from "@effect/vitest"
+import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -481,6 +481,13 @@ const losing: Script = ({ connected, producer }) =>
     producer.write("a", 1)
   })
 
+const seenOf = ({ offset }: { readonly offset: ReadonlyArray<any> }) =>
+  offset.map(({ seen, timestamp }) => [
+    timestamp.seconds,
+    timestamp.nanos,
+    seen.map((_: any) => [_.persistenceId, _.seqNr])
+  ])
+
 const replays: ReadonlyArray<Scenario> = [
   [
     "that come twice",
@@ -559,7 +566,7 @@ const replays: ReadonlyArray<Scenario> = [
   ],
   [
     "during which the entity goes on",
-    { limits: { repairs: 1 }, ...repaired(() => {}) },
+    { limits: { repairs: 1, loads: 0 }, ...repaired(() => {}) },
     ({ connected, producer, until }) =>
       Effect.gen(function*() {
         yield* connected()
@@ -572,7 +579,7 @@ const replays: ReadonlyArray<Scenario> = [
       })
   ],
   ["that are cut off with the stream", {
-    limits: { repairs: 3, inits: 3 },
+    limits: { repairs: 3, inits: 3, loads: 0 },
     ...repaired(({ rows, show }, n) => {
       if (n > 1) show(rows)
     })
@@ -589,6 +596,24 @@ const replays: ReadonlyArray<Scenario> = [
       yield* connected()
       producer.write("a", 1)
     })],
+  [
+    "after which the stream is opened again where it was",
+    { limits: { repairs: 1, inits: 2 } },
+    ({ connected, handled, producer, until }) =>
+      Effect.gen(function*() {
+        yield* connected()
+        producer.write("a", 2)
+        producer.append("a", 3, { isShown: false })
+        producer.write("a", 1)
+        yield* handled(6)
+        producer.write("b", 1)
+        const [last] = producer.write("a", 50).slice(-1) as [Row]
+        yield* handled(57)
+        producer.fail(status.UNAVAILABLE)
+        yield* until("a stream", () => producer.asked.inits.length > 1)
+        assert.deepStrictEqual(seenOf(producer.asked.inits[1]!), seenOf({ offset: offsetOf(last)! }))
+      })
+  ],
   ["in which the consumer is stopped", {
     limits: { repairs: 3, inits: 2 },
     ...repaired(({ rows, show }, n) => {

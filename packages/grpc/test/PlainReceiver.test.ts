@@ -2,6 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
 import * as Offset from "@sluice/core/Offset"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -42,6 +43,12 @@ const shown = (self: PlainReceiver, ...messages: ReadonlyArray<Buffer>) =>
       : `${sequenceNumber}`
   })
 
+/** A request for the events from a number on. */
+const again = (from: number) => ({
+  persistenceId: FakeSource.event(1).persistenceId,
+  from: SequenceNumber.make(from)
+})
+
 const offsetOf = ({ offset }: PlainReceiver) => offset && [offset.timestamp as number, Object.fromEntries(offset.seen)]
 
 const offsets = (...times: ReadonlyArray<readonly [position: number, timestamp: number]>) =>
@@ -74,12 +81,40 @@ describe("what comes from a plain producer", () => {
     const self = receiver()
     shown(self, event(1), event(4))
     assert.deepStrictEqual(shown(self, event(2), event(3)), [])
-    self.replay(FakeSource.event(1).persistenceId)
+    self.replay(again(2), 0)
     assert.deepStrictEqual(shown(self, event(2), event(3), event(4), event(5)), ["2", "3", "4", "5"])
     assert.deepStrictEqual(offsetOf(self), [4, { "Cart|a": 4 }])
-    self.reset()
+    assert.deepStrictEqual(self.reset(1), [])
     shown(self, event(6))
     assert.deepStrictEqual(offsetOf(self), [6, { "Cart|a": 6 }])
+  })
+
+  it("comes again though a later one overtakes it, and is asked for once more on another connection", () => {
+    const self = receiver()
+    shown(self, event(1), event(4))
+    self.replay(again(2), 0)
+    assert.deepStrictEqual(shown(self, event(5), event(2)), ["5", "2"])
+    assert.deepStrictEqual(self.reset(1000), [again(2)])
+    assert.deepStrictEqual(shown(self, event(6), event(2), event(3), event(4)), ["6", "2", "3", "4"])
+    assert.deepStrictEqual(self.reset(2000), [])
+    // whoever has asked does not wait any more
+    self.replay(again(5), 2000)
+    assert.deepStrictEqual(self.reset(20_000), [])
+  })
+
+  it("moves the offset again once the stream is past all that was replayed", () => {
+    const self = receiver()
+    shown(self, event(1), event(4))
+    self.replay(again(2), 0)
+    // the replay is not there yet
+    shown(self, event(5, "", "b"), event(6))
+    assert.deepStrictEqual(offsetOf(self), [5, { "Cart|b": 5 }])
+    shown(self, event(2), event(3), event(4), event(5), event(6), event(7))
+    // may be of the replay
+    assert.deepStrictEqual(offsetOf(self), [5, { "Cart|b": 5 }])
+    shown(self, event(7, "", "b"), event(8, "", "b"))
+    assert.deepStrictEqual(shown(self, event(8), event(9), event(9)), ["8", "9"])
+    assert.deepStrictEqual(offsetOf(self), [9, { "Cart|a": 9 }])
   })
 
   it("moves the offset in its turn alone, with all that has come of one time", () => {

@@ -3,13 +3,31 @@ import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
 import { beginning, type Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import * as SliceRange from "@sluice/core/SliceRange"
-import type { Start } from "@sluice/core/Source"
+import type { Replay, Start } from "@sluice/core/Source"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { readWithOrigin } from "../wire/eventReader.ts"
 import { backtracking, published } from "../wire/messages.ts"
 
-/** The last numbers of so many entities are remembered, and of as many more that have come before. */
+/**
+ * The last numbers of so many entities are remembered, and of as many more that have come before. So are so many replays; one that is older has
+ * ended.
+ */
 const maxEntities = 10_000
+
+/** For how long, in milliseconds, whoever has asked for a replay waits for its first event. */
+const replayedWithin = 10_000
+
+/** The events of an entity that were asked for again. */
+interface Replayed {
+  readonly request: Replay
+  readonly askedAt: number
+  /** The last number of what was asked for, as far as it is known. */
+  readonly until: number
+  /** Whether that has come again. */
+  isAnswered: boolean
+  /** The latest of what has come since. */
+  timestamp: number
+}
 
 /** How a message begins that carries a filtered event. */
 const filteredTag = 0x12
@@ -53,7 +71,9 @@ export class PlainReceiver {
   #timestamp: Timestamp | undefined
   #seen = new Map<PersistenceId, number>()
   /** Entities that were asked for again, whose events may come before their turn. */
-  readonly #replayed = new Set<PersistenceId>()
+  readonly #replayed = new Map<PersistenceId, Replayed>()
+  /** How many events have come in their turn since it was looked which replays have ended. */
+  #sinceEnded = 0
   #fault: Error | undefined
 
   constructor(range: SliceRange.SliceRange, { offsets, reminders }: Pick<Start, "offsets" | "reminders">) {
@@ -71,10 +91,13 @@ export class PlainReceiver {
     return this.#fault
   }
 
-  /** Another connection is made. */
-  reset(): void {
+  /** Another connection is made. Returns the replays that were cut off, and are still waited for: they are to be asked for once more. */
+  reset(now: number): ReadonlyArray<Replay> {
     this.#fault = undefined
-    this.#replayed.clear()
+    for (const [persistenceId, { askedAt, isAnswered }] of this.#replayed) {
+      if (isAnswered || now - askedAt > replayedWithin) this.#replayed.delete(persistenceId)
+    }
+    return Array.from(this.#replayed.values(), ({ request }) => request)
   }
 
   /** What may be new. Throws at a message that breaks the protocol, or has a `fault` when events come before it. */
@@ -106,24 +129,43 @@ export class PlainReceiver {
       )
     }
     const inTurn = origin !== published && origin !== backtracking
-    if (inTurn && !isOlder(timestamp, this.#timestamp) && !this.#replayed.has(persistenceId)) this.#moveTo(element)
+    const replayed = this.#replayed.size === 0 ? undefined : this.#replayed.get(persistenceId)
+    if (replayed !== undefined) {
+      if (inTurn && sequenceNumber === replayed.until) replayed.isAnswered = true
+      if (timestamp > replayed.timestamp) replayed.timestamp = timestamp
+    } else if (inTurn && !isOlder(timestamp, this.#timestamp)) this.#moveTo(element)
     const last = this.#lastOf(persistenceId)
-    if (sequenceNumber <= last) return undefined
+    // a later event may come before those that are replayed
+    if (replayed === undefined && sequenceNumber <= last) return undefined
     // what is missing before it comes in its turn, and so does it
     if (origin === published && sequenceNumber !== last + 1) return undefined
     if (origin === backtracking && payload === undefined && !isFiltered) {
       return this.#reminders ? { ...element, payload: Envelope.notSent } : undefined
     }
     // whatever is missing before it is asked for by whoever reads
-    if (origin !== backtracking) this.#remember(persistenceId, sequenceNumber)
+    if (origin !== backtracking && (replayed === undefined || sequenceNumber === last + 1)) {
+      this.#remember(persistenceId, sequenceNumber)
+    }
     return element
   }
 
   /** The events of an entity are about to come again. */
-  replay(persistenceId: PersistenceId): void {
-    this.#replayed.add(persistenceId)
-    this.#last.delete(persistenceId)
-    this.#older.delete(persistenceId)
+  replay(request: Replay, now: number): void {
+    const { from, persistenceId } = request
+    const until = Math.max(from, this.#lastOf(persistenceId), this.#replayed.get(persistenceId)?.until ?? 0)
+    // the oldest one is the first
+    this.#replayed.delete(persistenceId)
+    if (this.#replayed.size >= maxEntities) this.#replayed.delete(this.#replayed.keys().next().value!)
+    this.#replayed.set(persistenceId, { request, askedAt: now, until, isAnswered: false, timestamp: 0 })
+    this.#remember(persistenceId, from - 1)
+  }
+
+  /** A replay has ended once it has brought what was asked for, and the stream is past all of it. */
+  #endReplays(): void {
+    this.#sinceEnded = 0
+    for (const [persistenceId, { isAnswered, timestamp }] of this.#replayed) {
+      if (isAnswered && timestamp < this.#timestamp!) this.#replayed.delete(persistenceId)
+    }
   }
 
   #moveTo({ persistenceId, sequenceNumber, timestamp }: EncodedEnvelope): void {
@@ -131,6 +173,7 @@ export class PlainReceiver {
     this.#timestamp = timestamp
     // an event that is not named comes again
     if (this.#seen.size < maxSeen || this.#seen.has(persistenceId)) this.#seen.set(persistenceId, sequenceNumber)
+    if (this.#replayed.size > 0 && ++this.#sinceEnded >= this.#replayed.size) this.#endReplays()
   }
 
   #lastOf(persistenceId: PersistenceId): number {

@@ -88,7 +88,7 @@ export const makeRemote = (
             isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
-            plain.reset()
+            for (const request of plain.reset(connectedAt)) connection.replay?.(request)
             return { ...connection, close }
           }),
           Effect.onError(() => close),
@@ -138,7 +138,7 @@ export const makeRemote = (
       replay: first.replay && ((request) =>
         Effect.sync(() => {
           if (current?.replay === undefined) return false
-          plain.replay(request.persistenceId)
+          plain.replay(request, clock.currentTimeMillisUnsafe())
           current.replay(request)
           return true
         }))
