@@ -100,8 +100,8 @@ export interface Handled {
 }
 
 /**
- * Whether a move leads back to the beginning of its slice. It clears the sequence numbers of the slice's entities, and
- * the slice is in exact mode again.
+ * Whether a move leads back to the beginning of its slice. It clears the sequence numbers of the slice's entities and
+ * what a filter has passed over in it, and the slice is in exact mode again.
  *
  * @category guards
  * @since 0.1.0

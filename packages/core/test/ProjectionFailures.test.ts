@@ -489,3 +489,24 @@ test(
     assert.strictEqual(worker.state, "Stopped")
   })
 )
+
+test(
+  "a journal that has lost events of which no offset is stored is waited for, as there is nothing to move back",
+  Effect.gen(function*() {
+    const fork = new Journal.JournalForked({ entityType: "note", slice: Slice.make(3), offset: Offset.make(2, 20) })
+    let opened = 0
+    const source = Source.make({
+      ...sourceOf(Effect.suspend(() => {
+        opened++
+        return Effect.fail(fork)
+      })).provider,
+      onReplaced: "rewind"
+    })
+    yield* start(source.pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+    yield* settle
+    assert.strictEqual(opened, 1)
+    assert.strictEqual((yield* statusOf("notes")).state, "Restarting")
+    yield* after(300)
+    assert.strictEqual(opened, 2)
+  })
+)

@@ -180,13 +180,14 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   })
 
   /**
-   * Deletes the sequence numbers of the entities of slices that begin anew. It looks at all entities, page by page,
-   * which is rare.
+   * Deletes what is known of slices that begin anew: what was passed over in them, and the sequence numbers of their entities. It
+   * looks at all entities, page by page, which is rare.
    */
-  const forgetEntities = Effect.fnUntraced(function*(
+  const forget = Effect.fnUntraced(function*(
     key: OffsetKey,
     slices: ReadonlySet<Slice>
   ): Effect.fn.Return<void, SqlError> {
+    yield* database.run(db.deleteFrom("sluice_passed_over").where(isOf(key)).where("slice", "in", [...slices]))
     const known = yield* database.run(
       db.selectFrom("sluice_offset").select("slice").where(isOf(key)).where("complete_up_to", "is not", null)
         .where("slice", "in", [...slices])
@@ -331,7 +332,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
           Effect.andThen(
             begunAnew.size === 0
               ? Effect.void
-              : Effect.mapError(forgetEntities(key, begunAnew), ofStorage("forget sequence numbers"))
+              : Effect.mapError(forget(key, begunAnew), ofStorage("forget what was read of slices"))
           ),
           Effect.flatMap(() =>
             blamingStorage(key, moves, unlessIdle(key, Effect.provideService(effect, Transaction, transaction)))

@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as ChangeListeners from "../../ChangeListeners.ts"
 import { ConsumerFilter, FilterVersion, type HistoryPolicy, type Passed } from "../../ConsumerFilter.ts"
-import type { OffsetKey } from "../../OffsetStore.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -9,22 +8,14 @@ import * as Timestamp from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 import type { OffsetTables } from "./offsetStore.ts"
 
-/** A part of a slice that is to be looked through by a projection whose offsets have the revision. */
-interface PassedRow extends Passed {
-  readonly key: OffsetKey
-  readonly slice: Slice
-  readonly revision: number
-}
-
 /** @internal */
 export const makeMemoryConsumerFilter = (
   { read, transaction, write }: MemoryDatabase,
-  { sliceKey, slices, sourceKey, sources }: OffsetTables,
+  { passed, sliceKey, slices, sourceKey, sources }: OffsetTables,
   management: ProjectionManagement["Service"]
 ): ConsumerFilter["Service"] => {
   const versions = new MemoryTable<ReadonlyArray<FilterVersion>>()
   const atLeastOnce = new MemoryTable<true>()
-  const passed = new MemoryTable<PassedRow>()
   const listeners = ChangeListeners.make()
 
   /** Oldest first. */

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import type { Passed } from "../../ConsumerFilter.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
@@ -31,11 +32,19 @@ interface SourceRow {
   readonly revision: number
 }
 
+/** A part of a slice that is to be looked through by a projection whose offsets have the revision. */
+interface PassedRow extends Passed {
+  readonly key: OffsetKey
+  readonly slice: Slice
+  readonly revision: number
+}
+
 /** @internal What is stored of offsets. */
 export interface OffsetTables {
   readonly sources: MemoryTable<SourceRow>
   readonly slices: MemoryTable<SliceRow>
   readonly entities: MemoryTable<EntityRow>
+  readonly passed: MemoryTable<PassedRow>
   readonly sourceKey: (key: OffsetKey) => string
   readonly sliceKey: (key: OffsetKey, slice: Slice) => string
   readonly entityKey: (key: OffsetKey, persistenceId: PersistenceId) => string
@@ -49,6 +58,7 @@ export const makeOffsetTables = (): OffsetTables => ({
   sources: new MemoryTable(),
   slices: new MemoryTable(),
   entities: new MemoryTable(),
+  passed: new MemoryTable(),
   sourceKey: textOf,
   sliceKey: (key, slice) => `${slice} ${textOf(key)}`,
   entityKey: (key, persistenceId) => `${persistenceId.length} ${persistenceId}${textOf(key)}`
@@ -72,7 +82,7 @@ const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => positio
 /** @internal */
 export const makeMemoryOffsetStore = (
   { read, transaction, write }: MemoryDatabase,
-  { entities, entityKey, sliceKey, slices, sourceKey, sources }: OffsetTables
+  { entities, entityKey, passed, sliceKey, slices, sourceKey, sources }: OffsetTables
 ): OffsetStore["Service"] => {
   const forgetEntities = (transaction: MemoryTransaction, key: OffsetKey, slice: Slice): void => {
     for (const [id, row] of entities.entries(transaction)) {
@@ -122,7 +132,10 @@ export const makeMemoryOffsetStore = (
             const completeUpTo = beginsAnew(move)
               ? undefined
               : stored?.completeUpTo ?? (read === undefined ? undefined : from)
-            if (beginsAnew(move) && stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
+            if (beginsAnew(move)) {
+              passed.set(transaction, sliceKey(key, slice), undefined)
+              if (stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
+            }
             slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {
               const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0

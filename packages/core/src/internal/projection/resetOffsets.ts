@@ -18,7 +18,8 @@ export const isJournalChange = (error: unknown): error is JournalChange =>
  * @internal
  * Moves useless offsets back to the beginning: those of another journal, or of the log that has lost events. Each is
  * moved by compare-and-set from where it is stored, so a move of another worker is not undone. Dead letters there come
- * again, too. If events were deleted there is nothing to move: the source goes on after them.
+ * again, too. If events were deleted there is nothing to move: the source goes on after them. Says whether the worker may begin from where
+ * its offsets are now.
  */
 export const resetOffsets = (
   store: OffsetStore["Service"],
@@ -26,20 +27,20 @@ export const resetOffsets = (
   key: OffsetKey,
   range: SliceRange.SliceRange,
   change: JournalChange
-): Effect.Effect<void, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
+): Effect.Effect<boolean, Fenced | HandlerTooSlow | OffsetsDeleted | StorageError> =>
   Effect.gen(function*() {
-    if (change._tag === "OffsetBelowFloor") return
+    if (change._tag === "OffsetBelowFloor") return true
     const { completeUpTo, journal, offsets, revision } = yield* store.load(key, range)
-    if (revision === undefined) return
+    if (revision === undefined) return true
     const move = (journal: string, moves: ReadonlyArray<Move>) =>
-      store.transact(key, { journal, revision }, moves, management.discardAhead(key))
+      Effect.as(store.transact(key, { journal, revision }, moves, management.discardAhead(key)), true)
     if (change._tag === "JournalForked") {
       const { position, timestamp } = change.offset
       const from = offsets.get(change.slice)
-      if (from?.position !== position || from.timestamp !== timestamp) return
+      if (from?.position !== position || from.timestamp !== timestamp) return false
       return yield* move(journal ?? "", [{ slice: change.slice, from, to: Offset.beginning }])
     }
-    if (journal === change.actual) return
+    if (journal === change.actual) return true
     const moves: Array<Move> = []
     // a slice at its beginning may have entities, of which a replay has shown events
     for (const slice of new Set([...offsets.keys(), ...completeUpTo.keys()])) {
@@ -49,5 +50,5 @@ export const resetOffsets = (
     }
     // in the order in which every worker locks them
     moves.sort((a, b) => a.slice - b.slice)
-    if (moves.length > 0) yield* move(change.actual, moves)
+    return moves.length === 0 || (yield* move(change.actual, moves))
   })

@@ -273,7 +273,7 @@ const reset = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Event> {
   yield* Effect.logWarning("Begins again, as the journal is not the one that was read", cause)
   const exit = yield* Effect.exit(resetOffsets(store, management, offsetKey(projection), range, change))
-  return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) }
+  return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) && exit.value }
 })
 
 /**

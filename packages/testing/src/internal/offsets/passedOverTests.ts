@@ -85,6 +85,15 @@ export const passedOverTests = (it: It<Stores>): void => {
         assert.deepStrictEqual(yield* passedOver(key), {})
       }))
 
+    it.effect("is not looked for any more in a slice that begins anew", () =>
+      Effect.gen(function*() {
+        const key = yield* begun()
+        yield* change(key, "now", "a")
+        const anew = { slice: first, from: at(6), to: Offset.beginning }
+        yield* transactAs(key, "journal", [anew], Effect.void)
+        assert.deepStrictEqual(yield* passedOver(key), { [second]: [0, 0, 8] })
+      }))
+
     it.effect("counts as read where nothing of it is wanted", () =>
       Effect.gen(function*() {
         const key = yield* begun()
