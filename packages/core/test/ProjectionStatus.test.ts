@@ -19,6 +19,7 @@ it.effect("the lag counts what comes between the looks at the store and at the s
     }
     const lag = yield* Effect.provideService(ProjectionStatus.lag("notes"), ProjectionRegistry, {
       workers: () => [worker as RegisteredWorker],
+      readers: () => [],
       join: () => Effect.die("nobody joins")
     })
     // with the source first, it would be 5 - 6: none

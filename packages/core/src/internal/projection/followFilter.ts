@@ -51,6 +51,17 @@ const noFilter: FollowedFilter = {
   lookedThrough: () => Effect.void
 }
 
+/** @internal Asks the storage for the filter of a projection's source as it is now; undefined if the source takes none. */
+export const newestFilter = (
+  { delivery, name, source }: Projection<any, any>
+): Effect.Effect<Effect.Effect<EventFilter | undefined, StorageError>, never, ConsumerFilter> =>
+  ConsumerFilter.useSync((filters) => {
+    const { filter: initial, key } = source.provider
+    if (initial === undefined) return Effect.undefined
+    const following = filters.follow({ projection: name, source: key }, delivery._tag !== "ExactlyOnce")
+    return Effect.map(following, (newest) => newest?.filter ?? initial)
+  })
+
 /** @internal One for all workers of a projection that begin together. */
 export const followFilter = (
   projection: Projection<any, any>

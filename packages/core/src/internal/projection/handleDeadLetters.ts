@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { toText } from "../../ConsumerFilter.ts"
 import type { Element, EncodedEnvelope, Envelope } from "../../Envelope.ts"
-import { compile as compileFilter } from "../../EventFilter.ts"
+import { compile as compileFilter, type EventFilter } from "../../EventFilter.ts"
 import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
@@ -21,12 +21,13 @@ import {
 import * as SequenceNumber from "../../SequenceNumber.ts"
 import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
 import { knownFor } from "./commands.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch, inTime } from "./fetch.ts"
-import { type FollowedFilter, followFilter } from "./followFilter.ts"
+import { newestFilter } from "./followFilter.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 
 const pageSize = 100
@@ -43,7 +44,7 @@ interface Redelivery {
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
-  readonly filter: FollowedFilter
+  readonly filter: Effect.Effect<EventFilter | undefined, StorageError>
   /** Decodes an event, and has it pass the stages of the source. */
   readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
 }
@@ -58,7 +59,7 @@ export const handleDeadLetters = (projection: Projection<any, any>): Handled<Han
       key: offsetKey(projection),
       store: yield* OffsetStore,
       management: yield* ProjectionManagement,
-      filter: yield* followFilter(projection),
+      filter: yield* newestFilter(projection),
       decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
     }
     const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, excluded: 0, gone: 0 }
@@ -113,7 +114,7 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
 const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Handled<boolean> = Effect.fnUntraced(
   function*(self, event, by) {
     const begun = yield* Clock.monotonicTimeNanos
-    const filter = yield* self.filter.current
+    const filter = yield* self.filter
     if (filter === undefined) return true
     const text = toText(filter)
     const isKnown = text === by
