@@ -219,7 +219,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a consumer takes a stream on which nothing comes for one that is alive",
     file: "packages/grpc/src/internal/client/producerClient.ts",
     workload: "network",
-    changes: [["yield* call.keepAlive(version,", "yield* call.keepAlive(2,"], ["if (version >= 4) {", "if (false) {"]]
+    changes: [
+      ["yield* call.keepAlive(", "yield* ((_: unknown) => Effect.void)("],
+      ["watchStall(call,", "((..._: ReadonlyArray<unknown>) => Effect.void)(call,"]
+    ]
   },
   {
     name: "what a producer hides for now is gone for good",

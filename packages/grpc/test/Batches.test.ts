@@ -25,10 +25,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { protocolVersion } from "../src/internal/wire/protocolVersion.ts"
 import { failure, read, received, remote, shortly } from "./kit/Consumer.ts"
 import * as FakeProducer from "./kit/FakeProducer.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import { toBatch, toSkipped, toStreamOut } from "./kit/Generated.ts"
+import * as Http2Proxy from "./kit/Http2Proxy.ts"
 import * as Producer from "./kit/Producer.ts"
 import { CartEvents, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
@@ -53,7 +55,7 @@ const offer = (elements: ReadonlyArray<EncodedElement>) =>
     )
   )
 
-/** A consumer that says that it speaks a version of the extensions, or none. */
+/** A consumer that speaks a version of the extensions, or none. */
 const call = (port: number, protocol: number | undefined) =>
   Effect.gen(function*() {
     const call = yield* RawClient.eventsBySlices(yield* RawClient.client(port))
@@ -67,17 +69,17 @@ const message = (n: number) => toStreamOut(FakeSource.event(n))
 const many = Array.from({ length: 1000 }, (_, i) => FakeSource.event(i + 1))
 
 layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
-  it.effect.each([[2, "2"], [3, "3"], [4, "4"], [5, "4"], [1000, "4"]] as const)(
-    "are sent to a consumer that speaks version %d, and the headers say so",
-    ([protocol, spoken]) =>
+  it.effect(
+    "are sent to a consumer that speaks the same version of the extensions, which the headers name",
+    () =>
       Effect.gen(function*() {
-        const answers = yield* call(yield* offer(many), protocol)
+        const answers = yield* call(yield* offer(many), protocolVersion)
         const events = () =>
           answers.messages.flatMap(({ message }) =>
             message.case === "sluiceBatch" ? message.value.messages : assert.fail("no batch")
           )
         yield* Wait.until("all events", () => events().length === many.length)
-        assert.deepStrictEqual(answers.headers!.get("sluice-protocol"), [spoken])
+        assert.deepStrictEqual(answers.headers!.get("sluice-protocol"), [String(protocolVersion)])
         assert.isBelow(answers.messages.length, 10)
         assert.deepStrictEqual(
           events().map((event) => Number(RawClient.placeOf(event).sluicePosition)),
@@ -86,13 +88,12 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
       })
   )
 
-  it.effect.each([[undefined], [0], [1], [-1]])(
-    "are not sent to a consumer that speaks version %s: each event is a message, and nothing is said of what was left out",
-    ([protocol]) =>
+  it.effect(
+    "are not sent to a plain consumer: each event is a message, and nothing is said of what was left out",
+    () =>
       Effect.gen(function*() {
-        const answers = yield* call(yield* offer([FakeSource.event(1), skipped(2, 4, 4), ...many.slice(4)]), protocol)
+        const answers = yield* call(yield* offer([FakeSource.event(1), skipped(2, 4, 4), ...many.slice(4)]), undefined)
         yield* RawClient.answered(answers, many.length - 3)
-        assert.deepStrictEqual(answers.headers!.get("sluice-protocol"), ["1"])
         assert.deepStrictEqual(
           answers.messages.map((message) => Number(RawClient.placeOf(message).sluicePosition)),
           [1, ...many.slice(4).map(({ position }) => Number(position))]
@@ -100,11 +101,41 @@ layer(Producer.quiet, { excludeTestServices: true })("batches", (it) => {
       })
   )
 
+  it.effect.each([[0], [protocolVersion - 1], [protocolVersion + 1]])(
+    "are not sent to a consumer that speaks version %d, which is told why",
+    ([protocol]) =>
+      Effect.gen(function*() {
+        const { code, details } = yield* RawClient.ended(yield* call(yield* offer(many), protocol))
+        assert.strictEqual(code, status.FAILED_PRECONDITION)
+        assert.include(details, `the consumer speaks version ${protocol} of Sluice's extensions, and this side version`)
+      })
+  )
+
+  it.effect("are not read of a producer that speaks another version", () =>
+    Effect.gen(function*() {
+      const proxy = yield* Http2Proxy.make({
+        target: yield* offer(many),
+        onStream: (stream) => {
+          stream.respond({
+            ":status": 200,
+            "content-type": "application/grpc",
+            "sluice-protocol": String(protocolVersion + 1),
+            "sluice-journal": "j"
+          })
+          return true
+        }
+      })
+      const reading = yield* read(remote(proxy.port))
+      const error = yield* failure(reading) as Effect.Effect<ProtocolError>
+      assert.instanceOf(error, ProtocolError)
+      assert.include(error.problem, `the producer speaks version ${protocolVersion + 1} of Sluice's extensions`)
+    }))
+
   it.effect("are taken apart, in whatever way a producer makes them", () =>
     Effect.gen(function*() {
       const address = yield* FakeProducer.make({
         eventsBySlices: (call) => {
-          assert.strictEqual(call.init.sluice!.protocol, 4)
+          assert.strictEqual(call.init.sluice!.protocol, protocolVersion)
           call.headers("j")
           call.send(message(1), toBatch([message(2)]), toBatch([]), toBatch([message(3), message(4)]), message(5))
         }

@@ -1,7 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { type IncomingCall, unframe } from "@sluice/grpc/Call"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { CallWriter } from "../src/internal/server/CallWriter.ts"
@@ -17,7 +16,6 @@ const summary = (bytes: Uint8Array): string => {
 
 /** A writer whose consumer takes what is written when the test says so. */
 const writing = Effect.gen(function*() {
-  const clock = yield* Clock.Clock
   const written: Array<string> = []
   const untaken: Array<() => void> = []
   const call = {
@@ -26,7 +24,7 @@ const writing = Effect.gen(function*() {
       untaken.push(() => taken(frames.length))
     }
   } as Partial<IncomingCall> as IncomingCall
-  const writer = new CallWriter(call, { clock, wrote: () => {} })
+  const writer = new CallWriter(call, { wrote: () => {} })
   return { writer, written, take: () => untaken.shift()!() }
 })
 

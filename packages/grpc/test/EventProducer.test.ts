@@ -19,6 +19,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { StreamInSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
+import { protocolVersion } from "../src/internal/wire/protocolVersion.ts"
 import { remote } from "./kit/Consumer.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
@@ -53,12 +54,13 @@ const upToMarker = (port: number, request: Request) =>
     const answers = yield* call(port, request)
     yield* Wait.until("headers", () => answers.headers !== undefined || answers.status !== undefined)
     yield* append("marker", ["marker"])
+    const messages = () => answers.messages.flatMap(RawClient.messagesOf)
     yield* Wait.until(
       "the marker",
-      () => answers.status !== undefined || answers.messages.some((message) => shortly(message).endsWith(" marker"))
+      () => answers.status !== undefined || messages().some((message) => shortly(message).endsWith(" marker"))
     )
     assert.isUndefined(answers.status)
-    return answers.messages.filter((message) => !shortly(message).startsWith("marker"))
+    return messages().filter((message) => !shortly(message).startsWith("marker"))
   })
 
 /** An entity for each of the slices 0 to 1023. */
@@ -157,13 +159,13 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
     ],
     [
       "a position in no slice",
-      init({ sluice: { protocol: 1, positions: [{ slice: 1024, position: 1n, timestamp: 1n }] } }),
+      init({ sluice: { protocol: protocolVersion, positions: [{ slice: 1024, position: 1n, timestamp: 1n }] } }),
       status.INVALID_ARGUMENT,
       "offset: 1024 is no slice: an integer from 0 to 1023"
     ],
     [
       "a negative position",
-      init({ sluice: { protocol: 1, positions: [{ slice: 1, position: -1n, timestamp: 1n }] } }),
+      init({ sluice: { protocol: protocolVersion, positions: [{ slice: 1, position: -1n, timestamp: 1n }] } }),
       status.INVALID_ARGUMENT,
       "offset: -1 is no position: a safe integer from 0"
     ]
@@ -268,7 +270,7 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
     Effect.gen(function*() {
       const quiet = yield* call(yield* serve(carts), init())
       yield* Wait.until("headers", () => quiet.headers !== undefined)
-      assert.deepStrictEqual(quiet.headers!.get("sluice-protocol"), ["1"])
+      assert.deepStrictEqual(quiet.headers!.get("sluice-protocol"), [String(protocolVersion)])
       assert.deepStrictEqual(quiet.headers!.get("sluice-journal"), [(yield* Journal.Journal).identity])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
@@ -450,7 +452,7 @@ const sluice = (
   positions: ReadonlyArray<readonly [slice: number, position: number, timestamp: number]>,
   journal = ""
 ) => ({
-  protocol: 1,
+  protocol: protocolVersion,
   journal,
   positions: positions.map(([slice, position, timestamp]) => ({
     slice,
@@ -507,7 +509,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a Sluice consumer", (it) =
       assert.strictEqual(code, status.FAILED_PRECONDITION)
       assert.include(details, "another-journal")
       assert.include(details, identity)
-      assert.deepStrictEqual(other.headers?.get("sluice-protocol"), ["1"])
+      assert.deepStrictEqual(other.headers?.get("sluice-protocol"), [String(protocolVersion)])
       assert.deepStrictEqual(other.headers?.get("sluice-journal"), [identity])
       assert.isEmpty(other.messages)
     }).pipe(Effect.provide(MemoryStorage.layer)))
@@ -538,7 +540,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a Sluice consumer", (it) =
         init({ sliceMin: 10, sliceMax: 10, sluice: sluice([[11, 99, 5]], identity) })
       )
       yield* answered(live, 1)
-      assert.deepStrictEqual(live.messages.map(shortly), [`${idInSlice(10)} 1 1`])
+      assert.deepStrictEqual(live.messages.flatMap(RawClient.messagesOf).map(shortly), [`${idInSlice(10)} 1 1`])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 

@@ -19,6 +19,7 @@ import {
   LoadEventRequestSchema,
   StreamInSchema
 } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import { protocolVersion } from "../src/internal/wire/protocolVersion.ts"
 import { read, received, remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { append, Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
@@ -304,7 +305,7 @@ layer(Producer.quiet, { excludeTestServices: true })("an init", (it) => {
           {
             offset: [{ timestamp, seen: Array.from({ length: 4096 }, (_, i) => ({ ...seen[0]!, seqNr: BigInt(i) })) }]
           },
-          { sluice: { protocol: 2, positions } }
+          { sluice: { protocol: protocolVersion, positions } }
         ]
       ) {
         const call = yield* RawClient.eventsBySlices(client)

@@ -32,6 +32,7 @@ import * as Certificates from "../../../test/kit/Certificates.ts"
 import type { StreamOut } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { toCriteria } from "../src/internal/wire/criteria.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
+import { protocolVersion } from "../src/internal/wire/protocolVersion.ts"
 import * as AkkaProducer from "./kit/AkkaProducer.ts"
 import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
@@ -63,7 +64,7 @@ const init = (change: Partial<Init> = {}): Request => ({
 })
 
 /** As a consumer of ours asks. */
-const inBatches = { sluice: { protocol: 4, journal: "", positions: [] } as never }
+const inBatches = { sluice: { protocol: protocolVersion, journal: "", positions: [] } as never }
 
 const ask = (id: string, seqNr: number) => ({
   streamId: "cart",

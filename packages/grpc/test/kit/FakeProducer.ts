@@ -22,6 +22,7 @@ import {
   StreamInSchema,
   StreamOutSchema
 } from "../../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
+import { protocolVersion } from "../../src/internal/wire/protocolVersion.ts"
 import * as FakeSource from "./FakeSource.ts"
 import { toEvent } from "./Generated.ts"
 
@@ -79,7 +80,7 @@ const speaker = (
   headers: (journal) => {
     const headers = new Grpc.Metadata()
     if (journal !== undefined) {
-      headers.set("sluice-protocol", "1")
+      headers.set("sluice-protocol", String(protocolVersion))
       headers.set("sluice-journal", journal)
     }
     call.sendMetadata(headers)
@@ -151,7 +152,10 @@ export const listen = (
           call.on("error", () => {})
           call.on("data", (bytes: Buffer) => {
             const { message } = fromBinary(StreamInSchema, bytes)
-            if (message.case === "init") handlers.eventsBySlices?.({ ...speaker(call), init: message.value }, n)
+            if (message.case === "sluiceBeat") {
+              const { number } = message.value
+              speaker(call).send({ message: { case: "sluiceEcho", value: { number } } })
+            } else if (message.case === "init") handlers.eventsBySlices?.({ ...speaker(call), init: message.value }, n)
             else handlers.said?.(message, n)
           })
           call.on("close", () => handlers.ended?.(n))

@@ -166,6 +166,10 @@ export const placeOf = ({ message }: StreamOut): Event | FilteredEvent => {
   return message.value
 }
 
+/** What a batch carries, or the answer alone. */
+export const messagesOf = (answer: StreamOut): ReadonlyArray<StreamOut> =>
+  answer.message.case === "sluiceBatch" ? answer.message.value.messages : [answer]
+
 /** An answer in short: entity, sequence number, text; `-` where there is no event, the source where its payload is not sent. */
 export const shortly = (answer: StreamOut): string => {
   const { persistenceId, seqNr } = placeOf(answer)

@@ -102,27 +102,20 @@ export class ClientCall {
   }
 
   /**
-   * Gives signs of life from now on, so that no proxy takes this side for dead, and expects those that a producer of this version of the
-   * extensions gives: a pull that waits in vain for one fails. One of version 4 echoes beats, whatever else there is between the two,
-   * and says with each what is wrong with what it reads, which is told when it changes.
+   * Sends beats from now on, so that no proxy takes this side for dead, and expects their echoes, whatever else there is between the two: a
+   * pull that waits in vain for one fails. An echo says what is wrong with what the producer reads, which is told when it changes.
    */
-  keepAlive(version: number, told: (disruption: string) => void): Effect.Effect<void, never, Scope.Scope> {
-    const expected = version >= 4 ? this.#overdue : version === 3 ? this.#silence(beatWithin) : undefined
+  keepAlive(told: (disruption: string) => void): Effect.Effect<void, never, Scope.Scope> {
     let last = ""
     this.#told = (disruption) => {
       if (disruption !== last) told(last = disruption)
     }
     const rest = this.#clock.sleep(Duration.millis(beatEvery))
-    const beats = version >= 4
-      ? Effect.forever(Effect.suspend(() => {
-        this.#sendBeat()
-        return rest
-      }))
-      : Effect.forever(Effect.map(rest, () => this.write(Buffer.alloc(0))))
-    return Effect.asVoid(Effect.andThen(
-      Effect.forkScoped(beats),
-      expected === undefined ? Effect.void : Effect.forkScoped(Effect.ignore(expected))
-    ))
+    const beats = Effect.forever(Effect.suspend(() => {
+      this.#sendBeat()
+      return rest
+    }))
+    return Effect.asVoid(Effect.andThen(Effect.forkScoped(beats), Effect.forkScoped(Effect.ignore(this.#overdue))))
   }
 
   /** For how long somebody has waited for the next message, in milliseconds: 0 if nobody does. */

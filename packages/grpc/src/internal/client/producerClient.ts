@@ -49,13 +49,13 @@ import {
   SluiceInitSchema,
   StreamInSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { protocolVersion } from "../server/eventsBySlices.ts"
 import { toCriteria } from "../wire/criteria.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { readEvent } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
+import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
 import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wire/status.ts"
 import {
   type CallError as CallFailure,
@@ -378,14 +378,13 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         if (start.journal !== undefined && start.journal !== journal) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
-        const version = Number(answered["sluice-protocol"])
-        if (version >= 4) {
-          const { clock } = yield* CallTransport
-          const heads = headsOf(range)
-          yield* Effect.forkScoped(watchStall(call, { address, streamId, clock, heads, received }))
-        }
+        const problem = versionProblem("producer", Number(answered["sluice-protocol"]))
+        if (problem !== undefined) return yield* protocolError(problem)
+        const { clock } = yield* CallTransport
+        const heads = headsOf(range)
+        yield* Effect.forkScoped(watchStall(call, { address, streamId, clock, heads, received }))
         const health = yield* Health
-        yield* call.keepAlive(version, (disruption) => {
+        yield* call.keepAlive((disruption) => {
           if (disruption === "") return health.restored()
           health.disrupted(Cause.fail(new ProducerDisrupted({ address, streamId, disruption })))
         })
@@ -436,17 +435,10 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     heads: headsOf,
 
     before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
-      Effect.flatMap(
+      Effect.map(
         Effect.catchIf(positions(range, time), isUnimplemented, () => Effect.succeed(time)),
-        (offsets) => {
-          // a plain producer is asked for the time itself
-          if (typeof offsets === "number") return Effect.succeed(since(time, range))
-          // one that does not know the question answers with its heads
-          const isOlder = [...offsets.values()].every(({ position, timestamp }) => position === 0 || timestamp < time)
-          return isOlder
-            ? Effect.succeed(offsets)
-            : Effect.fail(protocolError("it cannot say where a time lies in its logs"))
-        }
+        // a plain producer is asked for the time itself
+        (offsets) => typeof offsets === "number" ? since(time, range) : offsets
       )
   }
 }

@@ -1,19 +1,9 @@
-import { create } from "@bufbuild/protobuf"
 import type { EventTooLarge } from "@sluice/core/Journal"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { IncomingCall } from "../../Call.ts"
-import { frame } from "../../Call.ts"
-import { StreamOutSchema } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { echoFrame } from "../wire/beats.ts"
 import type { Pieces } from "../wire/frames.ts"
-import { encode } from "../wire/methods.ts"
-import { beatEvery } from "../wire/status.ts"
 import type { Share } from "./SendBudget.ts"
-
-const emptyBatch = frame(
-  encode(StreamOutSchema, create(StreamOutSchema, { message: { case: "sluiceBatch", value: {} } }))
-)
 
 /**
  * @internal
@@ -21,11 +11,9 @@ const emptyBatch = frame(
  */
 export class CallWriter {
   readonly #call: IncomingCall
-  readonly #share: Pick<Share, "clock" | "wrote">
+  readonly #share: Pick<Share, "wrote">
   /** How many bytes are not on their way yet. */
   #pending = 0
-  /** When something was written, in nanoseconds of the clock. */
-  #wroteAt: bigint
   /** The last beat that has come. */
   #beat: bigint | undefined
   #disruption = ""
@@ -34,10 +22,9 @@ export class CallWriter {
   /** Goes on when nothing is pending. */
   #idle: (() => void) | undefined
 
-  constructor(call: IncomingCall, share: Pick<Share, "clock" | "wrote">) {
+  constructor(call: IncomingCall, share: Pick<Share, "wrote">) {
     this.#call = call
     this.#share = share
-    this.#wroteAt = share.clock.monotonicTimeNanosUnsafe()
   }
 
   /** Fails at an event that is too large, after those before it. */
@@ -73,16 +60,6 @@ export class CallWriter {
     if (!this.#owesEcho) this.#put(echoFrame({ number: this.#beat!, disruption: this.#disruption }))
   }
 
-  /** Says every few seconds that it is there, with an empty batch, when there is nothing else to say. */
-  get beat(): Effect.Effect<never> {
-    return Effect.forever(Effect.suspend(() => {
-      const silent = Number(this.#share.clock.monotonicTimeNanosUnsafe() - this.#wroteAt) / 1e6
-      if (silent < beatEvery) return this.#share.clock.sleep(Duration.millis(Math.ceil(beatEvery - silent)))
-      if (this.#pending === 0) this.#put(emptyBatch)
-      return this.#share.clock.sleep(Duration.millis(beatEvery))
-    }))
-  }
-
   readonly #untilIdle: Effect.Effect<void> = Effect.callback((resume) => {
     if (this.#pending === 0) resume(Effect.void)
     else this.#idle = () => resume(Effect.void)
@@ -91,7 +68,6 @@ export class CallWriter {
   #put(frames: Uint8Array): void {
     this.#pending += frames.length
     this.#share.wrote(true, 0)
-    this.#wroteAt = this.#share.clock.monotonicTimeNanosUnsafe()
     this.#call.write(frames, this.#taken)
   }
 

@@ -16,6 +16,7 @@ import type { Headers, IncomingCall } from "../../Call.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
+import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
 import { disruptionOf, invalidArgument, missingHeader, notOffered, parse, quotable, Status } from "../wire/status.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
@@ -24,13 +25,6 @@ import * as Fence from "./Fence.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget, Share } from "./SendBudget.ts"
 import { within } from "./serverCall.ts"
-
-/**
- * @internal
- * The highest version of the extension fields that this side speaks: from 2 on the producer sends batches, from 3 on it says every few
- * seconds that it is there, and from 4 on it echoes the consumer's beats in place of that.
- */
-export const protocolVersion = 4
 
 /** @internal */
 export const lookUp = (
@@ -86,12 +80,11 @@ export const eventsBySlices = (
 const announce = (
   call: IncomingCall,
   { supersedes }: OfferedStream,
-  version: number,
   journal: string,
   more: Headers = {}
 ): void => {
   call.sendHeaders({
-    "sluice-protocol": String(version),
+    "sluice-protocol": String(protocolVersion),
     "sluice-journal": journal,
     "sluice-supersedes": String(supersedes),
     ...more
@@ -102,7 +95,8 @@ const announce = (
 const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share, selection: Selection) =>
   Effect.gen(function*() {
     const range = yield* parse("slice range", () => SliceRange.make(init.sliceMin, init.sliceMax))
-    const version = Math.max(1, Math.min(init.sluice?.protocol ?? 1, protocolVersion))
+    const problem = init.sluice && versionProblem("consumer", init.sluice.protocol)
+    if (problem !== undefined) return yield* Effect.fail(new Status(Grpc.status.FAILED_PRECONDITION, problem))
     return yield* Effect.gen(function*() {
       // others have their turn, and a call that is gone says so, before it is opened
       yield* Effect.yieldNow
@@ -111,13 +105,13 @@ const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: S
       const feed = yield* Effect.provideService(stream.open({ range, start, selection }), ReadBudget, share.reading)
       // to whoever has read nothing
       const isMissing = start.offsets.size === 0 && (yield* Effect.orElseSucceed(stream.isMissing, () => false))
-      return { feed, treat, version, isMissing }
+      return { feed, treat, isPlain: init.sluice === undefined, isMissing }
     }).pipe(
       stream.opening.withPermits(1),
       // the consumer compares the journals as well, and fails for good
       Effect.tapError((error) =>
         Effect.sync(() => {
-          if (error instanceof JournalReplaced) announce(call, stream, version, error.actual)
+          if (error instanceof JournalReplaced) announce(call, stream, error.actual)
         })
       )
     )
@@ -138,21 +132,20 @@ const serve = (
       disrupted: (cause) => writer.tell(disruptionOf(cause)),
       restored: () => writer.tell("")
     }
-    const { feed, isMissing, treat, version } = yield* Effect.flatMap(requests.init, (init) =>
+    const { feed, isMissing, isPlain, treat } = yield* Effect.flatMap(requests.init, (init) =>
       Effect.provideService(
         open(stream, call, init, share, fence === undefined ? filter : Fence.within(fence, filter)),
         Health,
         health
       ))
     requests.forget()
-    announce(call, stream, version, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
+    announce(call, stream, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
     const context = yield* Effect.context()
     const attributes = { stream: stream.id }
     const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
     const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
     const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
     yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
-    if (version === 3) yield* Effect.forkScoped(writer.beat)
     yield* Effect.acquireRelease(
       Effect.sync(() => requests.passBeats((beat) => writer.echo(beat))),
       () => Effect.sync(() => requests.passBeats(() => {}))
@@ -161,7 +154,7 @@ const serve = (
     const treated = (envelope: EncodedEnvelope) =>
       fence?.hides(envelope) === true ? "skip" : filter.isReplayed(envelope) ? "send" : treat(envelope)
     const pieces = (elements: ReadonlyArray<EncodedElement>) =>
-      version >= 2 ? batchPieces(elements, fence?.now) : eventPieces(elements, treated)
+      isPlain ? eventPieces(elements, treated) : batchPieces(elements, fence?.now)
     const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
