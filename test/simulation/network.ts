@@ -257,9 +257,9 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       const passes = EventFilter.compile(filter)
       return [...tagsOf.get(persistenceId)!].some((tag) => passes({ persistenceId, tags: [tag] }))
     }
-    const isSelected = (persistenceId: PersistenceId.PersistenceId) =>
+    const isSelected = (persistenceId: PersistenceId.PersistenceId, own: EventFilter.EventFilter) =>
       steps.length === 0 ?
-        Effect.succeed(passesFor(filter, persistenceId)) :
+        Effect.succeed(passesFor(own, persistenceId)) :
         Effect.map(
           versions,
           (stored) => stored.some((one) => one.version >= acknowledged && passesFor(one.filter, persistenceId))
@@ -270,22 +270,23 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         // the auditor knows which those are
         : Effect.map(versions, (stored) => stored.some(({ history }) => history === "none"))
     /** What must hold as it is handed over. */
-    const check = ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
-      Effect.gen(function*() {
-        // also one that was on its way when that changed
-        if (!seen.slice(versionOf(event)).some((visible) => visible({ persistenceId, tags: [] }))) {
-          return yield* Simulation.violate(
-            "what a producer hides does not leave it",
-            `event ${sequenceNumber} of '${persistenceId}' is handled, and was never to be seen`
-          )
-        }
-        if (!(yield* isSelected(persistenceId))) {
-          return yield* Simulation.violate(
-            "what is handled is selected",
-            `event ${sequenceNumber} of '${persistenceId}' is handled, and none of that entity passes`
-          )
-        }
-      })
+    const check =
+      (own: EventFilter.EventFilter) => ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+        Effect.gen(function*() {
+          // also one that was on its way when that changed
+          if (!seen.slice(versionOf(event)).some((visible) => visible({ persistenceId, tags: [] }))) {
+            return yield* Simulation.violate(
+              "what a producer hides does not leave it",
+              `event ${sequenceNumber} of '${persistenceId}' is handled, and was never to be seen`
+            )
+          }
+          if (!(yield* isSelected(persistenceId, own))) {
+            return yield* Simulation.violate(
+              "what is handled is selected",
+              `event ${sequenceNumber} of '${persistenceId}' is handled, and none of that entity passes`
+            )
+          }
+        })
     const write = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
       Effect.gen(function*() {
         if (!(yield* mayBegin(persistenceId, sequenceNumber))) {
@@ -298,22 +299,23 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
         handled.add(`${persistenceId} ${sequenceNumber}`)
       })
-    const handle = (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
+    const handle = (own: EventFilter.EventFilter) => (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
       Effect.andThen(
-        Effect.forEach(envelopes, check, { discard: true }),
+        Effect.forEach(envelopes, check(own), { discard: true }),
         Effect.forEach(envelopes, write, { discard: true })
       )
-    const handler = group === 1
-      ? (envelope: Envelope.Envelope<string>) => handle([envelope])
-      : Handler.grouped({ size: group, within: 50 }, handle)
+    const handlerOf = (own: EventFilter.EventFilter) =>
+      group === 1
+        ? (envelope: Envelope.Envelope<string>) => handle(own)([envelope])
+        : Handler.grouped({ size: group, within: 50 }, handle(own))
     const offered = auditor.source(Source.journal(Cart))
     let filter = EventFilter.passAll
     const projected = () =>
       auditor.projection(
         (filter === EventFilter.passAll ? source : EventConsumer.filter(filter)(source)).pipe(
           delivery === "ExactlyOnce"
-            ? Projection.exactlyOnce(projection, handler)
-            : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+            ? Projection.exactlyOnce(projection, handlerOf(filter))
+            : Projection.atLeastOnce(projection, handlerOf(filter), { saveAfter: 3, saveWithin: "200 millis" }),
           Projection.workers(workers)
         ),
         { origin: offered }
