@@ -146,8 +146,8 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
 })
 
 /**
- * The latest snapshot of an entity that meets the criteria. Fails when it cannot be decoded. Then delete it, and
- * compute the state from the events.
+ * The latest snapshot of an entity that meets the criteria. Fails when it cannot be decoded. Then compute the
+ * state from the events, and save it in the place of this one. Delete this one only if no consumer reads `Source.fromSnapshots`.
  *
  * @category operations
  * @since 0.1.0

@@ -317,6 +317,11 @@ export const journal = <A>(
  * snapshot. A snapshot that cannot be decoded, or that the function throws at, is a poison event. Offsets are those of
  * {@link journal}.
  *
+ * **Gotchas**
+ *
+ * A reader may be past the events that a snapshot includes, and before the snapshot. If that is deleted then, rewind the reader, or save
+ * another one: the events do not come by themselves. While the reader is open, the event in the snapshot's place is a poison event then.
+ *
  * **Example** (A cart whose first events were deleted)
  *
  * ```ts

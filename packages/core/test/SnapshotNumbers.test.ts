@@ -60,7 +60,7 @@ describe("the numbers of snapshots", () => {
     const page = [event("a", 2, 1), event("a", 3, 2), event("a", 4, 3), event("b", 1, 4), event("c", 1, 5)]
     assert.deepStrictEqual([...numbers.due(page)], [])
     learn(numbers, { a: 3, b: 0, c: 7 })
-    assert.deepStrictEqual([...numbers.due(page)], [idOf("a")])
+    assert.deepStrictEqual([...numbers.due(page)], [[idOf("a"), 3]])
     assert.deepStrictEqual(page.map((_) => numbers.notBefore(_)), [3, 3, undefined, undefined, 7])
   })
 

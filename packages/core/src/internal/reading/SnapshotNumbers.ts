@@ -64,12 +64,12 @@ export class SnapshotNumbers {
     }
   }
 
-  /** The entities whose newest snapshot stands in the place of an event of the page. */
-  due(page: ReadonlyArray<EncodedEnvelope>): ReadonlySet<PersistenceId> {
-    const found = new Set<PersistenceId>()
+  /** The entities whose newest snapshot stands in the place of an event of the page, with its number. */
+  due(page: ReadonlyArray<EncodedEnvelope>): ReadonlyMap<PersistenceId, number> {
+    const found = new Map<PersistenceId, number>()
     if (this.#known.size === 0) return found
     for (const { persistenceId, sequenceNumber } of page) {
-      if (this.#known.get(persistenceId) === sequenceNumber) found.add(persistenceId)
+      if (this.#known.get(persistenceId) === sequenceNumber) found.set(persistenceId, sequenceNumber)
     }
     return found
   }

@@ -12,7 +12,6 @@ import type { SliceRange } from "../../SliceRange.ts"
 import { type EncodedSnapshot, type Snapshot, SnapshotStore } from "../../SnapshotStore.ts"
 import type { StateType } from "../../StateType.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { decodeEnvelopeUnsafe } from "../pipeline/decodeEnvelope.ts"
 import { SnapshotNumbers } from "./SnapshotNumbers.ts"
 
 /** A snapshot in the place of an event. Its codec decodes it, so that one that cannot be decoded is a poison event. */
@@ -27,6 +26,20 @@ class SnapshotPayload implements Payload {
   }
 }
 
+/** An event whose place a snapshot had that was removed, after others were left out for it. It is a poison event. */
+class SnapshotRemoved implements Payload {
+  readonly manifest: string
+  readonly bytes: Uint8Array
+  constructor({ bytes, manifest }: Payload) {
+    this.manifest = manifest
+    this.bytes = bytes
+  }
+}
+
+const advice =
+  "Earlier events of the entity were left out in its favour, and do not come by themselves if it is missing: " +
+  "save a snapshot of this number or a later one, or rewind the reader"
+
 /** @internal Reads events, and snapshots that are in the place of one. */
 export const withSnapshots = <A, S, B>(
   entityType: EntityType<A>,
@@ -38,11 +51,23 @@ export const withSnapshots = <A, S, B>(
     // a source only reads
     encode: (event) => entityType.codec.encodeUnsafe(event as A),
     decode: (payload) => {
+      if (payload instanceof SnapshotRemoved) {
+        throw new Error(`the snapshot in its place was removed while the journal was read. ${advice}`)
+      }
       if (!(payload instanceof SnapshotPayload)) return entityType.codec.decodeUnsafe(payload)
-      const { payload: state, ...snapshot } = payload.snapshot
-      return toEvent({ ...snapshot, state: decodeEnvelopeUnsafe(stateType.codec, snapshot, state) })
+      const { payload: bytes, ...snapshot } = payload.snapshot
+      return toEvent({ ...snapshot, state: stateOf(stateType, bytes) })
     }
   })
+
+const stateOf = <S>({ codec }: StateType<S>, payload: Payload): S => {
+  try {
+    return codec.decodeUnsafe(payload)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`the snapshot in its place cannot be decoded: ${reason}. ${advice}`, { cause })
+  }
+}
 
 /** The snapshots of a type, by the persistence ids of the entities, whose events may be of a type with another name. */
 const snapshotsOf = (store: SnapshotStore["Service"], { name }: StateType<any>) => {
@@ -108,14 +133,22 @@ export const beginAtSnapshots = Effect.fnUntraced(function*(
     const due = numbers.due(page)
     let loaded: ReadonlyMap<PersistenceId.PersistenceId, EncodedSnapshot> | undefined
     if (due.size > 0) {
-      loaded = yield* snapshots.loadNewest(due)
-      // there may be a newer one by now, or none
-      numbers.learn(due, new Map(Array.from(loaded, ([entity, { sequenceNumber }]) => [entity, sequenceNumber])))
+      loaded = yield* snapshots.loadNewest(due.keys())
+      const found = new Map<PersistenceId.PersistenceId, number>()
+      for (const [persistenceId, number] of due) {
+        // there may be a newer one by now, or none, which is too late where earlier pages have left events out for it
+        const newest = loaded.get(persistenceId)?.sequenceNumber ?? 0
+        found.set(persistenceId, unknown.has(persistenceId) ? newest : Math.max(newest, number))
+      }
+      numbers.learn(found.keys(), found)
     }
     const amended = page.map((event) => {
       const number = numbers.notBefore(event)
       if (number === undefined) return event
-      return number > event.sequenceNumber ? included(event) : ofSnapshot(event, loaded!.get(event.persistenceId)!)
+      if (number > event.sequenceNumber) return included(event)
+      const snapshot = loaded!.get(event.persistenceId)
+      if (snapshot?.sequenceNumber === number) return ofSnapshot(event, snapshot)
+      return event.payload === undefined ? event : encoded(event, new SnapshotRemoved(event.payload))
     })
     numbers.forget()
     return amended

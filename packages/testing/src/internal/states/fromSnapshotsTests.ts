@@ -247,6 +247,38 @@ export const fromSnapshotsTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
       )
       assert.deepStrictEqual(yield* tagsOf(type.source), ["Placeholder", "Poison"])
       const exit = yield* Effect.exit(Stream.runDrain(Source.toStream(type.source)))
-      assert.include(String(Exit.isFailure(exit) ? exit.cause : ""), "unheard of")
+      const text = String(Exit.isFailure(exit) ? exit.cause : "")
+      assert.include(text, "unheard of")
+      assert.include(text, "save a snapshot of this number or a later one, or rewind")
     }))
+
+  it.effect.each(["no", "an older"])(
+    "that are removed while a reader is between the events that it has left out and theirs are poison events (%s other)",
+    (other) =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const last = 3_000
+        const events = texts(last)
+        for (let i = 0; i < last; i += 500) yield* append(type.Type, "a", events.slice(i, i + 500) as any)
+        if (other === "an older") yield* type.save("a", 3, "abc")
+        yield* type.save("a", last - 1, "all but one")
+        const { elements } = yield* Source.open(type.source)
+        const pull = yield* Stream.toPull(elements)
+        const seen = [...yield* pull]
+        yield* SnapshotStore.delete(type.State, "a", { minSequenceNumber: 4 })
+        while (seen.length < last) seen.push(...yield* pull)
+        const poison = seen[last - 2]!
+        assert.deepStrictEqual(seen.map(({ _tag }) => _tag), [
+          ...Array.from({ length: last - 2 }, () => "Placeholder" as const),
+          "Poison",
+          "Envelope"
+        ])
+        assert.match(
+          String(poison._tag === "Poison" ? poison.cause : undefined),
+          /was removed while the journal was read\. .* or rewind/
+        )
+        // the entity's events were all there
+        assert.strictEqual((yield* readOn(type)).seen.get("a")!.at(-2), events.at(-2))
+      }).pipe(Effect.scoped)
+  )
 }
