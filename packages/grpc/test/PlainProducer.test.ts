@@ -3,14 +3,20 @@ import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
 import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Offset from "@sluice/core/Offset"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
-import { answer } from "./kit/AkkaProducer.ts"
+import * as AkkaProducer from "./kit/AkkaProducer.ts"
 import { play, playToFailure, setStage } from "./kit/AkkaScenario.ts"
+import { read, received, remote } from "./kit/Consumer.ts"
 import * as FakeProducer from "./kit/FakeProducer.ts"
 import * as Producer from "./kit/Producer.ts"
 
@@ -110,7 +116,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
         version: "1.6.19",
         open: (call, n, rows) => {
           call.headers()
-          if (n > 1) show = () => call.send(...rows.map((row) => answer(row)))
+          if (n > 1) show = () => call.send(...rows.map((row) => AkkaProducer.answer(row)))
         }
       })
       const { producer } = stage
@@ -138,7 +144,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
         current: (call, _, found) => {
           if (!isThere) return call.fail(status.UNAVAILABLE, "later")
           call.headers()
-          call.send(...found.map((row) => answer(row)))
+          call.send(...found.map((row) => AkkaProducer.answer(row)))
           call.end()
         }
       })
@@ -241,6 +247,29 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
         if (guarantee === "exactly once") assert.strictEqual(stage.given.length, 6)
       }))
   }
+
+  it.effect("is itself one, whose consumers go on at their offset", () =>
+    Effect.gen(function*() {
+      const akka = yield* AkkaProducer.make()
+      const rows = akka.append("a", 100)
+      const port = yield* Producer.serve(EventProducer.layer(Producer.CartEvents, remote(akka.address)))
+      const offsets = Offset.since(Timestamp.make(rows[89]!.timestamp))
+      const reading = yield* read(remote(port), { start: { journal: Source.timestamps, offsets } })
+      yield* received(reading, 11)
+      assert.deepStrictEqual(reading.envelopes.map((_) => _.sequenceNumber as number), [
+        90,
+        91,
+        92,
+        93,
+        94,
+        95,
+        96,
+        97,
+        98,
+        99,
+        100
+      ])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("stops at a producer of the other kind behind the same address", () =>
     playToFailure(

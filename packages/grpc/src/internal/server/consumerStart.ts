@@ -44,6 +44,12 @@ export const needsTime = ({ offset, sluice }: InitReq): boolean => sluice === un
 export const consumerStartOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): ConsumerStart => {
   if (sluice !== undefined) {
     if (sluice.positions.length > Slice.count) throw new RangeError(`${sluice.positions.length} positions`)
+    // what a plain producer has sent, and is offered on, has one timestamp for all slices
+    const [since] = sluice.positions.length === 0 ? offset : []
+    if (since?.timestamp !== undefined) {
+      const offsets = Offset.since(fromTimestampMessage(since.timestamp))
+      return { start: { journal: undefined, offsets, pastDeleted: true }, treat: sendAll }
+    }
     const offsets = fromSlicePositions(sluice.positions)
     return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
   }
