@@ -10,6 +10,7 @@ import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Wait from "@sluice/testing/Wait"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -247,6 +248,28 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
         if (guarantee === "exactly once") assert.strictEqual(stage.given.length, 6)
       }))
   }
+
+  it.effect("begins again where a proxy has answered before the producer, of which nothing has come yet", () =>
+    Effect.gen(function*() {
+      const proxy = yield* Deferred.make<FakeProducer.FakeCall>()
+      const stage = yield* setStage({
+        open: (call, n) => {
+          call.headers(n === 1 ? undefined : "j")
+          if (n === 1) Deferred.doneUnsafe(proxy, Effect.succeed(call))
+          else call.send(FakeProducer.event(1))
+        }
+      })
+      yield* stage.start()
+      const call = yield* Deferred.await(proxy)
+      // it counts as a plain producer
+      yield* Wait.until(
+        "the projection to read it",
+        Effect.map(stage.status, ([worker]) => worker?.state === "CatchingUp")
+      )
+      call.fail(status.UNAVAILABLE, "no upstream")
+      yield* stage.handled(1)
+      yield* stage.stored(1)
+    }))
 
   it.effect("is itself one, whose consumers go on at their offset", () =>
     Effect.gen(function*() {

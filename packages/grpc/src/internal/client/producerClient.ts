@@ -359,6 +359,13 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     /** The connection that all streams to the producer share. */
     channel,
     protocolError,
+    /** Whoever reads is to begin again, as nothing was read: it may have been a proxy that has answered first. */
+    hasChanged: new GrpcError({
+      address,
+      method: nameOf(eventProducerPaths.eventsBySlices),
+      code: status.UNAVAILABLE,
+      details: "another producer answers than at first, of which no event has come"
+    }),
 
     /** Opens the stream; if asked to, as soon as the producer can be reached. */
     connect: (

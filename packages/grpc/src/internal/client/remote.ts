@@ -104,13 +104,18 @@ export const makeRemote = (
     const first = yield* connect(start.journal)
     let current: typeof first | undefined = first
     const receiver = first.journal === Source.timestamps ? plain : logs
+    /** Whether it is known that the producer was the first to answer, and not a proxy. */
+    let isKnown = start.journal !== undefined
 
     const next: Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, ConsumerError> = Effect.suspend(() => {
       if (current === undefined) {
-        return Effect.flatMap(connect(first.journal), (connection) => {
-          current = connection
-          return next
-        })
+        return connect(first.journal).pipe(
+          Effect.mapError((error) => error instanceof JournalReplaced && !isKnown ? producer.hasChanged : error),
+          Effect.flatMap((connection) => {
+            current = connection
+            return next
+          })
+        )
       }
       const { close, pull } = current
       const receiving = receiver.fault === undefined
@@ -119,6 +124,7 @@ export const makeRemote = (
       return receiving.pipe(
         Effect.flatMap((envelopes) => {
           failures = 0
+          isKnown = true
           if (!Arr.isReadonlyArrayNonEmpty(envelopes)) return next
           received.updateUnsafe(envelopes.length, context)
           receivedBatch.updateUnsafe(envelopes.length, context)
