@@ -6,7 +6,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { Replay, Start } from "@sluice/core/Source"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { readWithOrigin } from "../wire/eventReader.ts"
-import { backtracking, published } from "../wire/messages.ts"
+import { backtracking, maxSeen, published } from "../wire/messages.ts"
 
 /**
  * The last numbers of so many entities are remembered, and of as many more that have come before. So are so many replays; one that is older has
@@ -32,9 +32,6 @@ interface Replayed {
 /** How a message begins that carries a filtered event. */
 const filteredTag = 0x12
 
-/** How many events an offset names at most, as ours accepts no more. */
-const maxSeen = 4_000
-
 /** @internal Where a plain producer is to go on: the time up to which everything has come, and what has come of that time. */
 export interface PlainOffset {
   readonly timestamp: Timestamp
@@ -47,13 +44,13 @@ export interface PlainOffset {
  * for offsets that are positions.
  */
 export const earliest = (range: SliceRange.SliceRange, offsets: Offsets): Timestamp | undefined => {
-  let earliest: Timestamp | undefined
+  let found: Timestamp | undefined
   for (const slice of SliceRange.slices(range)) {
     const { position, timestamp } = offsets.get(slice) ?? beginning
     if (position > 0 || timestamp === 0) return undefined
-    if (earliest === undefined || timestamp < earliest) earliest = timestamp
+    if (found === undefined || timestamp < found) found = timestamp
   }
-  return earliest
+  return found
 }
 
 /**
@@ -137,7 +134,7 @@ export class PlainReceiver {
     const last = this.#lastOf(persistenceId)
     // a later event may come before those that are replayed
     if (replayed === undefined && sequenceNumber <= last) return undefined
-    // what is missing before it comes in its turn, and so does it
+    // something before it has not come: in its turn, it comes again after that
     if (origin === published && sequenceNumber !== last + 1) return undefined
     if (origin === backtracking && payload === undefined && !isFiltered) {
       return this.#reminders ? { ...element, payload: Envelope.notSent } : undefined

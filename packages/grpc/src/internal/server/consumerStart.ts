@@ -7,7 +7,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import type { Treatment } from "../wire/frames.ts"
 import { integer } from "../wire/integer.ts"
-import { fromSlicePositions, fromTimestampMessage } from "../wire/messages.ts"
+import { fromSlicePositions, fromTimestampMessage, maxSeen } from "../wire/messages.ts"
 
 /**
  * @internal
@@ -25,9 +25,6 @@ export interface ConsumerStart {
  * of its slice was behind.
  */
 const lookBack = 130_000_000
-
-/** How many events an offset names at most, which are those of one microsecond, of each slice. */
-const maxSeen = 4096
 
 const sendAll = () => "send" as const
 

@@ -56,6 +56,9 @@ export const backtracking = "BT"
 /** @internal The source of an event that was sent as soon as it was written, ahead of its turn. */
 export const published = "PS"
 
+/** @internal How many events the offsets of an init name at most, which are those of one microsecond, of each slice. */
+export const maxSeen = 4096
+
 const fromEvent = (message: Event | FilteredEvent): EncodedEnvelope => {
   const { offset: [offset], persistenceId, seqNr, sluicePosition } = message
   if (offset?.timestamp === undefined) throw new RangeError("an event without an offset")
