@@ -1,6 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Command } from "@sluice/core/ProjectionManagement"
-import { isNew } from "../src/internal/projection/commands.ts"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import { type Command, ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as TestClock from "effect/testing/TestClock"
+import { isNew, knownFor, watchCommands } from "../src/internal/projection/commands.ts"
 
 const command = (revision: number): Command => ({ paused: false, revision })
 
@@ -13,3 +19,31 @@ describe("a command is new", () => {
     assert.deepStrictEqual([2, 3, 4].map((revision) => isNew(command(revision), command(3))), [false, false, true])
   })
 })
+
+it.effect("a storage that takes too long to show the newest command is told of once, and waited for", () =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    let delay = knownFor + 100
+    const { unlessNew } = yield* watchCommands("slow", true).pipe(
+      Effect.provideService(ProjectionManagement, {
+        ...management,
+        isShared: true,
+        commands: (names) => Effect.delay(management.commands(names), delay)
+      })
+    )
+    const warnings: Array<unknown> = []
+    const logger = Logger.make(({ message }) => void warnings.push(message))
+    const waiting = yield* Effect.forkChild(
+      Effect.provide(unlessNew(command(0)), Logger.layer([logger]))
+    )
+    yield* TestClock.adjust(2 * knownFor)
+    assert.deepStrictEqual(warnings, [])
+    yield* TestClock.adjust(20 * knownFor)
+    assert.strictEqual(warnings.length, 1)
+    assert.include(String(warnings[0]), `taken ${delay} ms`)
+    assert.isUndefined(waiting.pollUnsafe())
+    delay = 10
+    yield* TestClock.adjust(2 * knownFor)
+    assert.isDefined(waiting.pollUnsafe())
+    yield* Fiber.join(waiting)
+  }).pipe(Effect.provide(Layer.fresh(MemoryStorage.layer))))

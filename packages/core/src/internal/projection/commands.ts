@@ -21,6 +21,9 @@ const filteredInterval = "50 millis"
  */
 export const knownFor = 500
 
+/** So many looks that take longer than that, one after the other, are told of. */
+const slowLooks = 3
+
 /** @internal The commands to a projection, while it runs. */
 export interface Commands {
   /** The command that was seen after the one that was read last, if there is one. */
@@ -117,6 +120,8 @@ export const watchCommands = (
     let newest: Command | undefined
     let seenAt: bigint | undefined
     let isFailing = false
+    /** How many looks in a row have taken too long for anything to be handed over. */
+    let tooLate = 0
     const seen: Looker["seen"] = (exit, begun) => {
       // a look that was overtaken
       if (seenAt !== undefined && begun < seenAt) return Effect.void
@@ -148,12 +153,29 @@ export const watchCommands = (
     const isKnown = () =>
       seenAt !== undefined &&
       (!management.isShared || clock.monotonicTimeNanosUnsafe() - seenAt < BigInt(knownFor) * 1_000_000n)
+    const lookAgain = Effect.suspend(() => {
+      if (isKnown()) {
+        tooLate = 0
+        return Effect.void
+      }
+      if (!isFailing) tooLate++
+      return Effect.andThen(tooLate === slowLooks ? tellOfSlowLooks : Effect.void, Effect.sleep(filteredInterval))
+    })
+    const tellOfSlowLooks = Effect.suspend(() => {
+      const took = (clock.monotonicTimeNanosUnsafe() - seenAt!) / 1_000_000n
+      return Effect.annotateLogs(
+        Effect.logWarning(
+          `Hands over no events for now: an at-least-once worker has to know that its filter was the newest within the last ${knownFor} ms, and ` +
+            `the storage has taken ${took} ms to say so. Goes on once the storage answers faster`
+        ),
+        { projection }
+      )
+    })
     const unlessNew: Commands["unlessNew"] = (lastRead) =>
       Effect.suspend(() => {
         if (newest !== undefined && isNew(newest, lastRead)) return Effect.fail(new InterruptedByCommand())
         if (isKnown()) return Effect.void
-        const again = Effect.suspend(() => isKnown() ? Effect.void : Effect.sleep(filteredInterval))
-        return look.pipe(Effect.andThen(again), Effect.andThen(unlessNew(lastRead)))
+        return look.pipe(Effect.andThen(lookAgain), Effect.andThen(unlessNew(lastRead)))
       })
     return {
       newerThan: (lastRead) => newest !== undefined && isNew(newest, lastRead) ? newest : undefined,
