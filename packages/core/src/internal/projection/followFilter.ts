@@ -89,7 +89,7 @@ export const followFilter = (
         Effect.provideService(ConsumerFilter, filters),
         Effect.flatMap(({ newest, overridden }) => {
           isBegun = true
-          return overridden === undefined ? Effect.void : Effect.logWarning(staysWith(newest, overridden))
+          return overridden === undefined ? Effect.void : Effect.logInfo(staysWith(newest, overridden))
         })
       )
     })
@@ -113,4 +113,4 @@ const staysWith = ({ at, by, reason, source, version }: FilterVersion, own: numb
   }${
     reason === "" ? "" : ` (${reason})`
   }, and not by the one of the pipeline. To follow the pipeline again, roll back to its version ${own} ` +
-  "with ConsumerFilter.rollBack and start again, or set the pipeline's filter with ConsumerFilter.update"
+  "with ConsumerFilter.rollBack and start again, or give the pipeline this filter"
