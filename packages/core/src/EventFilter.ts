@@ -368,13 +368,13 @@ export class Change extends Schema.Class<Change>("@sluice/core/EventFilter/Chang
   removed: EventFilter
 }) {}
 
-const without = (texts: ReadonlyArray<string>, gone: ReadonlyArray<string>): ReadonlyArray<string> => {
+const leaving = (texts: ReadonlyArray<string>, gone: ReadonlyArray<string>): ReadonlyArray<string> => {
   if (gone.length === 0) return texts
   const set = new Set(gone)
   return texts.filter((text) => !set.has(text))
 }
 
-const withoutEntities = (
+const leavingEntities = (
   entities: ReadonlyArray<IncludedEntity>,
   gone: ReadonlyArray<IncludedEntity>
 ): ReadonlyArray<IncludedEntity> => {
@@ -395,11 +395,37 @@ export const merge = (self: EventFilter, { added, removed }: Change): EventFilte
     (field) =>
       added[field].length + removed[field].length === 0
         ? self[field]
-        : without(canonical([...self[field], ...added[field]]), removed[field]),
-    withoutEntities(canonicalEntities([...self.includeEntityIds, ...added.includeEntityIds]), removed.includeEntityIds)
+        : leaving(canonical([...self[field], ...added[field]]), removed[field]),
+    leavingEntities(canonicalEntities([...self.includeEntityIds, ...added.includeEntityIds]), removed.includeEntityIds)
   )
   return checked(merged, added.includeEntityIds.length > 0 ? [...changed, "includeEntityIds"] : changed)
 }
+
+/**
+ * Takes away the criteria that these combinators add, whichever of them the filter has. Of an included entity only its id counts.
+ *
+ * **Gotchas**
+ *
+ * To exclude an entity that is included, take its inclusion away: what includes counts more than what excludes.
+ *
+ * **Example** (A cart is no longer watched)
+ *
+ * ```ts
+ * import { EventFilter } from "@sluice/core"
+ *
+ * const filter = EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-17", "c-18"))
+ * filter.pipe(EventFilter.without(EventFilter.includeEntityIds("c-17"))).includeEntityIds // => [{ entityId: "c-18", from: 0 }]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const without =
+  (...combinators: ReadonlyArray<(self: EventFilter) => EventFilter>) => (self: EventFilter): EventFilter =>
+    merge(self, {
+      added: passAll,
+      removed: combinators.reduce((removed, combinator) => combinator(removed), passAll)
+    })
 
 /**
  * The change from one filter to another: merged with the first, it gives the second. Only the number from which an entity is replayed never gets
@@ -412,12 +438,12 @@ export const diff = (from: EventFilter, to: EventFilter): Change => {
   const known = new Map(from.includeEntityIds.map((entity) => [entity.entityId, entity.from]))
   return new Change({
     added: mapFields(
-      (field) => without(to[field], from[field]),
+      (field) => leaving(to[field], from[field]),
       to.includeEntityIds.filter((entity) => entity.from > (known.get(entity.entityId) ?? -1))
     ),
     removed: mapFields(
-      (field) => without(from[field], to[field]),
-      withoutEntities(from.includeEntityIds, to.includeEntityIds)
+      (field) => leaving(from[field], to[field]),
+      leavingEntities(from.includeEntityIds, to.includeEntityIds)
     )
   }, { disableChecks: true })
 }

@@ -90,6 +90,27 @@ describe("a filter", () => {
     assert.isFalse(Equal.equals(one, EventFilter.passAll))
   })
 
+  it("loses the criteria that are taken away, and no others", () => {
+    const filter = EventFilter.excludeAll.pipe(
+      EventFilter.excludeTags("test"),
+      EventFilter.includeTags("large", "small"),
+      EventFilter.includeEntityIds({ entityId: "x", from: 3 }, "y")
+    )
+    const rest = filter.pipe(
+      EventFilter.without(EventFilter.includeTags("small", "other"), EventFilter.includeEntityIds("x"))
+    )
+    assert.isTrue(Equal.equals(
+      rest,
+      EventFilter.excludeAll.pipe(
+        EventFilter.excludeTags("test"),
+        EventFilter.includeTags("large"),
+        EventFilter.includeEntityIds("y")
+      )
+    ))
+    assert.isTrue(Equal.equals(EventFilter.without(() => filter)(filter), EventFilter.passAll))
+    assert.isTrue(Equal.equals(EventFilter.without()(filter), filter))
+  })
+
   it("keeps the highest number from which an entity is replayed", () => {
     const filter = EventFilter.passAll.pipe(
       EventFilter.includeEntityIds({ entityId: "x", from: 3 }),
