@@ -15,7 +15,7 @@ const summary = (bytes: Uint8Array): string => {
 }
 
 /** A writer whose consumer takes what is written when the test says so. */
-const writing = Effect.gen(function*() {
+const writing = Effect.sync(() => {
   const written: Array<string> = []
   const untaken: Array<() => void> = []
   const call = {

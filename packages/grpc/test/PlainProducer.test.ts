@@ -112,7 +112,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
 
   it.effect("has caught up after a restart, once it has read again what it has handled", () =>
     Effect.gen(function*() {
-      let show = () => {}
+      let show: (() => void) | undefined
       const stage = yield* setStage({
         version: "1.6.19",
         open: (call, n, rows) => {
@@ -131,7 +131,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
       const caughtUp = yield* Effect.forkScoped(stage.asked(ProjectionStatus.caughtUp(stage.projection)))
       yield* Wait.until("it to read", Effect.map(stage.status, ([worker]) => worker!.state === "CatchingUp"))
       assert.isUndefined(caughtUp.pollUnsafe())
-      show()
+      show!()
       yield* Fiber.join(caughtUp)
       yield* Wait.until("it to run", Effect.map(stage.status, ([worker]) => worker!.state === "Running"))
       assert.lengthOf(stage.given, 6)

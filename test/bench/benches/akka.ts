@@ -17,7 +17,7 @@ import * as endToEnd from "./endToEnd.ts"
 /** The peer, and how to wait for the next numbers that it reports. */
 const start = Effect.fnUntraced(function*(...[mode, settings]: Parameters<typeof Peer.start>) {
   const lines = yield* Queue.unbounded<string>()
-  const { send } = yield* Peer.start(mode, { ...settings }, (line) => void Queue.offerUnsafe(lines, line))
+  const { send } = yield* Peer.start(mode, settings, (line) => void Queue.offerUnsafe(lines, line))
   const until = (pattern: RegExp) => Queue.take(lines).pipe(Effect.repeat({ until: (line) => pattern.test(line) }))
   const report = Effect.map(
     until(/ rate=/),
