@@ -136,7 +136,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         const memory = new BufferMemory()
         const sessions = yield* Effect.forEach(Array.from({ length: 5 }), () => connect(port))
         const stuck = Array.from({ length: 500 }, (_, i) => open(sessions[i % sessions.length]!))
-        for (const [i, { stream }] of stuck.entries()) stream.write(init(i % 2 === 0 ? undefined : 2))
+        for (const [i, { stream }] of stuck.entries()) stream.write(init(i % 2 === 0 ? undefined : protocolVersion))
         yield* Wait.until(
           "all to be answered",
           memory.measured(() => stuck.every(({ isAnswered }) => isAnswered)),
