@@ -181,6 +181,8 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
     revision: number,
     progress: ReadonlyMap<Slice, Offset | undefined>
   ) => Effect.Effect<void, StorageError>
+  /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. */
+  readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /** Ends when this process has stored a version. */
   readonly changes: (source: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 }>()("@sluice/core/ConsumerFilter") {}
@@ -459,7 +461,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
           : { filter, by, reason, history, restarts: true })
   )
   const stored = yield* paced(source, ({ isNew }) => isNew, storing)
-  if (stored.isNew) yield* outlive(stored)
+  if (stored.isNew) yield* filters.afterCommit(outlive(stored))
   return stored.newest!
 })
 
@@ -472,7 +474,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
  *
  * The function is given the newest filter, and runs in the transaction that stores what it returns, maybe more than once: of concurrent changes
  * none is lost. The change waits for exactly-once handlers that are running. If at-least-once projections follow the filter, it takes half a
- * second longer where other processes may use the storage.
+ * second longer where other processes may use the storage. A change in a transaction of yours counts from its commit: what is said of
+ * the return of a change then holds for that of the transaction.
  *
  * Changes in quick succession wait for each other, so that the workers make progress between them: for up to a second until those of
  * this process have handled something by the last change or have caught up, and where other processes may use the storage, until the last change

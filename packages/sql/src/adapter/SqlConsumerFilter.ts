@@ -220,6 +220,7 @@ export const make = ({ database, db, management }: {
         )
       }
     }),
+    afterCommit: database.afterCommit,
     changes: listeners.subscribe
   })
 }

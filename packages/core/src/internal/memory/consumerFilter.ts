@@ -10,7 +10,7 @@ import type { OffsetTables } from "./offsetStore.ts"
 
 /** @internal */
 export const makeMemoryConsumerFilter = (
-  { read, transaction, write }: MemoryDatabase,
+  { afterCommit, read, transaction, write }: MemoryDatabase,
   { passed, sliceKey, slices, sourceKey, sources }: OffsetTables,
   management: ProjectionManagement["Service"]
 ): ConsumerFilter["Service"] => {
@@ -75,8 +75,9 @@ export const makeMemoryConsumerFilter = (
           }
         }
         if (restarts) yield* write((transaction) => Effect.sync(() => setPast(transaction, source, decided.history)))
+        yield* afterCommit(Effect.sync(() => listeners.changed(source)))
         return { newest: stored, isNew: true, isAtLeastOnce }
-      })).pipe(Effect.tap(() => Effect.sync(() => listeners.changed(source)))),
+      })),
     follow: ({ source }, isAtLeastOnce) =>
       write((transaction) =>
         Effect.sync(() => {
@@ -103,6 +104,7 @@ export const makeMemoryConsumerFilter = (
           }
         })
       ),
+    afterCommit,
     changes: listeners.subscribe
   })
 }

@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Semaphore from "effect/Semaphore"
 import * as ChangeListeners from "../../ChangeListeners.ts"
 import * as CommitListeners from "../../CommitListeners.ts"
@@ -44,12 +45,15 @@ export class MemoryTransaction {
    */
   readonly states: Set<string>
   readonly commanded: Set<string>
+  /** What is to run once it has committed. */
+  readonly callbacks: Array<Effect.Effect<void>>
 
   constructor(from?: MemoryTransaction) {
     this.draft = { events: [...from?.draft.events ?? []], emptied: new Map(from?.draft.emptied) }
     this.changes = new Map(Array.from(from?.changes ?? [], ([table, changes]) => [table, new Map(changes)]))
     this.states = new Set(from?.states)
     this.commanded = new Set(from?.commanded)
+    this.callbacks = [...from?.callbacks ?? []]
   }
 
   changesOf<V>(table: MemoryTable<V>): Map<string, V | undefined> {
@@ -86,6 +90,8 @@ export interface MemoryDatabase {
   readonly write: <A, E>(
     f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | StorageError>
+  /** Runs the effect once the outermost transaction of the fiber has committed; at once if there is none. */
+  readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /** Listeners that wait for events and for changes of states, by entity type, and for commands, by projection. */
   readonly events: ChangeListeners.ChangeListeners
   readonly states: ChangeListeners.ChangeListeners
@@ -129,7 +135,9 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
             own.isOver = true
             if (Exit.isSuccess(exit)) commit(own.transaction)
           }))
-      )
+      ).pipe(Effect.onExit((exit) =>
+        Exit.isSuccess(exit) ? Effect.forEach(own.transaction.callbacks, identity, { discard: true }) : Effect.void
+      ))
     })
 
   /** A nested transaction, which is undone by itself. */
@@ -173,6 +181,12 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
         Effect.all([current, Clock.currentTimeMillis]),
         ([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))
       )),
+    afterCommit: <R>(effect: Effect.Effect<void, never, R>) =>
+      Effect.flatMap(Effect.all([current, Effect.context<R>()]), ([current, context]) => {
+        if (current === undefined) return effect
+        const outside = Effect.provideContext(effect, Context.omit(Current)(context) as Context.Context<R>)
+        return Effect.sync(() => void current.own.transaction.callbacks.push(outside))
+      }),
     committed: commits.committed,
     events,
     states,

@@ -92,6 +92,21 @@ export const filterTests = (it: It<Journal.Journal | Stores>): void => {
         assert.isAbove(first!.at, 1_500_000_000_000_000)
       }))
 
+    it.effect("is told of the commit of a transaction, unless it was undone", () =>
+      Effect.gen(function*() {
+        const { afterCommit } = yield* ConsumerFilter.ConsumerFilter
+        const seen: Array<string> = []
+        const note = (text: string) => Effect.sync(() => void seen.push(text))
+        yield* Journal.transaction(Effect.gen(function*() {
+          yield* Journal.transaction(afterCommit(note("after it")))
+          yield* Effect.exit(Journal.transaction(Effect.andThen(afterCommit(note("never")), Effect.fail("undone"))))
+          yield* note("within")
+        }))
+        yield* Effect.exit(Journal.transaction(Effect.andThen(afterCommit(note("never")), Effect.fail("undone"))))
+        yield* afterCommit(note("at once"))
+        assert.deepStrictEqual(seen, ["within", "after it", "at once"])
+      }))
+
     it.effect("is not changed by what makes no difference", () =>
       Effect.gen(function*() {
         const ref = yield* begun(tagged("a"))

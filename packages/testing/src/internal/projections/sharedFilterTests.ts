@@ -1,10 +1,11 @@
 import { assert, describe } from "@effect/vitest"
 import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
-import type * as Journal from "@sluice/core/Journal"
+import * as Journal from "@sluice/core/Journal"
 import type * as Projection from "@sluice/core/Projection"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Fiber from "effect/Fiber"
@@ -107,6 +108,60 @@ export const sharedFilterTests = <R>(
           }
         }))
     }
+
+    it.effect("hand over nothing at least once that the other has excluded in a transaction, once that returns", () =>
+      Effect.gen(function*() {
+        const [here, there] = (yield* two) as [On, On]
+        const type = fresh("filtered")
+        const name = freshName()
+        let isCutOff = false
+        let isExcluded = false
+        let late = 0
+        let count = 0
+        const [, [, make]] = guarantees
+        const projection = filtered(type).pipe(make(name, (envelope) =>
+          Effect.sync(() => {
+            count++
+            if (isExcluded && idOf(envelope) === "b") late++
+          })))
+        yield* Effect.gen(function*() {
+          yield* Effect.gen(function*() {
+            while (true) {
+              for (const id of ["a", "b"]) yield* append(type, id, ["x"])
+              yield* Effect.sleep(5)
+            }
+          }).pipe(Effect.forkScoped)
+          yield* Wait.until("events", () => count > 10)
+          const change = ConsumerFilter.update(
+            { source: `stream:${type.name}` },
+            EventFilter.excludeEntityIds("b"),
+            ada
+          )
+          // the other instance goes by what it knew last before the commit
+          const changed = Effect.flatMap(change, () => {
+            isCutOff = true
+            return Clock.monotonicTimeNanos
+          })
+          const committing = yield* here(Journal.transaction(Journal.transaction(changed)))
+          assert.isAbove(
+            Number((yield* Clock.monotonicTimeNanos) - committing) / 1e6,
+            450,
+            "until nobody goes by that any more"
+          )
+          isExcluded = true
+          yield* Effect.sleep("200 millis")
+          assert.strictEqual(late, 0)
+        }).pipe(
+          whileRunning(projection),
+          Effect.updateService(ProjectionManagement, (management) => ({
+            ...management,
+            changes: () => Effect.succeed(Effect.never),
+            commands: (names) => Effect.suspend(() => isCutOff ? Effect.never : management.commands(names))
+          })),
+          Effect.scoped,
+          there
+        )
+      }))
 
     it.effect("hand over nothing at least once that the other has excluded, even if one cannot know of it", () =>
       Effect.gen(function*() {

@@ -9,6 +9,7 @@ import type { Transaction } from "@sluice/core/Transaction"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import type { Observation } from "./Observation.ts"
@@ -249,6 +250,8 @@ export const connect = (
   const wrappedFilters: ConsumerFilter["Service"] = {
     ...wrap("ConsumerFilter", filters, ["find", "history"]),
     changes: subscribe(filters.changes),
+    // nothing here waits for the end of a transaction of the process
+    afterCommit: identity,
     store: (source, decide) =>
       server.within(
         session,
