@@ -5,6 +5,7 @@ import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
 import { answer, idOf, offsetOf, type Options as ProducerOptions, type Replay, type Row } from "./kit/AkkaProducer.ts"
@@ -716,6 +717,17 @@ const predecessors: ReadonlyArray<Scenario> = [
         producer.write("a", 20, { from: 7 })
       })
   ],
+  ["with nothing at first, of events that are new", {
+    limits: { repairs: 1, eventTimestamps: 2 },
+    speed: 20,
+    eventTimestamp: atFirst(1, {})
+  }, ({ connected, producer }) =>
+    Effect.gen(function*() {
+      yield* connected()
+      const at = (yield* Clock.currentTimeMillis) * 1_000
+      producer.append("a", 6, { at })
+      producer.write("a", 1, { at: at + 1_000 })
+    })],
   [
     "with a time long before",
     { limits: { repairs: 1, eventTimestamps: 1 } },
@@ -1107,4 +1119,21 @@ layer(Producer.quiet, { excludeTestServices: true })("it says what is wrong with
   for (const [name, failure, options, script] of failures) {
     it.effect(name, () => playToFailure(script, failure, { speed: 20, ...options }))
   }
+})
+
+const logging = Producer.logging()
+
+layer(logging.layer, { excludeTestServices: true })("it logs", (it) => {
+  it.effect("which events were not there to be handled", () =>
+    Effect.andThen(
+      play(({ connected, producer }) =>
+        Effect.map(connected(), () => {
+          producer.write("a", 2, { from: 7 })
+        }), { limits: { repairs: 1, eventTimestamps: 1 } }),
+      Effect.sync(() => {
+        const said =
+          "does not have events 1 to 6 of 'Cart|a', which have not come. They are not handled. Goes on with event 7"
+        assert.isTrue(logging.lines.some((line) => line.includes(said)), logging.lines.join("\n"))
+      })
+    ))
 })

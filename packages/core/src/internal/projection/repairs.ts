@@ -1,5 +1,6 @@
 import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -10,7 +11,7 @@ import type { PersistenceId } from "../../PersistenceId.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import { EntityNotServed, type Feed, GapNotFilled } from "../../Source.ts"
 import { compile } from "../pipeline/compile.ts"
-import { loadEntities, logGone } from "./entities.ts"
+import { loadEntities } from "./entities.ts"
 import { fetch, inTime, orTimeout, patience } from "./fetch.ts"
 import type { Handling } from "./handling.ts"
 import { type Entity, type Held, type HeldBack, lastMissing } from "./HeldBack.ts"
@@ -23,6 +24,9 @@ const maxCalls = 8
 /** How often in a row a repair may fail before the worker begins anew. */
 const maxFailures = 5
 const initialWait = 1_000
+
+/** After how long, in milliseconds, all copies of a source have an event. */
+const copied = 60_000
 
 /** @internal What repairs need of a worker. */
 export interface Options {
@@ -141,13 +145,32 @@ const fill = (self: Repairing, first: Held, from: number, to: number): Effect.Ef
   )
   if (from > 1 || number === 1) return together
   return Effect.flatMap(
-    written(self, persistenceId, number - 1),
-    (timestamp) =>
-      timestamp === undefined || self.reading.isBefore(slice, timestamp)
-        ? Effect.sync(() => self.reading.complete(first))
-        : together
+    writtenBefore(self, first),
+    (timestamp) => {
+      if (timestamp !== undefined && !self.reading.isBefore(slice, timestamp)) return together
+      const complete = Effect.sync(() => self.reading.complete(first))
+      return timestamp === undefined ? Effect.andThen(logLost(persistenceId, 1, number), complete) : complete
+    }
   )
 }
+
+/** When the event before one was written. If there is none before one that is new, that may not have come to all copies of the source yet. */
+const writtenBefore = (self: Repairing, { persistenceId, sequenceNumber, timestamp }: Held) => {
+  const ask = written(self, persistenceId, sequenceNumber - 1)
+  return Effect.flatMap(
+    Effect.all([ask, Clock.currentTimeMillis]),
+    ([found, now]) =>
+      found !== undefined || Math.abs(now - timestamp / 1_000) > copied
+        ? Effect.succeed(found)
+        : Effect.delay(ask, initialWait)
+  )
+}
+
+const logLost = (persistenceId: PersistenceId, from: number, next: number): Effect.Effect<void> =>
+  Effect.logWarning(
+    `The source says that it does not have events ${from} to ${next - 1} of '${persistenceId}', which have not come. ` +
+      `They are not handled. Goes on with event ${next}`
+  )
 
 /** When an event was written; undefined if there is none. */
 const written = (
@@ -260,7 +283,7 @@ const goPast = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, unknown, any> {
   if ((yield* written(self, persistenceId, to - 1)) !== undefined) return yield* Effect.fail(new NotShown(from, to - 1))
   yield* untilRead(self, persistenceId, from - 1)
-  yield* logGone(persistenceId, from, to)
+  yield* logLost(persistenceId, from, to)
   self.reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
 })
 
