@@ -117,6 +117,20 @@ describe("what comes from a plain producer", () => {
     assert.deepStrictEqual(offsetOf(self), [9, { "Cart|a": 9 }])
   })
 
+  it("moves the offset by many entities that were replayed, once one that was not is newer", () => {
+    const self = receiver()
+    const entities = Array.from({ length: 20 }, (_, i) => `e${i}`)
+    for (const entity of entities) {
+      shown(self, event(1, "", entity), event(3, "", entity))
+      const { persistenceId } = FakeSource.event(1, "e1", entity)
+      self.replay({ persistenceId, from: SequenceNumber.make(2) }, 0)
+      shown(self, event(2, "", entity), event(3, "", entity))
+    }
+    shown(self, event(4))
+    for (const n of [5, 6, 7]) for (const entity of entities) shown(self, event(n, "", entity))
+    assert.strictEqual(self.offset!.timestamp as number, 7)
+  })
+
   it("moves the offset in its turn alone, with all that has come of one time", () => {
     const self = receiver()
     assert.isUndefined(offsetOf(self))

@@ -69,7 +69,7 @@ export class PlainReceiver {
   #seen = new Map<PersistenceId, number>()
   /** Entities that were asked for again, whose events may come before their turn. */
   readonly #replayed = new Map<PersistenceId, Replayed>()
-  /** How many events have come in their turn since it was looked which replays have ended. */
+  /** How many events have come since it was looked which replays have ended. */
   #sinceEnded = 0
   #fault: Error | undefined
 
@@ -126,6 +126,7 @@ export class PlainReceiver {
       )
     }
     const inTurn = origin !== published && origin !== backtracking
+    if (this.#replayed.size > 0 && ++this.#sinceEnded >= this.#replayed.size) this.#endReplays()
     const replayed = this.#replayed.size === 0 ? undefined : this.#replayed.get(persistenceId)
     if (replayed !== undefined) {
       if (inTurn && sequenceNumber === replayed.until) replayed.isAnswered = true
@@ -170,7 +171,6 @@ export class PlainReceiver {
     this.#timestamp = timestamp
     // an event that is not named comes again
     if (this.#seen.size < maxSeen || this.#seen.has(persistenceId)) this.#seen.set(persistenceId, sequenceNumber)
-    if (this.#replayed.size > 0 && ++this.#sinceEnded >= this.#replayed.size) this.#endReplays()
   }
 
   #lastOf(persistenceId: PersistenceId): number {
