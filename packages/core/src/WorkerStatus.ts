@@ -72,6 +72,8 @@ export interface WorkerStatus {
   readonly restarts: number
   /** The revision of the offsets that it began from last; undefined before it has begun. */
   readonly revision: number | undefined
+  /** The version of its stream's filter that it goes by; undefined before it has begun, and of a source without a filter. */
+  readonly filterVersion: number | undefined
   /**
    * How many events it has yet to look through for earlier ones that a change of its filter has included, with the history `"now"`. 0 if there
    * are none.

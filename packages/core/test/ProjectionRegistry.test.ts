@@ -26,6 +26,7 @@ const workerOf = (
     skipped: 0,
     restarts: 0,
     revision: undefined,
+    filterVersion: undefined,
     pastLag: 0,
     waitsFrom: undefined,
     offsets: Offset.none

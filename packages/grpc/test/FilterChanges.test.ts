@@ -5,6 +5,7 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as Effect from "effect/Effect"
@@ -51,6 +52,32 @@ layer(Producer.quiet, { excludeTestServices: true })("a consumer whose filter ch
       assert.deepStrictEqual(workers.map(({ failure, restarts }) => [failure, restarts]), [[undefined, 0]])
       assert.strictEqual(proxy.made, 1)
       assert.deepStrictEqual(lines, [])
+    }))
+
+  it.effect("says in its log and its status by which version it goes", () =>
+    Effect.gen(function*() {
+      const { layer, lines } = Producer.logging("Info")
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const source = remote(port).pipe(EventConsumer.filter(only("a")))
+      const projection = source.pipe(Projection.exactlyOnce("told", record), Projection.workers(2))
+      yield* run(projection, here).pipe(Effect.provide(layer))
+      const versions = Effect.map(ProjectionStatus.status("told"), (workers) =>
+        workers.map(({ filterVersion }) => filterVersion))
+      const said = () =>
+        lines.filter((line) => line.includes("Goes by version"))
+      yield* caughtUp("told")
+      assert.deepStrictEqual(yield* versions, [1, 1])
+      assert.deepStrictEqual(said(), [], "what it begins with is no change")
+      yield* Effect.provide(ConsumerFilter.update(source, () => only("b"), { by: "ada", reason: "why" }), here)
+      yield* Effect.provide(append("b", "1"), there)
+      yield* caughtUp("told")
+      assert.deepStrictEqual(yield* versions, [2, 2])
+      yield* Effect.provide(ProjectionManagement.rewind("told", "beginning"), here)
+      yield* caughtUp("told")
+      assert.lengthOf(said(), 1, "once, not for each worker, and not after a rewind")
+      assert.include(said()[0], "level=INFO")
+      assert.include(said()[0], "Goes by version 2 of the filter of 'stream:cart', by ada (why)")
     }))
 
   it.effect("stays with what it was changed to, and says so, when its pipeline begins with another", () =>

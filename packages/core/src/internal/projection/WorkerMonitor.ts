@@ -20,6 +20,7 @@ export class WorkerMonitor {
   #handled = 0
   #skipped = 0
   #pastLag = 0
+  #filterVersion: number | undefined
   #notice: string | undefined
   #unknown: string | undefined
   #waitsFrom: () => Timestamp | undefined = noneWaits
@@ -64,6 +65,7 @@ export class WorkerMonitor {
       skipped: this.#skipped,
       restarts,
       revision: this.#revision,
+      filterVersion: this.#filterVersion,
       pastLag: this.#pastLag,
       waitsFrom: this.#waitsFrom(),
       offsets: this.#offsets
@@ -86,8 +88,13 @@ export class WorkerMonitor {
     return action
   }
 
-  /** It has loaded these offsets, and has yet to look through so many events that were passed over. */
-  loaded(offsets: Offset.Offsets, revision: number, pastLag = 0): void {
+  /** It has loaded these offsets, goes by a version of the filter, and has yet to look through so many events that were passed over. */
+  loaded(
+    offsets: Offset.Offsets,
+    revision: number,
+    { filterVersion, pastLag }: Pick<WorkerStatus, "filterVersion" | "pastLag">
+  ): void {
+    this.#filterVersion = filterVersion
     this.#pastLag = pastLag
     this.#offsets = offsets
     this.#revision = revision

@@ -10,6 +10,12 @@ import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 import * as Timestamp from "../../Timestamp.ts"
 
+/** A filter, with its version if it is stored. */
+interface NewestFilter {
+  readonly filter: EventFilter
+  readonly version: number | undefined
+}
+
 /** @internal The filter of a projection's source, as its workers go by it. */
 export interface FollowedFilter {
   /** Whether the source takes one. */
@@ -20,7 +26,7 @@ export interface FollowedFilter {
   readonly current: (
     range: SliceRange.SliceRange,
     revision: number
-  ) => Effect.Effect<EventFilter | undefined, StorageError>
+  ) => Effect.Effect<NewestFilter | undefined, StorageError>
   /** What the worker has yet to look through once more, since its offsets have the revision. */
   readonly passedOver: (
     range: SliceRange.SliceRange,
@@ -36,7 +42,7 @@ export interface FollowedFilter {
 /** What goes with a revision of the offsets: whoever stores another filter, or what was passed over, raises it in the same transaction. */
 interface Learned {
   readonly revision: number
-  readonly filter: EventFilter
+  readonly newest: NewestFilter
   /** Whether anything is to be looked through once more. */
   readonly hasPassed: boolean
   /** The first slices of the workers that go by it. */
@@ -72,16 +78,27 @@ export const followFilter = (
     const one = Semaphore.makeUnsafe(1)
     let isBegun = false
     let learned: Learned | undefined
+    /** The newest version that the log has to do with: what a start finds is no change. */
+    let known = Infinity
     /** Asks the storage, unless another worker has done so that has loaded the same revision. A worker that begins with it once more asks again. */
     const learn = Effect.fnUntraced(function*({ min }: SliceRange.SliceRange, revision: number) {
       if (learned?.revision !== revision || learned.by.has(min)) {
         learned = undefined
         const newest = yield* filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
         const passed = yield* filters.passedOver(offsetKey(projection), SliceRange.full, revision)
-        learned = { revision, filter: newest?.filter ?? initial, hasPassed: passed.size > 0, by: new Set() }
+        learned = {
+          revision,
+          newest: newest ?? { filter: initial, version: undefined },
+          hasPassed: passed.size > 0,
+          by: new Set()
+        }
+        if (newest !== undefined && newest.version > known) {
+          known = newest.version
+          yield* Effect.logInfo(goesBy(newest))
+        }
       }
       learned.by.add(min)
-      return learned.filter
+      return learned.newest
     })
     const beginOnce = Effect.suspend(() => {
       if (isBegun) return Effect.void
@@ -89,6 +106,7 @@ export const followFilter = (
         Effect.provideService(ConsumerFilter, filters),
         Effect.flatMap(({ newest, overridden }) => {
           isBegun = true
+          known = newest.version
           return overridden === undefined ? Effect.void : Effect.logInfo(staysWith(newest, overridden))
         })
       )
@@ -107,10 +125,15 @@ export const followFilter = (
   })
 }
 
+const because = (reason: string): string => reason === "" ? "" : ` (${reason})`
+
+const goesBy = ({ by, reason, source, version }: FilterVersion): string =>
+  `Goes by version ${version} of the filter of '${source}', by ${by}${because(reason)}`
+
 const staysWith = ({ at, by, reason, source, version }: FilterVersion, own: number): string =>
   `Goes by version ${version} of the filter of '${source}', which ${by} has stored at ${
     DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(at)))
   }${
-    reason === "" ? "" : ` (${reason})`
+    because(reason)
   }, and not by the one of the pipeline. To follow the pipeline again, roll back to its version ${own} ` +
   "with ConsumerFilter.rollBack and start again, or give the pipeline this filter"

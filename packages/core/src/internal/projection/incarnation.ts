@@ -91,10 +91,11 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     yield* options.filter.begin
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     // after the revision: whoever stores another filter meanwhile raises that
-    const filter = yield* options.filter.current(options.range, revision)
+    const newest = yield* options.filter.current(options.range, revision)
+    const filter = newest?.filter
     const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
-    monitor.loaded(offsets, revision, passedOver.remaining)
+    monitor.loaded(offsets, revision, { pastLag: passedOver.remaining, filterVersion: newest?.version })
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
     const held = new HeldBack()
