@@ -128,7 +128,8 @@ const eachLag = (
 
 /**
  * Waits until a projection has processed and stored every event that its source has now, in the slices that workers of
- * this process have. After a rewind these are the events from where it was rewound to. Fails when a worker stops
+ * this process have. After a rewind these are the events from where it was rewound to. After a
+ * change of its filter with the history `"now"` the earlier events of what it includes are among them. Fails when a worker stops
  * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices. It also waits for
  * workers that are started meanwhile.
  *
@@ -174,7 +175,9 @@ const workerCaughtUp = Effect.fnUntraced(function*(
   while (true) {
     const { revision, state } = yield* unlessStopped(
       worker,
-      (status) => status.revision !== undefined && status.state !== "Starting" && hasReached(status, heads)
+      (status) =>
+        status.revision !== undefined && status.state !== "Starting" && status.pastLag === 0 &&
+        hasReached(status, heads)
     )
     if (state === "Ended") return "ended"
     // it may have been rewound without knowing yet

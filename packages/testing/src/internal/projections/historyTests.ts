@@ -190,6 +190,29 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           }).pipe(whileRunning(projection))
         }))
 
+      it.effect("has come when the projection has caught up after the change", () =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          let handled = 0
+          const projection = filtered(type, EventFilter.excludeAll).pipe(
+            make(name, () => Effect.sync(() => void handled++)),
+            Projection.workers(2)
+          )
+          yield* Effect.gen(function*() {
+            for (const id of ["a", "b", "c", "d"]) yield* append(type, id, texts(100))
+            yield* caughtUp(name)
+            const { version } = yield* ConsumerFilter.update(projection, () => EventFilter.passAll, now)
+            yield* ProjectionStatus.caughtUp(name)
+            assert.strictEqual(handled, 400)
+            const workers = yield* ProjectionStatus.status(name)
+            assert.deepStrictEqual(
+              workers.map(({ filterVersion, pastLag }) => [filterVersion, pastLag]),
+              [[version, 0], [version, 0]]
+            )
+          }).pipe(whileRunning(projection))
+        }))
+
       it.effect("is not looked for any more after another change, or a rewind", () =>
         Effect.gen(function*() {
           const type = fresh("past")
