@@ -40,9 +40,13 @@ export class Grouping {
   #groupDue = Infinity
   #saveDue = Infinity
   #hasSaved = false
+  #oldestDue: number
+  #isHandlingEvents = false
 
-  constructor(options: GroupingOptions) {
+  /** The first event was to be handled earlier, if a worker that was interrupted has waited for more. */
+  constructor(options: GroupingOptions, oldestDue = Infinity) {
     this.#options = options
+    this.#oldestDue = oldestDue
   }
 
   /** Adds an element. Says whether the group is full. */
@@ -66,13 +70,21 @@ export class Grouping {
   /** There are no more elements for now. So the group and the offsets, if any are ahead of the store, become due. */
   pause(now: number, isAhead: boolean): void {
     const { save, within } = this.#options
-    if (!this.isEmpty && this.#groupDue === Infinity) this.#groupDue = now + within
+    if (!this.isEmpty && this.#groupDue === Infinity) {
+      this.#groupDue = Math.min(now + within, this.#oldestDue)
+      if (!this.hasNoEvents) this.#oldestDue = this.#groupDue
+    }
     if (save !== undefined && isAhead && this.#saveDue === Infinity) this.#saveDue = now + save.within
   }
 
   /** When the group is to be handled or offsets are to be stored, whichever comes first. `Infinity` if neither is. */
   get due(): number {
     return Math.min(this.#groupDue, this.#saveDue)
+  }
+
+  /** When the oldest event that has waited for more, and is not handled yet, is to be handled. `Infinity` if there is none. */
+  get oldestDue(): number {
+    return this.#oldestDue
   }
 
   isGroupDue(now: number): boolean {
@@ -90,12 +102,14 @@ export class Grouping {
     this.#envelopes = []
     this.#bytes = 0
     this.#groupDue = Infinity
+    this.#isHandlingEvents = group.envelopes.length > 0
     return group
   }
 
   /** A group of so many elements was handled. Says whether offsets have to be stored now. */
   handled(elements: number, now: number): boolean {
     const { save, savesFirst } = this.#options
+    if (this.#isHandlingEvents) this.#oldestDue = Infinity
     if (save === undefined) return false
     this.#unsaved += elements
     if (this.#saveDue === Infinity) this.#saveDue = now + save.within

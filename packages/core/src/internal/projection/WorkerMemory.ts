@@ -5,6 +5,8 @@ import { errorOf } from "./failures.ts"
 export class WorkerMemory {
   #sourceError: unknown
   #stumble = { at: "", times: 0 }
+  /** When events that have waited in a group as a command came are to be handled, by the monotonic clock in milliseconds. */
+  groupDue = Infinity
 
   /** Remembers the errors of the source itself, and not those of a stage or a handler. */
   readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -87,7 +87,7 @@ interface Work {
  */
 export const incarnation = (options: Options): Effect.Effect<never, unknown, any> =>
   Effect.gen(function*() {
-    const { monitor, projection } = options
+    const { memory, monitor, projection } = options
     yield* options.filter.begin
     const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
     // after the revision: whoever stores another filter meanwhile raises that
@@ -125,7 +125,10 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
         Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
     }
     // after a change there may soon be another, which fences it, and it would handle the same again
-    const grouping = new Grouping({ ...groupingOf(projection), savesFirst: options.filter.isThere && isChanged })
+    const grouping = new Grouping(
+      { ...groupingOf(projection), savesFirst: options.filter.isThere && isChanged },
+      memory.groupDue
+    )
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
     const past = new PastProgress(elapsed())
     const { filter: follow } = options
@@ -150,7 +153,11 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       filter: follow,
       elapsed
     }).pipe(
-      Effect.onExit((exit) => saveAtEnd(handling, exit)),
+      Effect.onExit((exit) => {
+        // so that commands in quick succession do not have a group wait for ever
+        memory.groupDue = isCommanded(exit) ? grouping.oldestDue : Infinity
+        return saveAtEnd(handling, exit)
+      }),
       Effect.catchCause((cause) => explainFork(options, handling, cause))
     )
   }).pipe(Effect.scoped)
@@ -458,6 +465,9 @@ const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any
     grouping.saved()
     return save(handling)
   })
+
+const isCommanded = (exit: Exit.Exit<never, unknown>): boolean =>
+  Exit.isFailure(exit) && (errorOf(exit.cause) instanceof InterruptedByCommand || isFenced(exit.cause))
 
 /** Stores the offsets of handled elements before the end. If another worker has moved them, nothing is stored. */
 const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.Effect<void, never, any> => {

@@ -3,6 +3,7 @@ import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
+import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
@@ -169,6 +170,33 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
                 handled.size === (round + 1) * ids.length)
               yield* Wait.until("another change", () => changes > before)
             }
+          }).pipe(Effect.scoped, whileRunning(projection))
+        }))
+
+      it.effect("hands over a group in time while the filter changes", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          let handled = 0
+          const group = Handler.grouped(
+            { size: 100, within: "2 seconds" },
+            (envelopes: ReadonlyArray<Envelope<string>>) =>
+              Effect.sync(() => {
+                handled += envelopes.length
+              })
+          )
+          const projection = filtered(type).pipe(
+            guarantee === "exactly once" ? Projection.exactlyOnce(name, group) : Projection.atLeastOnce(name, group)
+          )
+          let changes = 0
+          yield* Effect.gen(function*() {
+            yield* Effect.forkScoped(Effect.forever(Effect.suspend(() =>
+              ConsumerFilter.update(name, () =>
+                EventFilter.passAll.pipe(EventFilter.excludeEntityIds(`other-${++changes % 2}`)), ada)
+            )))
+            yield* append(type, "a", ["x"])
+            yield* Wait.until("it to be handled", () =>
+              handled > 0)
           }).pipe(Effect.scoped, whileRunning(projection))
         }))
 
