@@ -31,6 +31,8 @@ export interface Options<R = never> {
    * it fails otherwise, with UNAVAILABLE.
    */
   readonly select?: Visibility<R> | undefined
+  /** What those tags begin with that are topics, for the filters of consumers and for `select`; `t:` if undefined. */
+  readonly topicPrefix?: string | undefined
 }
 
 /** Throws a `RangeError` where it is none. */
@@ -138,6 +140,7 @@ export const layer = <A, E, R, RS = never>(
       id: stream.id,
       entityType: provider.entityType,
       supersedes: provider.supersedes ?? false,
+      topicPrefix: options?.topicPrefix,
       select: select && ((caller) => Effect.provideContext(select(caller), context)),
       open: (options) =>
         Effect.provideContext(

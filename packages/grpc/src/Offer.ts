@@ -30,6 +30,8 @@ export interface Offer {
   readonly entityType: string | undefined
   /** As `supersedes` of a source's provider. */
   readonly supersedes: boolean
+  /** What those tags begin with that are topics; `EventFilter.defaultTopicPrefix` if undefined. */
+  readonly topicPrefix?: string | undefined
   /** What a caller may see of it; everything if undefined. What it fails with refuses the call. */
   readonly select?: ((caller: Caller) => Effect.Effect<Visible | Changing, unknown>) | undefined
   /** Opens a slice range, for one consumer. */

@@ -90,6 +90,22 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       assert.deepStrictEqual(yield* answersOf(answers, 2), ["a 1 1", "b 2 2"])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("names topics without the prefix that the producer has for them, as does what it may see", () =>
+    Effect.gen(function*() {
+      const select = EventFilter.excludeAll.pipe(EventFilter.includeTopics("home/#"))
+      const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select, topicPrefix: "topic=" })
+      const port = yield* serve(offered)
+      const wanted = EventFilter.excludeAll.pipe(EventFilter.includeTopics("home/+", "garden"))
+      yield* append("a", "1", "topic=home/kitchen")
+      yield* append("b", "1", "t:home/kitchen")
+      yield* append("c", "1", "topic=garden")
+      const answers = yield* call(port, init(criteriaOf(wanted)))
+      yield* append("b", "2", "t:home/kitchen")
+      yield* append("d", "1", "topic=home/kitchen/temperature")
+      yield* append("a", "2", "topic=home/cellar")
+      assert.deepStrictEqual(yield* answersOf(answers, 2), ["a 1 1", "a 2 2"])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("changes the filter while events flow", () =>
     Effect.gen(function*() {
       const port = yield* serve(carts)

@@ -20,6 +20,7 @@ const maxReplayed = 1_000
  */
 export class CallFilter implements Selection {
   #filter = EventFilter.passAll
+  #options: EventFilter.Options = {}
   #passes: (subject: EventFilter.Subject) => boolean = () => true
   /** From which sequence number on the replay of an entity is filtered like what comes with the logs. */
   readonly #filterFrom = new Map<PersistenceId.PersistenceId, number>()
@@ -32,12 +33,19 @@ export class CallFilter implements Selection {
     return this.#filter === EventFilter.passAll && !this.#hasReplays
   }
 
+  /** Goes by what is known of the stream, once it is. */
+  for(options: EventFilter.Options): this {
+    this.#options = options
+    this.#passes = EventFilter.compile(this.#filter, options)
+    return this
+  }
+
   /** Takes criteria, and returns the entities that are to be replayed because of them. Throws a `RangeError` and stays as it was if they are wrong. */
   change(criteria: ReadonlyArray<FilterCriteria>): ReadonlyArray<EventFilter.IncludedEntity> {
     const before = this.#filter
     this.#filter = withCriteria(before, criteria)
     if (this.#filter === before) return []
-    this.#passes = EventFilter.compile(this.#filter)
+    this.#passes = EventFilter.compile(this.#filter, this.#options)
     const replays = replayedBy(criteria, before, this.#filter)
     this.#hasReplays ||= replays.length > 0
     return replays

@@ -18,11 +18,16 @@ import type { OfferedStream } from "./OfferedStream.ts"
 type Passes = (event: Place) => unknown
 
 /** A stream may have many calls at a time, and a call for each gap: what costs something is compiled once. */
-const compiled = new WeakMap<EventFilter.EventFilter, Passes>()
+const compiled = new WeakMap<
+  EventFilter.EventFilter,
+  { readonly topicPrefix: string | undefined; readonly passes: Passes }
+>()
 
-const compile = (filter: EventFilter.EventFilter): Passes => {
-  let passes = compiled.get(filter)
-  if (passes === undefined) compiled.set(filter, passes = EventFilter.compile(filter))
+const compile = (filter: EventFilter.EventFilter, topicPrefix: string | undefined): Passes => {
+  const known = compiled.get(filter)
+  if (known !== undefined && known.topicPrefix === topicPrefix) return known.passes
+  const passes = EventFilter.compile(filter, { topicPrefix })
+  compiled.set(filter, { topicPrefix, passes })
   return passes
 }
 
@@ -47,14 +52,16 @@ export const visibleProblem = (visible: unknown): string | undefined => {
  */
 export class Fence implements Selection {
   readonly #streamId: string
+  readonly #topicPrefix: string | undefined
   readonly #read: () => Visible
   #current: Visible = EventFilter.passAll
-  #passes: Passes = compile(EventFilter.passAll)
+  #passes: Passes = () => true
   /** What the events on their way were selected by. */
   #selectedBy: Visible = EventFilter.passAll
 
-  constructor(streamId: string, read: () => Visible) {
-    this.#streamId = streamId
+  constructor({ id, topicPrefix }: Pick<OfferedStream, "id" | "topicPrefix">, read: () => Visible) {
+    this.#streamId = id
+    this.#topicPrefix = topicPrefix
     this.#read = read
   }
 
@@ -93,7 +100,7 @@ export class Fence implements Selection {
     if (problem !== undefined) {
       throw new VisibilityFailed({ streamId: this.#streamId, event: undefined, cause: new RangeError(problem) })
     }
-    this.#passes = typeof visible === "function" ? visible : compile(visible)
+    this.#passes = typeof visible === "function" ? visible : compile(visible, this.#topicPrefix)
     this.#current = visible
   }
 
@@ -128,7 +135,7 @@ const codes = { UNAUTHENTICATED: Grpc.status.UNAUTHENTICATED, PERMISSION_DENIED:
 
 /** @internal What the caller of a call may see, or why it is refused. Undefined where everybody may see everything. */
 export const fenceOf = (
-  { id, select }: Pick<OfferedStream, "id" | "select">,
+  { id, select, topicPrefix }: Pick<OfferedStream, "id" | "select" | "topicPrefix">,
   { certificate, headers, peer }: Pick<IncomingCall, "certificate" | "headers" | "peer">
 ): Effect.Effect<Fence | undefined, Status> => {
   if (select === undefined) return Effect.undefined
@@ -152,7 +159,7 @@ export const fenceOf = (
       })
     ))
   return Effect.raceFirst(select({ headers, address: peer, certificate }), tooLate).pipe(
-    Effect.map((visible) => new Fence(id, readerOf(visible))),
+    Effect.map((visible) => new Fence({ id, topicPrefix }, readerOf(visible))),
     // one that is none is refused before anything else
     Effect.tap((fence) => Effect.sync(() => fence.isOpen)),
     Effect.catchCause(failed)

@@ -124,7 +124,7 @@ const serve = (
   requests: CallRequests
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
-    const { filter } = requests
+    const filter = requests.filter.for(stream)
     const fence = yield* Fence.fenceOf(stream, call)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
