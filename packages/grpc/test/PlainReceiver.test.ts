@@ -128,7 +128,7 @@ describe("what comes from a plain producer", () => {
     }
     shown(self, event(4))
     for (const n of [5, 6, 7]) for (const entity of entities) shown(self, event(n, "", entity))
-    assert.strictEqual(self.offset!.timestamp as number, 7)
+    assert.strictEqual(self.offset!.timestamp, 7)
   })
 
   it("moves the offset in its turn alone, with all that has come of one time", () => {
