@@ -42,8 +42,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what fails in a handler is saved as handled",
     file: `${core}/internal/projection/handling.ts`,
     changes: [[
-      "    return Effect.map(callAndDiscard(self, envelopes), () => {\n      tracker.advance(elements)",
-      "    tracker.advance(elements)\n    return Effect.map(callAndDiscard(self, envelopes), () => {"
+      "    const called = callAndDiscard(self, envelopes)\n",
+      "    tracker.advance(elements)\n    const called = callAndDiscard(self, envelopes)\n"
     ]]
   },
   {
@@ -57,7 +57,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a group that is not full waits for another event",
     file: `${core}/internal/projection/Grouping.ts`,
-    changes: [["if (!this.isEmpty && this.#groupDue === Infinity) this.#groupDue = now + within", ""]]
+    changes: [["if (!this.isEmpty && this.#groupDue === Infinity) {", "if (false) {"]]
   },
   {
     name: "what is undone is announced",
@@ -121,7 +121,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "caught up is said of what is behind",
     file: `${core}/ProjectionStatus.ts`,
-    changes: [["state !== \"Starting\" && hasReached(offsets, heads)", "state !== \"Starting\""]]
+    changes: [["status.pastLag === 0 &&\n        hasReached(status, heads)", "status.pastLag === 0"]]
   },
   {
     name: "lag is that of one worker",
@@ -247,7 +247,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a change does not wait for at-least-once workers of other processes",
     file: `${core}/ConsumerFilter.ts`,
     workload: "filters",
-    changes: [["if (stored.isNew) yield* outlive(stored)", "if (stored.isNew) yield* Effect.void"]]
+    changes: [["if (stored.isNew) yield* filters.afterCommit(outlive(stored))", "if (stored.isNew) yield* Effect.void"]]
   },
   {
     name: "what is to come now comes before the next event",

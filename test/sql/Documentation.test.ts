@@ -52,7 +52,8 @@ describe.each(databases)("on $name", ({ dialect, place }) => {
         )
         const own = sql.replaceAll(/'(\w+\.db)'/g, `'${folder}/$1'`).replaceAll(/\bsluice_\w+/g, (name) => table(name))
         const rows = yield* Effect.promise(() => execute(own))
-        if (!/^select/i.test(sql)) return
+        // nobody has changed a filter here
+        if (!/^select/i.test(sql) || sql.includes("sluice_filter")) return
         assert.isAbove(rows.length, 0)
         for (const row of rows) {
           // what a page shows is there to be seen

@@ -143,36 +143,6 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
           }).pipe(whileRunning(projection))
         }))
 
-      it.effect("makes progress while the filter changes as fast as it can be changed", () =>
-        Effect.gen(function*() {
-          const type = fresh("filtered")
-          const name = freshName()
-          const ids = ["a", "b", "c", "d"]
-          const handled = new Set<string>()
-          const projection = filtered(type).pipe(
-            make(name, (envelope) => Effect.sync(() => void handled.add(`${idOf(envelope)} ${envelope.event}`))),
-            Projection.workers(2)
-          )
-          let changes = 0
-          yield* Effect.gen(function*() {
-            yield* Effect.forkScoped(Effect.forever(Effect.suspend(() =>
-              ConsumerFilter.update(name, EventFilter.excludeEntityIds(`other-${++changes % 2}`), ada).pipe(
-                Effect.andThen(ConsumerFilter.update(name, () =>
-                  EventFilter.passAll, ada))
-              )
-            )))
-            for (let round = 0; round < 5; round++) {
-              const before = changes
-              for (const id of ids) {
-                yield* append(type, id, [`${round}`])
-              }
-              yield* Wait.until("all to be handled", () =>
-                handled.size === (round + 1) * ids.length)
-              yield* Wait.until("another change", () => changes > before)
-            }
-          }).pipe(Effect.scoped, whileRunning(projection))
-        }))
-
       it.effect("hands over a group in time while the filter changes", () =>
         Effect.gen(function*() {
           const type = fresh("filtered")
