@@ -150,7 +150,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
           atMost
         )
         for (const { code } of stuck) assert.include([undefined, NGHTTP2_ENHANCE_YOUR_CALM], code)
-        assert.isBelow(memory.mebibytes, 2.5 * 128)
+        assert.isBelow(memory.mebibytes, 2 * 128)
       }).pipe(Effect.provide(file)),
     120_000
   )

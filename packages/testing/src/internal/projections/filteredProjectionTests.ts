@@ -74,6 +74,19 @@ export const guarantees = [
   ]
 ] as const
 
+/** Changes the filter of a projection as fast as it can be changed, from when that has begun, and says when it does. */
+const changing = (name: string, change: () => void) =>
+  Effect.andThen(
+    caughtUp(name),
+    Effect.forever(Effect.suspend(() => {
+      change()
+      return Effect.andThen(
+        ConsumerFilter.update(name, EventFilter.excludeEntityIds("other"), ada),
+        ConsumerFilter.update(name, () => EventFilter.passAll, ada)
+      )
+    }))
+  )
+
 /** @internal */
 export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   for (const [guarantee, make] of guarantees) {
@@ -143,6 +156,30 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
           }).pipe(whileRunning(projection))
         }))
 
+      it.effect("makes progress while the filter changes as fast as it can be changed", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          const ids = ["a", "b", "c", "d"]
+          const handled = new Set<string>()
+          const projection = filtered(type).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.add(`${idOf(envelope)} ${envelope.event}`))),
+            Projection.workers(2)
+          )
+          let changes = 0
+          const rounds = Effect.gen(function*() {
+            for (let round = 0; round < 5; round++) {
+              const before = changes
+              for (const id of ids) {
+                yield* append(type, id, [`${round}`])
+              }
+              yield* Wait.until("all to be handled", () => handled.size === (round + 1) * ids.length)
+              yield* Wait.until("another change", () => changes > before)
+            }
+          })
+          yield* Effect.raceFirst(rounds, changing(name, () => changes++)).pipe(whileRunning(projection))
+        }))
+
       it.effect("hands over a group in time while the filter changes", () =>
         Effect.gen(function*() {
           const type = fresh("filtered")
@@ -158,16 +195,11 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
           const projection = filtered(type).pipe(
             guarantee === "exactly once" ? Projection.exactlyOnce(name, group) : Projection.atLeastOnce(name, group)
           )
-          let changes = 0
-          yield* Effect.gen(function*() {
-            yield* Effect.forkScoped(Effect.forever(Effect.suspend(() =>
-              ConsumerFilter.update(name, () =>
-                EventFilter.passAll.pipe(EventFilter.excludeEntityIds(`other-${++changes % 2}`)), ada)
-            )))
-            yield* append(type, "a", ["x"])
-            yield* Wait.until("it to be handled", () =>
-              handled > 0)
-          }).pipe(Effect.scoped, whileRunning(projection))
+          const once = Effect.andThen(
+            append(type, "a", ["x"]),
+            Wait.until("it to be handled", () => handled > 0)
+          )
+          yield* Effect.raceFirst(once, changing(name, () => {})).pipe(whileRunning(projection))
         }))
 
       it.effect("stays with a change when it is started again, and follows its pipeline before and after", () =>
