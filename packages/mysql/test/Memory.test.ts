@@ -2,8 +2,7 @@
 import { assert, it } from "@effect/vitest"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Naming from "@sluice/sql/adapter/Naming"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
+import { collectGarbage } from "../../../test/kit/collectGarbage.ts"
 import { makeStatements, packets } from "../src/internal/statements.ts"
 import { format } from "../src/internal/values.ts"
 
@@ -12,11 +11,8 @@ const count = 8
 const bytes = Buffer.alloc(size, "ä'\\\0")
 const digits = bytes.toString("hex")
 
-setFlagsFromString("--expose-gc")
-const collect = runInNewContext("gc") as () => void
-
 const heapUsed = (): number => {
-  collect()
+  collectGarbage()
   return process.memoryUsage().heapUsed
 }
 
