@@ -269,18 +269,7 @@ export const make = <A>(place: PlaceInput, event: A, bytes: number): Envelope<A>
  * @category constructors
  * @since 0.1.0
  */
-export const placeholder = (place: PlaceInput): Placeholder => ({
-  _tag: "Placeholder",
-  persistenceId: place.persistenceId,
-  sequenceNumber: place.sequenceNumber,
-  slice: place.slice,
-  position: place.position,
-  timestamp: place.timestamp,
-  tags: noTags,
-  metadata: noMetadata,
-  replication: undefined,
-  foreignMetadata: undefined
-})
+export const placeholder = (place: PlaceInput): Placeholder => placeOnly("Placeholder", place)
 
 /**
  * What a source has in place of the payload of an event of which it shows the place only: a {@link Reminder}.
@@ -296,8 +285,10 @@ export const notSent: Payload = { manifest: "", bytes: new Uint8Array() }
  * @category constructors
  * @since 0.1.0
  */
-export const reminder = (place: PlaceInput): Reminder => ({
-  _tag: "Reminder",
+export const reminder = (place: PlaceInput): Reminder => placeOnly("Reminder", place)
+
+const placeOnly = <Tag extends string>(_tag: Tag, place: PlaceInput): Place & { readonly _tag: Tag } => ({
+  _tag,
   persistenceId: place.persistenceId,
   sequenceNumber: place.sequenceNumber,
   slice: place.slice,

@@ -8,6 +8,8 @@ import { type Provider, SourceTimeout } from "../../Source.ts"
 /** @internal For how long a source may take for an answer, in milliseconds. */
 export const patience = 10_000
 
+const tooLate = ({ key }: Provider<any, any, any>) => new SourceTimeout({ source: key, waited: patience })
+
 /** @internal Fails when the source does not answer in time, each time that it is asked for more. */
 export const inTime = <A, E, R>(
   provider: Provider<any, any, any>,
@@ -15,7 +17,7 @@ export const inTime = <A, E, R>(
 ): Stream.Stream<A, E | SourceTimeout, R> =>
   Stream.timeoutOrElse(stream, {
     duration: patience,
-    orElse: () => Stream.fail(new SourceTimeout({ source: provider.key, waited: patience }))
+    orElse: () => Stream.fail(tooLate(provider))
   })
 
 /** @internal Fails when the source does not answer in time. */
@@ -25,7 +27,7 @@ export const orTimeout = <A, E, R>(
 ): Effect.Effect<A, E | SourceTimeout, R> =>
   Effect.timeoutOrElse(effect, {
     duration: patience,
-    orElse: () => Effect.fail(new SourceTimeout({ source: provider.key, waited: patience }))
+    orElse: () => Effect.fail(tooLate(provider))
   })
 
 /** @internal An event as its source has it now, or none. With `to`, the first event from there up to another one. */

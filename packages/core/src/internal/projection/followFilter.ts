@@ -57,15 +57,18 @@ const noFilter: FollowedFilter = {
   lookedThrough: () => Effect.void
 }
 
+/** Asks the storage for the newest version, which the projection goes by from then on. */
+const follow = (filters: ConsumerFilter["Service"], projection: Projection<any, any>) =>
+  filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
+
 /** @internal Asks the storage for the filter of a projection's source as it is now; undefined if the source takes none. */
 export const newestFilter = (
-  { delivery, name, source }: Projection<any, any>
+  projection: Projection<any, any>
 ): Effect.Effect<Effect.Effect<EventFilter | undefined, StorageError>, never, ConsumerFilter> =>
   ConsumerFilter.useSync((filters) => {
-    const { filter: initial, key } = source.provider
+    const { filter: initial } = projection.source.provider
     if (initial === undefined) return Effect.undefined
-    const following = filters.follow({ projection: name, source: key }, delivery._tag !== "ExactlyOnce")
-    return Effect.map(following, (newest) => newest?.filter ?? initial)
+    return Effect.map(follow(filters, projection), (newest) => newest?.filter ?? initial)
   })
 
 /** @internal One for all workers of a projection that begin together. */
@@ -84,7 +87,7 @@ export const followFilter = (
     const learn = Effect.fnUntraced(function*({ min }: SliceRange.SliceRange, revision: number) {
       if (learned?.revision !== revision || learned.by.has(min)) {
         learned = undefined
-        const newest = yield* filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
+        const newest = yield* follow(filters, projection)
         const passed = yield* filters.passedOver(offsetKey(projection), SliceRange.full, revision)
         learned = {
           revision,

@@ -20,6 +20,33 @@ type Storage = Journal.Journal | Projection.Stores
 
 type On = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Storage>>
 
+/** A projection of the entities a and b, at least once, in an instance that can be kept from noticing changes. It counts b's events that are late. */
+const cutOffAtWill = () => {
+  const type = fresh("filtered")
+  const state = { type, isCutOff: false, isExcluded: false, count: 0, late: 0 }
+  const [, [, make]] = guarantees
+  const projection = filtered(type).pipe(make(freshName(), (envelope) =>
+    Effect.sync(() => {
+      state.count++
+      if (state.isExcluded && idOf(envelope) === "b") state.late++
+    })))
+  const cutOff = (management: ProjectionManagement["Service"]): ProjectionManagement["Service"] => ({
+    ...management,
+    changes: () => Effect.succeed(Effect.never),
+    commands: (names) => Effect.suspend(() => state.isCutOff ? Effect.never : management.commands(names))
+  })
+  const write = Effect.gen(function*() {
+    while (true) {
+      for (const id of ["a", "b"]) yield* append(type, id, ["x"])
+      yield* Effect.sleep(5)
+    }
+  })
+  const running = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    effect.pipe(whileRunning(projection), Effect.updateService(ProjectionManagement, cutOff), Effect.scoped)
+  const exclude = ConsumerFilter.update({ source: `stream:${type.name}` }, EventFilter.excludeEntityIds("b"), ada)
+  return { state, write, exclude, running }
+}
+
 /** @internal Tests on two instances of one database, each with a view of its own of what runs. */
 export const sharedFilterTests = <R>(
   it: It<R>,
@@ -112,34 +139,13 @@ export const sharedFilterTests = <R>(
     it.effect("hand over nothing at least once that the other has excluded in a transaction, once that returns", () =>
       Effect.gen(function*() {
         const [here, there] = (yield* two) as [On, On]
-        const type = fresh("filtered")
-        const name = freshName()
-        let isCutOff = false
-        let isExcluded = false
-        let late = 0
-        let count = 0
-        const [, [, make]] = guarantees
-        const projection = filtered(type).pipe(make(name, (envelope) =>
-          Effect.sync(() => {
-            count++
-            if (isExcluded && idOf(envelope) === "b") late++
-          })))
+        const { exclude, running, state, write } = cutOffAtWill()
         yield* Effect.gen(function*() {
-          yield* Effect.gen(function*() {
-            while (true) {
-              for (const id of ["a", "b"]) yield* append(type, id, ["x"])
-              yield* Effect.sleep(5)
-            }
-          }).pipe(Effect.forkScoped)
-          yield* Wait.until("events", () => count > 10)
-          const change = ConsumerFilter.update(
-            { source: `stream:${type.name}` },
-            EventFilter.excludeEntityIds("b"),
-            ada
-          )
+          yield* Effect.forkScoped(write)
+          yield* Wait.until("events", () => state.count > 10)
           // the other instance goes by what it knew last before the commit
-          const changed = Effect.flatMap(change, () => {
-            isCutOff = true
+          const changed = Effect.flatMap(exclude, () => {
+            state.isCutOff = true
             return Clock.monotonicTimeNanos
           })
           const committing = yield* here(Journal.transaction(Journal.transaction(changed)))
@@ -148,65 +154,29 @@ export const sharedFilterTests = <R>(
             450,
             "until nobody goes by that any more"
           )
-          isExcluded = true
+          state.isExcluded = true
           yield* Effect.sleep("200 millis")
-          assert.strictEqual(late, 0)
-        }).pipe(
-          whileRunning(projection),
-          Effect.updateService(ProjectionManagement, (management) => ({
-            ...management,
-            changes: () => Effect.succeed(Effect.never),
-            commands: (names) => Effect.suspend(() => isCutOff ? Effect.never : management.commands(names))
-          })),
-          Effect.scoped,
-          there
-        )
+          assert.strictEqual(state.late, 0)
+        }).pipe(running, there)
       }))
 
     it.effect("hand over nothing at least once that the other has excluded, even if one cannot know of it", () =>
       Effect.gen(function*() {
         const [here, there] = (yield* two) as [On, On]
-        const type = fresh("filtered")
-        const name = freshName()
-        let isCutOff = false
-        let isExcluded = false
-        let late = 0
-        let count = 0
-        const cutOff = (management: ProjectionManagement["Service"]): ProjectionManagement["Service"] => ({
-          ...management,
-          changes: () => Effect.succeed(Effect.never),
-          commands: (names) => Effect.suspend(() => isCutOff ? Effect.never : management.commands(names))
-        })
-        const [, [, make]] = guarantees
-        const projection = filtered(type).pipe(make(name, (envelope) =>
-          Effect.sync(() => {
-            count++
-            if (isExcluded && idOf(envelope) === "b") late++
-          })))
+        const { exclude, running, state, write } = cutOffAtWill()
         yield* Effect.gen(function*() {
-          const writing = yield* Effect.gen(function*() {
-            while (true) {
-              for (const id of ["a", "b"]) yield* here(append(type, id, ["x"]))
-              yield* Effect.sleep(5)
-            }
-          }).pipe(Effect.forkScoped)
-          yield* Wait.until("events", () => count > 10)
-          isCutOff = true
-          const source = `stream:${type.name}`
-          yield* here(ConsumerFilter.update({ source }, EventFilter.excludeEntityIds("b"), ada))
-          isExcluded = true
-          const before = count
-          for (let i = 0; i < 10; i++) yield* here(append(type, "b", ["y"]))
+          const writing = yield* Effect.forkScoped(here(write))
+          yield* Wait.until("events", () => state.count > 10)
+          state.isCutOff = true
+          yield* here(exclude)
+          state.isExcluded = true
+          const before = state.count
+          for (let i = 0; i < 10; i++) yield* here(append(state.type, "b", ["y"]))
           yield* Effect.sleep("100 millis")
-          assert.strictEqual(count, before, "it waits until it knows")
-          assert.strictEqual(late, 0)
+          assert.strictEqual(state.count, before, "it waits until it knows")
+          assert.strictEqual(state.late, 0)
           yield* Fiber.interrupt(writing)
-        }).pipe(
-          whileRunning(projection),
-          Effect.updateService(ProjectionManagement, cutOff),
-          Effect.scoped,
-          there
-        )
+        }).pipe(running, there)
       }))
   })
 }
