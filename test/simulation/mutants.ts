@@ -241,7 +241,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a worker keeps the filter that it began with",
     file: `${core}/internal/projection/followFilter.ts`,
     workload: "filters",
-    changes: [["(newest) => newest?.filter ?? initial", "() => initial"]]
+    changes: [[
+      "newest: newest ?? { filter: initial, version: undefined }",
+      "newest: { filter: initial, version: undefined }"
+    ]]
   },
   {
     name: "a change does not wait for at-least-once workers of other processes",

@@ -74,18 +74,15 @@ export const guarantees = [
   ]
 ] as const
 
-/** Changes the filter of a projection as fast as it can be changed, from when that has begun, and says when it does. */
-const changing = (name: string, change: () => void) =>
-  Effect.andThen(
-    caughtUp(name),
-    Effect.forever(Effect.suspend(() => {
-      change()
-      return Effect.andThen(
-        ConsumerFilter.update(name, EventFilter.excludeEntityIds("other"), ada),
-        ConsumerFilter.update(name, () => EventFilter.passAll, ada)
-      )
-    }))
-  )
+/** Changes the filter of a projection as fast as it can be changed, whether that has begun or not, and says when it does. */
+const changing = <E, R>(projection: Projection.Projection<E, R>, change: () => void) =>
+  Effect.forever(Effect.suspend(() => {
+    change()
+    return Effect.andThen(
+      ConsumerFilter.update(projection, EventFilter.excludeEntityIds("other"), ada),
+      ConsumerFilter.update(projection, () => EventFilter.passAll, ada)
+    )
+  }))
 
 /** @internal */
 export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stores>): void => {
@@ -177,7 +174,7 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
               yield* Wait.until("another change", () => changes > before)
             }
           })
-          yield* Effect.raceFirst(rounds, changing(name, () => changes++)).pipe(whileRunning(projection))
+          yield* Effect.raceFirst(rounds, changing(projection, () => changes++)).pipe(whileRunning(projection))
         }))
 
       it.effect("hands over a group in time while the filter changes", () =>
@@ -199,7 +196,7 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
             append(type, "a", ["x"]),
             Wait.until("it to be handled", () => handled > 0)
           )
-          yield* Effect.raceFirst(once, changing(name, () => {})).pipe(whileRunning(projection))
+          yield* Effect.raceFirst(once, changing(projection, () => {})).pipe(whileRunning(projection))
         }))
 
       it.effect("stays with a change when it is started again, and follows its pipeline before and after", () =>
