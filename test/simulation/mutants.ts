@@ -213,6 +213,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a wake-up is lost: a consumer does not look again when it begins to wait",
     file: "packages/grpc/src/internal/client/clientCall.ts",
     workload: "network",
+    from: 4150,
     changes: [["if (already !== undefined) return resume(already)", ""]]
   },
   {
