@@ -34,7 +34,7 @@ import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
-import type { Selection } from "./Selection.ts"
+import type { Selection, SelectionChanged } from "./Selection.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import * as SliceRange from "./SliceRange.ts"
@@ -703,7 +703,7 @@ export interface EntityEncodedOptions {
   readonly selection?: Selection | undefined
   /**
    * What is shown of events that are not selected. Nothing by default. `"places"` are placeholders, so that numbers have no gaps, but only for an
-   * entity of which an event is selected, from `from` on.
+   * entity of which an event is selected, from `from` on. Where that changes between two pages, the stream fails with `SelectionChanged`.
    */
   readonly unselected?: "nothing" | "places" | undefined
 }
@@ -721,9 +721,9 @@ export const entityEncoded = <A, E, R>(
   from: SequenceNumber,
   to: SequenceNumber,
   { selection, unselected }: EntityEncodedOptions = {}
-): Stream.Stream<EncodedEnvelope, E, R> => {
+): Stream.Stream<EncodedEnvelope, E | SelectionChanged, R> => {
   const { entity } = self.provider
-  const events = selection === undefined
+  const events: Stream.Stream<EncodedEnvelope, E | SelectionChanged, R> = selection === undefined
     ? entity(persistenceId, from, to)
     : unselected === "places"
     ? placesOfEntity(entity, persistenceId, from, to, selection)
@@ -731,11 +731,11 @@ export const entityEncoded = <A, E, R>(
   return encoded(self, codec, events)
 }
 
-const encoded = <A, E, R, Element extends EncodedElement>(
+const encoded = <A, E, R, E2, Element extends EncodedElement>(
   self: Source<A, E, R>,
   codec: EventCodec<A>,
-  envelopes: Stream.Stream<Element, E, R>
-): Stream.Stream<Element, E, R> =>
+  envelopes: Stream.Stream<Element, E2, R>
+): Stream.Stream<Element, E2, R> =>
   self.stages.length === 0 && self.provider.codec === codec ? envelopes : envelopes.pipe(
     mapChunks(compile<A, R>(self.provider.codec, self.stages)),
     // none is left out, and none is added

@@ -1,15 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import { type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import { encoded, type EncodedElement, type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import { SelectionChanged } from "@sluice/core/Selection"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
@@ -128,4 +133,72 @@ describe("a selection", () => {
       yield* append(c, 1, "small")
       assert.deepStrictEqual(numbersOf(yield* pull), ["left out"])
     }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+})
+
+const persistenceId = EntityType.persistenceId(Note, "n")
+const last = 9
+
+/** The events of an entity of `last` events, in pages of `size`, and what is to be done when a page was read. */
+const entityOf = (size: number, onPage: () => void) => (_: unknown, from: number, to: number) =>
+  Stream.paginate(from, (first) =>
+    Effect.sync(() => {
+      onPage()
+      const page = Array.from({ length: Math.max(0, Math.min(size, to - first + 1, last - first + 1)) }, (_, i) =>
+        encoded({
+          persistenceId,
+          sequenceNumber: SequenceNumber.make(first + i),
+          slice: Slice.ofPersistenceId(persistenceId),
+          position: Position.make(first + i),
+          timestamp: Timestamp.make(first + i)
+        }, EventCodec.string.encodeUnsafe("text")))
+      return [page, page.length === 0 ? Option.none() : Option.some(first + page.length)] as const
+    }))
+
+const numbers = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: last }))
+const views = Schema.Array(Schema.Array(numbers).check(Schema.isMaxLength(3)))
+  .check(Schema.isMinLength(1), Schema.isMaxLength(8))
+
+describe("the places of an entity", () => {
+  it.effect.prop(
+    "are whole, and of what may be seen at that moment, whenever that changes",
+    [Schema.Struct({ from: numbers, to: numbers, size: numbers.check(Schema.isLessThan(5)), views })],
+    ([{ from, size, to, views }]) =>
+      Effect.gen(function*() {
+        let at = -1
+        const visible = () => views[Math.min(Math.max(at, 0), views.length - 1)]!
+        const source = Source.make({
+          ...Source.journal(Note).provider,
+          entity: entityOf(size, () => void at++)
+        })
+        const shown: Array<EncodedEnvelope> = []
+        const read = Source.entityEncoded(
+          source,
+          EventCodec.string,
+          persistenceId,
+          SequenceNumber.make(from),
+          SequenceNumber.make(to),
+          {
+            selection: { isOpen: false, isSelected: ({ sequenceNumber }) => visible().includes(sequenceNumber) },
+            unselected: "places"
+          }
+        )
+        const outcome = yield* Stream.runForEachArray(read, (page) =>
+          Effect.sync(() => {
+            assert.isTrue(visible().some((number) => number >= from), "something of the entity may be seen")
+            for (const { payload, sequenceNumber } of page) {
+              assert.strictEqual(payload !== undefined, visible().includes(sequenceNumber), String(sequenceNumber))
+            }
+            shown.push(...page)
+          })).pipe(Effect.result)
+        const found = shown.map(({ sequenceNumber }) => Number(sequenceNumber))
+        assert.deepStrictEqual(found, Array.from({ length: found.length }, (_, i) => from + i))
+        if (outcome._tag === "Failure") {
+          assert.instanceOf(outcome.failure, SelectionChanged)
+          assert.isAbove(at, 0)
+        } else if (found.length > 0) {
+          assert.strictEqual(found.at(-1), to)
+        }
+      }).pipe(Effect.provide(MemoryStorage.layer)),
+    { arbitrary: { runs: 2000 } }
+  )
 })

@@ -27,6 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Certificates from "../../../test/kit/Certificates.ts"
 import type { StreamOut } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
@@ -304,6 +305,78 @@ layer(Producer.quiet, { excludeTestServices: true })("what a caller may not see"
         assert.isEmpty(texts().filter((text) => text.startsWith("a ")))
       }
     }), 60_000)
+
+  it.effect(
+    "ends a call for an entity that vanishes, or appears, while it is answered, so that nobody takes a part for the whole",
+    () =>
+      Effect.gen(function*() {
+        const now = yield* SubscriptionRef.make<Visible>(() => true)
+        let read = 0
+        const { provider } = Source.journal(Cart)
+        /** Reads one event at a time, and changes what is visible once so many are read. */
+        const paged = (next: Visible, after: number) =>
+          Source.make({
+            ...provider,
+            entity: (persistenceId, from, to) =>
+              Stream.rechunk(provider.entity(persistenceId, from, to), 1).pipe(
+                Stream.tap(() => ++read === after ? SubscriptionRef.set(now, next) : Effect.void)
+              )
+          }) as ReturnType<typeof Source.journal<string>>
+        for (let n = 1; n <= 6; n++) yield* append("a", String(n), n === 2 ? ["large"] : [])
+        const changed = "UNAVAILABLE: what this caller may see of the entity has changed while the call ran: call again"
+        const answer = (first: Visible, next: Visible, after = 3) =>
+          Effect.gen(function*() {
+            yield* SubscriptionRef.set(now, first)
+            read = 0
+            const port = yield* serve(EventProducer.layer(CartEvents, paged(next, after), { select: () => now }))
+            const caller = yield* callerOf(port)
+            return [yield* caller.entity("a"), yield* caller.entity("a")]
+          }).pipe(Effect.scoped)
+        assert.deepStrictEqual(yield* answer(() => true, () => false), [[changed], []])
+        const all = ["a 1 1", "a 2 2", "a 3 3", "a 4 4", "a 5 5", "a 6 6"]
+        // all of them are read first to find out that none is to be seen
+        assert.deepStrictEqual(yield* answer(only("b"), () => true, 8), [[changed], all])
+        // as long as something of it is to be seen, each event is shown as it may be when it is sent
+        const places = ["a 1 -", "a 2 2", "a 3 -", "a 4 -", "a 5 -", "a 6 -"]
+        assert.deepStrictEqual(yield* answer(() => true, large), [["a 1 1", "a 2 2", ...places.slice(2)], places])
+      }).pipe(Effect.provide(MemoryStorage.layer))
+  )
+
+  it.effect(
+    "ends a call for an entity that vanishes while what was read of it waits for its consumer",
+    () =>
+      Effect.gen(function*() {
+        const now = yield* SubscriptionRef.make<Visible>(() => true)
+        const port = yield* serve(offer(() => now))
+        const text = "x".repeat(200_000)
+        for (let n = 1; n <= 20; n++) yield* append("a", `${n} ${text}`)
+        const client = yield* RawClient.client(port)
+        const { persistenceId, streamId } = ask("a", 1)
+        const request = { streamId, persistenceId, fromSeqNr: 1n, toSeqNr: 20n }
+        const call = yield* RawClient.currentEventsByPersistenceId(client, request, { reads: false })
+        yield* Wait.until("the first", () => call.bytes.length > 0)
+        yield* SubscriptionRef.set(now, ({ persistenceId }: Place) => persistenceId !== "Cart|a")
+        call.resume()
+        assert.strictEqual((yield* RawClient.ended(call)).code, status.UNAVAILABLE)
+        // those that were written before are on their way
+        assert.isBelow(call.bytes.length, 10)
+      }).pipe(Effect.provide(MemoryStorage.layer)),
+    60_000
+  )
+
+  it.effect("is not loaded, though it could be seen when it was asked for", () =>
+    Effect.gen(function*() {
+      const now = yield* SubscriptionRef.make<Visible>(() => true)
+      const hiding = Source.journal(Cart).pipe(
+        Source.mapEffect(({ event }) => Effect.as(SubscriptionRef.set(now, () => false), event))
+      )
+      const port = yield* serve(EventProducer.layer(CartEvents, hiding, { select: () => now }))
+      yield* append("a", "1")
+      const caller = yield* callerOf(port)
+      assert.strictEqual(yield* caller.load("a", 1), "NOT_FOUND: there is no event 1 of 'Cart|a'")
+      yield* SubscriptionRef.set(now, () => true)
+      assert.strictEqual(yield* caller.time("a", 1), "none")
+    }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect(
     "is not sent to consumers who have not read for long, though it waits for them",

@@ -120,7 +120,7 @@ export const currentEventsByPersistenceId = (
   client: Grpc.Client,
   request: MessageInitShape<typeof CurrentEventsByPersistenceIdRequestSchema>,
   options?: { readonly reads?: boolean; readonly metadata?: Grpc.Metadata }
-): Effect.Effect<Answers, never, Scope.Scope> =>
+): Effect.Effect<Answers & Pick<RawCall, "resume">, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -131,7 +131,12 @@ export const currentEventsByPersistenceId = (
           bytesOf(CurrentEventsByPersistenceIdRequestSchema, request),
           options?.metadata ?? new Grpc.Metadata()
         )
-        return { call, seen: observe(call, options?.reads ?? true) }
+        const seen = observe(call, options?.reads ?? true)
+        const resume = () => {
+          seen.reads = true
+          call.resume()
+        }
+        return { call, seen: Object.assign(seen, { resume }) }
       }),
       ({ call }) => Effect.sync(() => call.cancel())
     ),

@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { encoded, type EncodedEnvelope } from "../../Envelope.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
-import type { Selection } from "../../Selection.ts"
+import { type Selection, SelectionChanged } from "../../Selection.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import { mapChunks } from "./mapChunks.ts"
 
@@ -22,6 +22,9 @@ export const selectOfEntity = <E, R>(
  * @internal
  * One entity's events, with placeholders for those that are not selected. If none is selected from the first one on, there is nothing: whoever
  * sees nothing of an entity does not learn that there is one. To know that, it may read on after the last one.
+ *
+ * What is selected may change between two pages. Each page is as it is selected then, and where that makes the entity as a whole appear or
+ * vanish, the stream fails: the pages before it are of another answer.
  */
 export const placesOfEntity = <E, R>(
   entity: (
@@ -33,29 +36,56 @@ export const placesOfEntity = <E, R>(
   from: SequenceNumber,
   to: SequenceNumber,
   selection: Selection
-): Stream.Stream<EncodedEnvelope, E, R> => {
-  let isSeen: boolean | undefined
+): Stream.Stream<EncodedEnvelope, E | SelectionChanged, R> => {
+  /** An event that was selected when it was looked at last. As long as it is, places of others are shown. */
+  let witness: EncodedEnvelope | undefined
+  /** What was made of the pages so far. */
+  let so: "shown" | "hidden" | undefined
   const isSelected = (event: EncodedEnvelope): boolean => selection.isSelected(event, false)
-  const anyOf = (first: SequenceNumber, last: SequenceNumber): Effect.Effect<boolean, E, R> =>
-    Effect.map(Stream.runHead(selectOfEntity(entity(persistenceId, first, last), selection)), Option.isSome)
-  const seen = (chunk: ReadonlyArray<EncodedEnvelope>): Effect.Effect<boolean, E, R> => {
-    if (isSeen === true || chunk.some(isSelected)) return Effect.succeed(true)
-    if (isSeen === false) return Effect.succeed(false)
+  const anyOf = (
+    first: SequenceNumber,
+    last: SequenceNumber
+  ): Effect.Effect<EncodedEnvelope | undefined, E, R> =>
+    Effect.map(
+      Stream.runHead(selectOfEntity(entity(persistenceId, first, last), selection)),
+      Option.getOrUndefined
+    )
+  /** An event of another page that is selected. */
+  const elsewhere = (chunk: ReadonlyArray<EncodedEnvelope>): Effect.Effect<EncodedEnvelope | undefined, E, R> => {
+    if (so === "shown") return anyOf(from, lastNumber)
     const rest = () => anyOf(sequenceNumber(chunk.at(-1)!.sequenceNumber + 1), lastNumber)
     if (to >= lastNumber) return rest()
     // what has made a consumer ask is the last one, or the one after it
-    return Effect.flatMap(anyOf(to, sequenceNumber(to + 1)), (isThere) => isThere ? Effect.succeed(true) : rest())
+    return Effect.flatMap(anyOf(to, sequenceNumber(to + 1)), (found) => found ? Effect.succeed(found) : rest())
   }
-  return mapChunks((chunk: ReadonlyArray<EncodedEnvelope>) =>
-    Effect.suspend(() =>
-      selection.isOpen
-        ? Effect.succeed(chunk)
-        : Effect.map(seen(chunk), (isShown) => {
-          isSeen = isShown
-          return isShown ? chunk.map((event) => isSelected(event) ? event : placeOf(event)) : []
-        })
-    )
-  )(entity(persistenceId, from, to))
+  const become = (
+    next: "shown" | "hidden",
+    page: ReadonlyArray<EncodedEnvelope>
+  ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, SelectionChanged> => {
+    if (so !== undefined && so !== next) return Effect.fail(new SelectionChanged({ persistenceId }))
+    so = next
+    return Effect.succeed(page)
+  }
+  const shown = (
+    chunk: ReadonlyArray<EncodedEnvelope>
+  ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, E | SelectionChanged, R> =>
+    Effect.suspend(() => {
+      if (witness === undefined || !isSelected(witness)) witness = chunk.find(isSelected)
+      if (witness !== undefined) {
+        return become(
+          "shown",
+          selection.isOpen ? chunk : chunk.map((event) => isSelected(event) ? event : placeOf(event))
+        )
+      }
+      if (so === "hidden") return become("hidden", [])
+      return Effect.flatMap(elsewhere(chunk), (found) => {
+        if (found === undefined) return become("hidden", [])
+        witness = found
+        // which may not be selected any more
+        return shown(chunk)
+      })
+    })
+  return mapChunks(shown)(entity(persistenceId, from, to))
 }
 
 const placeOf = ({ persistenceId, position, sequenceNumber, slice, timestamp }: EncodedEnvelope): EncodedEnvelope =>

@@ -3,6 +3,7 @@ import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
+import { SelectionChanged } from "@sluice/core/Selection"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -57,24 +58,18 @@ const entityOf = (
     return [stream, fence, persistenceId] as const
   })
 
-/** As the stream sends it, unless the caller may not see it any more. */
-const treatedBy = (fence: Fence.Fence | undefined) => (envelope: EncodedEnvelope) =>
-  fence?.hides(envelope) === true ? "skip" : "send"
-
-/** The stream, and what reads the event from it. One that the caller may not see is not there. */
+/** The stream, and what reads the event from it. One that the caller may not see, or not any more once it is read, is not there. */
 const eventOf = (
   streams: Streams,
   call: IncomingCall,
   request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
-): Effect.Effect<
-  readonly [OfferedStream, Fence.Fence | undefined, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>],
-  unknown
-> =>
+): Effect.Effect<readonly [OfferedStream, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>], unknown> =>
   Effect.gen(function*() {
     const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
     const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
     const events = stream.entity(persistenceId, sequenceNumber, sequenceNumber, { selection: fence })
-    return [stream, fence, Stream.runHead(events)] as const
+    const isSeen = (event: EncodedEnvelope) => fence?.hides(event) !== true
+    return [stream, Effect.map(Stream.runHead(events), Option.filter(isSeen))] as const
   })
 
 /** @internal */
@@ -85,7 +80,7 @@ export const eventTimestamp = (
 ): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
-    const [stream, , event] = yield* eventOf(streams, call, request)
+    const [stream, event] = yield* eventOf(streams, call, request)
     const envelope = yield* stream.within(event)
     return encode(
       EventTimestampResponseSchema,
@@ -118,7 +113,7 @@ export const loadEvent = (
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
-    const [stream, fence, event] = yield* eventOf(streams, call, request)
+    const [stream, event] = yield* eventOf(streams, call, request)
     yield* send(stream, budget, call, (writer) =>
       Effect.gen(function*() {
         const found = Option.toArray(yield* event)
@@ -127,7 +122,7 @@ export const loadEvent = (
           return yield* Effect.fail(new Status(status.NOT_FOUND, text))
         }
         // as the stream would send it: the two messages have the same fields
-        yield* writer.write(eventPieces(found, treatedBy(fence)))
+        yield* writer.write(eventPieces(found, () => "send"))
       }))
   })
 
@@ -167,6 +162,11 @@ export const latestEventTimestamp = (
 const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>
   SequenceNumber.make(Math.min(Number(seqNr), Number.MAX_SAFE_INTEGER))
 
+const changed = new Status(
+  status.UNAVAILABLE,
+  "what this caller may see of the entity has changed while the call ran: call again"
+)
+
 /** @internal */
 export const currentEventsByPersistenceId = (
   streams: Streams,
@@ -181,9 +181,19 @@ export const currentEventsByPersistenceId = (
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
     )
+    /** Whether the caller may not see any more what was selected: without it, what follows would have a gap. */
+    let isHidden = false
+    const treat = (envelope: EncodedEnvelope) => {
+      isHidden ||= fence?.hides(envelope) === true
+      return isHidden ? "skip" : "send"
+    }
     yield* send(stream, budget, call, (writer) =>
       Stream.runForEachArray(
         stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" }),
-        (envelopes) => writer.write(eventPieces(envelopes, treatedBy(fence)))
-      ))
+        (envelopes) =>
+          Effect.andThen(
+            writer.write(eventPieces(envelopes, treat)),
+            Effect.suspend(() => isHidden ? Effect.fail(changed) : Effect.void)
+          )
+      ).pipe(Effect.mapError((error) => error instanceof SelectionChanged ? changed : error)))
   })
