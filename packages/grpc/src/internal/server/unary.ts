@@ -63,13 +63,13 @@ const eventOf = (
   streams: Streams,
   call: IncomingCall,
   request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
-): Effect.Effect<readonly [OfferedStream, Effect.Effect<Option.Option<EncodedEnvelope>, unknown>], unknown> =>
+): Effect.Effect<readonly [OfferedStream, Stream.Stream<EncodedEnvelope, unknown>], unknown> =>
   Effect.gen(function*() {
     const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
     const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
     const events = stream.entity(persistenceId, sequenceNumber, sequenceNumber, { selection: fence })
     const isSeen = (event: EncodedEnvelope) => fence?.hides(event) !== true
-    return [stream, Effect.map(Stream.runHead(events), Option.filter(isSeen))] as const
+    return [stream, Stream.filter(Stream.take(events, 1), isSeen)] as const
   })
 
 /** @internal */
@@ -81,7 +81,7 @@ export const eventTimestamp = (
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, call, request)
-    const envelope = yield* stream.within(event)
+    const envelope = yield* stream.within(Stream.runHead(event))
     return encode(
       EventTimestampResponseSchema,
       create(
@@ -91,17 +91,26 @@ export const eventTimestamp = (
     )
   })
 
-/** Sends events of a stream, for as long as there is memory for them. */
+/**
+ * Sends events of a stream, for as long as there is memory for them. What was read counts until the next is read, as it is after the stages of its
+ * source, and whether or not that asks for memory itself.
+ */
 const send = (
   stream: OfferedStream,
   budget: SendBudget,
   call: IncomingCall,
-  sending: (writer: CallWriter) => Effect.Effect<void, unknown>
+  events: Stream.Stream<EncodedEnvelope, unknown>,
+  write: (writer: CallWriter, events: ReadonlyArray<EncodedEnvelope>) => Effect.Effect<void, unknown>
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const share = yield* budget.share(call.peer)
-    const read = Effect.provideService(sending(new CallWriter(call, share)), ReadBudget, share.reading)
-    yield* stream.within(within(call, share, read))
+    const writer = new CallWriter(call, share)
+    const counted = Stream.transformPull(
+      events,
+      (pull) => Effect.succeed(share.reading.read(() => pull, 1) as typeof pull)
+    )
+    const sending = Stream.runForEachArray(counted, (events) => write(writer, events))
+    yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
   }).pipe(Effect.scoped)
 
 /** @internal */
@@ -114,16 +123,22 @@ export const loadEvent = (
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
     const [stream, event] = yield* eventOf(streams, call, request)
-    yield* send(stream, budget, call, (writer) =>
-      Effect.gen(function*() {
-        const found = Option.toArray(yield* event)
-        if (found.length === 0) {
-          const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
-          return yield* Effect.fail(new Status(status.NOT_FOUND, text))
-        }
+    let isThere = false
+    yield* send(
+      stream,
+      budget,
+      call,
+      event,
+      (writer, found) => {
+        isThere = true
         // as the stream would send it: the two messages have the same fields
-        yield* writer.write(eventPieces(found, () => "send"))
-      }))
+        return writer.write(eventPieces(found, () => "send"))
+      }
+    )
+    if (!isThere) {
+      const text = `there is no event ${request.seqNr} of '${quotable(request.persistenceId)}'`
+      return yield* Effect.fail(new Status(status.NOT_FOUND, text))
+    }
   })
 
 /** @internal */
@@ -187,13 +202,10 @@ export const currentEventsByPersistenceId = (
       isHidden ||= fence?.hides(envelope) === true
       return isHidden ? "skip" : "send"
     }
-    yield* send(stream, budget, call, (writer) =>
-      Stream.runForEachArray(
-        stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" }),
-        (envelopes) =>
-          Effect.andThen(
-            writer.write(eventPieces(envelopes, treat)),
-            Effect.suspend(() => isHidden ? Effect.fail(changed) : Effect.void)
-          )
-      ).pipe(Effect.mapError((error) => error instanceof SelectionChanged ? changed : error)))
+    const events = stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" })
+    yield* send(stream, budget, call, events, (writer, found) =>
+      Effect.andThen(
+        writer.write(eventPieces(found, treat)),
+        Effect.suspend(() => isHidden ? Effect.fail(changed) : Effect.void)
+      )).pipe(Effect.mapError((error) => error instanceof SelectionChanged ? changed : error))
   })
