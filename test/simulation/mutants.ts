@@ -210,13 +210,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["return last === 0 ? \"unproven\" : \"gap\"", "return last === 0 ? \"accepted\" : \"gap\""]]
   },
   {
-    name: "a wake-up is lost: a consumer does not look again when it begins to wait",
-    file: "packages/grpc/src/internal/client/clientCall.ts",
-    workload: "network",
-    from: 4150,
-    changes: [["if (already !== undefined) return resume(already)", ""]]
-  },
-  {
     name: "a consumer takes a stream on which nothing comes for one that is alive",
     file: "packages/grpc/src/internal/client/producerClient.ts",
     workload: "network",

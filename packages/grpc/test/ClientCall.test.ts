@@ -5,6 +5,7 @@ import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Scheduler from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
 import { type CallError, grpcError, openCall, unaryCall } from "../src/internal/client/clientCall.ts"
 import { echoFrame } from "../src/internal/wire/beats.ts"
@@ -49,6 +50,21 @@ const fake = Effect.map(Clock.Clock, (clock) => {
   }
 })
 
+/** Has a fiber give way once, after so many operations, until the test lets it go on. */
+const givingWayAfter = (operations: number) => {
+  let done = 0
+  const tasks: Array<() => void> = []
+  const scheduler: Scheduler.Scheduler = {
+    executionMode: "async",
+    shouldYield: () => done++ === operations,
+    makeDispatcher: () => ({ scheduleTask: (task) => tasks.push(task), flush: () => {} })
+  }
+  const goOn = () => {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
+  }
+  return { scheduler, tasks, goOn }
+}
+
 const request: Call.Request = { path: "/service/Method", headers: {}, waitForReady: false }
 const codeOf = <A>(effect: Effect.Effect<A, CallError>) =>
   Effect.map(Effect.flip(effect), (error) => "code" in error ? error.code : error._tag)
@@ -73,6 +89,26 @@ describe("a call, as its client sees it", () => {
       assert.strictEqual((yield* call.pull).length, 2)
       assert.strictEqual((yield* call.pull).length, 1)
       assert.strictEqual(yield* codeOf(call.pull), status.NOT_FOUND)
+    }))
+
+  it.effect("hands on what comes at any moment between looking for it and waiting for it", () =>
+    Effect.gen(function*() {
+      const message = Buffer.from("message")
+      let hasGivenWay = true
+      let moments = 0
+      for (; hasGivenWay; moments++) {
+        const { channel, provide, send } = yield* fake
+        const call = yield* provide(openCall("there", channel, request, Buffer.from("first")))
+        const { goOn, scheduler, tasks } = givingWayAfter(moments)
+        const pulled = Effect.runFork(call.pull, { scheduler })
+        hasGivenWay = tasks.length > 0
+        send(message)
+        goOn()
+        const exit = pulled.pollUnsafe()
+        if (exit === undefined) assert.fail(`what comes after ${moments} operations is lost`)
+        assert.deepStrictEqual(yield* exit, [message])
+      }
+      assert.isAbove(moments, 2)
     }))
 
   it.effect("waits a minute for the first answer, and for messages without beats as long as it takes", () =>
