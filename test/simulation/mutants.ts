@@ -262,6 +262,37 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]]
   },
   {
+    name: "what is left behind is more than what was passed over",
+    file: `${core}/internal/memory/consumerFilter.ts`,
+    workload: "filters",
+    changes: [[
+      "slices.set(transaction, id, { ...row, completeUpTo: offset })",
+      "slices.set(transaction, id, { ...row, completeUpTo: { ...offset, position: (offset.position + 1) as never } })"
+    ]]
+  },
+  {
+    name: "how far was looked back is stored before that is handled",
+    file: `${core}/internal/projection/incarnation.ts`,
+    workload: "filters",
+    changes: [
+      ["  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)\n", ""],
+      [
+        "  yield* judge(self, chunk.elements, chunk.progress !== undefined)\n",
+        "  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)\n" +
+        "  yield* judge(self, chunk.elements, chunk.progress !== undefined)\n"
+      ]
+    ]
+  },
+  {
+    name: "how far was looked back is stored while some of it waits in a group",
+    file: `${core}/internal/projection/incarnation.ts`,
+    workload: "filters",
+    changes: [[
+      "    yield* flush(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
+      "    yield* filter.lookedThrough("
+    ]]
+  },
+  {
     name: "a consumer is sent what it does not select",
     file: "packages/grpc/src/internal/server/CallFilter.ts",
     workload: "network",

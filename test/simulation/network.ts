@@ -18,6 +18,7 @@ import { Auditor, FaultPlan, SimulatedDatabase, SimulatedNetwork, Simulation } f
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -94,6 +95,14 @@ const Step = Schema.Union([
 
 type Step = typeof Step.Type
 
+/** What happens while it is looked through what filters have left out: not for long, as that does not take long. */
+const Ending = Schema.Struct({
+  _tag: Schema.Literals(["Kill", "Kill", "Freeze", "Disconnect"]),
+  at: upTo(1500),
+  lasts: upTo(1500),
+  target: upTo(1)
+})
+
 const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
 
 const filterOf = ({ entities, excludes, includes }: typeof Filter.Type): EventFilter.EventFilter => {
@@ -125,6 +134,8 @@ export interface Workload {
   readonly visible: ReadonlyArray<typeof Visible.Type> | undefined
   /** What happens to the processes, and to the databases. */
   readonly others: FaultPlan.FaultPlan
+  /** What happens to the consumers when in the end everything is included at once. */
+  readonly ending: FaultPlan.FaultPlan
   /** How many processes run the projection, and with how many workers each. */
   readonly consumers: number
   readonly workers: number
@@ -153,7 +164,7 @@ const common = {
 /** Consumers are restarted with other filters. */
 export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
   Arbitrary.all(common),
-  (workload): Workload => ({ ...workload, steps: [], group: 1 })
+  (workload): Workload => ({ ...workload, steps: [], group: 1, ending: [] })
 )
 
 /** The filter of the stream is changed while consumers run. */
@@ -164,6 +175,7 @@ export const changing: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
     consumers: Arbitrary.schema(Schema.Literals([1, 2, 2])),
     steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step])), { minLength: 1, maxLength: 8 }),
     group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
+    ending: Arbitrary.array(Arbitrary.schema(Ending), { maxLength: 3 }),
     isHidden: Arbitrary.schema(Schema.Literals([true, false, false])),
     forgets: Arbitrary.schema(Schema.Literals([true, false, false]))
   }),
@@ -235,15 +247,27 @@ const heal = ({ consumer, kind }: Fault, consumers: number) => {
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { appends, bytes, consumers, delivery, filters, group, network, others, slowness, steps, visible, workers } =
-      workload
+    const {
+      appends,
+      bytes,
+      consumers,
+      delivery,
+      ending,
+      filters,
+      group,
+      network,
+      others,
+      slowness,
+      steps,
+      visible,
+      workers
+    } = workload
     const there = yield* SimulatedDatabase.make("there")
     const here = yield* SimulatedDatabase.make("here")
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
     const table = SimulatedDatabase.table<string>(here)
 
     const source = EventConsumer.source(Carts, { address: "producer:8101", insecure: true })
-    const handled = new Set<string>()
     /** The tags that events of each entity may have. */
     const tagsOf = new Map<string, Set<string>>()
     /** What the producer has let be seen so far. Each event says how much of that there was before it was appended. */
@@ -264,11 +288,6 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
           versions,
           (stored) => stored.some((one) => one.version >= acknowledged && passesFor(one.filter, persistenceId))
         )
-    const mayBegin = (persistenceId: string, number: number) =>
-      number === 1 || handled.has(`${persistenceId} ${number - 1}`)
-        ? Effect.succeed(true)
-        // the auditor knows which those are
-        : Effect.map(versions, (stored) => stored.some(({ history }) => history === "none"))
     /** What must hold as it is handed over. */
     const check =
       (own: EventFilter.EventFilter) => ({ event, persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
@@ -289,15 +308,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         })
     const write = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
       Effect.gen(function*() {
-        if (!(yield* mayBegin(persistenceId, sequenceNumber))) {
-          return yield* Simulation.violate(
-            "an entity is handled from its first event on",
-            `event ${sequenceNumber} of '${persistenceId}' is, and not the one before`
-          )
-        }
         if (slowness > 0) yield* Effect.sleep(slowness)
         if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
-        handled.add(`${persistenceId} ${sequenceNumber}`)
       })
     const handle = (own: EventFilter.EventFilter) => (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
       Effect.andThen(
@@ -436,28 +448,36 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* auditor.settled({ within: patience })
 
     const stored = yield* versions
-    const forgets = stored.some(({ history }) => history === "none")
     const passes = EventFilter.compile(stored[0]?.filter ?? filter)
-    /** From which to which event each entity is to be handled. */
+    /** Of each of the entities, what is not left behind up to that event is handled, or comes without anything else. */
     const complete = Effect.fnUntraced(function*(selected: ReadonlyMap<string, number>) {
-      const rows = yield* table.rows
-      const isHandled = (place: string) => delivery === "ExactlyOnce" ? rows.has(place) : handled.has(place)
-      for (const [persistenceId, to] of selected) {
-        for (let n = forgets ? to : 1; n <= to; n++) {
-          if (isHandled(`${persistenceId} ${n}`)) continue
-          return yield* Simulation.violate("what is selected is handled", `event ${n} of '${persistenceId}' is not`)
-        }
-      }
+      const isDue = ({ persistenceId, sequenceNumber }: Envelope.Place) =>
+        sequenceNumber <= (selected.get(persistenceId) ?? 0)
+      const due = Effect.map(auditor.unhandled(projection), (places) => places.find(isDue))
+      yield* due.pipe(
+        Effect.repeat({ until: (place) => place === undefined, schedule: Schedule.spaced("1 second") }),
+        Effect.timeoutOrElse({
+          duration: patience,
+          orElse: () =>
+            Effect.flatMap(due, (place) =>
+              Simulation.violate(
+                "what is selected is handled",
+                `event ${place!.sequenceNumber} of '${place!.persistenceId}' is not`
+              ))
+        })
+      )
     })
-    if (stored[0]?.history === "now" && visible === undefined && !forgets) {
+    /** Up to its last event that passes, each entity that the filter includes. */
+    const passing = Effect.fnUntraced(function*(passes: (place: Envelope.Place) => boolean) {
       const past = new Map<string, number>()
       for (const id of everyEntity) {
         const events = yield* there.inspect(Stream.runCollect(Journal.read(Cart, id)))
         const newest = events.findLast(passes)
         if (newest !== undefined) past.set(newest.persistenceId, newest.sequenceNumber)
       }
-      yield* complete(past)
-    }
+      return past
+    })
+    if (stored[0]?.history === "now" && visible === undefined) yield* complete(yield* passing(passes))
     const selected = new Map<string, number>()
     const last = (id: string, i: number) =>
       Effect.gen(function*() {
@@ -470,4 +490,11 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* (yield* Simulation.process("last writer", writer)).ended
     yield* auditor.settled({ within: patience })
     yield* complete(selected)
+    if (steps.length === 0) return
+    yield* Simulation.note("everything is included, at once")
+    const including = ConsumerFilter.update(source, () => EventFilter.passAll, { by: "eve", history: "now" })
+    yield* (yield* Simulation.process("last change", Effect.provide(Effect.orDie(including), here.layer))).ended
+    yield* FaultPlan.run(ending, { processes: processes.slice(1), databases: [here] })
+    yield* complete(yield* passing(({ persistenceId }) => seen.at(-1)!({ persistenceId, tags: [] })))
+    yield* auditor.settled({ within: patience })
   })

@@ -59,6 +59,11 @@ export interface Auditor {
   /** `ProjectionStatus.lag`, which must not be too little. */
   readonly lag: (projection: string) => ReturnType<typeof ProjectionStatus.lag>
   /**
+   * The events that a watched projection has not handled since it was rewound last, whether a filter leaves them out for now or not. What is
+   * not to come any more is not among them: what a stage has dropped, and what a change of the filter has left behind.
+   */
+  readonly unhandled: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
+  /**
    * Waits until every watched projection has handled all there is, and its offsets say so. To be called when there are no faults any more, and
    * nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
    * projection is watched.
@@ -82,7 +87,8 @@ const forCommands = 3000
  * | an append has the sequence number that was expected | |
  * | what is handled is in the journal | so nothing is announced that is not committed |
  * | a worker goes forward | from where it has begun, whatever the delivery |
- * | exactly once, events are handled in order, nothing is passed over | as the transactions of the handlers say |
+ * | exactly once, events are handled in order | as the transactions of the handlers say |
+ * | nothing is passed over | of the same log, or of the entity where a source selects entities; whatever the delivery |
  * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
  * | what is left behind stays there | with a change of a filter that does not bring it |
@@ -144,10 +150,10 @@ export const make = (databases: {
       if (observation._tag !== "Refiltered") return
       // the transaction is about to be committed, and nobody else sees yet what it has raised
       for (const [projection, { key }] of watched) {
-        const { offsets, revision } = storedOf(projection)
-        if (key !== observation.source || revision === undefined) continue
-        audit.refiltered(projection, revision)
-        if (observation.history === "none") audit.forgets(projection, offsets)
+        const stored = storedOf(projection)
+        if (key !== observation.source || stored.revision === undefined) continue
+        audit.refiltered(projection, stored.revision)
+        if (observation.history === "none") audit.forgets(projection, stored)
       }
     })
 
@@ -344,6 +350,7 @@ export const make = (databases: {
           }
           if (lag < least) violate("lag is not understated", `'${projection}' is ${least} behind, and says ${lag}`)
         }),
+      unhandled: (projection) => Effect.sync(() => audit.unhandled(projection, storedOf(projection).revision)),
       settled: ({ within }) =>
         Effect.gen(function*() {
           const until = engine.now + Duration.toMillis(Duration.fromInputUnsafe(within))

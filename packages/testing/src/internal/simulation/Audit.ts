@@ -43,6 +43,8 @@ interface Projection extends Watched {
   readonly leftOut: Positions
   /** What a change of the filter has left behind for good. */
   readonly forgotten: Positions
+  /** The revision since when it has: an at-least-once worker from before may still be at it. */
+  forgottenAt: number
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
   readonly deferred: Positions
   readonly perEntity: Set<Slice>
@@ -94,6 +96,7 @@ export class Audit {
       wasAside: new Positions(),
       leftOut: new Positions(),
       forgotten: new Positions(),
+      forgottenAt: 0,
       deferred: new Positions(),
       perEntity: new Set(),
       failures: new Map(),
@@ -236,8 +239,9 @@ export class Audit {
   }
 
   /** What a projection has not handled up to its offsets is not to come any more. */
-  forgets(name: string, offsets: Offset.Offsets): void {
+  forgets(name: string, { offsets, revision = 0 }: StoredOffsets): void {
     const projection = this.#projections.get(name)!
+    projection.forgottenAt = revision
     const truth = this.truth(projection.origin)
     for (const [slice, { position }] of offsets) {
       for (const event of truth.between(slice, 0, position)) projection.forgotten.add(slice, event.position!)
@@ -254,25 +258,32 @@ export class Audit {
     if (of === undefined) return
     const handled = positionsOf(projection, projection.handled, of)
     const text = `'${name}' handles ${describe(envelope)}`
-    if (isExactlyOnce && projection.forgotten.has(slice, position)) {
+    if (of >= projection.forgottenAt && projection.forgotten.has(slice, position)) {
       this.#violate("what is left behind stays there", text)
     }
     if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
-    if (isExactlyOnce && !projection.wasAside.has(slice, position)) this.#inOrder(projection, of, envelope, position)
+    if (!projection.wasAside.has(slice, position)) this.#inOrder(projection, of, envelope, position, isExactlyOnce)
     handled.add(slice, position)
   }
 
   /** Of its entity in any case, and of its log unless the source selects entities. */
-  #inOrder(projection: Projection, revision: number, envelope: Envelope<unknown>, position: number): void {
+  #inOrder(
+    projection: Projection,
+    revision: number,
+    envelope: Envelope<unknown>,
+    position: number,
+    isExactlyOnce: boolean
+  ): void {
     const { perEntity, projection: name } = projection
     const { persistenceId, slice } = envelope
     const truth = this.#truths.get(projection.origin)!
     const concerns = (event: EncodedEnvelope | undefined) =>
       !perEntity.has(slice) || event?.persistenceId === persistenceId
     const text = `'${name}' handles ${describe(envelope)}`
-    const later = [...positionsOf(projection, projection.handled, revision).of(slice)].find((other) =>
+    const isLater = (other: number) =>
       other > position && !projection.wasAside.has(slice, other) && concerns(truth.at(slice, other))
-    )
+    const handled = isExactlyOnce ? [...positionsOf(projection, projection.handled, revision).of(slice)] : []
+    const later = handled.find(isLater)
     if (later !== undefined) this.#violate("events are handled in order", `${text} after ${later}`)
     const isDue = (event: EncodedEnvelope) =>
       perEntity.has(slice) ? event.persistenceId === persistenceId : !projection.deferred.has(slice, event.position!)
@@ -280,8 +291,8 @@ export class Audit {
     if (missing !== undefined) this.#violate("nothing is passed over", `${text}, and not ${describe(missing)}`)
   }
 
-  /** The events up to the heads that a projection has yet to handle, standing on a revision. */
-  missing(
+  /** The events up to the heads that a projection has yet to handle, standing on a revision, or that a filter leaves out for now. */
+  unhandled(
     name: string,
     revision: number | undefined,
     heads?: ReadonlyMap<Slice, number>
@@ -290,8 +301,17 @@ export class Audit {
     const truth = this.truth(projection.origin)
     return [...truth.slices].flatMap((slice) =>
       this.#unhandled(projection, revision, slice, heads === undefined ? truth.head(slice) : heads.get(slice) ?? 0)
-        .filter(({ position }) => !projection.deferred.has(slice, position!))
     )
+  }
+
+  /** Those of them that no filter leaves out. */
+  missing(
+    name: string,
+    revision: number | undefined,
+    heads?: ReadonlyMap<Slice, number>
+  ): ReadonlyArray<EncodedEnvelope> {
+    const { deferred } = this.#projections.get(name)!
+    return this.unhandled(name, revision, heads).filter(({ position, slice }) => !deferred.has(slice, position!))
   }
 
   /** What can only be said at the end. */
