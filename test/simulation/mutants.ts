@@ -142,8 +142,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what was put aside is handled by two at once",
     file: `${core}/internal/projection/handleDeadLetters.ts`,
     changes: [[
-      "      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* call",
-      "      yield* call"
+      "      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* handling",
+      "      yield* handling"
     ]]
   },
   {

@@ -115,6 +115,23 @@ describe("an at-least-once projection", () => {
   })
 })
 
+describe("an at-most-once projection", () => {
+  test("does not compile if its handler writes in a transaction", () => {
+    // @ts-expect-error An at-most-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+    carts.pipe(Projection.atMostOnce("x", () => insert))
+    carts.pipe(
+      // @ts-expect-error An at-most-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+      Projection.atMostOnce("x", Handler.grouped({ size: 500, within: "100 millis" }, () => insert))
+    )
+  })
+
+  test("needs what its handler needs, and has its errors", () => {
+    expect(carts.pipe(Projection.atMostOnce("x", () => Effect.asVoid(Effect.flip(Clockwork))))).type.toBe<
+      Projection.Projection<JournalErrors | Clockwork["Service"], Journal | Projection.Stores | Clockwork>
+    >()
+  })
+})
+
 const handleMore = (envelope: Envelope<ItemAdded | CheckedOut | CouponTried>) => Effect.log(envelope.event._tag)
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", { sku: Schema.String }) {}

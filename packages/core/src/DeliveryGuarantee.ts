@@ -7,7 +7,7 @@ import type * as Duration from "effect/Duration"
 
 /**
  * How often a handler may see an event, and when the offset is stored. Exactly once, it is stored in the transaction of
- * the handler's writes; at least once, after a number of envelopes or a time.
+ * the handler's writes; at least once, after a number of envelopes or a time; at most once, before the handler is called.
  *
  * @category models
  * @since 0.1.0
@@ -15,3 +15,18 @@ import type * as Duration from "effect/Duration"
 export type DeliveryGuarantee =
   | { readonly _tag: "ExactlyOnce" }
   | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }
+  | { readonly _tag: "AtMostOnce" }
+
+const texts: { readonly [Tag in DeliveryGuarantee["_tag"]]: string } = {
+  ExactlyOnce: "exactly once",
+  AtLeastOnce: "at least once",
+  AtMostOnce: "at most once"
+}
+
+/**
+ * The guarantee in words, as logs and consoles show it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const describe = ({ _tag }: DeliveryGuarantee): string => texts[_tag]

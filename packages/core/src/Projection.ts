@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
-import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
+import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
 import type { Handler } from "./Handler.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
@@ -119,6 +119,51 @@ const positive = (what: string, n: number): number => {
 }
 
 /**
+ * Hands every event to the handler once, or not at all: the offset is stored first. A crash, or an interruption of the handler, loses the
+ * event that it had, or the group, and no others. For what is better missed than repeated.
+ *
+ * **Details**
+ *
+ * An event is never tried again once the handler has it. If that fails, the event counts as skipped, and a warning in the log names it. The
+ * {@link recovery} strategy says what becomes of events that fail before, because they cannot be decoded or a stage fails on them.
+ * `ProjectionStatus.caughtUp` waits until the handler is done; a receipt is reached as soon as the offset is stored. A handler that writes
+ * through `Transaction` does not compile.
+ *
+ * **Example** (A notice that must not come twice)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const sent: Array<string> = []
+ * const Notices = Source.journal(Note).pipe(
+ *   Projection.atMostOnce("notices", ({ event }) => Effect.sync(() => void sent.push(event)))
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a", "b"] })
+ *   yield* Layer.build(Projection.layer(Notices))
+ *   yield* ProjectionStatus.caughtUp("notices")
+ *   return sent
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["a", "b"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const atMostOnce = <A, F extends Effect.Effect<void, any, any>>(
+  name: string,
+  handler: Handler<
+    A,
+    Outside<F, "An at-most-once handler has no Transaction: use Projection.exactlyOnce, or write with Database">
+  >
+) =>
+<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> =>
+  describeAs(name, source, handler, { _tag: "AtMostOnce" })
+
+/**
  * Divides the slices among `n` workers, 1 to 1024, which {@link layer} and {@link run} have work at the same time. Events of one entity stay in order. It
  * may differ from run to run: no event is lost or repeated for it.
  *
@@ -147,9 +192,7 @@ export const recovery =
  * @since 0.1.0
  */
 export const describe = (self: Projection<any, any>): string =>
-  `${Src.describe(self.source)} | ${
-    self.delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
-  } '${self.name}' × ${self.workers}`
+  `${Src.describe(self.source)} | ${describeDelivery(self.delivery)} '${self.name}' × ${self.workers}`
 
 /**
  * Runs the projection for as long as the layer lives, and logs where it begins. A worker that stops does so alone; `ProjectionStatus.status`

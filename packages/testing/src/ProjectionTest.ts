@@ -10,6 +10,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import { deliveryTests } from "./internal/projections/deliveryTests.ts"
 import { filteredProjectionTests } from "./internal/projections/filteredProjectionTests.ts"
 import { historyTests } from "./internal/projections/historyTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
@@ -37,6 +38,7 @@ import { sharing } from "./internal/sharing.ts"
 export const suite = (name: string, storage: Layer.Layer<Journal | Stores | DurableStateStore, unknown>): void => {
   sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
     projectionTests(it)
+    deliveryTests(it)
     managedProjectionTests(it)
     receiptTests(it)
     filteredProjectionTests(it)

@@ -40,8 +40,8 @@ export class ProjectionMeters {
     this.#unreported = 0
   }
 
-  skipped(): void {
-    this.#skipped(1)
+  skipped(events: number): void {
+    this.#skipped(events)
   }
 
   restarted(): void {

@@ -160,9 +160,9 @@ export class WorkerMonitor {
     this.meters.handled(envelopes.length, envelopes.at(-1)!.timestamp)
   }
 
-  skipped(): void {
-    this.#skipped++
-    this.meters.skipped()
+  skipped(events = 1): void {
+    this.#skipped += events
+    this.meters.skipped(events)
   }
 
   /** Ends when the predicate holds for the status, or the worker has ended. Dies where the predicate throws, which is nothing to the worker. */

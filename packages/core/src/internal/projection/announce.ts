@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { describe as describeDelivery } from "../../DeliveryGuarantee.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { describe } from "../../Source.ts"
@@ -12,9 +13,8 @@ export const announce = (
   const { delivery, name, source } = projection
   const workers = statuses.length === 1 ? "1 worker" : `${statuses.length} workers`
   const slices = covered(statuses.map(({ range }) => range))
-  const guarantee = delivery._tag === "ExactlyOnce" ? "exactly once" : "at least once"
   return Effect.logInfo(
-    `Runs projection '${name}': ${describe(source)}, ${guarantee}, ${workers} of slices ${slices}, ${
+    `Runs projection '${name}': ${describe(source)}, ${describeDelivery(delivery)}, ${workers} of slices ${slices}, ${
       beginning(statuses)
     }`
   ).pipe(

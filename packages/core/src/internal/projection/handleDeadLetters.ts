@@ -95,13 +95,17 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     const [element] = yield* self.decode([stored.value])
     if (element?._tag === "Poison") return yield* failed(self, letter, element.cause)
     if (element?._tag !== "Envelope") return yield* discard
-    if (delivery._tag !== "ExactlyOnce") return yield* atLeastOnce(self, letter, stored.value, element)
+    if (delivery._tag === "AtLeastOnce") return yield* atLeastOnce(self, letter, stored.value, element)
     // a change of the filter after this fences the transaction
     if (!(yield* isIncluded(self, stored.value))) return "excluded"
     const to = offsets.get(slice)
     const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
-    const exit = yield* Effect.exit(exactlyOnce(self, letter, element, { journal, revision }, moves))
-    if (Exit.isSuccess(exit)) return exit.value
+    const isWithin = delivery._tag === "ExactlyOnce"
+    const handling = isWithin ? call(self, element) : Effect.void
+    const exit = yield* Effect.exit(claimFor(self, letter, handling, { journal, revision }, moves))
+    if (Exit.isSuccess(exit)) {
+      return isWithin || exit.value !== "handled" ? exit.value : yield* atMostOnce(self, letter, element)
+    }
     if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(self, letter, exit.cause)
     return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
   }
@@ -150,11 +154,11 @@ const failed = (
     ? Effect.as(management.release(key, letter, claimedAt, Cause.pretty(cause)), "failed")
     : Effect.failCause(cause)
 
-/** Claims the letter by throwing it away, which counts once the handler is done. */
-const exactlyOnce = (
+/** Claims the letter by throwing it away, which counts once the effect is done. */
+const claimFor = (
   self: Redelivery,
   listed: ListedLetter,
-  event: Envelope<any>,
+  handling: Handled<void>,
   basis: Basis,
   moves: ReadonlyArray<Move>
 ): Handled<Outcome> => {
@@ -167,11 +171,25 @@ const exactlyOnce = (
       const letter = yield* management.discard(key, listed)
       if (letter === undefined) return "gone"
       if (wasDeleted(listed, letter)) return "obsolete"
-      yield* call(self, event)
+      yield* handling
       return "handled"
     })
   )
 }
+
+/** The letter is gone, and the event does not come again. */
+const atMostOnce = (self: Redelivery, { persistenceId, sequenceNumber }: DeadLetterId, event: Envelope<any>) =>
+  Effect.matchCauseEffect(call(self, event), {
+    onSuccess: () => Effect.succeed<Outcome>("handled"),
+    onFailure: (cause) =>
+      Effect.as(
+        Effect.logWarning(
+          `Loses event ${sequenceNumber} of '${persistenceId}', which the handler has failed on again`,
+          cause
+        ),
+        "failed" as Outcome
+      )
+  })
 
 /** Claims the letter for as long as it is handled, and throws it away afterwards. */
 const atLeastOnce = (

@@ -42,10 +42,12 @@ type Envelopes = ReadonlyArray<Envelope<any>>
  * Handles a group of elements, whose events are the envelopes. If that fails, does what the projection's recovery
  * strategy says.
  */
-export const handleGroup = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
-  envelopes.length === 0
-    ? pass(self, elements)
+export const handleGroup = (self: Handling, elements: Elements, envelopes: Envelopes): Handled => {
+  if (envelopes.length === 0) return pass(self, elements)
+  return self.projection.delivery._tag === "AtMostOnce"
+    ? handOver(self, elements, envelopes)
     : Effect.catchCause(attempt(self, elements, envelopes), (cause) => recover(self, elements, envelopes, cause))
+}
 
 /** @internal Does what the recovery strategy says about an event that has failed before it came to the handler. */
 export const meetPoison = (self: Handling, poison: Poison): Handled =>
@@ -91,18 +93,22 @@ const callAndDiscard = (self: Handling, envelopes: Envelopes): Handled => {
  */
 const transact = (self: Handling, effect: Handled, count?: () => void): Handled =>
   Effect.suspend(() => {
-    const { basis, clock, key, monitor, store, tracker } = self
+    const { basis, clock, key, store, tracker } = self
     const begun = clock.monotonicTimeNanosUnsafe()
     return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
       Effect.sync(() => {
-        if (Exit.isFailure(exit)) return
-        const hasCaughtUp = tracker.stored()
-        count?.()
-        monitor.meters.committed(clock.monotonicTimeNanosUnsafe() - begun)
-        monitor.meters.report(clock.currentTimeMillisUnsafe())
-        monitor.stored(tracker.offsets, hasCaughtUp)
+        if (Exit.isSuccess(exit)) moved(self, clock.monotonicTimeNanosUnsafe() - begun, count)
       }))
   })
+
+/** The offsets were moved, which took so long. */
+const moved = ({ clock, monitor, tracker }: Handling, nanos: bigint, count?: () => void): void => {
+  const hasCaughtUp = tracker.stored()
+  count?.()
+  monitor.meters.committed(nanos)
+  monitor.meters.report(clock.currentTimeMillisUnsafe())
+  monitor.stored(tracker.offsets, hasCaughtUp)
+}
 
 /** Advances past the elements in one transaction with the effect: both happen or neither. */
 const advance = (
@@ -117,13 +123,46 @@ const advance = (
     return Effect.tapCause(transact(self, effect, count), () => Effect.sync(() => tracker.revert()))
   })
 
+/**
+ * Moves the offsets, and then hands the events over: never again, whatever becomes of them. The status tells of the offsets when the handler
+ * is done, so that whoever waits for the events waits for the handler.
+ */
+const handOver = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
+  Effect.suspend(() => {
+    const { basis, clock, key, monitor, projection: { handler }, store, tracker } = self
+    if (typeof handler !== "function") monitor.meters.group(envelopes.length)
+    tracker.advance(elements)
+    const begun = clock.monotonicTimeNanosUnsafe()
+    const { moves } = tracker
+    return Effect.flatMap(moves.length === 0 ? Effect.void : store.transact(key, basis, moves, Effect.void), () => {
+      const nanos = clock.monotonicTimeNanosUnsafe() - begun
+      const done = (count: () => void) => moves.length === 0 ? count() : moved(self, nanos, count)
+      return Effect.matchCauseEffect(callAndDiscard(self, envelopes), {
+        onFailure: (cause) => lose(envelopes, cause, () => done(() => monitor.skipped(envelopes.length))),
+        onSuccess: () => Effect.sync(() => done(() => monitor.handled(envelopes)))
+      })
+    })
+  })
+
+/**
+ * Goes past events that the handler has failed on. Where something else is at fault, such as a database, the worker fails, and waits before it
+ * loses more.
+ */
+const lose = (envelopes: Envelopes, cause: Cause.Cause<unknown>, done: () => void): Handled =>
+  Effect.logWarning(
+    `Loses ${describe(envelopes)}, which the handler has failed on, as nothing is handed over twice`,
+    cause
+  ).pipe(
+    Effect.andThen(isFaultOfEvent(cause) ? Effect.sync(done) : Effect.failCause(cause))
+  )
+
 /** Advances past elements that need no handling. */
 const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
   Effect.suspend(() => {
     const { projection, tracker } = self
     tracker.advance(elements)
     // a skipped range without a timestamp moves no offset
-    if (projection.delivery._tag === "ExactlyOnce" && tracker.isAhead) return transact(self, Effect.void, count)
+    if (projection.delivery._tag !== "AtLeastOnce" && tracker.isAhead) return transact(self, Effect.void, count)
     count?.()
     return Effect.void
   })

@@ -120,7 +120,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       tracker,
       clock,
       // a transaction finds out by itself
-      admit: options.filter.isThere && projection.delivery._tag !== "ExactlyOnce" ? options.unlessNew : undefined,
+      admit: options.filter.isThere && projection.delivery._tag === "AtLeastOnce" ? options.unlessNew : undefined,
       sleep: (delay) =>
         Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
     }
@@ -164,9 +164,9 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
 
 const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
   ...limitsOf(handler),
-  save: delivery._tag === "ExactlyOnce"
-    ? undefined
-    : { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }
+  save: delivery._tag === "AtLeastOnce"
+    ? { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }
+    : undefined
 })
 
 const limitsOf = (handler: Handler<any, any>): Omit<GroupingOptions, "save"> =>

@@ -1,0 +1,258 @@
+import { assert, describe } from "@effect/vitest"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as Handler from "@sluice/core/Handler"
+import type * as Journal from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Wait from "../../Wait.ts"
+import { retryBusy } from "../journal/transactionTests.ts"
+import type { It } from "../kit.ts"
+import { append, fresh, texts } from "../kit.ts"
+import { appendUndecodable, caughtUp, freshName, makeWriter, placeOf, stopped, whileRunning } from "./projectionKit.ts"
+
+type Handle<E, R> = (envelope: Envelope<string>) => Effect.Effect<void, E, R>
+
+const handlers = [
+  ["one by one", 1, <E, R>(handle: Handle<E, R>) => handle],
+  [
+    "in groups",
+    7,
+    <E, R>(handle: Handle<E, R>) =>
+      Handler.grouped(
+        { size: 7, within: "5 millis" },
+        (envelopes: ReadonlyArray<Envelope<string>>) => Effect.forEach(envelopes, handle, { discard: true })
+      )
+  ]
+] as const
+
+const unavailable = new StorageError({ operation: "test", reason: "Unavailable", cause: new Error("gone") })
+
+/** Fails unless the events of each entity rise. */
+const assertRising = (places: ReadonlyArray<string>) => {
+  const last = new Map<string, number>()
+  for (const place of places) {
+    const [id, n] = place.split(" ") as [string, string]
+    assert.isAbove(Number(n), last.get(id) ?? 0, `${place} comes after those before it, and once`)
+    last.set(id, Number(n))
+  }
+}
+
+const placesOf = (written: ReadonlyMap<string, ReadonlyArray<string>>) =>
+  [...written].flatMap(([id, events]) => events.map((_, i) => `${id} ${i + 1}`))
+
+/** @internal */
+export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  describe("at most once", () => {
+    for (const [what, size, handlerOf] of handlers) {
+      it.effect(`hands every event to its handler, in order, after the offset was stored, ${what}`, () =>
+        Effect.gen(function*() {
+          const type = fresh("source")
+          const name = freshName()
+          const { write, written } = makeWriter(type)
+          for (let i = 0; i < 20; i++) yield* write(`${i}`, 1 + i % 4)
+          const store = yield* OffsetStore
+          const seen: Array<string> = []
+          const key = { projection: name, source: Source.journal(type).provider.key }
+          const projection = Source.journal(type).pipe(
+            Source.filter(({ event }) => !event.endsWith("e2")),
+            Projection.atMostOnce(
+              name,
+              handlerOf((envelope) =>
+                Effect.gen(function*() {
+                  const { offsets } = yield* store.load(key, SliceRange.make(envelope.slice, envelope.slice))
+                  assert.isAtLeast(offsets.get(envelope.slice)?.position ?? 0, envelope.position!)
+                  seen.push(placeOf(envelope))
+                })
+              )
+            ),
+            Projection.workers(3)
+          )
+          yield* Effect.gen(function*() {
+            yield* caughtUp(name)
+            yield* write("0", 3)
+            yield* ProjectionStatus.caughtUp(name)
+          }).pipe(whileRunning(projection))
+          assertRising(seen)
+          const dropped = placesOf(written).length - seen.length
+          assert.strictEqual(dropped, [...written.values()].flat().filter((event) => event.endsWith("e2")).length)
+        }))
+
+      it.effect(`loses no more than its handler had when its workers ended, and repeats nothing, ${what}`, () =>
+        Effect.gen(function*() {
+          const type = fresh("source")
+          const name = freshName()
+          const { write, written } = makeWriter(type)
+          const begun: Array<string> = []
+          let ends = Infinity
+          const projection = Source.journal(type).pipe(
+            Projection.atMostOnce(
+              name,
+              handlerOf((envelope) =>
+                Effect.gen(function*() {
+                  begun.push(placeOf(envelope))
+                  // as one that is in the middle when its process is killed
+                  if (begun.length >= ends) return yield* Effect.never
+                  if ((yield* Random.next) < 0.3) yield* Effect.yieldNow
+                })
+              )
+            )
+          )
+          let most = 0
+          for (const workers of [3, 1, 5, 2]) {
+            for (let i = 0; i < 12; i++) yield* write(`${i}`, 2)
+            ends = begun.length + (yield* Random.nextIntBetween(1, 15))
+            most += workers * size
+            yield* Wait.until(`${ends} calls of the handler`, () => begun.length >= ends).pipe(
+              whileRunning(Projection.workers(workers)(projection))
+            )
+          }
+          ends = Infinity
+          yield* caughtUp(name).pipe(whileRunning(projection))
+          assertRising(begun)
+          const total = placesOf(written).length
+          assert.isAtLeast(begun.length, total - most)
+        }))
+    }
+
+    it.effect("never tries again what its handler has failed on, and goes on", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        yield* append(type, "a", texts(5))
+        const projection = Source.journal(type).pipe(
+          Projection.atMostOnce(name, ({ event }) =>
+            Effect.suspend((): Effect.Effect<void, string> => {
+              seen.push(event)
+              if (event === "e4") throw new Error("thrown")
+              return event === "e2" ? Effect.fail("broken") : Effect.void
+            })),
+          Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 3, delay: 0 }))
+        )
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          const [status] = yield* ProjectionStatus.status(name)
+          assert.deepInclude(status, { state: "Running", handled: 3, skipped: 2, restarts: 0 })
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, [...texts(5)])
+      }))
+
+    it.effect("waits before it loses more where a database is away", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        yield* append(type, "a", texts(4))
+        const projection = Source.journal(type).pipe(
+          Projection.atMostOnce(name, ({ event }) =>
+            Effect.suspend(() => {
+              seen.push(event)
+              return event === "e2" ? Effect.fail(unavailable) : Effect.void
+            }))
+        )
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          const [status] = yield* ProjectionStatus.status(name)
+          assert.deepInclude(status, { handled: 3, restarts: 1 })
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, [...texts(4)])
+      }))
+
+    it.effect("hands over nothing whose offset could not be stored", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        yield* append(type, "a", texts(4))
+        const store = yield* OffsetStore
+        let calls = 0
+        const failing = OffsetStore.of({
+          ...store,
+          transact: (key, journal, moves, effect) =>
+            ++calls === 2 ? Effect.fail(unavailable) : store.transact(key, journal, moves, effect)
+        })
+        const projection = Source.journal(type).pipe(
+          Projection.atMostOnce(name, ({ event }) => Effect.sync(() => void seen.push(`${calls} ${event}`)))
+        )
+        yield* caughtUp(name).pipe(whileRunning(projection), Effect.provideService(OffsetStore, failing))
+        assert.deepStrictEqual(seen, ["1 e1", "3 e2", "4 e3", "5 e4"])
+      }))
+
+    it.effect("does as its recovery strategy says with what cannot be decoded", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        yield* append(type, "a", ["x"])
+        yield* appendUndecodable(type, "a")
+        yield* append(type, "a", ["y"])
+        const make = (strategy: RecoveryStrategy.RecoveryStrategy, seen: Array<string>) =>
+          Source.journal(type).pipe(
+            Projection.atMostOnce(freshName(), ({ event }) => Effect.sync(() => void seen.push(event))),
+            Projection.recovery(strategy)
+          )
+        const before: Array<string> = []
+        const stopping = make(RecoveryStrategy.fail, before)
+        const worker = yield* stopped(stopping.name).pipe(whileRunning(stopping))
+        assert.strictEqual(worker.failure!.event!.sequenceNumber, 2)
+        assert.deepStrictEqual(before, ["x"])
+        const seen: Array<string> = []
+        const asiding = make(RecoveryStrategy.deadLetter, seen)
+        yield* caughtUp(asiding.name).pipe(whileRunning(asiding))
+        assert.deepStrictEqual(seen, ["x", "y"])
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(asiding.name)).length, 1)
+      }))
+
+    it.effect("hands what was put aside over once", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        let isBroken = true
+        yield* append(type, "a", texts(6))
+        const projection = Source.journal(type).pipe(
+          Source.tap(({ event }) => isBroken && event !== "e1" ? Effect.fail("broken") : Effect.void),
+          Projection.atMostOnce(name, ({ event }) =>
+            Effect.andThen(
+              Effect.sync(() => void seen.push(event)),
+              event === "e3" ? Effect.fail("again") : Effect.yieldNow
+            )),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, ["e1"])
+        isBroken = false
+        const counts = yield* Effect.all(
+          [retryBusy(Projection.handleDeadLetters(projection)), retryBusy(Projection.handleDeadLetters(projection))],
+          { concurrency: "unbounded" }
+        )
+        const sum = (of: "failed" | "handled") => counts.reduce((sum, count) => sum + count[of], 0)
+        assert.deepStrictEqual([sum("handled"), sum("failed")], [4, 1])
+        assert.sameMembers(seen, [...texts(6)])
+        assert.strictEqual((yield* ProjectionManagement.deadLetters(name)).length, 0)
+      }))
+
+    it.effect("begins again where it is rewound to", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        yield* append(type, "a", texts(3))
+        const projection = Source.journal(type).pipe(
+          Projection.atMostOnce(name, ({ event }) => Effect.sync(() => void seen.push(event)))
+        )
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          yield* Projection.rewind(projection, "beginning")
+          yield* ProjectionStatus.caughtUp(name)
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, [...texts(3), ...texts(3)])
+      }))
+  })
+}
