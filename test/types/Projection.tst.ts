@@ -7,6 +7,7 @@ import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import type { Fenced, OffsetsDeleted } from "@sluice/core/OffsetStore"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import type { SliceRange } from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import { Transaction } from "@sluice/core/Transaction"
@@ -178,6 +179,57 @@ describe("a handler", () => {
         return Effect.void
       })
     ))
+  })
+
+  test("with a life is given the events of its source, and has the errors and needs of its start", () => {
+    const living = Handler.scoped((range) =>
+      Effect.gen(function*() {
+        expect(range).type.toBe<SliceRange>()
+        yield* Effect.addFinalizer(() => Effect.void)
+        yield* Clockwork
+        if (range.min > 0) return yield* Effect.fail("not here" as const)
+        return fails
+      })
+    )
+    type Living = Projection.Projection<
+      JournalErrors | NoStock | TooLate | "not here",
+      Journal | Projection.Stores | Clockwork
+    >
+    expect(carts.pipe(Projection.atLeastOnce("x", living))).type.toBe<Living>()
+    expect(carts.pipe(Projection.atMostOnce("x", living))).type.toBe<Living>()
+    expect(carts.pipe(Projection.exactlyOnce("x", living))).type.toBe<Living>()
+    expect(carts.pipe(
+      Projection.exactlyOnce("x", Handler.scoped(() => Effect.succeed(() => insert)))
+    )).type.toBe<Projection.Projection<JournalErrors, Journal | Projection.Stores>>()
+    carts.pipe(Projection.exactlyOnce(
+      "x",
+      Handler.scoped(() =>
+        Effect.succeed((envelope: Envelope<ItemAdded | CheckedOut>) => Effect.log(envelope.event._tag))
+      )
+    ))
+    carts.pipe(Projection.exactlyOnce(
+      "x",
+      Handler.grouped(
+        { size: 2, within: 1 },
+        Handler.scoped(() =>
+          Effect.succeed((envelopes: ReadonlyArray<Envelope<ItemAdded | CheckedOut>>) => Effect.log(envelopes.length))
+        )
+      )
+    ))
+  })
+
+  test("with a life does not compile for other events, without a transaction that it needs, or if it starts in one", () => {
+    carts.pipe(
+      // @ts-expect-error is not assignable to
+      Projection.exactlyOnce(
+        "x",
+        Handler.scoped(() => Effect.succeed((envelope: Envelope<CouponTried>) => Effect.log(envelope.event.code)))
+      )
+    )
+    // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+    carts.pipe(Projection.atLeastOnce("x", Handler.scoped(() => Effect.succeed(() => insert))))
+    // @ts-expect-error A handler starts outside of transactions
+    Handler.scoped(() => Effect.as(insert, () => Effect.void))
   })
 
   test("of more events than the source has will do", () => {

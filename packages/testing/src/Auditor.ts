@@ -5,7 +5,7 @@
  */
 import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type EncodedElement, type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
-import type { Handler } from "@sluice/core/Handler"
+import { type Handler, isGrouped, type Scoped } from "@sluice/core/Handler"
 import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
@@ -264,9 +264,19 @@ export const make = (databases: {
           ),
           Effect.andThen(record(projection, envelopes))
         )
-      return typeof handler === "function"
-        ? (envelope) => watch([envelope], () => handler(envelope))
-        : { ...handler, handle: (envelopes) => watch(envelopes, () => handler.handle(envelopes)) }
+      const watchAs = <Input>(
+        handle: ((input: Input) => Effect.Effect<void, E, R>) | Scoped<Input, Effect.Effect<void, E, R>>,
+        envelopesOf: (input: Input) => ReadonlyArray<Envelope<A>>
+      ): typeof handle => {
+        const watched = (handle: (input: Input) => Effect.Effect<void, E, R>) => (input: Input) =>
+          watch(envelopesOf(input), () => handle(input))
+        return typeof handle === "function"
+          ? watched(handle)
+          : { ...handle, start: (range) => Effect.map(handle.start(range), watched) }
+      }
+      return isGrouped(handler)
+        ? { ...handler, handle: watchAs(handler.handle, (envelopes) => envelopes) }
+        : watchAs(handler, (envelope) => [envelope])
     }
 
     const watchProjection: Auditor["projection"] = (self, options) => {

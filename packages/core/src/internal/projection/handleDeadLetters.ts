@@ -28,6 +28,7 @@ import { knownFor } from "./commands.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch, inTime } from "./fetch.ts"
 import { newestFilter } from "./followFilter.ts"
+import { type Handle, startHandler } from "./startHandler.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 
 const pageSize = 100
@@ -41,6 +42,8 @@ type Outcome = keyof HandledLetters | "gone"
 /** What letters are handled with. */
 interface Redelivery {
   readonly projection: Projection<any, any>
+  /** The projection's handler, which has started. */
+  readonly handle: Handle
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
@@ -54,27 +57,31 @@ type Handled<A> = Effect.Effect<A, unknown, any>
 /** @internal Handles what a projection has put aside, and says what became of it. */
 export const handleDeadLetters = (projection: Projection<any, any>): Handled<HandledLetters> =>
   Effect.gen(function*() {
-    const self: Redelivery = {
-      projection,
-      key: offsetKey(projection),
-      store: yield* OffsetStore,
-      management: yield* ProjectionManagement,
-      filter: yield* newestFilter(projection),
-      decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
-    }
+    const key = offsetKey(projection)
+    const management = yield* ProjectionManagement
     const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, excluded: 0, gone: 0 }
+    let self: Redelivery | undefined
     let after: DeadLetterId | undefined
     while (true) {
-      const page: ReadonlyArray<ListedLetter> = yield* self.management.listLetters(self.key, after, pageSize)
-      for (const letter of page) counts[yield* handle(self, letter)]++
+      const page: ReadonlyArray<ListedLetter> = yield* management.listLetters(key, after, pageSize)
       const last = page.at(-1)
       if (last === undefined) {
         const { excluded, failed, handled, obsolete } = counts
         return { handled, failed, obsolete, excluded }
       }
+      self ??= {
+        projection,
+        handle: yield* startHandler(projection.handler, SliceRange.full),
+        key,
+        store: yield* OffsetStore,
+        management,
+        filter: yield* newestFilter(projection),
+        decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
+      }
+      for (const letter of page) counts[yield* handle(self, letter)]++
       after = last
     }
-  })
+  }).pipe(Effect.scoped)
 
 /**
  * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
@@ -140,8 +147,7 @@ const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Han
   }
 )
 
-const call = ({ projection: { handler } }: Redelivery, event: Envelope<any>): Handled<void> =>
-  Effect.suspend(() => typeof handler === "function" ? handler(event) : handler.handle([event]))
+const call = ({ handle }: Redelivery, event: Envelope<any>): Handled<void> => Effect.suspend(() => handle([event]))
 
 /** Says that the letter has failed again, if that is the fault of its event. */
 const failed = (

@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
 import { encoded } from "../../Envelope.ts"
+import { isGrouped } from "../../Handler.ts"
 import type { Basis, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -12,12 +13,15 @@ import { traced } from "../tracing.ts"
 import { isFaultOfEvent, StoppedAtEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
+import type { Handle } from "./startHandler.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
 /** @internal What handling needs: the projection, its stores, and how far it is. */
 export interface Handling {
   readonly projection: Projection<any, any>
+  /** The projection's handler, which has started. */
+  readonly handle: Handle
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
@@ -67,10 +71,10 @@ export const save = (self: Handling): Handled =>
 /**
  * Hands the events to the handler. Suspended, so that an exception of the handler is a failure of its event as well.
  */
-const call = ({ projection: { handler, name } }: Handling, envelopes: Envelopes): Handled =>
+const call = ({ handle, projection: { name } }: Handling, envelopes: Envelopes): Handled =>
   traced(
     { name: "sluice.projection", attributes: { projection: name, events: envelopes.length }, envelopes },
-    Effect.suspend(() => typeof handler === "function" ? handler(envelopes[0]!) : handler.handle(envelopes))
+    Effect.suspend(() => handle(envelopes))
   )
 
 /**
@@ -130,7 +134,7 @@ const advance = (
 const handOver = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
   Effect.suspend(() => {
     const { basis, clock, key, monitor, projection: { handler }, store, tracker } = self
-    if (typeof handler !== "function") monitor.meters.group(envelopes.length)
+    if (isGrouped(handler)) monitor.meters.group(envelopes.length)
     tracker.advance(elements)
     const begun = clock.monotonicTimeNanosUnsafe()
     const { moves } = tracker
@@ -170,7 +174,7 @@ const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: 
 const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
   Effect.suspend(() => {
     const { monitor, projection: { delivery, handler }, tracker } = self
-    if (typeof handler !== "function") monitor.meters.group(envelopes.length)
+    if (isGrouped(handler)) monitor.meters.group(envelopes.length)
     if (delivery._tag === "ExactlyOnce") {
       return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))
     }

@@ -7,7 +7,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Element, Place } from "../../Envelope.ts"
-import type { Handler } from "../../Handler.ts"
+import { type Handler, isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
@@ -29,6 +29,7 @@ import { OffsetTracker } from "./OffsetTracker.ts"
 import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
+import { startHandler } from "./startHandler.ts"
 import { TimestampReading } from "./TimestampReading.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
@@ -96,6 +97,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
     monitor.loaded(offsets, revision, { pastLag: passedOver.remaining, filterVersion: newest?.version })
+    // before the source, so that it ends after the last event
+    const handle = yield* unlessCommanded(options, startHandler(projection.handler, options.range))
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
     const held = new HeldBack()
@@ -115,6 +118,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const clock = yield* Effect.clockWith(Effect.succeed)
     const handling: Handling = {
       ...options,
+      handle,
       key: offsetKey(projection),
       basis: { journal, revision },
       tracker,
@@ -170,9 +174,9 @@ const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOption
 })
 
 const limitsOf = (handler: Handler<any, any>): Omit<GroupingOptions, "save"> =>
-  typeof handler === "function"
-    ? { bytes: Infinity, size: 1, within: 0 }
-    : { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
+  isGrouped(handler)
+    ? { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
+    : { bytes: Infinity, size: 1, within: 0 }
 
 /**
  * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are
@@ -313,8 +317,8 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
 }
 
 /**
- * Gives up when there is another command: a source that does not open must not keep a worker from it. The store has
- * deadlines of its own.
+ * Gives up when there is another command: a source that does not open, or a handler that does not start, must not keep a worker from it. The
+ * store has deadlines of its own.
  */
 const unlessCommanded = <A>({ interrupted }: Options, effect: Effect.Effect<A, unknown, any>) =>
   Effect.raceFirst(effect, Effect.andThen(interrupted, Effect.fail(new InterruptedByCommand())))

@@ -12,6 +12,7 @@ import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
 import * as Wait from "../../Wait.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
@@ -253,6 +254,130 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
           yield* ProjectionStatus.caughtUp(name)
         }).pipe(whileRunning(projection))
         assert.deepStrictEqual(seen, [...texts(3), ...texts(3)])
+      }))
+  })
+
+  describe("a handler with a life", () => {
+    const deliveries = [
+      ["exactly once", Projection.exactlyOnce],
+      ["at least once", Projection.atLeastOnce],
+      ["at most once", Projection.atMostOnce]
+    ] as const
+    type Start = (
+      range: SliceRange.SliceRange
+    ) => Effect.Effect<Handle<unknown, never>, unknown, Scope.Scope>
+    const lives = [
+      [
+        "one by one",
+        (start: Start) => Handler.scoped(start)
+      ],
+      [
+        "in groups",
+        (start: Start) =>
+          Handler.grouped(
+            { size: 3, within: "5 millis" },
+            Handler.scoped((range) =>
+              Effect.map(
+                start(range),
+                (handle) => (envelopes: ReadonlyArray<Envelope<string>>) =>
+                  Effect.forEach(envelopes, handle, { discard: true })
+              )
+            )
+          )
+      ]
+    ] as const
+    for (const [delivery, deliver] of deliveries) {
+      for (const [what, handlerOf] of lives) {
+        it.effect(`starts and stops with each worker, and begins anew with it, ${delivery}, ${what}`, () =>
+          Effect.gen(function*() {
+            const type = fresh("source")
+            const name = freshName()
+            const { write, written } = makeWriter(type)
+            for (let i = 0; i < 12; i++) yield* write(`${i}`, 2)
+            const open = new Map<object, SliceRange.SliceRange>()
+            const seen = new Set<string>()
+            let starts = 0
+            let refusals = 1
+            let failures = 1
+            const handler = handlerOf((range) =>
+              Effect.gen(function*() {
+                if (refusals-- > 0) return yield* Effect.fail("not yet")
+                starts++
+                const life = {}
+                const counts = new Map<string, number>()
+                yield* Effect.acquireRelease(
+                  Effect.sync(() => {
+                    for (const other of open.values()) assert.isTrue(other.max < range.min || range.max < other.min)
+                    open.set(life, range)
+                  }),
+                  () => Effect.sync(() => void open.delete(life))
+                )
+                return (envelope: Envelope<string>) =>
+                  Effect.suspend((): Effect.Effect<void, unknown> => {
+                    assert.isTrue(open.has(life), "called while it lives")
+                    assert.isTrue(SliceRange.contains(range, envelope.slice))
+                    // what a life has seen of an entity is in order, as it begins anew when the worker does
+                    const last = counts.get(envelope.persistenceId)
+                    if (last !== undefined) assert.strictEqual(envelope.sequenceNumber, last + 1)
+                    counts.set(envelope.persistenceId, envelope.sequenceNumber)
+                    seen.add(placeOf(envelope))
+                    return failures-- > 0 ? Effect.fail(unavailable) : Effect.void
+                  })
+              })
+            )
+            const projection = deliver(name, handler)(Source.journal(type)).pipe(
+              Projection.workers(3)
+            )
+            yield* Effect.gen(function*() {
+              yield* ProjectionStatus.caughtUp(name)
+              // one begins again as its handler did not start, one as it failed
+              assert.isAtLeast(starts, 4)
+              assert.sameMembers(
+                [...open.values()].map(SliceRange.format),
+                SliceRange.split(3).map(SliceRange.format)
+              )
+              yield* Projection.rewind(projection, "beginning")
+              yield* ProjectionStatus.caughtUp(name)
+              assert.isAtLeast(starts, 7)
+              yield* ProjectionManagement.pause(name)
+              yield* Wait.until("all to stop", () => open.size === 0)
+              yield* ProjectionManagement.resume(name)
+              yield* write("0", 1)
+              yield* ProjectionStatus.caughtUp(name)
+              assert.isAtLeast(starts, 10)
+            }).pipe(whileRunning(projection))
+            assert.strictEqual(open.size, 0)
+            assert.sameMembers([...seen], placesOf(written))
+          }))
+      }
+    }
+
+    it.effect("handles what was put aside, and starts for it outside of the transaction", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const log: Array<string> = []
+        let isBroken = true
+        yield* append(type, "a", texts(2))
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(
+            name,
+            Handler.scoped((range) =>
+              Effect.gen(function*() {
+                log.push(`starts ${SliceRange.format(range)}`)
+                yield* Effect.addFinalizer(() => Effect.sync(() => log.push("stops")))
+                return (envelope: Envelope<string>) =>
+                  isBroken ? Effect.fail("broken") : Effect.sync(() => void log.push(envelope.event))
+              })
+            )
+          ),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        isBroken = false
+        assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 2 })
+        assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 0 })
+        assert.deepStrictEqual(log, ["starts 0-1023", "stops", "starts 0-1023", "e1", "e2", "stops"])
       }))
   })
 }
