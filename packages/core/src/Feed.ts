@@ -66,7 +66,7 @@ export interface Replay {
  * @since 0.1.0
  */
 export interface Feed<out E, out R = never> {
-  /** The identity of the journal that the positions are in. */
+  /** The identity of the journal that the positions are in, or of logs in it (`LogsIdentity`). */
   readonly journal: string
   /** As `supersedes` of a provider, if only the one who sends the events knows. */
   readonly supersedes?: boolean | undefined

@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { HandlerTooSlow } from "./Handler.ts"
+import { isIn } from "./LogsIdentity.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -50,13 +51,16 @@ export interface StoredOffsets {
 }
 
 /**
- * The identity of the journal that offsets were taken in, from those of each slice; empty where it is not known.
+ * The identity of the journal that offsets were taken in, from those of each slice, which are empty where it is not known. That of its logs stands for
+ * that of the journal, which offsets have that were set by hand.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const journalOf = (journals: ReadonlyArray<string>): string | undefined =>
-  [...new Set(journals)].filter((journal) => journal !== "").join(", ") || undefined
+  [...new Set(journals)]
+    .filter((journal, _, all) => journal !== "" && !all.some((other) => other !== journal && isIn(other, journal)))
+    .join(", ") || undefined
 
 /**
  * What a worker's moves are based on: the revision of its offsets when it loaded them, and the identity of the journal

@@ -252,8 +252,8 @@ export type ReachedError =
  *
  * **Gotchas**
  *
- * Inside the transaction that appends, it waits in vain: nobody else sees what is not committed. Which entity type a stream offers is not known to
- * its consumer: give a projection of a stream no receipts of other types.
+ * Inside the transaction that appends, it waits in vain: nobody else sees what is not committed. Which entity type a stream offers is known to its
+ * consumer once it has read an event: until then, a receipt of another type waits.
  *
  * **Example** (Read your own writes)
  *

@@ -42,6 +42,8 @@ const cases: ReadonlyArray<
   ["its own offset", at([10, 100]), undefined, "handled"],
   ["a later offset", at([11, 101]), undefined, "handled"],
   ["a later offset of a journal that is not known", at([11, 101], { journal: null }), undefined, "handled"],
+  ["an offset of a stream of its logs", at([10, 100], { journal: "j/events/cart" }), undefined, "handled"],
+  ["an offset of a stream of another journal", at([10, 100], { journal: "jj/events/cart" }), undefined, "otherJournal"],
   ["an offset of another journal", at([3, 30], { journal: "other" }), undefined, "otherJournal"],
   [
     "offsets of several journals in a slice per entity",

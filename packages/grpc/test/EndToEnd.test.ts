@@ -1,8 +1,11 @@
 import { assert, layer } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { Receipt } from "@sluice/core/Receipt"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as StreamMetrics from "@sluice/grpc/StreamMetrics"
@@ -21,6 +24,14 @@ import { append, Cart, CartEvents, carts } from "./kit/Producer.ts"
 import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
 
 const ids = Array.from({ length: 16 }, (_, i) => `entity-${i * 7919}`)
+
+/** Another entity type of the same journal. */
+const Order = EntityType.make("Order", { codec: EventCodec.string })
+
+const reached = (projection: string, receipt: Receipt) =>
+  ProjectionStatus.reached(projection, receipt, { timeout: "1 minute" })
+
+const retyped = (port: number) => remote(port).pipe(Projection.exactlyOnce("retyped", record))
 
 /** Appends the rounds from one number to another, both included: an event for every entity each. */
 const writeRounds = (from: number, to: number) =>
@@ -146,6 +157,41 @@ layer(Producer.quiet, { excludeTestServices: true })("an exactly-once projection
       for (const id of ids) {
         assert.deepStrictEqual(yield* Effect.provide(effectsOf(id), here), [`7 ${id} 7`])
       }
+    }))
+
+  it.effect("is no place to wait for a receipt of another entity type of the same journal", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const [cart, order] = yield* Effect.all([
+        append("a", ["1"]),
+        // whose log has the same number of events
+        Journal.append(Order, { id: "a", events: ["1"] })
+      ]).pipe(Effect.provide(there))
+      yield* run(remote(port).pipe(Projection.exactlyOnce("typed", record)), here)
+      yield* Effect.provide(reached("typed", cart), here)
+      assert.instanceOf(
+        yield* Effect.flip(Effect.provide(reached("typed", order), here)),
+        ProjectionStatus.ReceiptNotRead
+      )
+    }))
+
+  it.effect("stops when its stream is of another entity type now, though the journal is the same", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      yield* Effect.provide(append("a", ["1"]), there)
+      yield* Effect.gen(function*() {
+        const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)))
+        yield* run(retyped(port), here)
+        yield* caughtUp("retyped")
+      }).pipe(Effect.scoped)
+      const orders = EventProducer.layer(CartEvents, Source.journal(Order))
+      const port = yield* Producer.serve(Layer.provide(orders, Layer.succeedContext(there)))
+      yield* run(retyped(port), here)
+      const stopped = Effect.map(ProjectionStatus.status("retyped"), ([worker]) => worker!)
+      yield* Wait.until("the worker to stop", Effect.map(stopped, ({ state }) => state === "Stopped"))
+      const { failure } = yield* stopped
+      assert.instanceOf(failure!.cause.reasons.find(Cause.isFailReason)!.error, Journal.JournalReplaced)
     }))
 
   it.effect("stops, and waits for a person, when the producer's journal was replaced", () =>

@@ -271,7 +271,7 @@ layer(Producer.quiet, { excludeTestServices: true })("EventsBySlices", (it) => {
       const quiet = yield* call(yield* serve(carts), init())
       yield* Wait.until("headers", () => quiet.headers !== undefined)
       assert.deepStrictEqual(quiet.headers!.get("sluice-protocol"), [String(protocolVersion)])
-      assert.deepStrictEqual(quiet.headers!.get("sluice-journal"), [(yield* Journal.Journal).identity])
+      assert.deepStrictEqual(quiet.headers!.get("sluice-journal"), [`${(yield* Journal.Journal).identity}/events/Cart`])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 
@@ -510,7 +510,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a Sluice consumer", (it) =
       assert.include(details, "another-journal")
       assert.include(details, identity)
       assert.deepStrictEqual(other.headers?.get("sluice-protocol"), [String(protocolVersion)])
-      assert.deepStrictEqual(other.headers?.get("sluice-journal"), [identity])
+      assert.deepStrictEqual(other.headers?.get("sluice-journal"), [`${identity}/events/Cart`])
       assert.isEmpty(other.messages)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 

@@ -97,7 +97,7 @@ layer(Producer.quiet, { excludeTestServices: true })(
         )
         const store = yield* Effect.provide(OffsetStore, here)
         const { journal } = yield* store.load(Projection.offsetKey(projection), SliceRange.full)
-        assert.strictEqual(journal, (yield* Effect.provide(Journal.Journal, other)).identity)
+        assert.strictEqual(journal, `${(yield* Effect.provide(Journal.Journal, other)).identity}/events/Cart`)
         // and again from where it is now
         yield* writeTo(other, "newest")
         yield* Wait.until("the rest", Effect.map(handledOf(here), (handled) => handled.length === 4 * ids.length))

@@ -7,6 +7,7 @@ import * as Latch from "effect/Latch"
 import * as Scheduler from "effect/Scheduler"
 import { sourceKey as stateKey } from "../../DurableStateStore.ts"
 import { sourceKey as journalKey } from "../../Journal.ts"
+import * as LogsIdentity from "../../LogsIdentity.ts"
 import type { OffsetStore } from "../../OffsetStore.ts"
 import * as PersistenceId from "../../PersistenceId.ts"
 import type { WorkerStopped } from "../../ProjectionError.ts"
@@ -64,9 +65,17 @@ export interface Waiter {
 export const sourceOf = ({ log, persistenceId }: Receipt): string =>
   (log === "events" ? journalKey : stateKey)(PersistenceId.entityType(persistenceId))
 
-/** Whether a source may show what the receipt is of. What a source of another kind reads is only known by its journal. */
-const mayRead = (receipt: Receipt) => ({ source }: Progress): boolean =>
-  source === sourceOf(receipt) || !source.startsWith(journalKey("")) && !source.startsWith(stateKey(""))
+/** Whether a source may show what the receipt is of. What a stream shows is known once something was read of it. */
+const mayRead = (receipt: Receipt) => (progress: Progress): boolean => {
+  const { source } = progress
+  if (source === sourceOf(receipt)) return true
+  if (source.startsWith(journalKey("")) || source.startsWith(stateKey(""))) return false
+  const read = journalRead(receipt, progress)
+  const { journal, log, persistenceId } = receipt
+  // of another journal is another error
+  return read === undefined || !LogsIdentity.isIn(read, journal) ||
+    LogsIdentity.isOf(read, { journal, log, entityType: PersistenceId.entityType(persistenceId) })
+}
 
 /**
  * @internal

@@ -1,3 +1,4 @@
+import { isIn } from "../../LogsIdentity.ts"
 import type { Progress, SliceProgress } from "../../ProjectionManagement.ts"
 import type { Receipt } from "../../Receipt.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
@@ -33,7 +34,7 @@ export const judgeReceipt = (
   last = 0 as SequenceNumber
 ): Standing => {
   const journal = journalRead(receipt, progress)
-  if (journal !== undefined && journal !== receipt.journal) return "otherJournal"
+  if (journal !== undefined && !isIn(journal, receipt.journal)) return "otherJournal"
   const slice = progress.slices.get(receipt.slice)
   if (slice === undefined) return "behind"
   if (isFork(receipt, slice)) return "forked"

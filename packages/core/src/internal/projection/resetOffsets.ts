@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { HandlerTooSlow } from "../../Handler.ts"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "../../JournalError.ts"
+import { isIn } from "../../LogsIdentity.ts"
 import * as Offset from "../../Offset.ts"
 import type { Fenced, Move, OffsetKey, OffsetsDeleted, OffsetStore } from "../../OffsetStore.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -40,13 +41,14 @@ export const resetOffsets = (
       if (from?.position !== position || from.timestamp !== timestamp) return false
       return yield* move(journal ?? "", [{ slice: change.slice, from, to: Offset.beginning }])
     }
-    if (journal === change.actual) return true
+    const isNow = (journal: string | undefined) => journal !== undefined && isIn(change.actual, journal)
+    if (isNow(journal)) return true
     const moves: Array<Move> = []
     // a slice at its beginning may have entities, of which a replay has shown events
     for (const slice of new Set([...offsets.keys(), ...completeUpTo.keys()])) {
       // one by one, as some may have begun again already
       const stored = yield* store.load(key, SliceRange.make(slice, slice))
-      if (stored.journal !== change.actual) moves.push({ slice, from: offsets.get(slice), to: Offset.beginning })
+      if (!isNow(stored.journal)) moves.push({ slice, from: offsets.get(slice), to: Offset.beginning })
     }
     // in the order in which every worker locks them
     moves.sort((a, b) => a.slice - b.slice)

@@ -4,6 +4,7 @@ import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import { Health } from "@sluice/core/Feed"
 import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
+import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import { isLoopback } from "@sluice/core/Loopback"
 import { type Offsets, since } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
@@ -382,7 +383,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         servesEntities = true
         const journal = answered["sluice-journal"]
         if (journal === undefined) return yield* plainConnection(call, start.journal)
-        if (start.journal !== undefined && start.journal !== journal) {
+        if (start.journal !== undefined && !LogsIdentity.isIn(journal, start.journal)) {
           return yield* new JournalReplaced({ expected: start.journal, actual: journal, entityType: streamId })
         }
         const problem = versionProblem("producer", Number(answered["sluice-protocol"]))

@@ -37,8 +37,16 @@ const plain = (offsets: Offset.Offsets): Start => ({ journal: undefined, offsets
 /** @internal Whether the beginning depends on what time it is. */
 export const needsTime = ({ offset, sluice }: InitReq): boolean => sluice === undefined && offset.length > 0
 
-/** @internal Throws at what is no offset. */
-export const consumerStartOf = ({ offset, sluice }: InitReq, now: Timestamp.Timestamp): ConsumerStart => {
+/** Without what stands for the logs. Those of other ones stay what they are, and are refused as of another journal. */
+const journalOf = (text: string, logs: string): string | undefined =>
+  text === "" ? undefined : text.endsWith(logs) ? text.slice(0, text.length - logs.length) : text
+
+/** @internal Throws at what is no offset. `logs` stands behind the identity of the journal where the consumer has offsets of these logs. */
+export const consumerStartOf = (
+  { offset, sluice }: InitReq,
+  now: Timestamp.Timestamp,
+  logs: string
+): ConsumerStart => {
   if (sluice !== undefined) {
     if (sluice.positions.length > Slice.count) throw new RangeError(`${sluice.positions.length} positions`)
     // what a plain producer has sent, and is offered on, has one timestamp for all slices
@@ -48,7 +56,8 @@ export const consumerStartOf = ({ offset, sluice }: InitReq, now: Timestamp.Time
       return { start: { journal: undefined, offsets, pastDeleted: true }, treat: sendAll }
     }
     const offsets = fromSlicePositions(sluice.positions)
-    return { start: { journal: sluice.journal || undefined, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
+    const journal = journalOf(sluice.journal, logs)
+    return { start: { journal, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
   }
   if (offset.length > Slice.count + 1) throw new RangeError(`${offset.length} offsets, more than there are slices`)
   // kept for as long as the stream is open

@@ -1,7 +1,8 @@
 import * as Grpc from "@grpc/grpc-js"
 import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
-import { type Feed, Health } from "@sluice/core/Feed"
+import { type Feed, Health, timestamps } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
+import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
 import type { Selection } from "@sluice/core/Selection"
@@ -77,16 +78,20 @@ export const eventsBySlices = (
   })
 }
 
+/** What is added to the identity of the journal, so that it is that of the logs which the stream shows, where they are known. */
+const logsOf = ({ entityType, supersedes }: OfferedStream): string =>
+  entityType === undefined ? "" : LogsIdentity.suffix({ log: supersedes ? "states" : "events", entityType })
+
 const announce = (
   call: IncomingCall,
-  { supersedes }: OfferedStream,
+  stream: OfferedStream,
   journal: string,
   more: Headers = {}
 ): void => {
   call.sendHeaders({
     "sluice-protocol": String(protocolVersion),
-    "sluice-journal": journal,
-    "sluice-supersedes": String(supersedes),
+    "sluice-journal": journal === timestamps ? journal : `${journal}${logsOf(stream)}`,
+    "sluice-supersedes": String(stream.supersedes),
     ...more
   })
 }
@@ -101,7 +106,7 @@ const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: S
       // others have their turn, and a call that is gone says so, before it is opened
       yield* Effect.yieldNow
       const now = needsTime(init) ? yield* stream.now : Timestamp.make(0)
-      const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now))
+      const { start, treat } = yield* parse("offset", () => consumerStartOf(init, now, logsOf(stream)))
       const feed = yield* Effect.provideService(stream.open({ range, start, selection }), ReadBudget, share.reading)
       // to whoever has read nothing
       const isMissing = start.offsets.size === 0 && (yield* Effect.orElseSucceed(stream.isMissing, () => false))

@@ -2,6 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import * as Offset from "@sluice/core/Offset"
 import { type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -308,6 +309,25 @@ export const receiptTests = (
         )
         yield* ProjectionStatus.reached(key, second, long)
         assert.strictEqual((yield* OffsetStore.use((_) => _.sequenceNumbers(key, [persistenceId]))).size, 1)
+      }))
+
+    it.effect("of another entity type of the same journal is not read by a projection of a stream", () =>
+      Effect.gen(function*() {
+        const [carts, orders] = [fresh("receipt"), fresh("receipt")]
+        const key = { projection: freshName(), source: "stream:receipts" }
+        const [cart, order] = [yield* append(carts, "a", texts(1)), yield* append(orders, "a", texts(1))]
+        const wait = (receipt: Receipt.Receipt) => ProjectionStatus.reached(key.projection, receipt, short)
+        yield* register(key)
+        // nothing of it was read yet
+        assert.instanceOf(yield* Effect.flip(wait(order)), ProjectionStatus.NotReached)
+        const { journal, slice } = cart
+        const logs = LogsIdentity.make({ journal, log: "events", entityType: carts.name })
+        yield* transactAs(key, logs, [{ slice, from: undefined, to: offsetOf(cart) }], Effect.void)
+        yield* wait(cart)
+        assert.instanceOf(yield* Effect.flip(wait(order)), ProjectionStatus.ReceiptNotRead)
+        assert.instanceOf(yield* Effect.flip(wait(changed(cart, { log: "states" }))), ProjectionStatus.ReceiptNotRead)
+        const elsewhere = yield* Effect.flip(wait(changed(order, { journal: "another" })))
+        assert.instanceOf(elsewhere, ProjectionStatus.ReceiptOfOtherJournal)
       }))
 
     it.effect("is waited for by many at once", () =>

@@ -7,7 +7,7 @@
 //
 // Fields numbered from 1001 are Sluice's own. A peer that does not know them ignores them. They are used between two Sluice peers
 // only, which have to speak the same version of these extensions: the consumer sets InitReq.sluice, and the producer answers with the
-// response headers `sluice-protocol` (the version) and `sluice-journal` (the identity of the journal that its positions are in); and
+// response headers `sluice-protocol` (the version) and `sluice-journal` (the identity of the journal and logs that its positions are in); and
 // `sluice-supersedes: true` for a stream of states, of which a later one takes the place of an earlier one. Without the headers, the peer is a plain Akka one.
 //
 // The producer may send many events in one message, and says which positions it has left out on purpose. The consumer asks for signs of
@@ -189,7 +189,7 @@ export type SluiceInit = Message<"akka.projection.grpc.SluiceInit"> & {
   protocol: number;
 
   /**
-   * The identity of the journal that the positions are in; empty before the first connection.
+   * The `sluice-journal` that the positions are of; empty before the first connection.
    *
    * @generated from field: string journal = 2;
    */
