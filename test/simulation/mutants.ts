@@ -124,6 +124,16 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["status.pastLag === 0 &&\n        hasReached(status, heads)", "status.pastLag === 0"]]
   },
   {
+    name: "a receipt is reached one event too early",
+    file: `${core}/internal/projection/judgeReceipt.ts`,
+    changes: [["slice.offset.position >= receipt.position\n", "slice.offset.position >= receipt.position - 1\n"]]
+  },
+  {
+    name: "who waits for a receipt is forgotten when nobody else has waited for a moment",
+    file: `${core}/internal/projection/ReceiptWatch.ts`,
+    changes: [["      this.#isLooking = false\n", ""]]
+  },
+  {
     name: "lag is that of one worker",
     file: `${core}/ProjectionStatus.ts`,
     changes: [["(lags) => lags.reduce((sum, lag) => sum + lag, 0)", "(lags) => Math.min(...lags)"]]

@@ -13,6 +13,7 @@ import type { Projection } from "@sluice/core/Projection"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { Receipt } from "@sluice/core/Receipt"
 import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
@@ -58,6 +59,12 @@ export interface Auditor {
   ) => ReturnType<typeof ProjectionStatus.caughtUp>
   /** `ProjectionStatus.lag`, which must not be too little. */
   readonly lag: (projection: string) => ReturnType<typeof ProjectionStatus.lag>
+  /** `ProjectionStatus.reached`, which must not end before the events of the receipt are handled, or left out as it says. */
+  readonly reached: (
+    projection: string,
+    receipt: Receipt,
+    options: { readonly timeout: Duration.Input }
+  ) => ReturnType<typeof ProjectionStatus.reached>
   /**
    * The events that a watched projection has not handled since it was rewound last, whether a filter leaves them out for now or not. What is
    * not to come any more is not among them: what a stage has dropped, and what a change of the filter has left behind.
@@ -70,6 +77,11 @@ export interface Auditor {
    */
   readonly settled: (options: { readonly within: Duration.Input }) => Effect.Effect<void, never, Simulation>
 }
+
+/** Whether an event is one of those that the receipt is of. */
+const isOf = ({ count, persistenceId, sequenceNumber }: Receipt) => (event: Place): boolean =>
+  event.persistenceId === persistenceId && event.sequenceNumber <= sequenceNumber &&
+  event.sequenceNumber > sequenceNumber - count
 
 /** How soon a command reaches a worker that has stopped, in milliseconds. */
 const forCommands = 3000
@@ -93,7 +105,7 @@ const forCommands = 3000
  * | offsets go forward | but for a rewind |
  * | what is left behind stays there | with a change of a filter that does not bring it |
  * | a fenced worker does nothing | until it has begun anew |
- * | caught up means handled, lag is not understated | |
+ * | caught up means handled, reached means handled, lag is not understated | |
  * | all catch up | within the time that `settled` is given |
  *
  * @category constructors
@@ -169,10 +181,10 @@ export const make = (databases: {
           for (const envelope of envelopes) {
             engine.note(runner.name, () => `'${projection}' handles ${describe(envelope)}`)
             audit.handles(projection, fiber.id, envelope)
-            if (transaction === undefined) audit.handled(projection, fiber.id, undefined, envelope)
-            else {
-              transaction.onCommit.push(() => audit.handled(projection, fiber.id, transaction.revision, envelope))
-            }
+            const handled = (revision: number | undefined) =>
+              audit.handled(projection, fiber.id, revision, envelope, () => storedOf(projection).revision)
+            if (transaction === undefined) handled(undefined)
+            else transaction.onCommit.push(() => handled(transaction.revision))
           }
           return Effect.void
         }))
@@ -359,6 +371,21 @@ export const make = (databases: {
             }
           }
           if (lag < least) violate("lag is not understated", `'${projection}' is ${least} behind, and says ${lag}`)
+        }),
+      reached: (projection, receipt, options) =>
+        Effect.suspend(() => {
+          const rewinds = audit.rewinds(projection)
+          return Effect.tap(ProjectionStatus.reached(projection, receipt, options), ({ leftOut }) =>
+            Effect.sync(() => {
+              if (audit.rewinds(projection) !== rewinds) return
+              const { revision } = storedOf(projection)
+              const left = leftOut.length > 0
+                ? audit.missing(projection, revision)
+                : audit.unhandled(projection, revision)
+              const early = left.find(isOf(receipt))
+              if (early === undefined) return
+              violate("reached means handled", `'${projection}' has reached ${describe(early)}, and not handled it`)
+            }))
         }),
       unhandled: (projection) => Effect.sync(() => audit.unhandled(projection, storedOf(projection).revision)),
       settled: ({ within }) =>

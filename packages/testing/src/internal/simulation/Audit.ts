@@ -43,7 +43,7 @@ interface Projection extends Watched {
   readonly leftOut: Positions
   /** What a change of the filter has left behind for good. */
   readonly forgotten: Positions
-  /** The revision since when it has: an at-least-once worker from before may still be at it. */
+  /** The revision before that: an at-least-once worker that stands on it may still be at such an event. */
   forgottenAt: number
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
   readonly deferred: Positions
@@ -96,7 +96,7 @@ export class Audit {
       wasAside: new Positions(),
       leftOut: new Positions(),
       forgotten: new Positions(),
-      forgottenAt: 0,
+      forgottenAt: -1,
       deferred: new Positions(),
       perEntity: new Set(),
       failures: new Map(),
@@ -248,8 +248,14 @@ export class Audit {
     }
   }
 
-  /** The event counts as handled from now on. */
-  handled(name: string, fiber: number, revision: number | undefined, envelope: Envelope<unknown>): void {
+  /** The event counts as handled from now on. `newest` is the revision that the projection is stored with. */
+  handled(
+    name: string,
+    fiber: number,
+    revision: number | undefined,
+    envelope: Envelope<unknown>,
+    newest: () => number | undefined
+  ): void {
     const projection = this.#projections.get(name)!
     const { position, slice } = envelope
     if (position === undefined) return
@@ -258,37 +264,45 @@ export class Audit {
     if (of === undefined) return
     const handled = positionsOf(projection, projection.handled, of)
     const text = `'${name}' handles ${describe(envelope)}`
-    if (of >= projection.forgottenAt && projection.forgotten.has(slice, position)) {
+    if (of > projection.forgottenAt && projection.forgotten.has(slice, position)) {
       this.#violate("what is left behind stays there", text)
     }
     if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
-    if (!projection.wasAside.has(slice, position)) this.#inOrder(projection, of, envelope, position, isExactlyOnce)
+    if (!projection.wasAside.has(slice, position)) {
+      if (isExactlyOnce) this.#inOrder(projection, of, envelope, position)
+      const before = this.#missingBefore(projection, of, envelope, position)
+      // an at-least-once worker need not know yet that the projection was rewound
+      if (before !== undefined && of === newest()) {
+        this.#violate("nothing is passed over", `${text}, and not ${describe(before)}`)
+      }
+    }
     handled.add(slice, position)
   }
 
   /** Of its entity in any case, and of its log unless the source selects entities. */
-  #inOrder(
-    projection: Projection,
-    revision: number,
-    envelope: Envelope<unknown>,
-    position: number,
-    isExactlyOnce: boolean
-  ): void {
+  #inOrder(projection: Projection, revision: number, envelope: Envelope<unknown>, position: number): void {
     const { perEntity, projection: name } = projection
     const { persistenceId, slice } = envelope
     const truth = this.#truths.get(projection.origin)!
     const concerns = (event: EncodedEnvelope | undefined) =>
       !perEntity.has(slice) || event?.persistenceId === persistenceId
-    const text = `'${name}' handles ${describe(envelope)}`
-    const isLater = (other: number) =>
+    const later = [...positionsOf(projection, projection.handled, revision).of(slice)].find((other) =>
       other > position && !projection.wasAside.has(slice, other) && concerns(truth.at(slice, other))
-    const handled = isExactlyOnce ? [...positionsOf(projection, projection.handled, revision).of(slice)] : []
-    const later = handled.find(isLater)
-    if (later !== undefined) this.#violate("events are handled in order", `${text} after ${later}`)
-    const isDue = (event: EncodedEnvelope) =>
-      perEntity.has(slice) ? event.persistenceId === persistenceId : !projection.deferred.has(slice, event.position!)
-    const missing = this.#unhandled(projection, revision, slice, position - 1).find(isDue)
-    if (missing !== undefined) this.#violate("nothing is passed over", `${text}, and not ${describe(missing)}`)
+    )
+    if (later === undefined) return
+    this.#violate("events are handled in order", `'${name}' handles ${describe(envelope)} after ${later}`)
+  }
+
+  #missingBefore(
+    projection: Projection,
+    revision: number,
+    { persistenceId, slice }: Envelope<unknown>,
+    position: number
+  ): EncodedEnvelope | undefined {
+    const isDue = projection.perEntity.has(slice)
+      ? (event: EncodedEnvelope) => event.persistenceId === persistenceId
+      : (event: EncodedEnvelope) => !projection.deferred.has(slice, event.position!)
+    return this.#unhandled(projection, revision, slice, position - 1).find(isDue)
   }
 
   /** The events up to the heads that a projection has yet to handle, standing on a revision, or that a filter leaves out for now. */
