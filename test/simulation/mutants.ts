@@ -230,7 +230,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "what a producer hides for now is gone for good",
-    file: `${core}/internal/projection/admission.ts`,
+    file: `${core}/internal/projection/fillOfLog.ts`,
     workload: "network",
     from: 450,
     changes: [["isShown ? Stream.empty", "true ? Stream.empty"]]

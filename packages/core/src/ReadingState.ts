@@ -10,6 +10,7 @@
  */
 import type { Element, Place, Skipped } from "./Envelope.ts"
 import { EntityNumbers } from "./internal/projection/EntityNumbers.ts"
+import { Limits } from "./internal/projection/Limits.ts"
 import { LogCursor, type Verdict as LogVerdict } from "./LogCursor.ts"
 import type { Offset } from "./Offset.ts"
 import type { Handled, StoredOffsets } from "./OffsetStore.ts"
@@ -25,8 +26,9 @@ import type { Timestamp } from "./Timestamp.ts"
  *
  * - `accepted`: it is to be handled.
  * - `duplicate`: it was handled before, or waits to be.
- * - `gap`: earlier events of its entity are missing. They are to be replayed first.
- * - `unproven`: no event of its entity was read, and it is not the first one. Its predecessor tells whether something is missing.
+ * - `gap`: earlier events of its entity are missing. They are to be replayed first, while it waits.
+ * - `unproven`: no event of its entity was read, and it is not the first one. It waits as well, until its predecessor has told whether something is
+ *   missing.
  * - `unknown`: the stored sequence number of its entity has to be loaded first.
  *
  * @category models
@@ -73,6 +75,35 @@ export const decide = (
 }
 
 /**
+ * The last sequence numbers of entities.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LastNumbers {
+  /** The last one that was accepted and is not stored; 0 if there is none. */
+  readonly inFlight: (persistenceId: PersistenceId) => number
+  /** The last one that is stored: 0 if there is none, undefined if it has to be loaded. */
+  readonly known: (persistenceId: PersistenceId) => number | undefined
+}
+
+/**
+ * The verdict on an element by the sequence numbers of its entity, as {@link decide} says. The reminder of an event that is to be handled is
+ * `unloaded`.
+ *
+ * @category deciding
+ * @since 0.1.0
+ */
+export const decideOn = (
+  numbers: LastNumbers,
+  { _tag, persistenceId, sequenceNumber }: Exclude<Element<unknown>, Skipped>,
+  isStrict: boolean
+): EntityVerdict | "unloaded" => {
+  const verdict = decide(sequenceNumber, numbers.inFlight(persistenceId), numbers.known(persistenceId), isStrict)
+  return verdict === "accepted" && _tag === "Reminder" ? "unloaded" : verdict
+}
+
+/**
  * Where an offset moves to.
  *
  * @category models
@@ -85,9 +116,9 @@ export interface Standing {
 }
 
 /**
- * What a worker has read. `judge` each element in the order of the source, and do what the verdict says. `advance` past
- * the elements that were handled, store `entities` with the offsets, and then say `stored` or `revert`. A worker that
- * begins from other offsets begins with another state.
+ * What a worker has read. `judge` each element in the order of the source, and do what the verdict says. `hold` one that has to wait for earlier ones
+ * of its entity, and `advance` past its place in the log all the same: the offset stays before it until it is handled. `advance` past the elements that
+ * were handled, store `entities` with the offsets, and then say `stored` or `revert`. A worker that begins from other offsets begins with another state.
  *
  * **Example** (An event that comes twice, and one whose predecessor is missing)
  *
@@ -124,8 +155,12 @@ export class ReadingState {
   /** The slices in the mode per entity, and up to which position each was read in exact mode. */
   readonly #completeUpTo = new Map<Slice, number>()
   readonly #numbers = new EntityNumbers()
-  /** What came next in logs before the last `advance`. */
+  readonly #limits = new Limits()
+  /** Up to where slices were handled whose offsets have to stay before an event that waits. */
+  readonly #reached = new Map<Slice, Standing>()
+  /** What came next in logs before the last `advance`, and up to where they were handled. */
   readonly #before = new Map<Slice, number | undefined>()
+  readonly #reachedBefore = new Map<Slice, Standing | undefined>()
 
   constructor(
     range: SliceRange,
@@ -195,23 +230,21 @@ export class ReadingState {
   }
 
   #judgePerEntity(
-    { persistenceId, sequenceNumber, slice, timestamp }: Place,
+    element: Exclude<Element<unknown>, Skipped>,
     position: number,
     completeUpTo: number
   ): Verdict {
+    const { persistenceId, sequenceNumber, slice, timestamp } = element
     const next = this.#cursor.next(slice) ?? position
     if (position < next && position <= completeUpTo) {
       // A replay shows again what was read in exact mode. That does not tell the stored number, which has to be loaded.
       this.#numbers.raise(persistenceId, sequenceNumber)
       return "duplicate"
     }
-    const verdict = decide(
-      sequenceNumber,
-      this.#numbers.inFlight(persistenceId),
-      this.#numbers.known(persistenceId),
-      this.#isStrict
-    )
-    if (verdict !== "accepted" && verdict !== "duplicate") return verdict
+    const verdict = decideOn(this.#numbers, element, this.#isStrict)
+    if (verdict !== "accepted" && verdict !== "duplicate") {
+      return position >= next && this.#cursor.verdict(slice, position, timestamp) === "fork" ? "forked" : verdict
+    }
     const inLog = position < next ? "alreadyDelivered" : this.#cursor.take(slice, position, timestamp)
     if (inLog === "fork") return "forked"
     if (verdict === "duplicate") {
@@ -221,6 +254,49 @@ export class ReadingState {
     }
     this.#numbers.accept(persistenceId, sequenceNumber)
     return "accepted"
+  }
+
+  /**
+   * An event waits for earlier ones of its entity, or to be loaded, from now on. It counts as read in its log, and the offset stays before it until it
+   * is handled. One of a replay is not in the order of its log.
+   */
+  hold(place: Place, isReplay = false): void {
+    const { position, slice, timestamp } = place
+    if (position === undefined) return
+    const isNext = !isReplay && position >= (this.#cursor.next(slice) ?? position)
+    const before = this.#cursor.offset(slice)
+    if (isNext) this.#cursor.take(slice, position, timestamp)
+    this.#limits.hold(place, isNext ? { at: position, before } : undefined)
+  }
+
+  /** The events of an entity wait no more, and are judged. The offset stays before them until the last one is handled. */
+  release(persistenceId: PersistenceId, last: SequenceNumber): void {
+    this.#limits.release(persistenceId, last)
+  }
+
+  /** What has waited of an entity was judged. Returns whether it needs no handling any more, so that the next `advance` moves the offset past it. */
+  lift(persistenceId: PersistenceId): boolean {
+    return this.#limits.lift(persistenceId, this.#numbers.inFlight(persistenceId) === 0)
+  }
+
+  /** Whether any event waits, or is not handled yet since it does not. */
+  get isWaiting(): boolean {
+    return !this.#limits.isEmpty
+  }
+
+  /** The time of the earliest event that waits, or is not stored yet since it does not; undefined if none is. */
+  get waitsFrom(): Timestamp | undefined {
+    return this.#limits.from
+  }
+
+  /** Whether an event of a replay waits, or is not handled yet since it does not. */
+  get isReplayWaiting(): boolean {
+    return this.#limits.holdsPast
+  }
+
+  /** The last number of an entity that was accepted or is stored; undefined if it has to be loaded. */
+  last(persistenceId: PersistenceId): number | undefined {
+    return this.#numbers.last(persistenceId)
   }
 
   /** The entities whose stored numbers have to be loaded to judge the elements. */
@@ -240,7 +316,7 @@ export class ReadingState {
     persistenceIds: ReadonlyArray<PersistenceId>,
     found: ReadonlyMap<PersistenceId, SequenceNumber>
   ): void {
-    this.#numbers.loaded(persistenceIds, found)
+    this.#numbers.loaded(persistenceIds, found, this.#limits)
   }
 
   /** The first sequence number of an entity that is missing before an event that leaves a gap. */
@@ -252,7 +328,7 @@ export class ReadingState {
    * Whether the predecessor of an unproven event shows that nothing is missing before it: it was deleted, or was read
    * in exact mode.
    */
-  proves(slice: Slice, predecessor: Pick<Place, "position"> | undefined): boolean {
+  proves(slice: Slice, predecessor: Pick<Place, "position" | "timestamp"> | undefined): boolean {
     return predecessor === undefined || (predecessor.position ?? Infinity) <= (this.#completeUpTo.get(slice) ?? 0)
   }
 
@@ -261,11 +337,13 @@ export class ReadingState {
     this.#numbers.pass(persistenceId, last - 1)
   }
 
-  /** Advances past elements that were handled, and returns those that the offsets move to. */
+  /** Advances past elements that were handled, and returns where offsets move to. */
   advance(elements: ReadonlyArray<Place | Skipped>): ReadonlyArray<Standing> {
     if (this.isExact) return elements
     this.#before.clear()
-    return elements.filter((element) => {
+    this.#reachedBefore.clear()
+    this.#limits.handled(elements)
+    const standings = elements.filter((element) => {
       const { position, slice, timestamp } = element
       if (position === undefined || !this.#completeUpTo.has(slice)) return true
       if ("persistenceId" in element) this.#numbers.handled(slice, element)
@@ -273,8 +351,33 @@ export class ReadingState {
       const from = "from" in element ? element.from : position
       if (this.#handled.take(slice, position, timestamp, from) !== "next") return false
       if (!this.#before.has(slice)) this.#before.set(slice, next)
-      return true
+      if (this.#limits.of(slice) === undefined && !this.#reached.has(slice)) return true
+      if (timestamp !== undefined) this.#reach(slice, { slice, position, timestamp })
+      return false
     })
+    const changed = this.#limits.changed()
+    if (changed.size === 0 && this.#reachedBefore.size === 0) return standings
+    for (const slice of changed) this.#reach(slice, this.#reached.get(slice))
+    return [...standings, ...this.#move()]
+  }
+
+  #reach(slice: Slice, to: Standing | undefined): void {
+    if (!this.#reachedBefore.has(slice)) this.#reachedBefore.set(slice, this.#reached.get(slice))
+    if (to !== undefined) this.#reached.set(slice, to)
+  }
+
+  /** Moves the offsets of slices as far as no event of them waits. */
+  #move(): ReadonlyArray<Standing> {
+    const moved: Array<Standing> = []
+    for (const slice of this.#reachedBefore.keys()) {
+      const reached = this.#reached.get(slice)
+      const stay = this.#limits.of(slice)
+      if (stay === undefined) this.#reached.delete(slice)
+      if (reached === undefined) continue
+      const { position, timestamp } = stay === undefined || reached.position! < stay.at ? reached : stay.before
+      if (position! > (this.#storedPositions.get(slice) ?? 0)) moved.push({ slice, position, timestamp })
+    }
+    return moved
   }
 
   /** The slices whose entities have numbers to be stored. */
@@ -291,14 +394,21 @@ export class ReadingState {
   /** The offset of a slice is stored, and the numbers of its entities. */
   stored(slice: Slice, position: number): void {
     this.#storedPositions.set(slice, position)
+    this.#limits.stored()
     this.#numbers.stored(slice)
   }
 
   /** The elements of the last `advance` could not be stored, and are handled again. */
   revert(): void {
     this.#numbers.revert()
+    this.#limits.revert()
     for (const [slice, next] of this.#before) this.#handled.setNext(slice, next)
+    for (const [slice, reached] of this.#reachedBefore) {
+      if (reached === undefined) this.#reached.delete(slice)
+      else this.#reached.set(slice, reached)
+    }
     this.#before.clear()
+    this.#reachedBefore.clear()
   }
 }
 
@@ -308,10 +418,7 @@ export class ReadingState {
  * @category models
  * @since 0.1.0
  */
-export type Reading = Pick<ReadingState, keyof ReadingState> & {
-  /** The time of the earliest event that may wait while later ones are handled, where that can be. */
-  readonly waitsFrom?: Timestamp | undefined
-}
+export type Reading = Pick<ReadingState, keyof ReadingState>
 
 const ofLog: Readonly<Record<LogVerdict, Verdict>> = {
   next: "accepted",

@@ -8,6 +8,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
+import { type Held, HeldBack } from "../src/internal/projection/HeldBack.ts"
 import { OffsetTracker } from "../src/internal/projection/OffsetTracker.ts"
 import { TimestampReading } from "../src/internal/projection/TimestampReading.ts"
 
@@ -37,6 +38,23 @@ const readingOf = (numbers: Readonly<Record<string, number>>, offsets: Offset.Of
 }
 
 const sliceOf = (name: string) => Slice.ofPersistenceId(idOf(name))
+
+/** Events that wait, as a worker has them wait. */
+const waitingOf = (reading: TimestampReading) => {
+  const held = new HeldBack()
+  return {
+    held,
+    hold: (element: Held) => {
+      reading.hold(element)
+      held.hold(element)
+    },
+    due: (persistenceId: PersistenceId.PersistenceId) => {
+      const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
+      if (due.length > 0) reading.release(persistenceId, due.at(-1)!.sequenceNumber)
+      return due
+    }
+  }
+}
 
 const judgeAll = (reading: TimestampReading, ...elements: ReadonlyArray<Element<unknown>>) =>
   elements.map((element) => reading.judge(element))
@@ -101,10 +119,12 @@ describe("what is read of a source without positions", () => {
     assert.isFalse(tracker.follow(Offset.since(Timestamp.make(30))))
     judgeAll(reading, event("a", 1, 10), event("b", 1, 30))
     assert.isFalse(handle(event("a", 1, 10)))
-    reading.held.hold(event("a", 3, 20))
+    const waiting = waitingOf(reading)
+    waiting.hold(event("a", 3, 20))
     assert.strictEqual(reading.waitsFrom as number, 20)
     assert.isFalse(handle(event("b", 1, 30)))
-    judgeAll(reading, event("a", 2, 15), ...reading.held.take(idOf("a")))
+    judgeAll(reading, event("a", 2, 15))
+    judgeAll(reading, ...waiting.due(idOf("a")))
     assert.isFalse(handle(event("a", 2, 15)))
     // it is handled, and not stored yet
     tracker.advance([event("a", 3, 20)])
@@ -158,15 +178,16 @@ describe("what is read of a source without positions", () => {
       tracker.stored()
       return tracker.offsets.get(sliceOf("a"))?.timestamp as number
     }
+    const { due, hold } = waitingOf(reading)
     const waiting = event("a", 5, 50)
     assert.strictEqual(reading.judge(waiting), "gap")
-    reading.held.hold(waiting)
+    hold(waiting)
     const missing = [event("a", 3, 60), event("a", 4, 60)]
     judgeAll(reading, missing[0]!)
-    assert.deepStrictEqual(reading.due(idOf("a")), [])
+    assert.deepStrictEqual(due(idOf("a")), [])
     assert.strictEqual(handle(missing[0]!), 49)
     judgeAll(reading, missing[1]!)
-    assert.deepStrictEqual(reading.due(idOf("a")), [waiting])
+    assert.deepStrictEqual(due(idOf("a")), [waiting])
     assert.strictEqual(handle(missing[1]!), 49)
     judgeAll(reading, waiting)
     // what could not be stored holds it back once more
@@ -205,20 +226,21 @@ describe("what is read of a source without positions", () => {
     )],
     ([shown]) => {
       const reading = readingOf({ a: 0, b: 0 })
+      const { due, held, hold } = waitingOf(reading)
       const handled: Record<string, Array<number>> = { a: [], b: [] }
       const take = (element: Element<unknown>): void => {
         if (element._tag === "Skipped") return
         const verdict = reading.judge(element)
         if (verdict === "accepted") handled[PersistenceId.entityId(element.persistenceId)]!.push(element.sequenceNumber)
-        else if (verdict !== "duplicate") reading.held.hold(element)
-        reading.due(element.persistenceId).forEach(take)
+        else if (verdict !== "duplicate") hold(element)
+        due(element.persistenceId).forEach(take)
       }
       for (const [name, n, isReminder] of shown) take(isReminder ? reminder(name, n) : event(name, n))
       // a repair brings all of them
       for (let n = 1; n <= 9; n++) for (const name of ["a", "b"]) take(event(name, n))
       const all = [1, 2, 3, 4, 5, 6, 7, 8, 9]
       assert.deepStrictEqual(handled, { a: all, b: all })
-      assert.isTrue(reading.held.isEmpty)
+      assert.isTrue(held.isEmpty)
     }
   )
 })

@@ -49,9 +49,20 @@ export class EntityNumbers {
     if (known !== undefined && known < last) this.#known.set(persistenceId, last)
   }
 
-  /** The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. */
-  loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
-    if (this.#known.size + persistenceIds.length > maxEntities) this.#known.clear()
+  /**
+   * The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. Those of entities
+   * that are still needed are not forgotten.
+   */
+  loaded(
+    persistenceIds: ReadonlyArray<PersistenceId>,
+    found: ReadonlyMap<PersistenceId, SequenceNumber>,
+    needed?: { readonly has: (persistenceId: PersistenceId) => boolean }
+  ): void {
+    if (this.#known.size + persistenceIds.length > maxEntities) {
+      for (const persistenceId of this.#known.keys()) {
+        if (needed?.has(persistenceId) !== true) this.#known.delete(persistenceId)
+      }
+    }
     for (const persistenceId of persistenceIds) {
       this.#known.set(persistenceId, Math.max(found.get(persistenceId) ?? 0, this.#known.get(persistenceId) ?? 0))
     }

@@ -3,13 +3,13 @@ import { newest, type Offset } from "../../Offset.ts"
 import type { Handled, StoredOffsets } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
-import { decide, type Reading, type Standing, type Verdict } from "../../ReadingState.ts"
+import { decideOn, type Reading, type Standing, type Verdict } from "../../ReadingState.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { EntityNumbers } from "./EntityNumbers.ts"
-import { type Held, HeldBack, lastMissing } from "./HeldBack.ts"
+import { Limits } from "./Limits.ts"
 
 /** So many entities are remembered that were replayed. The replay of one that is older has ended. */
 const maxAhead = 10_000
@@ -36,7 +36,7 @@ export class TimestampReading implements Reading {
   readonly #ahead = new Map<PersistenceId, number>()
   /** How many elements were handled since it was looked which of them still run ahead. */
   #sinceCaughtUp = 0
-  readonly held: HeldBack
+  readonly #limits = new Limits()
   /** The latest timestamp that was handled. */
   #latest = 0
   #handled = 0
@@ -48,11 +48,9 @@ export class TimestampReading implements Reading {
 
   constructor(
     range: SliceRange.SliceRange,
-    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">,
-    held = new HeldBack()
+    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">
   ) {
     this.#range = range
-    this.held = held
     for (const slice of SliceRange.slices(range)) {
       const timestamp = offsets.get(slice)?.timestamp ?? 0
       this.#timestamps.set(slice, timestamp)
@@ -89,14 +87,8 @@ export class TimestampReading implements Reading {
       this.#numbers.raise(persistenceId, sequenceNumber)
       return "duplicate"
     }
-    const verdict = decide(
-      sequenceNumber,
-      this.#numbers.inFlight(persistenceId),
-      this.#numbers.known(persistenceId),
-      true
-    )
+    const verdict = decideOn(this.#numbers, element, true)
     if (verdict !== "accepted") return verdict
-    if (element._tag === "Reminder") return "unloaded"
     this.#numbers.accept(persistenceId, sequenceNumber)
     if (this.#ahead.size > 0 && timestamp > (this.#ahead.get(persistenceId) ?? Infinity)) {
       this.#ahead.set(persistenceId, timestamp)
@@ -104,31 +96,32 @@ export class TimestampReading implements Reading {
     return "accepted"
   }
 
-  /** The events of an entity that wait, if nothing is missing before them any more. They wait no more. */
-  due(persistenceId: PersistenceId): ReadonlyArray<Held> {
-    const first = this.held.first(persistenceId)
-    if (first === undefined) return none
-    if (lastMissing(first) <= (this.#numbers.last(persistenceId) ?? -1)) return this.held.take(persistenceId)
-    this.held.changed()
-    return none
+  hold(place: Place): void {
+    const { timestamp } = place
+    this.#limits.hold(place, { at: timestamp, before: { position: atStart, timestamp: beforeTime(timestamp) } })
   }
 
-  /** What was due was judged. */
-  judgedDue(persistenceId: PersistenceId): void {
-    if (this.#numbers.inFlight(persistenceId) === 0) this.held.lift(persistenceId)
+  release(persistenceId: PersistenceId, last: SequenceNumber): void {
+    this.#limits.release(persistenceId, last)
   }
 
-  /** The time of the earliest event that may wait while later ones are handled; undefined if none does. */
+  lift(persistenceId: PersistenceId): boolean {
+    return this.#limits.lift(persistenceId, this.#numbers.inFlight(persistenceId) === 0)
+  }
+
+  get isWaiting(): boolean {
+    return this.#again !== undefined || !this.#limits.isEmpty
+  }
+
   get waitsFrom(): Timestamp | undefined {
-    const { from } = this.held
+    const { from } = this.#limits
     // while it reads again, up to there was handled
     const again = this.#again === undefined ? undefined : this.#again.from + 1
     return (from === undefined || again === undefined ? from ?? again : Math.min(from, again)) as Timestamp | undefined
   }
 
-  /** Whether events of that time are older than where the slice is read from. */
-  isBefore(slice: Slice, timestamp: number): boolean {
-    return timestamp < this.#since.get(slice)!
+  get isReplayWaiting(): boolean {
+    return false
   }
 
   /** Events of the entity may come before their turn, until others are past all of them. */
@@ -143,7 +136,7 @@ export class TimestampReading implements Reading {
   #caughtUp(): void {
     this.#sinceCaughtUp = 0
     for (const [persistenceId, accepted] of this.#ahead) {
-      if (accepted > 0 && accepted < this.#latest && !this.held.has(persistenceId)) this.#ahead.delete(persistenceId)
+      if (accepted > 0 && accepted < this.#latest && !this.#limits.has(persistenceId)) this.#ahead.delete(persistenceId)
     }
   }
 
@@ -158,10 +151,9 @@ export class TimestampReading implements Reading {
   }
 
   loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
-    this.#numbers.loaded(persistenceIds, found)
+    this.#numbers.loaded(persistenceIds, found, this.#limits)
   }
 
-  /** The last number of an entity that was accepted or is stored; undefined if it has to be loaded. */
   last(persistenceId: PersistenceId): number | undefined {
     return this.#numbers.last(persistenceId)
   }
@@ -170,8 +162,9 @@ export class TimestampReading implements Reading {
     return sequenceNumber((this.#numbers.last(persistenceId) ?? 0) + 1)
   }
 
-  proves(): boolean {
-    return false
+  /** One that is older than where the slice is read from, and what is before it, is not handled. */
+  proves(slice: Slice, predecessor: Pick<Place, "position" | "timestamp"> | undefined): boolean {
+    return predecessor === undefined || predecessor.timestamp < this.#since.get(slice)!
   }
 
   complete({ persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">): void {
@@ -181,7 +174,7 @@ export class TimestampReading implements Reading {
   advance(elements: ReadonlyArray<Place | Skipped>): ReadonlyArray<Standing> {
     this.#before = { latest: this.#latest, handled: this.#handled, moveAllAt: this.#moveAllAt }
     this.#timestampsBefore.clear()
-    this.held.handled(elements)
+    this.#limits.handled(elements)
     const reached = new Map<Slice, number>()
     for (const element of elements) {
       if (!("persistenceId" in element)) continue
@@ -205,15 +198,14 @@ export class TimestampReading implements Reading {
 
   /** Moves the offsets as far as no event before them waits. */
   #move(reached: Map<Slice, number>): ReadonlyArray<Standing> {
-    const limits = this.held.limits()
-    for (const [slice, limit] of limits) {
-      if (!reached.has(slice) && this.#timestamps.get(slice)! >= limit) reached.set(slice, limit)
+    for (const [slice, { at }] of this.#limits.stays) {
+      if (!reached.has(slice) && this.#timestamps.get(slice)! >= at) reached.set(slice, at)
     }
     const moved: Array<Standing> = []
     for (const [slice, timestamp] of reached) {
       const before = this.#timestamps.get(slice)!
-      const limit = limits.get(slice)
-      const to = limit === undefined || limit > timestamp ? timestamp : Math.max(0, limit - 1)
+      const stay = this.#limits.of(slice)
+      const to = stay === undefined || stay.at > timestamp ? timestamp : stay.before.timestamp
       if (to === before) continue
       this.#timestampsBefore.set(slice, before)
       this.#timestamps.set(slice, to)
@@ -231,13 +223,13 @@ export class TimestampReading implements Reading {
   }
 
   stored(slice: Slice): void {
-    this.held.stored()
+    this.#limits.stored()
     this.#numbers.stored(slice)
   }
 
   revert(): void {
     this.#numbers.revert()
-    this.held.revert()
+    this.#limits.revert()
     for (const [slice, timestamp] of this.#timestampsBefore) this.#timestamps.set(slice, timestamp)
     this.#timestampsBefore.clear()
     if (this.#before !== undefined) {
@@ -249,4 +241,4 @@ export class TimestampReading implements Reading {
   }
 }
 
-const none: ReadonlyArray<Held> = []
+const beforeTime = (timestamp: Timestamp): Timestamp => Math.max(0, timestamp - 1) as Timestamp

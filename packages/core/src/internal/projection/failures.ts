@@ -52,8 +52,9 @@ export const errorOf = (cause: Cause.Cause<unknown>): unknown => cause.reasons.f
 /** @internal */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean => errorOf(cause) instanceof Fenced
 
-/** No restart helps, such as with a journal that is not the one that was read. */
-const isFinal = (error: unknown): boolean => (error as { readonly isFinal?: unknown } | undefined)?.isFinal === true
+/** @internal No restart helps, such as with a journal that is not the one that was read. */
+export const isFinal = (error: unknown): boolean =>
+  (error as { readonly isFinal?: unknown } | undefined)?.isFinal === true
 
 /** @internal What has happened to a worker that has failed so. */
 export const eventOf = (cause: Cause.Cause<unknown>, options: {

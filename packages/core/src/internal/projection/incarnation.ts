@@ -2,11 +2,10 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Element, Place } from "../../Envelope.ts"
+import { type Element, type Place, skipped } from "../../Envelope.ts"
 import { type Handler, isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
@@ -17,14 +16,17 @@ import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import { type Admission, admit } from "./admission.ts"
+import { type Chunk, Chunks, isReplay } from "./Chunks.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
 import { loadEntities } from "./entities.ts"
 import { errorOf, ForkedAhead, InterruptedByCommand, isAheadOfStored, isFenced } from "./failures.ts"
+import { fillOfLog } from "./fillOfLog.ts"
+import { fillOfTime } from "./fillOfTime.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
 import { HeldBack } from "./HeldBack.ts"
-import { lookBack, type PastChunk, PastProgress } from "./lookBack.ts"
+import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
@@ -34,9 +36,6 @@ import { TimestampReading } from "./TimestampReading.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
-
-/** Chunks that are decoded while the handler is busy. */
-const chunksAhead = 2
 
 /** How often to ask a source for its heads if it fails to answer. */
 const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
@@ -56,11 +55,6 @@ export interface Options {
   readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
 
-/** Elements that come next, or that were passed over and are looked through once more. */
-type Chunk = { readonly elements: ReadonlyArray<Element<any>>; readonly progress?: undefined } | PastChunk
-
-type Chunks = Queue.Queue<Chunk, unknown>
-
 /** Whether there is another command, which ends the incarnation between two groups. */
 interface Interruption {
   isThere: boolean
@@ -70,7 +64,8 @@ interface Interruption {
 interface Work {
   readonly handling: Handling
   readonly reading: Reading
-  readonly repairs: Repairs | undefined
+  readonly held: HeldBack
+  readonly repairs: Repairs
   readonly grouping: Grouping
   readonly chunks: Chunks
   readonly decoded: DecodedShare
@@ -100,14 +95,14 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     // before the source, so that it ends after the last event
     const handle = yield* unlessCommanded(options, startHandler(projection.handler, options.range))
     const decoded = yield* (yield* Decoded).share
-    const chunks = yield* Queue.bounded<Chunk, unknown>(chunksAhead)
+    const chunks = yield* Chunks.make
     const held = new HeldBack()
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
-    yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded)
+    yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded, held)
     const stored = { completeUpTo, offsets }
     const reading: Reading = journal === Source.timestamps
-      ? new TimestampReading(options.range, stored, held)
+      ? new TimestampReading(options.range, stored)
       : new ReadingState(options.range, stored, { isStrict: !supersedes })
     monitor.waits(() => reading.waitsFrom)
     const tracker = new OffsetTracker(offsets, reading)
@@ -136,18 +131,18 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const elapsed = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
     const past = new PastProgress(elapsed())
     const { filter: follow } = options
-    const repairs = reading instanceof TimestampReading
-      ? yield* makeRepairs({
-        handling,
-        reading,
-        replay,
-        offer: (elements) => offer(chunks, decoded, { elements }),
-        fail: (cause) => Queue.failCause(chunks, cause)
-      })
-      : undefined
+    const repairs = yield* makeRepairs({
+      handling,
+      reading,
+      held,
+      fill: reading instanceof TimestampReading ? fillOfTime(reading, replay) : fillOfLog,
+      offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),
+      fail: (cause) => chunks.fail(cause)
+    })
     return yield* work({
       handling,
       reading,
+      held,
       repairs,
       grouping,
       chunks,
@@ -229,11 +224,14 @@ const open = Effect.fnUntraced(function*(
   )
   yield* elements.pipe(
     Stream.runForEachArray((elements) =>
-      offer(chunks, decoded, { elements }).pipe(Effect.andThen(decoded.room), Effect.andThen(room(held)))
+      offer(chunks, decoded, { elements, isReplay: false }).pipe(
+        Effect.andThen(decoded.room),
+        Effect.andThen(room(held))
+      )
     ),
     // a stage's failure comes as poison
     memory.ofSource,
-    Queue.into(chunks),
+    (reading) => chunks.endWith(reading),
     Effect.provideService(Source.Health, health),
     Effect.forkScoped
   )
@@ -246,7 +244,8 @@ const openPast = Effect.fnUntraced(function*(
   passedOver: PassedOver,
   start: Pick<Source.Start, "journal" | "offsets" | "filter">,
   chunks: Chunks,
-  decoded: DecodedShare
+  decoded: DecodedShare,
+  held: HeldBack
 ): Effect.fn.Return<void, never, any> {
   if (passedOver.remaining === 0) return
   yield* lookBack(
@@ -254,10 +253,10 @@ const openPast = Effect.fnUntraced(function*(
     range,
     passedOver,
     start,
-    (chunk) => Effect.andThen(offer(chunks, decoded, chunk), decoded.room)
+    (chunk) => offer(chunks, decoded, chunk).pipe(Effect.andThen(decoded.room), Effect.andThen(room(held)))
   ).pipe(
     memory.ofSource,
-    Effect.catchCause((cause) => Queue.failCause(chunks, cause)),
+    Effect.catchCause((cause) => chunks.fail(cause)),
     Effect.forkScoped
   )
 })
@@ -265,7 +264,7 @@ const openPast = Effect.fnUntraced(function*(
 const offer = (chunks: Chunks, decoded: DecodedShare, chunk: Chunk): Effect.Effect<void> =>
   Effect.suspend(() => {
     decoded.hold(bytesOf(chunk.elements))
-    return Effect.asVoid(Queue.offer(chunks, chunk))
+    return chunks.offer(chunk)
   })
 
 /** Says what is odd about a source of which nothing was read yet. One worker of a projection says it in the log. */
@@ -332,7 +331,7 @@ const watchCommand = Effect.fnUntraced(function*(
   yield* interrupted.pipe(
     Effect.andThen(Effect.suspend(() => {
       interruption.isThere = true
-      return Queue.fail(chunks, new InterruptedByCommand())
+      return chunks.fail(Cause.fail(new InterruptedByCommand()))
     })),
     Effect.forkScoped
   )
@@ -347,6 +346,7 @@ const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, un
   while (true) {
     if (yield* isInTime(self)) yield* judgeNext(self)
     else yield* handleDue(self)
+    if (self.past.isBegun) yield* lookedBack(self)
   }
 })
 
@@ -356,7 +356,7 @@ const isInTime = ({ chunks, elapsed, grouping }: Work): Effect.Effect<boolean, u
   const wait = grouping.due - elapsed()
   // peeks, because a take that is interrupted could lose a chunk
   return wait > 0
-    ? Effect.map(Effect.timeoutOption(Queue.peek(chunks), wait), (chunk) => chunk._tag === "Some")
+    ? Effect.map(Effect.timeoutOption(chunks.peek, wait), (chunk) => chunk._tag === "Some")
     : Effect.succeed(false)
 }
 
@@ -370,13 +370,13 @@ const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
   const { chunks, elapsed, grouping, handling, reading } = self
   const { monitor, tracker } = handling
-  const chunk = yield* Queue.take(chunks)
-  const waited = reading.waitsFrom !== undefined
-  yield* judge(self, chunk.elements, chunk.progress !== undefined)
+  const chunk = yield* chunks.take
+  const waited = reading.isWaiting
+  yield* judge(self, chunk.elements, isReplay(chunk))
   if (grouping.hasNoEvents) yield* flush(self)
-  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)
+  if (chunk.progress !== undefined) self.past.take(chunk)
   // what it has read again may be nothing but duplicates, after which nothing is stored
-  if (waited && reading.waitsFrom === undefined && grouping.isEmpty && !tracker.isAhead) {
+  if (waited && !reading.isWaiting && grouping.isEmpty && !tracker.isAhead) {
     monitor.waitsNoMore(tracker.hasComeToTime)
   }
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
@@ -389,7 +389,7 @@ const judge = Effect.fnUntraced(function*(
   chunk: ReadonlyArray<Element<any>>,
   isReplay = false
 ): Effect.fn.Return<void, unknown, any> {
-  const { decoded, grouping, handling, interruption, reading } = self
+  const { decoded, grouping, handling, held, interruption, reading } = self
   yield* loadEntities(handling, reading, reading.unknown(chunk))
   for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
@@ -397,7 +397,7 @@ const judge = Effect.fnUntraced(function*(
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
     if (element === undefined) {
-      if (read._tag !== "Skipped" && isWaiting(reading)) yield* judgeDue(self, reading, read)
+      if (read._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, read)
       continue
     }
     if (element._tag === "Poison") {
@@ -406,50 +406,45 @@ const judge = Effect.fnUntraced(function*(
     } else if (grouping.add(element)) {
       yield* flush(self)
     }
-    if (element._tag !== "Skipped" && isWaiting(reading)) yield* judgeDue(self, reading, element)
+    if (element._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, element)
   }
 })
 
-const isWaiting = (reading: Reading): reading is TimestampReading =>
-  reading instanceof TimestampReading && !reading.held.isEmpty
-
 /** Judges what waits of an entity of which an event has come, if nothing is missing before it any more. */
-const judgeDue = (
+const judgeDue = Effect.fnUntraced(function*(
   self: Work,
-  reading: TimestampReading,
   { persistenceId }: Place
-): Effect.Effect<void, unknown, any> => {
-  const due = reading.due(persistenceId)
-  if (due.length === 0) return Effect.void
-  self.decoded.hold(bytesOf(due))
-  return Effect.andThen(judge(self, due), Effect.sync(() => reading.judgedDue(persistenceId)))
-}
+): Effect.fn.Return<void, unknown, any> {
+  const { decoded, grouping, held, reading } = self
+  const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
+  if (due.length === 0) return
+  const { position, sequenceNumber, slice, timestamp } = due.at(-1)!
+  reading.release(persistenceId, sequenceNumber)
+  decoded.hold(bytesOf(due))
+  yield* judge(self, due, true)
+  // so that the offset goes on without them
+  const isLifted = !held.has(persistenceId) && reading.lift(persistenceId)
+  if (isLifted && position !== undefined) grouping.add(skipped(slice, position, position, timestamp))
+})
 
 const admissionOf = (self: Work, isReplay: boolean): Admission => ({
   handling: self.handling,
   reading: self.reading,
   repairs: self.repairs,
   settle: Effect.andThen(flush(self), saveNow(self)),
-  isReplay,
-  judgeReplay: (chunk) =>
-    Effect.suspend(() => {
-      self.decoded.hold(bytesOf(chunk))
-      return judge(self, chunk, true)
-    })
+  isReplay
 })
 
-/** Stores how far it has looked back, now and then and at the end, once everything up to there is handled. */
-const lookedBack = Effect.fnUntraced(function*(
-  self: Work,
-  chunk: PastChunk
-): Effect.fn.Return<void, unknown, any> {
-  const { elapsed, filter, handling: { basis, monitor }, past } = self
-  if (past.advance(chunk, elapsed())) {
+/** Stores how far it has looked back, now and then and at the end, once everything up to there is handled and nothing of it waits. */
+const lookedBack = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
+  const { elapsed, filter, handling: { basis, monitor }, past, reading } = self
+  if (reading.isReplayWaiting) return
+  if (past.isDue(elapsed())) {
     yield* flush(self)
     yield* saveNow(self)
     yield* filter.lookedThrough(basis.revision, past.save(elapsed()))
   }
-  monitor.looksBack(chunk.remaining)
+  monitor.looksBack(past.remaining)
 })
 
 /** Handles the group, if there is anything in it. */

@@ -52,16 +52,32 @@ export const lookBack = (
 /** @internal How far a worker has handled what was passed over, and not stored yet. Pure but for what it remembers. */
 export class PastProgress {
   #unsaved = new Map<Slice, Offset | undefined>()
+  #remaining: number | undefined
   #savedAt: number
 
   constructor(now: number) {
     this.#savedAt = now
   }
 
-  /** Elements were handled, or wait in a group. Says whether it has to be stored now, in milliseconds. */
-  advance({ progress, remaining }: PastChunk, now: number): boolean {
+  /** Elements were judged. They are handled, or wait in a group, or for others. */
+  take({ progress, remaining }: PastChunk): void {
     for (const [slice, offset] of progress) this.#unsaved.set(slice, offset)
-    return remaining === 0 || now - this.#savedAt >= savedEvery
+    this.#remaining = remaining
+  }
+
+  /** Whether any progress is to be stored, sooner or later. */
+  get isBegun(): boolean {
+    return this.#unsaved.size > 0
+  }
+
+  /** How many events it has yet to look through. */
+  get remaining(): number {
+    return this.#remaining ?? 0
+  }
+
+  /** Whether it has to be stored now, in milliseconds. */
+  isDue(now: number): boolean {
+    return this.#remaining === 0 || now - this.#savedAt >= savedEvery
   }
 
   /** What is to be stored. */

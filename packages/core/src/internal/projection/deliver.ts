@@ -1,0 +1,48 @@
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import type { EncodedEnvelope } from "../../Envelope.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import { compile } from "../pipeline/compile.ts"
+import type { Repairing } from "./repairs.ts"
+
+/** So many events of replays come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for them. */
+const atOnce = 32
+
+/**
+ * @internal
+ * Has events of an entity judged, of which one is expected next, and returns what is expected then. It goes past numbers that are not there as it is told,
+ * once all before them were passed on.
+ */
+export const deliver = Effect.fnUntraced(function*(
+  self: Repairing,
+  persistenceId: PersistenceId,
+  expected: number,
+  chunk: ReadonlyArray<EncodedEnvelope>,
+  goPast: (from: number, to: number) => Effect.Effect<void, unknown, any>
+): Effect.fn.Return<number, unknown, any> {
+  let next = expected
+  let events: Array<EncodedEnvelope> = []
+  for (const event of chunk) {
+    if (event.persistenceId !== persistenceId || event.sequenceNumber < next) continue
+    if (event.sequenceNumber > next) {
+      yield* pass(self, events)
+      events = []
+      yield* goPast(next, event.sequenceNumber)
+    }
+    events.push(event)
+    next = event.sequenceNumber + 1
+  }
+  yield* pass(self, events)
+  return next
+})
+
+const pass = Effect.fnUntraced(function*(
+  { handling: { projection: { source } }, offer }: Repairing,
+  events: ReadonlyArray<EncodedEnvelope>
+): Effect.fn.Return<void, unknown, any> {
+  const toElements = compile<any, any>(source.provider.codec, source.stages)
+  for (let i = 0; i < events.length; i += atOnce) {
+    const some = events.slice(i, i + atOnce) as unknown as NonEmptyReadonlyArray<EncodedEnvelope>
+    yield* offer(yield* toElements(some))
+  }
+})

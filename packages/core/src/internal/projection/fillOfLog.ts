@@ -1,0 +1,83 @@
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type { EncodedEnvelope } from "../../Envelope.ts"
+import { make as sequenceNumber } from "../../SequenceNumber.ts"
+import { EventWithheld } from "../../Source.ts"
+import { deliver } from "./deliver.ts"
+import { logGone } from "./entities.ts"
+import { fetch, inTime } from "./fetch.ts"
+import type { Held } from "./HeldBack.ts"
+import { type Repairing, untilRead } from "./repairs.ts"
+
+/**
+ * @internal
+ * Gets the events that are missing before one of a source that has logs, from one number to another. It is asked for that event as well: a source
+ * that does not show it any more may show all of them later, and then they are not gone. One that shows it has no others than those that it shows.
+ */
+export const fillOfLog = (
+  self: Repairing,
+  first: Held,
+  from: number,
+  to: number
+): Effect.Effect<void, unknown, any> =>
+  Effect.flatMap(
+    from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
+    (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
+  ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, first.persistenceId, to)))
+
+/** Whether the predecessor of the first event of an entity that was read shows that nothing is missing before it. */
+const isProven = (self: Repairing, first: Held): Effect.Effect<boolean, unknown, any> => {
+  const { handling: { projection: { source: { provider } } }, reading } = self
+  const { persistenceId, slice } = first
+  // where nothing was read before its slice left something out, no predecessor proves anything
+  if (reading.completeUpTo(slice) === 0) return Effect.succeed(false)
+  const number = first.sequenceNumber - 1
+  return fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(number) }).pipe(
+    // one that is not there is gone, or is hidden
+    Effect.flatMap((found) =>
+      found._tag === "Some"
+        ? Effect.succeed(found.value)
+        : Effect.map(Stream.runCollect(shown(self, first, number)), ([found]) => found)
+    ),
+    Effect.map((predecessor) => reading.proves(slice, predecessor))
+  )
+}
+
+const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
+  const { reading } = self
+  const { persistenceId } = first
+  let next = from
+  const goPast = Effect.fnUntraced(function*(from: number, to: number) {
+    yield* untilRead(self, persistenceId, from - 1)
+    yield* logGone(persistenceId, from, to)
+    reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
+  })
+  return shown(self, first, from).pipe(
+    Stream.filter(({ sequenceNumber }) => sequenceNumber <= to),
+    Stream.runForEachArray((chunk) =>
+      Effect.map(deliver(self, persistenceId, next, chunk, goPast), (after) => {
+        next = after
+      })
+    ),
+    Effect.andThen(Effect.suspend(() => next > to ? Effect.void : goPast(next, to + 1)))
+  )
+}
+
+/** The events of an entity from a number on that the source still has, up to one that it has shown. Fails at the end if it does not show that any more. */
+const shown = (
+  { handling: { projection: { source: { provider } } } }: Repairing,
+  { _tag, persistenceId, sequenceNumber: number }: Held,
+  from: number
+): Stream.Stream<EncodedEnvelope, unknown, any> => {
+  const withheld = new EventWithheld({ source: provider.key, persistenceId, number })
+  let isShown = false
+  return inTime(provider, provider.entity(persistenceId, sequenceNumber(from), number)).pipe(
+    Stream.filter(({ payload, sequenceNumber }) => {
+      // of an event that is hidden from now on, a source may show the place
+      isShown ||= sequenceNumber === number && (payload !== undefined || _tag !== "Envelope")
+      return sequenceNumber < number || _tag === "Reminder"
+    }),
+    Stream.concat(Stream.suspend(() => isShown ? Stream.empty : Stream.fail(withheld)))
+  )
+}
