@@ -38,6 +38,8 @@ export class Limits {
   /** The slices of which limits were lifted, and nobody has asked since. */
   #changed = new Set<Slice>()
   #lifted: Array<readonly [PersistenceId, Limit]> = []
+  /** What was handled before the last elements were. */
+  readonly #before = new Map<Limit, number>()
 
   get isEmpty(): boolean {
     return this.#limits.size === 0
@@ -77,12 +79,13 @@ export class Limits {
 
   /** Events were handled. The limits that they lift are lifted until `revert`. */
   handled(elements: ReadonlyArray<Place | Skipped>): void {
-    this.#lifted = []
+    this.stored()
     if (this.#limits.size === 0) return
     for (const element of elements) {
       if (!("persistenceId" in element)) continue
       const limit = this.#limits.get(element.persistenceId)
       if (limit === undefined) continue
+      if (!this.#before.has(limit)) this.#before.set(limit, limit.handled)
       limit.handled = Math.max(limit.handled, element.sequenceNumber)
       if (limit.handled < limit.until) continue
       this.#delete(element.persistenceId, limit)
@@ -91,15 +94,17 @@ export class Limits {
   }
 
   revert(): void {
+    for (const [limit, handled] of this.#before) limit.handled = handled
     for (const [persistenceId, limit] of this.#lifted) {
       if (!this.#limits.has(persistenceId)) this.#set(persistenceId, limit)
     }
-    this.#lifted = []
+    this.stored()
   }
 
   /** What was handled is stored. */
   stored(): void {
     this.#lifted = []
+    this.#before.clear()
   }
 
   /** The time of the earliest event that waits, or is not stored yet since it does not. */
