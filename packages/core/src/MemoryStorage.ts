@@ -10,9 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ConsumerFilter } from "./ConsumerFilter.ts"
 import { DurableStateStore } from "./DurableStateStore.ts"
+import { HeartbeatStore } from "./HeartbeatStore.ts"
 import { makeMemoryConsumerFilter } from "./internal/memory/consumerFilter.ts"
 import { makeMemoryDatabase, MemoryTable } from "./internal/memory/database.ts"
 import { makeMemoryDurableStateStore } from "./internal/memory/durableStateStore.ts"
+import { makeMemoryHeartbeatStore } from "./internal/memory/heartbeatStore.ts"
 import { makeMemoryJournal } from "./internal/memory/journal.ts"
 import { makeMemoryOffsetStore, makeOffsetTables } from "./internal/memory/offsetStore.ts"
 import { type Letters, makeMemoryProjectionManagement } from "./internal/memory/projectionManagement.ts"
@@ -33,7 +35,7 @@ import { SnapshotStore } from "./SnapshotStore.ts"
  * @since 0.1.0
  */
 export const layer: Layer.Layer<
-  Journal | OffsetStore | ProjectionManagement | ConsumerFilter | SnapshotStore | DurableStateStore
+  Journal | OffsetStore | ProjectionManagement | ConsumerFilter | HeartbeatStore | SnapshotStore | DurableStateStore
 > = Layer.effectContext(
   Effect.map(WebCrypto, (crypto) => {
     const database = makeMemoryDatabase()
@@ -45,6 +47,7 @@ export const layer: Layer.Layer<
       Context.add(OffsetStore, makeMemoryOffsetStore(database, offsets)),
       Context.add(ProjectionManagement, management),
       Context.add(ConsumerFilter, makeMemoryConsumerFilter(database, offsets, management)),
+      Context.add(HeartbeatStore, makeMemoryHeartbeatStore(database, offsets)),
       Context.add(SnapshotStore, makeMemorySnapshotStore(database)),
       Context.add(DurableStateStore, makeMemoryDurableStateStore(database, journal))
     )

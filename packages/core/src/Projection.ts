@@ -10,6 +10,7 @@ import { pipeArguments } from "effect/Pipeable"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
 import type { Handler } from "./Handler.ts"
+import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
@@ -35,12 +36,12 @@ export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
 export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
- * Stores the offsets of a projection, the commands to it, and the filter of its source. A storage provides them.
+ * Stores the offsets of a projection, the commands to it, the filter of its source, and how its workers are doing. A storage provides them.
  *
  * @category models
  * @since 0.1.0
  */
-export type Stores = OffsetStore | ProjectionManagement | ConsumerFilter
+export type Stores = OffsetStore | ProjectionManagement | ConsumerFilter | HeartbeatStore
 
 const Proto = {
   [TypeId]: { _E: (e: never) => e, _R: (r: never) => r },

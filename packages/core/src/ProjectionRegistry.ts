@@ -12,7 +12,21 @@ import type { OffsetKey, OffsetsDeleted } from "./OffsetStore.ts"
 import { ProjectionAlreadyRuns, type SourceFailed } from "./ProjectionError.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
-import type { WorkerStatus } from "./WorkerStatus.ts"
+import type { WorkerFailure, WorkerStatus } from "./WorkerStatus.ts"
+
+/**
+ * A worker's status, with offsets that move on, for whoever reads it again and again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerReading {
+  readonly status: WorkerStatus
+  /** Differs once the offsets have moved. */
+  readonly moves: number
+  /** What it has failed with last, also if it goes on since, and when, in milliseconds of the monotonic clock. */
+  readonly lastFailure: { readonly failure: WorkerFailure; readonly at: number } | undefined
+}
 
 /**
  * A worker as others see it.
@@ -24,12 +38,17 @@ export interface RegisteredWorker {
   readonly key: OffsetKey
   readonly range: SliceRange.SliceRange
   readonly status: WorkerStatus
+  readonly reading: WorkerReading
   /** Ends when the predicate holds for the status, or the worker has ended. */
   readonly until: (predicate: (status: WorkerStatus) => boolean) => Effect.Effect<WorkerStatus>
   /** Whether there is a command that the worker has not read yet, such as to resume. */
   readonly hasNewCommand: Effect.Effect<boolean, StorageError>
   /** Asks the source for its newest positions in the worker's range. */
   readonly heads: Effect.Effect<Offsets, SourceFailed>
+  /** As `heads`, in any range. */
+  readonly headsIn: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, SourceFailed>
+  /** Workers of one source for which this is the same are told the same heads. */
+  readonly headsOf: object
   /** Asks the store for the offsets in the worker's range, and their revision. */
   readonly stored: Effect.Effect<
     Pick<WorkerStatus, "revision" | "offsets">,

@@ -1,5 +1,5 @@
 /**
- * How the projections of this process are doing, and whether any projection has come as far as a receipt.
+ * How projections are doing: exactly those of this process, and those of others as they say; and whether any has come as far as a receipt.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,9 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import { HeartbeatStore } from "./HeartbeatStore.ts"
 import * as inTime from "./internal/projection/inTime.ts"
+import { judgeReports } from "./internal/projection/judgeReports.ts"
 import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
 import { stoppedAs } from "./internal/projection/stoppedAs.ts"
 import { projectionLag } from "./Metrics.ts"
@@ -24,6 +26,7 @@ import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
 import type { Receipt } from "./Receipt.ts"
 import { NotReached, type ProjectionPaused, type ReceiptNotRead, type ReceiptOfOtherJournal } from "./ReceiptError.ts"
+import type { ReportedWorker } from "./ReportedWorker.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { WorkerStatus } from "./WorkerStatus.ts"
@@ -36,6 +39,7 @@ export {
   WorkerStopped
 } from "./ProjectionError.ts"
 export { NotReached, ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "./ReceiptError.ts"
+export type { ReportedWorker } from "./ReportedWorker.ts"
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
@@ -47,6 +51,53 @@ export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts
  */
 export const status = (projection: ProjectionRef): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
   Effect.map(ProjectionRegistry, (registry) => registry.workers(nameOf(projection)).map((worker) => worker.status))
+
+/**
+ * The workers of a projection in all processes that share the storage, as those have said last: every 2 seconds, or as `HeartbeatStore.Heartbeat`
+ * sets it. The processes are not asked, and whoever asks need not run the projection.
+ *
+ * **Details**
+ *
+ * A process that gives no sign of life for three intervals, by the clock of the database, has workers that are `Unknown`, whatever they were
+ * before. So none is shown as running 6 seconds after its process was killed or halted, or cut off from the storage. A worker that is `Unknown` is
+ * shown until another process has its slices, or for an hour. A process that ends in order takes its workers with it.
+ *
+ * **Gotchas**
+ *
+ * A slice that no worker has is not shown. Compare the ranges, if that matters.
+ *
+ * **Example** (From a process that only has the storage)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer, Schedule } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void), Projection.workers(2))
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   const workers = yield* ProjectionStatus.everywhere("notes").pipe(
+ *     Effect.repeat({ until: (workers) => workers.every(({ lag }) => lag === 0), schedule: Schedule.spaced("100 millis") })
+ *   )
+ *   return workers.map(({ state, lag }) => ({ state, lag }))
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => [{ state: "Running", lag: 0 }, { state: "Running", lag: 0 }]
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const everywhere = (
+  projection: ProjectionRef
+): Effect.Effect<ReadonlyArray<ReportedWorker>, StorageError, HeartbeatStore> =>
+  HeartbeatStore.use(({ reports }) =>
+    Effect.map(reports(nameOf(projection)), (reports) => {
+      const source = keyOf(projection)?.source
+      return judgeReports(source === undefined ? reports : reports.filter(({ key }) => key.source === source))
+    })
+  )
 
 const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {

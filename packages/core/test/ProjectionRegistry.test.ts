@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Offset from "@sluice/core/Offset"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import type * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import { ProjectionAlreadyRuns } from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Cause from "effect/Cause"
@@ -13,10 +14,8 @@ const workerOf = (
   min: number,
   max: number,
   source = "journal:note"
-): ProjectionRegistry.RegisteredWorker => ({
-  key: { projection, source },
-  range: SliceRange.make(min, max),
-  status: {
+): ProjectionRegistry.RegisteredWorker => {
+  const status: ProjectionStatus.WorkerStatus = {
     projection,
     range: SliceRange.make(min, max),
     state: "Running",
@@ -30,12 +29,20 @@ const workerOf = (
     pastLag: 0,
     waitsFrom: undefined,
     offsets: Offset.none
-  },
-  until: () => Effect.never,
-  hasNewCommand: Effect.succeed(false),
-  heads: Effect.succeed(Offset.none),
-  stored: Effect.succeed({ revision: undefined, offsets: Offset.none })
-})
+  }
+  return {
+    key: { projection, source },
+    range: status.range,
+    status,
+    reading: { status, moves: 0, lastFailure: undefined },
+    until: () => Effect.never,
+    hasNewCommand: Effect.succeed(false),
+    heads: Effect.succeed(Offset.none),
+    headsIn: () => Effect.succeed(Offset.none),
+    headsOf: status,
+    stored: Effect.succeed({ revision: undefined, offsets: Offset.none })
+  }
+}
 
 const ranges = (registry: ProjectionRegistry.ProjectionRegistry, projection: string) =>
   registry.workers(projection).map(({ range }) => SliceRange.format(range))

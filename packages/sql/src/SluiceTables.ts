@@ -21,6 +21,9 @@ export interface SluiceTables {
   readonly sluice_filter_head: FilterHeadTable
   readonly sluice_passed_over: PassedOverTable
   readonly sluice_dead_letter: DeadLetterTable
+  readonly sluice_process: ProcessTable
+  readonly sluice_worker: WorkerTable
+  readonly sluice_command: CommandTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
   readonly sluice_state_head: StateHeadTable
@@ -209,6 +212,77 @@ export interface DeadLetterTable {
   readonly put_aside_at: number
   /** When somebody began to handle it, in microseconds since the epoch. */
   readonly claimed_at: number | null
+}
+
+/**
+ * A row per process that has workers, or has been killed within the last hour.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProcessTable {
+  readonly incarnation: string
+  readonly name: string
+  /** How often it gives a sign of life, in milliseconds. */
+  readonly beat_every: number
+  /** When it has done so last, in microseconds since the epoch. */
+  readonly beat_at: number
+}
+
+/**
+ * A row per process and worker.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkerTable {
+  readonly incarnation: string
+  readonly projection: string
+  readonly source: string
+  readonly slice_min: number
+  readonly slice_max: number
+  readonly state: string
+  /** Of the offsets that it began from, as in `sluice_projection_source`. */
+  readonly revision: number | null
+  /** In events. */
+  readonly lag: number | null
+  /** In milliseconds. */
+  readonly time_lag: number | null
+  /** Events in 1000 seconds. */
+  readonly rate: number
+  /** In milliseconds. */
+  readonly eta: number | null
+  readonly restarts: number
+  readonly filter_version: number | null
+  readonly error_tag: string | null
+  readonly error: string | null
+  /** The event that it has failed on. */
+  readonly error_persistence_id: string | null
+  readonly error_sequence_number: number | null
+  /** Microseconds since the epoch. */
+  readonly failed_at: number | null
+}
+
+/**
+ * A row per command to a projection, of the last thousand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CommandTable {
+  readonly projection: string
+  /** The revision that the projection has had since. */
+  readonly revision: number
+  /** Null for a command to the projection in all of its sources. */
+  readonly source: string | null
+  readonly command: string
+  /** Where it is to go on. */
+  readonly target: string | null
+  /** Who has given it. */
+  readonly author: string
+  readonly reason: string
+  /** Microseconds since the epoch. */
+  readonly commanded_at: number
 }
 
 /**

@@ -8,14 +8,15 @@ import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
 import { filterTests } from "./internal/offsets/filterTests.ts"
+import { heartbeatTests } from "./internal/offsets/heartbeatTests.ts"
 import { managementTests } from "./internal/offsets/managementTests.ts"
 import { offsetTests } from "./internal/offsets/offsetTests.ts"
 import { passedOverTests } from "./internal/offsets/passedOverTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
- * Tests an offset store, the management of projections and the filters of streams beside it, and a journal that shares their transactions. All
- * tests run on what the layer provides. It may have been used before, and can be used afterwards.
+ * Tests an offset store, beside it the management of projections, the filters of streams and the heartbeats of processes, and a journal that shares
+ * their transactions. All tests run on what the layer provides. It may have been used before, and can be used afterwards.
  *
  * **Example** (The suite of an adapter)
  *
@@ -36,5 +37,6 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unkno
     managementTests(it)
     filterTests(it)
     passedOverTests(it)
+    heartbeatTests(it)
   })
 }

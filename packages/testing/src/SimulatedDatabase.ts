@@ -5,6 +5,7 @@
  */
 import type { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
+import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { Journal } from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import type { OffsetStore } from "@sluice/core/OffsetStore"
@@ -33,6 +34,7 @@ export type Storage =
   | OffsetStore
   | ProjectionManagement
   | ConsumerFilter
+  | HeartbeatStore
   | SnapshotStore
   | DurableStateStore
 

@@ -211,4 +211,47 @@ export const migrations: ReadonlyArray<Migration> = [{
       `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time BIGINT`
     )
   ]
+}, {
+  name: "how workers are doing, and what projections were told",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_process")} (
+      incarnation VARBINARY(36) PRIMARY KEY,
+      name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      beat_every BIGINT NOT NULL,
+      beat_at BIGINT NOT NULL
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_worker")} (
+      incarnation VARBINARY(36) NOT NULL,
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      slice_min SMALLINT NOT NULL,
+      slice_max SMALLINT NOT NULL,
+      state VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      revision BIGINT,
+      lag BIGINT,
+      time_lag BIGINT,
+      rate BIGINT NOT NULL,
+      eta BIGINT,
+      restarts BIGINT NOT NULL,
+      filter_version BIGINT,
+      error_tag VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      error_persistence_id VARBINARY(255),
+      error_sequence_number BIGINT,
+      failed_at BIGINT,
+      PRIMARY KEY (incarnation, projection, source, slice_min),
+      KEY ${name("sluice_worker_projection")} (projection)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_command")} (
+      projection VARBINARY(1020) NOT NULL,
+      revision BIGINT NOT NULL,
+      source VARBINARY(1020),
+      command VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      target VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      author VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      commanded_at BIGINT NOT NULL,
+      PRIMARY KEY (projection, revision)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
+  ]
 }]

@@ -199,4 +199,47 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     )`,
     `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time bigint`
   ]
+}, {
+  name: "how workers are doing, and what projections were told",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_process")} (
+      incarnation text COLLATE "C" PRIMARY KEY,
+      name text NOT NULL,
+      beat_every bigint NOT NULL,
+      beat_at bigint NOT NULL
+    ) WITH (fillfactor = 50)`,
+    `CREATE TABLE ${table("sluice_worker")} (
+      incarnation text COLLATE "C" NOT NULL,
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      slice_min smallint NOT NULL,
+      slice_max smallint NOT NULL,
+      state text NOT NULL,
+      revision bigint,
+      lag bigint,
+      time_lag bigint,
+      rate bigint NOT NULL,
+      eta bigint,
+      restarts bigint NOT NULL,
+      filter_version bigint,
+      error_tag text,
+      error text,
+      error_persistence_id text,
+      error_sequence_number bigint,
+      failed_at bigint,
+      PRIMARY KEY (incarnation, projection, source, slice_min)
+    ) WITH (fillfactor = 50)`,
+    `CREATE INDEX ${name("sluice_worker_projection")} ON ${table("sluice_worker")} (projection)`,
+    `CREATE TABLE ${table("sluice_command")} (
+      projection text COLLATE "C" NOT NULL,
+      revision bigint NOT NULL,
+      source text COLLATE "C",
+      command text NOT NULL,
+      target text,
+      author text NOT NULL,
+      reason text NOT NULL,
+      commanded_at bigint NOT NULL,
+      PRIMARY KEY (projection, revision)
+    )`
+  ]
 }]

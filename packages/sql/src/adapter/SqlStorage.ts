@@ -5,6 +5,7 @@
  */
 import { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
+import { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { Journal } from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -18,6 +19,7 @@ import { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import * as SqlConsumerFilter from "./SqlConsumerFilter.ts"
 import * as SqlDurableStateStore from "./SqlDurableStateStore.ts"
+import * as SqlHeartbeatStore from "./SqlHeartbeatStore.ts"
 import * as SqlOffsetStore from "./SqlOffsetStore.ts"
 import * as SqlProjectionManagement from "./SqlProjectionManagement.ts"
 import * as SqlSnapshotStore from "./SqlSnapshotStore.ts"
@@ -36,6 +38,7 @@ export type SqlStorage =
   | OffsetStore
   | ProjectionManagement
   | ConsumerFilter
+  | HeartbeatStore
   | Database
   | SqlClient
 
@@ -61,6 +64,7 @@ export const make = (options: {
     Context.add(OffsetStore, SqlOffsetStore.make(options)),
     Context.add(ProjectionManagement, management),
     Context.add(ConsumerFilter, SqlConsumerFilter.make({ ...options, management })),
+    Context.add(HeartbeatStore, SqlHeartbeatStore.make(options)),
     Context.add(Database, options.database),
     Context.add(SqlClient, options.database.sql)
   )
@@ -80,7 +84,7 @@ export type JournalStorage = Journal | SnapshotStore | DurableStateStore
  * @category models
  * @since 0.1.0
  */
-export type OffsetStorage = OffsetStore | ProjectionManagement | ConsumerFilter | Database | SqlClient
+export type OffsetStorage = OffsetStore | ProjectionManagement | ConsumerFilter | HeartbeatStore | Database | SqlClient
 
 /**
  * Only the journal, snapshots and durable state of a storage, for a process whose projections are in another database.
@@ -99,7 +103,7 @@ export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer
  * @since 0.1.0
  */
 export const onlyOffsetStore = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<OffsetStorage, E, R> =>
-  only(storage, Context.pick(OffsetStore, ProjectionManagement, ConsumerFilter, Database, SqlClient))
+  only(storage, Context.pick(OffsetStore, ProjectionManagement, ConsumerFilter, HeartbeatStore, Database, SqlClient))
 
 const only = <E, R, A>(
   storage: Layer.Layer<SqlStorage, E, R>,

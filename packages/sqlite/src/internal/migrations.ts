@@ -172,4 +172,47 @@ export const migrations: ReadonlyArray<Migration> = [{
     ) STRICT, WITHOUT ROWID`,
     `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time INTEGER`
   ]
+}, {
+  name: "how workers are doing, and what projections were told",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_process")} (
+      incarnation TEXT PRIMARY KEY,
+      name TEXT NOT NULL,
+      beat_every INTEGER NOT NULL,
+      beat_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE ${table("sluice_worker")} (
+      incarnation TEXT NOT NULL,
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      slice_min INTEGER NOT NULL,
+      slice_max INTEGER NOT NULL,
+      state TEXT NOT NULL,
+      revision INTEGER,
+      lag INTEGER,
+      time_lag INTEGER,
+      rate INTEGER NOT NULL,
+      eta INTEGER,
+      restarts INTEGER NOT NULL,
+      filter_version INTEGER,
+      error_tag TEXT,
+      error TEXT,
+      error_persistence_id TEXT,
+      error_sequence_number INTEGER,
+      failed_at INTEGER,
+      PRIMARY KEY (incarnation, projection, source, slice_min)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE INDEX ${name("sluice_worker_projection")} ON ${table("sluice_worker")} (projection)`,
+    `CREATE TABLE ${table("sluice_command")} (
+      projection TEXT NOT NULL,
+      revision INTEGER NOT NULL,
+      source TEXT,
+      command TEXT NOT NULL,
+      target TEXT,
+      author TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      commanded_at INTEGER NOT NULL,
+      PRIMARY KEY (projection, revision)
+    ) STRICT, WITHOUT ROWID`
+  ]
 }]

@@ -1,7 +1,9 @@
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Envelope } from "../../Envelope.ts"
 import * as Offset from "../../Offset.ts"
+import type { WorkerReading } from "../../ProjectionRegistry.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
@@ -25,6 +27,9 @@ export class WorkerMonitor {
   #unknown: string | undefined
   #waitsFrom: () => Timestamp | undefined = noneWaits
   #isBegun = false
+  #moves = 0
+  #lastFailure: WorkerReading["lastFailure"]
+  readonly #clock: Clock.Clock
   /** The workers of its projection in this process, itself among them. */
   readonly #workers: Set<WorkerMonitor>
   readonly #listeners = new Set<() => void>()
@@ -39,12 +44,18 @@ export class WorkerMonitor {
     this.#projection = projection
     this.#range = range
     this.#workers = workers.add(this)
+    this.#clock = Context.get(context, Clock.Clock)
     this.meters = new ProjectionMeters(projection, context)
   }
 
   get status(): WorkerStatus {
     // the tracker goes on with its map
     return { ...this.#current, offsets: new Map(this.#offsets) }
+  }
+
+  /** As others read it again and again. */
+  get reading(): WorkerReading {
+    return { status: this.#current, moves: this.#moves, lastFailure: this.#lastFailure }
   }
 
   /** The revision of the offsets that it began from last. */
@@ -84,6 +95,10 @@ export class WorkerMonitor {
     const { restarts } = this.#lifecycle
     const [after, action] = Lifecycle.transition(this.#lifecycle, event)
     this.#lifecycle = after
+    const failure = Lifecycle.failureOf(after.state)
+    if (failure !== undefined && failure !== this.#lastFailure?.failure) {
+      this.#lastFailure = { failure, at: Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n) }
+    }
     if (after.restarts > restarts) this.meters.restarted()
     return action
   }
@@ -96,6 +111,7 @@ export class WorkerMonitor {
   ): void {
     this.#filterVersion = filterVersion
     this.#pastLag = pastLag
+    this.#moves++
     this.#offsets = offsets
     this.#revision = revision
     this.#notify()
@@ -146,6 +162,7 @@ export class WorkerMonitor {
 
   /** It has stored these offsets, and with that everything that its source had when it was opened. */
   stored(offsets: Offset.Offsets, hasCaughtUp: boolean): void {
+    this.#moves++
     this.#offsets = offsets
     this.begun()
     this.#transition({ _tag: "Progressed" })

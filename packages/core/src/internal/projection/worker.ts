@@ -1,12 +1,13 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import type { ConsumerFilter } from "../../ConsumerFilter.ts"
+import { Journal, sourceKey as journalKey } from "../../Journal.ts"
 import { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
@@ -18,6 +19,7 @@ import { announce } from "./announce.ts"
 import { type Commands, isNew, watchCommands } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
 import { type FollowedFilter, followFilter } from "./followFilter.ts"
+import { reportOn } from "./Heartbeats.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
 import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
@@ -107,7 +109,9 @@ export const prepare = <E, R>(
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => workers.forEach(({ monitor }) => monitor.happened({ _tag: "Ended" })))
     )
-    yield* registry.join(workers.map((worker) => registered(worker, context)))
+    const registeredWorkers = workers.map((worker) => registered(worker, context))
+    yield* registry.join(registeredWorkers)
+    yield* reportOn(registeredWorkers)
     const shared = new Map<string, Shared>()
     for (const { projection } of workers) {
       if (!shared.has(projection.name)) shared.set(projection.name, yield* share(projection))
@@ -143,6 +147,7 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
   const { management, monitor, projection, range, store } = driven
   const { provider } = projection.source
   const key = offsetKey(projection)
+  const heads = (range: SliceRange.SliceRange) => ofSource(provider.heads(range))
   const ofSource = <A>(effect: Effect.Effect<A, unknown, any>): Effect.Effect<A, SourceFailed> =>
     Effect.mapError(
       Effect.provideContext(effect, context),
@@ -154,12 +159,18 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
     get status() {
       return monitor.status
     },
+    get reading() {
+      return monitor.reading
+    },
     until: (predicate) => monitor.until(predicate),
     hasNewCommand: Effect.map(management.command(projection.name), (command) => isNew(command, driven.lastRead)),
     heads: Effect.tap(
-      ofSource(provider.heads(range)),
+      heads(range),
       (heads) => Effect.sync(() => heads.size > 0 && monitor.begun())
     ),
+    headsIn: heads,
+    // a journal tells the same to all who name its entity type
+    headsOf: key.source.startsWith(journalKey("")) ? Context.getOrUndefined(context, Journal) ?? provider : provider,
     stored: Effect.flatMap(
       store.load(key, range),
       ({ journal, offsets, revision }) =>

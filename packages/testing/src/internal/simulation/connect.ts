@@ -1,5 +1,6 @@
 import { ConsumerFilter, type NewVersion } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
+import { Heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -7,6 +8,7 @@ import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Transaction } from "@sluice/core/Transaction"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
@@ -22,6 +24,7 @@ export type Storage =
   | OffsetStore
   | ProjectionManagement
   | ConsumerFilter
+  | HeartbeatStore
   | SnapshotStore
   | DurableStateStore
 
@@ -293,6 +296,9 @@ export const connect = (
     Context.add(OffsetStore, wrappedOffsets),
     Context.add(ProjectionManagement, wrappedManagement),
     Context.add(ConsumerFilter, wrappedFilters),
+    Context.add(HeartbeatStore, Context.get(storage, HeartbeatStore)),
+    // a seed is to mean the same, and nothing depends on them
+    Context.add(Heartbeat, { name: "simulated", interval: Duration.infinity }),
     Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
     Context.add(DurableStateStore, wrappedStates)
   )

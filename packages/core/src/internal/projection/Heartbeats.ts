@@ -1,0 +1,278 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import { WebCrypto } from "effect/crypto/WebCrypto"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import {
+  Heartbeat,
+  HeartbeatStore,
+  missedIntervals,
+  type NewReport,
+  type Owner,
+  type WorkerId
+} from "../../HeartbeatStore.ts"
+import type { Offsets } from "../../Offset.ts"
+import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import { Pace } from "./Pace.ts"
+import { reportedFailure } from "./reportedFailure.ts"
+import { type Lag, lagBehind, unknownLag } from "./WorkerLag.ts"
+
+/** So many sources are asked for their heads in an interval, one after the other where there are more. */
+const asksPerInterval = 16
+
+/** After so many beats everything is stored again, in case somebody has removed it. */
+const fullAfter = 30
+
+/** How long the end of the last worker waits for the storage, in milliseconds. */
+const leaveBudget = 1_000
+
+/** What is known of a worker beside what it says itself. */
+interface Reported {
+  readonly id: string
+  readonly worker: RegisteredWorker
+  readonly source: AskedSource
+  readonly pace: Pace
+  lag: Lag
+  /** The heads and the offsets by which the lag is known. */
+  heads: Offsets | undefined
+  moves: number
+}
+
+/** A source that several workers may read. */
+interface AskedSource {
+  readonly of: object
+  readonly key: string
+  readonly workers: Set<Reported>
+  heads: Offsets | undefined
+  isAsked: boolean
+}
+
+/** A report, as it is compared with the one that is stored. */
+type Draft = Omit<NewReport, "failure"> & {
+  readonly failure: Omit<NonNullable<NewReport["failure"]>, "age"> & { readonly at: number } | undefined
+}
+
+const millis = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
+const idOf = ({ key, range }: Pick<RegisteredWorker, "key" | "range">): string =>
+  JSON.stringify([key.projection, key.source, range.min])
+
+/** What one process says about its workers in one storage, while it has any. */
+class Heartbeats {
+  readonly #store: HeartbeatStore["Service"]
+  readonly #workers = new Map<RegisteredWorker, Reported>()
+  readonly #sources: Array<AskedSource> = []
+  /** What is stored, by worker. */
+  #stored = new Map<string, { readonly id: WorkerId; readonly text: string }>()
+  #beats = 0
+  #isFailing = false
+  #running: { readonly owner: Owner; readonly fiber: Fiber.Fiber<never> } | undefined
+
+  constructor(store: HeartbeatStore["Service"]) {
+    this.#store = store
+  }
+
+  /** Reports on workers for as long as the scope. */
+  join(workers: ReadonlyArray<RegisteredWorker>): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.suspend(() => {
+        for (const worker of workers) this.#add(worker)
+        return this.#running === undefined ? this.#start : Effect.void
+      }),
+      () =>
+        Effect.suspend(() => {
+          for (const worker of workers) this.#remove(worker)
+          return this.#workers.size === 0 ? this.#stop : Effect.void
+        })
+    )
+  }
+
+  #add(worker: RegisteredWorker): void {
+    const { headsOf, key } = worker
+    let source = this.#sources.find((source) => source.of === headsOf && source.key === key.source)
+    if (source === undefined) {
+      source = { of: headsOf, key: key.source, workers: new Set(), heads: undefined, isAsked: false }
+      this.#sources.push(source)
+    }
+    const reported: Reported = {
+      id: idOf(worker),
+      worker,
+      source,
+      pace: new Pace(),
+      lag: unknownLag,
+      heads: undefined,
+      moves: 0
+    }
+    source.workers.add(reported)
+    this.#workers.set(worker, reported)
+  }
+
+  #remove(worker: RegisteredWorker): void {
+    const reported = this.#workers.get(worker)!
+    this.#workers.delete(worker)
+    const { source } = reported
+    source.workers.delete(reported)
+    if (source.workers.size === 0) this.#sources.splice(this.#sources.indexOf(source), 1)
+  }
+
+  readonly #start = Effect.gen({ self: this }, function*() {
+    const { interval, name } = yield* Heartbeat
+    const every = Duration.fromInputUnsafe(interval)
+    if (!Duration.isFinite(every)) return
+    const owner = { name: name.slice(0, 255).toWellFormed(), incarnation: (yield* WebCrypto).randomUUID() }
+    this.#stored = new Map()
+    this.#beats = 0
+    const fiber = yield* Effect.forkDetach(
+      Effect.forever(Effect.andThen(this.#interval(owner, every), Effect.sleep(every)))
+    )
+    this.#running = { owner, fiber }
+  })
+
+  readonly #stop = Effect.suspend(() => {
+    const running = this.#running
+    this.#running = undefined
+    if (running === undefined) return Effect.void
+    const { fiber, owner } = running
+    return Effect.gen({ self: this }, function*() {
+      const leaving = yield* Effect.forkDetach(
+        Effect.interruptible(Effect.andThen(Fiber.interrupt(fiber), this.#store.leave(owner))),
+        { startImmediately: true }
+      )
+      yield* Effect.timeoutOption(Fiber.await(leaving), leaveBudget)
+    })
+  })
+
+  #interval(owner: Owner, every: Duration.Duration): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      // workers that begin ask by themselves
+      if (this.#beats > 0) yield* this.#askNext(every)
+      const exit = yield* Effect.exit(Effect.timeout(this.#beat(owner, every), Duration.times(every, missedIntervals)))
+      if (Exit.isSuccess(exit)) this.#isFailing = false
+      else if (!this.#isFailing && !Cause.hasInterruptsOnly(exit.cause)) {
+        this.#isFailing = true
+        yield* Effect.logWarning(
+          `Cannot store how its projections are doing, and others see their workers as unknown. Tries again every ${
+            Duration.format(every)
+          }`,
+          exit.cause
+        )
+      }
+    })
+  }
+
+  /** Asks the next sources in turn. One that does not answer at once must not hold up the sign of life. */
+  #askNext(every: Duration.Duration): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      const next = this.#sources.splice(0, asksPerInterval)
+      this.#sources.push(...next)
+      const asking = yield* Effect.forkChild(
+        Effect.forEach(next.filter(({ isAsked }) => !isAsked), (source) => this.#ask(source, every), {
+          concurrency: "unbounded",
+          discard: true
+        })
+      )
+      yield* Effect.timeoutOption(Fiber.await(asking), Duration.divideUnsafe(every, 4))
+    })
+  }
+
+  #ask(source: AskedSource, every: Duration.Duration): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      source.isAsked = true
+      const workers = [...source.workers]
+      const [{ worker }] = workers as [Reported]
+      const min = Math.min(...workers.map(({ worker: { range } }) => range.min))
+      const max = Math.max(...workers.map(({ worker: { range } }) => range.max))
+      const exit = yield* Effect.exit(
+        Effect.timeout(worker.headsIn(SliceRange.make(min, max)), Duration.times(every, missedIntervals))
+      )
+      const heads = Exit.isSuccess(exit) ? exit.value : undefined
+      const at = (yield* millis) / 1000
+      if (heads === undefined || source.heads === undefined || !isSame(heads, source.heads)) source.heads = heads
+      for (const reported of workers) judge(reported, source.heads, at)
+    }).pipe(Effect.ensuring(Effect.sync(() => void (source.isAsked = false))))
+  }
+
+  #beat(owner: Owner, every: Duration.Duration) {
+    return Effect.gen({ self: this }, function*() {
+      const now = yield* millis
+      const all = this.#beats % fullAfter === 0
+      const current = new Map<string, { readonly id: WorkerId; readonly text: string }>()
+      const changed: Array<NewReport> = []
+      for (const reported of this.#workers.values()) {
+        const { id, worker: { key, range } } = reported
+        const draft = draftOf(reported, now)
+        const text = JSON.stringify(draft)
+        current.set(id, { id: { key, min: range.min }, text })
+        if (all || this.#stored.get(id)?.text !== text) changed.push(toReport(draft, now))
+      }
+      const gone = Array.from(this.#stored).flatMap(([key, { id }]) => current.has(key) ? [] : [id])
+      yield* this.#store.beat({ owner, interval: Duration.toMillis(every), changed, gone })
+      this.#stored = current
+      if (all) yield* this.#store.forget
+      this.#beats++
+    })
+  }
+}
+
+/** Unless nothing has moved, as when it is idle. */
+const judge = (reported: Reported, heads: Offsets | undefined, at: number): void => {
+  const { pace, worker } = reported
+  const { moves, status } = worker.reading
+  if (heads === undefined) reported.lag = unknownLag
+  else if (heads !== reported.heads || moves !== reported.moves || reported.lag === unknownLag) {
+    reported.lag = lagBehind(heads, worker.range, status)
+  }
+  reported.heads = heads
+  reported.moves = moves
+  pace.lags(reported.lag.events, at)
+}
+
+const draftOf = ({ lag, pace, worker: { key, range, reading } }: Reported, now: number): Draft => {
+  const { lastFailure, status: { filterVersion, handled, restarts, revision, state } } = reading
+  pace.handles(handled, now / 1000)
+  const isLagKnown = state !== "Starting" && state !== "Fenced"
+  return {
+    key,
+    range,
+    state,
+    revision,
+    lag: isLagKnown ? lag.events : undefined,
+    timeLag: isLagKnown ? lag.millis : undefined,
+    rate: pace.rate,
+    eta: isLagKnown ? pace.eta : undefined,
+    restarts,
+    filterVersion,
+    failure: lastFailure && { ...reportedFailure(lastFailure.failure), at: lastFailure.at }
+  }
+}
+
+const toReport = ({ failure, ...draft }: Draft, now: number): NewReport => {
+  if (failure === undefined) return { ...draft, failure: undefined }
+  const { at, ...rest } = failure
+  return { ...draft, failure: { ...rest, age: Math.max(0, now - at) } }
+}
+
+const isSame = (a: Offsets, b: Offsets): boolean => {
+  if (a.size !== b.size) return false
+  for (const [slice, { position, timestamp }] of a) {
+    const other = b.get(slice)
+    if (other?.position !== position || other.timestamp !== timestamp) return false
+  }
+  return true
+}
+
+const ofStores = new WeakMap<HeartbeatStore["Service"], Heartbeats>()
+
+/** @internal Has other processes know how the workers are doing, for as long as the scope. */
+export const reportOn = (
+  workers: ReadonlyArray<RegisteredWorker>
+): Effect.Effect<void, never, HeartbeatStore | Scope.Scope> =>
+  HeartbeatStore.use((store) => {
+    let found = ofStores.get(store)
+    if (found === undefined) ofStores.set(store, found = new Heartbeats(store))
+    return found.join(workers)
+  })

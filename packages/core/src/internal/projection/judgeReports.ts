@@ -1,0 +1,68 @@
+import * as Duration from "effect/Duration"
+import { missedIntervals, type StoredReport } from "../../HeartbeatStore.ts"
+import type { ReportedWorker } from "../../ReportedWorker.ts"
+import * as SliceRange from "../../SliceRange.ts"
+
+/**
+ * @internal
+ * What is known of workers by their reports. Of a process that gives no sign of life nothing is. It is left out where others, who have given one
+ * since, have all of a worker's slices.
+ */
+export const judgeReports = (reports: ReadonlyArray<StoredReport>): ReadonlyArray<ReportedWorker> => {
+  const isSuperseded = ({ at, key, range }: StoredReport) => {
+    const others = reports.filter((other) => other.key.source === key.source && (other.at > at || !isLate(other)))
+    return SliceRange.slices(range).every((slice) => others.some((other) => SliceRange.contains(other.range, slice)))
+  }
+  return reports.flatMap((report) =>
+    isLate(report) ? isSuperseded(report) ? [] : [unknown(report)] : [toWorker(report)]
+  )
+}
+
+/** A time in the future is of before the database's clock was set back. */
+const isLate = ({ at, interval, now }: StoredReport): boolean => Math.abs(now - at) > missedIntervals * interval * 1000
+
+const toWorker = (report: StoredReport): ReportedWorker => {
+  const {
+    at,
+    eta,
+    failure,
+    filterVersion,
+    key,
+    lag,
+    owner,
+    range,
+    rate,
+    restarts,
+    revision,
+    state,
+    storedRevision,
+    timeLag
+  } = report
+  // it counts from other offsets than those that are stored now
+  const isRewound = revision === undefined || revision !== storedRevision
+  const known = (millis: number | undefined) => isRewound || millis === undefined ? undefined : Duration.millis(millis)
+  return {
+    projection: key.projection,
+    source: key.source,
+    range,
+    owner,
+    state,
+    lag: isRewound ? undefined : lag,
+    timeLag: known(timeLag),
+    rate,
+    eta: known(eta),
+    failure,
+    restarts,
+    filterVersion,
+    at
+  }
+}
+
+const unknown = (report: StoredReport): ReportedWorker => ({
+  ...toWorker(report),
+  state: "Unknown",
+  lag: undefined,
+  timeLag: undefined,
+  rate: undefined,
+  eta: undefined
+})

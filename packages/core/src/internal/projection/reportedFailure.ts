@@ -1,0 +1,45 @@
+import * as Cause from "effect/Cause"
+import * as Predicate from "effect/Predicate"
+import { maxMessageLength, type ReportedFailure } from "../../HeartbeatStore.ts"
+import type { WorkerFailure } from "../../WorkerStatus.ts"
+
+/** The password in a URL, and what follows a word such as `password=`. */
+const secrets =
+  /(?<=:\/\/[^\s/@:]*:)[^\s/@]+(?=@)|(?<=\b(?:password|passwd|pwd|secret|token|api[_-]?key)\s?[=:]\s?)[^\s&,;]+/gi
+
+/** So much of a message is searched for secrets. */
+const maxSearched = 10 * maxMessageLength
+
+/** @internal What others are told of a failure. No storage has to keep a text that it cannot. */
+export const reportedFailure = ({ cause, event }: WorkerFailure): Omit<ReportedFailure, "at"> => {
+  const [reason] = cause.reasons
+  const error: unknown = reason === undefined || Cause.isInterruptReason(reason)
+    ? undefined
+    : Cause.isFailReason(reason)
+    ? reason.error
+    : reason.defect
+  return {
+    tag: storable(tagOf(error)).slice(0, 255),
+    // cut off after that, as it may cut off what a secret is known by
+    message: storable(messageOf(error).slice(0, maxSearched).replace(secrets, "…").slice(0, maxMessageLength)),
+    event
+  }
+}
+
+const tagOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
+    ? error._tag
+    : error instanceof Error
+    ? error.name
+    : error === undefined
+    ? "Interrupted"
+    : "Error"
+
+const messageOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "message") && typeof error.message === "string"
+    ? error.message
+    : typeof error === "string"
+    ? error
+    : ""
+
+const storable = (text: string): string => text.replaceAll("\0", "\\0").toWellFormed()
