@@ -7,6 +7,6 @@ import { takeOver } from "./status/takeOver.ts"
 describe("the status of a projection of other processes", () => {
   it.live("is unknown once its process is killed or halted, until another has taken over", () =>
     Effect.gen(function*() {
-      yield* takeOver("sqlite", Path.join(yield* temporaryFolder, "status.db"))
+      yield* takeOver({ dialect: "sqlite", filename: Path.join(yield* temporaryFolder, "status.db") })
     }))
 })

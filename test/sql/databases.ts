@@ -16,6 +16,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import Pg from "pg"
 import { inject } from "vitest"
+import type { Where } from "../status/open.ts"
 
 export interface Options {
   /** Where the server is reached, if not directly. */
@@ -30,6 +31,8 @@ export interface Options {
 /** A place of its own in a database, where there is nothing yet. */
 export interface Place {
   readonly layer: (options?: Options) => Layer.Layer<SqlStorage, StorageError | MigrationError>
+  /** How another process opens it. */
+  readonly where: Where
   /** What the storage prints for whoever creates the tables by hand. */
   readonly migrations: (from?: number) => string
   /** Runs SQL as a person would, beside the storage. */
@@ -65,6 +68,7 @@ const sqlite: Effect.Effect<Place, never, Scope.Scope> = Effect.map(
   (folder): Place => {
     const filename = Path.join(folder, "test.db")
     return {
+      where: { dialect: "sqlite", filename },
       layer: (options) => SqliteStorage.layer({ ...options, filename }),
       migrations: (from) => SqliteStorage.migrations({ from }),
       execute: async (sql) => {
@@ -95,6 +99,7 @@ const postgres: Effect.Effect<Place, never, Scope.Scope> = Effect.suspend(() => 
     }
   }
   const place: Place = {
+    where: { dialect: "postgres", url, schema },
     layer: (options) => PostgresStorage.layer({ ...options, url: reached(url, options), schema }),
     migrations: (from) => PostgresStorage.migrations({ schema, from }),
     execute,
@@ -122,6 +127,9 @@ const mysql = (server: "mariadb" | "mysql"): Effect.Effect<Place, never, Scope.S
       }
     }
     const place: Place = {
+      get where() {
+        return { dialect: "mysql" as const, url: url.href }
+      },
       layer: (options) => MysqlStorage.layer({ ...options, url: reached(url.href, options) }),
       migrations: (from) => MysqlStorage.migrations({ from }),
       execute: (sql) => within(sql, database),

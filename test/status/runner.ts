@@ -1,7 +1,7 @@
 /**
  * Runs a projection, and says under a name how it is doing, until its parent ends.
  *
- * usage: runner DIALECT DATABASE NAME INTERVAL
+ * usage: runner WHERE NAME INTERVAL
  */
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import { endWithParent } from "../kit/process.ts"
 import { open } from "./open.ts"
 
-const [dialect, database, name, interval] = process.argv.slice(2)
+const [where, name, interval] = process.argv.slice(2)
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 
@@ -25,7 +25,7 @@ const Notes = Source.journal(Note).pipe(
 endWithParent(
   Layer.launch(
     Projection.layer(Notes).pipe(
-      Layer.provide(open(dialect!, database!)),
+      Layer.provide(open(JSON.parse(where!))),
       Layer.provide(Layer.succeed(Heartbeat, { name: name!, interval: Number(interval) }))
     )
   )

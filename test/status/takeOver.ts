@@ -13,7 +13,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { nodeArgs } from "../kit/Service.ts"
-import { open } from "./open.ts"
+import { open, type Where } from "./open.ts"
 
 const runner = fileURLToPath(new URL("./runner.ts", import.meta.url))
 const Note = EntityType.make("note", { codec: EventCodec.string })
@@ -21,10 +21,10 @@ const Note = EntityType.make("note", { codec: EventCodec.string })
 /** In milliseconds. */
 const interval = 500
 
-const start = (dialect: string, database: string, name: string): Effect.Effect<ChildProcess, never, Scope.Scope> =>
+const start = (where: Where, name: string): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, nodeArgs(runner, dialect, database, name, `${interval}`), {
+      spawn(process.execPath, nodeArgs(runner, JSON.stringify(where), name, `${interval}`), {
         stdio: ["pipe", "ignore", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"]
       })
     ),
@@ -55,11 +55,11 @@ const shows = (...wanted: ReadonlyArray<string>) =>
  * Processes come and go, and this one reads how they are doing, by the storage alone. A process is halted while nobody writes: on SQLite one
  * that is halted in a transaction halts everybody.
  */
-export const takeOver = (dialect: string, database: string) =>
+export const takeOver = (where: Where) =>
   Effect.gen(function*() {
     const append = Journal.append(Note, { id: "n-1", events: ["one"] })
     yield* append
-    const one = yield* start(dialect, database, "one")
+    const one = yield* start(where, "one")
     yield* shows(...rows("one", "Running"))
     yield* Wait.until("its lag", Effect.map(everywhere, (workers) => workers.every(({ lag }) => lag === 0)))
 
@@ -69,13 +69,13 @@ export const takeOver = (dialect: string, database: string) =>
       assert.deepStrictEqual([lag, timeLag, rate, eta], [undefined, undefined, undefined, undefined])
     }
 
-    const two = yield* start(dialect, database, "two")
+    const two = yield* start(where, "two")
     yield* shows(...rows("two", "Running"))
 
     const halted = Effect.sync(() => two.kill("SIGSTOP"))
-    yield* dialect === "sqlite" ? Database.use(({ withTransaction }) => withTransaction(halted)) : halted
+    yield* where.dialect === "sqlite" ? Database.use(({ withTransaction }) => withTransaction(halted)) : halted
     yield* shows(...rows("two", "Unknown"))
-    yield* start(dialect, database, "three")
+    yield* start(where, "three")
     yield* shows(...rows("three", "Running"))
     yield* append
     yield* Wait.until("its lag", Effect.map(everywhere, (workers) => workers.every(({ lag }) => lag === 0)))
@@ -91,4 +91,4 @@ export const takeOver = (dialect: string, database: string) =>
     // which is killed in the end
     two.kill("SIGKILL")
     yield* shows(...rows("three", "Running"))
-  }).pipe(Effect.provide(open(dialect, database)))
+  }).pipe(Effect.provide(open(where)))

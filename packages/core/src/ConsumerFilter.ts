@@ -18,7 +18,7 @@ import * as Check from "./internal/checkInput.ts"
 import { knownFor, lookNow } from "./internal/projection/commands.ts"
 import { paced } from "./internal/projection/paceOfChanges.ts"
 import { quote } from "./internal/quote.ts"
-import { InvalidInput, textProblem } from "./InvalidInput.ts"
+import { InvalidInput } from "./InvalidInput.ts"
 import type { Offset } from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { Position } from "./Position.ts"
@@ -86,7 +86,7 @@ export const pipeline = "pipeline"
  * @category constants
  * @since 0.1.0
  */
-export const maxByLength = 255
+export const maxByLength = Check.maxBy
 
 /**
  * How long the reason of a change may be, in UTF-16 units.
@@ -94,7 +94,7 @@ export const maxByLength = 255
  * @category constants
  * @since 0.1.0
  */
-export const maxReasonLength = 2_000
+export const maxReasonLength = Check.maxReason
 
 /**
  * A version that is to be stored.
@@ -376,13 +376,9 @@ export const begin = (source: string, filter: EventFilter): Effect.Effect<Begun,
 const invalid = (input: string, problem: string | undefined): InvalidInput | undefined =>
   problem === undefined ? undefined : new InvalidInput({ input, problem })
 
-const textOrLengthProblem = (text: string, max: number): string | undefined =>
-  textProblem(text) ?? (text.length > max ? `is longer than ${max} characters` : undefined)
-
 const optionsProblem = ({ by, history = "nextEvent", reason = "" }: UpdateOptions): InvalidInput | undefined =>
-  invalid("by", by === "" ? "is empty" : textOrLengthProblem(by, maxByLength)) ??
+  Check.author(by, reason) ??
     invalid("by", by === pipeline ? `${quote(pipeline)} stands for the pipeline's own filter` : undefined) ??
-    invalid("reason", textOrLengthProblem(reason, maxReasonLength)) ??
     invalid(
       "history",
       Schema.is(HistoryPolicy)(history)

@@ -14,9 +14,11 @@ import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
+import type { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { type Projection, TypeId } from "./ProjectionDefinition.ts"
 import type {
+  CommandOptions,
   HandledLetters,
   ProjectionManagement,
   SinceInFuture,
@@ -264,9 +266,12 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
 export const rewind = <E, R, E2 = never, R2 = never>(
   self: Projection<E, R>,
   to: Target,
-  options?: { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
-): Effect.Effect<void, E | E2 | UnknownProjection | SinceInFuture | StorageError, R | Exclude<R2, Transaction>> =>
-  rewindAs(self, to, options?.undo ?? Effect.void) as Effect.Effect<void, any, any>
+  options?: CommandOptions & { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
+): Effect.Effect<
+  void,
+  E | E2 | UnknownProjection | SinceInFuture | InvalidInput | StorageError,
+  R | Exclude<R2, Transaction>
+> => rewindAs(self, to, options ?? {}) as Effect.Effect<void, any, any>
 
 /**
  * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:

@@ -2,7 +2,7 @@
  * Commands to projections, wherever they run: to pause, to resume, to rewind. And their dead letters, the events that
  * they have put aside.
  *
- * A command is stored next to the offsets. Running workers follow it: those of this process at once, others within a
+ * A command is stored, with who gives it and why, next to the offsets. Running workers follow it: those of this process at once, others within a
  * second.
  *
  * @since 0.1.0
@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "./Envelope.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Start } from "./Feed.ts"
+import { Heartbeat } from "./HeartbeatStore.ts"
 import * as Check from "./internal/checkInput.ts"
 import { InvalidInput, textProblem } from "./InvalidInput.ts"
 import * as Offset from "./Offset.ts"
@@ -38,6 +39,68 @@ export interface Command {
   readonly paused: boolean
   readonly revision: number
 }
+
+/**
+ * Who gives a command, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CommandOptions {
+  /** A person, or a program; by default the name of this process, as in `HeartbeatStore.Heartbeat`. */
+  readonly by?: string | undefined
+  readonly reason?: string | undefined
+}
+
+/**
+ * What is kept of a command beside its effect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Issue {
+  readonly by: string
+  readonly reason: string
+  /** Where a projection is to go on, as text for a person. */
+  readonly target?: string | undefined
+}
+
+/**
+ * A command that was given to a projection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IssuedCommand {
+  readonly projection: string
+  /** Undefined for a command to the projection in all of its sources. */
+  readonly source: string | undefined
+  readonly command: "Pause" | "Resume" | "Rewind" | "Clear"
+  /** The revision of the projection since. */
+  readonly revision: number
+  /** Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. */
+  readonly target: string | undefined
+  readonly by: string
+  readonly reason: string
+  /** When it was stored, by the clock of the database. */
+  readonly at: Timestamp.Timestamp
+}
+
+/**
+ * So many commands to a projection are kept: the newest ones.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const keptCommands = 1_000
+
+/**
+ * Of a command of which nothing else is known.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const noIssue: Issue = { by: "", reason: "" }
 
 /**
  * An event that a projection has put aside, because its handler or a stage has failed on it.
@@ -151,14 +214,24 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
    * when they start.
    */
   readonly register: (key: OffsetKey) => Effect.Effect<void, StorageError>
-  /** Pauses or resumes a projection, and raises the revision. */
-  readonly setPaused: (projection: string, paused: boolean) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Pauses or resumes a projection, raises the revision, and keeps the command. */
+  readonly setPaused: (
+    projection: string,
+    paused: boolean,
+    issue?: Issue
+  ) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Up to `limit` commands that were given to a projection, newest first, before a revision. The last {@link keptCommands} are kept. */
+  readonly history: (
+    projection: string,
+    before: number | undefined,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<IssuedCommand>, StorageError>
   /** Ends when this process has stored a command to the projection, or another one may have. */
   readonly changes: (projection: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /**
    * Sets where a projection goes on, in one transaction. It waits for whoever is handling events, and keeps all others
    * out. It runs the effect, and sets the offsets of all slices; those that `start` does not have go to the beginning.
-   * It discards the dead letters of events that come again, and raises the revision, so that workers with the revision
+   * It discards the dead letters of events that come again, keeps the command, and raises the revision, so that workers with the revision
    * before are fenced. A transaction that the database refuses, as for a deadlock, is tried again. A time in the future
    * is refused, unless events are known to be as new: those of this storage, those that were read, or others up to
    * `newest`.
@@ -167,15 +240,16 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     key: OffsetKey,
     start: Start,
     undo: Effect.Effect<unknown, E, R>,
-    newest?: Timestamp.Timestamp
+    newest?: Timestamp.Timestamp,
+    issue?: Issue
   ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
   /**
    * Has the workers of a projection begin anew from the stored offsets, in one transaction. It waits for whoever is handling events, and
    * raises the revision, so that workers with the revision before are fenced.
    */
   readonly restart: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
-  /** Deletes the offsets and dead letters of a projection in a source, and raises the revision. */
-  readonly clear: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Deletes the offsets and dead letters of a projection in a source, keeps the command, and raises the revision. */
+  readonly clear: (key: OffsetKey, issue?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
   /** The projections that are registered, by name and source. */
   readonly list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError>
   /**
@@ -320,6 +394,29 @@ export const resolve = Effect.fnUntraced(function*(
  */
 export type CommandError = UnknownProjection | AmbiguousProjection | StorageError
 
+/**
+ * What is to be kept of a command.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const issueOf = (options: CommandOptions | undefined, to?: Target): Effect.Effect<Issue, InvalidInput> =>
+  Effect.flatMap(Heartbeat, ({ name }) => {
+    const { by = name, reason = "" } = options ?? {}
+    const invalid = Check.author(by, reason)
+    return invalid === undefined
+      ? Effect.succeed({ by, reason, target: to && targetText(to) })
+      : Effect.fail(invalid)
+  })
+
+const targetText = (to: Target): string => {
+  if (to === "beginning") return to
+  if ("since" in to) return `since ${DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(to.since)))}`
+  let positions = 0
+  for (const { position } of to.offsets.values()) positions += position
+  return `${positions} positions in`
+}
+
 const withKey = <A, E>(
   ref: ProjectionRef,
   command: (management: ProjectionManagement["Service"], key: OffsetKey) => Effect.Effect<A, E>
@@ -354,9 +451,16 @@ const withKey = <A, E>(
  * @since 0.1.0
  */
 export const pause = (
-  projection: ProjectionRef
-): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.setPaused(nameOf(projection), true))
+  projection: ProjectionRef,
+  options?: CommandOptions
+): Effect.Effect<void, UnknownProjection | InvalidInput | StorageError, ProjectionManagement> =>
+  setPaused(projection, true, options)
+
+const setPaused = (projection: ProjectionRef, paused: boolean, options: CommandOptions | undefined) =>
+  Effect.flatMap(
+    issueOf(options),
+    (issue) => ProjectionManagement.use((management) => management.setPaused(nameOf(projection), paused, issue))
+  )
 
 /**
  * Resumes a projection that was paused, or that has stopped at an event.
@@ -365,9 +469,10 @@ export const pause = (
  * @since 0.1.0
  */
 export const resume = (
-  projection: ProjectionRef
-): Effect.Effect<void, UnknownProjection | StorageError, ProjectionManagement> =>
-  ProjectionManagement.use((management) => management.setPaused(nameOf(projection), false))
+  projection: ProjectionRef,
+  options?: CommandOptions
+): Effect.Effect<void, UnknownProjection | InvalidInput | StorageError, ProjectionManagement> =>
+  setPaused(projection, false, options)
 
 /**
  * Whether a projection is paused.
@@ -482,9 +587,14 @@ export const errorAfter = (before: string, error: string | undefined): string =>
  */
 export const rewind = (
   projection: ProjectionRef,
-  to: Target
-): Effect.Effect<void, CommandError | SinceInFuture, ProjectionManagement> =>
-  withKey(projection, (management, key) => management.rewind(key, startOf(to), Effect.void))
+  to: Target,
+  options?: CommandOptions
+): Effect.Effect<void, CommandError | SinceInFuture | InvalidInput, ProjectionManagement> =>
+  Effect.flatMap(issueOf(options, to), (issue) =>
+    withKey(
+      projection,
+      (management, key) => management.rewind(key, startOf(to), Effect.void, undefined, issue)
+    ))
 
 /**
  * Deletes the offsets and dead letters of a projection in a source. It is meant for a projection that is not used any
@@ -493,8 +603,57 @@ export const rewind = (
  * @category operations
  * @since 0.1.0
  */
-export const clear = (projection: ProjectionRef): Effect.Effect<void, CommandError, ProjectionManagement> =>
-  withKey(projection, (management, key) => management.clear(key))
+export const clear = (
+  projection: ProjectionRef,
+  options?: CommandOptions
+): Effect.Effect<void, CommandError | InvalidInput, ProjectionManagement> =>
+  Effect.flatMap(
+    issueOf(options),
+    (issue) => withKey(projection, (management, key) => management.clear(key, issue))
+  )
+
+/**
+ * Up to `limit` (100) commands that were given to a projection, newest first: who has given them, when, and why. With `before`, those before a
+ * revision, such as that of the last one of the page before. The newest {@link keptCommands} are kept, also if the projection is cleared.
+ *
+ * **Details**
+ *
+ * Changes of a stream's filter are in the history of `ConsumerFilter`.
+ *
+ * **Example** (Who has paused it)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, MemoryStorage, Projection, ProjectionManagement, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Lengths = Source.journal(Note).pipe(Projection.exactlyOnce("lengths", () => Effect.void))
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Lengths))
+ *   yield* ProjectionManagement.pause("lengths", { by: "ada", reason: "the table is migrated" })
+ *   yield* ProjectionManagement.rewind("lengths", "beginning", { by: "ada" })
+ *   const commands = yield* ProjectionManagement.history("lengths")
+ *   return commands.map(({ by, command, reason, target }) => [command, target, by, reason])
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => [["Rewind", "beginning", "ada", ""], ["Pause", undefined, "ada", "the table is migrated"]]
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const history = (projection: ProjectionRef, options?: {
+  readonly before?: number | undefined
+  readonly limit?: number | undefined
+}): Effect.Effect<ReadonlyArray<IssuedCommand>, InvalidInput | StorageError, ProjectionManagement> => {
+  const { before, limit = 100 } = options ?? {}
+  const invalid = Check.safeInteger("limit", limit) ??
+    (before === undefined ? undefined : Check.safeInteger("before", before))
+  return invalid === undefined
+    ? ProjectionManagement.use((management) => management.history(nameOf(projection), before, limit))
+    : Effect.fail(invalid)
+}
 
 /**
  * The projections that were started on this storage, and not cleared since, by name and source.

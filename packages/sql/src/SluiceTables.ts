@@ -244,14 +244,11 @@ export interface WorkerTable {
   readonly state: string
   /** Of the offsets that it began from, as in `sluice_projection_source`. */
   readonly revision: number | null
-  /** In events. */
-  readonly lag: number | null
-  /** In milliseconds. */
-  readonly time_lag: number | null
+  readonly lag_events: number | null
+  readonly lag_millis: number | null
   /** Events in 1000 seconds. */
   readonly rate: number
-  /** In milliseconds. */
-  readonly eta: number | null
+  readonly eta_millis: number | null
   readonly restarts: number
   readonly filter_version: number | null
   readonly error_tag: string | null

@@ -28,6 +28,19 @@ export const entity = (
     : problem("entity type", `${quote(persistenceId)} is of another type than ${quote(entityType)}`)
 }
 
+/** @internal How long the name of who does something may be, and the reason for it, in UTF-16 units. */
+export const maxBy = 255
+/** @internal */
+export const maxReason = 2_000
+
+/** @internal What is wrong with who does something, and why. */
+export const author = (by: string, reason: string): InvalidInput | undefined =>
+  problem("by", by === "" ? "is empty" : lengthProblem(by, maxBy)) ??
+    problem("reason", lengthProblem(reason, maxReason))
+
+const lengthProblem = (text: string, max: number): string | undefined =>
+  textProblem(text) ?? (text.length > max ? `is longer than ${max} characters` : undefined)
+
 /** @internal What is wrong with a payload's manifest. */
 export const manifest = ({ manifest }: Payload, input = "manifest"): InvalidInput | undefined =>
   problem(

@@ -36,10 +36,10 @@ const workerColumns = [
   "slice_max",
   "state",
   "revision",
-  "lag",
-  "time_lag",
+  "lag_events",
+  "lag_millis",
   "rate",
-  "eta",
+  "eta_millis",
   "restarts",
   "filter_version",
   "error_tag",
@@ -132,7 +132,8 @@ export const make = ({ database, db }: {
               .where("w.projection", "=", projection)
               .orderBy("w.source").orderBy("w.slice_min").orderBy("w.incarnation")
           ),
-          (rows) => rows.map(toReport)
+          // a server may say another time in each row
+          (rows) => rows.map((row) => toReport({ ...row, now: rows[0]!.now }))
         ))
   })
 }
@@ -160,10 +161,10 @@ const toRow = (
   slice_max: range.max,
   state,
   revision: revision ?? null,
-  lag: lag ?? null,
-  time_lag: timeLag ?? null,
+  lag_events: lag ?? null,
+  lag_millis: timeLag ?? null,
   rate: Math.round(rate * 1000),
-  eta: eta ?? null,
+  eta_millis: eta ?? null,
   restarts,
   filter_version: filterVersion ?? null,
   error_tag: failure?.tag ?? null,
@@ -188,10 +189,10 @@ const toReport = (
   storedRevision: row.stored_revision ?? undefined,
   state: row.state as WorkerState,
   revision: row.revision ?? undefined,
-  lag: row.lag ?? undefined,
-  timeLag: row.time_lag ?? undefined,
+  lag: row.lag_events ?? undefined,
+  timeLag: row.lag_millis ?? undefined,
   rate: row.rate / 1000,
-  eta: row.eta ?? undefined,
+  eta: row.eta_millis ?? undefined,
   restarts: row.restarts,
   filterVersion: row.filter_version ?? undefined,
   failure: row.error_tag === null ? undefined : {

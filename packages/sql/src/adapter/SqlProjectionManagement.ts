@@ -17,6 +17,10 @@ import {
   type DeadLetterId,
   deletedError,
   errorAfter,
+  type Issue,
+  type IssuedCommand,
+  keptCommands,
+  noIssue,
   ProjectionManagement,
   type SliceProgress,
   UnknownProjection
@@ -35,7 +39,7 @@ import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { upsert } from "../internal/upsert.ts"
-import type { DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
+import type { CommandTable, DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { decodeTags, encodeTags } from "./JournalRow.ts"
@@ -117,6 +121,32 @@ export const make = ({ database, db, signals }: {
       ),
       Effect.as(revision + 1)
     )
+
+  /** Keeps a command, once the projection is locked, and as many of those before as are kept. */
+  const keep = Effect.fnUntraced(function*(
+    { command, projection, revision, source }: Omit<IssuedCommand, "by" | "reason" | "target" | "at">,
+    { by, reason, target }: Issue = noIssue
+  ): Effect.fn.Return<void, StorageError> {
+    const commanded_at = yield* DatabaseClock.now(dialect)
+    yield* run(
+      db.insertInto("sluice_command").values({
+        projection,
+        revision,
+        source: source ?? null,
+        command,
+        target: target ?? null,
+        author: by,
+        reason,
+        commanded_at
+      })
+    )
+    const commands = db.selectFrom("sluice_command").select("revision").where("projection", "=", projection)
+    const [newest] = yield* run(commands.orderBy("revision", "desc").limit(1).offset(keptCommands))
+    if (newest === undefined) return
+    yield* run(
+      db.deleteFrom("sluice_command").where("projection", "=", projection).where("revision", "<=", newest.revision)
+    )
+  })
 
   /** Locks the offsets in the order of their slices. Only their number is sent. */
   const lockOffsets = (key: OffsetKey): Effect.Effect<unknown, StorageError> => {
@@ -310,19 +340,25 @@ export const make = ({ database, db, signals }: {
         )
       ),
     isShared: true,
-    setPaused: (projection, paused) =>
+    setPaused: (projection, paused, issue) =>
       transaction(
         Effect.gen(function*() {
           const command = yield* lockCommand(projection)
           if (command === undefined) return yield* new UnknownProjection({ projection, source: undefined })
-          yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
+          const revision = yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
+          yield* keep({ projection, source: undefined, command: paused ? "Pause" : "Resume", revision }, issue)
         })
       ),
+    history: (projection, before, limit) => {
+      const commands = db.selectFrom("sluice_command").selectAll().where("projection", "=", projection)
+      const wanted = before === undefined ? commands : commands.where("revision", "<", before)
+      return Effect.map(run(wanted.orderBy("revision", "desc").limit(limit)), (rows) => rows.map(toIssued))
+    },
     changes: signals.commands.subscribe,
-    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
+    rewind: (key, start, undo, newest = Timestamp.make(0), issue) =>
       transaction(
         Effect.gen(function*() {
-          const revision = yield* lock(key)
+          const before = yield* lock(key)
           yield* checkSince(
             key,
             start,
@@ -331,8 +367,10 @@ export const make = ({ database, db, signals }: {
           )
           // nobody handles events now, and nobody can begin to
           yield* undo
-          yield* setOffsets(key, start, yield* raise(key.projection, revision, {}))
+          const revision = yield* raise(key.projection, before, {})
+          yield* setOffsets(key, start, revision)
           yield* discardAhead(key)
+          yield* keep({ ...key, command: "Rewind", revision }, issue)
         })
       ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
     restart: (key) =>
@@ -343,15 +381,16 @@ export const make = ({ database, db, signals }: {
           yield* run(db.updateTable("sluice_offset").set({ revision }).where(isOf(key)))
         })
       ),
-    clear: (key) =>
+    clear: (key, issue) =>
       transaction(
         Effect.gen(function*() {
-          const revision = yield* lock(key)
+          const before = yield* lock(key)
           yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
-          yield* raise(key.projection, revision, {})
+          const revision = yield* raise(key.projection, before, {})
+          yield* keep({ ...key, command: "Clear", revision }, issue)
         })
       ),
     list: run(
@@ -514,6 +553,17 @@ const isClaimed = ({ claimed_at }: Pick<DeadLetterTable, "claimed_at">, now: num
 
 /** PostgreSQL has no text with a zero in it. */
 const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")
+
+const toIssued = (row: CommandTable): IssuedCommand => ({
+  projection: textOf(row.projection),
+  source: row.source === null ? undefined : textOf(row.source),
+  command: row.command as IssuedCommand["command"],
+  revision: row.revision,
+  target: row.target ?? undefined,
+  by: row.author,
+  reason: row.reason,
+  at: row.commanded_at as Timestamp.Timestamp
+})
 
 const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
   key,

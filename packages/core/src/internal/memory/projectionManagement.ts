@@ -14,6 +14,10 @@ import {
   type DeadLetterId,
   deletedError,
   errorAfter,
+  type Issue,
+  type IssuedCommand,
+  keptCommands,
+  noIssue,
   ProjectionManagement,
   type SliceProgress,
   UnknownProjection
@@ -81,6 +85,8 @@ export const makeMemoryProjectionManagement = (
   letters: Letters
 ): ProjectionManagement["Service"] => {
   const commands = new MemoryTable<Command>()
+  /** Oldest first. */
+  const issued = new MemoryTable<ReadonlyArray<IssuedCommand>>()
 
   const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
     commands.get(transaction, projection) ?? { paused: false, revision: 0 }
@@ -91,6 +97,17 @@ export const makeMemoryProjectionManagement = (
     commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
     transaction.commanded.add(projection)
     return revision
+  }
+
+  const keep = (
+    transaction: MemoryTransaction,
+    now: number,
+    command: Omit<IssuedCommand, "by" | "reason" | "target" | "at">,
+    { by, reason, target }: Issue = noIssue
+  ) => {
+    const before = issued.get(transaction, command.projection) ?? []
+    const kept = { ...command, by, reason, target, at: Timestamp.make(now) }
+    issued.set(transaction, command.projection, [...before, kept].slice(-keptCommands))
   }
 
   const forget = (transaction: MemoryTransaction, key: OffsetKey) => {
@@ -160,14 +177,23 @@ export const makeMemoryProjectionManagement = (
           sources.set(transaction, sourceKey(key), { key, revision })
         })
       ),
-    setPaused: (projection, paused) =>
-      write((transaction) =>
+    setPaused: (projection, paused, issue) =>
+      write((transaction, now) =>
         commands.get(transaction, projection) === undefined
           ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
-          : Effect.sync(() => void store(transaction, projection, paused))
+          : Effect.sync(() => {
+            const revision = store(transaction, projection, paused)
+            const command = paused ? "Pause" : "Resume"
+            keep(transaction, now, { projection, source: undefined, command, revision }, issue)
+          })
+      ),
+    history: (projection, before = Infinity, limit) =>
+      read((transaction) =>
+        (issued.get(transaction, projection) ?? []).filter(({ revision }) => revision < before).toReversed()
+          .slice(0, limit)
       ),
     changes: listeners.subscribe,
-    rewind: (key, start, undo, newest = Timestamp.make(0)) =>
+    rewind: (key, start, undo, newest = Timestamp.make(0), issue) =>
       transaction(
         knownOr(
           (transaction, now) =>
@@ -180,7 +206,7 @@ export const makeMemoryProjectionManagement = (
           key
         ).pipe(
           Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
-          Effect.andThen(write((transaction) =>
+          Effect.andThen(write((transaction, now) =>
             Effect.sync(() => {
               forget(transaction, key)
               for (const slice of SliceRange.slices(SliceRange.full)) {
@@ -189,7 +215,9 @@ export const makeMemoryProjectionManagement = (
                 slices.set(transaction, sliceKey(key, slice), row)
               }
               discardAhead(transaction, key)
-              sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection, undefined) })
+              const revision = store(transaction, key.projection, undefined)
+              sources.set(transaction, sourceKey(key), { key, revision })
+              keep(transaction, now, { ...key, command: "Rewind", revision }, issue)
             })
           ))
         )
@@ -202,15 +230,16 @@ export const makeMemoryProjectionManagement = (
           ),
         key
       ),
-    clear: (key) =>
-      knownOr((transaction) =>
+    clear: (key, issue) =>
+      knownOr((transaction, now) =>
         Effect.sync(() => {
           forget(transaction, key)
           for (const [id, row] of letters.entries(transaction)) {
             if (isOf(key)(row)) letters.set(transaction, id, undefined)
           }
           sources.set(transaction, sourceKey(key), undefined)
-          store(transaction, key.projection, undefined)
+          const revision = store(transaction, key.projection, undefined)
+          keep(transaction, now, { ...key, command: "Clear", revision }, issue)
         }), key),
     list: read((transaction) =>
       sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>

@@ -1,6 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
+import { Heartbeat } from "@sluice/core/HeartbeatStore"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, type Handled, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
@@ -97,6 +98,81 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* ProjectionManagement.resume(projection)
         yield* ProjectionManagement.resume(projection)
         assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 3 })
+      }))
+
+    it.effect("is kept, with who has said so and why, newest first", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { projection } = key
+        assert.deepStrictEqual(yield* ProjectionManagement.history(projection), [])
+        yield* revisionOf(key)
+        assert.deepStrictEqual(yield* ProjectionManagement.history(projection), [])
+        yield* ProjectionManagement.pause(projection, { by: "ada", reason: "it is late é😀" })
+        yield* ProjectionManagement.resume(projection)
+        const since = Timestamp.fromMillis(Date.parse("2026-01-02T03:04:05Z"))
+        yield* ProjectionManagement.rewind(key, { since }, { by: "bob" })
+        yield* ProjectionManagement.rewind(key, "beginning", { by: "bob" })
+        const offsets = new Map([[Slice.make(3), Offset.make(7, 1)], [Slice.make(4), Offset.make(5, 1)]])
+        yield* ProjectionManagement.rewind(key, { journal: "j", offsets }, { by: "bob" })
+        yield* ProjectionManagement.clear(key, { by: "cleo", reason: "no more" })
+        const commands = yield* ProjectionManagement.history(projection)
+        const { name } = yield* Heartbeat
+        assert.deepStrictEqual(
+          commands.map(({ at, ...command }) => command),
+          [
+            { command: "Clear", target: undefined, by: "cleo", reason: "no more", revision: 6 },
+            { command: "Rewind", target: "12 positions in", by: "bob", reason: "", revision: 5 },
+            { command: "Rewind", target: "beginning", by: "bob", reason: "", revision: 4 },
+            { command: "Rewind", target: "since 2026-01-02T03:04:05.000Z", by: "bob", reason: "", revision: 3 },
+            { command: "Resume", target: undefined, by: name, reason: "", revision: 2 },
+            { command: "Pause", target: undefined, by: "ada", reason: "it is late é😀", revision: 1 }
+          ].map((command) => ({
+            ...command,
+            projection,
+            source: command.revision > 2 ? key.source : undefined
+          })) as any
+        )
+        assert.isTrue(commands.every(({ at }, i) => i === 0 || at <= commands[i - 1]!.at))
+        const page = yield* ProjectionManagement.history(key, { before: 4, limit: 2 })
+        assert.deepStrictEqual(page.map(({ revision }) => revision), [3, 2])
+      }))
+
+    it.effect("is not kept if it was refused, or is undone", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* Effect.flip(ProjectionManagement.pause(key, { by: "ada" }))
+        yield* revisionOf(key)
+        for (const options of [{ by: "" }, { by: "a".repeat(256) }, { by: "\0" }, { reason: "r".repeat(2_001) }]) {
+          assertInvalid(yield* Effect.flip(ProjectionManagement.pause(key, options)))
+          assertInvalid(yield* Effect.flip(ProjectionManagement.rewind(key, "beginning", options)))
+          assertInvalid(yield* Effect.flip(ProjectionManagement.clear(key, options)))
+        }
+        assertInvalid(yield* Effect.flip(ProjectionManagement.history(key, { limit: 1.5 })))
+        const since = Timestamp.fromMillis(Date.parse("2200-01-01T00:00:00Z"))
+        yield* Effect.flip(ProjectionManagement.rewind(key, { since }))
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const start: Start = { journal: undefined, offsets: Offset.none }
+        yield* Effect.flip(management.rewind(key, start, Effect.fail("no")))
+        assert.deepStrictEqual(yield* ProjectionManagement.history(key), [])
+        assert.deepStrictEqual(yield* commandOf(key.projection), { paused: false, revision: 0 })
+        // whoever does not say anything
+        yield* management.setPaused(key.projection, true)
+        const [command] = yield* ProjectionManagement.history(key)
+        assert.deepInclude(command, { command: "Pause", by: "", reason: "" })
+      }))
+
+    it.effect("is kept of the newest thousand commands", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* revisionOf(key)
+        const { keptCommands } = ProjectionManagement
+        for (let i = 0; i < keptCommands / 2 + 3; i++) {
+          yield* ProjectionManagement.pause(key)
+          yield* ProjectionManagement.resume(key)
+        }
+        const all = yield* ProjectionManagement.history(key, { limit: 2 * keptCommands })
+        assert.strictEqual(all.length, keptCommands)
+        assert.deepStrictEqual([all[0]!.revision, all.at(-1)!.revision], [keptCommands + 6, 7])
       }))
 
     it.effect("goes by the name, or by a row that has it", () =>

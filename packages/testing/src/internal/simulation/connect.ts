@@ -207,6 +207,7 @@ export const connect = (
     ...wrap("ProjectionManagement", management, [
       "command",
       "commands",
+      "history",
       "list",
       "progress",
       "deadLetters",
@@ -215,20 +216,20 @@ export const connect = (
     // to its worker, every process is another one
     isShared: true,
     changes: subscribe(management.changes),
-    rewind: (key, start, undo, newest) =>
+    rewind: (key, start, undo, newest, issue) =>
       server.within(
         session,
         `rewind of '${key.projection}'`,
-        (hold) => management.rewind(key, start, hold, newest),
+        (hold) => management.rewind(key, start, hold, newest, issue),
         (transaction) => {
           transaction.onCommit.push(() => observe({ _tag: "Rewound", key, offsets: start.offsets }))
           return Effect.asVoid(undo as Effect.Effect<unknown, any>)
         }
       ),
-    clear: (key) =>
+    clear: (key, issue) =>
       server.within(session, `clear '${key.projection}'`, (hold) => base.transaction(hold), () =>
         Effect.andThen(
-          ask("clear", "Write", management.clear(key)),
+          ask("clear", "Write", management.clear(key, issue)),
           whenCommitted(() => ({ _tag: "Rewound", key, offsets: new Map() }))
         )),
     putAside: (letter) =>
