@@ -5,19 +5,24 @@ import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Metrics from "@sluice/core/Metrics"
+import * as Offset from "@sluice/core/Offset"
+import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
+import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
@@ -76,6 +81,42 @@ describe("at the start", () => {
         again,
         "Runs projection 'p': journal of note, exactly once, 1 worker of slices 0-1023, from its stored offsets, 2 positions in"
       )
+    }).pipe(isolated))
+
+  it.live("a projection whose offsets are times says which, and not that it begins from the beginning", () =>
+    Effect.gen(function*() {
+      const { provider } = Source.journal(Note)
+      let offsets: Offset.Offsets = new Map()
+      // as one of a plain producer, which has stored what it was told to
+      const plain = Source.make({
+        ...provider,
+        key: "stream:plain",
+        open: () => Effect.succeed({ journal: Source.timestamps, envelopes: Stream.never }),
+        heads: () => Effect.succeed(offsets)
+      }).pipe(Projection.exactlyOnce("plain", () => Effect.void))
+      const at = (...times: ReadonlyArray<string>) =>
+        Effect.gen(function*() {
+          const store = yield* OffsetStore
+          const key = Projection.offsetKey(plain)
+          yield* ProjectionManagement.ProjectionManagement.use((_) => _.register(key))
+          const { offsets: before, revision } = yield* store.load(key, SliceRange.full)
+          offsets = new Map(
+            times.map((time, slice) => [Slice.make(slice), Offset.make(0, Timestamp.fromMillis(Date.parse(time)))])
+          )
+          const moves = Array.from(offsets, ([slice, to]) => ({ slice, from: before.get(slice), to }))
+          yield* store.transact(key, { journal: Source.timestamps, revision: revision! }, moves, Effect.void)
+          const [[line] = []] = yield* told(Effect.scoped(Effect.andThen(
+            Layer.build(Projection.layer(plain)),
+            Wait.until(
+              "the start",
+              Effect.map(ProjectionStatus.status("plain"), (_) => _.every(({ state }) => state !== "Starting"))
+            )
+          )))
+          return line!.split("of slices 0-1023, ")[1]
+        })
+      const [first, second] = ["2026-01-31T12:00:00.000Z", "2026-01-31T13:00:00.000Z"] as const
+      assert.strictEqual(yield* at(first), `from its stored offsets, at ${first}`)
+      assert.strictEqual(yield* at(second, first), `from its stored offsets, at ${first} to ${second}`)
     }).pipe(isolated))
 
   it.live("a projection says which slices it has, and that it is paused", () =>

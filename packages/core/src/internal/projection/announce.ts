@@ -1,8 +1,10 @@
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import { describe as describeDelivery } from "../../DeliveryGuarantee.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { describe } from "../../Source.ts"
+import * as Timestamp from "../../Timestamp.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
 
 /** @internal Says in one line what runs, and where it begins, once its workers know that. */
@@ -36,8 +38,19 @@ const covered = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => {
 const beginning = (statuses: ReadonlyArray<WorkerStatus>): string => {
   if (statuses.every(({ state }) => state === "Paused")) return "paused"
   let positions = 0
-  for (const { offsets } of statuses) for (const { position } of offsets.values()) positions += position
-  return positions === 0
-    ? "from the beginning"
-    : `from its stored offsets, ${positions} ${positions === 1 ? "position" : "positions"} in`
+  /** Of a source without positions, or where it was told to begin at a time. */
+  const times: Array<Timestamp.Timestamp> = []
+  for (const { offsets } of statuses) {
+    for (const { position, timestamp } of offsets.values()) {
+      positions += position
+      if (timestamp > 0) times.push(timestamp)
+    }
+  }
+  if (positions > 0) return `from its stored offsets, ${positions} ${positions === 1 ? "position" : "positions"} in`
+  if (times.length === 0) return "from the beginning"
+  times.sort((a, b) => a - b)
+  const [first, last] = [times[0]!, times.at(-1)!].map(format)
+  return `from its stored offsets, at ${first === last ? first : `${first} to ${last}`}`
 }
+
+const format = (time: Timestamp.Timestamp): string => DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
