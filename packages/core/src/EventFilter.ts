@@ -587,8 +587,40 @@ export const compile = (self: EventFilter, options: Options = {}): (subject: Sub
   }
 }
 
+/** What was probably meant by a criterion that does not mean the event, and would if it were asked of its whole persistence id. */
+const ofWholeId = (
+  ids: ReadonlyArray<string>,
+  expressions: ReadonlyArray<string>,
+  { persistenceId }: Subject
+): string | undefined => {
+  const entityId = quote(PersistenceId.entityId(persistenceId))
+  if (ids.includes(persistenceId)) {
+    return `The entity id ${
+      quote(persistenceId)
+    } of the filter is a whole persistence id: name the entity by ${entityId}`
+  }
+  const expression = compileExpressions(expressions)(persistenceId)
+  return expression &&
+    `The regular expression ${quote(expression)} matches the whole persistence id: it has to match ${entityId}`
+}
+
+/** The same of a topic with the prefix that tags have. */
+const ofWholeTag = (topics: ReadonlyArray<string>, prefix: string, { tags }: Subject): string | undefined => {
+  const expressionOf = compileTopics(topics)
+  for (const tag of tags) {
+    const expression = tag.startsWith(prefix) ? expressionOf(tag) : undefined
+    if (expression?.startsWith(prefix) === true) {
+      return `The topic ${quote(expression)} of the filter begins with the prefix of tags: write ${
+        quote(expression.slice(prefix.length))
+      }`
+    }
+  }
+  return undefined
+}
+
 /**
- * Says in words why an event passes the filter, or why it does not.
+ * Says in words why an event passes the filter, or why it does not. Where a criterion has a whole persistence id, or the prefix of topics, and would
+ * mean the event without it, it says that as well.
  *
  * **Example** (Why an event did not come)
  *
@@ -607,12 +639,19 @@ export const compile = (self: EventFilter, options: Options = {}): (subject: Sub
 export const explain = (self: EventFilter, options: Options = {}): (subject: Subject) => string => {
   const exclude = excluding(self)
   const include = including(self, options)
+  const { topicPrefix = defaultTopicPrefix } = options
+  const hinted = (text: string, hint: string | undefined) => hint === undefined ? text : `${text}. ${hint}`
   return (subject) => {
     const excluded = reasonOf(exclude, subject)
-    if (excluded === undefined) return "passes: nothing excludes it"
+    if (excluded === undefined) {
+      return hinted("passes: nothing excludes it", ofWholeId(self.excludeEntityIds, self.excludeMatching, subject))
+    }
     const included = reasonOf(include, subject)
-    return included === undefined
-      ? `kept back: excluded by ${excluded}, and nothing includes it`
-      : `passes: excluded by ${excluded}, but included by ${included}`
+    if (included !== undefined) return `passes: excluded by ${excluded}, but included by ${included}`
+    return hinted(
+      `kept back: excluded by ${excluded}, and nothing includes it`,
+      ofWholeId(idsOf(self.includeEntityIds), self.includeMatching, subject) ??
+        ofWholeTag(self.includeTopics, topicPrefix, subject)
+    )
   }
 }

@@ -73,6 +73,41 @@ describe("a filter", () => {
     assert.strictEqual(EventFilter.explain(EventFilter.passAll)(subject("a")), "passes: nothing excludes it")
   })
 
+  it("explains what was meant by a whole persistence id, or by a topic with its prefix", () => {
+    const cart = { persistenceId: PersistenceId.make("cart", "c-1"), tags: ["t:home/kitchen"] }
+    const explained = (filter: EventFilter.EventFilter, options?: EventFilter.Options) =>
+      EventFilter.explain(filter, options)(cart)
+    const keptBack = "kept back: excluded by the regular expression \".*\", and nothing includes it"
+    const included = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+      EventFilter.excludeAll.pipe(change)
+    assert.strictEqual(
+      explained(included(EventFilter.includeEntityIds("cart|c-1"))),
+      `${keptBack}. The entity id "cart|c-1" of the filter is a whole persistence id: name the entity by "c-1"`
+    )
+    assert.strictEqual(
+      explained(included(EventFilter.includeMatching("cart\\|.*"))),
+      `${keptBack}. The regular expression "cart\\\\|.*" matches the whole persistence id: it has to match "c-1"`
+    )
+    const topics = included(EventFilter.includeTopics("t:home/+"))
+    assert.strictEqual(
+      explained(topics),
+      `${keptBack}. The topic "t:home/+" of the filter begins with the prefix of tags: write "home/+"`
+    )
+    // it is a topic as others, where the prefix is another, or stands twice
+    assert.strictEqual(explained(topics, { topicPrefix: "topic=" }), keptBack)
+    assert.include(EventFilter.explain(topics)({ ...cart, tags: ["t:t:home/kitchen"] }), "passes")
+    assert.strictEqual(
+      explained(EventFilter.passAll.pipe(EventFilter.excludeEntityIds("cart|c-1"))),
+      "passes: nothing excludes it. The entity id \"cart|c-1\" of the filter is a whole persistence id: name the entity by \"c-1\""
+    )
+    // of an entity whose replica is meant, that is its id
+    const replica = { persistenceId: PersistenceId.make("order", "cart|c-1"), tags: [] }
+    assert.strictEqual(
+      EventFilter.explain(included(EventFilter.includeEntityIds("cart|c-1")))(replica),
+      "passes: excluded by the regular expression \".*\", but included by the entity id \"cart|c-1\""
+    )
+  })
+
   it("knows topics by the prefix that the producer has for them", () => {
     const filter = EventFilter.excludeAll.pipe(EventFilter.includeTopics("home/+"))
     assert.isTrue(EventFilter.compile(filter, { topicPrefix: "topic=" })(subject("a", "topic=home/kitchen")))
