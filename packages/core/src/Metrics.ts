@@ -150,3 +150,14 @@ export const projectionDelay = Metric.gauge("sluice_projection_delay_seconds", {
 export const projectionLag = Metric.gauge("sluice_projection_lag_events", {
   description: "Events behind the source, as asked last"
 })
+
+/**
+ * For how long a projection of a source without positions is behind it, in seconds, in the slices that workers of this process have, when
+ * `ProjectionStatus.timeLag` was asked last (projection). Infinite while nothing is stored.
+ *
+ * @category projections
+ * @since 0.1.0
+ */
+export const projectionTimeLag = Metric.gauge("sluice_projection_lag_seconds", {
+  description: "Time behind a source without positions, in seconds, as asked last"
+})

@@ -12,7 +12,7 @@ import * as inTime from "./internal/projection/inTime.ts"
 import { judgeReports } from "./internal/projection/judgeReports.ts"
 import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
 import { stoppedAs } from "./internal/projection/stoppedAs.ts"
-import { projectionLag } from "./Metrics.ts"
+import { projectionLag, projectionTimeLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
 import { type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { OtherLag, ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
@@ -158,6 +158,13 @@ export const timeLag = (projection: ProjectionRef): Effect.Effect<Duration.Durat
       return upTo === 0 ? Infinity : Math.max(0, time - upTo)
     }),
     (lags) => Duration.millis(Math.max(...lags) / 1000)
+  ).pipe(
+    Effect.tap((lag) =>
+      Metric.update(
+        Metric.withAttributes(projectionTimeLag, { projection: nameOf(projection) }),
+        Duration.toSeconds(lag)
+      )
+    )
   )
 
 const eachLag = (

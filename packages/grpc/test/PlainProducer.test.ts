@@ -4,7 +4,9 @@ import { status } from "@grpc/grpc-js"
 import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Metrics from "@sluice/core/Metrics"
 import * as Offset from "@sluice/core/Offset"
+import * as ProjectionRef from "@sluice/core/ProjectionRef"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -15,6 +17,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
 import * as AkkaProducer from "./kit/AkkaProducer.ts"
 import { play, playToFailure, setStage } from "./kit/AkkaScenario.ts"
 import { read, received, remote } from "./kit/Consumer.ts"
@@ -106,6 +109,10 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
       assert.deepStrictEqual(stage.given, ["a 1"])
       producer.append("b", 1, { at: first!.timestamp + 2_500_000 })
       assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 2_500)
+      const metric = Metric.withAttributes(Metrics.projectionTimeLag, {
+        projection: ProjectionRef.nameOf(stage.projection)
+      })
+      assert.strictEqual((yield* stage.asked(Metric.value(metric))).value, 2.5)
       const error = yield* Effect.flip(stage.asked(ProjectionStatus.lag(stage.projection)))
       assert.deepInclude(error, { _tag: "OtherLag", known: "timeLag" })
     }))
