@@ -22,6 +22,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "two workers handle the same replay",
     file: `${core}/internal/memory/offsetStore.ts`,
+    from: 460,
     changes: [["if (before >= first) return", "if (false) return"]]
   },
   {
@@ -49,6 +50,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
+    from: 380,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
@@ -284,6 +286,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
+    from: 80,
     changes: [
       ["  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)\n", ""],
       [
@@ -297,6 +300,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored while some of it waits in a group",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
+    from: 90,
     changes: [[
       "    yield* flush(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
       "    yield* filter.lookedThrough("
