@@ -43,5 +43,6 @@ export const benches: ReadonlyArray<Bench> = [
   akka.akkaAppend,
   akka.akkaCatchUp,
   akka.akkaExactlyOnce,
+  akka.fromAkka,
   soak
 ]

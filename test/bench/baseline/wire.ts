@@ -45,16 +45,18 @@ export interface Received {
   readonly slice: number
   readonly timestamp: number
   readonly payload: Uint8Array
+  readonly source: string
 }
 
 export const decode = (message: Buffer): Received => {
-  const { offset, payload, persistenceId, seqNr, slice } = (StreamOut.decode(message) as any).event
+  const { offset, payload, persistenceId, seqNr, slice, source } = (StreamOut.decode(message) as any).event
   return {
     persistenceId,
     sequenceNumber: Number(seqNr),
     slice,
     timestamp: Number(offset.timestamp.seconds) * 1e6 + offset.timestamp.nanos / 1000,
-    payload: payload.value
+    payload: payload?.value,
+    source
   }
 }
 

@@ -8,8 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Peer from "../../interop/jvm/Peer.ts"
 import { once } from "../baseline/postgres.ts"
-import type { Bench, Sample, Setting } from "../Bench.ts"
+import { type Bench, compare, type Sample, type Setting } from "../Bench.ts"
 import { database, versus } from "../foreign.ts"
+import { start as startProcess } from "../process.ts"
 import { connect, connectAll, storage } from "../Target.ts"
 import * as append from "./append.ts"
 import * as endToEnd from "./endToEnd.ts"
@@ -41,6 +42,7 @@ const producer = Effect.fnUntraced(function*(setting: Setting) {
   const count = Effect.promise(async () => Number((await once(url, "SELECT count(*) AS n FROM event_journal"))[0].n))
   let before = 0
   return {
+    port,
     append: (events: number, callers: number): Effect.Effect<Sample> =>
       Effect.gen(function*() {
         yield* send(`${events} ${callers}`)
@@ -146,6 +148,40 @@ export const akkaExactlyOnce = make("vs-akka-exactly-once", (setting) =>
             { bench, unit: "events/s" },
             endToEnd.countingIn(connection, expected)("ours", ours(isGrouped)),
             consume(isGrouped ? "grouped" : "exactly-once", theirEvents)
+          )
+        }))
+    )
+  }))
+
+/**
+ * Our projection reads the stream of an Akka producer, and does nothing with the events, with its offsets in memory or in a database. The baseline is a reader by hand that does no more than
+ * decode what comes: how much the producer can send.
+ */
+export const fromAkka = make("from-akka-catch-up", (setting) =>
+  Effect.gen(function*() {
+    const theirs = yield* producer(setting)
+    const total = scaled(60_000, setting)
+    yield* theirs.append(total, 512)
+    const { port } = theirs
+    const reader = yield* startProcess("baseline/akkaReader", { port, total })
+    yield* reader.message()
+    const sink = yield* setting.place
+    let run = 0
+    return yield* Effect.forEach(
+      [
+        { suffix: "", isExactlyOnce: false },
+        { suffix: "-at-least-once", isExactlyOnce: false, sink },
+        { suffix: "-exactly-once", isExactlyOnce: true, sink }
+      ],
+      ({ isExactlyOnce, suffix, ...where }) =>
+        Effect.scoped(Effect.gen(function*() {
+          const consumer = yield* startProcess("akkaConsumer", { port, total, ...where })
+          yield* consumer.message()
+          return yield* compare(
+            setting,
+            { bench: `from-akka-catch-up${suffix}`, unit: "events/s" },
+            Effect.suspend(() => consumer.ask<Sample>("read", { name: `c${run++}`, isExactlyOnce })),
+            reader.ask<Sample>("read")
           )
         }))
     )
