@@ -207,6 +207,8 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   readonly commands: (
     projections: ReadonlyArray<string>
   ) => Effect.Effect<ReadonlyMap<string, Command>, StorageError>
+  /** A number that grows with each command to any projection, once that is committed. */
+  readonly commanded: Effect.Effect<number, StorageError>
   /** Whether other processes may use the same storage. */
   readonly isShared: boolean
   /**

@@ -6,7 +6,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
-import { isNew, knownFor, watchCommands } from "../src/internal/projection/commands.ts"
+import { isNew, watchCommands } from "../src/internal/projection/commands.ts"
+import { knownFor } from "../src/internal/projection/SharedLooks.ts"
 
 const command = (revision: number): Command => ({ paused: false, revision })
 
@@ -28,7 +29,7 @@ it.effect("a storage that takes too long to show the newest command is told of o
       Effect.provideService(ProjectionManagement, {
         ...management,
         isShared: true,
-        commands: (names) => Effect.delay(management.commands(names), delay)
+        commanded: Effect.suspend(() => Effect.delay(management.commanded, delay))
       })
     )
     const warnings: Array<unknown> = []

@@ -261,7 +261,7 @@ test(
     yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))).pipe(
       Effect.provideService(ProjectionManagement.ProjectionManagement, {
         ...management,
-        command: (projection) => Effect.suspend(() => failure ?? management.command(projection))
+        commanded: Effect.suspend(() => failure ?? management.commanded)
       })
     )
     lines.length = 0

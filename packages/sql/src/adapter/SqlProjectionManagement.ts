@@ -339,6 +339,10 @@ export const make = ({ database, db, signals }: {
           ]))
         )
       ),
+    // a maximum would miss one that is committed after a greater one
+    commanded: run(db.selectFrom("sluice_projection").select((eb) => eb.fn.sum("revision").as("commanded"))).pipe(
+      Effect.map(([row]) => Number(row?.commanded ?? 0))
+    ),
     isShared: true,
     setPaused: (projection, paused, issue) =>
       transaction(

@@ -165,6 +165,9 @@ export const makeMemoryProjectionManagement = (
     command: (projection) => read((transaction) => commandOf(transaction, projection)),
     commands: (projections) =>
       read((transaction) => new Map(projections.map((projection) => [projection, commandOf(transaction, projection)]))),
+    commanded: read((transaction) =>
+      commands.all(transaction).reduce((commanded, { revision }) => commanded + revision, 0)
+    ),
     isShared: false,
     register: (key) =>
       write((transaction) =>

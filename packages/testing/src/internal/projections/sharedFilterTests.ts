@@ -33,7 +33,7 @@ const cutOffAtWill = () => {
   const cutOff = (management: ProjectionManagement["Service"]): ProjectionManagement["Service"] => ({
     ...management,
     changes: () => Effect.succeed(Effect.never),
-    commands: (names) => Effect.suspend(() => state.isCutOff ? Effect.never : management.commands(names))
+    commanded: Effect.suspend(() => state.isCutOff ? Effect.never : management.commanded)
   })
   const write = Effect.gen(function*() {
     while (true) {

@@ -208,6 +208,7 @@ export const connect = (
       "command",
       "commands",
       "history",
+      "commanded",
       "list",
       "progress",
       "deadLetters",
