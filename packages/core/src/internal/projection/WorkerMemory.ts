@@ -7,6 +7,8 @@ export class WorkerMemory {
   #stumble = { at: "", times: 0 }
   /** When events that have waited in a group as a command came are to be handled, by the monotonic clock in milliseconds. */
   groupDue = Infinity
+  /** When a command came while it had caught up, by the same clock, if it has begun for nothing else since. */
+  ranUntil = -Infinity
 
   /** Remembers the errors of the source itself, and not those of a stage or a handler. */
   readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -63,6 +63,20 @@ export class WorkerMonitor {
     return this.#revision
   }
 
+  /** Whether it has caught up, and handles what comes. */
+  get isRunning(): boolean {
+    return this.#lifecycle.state._tag === "Running"
+  }
+
+  /** Whether the offsets are those that it has stored last, or later ones. */
+  isNotBefore(offsets: Offset.Offsets): boolean {
+    for (const [slice, { position, timestamp }] of this.#offsets) {
+      const offset = offsets.get(slice)
+      if (offset === undefined || offset.position < position || offset.timestamp < timestamp) return false
+    }
+    return true
+  }
+
   /** The status, with offsets that move on. */
   get #current(): WorkerStatus {
     const { restarts, state } = this.#lifecycle

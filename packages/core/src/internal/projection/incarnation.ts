@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -91,6 +92,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const filter = newest?.filter
     const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
+    const goesOn = options.filter.isThere && isChanged && (yield* hasJustRun(memory)) &&
+      monitor.isNotBefore(offsets)
     monitor.loaded(offsets, revision, { pastLag: passedOver.remaining, filterVersion: newest?.version })
     // before the source, so that it ends after the last event
     const handle = yield* unlessCommanded(options, startHandler(projection.handler, options.range))
@@ -108,7 +111,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const tracker = new OffsetTracker(offsets, reading)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
-    yield* watchHeads(options, tracker)
+    if (goesOn) monitor.happened({ _tag: "CaughtUp" })
+    else yield* watchHeads(options, tracker)
     const interruption = yield* watchCommand(options, chunks)
     const clock = yield* Effect.clockWith(Effect.succeed)
     const handling: Handling = {
@@ -155,6 +159,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       Effect.onExit((exit) => {
         // so that commands in quick succession do not have a group wait for ever
         memory.groupDue = isCommanded(exit) ? grouping.oldestDue : Infinity
+        memory.ranUntil = isCommanded(exit) && monitor.isRunning ? elapsed() : -Infinity
         return saveAtEnd(handling, exit)
       }),
       Effect.catchCause((cause) => explainFork(options, handling, cause))
@@ -281,6 +286,12 @@ const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.O
     Effect.forkScoped
   )
 }
+
+/** For how many milliseconds a worker that had caught up when there was a command has as good as caught up. */
+const pause = 1_000
+
+const hasJustRun = ({ ranUntil }: WorkerMemory): Effect.Effect<boolean> =>
+  Effect.map(Clock.monotonicTimeNanos, (now) => Number(now / 1000n) / 1000 - ranUntil < pause)
 
 /**
  * Finds out when everything is stored that the source has now. That is not known until the source has told its heads.

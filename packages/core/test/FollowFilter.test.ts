@@ -1,0 +1,57 @@
+import { assert, it } from "@effect/vitest"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+const Note = EntityType.make("note", { codec: EventCodec.string })
+const local = Source.journal(Note)
+
+const memory = Layer.fresh(Layer.merge(MemoryStorage.layer, ProjectionRegistry.layer))
+
+it.live("workers that had caught up do not ask for heads again when the filter changes, and do after a rewind", () =>
+  Effect.gen(function*() {
+    let heads = 0
+    const source = Source.make<string, any, Journal.Journal>({
+      ...local.provider,
+      key: "stream:note",
+      filter: EventFilter.passAll,
+      open: (range, { filter, ...start }) => local.provider.open(range, start) as any,
+      heads: (range) =>
+        Effect.suspend(() => {
+          heads++
+          return local.provider.heads(range)
+        })
+    })
+    const Notes = source.pipe(Projection.exactlyOnce("notes", () => Effect.void), Projection.workers(4))
+    const running = (version: number) =>
+      Effect.flatMap(
+        ProjectionRegistry.ProjectionRegistry,
+        ({ workers }) =>
+          Effect.forEach(workers("notes"), ({ until }) =>
+            until(({ filterVersion, state }) => filterVersion === version && state === "Running"))
+      )
+    yield* Journal.append(Note, { id: "n-1", events: ["a"] })
+    yield* Layer.build(Projection.layer(Notes))
+    yield* running(1)
+    heads = 0
+    for (const id of ["a", "b", "c"]) {
+      const { version } = yield* ConsumerFilter.update(Notes, EventFilter.excludeEntityIds(id), { by: "ada" })
+      yield* running(version)
+    }
+    assert.strictEqual(heads, 0)
+    const statuses = yield* ProjectionStatus.status("notes")
+    assert.deepStrictEqual(statuses.map(({ restarts }) => restarts), [0, 0, 0, 0])
+    yield* ProjectionManagement.rewind("notes", "beginning")
+    yield* ProjectionStatus.caughtUp("notes")
+    assert.isAtLeast(heads, 4)
+  }).pipe(Effect.scoped, Effect.provide(memory)))
