@@ -37,8 +37,10 @@ import { SnapshotStore } from "./SnapshotStore.ts"
 export const layer: Layer.Layer<
   Journal | OffsetStore | ProjectionManagement | ConsumerFilter | HeartbeatStore | SnapshotStore | DurableStateStore
 > = Layer.effectContext(
-  Effect.map(WebCrypto, (crypto) => {
+  Effect.gen(function*() {
+    const crypto = yield* WebCrypto
     const database = makeMemoryDatabase()
+    yield* Effect.addFinalizer(() => database.close)
     const letters: Letters = new MemoryTable()
     const journal = makeMemoryJournal(database, letters, crypto.randomUUID())
     const offsets = makeOffsetTables()

@@ -80,9 +80,19 @@ class Current extends Context.Service<Current, {
   readonly level: number
 }>()("@sluice/core/MemoryStorage/Current") {}
 
+const closed = new StorageError({
+  operation: "use storage in memory",
+  reason: "Closed",
+  cause: new Error("it is closed")
+})
+
 /** @internal One writer at a time, and readers that see what is committed. */
 export interface MemoryDatabase {
   readonly logs: Logs
+  /** From then on everything fails, and what is not committed yet is not written. */
+  readonly close: Effect.Effect<void>
+  /** Reads what is not of a transaction. */
+  readonly whileOpen: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   /** Reads in the fiber's transaction, if there is one. */
   readonly read: <A>(f: (transaction: MemoryTransaction | undefined) => A) => Effect.Effect<A, StorageError>
@@ -107,6 +117,10 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
   const states = ChangeListeners.make()
   const commands = ChangeListeners.make()
   const commits = CommitListeners.make()
+  let isClosed = false
+
+  const whileOpen = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
+    Effect.suspend((): Effect.Effect<A, E | StorageError, R> => isClosed ? Effect.fail(closed) : effect)
 
   const commit = (transaction: MemoryTransaction) => {
     const written = transaction.draft.events
@@ -125,19 +139,23 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     (current) => current._tag === "Some" ? current.value : undefined
   )
 
-  const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
     Effect.suspend(() => {
       const own = { transaction: new MemoryTransaction(), isOver: false, nesting: Nesting.make(blocked) }
-      const provided = Effect.provideService(effect, Current, { own, level: 0 })
+      const provided = whileOpen(Effect.provideService(effect, Current, { own, level: 0 })).pipe(
+        Effect.flatMap((value) => whileOpen(Effect.succeed(value)))
+      )
       return lock.withPermit(
         Effect.onExit(provided, (exit) =>
           Effect.sync(() => {
             own.isOver = true
             if (Exit.isSuccess(exit)) commit(own.transaction)
           }))
-      ).pipe(Effect.onExit((exit) =>
-        Exit.isSuccess(exit) ? Effect.forEach(own.transaction.callbacks, identity, { discard: true }) : Effect.void
-      ))
+      ).pipe(
+        Effect.onExit((exit) =>
+          Exit.isSuccess(exit) ? Effect.forEach(own.transaction.callbacks, identity, { discard: true }) : Effect.void
+        )
+      )
     })
 
   /** A nested transaction, which is undone by itself. */
@@ -170,12 +188,14 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
 
   return {
     logs,
+    close: Effect.sync(() => void (isClosed = true)),
+    whileOpen,
     transaction,
     read: (f) =>
-      Effect.flatMap(current, (current) =>
+      whileOpen(Effect.flatMap(current, (current) =>
         current === undefined
           ? Effect.sync(() => f(undefined))
-          : current.own.nesting.at(current.level, Effect.sync(() => f(current.own.transaction)))),
+          : current.own.nesting.at(current.level, Effect.sync(() => f(current.own.transaction))))),
     write: (f) =>
       transaction(Effect.flatMap(
         Effect.all([current, Clock.currentTimeMillis]),

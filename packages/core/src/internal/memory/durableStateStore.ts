@@ -25,7 +25,7 @@ const headKey = (entityType: string, slice: Slice.Slice): string => `${slice} ${
 
 /** @internal */
 export const makeMemoryDurableStateStore = (
-  { read, states, transaction, write }: MemoryDatabase,
+  { read, states, transaction, whileOpen, write }: MemoryDatabase,
   journal: Journal["Service"]
 ): DurableStateStore["Service"] => {
   const table = new MemoryTable<EncodedState>()
@@ -68,7 +68,7 @@ export const makeMemoryDurableStateStore = (
         read((transaction) => table.get(transaction, persistenceId)!.revision)
       )),
     entityTypes: (limit) =>
-      Effect.sync(() =>
+      read(() =>
         Array.from(new Set(table.all(undefined).map(({ persistenceId }) => PersistenceId.entityType(persistenceId))))
           .slice(0, limit)
       ),
@@ -92,7 +92,7 @@ export const makeMemoryDurableStateStore = (
         return found
       }),
     reader: (entityType, range, start) =>
-      Effect.suspend(() => {
+      whileOpen(Effect.suspend(() => {
         const cursor = new LogCursor(range, start)
         // a position without a state is no gap: its entity has changed again
         const isUnread = ({ position, slice, timestamp }: EncodedState): boolean =>
@@ -120,7 +120,7 @@ export const makeMemoryDurableStateStore = (
               return page
             })
         })
-      }),
+      })),
     changes: states.subscribe
   })
 }

@@ -9,7 +9,7 @@ import { emptyLetters, type Letters } from "./projectionManagement.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
-  { committed, events, logs, read, transaction, write }: MemoryDatabase,
+  { committed, events, logs, read, transaction, whileOpen, write }: MemoryDatabase,
   letters: Letters,
   identity: string
 ): Journal.Journal["Service"] =>
@@ -24,18 +24,20 @@ export const makeMemoryJournal = (
         return Effect.succeed(answer.written)
       }),
     entityTypes: (limit) =>
-      Effect.sync(() =>
+      whileOpen(Effect.sync(() =>
         Array.from(logs.timelines)
           .flatMap(([entityType, events]) => events.length > 0 ? [entityType] : [])
           .slice(0, limit)
-      ),
-    heads: (entityType, range) => Effect.sync(() => heads(logs, entityType, range)),
-    before: (entityType, range, time) => Effect.sync(() => before(logs, entityType, range, time)),
+      )),
+    heads: (entityType, range) => whileOpen(Effect.sync(() => heads(logs, entityType, range))),
+    before: (entityType, range, time) => whileOpen(Effect.sync(() => before(logs, entityType, range, time))),
     reader: (entityType, range, start) =>
-      Effect.suspend(() => {
+      whileOpen(Effect.suspend(() => {
         const error = wrong(logs, entityType, range, start)
-        return error === undefined ? Effect.succeed(reader(logs, entityType, range, start)) : Effect.fail(error)
-      }),
+        if (error !== undefined) return Effect.fail(error)
+        const { next, pass } = reader(logs, entityType, range, start)
+        return Effect.succeed({ next: (limit: number) => whileOpen(next(limit)), pass })
+      })),
     entity: (persistenceId, from, to, limit) =>
       read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
     deleteEvents: (persistenceId, to) =>
@@ -64,7 +66,7 @@ export const makeMemoryJournal = (
           return removed
         })
       ),
-    floors: (entityType, range) => Effect.sync(() => floors(logs, entityType, range)),
+    floors: (entityType, range) => whileOpen(Effect.sync(() => floors(logs, entityType, range))),
     committed,
     changes: events.subscribe
   })
