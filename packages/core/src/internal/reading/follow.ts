@@ -31,8 +31,14 @@ const pageSize = 500
 
 const lastNumber = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
 
-/** What becomes of a page of events, each of which keeps its place. */
-type Amend = (page: ReadonlyArray<EncodedEnvelope>) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
+/**
+ * What becomes of the events of a page, each of which keeps its place: of as many as have so many bytes then, and of one at least. The others are to come
+ * again, with the next page.
+ */
+export type Amend = (
+  page: ReadonlyArray<EncodedEnvelope>,
+  maxBytes: number
+) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
 
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, TailError>
 
@@ -53,6 +59,8 @@ interface Logs {
 /** A reader that is closed by itself once it is not needed any more. */
 interface OpenReader extends Pick<Journal.JournalReader, "next"> {
   readonly close: Effect.Effect<void>
+  /** What was read and is to be read again, next. */
+  unread: ReadonlyArray<EncodedEnvelope>
 }
 
 /** A feed of a journal, while it is open. */
@@ -137,7 +145,7 @@ const openReader = (
   Effect.flatMap(Scope.fork(scope), (own) =>
     Effect.map(
       Scope.provide(journal.reader(entityType, range, offsets, { byTime }), own),
-      ({ next }) => ({ next, close: Scope.close(own, Exit.void) })
+      ({ next }) => ({ next, close: Scope.close(own, Exit.void), unread: [] })
     ))
 
 /** What comes next: of a replay that was asked for, or else of the logs. */
@@ -151,7 +159,9 @@ const pull = (self: Following): Pull =>
 
 const readJournal = (self: Following): Pull => {
   const { context, follower, logs: { entityType }, reader, tail } = self
-  return Effect.flatMap(readPage(self, (limit) => reader.next(limit)), (page): Pull => {
+  const readNext = (limit: number) => reader.unread.length > 0 ? Effect.succeed(reader.unread) : reader.next(limit)
+  const readAgain = (rest: ReadonlyArray<EncodedEnvelope>) => void (reader.unread = rest)
+  return Effect.flatMap(readPage(self, readNext, readAgain), (page): Pull => {
     const wrong = follower.cursor.takeAll(page)
     if (wrong !== undefined) return unexpected(self, wrong)
     if (Arr.isReadonlyArrayNonEmpty(page)) {
@@ -174,11 +184,23 @@ const readJournal = (self: Following): Pull => {
   })
 }
 
+/** Reads a page. Where it has become larger than a page is, it ends before, if the rest of it can be read again. */
 const readPage = <E>(
   { budget, logs: { amend } }: Following,
-  read: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E>
+  read: (limit: number) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, E>,
+  readAgain?: (rest: ReadonlyArray<EncodedEnvelope>) => void
 ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, E | StorageError> =>
-  budget.read(amend === undefined ? read : (limit) => Effect.flatMap(read(limit), amend), pageSize)
+  budget.read(
+    amend === undefined ?
+      read :
+      (limit) =>
+        Effect.flatMap(read(limit), (page) =>
+          Effect.map(amend(page, readAgain === undefined ? Infinity : Journal.maxPageBytes), (amended) => {
+            readAgain?.(page.slice(amended.length))
+            return amended
+          })),
+    pageSize
+  )
 
 /** Goes back to the journal, with another reader. */
 const readAnew = (self: Following): Pull =>
@@ -231,7 +253,12 @@ const askReplay = ({ latch, logs, replays }: Following, request: Replay): Effect
 const readReplay = (self: Following, request: Replay): Pull => {
   const { follower: { cursor }, logs: { journal }, replays } = self
   return Effect.flatMap(
-    readPage(self, (limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit)),
+    readPage(
+      self,
+      (limit) => journal.entity(request.persistenceId, request.from, lastNumber, limit),
+      // it goes on after the last event of the page
+      () => {}
+    ),
     (page) => {
       const missed = page.filter(({ position, slice, timestamp }) => {
         const verdict = cursor.verdict(slice, position!, timestamp)

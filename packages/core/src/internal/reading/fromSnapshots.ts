@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { EntityType } from "../../EntityType.ts"
-import { encoded, type EncodedEnvelope, placeholder } from "../../Envelope.ts"
+import { encoded, type EncodedEnvelope, placeholder, sizeOf } from "../../Envelope.ts"
 import * as EventCodec from "../../EventCodec.ts"
 import { Journal, readEncoded } from "../../Journal.ts"
 import type { Payload } from "../../Payload.ts"
@@ -106,6 +106,10 @@ const snapshotsOf = (store: SnapshotStore["Service"], { name }: StateType<any>) 
   }
 }
 
+/** So many snapshots are loaded at once while nothing is known of their size, and later on. */
+const firstSnapshots = 16
+const maxSnapshots = 64
+
 const ofSnapshot = (event: EncodedEnvelope, snapshot: EncodedSnapshot): EncodedEnvelope =>
   encoded({ ...event, metadata: snapshot.metadata }, new SnapshotPayload(snapshot))
 
@@ -116,7 +120,7 @@ const included = (event: EncodedEnvelope): EncodedEnvelope =>
 /**
  * @internal
  * What becomes of the pages of a journal: the newest snapshot of an entity stands in the place of its event, and
- * placeholders in those of the events before.
+ * placeholders in those of the events before. A page ends before the first snapshot that there is no room for.
  */
 export const beginAtSnapshots = Effect.fnUntraced(function*(
   entityType: string,
@@ -126,27 +130,49 @@ export const beginAtSnapshots = Effect.fnUntraced(function*(
   const journal = yield* Journal
   const snapshots = snapshotsOf(yield* SnapshotStore, stateType)
   const numbers = new SnapshotNumbers(yield* journal.heads(entityType, range))
-  return Effect.fnUntraced(function*(page: ReadonlyArray<EncodedEnvelope>) {
+  /** What those that were loaded last had on average. */
+  let averageBytes: number | undefined
+  return Effect.fnUntraced(function*(page: ReadonlyArray<EncodedEnvelope>, maxBytes: number) {
     if (numbers.needsHeads(page)) numbers.raise(yield* journal.heads(entityType, range))
     const unknown = numbers.unknown(page)
     if (unknown.size > 0) numbers.learn(unknown, yield* snapshots.newest(unknown))
     const due = numbers.due(page)
-    let loaded: ReadonlyMap<PersistenceId.PersistenceId, EncodedSnapshot> | undefined
+    const loaded = new Map<PersistenceId.PersistenceId, EncodedSnapshot>()
+    /** Those before it are due no longer, or are loaded. */
+    let end = page.length
     if (due.size > 0) {
-      loaded = yield* snapshots.loadNewest(due.keys())
+      const waiting = page.filter(({ persistenceId, sequenceNumber }) => due.get(persistenceId) === sequenceNumber)
+      let bytes = 0
+      let asked = 0
+      while (asked < waiting.length && bytes < maxBytes) {
+        const count = averageBytes === undefined
+          ? firstSnapshots
+          : Math.max(1, Math.min(maxSnapshots, Math.floor((maxBytes - bytes) / averageBytes)))
+        const some = waiting.slice(asked, asked + count)
+        const newest = yield* snapshots.loadNewest(some.map(({ persistenceId }) => persistenceId))
+        let more = 0
+        for (const [persistenceId, snapshot] of newest) {
+          loaded.set(persistenceId, snapshot)
+          more += sizeOf({ ...snapshot, tags: [] })
+        }
+        bytes += more
+        asked += some.length
+        averageBytes = more / some.length
+      }
       const found = new Map<PersistenceId.PersistenceId, number>()
-      for (const [persistenceId, number] of due) {
+      for (const { persistenceId } of waiting.slice(0, asked)) {
         // there may be a newer one by now, or none, which is too late where earlier pages have left events out for it
         const newest = loaded.get(persistenceId)?.sequenceNumber ?? 0
-        found.set(persistenceId, unknown.has(persistenceId) ? newest : Math.max(newest, number))
+        found.set(persistenceId, unknown.has(persistenceId) ? newest : Math.max(newest, due.get(persistenceId)!))
       }
       numbers.learn(found.keys(), found)
+      if (asked < waiting.length) end = page.indexOf(waiting[asked]!)
     }
-    const amended = page.map((event) => {
+    const amended = page.slice(0, end).map((event) => {
       const number = numbers.notBefore(event)
       if (number === undefined) return event
       if (number > event.sequenceNumber) return included(event)
-      const snapshot = loaded!.get(event.persistenceId)
+      const snapshot = loaded.get(event.persistenceId)
       if (snapshot?.sequenceNumber === number) return ofSnapshot(event, snapshot)
       return event.payload === undefined ? event : encoded(event, new SnapshotRemoved(event.payload))
     })

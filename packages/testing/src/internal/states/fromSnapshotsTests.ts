@@ -1,5 +1,6 @@
 import { assert } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
+import { isSkipped, sizeOf } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -123,6 +124,32 @@ export const fromSnapshotsTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
       // those that this process has appended may have been read before they were deleted
       assert.include([[".", "=12345", "e6"].join(), ["e4", "e5", "e6"].join()], live.join())
       assert.deepStrictEqual((yield* readOn(type)).seen.get("a"), [".", ".", ".", ".", "=12345", "e6"])
+    }).pipe(Effect.scoped))
+
+  it.effect("come in pages that are bounded by their bytes, and all of them come", () =>
+    Effect.gen(function*() {
+      const type = fresh()
+      const ids = Array.from({ length: 100 }, (_, i) => `e${i}`)
+      const state = "x".repeat(200_000)
+      for (const id of ids) {
+        yield* append(type.Type, id, texts(2))
+        yield* type.save(id, 2, state)
+      }
+      const start = { journal: undefined, offsets: Offset.none }
+      const { envelopes } = yield* type.source.provider.open(SliceRange.full, start)
+      const pull = yield* Stream.toPull(envelopes)
+      let snapshots = 0
+      while (snapshots < ids.length) {
+        let bytes = 0
+        for (const element of yield* pull) {
+          if (isSkipped(element) || element.payload === undefined) continue
+          bytes += sizeOf(element)
+          snapshots++
+        }
+        assert.isAtMost(bytes, Journal.maxPageBytes + state.length)
+      }
+      const { seen } = yield* readOn(type)
+      for (const id of ids) assert.deepStrictEqual(seen.get(id), [".", `=${state}`])
     }).pipe(Effect.scoped))
 
   it.effect("are seen alike by whoever asks for one entity, up to the number that it asks for", () =>
