@@ -14,24 +14,26 @@ import * as Stream from "effect/Stream"
 import type { Covariant } from "effect/Types"
 import { DurableStateStore, sourceKey as stateKey, toEnvelope } from "./DurableStateStore.ts"
 import type { EntityType } from "./EntityType.ts"
-import type { Element, EncodedElement, EncodedEnvelope, Envelope } from "./Envelope.ts"
+import type { Element, EncodedElement, EncodedEnvelope, Envelope, Poison } from "./Envelope.ts"
+import { isSkipped, notSent } from "./Envelope.ts"
 import * as Envelopes from "./Envelope.ts"
 import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import type { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
-import { compile, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
+import { compile, decodeWith, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
 import { LeftOut } from "./internal/pipeline/LeftOut.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
 import { placesOfEntity, selectOfEntity } from "./internal/pipeline/selectOfEntity.ts"
 import { follow } from "./internal/reading/follow.ts"
 import { followChanges } from "./internal/reading/followChanges.ts"
-import { beginAtSnapshots, entityFromSnapshot, withSnapshots } from "./internal/reading/fromSnapshots.ts"
+import { beginAtSnapshots, entityFromSnapshot, isNoSnapshot, withSnapshots } from "./internal/reading/fromSnapshots.ts"
 import { noticeOthers } from "./internal/reading/noticeOthers.ts"
 import { deletionAsEvent, optional, withSuperseded } from "./internal/reading/stateEvents.ts"
 import * as Journal from "./Journal.ts"
 import type { Offsets } from "./Offset.ts"
 import * as Offset from "./Offset.ts"
+import type { Payload } from "./Payload.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { ReadBudget } from "./ReadBudget.ts"
 import type { Selection, SelectionChanged } from "./Selection.ts"
@@ -81,6 +83,8 @@ export interface Provider<in out A, out E, out R> {
   /** The entity type that all persistence ids begin with, where it is known. */
   readonly entityType: string | undefined
   readonly codec: EventCodec<A>
+  /** The codec that some of the payloads are of, if `codec` decodes others as well. They pass through undecoded to whoever reads with it. */
+  readonly plain?: { readonly codec: EventCodec<any>; readonly isPlain: (payload: Payload) => boolean } | undefined
   /**
    * What a projection does when its offsets are of another journal, or the events after them were lost or deleted. By
    * default (`"fail"`) it stops with a final error. With `"rewind"` it begins again, in the slices concerned, with the
@@ -365,6 +369,7 @@ export const fromSnapshots = <A, S, B>(
     ...journal(entityType).provider,
     description: `journal of ${entityType.name} from snapshots`,
     codec: withSnapshots<A, S, B>(entityType, stateType, toEvent),
+    plain: { codec: entityType.codec, isPlain: isNoSnapshot },
     open: (range, start) =>
       Effect.flatMap(
         beginAtSnapshots(entityType.name, stateType, range),
@@ -735,10 +740,40 @@ const encoded = <A, E, R, E2, Element extends EncodedElement>(
   self: Source<A, E, R>,
   codec: EventCodec<A>,
   envelopes: Stream.Stream<Element, E2, R>
-): Stream.Stream<Element, E2, R> =>
-  self.stages.length === 0 && self.provider.codec === codec ? envelopes : envelopes.pipe(
-    mapChunks(compile<A, R>(self.provider.codec, self.stages)),
+): Stream.Stream<Element, E2, R> => {
+  const { codec: own, plain } = self.provider
+  if (self.stages.length === 0) {
+    if (own === codec) return envelopes
+    if (plain?.codec === codec) {
+      const decode = decodeWith(own, [])
+      const recode = reencode(codec)
+      return envelopes.pipe(
+        Stream.mapArray((elements) =>
+          recodeOthers(elements, plain.isPlain, (others) => recode(decode(others))) as Arr.NonEmptyArray<any>
+        ),
+        failAtPoison
+      )
+    }
+  }
+  return envelopes.pipe(
+    mapChunks(compile<A, R>(own, self.stages)),
     // none is left out, and none is added
     Stream.mapArray((elements) => reencode(codec)(elements) as Arr.NonEmptyArray<any>),
     failAtPoison
   )
+}
+
+/** The elements, those with other payloads as they are recoded. */
+const recodeOthers = (
+  elements: Arr.NonEmptyReadonlyArray<EncodedElement>,
+  isPlain: (payload: Payload) => boolean,
+  recode: (others: Arr.NonEmptyReadonlyArray<EncodedElement>) => ReadonlyArray<EncodedElement | Poison>
+): ReadonlyArray<EncodedElement | Poison> => {
+  const isOther = (element: EncodedElement) =>
+    !isSkipped(element) && element.payload !== undefined && element.payload !== notSent && !isPlain(element.payload)
+  const others = elements.filter(isOther)
+  if (!Arr.isReadonlyArrayNonEmpty(others)) return elements
+  const recoded = recode(others)
+  let next = 0
+  return elements.map((element) => element === others[next] ? recoded[next++]! : element)
+}

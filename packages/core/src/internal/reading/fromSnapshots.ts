@@ -36,6 +36,10 @@ class SnapshotRemoved implements Payload {
   }
 }
 
+/** @internal Whether the payload is that of an event. */
+export const isNoSnapshot = (payload: Payload): boolean =>
+  !(payload instanceof SnapshotPayload || payload instanceof SnapshotRemoved)
+
 const advice =
   "Earlier events of the entity were left out in its favour, and do not come by themselves if it is missing: " +
   "save a snapshot of this number or a later one, or rewind the reader"

@@ -1,6 +1,6 @@
 import { assert } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
-import { isSkipped, sizeOf } from "@sluice/core/Envelope"
+import { type EncodedElement, isSkipped, sizeOf } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -124,6 +124,31 @@ export const fromSnapshotsTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
       // those that this process has appended may have been read before they were deleted
       assert.include([[".", "=12345", "e6"].join(), ["e4", "e5", "e6"].join()], live.join())
       assert.deepStrictEqual((yield* readOn(type)).seen.get("a"), [".", ".", ".", ".", "=12345", "e6"])
+    }).pipe(Effect.scoped))
+
+  it.effect("are encoded anew for a stream, and the bytes of events pass through as they are", () =>
+    Effect.gen(function*() {
+      const type = fresh()
+      let decoded = 0
+      const codec = EventCodec.make<string>({
+        ...EventCodec.string,
+        decode: (payload) => {
+          decoded++
+          return EventCodec.string.decodeUnsafe(payload)
+        },
+        encode: EventCodec.string.encodeUnsafe
+      })
+      const Type = EntityType.make(type.Type.name, { codec })
+      const source = Source.fromSnapshots(Type, type.State, ({ state }) => `all of ${state}`)
+      yield* append(type.Type, "a", texts(5))
+      yield* type.save("a", 2, "ab")
+      const { envelopes } = yield* Source.openEncoded(source, codec)
+      const shown = yield* Stream.runCollect(Stream.take(envelopes, 5))
+      const stored = yield* Stream.runCollect(Journal.readEncoded(type.idOf("a")))
+      const textOf = (element: EncodedElement) =>
+        isSkipped(element) || element.payload === undefined ? "-" : new TextDecoder().decode(element.payload.bytes)
+      assert.deepStrictEqual(shown.map(textOf), ["-", "all of ab", ...stored.slice(2).map(textOf)])
+      assert.strictEqual(decoded, 0)
     }).pipe(Effect.scoped))
 
   it.effect("come in pages that are bounded by their bytes, and all of them come", () =>
