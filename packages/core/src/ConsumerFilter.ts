@@ -82,6 +82,17 @@ export class FilterVersion extends Schema.Class<FilterVersion>("@sluice/core/Con
 export const pipeline = "pipeline"
 
 /**
+ * How many versions of a filter are kept when one is stored: 1,000, the newest. Beside them the newest one by {@link pipeline} stays.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const KeptVersions: Context.Reference<number> = Context.Reference<number>(
+  "@sluice/core/ConsumerFilter/KeptVersions",
+  { defaultValue: () => 1_000 }
+)
+
+/**
  * How long the name of who changes a filter may be, in UTF-16 units.
  *
  * @category constants
@@ -154,7 +165,8 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
     limit: number
   ) => Effect.Effect<ReadonlyArray<FilterVersion>, StorageError>
   /**
-   * Stores what is decided by the newest version, in one transaction; nothing if that is undefined. Nobody else can store one meanwhile. Where
+   * Stores what is decided by the newest version, in one transaction; nothing if that is undefined. Nobody else can store one meanwhile. Versions
+   * before the newest {@link KeptVersions} are deleted, but for the newest one by {@link pipeline}. Where
    * workers have to begin anew, it waits for whoever is handling events of the stream, and fences all workers of its projections. A transaction
    * that the database refuses, as for a deadlock, is tried again.
    */
@@ -220,7 +232,7 @@ export class UnknownVersion
   })
 {
   override get message(): string {
-    return `The filter of '${this.source}' has no version ${this.version}: its versions are 1 to ${this.newest}`
+    return `The filter of '${this.source}' has no version ${this.version}: its newest is ${this.newest}, and old ones are deleted`
   }
 }
 

@@ -18,6 +18,14 @@ const local = Source.journal(Note)
 
 const memory = Layer.fresh(Layer.merge(MemoryStorage.layer, ProjectionRegistry.layer))
 
+const running = (version: number) =>
+  Effect.flatMap(
+    ProjectionRegistry.ProjectionRegistry,
+    ({ workers }) =>
+      Effect.forEach(workers("notes"), ({ until }) =>
+        until(({ filterVersion, state }) => filterVersion === version && state === "Running"))
+  )
+
 it.live("workers that had caught up do not ask for heads again when the filter changes, and do after a rewind", () =>
   Effect.gen(function*() {
     let heads = 0
@@ -25,7 +33,7 @@ it.live("workers that had caught up do not ask for heads again when the filter c
       ...local.provider,
       key: "stream:note",
       filter: EventFilter.passAll,
-      open: (range, { filter, ...start }) => local.provider.open(range, start) as any,
+      open: (range, { filter: _filter, ...start }) => local.provider.open(range, start) as any,
       heads: (range) =>
         Effect.suspend(() => {
           heads++
@@ -33,13 +41,6 @@ it.live("workers that had caught up do not ask for heads again when the filter c
         })
     })
     const Notes = source.pipe(Projection.exactlyOnce("notes", () => Effect.void), Projection.workers(4))
-    const running = (version: number) =>
-      Effect.flatMap(
-        ProjectionRegistry.ProjectionRegistry,
-        ({ workers }) =>
-          Effect.forEach(workers("notes"), ({ until }) =>
-            until(({ filterVersion, state }) => filterVersion === version && state === "Running"))
-      )
     yield* Journal.append(Note, { id: "n-1", events: ["a"] })
     yield* Layer.build(Projection.layer(Notes))
     yield* running(1)

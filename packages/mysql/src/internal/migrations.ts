@@ -195,7 +195,12 @@ export const migrations: ReadonlyArray<Migration> = [{
   ]
 }, {
   name: "what filters have passed over",
-  statements: ({ table }) => [
+  statements: ({ name, table }) => [
+    // the newest one by a pipeline, at each start
+    ...unless(
+      { table: table("sluice_filter"), index: name("sluice_filter_author") },
+      `ALTER TABLE ${table("sluice_filter")} ADD KEY ${name("sluice_filter_author")} (source, author, version)`
+    ),
     `CREATE TABLE IF NOT EXISTS ${table("sluice_passed_over")} (
       projection VARBINARY(1020) NOT NULL,
       source VARBINARY(1020) NOT NULL,

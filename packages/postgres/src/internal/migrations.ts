@@ -186,7 +186,9 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
   ]
 }, {
   name: "what filters have passed over",
-  statements: ({ table }) => [
+  statements: ({ name, table }) => [
+    // the newest one by a pipeline, at each start
+    `CREATE INDEX ${name("sluice_filter_author")} ON ${table("sluice_filter")} (source, author, version)`,
     `CREATE TABLE ${table("sluice_passed_over")} (
       projection text COLLATE "C" NOT NULL,
       source text COLLATE "C" NOT NULL,

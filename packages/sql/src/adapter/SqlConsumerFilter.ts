@@ -9,7 +9,9 @@ import {
   FilterVersion,
   fromText,
   type HistoryPolicy,
+  KeptVersions,
   type Passed,
+  pipeline,
   toText
 } from "@sluice/core/ConsumerFilter"
 import type { Offset } from "@sluice/core/Offset"
@@ -71,6 +73,19 @@ export const make = ({ database, db, management }: {
     yield* run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
     const [inserted] = yield* run(locked)
     return inserted!.version
+  })
+
+  /** Deletes the versions up to one of them, but for the newest one by a pipeline. */
+  const prune = Effect.fnUntraced(function*(source: string, upTo: number): Effect.fn.Return<void, StorageError> {
+    if (upTo <= 0) return
+    const [own] = yield* run(
+      db.selectFrom("sluice_filter").select((eb) => eb.fn.max("version").as("version"))
+        .where("source", "=", source).where("author", "=", pipeline)
+    )
+    yield* run(
+      db.deleteFrom("sluice_filter").where("source", "=", source).where("version", "<=", upTo)
+        .where("version", "!=", own?.version ?? 0)
+    )
   })
 
   const setPast = Effect.fnUntraced(function*(
@@ -154,6 +169,7 @@ export const make = ({ database, db, management }: {
             })
           )
           yield* run(db.updateTable("sluice_filter_head").set({ version }).where("source", "=", source))
+          yield* prune(source, version - (yield* KeptVersions))
           if (restarts) {
             for (const key of yield* management.list) {
               if (key.source !== source) continue

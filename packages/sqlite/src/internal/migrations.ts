@@ -159,7 +159,9 @@ export const migrations: ReadonlyArray<Migration> = [{
   ]
 }, {
   name: "what filters have passed over",
-  statements: ({ table }) => [
+  statements: ({ name, table }) => [
+    // the newest one by a pipeline, at each start
+    `CREATE INDEX ${name("sluice_filter_author")} ON ${table("sluice_filter")} (source, author, version)`,
     `CREATE TABLE ${table("sluice_passed_over")} (
       projection TEXT NOT NULL,
       source TEXT NOT NULL,

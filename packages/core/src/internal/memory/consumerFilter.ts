@@ -1,12 +1,26 @@
 import * as Effect from "effect/Effect"
 import * as ChangeListeners from "../../ChangeListeners.ts"
-import { ConsumerFilter, FilterVersion, type HistoryPolicy, type Passed } from "../../ConsumerFilter.ts"
+import {
+  ConsumerFilter,
+  FilterVersion,
+  type HistoryPolicy,
+  KeptVersions,
+  type Passed,
+  pipeline
+} from "../../ConsumerFilter.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 import type { OffsetTables } from "./offsetStore.ts"
+
+const newestOf = (versions: ReadonlyArray<FilterVersion>, kept: number): ReadonlyArray<FilterVersion> => {
+  if (versions.length <= kept) return versions
+  const own = versions.findLast(({ by }) => by === pipeline)
+  const newest = versions.slice(-kept)
+  return own === undefined || own.version >= newest[0]!.version ? newest : [own, ...newest]
+}
 
 /** @internal */
 export const makeMemoryConsumerFilter = (
@@ -58,11 +72,12 @@ export const makeMemoryConsumerFilter = (
         const isAtLeastOnce = yield* read((transaction) => atLeastOnce.get(transaction, source) === true)
         if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
         const { restarts, ...fields } = decided
+        const keptVersions = yield* KeptVersions
         const stored = yield* write((transaction, now) =>
           Effect.sync(() => {
             const at = Timestamp.make(now)
-            const stored = new FilterVersion({ ...fields, source, version: before.length + 1, at })
-            versions.set(transaction, source, [...before, stored])
+            const stored = new FilterVersion({ ...fields, source, version: (newest?.version ?? 0) + 1, at })
+            versions.set(transaction, source, newestOf([...before, stored], keptVersions))
             return stored
           })
         )

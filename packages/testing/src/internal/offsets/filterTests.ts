@@ -144,6 +144,34 @@ export const filterTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(idsOf((yield* ConsumerFilter.get(ref)).filter), ids)
       }))
 
+    it.effect(
+      "keeps a bounded number of its versions, and the newest one of the pipeline",
+      () =>
+        Effect.gen(function*() {
+          const ref = yield* begun()
+          const { store } = yield* ConsumerFilter.ConsumerFilter
+          const version = {
+            filter: EventFilter.passAll,
+            by: "ada",
+            reason: "",
+            history: "nextEvent",
+            restarts: false
+          } as const
+          for (let i = 0; i < 5; i++) yield* store(ref.source, () => Effect.succeed(version))
+          assert.deepStrictEqual((yield* ConsumerFilter.history(ref)).map(shortly), [
+            "6 ada",
+            "5 ada",
+            "4 ada",
+            "1 pipeline"
+          ])
+          const unknown = yield* Effect.flip(ConsumerFilter.rollBack(ref, 3, ada))
+          assert.strictEqual(unknown._tag, "UnknownVersion")
+          yield* ConsumerFilter.rollBack(ref, 1, ada)
+          yield* ConsumerFilter.begin(ref.source, tagged("b"))
+          assert.deepStrictEqual((yield* ConsumerFilter.history(ref)).map(shortly), ["8 pipeline", "7 ada", "6 ada"])
+        }).pipe(Effect.provideService(ConsumerFilter.KeptVersions, 3))
+    )
+
     it.effect("shows its versions newest first, page by page", () =>
       Effect.gen(function*() {
         const ref = yield* begun()
