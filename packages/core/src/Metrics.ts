@@ -108,6 +108,18 @@ export const projectionRestarts = Metric.counter("sluice_projection_restarts_tot
 })
 
 /**
+ * How often an at-least-once worker has begun to hand over nothing, as the storage took more than half a second to say whether its filter is the
+ * newest (projection).
+ *
+ * @category projections
+ * @since 0.1.0
+ */
+export const projectionFilterWaits = Metric.counter("sluice_projection_filter_waits_total", {
+  description: "Waits of workers that cannot tell whether their filter is the newest",
+  incremental: true
+})
+
+/**
  * How many events a handler was given at a time (projection).
  *
  * @category projections

@@ -50,6 +50,20 @@ export interface WorkerFailure {
 }
 
 /**
+ * Why an at-least-once worker hands over nothing for now: it cannot tell whether its filter is the newest, as the storage takes longer than half
+ * a second to say so, or does not say it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FilterWait {
+  /** By the clock of this process. */
+  readonly since: Timestamp
+  /** How many milliseconds the storage took to answer last; undefined if it has failed to. */
+  readonly tookMillis: number | undefined
+}
+
+/**
  * How a worker is doing, and how far it has come.
  *
  * @category models
@@ -74,6 +88,8 @@ export interface WorkerStatus {
   readonly revision: number | undefined
   /** The version of its stream's filter that it goes by; undefined before it has begun, and of a source without a filter. */
   readonly filterVersion: number | undefined
+  /** Set while it hands over nothing, as it cannot tell whether that version is the newest. Only at-least-once workers wait for that. */
+  readonly filterWait: FilterWait | undefined
   /**
    * How many events it has yet to look through for earlier ones that a change of its filter has included, with the history `"now"`. 0 if there
    * are none.

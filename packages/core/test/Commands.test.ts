@@ -34,8 +34,9 @@ it.effect("a storage that takes too long to show the newest command is told of o
     )
     const warnings: Array<unknown> = []
     const logger = Logger.make(({ message }) => void warnings.push(message))
+    const waits: Array<unknown> = []
     const waiting = yield* Effect.forkChild(
-      Effect.provide(unlessNew(command(0)), Logger.layer([logger]))
+      Effect.provide(unlessNew(command(0), (wait) => void waits.push(wait)), Logger.layer([logger]))
     )
     yield* TestClock.adjust(2 * knownFor)
     assert.deepStrictEqual(warnings, [])
@@ -47,4 +48,7 @@ it.effect("a storage that takes too long to show the newest command is told of o
     yield* TestClock.adjust(2 * knownFor)
     assert.isDefined(waiting.pollUnsafe())
     yield* Fiber.join(waiting)
+    const [first] = waits as ReadonlyArray<{ readonly since: number; readonly tookMillis: number }>
+    assert.deepStrictEqual(first, { since: 2 * 600_000, tookMillis: 600 }, "after the look that was under way")
+    assert.isUndefined(waits.at(-1))
   }).pipe(Effect.provide(Layer.fresh(MemoryStorage.layer))))

@@ -246,6 +246,7 @@ const status = (change: Partial<ProjectionStatus.WorkerStatus>): ProjectionStatu
   restarts: 0,
   revision: 1,
   filterVersion: undefined,
+  filterWait: undefined,
   pastLag: 0,
   waitsFrom: undefined,
   offsets: Offset.none,

@@ -26,6 +26,7 @@ const workerOf = (
     restarts: 0,
     revision: undefined,
     filterVersion: undefined,
+    filterWait: undefined,
     pastLag: 0,
     waitsFrom: undefined,
     offsets: Offset.none

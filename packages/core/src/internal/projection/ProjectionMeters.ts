@@ -7,6 +7,7 @@ export class ProjectionMeters {
   readonly #handled
   readonly #skipped
   readonly #restarts
+  readonly #filterWaits
   readonly #group
   readonly #commit
   readonly #delay
@@ -21,6 +22,7 @@ export class ProjectionMeters {
     this.#handled = of(Metrics.projectionHandled)
     this.#skipped = of(Metrics.projectionSkipped)
     this.#restarts = of(Metrics.projectionRestarts)
+    this.#filterWaits = of(Metrics.projectionFilterWaits)
     this.#group = of(Metrics.projectionGroup)
     this.#commit = of(Metrics.projectionCommit)
     this.#delay = of(Metrics.projectionDelay)
@@ -46,6 +48,10 @@ export class ProjectionMeters {
 
   restarted(): void {
     this.#restarts(1)
+  }
+
+  waitedForFilter(): void {
+    this.#filterWaits(1)
   }
 
   group(events: number): void {

@@ -6,7 +6,7 @@ import * as Offset from "../../Offset.ts"
 import type { WorkerReading } from "../../ProjectionRegistry.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
-import type { WorkerStatus } from "../../WorkerStatus.ts"
+import type { FilterWait, WorkerStatus } from "../../WorkerStatus.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import { ProjectionMeters } from "./ProjectionMeters.ts"
 
@@ -23,6 +23,7 @@ export class WorkerMonitor {
   #skipped = 0
   #pastLag = 0
   #filterVersion: number | undefined
+  #filterWait: FilterWait | undefined
   #notice: string | undefined
   #unknown: string | undefined
   #waitsFrom: () => Timestamp | undefined = noneWaits
@@ -91,6 +92,7 @@ export class WorkerMonitor {
       restarts,
       revision: this.#revision,
       filterVersion: this.#filterVersion,
+      filterWait: this.#filterWait,
       pastLag: this.#pastLag,
       waitsFrom: this.#waitsFrom(),
       offsets: this.#offsets
@@ -128,6 +130,13 @@ export class WorkerMonitor {
     this.#moves++
     this.#offsets = offsets
     this.#revision = revision
+    this.#notify()
+  }
+
+  /** It hands over nothing for now, as the storage took so long to show the newest command, or goes on. */
+  waitsForFilter(wait: FilterWait | undefined): void {
+    if (wait !== undefined && this.#filterWait === undefined) this.meters.waitedForFilter()
+    this.#filterWait = wait
     this.#notify()
   }
 

@@ -4,6 +4,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
+import * as Timestamp from "../../Timestamp.ts"
+import type { FilterWait } from "../../WorkerStatus.ts"
 import { InterruptedByCommand } from "./failures.ts"
 import { knownFor, type Looker, sharedLooksOf } from "./SharedLooks.ts"
 
@@ -21,9 +23,12 @@ export interface Commands {
   readonly changedFrom: (lastRead: Command) => Effect.Effect<void>
   /**
    * Fails if there is another command than the one that was read last, as it was within {@link knownFor}. It waits for the storage only if
-   * nobody has looked for so long.
+   * nobody has looked for so long, and says so where that takes too long or fails, and once it goes on.
    */
-  readonly unlessNew: (lastRead: Command) => Effect.Effect<void, InterruptedByCommand>
+  readonly unlessNew: (
+    lastRead: Command,
+    waits: (wait: FilterWait | undefined) => void
+  ) => Effect.Effect<void, InterruptedByCommand>
 }
 
 /** @internal Whether a command came after the one that was read last, if one was. */
@@ -84,12 +89,27 @@ export const watchCommands = (
         { projection }
       )
     )
-    const unlessNew: Commands["unlessNew"] = (lastRead) =>
-      Effect.suspend(() => {
+    const unlessNew: Commands["unlessNew"] = (lastRead, waits) => {
+      let wait: FilterWait | undefined
+      const tell = Effect.sync(() => {
+        const since = wait?.since ?? Timestamp.make(clock.currentTimeMillisUnsafe() * 1000)
+        waits(wait = { since, tookMillis: looks.took })
+      })
+      const go: Effect.Effect<void, InterruptedByCommand> = Effect.suspend(() => {
         if (newest !== undefined && isNew(newest, lastRead)) return Effect.fail(new InterruptedByCommand())
         if (isKnown()) return Effect.void
-        return looks.look.pipe(Effect.andThen(lookAgain), Effect.andThen(unlessNew(lastRead)))
+        return looks.look.pipe(
+          Effect.andThen(Effect.suspend(() => isKnown() ? Effect.void : tell)),
+          Effect.andThen(lookAgain),
+          Effect.andThen(go)
+        )
       })
+      return Effect.suspend(() =>
+        isKnown()
+          ? go
+          : Effect.ensuring(go, Effect.sync(() => wait === undefined ? undefined : waits(wait = undefined)))
+      )
+    }
     return {
       newerThan: (lastRead) => newest !== undefined && isNew(newest, lastRead) ? newest : undefined,
       changedFrom: (lastRead) =>

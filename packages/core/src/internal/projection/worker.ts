@@ -252,7 +252,9 @@ const begin = Effect.fnUntraced(function*(
     ...driven,
     filter,
     interrupted: newCommand(driven, commands),
-    unlessNew: lastRead === undefined ? Effect.void : commands.unlessNew(lastRead)
+    unlessNew: lastRead === undefined
+      ? Effect.void
+      : commands.unlessNew(lastRead, (wait) => driven.monitor.waitsForFilter(wait))
   })))
   const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
   const canReset = (error: unknown) =>
