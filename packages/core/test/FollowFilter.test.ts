@@ -12,6 +12,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const local = Source.journal(Note)
@@ -55,4 +56,29 @@ it.live("workers that had caught up do not ask for heads again when the filter c
     yield* ProjectionManagement.rewind("notes", "beginning")
     yield* ProjectionStatus.caughtUp("notes")
     assert.isAtLeast(heads, 4)
+  }).pipe(Effect.scoped, Effect.provide(memory)))
+
+it.live("projections of a stream that begin with different filters are told of, both by name", () =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && lines.push(String(message))))
+    const source = (filter: EventFilter.EventFilter) =>
+      Source.make<string, any, Journal.Journal>({
+        ...local.provider,
+        key: "stream:note",
+        filter,
+        open: (range, { filter: _filter, ...start }) => local.provider.open(range, start) as any
+      })
+    const runs = (name: string, filter: EventFilter.EventFilter) =>
+      Layer.build(Projection.layer(source(filter).pipe(Projection.exactlyOnce(name, () => Effect.void)))).pipe(
+        Effect.provide(Logger.layer([logger]))
+      )
+    const large = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))
+    yield* Effect.scoped(runs("gone", EventFilter.excludeAll))
+    yield* runs("one", large)
+    yield* runs("same", EventFilter.excludeAll.pipe(EventFilter.includeTags("large")))
+    assert.deepStrictEqual(lines, [])
+    yield* runs("other", EventFilter.passAll)
+    assert.strictEqual(lines.length, 1)
+    for (const name of ["'one'", "'other'", "'stream:note'"]) assert.include(lines[0], name)
   }).pipe(Effect.scoped, Effect.provide(memory)))

@@ -1,7 +1,8 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { begin, ConsumerFilter, type FilterVersion, type Passed } from "../../ConsumerFilter.ts"
+import { begin, ConsumerFilter, type FilterVersion, type Passed, toText } from "../../ConsumerFilter.ts"
 import type { EventFilter } from "../../EventFilter.ts"
 import type { Offset } from "../../Offset.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
@@ -74,7 +75,7 @@ export const newestFilter = (
 /** @internal One for all workers of a projection that begin together. */
 export const followFilter = (
   projection: Projection<any, any>
-): Effect.Effect<FollowedFilter, never, ConsumerFilter> => {
+): Effect.Effect<FollowedFilter, never, ConsumerFilter | Scope.Scope> => {
   const { filter: initial, key } = projection.source.provider
   if (initial === undefined) return Effect.succeed(noFilter)
   return ConsumerFilter.use((filters) => {
@@ -114,7 +115,7 @@ export const followFilter = (
         })
       )
     })
-    return Effect.succeed({
+    return Effect.as(warnOfOthers(filters, { projection: projection.name, source: key, filter: toText(initial) }), {
       isThere: true,
       begin: one.withPermit(beginOnce),
       // it only gets less
@@ -127,6 +128,32 @@ export const followFilter = (
     })
   })
 }
+
+/** A projection that runs in this process, and the filter of its pipeline. */
+interface Pipeline {
+  readonly projection: string
+  readonly source: string
+  readonly filter: string
+}
+
+const pipelines = new WeakMap<ConsumerFilter["Service"], Set<Pipeline>>()
+
+/** Warns of a projection of the same stream whose pipeline has another filter, if one runs in this process. Others learn of this one for as long as the scope. */
+const warnOfOthers = Effect.fnUntraced(function*(
+  filters: ConsumerFilter["Service"],
+  own: Pipeline
+): Effect.fn.Return<void, never, Scope.Scope> {
+  let running = pipelines.get(filters)
+  if (running === undefined) pipelines.set(filters, running = new Set())
+  const all = running
+  const other = [...all].find(({ filter, source }) => source === own.source && filter !== own.filter)
+  yield* Effect.acquireRelease(Effect.sync(() => all.add(own)), () => Effect.sync(() => all.delete(own)))
+  if (other !== undefined) yield* Effect.logWarning(differs(own, other))
+})
+
+const differs = ({ projection, source }: Pipeline, other: Pipeline): string =>
+  `Projections '${other.projection}' and '${projection}' begin with different filters of '${source}', which has one for all of them: that of ` +
+  `'${projection}' counts, which is started last. Give both the same filter, or the streams different names, with the option 'name' of EventConsumer.source`
 
 const because = (reason: string): string => reason === "" ? "" : ` (${reason})`
 
