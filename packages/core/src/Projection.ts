@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
