@@ -43,8 +43,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what fails in a handler is saved as handled",
     file: `${core}/internal/projection/handling.ts`,
     changes: [[
-      "    const called = callAndDiscard(self, envelopes)\n",
-      "    tracker.advance(elements)\n    const called = callAndDiscard(self, envelopes)\n"
+      "    return Effect.map(handOut(self, envelopes), () => {\n",
+      "    tracker.advance(elements)\n    return Effect.map(handOut(self, envelopes), () => {\n"
     ]]
   },
   {
@@ -143,7 +143,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "an event is skipped, or put aside, when it has failed once",
     file: `${core}/internal/projection/handling.ts`,
-    changes: [["if (tries === recovery.retries) break", "if (recovery.poison !== \"stop\") break"]]
+    changes: [["if (tries === recovery.retries) return cause", "if (recovery.poison !== \"stop\") return cause"]]
   },
   {
     name: "an offset moves past an event that nobody puts aside",

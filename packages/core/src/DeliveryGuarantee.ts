@@ -14,7 +14,13 @@ import type * as Duration from "effect/Duration"
  */
 export type DeliveryGuarantee =
   | { readonly _tag: "ExactlyOnce" }
-  | { readonly _tag: "AtLeastOnce"; readonly saveAfter: number; readonly saveWithin: Duration.Duration }
+  | {
+    readonly _tag: "AtLeastOnce"
+    readonly saveAfter: number
+    readonly saveWithin: Duration.Duration
+    /** How many events a worker has handled at a time. */
+    readonly parallelism: number
+  }
   | { readonly _tag: "AtMostOnce" }
 
 const texts: { readonly [Tag in DeliveryGuarantee["_tag"]]: string } = {

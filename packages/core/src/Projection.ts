@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
-import type { Handler } from "./Handler.ts"
+import { type Handler, isGrouped } from "./Handler.ts"
 import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
@@ -95,6 +95,12 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  * Handles every event, some of them again after a crash: those since the offset was last stored, which it is after
  * `saveAfter` envelopes (100) or `saveWithin` (500 milliseconds). A handler that writes through `Transaction` does not compile.
  *
+ * **Details**
+ *
+ * With `parallelism`, each worker has up to so many events handled at a time, of different entities; those of one entity still follow each other.
+ * The offset is stored up to the oldest event that is not handled. Up to 16 times as many events, and 4 MiB, are in hand: those behind the oldest one
+ * may be handled again after a crash as well. It goes with a handler of single events.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -107,14 +113,21 @@ export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
   options?: {
     readonly saveAfter?: number | undefined
     readonly saveWithin?: Duration.Input | undefined
+    readonly parallelism?: number | undefined
   }
 ) =>
-<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> =>
-  describeAs(name, source, handler, {
+<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> => {
+  const parallelism = positive("parallelism", options?.parallelism ?? 1)
+  if (parallelism > 1 && isGrouped(handler)) {
+    throw new RangeError(`parallelism is ${parallelism}, which goes with a handler of single events, not of groups`)
+  }
+  return describeAs(name, source, handler, {
     _tag: "AtLeastOnce",
     saveAfter: positive("saveAfter", options?.saveAfter ?? 100),
-    saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis")
+    saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis"),
+    parallelism
   })
+}
 
 const positive = (what: string, n: number): number => {
   if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`${what} is ${n}: an integer from 1`)

@@ -116,6 +116,12 @@ export class Grouping {
     return this.#unsaved >= save.after || now >= this.#saveDue || savesFirst === true && !this.#hasSaved
   }
 
+  /** Whether offsets would have to be stored if so many elements more were handled. */
+  isSaveDueAfter(elements: number): boolean {
+    const { save, savesFirst } = this.#options
+    return save !== undefined && (this.#unsaved + elements >= save.after || savesFirst === true && !this.#hasSaved)
+  }
+
   /** All offsets that are ahead are being stored. */
   saved(): void {
     this.#unsaved = 0

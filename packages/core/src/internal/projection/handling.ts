@@ -160,8 +160,8 @@ const lose = (envelopes: Envelopes, cause: Cause.Cause<unknown>, done: () => voi
     Effect.andThen(isFaultOfEvent(cause) ? Effect.sync(done) : Effect.failCause(cause))
   )
 
-/** Advances past elements that need no handling. */
-const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
+/** @internal Advances past elements that need no handling. */
+export const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>
   Effect.suspend(() => {
     const { projection, tracker } = self
     tracker.advance(elements)
@@ -178,12 +178,43 @@ const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Hand
     if (delivery._tag === "ExactlyOnce") {
       return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))
     }
-    const called = callAndDiscard(self, envelopes)
-    return Effect.map(self.admit === undefined ? called : Effect.andThen(self.admit, called), () => {
+    return Effect.map(handOut(self, envelopes), () => {
       tracker.advance(elements)
       monitor.handled(envelopes)
     })
   })
+
+/** @internal Hands the events to a handler that is in no transaction, unless there is another command. */
+export const handOut = (self: Handling, envelopes: Envelopes): Handled => {
+  const called = callAndDiscard(self, envelopes)
+  return self.admit === undefined ? called : Effect.andThen(self.admit, called)
+}
+
+/**
+ * @internal
+ * Tries again as the recovery strategy says, after a failure. Returns the last failure if the events are at fault, and nothing once a try has
+ * succeeded. Fails if something else is at fault.
+ */
+export const retry: (
+  self: Handling,
+  envelopes: Envelopes,
+  failure: Cause.Cause<unknown>,
+  again: Handled
+) => Effect.Effect<Cause.Cause<unknown> | undefined, unknown, any> = Effect.fnUntraced(
+  function*(self, envelopes, failure, again) {
+    const { projection: { recovery }, sleep } = self
+    let cause = failure
+    for (let tries = 0;; tries++) {
+      if (!isFaultOfEvent(cause)) return yield* Effect.failCause(cause)
+      if (tries === recovery.retries) return cause
+      yield* Effect.logWarning(`Fails to handle ${describe(envelopes)}; tries again`, cause)
+      yield* sleep(recovery.delay)
+      const exit = yield* Effect.exit(again)
+      if (Exit.isSuccess(exit)) return undefined
+      cause = exit.cause
+    }
+  }
+)
 
 /**
  * Retries as the recovery strategy says. Then finds the poison event of the group, and goes past it as the strategy
@@ -195,17 +226,8 @@ const recover: (
   envelopes: Envelopes,
   cause: Cause.Cause<unknown>
 ) => Handled = Effect.fnUntraced(function*(self, elements, envelopes, failure) {
-  const { projection: { recovery }, sleep } = self
-  let cause = failure
-  for (let tries = 0;; tries++) {
-    if (!isFaultOfEvent(cause)) return yield* Effect.failCause(cause)
-    if (tries === recovery.retries) break
-    yield* Effect.logWarning(`Fails to handle ${describe(envelopes)}; tries again`, cause)
-    yield* sleep(recovery.delay)
-    const exit = yield* Effect.exit(attempt(self, elements, envelopes))
-    if (Exit.isSuccess(exit)) return
-    cause = exit.cause
-  }
+  const cause = yield* retry(self, envelopes, failure, attempt(self, elements, envelopes))
+  if (cause === undefined) return
   if (envelopes.length === 1) {
     const at = elements.indexOf(envelopes[0]!)
     if (at > 0) yield* pass(self, elements.slice(0, at))
@@ -219,8 +241,8 @@ const recover: (
   }
 })
 
-/** Advances past an event that cannot be processed, unless the projection is to stop at it. */
-const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled =>
+/** @internal Advances past an event that cannot be processed, unless the projection is to stop at it. */
+export const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled =>
   Effect.suspend(() => {
     const { monitor, projection: { recovery } } = self
     const { persistenceId, sequenceNumber } = place

@@ -3,6 +3,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -25,6 +27,7 @@ import { fillOfLog } from "./fillOfLog.ts"
 import { fillOfTime } from "./fillOfTime.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
+import { type Interruption, makeParallel, type Parallel } from "./handleInParallel.ts"
 import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
 import { HeldBack } from "./HeldBack.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
@@ -56,11 +59,6 @@ export interface Options {
   readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
 
-/** Whether there is another command, which ends the incarnation between two groups. */
-interface Interruption {
-  isThere: boolean
-}
-
 /** What an incarnation handles elements with. */
 interface Work {
   readonly handling: Handling
@@ -68,6 +66,8 @@ interface Work {
   readonly held: HeldBack
   readonly repairs: Repairs
   readonly grouping: Grouping
+  /** Handles events at the same time; undefined if they are handled one after the other. */
+  readonly parallel: Parallel | undefined
   readonly chunks: Chunks
   readonly decoded: DecodedShare
   readonly interruption: Interruption
@@ -143,12 +143,14 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),
       fail: (cause) => chunks.fail(cause)
     })
+    const parallel = yield* parallelOf(handling, { decoded, elapsed, grouping, interruption })
     return yield* work({
       handling,
       reading,
       held,
       repairs,
       grouping,
+      parallel,
       chunks,
       decoded,
       interruption,
@@ -156,15 +158,39 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       filter: follow,
       elapsed
     }).pipe(
+      // what the handler has in hand is not interrupted for a command or a failure
+      parallel === undefined
+        ? identity
+        : Effect.catchCause((cause) => Effect.andThen(parallel.finish, Effect.failCause(cause))),
       Effect.onExit((exit) => {
         // so that commands in quick succession do not have a group wait for ever
         memory.groupDue = isCommanded(exit) ? grouping.oldestDue : Infinity
         memory.ranUntil = isCommanded(exit) && monitor.isRunning ? elapsed() : -Infinity
-        return saveAtEnd(handling, exit)
+        const saved = Effect.suspend(() => saveAtEnd(handling, exit))
+        return parallel === undefined ? saved : Effect.andThen(parallel.end, saved)
       }),
-      Effect.catchCause((cause) => explainFork(options, handling, cause))
+      Effect.catchCause((cause) => explainFork(options, handling, cause, parallel?.isEmpty() === false))
     )
   }).pipe(Effect.scoped)
+
+const parallelOf = (
+  handling: Handling,
+  { decoded, elapsed, grouping, interruption }: Pick<Work, "decoded" | "elapsed" | "grouping" | "interruption">
+): Effect.Effect<Parallel | undefined, never, Scope.Scope> => {
+  const { delivery } = handling.projection
+  if (delivery._tag !== "AtLeastOnce" || delivery.parallelism === 1) return Effect.undefined
+  return makeParallel({
+    handling,
+    parallelism: delivery.parallelism,
+    interruption,
+    handled: (elements, bytes) => {
+      decoded.release(bytes)
+      return grouping.handled(elements, elapsed())
+    },
+    isSaveDue: (elements) => grouping.isSaveDueAfter(elements),
+    save: saveNow({ grouping, handling })
+  })
+}
 
 const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
   ...limitsOf(handler),
@@ -342,6 +368,7 @@ const watchCommand = Effect.fnUntraced(function*(
   yield* interrupted.pipe(
     Effect.andThen(Effect.suspend(() => {
       interruption.isThere = true
+      interruption.listener?.()
       return chunks.fail(Cause.fail(new InterruptedByCommand()))
     })),
     Effect.forkScoped
@@ -362,24 +389,33 @@ const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, un
 })
 
 /** Waits for a chunk until something is due, and says whether one is there. */
-const isInTime = ({ chunks, elapsed, grouping }: Work): Effect.Effect<boolean, unknown> => {
-  if (grouping.due === Infinity) return Effect.succeed(true)
+const isInTime = ({ chunks, elapsed, grouping, parallel }: Work): Effect.Effect<boolean, unknown> => {
+  const isParallel = parallel !== undefined && !parallel.isEmpty()
+  if (grouping.due === Infinity && !isParallel) return Effect.succeed(true)
   const wait = grouping.due - elapsed()
+  if (wait <= 0) return Effect.succeed(false)
   // peeks, because a take that is interrupted could lose a chunk
-  return wait > 0
-    ? Effect.map(Effect.timeoutOption(chunks.peek, wait), (chunk) => chunk._tag === "Some")
-    : Effect.succeed(false)
+  const chunk = wait === Infinity ? Effect.asSome(chunks.peek) : Effect.timeoutOption(chunks.peek, wait)
+  return Effect.map(
+    isParallel ? Effect.raceFirst(chunk, Effect.as(parallel.isDue, Option.none())) : chunk,
+    (chunk) => chunk._tag === "Some"
+  )
 }
 
 const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
-  const { grouping } = self
+  const { elapsed, grouping, handling, parallel } = self
   const { due } = grouping
-  if (grouping.isGroupDue(due)) yield* flush(self)
-  if (grouping.isSaveDue(due)) yield* saveNow(self)
+  if (parallel !== undefined) yield* parallel.settle
+  // events that are handled at the same time may have woken it early
+  if (parallel === undefined || elapsed() >= due) {
+    if (grouping.isGroupDue(due)) yield* flush(self)
+    if (grouping.isSaveDue(due)) yield* saveNow(self)
+  }
+  if (parallel !== undefined) grouping.pause(elapsed(), handling.tracker.isAhead || !parallel.isEmpty())
 })
 
 const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
-  const { chunks, elapsed, grouping, handling, reading } = self
+  const { chunks, elapsed, grouping, handling, parallel, reading } = self
   const { monitor, tracker } = handling
   const chunk = yield* chunks.take
   const waited = reading.isWaiting
@@ -387,11 +423,12 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
   if (grouping.hasNoEvents) yield* flush(self)
   if (chunk.progress !== undefined) self.past.take(chunk)
   // what it has read again may be nothing but duplicates, after which nothing is stored
-  if (waited && !reading.isWaiting && grouping.isEmpty && !tracker.isAhead) {
+  const isAhead = tracker.isAhead || parallel?.isEmpty() === false
+  if (waited && !reading.isWaiting && grouping.isEmpty && !isAhead) {
     monitor.waitsNoMore(tracker.hasComeToTime)
   }
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
-  grouping.pause(elapsed(), handling.tracker.isAhead)
+  grouping.pause(elapsed(), tracker.isAhead || parallel?.isEmpty() === false)
 })
 
 /** Judges elements, and adds those that are to be handled to the group. */
@@ -412,7 +449,7 @@ const judge = Effect.fnUntraced(function*(
       continue
     }
     if (element._tag === "Poison") {
-      yield* flush(self)
+      yield* handleAll(self)
       yield* meetPoison(handling, element)
     } else if (grouping.add(element)) {
       yield* flush(self)
@@ -442,7 +479,7 @@ const admissionOf = (self: Work, isReplay: boolean): Admission => ({
   handling: self.handling,
   reading: self.reading,
   repairs: self.repairs,
-  settle: Effect.andThen(flush(self), saveNow(self)),
+  settle: Effect.andThen(handleAll(self), saveNow(self)),
   isReplay
 })
 
@@ -451,26 +488,31 @@ const lookedBack = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<voi
   const { elapsed, filter, handling: { basis, monitor }, past, reading } = self
   if (reading.isReplayWaiting) return
   if (past.isDue(elapsed())) {
-    yield* flush(self)
+    yield* handleAll(self)
     yield* saveNow(self)
     yield* filter.lookedThrough(basis.revision, past.save(elapsed()))
   }
   monitor.looksBack(past.remaining)
 })
 
+/** Handles everything that was judged. */
+const handleAll = (self: Work): Effect.Effect<void, unknown, any> =>
+  self.parallel === undefined ? flush(self) : Effect.andThen(flush(self), self.parallel.drain)
+
 /** Handles the group, if there is anything in it. */
 const flush = (self: Work): Effect.Effect<void, unknown, any> =>
   Effect.suspend(() => {
-    const { decoded, elapsed, grouping, handling } = self
+    const { decoded, elapsed, grouping, handling, parallel } = self
     if (grouping.isEmpty) return Effect.void
     const { bytes, elements, envelopes } = grouping.drain()
+    if (parallel !== undefined) return parallel.add({ elements, envelope: envelopes[0], bytes })
     return Effect.flatMap(handleGroup(handling, elements, envelopes), () => {
       decoded.release(bytes)
       return grouping.handled(elements.length, elapsed()) ? saveNow(self) : Effect.void
     })
   })
 
-const saveNow = ({ grouping, handling }: Work): Effect.Effect<void, unknown, any> =>
+const saveNow = ({ grouping, handling }: Pick<Work, "grouping" | "handling">): Effect.Effect<void, unknown, any> =>
   Effect.suspend(() => {
     grouping.saved()
     return save(handling)
@@ -494,11 +536,12 @@ const saveAtEnd = (handling: Handling, exit: Exit.Exit<never, unknown>): Effect.
 const explainFork = Effect.fnUntraced(function*(
   { memory, projection, range, store }: Options,
   { key, tracker }: Handling,
-  cause: Cause.Cause<unknown>
+  cause: Cause.Cause<unknown>,
+  isAhead: boolean
 ): Effect.fn.Return<never, unknown> {
   const error = errorOf(cause)
   // an element that was handled and not stored is of the lost history, too
-  const isStored = !tracker.isAhead && memory.isOfSource(error)
+  const isStored = !isAhead && !tracker.isAhead && memory.isOfSource(error)
   if (!(error instanceof JournalForked) || !isStored || projection.source.provider.onReplaced === "rewind") {
     return yield* Effect.failCause(cause)
   }

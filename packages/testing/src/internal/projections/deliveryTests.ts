@@ -1,23 +1,36 @@
 import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import * as Handler from "@sluice/core/Handler"
-import type * as Journal from "@sluice/core/Journal"
+import * as Journal from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Wait from "../../Wait.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
-import { append, fresh, texts } from "../kit.ts"
-import { appendUndecodable, caughtUp, freshName, makeWriter, placeOf, stopped, whileRunning } from "./projectionKit.ts"
+import { append, fresh, readAll, texts } from "../kit.ts"
+import {
+  appendUndecodable,
+  caughtUp,
+  errorOf,
+  freshName,
+  makeWriter,
+  persistent,
+  placeOf,
+  stopped,
+  whileRunning
+} from "./projectionKit.ts"
 
 type Handle<E, R> = (envelope: Envelope<string>) => Effect.Effect<void, E, R>
 
@@ -378,6 +391,240 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
         assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 2 })
         assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 0 })
         assert.deepStrictEqual(log, ["starts 0-1023", "stops", "starts 0-1023", "e1", "e2", "stops"])
+      }))
+  })
+
+  describe("at least once, at the same time", () => {
+    const storedOf = (name: string, source: string) =>
+      Effect.flatMap(
+        OffsetStore,
+        (store) => Effect.map(store.load({ projection: name, source }, SliceRange.full), ({ offsets }) => offsets)
+      )
+
+    it.effect("hands over events of different entities at a time, up to so many, and those of one in order", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const { write, written } = makeWriter(type)
+        for (let i = 0; i < 12; i++) yield* write(`${i}`, 5)
+        const seen: Array<string> = []
+        const open = new Set<string>()
+        let most = 0
+        const projection = Source.journal(type).pipe(
+          Source.filter(({ event }) => !event.endsWith("e3")),
+          Projection.atLeastOnce(
+            name,
+            (envelope) =>
+              Effect.gen(function*() {
+                assert.isFalse(open.has(envelope.persistenceId), "one at a time of an entity")
+                open.add(envelope.persistenceId)
+                most = Math.max(most, open.size)
+                for (let turns = yield* Random.nextIntBetween(1, 5); turns > 0; turns--) yield* Effect.yieldNow
+                open.delete(envelope.persistenceId)
+                seen.push(placeOf(envelope))
+              }),
+            { parallelism: 4, saveWithin: "5 millis" }
+          )
+        )
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          yield* write("0", 3)
+          yield* ProjectionStatus.caughtUp(name)
+          const [status] = yield* ProjectionStatus.status(name)
+          assert.strictEqual(status!.handled, seen.length)
+        }).pipe(whileRunning(projection))
+        assertRising(seen)
+        const kept = [...written.values()].flat().filter((event) => !event.endsWith("e3"))
+        assert.strictEqual(seen.length, kept.length)
+        assert.strictEqual(most, 4)
+      }))
+
+    it.effect("leaves nothing out and keeps the order when it fails at random and workers come and go", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const { write, written } = makeWriter(type)
+        const source = Source.journal(type).provider.key
+        const handled = new Map<string, number>()
+        let calls = 0
+        const handle = Effect.fnUntraced(function*(envelope: Envelope<string>) {
+          calls++
+          for (let turns = yield* Random.nextIntBetween(0, 4); turns > 0; turns--) yield* Effect.yieldNow
+          if ((yield* Random.next) < 0.1) return yield* Effect.fail("before")
+          // none of its entity is left out, whatever repeats
+          const last = handled.get(envelope.persistenceId) ?? 0
+          assert.isAtMost(envelope.sequenceNumber, last + 1, `before ${placeOf(envelope)}`)
+          handled.set(envelope.persistenceId, Math.max(last, envelope.sequenceNumber))
+          if ((yield* Random.next) < 0.1) return yield* Effect.fail("after")
+          if ((yield* Random.next) < 0.02) return yield* Effect.fail(unavailable)
+        })
+        const projection = Source.journal(type).pipe(
+          Projection.atLeastOnce(name, handle, { parallelism: 3, saveAfter: 4, saveWithin: "5 millis" }),
+          Projection.recovery(persistent)
+        )
+        const journal = yield* Journal.Journal
+        for (const workers of [2, 1, 3]) {
+          for (let i = 0; i < 10; i++) yield* write(`${i}`, 3)
+          const interrupted = calls + (yield* Random.nextIntBetween(5, 30))
+          yield* Wait.until(`${interrupted} calls of the handler`, () => calls >= interrupted).pipe(
+            whileRunning(Projection.workers(workers)(projection))
+          )
+          // what is stored was handled
+          const offsets = yield* storedOf(name, source)
+          for (const event of yield* readAll(type)) {
+            if (event.position! > (offsets.get(event.slice)?.position ?? 0)) continue
+            assert.isAtLeast(handled.get(event.persistenceId) ?? 0, event.sequenceNumber)
+          }
+        }
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        assert.deepStrictEqual(
+          new Map(yield* storedOf(name, source)),
+          new Map(yield* journal.heads(type.name, SliceRange.full))
+        )
+        for (const [id, events] of written) {
+          assert.strictEqual(handled.get(EntityType.persistenceId(type, id)), events.length)
+        }
+      }))
+
+    it.effect("stores after so many events, and never past one that is not handled", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const source = Source.journal(type).provider.key
+        const slow = yield* Latch.make(false)
+        const done: Array<string> = []
+        yield* append(type, "slow", ["first"])
+        for (let i = 0; i < 60; i++) yield* append(type, `${i % 5}`, [`${i}`])
+        const projection = Source.journal(type).pipe(
+          Projection.atLeastOnce(
+            name,
+            ({ event }) =>
+              Effect.andThen(event === "first" ? slow.await : Effect.void, Effect.sync(() => void done.push(event))),
+            { parallelism: 3, saveAfter: 5, saveWithin: "1 hour" }
+          )
+        )
+        yield* Effect.gen(function*() {
+          // it is given no more than 16 events for each that it handles at a time
+          yield* Wait.until("the others", () => done.length === 47)
+          for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+          assert.strictEqual(done.length, 47)
+          assert.strictEqual((yield* storedOf(name, source)).size, 0)
+          yield* slow.open
+          yield* Wait.until("all", () => done.length === 61)
+          yield* Wait.until(
+            "the offsets",
+            Effect.map(storedOf(name, source), (offsets) =>
+              [...offsets.values()].reduce((sum, { position }) => sum + position, 0) > 56)
+          )
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("stops at an event that it must not pass, with everything before it handled and stored", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        yield* append(type, "a", texts(3))
+        yield* append(type, "b", ["poison", "never"])
+        yield* append(type, "c", texts(2))
+        const seen: Array<string> = []
+        const projection = Source.journal(type).pipe(
+          Projection.atLeastOnce(
+            name,
+            (envelope) =>
+              envelope.event === "poison"
+                ? Effect.fail("poison")
+                : Effect.andThen(Effect.yieldNow, Effect.sync(() => void seen.push(placeOf(envelope)))),
+            { parallelism: 8, saveWithin: "1 hour" }
+          ),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+        const worker = yield* stopped(name).pipe(whileRunning(projection))
+        assert.strictEqual(worker.failure!.event!.persistenceId, EntityType.persistenceId(type, "b"))
+        assert.strictEqual(errorOf(worker), "poison")
+        assert.includeMembers(seen, ["a 1", "a 2", "a 3"])
+        assert.notInclude(seen, "b 2")
+        const offsets = yield* storedOf(name, Source.journal(type).provider.key)
+        assert.strictEqual(offsets.get(Slice.ofPersistenceId(EntityType.persistenceId(type, "a")))?.position, 3)
+        assert.isUndefined(offsets.get(Slice.ofPersistenceId(EntityType.persistenceId(type, "b"))))
+      }))
+
+    for (const strategy of [RecoveryStrategy.skip, RecoveryStrategy.deadLetter]) {
+      it.effect(`goes past events that fail, as its recovery strategy says: ${strategy.poison}`, () =>
+        Effect.gen(function*() {
+          const type = fresh("source")
+          const name = freshName()
+          for (let i = 0; i < 8; i++) yield* append(type, `${i}`, [i % 3 === 0 ? "poison" : "fine", "x", "y"])
+          yield* appendUndecodable(type, "1")
+          yield* append(type, "1", ["z"])
+          const seen: Array<string> = []
+          let isBroken = true
+          const projection = Source.journal(type).pipe(
+            Projection.atLeastOnce(
+              name,
+              (envelope) =>
+                isBroken && envelope.event === "poison"
+                  ? Effect.fail("poison")
+                  : Effect.andThen(Effect.yieldNow, Effect.sync(() => void seen.push(placeOf(envelope)))),
+              { parallelism: 4, saveWithin: "5 millis" }
+            ),
+            Projection.recovery(strategy)
+          )
+          yield* Effect.gen(function*() {
+            yield* caughtUp(name)
+            const [status] = yield* ProjectionStatus.status(name)
+            assert.deepInclude(status, { handled: 22, skipped: 4 })
+          }).pipe(whileRunning(projection))
+          assert.sameMembers(
+            seen,
+            [...Array.from({ length: 8 }, (_, i) => [1, 2, 3].map((n) => `${i} ${n}`)).flat(), "1 5"].filter((place) =>
+              !["0 1", "3 1", "6 1"].includes(place)
+            )
+          )
+          if (strategy.poison === "putAside") {
+            isBroken = false
+            const counts = yield* Projection.handleDeadLetters(projection)
+            assert.deepInclude(counts, { handled: 3, failed: 1 })
+          }
+        }))
+    }
+
+    it.effect("ends what it handles before it obeys a command, and begins nothing more", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        for (let i = 0; i < 12; i++) yield* append(type, `${i}`, ["x", "y"])
+        const goOn = yield* Latch.make(false)
+        let begun = 0
+        let ended = 0
+        const projection = Source.journal(type).pipe(
+          Projection.atLeastOnce(
+            name,
+            () =>
+              Effect.suspend(() => {
+                begun++
+                return Effect.andThen(goOn.await, Effect.sync(() => ended++))
+              }),
+            { parallelism: 5 }
+          )
+        )
+        yield* Effect.gen(function*() {
+          yield* Wait.until("as many as may be", () => begun === 5)
+          yield* ProjectionManagement.pause(name)
+          for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+          assert.deepStrictEqual([begun, ended], [5, 0])
+          yield* goOn.open
+          yield* Wait.until(
+            "the pause",
+            Effect.map(ProjectionStatus.status(name), ([worker]) => worker!.state === "Paused")
+          )
+          assert.strictEqual(begun, ended)
+          const before = begun
+          yield* ProjectionManagement.resume(name)
+          yield* ProjectionStatus.caughtUp(name)
+          // what was handled in order before is stored
+          assert.isAtMost(begun, 24 + before)
+        }).pipe(whileRunning(projection))
+        assert.strictEqual(begun, ended)
       }))
   })
 }
