@@ -10,11 +10,13 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh } from "../kit.ts"
@@ -73,6 +75,14 @@ export const guarantees = [
     ) => Projection.atLeastOnce(name, handler)
   ]
 ] as const
+
+/** An id whose entity is in the slice of another one. */
+const idInSliceOf = ({ name }: EntityType.EntityType<string>, id: string): string => {
+  const sliceOf = (id: string) => Slice.ofPersistenceId(PersistenceId.make(name, id))
+  let i = 0
+  while (sliceOf(`other${i}`) !== sliceOf(id)) i++
+  return `other${i}`
+}
 
 /** Changes the filter of a projection as fast as it can be changed, whether that has begun or not, and says when it does. */
 const changing = <E, R>(projection: Projection.Projection<E, R>, change: () => void) =>
@@ -223,6 +233,58 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
           yield* ConsumerFilter.rollBack(name, 2, ada)
           yield* begins(EventFilter.passAll.pipe(EventFilter.excludeTags("x")))
           assert.deepStrictEqual(handled.slice(3), ["a 3"])
+        }))
+
+      it.effect("goes on with other entities while one is replayed, also when it is started again meanwhile", () =>
+        Effect.gen(function*() {
+          const type = fresh("filtered")
+          const name = freshName()
+          const handled: Array<string> = []
+          const answers = Latch.makeUnsafe()
+          let asked = 0
+          const { provider } = filtered(type, EventFilter.excludeAll.pipe(EventFilter.includeTags("large")))
+          const projection = Source.make<string, any, Journal.Journal>({
+            ...provider,
+            entity: (persistenceId, from, to) =>
+              Stream.unwrap(Effect.suspend(() => {
+                asked++
+                return Effect.as(answers.await, provider.entity(persistenceId, from, to))
+              }))
+          }).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          const other = idInSliceOf(type, "slow")
+          const write = (id: string, event: string, ...tags: ReadonlyArray<string>) =>
+            Journal.append(type, { id, events: [event], tags })
+          const others = (from: number) => [from, from + 1, from + 2].map((n) => `${other} ${n}`)
+          const waits = Effect.gen(function*() {
+            const before = asked
+            yield* Wait.until("a question", () => asked > before)
+          })
+          for (const n of ["1", "2", "3"]) yield* write("slow", n)
+          yield* Effect.gen(function*() {
+            yield* caughtUp(name)
+            const question = yield* Effect.forkChild(waits, { startImmediately: true })
+            for (const event of ["4", "5"]) yield* write("slow", event, "large")
+            for (const event of ["1", "2", "3"]) yield* write(other, event, "large")
+            yield* Fiber.join(question)
+            yield* Wait.until("others to be handled", () => handled.length === 3)
+            assert.deepStrictEqual(handled, others(1))
+            assert.strictEqual(yield* ProjectionStatus.lag(name), 5, "it does not pass what waits")
+            const [worker] = yield* ProjectionStatus.status(name)
+            assert.isDefined(worker!.waitsFrom)
+          }).pipe(whileRunning(projection))
+          yield* Effect.gen(function*() {
+            yield* waits
+            for (const event of ["4", "5", "6"]) yield* write(other, event, "large")
+            yield* Wait.until("others to be handled", () => handled.length === 6)
+            assert.deepStrictEqual(handled.slice(3), others(4), "what is stored does not come again")
+            yield* answers.open
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled.slice(6), ["slow 1", "slow 2", "slow 3", "slow 4", "slow 5"])
+            const [worker] = yield* ProjectionStatus.status(name)
+            assert.deepInclude(worker, { state: "Running", restarts: 0, waitsFrom: undefined })
+          }).pipe(whileRunning(projection))
         }))
 
       it.effect("that is paused, or has stopped at an event, goes by a change when it goes on", () =>
