@@ -23,7 +23,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "two workers handle the same replay",
     file: `${core}/internal/memory/offsetStore.ts`,
     from: 460,
-    changes: [["if (before >= first) return", "if (false) return"]]
+    changes: [["before.sequenceNumber >= first", "false"]]
   },
   {
     name: "a worker from before a rewind goes on",
@@ -93,12 +93,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/projectionManagement.ts`,
     changes: [
       [
-        "              forget(transaction, key)\n              for (const slice of SliceRange.slices(SliceRange.full)) {",
-        "              for (const slice of SliceRange.slices(SliceRange.full)) {"
+        "if (isExact) forget(transaction, key)",
+        ""
       ],
       [
-        "const offset = start.offsets.get(slice) ?? Offset.beginning",
-        "const offset = start.offsets.get(slice) ?? slices.get(transaction, sliceKey(key, slice))?.offset ?? Offset.beginning"
+        "const to = start.offsets.get(slice) ?? Offset.beginning",
+        "const to = start.offsets.get(slice) ?? known.offset"
       ]
     ]
   },
@@ -269,7 +269,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
     changes: [[
-      "if (history === \"none\") slices.set(transaction, id, { ...row, completeUpTo: offset })",
+      "if (history === \"none\") slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })",
       "if (history === \"none\") continue"
     ]]
   },
@@ -278,7 +278,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
     changes: [[
-      "slices.set(transaction, id, { ...row, completeUpTo: offset })",
+      "slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })",
       "slices.set(transaction, id, { ...row, completeUpTo: { ...offset, position: (offset.position + 1) as never } })"
     ]]
   },

@@ -11,6 +11,7 @@ import type { HandlerTooSlow } from "./Handler.ts"
 import { isIn } from "./LogsIdentity.ts"
 import type { Offset, Offsets } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import type { Rewind, StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -48,6 +49,8 @@ export interface StoredOffsets {
    * timestamp on each is read. Beyond it, the last sequence number of each entity says what was read.
    */
   readonly completeUpTo: Offsets
+  /** The rewinds of slices that have left something known of their entities, oldest first. */
+  readonly rewinds: ReadonlyMap<Slice, ReadonlyArray<Rewind>>
 }
 
 /**
@@ -86,8 +89,8 @@ export interface Move {
   readonly to: Offset
   /**
    * What was handled of entities, if the slice is in the mode per entity. The last number of each is stored. An entity
-   * of which the first, or a later one, is stored already was handled by another worker: the move is refused. The
-   * first such move of a slice also stores that everything up to `from` was read.
+   * of which the first, or a later one, is stored already, and since its slice was last set back, was handled by another
+   * worker: the move is refused. The first such move of a slice also stores that everything up to `from` was read.
    */
   readonly entities?: ReadonlyMap<PersistenceId, Handled> | undefined
 }
@@ -104,8 +107,8 @@ export interface Handled {
 }
 
 /**
- * Whether a move leads back to the beginning of its slice. It clears the sequence numbers of the slice's entities and
- * what a filter has passed over in it, and the slice is in exact mode again.
+ * Whether a move leads back to the beginning of its slice. It clears the sequence numbers of the slice's entities, its
+ * rewinds, and what a filter has passed over in it, and the slice is in exact mode again.
  *
  * @category guards
  * @since 0.1.0
@@ -122,11 +125,11 @@ export const beginsAnew = ({ entities, to }: Move): boolean =>
 export class OffsetStore extends Context.Service<OffsetStore, {
   /** The offsets of the slices in the range, as they were stored last. An offset before the first event is left out. */
   readonly load: (key: OffsetKey, range: SliceRange) => Effect.Effect<StoredOffsets, OffsetsDeleted | StorageError>
-  /** The last sequence numbers that were stored of entities, of those that have any. */
+  /** The last sequence numbers that were stored of entities, of those that have any. What rewinds have made of them is not in them. */
   readonly sequenceNumbers: (
     key: OffsetKey,
     persistenceIds: ReadonlyArray<PersistenceId>
-  ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, StorageError>
+  ) => Effect.Effect<ReadonlyMap<PersistenceId, StoredNumber>, StorageError>
   /**
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
    * effect runs if an offset is not where the caller left it, or the offsets were set anew since. Without moves it only

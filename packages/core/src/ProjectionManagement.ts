@@ -23,6 +23,7 @@ import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
+import type { Rewind } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -177,6 +178,8 @@ export interface SliceProgress {
   readonly journal: string | undefined
   /** As that of `StoredOffsets`, if the slice is in the mode per entity. */
   readonly completeUpTo: Position | undefined
+  /** As those of `StoredOffsets`. */
+  readonly rewinds: ReadonlyArray<Rewind>
 }
 
 /**
@@ -233,6 +236,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /**
    * Sets where a projection goes on, in one transaction. It waits for whoever is handling events, and keeps all others
    * out. It runs the effect, and sets the offsets of all slices; those that `start` does not have go to the beginning.
+   * What was left out before the new offsets is still known to be.
    * It discards the dead letters of events that come again, keeps the command, and raises the revision, so that workers with the revision
    * before are fenced. A transaction that the database refuses, as for a deadlock, is tried again. A time in the future
    * is refused, unless events are known to be as new: those of this storage, those that were read, or others up to

@@ -16,6 +16,7 @@ import type { Offset } from "./Offset.ts"
 import type { Handled, StoredOffsets } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
+import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -44,11 +45,13 @@ export type EntityVerdict = "accepted" | "duplicate" | "gap" | "unproven" | "unk
  * - `outOfPlace`: events before it are missing, so the source has lost them.
  * - `forked`: its log has another history than the one that was read.
  * - `unloaded`: it is the reminder of an event that is to be handled, and has to be loaded first.
+ * - `rewound`: the slice was rewound since a number of its entity was stored. It waits until it is found out which of the handled ones is the last that
+ *   does not come again.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked" | "unloaded"
+export type Verdict = EntityVerdict | "passed" | "unsettled" | "outOfPlace" | "forked" | "unloaded" | "rewound"
 
 /**
  * The verdict on an event by its sequence number. `inFlight` is the last number of its entity that was accepted and not
@@ -116,6 +119,18 @@ export interface Standing {
 }
 
 /**
+ * The last number that was stored of an entity before its slice was rewound. Of its events up to that number, those that are older than the time were
+ * handled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rewound {
+  readonly last: number
+  readonly since: Timestamp
+}
+
+/**
  * What a worker has read. `judge` each element in the order of the source, and do what the verdict says. `hold` one that has to wait for earlier ones
  * of its entity, and `advance` past its place in the log all the same: the offset stays before it until it is handled. `advance` past the elements that
  * were handled, store `entities` with the offsets, and then say `stored` or `revert`. A worker that begins from other offsets begins with another state.
@@ -155,6 +170,11 @@ export class ReadingState {
   /** The slices in the mode per entity, and up to which position each was read in exact mode. */
   readonly #completeUpTo = new Map<Slice, number>()
   readonly #numbers = new EntityNumbers()
+  readonly #rewinds = new Map<Slice, ReadonlyArray<Rewind>>()
+  /** Of the slices that were rewound, up to which time each was read completely; undefined if it still is. */
+  readonly #completeUntil = new Map<Slice, Timestamp | undefined>()
+  /** The revision of the last rewind; 0 if there is none. */
+  readonly #rewoundAt: number
   readonly #limits = new Limits()
   /** Up to where slices were handled whose offsets have to stay before an event that waits. */
   readonly #reached = new Map<Slice, Standing>()
@@ -164,13 +184,20 @@ export class ReadingState {
 
   constructor(
     range: SliceRange,
-    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">,
+    { completeUpTo, offsets, rewinds }: Pick<StoredOffsets, "completeUpTo" | "offsets"> & Partial<StoredOffsets>,
     options?: { readonly isStrict?: boolean | undefined }
   ) {
     this.#isStrict = options?.isStrict ?? true
     this.#cursor = new LogCursor(range, offsets)
     this.#handled = new LogCursor(range, offsets)
     for (const [slice, { position }] of completeUpTo) this.#completeUpTo.set(slice, position)
+    let rewoundAt = 0
+    for (const [slice, some] of rewinds ?? []) {
+      this.#rewinds.set(slice, some)
+      this.#completeUntil.set(slice, completeUpTo.get(slice)?.timestamp)
+      for (const { revision } of some) rewoundAt = Math.max(rewoundAt, revision)
+    }
+    this.#rewoundAt = rewoundAt
     for (const [slice, { position }] of offsets) this.#storedPositions.set(slice, position)
   }
 
@@ -241,7 +268,18 @@ export class ReadingState {
       this.#numbers.raise(persistenceId, sequenceNumber)
       return "duplicate"
     }
-    const verdict = decideOn(this.#numbers, element, this.#isStrict)
+    const rewound = this.rewound(persistenceId, slice)
+    if (rewound !== undefined && timestamp < rewound.since && sequenceNumber <= rewound.last) {
+      this.#numbers.raise(persistenceId, sequenceNumber)
+      return "duplicate"
+    }
+    const isFound = rewound === undefined || this.#findLast(element, rewound)
+    const verdict = isFound ? decideOn(this.#numbers, element, this.#isStrict) : "rewound"
+    if (position < next && this.#rewinds.size > 0 && isJumped(this.#rewinds.get(slice), timestamp)) {
+      if (verdict !== "accepted") return "duplicate"
+      this.#numbers.accept(persistenceId, sequenceNumber)
+      return "passed"
+    }
     if (verdict !== "accepted" && verdict !== "duplicate") {
       return position >= next && this.#cursor.verdict(slice, position, timestamp) === "fork" ? "forked" : verdict
     }
@@ -254,6 +292,14 @@ export class ReadingState {
     }
     this.#numbers.accept(persistenceId, sequenceNumber)
     return "accepted"
+  }
+
+  /** Whether the last number of an entity that was rewound is known, or is found by one of its events. */
+  #findLast({ persistenceId, sequenceNumber, timestamp }: Place, { last, since }: Rewound): boolean {
+    if (this.#numbers.last(persistenceId) !== undefined) return true
+    if (this.#isStrict && timestamp >= since && sequenceNumber > 1) return false
+    this.#numbers.pass(persistenceId, Math.min(last, sequenceNumber - 1))
+    return true
   }
 
   /**
@@ -306,7 +352,8 @@ export class ReadingState {
     for (const element of elements) {
       if (element._tag === "Skipped" || !this.#completeUpTo.has(element.slice)) continue
       const { persistenceId } = element
-      if (this.#numbers.last(persistenceId) === undefined) unknown.add(persistenceId)
+      const isLoaded = this.#numbers.last(persistenceId) !== undefined || this.#numbers.old(persistenceId) !== undefined
+      if (!isLoaded) unknown.add(persistenceId)
     }
     return [...unknown]
   }
@@ -314,9 +361,24 @@ export class ReadingState {
   /** The stored numbers of the entities were loaded. Entities that were not found have none. */
   loaded(
     persistenceIds: ReadonlyArray<PersistenceId>,
-    found: ReadonlyMap<PersistenceId, SequenceNumber>
+    found: ReadonlyMap<PersistenceId, StoredNumber>
   ): void {
-    this.#numbers.loaded(persistenceIds, found, this.#limits)
+    this.#numbers.loaded(persistenceIds, found, this.#rewoundAt, this.#limits)
+  }
+
+  /**
+   * The last number that was stored of an entity before its slice was rewound. It is undefined if there is none, or if another was stored since.
+   */
+  rewound(persistenceId: PersistenceId, slice: Slice): Rewound | undefined {
+    const stored = this.#rewoundAt === 0 ? undefined : this.#numbers.old(persistenceId)
+    if (stored === undefined) return undefined
+    const { sequenceNumber: last } = stored
+    const since = forgottenSince(this.#rewinds.get(slice), stored)
+    const isComplete = since !== undefined && since <= (this.#completeUntil.get(slice) ?? Infinity) + 1
+    if (since !== undefined && !isComplete) return { last, since }
+    // what was read in exact mode tells all of it
+    this.#numbers.isNotOld(persistenceId, isComplete ? 0 : last)
+    return undefined
   }
 
   /** The first sequence number of an entity that is missing before an event that leaves a gap. */

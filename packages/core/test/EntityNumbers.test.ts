@@ -8,7 +8,7 @@ import { EntityNumbers } from "../src/internal/projection/EntityNumbers.ts"
 
 const persistenceId = PersistenceId.make("cart", "a")
 const slice = Slice.ofPersistenceId(persistenceId)
-const stored = new Map([[persistenceId, SequenceNumber.make(5)]])
+const stored = new Map([[persistenceId, { sequenceNumber: SequenceNumber.make(5), revision: 0 }]])
 
 it("a number that became known while an older one was loaded stays", () => {
   const numbers = new EntityNumbers()

@@ -129,7 +129,9 @@ class Worker {
     } else if (verdict === "passed") this.group.push(Envelope.placeholder(element as Held))
     else if (verdict === "unknown") {
       const { persistenceId } = element as Held
-      this.reading.loaded([persistenceId], this.store.numbers)
+      const number = this.store.numbers.get(persistenceId)
+      const found = number === undefined ? [] : [[persistenceId, { sequenceNumber: number, revision: 0 }] as const]
+      this.reading.loaded([persistenceId], new Map(found))
       return this.judge(element, isReplay, isFull)
     } else if (verdict === "unsettled") {
       this.flush(false)

@@ -4,6 +4,7 @@ import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import type { SliceProgress } from "@sluice/core/ProjectionManagement"
 import type { Receipt } from "@sluice/core/Receipt"
+import type { Rewind } from "@sluice/core/Rewind"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -25,12 +26,19 @@ const receipt: Receipt = {
 
 const at = (
   [position, timestamp]: readonly [number, number],
-  { completeUpTo, journal = "j" }: { readonly completeUpTo?: number; readonly journal?: string | null } = {}
+  { completeUpTo, journal = "j", rewinds = [] }: {
+    readonly completeUpTo?: number
+    readonly journal?: string | null
+    readonly rewinds?: ReadonlyArray<Rewind>
+  } = {}
 ): SliceProgress => ({
   offset: Offset.make(position, timestamp),
   journal: journal ?? undefined,
-  completeUpTo: completeUpTo === undefined ? undefined : Position.make(completeUpTo)
+  completeUpTo: completeUpTo === undefined ? undefined : Position.make(completeUpTo),
+  rewinds
 })
+
+const to = (since: number, revision = 2): Rewind => ({ revision, since: Timestamp.make(since) })
 
 const cases: ReadonlyArray<
   readonly [string, slice: SliceProgress | undefined, last: number | undefined, Standing, elsewhere?: string]
@@ -69,13 +77,37 @@ const cases: ReadonlyArray<
   ["a later offset, and the entity was read before", at([12, 120], { completeUpTo: 9 }), 6, "leftOut"],
   ["a later offset, and the entity was read so far", at([12, 120], { completeUpTo: 9 }), 7, "handled"],
   ["an offset before it, and a replay that was ahead", at([9, 99], { completeUpTo: 2 }), 8, "handled"],
-  ["an offset before it, and a replay that was not", at([9, 99], { completeUpTo: 2 }), 6, "behind"]
+  ["an offset before it, and a replay that was not", at([9, 99], { completeUpTo: 2 }), 6, "behind"],
+  [
+    "a rewind to before it since the entity was read",
+    at([9, 99], { completeUpTo: 2, rewinds: [to(100)] }),
+    8,
+    "behind"
+  ],
+  [
+    "a rewind to after it since the entity was read",
+    at([11, 101], { completeUpTo: 2, rewinds: [to(101)] }),
+    8,
+    "handled"
+  ],
+  [
+    "a rewind to before it, and the entity was read since",
+    at([9, 99], { completeUpTo: 2, rewinds: [to(9, 1)] }),
+    8,
+    "handled"
+  ],
+  [
+    "a rewind that has jumped over it",
+    at([12, 120], { completeUpTo: 2, rewinds: [{ ...to(120), jumpedFrom: Timestamp.make(90) }] }),
+    6,
+    "handled"
+  ]
 ]
 
 describe("a receipt is judged by", () => {
   for (const [what, progress, last, standing, elsewhere] of cases) {
     it(`${what}: ${standing}`, () => {
-      const number = last === undefined ? undefined : SequenceNumber.make(last)
+      const number = last === undefined ? undefined : { sequenceNumber: SequenceNumber.make(last), revision: 1 }
       const slices = new Map(progress === undefined ? [] : [[receipt.slice, progress]])
       assert.strictEqual(judgeReceipt(receipt, { journal: elsewhere, slices }, number), standing)
     })

@@ -24,7 +24,10 @@ const skipped = (slice: Slice.Slice, from: number, to: number, timestamp: number
 
 const passed = (from: number, upTo: number) => ({ from: Offset.make(from, from * 10), upTo: Position.make(upTo) })
 
-const perEntity = new Map([[seven, Offset.make(2, 20)], [eight, Offset.beginning]])
+const perEntity = {
+  completeUpTo: new Map([[seven, Offset.make(2, 20)], [eight, Offset.beginning]]),
+  offsets: new Map([seven, eight, nine].map((slice) => [slice, Offset.make(9, 90)]))
+}
 
 const make = () => new PassedOver(new Map([[seven, passed(2, 5)], [eight, passed(0, 3)]]), perEntity)
 
@@ -69,6 +72,15 @@ describe("what was passed over", () => {
     const past = make()
     past.take([event(seven, 3), event(seven, 4)])
     assert.deepStrictEqual(positions(past.take([event(seven, 4), event(seven, 5)])), [[7, 5]])
+  })
+
+  it("ends at the offset where that was not known when it was stored", () => {
+    const offsets = new Map([[seven, Offset.make(4, 40)]])
+    const past = new PassedOver(
+      new Map([[seven, passed(2, Number.MAX_SAFE_INTEGER)], [eight, passed(0, Number.MAX_SAFE_INTEGER)]]),
+      { ...perEntity, offsets }
+    )
+    assert.strictEqual(past.remaining, 2)
   })
 
   it("may be nothing, and is nothing of a slice that has begun anew", () => {

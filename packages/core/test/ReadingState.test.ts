@@ -4,6 +4,7 @@ import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import * as ReadingState from "@sluice/core/ReadingState"
+import type { StoredNumber } from "@sluice/core/Rewind"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -94,7 +95,11 @@ const numbers = (first: number, last: number) => ({
 const load = (state: ReadingState.ReadingState, entities: Readonly<Record<string, number>>) =>
   state.loaded(
     Object.keys(entities).map(idOf),
-    new Map(Object.entries(entities).flatMap(([id, n]) => n === 0 ? [] : [[idOf(id), SequenceNumber.make(n)]]))
+    new Map(
+      Object.entries(entities).flatMap(([id, n]) =>
+        n === 0 ? [] : [[idOf(id), { sequenceNumber: SequenceNumber.make(n), revision: 0 }]]
+      )
+    )
   )
 
 describe("a slice in exact mode", () => {
@@ -304,7 +309,7 @@ describe("whatever is selected, replayed and reverted", () => {
       counts.set(`${entity}`, number)
       return event(i + 1, `${entity}`, number)
     })
-    const store = new Map<PersistenceId.PersistenceId, SequenceNumber.SequenceNumber>()
+    const store = new Map<PersistenceId.PersistenceId, StoredNumber>()
     const handled: Array<Envelope.Placeholder> = []
     let state = make(0)
     let stored = 0
@@ -324,8 +329,9 @@ describe("whatever is selected, replayed and reverted", () => {
     }
     const storeAll = () => {
       for (const [id, { first, last }] of state.entities(slice) ?? []) {
-        assert.isAbove(first, store.get(id) ?? 0, "a store would take it for what another worker has handled")
-        store.set(id, last)
+        const before = store.get(id)?.sequenceNumber ?? 0
+        assert.isAbove(first, before, "a store would take it for what another worker has handled")
+        store.set(id, { sequenceNumber: last, revision: 0 })
       }
       state.stored(slice, handledUpTo)
       stored = handledUpTo

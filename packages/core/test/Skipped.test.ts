@@ -174,7 +174,7 @@ describe("what a source has left out for now", () => {
     return {
       position: offsets.get(slice)?.position,
       completeUpTo: completeUpTo.get(slice)?.position,
-      numbers: ids.map((id) => numbers.get(id))
+      numbers: ids.map((id) => numbers.get(id)?.sequenceNumber)
     }
   })
 

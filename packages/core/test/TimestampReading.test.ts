@@ -33,7 +33,10 @@ const readingOf = (numbers: Readonly<Record<string, number>>, offsets: Offset.Of
   const reading = new TimestampReading(SliceRange.full, { offsets, completeUpTo: new Map() })
   const ids = Object.keys(numbers).map(idOf)
   const found = Object.entries(numbers).filter(([, n]) => n > 0)
-  reading.loaded(ids, new Map(found.map(([name, n]) => [idOf(name), SequenceNumber.make(n)])))
+  reading.loaded(
+    ids,
+    new Map(found.map(([name, n]) => [idOf(name), { sequenceNumber: SequenceNumber.make(n), revision: 0 }]))
+  )
   return reading
 }
 

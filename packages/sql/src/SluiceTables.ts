@@ -87,6 +87,8 @@ export interface OffsetTable {
   readonly complete_up_to: number | null
   /** The timestamp at that position; null if it is not known. */
   readonly complete_up_to_time: number | null
+  /** A JSON array of the rewinds that have left something known of its entities; null if there are none. */
+  readonly rewinds: string | null
   /** The revision of the projection's offsets, as in `sluice_projection_source`. */
   readonly revision: number
   /** Microseconds since the epoch. */
@@ -105,6 +107,8 @@ export interface OffsetEntityTable {
   readonly persistence_id: string
   /** Of the last event that was read. */
   readonly sequence_number: number
+  /** The revision of the projection's offsets when it was stored. */
+  readonly revision: number
 }
 
 /**

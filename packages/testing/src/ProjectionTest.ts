@@ -16,6 +16,7 @@ import { historyTests } from "./internal/projections/historyTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
 import { receiptTests } from "./internal/projections/receiptTests.ts"
+import { rewoundTests } from "./internal/projections/rewoundTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
@@ -43,6 +44,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     receiptTests(it)
     filteredProjectionTests(it)
     historyTests(it)
+    rewoundTests(it)
   })
 }
 

@@ -213,7 +213,12 @@ export const migrations: ReadonlyArray<Migration> = [{
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     ...unless(
       { table: table("sluice_offset"), column: "complete_up_to_time" },
-      `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time BIGINT`
+      `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time BIGINT,
+        ADD COLUMN rewinds TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`
+    ),
+    ...unless(
+      { table: table("sluice_offset_entity"), column: "revision" },
+      `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0`
     )
   ]
 }, {

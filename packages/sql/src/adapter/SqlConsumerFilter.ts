@@ -100,6 +100,11 @@ export const make = ({ database, db, management }: {
           complete_up_to: eb.ref("position")
         })).where("source", "=", source).whereRef("complete_up_to", "<", "position")
       )
+      // after a rewind, until a worker has asked for the position
+      yield* run(
+        db.updateTable("sluice_offset").set({ complete_up_to_time: null, complete_up_to: null })
+          .where("source", "=", source).where("position", "=", 0).where("timestamp", ">", 0)
+      )
     }
     if (history === "now") {
       yield* run(
@@ -119,9 +124,20 @@ export const make = ({ database, db, management }: {
                 eb.case().when("o.complete_up_to_time", "is", null).then(0).else(eb.ref("o.complete_up_to")).end()
                   .$notNull().as("from_position"),
                 eb.fn.coalesce("o.complete_up_to_time", sql<number>`0`).as("from_timestamp"),
-                "o.position"
+                eb.case().when("o.position", "=", 0).then(sql.lit(Number.MAX_SAFE_INTEGER)).else(eb.ref("o.position"))
+                  .end().as("up_to")
               ])
-              .where("o.source", "=", source).whereRef("o.complete_up_to", "<", "o.position")
+              .where("o.source", "=", source)
+              .where((eb) =>
+                eb.or([
+                  eb("o.complete_up_to", "<", eb.ref("o.position")),
+                  eb.and([
+                    eb("o.complete_up_to", "is not", null),
+                    eb("o.position", "=", 0),
+                    eb("o.timestamp", ">", 0)
+                  ])
+                ])
+              )
           )
       )
     }

@@ -17,6 +17,7 @@ import {
 } from "@sluice/core/OffsetStore"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
+import { forgottenSince, type StoredNumber } from "@sluice/core/Rewind"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -31,8 +32,10 @@ import { type Kysely, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
+import { toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
+import { upsert } from "../internal/upsert.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
@@ -125,24 +128,46 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   const sequenceNumbers = (
     key: OffsetKey,
     persistenceIds: ReadonlyArray<PersistenceId>
-  ): Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber>, SqlError> =>
+  ): Effect.Effect<ReadonlyMap<PersistenceId, StoredNumber>, SqlError> =>
     Effect.map(
       Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
         database.run(
-          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number"])
+          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision"])
             .where(isOf(key)).where("persistence_id", "in", ids)
         )),
       (pages) =>
         new Map(
           pages.flat().map((row) => [
             textOf(row.persistence_id) as PersistenceId,
-            row.sequence_number as SequenceNumber
+            { sequenceNumber: row.sequence_number as SequenceNumber, revision: row.revision }
           ])
         )
     )
 
+  /** An entity that another worker has handled since its slice was last rewound. */
+  const handledTwice = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    moves: ReadonlyArray<Move>,
+    before: ReadonlyMap<PersistenceId, StoredNumber>
+  ): Effect.fn.Return<Slice | undefined, SqlError> {
+    const twice = moves.flatMap(({ entities, slice }) =>
+      Array.from(entities!).flatMap(([persistenceId, { first }]) => {
+        const stored = before.get(persistenceId)
+        return stored !== undefined && stored.sequenceNumber >= first ? [{ slice, stored }] : []
+      })
+    )
+    if (twice.length === 0) return undefined
+    const slices = new Set(twice.map(({ slice }) => slice))
+    const rows = yield* database.run(
+      db.selectFrom("sluice_offset").select(["slice", "rewinds"]).where(isOf(key)).where("slice", "in", [...slices])
+    )
+    const rewinds = new Map(rows.map((row) => [row.slice, toRewinds(row.rewinds)]))
+    return twice.find(({ slice, stored }) => forgottenSince(rewinds.get(slice), stored) === undefined)?.slice
+  })
+
   const storeEntities = Effect.fnUntraced(function*(
     key: OffsetKey,
+    revision: number,
     moves: ReadonlyArray<Move>
   ): Effect.fn.Return<void, Fenced | SqlError> {
     const caseOf = (value: (move: Move) => number) =>
@@ -157,24 +182,16 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
         .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
     )
     const handled = moves.flatMap(({ entities }) => Array.from(entities!))
+    // The rows of their slices are locked. A replay moves no offset: what it has handled is compared by these numbers.
+    const before = yield* sequenceNumbers(key, handled.map(([persistenceId]) => persistenceId))
+    const twice = yield* handledTwice(key, moves, before)
+    if (twice !== undefined) return yield* new Fenced({ ...key, slice: twice, by: "worker" })
     for (const some of Arr.chunksOf(handled, maxRows)) {
-      // The rows of their slices are locked. A replay moves no offset: what it has handled is compared by these numbers.
-      const before = yield* sequenceNumbers(key, some.map(([persistenceId]) => persistenceId))
-      const twice = some.find(([persistenceId, { first }]) => (before.get(persistenceId) ?? 0) >= first)
-      if (twice !== undefined) {
-        return yield* new Fenced({ ...key, slice: sliceOf(twice[0]), by: "worker" })
-      }
       const insert = db.insertInto("sluice_offset_entity").values(
-        some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last }))
+        some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last, revision }))
       )
       yield* database.run(
-        database.dialect === "mysql"
-          ? insert.onDuplicateKeyUpdate({ sequence_number: sql`VALUES(sequence_number)` })
-          : insert.onConflict((_) =>
-            _.columns(["projection", "source", "persistence_id"]).doUpdateSet((eb) => ({
-              sequence_number: eb.ref("excluded.sequence_number")
-            }))
-          )
+        upsert(database.dialect, insert, ["projection", "source", "persistence_id"], ["sequence_number", "revision"])
       )
     }
   })
@@ -189,12 +206,13 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   ): Effect.fn.Return<void, SqlError> {
     yield* database.run(db.deleteFrom("sluice_passed_over").where(isOf(key)).where("slice", "in", [...slices]))
     const known = yield* database.run(
-      db.selectFrom("sluice_offset").select("slice").where(isOf(key)).where("complete_up_to", "is not", null)
-        .where("slice", "in", [...slices])
+      db.selectFrom("sluice_offset").select("slice").where(isOf(key)).where("slice", "in", [...slices])
+        .where((eb) => eb.or([eb("complete_up_to", "is not", null), eb("rewinds", "is not", null)]))
     )
     if (known.length === 0) return
     yield* database.run(
-      db.updateTable("sluice_offset").set({ complete_up_to: null }).where(isOf(key)).where("slice", "in", [...slices])
+      db.updateTable("sluice_offset").set({ complete_up_to: null, rewinds: null }).where(isOf(key))
+        .where("slice", "in", [...slices])
     )
     const entities = db.selectFrom("sluice_offset_entity").select("persistence_id").where(isOf(key))
       .orderBy("persistence_id").limit(maxRows)
@@ -268,7 +286,8 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             "o.timestamp",
             "o.journal",
             "o.complete_up_to",
-            "o.complete_up_to_time"
+            "o.complete_up_to_time",
+            "o.rewinds"
           ])
           .where("s.projection", "=", key.projection).where("s.source", "=", key.source).orderBy("o.slice")
       ).pipe(
@@ -280,6 +299,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
               slice: row.slice as Slice,
               offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp },
               journal: row.journal!,
+              rewinds: toRewinds(row.rewinds),
               completeUpTo: row.complete_up_to === null ? undefined : {
                 position: row.complete_up_to as Position,
                 timestamp: (row.complete_up_to_time ?? 0) as Timestamp
@@ -303,6 +323,9 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             offsets: new Map(begun.map(({ offset, slice }): [Slice, Offset] => [slice, offset])),
             completeUpTo: new Map(rows.flatMap(({ completeUpTo, slice }) =>
               completeUpTo === undefined ? [] : [[slice, completeUpTo] as const]
+            )),
+            rewinds: new Map(rows.flatMap(({ rewinds, slice }) =>
+              rewinds.length === 0 ? [] : [[slice, rewinds] as const]
             ))
           })
         })
@@ -324,7 +347,7 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
             leavingOut.length === 0
               ? Effect.void
               : Effect.catchTag(
-                storeEntities(key, leavingOut),
+                storeEntities(key, basis.revision, leavingOut),
                 "SqlError",
                 (error) => Effect.fail(ofStorage("store sequence numbers")(error))
               )

@@ -6,6 +6,7 @@
 import { sourceKey as stateKey } from "@sluice/core/DurableStateStore"
 import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import { sourceKey } from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -25,6 +26,7 @@ import {
   type SliceProgress,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
+import { type Known, rewound } from "@sluice/core/Rewind"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Slice } from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
@@ -37,6 +39,7 @@ import type { Database } from "../Database.ts"
 import { bytesOf, textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
+import { fromRewinds, toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { CommandTable, DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
@@ -204,16 +207,46 @@ export const make = ({ database, db, signals }: {
     )
   })
 
+  /** Of slices that are in the mode per entity, or were, what is known of them after they are rewound. */
+  const known = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    { journal, offsets }: Start,
+    revision: number
+  ): Effect.fn.Return<ReadonlyMap<Slice, Known>, StorageError> {
+    const rows = yield* run(
+      db.selectFrom("sluice_offset")
+        .select(["slice", "position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"])
+        .where(isOf(key))
+        .where((eb) => eb.or([eb("complete_up_to", "is not", null), eb("rewinds", "is not", null)]))
+    )
+    return new Map(rows.map((row): [Slice, Known] => {
+      const completeUpTo = row.complete_up_to === null
+        ? undefined
+        : Offset.make(row.complete_up_to, row.complete_up_to_time ?? 0)
+      const before: Known = {
+        offset: Offset.make(row.position, row.timestamp),
+        journal: row.journal,
+        completeUpTo,
+        rewinds: toRewinds(row.rewinds)
+      }
+      const slice = row.slice as Slice
+      return [slice, rewound(before, offsets.get(slice) ?? Offset.beginning, journal, revision)]
+    }))
+  })
+
   const setOffsets = Effect.fnUntraced(function*(
     key: OffsetKey,
     start: Start,
     revision: number
   ): Effect.fn.Return<void, StorageError> {
     const updated_at = yield* DatabaseClock.now(dialect)
+    const after = yield* known(key, start, revision)
+    const isExact = Array.from(after.values()).every(({ completeUpTo }) => completeUpTo === undefined)
     const common = {
       journal: start.journal ?? "",
       complete_up_to: null,
       complete_up_to_time: null,
+      rewinds: null,
       revision,
       updated_at
     }
@@ -221,15 +254,32 @@ export const make = ({ database, db, signals }: {
     // also of those that were deleted by hand
     yield* insertOffsets(key)
     yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
-    const rows = Array.from(
-      start.offsets,
-      ([slice, { position, timestamp }]) => ({ ...key, slice, position, timestamp, ...common })
-    )
+    const slices = new Set([...start.offsets.keys(), ...isExact ? [] : after.keys()])
+    const rows = Array.from(slices, (slice) => {
+      const { position, timestamp } = start.offsets.get(slice) ?? Offset.beginning
+      const { completeUpTo, journal, rewinds = [] }: Partial<Known> = isExact ? {} : after.get(slice) ?? {}
+      return {
+        ...key,
+        slice,
+        position,
+        timestamp,
+        ...common,
+        ...journal === undefined ? {} : { journal },
+        complete_up_to: completeUpTo?.position ?? null,
+        complete_up_to_time: completeUpTo?.timestamp ?? null,
+        rewinds: fromRewinds(rewinds)
+      }
+    })
     if (rows.length > 0) {
       const insert = db.insertInto("sluice_offset").values(rows)
-      yield* run(upsert(dialect, insert, ["projection", "source", "slice"], ["position", "timestamp"]))
+      yield* run(upsert(
+        dialect,
+        insert,
+        ["projection", "source", "slice"],
+        ["position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"]
+      ))
     }
-    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+    if (isExact) yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
   })
 
   const discardAhead = (key: OffsetKey) =>
@@ -427,6 +477,7 @@ export const make = ({ database, db, signals }: {
             "o.timestamp",
             "o.journal",
             "o.complete_up_to",
+            "o.rewinds",
             "j.first_journal",
             "j.last_journal",
             (eb) =>
@@ -452,7 +503,8 @@ export const make = ({ database, db, signals }: {
                 row.slice === null ? [] : [[row.slice as Slice, {
                   offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },
                   journal: row.journal === "" ? undefined : row.journal!,
-                  completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined
+                  completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined,
+                  rewinds: toRewinds(row.rewinds)
                 }]]
               ))
             })

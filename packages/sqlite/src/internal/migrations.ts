@@ -172,7 +172,9 @@ export const migrations: ReadonlyArray<Migration> = [{
       up_to INTEGER NOT NULL,
       PRIMARY KEY (projection, source, slice)
     ) STRICT, WITHOUT ROWID`,
-    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time INTEGER`
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time INTEGER`,
+    `ALTER TABLE ${table("sluice_offset")} ADD COLUMN rewinds TEXT`,
+    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision INTEGER NOT NULL DEFAULT 0`
   ]
 }, {
   name: "how workers are doing, and what projections were told",

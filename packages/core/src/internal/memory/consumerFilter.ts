@@ -8,12 +8,16 @@ import {
   type Passed,
   pipeline
 } from "../../ConsumerFilter.ts"
+import * as Position from "../../Position.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 import type { OffsetTables } from "./offsetStore.ts"
+
+/** Where the end of a part is not known. */
+const openEnd = Position.make(Number.MAX_SAFE_INTEGER)
 
 const newestOf = (versions: ReadonlyArray<FilterVersion>, kept: number): ReadonlyArray<FilterVersion> => {
   if (versions.length <= kept) return versions
@@ -43,11 +47,15 @@ export const makeMemoryConsumerFilter = (
     if (history === "nextEvent") return
     for (const [id, row] of slices.entries(transaction)) {
       const { completeUpTo, key, offset, slice } = row
-      if (key.source !== source || completeUpTo === undefined || completeUpTo.position >= offset.position) continue
-      if (history === "none") slices.set(transaction, id, { ...row, completeUpTo: offset })
+      if (key.source !== source || completeUpTo === undefined) continue
+      // after a rewind, until a worker has asked for its position
+      const isTime = offset.position === 0 && offset.timestamp > 0
+      if (!isTime && completeUpTo.position >= offset.position) continue
+      if (history === "none") slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })
       else {
         const { revision } = sources.get(transaction, sourceKey(key))!
-        passed.set(transaction, id, { key, slice, revision, from: completeUpTo, upTo: offset.position })
+        const upTo = isTime ? openEnd : offset.position
+        passed.set(transaction, id, { key, slice, revision, from: completeUpTo, upTo })
       }
     }
   }

@@ -3,26 +3,21 @@ import type { Passed } from "../../ConsumerFilter.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
-import type { SequenceNumber } from "../../SequenceNumber.ts"
+import { forgottenSince, type Known, type Rewind, type StoredNumber } from "../../Rewind.ts"
 import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
 import { Transaction } from "../../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 
-interface SliceRow {
+interface SliceRow extends Known {
   readonly key: OffsetKey
   readonly slice: Slice
-  /** Empty if it is not known. */
-  readonly journal: string
-  readonly offset: Offset.Offset
-  readonly completeUpTo: Offset.Offset | undefined
 }
 
-interface EntityRow {
+interface EntityRow extends StoredNumber {
   readonly key: OffsetKey
   readonly persistenceId: PersistenceId
-  readonly sequenceNumber: SequenceNumber
 }
 
 /** A projection in a source that is registered. */
@@ -96,23 +91,25 @@ export const makeMemoryOffsetStore = (
       read((transaction) => {
         const offsets = new Map<Slice, Offset.Offset>()
         const completeUpTo = new Map<Slice, Offset.Offset>()
+        const rewinds = new Map<Slice, ReadonlyArray<Rewind>>()
         const journals: Array<string> = []
         for (const slice of SliceRange.slices(range)) {
           const row = slices.get(transaction, sliceKey(key, slice))
           if (row === undefined) continue
           if (row.completeUpTo !== undefined) completeUpTo.set(slice, row.completeUpTo)
+          if (row.rewinds.length > 0) rewinds.set(slice, row.rewinds)
           if (!isBeginning(row.offset)) offsets.set(slice, row.offset)
           if (offsets.has(slice) || completeUpTo.has(slice)) journals.push(row.journal)
         }
         const revision = sources.get(transaction, sourceKey(key))?.revision
-        return { revision, journal: journalOf(journals), offsets, completeUpTo }
+        return { revision, journal: journalOf(journals), offsets, completeUpTo, rewinds }
       }),
     sequenceNumbers: (key, persistenceIds) =>
       read((transaction) => {
-        const found = new Map<PersistenceId, SequenceNumber>()
+        const found = new Map<PersistenceId, StoredNumber>()
         for (const persistenceId of persistenceIds) {
           const row = entities.get(transaction, entityKey(key, persistenceId))
-          if (row !== undefined) found.set(persistenceId, row.sequenceNumber)
+          if (row !== undefined) found.set(persistenceId, row)
         }
         return found
       }),
@@ -134,13 +131,17 @@ export const makeMemoryOffsetStore = (
               : stored?.completeUpTo ?? (read === undefined ? undefined : from)
             if (beginsAnew(move)) {
               passed.set(transaction, sliceKey(key, slice), undefined)
-              if (stored?.completeUpTo !== undefined) forgetEntities(transaction, key, slice)
+              const isKnown = stored?.completeUpTo !== undefined || (stored?.rewinds.length ?? 0) > 0
+              if (isKnown) forgetEntities(transaction, key, slice)
             }
-            slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo })
+            const rewinds = beginsAnew(move) ? [] : stored?.rewinds ?? []
+            slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo, rewinds })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {
-              const before = entities.get(transaction, entityKey(key, persistenceId))?.sequenceNumber ?? 0
-              if (before >= first) return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
-              entities.set(transaction, entityKey(key, persistenceId), { key, persistenceId, sequenceNumber })
+              const before = entities.get(transaction, entityKey(key, persistenceId))
+              if (before !== undefined && before.sequenceNumber >= first && !forgottenSince(rewinds, before)) {
+                return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
+              }
+              entities.set(transaction, entityKey(key, persistenceId), { key, persistenceId, sequenceNumber, revision })
             }
           }
           return Effect.void

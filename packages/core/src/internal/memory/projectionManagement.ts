@@ -22,6 +22,7 @@ import {
   type SliceProgress,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
+import { type Known, rewound } from "../../Rewind.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
@@ -38,6 +39,8 @@ const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetter
 
 const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
+
+const nothingKnown: Known = { offset: Offset.beginning, journal: "", completeUpTo: undefined, rewinds: [] }
 
 const soleJournal = (
   rows: ReadonlyArray<Pick<SliceProgress, "offset"> & { readonly journal: string }>
@@ -211,14 +214,18 @@ export const makeMemoryProjectionManagement = (
           Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
           Effect.andThen(write((transaction, now) =>
             Effect.sync(() => {
-              forget(transaction, key)
-              for (const slice of SliceRange.slices(SliceRange.full)) {
-                const offset = start.offsets.get(slice) ?? Offset.beginning
-                const row = { key, slice, offset, journal: start.journal ?? "", completeUpTo: undefined }
-                slices.set(transaction, sliceKey(key, slice), row)
+              const revision = store(transaction, key.projection, undefined)
+              const rows = SliceRange.slices(SliceRange.full).map((slice) => {
+                const known = slices.get(transaction, sliceKey(key, slice)) ?? nothingKnown
+                const to = start.offsets.get(slice) ?? Offset.beginning
+                return { key, slice, ...rewound(known, to, start.journal, revision) }
+              })
+              const isExact = rows.every(({ completeUpTo }) => completeUpTo === undefined)
+              if (isExact) forget(transaction, key)
+              for (const row of rows) {
+                slices.set(transaction, sliceKey(key, row.slice), isExact ? { ...row, rewinds: [] } : row)
               }
               discardAhead(transaction, key)
-              const revision = store(transaction, key.projection, undefined)
               sources.set(transaction, sourceKey(key), { key, revision })
               keep(transaction, now, { ...key, command: "Rewind", revision }, issue)
             })
@@ -259,11 +266,12 @@ export const makeMemoryProjectionManagement = (
           slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
             const row = slices.get(transaction, sliceKey(key, slice))
             if (row === undefined) return []
-            const { completeUpTo, journal, offset } = row
+            const { completeUpTo, journal, offset, rewinds } = row
             return [[slice, {
               offset,
               journal: journal === "" ? undefined : journal,
-              completeUpTo: completeUpTo?.position
+              completeUpTo: completeUpTo?.position,
+              rewinds
             }]]
           }))
         })).toSorted((a, b) => a.source < b.source ? -1 : 1)

@@ -1,6 +1,7 @@
 import type { Place } from "../../Envelope.ts"
 import type { Handled } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
+import type { StoredNumber } from "../../Rewind.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import type { Slice } from "../../Slice.ts"
 
@@ -14,6 +15,8 @@ const maxEntities = 10_000
 export class EntityNumbers {
   readonly #inFlight = new Map<PersistenceId, SequenceNumber>()
   readonly #known = new Map<PersistenceId, number>()
+  /** Stored numbers that may be older than a rewind. */
+  readonly #old = new Map<PersistenceId, StoredNumber>()
   /** The last numbers that were handled and are not stored, slice by slice. */
   readonly #ahead = new Map<Slice, Map<PersistenceId, Handled>>()
 
@@ -30,6 +33,17 @@ export class EntityNumbers {
   /** The last number that was accepted or is stored; undefined if it has to be loaded. */
   last(persistenceId: PersistenceId): number | undefined {
     return this.#inFlight.get(persistenceId) ?? this.#known.get(persistenceId)
+  }
+
+  /** The number that is stored of an entity, if that may be older than a rewind. */
+  old(persistenceId: PersistenceId): StoredNumber | undefined {
+    return this.#old.get(persistenceId)
+  }
+
+  /** What is stored of an entity tells as it is that everything up to the number was handled. */
+  isNotOld(persistenceId: PersistenceId, last: number): void {
+    this.#old.delete(persistenceId)
+    this.pass(persistenceId, last)
   }
 
   accept(persistenceId: PersistenceId, sequenceNumber: SequenceNumber): void {
@@ -50,21 +64,27 @@ export class EntityNumbers {
   }
 
   /**
-   * The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. Those of entities
-   * that are still needed are not forgotten.
+   * The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. Those that
+   * were stored before a revision may be older than a rewind. Those of entities that are still needed are not forgotten.
    */
   loaded(
     persistenceIds: ReadonlyArray<PersistenceId>,
-    found: ReadonlyMap<PersistenceId, SequenceNumber>,
+    found: ReadonlyMap<PersistenceId, StoredNumber>,
+    before = 0,
     needed?: { readonly has: (persistenceId: PersistenceId) => boolean }
   ): void {
-    if (this.#known.size + persistenceIds.length > maxEntities) {
+    if (this.#known.size + this.#old.size + persistenceIds.length > maxEntities) {
       for (const persistenceId of this.#known.keys()) {
         if (needed?.has(persistenceId) !== true) this.#known.delete(persistenceId)
       }
+      for (const persistenceId of this.#old.keys()) {
+        if (needed?.has(persistenceId) !== true) this.#old.delete(persistenceId)
+      }
     }
     for (const persistenceId of persistenceIds) {
-      this.#known.set(persistenceId, Math.max(found.get(persistenceId) ?? 0, this.#known.get(persistenceId) ?? 0))
+      const stored = found.get(persistenceId)
+      if (stored !== undefined && stored.revision < before) this.#old.set(persistenceId, stored)
+      else this.#known.set(persistenceId, Math.max(stored?.sequenceNumber ?? 0, this.#known.get(persistenceId) ?? 0))
     }
   }
 
@@ -96,6 +116,7 @@ export class EntityNumbers {
       // Higher numbers may be stored already, if a replay has brought them before their turn. Forgotten ones are loaded
       // again.
       this.raise(persistenceId, last)
+      this.#old.delete(persistenceId)
       if (this.#inFlight.get(persistenceId)! <= last) this.#inFlight.delete(persistenceId)
     }
   }

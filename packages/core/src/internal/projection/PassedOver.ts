@@ -1,6 +1,7 @@
 import type { Passed } from "../../ConsumerFilter.ts"
 import type { Element } from "../../Envelope.ts"
 import type { Offset, Offsets } from "../../Offset.ts"
+import type { StoredOffsets } from "../../OffsetStore.ts"
 import type { Slice } from "../../Slice.ts"
 
 /** How far a slice was looked through. */
@@ -23,9 +24,16 @@ export class PassedOver {
   readonly #moved = new Set<Slice>()
   #remaining = 0
 
-  /** A slice that has begun anew since, and is in exact mode again, has passed over nothing. */
-  constructor(passed: ReadonlyMap<Slice, Passed>, completeUpTo: Offsets) {
-    for (const [slice, { from, upTo }] of passed) {
+  /**
+   * A slice that has begun anew since, and is in exact mode again, has passed over nothing. What comes after the offset of a slice is not past, as
+   * where that was a time when the part was stored.
+   */
+  constructor(
+    passed: ReadonlyMap<Slice, Passed>,
+    { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">
+  ) {
+    for (const [slice, { from, upTo: stored }] of passed) {
+      const upTo = Math.min(stored, offsets.get(slice)?.position ?? 0)
       if (from.position >= upTo || !completeUpTo.has(slice)) continue
       this.#slices.set(slice, { offset: from, position: from.position, upTo })
       this.#remaining += upTo - from.position

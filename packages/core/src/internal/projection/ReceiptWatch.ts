@@ -21,6 +21,7 @@ import {
 import type { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { Receipt } from "../../Receipt.ts"
 import { ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "../../ReceiptError.ts"
+import type { StoredNumber } from "../../Rewind.ts"
 import type { SequenceNumber } from "../../SequenceNumber.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
@@ -200,7 +201,7 @@ export class ReceiptWatch {
       if (!asked.has(source)) asked.set(source, new Set())
       asked.get(source)!.add(receipt.persistenceId)
     }
-    const found = new Map<string, ReadonlyMap<PersistenceId.PersistenceId, SequenceNumber>>()
+    const found = new Map<string, ReadonlyMap<PersistenceId.PersistenceId, StoredNumber>>()
     for (const [source, ids] of asked) {
       found.set(source, yield* this.#store.sequenceNumbers({ projection: this.#projection, source }, [...ids]))
     }

@@ -4,6 +4,7 @@ import type { Handled, StoredOffsets } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Position } from "../../Position.ts"
 import { decideOn, type Reading, type Standing, type Verdict } from "../../ReadingState.ts"
+import type { StoredNumber } from "../../Rewind.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -150,8 +151,13 @@ export class TimestampReading implements Reading {
     return [...unknown]
   }
 
-  loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, SequenceNumber>): void {
-    this.#numbers.loaded(persistenceIds, found, this.#limits)
+  loaded(persistenceIds: ReadonlyArray<PersistenceId>, found: ReadonlyMap<PersistenceId, StoredNumber>): void {
+    this.#numbers.loaded(persistenceIds, found, 0, this.#limits)
+  }
+
+  /** A rewind leaves nothing known there. */
+  rewound(): undefined {
+    return undefined
   }
 
   last(persistenceId: PersistenceId): number | undefined {

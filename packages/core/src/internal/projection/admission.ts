@@ -47,6 +47,7 @@ export const admit = (
     case "unloaded":
     case "gap":
     case "unproven":
+    case "rewound":
       return hold(self, place)
     case "unsettled":
       return again(settle)

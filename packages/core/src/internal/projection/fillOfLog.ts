@@ -2,12 +2,14 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
+import type { Rewound } from "../../ReadingState.ts"
 import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { EventWithheld } from "../../Source.ts"
 import { deliver } from "./deliver.ts"
 import { logGone } from "./entities.ts"
 import { fetch, inTime } from "./fetch.ts"
 import type { Held } from "./HeldBack.ts"
+import { lastBefore } from "./lastBefore.ts"
 import { type Repairing, untilRead } from "./repairs.ts"
 
 /**
@@ -21,10 +23,29 @@ export const fillOfLog = (
   from: number,
   to: number
 ): Effect.Effect<void, unknown, any> =>
-  Effect.flatMap(
-    from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
-    (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
-  ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, first.persistenceId, to)))
+  Effect.suspend(() => {
+    const { persistenceId, slice } = first
+    const rewound = self.reading.last(persistenceId) === undefined
+      ? self.reading.rewound(persistenceId, slice)
+      : undefined
+    // nothing is known to be missing before that
+    if (rewound !== undefined) return Semaphore.withPermit(self.calls, findLast(self, first, rewound))
+    return Effect.flatMap(
+      from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
+      (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
+    ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, persistenceId, to)))
+  })
+
+/** Finds out up to which number the events of an entity were handled that a rewind does not have come again. */
+const findLast = (
+  { handling: { projection: { source: { provider } } }, reading }: Repairing,
+  { persistenceId, sequenceNumber: number }: Held,
+  { last, since }: Rewound
+): Effect.Effect<void, unknown, any> =>
+  Effect.map(
+    lastBefore(provider, persistenceId, Math.min(last, number - 1), since),
+    (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found + 1) })
+  )
 
 /** Whether the predecessor of the first event of an entity that was read shows that nothing is missing before it. */
 const isProven = (self: Repairing, first: Held): Effect.Effect<boolean, unknown, any> => {

@@ -12,10 +12,11 @@ import { type Element, type Place, skipped } from "../../Envelope.ts"
 import { type Handler, isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
-import { Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
+import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { type Reading, ReadingState } from "../../ReadingState.ts"
+import type { Slice } from "../../Slice.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import { type Admission, admit } from "./admission.ts"
@@ -86,11 +87,14 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
   Effect.gen(function*() {
     const { memory, monitor, projection } = options
     yield* options.filter.begin
-    const { completeUpTo, journal: known, offsets, revision } = yield* load(options)
+    const { completeUpTo, journal: known, offsets, revision, rewinds } = yield* load(options)
     // after the revision: whoever stores another filter meanwhile raises that
     const newest = yield* options.filter.current(options.range, revision)
     const filter = newest?.filter
-    const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), completeUpTo)
+    const passedOver = new PassedOver(yield* options.filter.passedOver(options.range, revision), {
+      completeUpTo,
+      offsets
+    })
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
     const goesOn = options.filter.isThere && isChanged && (yield* hasJustRun(memory)) &&
       monitor.isNotBefore(offsets)
@@ -103,7 +107,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
     yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded, held)
-    const stored = { completeUpTo, offsets }
+    const stored = { completeUpTo, offsets, rewinds }
     const reading: Reading = journal === Source.timestamps
       ? new TimestampReading(options.range, stored)
       : new ReadingState(options.range, stored, { isStrict: !supersedes })
@@ -215,13 +219,13 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
     yield* management.register(key)
     stored = yield* store.load(key, range)
   }
-  const { completeUpTo, journal, offsets, revision } = stored
+  const { journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
   // there offsets are times for good
-  if (journal === Source.timestamps) return { completeUpTo, journal, offsets, revision }
+  if (journal === Source.timestamps) return { ...stored, revision }
   const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
-  if (resolved === offsets) return { completeUpTo, journal, offsets, revision }
+  if (resolved === offsets) return { ...stored, revision }
   const moves = Array.from(
     offsets,
     ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? Offset.beginning })
@@ -229,7 +233,16 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
     .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
     .toSorted((a, b) => a.slice - b.slice)
   if (moves.length > 0) yield* store.transact(key, { journal: journal ?? "", revision }, moves, Effect.void)
-  return { completeUpTo, journal, offsets: resolved, revision }
+  const anew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))
+  const unlessAnew = <A>(known: ReadonlyMap<Slice, A>) => new Map([...known].filter(([slice]) => !anew.has(slice)))
+  const { completeUpTo, rewinds } = stored
+  return {
+    journal,
+    offsets: resolved,
+    revision,
+    completeUpTo: unlessAnew(completeUpTo),
+    rewinds: unlessAnew(rewinds)
+  }
 })
 
 /** Opens the source, and decodes chunks ahead of the handler. */

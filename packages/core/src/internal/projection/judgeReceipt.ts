@@ -1,7 +1,7 @@
 import { isIn } from "../../LogsIdentity.ts"
 import type { Progress, SliceProgress } from "../../ProjectionManagement.ts"
 import type { Receipt } from "../../Receipt.ts"
-import type { SequenceNumber } from "../../SequenceNumber.ts"
+import { forgottenSince, isJumped, type StoredNumber } from "../../Rewind.ts"
 
 /**
  * @internal
@@ -27,11 +27,11 @@ export const journalRead = ({ slice }: Receipt, { journal, slices }: Pick<Progre
   return own !== undefined && isBegun(own) ? own.journal : journal
 }
 
-/** @internal `last` is the last sequence number that is stored of the entity, 0 if there is none. */
+/** @internal `last` is the last sequence number that is stored of the entity, if there is one. */
 export const judgeReceipt = (
   receipt: Receipt,
   progress: Pick<Progress, "journal" | "slices">,
-  last = 0 as SequenceNumber
+  last?: StoredNumber
 ): Standing => {
   const journal = journalRead(receipt, progress)
   if (journal !== undefined && !isIn(journal, receipt.journal)) return "otherJournal"
@@ -41,8 +41,13 @@ export const judgeReceipt = (
   const isPast = slice.offset.position >= receipt.position
   if (!asksForEntity(receipt, slice)) return isPast ? "handled" : "behind"
   // a replay may have brought them before their turn in the log
-  if (last >= receipt.sequenceNumber) return "handled"
-  return isPast ? "leftOut" : "behind"
+  if (last !== undefined && last.sequenceNumber >= receipt.sequenceNumber) {
+    // and comes again where it is not older than a rewind
+    const since = forgottenSince(slice.rewinds, last)
+    if (since === undefined || receipt.timestamp < since) return "handled"
+  }
+  if (!isPast) return "behind"
+  return isJumped(slice.rewinds, receipt.timestamp) ? "handled" : "leftOut"
 }
 
 /** Timestamps rise with the positions of a log. At position 0 there may be a time to begin at. */

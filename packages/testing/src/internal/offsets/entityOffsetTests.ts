@@ -4,9 +4,11 @@ import * as Offset from "@sluice/core/Offset"
 import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Stores } from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import { freshNameOf } from "../ids.ts"
 import { type It, transactAs } from "../kit.ts"
@@ -43,7 +45,10 @@ const store = (key: OffsetKey, ...moves: ReadonlyArray<Move>) => transact(key, m
 const numbers = (key: OffsetKey, ...names: ReadonlyArray<string>) =>
   Effect.map(
     OffsetStore.use((store) => store.sequenceNumbers(key, names.map(id))),
-    (found) => Object.fromEntries([...found].map(([id, number]) => [PersistenceId.entityId(id), number as number]))
+    (found) =>
+      Object.fromEntries(
+        [...found].map(([id, number]) => [PersistenceId.entityId(id), number.sequenceNumber as number])
+      )
   )
 
 const completeUpTo = (key: OffsetKey) =>
@@ -164,6 +169,45 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         yield* store(key, move(anew!, undefined, [5, 50]))
         yield* store(key, move(anew!, [5, 50], [6, 60], of(anew!)))
         assert.deepStrictEqual(yield* completeUpTo(key), { [anew!]: [5, 50], [other!]: [0, 0] })
+      }))
+
+    it.effect("is still known of a slice that is rewound to a later place, and what was handled after that is handled again", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const load = OffsetStore.use((store) => store.load(key, SliceRange.full))
+        const rewind = (offsets: Offset.Offsets, journal?: string) =>
+          ProjectionManagement.rewind(key, { journal, offsets })
+        const fenced = (...moves: ReadonlyArray<Move>) =>
+          Effect.map(Effect.flip(store(key, ...moves)), (error) => assert.strictEqual(error._tag, "Fenced"))
+        const [one, two, three] = [1, 2, 3].map((n) => Slice.make(n)) as [Slice.Slice, Slice.Slice, Slice.Slice]
+        yield* store(key, move(1, undefined, [2, 20]), move(2, undefined, [6, 60]), move(3, undefined, [1, 10]))
+        yield* store(key, move(1, [2, 20], [9, 90], { a: 5, b: 1 }), move(2, [6, 60], [9, 90], { c: 2 }))
+        yield* rewind(new Map([[one, Offset.make(4, 40)], [two, Offset.make(6, 60)], [three, Offset.make(1, 10)]]))
+        const known = yield* load
+        const since = (revision: number, since: number) => [{ revision, since: Timestamp.make(since) }]
+        assert.deepStrictEqual(yield* completeUpTo(key), { 1: [2, 20] })
+        assert.deepStrictEqual(known.rewinds, new Map([[one, since(1, 41)], [two, since(1, 61)]]))
+        assert.strictEqual(known.journal, "j")
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), { a: 5, b: 1, c: 2 })
+        // once
+        yield* store(key, move(1, [4, 40], [5, 50], { a: 3 }), move(2, [6, 60], [7, 70], { c: 1 }))
+        yield* fenced(move(1, [5, 50], [5, 50], { a: 3 }))
+        yield* fenced(move(2, [7, 70], [7, 70], { c: 1 }))
+        yield* store(key, move(1, [5, 50], [6, 60], { a: 4, b: 1 }))
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), { a: 4, b: 1, c: 1 })
+        // forwards
+        yield* rewind(new Map([[one, Offset.make(8, 80)], [two, Offset.make(8, 80)]]))
+        const jumped = (yield* load).rewinds.get(one)!
+        assert.deepStrictEqual(jumped, [...since(1, 41), { ...since(2, 81)[0]!, jumpedFrom: Timestamp.make(61) }])
+        yield* store(key, move(1, [8, 80], [8, 80], { a: 4 }))
+        yield* fenced(move(1, [8, 80], [9, 90], { a: 4 }))
+        // a slice that begins anew, and a journal of which nothing is known
+        yield* store(key, move(1, [8, 80], [0, 0]))
+        assert.deepStrictEqual([...(yield* load).rewinds.keys()], [two])
+        yield* rewind(new Map([[two, Offset.make(9, 90)]]), "k")
+        assert.deepStrictEqual(yield* completeUpTo(key), {})
+        assert.strictEqual((yield* load).rewinds.size, 0)
+        assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), {})
       }))
 
     it.effect("says in which journal that is so, also of a slice at its beginning", () =>

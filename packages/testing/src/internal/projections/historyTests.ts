@@ -31,8 +31,8 @@ const none = { ...ada, history: "none" } as const
 const pastLag = (name: string) =>
   Effect.map(ProjectionStatus.status(name), (workers) => workers.reduce((sum, { pastLag }) => sum + pastLag, 0))
 
-/** Waits until the workers have begun after a change, have looked through all that they had passed over, and caught up. */
-const complete = (projection: Projection.Projection<any, any>) =>
+/** @internal Waits until the workers have begun after a change, have looked through all that they had passed over, and caught up. */
+export const complete = (projection: Projection.Projection<any, any>) =>
   Effect.andThen(
     caughtUp(projection.name),
     Wait.until(

@@ -63,6 +63,7 @@ export const placeOf = ({ persistenceId, sequenceNumber }: Envelope<unknown>): s
 export const makeEffects = () => {
   const type = fresh("effect")
   return {
+    type,
     record: (envelope: Envelope<string>) =>
       Effect.asVoid(
         append(type, PersistenceId.entityId(envelope.persistenceId), [`${envelope.sequenceNumber} ${envelope.event}`])

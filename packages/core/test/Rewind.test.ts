@@ -1,0 +1,322 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as ReadingState from "@sluice/core/ReadingState"
+import * as Rewind from "@sluice/core/Rewind"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { lastBefore } from "../src/internal/projection/lastBefore.ts"
+
+const slice = Slice.make(7)
+const range = SliceRange.make(7, 7)
+
+const at = (position: number) => Offset.make(position, position * 10)
+
+const known: Rewind.Known = { offset: at(9), journal: "j", completeUpTo: at(2), rewinds: [] }
+
+const kept = (offset: Offset.Offset, rewind: object) => ({
+  ...known,
+  offset,
+  rewinds: [{ revision: 7, ...rewind }]
+})
+
+const exact = (offset: Offset.Offset, journal: string, since: number) => ({
+  offset,
+  journal,
+  completeUpTo: undefined,
+  rewinds: [{ revision: 7, since }]
+})
+
+describe("what is known of a slice that is rewound", () => {
+  const to = (offset: Offset.Offset, journal?: string, from = known) => Rewind.rewound(from, offset, journal, 7)
+  it("stays where something was left out before the place", () => {
+    assert.deepStrictEqual<unknown>(to(at(3)), kept(at(3), { since: 31 }))
+    assert.deepStrictEqual<unknown>(to(at(3), "j"), kept(at(3), { since: 31 }))
+    assert.deepStrictEqual<unknown>(to(at(9)), kept(at(9), { since: 91 }))
+    assert.deepStrictEqual<unknown>(to(at(12)), kept(at(12), { since: 121, jumpedFrom: 91 }))
+    // a time, whose position is not known yet
+    const [after, ahead] = [Offset.make(0, 22), Offset.make(0, 95)]
+    assert.deepStrictEqual<unknown>(to(after), kept(after, { since: 22 }))
+    assert.deepStrictEqual<unknown>(to(ahead), kept(ahead, { since: 95, jumpedFrom: 91 }))
+  })
+
+  it("is nothing where everything before the place was read, or in another journal", () => {
+    assert.deepStrictEqual<unknown>(to(at(2)), exact(at(2), "", 21))
+    assert.deepStrictEqual<unknown>(to(Offset.make(0, 21)), exact(Offset.make(0, 21), "", 21))
+    assert.deepStrictEqual<unknown>(to(Offset.beginning), exact(Offset.beginning, "", 0))
+    assert.deepStrictEqual<unknown>(to(at(5), "other"), exact(at(5), "other", 51))
+    const timed = { offset: Offset.make(0, 90), journal: "timestamps", completeUpTo: Offset.make(0, 20), rewinds: [] }
+    assert.deepStrictEqual<unknown>(to(Offset.make(0, 50), undefined, timed), exact(Offset.make(0, 50), "", 50))
+    // in exact mode there was nothing to be known
+    const before: Rewind.Known = { ...known, completeUpTo: undefined }
+    assert.deepStrictEqual<unknown>(to(at(5), undefined, before), { ...before, offset: at(5), journal: "" })
+    // by positions alone, where nothing else is known
+    const untimed = { ...known, completeUpTo: Offset.make(2, 0) }
+    assert.deepStrictEqual(to(at(3), undefined, untimed).completeUpTo, Offset.make(2, 0))
+    assert.isUndefined(to(at(2), undefined, untimed).completeUpTo)
+    assert.isUndefined(to(Offset.make(0, 50), undefined, untimed).completeUpTo)
+  })
+
+  it("is less after each rewind, until that leads to before the one before", () => {
+    const since = (from: Rewind.Known, stored: number) =>
+      Rewind.forgottenSince(from.rewinds, { sequenceNumber: SequenceNumber.make(4), revision: stored }) as
+        | number
+        | undefined
+    const rewound = (from: Rewind.Known, at: Offset.Offset, revision: number) =>
+      Rewind.rewound(from, at, undefined, revision)
+    const first = rewound(known, at(4), 5)
+    // as the last event before a time is older than the time, this is no way back, and none forwards
+    const second = rewound({ ...first, offset: at(7) }, Offset.make(0, 73), 6)
+    assert.deepStrictEqual([4, 5, 6].map((stored) => since(second, stored)), [41, 73, undefined])
+    const third = rewound({ ...second, offset: at(9) }, at(3), 7)
+    assert.deepStrictEqual([4, 5, 6, 7].map((stored) => since(third, stored)), [31, 31, 31, undefined])
+    assert.strictEqual(third.rewinds.length, 1)
+  })
+
+  it("is bounded", () => {
+    let many = known
+    for (let n = 3; n < 1_000; n++) many = Rewind.rewound({ ...many, offset: at(n + 1) }, at(n), undefined, n)
+    assert.strictEqual(many.rewinds.length, 32)
+    assert.strictEqual(many.rewinds.at(-1)!.revision, 999)
+  })
+})
+
+const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximum - 1 }))
+
+const Step = Schema.Union([
+  Schema.Struct({ do: Schema.tag("read"), events: below(20), savesEach: Schema.Boolean }),
+  Schema.Struct({
+    do: Schema.tag("filter"),
+    included: Schema.Array(Schema.Boolean).check(Schema.isMinLength(3), Schema.isMaxLength(3))
+  }),
+  Schema.Struct({ do: Schema.tag("rewind"), to: below(40), isTime: Schema.Boolean }),
+  Schema.Struct({ do: Schema.tag("rewind"), to: below(40), isTime: Schema.Boolean }),
+  Schema.Struct({ do: Schema.tag("none") }),
+  Schema.Struct({ do: Schema.tag("kill") }),
+  Schema.Struct({ do: Schema.tag("lookBack") })
+])
+
+const Run = Schema.Struct({
+  log: Schema.Array(below(3)).check(Schema.isMinLength(10), Schema.isMaxLength(36)),
+  steps: Schema.Array(Step).check(Schema.isMinLength(8), Schema.isMaxLength(30))
+})
+
+type Event = Envelope.Placeholder
+
+describe("whatever is left out, read and rewound", () => {
+  it.prop("each event is handled once since its slice was set back to before it, and in order", [Run], (run) => {
+    const [{ steps }] = run
+    const counts = [0, 0, 0]
+    // at the end, another one of each
+    const log = [...run[0].log, 0, 1, 2].map((entity, i): Event =>
+      Envelope.placeholder({
+        persistenceId: PersistenceId.make("cart", `${entity}`),
+        sequenceNumber: SequenceNumber.make(++counts[entity]!),
+        slice,
+        position: Position.make(i + 1),
+        timestamp: Timestamp.make((i + 1) * 10)
+      })
+    )
+    const length = run[0].log.length
+    const ofEntity = ({ persistenceId }: Event, from: number, to: number) =>
+      log.filter((_) => _.persistenceId === persistenceId && _.sequenceNumber >= from && _.sequenceNumber <= to)
+    const entityOf = ({ persistenceId }: Event) => Number(PersistenceId.entityId(persistenceId))
+
+    // what has to hold: of each position, whether it needs no handling any more
+    const isDone = log.map(() => false)
+    const handle = (event: Event) => {
+      const earlier = ofEntity(event, 1, event.sequenceNumber - 1)
+      assert.isTrue(earlier.every(({ position }) => isDone[position! - 1]), "in order")
+      assert.isFalse(isDone[event.position! - 1], "once")
+      isDone[event.position! - 1] = true
+    }
+
+    // what is stored
+    let stored: Rewind.Known = { offset: Offset.beginning, journal: "j", completeUpTo: undefined, rewinds: [] }
+    let revision = 0
+    const rows = new Map<PersistenceId.PersistenceId, Rewind.StoredNumber>()
+
+    let included = [true, true, true]
+    const begin = () =>
+      new ReadingState.ReadingState(range, {
+        offsets: stored.offset.position === 0 ? Offset.none : new Map([[slice, stored.offset]]),
+        completeUpTo: stored.completeUpTo === undefined ? new Map() : new Map([[slice, stored.completeUpTo]]),
+        rewinds: new Map([[slice, stored.rewinds]])
+      })
+    let state = begin()
+    let group: Array<Event | Envelope.Skipped> = []
+    let fresh: Array<Event> = []
+
+    const save = () => {
+      const [last] = state.advance(group).slice(-1)
+      const entities = state.entities(slice)
+      for (const [id, { first, last }] of entities ?? []) {
+        const before = rows.get(id)
+        const isTwice = before !== undefined && before.sequenceNumber >= first &&
+          Rewind.forgottenSince(stored.rewinds, before) === undefined
+        assert.isFalse(isTwice, "a store would take it for what another worker has handled")
+        rows.set(id, { sequenceNumber: last, revision })
+      }
+      const completeUpTo = stored.completeUpTo ?? (entities === undefined ? undefined : stored.offset)
+      stored = { ...stored, offset: last === undefined ? stored.offset : at(last.position!), completeUpTo }
+      state.stored(slice, stored.offset.position)
+      fresh.forEach(handle)
+      group = []
+      fresh = []
+    }
+
+    const take = (element: Event | Envelope.Skipped, isReplay = false, depth = 0): void => {
+      assert.isBelow(depth, 9)
+      const verdict = state.judge(element, isReplay)
+      const again = () => take(element, isReplay, depth + 1)
+      if (verdict === "unsettled") {
+        save()
+        return again()
+      }
+      if (element._tag === "Skipped") {
+        assert.strictEqual(verdict, "accepted")
+        group.push(element)
+        return
+      }
+      const replay = (from: number) => {
+        for (const earlier of ofEntity(element, from, element.sequenceNumber - 1)) take(earlier, true, depth + 1)
+        state.complete(element)
+        again()
+      }
+      switch (verdict) {
+        case "accepted":
+          fresh.push(element)
+          group.push(element)
+          return
+        case "passed":
+          group.push(element)
+          return
+        case "duplicate":
+          return
+        case "unknown":
+          state.loaded([element.persistenceId], rows)
+          return again()
+        case "gap":
+          return replay(state.missingFrom(element.persistenceId))
+        case "unproven": {
+          const [before] = ofEntity(element, element.sequenceNumber - 1, element.sequenceNumber - 1)
+          if (!state.proves(slice, before)) return replay(1)
+          state.complete(element)
+          return again()
+        }
+        case "rewound": {
+          const { last, since } = state.rewound(element.persistenceId, slice)!
+          const some = ofEntity(element, 1, Math.min(last, element.sequenceNumber - 1))
+          const found = some.filter(({ timestamp }) => timestamp < since).length
+          state.complete({ ...element, sequenceNumber: SequenceNumber.make(found + 1) })
+          return again()
+        }
+        default:
+          assert.fail(verdict)
+      }
+    }
+
+    const read = (upTo: number, savesEach: boolean) => {
+      for (let i = state.next(slice) - 1; i < upTo; i++) {
+        const event = log[i]!
+        const passes = included[entityOf(event)]!
+        const { position, timestamp } = event
+        take(passes ? event : Envelope.skipped(slice, position!, position!, timestamp, true))
+        if (savesEach) save()
+      }
+    }
+
+    for (const step of steps) {
+      switch (step.do) {
+        case "read":
+          read(Math.min(stored.offset.position + step.events, length), step.savesEach)
+          save()
+          break
+        case "filter":
+          included = [...step.included]
+          break
+        case "kill":
+          // of an exactly-once projection, what was not stored was not handled
+          read(Math.min(stored.offset.position + 3, length), false)
+          group = []
+          fresh = []
+          state = begin()
+          break
+        case "none":
+          if (stored.completeUpTo === undefined) break
+          stored = { ...stored, completeUpTo: stored.offset }
+          isDone.fill(true, 0, stored.offset.position)
+          revision++
+          state = begin()
+          break
+        case "lookBack":
+          if (stored.completeUpTo === undefined) break
+          for (const event of log.slice(stored.completeUpTo.position, stored.offset.position)) {
+            if (included[entityOf(event)]) take(event, true)
+          }
+          save()
+          break
+        case "rewind": {
+          const to = step.to % (length + 1)
+          const from = stored.offset.position
+          stored = Rewind.rewound(stored, step.isTime ? Offset.make(0, to * 10 + 3) : at(to), undefined, ++revision)
+          // a worker asks for the position
+          stored = { ...stored, journal: "j", offset: at(to) }
+          if (to === 0) {
+            // which is the beginning, then
+            stored = { ...stored, completeUpTo: undefined, rewinds: [] }
+            rows.clear()
+          }
+          isDone.fill(true, Math.min(from, to), to)
+          isDone.fill(false, to)
+          state = begin()
+        }
+      }
+    }
+    included = [true, true, true]
+    read(log.length, true)
+    assert.isTrue(isDone.every((done) => done), "nothing is lost")
+  }, { arbitrary: { runs: 1000 } })
+})
+
+const Entity = Schema.Struct({
+  /** Which of its events the source still has. */
+  events: Schema.Array(Schema.Boolean).check(Schema.isMinLength(1), Schema.isMaxLength(40)),
+  older: below(41),
+  asked: below(41)
+})
+
+describe("the last event that is older than a time", () => {
+  it.effect.prop(
+    "is found, and what is gone counts as older",
+    [Entity],
+    ([{ asked, events, older }]) =>
+      Effect.gen(function*() {
+        const persistenceId = PersistenceId.make("cart", "a")
+        const last = Math.min(asked, events.length)
+        const there = events.flatMap((isThere, i) => isThere ? [i + 1] : [])
+        const calls: Array<number> = []
+        const provider: any = {
+          key: "test",
+          entity: (_: unknown, from: number, to: number) => {
+            calls.push(to - from)
+            return Stream.fromIterable(
+              there.filter((n) => n >= from && n <= to).map((n) => ({ sequenceNumber: n, timestamp: n * 10 }))
+            )
+          }
+        }
+        const found = yield* lastBefore<never, never>(provider, persistenceId, last, Timestamp.make(older * 10 + 1))
+        assert.strictEqual(found, Math.min(last, (there.find((n) => n > older) ?? Infinity) - 1))
+        if (last <= older && events[last - 1]) assert.deepStrictEqual(calls, [0])
+        assert.isAtMost(calls.length, 12)
+      }),
+    { arbitrary: { runs: 500 } }
+  )
+})

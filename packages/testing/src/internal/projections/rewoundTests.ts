@@ -1,0 +1,305 @@
+import { assert, describe } from "@effect/vitest"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import type * as EntityType from "@sluice/core/EntityType"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { Start } from "@sluice/core/Source"
+import type * as Timestamp from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { It } from "../kit.ts"
+import { append, fresh, idsOfSlice, texts } from "../kit.ts"
+import { ada, filtered, guarantees } from "./filteredProjectionTests.ts"
+import { complete } from "./historyTests.ts"
+import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
+
+const below = (n: number) => Random.nextIntBetween(0, n - 1)
+
+const only = (...ids: ReadonlyArray<string>) => () => EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
+
+/** Where the events after some begin: as their time, and as offsets. */
+interface Place {
+  readonly since: Timestamp.Timestamp
+  readonly start: Start
+}
+
+/** The ways to rewind a projection to a place. By its name alone, its worker asks for the positions. */
+const ways: ReadonlyArray<
+  readonly [
+    string,
+    (
+      projection: Projection.Projection<any, any>,
+      place: Place,
+      undo: Effect.Effect<unknown, any, any>
+    ) => Effect.Effect<void, any, any>
+  ]
+> = [
+  ["a time", (projection, { since }, undo) => Projection.rewind(projection, { since }, { undo })],
+  [
+    "a time, by its name,",
+    (projection, { since }, undo) =>
+      ProjectionManagement.ProjectionManagement.use((management) =>
+        management.rewind(
+          Projection.offsetKey(projection),
+          { journal: undefined, offsets: Offset.since(since) },
+          undo
+        )
+      )
+  ],
+  ["offsets", (projection, { start }, undo) => Projection.rewind(projection, start, { undo })]
+]
+
+const startOf = (projection: Projection.Projection<any, any>) =>
+  Effect.map(
+    OffsetStore.use((store) => store.load(Projection.offsetKey(projection), SliceRange.full)),
+    ({ journal, offsets }): Start => ({ journal, offsets })
+  )
+
+const timesOf = (type: EntityType.EntityType<string>, id: string) =>
+  Effect.map(Stream.runCollect(Journal.read(type, id)), (read) => read.map(({ timestamp }) => timestamp))
+
+/** @internal What a filter has left out before the place that a projection is rewound to. */
+export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  for (const [guarantee, make] of guarantees) {
+    describe(`what a filter has left out before a projection ${guarantee} was rewound`, () => {
+      for (const [way, rewind] of ways) {
+        for (const history of ["nextEvent", "now", "none"] as const) {
+          it.effect(`to ${way} is not forgotten: its entity is included with the history ${history}`, () =>
+            Effect.gen(function*() {
+              const type = fresh("rewound")
+              const name = freshName()
+              const [a, b, c] = idsOfSlice(type, 7, 3) as [string, string, string]
+              const handled: Array<string> = []
+              const projection = filtered(type, only(a, c)()).pipe(
+                make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope)))),
+                Projection.workers(2)
+              )
+              yield* Effect.gen(function*() {
+                // nothing is left out before the first of them
+                yield* append(type, c, texts(1))
+                yield* append(type, b, texts(3))
+                yield* append(type, a, texts(2))
+                yield* append(type, c, texts(1))
+                yield* caughtUp(name)
+                const start = yield* startOf(projection)
+                yield* append(type, a, texts(2))
+                yield* append(type, b, texts(1))
+                yield* caughtUp(name)
+                assert.deepStrictEqual(handled, [`${c} 1`, `${a} 1`, `${a} 2`, `${c} 2`, `${a} 3`, `${a} 4`])
+                const [, , since] = yield* timesOf(type, a)
+                for (let times = 0; times < 2; times++) {
+                  handled.length = 0
+                  yield* rewind(projection, { since: since!, start }, Effect.void)
+                  yield* caughtUp(name)
+                  assert.deepStrictEqual(handled, [`${a} 3`, `${a} 4`])
+                }
+                handled.length = 0
+                yield* append(type, c, texts(1))
+                yield* caughtUp(name)
+                assert.deepStrictEqual(handled, [`${c} 3`])
+                handled.length = 0
+                yield* ConsumerFilter.update(projection, only(a, b, c), { ...ada, history })
+                yield* complete(projection)
+                const past = [1, 2, 3, 4].map((n) => `${b} ${n}`)
+                assert.deepStrictEqual(handled, history === "now" ? past : [])
+                handled.length = 0
+                yield* append(type, b, texts(1))
+                yield* caughtUp(name)
+                assert.deepStrictEqual(handled, [...history === "nextEvent" ? past : [], `${b} 5`])
+              }).pipe(whileRunning(projection))
+            }))
+        }
+      }
+
+      it.effect("is asked for as soon as that is included, right after the rewind, before its worker has begun", () =>
+        Effect.gen(function*() {
+          const type = fresh("rewound")
+          const name = freshName()
+          const handled: Array<string> = []
+          const [a, b, c] = idsOfSlice(type, 7, 3) as [string, string, string]
+          const projection = filtered(type, only(a)()).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          yield* whileRunning(projection)(Effect.gen(function*() {
+            for (const id of [a, b, c]) yield* append(type, id, texts(2))
+            yield* append(type, a, texts(1))
+            yield* caughtUp(name)
+          }))
+          const [, , since] = yield* timesOf(type, a)
+          yield* ProjectionManagement.rewind(name, { since: since! })
+          yield* ConsumerFilter.update(projection, only(a, b), { ...ada, history: "now" })
+          handled.length = 0
+          yield* whileRunning(projection)(complete(projection))
+          assert.sameMembers(handled, [`${a} 3`, `${b} 1`, `${b} 2`])
+          yield* ProjectionManagement.rewind(name, { since: since! })
+          yield* ConsumerFilter.update(projection, only(a, b, c), { ...ada, history: "none" })
+          yield* append(type, c, texts(1))
+          handled.length = 0
+          yield* whileRunning(projection)(complete(projection))
+          assert.deepStrictEqual(handled, [`${a} 3`, `${c} 3`])
+        }))
+
+      it.effect("forwards still comes, and what was jumped over does not", () =>
+        Effect.gen(function*() {
+          const type = fresh("rewound")
+          const name = freshName()
+          const [a, b] = idsOfSlice(type, 7, 2) as [string, string]
+          const handled: Array<string> = []
+          const projection = filtered(type, only(a)()).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          yield* whileRunning(projection)(Effect.gen(function*() {
+            yield* append(type, b, texts(2))
+            yield* append(type, a, texts(2))
+            yield* caughtUp(name)
+          }))
+          yield* append(type, a, texts(2))
+          yield* append(type, b, texts(1))
+          yield* append(type, a, texts(1))
+          const times = yield* timesOf(type, a)
+          yield* Projection.rewind(projection, { since: times[4]! })
+          handled.length = 0
+          yield* Effect.gen(function*() {
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, [`${a} 5`])
+            yield* ConsumerFilter.update(projection, only(a, b), ada)
+            yield* append(type, b, texts(1))
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, [`${a} 5`, `${b} 1`, `${b} 2`, `${b} 4`])
+            handled.length = 0
+            // to the middle of what was jumped over
+            yield* Projection.rewind(projection, { since: times[3]! })
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, [`${a} 4`, `${b} 3`, `${a} 5`, `${b} 4`])
+          }).pipe(whileRunning(projection))
+        }))
+    })
+  }
+
+  describe("what a filter has left out before a projection was rewound, exactly once,", () => {
+    it.effect("comes as it would have, though events were deleted at the source", () =>
+      Effect.gen(function*() {
+        const type = fresh("rewound")
+        const name = freshName()
+        const [a, b] = idsOfSlice(type, 7, 2) as [string, string]
+        const handled: Array<string> = []
+        const projection = filtered(type, only(a)()).pipe(
+          Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+        )
+        yield* Effect.gen(function*() {
+          yield* append(type, b, texts(2))
+          yield* append(type, a, texts(2))
+          yield* append(type, b, texts(1))
+          yield* append(type, a, texts(2))
+          yield* caughtUp(name)
+          yield* Journal.deleteEvents(type, b, { to: 1 })
+          const times = yield* timesOf(type, a)
+          handled.length = 0
+          yield* Projection.rewind(projection, { since: times[2]! })
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled, [`${a} 3`, `${a} 4`])
+          yield* ConsumerFilter.update(projection, only(a, b), ada)
+          yield* append(type, b, texts(1))
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled.slice(2), [`${b} 2`, `${b} 3`, `${b} 4`])
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect.each([1, 2, 3, 4])(
+      "comes as each change has asked for, and nothing comes twice between two rewinds, whatever happens (%i)",
+      (seed) =>
+        Effect.gen(function*() {
+          const type = fresh("rewound")
+          const name = freshName()
+          const effects = makeEffects()
+          const { write, written } = makeWriter(type)
+          const ids = [...idsOfSlice(type, 7, 3), ...idsOfSlice(type, 9, 2), ...idsOfSlice(type, 900, 2)]
+          /** The numbers of events that are never to come. */
+          const gone = new Map(ids.map((id) => [id, new Set<number>()]))
+          const projection = filtered(type, EventFilter.passAll).pipe(
+            Projection.exactlyOnce(name, effects.record),
+            Projection.workers(3),
+            Projection.recovery(persistent)
+          )
+          /** What is handled, as the effects say with what was undone of them. */
+          const doneOf = (id: string) =>
+            Effect.map(effects.events(id), (events) => {
+              let done: Array<number> = []
+              for (const event of events) {
+                const number = Number(event.split(" ")[0])
+                if (number < 0) done = done.filter((n) => n < -number)
+                else {
+                  assert.isAbove(number, done.at(-1) ?? 0, `once and in order: ${id} ${events}`)
+                  done.push(number)
+                }
+              }
+              return done
+            })
+          /** For each entity, the first number that comes again. */
+          const undoing = (firsts: ReadonlyMap<string, number>) =>
+            Effect.forEach(firsts, ([id, first]) => append(effects.type, id, [`${-first}`]), { discard: true })
+          const places: Array<Place & { readonly firsts: ReadonlyMap<string, number> }> = []
+          const outer = yield* Effect.scope
+          const start = Effect.gen(function*() {
+            const scope = yield* Scope.fork(outer)
+            yield* Scope.provide(Layer.build(Projection.layer(projection)), scope)
+            return scope
+          })
+          let running = yield* start
+          for (let step = 0; step < 50; step++) {
+            const what = yield* below(13)
+            const id = ids[yield* below(ids.length)]!
+            const some = () =>
+              Effect.map(Effect.forEach(ids, () => below(2)), (picked) => ids.filter((_, i) => picked[i] === 1))
+            if (what < 4) yield* write(id, 1 + (yield* below(5)))
+            else if (what < 6) yield* ConsumerFilter.update(projection, only(...yield* some()), ada)
+            else if (what < 7) {
+              yield* ConsumerFilter.update(projection, only(...yield* some()), { ...ada, history: "now" })
+            } else if (what < 8) {
+              yield* caughtUp(name)
+              const filter = only("nobody", ...yield* some())
+              yield* ConsumerFilter.update(projection, filter, { ...ada, history: "none" })
+              for (const [id, events] of written) {
+                const done = new Set(yield* doneOf(id))
+                events.forEach((_, i) => done.has(i + 1) || gone.get(id)!.add(i + 1))
+              }
+            } else if (what < 9) {
+              yield* Scope.close(running, Exit.void)
+              running = yield* start
+            } else if (what < 11) {
+              yield* caughtUp(name)
+              const offsets = yield* startOf(projection)
+              const firsts = new Map(ids.map((id) => [id, (written.get(id)?.length ?? 0) + 1]))
+              const { timestamp: since } = yield* write(id, 1)
+              places.push({ since, start: offsets, firsts })
+            } else if (places.length > 0) {
+              const place = places[yield* below(places.length)]!
+              // so that it leads back in all slices
+              yield* caughtUp(name)
+              yield* ways[yield* below(ways.length)]![1](projection, place, undoing(place.firsts))
+              for (const [id, numbers] of gone) {
+                for (const number of numbers) if (number >= place.firsts.get(id)!) numbers.delete(number)
+              }
+            }
+          }
+          yield* ConsumerFilter.update(projection, () => EventFilter.passAll, { ...ada, history: "now" })
+          yield* complete(projection)
+          for (const id of ids) yield* write(id, 1)
+          yield* caughtUp(name)
+          for (const [id, events] of written) {
+            const expected = events.map((_, i) => i + 1).filter((number) => !gone.get(id)!.has(number))
+            assert.deepStrictEqual(yield* doneOf(id), expected, id)
+          }
+        }).pipe(Effect.scoped, Random.withSeed(seed))
+    )
+  })
+}
