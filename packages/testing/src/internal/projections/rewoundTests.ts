@@ -94,7 +94,7 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
                 yield* append(type, a, texts(2))
                 yield* append(type, b, texts(1))
                 yield* caughtUp(name)
-                assert.deepStrictEqual(handled, [`${c} 1`, `${a} 1`, `${a} 2`, `${c} 2`, `${a} 3`, `${a} 4`])
+                assert.sameMembers(handled, [`${c} 1`, `${a} 1`, `${a} 2`, `${c} 2`, `${a} 3`, `${a} 4`])
                 const [, , since] = yield* timesOf(type, a)
                 for (let times = 0; times < 2; times++) {
                   handled.length = 0
@@ -179,7 +179,8 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
             // to the middle of what was jumped over
             yield* Projection.rewind(projection, { since: times[3]! })
             yield* caughtUp(name)
-            assert.deepStrictEqual(handled, [`${a} 4`, `${b} 3`, `${a} 5`, `${b} 4`])
+            const of = (id: string) => handled.filter((place) => place.startsWith(`${id} `))
+            assert.deepStrictEqual([of(a), of(b)], [[`${a} 4`, `${a} 5`], [`${b} 3`, `${b} 4`]])
           }).pipe(whileRunning(projection))
         }))
     })
