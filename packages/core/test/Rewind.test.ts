@@ -34,8 +34,16 @@ const exact = (offset: Offset.Offset, journal: string, since: number) => ({
   rewinds: [{ revision: 7, since }]
 })
 
+const to = (offset: Offset.Offset, journal?: string, from = known) => Rewind.rewound(from, offset, journal, 7)
+
+const since = (from: Rewind.Known, stored: number) =>
+  Rewind.forgottenSince(from.rewinds, { sequenceNumber: SequenceNumber.make(4), revision: stored }) as
+    | number
+    | undefined
+const rewound = (from: Rewind.Known, at: Offset.Offset, revision: number) =>
+  Rewind.rewound(from, at, undefined, revision)
+
 describe("what is known of a slice that is rewound", () => {
-  const to = (offset: Offset.Offset, journal?: string, from = known) => Rewind.rewound(from, offset, journal, 7)
   it("stays where something was left out before the place", () => {
     assert.deepStrictEqual<unknown>(to(at(3)), kept(at(3), { since: 31 }))
     assert.deepStrictEqual<unknown>(to(at(3), "j"), kept(at(3), { since: 31 }))
@@ -65,12 +73,6 @@ describe("what is known of a slice that is rewound", () => {
   })
 
   it("is less after each rewind, until that leads to before the one before", () => {
-    const since = (from: Rewind.Known, stored: number) =>
-      Rewind.forgottenSince(from.rewinds, { sequenceNumber: SequenceNumber.make(4), revision: stored }) as
-        | number
-        | undefined
-    const rewound = (from: Rewind.Known, at: Offset.Offset, revision: number) =>
-      Rewind.rewound(from, at, undefined, revision)
     const first = rewound(known, at(4), 5)
     // as the last event before a time is older than the time, this is no way back, and none forwards
     const second = rewound({ ...first, offset: at(7) }, Offset.make(0, 73), 6)

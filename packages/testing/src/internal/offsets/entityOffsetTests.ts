@@ -60,6 +60,8 @@ const completeUpTo = (key: OffsetKey) =>
       )
   )
 
+const since = (revision: number, since: number) => [{ revision, since: Timestamp.make(since) }]
+
 /** @internal What is stored where a source leaves something out. */
 export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
   describe("where a source leaves something out", () => {
@@ -184,7 +186,6 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         yield* store(key, move(1, [2, 20], [9, 90], { a: 5, b: 1 }), move(2, [6, 60], [9, 90], { c: 2 }))
         yield* rewind(new Map([[one, Offset.make(4, 40)], [two, Offset.make(6, 60)], [three, Offset.make(1, 10)]]))
         const known = yield* load
-        const since = (revision: number, since: number) => [{ revision, since: Timestamp.make(since) }]
         assert.deepStrictEqual(yield* completeUpTo(key), { 1: [2, 20] })
         assert.deepStrictEqual(known.rewinds, new Map([[one, since(1, 41)], [two, since(1, 61)]]))
         assert.strictEqual(known.journal, "j")

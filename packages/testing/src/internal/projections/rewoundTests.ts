@@ -239,7 +239,7 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
                 const number = Number(event.split(" ")[0])
                 if (number < 0) done = done.filter((n) => n < -number)
                 else {
-                  assert.isAbove(number, done.at(-1) ?? 0, `once and in order: ${id} ${events}`)
+                  assert.isAbove(number, done.at(-1) ?? 0, `once and in order: ${id} ${events.join(", ")}`)
                   done.push(number)
                 }
               }
