@@ -96,8 +96,8 @@ export interface WorkerStatus {
    */
   readonly pastLag: number
   /**
-   * Of a source without positions: the time of the earliest event that may wait, as earlier ones of its entity are missing, while later events
-   * are handled. Undefined if none waits.
+   * The time of the earliest event that may wait, as earlier ones of its entity are missing, while later events are handled. Undefined if none
+   * waits.
    */
   readonly waitsFrom: Timestamp | undefined
   /** The offsets as it has stored them last. */
