@@ -58,19 +58,20 @@ it.live("workers that had caught up do not ask for heads again when the filter c
     assert.isAtLeast(heads, 4)
   }).pipe(Effect.scoped, Effect.provide(memory)))
 
+const filteredBy = (filter: EventFilter.EventFilter) =>
+  Source.make<string, any, Journal.Journal>({
+    ...local.provider,
+    key: "stream:note",
+    filter,
+    open: (range, { filter: _filter, ...start }) => local.provider.open(range, start) as any
+  })
+
 it.live("projections of a stream that begin with different filters are told of, both by name", () =>
   Effect.gen(function*() {
     const lines: Array<string> = []
     const logger = Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && lines.push(String(message))))
-    const source = (filter: EventFilter.EventFilter) =>
-      Source.make<string, any, Journal.Journal>({
-        ...local.provider,
-        key: "stream:note",
-        filter,
-        open: (range, { filter: _filter, ...start }) => local.provider.open(range, start) as any
-      })
     const runs = (name: string, filter: EventFilter.EventFilter) =>
-      Layer.build(Projection.layer(source(filter).pipe(Projection.exactlyOnce(name, () => Effect.void)))).pipe(
+      Layer.build(Projection.layer(filteredBy(filter).pipe(Projection.exactlyOnce(name, () => Effect.void)))).pipe(
         Effect.provide(Logger.layer([logger]))
       )
     const large = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))
