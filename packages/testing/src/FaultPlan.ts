@@ -6,6 +6,7 @@
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import type { Faults, SimulatedDatabase } from "./SimulatedDatabase.ts"
 import type { Process, Simulation } from "./Simulation.ts"
 
@@ -100,6 +101,7 @@ export const run = (
 ): Effect.Effect<void, never, Simulation> => {
   const active = new Map<object, Set<Fault>>()
   const killed = new Set<Process>()
+  const one = Semaphore.makeUnsafe(1)
   const of = (target: object): Set<Fault> => {
     let faults = active.get(target)
     if (faults === undefined) active.set(target, faults = new Set())
@@ -110,11 +112,10 @@ export const run = (
       ? on.processes[fault.target % on.processes.length]
       : on.databases[fault.target % on.databases.length]
     if (target === undefined) return Effect.void
-    const apply = Effect.suspend(() =>
-      isOfProcess(fault)
-        ? upholdProcess(target as Process, of(target), fault, killed)
-        : upholdDatabase(target as SimulatedDatabase, of(target), fault)
-    )
+    const apply = isOfProcess(fault)
+      ? Effect.suspend(() => upholdProcess(target as Process, of(target), fault, killed))
+      // one after the other, or what is right no more comes last
+      : one.withPermit(Effect.suspend(() => upholdDatabase(target as SimulatedDatabase, of(target), fault)))
     return Effect.sleep(fault.at).pipe(
       Effect.andThen(Effect.suspend(() => {
         of(target).add(fault)

@@ -57,6 +57,24 @@ const shown = (seconds: number) =>
   )
 
 describe("a plan", () => {
+  it("leaves a database as it was when several faults end at the same time", () => {
+    for (let seed = 0; seed < 300; seed++) {
+      value(Simulation.run(
+        Effect.gen(function*() {
+          const database = yield* SimulatedDatabase.make("database")
+          const table = SimulatedDatabase.table<string>(database)
+          yield* FaultPlan.run([
+            { _tag: "Absent", at: 4, lasts: 1996, target: 0 },
+            { _tag: "Refuses", at: 6, lasts: 1994, target: 0, percent: 40 }
+          ], { processes: [], databases: [database] })
+          const writing = Effect.orDie(Effect.provide(table.set("key", "row"), database.layer))
+          yield* (yield* Simulation.process("writer", writing)).ended
+        }),
+        { seed }
+      ))
+    }
+  })
+
   it("starts a process again that it has killed, once all of the kills are over", () => {
     for (const times of begun(5, [kill(1000, 1000)])) assert.deepStrictEqual(times, [0, 2000, 0])
     for (const times of begun(5, [kill(1000, 1000), kill(1500, 2000)])) assert.deepStrictEqual(times, [0, 3500, 0])
