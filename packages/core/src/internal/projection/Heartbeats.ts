@@ -27,6 +27,12 @@ const asksPerInterval = 16
 /** After so many beats everything is stored again, in case somebody has removed it. */
 const fullAfter = 30
 
+/**
+ * How long a sign of life may take. One that was given up sooner would queue up again behind others where the storage is busy, as when many projections
+ * start, and never get through.
+ */
+const beatPatience = "1 minute"
+
 /** How long the end of the last worker waits for the storage, in milliseconds. */
 const leaveBudget = 1_000
 
@@ -150,7 +156,7 @@ class Heartbeats {
     return Effect.gen({ self: this }, function*() {
       // workers that begin ask by themselves
       if (this.#beats > 0) yield* this.#askNext(every)
-      const exit = yield* Effect.exit(Effect.timeout(this.#beat(owner, every), Duration.times(every, missedIntervals)))
+      const exit = yield* Effect.exit(Effect.timeout(this.#beat(owner, every), beatPatience))
       if (Exit.isSuccess(exit)) this.#isFailing = false
       else if (!this.#isFailing && !Cause.hasInterruptsOnly(exit.cause)) {
         this.#isFailing = true
