@@ -123,7 +123,7 @@ export class EntityLanes {
   get poison(): { readonly entry: Entry; readonly cause: Cause.Cause<unknown> } | undefined {
     const entry = this.#entries[this.#ahead]
     const cause = entry && this.#failures.get(entry)
-    return cause && { entry: entry!, cause }
+    return cause && { entry, cause }
   }
 
   /** Takes the first entry out, which has failed, once those before it have left. Later events of its entity can be handled. */
