@@ -30,6 +30,8 @@ const placeholderOnly = (): Entry => ({
   bytes: 0
 })
 
+const entityOf = ({ envelope }: Entry) => envelope!.persistenceId
+
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 const Op = Schema.Union([
@@ -60,12 +62,11 @@ it.effect.prop(
       const take = () => {
         const next = lanes.next()
         if (next === undefined) return
-        const of = ({ envelope }: Entry) => envelope!.persistenceId
-        assert.isFalse(held.some((other) => of(other) === of(next)), "one at a time of an entity")
+        assert.isFalse(held.some((other) => entityOf(other) === entityOf(next)), "one at a time of an entity")
         assert.isFalse(given.includes(next), "given once")
         for (const other of added) {
           if (other === next) break
-          if (other.envelope?.persistenceId === of(next)) {
+          if (other.envelope?.persistenceId === entityOf(next)) {
             assert.isTrue(done.has(other) || failed.has(other) && left.includes(other), "those before are done")
           }
         }

@@ -62,6 +62,13 @@ const assertRising = (places: ReadonlyArray<string>) => {
 const placesOf = (written: ReadonlyMap<string, ReadonlyArray<string>>) =>
   [...written].flatMap(([id, events]) => events.map((_, i) => `${id} ${i + 1}`))
 
+/** The offsets of a projection, as they are stored. */
+const storedOf = (name: string, source: string) =>
+  Effect.flatMap(
+    OffsetStore,
+    (store) => Effect.map(store.load({ projection: name, source }, SliceRange.full), ({ offsets }) => offsets)
+  )
+
 /** @internal */
 export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   describe("at most once", () => {
@@ -395,12 +402,6 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
   })
 
   describe("at least once, at the same time", () => {
-    const storedOf = (name: string, source: string) =>
-      Effect.flatMap(
-        OffsetStore,
-        (store) => Effect.map(store.load({ projection: name, source }, SliceRange.full), ({ offsets }) => offsets)
-      )
-
     it.effect("hands over events of different entities at a time, up to so many, and those of one in order", () =>
       Effect.gen(function*() {
         const type = fresh("source")
