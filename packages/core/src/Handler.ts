@@ -49,6 +49,7 @@ export interface Grouped<in A, out F = Effect.Effect<void>> {
  */
 export interface Scoped<in Input, out F = Effect.Effect<void>> {
   readonly [ScopedTypeId]: typeof ScopedTypeId
+  /** Makes the function for a worker of the range, for as long as the scope that it is run in. */
   readonly start: (range: SliceRange) => Effect.Effect<(input: Input) => F, any, any>
 }
 
