@@ -604,6 +604,8 @@ const ofWholeId = (
     `The regular expression ${quote(expression)} matches the whole persistence id: it has to match ${entityId}`
 }
 
+const hinted = (text: string, hint: string | undefined): string => hint === undefined ? text : `${text}. ${hint}`
+
 /** The same of a topic with the prefix that tags have. */
 const ofWholeTag = (topics: ReadonlyArray<string>, prefix: string, { tags }: Subject): string | undefined => {
   const expressionOf = compileTopics(topics)
@@ -640,7 +642,6 @@ export const explain = (self: EventFilter, options: Options = {}): (subject: Sub
   const exclude = excluding(self)
   const include = including(self, options)
   const { topicPrefix = defaultTopicPrefix } = options
-  const hinted = (text: string, hint: string | undefined) => hint === undefined ? text : `${text}. ${hint}`
   return (subject) => {
     const excluded = reasonOf(exclude, subject)
     if (excluded === undefined) {

@@ -12,6 +12,9 @@ const subject = (entityId: string, ...tags: ReadonlyArray<string>): EventFilter.
 const passes = (filter: EventFilter.EventFilter, entityId: string, ...tags: ReadonlyArray<string>): boolean =>
   EventFilter.compile(filter)(subject(entityId, ...tags))
 
+const including = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+  EventFilter.excludeAll.pipe(change)
+
 describe("a filter", () => {
   it("lets everything pass that nothing excludes", () => {
     assert.isTrue(passes(EventFilter.passAll, "a"))
@@ -78,17 +81,15 @@ describe("a filter", () => {
     const explained = (filter: EventFilter.EventFilter, options?: EventFilter.Options) =>
       EventFilter.explain(filter, options)(cart)
     const keptBack = "kept back: excluded by the regular expression \".*\", and nothing includes it"
-    const included = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
-      EventFilter.excludeAll.pipe(change)
     assert.strictEqual(
-      explained(included(EventFilter.includeEntityIds("cart|c-1"))),
+      explained(including(EventFilter.includeEntityIds("cart|c-1"))),
       `${keptBack}. The entity id "cart|c-1" of the filter is a whole persistence id: name the entity by "c-1"`
     )
     assert.strictEqual(
-      explained(included(EventFilter.includeMatching("cart\\|.*"))),
+      explained(including(EventFilter.includeMatching("cart\\|.*"))),
       `${keptBack}. The regular expression "cart\\\\|.*" matches the whole persistence id: it has to match "c-1"`
     )
-    const topics = included(EventFilter.includeTopics("t:home/+"))
+    const topics = including(EventFilter.includeTopics("t:home/+"))
     assert.strictEqual(
       explained(topics),
       `${keptBack}. The topic "t:home/+" of the filter begins with the prefix of tags: write "home/+"`
@@ -103,7 +104,7 @@ describe("a filter", () => {
     // of an entity whose replica is meant, that is its id
     const replica = { persistenceId: PersistenceId.make("order", "cart|c-1"), tags: [] }
     assert.strictEqual(
-      EventFilter.explain(included(EventFilter.includeEntityIds("cart|c-1")))(replica),
+      EventFilter.explain(including(EventFilter.includeEntityIds("cart|c-1")))(replica),
       "passes: excluded by the regular expression \".*\", but included by the entity id \"cart|c-1\""
     )
   })

@@ -39,6 +39,9 @@ type Fresh = ReturnType<typeof fresh>
 const shown = (element: { readonly _tag: string; readonly event?: string | { readonly state: string } }): string =>
   element._tag !== "Envelope" ? "." : typeof element.event === "string" ? element.event : `=${element.event!.state}`
 
+const textOf = (element: EncodedElement): string =>
+  isSkipped(element) || element.payload === undefined ? "-" : new TextDecoder().decode(element.payload.bytes)
+
 /** What a reader gets of each entity from the offsets on to the end, and where it is then. */
 const readOn = ({ Type, source }: Fresh, start: Offset.Offsets = Offset.none, range = SliceRange.full) =>
   Effect.gen(function*() {
@@ -145,8 +148,6 @@ export const fromSnapshotsTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
       const { envelopes } = yield* Source.openEncoded(source, codec)
       const shown = yield* Stream.runCollect(Stream.take(envelopes, 5))
       const stored = yield* Stream.runCollect(Journal.readEncoded(type.idOf("a")))
-      const textOf = (element: EncodedElement) =>
-        isSkipped(element) || element.payload === undefined ? "-" : new TextDecoder().decode(element.payload.bytes)
       assert.deepStrictEqual(shown.map(textOf), ["-", "all of ab", ...stored.slice(2).map(textOf)])
       assert.strictEqual(decoded, 0)
     }).pipe(Effect.scoped))
