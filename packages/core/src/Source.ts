@@ -84,7 +84,7 @@ export interface Provider<in out A, out E, out R> {
   readonly entityType: string | undefined
   readonly codec: EventCodec<A>
   /** The codec that some of the payloads are of, if `codec` decodes others as well. They pass through undecoded to whoever reads with it. */
-  readonly plain?: { readonly codec: EventCodec<any>; readonly isPlain: (payload: Payload) => boolean } | undefined
+  readonly plain?: PlainPayloads | undefined
   /**
    * What a projection does when its offsets are of another journal, or the events after them were lost or deleted. By
    * default (`"fail"`) it stops with a final error. With `"rewind"` it begins again, in the slices concerned, with the
@@ -130,6 +130,18 @@ export interface Provider<in out A, out E, out R> {
    * any more.
    */
   readonly supersedes?: boolean | undefined
+}
+
+/**
+ * Which payloads of a source are of a codec that others may read them with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PlainPayloads {
+  readonly codec: EventCodec<any>
+  /** Whether a payload is of that codec. */
+  readonly isPlain: (payload: Payload) => boolean
 }
 
 /**
