@@ -70,12 +70,10 @@ export const placesOfEntity = <E, R>(
     chunk: ReadonlyArray<EncodedEnvelope>
   ): Effect.Effect<ReadonlyArray<EncodedEnvelope>, E | SelectionChanged, R> =>
     Effect.suspend(() => {
+      if (selection.isOpen) return become("shown", chunk)
       if (witness === undefined || !isSelected(witness)) witness = chunk.find(isSelected)
       if (witness !== undefined) {
-        return become(
-          "shown",
-          selection.isOpen ? chunk : chunk.map((event) => isSelected(event) ? event : placeOf(event))
-        )
+        return become("shown", chunk.map((event) => isSelected(event) ? event : placeOf(event)))
       }
       if (so === "hidden") return become("hidden", [])
       return Effect.flatMap(elsewhere(chunk), (found) => {
