@@ -103,7 +103,8 @@ export interface Table<V> {
  * It is memory storage behind messages: each call of a process goes to the database, runs there, and is answered, and each of the three takes its
  * time. When a process is killed, the database undoes the transactions that the process has not committed.
  *
- * A process is notified of every commit, unless the database is made `lossy`: then it also looks for itself, once a second, as adapters do.
+ * A process is notified of every commit, unless the database is made `lossy` or `mute`: then it also looks for itself, once a second, as adapters
+ * do.
  *
  * @category constructors
  * @since 0.1.0
@@ -112,6 +113,8 @@ export const make = (
   name: string,
   options?: {
     readonly lossy?: boolean | undefined
+    /** Whether it notifies nobody, as databases do that cannot. */
+    readonly mute?: boolean | undefined
     /** How many milliseconds a message takes at most, each way, when nothing goes wrong: none by default. */
     readonly latency?: number | undefined
   }
@@ -126,6 +129,7 @@ export const make = (
     const journal = yield* Effect.provideContext(Journal, storage)
     const shared = {
       isLossy: options?.lossy === true,
+      isMute: options?.mute === true,
       observe: (observation: Observation) => {
         for (const observer of observers) observer(observation)
       },

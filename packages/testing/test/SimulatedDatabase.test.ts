@@ -121,12 +121,18 @@ describe("a simulated database", () => {
     for (const outcome of outcomes) assert.deepStrictEqual(outcome, [true, ["1"]])
   })
 
-  it("notifies processes of what others have committed, and of what it loses only when they look", () => {
-    for (const lossy of [false, true]) {
+  it("notifies processes of what others have committed, which find what it loses, or does not tell, when they look", () => {
+    for (
+      const { losesNotifications, options } of [
+        { options: {}, losesNotifications: 1 },
+        { options: { lossy: true }, losesNotifications: 1 },
+        { options: { mute: true }, losesNotifications: 0 }
+      ]
+    ) {
       const waited = each(Effect.gen(function*() {
         const simulation = yield* Simulation.Simulation
-        const database = yield* SimulatedDatabase.make("database", { lossy })
-        yield* database.suffer({ losesNotifications: 1 })
+        const database = yield* SimulatedDatabase.make("database", options)
+        yield* database.suffer({ losesNotifications })
         let woken = 0
         const listener = Effect.gen(function*() {
           const journal = yield* Journal.Journal
@@ -143,7 +149,8 @@ describe("a simulated database", () => {
         yield* service.ended
         return woken - written
       }))
-      for (const millis of waited) assert.isTrue(lossy ? millis > 1 && millis < 1500 : millis < 100, `${millis} ms`)
+      const looks = "lossy" in options || "mute" in options
+      for (const millis of waited) assert.isTrue(looks ? millis > 1 && millis < 1500 : millis < 100, `${millis} ms`)
     }
   })
 

@@ -41,6 +41,7 @@ export const connect = (
   session: Session,
   options: {
     readonly isLossy: boolean
+    readonly isMute: boolean
     readonly observe: (observation: Observation) => void
     /** Has what an entity type's journal announces collected. */
     readonly listen: (entityType: string) => void
@@ -69,6 +70,7 @@ export const connect = (
             // at once, or what is appended before it listens would go unnoticed
             const changed = Effect.runSync(Scope.provide(changes(topic), scope))
             const notify = Effect.sync(() => {
+              if (options.isMute) return
               if (server.happens(server.weather.losesNotifications)) {
                 return server.note(session, () => `loses a notification of '${topic}'`)
               }
@@ -87,7 +89,7 @@ export const connect = (
         ),
         ({ latch }) =>
           Effect.andThen(
-            options.isLossy ? Effect.raceFirst(latch.await, Effect.sleep(pollInterval)) : latch.await,
+            options.isLossy || options.isMute ? Effect.raceFirst(latch.await, Effect.sleep(pollInterval)) : latch.await,
             latch.close
           )
       )
