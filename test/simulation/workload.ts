@@ -304,7 +304,11 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
           ? Simulation.violate("what is written is reached", error.message)
           : Effect.void
       ))
-    const writing = Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true })
+    // the last one when nobody waits any more
+    const writing = Effect.andThen(
+      Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true }),
+      last(ids.length)
+    )
     yield* once("last writer", writing)
     yield* auditor.settled({ within: promptness })
     if (workload.source === "selected") {
