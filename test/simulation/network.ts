@@ -136,6 +136,11 @@ export interface Workload {
   readonly others: FaultPlan.FaultPlan
   /** What happens to the consumers when in the end everything is included at once. */
   readonly ending: FaultPlan.FaultPlan
+  /** Whether the database of the consumers notifies nobody, and how long messages to it take at most, in milliseconds, when nothing goes wrong. */
+  readonly isMute: boolean
+  readonly latency: number
+  /** How many times as fast as they say steps and appends follow each other. */
+  readonly pace: number
   /** How many processes run the projection, and with how many workers each. */
   readonly consumers: number
   readonly workers: number
@@ -164,7 +169,7 @@ const common = {
 /** Consumers are restarted with other filters. */
 export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
   Arbitrary.all(common),
-  (workload): Workload => ({ ...workload, steps: [], group: 1, ending: [] })
+  (workload): Workload => ({ ...workload, steps: [], group: 1, ending: [], isMute: false, latency: 0, pace: 1 })
 )
 
 /** The filter of the stream is changed while consumers run. */
@@ -176,6 +181,9 @@ export const changing: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
     steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step])), { minLength: 1, maxLength: 8 }),
     group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
     ending: Arbitrary.array(Arbitrary.schema(Ending), { maxLength: 3 }),
+    isMute: Arbitrary.schema(Schema.Boolean),
+    latency: Arbitrary.schema(Schema.Literals([0, 0, 30, 200])),
+    pace: Arbitrary.schema(Schema.Literals([1, 1, 10])),
     isHidden: Arbitrary.schema(Schema.Literals([true, false, false])),
     forgets: Arbitrary.schema(Schema.Literals([true, false, false]))
   }),
@@ -255,15 +263,18 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       ending,
       filters,
       group,
+      isMute,
+      latency,
       network,
       others,
+      pace,
       slowness,
       steps,
       visible,
       workers
     } = workload
     const there = yield* SimulatedDatabase.make("there")
-    const here = yield* SimulatedDatabase.make("here")
+    const here = yield* SimulatedDatabase.make("here", { mute: isMute, latency })
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
     const table = SimulatedDatabase.table<string>(here)
 
@@ -370,7 +381,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const taking = (i: number) =>
       Effect.gen(function*() {
         for (let step = leftSteps[i]!.shift(); step !== undefined; step = leftSteps[i]!.shift()) {
-          yield* Effect.sleep(step._tag === "Update" ? step.filter.after : step.after)
+          yield* Effect.sleep((step._tag === "Update" ? step.filter.after : step.after) / pace)
           yield* Simulation.note(`a person does ${JSON.stringify(step)}`)
           yield* Effect.ignore(take(step))
         }
@@ -386,7 +397,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const left = [...appends]
     const writing = Effect.gen(function*() {
       for (let step = left.shift(); step !== undefined; step = left.shift()) {
-        yield* Effect.sleep(step.after)
+        yield* Effect.sleep(step.after / pace)
         const text = `${left.length}`.padStart(bytes, ".") + versionText(seen.length - 1)
         const events = Array.from({ length: step.events + 1 }, () => text) as [string, ...Array<string>]
         yield* Effect.ignore(append(`c${step.entity}`, events, step.tag))
