@@ -315,14 +315,9 @@ export class ReadingState {
     this.#limits.hold(place, isNext ? { at: position, before } : undefined)
   }
 
-  /** The events of an entity wait no more, and are judged. The offset stays before them until the last one is handled. */
-  release(persistenceId: PersistenceId, last: SequenceNumber): void {
-    this.#limits.release(persistenceId, last)
-  }
-
   /** What has waited of an entity was judged. Returns whether it needs no handling any more, so that the next `advance` moves the offset past it. */
   lift(persistenceId: PersistenceId): boolean {
-    return this.#limits.lift(persistenceId, this.#numbers.inFlight(persistenceId) === 0)
+    return this.#numbers.inFlight(persistenceId) === 0 && this.#limits.lift(persistenceId)
   }
 
   /** Whether any event waits, or is not handled yet since it does not. */

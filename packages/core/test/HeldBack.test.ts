@@ -103,6 +103,23 @@ class Store {
       assert.isTrue(this.effects.some((effect) => effect.slice === slice && effect.position === position))
     }
   }
+
+  /** Of as many elements as were read, the offset of each slice is past all that come before the first that is not handled. */
+  reaches(count: number): void {
+    const ends = new Map<Slice.Slice, number>()
+    const waiting = new Set<Slice.Slice>()
+    for (const element of this.#shown.slice(0, count)) {
+      const { position, slice } = element
+      if (element._tag === "Envelope" && !this.#isStored(element)) waiting.add(slice)
+      if (!waiting.has(slice)) ends.set(slice, position!)
+    }
+    for (const [slice, end] of ends) assert.isAtLeast(this.offsets.get(slice)?.position ?? 0, end)
+  }
+
+  #isStored({ persistenceId, position, sequenceNumber, slice }: Envelope.Envelope<unknown>): boolean {
+    return position! <= (this.offsets.get(slice)?.position ?? 0) ||
+      sequenceNumber <= (this.numbers.get(persistenceId) ?? 0)
+  }
 }
 
 /** What a worker does, without the time that it takes. */
@@ -149,8 +166,7 @@ class Worker {
   judgeDue(persistenceId: PersistenceId.PersistenceId): void {
     const due = this.held.due(persistenceId, this.reading.last(persistenceId) ?? -1)
     if (due.length === 0) return
-    const { position, sequenceNumber, slice, timestamp } = due.at(-1)!
-    this.reading.release(persistenceId, sequenceNumber)
+    const { position, slice, timestamp } = due.at(-1)!
     for (const element of due) this.judge(element, true, false)
     if (!this.held.has(persistenceId) && this.reading.lift(persistenceId)) {
       this.group.push(Envelope.skipped(slice, position!, position!, timestamp))
@@ -252,6 +268,7 @@ describe("what waits for what is missing", () => {
             break
           case "flush":
             worker.flush(step.fails)
+            store.reaches(read)
             break
           case "begin anew": {
             worker = new Worker(store, range, isAtLeastOnce)

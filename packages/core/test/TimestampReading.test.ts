@@ -51,11 +51,7 @@ const waitingOf = (reading: TimestampReading) => {
       reading.hold(element)
       held.hold(element)
     },
-    due: (persistenceId: PersistenceId.PersistenceId) => {
-      const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
-      if (due.length > 0) reading.release(persistenceId, due.at(-1)!.sequenceNumber)
-      return due
-    }
+    due: (persistenceId: PersistenceId.PersistenceId) => held.due(persistenceId, reading.last(persistenceId) ?? -1)
   }
 }
 

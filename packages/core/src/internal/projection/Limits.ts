@@ -12,18 +12,26 @@ export interface Stay {
   readonly before: Offset
 }
 
+/** Events of an entity that wait, from one number to another. */
+interface Wait {
+  readonly from: number
+  readonly to: number
+  /** That of the first. */
+  readonly timestamp: Timestamp
+  /** That of the first. Undefined if the offset is past all of them. */
+  readonly stay: Stay | undefined
+  /** Whether one of them was passed over, or was fetched. */
+  readonly isPast: boolean
+}
+
+/** What waits of an entity, in the order of its numbers. */
 interface Limit {
   readonly slice: Slice
-  /** Undefined if only events wait that were passed over, which the offset is past. */
-  readonly stay: Stay | undefined
-  readonly timestamp: Timestamp
-  /** Whether an event waits that was passed over, or was fetched. */
-  readonly isPast: boolean
-  /** The number whose handling lifts the limit. */
-  readonly until: number
-  /** The last one that was handled since it is there. */
-  handled: number
+  readonly waits: Array<Wait>
 }
+
+/** Of an entity of which more events wait, the last ones count as one. */
+const maxWaits = 32
 
 /**
  * @internal
@@ -35,11 +43,10 @@ export class Limits {
   readonly #bySlice = new Map<Slice, Map<PersistenceId, Stay>>()
   /** The first of each slice. */
   readonly #first = new Map<Slice, Stay>()
-  /** The slices of which limits were lifted, and nobody has asked since. */
+  /** The slices whose offsets may go on further, and nobody has asked since. */
   #changed = new Set<Slice>()
-  #lifted: Array<readonly [PersistenceId, Limit]> = []
-  /** What was handled before the last elements were. */
-  readonly #before = new Map<Limit, number>()
+  /** What has waited of the last elements that were handled. */
+  #handled: Array<readonly [PersistenceId, Limit]> = []
 
   get isEmpty(): boolean {
     return this.#limits.size === 0
@@ -49,75 +56,78 @@ export class Limits {
     return this.#limits.has(persistenceId)
   }
 
-  /** An event waits from now on. Without a place to stay before, it is one that the offset is past. */
-  hold({ persistenceId, slice, timestamp }: Place, stay: Stay | undefined): void {
-    const known = this.#limits.get(persistenceId)
-    const first = known?.stay !== undefined && (stay === undefined || known.stay.at <= stay.at) ? known.stay : stay
-    this.#set(persistenceId, {
-      slice,
-      stay: first,
-      timestamp: known === undefined || timestamp < known.timestamp ? timestamp : known.timestamp,
-      isPast: stay === undefined || known?.isPast === true,
-      until: Infinity,
-      handled: known?.handled ?? 0
-    })
+  /** An event waits from now on, or still. Without a place to stay before, it is one that the offset is past, unless it is known to wait. */
+  hold({ persistenceId, sequenceNumber, slice, timestamp }: Place, stay: Stay | undefined): void {
+    const limit = this.#limits.get(persistenceId) ?? { slice, waits: [] }
+    const { waits } = limit
+    const at = waits.findLastIndex(({ from }) => from <= sequenceNumber)
+    const before = waits[at]
+    const isKnown = before !== undefined && sequenceNumber <= before.to
+    if (isKnown && stay === undefined) return
+    waits.splice(at + 1, 0, { from: sequenceNumber, to: sequenceNumber, timestamp, stay, isPast: stay === undefined })
+    const isAsBefore = before !== undefined && before.stay === undefined && stay === undefined
+    if (isKnown || isAsBefore || waits.length > maxWaits) join(waits, Math.max(at, 0))
+    this.#follow(persistenceId, limit)
   }
 
-  /** The events of an entity wait no more. It is limited until the last of them is handled. */
-  release(persistenceId: PersistenceId, until: number): void {
+  /** Nothing of an entity waits any more, or needs to be handled. Returns whether anything has waited until now. */
+  lift(persistenceId: PersistenceId): boolean {
     const limit = this.#limits.get(persistenceId)
-    if (limit !== undefined) this.#limits.set(persistenceId, { ...limit, until })
-  }
-
-  /** Lifts the limit of an entity of which everything that it is for was handled, or needs no handling any more. Returns whether there was one. */
-  lift(persistenceId: PersistenceId, isHandled: boolean): boolean {
-    const limit = this.#limits.get(persistenceId)
-    if (limit === undefined || !isHandled && limit.handled < limit.until) return false
-    this.#delete(persistenceId, limit)
+    if (limit === undefined) return false
+    limit.waits.length = 0
+    this.#follow(persistenceId, limit)
     return true
   }
 
-  /** Events were handled. The limits that they lift are lifted until `revert`. */
+  /** Events were handled. They limit nothing any more, until `revert`. */
   handled(elements: ReadonlyArray<Place | Skipped>): void {
     this.stored()
     if (this.#limits.size === 0) return
     for (const element of elements) {
       if (!("persistenceId" in element)) continue
-      const limit = this.#limits.get(element.persistenceId)
+      const { persistenceId, sequenceNumber } = element
+      const limit = this.#limits.get(persistenceId)
       if (limit === undefined) continue
-      if (!this.#before.has(limit)) this.#before.set(limit, limit.handled)
-      limit.handled = Math.max(limit.handled, element.sequenceNumber)
-      if (limit.handled < limit.until) continue
-      this.#delete(element.persistenceId, limit)
-      this.#lifted.push([element.persistenceId, limit])
+      const { slice, waits } = limit
+      const rest = waits.findIndex(({ to }) => to > sequenceNumber)
+      if (rest !== 0 && waits.length > 0) {
+        this.#handled.push([persistenceId, { slice, waits: waits.splice(0, rest < 0 ? waits.length : rest) }])
+      }
+    }
+    for (const [persistenceId] of this.#handled) {
+      const limit = this.#limits.get(persistenceId)
+      if (limit !== undefined) this.#follow(persistenceId, limit)
     }
   }
 
   revert(): void {
-    for (const [limit, handled] of this.#before) limit.handled = handled
-    for (const [persistenceId, limit] of this.#lifted) {
-      if (!this.#limits.has(persistenceId)) this.#set(persistenceId, limit)
+    for (const [persistenceId, { slice, waits }] of this.#handled.toReversed()) {
+      const limit = this.#limits.get(persistenceId) ?? { slice, waits: [] }
+      limit.waits.unshift(...waits)
+      this.#follow(persistenceId, limit)
     }
     this.stored()
   }
 
   /** What was handled is stored. */
   stored(): void {
-    this.#lifted = []
-    this.#before.clear()
+    this.#handled = []
   }
 
   /** The time of the earliest event that waits, or is not stored yet since it does not. */
   get from(): Timestamp | undefined {
     let from: Timestamp | undefined
-    for (const { timestamp } of this.#limits.values()) if (from === undefined || timestamp < from) from = timestamp
-    for (const [, { timestamp }] of this.#lifted) if (from === undefined || timestamp < from) from = timestamp
+    const see = ({ waits: [first] }: Limit) => {
+      if (first !== undefined && (from === undefined || first.timestamp < from)) from = first.timestamp
+    }
+    for (const limit of this.#limits.values()) see(limit)
+    for (const [, limit] of this.#handled) see(limit)
     return from
   }
 
   /** Whether an event waits that was passed over, or was fetched. */
   get holdsPast(): boolean {
-    for (const { isPast } of this.#limits.values()) if (isPast) return true
+    for (const { waits } of this.#limits.values()) if (waits.some(({ isPast }) => isPast)) return true
     return false
   }
 
@@ -139,30 +149,44 @@ export class Limits {
     return changed
   }
 
-  #set(persistenceId: PersistenceId, limit: Limit): void {
-    this.#limits.set(persistenceId, limit)
-    const { slice, stay } = limit
-    if (stay === undefined) return
-    let entities = this.#bySlice.get(slice)
-    if (entities === undefined) this.#bySlice.set(slice, entities = new Map())
-    entities.set(persistenceId, stay)
+  /** Has the offset of a slice stay before the first event of the entity that still waits. */
+  #follow(persistenceId: PersistenceId, limit: Limit): void {
+    const { slice, waits } = limit
+    if (waits.length === 0) this.#limits.delete(persistenceId)
+    else this.#limits.set(persistenceId, limit)
+    const stay = waits.find((wait) => wait.stay !== undefined)?.stay
+    const entities = this.#bySlice.get(slice) ?? new Map<PersistenceId, Stay>()
+    const before = entities.get(persistenceId)
+    if (stay === before) return
+    if (stay === undefined) entities.delete(persistenceId)
+    else entities.set(persistenceId, stay)
+    if (entities.size === 0) this.#bySlice.delete(slice)
+    else this.#bySlice.set(slice, entities)
     const first = this.#first.get(slice)
-    if (first === undefined || stay.at < first.at) this.#first.set(slice, stay)
+    if (stay !== undefined && (first === undefined || stay.at < first.at)) this.#first.set(slice, stay)
+    else if (first === before) this.#findFirst(slice, entities)
   }
 
-  #delete(persistenceId: PersistenceId, { slice, stay }: Limit): void {
-    this.#limits.delete(persistenceId)
-    const entities = this.#bySlice.get(slice)
-    if (stay === undefined || entities === undefined) return
-    entities.delete(persistenceId)
-    if (entities.size === 0) this.#bySlice.delete(slice)
-    if (this.#first.get(slice) !== stay) return
+  #findFirst(slice: Slice, entities: ReadonlyMap<PersistenceId, Stay>): void {
     let first: Stay | undefined
-    for (const other of entities.values()) if (first === undefined || other.at < first.at) first = other
+    for (const stay of entities.values()) if (first === undefined || stay.at < first.at) first = stay
     if (first === undefined) this.#first.delete(slice)
     else this.#first.set(slice, first)
     this.#changed.add(slice)
   }
+}
+
+/** Makes one of what waits at an index and what is next to it. */
+const join = (waits: Array<Wait>, at: number): void => {
+  const [a, b] = [waits[at]!, waits[at + 1]!]
+  const isFirst = b.stay === undefined || a.stay !== undefined && a.stay.at <= b.stay.at
+  waits.splice(at, 2, {
+    from: a.from,
+    to: Math.max(a.to, b.to),
+    timestamp: a.timestamp,
+    stay: isFirst ? a.stay : b.stay,
+    isPast: a.isPast || b.isPast
+  })
 }
 
 const none: ReadonlySet<Slice> = new Set()

@@ -102,12 +102,8 @@ export class TimestampReading implements Reading {
     this.#limits.hold(place, { at: timestamp, before: { position: atStart, timestamp: beforeTime(timestamp) } })
   }
 
-  release(persistenceId: PersistenceId, last: SequenceNumber): void {
-    this.#limits.release(persistenceId, last)
-  }
-
   lift(persistenceId: PersistenceId): boolean {
-    return this.#limits.lift(persistenceId, this.#numbers.inFlight(persistenceId) === 0)
+    return this.#numbers.inFlight(persistenceId) === 0 && this.#limits.lift(persistenceId)
   }
 
   get isWaiting(): boolean {

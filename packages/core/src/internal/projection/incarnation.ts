@@ -479,8 +479,7 @@ const judgeDue = Effect.fnUntraced(function*(
   const { decoded, grouping, held, reading } = self
   const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
   if (due.length === 0) return
-  const { position, sequenceNumber, slice, timestamp } = due.at(-1)!
-  reading.release(persistenceId, sequenceNumber)
+  const { position, slice, timestamp } = due.at(-1)!
   decoded.hold(bytesOf(due))
   yield* judge(self, due, true)
   // so that the offset goes on without them
