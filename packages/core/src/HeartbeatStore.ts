@@ -62,7 +62,7 @@ export interface WorkerReport {
   readonly timeLag: number | undefined
   /** How many events it handles in a second, smoothed. */
   readonly rate: number
-  /** In how many milliseconds it will have caught up at its pace; undefined if that is not known, or if it does not get nearer. */
+  /** In how many milliseconds it will have caught up at its pace; undefined if that is not known, or if it does not get nearer, or in more than 30 days. */
   readonly eta: number | undefined
   readonly restarts: number
   readonly filterVersion: number | undefined

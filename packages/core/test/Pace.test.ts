@@ -41,6 +41,14 @@ describe("the pace of a worker", () => {
     assert.strictEqual(paced(times(11, (i) => [30, Math.max(0, 100 - 20 * i)])).eta, 0)
   })
 
+  it("does not say when a lag that stands still will be gone, however long ago it has fallen", () => {
+    const falls = times(11, (i) => [30, 1000 - 20 * i] as const)
+    for (const seconds of [200, 400, 8_000]) {
+      assert.isUndefined(paced([...falls, ...times(seconds, () => [0, 800] as const)]).eta)
+    }
+    assert.isAtMost(paced([...falls, ...times(60, () => [0, 800] as const)]).eta!, 30 * 86_400_000)
+  })
+
   it("is forgotten where the lag is not known for a while", () => {
     assert.isUndefined(paced([[10, 100], [10, 90], [10, undefined]]).eta)
     assert.isUndefined(paced([[10, 100], [10, 90], [10, undefined], [10, 70]]).eta)

@@ -1,6 +1,9 @@
 /** For how many seconds the past counts, more or less. */
 const memory = 10
 
+/** What takes longer than so many seconds at its pace stands still: 30 days. */
+const horizon = 30 * 24 * 60 * 60
+
 /**
  * @internal
  * How fast a worker is, smoothed: how many events it handles in a second, and by how many its lag falls.
@@ -41,10 +44,13 @@ export class Pace {
     return Math.round(this.#rate * 10) / 10
   }
 
-  /** In how many milliseconds the lag will be 0, as it falls now; undefined if it is not known, or does not fall. */
+  /** In how many milliseconds the lag will be 0, as it falls now; undefined if it is not known, does not fall, or takes more than 30 days. */
   get eta(): number | undefined {
     if (this.#lag === 0) return 0
-    return this.#lag === undefined || this.#falls <= 0 ? undefined : Math.round(this.#lag / this.#falls) * 1000
+    if (this.#lag === undefined || this.#falls <= 0) return undefined
+    // a fall that was smoothed never ends, and gets as small as one likes
+    const seconds = this.#lag / this.#falls
+    return seconds <= horizon ? Math.round(seconds) * 1000 : undefined
   }
 }
 
