@@ -92,7 +92,7 @@ export const make = ({ database, db }: {
   return HeartbeatStore.of({
     beat: ({ changed, gone, interval, owner }) =>
       Effect.flatMap(DatabaseClock.now(dialect), (now) => {
-        const beat = sign(owner, Math.round(interval), now)
+        const beat = sign(owner, integer(interval), now)
         if (changed.length === 0 && gone.length === 0) return Effect.asVoid(beat)
         return transaction(Effect.gen(function*() {
           for (const reports of chunksOf(changed)) {
@@ -150,6 +150,12 @@ const chunksOf = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
     (_, i) => rows.slice(i * rowsAtOnce, (i + 1) * rowsAtOnce)
   )
 
+/** The nearest number that a column keeps, and that is read again. */
+const integer = (n: number): number =>
+  Math.min(Math.max(Math.round(n) || 0, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER)
+
+const known = (n: number | undefined): number | null => n === undefined ? null : integer(n)
+
 const toRow = (
   { incarnation }: Owner,
   { eta, failure, filterVersion, key, lag, range, rate, restarts, revision, state, timeLag }: NewReport,
@@ -160,18 +166,18 @@ const toRow = (
   slice_min: range.min,
   slice_max: range.max,
   state,
-  revision: revision ?? null,
-  lag_events: lag ?? null,
-  lag_millis: timeLag ?? null,
-  rate: Math.round(rate * 1000),
-  eta_millis: eta ?? null,
-  restarts,
-  filter_version: filterVersion ?? null,
+  revision: known(revision),
+  lag_events: known(lag),
+  lag_millis: known(timeLag),
+  rate: integer(rate * 1000),
+  eta_millis: known(eta),
+  restarts: integer(restarts),
+  filter_version: known(filterVersion),
   error_tag: failure?.tag ?? null,
   error: failure?.message ?? null,
   error_persistence_id: failure?.event?.persistenceId ?? null,
-  error_sequence_number: failure?.event?.sequenceNumber ?? null,
-  failed_at: failure === undefined ? null : sql<number>`${now} - ${sql.lit(Math.round(failure.age * 1000))}`
+  error_sequence_number: known(failure?.event?.sequenceNumber),
+  failed_at: failure === undefined ? null : sql<number>`${now} - ${sql.lit(integer(failure.age * 1000))}`
 })
 
 const toReport = (

@@ -157,6 +157,18 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
         assert.strictEqual((yield* reports(key)).length, 1)
       }))
 
+    it.effect("may have any numbers", () =>
+      Effect.gen(function*() {
+        const [odd, sound] = [freshKey(), freshKey()]
+        const max = Number.MAX_SAFE_INTEGER
+        const huge = { lag: 2 ** 60, timeLag: 1e19, eta: 1e22, rate: 1e300, restarts: Infinity, filterVersion: max }
+        yield* beat(ownerOf("odd"), [reportOf(odd, huge), reportOf(sound)])
+        const { eta, filterVersion, lag, rate, restarts, timeLag } = (yield* reports(odd))[0]!
+        for (const number of [eta, filterVersion, lag, restarts, timeLag]) assert.isAtLeast(number!, max)
+        assert.isAbove(rate, 1e12)
+        assert.strictEqual((yield* reports(sound))[0]!.lag, 12)
+      }))
+
     it.effect("is unknown once its process has given no sign of life for three intervals, until it does or others have its slices", () =>
       Effect.gen(function*() {
         const key = freshKey()
