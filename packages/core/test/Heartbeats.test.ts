@@ -9,6 +9,7 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -35,6 +36,8 @@ const only = Effect.map(everywhere, (workers) => {
 
 const startIn = (scope: Scope.Scope, range: SliceRange.SliceRange) =>
   ProjectionWorker.start(ProjectionWorker.make(notes(), range)).pipe(Scope.provide(scope))
+
+const refusal = new StorageError({ operation: "report on workers", reason: "Failed", cause: new Error("out of range") })
 
 const interval = 2_000
 const minute = 60_000
@@ -205,6 +208,52 @@ describe("a process that runs a projection", () => {
       }).pipe(
         Effect.scoped,
         Effect.provideService(HeartbeatStore.HeartbeatStore, cutOff),
+        Effect.provide(Logger.layer([logger])),
+        Effect.provideService(References.MinimumLogLevel, "Warn")
+      )
+    })
+  )
+
+  test(
+    "shows its other workers where the storage refuses one, which it logs once",
+    Effect.gen(function*() {
+      const store = yield* HeartbeatStore.HeartbeatStore
+      let isRefused = false
+      let beats = 0
+      const picky = HeartbeatStore.HeartbeatStore.of({
+        ...store,
+        beat: (beat) =>
+          Effect.suspend(() => {
+            beats++
+            return isRefused && beat.changed.some(({ range }) => range.min === 256)
+              ? Effect.fail(refusal)
+              : store.beat(beat)
+          })
+      })
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ message }) => {
+        warnings.push(String(message).split(",")[0]!)
+      })
+      yield* Effect.gen(function*() {
+        yield* start(Projection.workers(4)(notes()))
+        yield* after(interval)
+        isRefused = true
+        yield* after(2 * minute)
+        assert.deepStrictEqual((yield* everywhere).map(({ range, state }) => [range.min, state]), [
+          [0, "Running"],
+          [512, "Running"],
+          [768, "Running"]
+        ])
+        assert.deepStrictEqual(warnings, ["The storage refuses how a worker is doing"])
+        beats = 0
+        yield* after(10 * interval)
+        assert.strictEqual(beats, 10, "what was refused is not said again in each beat")
+        isRefused = false
+        yield* after(minute)
+        assert.strictEqual((yield* everywhere).length, 4)
+      }).pipe(
+        Effect.scoped,
+        Effect.provideService(HeartbeatStore.HeartbeatStore, picky),
         Effect.provide(Logger.layer([logger])),
         Effect.provideService(References.MinimumLogLevel, "Warn")
       )

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import {
+  type Beat,
   Heartbeat,
   HeartbeatStore,
   missedIntervals,
@@ -17,6 +18,7 @@ import {
 import type { Offsets } from "../../Offset.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
 import { type Lag, lagBehind, unknownLag } from "./WorkerLag.ts"
@@ -62,6 +64,11 @@ type Draft = Omit<NewReport, "failure"> & {
   readonly failure: Omit<NonNullable<NewReport["failure"]>, "age"> & { readonly at: number } | undefined
 }
 
+interface Refused {
+  readonly report: NewReport
+  readonly cause: StorageError
+}
+
 const millis = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
 
 const idOf = ({ key, range }: Pick<RegisteredWorker, "key" | "range">): string =>
@@ -76,6 +83,7 @@ class Heartbeats {
   #stored = new Map<string, { readonly id: WorkerId; readonly text: string }>()
   #beats = 0
   #isFailing = false
+  #isRefused = false
   #running: { readonly owner: Owner; readonly fiber: Fiber.Fiber<never> } | undefined
 
   constructor(store: HeartbeatStore["Service"]) {
@@ -202,6 +210,25 @@ class Heartbeats {
     }).pipe(Effect.ensuring(Effect.sync(() => void (source.isAsked = false))))
   }
 
+  /** What the storage refuses keeps nothing else from it. Returns one of the reports that it has refused, which it has none of then. */
+  #say(beat: Beat): Effect.Effect<Refused | undefined, StorageError> {
+    return Effect.catch(Effect.as(this.#store.beat(beat), undefined), (cause) => {
+      const { changed, gone } = beat
+      const [report] = changed
+      if (report === undefined || cause.isOfStorage) return Effect.fail(cause)
+      if (changed.length === 1) {
+        const without = { ...beat, changed: [], gone: [...gone, { key: report.key, min: report.range.min }] }
+        return Effect.as(this.#store.beat(without), { report, cause })
+      }
+      const half = changed.length >> 1
+      return Effect.zipWith(
+        this.#say({ ...beat, changed: changed.slice(0, half) }),
+        this.#say({ ...beat, changed: changed.slice(half) }),
+        (first, second) => first ?? second
+      )
+    })
+  }
+
   #beat(owner: Owner, every: Duration.Duration) {
     return Effect.gen({ self: this }, function*() {
       const now = yield* millis
@@ -216,8 +243,17 @@ class Heartbeats {
         if (all || this.#stored.get(id)?.text !== text) changed.push(toReport(draft, now))
       }
       const gone = Array.from(this.#stored).flatMap(([key, { id }]) => current.has(key) ? [] : [id])
-      yield* this.#store.beat({ owner, interval: Duration.toMillis(every), changed, gone })
+      const refused = yield* this.#say({ owner, interval: Duration.toMillis(every), changed, gone })
       this.#stored = current
+      if (refused !== undefined && !this.#isRefused) {
+        const { cause, report: { key, range } } = refused
+        const worker = `of projection '${key.projection}' in slices ${SliceRange.format(range)}`
+        yield* Effect.logWarning(
+          `The storage refuses how a worker is doing, ${worker}, and others do not see that worker`,
+          cause
+        )
+      }
+      if (all || refused !== undefined) this.#isRefused = refused !== undefined
       if (all) yield* this.#store.forget
       this.#beats++
     })
