@@ -36,7 +36,10 @@ export interface Owner {
 export interface ReportedFailure {
   /** The `_tag` or name of the error. */
   readonly tag: string
-  /** Up to {@link maxMessageLength} characters of its message, without the passwords of URLs in it. */
+  /**
+   * Up to {@link maxMessageLength} characters of the first line of its message, without what looks like a secret: what a URL has before its host,
+   * what stands after a name such as `password` or `token`, and what comes after `Bearer`. Secrets that do not look like one are still in it.
+   */
   readonly message: string
   /** The event that it has failed on, if an event is the reason. */
   readonly event: { readonly persistenceId: string; readonly sequenceNumber: number } | undefined

@@ -341,10 +341,9 @@ describe("what others are told of a failure", () => {
     assert.deepStrictEqual(told(Cause.fail("no")), ["Error", "no"])
     assert.deepStrictEqual(told(Cause.interrupt(1)), ["Interrupted", ""])
     const url = new Error("cannot reach postgres://app:hunter2@db:5432/x, password=hunter3; token: abc")
-    assert.deepStrictEqual(told(Cause.fail(url)), [
-      "Error",
-      "cannot reach postgres://app:…@db:5432/x, password=…; token: …"
-    ])
+    assert.deepStrictEqual(told(Cause.fail(url)), ["Error", "cannot reach postgres://…@db:5432/x, password=… token: …"])
+    const query = new Error("\nFailed query: insert into users\nparams: ada,hunter2")
+    assert.deepStrictEqual(told(Cause.fail(query)), ["Error", "Failed query: insert into users"])
   })
 
   it("is a text that every storage keeps", () => {

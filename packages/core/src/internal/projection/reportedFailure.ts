@@ -2,10 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import { maxMessageLength, type ReportedFailure } from "../../HeartbeatStore.ts"
 import type { WorkerFailure } from "../../WorkerStatus.ts"
-
-/** The password in a URL, and what follows a word such as `password=`. */
-const secrets =
-  /(?<=:\/\/[^\s/@:]*:)[^\s/@]+(?=@)|(?<=\b(?:password|passwd|pwd|secret|token|api[_-]?key)\s?[=:]\s?)[^\s&,;]+/gi
+import { withoutSecrets } from "./withoutSecrets.ts"
 
 /** So much of a message is searched for secrets. */
 const maxSearched = 10 * maxMessageLength
@@ -18,12 +15,9 @@ export const reportedFailure = ({ cause, event }: WorkerFailure): Omit<ReportedF
     : Cause.isFailReason(reason)
     ? reason.error
     : reason.defect
-  return {
-    tag: storable(tagOf(error)).slice(0, 255),
-    // cut off after that, as it may cut off what a secret is known by
-    message: storable(messageOf(error).slice(0, maxSearched).replace(secrets, "…").slice(0, maxMessageLength)),
-    event
-  }
+  // cut off after that, as it may cut off what a secret is known by
+  const message = withoutSecrets(firstLine(messageOf(error)).slice(0, maxSearched)).slice(0, maxMessageLength)
+  return { tag: storable(tagOf(error)).slice(0, 255), message: storable(message), event }
 }
 
 const tagOf = (error: unknown): string =>
@@ -41,5 +35,8 @@ const messageOf = (error: unknown): string =>
     : typeof error === "string"
     ? error
     : ""
+
+/** After it come the parameters of statements, the bodies of answers, and other data. */
+const firstLine = (text: string): string => text.trimStart().split(/[\r\n]/, 1)[0]!.trimEnd()
 
 const storable = (text: string): string => text.replaceAll("\0", "\\0").toWellFormed()
