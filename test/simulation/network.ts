@@ -95,12 +95,11 @@ const Step = Schema.Union([
 
 type Step = typeof Step.Type
 
-/** What happens while it is looked through what filters have left out: not for long, as that does not take long. */
+/** What happens to all consumers while it is looked through what filters have left out: not for long, as that does not take long. */
 const Ending = Schema.Struct({
   _tag: Schema.Literals(["Kill", "Kill", "Freeze", "Disconnect"]),
-  at: upTo(1500),
-  lasts: upTo(1500),
-  target: upTo(1)
+  at: Schema.Literals([20, 60, 120, 200, 300, 500, 800, 1500, 3000]),
+  lasts: upTo(1500)
 })
 
 const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
@@ -134,8 +133,8 @@ export interface Workload {
   readonly visible: ReadonlyArray<typeof Visible.Type> | undefined
   /** What happens to the processes, and to the databases. */
   readonly others: FaultPlan.FaultPlan
-  /** What happens to the consumers when in the end everything is included at once. */
-  readonly ending: FaultPlan.FaultPlan
+  /** What happens to all consumers when in the end everything is included at once. */
+  readonly ending: ReadonlyArray<typeof Ending.Type>
   /** Whether the database of the consumers notifies nobody, and how long messages to it take at most, in milliseconds, when nothing goes wrong. */
   readonly isMute: boolean
   readonly latency: number
@@ -180,7 +179,7 @@ export const changing: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
     consumers: Arbitrary.schema(Schema.Literals([1, 2, 2])),
     steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step])), { minLength: 1, maxLength: 8 }),
     group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
-    ending: Arbitrary.array(Arbitrary.schema(Ending), { maxLength: 3 }),
+    ending: Arbitrary.array(Arbitrary.schema(Ending), { minLength: 1, maxLength: 3 }),
     isMute: Arbitrary.schema(Schema.Boolean),
     latency: Arbitrary.schema(Schema.Literals([0, 0, 30, 200])),
     pace: Arbitrary.schema(Schema.Literals([1, 1, 10])),
@@ -505,7 +504,10 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* Simulation.note("everything is included, at once")
     const including = ConsumerFilter.update(source, () => EventFilter.passAll, { by: "eve", history: "now" })
     yield* (yield* Simulation.process("last change", Effect.provide(Effect.orDie(including), here.layer))).ended
-    yield* FaultPlan.run(ending, { processes: processes.slice(1), databases: [here] })
+    const ofAll = processes.slice(1).flatMap((_, target) =>
+      ending.map((fault): FaultPlan.Fault => ({ ...fault, target }))
+    )
+    yield* FaultPlan.run(ofAll, { processes: processes.slice(1), databases: [here] })
     yield* complete(yield* passing(({ persistenceId }) => seen.at(-1)!({ persistenceId, tags: [] })))
     yield* auditor.settled({ within: patience })
   })
