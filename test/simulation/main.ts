@@ -29,6 +29,9 @@ const refuse = (problem: string): never => {
 const whole = (name: "seeds" | "from" | "seed" | "shrinks", value: string): number =>
   /^\d+$/.test(value) ? Number(value) : refuse(`--${name} takes a whole number, not '${value}'`)
 
+/** Enough for what is waited for to be named, where that never comes. */
+const maxSteps = 1_000_000
+
 /** Looks for a seed that fails. Of the last that was tried there is a trace in any case. */
 const exploring = <A>(
   inputs: Arbitrary.Arbitrary<A>,
@@ -39,9 +42,12 @@ const exploring = <A>(
   const found: Simulation.Counterexample<unknown> | undefined = Simulation.explore(inputs, (generated) => {
     input = generated
     return scenario(generated)
-  }, options)
+  }, { ...options, maxSteps })
   const seed = options.from + options.seeds - 1
-  return { found, trace: () => found?.outcome.trace ?? Simulation.run(scenario(input), { seed, trace: true }).trace }
+  return {
+    found,
+    trace: () => found?.outcome.trace ?? Simulation.run(scenario(input), { seed, maxSteps, trace: true }).trace
+  }
 }
 
 const workloads = {

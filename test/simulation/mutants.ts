@@ -50,7 +50,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
-    from: 380,
+    from: 1080,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
@@ -286,13 +286,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    from: 80,
     changes: [
-      ["  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)\n", ""],
+      ["  if (chunk.progress !== undefined) self.past.take(chunk)\n", ""],
       [
-        "  yield* judge(self, chunk.elements, chunk.progress !== undefined)\n",
-        "  if (chunk.progress !== undefined) yield* lookedBack(self, chunk)\n" +
-        "  yield* judge(self, chunk.elements, chunk.progress !== undefined)\n"
+        "  yield* judge(self, chunk.elements, isReplay(chunk))\n",
+        "  if (chunk.progress !== undefined) self.past.take(chunk)\n" +
+        "  if (chunk.progress !== undefined) yield* lookedBack(self)\n" +
+        "  yield* judge(self, chunk.elements, isReplay(chunk))\n"
       ]
     ]
   },
@@ -300,9 +300,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored while some of it waits in a group",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    from: 90,
+    from: 50,
     changes: [[
-      "    yield* flush(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
+      "    yield* handleAll(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
       "    yield* filter.lookedThrough("
     ]]
   },
