@@ -8,20 +8,16 @@ import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
-import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, texts } from "../kit.ts"
 import { ada, filtered, guarantees, idOf } from "./filteredProjectionTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
 
-const below = (n: number) => Random.nextIntBetween(0, n - 1)
-
-const only = (...ids: ReadonlyArray<string>) => () => EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
+/** @internal Passes the events of some entities only, whatever passed before. */
+export const only = (...ids: ReadonlyArray<string>) => () =>
+  EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
 
 const unchanged = (filter: EventFilter.EventFilter) => filter
 
@@ -287,62 +283,5 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           yield* effects.assertExact(written)
         }).pipe(whileRunning(projection))
       }))
-
-    it.effect.each([1, 2, 3, 4])(
-      "comes as each change has asked for, whatever happens meanwhile (%i)",
-      (seed) =>
-        Effect.gen(function*() {
-          const type = fresh("past")
-          const name = freshName()
-          const effects = makeEffects()
-          const { write, written } = makeWriter(type)
-          const ids = Array.from({ length: 8 }, (_, i) => `e${i}`)
-          /** The numbers of events that are never to come. */
-          const gone = new Map(ids.map((id) => [id, new Set<number>()]))
-          const projection = filtered(type, EventFilter.passAll).pipe(
-            Projection.exactlyOnce(name, effects.record),
-            Projection.workers(3),
-            Projection.recovery(persistent)
-          )
-          const numbersOf = (id: string) =>
-            Effect.map(effects.events(id), (events) => events.map((event) => Number(event.split(" ")[0])))
-          const outer = yield* Effect.scope
-          const start = Effect.gen(function*() {
-            const scope = yield* Scope.fork(outer)
-            yield* Scope.provide(Layer.build(Projection.layer(projection)), scope)
-            return scope
-          })
-          let running = yield* start
-          for (let step = 0; step < 40; step++) {
-            const what = yield* below(10)
-            const id = ids[yield* below(ids.length)]!
-            const some = () =>
-              Effect.map(Effect.forEach(ids, () => below(2)), (picked) => ids.filter((_, i) => picked[i] === 1))
-            if (what < 5) yield* write(id, 1 + (yield* below(5)))
-            else if (what < 6) yield* ConsumerFilter.update(projection, only(...yield* some()), ada)
-            else if (what < 7) yield* ConsumerFilter.update(projection, only(...yield* some()), now)
-            else if (what < 8) {
-              yield* caughtUp(name)
-              const filter = only("nobody", ...yield* some())
-              yield* ConsumerFilter.update(projection, filter, none)
-              for (const [id, events] of written) {
-                const numbers = new Set(yield* numbersOf(id))
-                events.forEach((_, i) => numbers.has(i + 1) || gone.get(id)!.add(i + 1))
-              }
-            } else if (what < 9) {
-              yield* Scope.close(running, Exit.void)
-              running = yield* start
-            } else yield* caughtUp(name)
-          }
-          yield* ConsumerFilter.update(projection, () => EventFilter.passAll, now)
-          yield* complete(projection)
-          for (const id of ids) yield* write(id, 1)
-          yield* caughtUp(name)
-          for (const [id, events] of written) {
-            const expected = events.map((_, i) => i + 1).filter((number) => !gone.get(id)!.has(number))
-            assert.deepStrictEqual(yield* numbersOf(id), expected, id)
-          }
-        }).pipe(Effect.scoped, Random.withSeed(seed))
-    )
   })
 }
