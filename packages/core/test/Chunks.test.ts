@@ -1,0 +1,183 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scheduler from "effect/Scheduler"
+import { type Chunk, Chunks } from "../src/internal/projection/Chunks.ts"
+
+const chunkOf = (n: number, isReplay = false): Chunk => ({
+  elements: [Envelope.placeholder({
+    persistenceId: PersistenceId.make("cart", "c-1"),
+    sequenceNumber: SequenceNumber.make(n),
+    slice: Slice.make(0),
+    position: Position.make(n),
+    timestamp: Timestamp.make(n)
+  })],
+  isReplay
+})
+
+const numberOf = ({ elements: [element] }: Chunk) => element?.position as number | undefined
+
+/** Has a fiber give way once, after so many operations, until the test lets it go on. */
+const givingWayAfter = (operations: number) => {
+  let done = 0
+  const tasks: Array<() => void> = []
+  const scheduler: Scheduler.Scheduler = {
+    executionMode: "async",
+    shouldYield: () => done++ === operations,
+    makeDispatcher: () => ({ scheduleTask: (task) => tasks.push(task), flush: () => {} })
+  }
+  const goOn = () => {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
+  }
+  return { scheduler, tasks, goOn }
+}
+
+/** What wakes a fiber comes a turn later. */
+const turns = Effect.forEach(Array.from({ length: 5 }), () => Effect.yieldNow, { discard: true })
+
+/** Runs an effect, has it give way at each of its moments, and does something then. */
+const atEachMoment = Effect.fnUntraced(function*(
+  prepare: Effect.Effect<Chunks>,
+  run: (chunks: Chunks) => Effect.Effect<unknown, unknown>,
+  then: (chunks: Chunks, fiber: Fiber.Fiber<unknown, unknown>, moment: number) => Effect.Effect<void, unknown>,
+  after: (chunks: Chunks, fiber: Fiber.Fiber<unknown, unknown>, moment: number) => Effect.Effect<void, unknown>
+) {
+  let hasGivenWay = true
+  let moments = 0
+  for (; hasGivenWay; moments++) {
+    const chunks = yield* prepare
+    const { goOn, scheduler, tasks } = givingWayAfter(moments)
+    const fiber = Effect.runFork(run(chunks), { scheduler })
+    hasGivenWay = tasks.length > 0
+    yield* then(chunks, fiber, moments)
+    goOn()
+    yield* turns
+    goOn()
+    yield* after(chunks, fiber, moments)
+  }
+  assert.isAbove(moments, 2)
+})
+
+/** The number of the next chunk; undefined if none comes. */
+const takeNow = Effect.fnUntraced(function*(chunks: Chunks) {
+  const fiber = yield* Effect.forkChild(Effect.map(chunks.take, numberOf), { startImmediately: true })
+  yield* turns
+  const exit = fiber.pollUnsafe()
+  return exit === undefined ? undefined : yield* exit
+})
+
+describe("the chunks that wait for a worker", () => {
+  it.effect("take turns, as long as there are both", () =>
+    Effect.gen(function*() {
+      const chunks = yield* Chunks.make
+      yield* Effect.forEach([chunkOf(1), chunkOf(2), chunkOf(11, true), chunkOf(12, true)], (chunk) =>
+        chunks.offer(chunk))
+      const more = yield* Effect.forkChild(chunks.offer(chunkOf(3)), { startImmediately: true })
+      assert.isUndefined(more.pollUnsafe(), "there is no room")
+      const taken = yield* Effect.forEach(Array.from({ length: 5 }), () =>
+        Effect.map(chunks.take, numberOf))
+      assert.deepStrictEqual(taken, [1, 11, 2, 12, 3])
+      yield* Fiber.join(more)
+    }))
+
+  it.effect("are taken, and seen, at whatever moment they come", () =>
+    Effect.gen(function*() {
+      for (const isReplay of [false, true]) {
+        for (
+          const run of [(chunks: Chunks) => chunks.take, (chunks: Chunks) => Effect.andThen(chunks.peek, chunks.take)]
+        ) {
+          yield* atEachMoment(
+            Chunks.make,
+            run,
+            (chunks) => chunks.offer(chunkOf(1, isReplay)),
+            (_, fiber, moment) =>
+              Effect.gen(function*() {
+                const exit = fiber.pollUnsafe()
+                if (exit === undefined) return assert.fail(`what comes after ${moment} operations is lost`)
+                assert.strictEqual(numberOf((yield* exit) as Chunk), 1)
+              })
+          )
+        }
+      }
+    }))
+
+  it.effect("are not lost by who has looked for them and was interrupted", () =>
+    atEachMoment(
+      Chunks.make,
+      (chunks) => chunks.peek,
+      (chunks, fiber) =>
+        Effect.gen(function*() {
+          yield* chunks.offer(chunkOf(1))
+          yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+        }),
+      (chunks, _, moment) =>
+        Effect.map(takeNow(chunks), (taken) => assert.strictEqual(taken, 1, `after ${moment} operations`))
+    ))
+
+  it.effect("are all taken, at whatever moment another is offered by who is interrupted", () =>
+    Effect.gen(function*() {
+      for (const isFull of [false, true]) {
+        yield* atEachMoment(
+          Effect.tap(Chunks.make, (chunks) =>
+            isFull ? Effect.andThen(chunks.offer(chunkOf(8)), chunks.offer(chunkOf(9))) : Effect.void),
+          (chunks) =>
+            chunks.offer(chunkOf(1)),
+          (chunks, fiber) =>
+            Effect.gen(function*() {
+              if (isFull) yield* takeNow(chunks)
+              yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+            }),
+          (chunks, _, moment) =>
+            Effect.gen(function*() {
+              yield* Effect.forkChild(chunks.offer(chunkOf(2)), { startImmediately: true })
+              let taken: number | undefined
+              do {
+                taken = yield* takeNow(chunks)
+                assert.isDefined(taken, `after ${moment} operations, what comes later is not taken`)
+              } while (taken !== 2)
+            })
+        )
+      }
+    }))
+
+  it.effect("look for one only while there is one", () =>
+    Effect.gen(function*() {
+      const chunks = yield* Chunks.make
+      yield* chunks.offer(chunkOf(1))
+      yield* chunks.take
+      const seen = yield* Effect.forkChild(chunks.peek, { startImmediately: true })
+      yield* turns
+      assert.isUndefined(seen.pollUnsafe())
+      yield* chunks.offer(chunkOf(2))
+      yield* Fiber.join(seen)
+      assert.strictEqual(yield* takeNow(chunks), 2)
+    }))
+
+  it.effect("come to an end after those that are there, and no others", () =>
+    Effect.gen(function*() {
+      const begun = Effect.tap(Chunks.make, (chunks) =>
+        Effect.andThen(chunks.offer(chunkOf(1)), chunks.offer(chunkOf(11, true))))
+      for (
+        const end of [
+          (chunks: Chunks) =>
+            chunks.fail(Cause.fail("it has failed")),
+          (chunks: Chunks) => chunks.endWith(Effect.fail("it has failed"))
+        ]
+      ) {
+        const chunks = yield* begun
+        yield* end(chunks)
+        yield* chunks.offer(chunkOf(2))
+        yield* chunks.offer(chunkOf(12, true))
+        assert.deepStrictEqual([yield* takeNow(chunks), yield* takeNow(chunks)], [1, 11])
+        assert.strictEqual(yield* Effect.flip(chunks.take), "it has failed")
+        assert.strictEqual(yield* Effect.flip(chunks.peek), "it has failed")
+      }
+    }))
+})
