@@ -5,7 +5,7 @@
  */
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
-import { Heartbeat } from "@sluice/core/HeartbeatStore"
+import { Heartbeat, heartbeat } from "@sluice/core/HeartbeatStore"
 import * as Projection from "@sluice/core/Projection"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ endWithParent(
   Layer.launch(
     Projection.layer(Notes).pipe(
       Layer.provide(open(JSON.parse(where!))),
-      Layer.provide(Layer.succeed(Heartbeat, { name: name!, interval: Number(interval) }))
+      Layer.provide(Layer.succeed(Heartbeat, heartbeat({ name: name!, interval: Number(interval) })))
     )
   )
 )

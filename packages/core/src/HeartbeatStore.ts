@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Os from "node:os"
+import { checkName } from "./internal/checkName.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -170,8 +171,23 @@ export const missedIntervals = 3
  */
 export const maxMessageLength = 500
 
+const TypeId = "~@sluice/core/HeartbeatStore/Heartbeat"
+
 /**
- * Under which name this process reports on its workers, and how often: every 2 seconds by default. With an infinite interval it does not.
+ * Under which name a process reports on its workers, and how often.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Heartbeat {
+  readonly [TypeId]: typeof TypeId
+  readonly name: string
+  readonly interval: Duration.Duration
+}
+
+/**
+ * A name and an interval to report with; what is not given is as {@link Heartbeat} has it by default. Throws a `RangeError` for a name that is
+ * empty, is longer than 255 characters, or contains U+0000 or half a surrogate pair, and for an interval of less than a millisecond.
  *
  * **Example** (The name of a pod)
  *
@@ -179,16 +195,33 @@ export const maxMessageLength = 500
  * import { HeartbeatStore } from "@sluice/core"
  * import { Layer } from "effect"
  *
- * const Named = Layer.succeed(HeartbeatStore.Heartbeat, { name: "analytics-0", interval: "2 seconds" })
+ * const Named = Layer.succeed(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ name: "analytics-0" }))
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const heartbeat = (options?: {
+  /** Of 1 to 255 characters. */
+  readonly name?: string | undefined
+  readonly interval?: Duration.Input | undefined
+}): Heartbeat => {
+  const { interval = "2 seconds", name = `${Os.hostname().slice(0, 200)}/${process.pid}` } = options ?? {}
+  checkName("name of a process", name)
+  const every = Duration.fromInputUnsafe(interval)
+  if (!(Duration.toMillis(every) >= 1)) {
+    throw new RangeError(`The interval of heartbeats is ${Duration.format(every)}: at least a millisecond`)
+  }
+  return { [TypeId]: TypeId, name, interval: every }
+}
+
+/**
+ * Under which name this process reports on its workers, by default its host and process id, and how often: every 2 seconds by default. With an
+ * infinite interval it does not. Made with {@link heartbeat}.
  *
  * @category references
  * @since 0.1.0
  */
-export const Heartbeat = Context.Reference<{
-  /** Of up to 255 characters. */
-  readonly name: string
-  readonly interval: Duration.Input
-}>("@sluice/core/HeartbeatStore/Heartbeat", {
-  defaultValue: () => ({ name: `${Os.hostname()}/${process.pid}`, interval: Duration.seconds(2) })
+export const Heartbeat = Context.Reference<Heartbeat>("@sluice/core/HeartbeatStore/Heartbeat", {
+  defaultValue: heartbeat
 })

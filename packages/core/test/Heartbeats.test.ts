@@ -158,22 +158,25 @@ describe("a process that runs a projection", () => {
   test(
     "goes by the name and the interval that are set, and may say nothing",
     Effect.gen(function*() {
-      const named = { name: "analytics-0", interval: "500 millis" } as const
+      const name = "analytics-0"
       yield* Effect.gen(function*() {
         yield* start(notes())
         yield* after(500)
         const { at, owner } = yield* only
-        assert.strictEqual(owner.name, "analytics-0")
+        assert.strictEqual(owner.name, name)
         yield* after(500)
         assert.strictEqual((yield* only).at - at, 500_000)
-      }).pipe(Effect.scoped, Effect.provideService(HeartbeatStore.Heartbeat, named))
+      }).pipe(
+        Effect.scoped,
+        Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ name, interval: "500 millis" }))
+      )
       yield* Effect.gen(function*() {
         yield* start(notes())
         yield* after(minute)
         assert.deepStrictEqual(yield* everywhere, [])
       }).pipe(
         Effect.scoped,
-        Effect.provideService(HeartbeatStore.Heartbeat, { ...named, interval: Duration.infinity })
+        Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ interval: Duration.infinity }))
       )
     })
   )
@@ -278,6 +281,26 @@ describe("a process that runs a projection", () => {
       yield* settle
     })
   )
+})
+
+describe("a heartbeat", () => {
+  it("has a name that every storage keeps, and that may stand for who gives a command", () => {
+    for (const name of ["a", "x".repeat(255), "host/1 é😀"]) {
+      assert.strictEqual(HeartbeatStore.heartbeat({ name }).name, name)
+    }
+    for (const name of ["", "x".repeat(256), "a\0b", "\ud83d", 7 as never]) {
+      assert.throws(() => HeartbeatStore.heartbeat({ name }), RangeError, /^No name of a process: /)
+    }
+    assert.strictEqual(HeartbeatStore.heartbeat().name, HeartbeatStore.heartbeat({ interval: 1 }).name)
+  })
+
+  it("has an interval of a millisecond or more", () => {
+    assert.deepStrictEqual(HeartbeatStore.heartbeat().interval, Duration.seconds(2))
+    assert.deepStrictEqual(HeartbeatStore.heartbeat({ interval: Duration.infinity }).interval, Duration.infinity)
+    for (const interval of [0, 0.5, -1, NaN]) {
+      assert.throws(() => HeartbeatStore.heartbeat({ interval }), RangeError, /at least a millisecond/)
+    }
+  })
 })
 
 const offsets = (

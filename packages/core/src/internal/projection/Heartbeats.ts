@@ -134,10 +134,9 @@ class Heartbeats {
   }
 
   readonly #start = Effect.gen({ self: this }, function*() {
-    const { interval, name } = yield* Heartbeat
-    const every = Duration.fromInputUnsafe(interval)
+    const { interval: every, name } = yield* Heartbeat
     if (!Duration.isFinite(every)) return
-    const owner = { name: name.slice(0, 255).toWellFormed(), incarnation: (yield* WebCrypto).randomUUID() }
+    const owner = { name, incarnation: (yield* WebCrypto).randomUUID() }
     this.#stored = new Map()
     this.#beats = 0
     const fiber = yield* Effect.forkDetach(

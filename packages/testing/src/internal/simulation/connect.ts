@@ -1,6 +1,6 @@
 import { ConsumerFilter, type NewVersion } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
-import { Heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
+import { Heartbeat, heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -302,7 +302,7 @@ export const connect = (
     Context.add(ConsumerFilter, wrappedFilters),
     Context.add(HeartbeatStore, Context.get(storage, HeartbeatStore)),
     // a seed is to mean the same, and nothing depends on them
-    Context.add(Heartbeat, { name: "simulated", interval: Duration.infinity }),
+    Context.add(Heartbeat, heartbeat({ name: "simulated", interval: Duration.infinity })),
     Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
     Context.add(DurableStateStore, wrappedStates)
   )
