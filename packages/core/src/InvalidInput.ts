@@ -24,7 +24,7 @@ export class InvalidInput extends ExpectedError.TaggedError<InvalidInput>("@slui
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message(): string {
-    return `Invalid ${this.input}: ${this.problem}`
+    return `Invalid \`${this.input}\`: ${this.problem}`
   }
 }
 

@@ -35,11 +35,13 @@ export const maxReason = 2_000
 
 /** @internal What is wrong with who does something, and why. */
 export const author = (by: string, reason: string): InvalidInput | undefined =>
-  problem("by", by === "" ? "is empty" : lengthProblem(by, maxBy)) ??
+  problem("by", by === "" ? "it is empty" : lengthProblem(by, maxBy)) ??
     problem("reason", lengthProblem(reason, maxReason))
 
-const lengthProblem = (text: string, max: number): string | undefined =>
-  textProblem(text) ?? (text.length > max ? `is longer than ${max} characters` : undefined)
+const lengthProblem = (text: string, max: number): string | undefined => {
+  const wrong = textProblem(text) ?? (text.length > max ? `is longer than ${max} characters` : undefined)
+  return wrong && `it ${wrong}`
+}
 
 /** @internal What is wrong with a payload's manifest. */
 export const manifest = ({ manifest }: Payload, input = "manifest"): InvalidInput | undefined =>

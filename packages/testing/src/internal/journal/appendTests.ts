@@ -435,7 +435,7 @@ export const appendTests = (it: It<Journal.Journal>): void => {
             assert.notInclude(error.message, "secret")
             assert.match(
               error.message,
-              /^Invalid (tags: the one at index 1|metadata: what is at "token") contains U\+0000$/
+              /^Invalid (`tags`: the one at index 1|`metadata`: what is at "token") contains U\+0000$/
             )
           }
           const manifest = "x".repeat(1001)
