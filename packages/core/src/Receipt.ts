@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as PersistenceId from "./PersistenceId.ts"
 import * as Position from "./Position.ts"
@@ -34,6 +36,8 @@ export interface Receipt {
 
 const version = 1
 
+const notOne = "Expected a receipt, as Journal.append returns it"
+
 /** What follows from the rest, such as the slice, is not sent. */
 const Sent = Schema.Tuple([
   Schema.Literal(version),
@@ -63,7 +67,7 @@ const Parts = Schema.Struct({
 
 /**
  * A receipt as a schema. It is sent as a text of letters, digits, `-` and `_`, some 200 characters long: as it is in a header, a URL, a cookie, or
- * a field of JSON.
+ * a field of JSON. Any other text fails with that this is no receipt, whatever is wrong with it.
  *
  * **Example** (To a text, and back)
  *
@@ -111,5 +115,7 @@ export const Receipt: Schema.Codec<Receipt, string> = Schema.StringFromBase64Url
         count
       ]
     })
-  )
+  ),
+  // how a receipt is built is of no use to whoever has a text that is none
+  Schema.catchDecoding(() => Effect.fail(new SchemaIssue.InvalidValue({ message: notOne })))
 )

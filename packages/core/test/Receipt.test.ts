@@ -88,6 +88,10 @@ describe("a receipt", () => {
       ["more events than there can be", sent({ 7: 4 })]
     ] as const
   ) {
-    it(`is no text with ${what}`, () => assert.isTrue(Result.isFailure(decode(text))))
+    it(`is no text with ${what}`, () => {
+      const decoded = decode(text)
+      assert.isTrue(Result.isFailure(decoded))
+      assert.strictEqual((decoded as any).failure.message, "Expected a receipt, as Journal.append returns it")
+    })
   }
 })
