@@ -393,6 +393,27 @@ export const resolve = Effect.fnUntraced(function*(
 })
 
 /**
+ * Fails if no projection of this name, and of this source if the reference says one, is registered.
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const checkKnown = (
+  { progress }: ProjectionManagement["Service"],
+  ref: ProjectionRef
+): Effect.Effect<void, UnknownProjection | StorageError> => {
+  const projection = nameOf(ref)
+  const source = keyOf(ref)?.source
+  return Effect.flatMap(
+    progress(projection, []),
+    (found) =>
+      found.some((progress) => source === undefined || progress.source === source)
+        ? Effect.void
+        : Effect.fail(new UnknownProjection({ projection, source }))
+  )
+}
+
+/**
  * What goes wrong when a projection is commanded.
  *
  * @category errors
@@ -620,7 +641,8 @@ export const clear = (
 
 /**
  * Up to `limit` (100) commands that were given to a projection, newest first: who has given them, when, and why. With `before`, those before a
- * revision, such as that of the last one of the page before. The newest {@link keptCommands} are kept, also if the projection is cleared.
+ * revision, such as that of the last one of the page before. The newest {@link keptCommands} are kept, also if the projection is cleared. Fails with
+ * `UnknownProjection` if the projection was never started on this storage.
  *
  * **Details**
  *
@@ -652,13 +674,27 @@ export const clear = (
 export const history = (projection: ProjectionRef, options?: {
   readonly before?: number | undefined
   readonly limit?: number | undefined
-}): Effect.Effect<ReadonlyArray<IssuedCommand>, InvalidInput | StorageError, ProjectionManagement> => {
+}): Effect.Effect<
+  ReadonlyArray<IssuedCommand>,
+  UnknownProjection | InvalidInput | StorageError,
+  ProjectionManagement
+> => {
   const { before, limit = 100 } = options ?? {}
   const invalid = Check.safeInteger("limit", limit) ??
     (before === undefined ? undefined : Check.safeInteger("before", before))
-  return invalid === undefined
-    ? ProjectionManagement.use((management) => management.history(nameOf(projection), before, limit))
-    : Effect.fail(invalid)
+  if (invalid !== undefined) return Effect.fail(invalid)
+  const name = nameOf(projection)
+  return ProjectionManagement.use((management) =>
+    Effect.tap(
+      management.history(name, before, limit),
+      // the commands to one that was cleared are kept
+      ([found]) =>
+        found !== undefined ? Effect.void : Effect.flatMap(
+          management.history(name, undefined, 1),
+          ([newest]) => newest === undefined ? checkKnown(management, name) : Effect.void
+        )
+    )
+  )
 }
 
 /**

@@ -14,13 +14,14 @@ import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
 import { stoppedAs } from "./internal/projection/stoppedAs.ts"
 import { projectionLag, projectionTimeLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
-import { type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import { type OffsetKey, type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { OtherLag, ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
 import {
   type AmbiguousProjection,
+  checkKnown,
   type DeadLetterId,
   ProjectionManagement,
-  UnknownProjection
+  type UnknownProjection
 } from "./ProjectionManagement.ts"
 import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
@@ -43,8 +44,8 @@ export type { ReportedWorker } from "./ReportedWorker.ts"
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
- * The workers of a projection in this process, in the order of their slices; none if it does not run here. The
- * projection is given by its name, as itself, or as a row of `ProjectionManagement.list`, here as everywhere.
+ * The workers of a projection in this process, in the order of their slices; none if it does not run here, or if nobody has this name: the
+ * storage is not asked. The projection is given by its name, as itself, or as a row of `ProjectionManagement.list`, here as everywhere.
  *
  * @category getters
  * @since 0.1.0
@@ -54,7 +55,8 @@ export const status = (projection: ProjectionRef): Effect.Effect<ReadonlyArray<W
 
 /**
  * The workers of a projection in all processes that share the storage, as those have said last: every 2 seconds, or as `HeartbeatStore.Heartbeat`
- * sets it. The processes are not asked, and whoever asks need not run the projection.
+ * sets it. The processes are not asked, and whoever asks need not run the projection. Fails with `UnknownProjection` if it was never started on
+ * this storage.
  *
  * **Details**
  *
@@ -91,13 +93,23 @@ export const status = (projection: ProjectionRef): Effect.Effect<ReadonlyArray<W
  */
 export const everywhere = (
   projection: ProjectionRef
-): Effect.Effect<ReadonlyArray<ReportedWorker>, StorageError, HeartbeatStore> =>
-  HeartbeatStore.use(({ reports }) =>
-    Effect.map(reports(nameOf(projection)), (reports) => {
-      const source = keyOf(projection)?.source
-      return judgeReports(source === undefined ? reports : reports.filter(({ key }) => key.source === source))
-    })
-  )
+): Effect.Effect<
+  ReadonlyArray<ReportedWorker>,
+  UnknownProjection | StorageError,
+  HeartbeatStore | ProjectionManagement
+> =>
+  Effect.gen(function*() {
+    const { reports } = yield* HeartbeatStore
+    const name = nameOf(projection)
+    const source = keyOf(projection)?.source
+    const isMeant = ({ key }: { readonly key: OffsetKey }) => source === undefined || key.source === source
+    const found = (yield* reports(name)).filter(isMeant)
+    // one that has just begun in this process may have stored nothing yet
+    if (found.length === 0 && !(yield* ProjectionRegistry).workers(name).some(isMeant)) {
+      yield* checkKnown(yield* ProjectionManagement, projection)
+    }
+    return judgeReports(found)
+  })
 
 const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
@@ -356,12 +368,7 @@ export const reached = Effect.fnUntraced(function*(
       passed: Deferred.makeUnsafe(),
       at: undefined
     }))
-  if (waiters.length === 0) {
-    const found = yield* management.progress(name, [])
-    if (source === undefined ? found.length === 0 : !found.some((progress) => progress.source === source)) {
-      return yield* new UnknownProjection({ projection: name, source })
-    }
-  }
+  if (waiters.length === 0) yield* checkKnown(management, projection)
   const passed = yield* Effect.forEach(waiters, (waiter) => watch.await(waiter), { concurrency: "unbounded" }).pipe(
     Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(notReached(name, waiters, timeout)) })
   )

@@ -104,7 +104,8 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
       Effect.gen(function*() {
         const key = freshKey()
         const { projection } = key
-        assert.deepStrictEqual(yield* ProjectionManagement.history(projection), [])
+        const unknown = yield* Effect.flip(ProjectionManagement.history(projection))
+        assert.instanceOf(unknown, ProjectionManagement.UnknownProjection)
         yield* revisionOf(key)
         assert.deepStrictEqual(yield* ProjectionManagement.history(projection), [])
         yield* ProjectionManagement.pause(projection, { by: "ada", reason: "it is late é😀" })
@@ -136,6 +137,11 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.isTrue(commands.every(({ at }, i) => i === 0 || at <= commands[i - 1]!.at))
         const page = yield* ProjectionManagement.history(key, { before: 4, limit: 2 })
         assert.deepStrictEqual(page.map(({ revision }) => revision), [3, 2])
+        assert.deepStrictEqual(
+          yield* ProjectionManagement.history(key, { before: 1 }),
+          [],
+          "it was cleared, and is still known"
+        )
       }))
 
     it.effect("is not kept if it was refused, or is undone", () =>
