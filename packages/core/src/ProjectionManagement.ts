@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -345,11 +346,8 @@ export class SinceInFuture
   })
 {
   override get message(): string {
-    const [since, now] = [this.since, this.now].map((time) =>
-      DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
-    )
-    return `Projection '${this.projection}' cannot go on at ${since}, as it is ${now}: ` +
-      "the events until then would be passed over. Give a time that is past, in microseconds"
+    return `Projection '${this.projection}' cannot go on at ${isoOf(this.since)}, as it is ${isoOf(this.now)}: ` +
+      "the events until then would be passed over. Give a time that is past, in microseconds, as Timestamp.fromMillis makes them"
   }
 }
 
@@ -428,17 +426,32 @@ export type CommandError = UnknownProjection | AmbiguousProjection | StorageErro
  * @since 0.1.0
  */
 export const issueOf = (options: CommandOptions | undefined, to?: Target): Effect.Effect<Issue, InvalidInput> =>
-  Effect.flatMap(Heartbeat, ({ name }) => {
+  Effect.flatMap(Effect.all([Heartbeat, Clock.currentTimeMillis]), ([{ name }, now]) => {
     const { by = name, reason = "" } = options ?? {}
-    const invalid = Check.author(by, reason)
+    const invalid = Check.author(by, reason) ??
+      (typeof to === "object" && "since" in to ? sinceProblem(to.since, now) : undefined)
     return invalid === undefined
       ? Effect.succeed({ by, reason, target: to && targetText(to) })
       : Effect.fail(invalid)
   })
 
+/** The beginning of the year 2000, in milliseconds. */
+const millennium = 946_684_800_000
+
+/** Milliseconds that are taken for microseconds are in January 1970. A test's clock may be there as well. */
+const sinceProblem = (since: Timestamp.Timestamp, now: number): InvalidInput | undefined =>
+  now < millennium || Timestamp.toMillis(since) >= millennium ? undefined : new InvalidInput({
+    input: "since",
+    problem:
+      `it is ${isoOf(since)}, before the year 2000. It takes microseconds: make them with Timestamp.fromMillis. ` +
+      "For all events, rewind to \"beginning\""
+  })
+
+const isoOf = (time: Timestamp.Timestamp): string => DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
+
 const targetText = (to: Target): string => {
   if (to === "beginning") return to
-  if ("since" in to) return `since ${DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(to.since)))}`
+  if ("since" in to) return `since ${isoOf(to.since)}`
   let positions = 0
   for (const { position } of to.offsets.values()) positions += position
   return `${positions} positions in`

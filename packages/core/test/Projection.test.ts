@@ -3,6 +3,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import { type EncodedEnvelope, nothing } from "@sluice/core/Envelope"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
+import { InvalidInput } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
@@ -295,6 +296,32 @@ describe("a projection that is rewound to a time", () => {
           yield* Effect.flip(Projection.rewind(projection, later))
         ]
       ) assert.instanceOf(error, ProjectionManagement.SinceInFuture)
+    })
+  )
+
+  test(
+    "is not rewound to a time in milliseconds",
+    Effect.gen(function*() {
+      const millis = Date.UTC(2026, 10, 28)
+      yield* TestClock.setTime(millis)
+      const projection = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+      yield* ProjectionManagement.ProjectionManagement.use(({ register }) => register(Projection.offsetKey(projection)))
+      const rewinds = (since: Timestamp.Timestamp) =>
+        [
+          ProjectionManagement.rewind("notes", { since }),
+          Projection.rewind(projection, { since })
+        ] as const
+      const [early, earlyToo] = rewinds(Timestamp.make(millis))
+      for (const error of [yield* Effect.flip(early), yield* Effect.flip(earlyToo)]) {
+        assert.instanceOf(error, InvalidInput)
+        for (const part of ["`since`", "1970-01-21", "Timestamp.fromMillis"]) assert.include(error.message, part)
+      }
+      const [late, lateToo] = rewinds(Timestamp.fromMillis(millis + 1))
+      for (const error of [yield* Effect.flip(late), yield* Effect.flip(lateToo)]) {
+        assert.instanceOf(error, ProjectionManagement.SinceInFuture)
+        assert.include(error.message, "Timestamp.fromMillis")
+      }
+      for (const rewind of rewinds(Timestamp.fromMillis(millis))) yield* rewind
     })
   )
 

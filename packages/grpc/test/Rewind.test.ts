@@ -5,6 +5,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { remote, shortly } from "./kit/Consumer.ts"
@@ -17,7 +18,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
   it.effect("that is rewound to a time knows from the producer which events come again", () =>
     Effect.gen(function*() {
       const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-      const write = (millis: number, id: string) => at(millis)(Effect.provide(append(id, [`${millis}`]), there))
+      const day = Date.UTC(2020, 0, 1)
+      const write = (millis: number, id: string) => at(day + millis)(Effect.provide(append(id, [`${millis}`]), there))
       for (const id of ["a", "b", "quiet"]) yield* write(1000, id)
       for (const id of ["a", "b", "a"]) yield* write(2000, id)
       const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
@@ -30,7 +32,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
         yield* Layer.build(Projection.layer(projection))
         yield* ProjectionStatus.caughtUp("rewound")
         assert.strictEqual(handled.splice(0).length, 6)
-        const since = { since: 1_500_000 as any }
+        const since = { since: Timestamp.fromMillis(day + 1500) }
         for (
           const rewind of [
             Projection.rewind(projection, since),
