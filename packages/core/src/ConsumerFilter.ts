@@ -37,7 +37,8 @@ import { Timestamp } from "./Timestamp.ts"
  * - `nextEvent`: they come before its next event, in order. An entity without another event stays away.
  * - `now`: they come at once, in order, beside the newer events. For that the source is read once more from where a filter
  *   began to leave events out. How much of it is left is the `pastLag` of a worker's status. Another change, or a rewind, ends it.
- * - `none`: they do not come any more. The newer ones of all entities do, in full.
+ * - `none`: they do not come any more. Nor do those of any other entity that a filter has left out until now, also where this change still leaves it
+ *   out: whichever change includes it later, it comes from there on. Only a rewind to before it brings the past back. A warning in the log says so.
  *
  * @category schemas
  * @since 0.1.0
@@ -432,6 +433,14 @@ const outlive = ({ isAtLeastOnce }: Stored): Effect.Effect<void, never, Projecti
     )
     : Effect.void
 
+const warnOfLoss = ({ by, source, version }: FilterVersion): Effect.Effect<void> =>
+  Effect.logWarning(
+    `${
+      quote(by)
+    } has given up the past of '${source}' with version ${version} of its filter: no projection gets an earlier event of ` +
+      "any entity that was left out until now, included or not. To have them, rewind the projections to before it"
+  )
+
 /** Whether a projection has offsets of the source that are timestamps. */
 const hasNoPositions = Effect.fnUntraced(function*(
   source: string
@@ -470,7 +479,10 @@ const storeChange = Effect.fnUntraced(function*<E>(
           : { filter, by, reason, history, restarts: true })
   )
   const stored = yield* paced(source, ({ isNew }) => isNew, storing)
-  if (stored.isNew) yield* filters.afterCommit(outlive(stored))
+  if (stored.isNew) {
+    if (history === "none") yield* filters.afterCommit(warnOfLoss(stored.newest!))
+    yield* filters.afterCommit(outlive(stored))
+  }
   return stored.newest!
 })
 

@@ -83,3 +83,20 @@ it.live("projections of a stream that begin with different filters are told of, 
     assert.strictEqual(lines.length, 1)
     for (const name of ["'one'", "'other'", "'stream:note'"]) assert.include(lines[0], name)
   }).pipe(Effect.scoped, Effect.provide(memory)))
+
+it.live("a change that gives up the past of a stream is told of once, with who has made it", () =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && lines.push(String(message))))
+    const notes = filteredBy(EventFilter.excludeAll)
+    const changes = (history: ConsumerFilter.HistoryPolicy) =>
+      ConsumerFilter.update(notes, EventFilter.includeEntityIds(history), { by: "ada", history })
+    yield* Effect.gen(function*() {
+      yield* changes("nextEvent")
+      yield* changes("now")
+      assert.deepStrictEqual(lines, [])
+      yield* changes("none")
+    }).pipe(Effect.provide(Logger.layer([logger])))
+    assert.strictEqual(lines.length, 1)
+    for (const part of ["\"ada\"", "'stream:note'", "version 4", "rewind"]) assert.include(lines[0], part)
+  }).pipe(Effect.provide(memory)))
