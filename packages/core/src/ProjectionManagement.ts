@@ -32,7 +32,7 @@ import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
 
 /**
- * The command to a projection. The revision grows with every command, a rewind included.
+ * The command to a projection. The revision grows by 1 with every command, a rewind included, and with every change of the filter of its stream.
  *
  * @category models
  * @since 0.1.0
@@ -78,7 +78,7 @@ export interface IssuedCommand {
   /** Undefined for a command to the projection in all of its sources. */
   readonly source: string | undefined
   readonly command: "Pause" | "Resume" | "Rewind" | "Clear"
-  /** The revision of the projection since. */
+  /** Its number: each command to the projection, and each change of the filter of its stream, gets the next one. */
   readonly revision: number
   /** Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. */
   readonly target: string | undefined

@@ -32,7 +32,7 @@ export interface ReportedWorker {
   readonly timeLag: Duration.Duration | undefined
   /** How many events it handles in a second, smoothed over some 10 seconds. */
   readonly rate: number | undefined
-  /** When it will have caught up, if its lag goes on to fall as it does; undefined if that is not known, or takes more than 30 days. */
+  /** How long after `at` it will have caught up, if its lag goes on to fall as it does; undefined if that is not known, or takes more than 30 days. */
   readonly eta: Duration.Duration | undefined
   /** What it has failed with last, also if it goes on since. */
   readonly failure: ReportedFailure | undefined

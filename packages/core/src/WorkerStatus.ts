@@ -84,7 +84,7 @@ export interface WorkerStatus {
   readonly skipped: number
   /** How often the worker has restarted, or was fenced, since the process began. */
   readonly restarts: number
-  /** The revision of the offsets that it began from last; undefined before it has begun. */
+  /** That of the last rewind, or of the last change of its filter, before it began; 0 if there was none, undefined before it has begun. */
   readonly revision: number | undefined
   /** The version of its stream's filter that it goes by; undefined before it has begun, and of a source without a filter. */
   readonly filterVersion: number | undefined
