@@ -81,7 +81,8 @@ const defaultBytes = 16 * 1024 * 1024
  *
  * **Details**
  *
- * A worker whose handler fails to start waits, and begins again, as it does when its source fails. `start` runs outside of any transaction. State
+ * A worker whose handler fails to start waits, and begins again, as it does when its source fails. It does not wait for longer than 5 seconds until
+ * the scope is closed. `start` runs outside of any transaction. State
  * that is to outlast the worker belongs into a database: `start` can load it, for the slices of the range. For a handler of groups,
  * write `Handler.grouped(options, Handler.scoped(…))`. `Projection.handleDeadLetters` starts one for all slices.
  *

@@ -27,6 +27,7 @@ import { compile } from "../pipeline/compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch, inTime } from "./fetch.ts"
 import { newestFilter } from "./followFilter.ts"
+import { scopedInTime } from "./scopedInTime.ts"
 import { knownFor } from "./SharedLooks.ts"
 import { type Handle, startHandler } from "./startHandler.ts"
 import { unlessSilent } from "./unlessSilent.ts"
@@ -81,7 +82,7 @@ export const handleDeadLetters = (projection: Projection<any, any>): Handled<Han
       for (const letter of page) counts[yield* handle(self, letter)]++
       after = last
     }
-  }).pipe(Effect.scoped)
+  }).pipe(scopedInTime, Effect.annotateLogs({ projection: projection.name }))
 
 /**
  * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,

@@ -36,6 +36,7 @@ import { OffsetTracker } from "./OffsetTracker.ts"
 import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
+import { scopedInTime } from "./scopedInTime.ts"
 import { startHandler } from "./startHandler.ts"
 import { TimestampReading } from "./TimestampReading.ts"
 import { unlessSilent } from "./unlessSilent.ts"
@@ -175,7 +176,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       }),
       Effect.catchCause((cause) => explainFork(options, handling, cause, parallel?.isEmpty() === false))
     )
-  }).pipe(Effect.scoped)
+  }).pipe(scopedInTime)
 
 const parallelOf = (
   handling: Handling,

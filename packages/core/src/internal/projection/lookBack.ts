@@ -6,6 +6,7 @@ import type { Slice } from "../../Slice.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import type { PassedOver } from "./PassedOver.ts"
+import { scopedInTime } from "./scopedInTime.ts"
 
 /**
  * So many elements of the past come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for
@@ -47,7 +48,7 @@ export const lookBack = (
         }
         return passedOver.remaining > 0
       }))
-  }).pipe(Effect.scoped)
+  }).pipe(scopedInTime)
 
 /** @internal How far a worker has handled what was passed over, and not stored yet. Pure but for what it remembers. */
 export class PastProgress {
