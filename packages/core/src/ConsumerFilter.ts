@@ -131,7 +131,7 @@ export interface Stored {
   readonly newest: FilterVersion | undefined
   /** Whether it is the one that was to be stored. */
   readonly isNew: boolean
-  /** Whether at-least-once workers follow it. Their handlers do not take part in the transaction. */
+  /** Whether at-least-once or at-most-once workers follow it. Their handlers do not take part in the transaction. */
   readonly isAtLeastOnce: boolean
 }
 

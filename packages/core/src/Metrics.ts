@@ -108,7 +108,7 @@ export const projectionRestarts = Metric.counter("sluice_projection_restarts_tot
 })
 
 /**
- * How often an at-least-once worker has begun to hand over nothing, as the storage took more than half a second to say whether its filter is the
+ * How often a worker that is not exactly-once has begun to hand over nothing, as the storage took more than half a second to say whether its filter is the
  * newest (projection).
  *
  * @category projections

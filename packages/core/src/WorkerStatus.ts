@@ -50,7 +50,7 @@ export interface WorkerFailure {
 }
 
 /**
- * Why an at-least-once worker hands over nothing for now: it cannot tell whether its filter is the newest, as the storage takes longer than half
+ * Why a worker that is not exactly-once hands over nothing for now: it cannot tell whether its filter is the newest, as the storage takes longer than half
  * a second to say so, or does not say it.
  *
  * @category models
@@ -88,7 +88,7 @@ export interface WorkerStatus {
   readonly revision: number | undefined
   /** The version of its stream's filter that it goes by; undefined before it has begun, and of a source without a filter. */
   readonly filterVersion: number | undefined
-  /** Set while it hands over nothing, as it cannot tell whether that version is the newest. Only at-least-once workers wait for that. */
+  /** Set while it hands over nothing, as it cannot tell whether that version is the newest. Exactly-once workers do not wait for that. */
   readonly filterWait: FilterWait | undefined
   /**
    * How many events it has yet to look through for earlier ones that a change of its filter has included, with the history `"now"`. 0 if there

@@ -17,7 +17,7 @@ const filteredInterval = 50
 /**
  * @internal
  * For how long after it began, in milliseconds, what a look at the commands has shown is gone by. No worker of another process hands an
- * event to an at-least-once handler by an older one.
+ * event to a handler that is in no transaction by an older one.
  */
 export const knownFor = 500
 

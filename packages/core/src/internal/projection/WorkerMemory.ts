@@ -1,4 +1,6 @@
 import * as Effect from "effect/Effect"
+import type { Envelope } from "../../Envelope.ts"
+import type { Basis, Move } from "../../OffsetStore.ts"
 import { errorOf } from "./failures.ts"
 
 /** @internal What a worker remembers from one beginning to the next, and nobody else sees. */
@@ -9,6 +11,10 @@ export class WorkerMemory {
   groupDue = Infinity
   /** When a command came while it had caught up, by the same clock, if it has begun for nothing else since. */
   ranUntil = -Infinity
+  /** Events that are handed over at most once, and were not, as nobody has answered whether the moves past them were made. */
+  unsure:
+    | { readonly envelopes: ReadonlyArray<Envelope<any>>; readonly moves: ReadonlyArray<Move>; readonly basis: Basis }
+    | undefined
 
   /** Remembers the errors of the source itself, and not those of a stage or a handler. */
   readonly ofSource = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

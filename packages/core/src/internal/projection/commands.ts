@@ -83,7 +83,7 @@ export const watchCommands = (
     const tellOfSlowLooks = Effect.suspend(() =>
       Effect.annotateLogs(
         Effect.logWarning(
-          `Hands over no events for now: an at-least-once worker has to know that its filter was the newest within the last ${knownFor} ms, and ` +
+          `Hands over no events for now: a worker that is not exactly-once has to know that its filter was the newest within the last ${knownFor} ms, and ` +
             `the storage has taken ${looks.took} ms to say so. Goes on once the storage answers faster`
         ),
         { projection }

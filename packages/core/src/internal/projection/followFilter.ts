@@ -28,6 +28,8 @@ export interface FollowedFilter {
     range: SliceRange.SliceRange,
     revision: number
   ) => Effect.Effect<NewestFilter | undefined, StorageError>
+  /** The newest one as the storage has it, with no regard to who has loaded what. */
+  readonly newest: Effect.Effect<NewestFilter | undefined, StorageError>
   /** What the worker has yet to look through once more, since its offsets have the revision. */
   readonly passedOver: (
     range: SliceRange.SliceRange,
@@ -54,6 +56,7 @@ const noFilter: FollowedFilter = {
   isThere: false,
   begin: Effect.void,
   current: () => Effect.undefined,
+  newest: Effect.undefined,
   passedOver: () => Effect.succeed(new Map()),
   lookedThrough: () => Effect.void
 }
@@ -124,6 +127,7 @@ export const followFilter = (
           ? Effect.succeed(new Map())
           : filters.passedOver(offsetKey(projection), range, revision),
       lookedThrough: (revision, progress) => filters.lookedThrough(offsetKey(projection), revision, progress),
+      newest: Effect.map(follow(filters, projection), (newest) => newest ?? { filter: initial, version: undefined }),
       current: (range, revision) => one.withPermit(learn(range, revision))
     })
   })

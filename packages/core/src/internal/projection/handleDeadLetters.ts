@@ -189,12 +189,13 @@ const atMostOnce = (self: Redelivery, { persistenceId, sequenceNumber }: DeadLet
   Effect.matchCauseEffect(call(self, event), {
     onSuccess: () => Effect.succeed<Outcome>("handled"),
     onFailure: (cause) =>
-      Effect.as(
+      Effect.andThen(
         Effect.logWarning(
           `Loses event ${sequenceNumber} of '${persistenceId}', which the handler has failed on again`,
           cause
         ),
-        "failed" as Outcome
+        // where something else is at fault, the letters after it stay
+        isFaultOfEvent(cause) ? Effect.succeed<Outcome>("failed") : Effect.failCause(cause)
       )
   })
 

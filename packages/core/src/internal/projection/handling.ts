@@ -6,11 +6,12 @@ import * as Option from "effect/Option"
 import type { Element, Envelope, Place, Poison, Skipped } from "../../Envelope.ts"
 import { encoded } from "../../Envelope.ts"
 import { isGrouped } from "../../Handler.ts"
-import type { Basis, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import type { Offsets } from "../../Offset.ts"
+import type { Basis, Move, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { traced } from "../tracing.ts"
-import { isFaultOfEvent, StoppedAtEvent } from "./failures.ts"
+import { isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { Handle } from "./startHandler.ts"
@@ -33,6 +34,8 @@ export interface Handling {
   readonly clock: Clock.Clock
   /** Fails when there is another command, before events are handed to a handler that is in no transaction. */
   readonly admit: Effect.Effect<void, unknown> | undefined
+  /** Whether an event whose offset was stored may be handed over: its filter is still the newest. Undefined if there is nothing to ask. */
+  readonly mayHandOver: Effect.Effect<boolean> | undefined
   /** Sleeps before another try, and fails when there is another command meanwhile. */
   readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
 }
@@ -133,32 +136,92 @@ const advance = (
  */
 const handOver = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
   Effect.suspend(() => {
-    const { basis, clock, key, monitor, projection: { handler }, store, tracker } = self
+    const { clock, monitor, projection: { handler }, tracker } = self
     if (isGrouped(handler)) monitor.meters.group(envelopes.length)
     tracker.advance(elements)
     const begun = clock.monotonicTimeNanosUnsafe()
     const { moves } = tracker
-    return Effect.flatMap(moves.length === 0 ? Effect.void : store.transact(key, basis, moves, Effect.void), () => {
+    return Effect.flatMap(moves.length === 0 ? Effect.void : moveFirst(self, moves, envelopes), () => {
       const nanos = clock.monotonicTimeNanosUnsafe() - begun
       const done = (count: () => void) => moves.length === 0 ? count() : moved(self, nanos, count)
-      return Effect.matchCauseEffect(callAndDiscard(self, envelopes), {
-        onFailure: (cause) => lose(envelopes, cause, () => done(() => monitor.skipped(envelopes.length))),
+      const skip = Effect.sync(() => done(() => monitor.skipped(envelopes.length)))
+      const called = Effect.matchCauseEffect(callAndDiscard(self, envelopes), {
+        onFailure: (cause) => lose(self, envelopes, cause, skip),
         onSuccess: () => Effect.sync(() => done(() => monitor.handled(envelopes)))
       })
+      return self.mayHandOver === undefined ?
+        called :
+        Effect.flatMap(self.mayHandOver, (may) =>
+          may ? called : Effect.andThen(
+            Effect.logWarning(
+              `Does not hand over ${describe(envelopes)}, as the filter has changed since its offset was stored`
+            ),
+            skip
+          ))
     })
   })
+
+/** Moves the offsets past events that are handed over next. Remembers them where it may have done so though it fails. */
+const moveFirst = (
+  { admit, basis, key, memory, store }: Handling,
+  moves: ReadonlyArray<Move>,
+  envelopes: Envelopes
+): Handled => {
+  const moving = Effect.onExit(store.transact(key, basis, moves, Effect.void), (exit) =>
+    Effect.sync(() => {
+      memory.unsure = Exit.isSuccess(exit) || isFenced(exit.cause) ? undefined : { envelopes, moves, basis }
+    }))
+  return admit === undefined ? moving : Effect.andThen(admit, moving)
+}
 
 /**
  * Goes past events that the handler has failed on. Where something else is at fault, such as a database, the worker fails, and waits before it
  * loses more.
  */
-const lose = (envelopes: Envelopes, cause: Cause.Cause<unknown>, done: () => void): Handled =>
+const lose = (
+  { monitor }: Handling,
+  envelopes: Envelopes,
+  cause: Cause.Cause<unknown>,
+  skip: Effect.Effect<void>
+): Handled =>
   Effect.logWarning(
     `Loses ${describe(envelopes)}, which the handler has failed on, as nothing is handed over twice`,
     cause
   ).pipe(
-    Effect.andThen(isFaultOfEvent(cause) ? Effect.sync(done) : Effect.failCause(cause))
+    Effect.andThen(
+      isFaultOfEvent(cause)
+        ? skip
+        : Effect.andThen(Effect.sync(() => monitor.skipped(envelopes.length)), Effect.failCause(cause))
+    )
   )
+
+/**
+ * @internal
+ * Tells of events that were not handed over, as nobody answered whether their offsets were stored, if these were: they do not come again.
+ */
+export const tellOfLost: (
+  self: Pick<Handling, "memory" | "monitor" | "store" | "key">,
+  offsets: Offsets
+) => Handled = Effect.fnUntraced(function*({ key, memory, monitor, store }, offsets) {
+  const { unsure } = memory
+  if (unsure === undefined) return
+  const { basis, envelopes, moves } = unsure
+  const { persistenceId, position, sequenceNumber, slice } = envelopes.at(-1)!
+  const isOfEntities = moves.some((move) => move.slice === slice && move.entities !== undefined)
+  const known = isOfEntities ? (yield* store.sequenceNumbers(key, [persistenceId])).get(persistenceId) : undefined
+  const isPassed = isOfEntities
+    ? known !== undefined && known.sequenceNumber >= sequenceNumber && known.revision >= basis.revision
+    : position !== undefined && position > 0 && (offsets.get(slice)?.position ?? 0) >= position
+  // a transaction that is under way may still do so: the next one in the slice finds out
+  if (!isPassed) return
+  memory.unsure = undefined
+  monitor.skipped(envelopes.length)
+  yield* Effect.logWarning(
+    `Loses ${
+      describe(envelopes)
+    }, unless another worker has handed it over: the offset was stored, and the answer to that was lost`
+  )
+})
 
 /** @internal Advances past elements that need no handling. */
 export const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, count?: () => void): Handled =>

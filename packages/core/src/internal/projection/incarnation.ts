@@ -29,7 +29,7 @@ import { fillOfTime } from "./fillOfTime.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { type Interruption, makeParallel, type Parallel } from "./handleInParallel.ts"
-import { handleGroup, type Handling, meetPoison, save } from "./handling.ts"
+import { handleGroup, type Handling, meetPoison, save, tellOfLost } from "./handling.ts"
 import { HeldBack } from "./HeldBack.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
@@ -37,6 +37,7 @@ import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import { scopedInTime } from "./scopedInTime.ts"
+import { knownFor } from "./SharedLooks.ts"
 import { startHandler } from "./startHandler.ts"
 import { TimestampReading } from "./TimestampReading.ts"
 import { unlessSilent } from "./unlessSilent.ts"
@@ -100,6 +101,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const goesOn = options.filter.isThere && isChanged && (yield* hasJustRun(memory)) &&
       monitor.isNotBefore(offsets)
     monitor.loaded(offsets, revision, { pastLag: passedOver.remaining, filterVersion: newest?.version })
+    yield* tellOfLost({ ...options, key: offsetKey(projection) }, offsets)
     // before the source, so that it ends after the last event
     const handle = yield* unlessCommanded(options, startHandler(projection.handler, options.range))
     const decoded = yield* (yield* Decoded).share
@@ -127,8 +129,11 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       basis: { journal, revision },
       tracker,
       clock,
-      // a transaction finds out by itself
-      admit: options.filter.isThere && projection.delivery._tag === "AtLeastOnce" ? options.unlessNew : undefined,
+      // a handler's transaction finds out by itself
+      admit: options.filter.isThere && projection.delivery._tag !== "ExactlyOnce" ? options.unlessNew : undefined,
+      mayHandOver: options.filter.isThere && projection.delivery._tag === "AtMostOnce"
+        ? mayHandOver(options, newest?.version, clock)
+        : undefined,
       sleep: (delay) =>
         Effect.andThen(Effect.raceFirst(Effect.sleep(delay), options.interrupted), unlessInterrupted(interruption))
     }
@@ -177,6 +182,25 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       Effect.catchCause((cause) => explainFork(options, handling, cause, parallel?.isEmpty() === false))
     )
   }).pipe(scopedInTime)
+
+/** Whether a version of the filter was the newest a moment ago. A command may also be one to pause, for which nothing has to be lost. */
+const mayHandOver = (
+  { filter, unlessNew }: Options,
+  version: number | undefined,
+  clock: Clock.Clock
+): Effect.Effect<boolean> =>
+  Effect.matchEffect(unlessNew, {
+    onSuccess: () => Effect.succeed(true),
+    onFailure: () =>
+      Effect.suspend(() => {
+        const begun = clock.monotonicTimeNanosUnsafe()
+        return Effect.match(filter.newest, {
+          onFailure: () => false,
+          onSuccess: (newest) =>
+            newest?.version === version && clock.monotonicTimeNanosUnsafe() - begun < BigInt(knownFor) * 1_000_000n
+        })
+      })
+  })
 
 const parallelOf = (
   handling: Handling,
