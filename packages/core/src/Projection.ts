@@ -97,9 +97,9 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  *
  * **Details**
  *
- * With `parallelism`, each worker has up to so many events handled at a time, of different entities; those of one entity still follow each other.
- * The offset is stored up to the oldest event that is not handled. Up to 16 times as many events, and 4 MiB, are in hand: those behind the oldest one
- * may be handled again after a crash as well. It goes with a handler of single events.
+ * With `parallelism`, each worker has up to so many events handled at a time, of different slices; those of one slice, and so those of one entity,
+ * still follow each other. In each slice the offset is stored up to the first event that is not handled. Up to 16 times as many events, and 4 MiB,
+ * are in hand. It goes with a handler of single events.
  *
  * @category constructors
  * @since 0.1.0

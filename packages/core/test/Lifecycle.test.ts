@@ -47,6 +47,8 @@ const events = {
   "caught up": { _tag: "CaughtUp" },
   disrupted: { _tag: "Disrupted", cause },
   restored: { _tag: "Restored" },
+  failing: { _tag: "Failing", failure: { cause, event: undefined }, isFenced: false },
+  "failing, fenced": { _tag: "Failing", failure: { cause, event: undefined }, isFenced: true },
   failed: { _tag: "Failed", cause },
   fenced: { _tag: "Fenced", cause, lasted: 0 },
   "journal changed": { _tag: "JournalChanged", cause, change: forked },
@@ -105,6 +107,8 @@ const table: ReadonlyArray<Row> = [
       "Disrupted(Running)": "Running"
     }
   },
+  { event: "failing", to: "Restarting" },
+  { event: "failing, fenced", to: "Fenced" },
   { event: "failed", to: "Restarting Wait" },
   { event: "fenced", to: "Fenced Wait" },
   { event: "journal changed", to: "same ResetOffsets" },

@@ -264,6 +264,42 @@ describe("a projection that starts", () => {
   )
 })
 
+describe("a projection that handles events at the same time", () => {
+  test(
+    "shows at once that it has failed, and waits so long and no longer for calls that do not end",
+    Effect.gen(function*() {
+      let calls = 0
+      let interrupted = 0
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", ({ event }) => {
+          calls++
+          return event === "hangs"
+            ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
+            : Effect.fail("poison" as const)
+        }, { parallelism: 4 }),
+        Projection.recovery(RecoveryStrategy.fail)
+      )
+      yield* write("a", "hangs")
+      yield* write("b", "poison")
+      yield* start(projection)
+      yield* Wait.until("both calls", () => calls === 2)
+      const worker = Effect.map(ProjectionStatus.status("notes"), ([worker]) => worker!)
+      yield* Wait.until("the failure", Effect.map(worker, ({ failure }) => failure !== undefined))
+      const failing = yield* worker
+      assert.strictEqual(failing.state, "Restarting")
+      assert.strictEqual(failing.failure!.event!.persistenceId, EntityType.persistenceId(Note, "b"))
+      yield* TestClock.adjust(4_900)
+      yield* settle
+      assert.strictEqual((yield* worker).state, "Restarting")
+      assert.strictEqual(interrupted, 0)
+      yield* TestClock.adjust(200)
+      yield* Wait.until("its end", Effect.map(worker, ({ state }) => state === "Stopped"))
+      assert.strictEqual(interrupted, 1)
+      assert.strictEqual((yield* worker).restarts, 0)
+    })
+  )
+})
+
 describe("a projection that is rewound to a time", () => {
   test(
     "goes by the times that events have, where the clock was set back",

@@ -107,6 +107,23 @@ describe("what is read of a source without positions", () => {
     assert.deepStrictEqual(judgeAll(later, event("a", 1, 99), event("a", 2, 400)), ["duplicate", "accepted"])
   })
 
+  it("tells by the numbers of entities what was handled behind an event that was not, and no offset moves past that", () => {
+    const offsets = Offset.since(Timestamp.make(5))
+    const reading = readingOf({ a: 0, b: 0 }, offsets)
+    const tracker = new OffsetTracker(offsets, reading)
+    judgeAll(reading, event("a", 1, 10), event("b", 1, 20))
+    reading.handledBehind([event("b", 1, 20)])
+    tracker.advance([])
+    assert.isTrue(tracker.isAhead)
+    const moves = tracker.moves
+    assert.deepStrictEqual(
+      moves.map(({ entities, slice, to }) => [slice, to.timestamp as number, entities?.get(idOf("b"))?.last as number]),
+      [[sliceOf("b"), 5, 1]]
+    )
+    const later = readingOf({ a: 0, b: 1 }, offsets)
+    assert.deepStrictEqual(judgeAll(later, event("a", 1, 10), event("b", 1, 20)), ["accepted", "duplicate"])
+  })
+
   it("has come to a time once an event of it is stored, and none before it waits", () => {
     const reading = readingOf({ a: 0, b: 0 })
     const tracker = new OffsetTracker(Offset.none, reading)

@@ -198,6 +198,11 @@ export class TimestampReading implements Reading {
     return this.#move(reached)
   }
 
+  /** Elements were handled, and something that is before them was not. The numbers of their entities tell so, and the offsets stay. */
+  handledBehind(elements: ReadonlyArray<Place | Skipped>): void {
+    for (const element of elements) if ("persistenceId" in element) this.#numbers.handled(element.slice, element)
+  }
+
   /** Moves the offsets as far as no event before them waits. */
   #move(reached: Map<Slice, number>): ReadonlyArray<Standing> {
     for (const [slice, { at }] of this.#limits.stays) {

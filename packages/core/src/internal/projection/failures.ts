@@ -52,6 +52,18 @@ export const errorOf = (cause: Cause.Cause<unknown>): unknown => cause.reasons.f
 /** @internal */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean => errorOf(cause) instanceof Fenced
 
+/** @internal Whether a command is what has ended it. */
+export const isOfCommand = (cause: Cause.Cause<unknown>): boolean => {
+  const error = errorOf(cause)
+  return error instanceof InterruptedByCommand || error instanceof Fenced && error.by === "command"
+}
+
+/** @internal What its status shows of it. */
+export const workerFailure = (cause: Cause.Cause<unknown>): WorkerFailure => {
+  const error = errorOf(cause)
+  return error instanceof StoppedAtEvent ? error.failure : { cause, event: undefined }
+}
+
 /** @internal No restart helps, such as with a journal that is not the one that was read. */
 export const isFinal = (error: unknown): boolean =>
   (error as { readonly isFinal?: unknown } | undefined)?.isFinal === true
@@ -64,15 +76,14 @@ export const eventOf = (cause: Cause.Cause<unknown>, options: {
   readonly canReset: (error: unknown) => boolean
 }): Lifecycle.Event => {
   const error = errorOf(cause)
-  if (error instanceof InterruptedByCommand) return { _tag: "Interrupted" }
   // it begins from where it was rewound to
-  if (error instanceof Fenced) {
-    return error.by === "command" ? { _tag: "Interrupted" } : { _tag: "Fenced", cause, lasted: options.lasted }
-  }
+  if (isOfCommand(cause)) return { _tag: "Interrupted" }
+  if (error instanceof Fenced) return { _tag: "Fenced", cause, lasted: options.lasted }
   if (error instanceof ForkedAhead) return { _tag: "Failed", cause: error.cause }
-  if (error instanceof StoppedAtEvent) return { _tag: "FailedForGood", failure: error.failure }
   if (isJournalChange(error) && options.canReset(error)) return { _tag: "JournalChanged", cause, change: error }
-  if (isFinal(error)) return { _tag: "FailedForGood", failure: { cause, event: undefined } }
+  if (error instanceof StoppedAtEvent || isFinal(error)) {
+    return { _tag: "FailedForGood", failure: workerFailure(cause) }
+  }
   return { _tag: "Failed", cause }
 }
 

@@ -153,7 +153,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),
       fail: (cause) => chunks.fail(cause)
     })
-    const parallel = yield* parallelOf(handling, { decoded, elapsed, grouping, interruption })
+    const parallel = yield* parallelOf(handling, { decoded, elapsed, grouping, interruption, reading })
     return yield* work({
       handling,
       reading,
@@ -168,10 +168,10 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       filter: follow,
       elapsed
     }).pipe(
-      // what the handler has in hand is not interrupted for a command or a failure
+      // what the handler has in hand is not interrupted for a command, and not at once for a failure
       parallel === undefined
         ? identity
-        : Effect.catchCause((cause) => Effect.andThen(parallel.finish, Effect.failCause(cause))),
+        : Effect.catchCause((cause) => Effect.andThen(parallel.finish(cause), Effect.failCause(cause))),
       Effect.onExit((exit) => {
         // so that commands in quick succession do not have a group wait for ever
         memory.groupDue = isCommanded(exit) ? grouping.oldestDue : Infinity
@@ -204,20 +204,30 @@ const mayHandOver = (
 
 const parallelOf = (
   handling: Handling,
-  { decoded, elapsed, grouping, interruption }: Pick<Work, "decoded" | "elapsed" | "grouping" | "interruption">
+  { decoded, elapsed, grouping, interruption, reading }: Pick<
+    Work,
+    "decoded" | "elapsed" | "grouping" | "interruption" | "reading"
+  >
 ): Effect.Effect<Parallel | undefined, never, Scope.Scope> => {
   const { delivery } = handling.projection
   if (delivery._tag !== "AtLeastOnce" || delivery.parallelism === 1) return Effect.undefined
   return makeParallel({
     handling,
     parallelism: delivery.parallelism,
+    // where offsets are times, the newest one counts for all slices
+    inSourceOrder: reading instanceof TimestampReading,
     interruption,
     handled: (elements, bytes) => {
       decoded.release(bytes)
       return grouping.handled(elements, elapsed())
     },
     isSaveDue: (elements) => grouping.isSaveDueAfter(elements),
-    save: saveNow({ grouping, handling })
+    save: saveNow({ grouping, handling }),
+    handledBehind: (elements) => {
+      if (!(reading instanceof TimestampReading)) return
+      reading.handledBehind(elements)
+      handling.tracker.advance([])
+    }
   })
 }
 
@@ -542,7 +552,7 @@ const flush = (self: Work): Effect.Effect<void, unknown, any> =>
     const { decoded, elapsed, grouping, handling, parallel } = self
     if (grouping.isEmpty) return Effect.void
     const { bytes, elements, envelopes } = grouping.drain()
-    if (parallel !== undefined) return parallel.add({ elements, envelope: envelopes[0], bytes })
+    if (parallel !== undefined) return parallel.add(elements)
     return Effect.flatMap(handleGroup(handling, elements, envelopes), () => {
       decoded.release(bytes)
       return grouping.handled(elements.length, elapsed()) ? saveNow(self) : Effect.void

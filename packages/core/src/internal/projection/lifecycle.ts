@@ -19,7 +19,7 @@ export type State =
     readonly failure: WorkerFailure
     readonly from: Exclude<State, { _tag: "Disrupted" }>
   }
-  /** It has failed, and begins again after a while. */
+  /** It has failed, ends what its handler has in hand, and begins again after a while. */
   | { readonly _tag: "Restarting"; readonly failure: WorkerFailure }
   /** Another worker is working on the same slices, and this one looks again after a while. */
   | { readonly _tag: "Fenced"; readonly failure: WorkerFailure }
@@ -61,6 +61,8 @@ export type Event =
   | { readonly _tag: "Disrupted"; readonly cause: Cause.Cause<unknown> }
   /** Its source is back. */
   | { readonly _tag: "Restored" }
+  /** It has failed, and ends what its handler has in hand before it says how. */
+  | { readonly _tag: "Failing"; readonly failure: WorkerFailure; readonly isFenced: boolean }
   /** It has failed in a way that may pass. */
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
   /** Another worker has moved its offsets. */
@@ -161,6 +163,8 @@ export const transition = (self: Lifecycle, event: Event): Transition => {
       return [to(self, disrupted(state, { cause: event.cause, event: undefined })), goOn]
     case "Restored":
       return [to(self, state._tag === "Disrupted" ? state.from : state), goOn]
+    case "Failing":
+      return [to(self, { _tag: event.isFenced ? "Fenced" : "Restarting", failure: event.failure }), goOn]
     case "Failed":
       return failed(self, event.cause)
     case "Fenced":
