@@ -114,6 +114,30 @@ describe("an at-least-once projection", () => {
     const right = carts.pipe(Projection.atLeastOnce("x", () => Effect.asVoid(Clockwork), { saveAfter: 10 }))
     expect(Projection.layer(right)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores | Clockwork>>()
   })
+
+  test("handles single events at the same time, and not groups", () => {
+    const times = { parallelism: 4, saveAfter: 10 }
+    expect(
+      carts.pipe(Projection.atLeastOnce("x", (envelope) => {
+        expect(envelope).type.toBe<Envelope<ItemAdded | CheckedOut>>()
+        return fails(envelope)
+      }, { parallelism: 4 }))
+    ).type.toBe<Projection.Projection<JournalErrors | NoStock | TooLate, Journal | Projection.Stores>>()
+    expect(carts.pipe(Projection.atLeastOnce("x", Handler.scoped(() => Effect.succeed(fails)), times))).type.toBe<
+      Projection.Projection<JournalErrors | NoStock | TooLate, Journal | Projection.Stores>
+    >()
+    carts.pipe(
+      Projection.atLeastOnce("x", Handler.grouped({ size: 2, within: 1 }, () => Effect.void), { saveAfter: 10 })
+    )
+    carts.pipe(
+      // @ts-expect-error No overload matches this call
+      Projection.atLeastOnce("x", Handler.grouped({ size: 2, within: 1 }, () => Effect.void), { parallelism: 4 })
+    )
+    carts.pipe(
+      // @ts-expect-error An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database
+      Projection.atLeastOnce("x", () => insert, { parallelism: 4 })
+    )
+  })
 })
 
 describe("an at-most-once projection", () => {

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
-import { type Handler, isGrouped } from "./Handler.ts"
+import { type Grouped, type Handler, isGrouped } from "./Handler.ts"
 import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
@@ -104,19 +104,23 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  * @category constructors
  * @since 0.1.0
  */
-export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
+export const atLeastOnce: {
+  <A, F extends Effect.Effect<void, any, any>>(
+    name: string,
+    handler: Handler<A, OutsideAtLeastOnce<F>>,
+    options?: SaveOptions & { readonly parallelism?: undefined }
+  ): <E, R>(source: Source<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
+  <A, F extends Effect.Effect<void, any, any>>(
+    name: string,
+    handler: Exclude<Handler<A, OutsideAtLeastOnce<F>>, Grouped<A, OutsideAtLeastOnce<F>>>,
+    options?: SaveOptions & { readonly parallelism?: number | undefined }
+  ): <E, R>(source: Source<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
+} = (
   name: string,
-  handler: Handler<
-    A,
-    Outside<F, "An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database">
-  >,
-  options?: {
-    readonly saveAfter?: number | undefined
-    readonly saveWithin?: Duration.Input | undefined
-    readonly parallelism?: number | undefined
-  }
+  handler: Handler<any, any>,
+  options?: SaveOptions & { readonly parallelism?: number | undefined }
 ) =>
-<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> => {
+(source: Source<any, any, any>): Projection<any, any> => {
   const parallelism = positive("parallelism", options?.parallelism ?? 1)
   if (parallelism > 1 && isGrouped(handler)) {
     throw new RangeError(`parallelism is ${parallelism}, which goes with a handler of single events, not of groups`)
@@ -127,6 +131,16 @@ export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
     saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis"),
     parallelism
   })
+}
+
+type OutsideAtLeastOnce<F> = Outside<
+  F,
+  "An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database"
+>
+
+interface SaveOptions {
+  readonly saveAfter?: number | undefined
+  readonly saveWithin?: Duration.Input | undefined
 }
 
 const positive = (what: string, n: number): number => {

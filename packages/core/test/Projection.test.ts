@@ -68,6 +68,8 @@ describe("a projection", () => {
     for (const size of [0, -1, 1.5, NaN, Infinity]) {
       assert.throws(() => Handler.grouped({ size, within: 1 }, () => Effect.void), RangeError)
     }
+    const groups: any = Handler.grouped({ size: 2, within: 1 }, () => Effect.void)
+    assert.throws(() => source.pipe(Projection.atLeastOnce("notes", groups, { parallelism: 2 })), RangeError)
   })
 
   test(
