@@ -23,6 +23,7 @@ import type {
   ProjectionManagement,
   SinceInFuture,
   Target,
+  TooManyRewinds,
   UnknownProjection
 } from "./ProjectionManagement.ts"
 import * as ProjectionWorker from "./ProjectionWorker.ts"
@@ -296,7 +297,7 @@ export const rewind = <E, R, E2 = never, R2 = never>(
   options?: CommandOptions & { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
 ): Effect.Effect<
   void,
-  E | E2 | UnknownProjection | SinceInFuture | InvalidInput | StorageError,
+  E | E2 | UnknownProjection | SinceInFuture | TooManyRewinds | InvalidInput | StorageError,
   R | Exclude<R2, Transaction>
 > => rewindAs(self, to, options ?? {}) as Effect.Effect<void, any, any>
 

@@ -26,7 +26,7 @@ import type { Position } from "./Position.ts"
 import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import type { Rewind } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
-import type { Slice } from "./Slice.ts"
+import { Slice } from "./Slice.ts"
 import type { StorageError } from "./StorageError.ts"
 import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -249,7 +249,11 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     undo: Effect.Effect<unknown, E, R>,
     newest?: Timestamp.Timestamp,
     issue?: Issue
-  ) => Effect.Effect<void, E | UnknownProjection | SinceInFuture | StorageError, Exclude<R, Transaction>>
+  ) => Effect.Effect<
+    void,
+    E | UnknownProjection | SinceInFuture | TooManyRewinds | StorageError,
+    Exclude<R, Transaction>
+  >
   /**
    * Has the workers of a projection begin anew from the stored offsets, in one transaction. It waits for whoever is handling events, and
    * raises the revision, so that workers with the revision before are fenced.
@@ -348,6 +352,26 @@ export class SinceInFuture
   override get message(): string {
     return `Projection '${this.projection}' cannot go on at ${isoOf(this.since)}, as it is ${isoOf(this.now)}: ` +
       "the events until then would be passed over. Give a time that is past, in microseconds, as Timestamp.fromMillis makes them"
+  }
+}
+
+/**
+ * A projection whose filter has left something out was led forwards too often: all that these rewinds have jumped over has to be remembered. Nothing was
+ * changed. Rewind it to a place before them, after which it reads what they have jumped over, or to the beginning.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TooManyRewinds
+  extends ExpectedError.TaggedError<TooManyRewinds>("@sluice/core/TooManyRewinds")("TooManyRewinds", {
+    projection: Schema.String,
+    source: Schema.String,
+    slice: Slice
+  })
+{
+  override get message(): string {
+    return `Projection '${this.projection}' cannot be rewound to there in '${this.source}': slice ${this.slice} was led forwards too often, ` +
+      "and what was jumped over cannot be remembered. Rewind to a place before those rewinds, or to the beginning"
   }
 }
 
@@ -629,7 +653,7 @@ export const rewind = (
   projection: ProjectionRef,
   to: Target,
   options?: CommandOptions
-): Effect.Effect<void, CommandError | SinceInFuture | InvalidInput, ProjectionManagement> =>
+): Effect.Effect<void, CommandError | SinceInFuture | TooManyRewinds | InvalidInput, ProjectionManagement> =>
   Effect.flatMap(issueOf(options, to), (issue) =>
     withKey(
       projection,

@@ -32,6 +32,8 @@ export interface Rewind {
 export interface StoredNumber {
   readonly sequenceNumber: SequenceNumber
   readonly revision: number
+  /** The events of the entity that are not older than this come again, because of rewinds that are remembered here alone. */
+  readonly since?: Timestamp | undefined
 }
 
 /**
@@ -50,10 +52,12 @@ export interface Known {
 }
 
 /**
- * So many rewinds of a slice are remembered, of those that each led to a later place than the one before. Beyond, a handled event that has
- * not passed its filter since the oldest one counts as handled, and does not come again.
+ * So many rewinds of a slice are remembered with it, of those that each led to a later place than the one before.
+ *
+ * @category constants
+ * @since 0.1.0
  */
-const maxRewinds = 32
+export const maxRewinds = 32
 
 /** The time that the events after an offset begin at, as timestamps rise with the positions of a log. */
 const sinceOf = ({ position, timestamp: time }: Offset.Offset): Timestamp => position > 0 ? timestamp(time + 1) : time
@@ -107,7 +111,56 @@ export const rewound = (
     rewind.since < since ? [rewind] : (rewind.jumpedFrom ?? since) < since ? [{ ...rewind, since }] : []
   )
   const added = from < since ? { revision, since, jumpedFrom: from } : { revision, since }
-  return { offset: to, journal: before, completeUpTo, rewinds: [...kept, added].slice(-maxRewinds) }
+  return { offset: to, journal: before, completeUpTo, rewinds: [...kept, added] }
+}
+
+/**
+ * The rewinds of a slice that stay with it, and those that have to be remembered with its entities.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bounded {
+  readonly kept: ReadonlyArray<Rewind>
+  /** Each number that is stored of an entity of the slice becomes what {@link folded} makes of it. */
+  readonly folded: ReadonlyArray<Rewind>
+}
+
+/**
+ * Bounds the rewinds of a slice, once it is rewound. It is undefined if too many of them have jumped over events: those cannot be remembered with
+ * entities, of which some may never have been read.
+ *
+ * **Example** (One rewind too many)
+ *
+ * ```ts
+ * import { Rewind, Timestamp } from "@sluice/core"
+ *
+ * const rewinds = [1, 2, 3].map((revision) => ({ revision, since: Timestamp.make(revision * 10) }))
+ * Rewind.bounded(rewinds, 2)?.kept.map(({ revision }) => revision) // => [3]
+ * Rewind.bounded(rewinds, 2)?.folded.map(({ revision }) => revision) // => [1, 2]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const bounded = (rewinds: ReadonlyArray<Rewind>, maximum = maxRewinds): Bounded | undefined => {
+  if (rewinds.length <= maximum) return { kept: rewinds, folded: [] }
+  const newest = rewinds.at(-1)!
+  // all at once, as entities are looked at one by one
+  const folded = rewinds.filter((rewind) => rewind !== newest && rewind.jumpedFrom === undefined)
+  const kept = rewinds.filter((rewind) => !folded.includes(rewind))
+  return kept.length > maximum ? undefined : { kept, folded }
+}
+
+/**
+ * What is stored of an entity once rewinds of its slice are remembered with it alone. It is undefined if nothing changes.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const folded = (rewinds: ReadonlyArray<Rewind>, stored: StoredNumber): StoredNumber | undefined => {
+  const since = forgottenSince(rewinds, stored)
+  return since === stored.since ? undefined : { ...stored, since }
 }
 
 /**
@@ -119,9 +172,9 @@ export const rewound = (
  */
 export const forgottenSince = (
   rewinds: ReadonlyArray<Rewind> | undefined,
-  { revision }: StoredNumber
+  { revision, since: own }: StoredNumber
 ): Timestamp | undefined => {
-  let since: Timestamp | undefined
+  let since = own
   for (const rewind of rewinds ?? []) {
     if (rewind.revision > revision && (since === undefined || rewind.since < since)) since = rewind.since
   }

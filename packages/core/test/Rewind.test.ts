@@ -83,10 +83,19 @@ describe("what is known of a slice that is rewound", () => {
   })
 
   it("is bounded", () => {
-    let many = known
-    for (let n = 3; n < 1_000; n++) many = Rewind.rewound({ ...many, offset: at(n + 1) }, at(n), undefined, n)
-    assert.strictEqual(many.rewinds.length, 32)
-    assert.strictEqual(many.rewinds.at(-1)!.revision, 999)
+    const jump = { revision: 3, since: Timestamp.make(30), jumpedFrom: Timestamp.make(20) }
+    const [one, two, four] = [1, 2, 4].map((n) => ({ revision: n, since: Timestamp.make(n * 10) })) as any
+    assert.deepStrictEqual(Rewind.bounded([one, two, jump, four], 4), { kept: [one, two, jump, four], folded: [] })
+    assert.deepStrictEqual(Rewind.bounded([one, two, jump, four], 3), { kept: [jump, four], folded: [one, two] })
+    assert.deepStrictEqual(Rewind.bounded([one, two, jump], 2), { kept: [jump], folded: [one, two] })
+    // what was jumped over cannot be remembered with entities
+    assert.isUndefined(Rewind.bounded([jump, four], 1))
+    const stored = { sequenceNumber: SequenceNumber.make(4), revision: 1 }
+    assert.deepStrictEqual<unknown>(Rewind.folded([one, two], stored), { ...stored, since: 20 })
+    assert.isUndefined(Rewind.folded([one], stored))
+    assert.isUndefined(Rewind.folded([one, two], { ...stored, since: Timestamp.make(15) }))
+    assert.strictEqual<unknown>(Rewind.forgottenSince([four], { ...stored, since: Timestamp.make(15) }), 15)
+    assert.strictEqual<unknown>(Rewind.forgottenSince([two], { ...stored, since: Timestamp.make(25) }), 20)
   })
 })
 
@@ -106,18 +115,47 @@ const Step = Schema.Union([
 ])
 
 const Run = Schema.Struct({
+  maxRewinds: Schema.Literals([1, 2, 3, 32]),
   log: Schema.Array(below(3)).check(Schema.isMinLength(10), Schema.isMaxLength(36)),
   steps: Schema.Array(Step).check(Schema.isMinLength(8), Schema.isMaxLength(30))
 })
 
 type Event = Envelope.Placeholder
 
+/** What is read between one rewind and the next. */
+const Round = Schema.Struct({
+  included: Schema.Tuple([Schema.Boolean, Schema.Boolean]),
+  events: below(20),
+  savesEach: Schema.Boolean,
+  isTime: Schema.Boolean
+})
+
+const Rounds = Schema.Struct({
+  maxRewinds: Schema.Literals([1, 2, 3]),
+  log: Schema.Array(below(3)).check(Schema.isMinLength(16), Schema.isMaxLength(36)),
+  rounds: Schema.Array(Round).check(Schema.isMinLength(6), Schema.isMaxLength(10)),
+  rewinds: Schema.Array(below(40)).check(Schema.isMinLength(10), Schema.isMaxLength(10))
+})
+
+/** Rewinds that each lead to a later place than the one before, after something was left out. */
+const ascending = ({ rewinds, rounds, ...run }: typeof Rounds.Type): typeof Run.Type => {
+  const places = rewinds.map((to) => to % (run.log.length + 1)).toSorted((a, b) => a - b)
+  return {
+    ...run,
+    log: [2, ...run.log],
+    steps: rounds.flatMap(({ events, included, isTime, savesEach }, i): (typeof Run.Type)["steps"] => [
+      { do: "filter", included: [...included, false] },
+      { do: "read", events, savesEach },
+      { do: "rewind", to: places[i]!, isTime }
+    ])
+  }
+}
+
 describe("whatever is left out, read and rewound", () => {
-  it.prop("each event is handled once since its slice was set back to before it, and in order", [Run], (run) => {
-    const [{ steps }] = run
+  const check = ({ maxRewinds, steps, log: entities }: typeof Run.Type): void => {
     const counts = [0, 0, 0]
     // at the end, another one of each
-    const log = [...run[0].log, 0, 1, 2].map((entity, i): Event =>
+    const log = [...entities, 0, 1, 2].map((entity, i): Event =>
       Envelope.placeholder({
         persistenceId: PersistenceId.make("cart", `${entity}`),
         sequenceNumber: SequenceNumber.make(++counts[entity]!),
@@ -126,7 +164,7 @@ describe("whatever is left out, read and rewound", () => {
         timestamp: Timestamp.make((i + 1) * 10)
       })
     )
-    const length = run[0].log.length
+    const length = entities.length
     const ofEntity = ({ persistenceId }: Event, from: number, to: number) =>
       log.filter((_) => _.persistenceId === persistenceId && _.sequenceNumber >= from && _.sequenceNumber <= to)
     const entityOf = ({ persistenceId }: Event) => Number(PersistenceId.entityId(persistenceId))
@@ -268,7 +306,17 @@ describe("whatever is left out, read and rewound", () => {
         case "rewind": {
           const to = step.to % (length + 1)
           const from = stored.offset.position
-          stored = Rewind.rewound(stored, step.isTime ? Offset.make(0, to * 10 + 3) : at(to), undefined, ++revision)
+          const after = Rewind.rewound(
+            stored,
+            step.isTime ? Offset.make(0, to * 10 + 3) : at(to),
+            undefined,
+            ++revision
+          )
+          const some = Rewind.bounded(after.rewinds, maxRewinds)
+          // refused
+          if (some === undefined) break
+          for (const [id, row] of rows) rows.set(id, Rewind.folded(some.folded, row) ?? row)
+          stored = { ...after, rewinds: some.kept }
           // a worker asks for the position
           stored = { ...stored, journal: "j", offset: at(to) }
           if (to === 0) {
@@ -285,7 +333,13 @@ describe("whatever is left out, read and rewound", () => {
     included = [true, true, true]
     read(log.length, true)
     assert.isTrue(isDone.every((done) => done), "nothing is lost")
-  }, { arbitrary: { runs: 1000 } })
+  }
+
+  const once = "each event is handled once since its slice was set back to before it, and in order"
+  it.prop(once, [Run], ([run]) => check(run), { arbitrary: { runs: 1000 } })
+  it.prop(`${once}, after more rewinds than a slice remembers`, [Rounds], ([run]) => check(ascending(run)), {
+    arbitrary: { runs: 1000 }
+  })
 })
 
 const Entity = Schema.Struct({

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Generated } from "kysely"
 
 /**
  * The tables by name.
@@ -109,6 +110,8 @@ export interface OffsetEntityTable {
   readonly sequence_number: number
   /** The revision of the projection's offsets when it was stored. */
   readonly revision: number
+  /** From which time on its events come again, because of rewinds that `sluice_offset` does not hold any more; null if there are none. Microseconds since the epoch. */
+  readonly since: Generated<number | null>
 }
 
 /**

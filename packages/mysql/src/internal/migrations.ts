@@ -218,7 +218,8 @@ export const migrations: ReadonlyArray<Migration> = [{
     ),
     ...unless(
       { table: table("sluice_offset_entity"), column: "revision" },
-      `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0`
+      `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0,
+        ADD COLUMN since BIGINT`
     )
   ]
 }, {

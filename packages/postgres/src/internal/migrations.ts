@@ -200,7 +200,8 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       PRIMARY KEY (projection, source, slice)
     )`,
     `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time bigint, ADD COLUMN rewinds text`,
-    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision bigint NOT NULL DEFAULT 0`
+    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision bigint NOT NULL DEFAULT 0,
+      ADD COLUMN since bigint`
   ]
 }, {
   name: "how workers are doing, and what projections were told",

@@ -18,7 +18,6 @@ import {
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import { forgottenSince, type StoredNumber } from "@sluice/core/Rewind"
-import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
@@ -34,6 +33,7 @@ import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
 import { toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
+import { toStoredNumber } from "../internal/storedNumber.ts"
 import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
@@ -132,15 +132,12 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     Effect.map(
       Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
         database.run(
-          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision"])
+          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision", "since"])
             .where(isOf(key)).where("persistence_id", "in", ids)
         )),
       (pages) =>
         new Map(
-          pages.flat().map((row) => [
-            textOf(row.persistence_id) as PersistenceId,
-            { sequenceNumber: row.sequence_number as SequenceNumber, revision: row.revision }
-          ])
+          pages.flat().map((row) => [textOf(row.persistence_id) as PersistenceId, toStoredNumber(row)])
         )
     )
 
@@ -191,7 +188,12 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
         some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last, revision }))
       )
       yield* database.run(
-        upsert(database.dialect, insert, ["projection", "source", "persistence_id"], ["sequence_number", "revision"])
+        upsert(database.dialect, insert, ["projection", "source", "persistence_id"], [
+          "sequence_number",
+          "revision",
+          // to null
+          "since"
+        ])
       )
     }
   })

@@ -24,11 +24,12 @@ import {
   noIssue,
   ProjectionManagement,
   type SliceProgress,
+  TooManyRewinds,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
-import { type Known, rewound } from "@sluice/core/Rewind"
+import { bounded, folded, type Known, type Rewind, rewound } from "@sluice/core/Rewind"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
-import type { Slice } from "@sluice/core/Slice"
+import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import type { Start } from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -41,6 +42,7 @@ import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { fromRewinds, toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
+import { toStoredNumber } from "../internal/storedNumber.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { CommandTable, DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
@@ -50,6 +52,9 @@ import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
 import type { StorageSignals } from "./StorageSignals.ts"
+
+/** How many entities a statement reads or changes at most. */
+const maxRows = 500
 
 /** Beyond this an error is cut off. */
 const maxErrorLength = 10_000
@@ -234,11 +239,38 @@ export const make = ({ database, db, signals }: {
     }))
   })
 
+  /**
+   * Remembers rewinds of slices with their entities, once the projection is locked. It looks at all entities that are older, page by page, which
+   * is rare.
+   */
+  const fold = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    rewinds: ReadonlyMap<Slice, ReadonlyArray<Rewind>>
+  ): Effect.fn.Return<void, StorageError> {
+    const newest = Math.max(...Array.from(rewinds.values(), (some) => some.at(-1)!.revision))
+    const entities = db.selectFrom("sluice_offset_entity")
+      .select(["persistence_id", "sequence_number", "revision", "since"])
+      .where(isOf(key)).where("revision", "<", newest).orderBy("persistence_id").limit(maxRows)
+    let page = yield* run(entities)
+    while (page.length > 0) {
+      const rows = page.flatMap((row) => {
+        const some = rewinds.get(sliceOf(textOf(row.persistence_id)))
+        const after = some && folded(some, toStoredNumber(row))
+        return after === undefined ? [] : [{ ...key, ...row, since: after.since! }]
+      })
+      if (rows.length > 0) {
+        const insert = db.insertInto("sluice_offset_entity").values(rows)
+        yield* run(upsert(dialect, insert, ["projection", "source", "persistence_id"], ["since"]))
+      }
+      page = yield* run(entities.where("persistence_id", ">", page.at(-1)!.persistence_id))
+    }
+  })
+
   const setOffsets = Effect.fnUntraced(function*(
     key: OffsetKey,
     start: Start,
     revision: number
-  ): Effect.fn.Return<void, StorageError> {
+  ): Effect.fn.Return<void, TooManyRewinds | StorageError> {
     const updated_at = yield* DatabaseClock.now(dialect)
     const after = yield* known(key, start, revision)
     const isExact = Array.from(after.values()).every(({ completeUpTo }) => completeUpTo === undefined)
@@ -255,10 +287,15 @@ export const make = ({ database, db, signals }: {
     yield* insertOffsets(key)
     yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
     const slices = new Set([...start.offsets.keys(), ...isExact ? [] : after.keys()])
-    const rows = Array.from(slices, (slice) => {
+    const ofEntities = new Map<Slice, ReadonlyArray<Rewind>>()
+    const rows = []
+    for (const slice of slices) {
       const { position, timestamp } = start.offsets.get(slice) ?? Offset.beginning
       const { completeUpTo, journal, rewinds = [] }: Partial<Known> = isExact ? {} : after.get(slice) ?? {}
-      return {
+      const some = bounded(rewinds)
+      if (some === undefined) return yield* new TooManyRewinds({ ...key, slice })
+      if (some.folded.length > 0) ofEntities.set(slice, some.folded)
+      rows.push({
         ...key,
         slice,
         position,
@@ -267,9 +304,9 @@ export const make = ({ database, db, signals }: {
         ...journal === undefined ? {} : { journal },
         complete_up_to: completeUpTo?.position ?? null,
         complete_up_to_time: completeUpTo?.timestamp ?? null,
-        rewinds: fromRewinds(rewinds)
-      }
-    })
+        rewinds: fromRewinds(some.kept)
+      })
+    }
     if (rows.length > 0) {
       const insert = db.insertInto("sluice_offset").values(rows)
       yield* run(upsert(
@@ -280,6 +317,7 @@ export const make = ({ database, db, signals }: {
       ))
     }
     if (isExact) yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+    if (ofEntities.size > 0) yield* fold(key, ofEntities)
   })
 
   const discardAhead = (key: OffsetKey) =>

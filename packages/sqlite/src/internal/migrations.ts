@@ -174,7 +174,8 @@ export const migrations: ReadonlyArray<Migration> = [{
     ) STRICT, WITHOUT ROWID`,
     `ALTER TABLE ${table("sluice_offset")} ADD COLUMN complete_up_to_time INTEGER`,
     `ALTER TABLE ${table("sluice_offset")} ADD COLUMN rewinds TEXT`,
-    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision INTEGER NOT NULL DEFAULT 0`
+    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN revision INTEGER NOT NULL DEFAULT 0`,
+    `ALTER TABLE ${table("sluice_offset_entity")} ADD COLUMN since INTEGER`
   ]
 }, {
   name: "how workers are doing, and what projections were told",

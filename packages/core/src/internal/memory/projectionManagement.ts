@@ -20,10 +20,11 @@ import {
   noIssue,
   ProjectionManagement,
   type SliceProgress,
+  TooManyRewinds,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
-import { type Known, rewound } from "../../Rewind.ts"
-import type { Slice } from "../../Slice.ts"
+import { bounded, folded, type Known, type Rewind, rewound } from "../../Rewind.ts"
+import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { Transaction } from "../../Transaction.ts"
@@ -121,6 +122,19 @@ export const makeMemoryProjectionManagement = (
     }
   }
 
+  /** Remembers rewinds of slices with their entities. */
+  const fold = (
+    transaction: MemoryTransaction,
+    key: OffsetKey,
+    rewinds: ReadonlyMap<Slice, ReadonlyArray<Rewind>>
+  ) => {
+    for (const [id, row] of entities.entries(transaction)) {
+      const some = isOf(key)(row) ? rewinds.get(sliceOf(row.persistenceId)) : undefined
+      const after = some && folded(some, row)
+      if (after !== undefined) entities.set(transaction, id, { ...row, ...after })
+    }
+  }
+
   const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
       if (!isOf(key)(row)) continue
@@ -213,7 +227,7 @@ export const makeMemoryProjectionManagement = (
         ).pipe(
           Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
           Effect.andThen(write((transaction, now) =>
-            Effect.sync(() => {
+            Effect.suspend(() => {
               const revision = store(transaction, key.projection, undefined)
               const rows = SliceRange.slices(SliceRange.full).map((slice) => {
                 const known = slices.get(transaction, sliceKey(key, slice)) ?? nothingKnown
@@ -222,12 +236,18 @@ export const makeMemoryProjectionManagement = (
               })
               const isExact = rows.every(({ completeUpTo }) => completeUpTo === undefined)
               if (isExact) forget(transaction, key)
+              const ofEntities = new Map<Slice, ReadonlyArray<Rewind>>()
               for (const row of rows) {
-                slices.set(transaction, sliceKey(key, row.slice), isExact ? { ...row, rewinds: [] } : row)
+                const some = bounded(isExact ? [] : row.rewinds)
+                if (some === undefined) return Effect.fail(new TooManyRewinds({ ...key, slice: row.slice }))
+                if (some.folded.length > 0) ofEntities.set(row.slice, some.folded)
+                slices.set(transaction, sliceKey(key, row.slice), { ...row, rewinds: some.kept })
               }
+              if (ofEntities.size > 0) fold(transaction, key, ofEntities)
               discardAhead(transaction, key)
               sources.set(transaction, sourceKey(key), { key, revision })
               keep(transaction, now, { ...key, command: "Rewind", revision }, issue)
+              return Effect.void
             })
           ))
         )

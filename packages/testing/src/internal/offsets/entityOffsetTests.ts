@@ -5,6 +5,7 @@ import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Stores } from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as Rewind from "@sluice/core/Rewind"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -59,6 +60,10 @@ const completeUpTo = (key: OffsetKey) =>
         [...completeUpTo].map(([slice, { position, timestamp }]) => [slice, [position, timestamp] as Array<number>])
       )
   )
+
+const sliceOf = (name: string) => Slice.ofPersistenceId(id(name))
+
+const place = (n: number): Place => [100 + n, 1000 + 10 * n]
 
 const since = (revision: number, since: number) => [{ revision, since: Timestamp.make(since) }]
 
@@ -209,6 +214,62 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual(yield* completeUpTo(key), {})
         assert.strictEqual((yield* load).rewinds.size, 0)
         assert.deepStrictEqual(yield* numbers(key, "a", "b", "c"), {})
+      }))
+
+    it.effect("remembers rewinds with its entities, once there are too many for a slice, unless they have jumped over events", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        // of more than a page
+        const names = Array.from({ length: 1_100 }, (_, i) => `e${i}`)
+        const back = sliceOf("e0")
+        const ahead = Slice.make((back + 1) % Slice.count)
+        const own = names.filter((name) => sliceOf(name) === back)
+        const free = Array.from({ length: 10_000 }, (_, i) => `f${i}`).filter((name) => sliceOf(name) === back)
+        const [second, last] = free as [string, string]
+        const all: Place = [900, 9000]
+        yield* store(key, move(back, undefined, [2, 20]))
+        yield* store(key, move(back, [2, 20], all, Object.fromEntries(names.map((name) => [name, 3]))))
+        yield* store(key, move(ahead, undefined, [3, 30]))
+        yield* store(key, move(ahead, [3, 30], [5, 50], {}))
+        const rewind = (n: number, to: Place) =>
+          ProjectionManagement.rewind(key, {
+            journal: undefined,
+            offsets: new Map([[back, Offset.make(...place(n))], [ahead, Offset.make(...to)]])
+          })
+        const known = OffsetStore.use((store) => store.load(key, SliceRange.full))
+        const stored = OffsetStore.use((store) =>
+          Effect.map(
+            store.sequenceNumbers(key, [...names, second, last].map(id)),
+            (found) =>
+              Object.fromEntries(
+                [...found].flatMap(([id, { since }]) =>
+                  since === undefined ? [] : [[PersistenceId.entityId(id), since]]
+                )
+              )
+          )
+        )
+        for (let n = 1; n <= Rewind.maxRewinds; n++) {
+          yield* rewind(n, place(n))
+          yield* store(key, move(back, place(n), all, n === 1 ? { [second]: 1 } : n === 32 ? { [last]: 1 } : {}))
+        }
+        const before = yield* known
+        assert.deepStrictEqual([back, ahead].map((slice) => before.rewinds.get(slice)?.length), [32, 32])
+        assert.deepStrictEqual(yield* stored, {})
+        assert.strictEqual((yield* Effect.flip(rewind(33, place(33))))._tag, "TooManyRewinds")
+        assert.deepStrictEqual(yield* known, before)
+        assert.deepStrictEqual(yield* stored, {})
+        // to before what was jumped over
+        yield* rewind(33, [4, 40])
+        const { rewinds } = yield* known
+        const [newest, ...others] = rewinds.get(back)!
+        assert.strictEqual(newest!.since, Timestamp.make(1331))
+        assert.deepStrictEqual([others, rewinds.get(ahead)!.length], [[], 1])
+        const folded = { ...Object.fromEntries(own.map((name) => [name, 1011])), [second]: 1021 }
+        assert.deepStrictEqual<unknown>(yield* stored, folded)
+        // which is no longer so of an entity that is handled again
+        yield* store(key, move(back, place(33), place(33), { [second]: 1 }))
+        const { [second]: _, ...rest } = folded
+        assert.deepStrictEqual<unknown>(yield* stored, rest)
       }))
 
     it.effect("says in which journal that is so, also of a slice at its beginning", () =>
