@@ -37,7 +37,10 @@ const start = (where: Where, name: string): Effect.Effect<ChildProcess, never, S
       })
   )
 
-const everywhere = ProjectionStatus.everywhere("notes")
+/** Nobody knows it until the first process has started it. */
+const everywhere = ProjectionStatus.everywhere("notes").pipe(
+  Effect.catchTag("UnknownProjection", () => Effect.succeed<ReadonlyArray<ProjectionStatus.ReportedWorker>>([]))
+)
 
 const rows = (owner: string, state: string) => [`${owner} 0-511 ${state}`, `${owner} 512-1023 ${state}`]
 
