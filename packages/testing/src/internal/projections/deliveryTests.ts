@@ -358,8 +358,8 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
             )
             yield* Effect.gen(function*() {
               yield* ProjectionStatus.caughtUp(name)
-              // one begins again as its handler did not start, one as it failed
-              assert.isAtLeast(starts, 4)
+              // one begins again as its handler did not start, one as it failed, at most once perhaps at its last event
+              yield* Wait.until("all to have started, and one again", () => starts >= 4 && open.size === 3)
               assert.sameMembers(
                 [...open.values()].map(SliceRange.format),
                 SliceRange.split(3).map(SliceRange.format)
