@@ -256,7 +256,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a change does not wait for at-least-once workers of other processes",
     file: `${core}/ConsumerFilter.ts`,
     workload: "filters",
-    changes: [["if (stored.isNew) yield* filters.afterCommit(outlive(stored))", "if (stored.isNew) yield* Effect.void"]]
+    changes: [["yield* filters.afterCommit(outlive(stored))", "yield* Effect.void"]]
   },
   {
     name: "what is to come now comes before the next event",

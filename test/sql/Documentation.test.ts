@@ -4,10 +4,12 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
 import { freePort } from "@sluice/testing/FreePort"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
@@ -23,12 +25,13 @@ import { databases } from "./databases.ts"
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
 const Cart = EntityType.make("cart", { event: ItemAdded })
 
-/** A service that has an event, a projection of it, and a dead letter, as the pages speak of. */
+/** A service that has an event, projections of it, a dead letter, and a worker that has stopped, as the pages speak of. It runs until its scope ends. */
 const service = Effect.gen(function*() {
   const Popularity = Source.journal(Cart).pipe(
     Projection.exactlyOnce("popularity", () => Effect.fail("no such product")),
     Projection.recovery(RecoveryStrategy.deadLetter)
   )
+  const Reports = Source.journal(Cart).pipe(Projection.exactlyOnce("reports", () => Effect.fail("no such report")))
   yield* Journal.append(Cart, {
     id: "c-17",
     events: [new ItemAdded({ sku: "tea", quantity: 2 })],
@@ -37,12 +40,22 @@ const service = Effect.gen(function*() {
   })
   yield* Layer.build(Projection.layer(Popularity))
   yield* ProjectionStatus.caughtUp("popularity")
+  yield* ProjectionManagement.rewind("popularity", "beginning", { by: "ada", reason: "prices were wrong" })
+  yield* ProjectionStatus.caughtUp("popularity")
+  yield* Layer.build(Projection.layer(Reports))
+  yield* Wait.until(
+    "a failure to be reported",
+    Effect.map(
+      ProjectionStatus.everywhere("reports"),
+      (workers) => workers.some(({ failure }) => failure !== undefined)
+    )
+  )
   yield* ConsumerFilter.begin("stream:carts", EventFilter.passAll)
   yield* ConsumerFilter.update({ source: "stream:carts" }, EventFilter.excludeTags("test"), {
     by: "ada",
     reason: "too many"
   })
-}).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+}).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
 
 const blocks = pages.flatMap((file) => sqlExamples(file).map((example) => ({ file, ...example })))
 
@@ -52,7 +65,7 @@ describe.each(databases)("on $name", ({ dialect, place }) => {
     ({ sql }) =>
       Effect.gen(function*() {
         const { execute, layer, table } = yield* place
-        yield* Effect.provide(service, layer())
+        yield* Effect.provide(service, yield* Layer.build(layer()))
         const folder = yield* Effect.acquireRelease(
           Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
           (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
