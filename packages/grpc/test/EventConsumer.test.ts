@@ -778,7 +778,7 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       assert.instanceOf(error, JournalReplaced)
       assert.deepStrictEqual([error.expected, error.actual], [
         "before",
-        identity
+        `${identity}/events/Cart`
       ])
       yield* Wait.until("the log of the producer", () => lines.length > 0)
       assert.match(
@@ -917,7 +917,7 @@ layer(Producer.quiet, { excludeTestServices: true })("lag", (it) => {
         Projection.exactlyOnce("lagging", () => stop ? Effect.never : Effect.void),
         Projection.workers(3)
       )
-      yield* Layer.build(Projection.layer(projection)).pipe(Effect.provide(memory))
+      yield* Layer.build(Layer.provide(Projection.layer(projection), memory))
       const lag = ProjectionStatus.lag("lagging")
       yield* Wait.until("the end", Effect.map(lag, (lag) => lag === 0))
       stop = true
