@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { reportedFailure } from "../src/internal/projection/reportedFailure.ts"
 import { lagBehind } from "../src/internal/projection/WorkerLag.ts"
@@ -43,6 +44,22 @@ const interval = 2_000
 const minute = 60_000
 
 describe("a process that runs a projection", () => {
+  for (const operations of [5, 7]) {
+    test(
+      `is one, also where its workers begin at the same time, a fiber that has its turn for ${operations} operations`,
+      Effect.gen(function*() {
+        const ranges = SliceRange.split(4)
+        const scope = yield* Effect.scope
+        yield* Effect.forEach(ranges, (range) => startIn(scope, range), { concurrency: "unbounded", discard: true })
+          .pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+        yield* after(interval)
+        const workers = yield* everywhere
+        assert.deepStrictEqual(workers.map(({ range }) => range), ranges)
+        assert.strictEqual(new Set(workers.map(({ owner }) => owner.incarnation)).size, 1)
+      })
+    )
+  }
+
   test(
     "tells others how its workers are doing, every 2 seconds",
     Effect.gen(function*() {

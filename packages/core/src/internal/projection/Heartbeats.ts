@@ -137,12 +137,13 @@ class Heartbeats {
     const { interval: every, name } = yield* Heartbeat
     if (!Duration.isFinite(every)) return
     const owner = { name, incarnation: (yield* WebCrypto).randomUUID() }
+    const context = yield* Effect.context()
+    // others may have started it meanwhile, or have ended
+    if (this.#running !== undefined || this.#workers.size === 0) return
     this.#stored = new Map()
     this.#beats = 0
-    const fiber = yield* Effect.forkDetach(
-      Effect.forever(Effect.andThen(this.#interval(owner, every), Effect.sleep(every)))
-    )
-    this.#running = { owner, fiber }
+    const beats = Effect.forever(Effect.andThen(this.#interval(owner, every), Effect.sleep(every)))
+    this.#running = { owner, fiber: Effect.runForkWith(context)(beats) }
   })
 
   readonly #stop = Effect.suspend(() => {
