@@ -8,7 +8,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Scheduler from "effect/Scheduler"
+import { givingWayAfter } from "../../../test/kit/givingWayAfter.ts"
 import { type Chunk, Chunks } from "../src/internal/projection/Chunks.ts"
 
 const chunkOf = (n: number, isReplay = false): Chunk => ({
@@ -23,21 +23,6 @@ const chunkOf = (n: number, isReplay = false): Chunk => ({
 })
 
 const numberOf = ({ elements: [element] }: Chunk) => element?.position as number | undefined
-
-/** Has a fiber give way once, after so many operations, until the test lets it go on. */
-const givingWayAfter = (operations: number) => {
-  let done = 0
-  const tasks: Array<() => void> = []
-  const scheduler: Scheduler.Scheduler = {
-    executionMode: "async",
-    shouldYield: () => done++ === operations,
-    makeDispatcher: () => ({ scheduleTask: (task) => tasks.push(task), flush: () => {} })
-  }
-  const goOn = () => {
-    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
-  }
-  return { scheduler, tasks, goOn }
-}
 
 /** What wakes a fiber comes a turn later. */
 const turns = Effect.forEach(Array.from({ length: 5 }), () => Effect.yieldNow, { discard: true })

@@ -38,6 +38,20 @@ const only = Effect.map(everywhere, (workers) => {
 const startIn = (scope: Scope.Scope, range: SliceRange.SliceRange) =>
   ProjectionWorker.start(ProjectionWorker.make(notes(), range)).pipe(Scope.provide(scope))
 
+/** The first words of what is warned of. */
+const warned = () => {
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ message }) => {
+    warnings.push(String(message).split(",")[0]!)
+  })
+  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    effect.pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, "Warn")
+    )
+  return { provide, warnings }
+}
+
 const refusal = new StorageError({ operation: "report on workers", reason: "Failed", cause: new Error("out of range") })
 
 const interval = 2_000
@@ -207,10 +221,7 @@ describe("a process that runs a projection", () => {
         ...store,
         beat: (beat) => Effect.suspend(() => isAway ? Effect.fail(unavailable) : store.beat(beat))
       })
-      const warnings: Array<string> = []
-      const logger = Logger.make(({ message }) => {
-        warnings.push(String(message).split(",")[0]!)
-      })
+      const { provide, warnings } = warned()
       yield* Effect.gen(function*() {
         yield* start(notes())
         yield* after(interval)
@@ -228,8 +239,7 @@ describe("a process that runs a projection", () => {
       }).pipe(
         Effect.scoped,
         Effect.provideService(HeartbeatStore.HeartbeatStore, cutOff),
-        Effect.provide(Logger.layer([logger])),
-        Effect.provideService(References.MinimumLogLevel, "Warn")
+        provide
       )
     })
   )
@@ -250,10 +260,7 @@ describe("a process that runs a projection", () => {
               : store.beat(beat)
           })
       })
-      const warnings: Array<string> = []
-      const logger = Logger.make(({ message }) => {
-        warnings.push(String(message).split(",")[0]!)
-      })
+      const { provide, warnings } = warned()
       yield* Effect.gen(function*() {
         yield* start(Projection.workers(4)(notes()))
         yield* after(interval)
@@ -274,8 +281,7 @@ describe("a process that runs a projection", () => {
       }).pipe(
         Effect.scoped,
         Effect.provideService(HeartbeatStore.HeartbeatStore, picky),
-        Effect.provide(Logger.layer([logger])),
-        Effect.provideService(References.MinimumLogLevel, "Warn")
+        provide
       )
     })
   )

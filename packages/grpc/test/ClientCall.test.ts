@@ -5,8 +5,8 @@ import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Scheduler from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
+import { givingWayAfter } from "../../../test/kit/givingWayAfter.ts"
 import { type CallError, grpcError, openCall, unaryCall } from "../src/internal/client/clientCall.ts"
 import { echoFrame } from "../src/internal/wire/beats.ts"
 
@@ -49,21 +49,6 @@ const fake = Effect.map(Clock.Clock, (clock) => {
     provide: Effect.provideService(CallTransport, transport)
   }
 })
-
-/** Has a fiber give way once, after so many operations, until the test lets it go on. */
-const givingWayAfter = (operations: number) => {
-  let done = 0
-  const tasks: Array<() => void> = []
-  const scheduler: Scheduler.Scheduler = {
-    executionMode: "async",
-    shouldYield: () => done++ === operations,
-    makeDispatcher: () => ({ scheduleTask: (task) => tasks.push(task), flush: () => {} })
-  }
-  const goOn = () => {
-    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
-  }
-  return { scheduler, tasks, goOn }
-}
 
 const request: Call.Request = { path: "/service/Method", headers: {}, waitForReady: false }
 const codeOf = <A>(effect: Effect.Effect<A, CallError>) =>

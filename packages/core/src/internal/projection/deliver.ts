@@ -1,5 +1,6 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { compile } from "../pipeline/compile.ts"
@@ -8,17 +9,40 @@ import type { Repairing } from "./repairs.ts"
 /** So many events of replays come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for them. */
 const atOnce = 32
 
+type GoPast = (from: number, to: number) => Effect.Effect<void, unknown, any>
+
 /**
  * @internal
- * Has events of an entity judged, of which one is expected next, and returns what is expected then. It goes past numbers that are not there as it is told,
- * once all before them were passed on.
+ * Has the events of an entity judged, from one number to another, as they come. It goes past numbers that are not there as it is told, once all before
+ * them were passed on.
  */
-export const deliver = Effect.fnUntraced(function*(
+export const deliver = <E, R>(
+  self: Repairing,
+  persistenceId: PersistenceId,
+  from: number,
+  to: number,
+  events: Stream.Stream<EncodedEnvelope, E, R>,
+  goPast: GoPast
+): Effect.Effect<void, unknown, any> =>
+  Effect.suspend(() => {
+    let next = from
+    return events.pipe(
+      Stream.runForEachArray((chunk) =>
+        Effect.map(deliverChunk(self, persistenceId, next, chunk, goPast), (after) => {
+          next = after
+        })
+      ),
+      Effect.andThen(Effect.suspend(() => next > to ? Effect.void : goPast(next, to + 1)))
+    )
+  })
+
+/** One number is expected next. Returns which one is expected then. */
+const deliverChunk = Effect.fnUntraced(function*(
   self: Repairing,
   persistenceId: PersistenceId,
   expected: number,
   chunk: ReadonlyArray<EncodedEnvelope>,
-  goPast: (from: number, to: number) => Effect.Effect<void, unknown, any>
+  goPast: GoPast
 ): Effect.fn.Return<number, unknown, any> {
   let next = expected
   let events: Array<EncodedEnvelope> = []

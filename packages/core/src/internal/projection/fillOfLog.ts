@@ -68,21 +68,13 @@ const isProven = (self: Repairing, first: Held): Effect.Effect<boolean, unknown,
 const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
   const { reading } = self
   const { persistenceId } = first
-  let next = from
   const goPast = Effect.fnUntraced(function*(from: number, to: number) {
     yield* untilRead(self, persistenceId, from - 1)
     yield* logGone(persistenceId, from, to)
     reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
   })
-  return shown(self, first, from).pipe(
-    Stream.filter(({ sequenceNumber }) => sequenceNumber <= to),
-    Stream.runForEachArray((chunk) =>
-      Effect.map(deliver(self, persistenceId, next, chunk, goPast), (after) => {
-        next = after
-      })
-    ),
-    Effect.andThen(Effect.suspend(() => next > to ? Effect.void : goPast(next, to + 1)))
-  )
+  const events = Stream.filter(shown(self, first, from), ({ sequenceNumber }) => sequenceNumber <= to)
+  return deliver(self, persistenceId, from, to, events, goPast)
 }
 
 /** The events of an entity from a number on that the source still has, up to one that it has shown. Fails at the end if it does not show that any more. */

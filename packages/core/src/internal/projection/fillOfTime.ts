@@ -2,7 +2,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
-import * as Stream from "effect/Stream"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumber.ts"
 import { EntityNotServed, type Feed } from "../../Source.ts"
@@ -88,15 +87,8 @@ const get = (
   to: number
 ): Effect.Effect<void, unknown, any> => {
   const { provider } = self.handling.projection.source
-  let next = from
-  const past = (from: number, to: number) => goPast(self, persistenceId, from, to)
-  return inTime(provider, provider.entity(persistenceId, sequenceNumber(from), sequenceNumber(to))).pipe(
-    Stream.runForEachArray((chunk) =>
-      Effect.map(deliver(self, persistenceId, next, chunk, past), (after) => {
-        next = after
-      })
-    ),
-    Effect.andThen(Effect.suspend(() => next > to ? Effect.void : past(next, to + 1))),
+  const events = inTime(provider, provider.entity(persistenceId, sequenceNumber(from), sequenceNumber(to)))
+  return deliver(self, persistenceId, from, to, events, (from, to) => goPast(self, persistenceId, from, to)).pipe(
     Semaphore.withPermit(self.calls),
     Effect.andThen(untilRead(self, persistenceId, to))
   )
