@@ -112,10 +112,12 @@ export const run = (
       ? on.processes[fault.target % on.processes.length]
       : on.databases[fault.target % on.databases.length]
     if (target === undefined) return Effect.void
-    const apply = isOfProcess(fault)
-      ? Effect.suspend(() => upholdProcess(target as Process, of(target), fault, killed))
-      // one after the other, or what is right no more comes last
-      : one.withPermit(Effect.suspend(() => upholdDatabase(target as SimulatedDatabase, of(target), fault)))
+    // one after the other, or what is right no more comes last
+    const apply = one.withPermit(Effect.suspend(() =>
+      isOfProcess(fault)
+        ? upholdProcess(target as Process, of(target), fault, killed)
+        : upholdDatabase(target as SimulatedDatabase, of(target), fault)
+    ))
     return Effect.sleep(fault.at).pipe(
       Effect.andThen(Effect.suspend(() => {
         of(target).add(fault)

@@ -14,7 +14,7 @@ const value = <A>({ exit }: Simulation.Outcome<A, unknown>): A => {
 
 const kill = (at: number, lasts: number, target = 0): FaultPlan.Fault => ({ _tag: "Kill", at, lasts, target })
 
-/** When a process begins that ends by itself after so many seconds, under kills. */
+/** When a process begins that ends by itself after so many seconds, under kills: to half a second, as time passes between a fault and its effect. */
 const begun = (seconds: number, faults: FaultPlan.FaultPlan): ReadonlyArray<ReadonlyArray<number>> =>
   seeds.map((seed) =>
     value(Simulation.run(
@@ -22,7 +22,7 @@ const begun = (seconds: number, faults: FaultPlan.FaultPlan): ReadonlyArray<Read
         const simulation = yield* Simulation.Simulation
         const at: Array<number> = []
         const program = Effect.andThen(
-          Effect.map(simulation.elapsed, (millis) => at.push(Math.round(millis / 100) * 100)),
+          Effect.map(simulation.elapsed, (millis) => at.push(Math.floor(millis / 500) * 500)),
           Effect.sleep(seconds * 1000)
         )
         const process = yield* Simulation.process("process", program)
@@ -79,6 +79,27 @@ describe("a plan", () => {
     for (const times of begun(5, [kill(1000, 1000)])) assert.deepStrictEqual(times, [0, 2000, 0])
     for (const times of begun(5, [kill(1000, 1000), kill(1500, 2000)])) assert.deepStrictEqual(times, [0, 3500, 0])
     for (const times of begun(5, [kill(1000, 500), kill(2000, 500)])) assert.deepStrictEqual(times, [0, 1500, 2500, 0])
+  })
+
+  it("has a process run again when a kill and a freeze of it end at the same time", () => {
+    const faults: FaultPlan.FaultPlan = [
+      kill(500, 500),
+      { _tag: "Freeze", at: 600, lasts: 400, target: 0 },
+      { _tag: "Freeze", at: 1000, lasts: 0, target: 0 }
+    ]
+    const runs = Effect.gen(function*() {
+      let beats = 0
+      const beating = Effect.forever(Effect.andThen(Effect.sleep("100 millis"), Effect.sync(() => beats++)))
+      const process = yield* Simulation.process("process", beating)
+      yield* FaultPlan.run(faults, { processes: [process], databases: [] })
+      const before = beats
+      yield* Effect.sleep("1 minute")
+      return beats > before
+    })
+    const stuck = Array.from({ length: 300 }, (_, seed) => seed).filter((seed) =>
+      !value(Simulation.run(runs, { seed }))
+    )
+    assert.deepStrictEqual(stuck, [])
   })
 
   it("does nothing to a process that has come to its end", () => {
