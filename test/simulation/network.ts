@@ -8,10 +8,13 @@ import {
   EventStream,
   Handler,
   Journal,
+  Offset,
   PersistenceId,
   Projection,
   ProjectionManagement,
-  Source
+  type Slice,
+  Source,
+  Timestamp
 } from "@sluice/core"
 import { EventConsumer, EventProducer, GrpcServer } from "@sluice/grpc"
 import { Auditor, FaultPlan, SimulatedDatabase, SimulatedNetwork, Simulation } from "@sluice/testing"
@@ -25,6 +28,10 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 
 const Cart = EntityType.make("cart", { codec: EventCodec.string })
 const Carts = EventStream.make("carts", { codec: EventCodec.string })
+
+/** The first three are in one slice, and so are the next two. */
+const everyEntity = ["c0aa", "c1cb", "c2ec", "c3pu", "c4rv", "c5", "c6a"]
+const idOf = (entity: number): string => everyEntity[entity]!
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -74,7 +81,7 @@ const Visible = Schema.Struct({
 })
 
 const visibleOf = ({ hides }: typeof Visible.Type): EventFilter.EventFilter =>
-  EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...hides.map((i) => `c${i}`)))
+  EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...hides.map(idOf)))
 
 /** What somebody does to the projection at runtime, in one of the processes that run it, so many milliseconds after the step before there. */
 const Step = Schema.Union([
@@ -90,10 +97,20 @@ const Step = Schema.Union([
     history: Schema.Literals(["nextEvent", "now", "none"])
   }),
   Schema.TaggedStruct("Pause", { consumer: upTo(1), after: upTo(3000), lasts: upTo(3000) }),
-  Schema.TaggedStruct("Rewind", { consumer: upTo(1), after: upTo(6000) })
+  /** To where a part of what there is then is before: so many percent by time, or of each slice another part. */
+  Schema.TaggedStruct("Rewind", {
+    consumer: upTo(1),
+    after: upTo(6000),
+    to: Schema.Literals(["beginning", "since", "offsets"]),
+    part: upTo(100),
+    /** By the projection's name, so that what its handler has written stays. */
+    isByName: Schema.Boolean
+  })
 ])
 
 type Step = typeof Step.Type
+
+type Rewind = Step & { readonly _tag: "Rewind" }
 
 /** What happens to all consumers while it is looked through what filters have left out: not for long, as that does not take long. */
 const Ending = Schema.Struct({
@@ -102,23 +119,21 @@ const Ending = Schema.Struct({
   lasts: upTo(1500)
 })
 
-const everyEntity = ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]
-
 const filterOf = ({ entities, excludes, includes }: typeof Filter.Type): EventFilter.EventFilter => {
   const excluding = {
     nothing: EventFilter.passAll,
     all: EventFilter.excludeAll,
     small: EventFilter.passAll.pipe(EventFilter.excludeTags("small")),
-    some: EventFilter.passAll.pipe(EventFilter.excludeEntityIds("c0", "c2", "c3")),
-    matching: EventFilter.passAll.pipe(EventFilter.excludeMatching("c[1-4]"))
+    some: EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...[0, 2, 3].map(idOf))),
+    matching: EventFilter.passAll.pipe(EventFilter.excludeMatching("c[1-4].*"))
   }[excludes]
   const including = {
     nothing: excluding,
     large: excluding.pipe(EventFilter.includeTags("large")),
-    matching: excluding.pipe(EventFilter.includeMatching("c[45]"))
+    matching: excluding.pipe(EventFilter.includeMatching("c[45].*"))
   }[includes]
   return including.pipe(
-    EventFilter.includeEntityIds(...entities.map((i) => `c${i}`))
+    EventFilter.includeEntityIds(...entities.map(idOf))
   )
 }
 
@@ -275,7 +290,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const there = yield* SimulatedDatabase.make("there")
     const here = yield* SimulatedDatabase.make("here", { mute: isMute, latency })
     const auditor = yield* Auditor.make({ journal: there, offsets: here })
-    const table = SimulatedDatabase.table<string>(here)
+    const table = SimulatedDatabase.table<Envelope.Place>(here)
+    const isTableExact = delivery === "ExactlyOnce" && !steps.some((step) => step._tag === "Rewind" && step.isByName)
 
     const source = EventConsumer.source(Carts, { address: "producer:8101", insecure: true })
     /** The tags that events of each entity may have. */
@@ -316,11 +332,26 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
             )
           }
         })
-    const write = ({ persistenceId, sequenceNumber }: Envelope.Envelope<string>) =>
+    const write = (envelope: Envelope.Envelope<string>) =>
       Effect.gen(function*() {
         if (slowness > 0) yield* Effect.sleep(slowness)
-        if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
+        if (delivery !== "ExactlyOnce") return
+        if (isTableExact && (yield* table.get(rowOf(envelope))) !== undefined) {
+          return yield* Simulation.violate(
+            "what is undone is undone",
+            `${rowOf(envelope)} is there before it is handled`
+          )
+        }
+        yield* table.set(rowOf(envelope), envelope)
       })
+    /** What the handler has written is what was handled, and no rewind has undone. */
+    const exact = Effect.gen(function*() {
+      if (!isTableExact) return
+      const handled = new Set((yield* auditor.handled(projection)).map(rowOf))
+      const rows = new Set((yield* table.rows).keys())
+      const wrong = [...handled, ...rows].filter((row) => !handled.has(row) || !rows.has(row))
+      if (wrong.length > 0) yield* Simulation.violate("what is written is what was handled", wrong.join(", "))
+    })
     const handle = (own: EventFilter.EventFilter) => (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
       Effect.andThen(
         Effect.forEach(envelopes, check(own), { discard: true }),
@@ -348,7 +379,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       { length: consumers },
       (_, i) => steps.filter((step) => step.consumer % consumers === i)
     )
-    const take = (step: Step) => {
+    type Taken = Effect.Effect<unknown, unknown, SimulatedDatabase.Storage | Simulation.Simulation>
+    const take = (step: Step): Taken => {
       switch (step._tag) {
         case "Update":
           return acknowledge(
@@ -369,9 +401,15 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
             Effect.andThen(ProjectionManagement.resume(projection))
           )
         case "Rewind":
-          return ProjectionManagement.rewind(projection, "beginning")
+          return Effect.flatMap(there.inspect(targetOf(step)), (to): Taken =>
+            step.isByName
+              ? ProjectionManagement.rewind(projection, to)
+              : Projection.rewind(projected(), to, delivery === "ExactlyOnce" ? { undo: undo(to) } : {}))
       }
     }
+    const undo = (to: ProjectionManagement.Target) =>
+      Effect.flatMap(table.rows, (rows) =>
+        Effect.forEach(rows, ([key, place]) => comesAgain(to, place) ? table.set(key, undefined) : Effect.void))
     const acknowledge = <E, R>(update: Effect.Effect<ConsumerFilter.FilterVersion, E, R>) =>
       Effect.flatMap(update, ({ history, version }) => {
         acknowledged = Math.max(acknowledged, version)
@@ -398,8 +436,9 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       for (let step = left.shift(); step !== undefined; step = left.shift()) {
         yield* Effect.sleep(step.after / pace)
         const text = `${left.length}`.padStart(bytes, ".") + versionText(seen.length - 1)
-        const events = Array.from({ length: step.events + 1 }, () => text) as [string, ...Array<string>]
-        yield* Effect.ignore(append(`c${step.entity}`, events, step.tag))
+        const events = Array.from({ length: step.events + 1 }, () =>
+          text) as [string, ...Array<string>]
+        yield* Effect.ignore(append(idOf(step.entity), events, step.tag))
       }
       return yield* Effect.never
     })
@@ -456,6 +495,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* auditor.settled({ within: patience })
     yield* Effect.sleep("30 seconds")
     yield* auditor.settled({ within: patience })
+    yield* exact
 
     const stored = yield* versions
     const passes = EventFilter.compile(stored[0]?.filter ?? filter)
@@ -510,4 +550,32 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* FaultPlan.run(ofAll, { processes: processes.slice(1), databases: [here] })
     yield* complete(yield* passing(({ persistenceId }) => seen.at(-1)!({ persistenceId, tags: [] })))
     yield* auditor.settled({ within: patience })
+    yield* exact
   })
+
+const rowOf = ({ persistenceId, sequenceNumber }: Envelope.Place): string => `${persistenceId} ${sequenceNumber}`
+
+const eventsOf = Effect.forEach(everyEntity, (id) => Stream.runCollect(Journal.read(Cart, id)))
+
+/** Where a rewind leads to, as the journal is then. */
+const targetOf = ({ part, to }: Rewind) =>
+  Effect.map(eventsOf, (entities): ProjectionManagement.Target => {
+    const events = entities.flat().toSorted((a, b) => a.timestamp - b.timestamp)
+    if (to === "beginning" || events.length === 0) return "beginning"
+    if (to === "since") {
+      // at an event, or right after it
+      const { timestamp } = events[Math.floor(part / 101 * events.length)]!
+      return { since: Timestamp.make(timestamp + part % 2) }
+    }
+    const offsets = new Map<Slice.Slice, Offset.Offset>()
+    for (const [slice, log] of Map.groupBy(events, ({ slice }) => slice)) {
+      const last = log[Math.floor((part + slice) % 101 / 101 * (log.length + 1)) - 1]
+      if (last !== undefined) offsets.set(slice, Offset.make(last.position!, last.timestamp))
+    }
+    return { journal: undefined, offsets }
+  })
+
+const comesAgain = (to: ProjectionManagement.Target, { position, slice, timestamp }: Envelope.Place): boolean => {
+  if (to === "beginning") return true
+  return "since" in to ? timestamp >= to.since : position! > (to.offsets.get(slice)?.position ?? 0)
+}

@@ -66,10 +66,15 @@ export interface Auditor {
     options: { readonly timeout: Duration.Input }
   ) => ReturnType<typeof ProjectionStatus.reached>
   /**
-   * The events that a watched projection has not handled since it was rewound last, whether a filter leaves them out for now or not. What is
-   * not to come any more is not among them: what a stage has dropped, and what a change of the filter has left behind.
+   * The events that a watched projection has yet to handle, whether a filter leaves them out for now or not. What is not to come any more is not
+   * among them: what a stage has dropped, what a rewind has jumped over, and what a change of the filter has left behind.
    */
   readonly unhandled: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
+  /**
+   * The events that a watched projection has handled, and that no rewind has brought back since: what the tables of an exactly-once handler tell of, if
+   * each rewind undoes what was written.
+   */
+  readonly handled: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
   /**
    * Waits until every watched projection has handled all there is, and its offsets say so. To be called when there are no faults any more, and
    * nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
@@ -103,7 +108,7 @@ const forCommands = 3000
  * | nothing is passed over | of the same log, or of the entity where a source selects entities; whatever the delivery |
  * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
- * | what is left behind stays there | with a change of a filter that does not bring it |
+ * | what is left behind stays there | by a change of a filter that does not bring it, or a rewind that leads past it |
  * | a fenced worker does nothing | until it has begun anew |
  * | caught up means handled, reached means handled, lag is not understated | |
  * | all catch up | within the time that `settled` is given |
@@ -159,12 +164,18 @@ export const make = (databases: {
       Effect.runSync(Effect.orDie(offsets.load({ projection, source: watched.get(projection)!.key }, SliceRange.full)))
 
     offsetsDatabase.observers.add((observation) => {
+      // the transaction is about to be committed, and nobody else sees yet what it has changed
+      if (observation._tag === "Rewound") {
+        const { projection, source } = observation.key
+        if (watched.get(projection)?.key === source) {
+          audit.rewound(projection, storedOf(projection), observation.offsets)
+        }
+      }
       if (observation._tag !== "Refiltered") return
-      // the transaction is about to be committed, and nobody else sees yet what it has raised
       for (const [projection, { key }] of watched) {
         const stored = storedOf(projection)
         if (key !== observation.source || stored.revision === undefined) continue
-        audit.refiltered(projection, stored.revision)
+        audit.refiltered(projection, stored)
         if (observation.history === "none") audit.forgets(projection, stored)
       }
     })
@@ -388,6 +399,7 @@ export const make = (databases: {
             }))
         }),
       unhandled: (projection) => Effect.sync(() => audit.unhandled(projection, storedOf(projection).revision)),
+      handled: (projection) => Effect.sync(() => audit.handledBy(projection, storedOf(projection).revision)),
       settled: ({ within }) =>
         Effect.gen(function*() {
           const until = engine.now + Duration.toMillis(Duration.fromInputUnsafe(within))

@@ -27,34 +27,45 @@ export interface Watched {
   readonly isLeftOut: (slice: Slice, position: number) => boolean
 }
 
+/** What became of events. */
+interface Done {
+  /** What was handled, and is not undone. */
+  readonly handled: Positions
+  /** What was put aside. */
+  readonly aside: Positions
+}
+
 interface Projection extends Watched {
   /** By their fibers. */
   readonly workers: Map<number, Worker>
-  /** What was handled by those who stand on a revision, and is not undone. */
-  readonly handled: Map<number, Positions>
-  /** The revisions after which it has gone on from where it was, with another filter. */
-  readonly continued: Set<number>
-  /** What they have put aside, and of whatever revision what is there. */
-  readonly aside: Map<number, Positions>
+  /** By those who stand on a revision. */
+  readonly done: Map<number, Done>
+  /** What does not come again after a rewind, or another filter, by the revision before that. */
+  readonly kept: Map<number, Done>
   readonly letters: Map<string, Place>
   /** What comes out of order where it is handled at all, as it was put aside. */
   readonly wasAside: Positions
   /** What the source, or one of its stages, has left out for good. */
   readonly leftOut: Positions
-  /** What a change of the filter has left behind for good. */
-  readonly forgotten: Positions
+  /** What a rewind has jumped over, or a change of the filter has left behind for good: until a rewind to before it. */
+  leftBehind: Positions
   /** The revision before that: an at-least-once worker that stands on it may still be at such an event. */
-  forgottenAt: number
+  leftBehindAt: number
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
-  readonly deferred: Positions
+  deferred: Positions
   readonly perEntity: Set<Slice>
   /** How often an event has failed, in a stage or alone in the handler. */
-  readonly failures: Map<string, number>
+  readonly failures: Map<string, { readonly place: Place; readonly times: number }>
   /** Where the offsets are that were moved last on a revision. */
   readonly moved: Map<string, Offset.Offset>
-  /** Where it was rewound to last, and how often it was. */
-  base: Offset.Offsets
+  /** How often it was rewound. */
   rewinds: number
+}
+
+/** Whether an event comes after an offset, which may be a time. */
+const isAhead = (offsets: Offset.Offsets, { position, slice, timestamp }: Place): boolean => {
+  const offset = offsets.get(slice) ?? Offset.beginning
+  return position! > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
 }
 
 const at = (slice: Slice, position: number): string => `${slice} ${position}`
@@ -89,19 +100,17 @@ export class Audit {
     this.#projections.set(watched.projection, {
       ...watched,
       workers: new Map(),
-      handled: new Map(),
-      continued: new Set(),
-      aside: new Map(),
+      done: new Map(),
+      kept: new Map(),
       letters: new Map(),
       wasAside: new Positions(),
       leftOut: new Positions(),
-      forgotten: new Positions(),
-      forgottenAt: -1,
+      leftBehind: new Positions(),
+      leftBehindAt: -1,
       deferred: new Positions(),
       perEntity: new Set(),
       failures: new Map(),
       moved: new Map(),
-      base: Offset.none,
       rewinds: 0
     })
   }
@@ -138,11 +147,12 @@ export class Audit {
   }
 
   /** An event has failed, and nothing else with it: for good, or so that another try may help. */
-  fails(name: string, { position, slice }: Place, isPermanent: boolean): void {
+  fails(name: string, place: Place, isPermanent: boolean): void {
+    const { position, slice } = place
     if (position === undefined) return
     const { failures } = this.#projections.get(name)!
     const key = at(slice, position)
-    failures.set(key, isPermanent ? Infinity : (failures.get(key) ?? 0) + 1)
+    failures.set(key, { place, times: isPermanent ? Infinity : (failures.get(key)?.times ?? 0) + 1 })
   }
 
   rewinds(projection: string): number {
@@ -183,20 +193,6 @@ export class Audit {
         if (worker !== undefined) worker.isFenced = true
         return
       }
-      case "Rewound": {
-        const projection = this.#projections.get(observation.key.projection)
-        if (projection === undefined) return
-        projection.rewinds++
-        projection.base = observation.offsets
-        projection.failures.clear()
-        projection.deferred.clear()
-        projection.forgotten.clear()
-        projection.continued.clear()
-        for (const [key, place] of projection.letters) {
-          if (this.#isAhead(projection, place)) projection.letters.delete(key)
-        }
-        return
-      }
       case "PutAside":
         return this.#putAside(observation)
       case "Discarded": {
@@ -231,20 +227,44 @@ export class Audit {
     worker.last.set(slice, position)
   }
 
-  /** A projection goes on from where it was, on a revision after this one: what was handled is. */
-  refiltered(name: string, revision: number): void {
+  /** A projection goes on from where it was, on a revision after the stored one: what was handled is. */
+  refiltered(name: string, { revision = 0 }: StoredOffsets): void {
     const projection = this.#projections.get(name)!
-    for (const by of [projection.handled, projection.aside]) positionsOf(projection, by, revision)
-    projection.continued.add(revision)
+    projection.kept.set(revision, keep(doneOf(projection, revision), () => true))
+  }
+
+  /**
+   * A projection goes on from other offsets, on a revision after the stored one. What is ahead of them comes again. All that it has not come to yet
+   * and is not ahead of them does not come any more. What else there is behind them stays as it was: handled, left out for now, or left behind.
+   */
+  rewound(name: string, { offsets, revision = 0 }: StoredOffsets, to: Offset.Offsets): void {
+    const projection = this.#projections.get(name)!
+    projection.rewinds++
+    const truth = this.truth(projection.origin)
+    const isBehind = (slice: Slice, position: number) => {
+      const place = truth.at(slice, position)
+      return place !== undefined && !isAhead(to, place)
+    }
+    projection.kept.set(revision, keep(doneOf(projection, revision), isBehind))
+    projection.deferred = projection.deferred.filter(isBehind)
+    projection.leftBehind = projection.leftBehind.filter(isBehind)
+    this.#leaveBehind(projection, revision, (event) => isAhead(offsets, event) && !isAhead(to, event))
+    for (const [key, { place }] of projection.failures) if (isAhead(to, place)) projection.failures.delete(key)
+    for (const [key, place] of projection.letters) if (isAhead(to, place)) projection.letters.delete(key)
   }
 
   /** What a projection has not handled up to its offsets is not to come any more. */
   forgets(name: string, { offsets, revision = 0 }: StoredOffsets): void {
-    const projection = this.#projections.get(name)!
-    projection.forgottenAt = revision
+    this.#leaveBehind(this.#projections.get(name)!, revision, (event) => !isAhead(offsets, event))
+  }
+
+  #leaveBehind(projection: Projection, revision: number, isMeant: (event: EncodedEnvelope) => boolean): void {
+    projection.leftBehindAt = revision
     const truth = this.truth(projection.origin)
-    for (const [slice, { position }] of offsets) {
-      for (const event of truth.between(slice, 0, position)) projection.forgotten.add(slice, event.position!)
+    for (const slice of truth.slices) {
+      for (const event of truth.between(slice, 0, truth.head(slice))) {
+        if (isMeant(event)) projection.leftBehind.add(slice, event.position!)
+      }
     }
   }
 
@@ -262,9 +282,9 @@ export class Audit {
     const isExactlyOnce = revision !== undefined
     const of = revision ?? projection.workers.get(fiber)?.stored.revision
     if (of === undefined) return
-    const handled = positionsOf(projection, projection.handled, of)
+    const { handled } = doneOf(projection, of)
     const text = `'${name}' handles ${describe(envelope)}`
-    if (of > projection.forgottenAt && projection.forgotten.has(slice, position)) {
+    if (of > projection.leftBehindAt && projection.leftBehind.has(slice, position)) {
       this.#violate("what is left behind stays there", text)
     }
     if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
@@ -286,7 +306,7 @@ export class Audit {
     const truth = this.#truths.get(projection.origin)!
     const concerns = (event: EncodedEnvelope | undefined) =>
       !perEntity.has(slice) || event?.persistenceId === persistenceId
-    const later = [...positionsOf(projection, projection.handled, revision).of(slice)].find((other) =>
+    const later = [...doneOf(projection, revision).handled.of(slice)].find((other) =>
       other > position && !projection.wasAside.has(slice, other) && concerns(truth.at(slice, other))
     )
     if (later === undefined) return
@@ -303,6 +323,17 @@ export class Audit {
       ? (event: EncodedEnvelope) => event.persistenceId === persistenceId
       : (event: EncodedEnvelope) => !projection.deferred.has(slice, event.position!)
     return this.#unhandled(projection, revision, slice, position - 1).find(isDue)
+  }
+
+  /** The events that a projection has handled, standing on a revision. */
+  handledBy(name: string, revision: number | undefined): ReadonlyArray<EncodedEnvelope> {
+    const projection = this.#projections.get(name)!
+    const truth = this.truth(projection.origin)
+    if (revision === undefined) return []
+    const { handled } = doneOf(projection, revision)
+    return [...truth.slices].flatMap((slice) =>
+      truth.between(slice, 0, truth.head(slice)).filter(({ position }) => handled.has(slice, position!))
+    )
   }
 
   /** The events up to the heads that a projection has yet to handle, standing on a revision, or that a filter leaves out for now. */
@@ -348,30 +379,22 @@ export class Audit {
     slice: Slice,
     to: number
   ): ReadonlyArray<EncodedEnvelope> {
-    const base = projection.base.get(slice)?.position ?? 0
-    const handled = revision === undefined ? undefined : positionsOf(projection, projection.handled, revision)
-    const aside = revision === undefined ? undefined : positionsOf(projection, projection.aside, revision)
-    return this.#truths.get(projection.origin)!.between(slice, base, to).filter((event) =>
-      this.#isAhead(projection, event) && handled?.has(slice, event.position!) !== true &&
-      aside?.has(slice, event.position!) !== true && !this.#isLeftOut(projection, slice, event.position!)
+    const done = revision === undefined ? undefined : doneOf(projection, revision)
+    return this.#truths.get(projection.origin)!.between(slice, 0, to).filter((event) =>
+      done?.handled.has(slice, event.position!) !== true && done?.aside.has(slice, event.position!) !== true &&
+      !this.#isLeftOut(projection, slice, event.position!)
     )
-  }
-
-  /** Whether it comes after where the projection was rewound to last. */
-  #isAhead(projection: Projection, { position, slice, timestamp }: Place): boolean {
-    const base = projection.base.get(slice) ?? Offset.beginning
-    return position! > base.position && (base.position > 0 || timestamp >= base.timestamp)
   }
 
   /** Whether an event is left out on purpose: it is not selected, or was skipped, as it had failed often enough for that. */
   #isLeftOut(projection: Projection, slice: Slice, position: number): boolean {
-    return projection.leftOut.has(slice, position) || projection.forgotten.has(slice, position) ||
+    return projection.leftOut.has(slice, position) || projection.leftBehind.has(slice, position) ||
       projection.isLeftOut(slice, position) ||
       projection.recovery.poison === "skip" && this.#hasFailed(projection, slice, position)
   }
 
   #hasFailed({ failures, recovery }: Projection, slice: Slice, position: number): boolean {
-    return (failures.get(at(slice, position)) ?? 0) > recovery.retries
+    return (failures.get(at(slice, position))?.times ?? 0) > recovery.retries
   }
 
   #putAside({ event, key, revision }: Observation & { readonly _tag: "PutAside" }): void {
@@ -383,7 +406,7 @@ export class Audit {
     }
     projection.letters.set(`${persistenceId} ${sequenceNumber}`, event)
     projection.wasAside.add(slice, position)
-    if (revision !== undefined) positionsOf(projection, projection.aside, revision).add(slice, position)
+    if (revision !== undefined) doneOf(projection, revision).aside.add(slice, position)
   }
 
   #workerOf({ fiber, key }: Observation & { readonly _tag: "Moves" | "Fenced" }): Worker | undefined {
@@ -429,12 +452,16 @@ export class Audit {
   }
 }
 
-const positionsOf = ({ continued }: Projection, by: Map<number, Positions>, revision: number): Positions => {
-  let positions = by.get(revision)
-  if (positions !== undefined) return positions
-  positions = new Positions()
-  const before = Math.max(...[...by.keys()].filter((other) => other < revision))
-  if (continued.has(before)) by.get(before)!.copyTo(positions)
-  by.set(revision, positions)
-  return positions
+const keep = ({ aside, handled }: Done, isKept: (slice: Slice, position: number) => boolean): Done => ({
+  handled: handled.filter(isKept),
+  aside: aside.filter(isKept)
+})
+
+const doneOf = ({ done, kept }: Projection, revision: number): Done => {
+  let own = done.get(revision)
+  if (own !== undefined) return own
+  const before = kept.get(Math.max(...[...kept.keys()].filter((other) => other < revision)))
+  own = before === undefined ? { handled: new Positions(), aside: new Positions() } : keep(before, () => true)
+  done.set(revision, own)
+  return own
 }

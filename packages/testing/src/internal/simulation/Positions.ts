@@ -14,12 +14,13 @@ export class Positions {
     else positions.add(position)
   }
 
-  copyTo(other: Positions): void {
-    for (const [slice, positions] of this.#slices) for (const position of positions) other.add(slice, position)
-  }
-
-  clear(): void {
-    this.#slices.clear()
+  /** Those of them for which the predicate holds. */
+  filter(holds: (slice: Slice, position: number) => boolean): Positions {
+    const some = new Positions()
+    for (const [slice, positions] of this.#slices) {
+      for (const position of positions) if (holds(slice, position)) some.add(slice, position)
+    }
+    return some
   }
 
   of(slice: Slice): Iterable<number> {
