@@ -31,7 +31,10 @@ const service = Effect.gen(function*() {
     Projection.exactlyOnce("popularity", () => Effect.fail("no such product")),
     Projection.recovery(RecoveryStrategy.deadLetter)
   )
-  const Reports = Source.journal(Cart).pipe(Projection.exactlyOnce("reports", () => Effect.fail("no such report")))
+  const Reports = Source.journal(Cart).pipe(
+    Projection.exactlyOnce("reports", () => Effect.fail("no such report")),
+    Projection.recovery(RecoveryStrategy.fail)
+  )
   yield* Journal.append(Cart, {
     id: "c-17",
     events: [new ItemAdded({ sku: "tea", quantity: 2 })],

@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
  *
  * **Details**
  *
- * The time is real time, under a `TestClock` as well.
+ * The time is real time, under a `TestClock` as well. The pauses between the questions grow with the time waited, from 2 to 25 milliseconds.
  *
  * **Example** (Waiting for another fiber)
  *
@@ -43,10 +43,10 @@ export const until = <E = never, R = never>(
     const holds = Effect.isEffect(condition) ? condition : Effect.sync(condition)
     const start = realClock.monotonicTimeNanosUnsafe()
     for (let polls = 0; !(yield* holds); polls++) {
-      if (Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6 > limit) {
-        return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
-      }
-      yield* polls < yields ? Effect.yieldNow : pause(2)
+      const waited = Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6
+      if (waited > limit) return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
+      // what takes long is asked for less often: asking can be most of the work that others wait for
+      yield* polls < yields ? Effect.yieldNow : pause(Math.min(Math.max(waited / 10, 2), 25))
     }
   })
 
