@@ -285,7 +285,7 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
       }))
   })
 
-  describe("a handler with a life", () => {
+  describe.concurrent("a handler with a life", () => {
     const deliveries = [
       ["exactly once", Projection.exactlyOnce],
       ["at least once", Projection.atLeastOnce],

@@ -45,7 +45,7 @@ export const complete = (projection: Projection.Projection<any, any>) =>
 /** @internal What becomes of the earlier events of what a change of the filter includes. */
 export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   for (const [guarantee, make] of guarantees) {
-    describe(`the past of what a filter includes, ${guarantee},`, () => {
+    describe.concurrent(`the past of what a filter includes, ${guarantee},`, () => {
       it.effect("comes at once, in order, where that is asked for, and what was handled does not come again", () =>
         Effect.gen(function*() {
           const type = fresh("past")
@@ -246,7 +246,7 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
     })
   }
 
-  describe("the past of what a filter includes, exactly once,", () => {
+  describe.concurrent("the past of what a filter includes, exactly once,", () => {
     it.effect("comes when its projection goes on, though it was stopped or paused in the middle", () =>
       Effect.gen(function*() {
         const type = fresh("past")
