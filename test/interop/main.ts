@@ -10,6 +10,10 @@ const { values } = parseArgs({
   options: {
     /** `to-akka` or `from-akka`; both by default. */
     only: { type: "string" },
+    /** Which of the ways to consume from Akka are run, `--form string --guarantee exactly-once --storage sqlite` say; all by default. */
+    form: { type: "string" },
+    guarantee: { type: "string" },
+    storage: { type: "string" },
     kills: { type: "string", default: "10" },
     /** How often each side is killed where Akka produces, for each of the four ways to consume. */
     "from-akka-kills": { type: "string", default: "2" },
@@ -18,6 +22,36 @@ const { values } = parseArgs({
     rate: { type: "string", default: "200" }
   }
 })
+
+const refuse = (problem: string): never => {
+  console.error(problem)
+  process.exit(2)
+}
+
+const directions = ["to-akka", "from-akka"]
+if (values.only !== undefined && !directions.includes(values.only)) {
+  refuse(`--only is one of ${directions.join(", ")}, not '${values.only}'`)
+}
+
+/** The ways to consume from Akka. */
+const ways = [
+  { form: "string", guarantee: "exactly-once", storage: "sqlite" },
+  { form: "protobuf", guarantee: "exactly-once", storage: "postgres" },
+  { form: "protobuf", guarantee: "at-least-once", storage: "sqlite" },
+  { form: "string", guarantee: "at-least-once", storage: "postgres" }
+] as const
+
+const asked = (["form", "guarantee", "storage"] as const).filter((name) => values[name] !== undefined)
+const chosen = ways.filter((way) => asked.every((name) => way[name] === values[name]))
+if (chosen.length === 0) {
+  refuse(
+    `There is no such way to consume from Akka. There are ${ways.map((_) => Object.values(_).join(" ")).join(", ")}`
+  )
+}
+if (asked.length > 0 && values.only === "to-akka") {
+  refuse(`--${asked[0]} is about consuming from Akka, and --only to-akka does not`)
+}
+const only = asked.length > 0 ? "from-akka" : values.only
 
 const missing = Peer.missing()
 if (missing.length > 0) {
@@ -37,21 +71,14 @@ const report = (title: string, { inRange, ...result }: Result, mayRepeat: boolea
 
 const common = { entities: Number(values.entities), rate: Number(values.rate), log: console.log }
 let isRight = true
-if (values.only !== "from-akka") {
+if (only !== "from-akka") {
   const result = await Effect.runPromise(
     Interop.run({ ...common, kills: Number(values.kills), backlog: Number(values.backlog) })
   )
   isRight = report("to Akka", result, false)
 }
-if (values.only !== "to-akka") {
-  for (
-    const [form, guarantee, storage] of [
-      ["string", "exactly-once", "sqlite"],
-      ["protobuf", "exactly-once", "postgres"],
-      ["protobuf", "at-least-once", "sqlite"],
-      ["string", "at-least-once", "postgres"]
-    ] as const
-  ) {
+if (only !== "to-akka") {
+  for (const { form, guarantee, storage } of chosen) {
     const options = { ...common, form, guarantee, storage, kills: Number(values["from-akka-kills"]) }
     const result = await Effect.runPromise(FromAkka.run(options))
     const title = `from Akka, ${form}, ${guarantee}, ${storage}`
