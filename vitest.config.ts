@@ -1,5 +1,9 @@
+import { fileURLToPath } from "node:url"
 import { defaultServerConditions } from "vite"
 import { defineConfig } from "vitest/config"
+
+// hundreds of processes are started that load the same modules: half of what each does first is to compile them
+process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
 
 // the packages of this workspace are tested from their sources
 const resolve = {
