@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import { timestamps } from "./Feed.ts"
+import { covers, type GivenUp, includesNothing, type Inclusion, maxChanges } from "./GivenUp.ts"
 import * as Check from "./internal/checkInput.ts"
 import { lookNow } from "./internal/projection/commands.ts"
 import { paced } from "./internal/projection/paceOfChanges.ts"
@@ -37,8 +38,9 @@ import { Timestamp } from "./Timestamp.ts"
  * - `nextEvent`: they come before its next event, in order. An entity without another event stays away.
  * - `now`: they come at once, in order, beside the newer events. For that the source is read once more from where a filter
  *   began to leave events out. How much of it is left is the `pastLag` of a worker's status. Another change, or a rewind, ends it.
- * - `none`: they do not come any more. Nor do those of any other entity that a filter has left out until now, also where this change still leaves it
- *   out: whichever change includes it later, it comes from there on. Only a rewind to before it brings the past back. A warning in the log says so.
+ * - `none`: they do not come any more. That is so for an entity whose next event the filter before the change kept back, and the one after it lets through.
+ *   An entity that was included already keeps what it has not had yet, and so does one that a later change includes. Only a rewind to before the change
+ *   brings the past back. A warning in the log says so.
  *
  * @category schemas
  * @since 0.1.0
@@ -118,6 +120,8 @@ export const maxReasonLength = Check.maxReason
 export interface NewVersion extends Pick<FilterVersion, "filter" | "by" | "reason" | "history"> {
   /** Whether workers go by another filter, and have to begin anew. */
   readonly restarts: boolean
+  /** Whether the past of what it newly includes is given up: instead of which earlier versions, which need not be remembered any more. */
+  readonly givesUp?: { readonly insteadOf: ReadonlyArray<number> } | undefined
 }
 
 /**
@@ -167,7 +171,7 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
   ) => Effect.Effect<ReadonlyArray<FilterVersion>, StorageError>
   /**
    * Stores what is decided by the newest version, in one transaction; nothing if that is undefined. Nobody else can store one meanwhile. Versions
-   * before the newest {@link KeptVersions} are deleted, but for the newest one by {@link pipeline}. Where
+   * before the newest {@link KeptVersions} are deleted, but for the newest one by {@link pipeline}, and those of {@link givenUpBy}. Where
    * workers have to begin anew, it waits for whoever is handling events of the stream, and fences all workers of its projections. A transaction
    * that the database refuses, as for a deadlock, is tried again.
    */
@@ -181,8 +185,7 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
   readonly follow: (key: OffsetKey, isAtLeastOnce: boolean) => Effect.Effect<FilterVersion | undefined, StorageError>
   /**
    * The parts of slices that are still to be looked through by the workers of a projection, since its offsets have the revision. A version with the
-   * history `now` sets them for all slices in the mode per entity: from where they were read completely, up to the stored offset. In a version with
-   * `none`, all that is before the stored offset counts as read completely.
+   * history `now` sets them for all slices in the mode per entity: from where they were read completely, up to the stored offset.
    */
   readonly passedOver: (
     key: OffsetKey,
@@ -195,6 +198,16 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
     revision: number,
     progress: ReadonlyMap<Slice, Offset | undefined>
   ) => Effect.Effect<void, StorageError>
+  /**
+   * What is given up of the slices of a projection, in the order of the versions. A version that gives up a past does so in all slices that have left something out,
+   * of all projections: of what is older than the event after the stored offset. {@link Rewind.rewound} says what becomes of it in a rewind.
+   */
+  readonly givenUp: (
+    key: OffsetKey,
+    range: SliceRange
+  ) => Effect.Effect<ReadonlyMap<Slice, ReadonlyArray<GivenUp>>, StorageError>
+  /** The versions of which that is stored for any projection, oldest first. They and the ones before them are kept. */
+  readonly givenUpBy: (source: string) => Effect.Effect<ReadonlyArray<Inclusion>, StorageError>
   /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. */
   readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /** Ends when this process has stored a version. */
@@ -256,6 +269,28 @@ export class HistoryNotSupported
         ? "Change the filter with \"nextEvent\", by which the earlier events of an entity come before its next one; to have all of them at once, " +
           "rewind the projections to the beginning after that"
         : "Change the filter with \"nextEvent\", and pass over what is old in the handler, by the timestamp of the envelope")
+  }
+}
+
+/**
+ * The past is given up already by as many changes of the filter as are remembered, and what each has included has to be known. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TooManyGivenUp
+  extends ExpectedError.TaggedError<TooManyGivenUp>("@sluice/core/TooManyGivenUp")("TooManyGivenUp", {
+    source: Schema.String,
+    /** The versions of the filter that have given up a past, oldest first. */
+    versions: Schema.Array(Schema.Finite)
+  })
+{
+  override get message(): string {
+    return `${this.versions.length} changes of the filter of '${this.source}' have given up a past already, from version ${
+      this.versions[0]
+    } on, and no more are remembered. Change the filter with "nextEvent" or "now", and pass over what is old in the handler, by the timestamp of ` +
+      "the envelope. A rewind of all projections of the stream to before some of these changes, such as to the beginning, makes room, and so does " +
+      "clearing those that are not needed any more. Put what is to be included together into one change"
   }
 }
 
@@ -437,8 +472,8 @@ const warnOfLoss = ({ by, source, version }: FilterVersion): Effect.Effect<void>
   Effect.logWarning(
     `${
       quote(by)
-    } has given up the past of '${source}' with version ${version} of its filter: no projection gets an earlier event of ` +
-      "any entity that was left out until now, included or not. To have them, rewind the projections to before it"
+    } has given up the past of what version ${version} of the filter of '${source}' newly includes: no projection gets the events of these ` +
+      "entities that it has passed over before. To have them, rewind the projections to before that"
   )
 
 /** Whether a projection has offsets of the source that are timestamps. */
@@ -456,31 +491,52 @@ const hasNoPositions = Effect.fnUntraced(function*(
   return false
 })
 
+/** Fails where it cannot be remembered; undefined if there is nothing to be given up. */
+const givingUp = Effect.fnUntraced(function*(
+  source: string,
+  inclusion: Inclusion
+): Effect.fn.Return<NewVersion["givesUp"], TooManyGivenUp | StorageError, ConsumerFilter> {
+  if (includesNothing(inclusion)) return undefined
+  const filters = yield* ConsumerFilter
+  const earlier = yield* filters.givenUpBy(source)
+  const versionsOf = (isCovered: boolean) =>
+    earlier.filter((one) => covers(inclusion, one) === isCovered).map(({ version }) => version)
+  const versions = versionsOf(false)
+  if (versions.length >= maxChanges) return yield* new TooManyGivenUp({ source, versions })
+  return { insteadOf: versionsOf(true) }
+})
+
 const storeChange = Effect.fnUntraced(function*<E>(
   source: string,
   { by, history = "nextEvent", reason = "" }: UpdateOptions,
   next: (newest: FilterVersion) => Effect.Effect<EventFilter, E>
 ): Effect.fn.Return<
   FilterVersion,
-  E | HistoryNotSupported | StorageError,
+  E | HistoryNotSupported | TooManyGivenUp | StorageError,
   ConsumerFilter | ProjectionManagement
 > {
   const filters = yield* ConsumerFilter
+  let givesUp: NewVersion["givesUp"]
   if (history !== "nextEvent" && (yield* hasNoPositions(source))) {
     return yield* new HistoryNotSupported({ source, history })
   }
   const storing = filters.store(
     source,
     (newest) =>
-      Effect.map(next(newest!), (filter): NewVersion | undefined =>
-        // what was passed over may be asked for, or given up, without a change
-        history === "nextEvent" && isSame(filter, newest!.filter)
-          ? undefined
-          : { filter, by, reason, history, restarts: true })
+      Effect.gen(function*() {
+        const { filter: before, version } = newest!
+        const filter = yield* next(newest!)
+        // what was passed over may be asked for without a change
+        if (history !== "now" && isSame(filter, before)) return undefined
+        givesUp = history === "none"
+          ? yield* givingUp(source, { version: version + 1, before, after: filter })
+          : undefined
+        return { filter, by, reason, history, restarts: true, givesUp }
+      }).pipe(Effect.provideService(ConsumerFilter, filters))
   )
   const stored = yield* paced(source, ({ isNew }) => isNew, storing)
   if (stored.isNew) {
-    if (history === "none") yield* filters.afterCommit(warnOfLoss(stored.newest!))
+    if (givesUp !== undefined) yield* filters.afterCommit(warnOfLoss(stored.newest!))
     yield* filters.afterCommit(outlive(stored))
   }
   return stored.newest!
@@ -489,7 +545,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
 /**
  * Changes the filter of a stream while events flow, and returns the version that was stored. Once it returns, no event that the new filter
  * excludes is handed to a handler any more, in any process, and everything that it includes will be. A filter that stays as it
- * is is stored only where its `history` is `now` or `none`.
+ * is is stored only where its `history` is `now`.
  *
  * **Details**
  *
@@ -535,7 +591,7 @@ export const update = Effect.fn("ConsumerFilter.update")(function*(
   options: UpdateOptions
 ): Effect.fn.Return<
   FilterVersion,
-  FilterError | HistoryNotSupported | InvalidInput,
+  FilterError | HistoryNotSupported | TooManyGivenUp | InvalidInput,
   ConsumerFilter | ProjectionManagement
 > {
   const problem = optionsProblem(options)
@@ -557,7 +613,7 @@ export const rollBack = Effect.fn("ConsumerFilter.rollBack")(function*(
   options: UpdateOptions
 ): Effect.fn.Return<
   FilterVersion,
-  FilterError | HistoryNotSupported | UnknownVersion | InvalidInput,
+  FilterError | HistoryNotSupported | TooManyGivenUp | UnknownVersion | InvalidInput,
   ConsumerFilter | ProjectionManagement
 > {
   const problem = optionsProblem(options) ?? Check.safeInteger("version", version)

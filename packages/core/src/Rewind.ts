@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { timestamps } from "./Feed.ts"
+import { type GivenUp, rewound as givenUpAfter } from "./GivenUp.ts"
 import type * as Offset from "./Offset.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { make as timestamp, type Timestamp } from "./Timestamp.ts"
@@ -49,6 +50,8 @@ export interface Known {
   /** Up to where it was read completely, if it is in the mode per entity. */
   readonly completeUpTo: Offset.Offset | undefined
   readonly rewinds: ReadonlyArray<Rewind>
+  /** What changes of the filter have given up before the offset, in their order. */
+  readonly givenUp: ReadonlyArray<GivenUp>
 }
 
 /**
@@ -59,8 +62,14 @@ export interface Known {
  */
 export const maxRewinds = 32
 
-/** The time that the events after an offset begin at, as timestamps rise with the positions of a log. */
-const sinceOf = ({ position, timestamp: time }: Offset.Offset): Timestamp => position > 0 ? timestamp(time + 1) : time
+/**
+ * The time that the events after an offset begin at, as timestamps rise with the positions of a log.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sinceOf = ({ position, timestamp: time }: Offset.Offset): Timestamp =>
+  position > 0 ? timestamp(time + 1) : time
 
 /** Whether an offset is after the last event that was read completely. */
 const isAfter = (to: Offset.Offset, { position, timestamp }: Offset.Offset): boolean =>
@@ -68,8 +77,8 @@ const isAfter = (to: Offset.Offset, { position, timestamp }: Offset.Offset): boo
   position > 0 && timestamp === 0 ? to.position > position : sinceOf(to) > (position > 0 ? timestamp + 1 : timestamp)
 
 /**
- * What is known of a slice once it is rewound: of the events before the new offset what was handled of them, and what was left out, and of those
- * after it nothing. If everything before the offset was read completely, the slice is in exact mode again. In another journal, or in one
+ * What is known of a slice once it is rewound: of the events before the new offset what was handled of them, what was left out, and what was given
+ * up, and of those after it nothing. If everything before the offset was read completely, the slice is in exact mode again. In another journal, or in one
  * without positions, nothing is known.
  *
  * **Example** (To a place after what was left out first)
@@ -77,7 +86,7 @@ const isAfter = (to: Offset.Offset, { position, timestamp }: Offset.Offset): boo
  * ```ts
  * import { Offset, Rewind } from "@sluice/core"
  *
- * const known = { offset: Offset.make(9, 90), journal: "j", completeUpTo: Offset.make(2, 20), rewinds: [] }
+ * const known = { offset: Offset.make(9, 90), journal: "j", completeUpTo: Offset.make(2, 20), rewinds: [], givenUp: [] }
  * const after = Rewind.rewound(known, Offset.make(5, 50), undefined, 7)
  * after.completeUpTo // => { position: 2, timestamp: 20 }
  * after.rewinds // => [{ revision: 7, since: 51 }]
@@ -88,7 +97,7 @@ const isAfter = (to: Offset.Offset, { position, timestamp }: Offset.Offset): boo
  * @since 0.1.0
  */
 export const rewound = (
-  { completeUpTo, journal: before, offset, rewinds }: Known,
+  { completeUpTo, givenUp, journal: before, offset, rewinds }: Known,
   to: Offset.Offset,
   journal: string | undefined,
   revision: number
@@ -102,7 +111,8 @@ export const rewound = (
       offset: to,
       journal: journal ?? "",
       completeUpTo: undefined,
-      rewinds: isKnown ? [{ revision, since }] : []
+      rewinds: isKnown ? [{ revision, since }] : [],
+      givenUp: []
     }
   }
   const from = sinceOf(offset)
@@ -111,7 +121,13 @@ export const rewound = (
     rewind.since < since ? [rewind] : (rewind.jumpedFrom ?? since) < since ? [{ ...rewind, since }] : []
   )
   const added = from < since ? { revision, since, jumpedFrom: from } : { revision, since }
-  return { offset: to, journal: before, completeUpTo, rewinds: [...kept, added] }
+  return {
+    offset: to,
+    journal: before,
+    completeUpTo,
+    rewinds: [...kept, added],
+    givenUp: givenUpAfter(givenUp, sinceOf(completeUpTo), since)
+  }
 }
 
 /**

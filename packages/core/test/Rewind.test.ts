@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as GivenUp from "@sluice/core/GivenUp"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
@@ -17,9 +19,11 @@ import { lastBefore } from "../src/internal/projection/lastBefore.ts"
 const slice = Slice.make(7)
 const range = SliceRange.make(7, 7)
 
+const givenUp = (version: number, until: number) => ({ version, until: Timestamp.make(until) })
+
 const at = (position: number) => Offset.make(position, position * 10)
 
-const known: Rewind.Known = { offset: at(9), journal: "j", completeUpTo: at(2), rewinds: [] }
+const known: Rewind.Known = { offset: at(9), journal: "j", completeUpTo: at(2), rewinds: [], givenUp: [] }
 
 const kept = (offset: Offset.Offset, rewind: object) => ({
   ...known,
@@ -31,7 +35,8 @@ const exact = (offset: Offset.Offset, journal: string, since: number) => ({
   offset,
   journal,
   completeUpTo: undefined,
-  rewinds: [{ revision: 7, since }]
+  rewinds: [{ revision: 7, since }],
+  givenUp: []
 })
 
 const to = (offset: Offset.Offset, journal?: string, from = known) => Rewind.rewound(from, offset, journal, 7)
@@ -60,7 +65,7 @@ describe("what is known of a slice that is rewound", () => {
     assert.deepStrictEqual<unknown>(to(Offset.make(0, 21)), exact(Offset.make(0, 21), "", 21))
     assert.deepStrictEqual<unknown>(to(Offset.beginning), exact(Offset.beginning, "", 0))
     assert.deepStrictEqual<unknown>(to(at(5), "other"), exact(at(5), "other", 51))
-    const timed = { offset: Offset.make(0, 90), journal: "timestamps", completeUpTo: Offset.make(0, 20), rewinds: [] }
+    const timed = { ...known, offset: Offset.make(0, 90), journal: "timestamps", completeUpTo: Offset.make(0, 20) }
     assert.deepStrictEqual<unknown>(to(Offset.make(0, 50), undefined, timed), exact(Offset.make(0, 50), "", 50))
     // in exact mode there was nothing to be known
     const before: Rewind.Known = { ...known, completeUpTo: undefined }
@@ -82,6 +87,18 @@ describe("what is known of a slice that is rewound", () => {
     assert.strictEqual(third.rewinds.length, 1)
   })
 
+  it("is less of what is given up: that which is not older comes again", () => {
+    const all = [givenUp(2, 31), givenUp(4, 91)]
+    const before = { ...known, givenUp: all }
+    assert.deepStrictEqual(to(at(12), "j", before).givenUp, all)
+    assert.deepStrictEqual(to(at(5), "j", before).givenUp, [givenUp(2, 31), givenUp(4, 51)])
+    assert.deepStrictEqual(to(Offset.make(0, 25), "j", before).givenUp, [givenUp(2, 25), givenUp(4, 25)])
+    assert.deepStrictEqual(to(at(2), "j", before).givenUp, [], "everything was read up to there")
+    assert.deepStrictEqual(to(at(5), "other", before).givenUp, [])
+    const complete = { ...before, completeUpTo: at(4) }
+    assert.deepStrictEqual(to(at(12), "j", complete).givenUp, [givenUp(4, 91)], "nothing was left out before the other")
+  })
+
   it("is bounded", () => {
     const jump = { revision: 3, since: Timestamp.make(30), jumpedFrom: Timestamp.make(20) }
     const [one, two, four] = [1, 2, 4].map((n) => ({ revision: n, since: Timestamp.make(n * 10) })) as any
@@ -101,26 +118,49 @@ describe("what is known of a slice that is rewound", () => {
 
 const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximum - 1 }))
 
+/** Entities that a filter lets pass, and whether it lets all large events pass. */
+const Filter = Schema.Struct({
+  included: Schema.Array(Schema.Boolean).check(Schema.isMinLength(3), Schema.isMaxLength(3)),
+  large: Schema.Boolean
+})
+
+const filterOf = ({ included, large }: typeof Filter.Type): EventFilter.EventFilter =>
+  EventFilter.excludeAll.pipe(
+    EventFilter.includeEntityIds(...included.flatMap((isIncluded, entity) => isIncluded ? [`${entity}`] : [])),
+    large ? EventFilter.includeTags("large") : (filter) => filter
+  )
+
 const Step = Schema.Union([
   Schema.Struct({ do: Schema.tag("read"), events: below(20), savesEach: Schema.Boolean }),
-  Schema.Struct({
-    do: Schema.tag("filter"),
-    included: Schema.Array(Schema.Boolean).check(Schema.isMinLength(3), Schema.isMaxLength(3))
-  }),
+  Schema.Struct({ do: Schema.tag("filter"), filter: Filter }),
   Schema.Struct({ do: Schema.tag("rewind"), to: below(40), isTime: Schema.Boolean }),
   Schema.Struct({ do: Schema.tag("rewind"), to: below(40), isTime: Schema.Boolean }),
-  Schema.Struct({ do: Schema.tag("none") }),
+  Schema.Struct({ do: Schema.tag("none"), filter: Filter }),
+  Schema.Struct({ do: Schema.tag("none"), filter: Filter }),
   Schema.Struct({ do: Schema.tag("kill") }),
   Schema.Struct({ do: Schema.tag("lookBack") })
 ])
 
 const Run = Schema.Struct({
   maxRewinds: Schema.Literals([1, 2, 3, 32]),
-  log: Schema.Array(below(3)).check(Schema.isMinLength(10), Schema.isMaxLength(36)),
+  log: Schema.Array(below(6)).check(Schema.isMinLength(10), Schema.isMaxLength(36)),
   steps: Schema.Array(Step).check(Schema.isMinLength(8), Schema.isMaxLength(30))
 })
 
 type Event = Envelope.Placeholder
+
+/** An event that is to be handled, and up to which position the past of its entity is given up. */
+interface Coming {
+  readonly event: Event
+  readonly givenUp: number
+}
+
+/** What a change of the filter has given up, and up to which position. */
+interface Forgotten {
+  readonly before: (event: Event) => boolean
+  readonly after: (event: Event) => boolean
+  readonly upTo: number
+}
 
 /** What is read between one rewind and the next. */
 const Round = Schema.Struct({
@@ -144,7 +184,7 @@ const ascending = ({ rewinds, rounds, ...run }: typeof Rounds.Type): typeof Run.
     ...run,
     log: [2, ...run.log],
     steps: rounds.flatMap(({ events, included, isTime, savesEach }, i): (typeof Run.Type)["steps"] => [
-      { do: "filter", included: [...included, false] },
+      { do: "filter", filter: { included: [...included, false], large: false } },
       { do: "read", events, savesEach },
       { do: "rewind", to: places[i]!, isTime }
     ])
@@ -155,44 +195,65 @@ describe("whatever is left out, read and rewound", () => {
   const check = ({ maxRewinds, steps, log: entities }: typeof Run.Type): void => {
     const counts = [0, 0, 0]
     // at the end, another one of each
-    const log = [...entities, 0, 1, 2].map((entity, i): Event =>
-      Envelope.placeholder({
-        persistenceId: PersistenceId.make("cart", `${entity}`),
-        sequenceNumber: SequenceNumber.make(++counts[entity]!),
+    const log = [...entities, 0, 1, 2].map((kind, i): Event => ({
+      ...Envelope.placeholder({
+        persistenceId: PersistenceId.make("cart", `${kind % 3}`),
+        sequenceNumber: SequenceNumber.make(++counts[kind % 3]!),
         slice,
         position: Position.make(i + 1),
         timestamp: Timestamp.make((i + 1) * 10)
-      })
-    )
+      }),
+      tags: kind < 3 ? ["small"] : ["large"]
+    }))
     const length = entities.length
     const ofEntity = ({ persistenceId }: Event, from: number, to: number) =>
       log.filter((_) => _.persistenceId === persistenceId && _.sequenceNumber >= from && _.sequenceNumber <= to)
-    const entityOf = ({ persistenceId }: Event) => Number(PersistenceId.entityId(persistenceId))
 
     // what has to hold: of each position, whether it needs no handling any more
     const isDone = log.map(() => false)
-    const handle = (event: Event) => {
+    const forgotten: Array<Forgotten> = []
+    /** Up to which position the past of an entity is given up, as one of its events says that comes. */
+    const upTo = (event: Event) =>
+      Math.max(0, ...forgotten.map(({ after, before, upTo }) => !before(event) && after(event) ? upTo : 0))
+    const handle = ({ event, givenUp }: Coming) => {
       const earlier = ofEntity(event, 1, event.sequenceNumber - 1)
+      for (const { position } of earlier) if (position! <= givenUp) isDone[position! - 1] = true
       assert.isTrue(earlier.every(({ position }) => isDone[position! - 1]), "in order")
       assert.isFalse(isDone[event.position! - 1], "once")
       isDone[event.position! - 1] = true
     }
 
     // what is stored
-    let stored: Rewind.Known = { offset: Offset.beginning, journal: "j", completeUpTo: undefined, rewinds: [] }
+    let stored: Rewind.Known = {
+      offset: Offset.beginning,
+      journal: "j",
+      completeUpTo: undefined,
+      rewinds: [],
+      givenUp: []
+    }
     let revision = 0
+    let version = 0
     const rows = new Map<PersistenceId.PersistenceId, Rewind.StoredNumber>()
 
-    let included = [true, true, true]
-    const begin = () =>
-      new ReadingState.ReadingState(range, {
+    let filter = EventFilter.passAll
+    let passes = EventFilter.compile(filter)
+    const set = (next: EventFilter.EventFilter) => {
+      filter = next
+      passes = EventFilter.compile(next)
+    }
+    let inclusions: ReadonlyArray<GivenUp.Inclusion> = []
+    let past = new GivenUp.PastGivenUp(new Map(), [])
+    const begin = () => {
+      past = new GivenUp.PastGivenUp(new Map([[slice, stored.givenUp]]), inclusions)
+      return new ReadingState.ReadingState(range, {
         offsets: stored.offset.position === 0 ? Offset.none : new Map([[slice, stored.offset]]),
         completeUpTo: stored.completeUpTo === undefined ? new Map() : new Map([[slice, stored.completeUpTo]]),
         rewinds: new Map([[slice, stored.rewinds]])
       })
+    }
     let state = begin()
     let group: Array<Event | Envelope.Skipped> = []
-    let fresh: Array<Event> = []
+    let fresh: Array<Coming> = []
 
     const save = () => {
       const [last] = state.advance(group).slice(-1)
@@ -212,10 +273,11 @@ describe("whatever is left out, read and rewound", () => {
       fresh = []
     }
 
-    const take = (element: Event | Envelope.Skipped, isReplay = false, depth = 0): void => {
+    /** A replay is asked for by an event, which tells what is given up. */
+    const take = (element: Event | Envelope.Skipped, isReplay = false, depth = 0, cause = element): void => {
       assert.isBelow(depth, 9)
       const verdict = state.judge(element, isReplay)
-      const again = () => take(element, isReplay, depth + 1)
+      const again = () => take(element, isReplay, depth + 1, cause)
       if (verdict === "unsettled") {
         save()
         return again()
@@ -226,13 +288,22 @@ describe("whatever is left out, read and rewound", () => {
         return
       }
       const replay = (from: number) => {
-        for (const earlier of ofEntity(element, from, element.sequenceNumber - 1)) take(earlier, true, depth + 1)
+        for (const earlier of ofEntity(element, from, element.sequenceNumber - 1)) take(earlier, true, depth + 1, cause)
         state.complete(element)
         again()
       }
+      /** Whether something that is missing is given up, which it then goes past. */
+      const goPastGivenUp = (from: number): boolean => {
+        const until = past.until(element)
+        if (until === undefined) return false
+        const old = ofEntity(element, 1, element.sequenceNumber - 1).filter(({ timestamp }) => timestamp < until).length
+        state.complete({ ...element, sequenceNumber: SequenceNumber.make(old + 1) })
+        return old >= from
+      }
       switch (verdict) {
         case "accepted":
-          fresh.push(element)
+          fresh.push({ event: element, givenUp: upTo(cause as Event) })
+          assert.isAbove(element.position!, upTo(cause as Event), "what is given up does not come")
           group.push(element)
           return
         case "passed":
@@ -243,9 +314,12 @@ describe("whatever is left out, read and rewound", () => {
         case "unknown":
           state.loaded([element.persistenceId], rows)
           return again()
-        case "gap":
-          return replay(state.missingFrom(element.persistenceId))
+        case "gap": {
+          const from = state.missingFrom(element.persistenceId)
+          return goPastGivenUp(from) ? again() : replay(from)
+        }
         case "unproven": {
+          if (goPastGivenUp(1)) return again()
           const [before] = ofEntity(element, element.sequenceNumber - 1, element.sequenceNumber - 1)
           if (!state.proves(slice, before)) return replay(1)
           state.complete(element)
@@ -266,11 +340,27 @@ describe("whatever is left out, read and rewound", () => {
     const read = (upTo: number, savesEach: boolean) => {
       for (let i = state.next(slice) - 1; i < upTo; i++) {
         const event = log[i]!
-        const passes = included[entityOf(event)]!
         const { position, timestamp } = event
-        take(passes ? event : Envelope.skipped(slice, position!, position!, timestamp, true))
+        take(passes(event) ? event : Envelope.skipped(slice, position!, position!, timestamp, true))
         if (savesEach) save()
       }
+    }
+
+    const give = (after: EventFilter.EventFilter) => {
+      const { completeUpTo, givenUp, offset } = stored
+      const change = { version: ++version, before: filter, after }
+      forgotten.push({ before: passes, after: EventFilter.compile(after), upTo: offset.position })
+      set(after)
+      if (GivenUp.includesNothing(change) || (completeUpTo?.position ?? Infinity) >= offset.position) return
+      const kept = inclusions.filter((earlier) => !GivenUp.covers(change, earlier))
+      stored = {
+        ...stored,
+        givenUp: [
+          ...givenUp.filter(({ version }) => kept.some((one) => one.version === version)),
+          { version, until: Rewind.sinceOf(offset) }
+        ]
+      }
+      inclusions = [...kept, change]
     }
 
     for (const step of steps) {
@@ -280,7 +370,7 @@ describe("whatever is left out, read and rewound", () => {
           save()
           break
         case "filter":
-          included = [...step.included]
+          set(filterOf(step.filter))
           break
         case "kill":
           // of an exactly-once projection, what was not stored was not handled
@@ -290,16 +380,14 @@ describe("whatever is left out, read and rewound", () => {
           state = begin()
           break
         case "none":
-          if (stored.completeUpTo === undefined) break
-          stored = { ...stored, completeUpTo: stored.offset }
-          isDone.fill(true, 0, stored.offset.position)
+          give(filterOf(step.filter))
           revision++
           state = begin()
           break
         case "lookBack":
           if (stored.completeUpTo === undefined) break
           for (const event of log.slice(stored.completeUpTo.position, stored.offset.position)) {
-            if (included[entityOf(event)]) take(event, true)
+            if (passes(event) && !past.has(event)) take(event, true)
           }
           save()
           break
@@ -321,16 +409,17 @@ describe("whatever is left out, read and rewound", () => {
           stored = { ...stored, journal: "j", offset: at(to) }
           if (to === 0) {
             // which is the beginning, then
-            stored = { ...stored, completeUpTo: undefined, rewinds: [] }
+            stored = { ...stored, completeUpTo: undefined, rewinds: [], givenUp: [] }
             rows.clear()
           }
           isDone.fill(true, Math.min(from, to), to)
           isDone.fill(false, to)
+          forgotten.forEach((one, i) => forgotten[i] = { ...one, upTo: Math.min(one.upTo, to) })
           state = begin()
         }
       }
     }
-    included = [true, true, true]
+    set(EventFilter.passAll)
     read(log.length, true)
     assert.isTrue(isDone.every((done) => done), "nothing is lost")
   }

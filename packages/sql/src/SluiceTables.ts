@@ -21,6 +21,7 @@ export interface SluiceTables {
   readonly sluice_filter: FilterTable
   readonly sluice_filter_head: FilterHeadTable
   readonly sluice_passed_over: PassedOverTable
+  readonly sluice_given_up: GivenUpTable
   readonly sluice_dead_letter: DeadLetterTable
   readonly sluice_process: ProcessTable
   readonly sluice_worker: WorkerTable
@@ -180,6 +181,22 @@ export interface PassedOverTable {
   readonly timestamp: number
   /** The last position of the part. */
   readonly up_to: number
+}
+
+/**
+ * A row per projection, source, slice and version of a filter, if that has given up the past of what it newly includes. The version and the one before it are
+ * kept meanwhile.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GivenUpTable {
+  readonly projection: string
+  readonly source: string
+  readonly slice: number
+  readonly version: number
+  /** Events that are older than this are given up, in microseconds since the epoch. */
+  readonly until: number
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Stores } from "@sluice/core/Projection"
 import type * as Layer from "effect/Layer"
 import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
 import { filterTests } from "./internal/offsets/filterTests.ts"
+import { givenUpTests } from "./internal/offsets/givenUpTests.ts"
 import { heartbeatTests } from "./internal/offsets/heartbeatTests.ts"
 import { managementTests } from "./internal/offsets/managementTests.ts"
 import { offsetTests } from "./internal/offsets/offsetTests.ts"
@@ -37,6 +38,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unkno
     managementTests(it)
     filterTests(it)
     passedOverTests(it)
+    givenUpTests(it)
     heartbeatTests(it)
   })
 }

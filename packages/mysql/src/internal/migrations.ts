@@ -265,4 +265,17 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, revision)
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
+}, {
+  name: "the past that changes of filters have given up",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_given_up")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      slice SMALLINT NOT NULL,
+      version BIGINT NOT NULL,
+      until BIGINT NOT NULL,
+      PRIMARY KEY (projection, source, slice, version),
+      KEY ${name("sluice_given_up_version")} (source, version)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
+  ]
 }]

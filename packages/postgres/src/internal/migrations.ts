@@ -246,4 +246,17 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       PRIMARY KEY (projection, revision)
     )`
   ]
+}, {
+  name: "the past that changes of filters have given up",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_given_up")} (
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      slice smallint NOT NULL,
+      version bigint NOT NULL,
+      until bigint NOT NULL,
+      PRIMARY KEY (projection, source, slice, version)
+    )`,
+    `CREATE INDEX ${name("sluice_given_up_version")} ON ${table("sluice_given_up")} (source, version)`
+  ]
 }]

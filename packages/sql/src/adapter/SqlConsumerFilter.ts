@@ -10,10 +10,12 @@ import {
   fromText,
   type HistoryPolicy,
   KeptVersions,
+  type NewVersion,
   type Passed,
   pipeline,
   toText
 } from "@sluice/core/ConsumerFilter"
+import { type GivenUp, inclusions } from "@sluice/core/GivenUp"
 import type { Offset } from "@sluice/core/Offset"
 import type { Position } from "@sluice/core/Position"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -21,13 +23,13 @@ import type { Slice } from "@sluice/core/Slice"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
-import { type Kysely, sql } from "kysely"
+import { type ExpressionBuilder, type Kysely, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
-import type { FilterTable, SluiceTables } from "../SluiceTables.ts"
+import type { FilterTable, OffsetTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -75,7 +77,18 @@ export const make = ({ database, db, management }: {
     return inserted!.version
   })
 
-  /** Deletes the versions up to one of them, but for the newest one by a pipeline. */
+  /** The versions that have given up the past of something. */
+  const givenUpVersions = (source: string): Effect.Effect<ReadonlyArray<number>, StorageError> =>
+    Effect.map(
+      run(db.selectFrom("sluice_given_up").select("version").distinct().where("source", "=", source)),
+      (rows) => rows.map(({ version }) => version)
+    )
+
+  /** Those, and the ones before them. */
+  const withBefore = (versions: ReadonlyArray<number>): ReadonlyArray<number> =>
+    versions.flatMap((version) => [version - 1, version])
+
+  /** Deletes the versions up to one of them, but for the newest one by a pipeline, and those that are needed for what is given up. */
   const prune = Effect.fnUntraced(function*(source: string, upTo: number): Effect.fn.Return<void, StorageError> {
     if (upTo <= 0) return
     const [own] = yield* run(
@@ -84,26 +97,42 @@ export const make = ({ database, db, management }: {
     )
     yield* run(
       db.deleteFrom("sluice_filter").where("source", "=", source).where("version", "<=", upTo)
-        .where("version", "!=", own?.version ?? 0)
+        .where("version", "not in", [own?.version ?? 0, ...withBefore(yield* givenUpVersions(source))])
     )
   })
 
+  /** Whether something that a filter has left out may be before the offset of a slice. After a rewind that may be a time. */
+  const hasLeftOut = (eb: ExpressionBuilder<{ readonly o: OffsetTable }, "o">) =>
+    eb.or([
+      eb("o.complete_up_to", "<", eb.ref("o.position")),
+      eb.and([eb("o.complete_up_to", "is not", null), eb("o.position", "=", 0), eb("o.timestamp", ">", 0)])
+    ])
+
   const setPast = Effect.fnUntraced(function*(
     source: string,
-    history: HistoryPolicy
+    history: HistoryPolicy,
+    version: number,
+    givesUp: NewVersion["givesUp"]
   ): Effect.fn.Return<void, StorageError> {
     yield* run(db.deleteFrom("sluice_passed_over").where("source", "=", source))
-    if (history === "none") {
+    if (givesUp !== undefined) {
+      if (givesUp.insteadOf.length > 0) {
+        yield* run(
+          db.deleteFrom("sluice_given_up").where("source", "=", source).where("version", "in", givesUp.insteadOf)
+        )
+      }
       yield* run(
-        db.updateTable("sluice_offset").set((eb) => ({
-          complete_up_to_time: eb.ref("timestamp"),
-          complete_up_to: eb.ref("position")
-        })).where("source", "=", source).whereRef("complete_up_to", "<", "position")
-      )
-      // after a rewind, until a worker has asked for the position
-      yield* run(
-        db.updateTable("sluice_offset").set({ complete_up_to_time: null, complete_up_to: null })
-          .where("source", "=", source).where("position", "=", 0).where("timestamp", ">", 0)
+        db.insertInto("sluice_given_up").columns(["projection", "source", "slice", "version", "until"]).expression(
+          (eb) =>
+            eb.selectFrom("sluice_offset as o").select((eb) => [
+              "o.projection",
+              "o.source",
+              "o.slice",
+              sql.lit(version).as("version"),
+              eb.case().when("o.position", ">", 0).then(eb("o.timestamp", "+", 1)).else(eb.ref("o.timestamp")).end()
+                .as("until")
+            ]).where("o.source", "=", source).where(hasLeftOut)
+        )
       )
     }
     if (history === "now") {
@@ -128,16 +157,7 @@ export const make = ({ database, db, management }: {
                   .end().as("up_to")
               ])
               .where("o.source", "=", source)
-              .where((eb) =>
-                eb.or([
-                  eb("o.complete_up_to", "<", eb.ref("o.position")),
-                  eb.and([
-                    eb("o.complete_up_to", "is not", null),
-                    eb("o.position", "=", 0),
-                    eb("o.timestamp", ">", 0)
-                  ])
-                ])
-              )
+              .where(hasLeftOut)
           )
       )
     }
@@ -172,7 +192,7 @@ export const make = ({ database, db, management }: {
           )
           const isAtLeastOnce = flagged.length > 0
           if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
-          const { by: author, filter, history, reason, restarts } = decided
+          const { by: author, filter, givesUp, history, reason, restarts } = decided
           yield* run(
             db.insertInto("sluice_filter").values({
               source,
@@ -185,7 +205,6 @@ export const make = ({ database, db, management }: {
             })
           )
           yield* run(db.updateTable("sluice_filter_head").set({ version }).where("source", "=", source))
-          yield* prune(source, version - (yield* KeptVersions))
           if (restarts) {
             for (const key of yield* management.list) {
               if (key.source !== source) continue
@@ -193,7 +212,8 @@ export const make = ({ database, db, management }: {
               yield* Effect.catchTag(management.restart(key), "UnknownProjection", () => Effect.void)
             }
           }
-          if (restarts) yield* setPast(source, history)
+          if (restarts) yield* setPast(source, history, version, givesUp)
+          yield* prune(source, version - (yield* KeptVersions))
           yield* database.afterCommit(Effect.sync(() => listeners.changed(source)))
           return { newest: yield* newestOf(source), isNew: true, isAtLeastOnce }
         })
@@ -251,6 +271,28 @@ export const make = ({ database, db, management }: {
           }).where(isOf(key)).where("revision", "=", revision).where("slice", "in", open.map(([slice]) => slice))
         )
       }
+    }),
+    givenUp: (key, range) =>
+      Effect.map(
+        run(
+          db.selectFrom("sluice_given_up").select(["slice", "version", "until"]).where(isOf(key))
+            .where("slice", ">=", range.min).where("slice", "<=", range.max).orderBy("version")
+        ),
+        (rows) =>
+          Map.groupBy(
+            rows.map(({ slice, until, version }): GivenUp & { readonly slice: Slice } => ({
+              slice: slice as Slice,
+              version,
+              until: until as Timestamp
+            })),
+            ({ slice }) => slice
+          )
+      ),
+    givenUpBy: Effect.fnUntraced(function*(source) {
+      const versions = yield* givenUpVersions(source)
+      if (versions.length === 0) return []
+      const rows = yield* run(versionsOf(source).where("version", "in", withBefore(versions)))
+      return inclusions(yield* Effect.forEach(rows, toVersion), new Set(versions))
     }),
     afterCommit: database.afterCommit,
     changes: listeners.subscribe

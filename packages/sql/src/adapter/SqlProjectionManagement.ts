@@ -34,6 +34,7 @@ import type { Start } from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
 import type { Database } from "../Database.ts"
@@ -218,6 +219,12 @@ export const make = ({ database, db, signals }: {
     { journal, offsets }: Start,
     revision: number
   ): Effect.fn.Return<ReadonlyMap<Slice, Known>, StorageError> {
+    const givenUp = Map.groupBy(
+      yield* run(
+        db.selectFrom("sluice_given_up").select(["slice", "version", "until"]).where(isOf(key)).orderBy("version")
+      ),
+      ({ slice }) => slice
+    )
     const rows = yield* run(
       db.selectFrom("sluice_offset")
         .select(["slice", "position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"])
@@ -232,7 +239,8 @@ export const make = ({ database, db, signals }: {
         offset: Offset.make(row.position, row.timestamp),
         journal: row.journal,
         completeUpTo,
-        rewinds: toRewinds(row.rewinds)
+        rewinds: toRewinds(row.rewinds),
+        givenUp: (givenUp.get(row.slice) ?? []).map(({ until, version }) => ({ version, until: Timestamp.make(until) }))
       }
       const slice = row.slice as Slice
       return [slice, rewound(before, offsets.get(slice) ?? Offset.beginning, journal, revision)]
@@ -288,10 +296,13 @@ export const make = ({ database, db, signals }: {
     yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
     const slices = new Set([...start.offsets.keys(), ...isExact ? [] : after.keys()])
     const ofEntities = new Map<Slice, ReadonlyArray<Rewind>>()
+    const givenUp = []
     const rows = []
     for (const slice of slices) {
       const { position, timestamp } = start.offsets.get(slice) ?? Offset.beginning
-      const { completeUpTo, journal, rewinds = [] }: Partial<Known> = isExact ? {} : after.get(slice) ?? {}
+      const now: Partial<Known> = isExact ? {} : after.get(slice) ?? {}
+      const { completeUpTo, journal, rewinds = [] } = now
+      for (const { until, version } of now.givenUp ?? []) givenUp.push({ ...key, slice, version, until })
       const some = bounded(rewinds)
       if (some === undefined) return yield* new TooManyRewinds({ ...key, slice })
       if (some.folded.length > 0) ofEntities.set(slice, some.folded)
@@ -316,6 +327,8 @@ export const make = ({ database, db, signals }: {
         ["position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"]
       ))
     }
+    yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
+    for (const some of Arr.chunksOf(givenUp, maxRows)) yield* run(db.insertInto("sluice_given_up").values(some))
     if (isExact) yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
     if (ofEntities.size > 0) yield* fold(key, ofEntities)
   })
@@ -480,6 +493,7 @@ export const make = ({ database, db, signals }: {
           yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+          yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
           yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
           const revision = yield* raise(key.projection, before, {})
           yield* keep({ ...key, command: "Clear", revision }, issue)

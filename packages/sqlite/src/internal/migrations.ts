@@ -220,4 +220,17 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, revision)
     ) STRICT, WITHOUT ROWID`
   ]
+}, {
+  name: "the past that changes of filters have given up",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_given_up")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      slice INTEGER NOT NULL,
+      version INTEGER NOT NULL,
+      until INTEGER NOT NULL,
+      PRIMARY KEY (projection, source, slice, version)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE INDEX ${name("sluice_given_up_version")} ON ${table("sluice_given_up")} (source, version)`
+  ]
 }]

@@ -5,11 +5,14 @@ import {
   FilterVersion,
   type HistoryPolicy,
   KeptVersions,
+  type NewVersion,
   type Passed,
   pipeline
 } from "../../ConsumerFilter.ts"
+import { type GivenUp, inclusions } from "../../GivenUp.ts"
 import * as Position from "../../Position.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
+import { sinceOf } from "../../Rewind.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
@@ -19,11 +22,17 @@ import type { OffsetTables } from "./offsetStore.ts"
 /** Where the end of a part is not known. */
 const openEnd = Position.make(Number.MAX_SAFE_INTEGER)
 
-const newestOf = (versions: ReadonlyArray<FilterVersion>, kept: number): ReadonlyArray<FilterVersion> => {
+/** The newest versions, the newest one by a pipeline, and those that have given up something, with the ones before them. */
+const keptOf = (
+  versions: ReadonlyArray<FilterVersion>,
+  kept: number,
+  givenUpBy: ReadonlySet<number>
+): ReadonlyArray<FilterVersion> => {
   if (versions.length <= kept) return versions
   const own = versions.findLast(({ by }) => by === pipeline)
-  const newest = versions.slice(-kept)
-  return own === undefined || own.version >= newest[0]!.version ? newest : [own, ...newest]
+  return versions.filter((one, i) =>
+    i >= versions.length - kept || one === own || givenUpBy.has(one.version) || givenUpBy.has(one.version + 1)
+  )
 }
 
 /** @internal */
@@ -40,25 +49,40 @@ export const makeMemoryConsumerFilter = (
   const versionsOf = (transaction: MemoryTransaction | undefined, source: string): ReadonlyArray<FilterVersion> =>
     versions.get(transaction, source) ?? []
 
-  const setPast = (transaction: MemoryTransaction, source: string, history: HistoryPolicy): void => {
+  const setPast = (
+    transaction: MemoryTransaction,
+    source: string,
+    history: HistoryPolicy,
+    version: number,
+    givesUp: NewVersion["givesUp"]
+  ): void => {
     for (const [id, { key }] of passed.entries(transaction)) {
       if (key.source === source) passed.set(transaction, id, undefined)
     }
-    if (history === "nextEvent") return
+    if (history !== "now" && givesUp === undefined) return
     for (const [id, row] of slices.entries(transaction)) {
-      const { completeUpTo, key, offset, slice } = row
+      const { completeUpTo, givenUp, key, offset, slice } = row
       if (key.source !== source || completeUpTo === undefined) continue
       // after a rewind, until a worker has asked for its position
       const isTime = offset.position === 0 && offset.timestamp > 0
       if (!isTime && completeUpTo.position >= offset.position) continue
-      if (history === "none") slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })
-      else {
+      if (givesUp !== undefined) {
+        const kept = givenUp.filter((one) => !givesUp.insteadOf.includes(one.version))
+        slices.set(transaction, id, { ...row, givenUp: [...kept, { version, until: sinceOf(offset) }] })
+      } else {
         const { revision } = sources.get(transaction, sourceKey(key))!
         const upTo = isTime ? openEnd : offset.position
         passed.set(transaction, id, { key, slice, revision, from: completeUpTo, upTo })
       }
     }
   }
+
+  const givenUpVersions = (transaction: MemoryTransaction | undefined, source: string): ReadonlySet<number> =>
+    new Set(
+      slices.all(transaction).flatMap(({ givenUp, key }) =>
+        key.source === source ? givenUp.map(({ version }) => version) : []
+      )
+    )
 
   return ConsumerFilter.of({
     find: (source, { after = 0, by, version } = {}) =>
@@ -79,13 +103,13 @@ export const makeMemoryConsumerFilter = (
         const decided = yield* decide(newest)
         const isAtLeastOnce = yield* read((transaction) => atLeastOnce.get(transaction, source) === true)
         if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
-        const { restarts, ...fields } = decided
+        const { givesUp, restarts, ...fields } = decided
         const keptVersions = yield* KeptVersions
         const stored = yield* write((transaction, now) =>
           Effect.sync(() => {
             const at = Timestamp.make(now)
             const stored = new FilterVersion({ ...fields, source, version: (newest?.version ?? 0) + 1, at })
-            versions.set(transaction, source, newestOf([...before, stored], keptVersions))
+            versions.set(transaction, source, [...before, stored])
             return stored
           })
         )
@@ -97,7 +121,15 @@ export const makeMemoryConsumerFilter = (
             }
           }
         }
-        if (restarts) yield* write((transaction) => Effect.sync(() => setPast(transaction, source, decided.history)))
+        yield* write((transaction) =>
+          Effect.sync(() => {
+            if (restarts) setPast(transaction, source, decided.history, stored.version, givesUp)
+            const all = versionsOf(transaction, source)
+            if (all.length > keptVersions) {
+              versions.set(transaction, source, keptOf(all, keptVersions, givenUpVersions(transaction, source)))
+            }
+          })
+        )
         yield* afterCommit(Effect.sync(() => listeners.changed(source)))
         return { newest: stored, isNew: true, isAtLeastOnce }
       })),
@@ -127,6 +159,17 @@ export const makeMemoryConsumerFilter = (
           }
         })
       ),
+    givenUp: (key, range) =>
+      read((transaction) => {
+        const found = new Map<Slice, ReadonlyArray<GivenUp>>()
+        for (const slice of SliceRange.slices(range)) {
+          const { givenUp = [] } = slices.get(transaction, sliceKey(key, slice)) ?? {}
+          if (givenUp.length > 0) found.set(slice, givenUp)
+        }
+        return found
+      }),
+    givenUpBy: (source) =>
+      read((transaction) => inclusions(versionsOf(transaction, source), givenUpVersions(transaction, source))),
     afterCommit,
     changes: listeners.subscribe
   })

@@ -134,11 +134,21 @@ export const makeMemoryOffsetStore = (
               const isKnown = stored?.completeUpTo !== undefined || (stored?.rewinds.length ?? 0) > 0
               if (isKnown) forgetEntities(transaction, key, slice)
             }
-            const rewinds = beginsAnew(move) ? [] : stored?.rewinds ?? []
-            slices.set(transaction, sliceKey(key, slice), { key, slice, journal, offset: to, completeUpTo, rewinds })
+            const { givenUp = [], rewinds = [] } = beginsAnew(move) ? {} : stored ?? {}
+            slices.set(transaction, sliceKey(key, slice), {
+              key,
+              slice,
+              journal,
+              offset: to,
+              completeUpTo,
+              rewinds,
+              givenUp
+            })
             for (const [persistenceId, { first, last: sequenceNumber }] of read ?? []) {
               const before = entities.get(transaction, entityKey(key, persistenceId))
-              if (before !== undefined && before.sequenceNumber >= first && !forgottenSince(rewinds, before)) {
+              const isTwice = before !== undefined && before.sequenceNumber >= first &&
+                forgottenSince(rewinds, before) === undefined
+              if (isTwice) {
                 return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
               }
               entities.set(transaction, entityKey(key, persistenceId), { key, persistenceId, sequenceNumber, revision })

@@ -41,7 +41,13 @@ const letterKey = (key: OffsetKey, { persistenceId, sequenceNumber }: DeadLetter
 const isOf = (key: OffsetKey) => (row: { readonly key: OffsetKey }): boolean =>
   row.key.projection === key.projection && row.key.source === key.source
 
-const nothingKnown: Known = { offset: Offset.beginning, journal: "", completeUpTo: undefined, rewinds: [] }
+const nothingKnown: Known = {
+  offset: Offset.beginning,
+  journal: "",
+  completeUpTo: undefined,
+  rewinds: [],
+  givenUp: []
+}
 
 const soleJournal = (
   rows: ReadonlyArray<Pick<SliceProgress, "offset"> & { readonly journal: string }>

@@ -5,6 +5,7 @@ import type { EncodedEnvelope } from "../../Envelope.ts"
 import type { Rewound } from "../../ReadingState.ts"
 import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { EventWithheld } from "../../Source.ts"
+import type { Timestamp } from "../../Timestamp.ts"
 import { deliver } from "./deliver.ts"
 import { logGone } from "./entities.ts"
 import { fetch, inTime } from "./fetch.ts"
@@ -30,11 +31,45 @@ export const fillOfLog = (
       : undefined
     // nothing is known to be missing before that
     if (rewound !== undefined) return Semaphore.withPermit(self.calls, findLast(self, first, rewound))
-    return Effect.flatMap(
-      from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
-      (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
-    ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, persistenceId, to)))
+    if (self.givenUp !== undefined && from < first.sequenceNumber) {
+      return Effect.flatMap(
+        Semaphore.withPermit(self.calls, goPastGivenUp(self, first, from, self.givenUp)),
+        (from) => from > to ? untilRead(self, persistenceId, to) : fill(self, first, from, to)
+      )
+    }
+    return fill(self, first, from, to)
   })
+
+const fill = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> =>
+  Effect.flatMap(
+    from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
+    (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
+  ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, first.persistenceId, to)))
+
+/**
+ * Goes past what a change of the filter has given up of an entity, before an event of it. Returns the first number that is missing then. A source that
+ * does not show the event any more hides all of them, which does not make them old.
+ */
+const goPastGivenUp = Effect.fnUntraced(function*(
+  self: Repairing,
+  first: Held,
+  from: number,
+  givenUp: Timestamp
+): Effect.fn.Return<number, unknown, any> {
+  const { handling: { projection: { source: { provider } } }, reading } = self
+  const { persistenceId, sequenceNumber: number } = first
+  // in most cases all or nothing of it is as old
+  const oldest = yield* fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(from) })
+  if (oldest._tag === "Some" && oldest.value.timestamp >= givenUp) return from
+  const [newest] = yield* Stream.runCollect(shown(self, first, number - 1))
+  let last = number - 1
+  if (newest === undefined || newest.timestamp >= givenUp) {
+    last = yield* lastBefore(provider, persistenceId, last, givenUp)
+    yield* Stream.runDrain(shown(self, first, number))
+  }
+  reading.complete({ persistenceId, sequenceNumber: sequenceNumber(last + 1) })
+  return Math.max(from, last + 1)
+})
 
 /** Finds out up to which number the events of an entity were handled that a rewind does not have come again. */
 const findLast = (

@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { begin, ConsumerFilter, type FilterVersion, type Passed, toText } from "../../ConsumerFilter.ts"
 import type { EventFilter } from "../../EventFilter.ts"
+import { type Inclusion, PastGivenUp } from "../../GivenUp.ts"
 import type { Offset } from "../../Offset.ts"
 import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import type { Slice } from "../../Slice.ts"
@@ -35,6 +36,8 @@ export interface FollowedFilter {
     range: SliceRange.SliceRange,
     revision: number
   ) => Effect.Effect<ReadonlyMap<Slice, Passed>, StorageError>
+  /** What changes have given up of its slices. */
+  readonly givenUp: (range: SliceRange.SliceRange, revision: number) => Effect.Effect<PastGivenUp, StorageError>
   /** Stores how far that was looked through. */
   readonly lookedThrough: (
     revision: number,
@@ -48,9 +51,13 @@ interface Learned {
   readonly newest: NewestFilter
   /** Whether anything is to be looked through once more. */
   readonly hasPassed: boolean
+  /** The changes that have given up something. */
+  readonly inclusions: ReadonlyArray<Inclusion>
   /** The first slices of the workers that go by it. */
   readonly by: Set<Slice>
 }
+
+const nothingGivenUp = new PastGivenUp(new Map(), [])
 
 const noFilter: FollowedFilter = {
   isThere: false,
@@ -58,6 +65,7 @@ const noFilter: FollowedFilter = {
   current: () => Effect.undefined,
   newest: Effect.undefined,
   passedOver: () => Effect.succeed(new Map()),
+  givenUp: () => Effect.succeed(nothingGivenUp),
   lookedThrough: () => Effect.void
 }
 
@@ -97,6 +105,7 @@ export const followFilter = (
           revision,
           newest: newest ?? { filter: initial, version: undefined },
           hasPassed: passed.size > 0,
+          inclusions: yield* filters.givenUpBy(key),
           by: new Set()
         }
         if (newest !== undefined && newest.version > known) {
@@ -126,6 +135,11 @@ export const followFilter = (
         learned?.revision === revision && !learned.hasPassed
           ? Effect.succeed(new Map())
           : filters.passedOver(offsetKey(projection), range, revision),
+      givenUp: Effect.fnUntraced(function*(range, revision) {
+        const inclusions = learned?.revision === revision ? learned.inclusions : yield* filters.givenUpBy(key)
+        if (inclusions.length === 0) return nothingGivenUp
+        return new PastGivenUp(yield* filters.givenUp(offsetKey(projection), range), inclusions)
+      }),
       lookedThrough: (revision, progress) => filters.lookedThrough(offsetKey(projection), revision, progress),
       newest: Effect.map(follow(filters, projection), (newest) => newest ?? { filter: initial, version: undefined }),
       current: (range, revision) => one.withPermit(learn(range, revision))

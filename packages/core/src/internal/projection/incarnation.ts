@@ -9,6 +9,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Element, type Place, skipped } from "../../Envelope.ts"
+import type { PastGivenUp } from "../../GivenUp.ts"
 import { type Handler, isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
@@ -97,6 +98,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       completeUpTo,
       offsets
     })
+    const givenUp = yield* options.filter.givenUp(options.range, revision)
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
     const goesOn = options.filter.isThere && isChanged && (yield* hasJustRun(memory)) &&
       monitor.isNotBefore(offsets)
@@ -109,7 +111,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const held = new HeldBack()
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
-    yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded, held)
+    yield* openPast(options, passedOver, givenUp, { journal, offsets, filter }, chunks, decoded, held)
     const stored = { completeUpTo, offsets, rewinds }
     const reading: Reading = journal === Source.timestamps
       ? new TimestampReading(options.range, stored)
@@ -149,6 +151,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       handling,
       reading,
       held,
+      givenUp,
       fill: reading instanceof TimestampReading ? fillOfTime(reading, replay) : fillOfLog,
       offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),
       fail: (cause) => chunks.fail(cause)
@@ -321,6 +324,7 @@ const open = Effect.fnUntraced(function*(
 const openPast = Effect.fnUntraced(function*(
   { memory, projection: { source }, range }: Options,
   passedOver: PassedOver,
+  givenUp: PastGivenUp,
   start: Pick<Source.Start, "journal" | "offsets" | "filter">,
   chunks: Chunks,
   decoded: DecodedShare,
@@ -331,6 +335,7 @@ const openPast = Effect.fnUntraced(function*(
     source,
     range,
     passedOver,
+    givenUp,
     start,
     (chunk) => offer(chunks, decoded, chunk).pipe(Effect.andThen(decoded.room), Effect.andThen(room(held)))
   ).pipe(

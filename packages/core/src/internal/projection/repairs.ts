@@ -3,10 +3,12 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Element } from "../../Envelope.ts"
+import type { PastGivenUp } from "../../GivenUp.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Reading } from "../../ReadingState.ts"
 import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { EventWithheld, GapNotFilled } from "../../Source.ts"
+import type { Timestamp } from "../../Timestamp.ts"
 import { loadEntities } from "./entities.ts"
 import { errorOf, isFinal } from "./failures.ts"
 import type { Handling } from "./handling.ts"
@@ -25,6 +27,7 @@ export interface Options {
   readonly handling: Handling
   readonly reading: Reading
   readonly held: HeldBack
+  readonly givenUp: PastGivenUp
   /** Gets the events that are missing before one, from one number to another, and has them judged. */
   readonly fill: (self: Repairing, first: Held, from: number, to: number) => Effect.Effect<void, unknown, any>
   /** Has elements judged, after those that were read before. */
@@ -34,8 +37,10 @@ export interface Options {
 }
 
 /** @internal What a repair is made with. */
-export interface Repairing extends Options {
+export interface Repairing extends Omit<Options, "givenUp"> {
   readonly calls: Semaphore.Semaphore
+  /** The events of the entity that are older than this are given up, as the event says that has come first; undefined if none are. */
+  readonly givenUp: Timestamp | undefined
 }
 
 /** @internal Gets what is missing before events that wait, while others are handled. */
@@ -48,16 +53,18 @@ export interface Repairs {
 export const makeRepairs = (options: Options): Effect.Effect<Repairs, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope): Repairs => {
     const semaphore = Semaphore.makeUnsafe(concurrency)
-    const self = { ...options, calls: Semaphore.makeUnsafe(maxCalls) }
-    const repairing = (entity: Entity) =>
-      Semaphore.withPermit(semaphore, repair(self, entity)).pipe(
+    const calls = Semaphore.makeUnsafe(maxCalls)
+    const repairing = (entity: Entity, givenUp: Timestamp | undefined) =>
+      Semaphore.withPermit(semaphore, repair({ ...options, calls, givenUp }, entity)).pipe(
         Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : options.fail(cause))
       )
     return {
       hold: (element) =>
         Effect.suspend(() => {
           const entity = options.held.hold(element)
-          return entity === undefined ? Effect.void : Effect.asVoid(Effect.forkIn(repairing(entity), scope))
+          return entity === undefined
+            ? Effect.void
+            : Effect.asVoid(Effect.forkIn(repairing(entity, options.givenUp.until(element)), scope))
         })
     }
   })

@@ -272,6 +272,21 @@ export const entityOffsetTests = (it: It<Journal.Journal | Stores>): void => {
         assert.deepStrictEqual<unknown>(yield* stored, rest)
       }))
 
+    it.effect("takes events again that come again, of a slice that was rewound to its beginning beside one that was not", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* store(key, move(1, undefined, [3, 30], { a: 2 }), move(2, undefined, [1, 10]))
+        yield* store(key, move(2, [1, 10], [4, 40], {}))
+        yield* ProjectionManagement.rewind(key, {
+          journal: undefined,
+          offsets: new Map([[Slice.make(2), Offset.make(3, 30)]])
+        })
+        yield* store(key, move(1, undefined, [3, 30], { a: [1, 2] }))
+        assert.deepStrictEqual(yield* numbers(key, "a"), { a: 2 })
+        const twice = yield* Effect.flip(store(key, move(1, [3, 30], [4, 40], { a: 2 })))
+        assert.strictEqual(twice._tag, "Fenced")
+      }))
+
     it.effect("says in which journal that is so, also of a slice at its beginning", () =>
       Effect.gen(function*() {
         const key = freshKey()

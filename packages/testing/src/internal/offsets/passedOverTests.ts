@@ -93,17 +93,5 @@ export const passedOverTests = (it: It<Stores>): void => {
         yield* transactAs(key, "journal", [anew], Effect.void)
         assert.deepStrictEqual(yield* passedOver(key), { [second]: [0, 0, 8] })
       }))
-
-    it.effect("counts as read where nothing of it is wanted", () =>
-      Effect.gen(function*() {
-        const key = yield* begun()
-        yield* change(key, "none", "a")
-        const store = yield* OffsetStore
-        const { completeUpTo } = yield* store.load(key, SliceRange.full)
-        assert.deepStrictEqual([...completeUpTo], [[first, at(6)], [second, at(8)]])
-        yield* transactAs(key, "journal", [{ slice: first, from: at(6), to: at(11), entities: new Map() }], Effect.void)
-        yield* change(key, "now", "b")
-        assert.deepStrictEqual(yield* passedOver(key), { [first]: [6, 60, 11] })
-      }))
   })
 }

@@ -113,18 +113,18 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
             yield* append(type, "b", ["4"])
             yield* caughtUp(name)
             assert.deepStrictEqual(handled, ["b 4"])
-            // what was passed over after that is another matter
+            // what that change did not include is another matter
             yield* ConsumerFilter.update(projection, only("a", "c"), now)
             yield* complete(projection)
-            assert.deepStrictEqual(handled, ["b 4", "c 4"])
+            assert.deepStrictEqual(handled, ["b 4", "c 1", "c 2", "c 3", "c 4"])
             yield* append(type, "c", ["5"])
             yield* append(type, "a", ["4"])
             yield* caughtUp(name)
-            assert.sameMembers(handled.slice(2), ["c 5", "a 4"])
+            assert.sameMembers(handled.slice(5), ["c 5", "a 4"])
           }).pipe(whileRunning(projection))
         }))
 
-      it.effect("is given up, or asked for, without another change of the filter", () =>
+      it.effect("is asked for without another change of the filter, and given up by none without one", () =>
         Effect.gen(function*() {
           const type = fresh("past")
           const name = freshName()
@@ -136,18 +136,113 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
             for (const id of ["b", "c", "a"]) yield* append(type, id, texts(3))
             yield* caughtUp(name)
             yield* ConsumerFilter.update(projection, only("a", "b"), ada)
-            const kept = yield* ConsumerFilter.update(projection, unchanged, { by: "bob" })
-            assert.deepInclude(kept, { version: 2, by: "ada" })
-            const given = yield* ConsumerFilter.update(projection, unchanged, { by: "bob", history: "none" })
-            assert.deepInclude(given, { version: 3, by: "bob", history: "none" })
+            for (const history of ["nextEvent", "none"] as const) {
+              const kept = yield* ConsumerFilter.update(projection, unchanged, { by: "bob", history })
+              assert.deepInclude(kept, { version: 2, by: "ada" })
+            }
             handled.length = 0
-            yield* append(type, "c", ["4"])
-            yield* append(type, "b", ["4"])
-            yield* caughtUp(name)
             const asked = yield* ConsumerFilter.update(projection, unchanged, now)
-            assert.strictEqual(asked.version, 4)
+            assert.strictEqual(asked.version, 3)
             yield* complete(projection)
-            assert.deepStrictEqual(handled, ["b 4"])
+            assert.deepStrictEqual(handled, ["b 1", "b 2", "b 3"])
+          }).pipe(whileRunning(projection))
+        }))
+
+      it.effect("is given up of what a change itself includes, and of nothing else", () =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          const handled: Array<string> = []
+          // all of them in one slice
+          const ids = idsOfSlice(type, 7, 5) as [string, string, string, string, string]
+          const [read, before, given, after, never] = ids
+          const running = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+            effect.pipe(
+              whileRunning(
+                filtered(type, only(read)()).pipe(
+                  make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+                )
+              )
+            )
+          const source = { source: `stream:${type.name}` }
+          yield* running(Effect.gen(function*() {
+            for (const id of ids) yield* append(type, id, texts(2))
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(source, EventFilter.includeEntityIds(before), ada)
+            yield* ConsumerFilter.update(source, EventFilter.includeEntityIds(given), none)
+            yield* ConsumerFilter.update(source, EventFilter.includeEntityIds(after), ada)
+            handled.length = 0
+          }))
+          // it is all the same to a restart
+          yield* running(Effect.gen(function*() {
+            for (const id of ids) yield* append(type, id, texts(1))
+            yield* caughtUp(name)
+            const whole = [1, 2, 3].flatMap((number) => [`${before} ${number}`, `${after} ${number}`])
+            assert.sameMembers(handled, [`${read} 3`, ...whole, `${given} 3`])
+          }))
+          handled.length = 0
+          yield* running(Effect.gen(function*() {
+            yield* ConsumerFilter.update(source, EventFilter.includeEntityIds(never), now)
+            yield* Wait.until("the past", () => handled.length >= 3)
+            yield* append(type, given, texts(1))
+            yield* caughtUp(name)
+            assert.sameMembers(handled, [...[1, 2, 3].map((number) => `${never} ${number}`), `${given} 4`])
+          }))
+        }))
+
+      it.effect("is given up to the change alone: what the new filter leaves out of the same entity comes", () =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          const handled: Array<string> = []
+          const projection = filtered(type, only("c")()).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          const tagged = (id: string, ...tags: ReadonlyArray<string>) =>
+            Effect.forEach(tags, (tag) => Journal.append(type, { id, events: ["event"], tags: [tag] }))
+          yield* Effect.gen(function*() {
+            yield* tagged("a", "small", "small", "large")
+            yield* tagged("b", "small", "red")
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(projection, EventFilter.includeTags("red"), ada)
+            yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), none)
+            yield* tagged("a", "small", "small", "large", "small", "large")
+            // an event that passed before the change keeps its entity's past
+            yield* tagged("b", "small", "red", "large")
+            yield* caughtUp(name)
+            const of = (id: string) => handled.filter((place) => place.startsWith(`${id} `))
+            assert.deepStrictEqual(of("a"), [4, 5, 6, 7, 8].map((number) => `a ${number}`))
+            assert.deepStrictEqual(of("b"), [1, 2, 3, 4, 5].map((number) => `b ${number}`))
+          }).pipe(whileRunning(projection))
+        }))
+
+      it.effect("is given up by the last of several changes, and does not come when all of it is looked through", () =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          const handled: Array<string> = []
+          const projection = filtered(type, EventFilter.excludeAll).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope)))),
+            Projection.workers(2)
+          )
+          yield* Effect.gen(function*() {
+            for (const id of ["a", "b"]) yield* append(type, id, texts(40))
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(projection, only("a"), none)
+            yield* append(type, "a", texts(2))
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(projection, only(), ada)
+            for (const id of ["a", "b"]) yield* append(type, id, texts(3))
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, ["a 41", "a 42"])
+            yield* ConsumerFilter.update(projection, only("a", "b"), none)
+            yield* ConsumerFilter.update(projection, unchanged, now)
+            yield* complete(projection)
+            assert.strictEqual(handled.length, 2)
+            yield* append(type, "a", texts(1))
+            yield* append(type, "b", texts(1))
+            yield* caughtUp(name)
+            assert.sameMembers(handled.slice(2), ["a 46", "b 44"])
           }).pipe(whileRunning(projection))
         }))
 
