@@ -1,6 +1,8 @@
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defaultServerConditions } from "vite"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 // hundreds of processes are started that load the same modules: half of what each does first is to compile them
 process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
@@ -22,13 +24,25 @@ const withServers = [
 /** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
 const hostile = ["test/hostile/*.test.ts"]
 
+/** What takes minutes, and is begun first: what is begun last runs alone at the end. */
+const longest = /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks))\.test\.ts$/
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const rank = ({ moduleId, project }: TestSpecification) =>
+      2 * project.config.sequence.groupOrder! + (longest.test(moduleId) ? 0 : 1)
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
+
 export default defineConfig({
   resolve,
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
-    // by default one core is left out, which on a machine with two makes the tests take twice as long
-    maxWorkers: "100%",
+    // one more than there are cores, as many tests wait: for deadlines of seconds, for servers and for processes
+    maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: LongestFirst },
     // only what never ends takes so long, whatever else the machine does
     testTimeout: 180_000,
     hookTimeout: 180_000,
@@ -44,7 +58,7 @@ export default defineConfig({
       },
       { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } },
       // their processes wait more than they work
-      { extends: true, test: { name: "hostile", include: hostile, maxWorkers: 2, sequence: { groupOrder: 1 } } }
+      { extends: true, test: { name: "hostile", include: hostile, maxWorkers: 3, sequence: { groupOrder: 1 } } }
     ]
   }
 })

@@ -12,7 +12,6 @@ const printed = Array.from(
   pipeline.matchAll(/^(console\.log)\(.*\) \/\/ => (.*)$/gm),
   ([, log, value]) => `${log}(${value})`
 )
-/** What a program prints itself. */
 /** What is annotated stands beside what is logged, or on lines of its own. */
 const withoutLog = (output: string) => output.replaceAll(/^\[[\d:.]+\] (?:.*\{\n(?: .*\n)*\}|.*)\n/gm, "")
 const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").join("\n")
@@ -103,17 +102,27 @@ layer(Project.layer, { excludeTestServices: true, timeout: "10 minutes" })("in a
   it.effect("the suites for storage adapters run", () =>
     Effect.gen(function*() {
       const { folder, node, write } = yield* Project.Project
-      for (const [i, code] of adapterTests.entries()) yield* write(`test/adapter${i}.test.ts`, code)
+      const vitest = (...args: ReadonlyArray<string>) => node("node_modules/vitest/vitest.mjs", ...args)
+      const report = (file: string) => JSON.parse(Fs.readFileSync(Path.join(folder, file), "utf8"))
+      for (const [i, code] of adapterTests.entries()) {
+        // a suite of all stores has the tests of the others, which are run once
+        yield* write(code.includes("StorageTest.suite(") ? `test/all${i}.test.ts` : `test/store${i}.test.ts`, code)
+      }
       // the default reporter's output is what a failure shows
-      yield* node(
-        "node_modules/vitest/vitest.mjs",
-        "run",
-        "--reporter=default",
-        "--reporter=json",
-        "--outputFile=report.json"
+      yield* vitest("run", "test/store", "--reporter=default", "--reporter=json", "--outputFile=report.json")
+      const { numPassedTests, numTotalTests, testResults } = report("report.json")
+      assert.isAbove(numPassedTests, 50)
+      assert.strictEqual(numPassedTests, numTotalTests)
+      const run: ReadonlySet<string> = new Set(
+        testResults.flatMap(({ assertionResults }: any) => assertionResults.map(({ fullName }: any) => fullName))
       )
-      const report = JSON.parse(Fs.readFileSync(Path.join(folder, "report.json"), "utf8"))
-      assert.isAbove(report.numPassedTests, 50)
-      assert.strictEqual(report.numPassedTests, report.numTotalTests)
+      for (const [i, code] of adapterTests.entries()) {
+        if (!code.includes("StorageTest.suite(")) continue
+        yield* vitest("list", `test/all${i}`, "--json=all.json")
+        const all: ReadonlyArray<string> = report("all.json").map(({ name }: any) => name.replaceAll(" > ", " "))
+        assert.isAbove(all.length, 50)
+        assert.deepStrictEqual(all.filter((test) => !run.has(test)), [])
+        yield* vitest("run", `test/all${i}`, "--testNamePattern", "journal on one storage appending")
+      }
     }), timeout)
 })

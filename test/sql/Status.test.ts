@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { takeOver } from "../status/takeOver.ts"
 import { servers } from "./databases.ts"
 
-describe.each(servers)("the status of a projection of other processes, in $name", ({ place }) => {
+describe.concurrent.each(servers)("the status of a projection of other processes, in $name", ({ place }) => {
   it.live("is unknown once its process is killed or halted, until another has taken over", () =>
     Effect.gen(function*() {
       yield* takeOver((yield* place).where)
