@@ -76,6 +76,13 @@ export const guarantees = [
   ]
 ] as const
 
+/**
+ * @internal
+ * At least once, a change waits a second for workers of other processes, so that such tests may run at the same time. The others would only
+ * take turns.
+ */
+export const whileWaiting = (guarantee: string) => ({ concurrent: guarantee === "at least once" })
+
 /** An id whose entity is in the slice of another one. */
 const idInSliceOf = ({ name }: EntityType.EntityType<string>, id: string): string => {
   const sliceOf = (id: string) => Slice.ofPersistenceId(PersistenceId.make(name, id))

@@ -12,7 +12,7 @@ import * as Latch from "effect/Latch"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, texts } from "../kit.ts"
-import { ada, filtered, guarantees, idOf } from "./filteredProjectionTests.ts"
+import { ada, filtered, guarantees, idOf, whileWaiting } from "./filteredProjectionTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
 
 /** @internal Passes the events of some entities only, whatever passed before. */
@@ -45,7 +45,7 @@ export const complete = (projection: Projection.Projection<any, any>) =>
 /** @internal What becomes of the earlier events of what a change of the filter includes. */
 export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   for (const [guarantee, make] of guarantees) {
-    describe.concurrent(`the past of what a filter includes, ${guarantee},`, () => {
+    describe(`the past of what a filter includes, ${guarantee},`, whileWaiting(guarantee), () => {
       it.effect("comes at once, in order, where that is asked for, and what was handled does not come again", () =>
         Effect.gen(function*() {
           const type = fresh("past")
@@ -341,7 +341,7 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
     })
   }
 
-  describe.concurrent("the past of what a filter includes, exactly once,", () => {
+  describe("the past of what a filter includes, exactly once,", () => {
     it.effect("comes when its projection goes on, though it was stopped or paused in the middle", () =>
       Effect.gen(function*() {
         const type = fresh("past")

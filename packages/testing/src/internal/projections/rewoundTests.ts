@@ -18,7 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, texts } from "../kit.ts"
-import { ada, filtered, guarantees } from "./filteredProjectionTests.ts"
+import { ada, filtered, guarantees, whileWaiting } from "./filteredProjectionTests.ts"
 import { complete, only } from "./historyTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
 
@@ -68,7 +68,7 @@ const timesOf = (type: EntityType.EntityType<string>, id: string) =>
 /** @internal What a filter has left out before the place that a projection is rewound to. */
 export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   for (const [guarantee, make] of guarantees) {
-    describe.concurrent(`what a filter has left out before a projection ${guarantee} was rewound`, () => {
+    describe(`what a filter has left out before a projection ${guarantee} was rewound`, whileWaiting(guarantee), () => {
       for (const [way, rewind] of ways) {
         for (const history of ["nextEvent", "now", "none"] as const) {
           it.effect(`to ${way} is not forgotten: its entity is included with the history ${history}`, () =>
@@ -184,7 +184,7 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
     })
   }
 
-  describe.concurrent("what a filter has left out before a projection was rewound, exactly once,", () => {
+  describe("what a filter has left out before a projection was rewound, exactly once,", () => {
     it.effect("comes as it would have, though events were deleted at the source", () =>
       Effect.gen(function*() {
         const type = fresh("rewound")
