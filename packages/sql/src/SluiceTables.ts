@@ -26,6 +26,8 @@ export interface SluiceTables {
   readonly sluice_process: ProcessTable
   readonly sluice_worker: WorkerTable
   readonly sluice_command: CommandTable
+  readonly sluice_runner: RunnerTable
+  readonly sluice_runner_shard: RunnerShardTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
   readonly sluice_state_head: StateHeadTable
@@ -304,6 +306,38 @@ export interface CommandTable {
   readonly reason: string
   /** Microseconds since the epoch. */
   readonly commanded_at: number
+}
+
+/**
+ * A row per process that workers are placed in, and number of workers that it has a projection with. `@sluice/cluster` writes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunnerTable {
+  readonly workers: number
+  readonly address: string
+  /** What Effect Cluster says of the process, as JSON. */
+  readonly runner: string
+  /** 1 or 0. */
+  readonly healthy: number
+  /** Until when it counts as alive unless it is heard of again. Microseconds since the epoch. */
+  readonly expires_at: number
+}
+
+/**
+ * A row per worker that is placed: worker `i` of each projection with so many workers is shard `i + 1`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunnerShardTable {
+  readonly workers: number
+  readonly shard: string
+  /** Of the process that it is leased to. */
+  readonly address: string
+  /** Until when, unless the lease is renewed. Microseconds since the epoch. */
+  readonly expires_at: number
 }
 
 /**

@@ -278,4 +278,23 @@ export const migrations: ReadonlyArray<Migration> = [{
       KEY ${name("sluice_given_up_version")} (source, version)
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
+}, {
+  name: "where workers are placed",
+  statements: ({ table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_runner")} (
+      workers INT NOT NULL,
+      address VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      runner TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      healthy SMALLINT NOT NULL,
+      expires_at BIGINT NOT NULL,
+      PRIMARY KEY (workers, address)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_runner_shard")} (
+      workers INT NOT NULL,
+      shard VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      address VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      expires_at BIGINT NOT NULL,
+      PRIMARY KEY (workers, shard)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
+  ]
 }]

@@ -259,4 +259,23 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     )`,
     `CREATE INDEX ${name("sluice_given_up_version")} ON ${table("sluice_given_up")} (source, version)`
   ]
+}, {
+  name: "where workers are placed",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_runner")} (
+      workers integer NOT NULL,
+      address text COLLATE "C" NOT NULL,
+      runner text NOT NULL,
+      healthy smallint NOT NULL,
+      expires_at bigint NOT NULL,
+      PRIMARY KEY (workers, address)
+    ) WITH (fillfactor = 50)`,
+    `CREATE TABLE ${table("sluice_runner_shard")} (
+      workers integer NOT NULL,
+      shard text COLLATE "C" NOT NULL,
+      address text COLLATE "C" NOT NULL,
+      expires_at bigint NOT NULL,
+      PRIMARY KEY (workers, shard)
+    ) WITH (fillfactor = 50)`
+  ]
 }]

@@ -17,6 +17,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Kysely } from "kysely"
 import { Database } from "../Database.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
+import { OwnTables } from "./OwnTables.ts"
 import * as SqlConsumerFilter from "./SqlConsumerFilter.ts"
 import * as SqlDurableStateStore from "./SqlDurableStateStore.ts"
 import * as SqlHeartbeatStore from "./SqlHeartbeatStore.ts"
@@ -40,6 +41,7 @@ export type SqlStorage =
   | ConsumerFilter
   | HeartbeatStore
   | Database
+  | OwnTables
   | SqlClient
 
 /**
@@ -66,6 +68,7 @@ export const make = (options: {
     Context.add(ConsumerFilter, SqlConsumerFilter.make({ ...options, management })),
     Context.add(HeartbeatStore, SqlHeartbeatStore.make(options)),
     Context.add(Database, options.database),
+    Context.add(OwnTables, options.db),
     Context.add(SqlClient, options.database.sql)
   )
 }
@@ -84,7 +87,14 @@ export type JournalStorage = Journal | SnapshotStore | DurableStateStore
  * @category models
  * @since 0.1.0
  */
-export type OffsetStorage = OffsetStore | ProjectionManagement | ConsumerFilter | HeartbeatStore | Database | SqlClient
+export type OffsetStorage =
+  | OffsetStore
+  | ProjectionManagement
+  | ConsumerFilter
+  | HeartbeatStore
+  | Database
+  | OwnTables
+  | SqlClient
 
 /**
  * Only the journal, snapshots and durable state of a storage, for a process whose projections are in another database.
@@ -103,7 +113,10 @@ export const onlyJournal = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer
  * @since 0.1.0
  */
 export const onlyOffsetStore = <E, R>(storage: Layer.Layer<SqlStorage, E, R>): Layer.Layer<OffsetStorage, E, R> =>
-  only(storage, Context.pick(OffsetStore, ProjectionManagement, ConsumerFilter, HeartbeatStore, Database, SqlClient))
+  only(
+    storage,
+    Context.pick(OffsetStore, ProjectionManagement, ConsumerFilter, HeartbeatStore, Database, OwnTables, SqlClient)
+  )
 
 const only = <E, R, A>(
   storage: Layer.Layer<SqlStorage, E, R>,

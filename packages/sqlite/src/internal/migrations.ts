@@ -233,4 +233,23 @@ export const migrations: ReadonlyArray<Migration> = [{
     ) STRICT, WITHOUT ROWID`,
     `CREATE INDEX ${name("sluice_given_up_version")} ON ${table("sluice_given_up")} (source, version)`
   ]
+}, {
+  name: "where workers are placed",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_runner")} (
+      workers INTEGER NOT NULL,
+      address TEXT NOT NULL,
+      runner TEXT NOT NULL,
+      healthy INTEGER NOT NULL,
+      expires_at INTEGER NOT NULL,
+      PRIMARY KEY (workers, address)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE ${table("sluice_runner_shard")} (
+      workers INTEGER NOT NULL,
+      shard TEXT NOT NULL,
+      address TEXT NOT NULL,
+      expires_at INTEGER NOT NULL,
+      PRIMARY KEY (workers, shard)
+    ) STRICT, WITHOUT ROWID`
+  ]
 }]
