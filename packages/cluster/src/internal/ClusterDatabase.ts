@@ -1,0 +1,129 @@
+import * as DatabaseClock from "@sluice/sql/adapter/DatabaseClock"
+import type { Query } from "@sluice/sql/adapter/Dialect"
+import { OwnTables } from "@sluice/sql/adapter/OwnTables"
+import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
+import { Database } from "@sluice/sql/Database"
+import type { RunnerTable, SluiceTables } from "@sluice/sql/SluiceTables"
+import * as Clock from "effect/Clock"
+import { PersistenceError } from "effect/cluster/ClusterError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
+import { type InsertQueryBuilder, type Kysely, type RawBuilder, sql } from "kysely"
+
+/** A process that has not been heard of for so long, in microseconds, is forgotten. */
+const keptFor = 60_000_000
+
+/** How often the log says that the database is away, in milliseconds. */
+const warnEvery = 30_000
+
+/** What is known of a runner that is alive. */
+export type Member = Pick<RunnerTable, "workers" | "address" | "runner" | "healthy">
+
+/**
+ * @internal
+ * The tables of the placement, as one process uses them for all numbers of workers.
+ */
+export interface ClusterDatabase {
+  readonly database: Database["Service"]
+  readonly db: Kysely<SluiceTables>
+  /** A statement of the placement. */
+  readonly run: <A>(query: Query<A>) => Effect.Effect<ReadonlyArray<A>, PersistenceError>
+  /** Inserts the rows that are not there yet. */
+  readonly insertMissing: <T extends "sluice_runner" | "sluice_runner_shard", O>(
+    insert: InsertQueryBuilder<SluiceTables, T, O>
+  ) => Effect.Effect<void, PersistenceError>
+  readonly now: Effect.Effect<RawBuilder<number>>
+  /** All runners that are alive, whatever their number of workers; read anew only if that was long ago. */
+  readonly members: Effect.Effect<ReadonlyArray<Member>, PersistenceError>
+  /** Members have changed by what this process has done. */
+  readonly membersChanged: Effect.Effect<void>
+  /** Removes what dead processes have left. */
+  readonly forget: Effect.Effect<void, PersistenceError>
+  /** Whether the last statement has failed. */
+  readonly isAway: () => boolean
+}
+
+/**
+ * @internal
+ * Within `pollEvery` the members are read once or twice, however many numbers of workers there are.
+ */
+export const make = (
+  pollEvery: Duration.Duration
+): Effect.Effect<ClusterDatabase, never, Database | OwnTables> =>
+  Effect.gen(function*() {
+    const database = yield* Database
+    const db = yield* OwnTables
+    const logLevel = yield* References.MinimumLogLevel
+    const { dialect } = database
+    const withLock = Semaphore.makeUnsafe(1).withPermits(1)
+    const freshFor = Duration.toMillis(pollEvery) / 2
+    let isAway = false
+    let warnedAt = -Infinity
+    let members: { readonly at: number; readonly rows: ReadonlyArray<Member> } | undefined
+
+    const failed = (error: unknown) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        isAway = true
+        if (now - warnedAt < warnEvery) return Effect.void
+        warnedAt = now
+        return Effect.logWarning(
+          "The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does",
+          error
+        )
+      })
+    const succeeded = Effect.suspend(() => {
+      if (!isAway) return Effect.void
+      isAway = false
+      warnedAt = -Infinity
+      return Effect.logInfo("The placement of workers reaches the database again")
+    })
+
+    const run: ClusterDatabase["run"] = (query) =>
+      Effect.mapError(database.run(query), fromSqlError("place workers")).pipe(
+        // two processes that take leases at once; whatever else it is, Effect Cluster tries again
+        Effect.retry({
+          while: (error) => error.reason === "Busy",
+          schedule: Schedule.jittered(Schedule.exponential("5 millis")),
+          times: 5
+        }),
+        Effect.tap(succeeded),
+        Effect.tapError(failed),
+        Effect.mapError((cause) => new PersistenceError({ cause })),
+        Effect.withTracerEnabled(false),
+        // the fibers of Effect Cluster log nothing
+        Effect.provideService(References.MinimumLogLevel, logLevel)
+      )
+    const now = DatabaseClock.now(dialect)
+
+    return {
+      database,
+      db,
+      run,
+      now,
+      insertMissing: (insert) =>
+        Effect.asVoid(run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))),
+      members: withLock(Effect.gen(function*() {
+        const at = yield* Clock.currentTimeMillis
+        if (members !== undefined && at - members.at < freshFor) return members.rows
+        const rows = yield* run(
+          db.selectFrom("sluice_runner")
+            .select(["workers", "address", "runner", "healthy"])
+            .where("expires_at", ">", yield* now)
+        )
+        members = { at, rows }
+        return rows
+      })),
+      membersChanged: Effect.sync(() => {
+        members = undefined
+      }),
+      forget: Effect.gen(function*() {
+        const silent = sql<number>`${yield* now} - ${sql.lit(keptFor)}`
+        yield* run(db.deleteFrom("sluice_runner_shard").where("expires_at", "<", silent))
+        yield* run(db.deleteFrom("sluice_runner").where("expires_at", "<", silent))
+      }),
+      isAway: () => isAway
+    }
+  })

@@ -1,0 +1,151 @@
+/** What Effect Cluster needs of its storage, on each database. */
+import { assert } from "@effect/vitest"
+import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
+import type { Database } from "@sluice/sql/Database"
+import * as Wait from "@sluice/testing/Wait"
+import * as Runner from "effect/cluster/Runner"
+import * as RunnerAddress from "effect/cluster/RunnerAddress"
+import * as ShardId from "effect/cluster/ShardId"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as ClusterDatabase from "../src/internal/ClusterDatabase.ts"
+import * as runnerStorage from "../src/internal/runnerStorage.ts"
+
+const shards = (...ids: ReadonlyArray<number>) => ids.map((id) => ShardId.make("default", id))
+const idsOf = (shards: ReadonlyArray<ShardId.ShardId>) => shards.map(({ id }) => id).toSorted((a, b) => a - b)
+
+/** A process, as its storage sees it. */
+const runner = (host: string, options?: { readonly workers?: number; readonly expiration?: Duration.Input }) =>
+  Effect.gen(function*() {
+    const address = RunnerAddress.make(host, 1)
+    const cluster = yield* ClusterDatabase.make(Duration.millis(10))
+    const storage = yield* runnerStorage.make({
+      cluster,
+      workers: options?.workers ?? 8,
+      expiration: Duration.fromInputUnsafe(options?.expiration ?? "1 hour"),
+      onNothingAssigned: () => {}
+    })
+    return {
+      acquire: (...ids: ReadonlyArray<number>) => Effect.map(storage.acquire(address, shards(...ids)), idsOf),
+      members: Effect.map(
+        storage.getRunners,
+        (runners) => runners.map(([{ address }, healthy]) => healthy ? address.host : `(${address.host})`).toSorted()
+      ),
+      refresh: (...ids: ReadonlyArray<number>) => Effect.map(storage.refresh(address, shards(...ids)), idsOf),
+      register: storage.register(Runner.make({ address, groups: ["default"], weight: 1 }), true),
+      release: (id: number) => storage.release(address, ShardId.make("default", id)),
+      releaseAll: storage.releaseAll(address),
+      setHealth: (healthy: boolean) => storage.setRunnerHealth(address, healthy),
+      unregister: storage.unregister(address)
+    }
+  })
+
+/** So short that it has run out before anybody looks. */
+const short = "1 millis"
+
+const tests: Readonly<Record<string, Effect.Effect<void, unknown, Database | OwnTables | Scope.Scope>>> = {
+  "a lease is one process's until it gives it back": Effect.gen(function*() {
+    const one = yield* runner("one")
+    const two = yield* runner("two")
+    assert.deepStrictEqual(yield* one.acquire(1, 2, 3), [1, 2, 3])
+    assert.deepStrictEqual(yield* two.acquire(2, 3, 4), [4])
+    assert.deepStrictEqual(yield* one.acquire(1, 2, 3), [1, 2, 3])
+    assert.deepStrictEqual(yield* two.refresh(2, 3, 4), [4])
+    yield* one.release(2)
+    assert.deepStrictEqual(yield* two.acquire(2), [2])
+    // another's lease is not given back
+    yield* one.release(2)
+    yield* one.releaseAll
+    assert.deepStrictEqual(yield* two.refresh(2, 4), [2, 4])
+    assert.deepStrictEqual(yield* two.acquire(1, 3), [1, 3])
+  }),
+
+  "each number of workers has leases and members of its own": Effect.gen(function*() {
+    const one = yield* runner("one", { workers: 4 })
+    const two = yield* runner("two", { workers: 16 })
+    yield* one.register
+    yield* two.register
+    assert.deepStrictEqual(yield* one.acquire(1, 2), [1, 2])
+    assert.deepStrictEqual(yield* two.acquire(1, 2), [1, 2])
+    yield* one.releaseAll
+    assert.deepStrictEqual(yield* two.refresh(1, 2), [1, 2])
+    yield* one.unregister
+    assert.deepStrictEqual(yield* two.members, ["two"])
+  }),
+
+  "a lease that has run out is another's, and its former owner learns of it": Effect.gen(function*() {
+    const one = yield* runner("one", { expiration: short })
+    const two = yield* runner("two")
+    assert.deepStrictEqual(yield* one.acquire(1, 2), [1, 2])
+    yield* Wait.until("the lease to run out", Effect.map(two.acquire(1), (taken) => taken.length === 1))
+    assert.deepStrictEqual(yield* one.refresh(1, 2), [2])
+    yield* one.release(1)
+    yield* one.releaseAll
+    assert.deepStrictEqual(yield* two.refresh(1), [1])
+  }),
+
+  "a lease that has run out is renewed while nobody has taken it": Effect.gen(function*() {
+    const one = yield* runner("one", { expiration: short })
+    assert.deepStrictEqual(yield* one.acquire(1), [1])
+    assert.deepStrictEqual(yield* one.refresh(1), [1])
+  }),
+
+  "a process that is not heard of is no member, and has no leases": Effect.gen(function*() {
+    const one = yield* runner("one", { expiration: short })
+    yield* one.register
+    const longer = yield* runner("one")
+    assert.deepStrictEqual(yield* longer.acquire(1), [1])
+    const two = yield* runner("two")
+    yield* two.register
+    assert.deepStrictEqual(yield* two.members, ["two"])
+    assert.deepStrictEqual(yield* two.acquire(1), [1])
+    assert.deepStrictEqual(yield* longer.refresh(1), [])
+  }),
+
+  "a process that is heard of again is a member again": Effect.gen(function*() {
+    yield* Effect.flatMap(runner("one", { expiration: short }), ({ register }) => register)
+    const two = yield* runner("two")
+    yield* two.register
+    assert.deepStrictEqual(yield* two.members, ["two"])
+    const one = yield* runner("one")
+    yield* one.refresh()
+    yield* Wait.until("both", Effect.map(two.members, (members) => members.join() === "one,two"))
+  }),
+
+  "the health of a process is told to all": Effect.gen(function*() {
+    const one = yield* runner("one")
+    const two = yield* runner("two")
+    yield* one.register
+    yield* two.register
+    yield* one.setHealth(false)
+    yield* Wait.until("one to be unwell", Effect.map(two.members, (members) => members.join() === "(one),two"))
+    yield* one.register
+    yield* Wait.until("one to be well", Effect.map(two.members, (members) => members.join() === "one,two"))
+  }),
+
+  "what ends leaves nothing behind, also where it was interrupted while it began": Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const one = yield* Scope.provide(runner("one"), scope)
+    yield* one.register
+    assert.deepStrictEqual(yield* one.acquire(1, 2), [1, 2])
+    yield* Scope.close(scope, Exit.void)
+    const two = yield* runner("two")
+    assert.deepStrictEqual(yield* two.members, [])
+    assert.deepStrictEqual(yield* two.acquire(1, 2), [1, 2])
+  }),
+
+  "one that ends is waited for by who takes its leases": Effect.gen(function*() {
+    const one = yield* runner("one")
+    const two = yield* runner("two")
+    yield* one.acquire(1, 2)
+    const taking = yield* Effect.forkChild(two.acquire(1, 2), { startImmediately: true })
+    yield* one.unregister
+    assert.deepStrictEqual(yield* Fiber.join(taking), [1, 2])
+  })
+}
+
+/** The tests by what they say. */
+export const leases = Object.entries(tests)
