@@ -1,6 +1,6 @@
 import * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
-import type { EventDecodeError } from "@sluice/core/EventCodec"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import type { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
@@ -25,7 +25,7 @@ class Clockwork extends Context.Service<Clockwork, { readonly now: Effect.Effect
 const Cart = EntityType.make("cart", { event: Schema.Union([ItemAdded, CheckedOut]) })
 const carts = Source.journal(Cart)
 
-type JournalErrors = StorageError | JournalForked | JournalReplaced | OffsetBelowFloor | EventDecodeError
+type JournalErrors = StorageError | JournalForked | JournalReplaced | OffsetBelowFloor | EventCodec.EventDecodeError
 
 /** A write to a table of the service, as storage packages offer it. */
 const insert: Effect.Effect<void, StorageError, Transaction> = Transaction.use((transaction) =>
@@ -170,6 +170,31 @@ const fails = ({ event }: Envelope<ItemAdded | CheckedOut>) => {
       return Effect.fail(new TooLate({ at: event.at }))
   }
 }
+
+describe("a projection of several sources", () => {
+  const Order = EntityType.make("order", { codec: EventCodec.string })
+  const merged = Source.mergeAll([carts, Source.journal(Order).pipe(Source.tap(() => Effect.asVoid(Clockwork)))])
+  type Needs = Journal | Clockwork | Projection.Stores
+
+  test("is given the events of all of them, and has their errors and needs", () => {
+    expect(merged.pipe(Projection.exactlyOnce("x", (envelope) => {
+      expect(envelope).type.toBe<Envelope<ItemAdded | CheckedOut | string>>()
+      return insert
+    }))).type.toBe<Projection.Projection<JournalErrors, Needs>>()
+    expect(merged.pipe(Projection.atLeastOnce("x", ({ event }) => {
+      expect(event).type.toBe<ItemAdded | CheckedOut | string>()
+      return Effect.fail("mine" as const)
+    }, { parallelism: 4 }))).type.toBe<Projection.Projection<JournalErrors | "mine", Needs>>()
+    expect(merged.pipe(Projection.atMostOnce("x", () => Effect.void))).type.toBe<
+      Projection.Projection<JournalErrors, Needs>
+    >()
+  })
+
+  test("does not compile with a handler of the events of some", () => {
+    // @ts-expect-error is not assignable to
+    merged.pipe(Projection.exactlyOnce("x", (envelope: Envelope<ItemAdded | CheckedOut>) => fails(envelope)))
+  })
+})
 
 describe("a handler", () => {
   test("may fail in one way for one event and in another for another", () => {

@@ -9,6 +9,7 @@ import * as Source from "@sluice/core/Source"
 import * as StateType from "@sluice/core/StateType"
 import type { StorageError } from "@sluice/core/StorageError"
 import { Transaction } from "@sluice/core/Transaction"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import type { DuplicateStream } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
@@ -232,6 +233,52 @@ describe("stages that are effects", () => {
       expect(envelope).type.toBe<Envelope<number>>()
       return Effect.void
     }))
+  })
+})
+
+describe("several sources", () => {
+  class Paid extends Schema.TaggedClass<Paid>()("Paid", { amount: Schema.Int }) {}
+  const PaidEvents = EventStream.make("paid", { event: Paid })
+  const paid = EventConsumer.source(PaidEvents, { address: "localhost:8101" })
+  const priced = journal.pipe(
+    Source.filterMap(({ event }) => event._tag === "ItemAdded" ? Option.some(event) : Option.none()),
+    Source.mapEffect(({ event }) => Effect.flatMap(Prices, (prices) => prices.of(event.sku)))
+  )
+  const merged = Source.mergeAll([priced, paid])
+
+  test("have the events, errors and needs of all of them", () => {
+    expect(merged).type.toBe<
+      Source.Sources<number | Paid, JournalErrors | "unknown" | EventConsumer.ConsumerError, Journal | Prices>
+    >()
+    expect(Source.mergeAll([merged, journal])).type.toBe<
+      Source.Sources<
+        number | Paid | ItemAdded | CheckedOut | CouponTried,
+        JournalErrors | "unknown" | EventConsumer.ConsumerError,
+        Journal | Prices
+      >
+    >()
+    const producers = ["eu", "us"].map((name) => EventConsumer.source(PaidEvents, { address: `${name}:8101`, name }))
+    expect(Source.mergeAll(producers)).type.toBe<Source.Sources<Paid, EventConsumer.ConsumerError>>()
+    expect<Source.Event<typeof merged>>().type.toBe<number | Paid>()
+  })
+
+  test("open as one stream, which begins at their beginnings", () => {
+    expect(Source.toStream(merged)).type.toBe<
+      Stream.Stream<
+        Envelope<number | Paid>,
+        JournalErrors | "unknown" | EventConsumer.ConsumerError,
+        Journal | Prices
+      >
+    >()
+    expect(Source.toStream).type.not.toBeCallableWith(merged, { start: { journal: undefined, offsets: new Map() } })
+  })
+
+  test("are no source for a producer, a stage or a filter, which are of one", () => {
+    expect(EventProducer.layer).type.not.toBeCallableWith(PaidEvents, Source.mergeAll([paid]))
+    // @ts-expect-error is missing the following properties
+    merged.pipe(Source.map(() => 1))
+    // @ts-expect-error is missing the following properties
+    merged.pipe(EventConsumer.filter(EventFilter.passAll))
   })
 })
 

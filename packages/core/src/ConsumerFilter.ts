@@ -361,8 +361,8 @@ interface Known {
 
 const knownBy = (ref: FilterRef): Effect.Effect<Known, CommandError, ProjectionManagement> => {
   if (typeof ref === "object") {
-    const source = "provider" in ref ? ref : "handler" in ref ? ref.source : undefined
-    if (typeof source === "object") {
+    const [source, ...others] = "sources" in ref ? ref.sources : []
+    if (source !== undefined && others.length === 0) {
       return Effect.succeed({ source: source.provider.key, initial: { filter: source.provider.filter } })
     }
     if ("source" in ref && typeof ref.source === "string") return Effect.succeed({ source: ref.source })

@@ -1,6 +1,6 @@
 /**
  * What Sluice counts and measures, as metrics of `effect`: whatever exports those exports these. Each has the attribute that its
- * description names in brackets.
+ * description names in brackets; `source` is the key of a projection's source.
  *
  * **Example** (How many events a projection has handled)
  *
@@ -11,11 +11,12 @@
  * const Note = EntityType.make("note", { codec: EventCodec.string })
  * const Notes = Source.journal(Note).pipe(Projection.atLeastOnce("metered", () => Effect.void))
  *
+ * const of = { projection: "metered", source: "journal:note" }
  * const program = Effect.gen(function*() {
  *   yield* Layer.build(Projection.layer(Notes))
  *   yield* Journal.append(Note, { id: "n-1", events: ["one", "two"] })
  *   yield* ProjectionStatus.caughtUp("metered")
- *   const { count } = yield* Metric.value(Metric.withAttributes(Metrics.projectionHandled, { projection: "metered" }))
+ *   const { count } = yield* Metric.value(Metric.withAttributes(Metrics.projectionHandled, of))
  *   return count
  * }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))
  *
@@ -75,7 +76,7 @@ export const journalPages = Metric.counter("sluice_journal_pages_total", {
 })
 
 /**
- * Events that were handled (projection).
+ * Events that were handled (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -86,7 +87,7 @@ export const projectionHandled = Metric.counter("sluice_projection_handled_total
 })
 
 /**
- * Events that were skipped or put aside (projection).
+ * Events that were skipped or put aside (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -97,7 +98,7 @@ export const projectionSkipped = Metric.counter("sluice_projection_skipped_total
 })
 
 /**
- * How often a worker has started again after a failure (projection).
+ * How often a worker has started again after a failure (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -109,7 +110,7 @@ export const projectionRestarts = Metric.counter("sluice_projection_restarts_tot
 
 /**
  * How often a worker that is not exactly-once has begun to hand over nothing, as the storage took more than half a second to say whether its filter is the
- * newest (projection).
+ * newest (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -120,7 +121,7 @@ export const projectionFilterWaits = Metric.counter("sluice_projection_filter_wa
 })
 
 /**
- * How many events a handler was given at a time (projection).
+ * How many events a handler was given at a time (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -131,7 +132,7 @@ export const projectionGroup = Metric.histogram("sluice_projection_group_events"
 })
 
 /**
- * How long it took to store offsets, in seconds; in an exactly-once projection, together with the handler (projection).
+ * How long it took to store offsets, in seconds; in an exactly-once projection, together with the handler (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -143,7 +144,7 @@ export const projectionCommit = Metric.histogram("sluice_projection_commit_secon
 
 /**
  * How old the last event was when it had been handled, in seconds, by the clocks of the journal and of this process
- * (projection).
+ * (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -154,7 +155,7 @@ export const projectionDelay = Metric.gauge("sluice_projection_delay_seconds", {
 
 /**
  * How many events a projection is behind its source, in the slices that workers of this process have, when `ProjectionStatus.lag` was asked last
- * (projection).
+ * (projection, source).
  *
  * @category projections
  * @since 0.1.0
@@ -165,7 +166,7 @@ export const projectionLag = Metric.gauge("sluice_projection_lag_events", {
 
 /**
  * For how long a projection of a source without positions is behind it, in seconds, in the slices that workers of this process have, when
- * `ProjectionStatus.timeLag` was asked last (projection). Infinite while nothing is stored.
+ * `ProjectionStatus.timeLag` was asked last (projection, source). Infinite while nothing is stored.
  *
  * @category projections
  * @since 0.1.0

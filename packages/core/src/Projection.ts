@@ -1,5 +1,5 @@
 /**
- * A source whose every event is handled, and an offset that says how far.
+ * A source, or several, whose every event is handled, and an offset that says how far.
  *
  * @since 0.1.0
  */
@@ -18,6 +18,7 @@ import type { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { type Projection, TypeId } from "./ProjectionDefinition.ts"
 import type {
+  AmbiguousProjection,
   CommandOptions,
   HandledLetters,
   ProjectionManagement,
@@ -29,13 +30,13 @@ import type {
 import * as ProjectionWorker from "./ProjectionWorker.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
-import type { Source, SourceTimeout } from "./Source.ts"
-import * as Src from "./Source.ts"
+import type { Sources, SourceTimeout } from "./Source.ts"
+import { describe as describeSources } from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Outside, Transaction } from "./Transaction.ts"
 
 export type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
-export { offsetKey, type Projection } from "./ProjectionDefinition.ts"
+export { offsetKey, offsetKeys, type Projection } from "./ProjectionDefinition.ts"
 export type { HandledLetters } from "./ProjectionManagement.ts"
 
 /**
@@ -58,16 +59,16 @@ const make = (fields: Omit<Projection<any, any>, "pipe" | typeof TypeId>): Proje
 
 const describeAs = (
   name: string,
-  source: Source<any, any, any>,
+  { sources }: Sources<any, any, any>,
   handler: Handler<any, any>,
   delivery: DeliveryGuarantee
 ): Projection<any, any> => {
   checkName("name for a projection", name)
   // such as `stream:` and a name
-  checkName("key of a source", source.provider.key, 300)
+  for (const { provider } of sources) checkName("key of a source", provider.key, 300)
   return make({
     name,
-    source,
+    sources,
     handler,
     delivery,
     workers: 1,
@@ -88,7 +89,7 @@ const describeAs = (
  */
 export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: string, handler: Handler<A, F>) =>
 <E, R>(
-  source: Source<A, E, R>
+  source: Sources<A, E, R>
 ): Projection<E | Effect.Error<F>, R | Exclude<Effect.Services<F>, Transaction> | Stores> =>
   describeAs(name, source, handler, { _tag: "ExactlyOnce" })
 
@@ -110,18 +111,18 @@ export const atLeastOnce: {
     name: string,
     handler: Handler<A, OutsideAtLeastOnce<F>>,
     options?: SaveOptions & { readonly parallelism?: undefined }
-  ): <E, R>(source: Source<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
+  ): <E, R>(source: Sources<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
   <A, F extends Effect.Effect<void, any, any>>(
     name: string,
     handler: Exclude<Handler<A, OutsideAtLeastOnce<F>>, Grouped<A, OutsideAtLeastOnce<F>>>,
     options?: SaveOptions & { readonly parallelism?: number | undefined }
-  ): <E, R>(source: Source<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
+  ): <E, R>(source: Sources<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
 } = (
   name: string,
   handler: Handler<any, any>,
   options?: SaveOptions & { readonly parallelism?: number | undefined }
 ) =>
-(source: Source<any, any, any>): Projection<any, any> => {
+(source: Sources<any, any, any>): Projection<any, any> => {
   const parallelism = positive("parallelism", options?.parallelism ?? 1)
   if (parallelism > 1 && isGrouped(handler)) {
     throw new RangeError(`parallelism is ${parallelism}, which goes with a handler of single events, not of groups`)
@@ -191,12 +192,12 @@ export const atMostOnce = <A, F extends Effect.Effect<void, any, any>>(
     Outside<F, "An at-most-once handler has no Transaction: use Projection.exactlyOnce, or write with Database">
   >
 ) =>
-<E, R>(source: Source<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> =>
+<E, R>(source: Sources<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> =>
   describeAs(name, source, handler, { _tag: "AtMostOnce" })
 
 /**
  * Divides the slices among `n` workers, 1 to 1024, which {@link layer} and {@link run} have work at the same time. Events of one entity stay in order. It
- * may differ from run to run: no event is lost or repeated for it.
+ * may differ from run to run: no event is lost or repeated for it. Of several sources, each has `n` workers of its own.
  *
  * @category combinators
  * @since 0.1.0
@@ -223,7 +224,7 @@ export const recovery =
  * @since 0.1.0
  */
 export const describe = (self: Projection<any, any>): string =>
-  `${Src.describe(self.source)} | ${describeDelivery(self.delivery)} '${self.name}' × ${self.workers}`
+  `${describeSources(self)} | ${describeDelivery(self.delivery)} '${self.name}' × ${self.workers}`
 
 /**
  * Runs the projection for as long as the layer lives, and logs where it begins. A worker that stops does so alone; `ProjectionStatus.status`
@@ -251,7 +252,8 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
 /**
  * Sets where a projection goes on, also while it runs, here or elsewhere, and undoes what its handler has written: in one transaction, while
  * nobody handles anything. So what an exactly-once handler has written is exact afterwards as well. Where it is to go on by time, the
- * source says which events those are. Dead letters of events that come again are thrown away.
+ * source says which events those are. Dead letters of events that come again are thrown away. It concerns all of its sources, or the one of which
+ * `source` is the key. Offsets are of one source: for a projection of several they fail with `AmbiguousProjection` without it.
  *
  * **Details**
  *
@@ -294,10 +296,13 @@ export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
 export const rewind = <E, R, E2 = never, R2 = never>(
   self: Projection<E, R>,
   to: Target,
-  options?: CommandOptions & { readonly undo?: Effect.Effect<unknown, E2, R2> | undefined }
+  options?: CommandOptions & {
+    readonly source?: string | undefined
+    readonly undo?: Effect.Effect<unknown, E2, R2> | undefined
+  }
 ): Effect.Effect<
   void,
-  E | E2 | UnknownProjection | SinceInFuture | TooManyRewinds | InvalidInput | StorageError,
+  E | E2 | UnknownProjection | AmbiguousProjection | SinceInFuture | TooManyRewinds | InvalidInput | StorageError,
   R | Exclude<R2, Transaction>
 > => rewindAs(self, to, options ?? {}) as Effect.Effect<void, any, any>
 
@@ -306,7 +311,7 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  * exactly once, if that is how it does. Those that fail again stay, and so do
  * those that the newest filter of the stream excludes. Each is asked for at its source first. It may run beside the projection itself,
  * whose later events of the same entities have been handled already, and several times at once, here and elsewhere: each letter is then
- * handled by one of them.
+ * handled by one of them. The letters of several sources are handled at the same time, and those of one that does not answer hold up no others.
  *
  * **Example** (After the handler was repaired)
  *

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Pipeable } from "effect/Pipeable"
 import type { Covariant } from "effect/Types"
 import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
@@ -31,7 +32,8 @@ export interface Projection<out E, out R> extends Pipeable {
     readonly _R: Covariant<R>
   }
   readonly name: string
-  readonly source: Source<any, any, any>
+  /** What it reads, each with offsets of its own. */
+  readonly sources: NonEmptyReadonlyArray<Source<any, any, any>>
   readonly handler: Handler<any, any>
   readonly delivery: DeliveryGuarantee
   readonly workers: number
@@ -39,12 +41,45 @@ export interface Projection<out E, out R> extends Pipeable {
 }
 
 /**
- * The key under which the offset store has the projection's offsets.
+ * A projection as far as it reads one of its sources, which is what a worker runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SourceProjection<out E, out R> extends Projection<E, R> {
+  readonly source: Source<any, any, any>
+}
+
+/**
+ * The projection once for each of its sources.
  *
  * @category getters
  * @since 0.1.0
  */
-export const offsetKey = (self: Projection<any, any>): OffsetKey => ({
-  projection: self.name,
-  source: self.source.provider.key
-})
+export const bySource = <E, R>(self: Projection<E, R>): ReadonlyArray<SourceProjection<E, R>> =>
+  self.sources.map((source) =>
+    Object.assign(Object.create(Object.getPrototypeOf(self)), self, { sources: [source], source })
+  )
+
+/**
+ * The keys under which the offset store has the projection's offsets, one for each of its sources.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const offsetKeys = (self: Projection<any, any>): ReadonlyArray<OffsetKey> =>
+  self.sources.map(({ provider: { key } }) => ({ projection: self.name, source: key }))
+
+/**
+ * The key under which the offset store has the projection's offsets. Throws a `RangeError` if it has several sources: see {@link offsetKeys}.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const offsetKey = (self: Projection<any, any>): OffsetKey => {
+  const [key, ...others] = offsetKeys(self)
+  if (others.length > 0) {
+    throw new RangeError(`Projection '${self.name}' has offsets in several sources: see offsetKeys`)
+  }
+  return key!
+}

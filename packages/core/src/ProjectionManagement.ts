@@ -23,7 +23,7 @@ import * as Offset from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
-import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
+import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import type { Rewind } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
@@ -376,8 +376,8 @@ export class TooManyRewinds
 }
 
 /**
- * A projection is named by its name alone, and there are several of it on this storage, each of another source. Nothing was changed. Say which,
- * with a row of {@link list}, or with the projection itself.
+ * A projection has offsets in several sources, and it is not said which are meant: it is named by its name alone, or reads all of them. Nothing was
+ * changed. Say which, with a row of {@link list}.
  *
  * @category errors
  * @since 0.1.0
@@ -391,7 +391,7 @@ export class AmbiguousProjection
   override get message(): string {
     const sources = this.sources.map((source) => `'${source}'`).join(", ")
     return `Projection '${this.projection}' has offsets in several sources, ${sources}: ` +
-      "say which, as { projection, source }, or with the projection itself"
+      "say which, as { projection, source }"
   }
 }
 
@@ -405,10 +405,9 @@ export const resolve = Effect.fnUntraced(function*(
   { list }: ProjectionManagement["Service"],
   ref: ProjectionRef
 ): Effect.fn.Return<OffsetKey, CommandError> {
-  const given = keyOf(ref)
-  if (given !== undefined) return given
   const projection = nameOf(ref)
-  const [key, ...others] = (yield* list).filter((key) => key.projection === projection)
+  const given = keysOf(ref)
+  const [key, ...others] = given.length > 0 ? given : (yield* list).filter((key) => key.projection === projection)
   if (key === undefined) return yield* new UnknownProjection({ projection, source: undefined })
   if (others.length === 0) return key
   return yield* new AmbiguousProjection({ projection, sources: [key, ...others].map(({ source }) => source) })
@@ -425,7 +424,7 @@ export const checkKnown = (
   ref: ProjectionRef
 ): Effect.Effect<void, UnknownProjection | StorageError> => {
   const projection = nameOf(ref)
-  const source = keyOf(ref)?.source
+  const source = sourceOf(ref)
   return Effect.flatMap(
     progress(projection, []),
     (found) =>

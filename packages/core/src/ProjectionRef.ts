@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { OffsetKey } from "./OffsetStore.ts"
-import { offsetKey, type Projection } from "./ProjectionDefinition.ts"
+import { offsetKeys, type Projection } from "./ProjectionDefinition.ts"
 
 /**
  * A projection by itself, by its name, or by a row that names it: of `ProjectionManagement.list`, of a status, or the `key` of a dead letter,
@@ -37,14 +37,25 @@ export const nameOf = (ref: ProjectionRef): string =>
   typeof ref === "string" ? ref : "projection" in ref ? ref.projection : ref.name
 
 /**
- * The key of the projection's offsets, or undefined where the reference does not say the source.
+ * The keys of the projection's offsets, as far as the reference says the sources: none of a name alone.
  *
  * @category getters
  * @since 0.1.0
  */
-export const keyOf = (ref: ProjectionRef): OffsetKey | undefined => {
-  if (typeof ref === "string") return undefined
-  if (!("projection" in ref)) return offsetKey(ref)
+export const keysOf = (ref: ProjectionRef): ReadonlyArray<OffsetKey> => {
+  if (typeof ref === "string") return []
+  if (!("projection" in ref)) return offsetKeys(ref)
   const { projection, source } = ref
-  return source === undefined ? undefined : { projection, source }
+  return source === undefined ? [] : [{ projection, source }]
+}
+
+/**
+ * The source that the reference says; undefined if it says none, or is a projection of several.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sourceOf = (ref: ProjectionRef): string | undefined => {
+  const keys = keysOf(ref)
+  return keys.length === 1 ? keys[0]!.source : undefined
 }

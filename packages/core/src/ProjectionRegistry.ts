@@ -36,6 +36,8 @@ export interface WorkerReading {
  */
 export interface RegisteredWorker {
   readonly key: OffsetKey
+  /** The keys of all sources of its projection. */
+  readonly sources: ReadonlyArray<string>
   readonly range: SliceRange.SliceRange
   readonly status: WorkerStatus
   readonly reading: WorkerReading
@@ -63,13 +65,13 @@ export interface RegisteredWorker {
  * @since 0.1.0
  */
 export interface ProjectionRegistry {
-  /** The workers of a projection, in the order of their slices; none if it does not run. */
-  readonly workers: (projection: string) => ReadonlyArray<RegisteredWorker>
+  /** The workers of a projection, or of one of its sources, in the order of the sources and their slices; none if it does not run. */
+  readonly workers: (projection: string, source?: string) => ReadonlyArray<RegisteredWorker>
   /** The workers of all projections that read a source. */
   readonly readers: (source: string) => ReadonlyArray<RegisteredWorker>
   /**
-   * Adds workers for as long as the scope, all at once. If another worker works on one of their slices, it adds none of
-   * them, and dies with `ProjectionAlreadyRuns`.
+   * Adds workers for as long as the scope, all at once. If another worker works on one of their slices in their source, or is of a projection of the
+   * same name that does not read their source, it adds none of them, and dies with `ProjectionAlreadyRuns`.
    */
   readonly join: (workers: ReadonlyArray<RegisteredWorker>) => Effect.Effect<void, never, Scope.Scope>
 }
@@ -92,11 +94,12 @@ export const make = (): ProjectionRegistry => {
       }
       added.push(worker)
     }
-    registered = added.toSorted((a, b) => a.range.min - b.range.min)
+    registered = added.toSorted((a, b) => placeOf(a) - placeOf(b) || a.range.min - b.range.min)
   }
 
   return {
-    workers: (projection) => registered.filter(({ key }) => key.projection === projection),
+    workers: (projection, source) =>
+      registered.filter(({ key }) => key.projection === projection && (source === undefined || key.source === source)),
     readers: (source) => registered.filter(({ key }) => key.source === source),
     join: (workers) =>
       Effect.asVoid(Effect.acquireRelease(
@@ -106,9 +109,15 @@ export const make = (): ProjectionRegistry => {
   }
 }
 
+/** The place of its source in its projection. */
+const placeOf = ({ key, sources }: RegisteredWorker): number => sources.indexOf(key.source)
+
 /** Whether two workers must not run at the same time. */
-const excludes = (a: RegisteredWorker, b: RegisteredWorker): boolean =>
-  a.key.projection === b.key.projection && (a.key.source !== b.key.source || SliceRange.overlaps(a.range, b.range))
+const excludes = (a: RegisteredWorker, b: RegisteredWorker): boolean => {
+  if (a.key.projection !== b.key.projection) return false
+  if (a.key.source === b.key.source) return SliceRange.overlaps(a.range, b.range)
+  return !a.sources.includes(b.key.source) || !b.sources.includes(a.key.source)
+}
 
 /**
  * The registry of this process. Provide others if projections of one name must not meet in it.

@@ -23,7 +23,7 @@ import {
   ProjectionManagement,
   type UnknownProjection
 } from "./ProjectionManagement.ts"
-import { keyOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
+import { nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
 import type { Receipt } from "./Receipt.ts"
 import { NotReached, type ProjectionPaused, type ReceiptNotRead, type ReceiptOfOtherJournal } from "./ReceiptError.ts"
@@ -44,14 +44,18 @@ export type { ReportedWorker } from "./ReportedWorker.ts"
 export type { WorkerFailure, WorkerState, WorkerStatus } from "./WorkerStatus.ts"
 
 /**
- * The workers of a projection in this process, in the order of their slices; none if it does not run here, or if nobody has this name: the
- * storage is not asked. The projection is given by its name, as itself, or as a row of `ProjectionManagement.list`, here as everywhere.
+ * The workers of a projection in this process, in the order of its sources and their slices; none if it does not run here, or if nobody has this
+ * name: the storage is not asked. The projection is given by its name, as itself, or as a row of `ProjectionManagement.list`, here as everywhere. A
+ * row means the workers of its source.
  *
  * @category getters
  * @since 0.1.0
  */
 export const status = (projection: ProjectionRef): Effect.Effect<ReadonlyArray<WorkerStatus>> =>
-  Effect.map(ProjectionRegistry, (registry) => registry.workers(nameOf(projection)).map((worker) => worker.status))
+  Effect.map(ProjectionRegistry, (registry) => workersOf(registry, projection).map((worker) => worker.status))
+
+const workersOf = (registry: ProjectionRegistry, ref: ProjectionRef): ReadonlyArray<RegisteredWorker> =>
+  registry.workers(nameOf(ref), sourceOf(ref))
 
 /**
  * The workers of a projection in all processes that share the storage, as those have said last: every 2 seconds, or as `HeartbeatStore.Heartbeat`
@@ -101,7 +105,7 @@ export const everywhere = (
   Effect.gen(function*() {
     const { reports } = yield* HeartbeatStore
     const name = nameOf(projection)
-    const source = keyOf(projection)?.source
+    const source = sourceOf(projection)
     const isMeant = ({ key }: { readonly key: OffsetKey }) => source === undefined || key.source === source
     const found = (yield* reports(name)).filter(isMeant)
     // one that has just begun in this process may have stored nothing yet
@@ -111,10 +115,12 @@ export const everywhere = (
     return judgeReports(found)
   })
 
-const running = (projection: string): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
+const running = (ref: ProjectionRef): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
-    const workers = registry.workers(projection)
-    return workers.length === 0 ? Effect.fail(new ProjectionNotRunning({ projection })) : Effect.succeed(workers)
+    const workers = workersOf(registry, ref)
+    return workers.length === 0
+      ? Effect.fail(new ProjectionNotRunning({ projection: nameOf(ref) }))
+      : Effect.succeed(workers)
   })
 
 /**
@@ -128,7 +134,8 @@ export type LagError = ProjectionNotRunning | SourceFailed | OtherLag | OffsetsD
 /**
  * How many events a projection is behind its source, exactly, in the slices that workers of this process have. It
  * counts the positions between the offsets that are stored now and the newest ones of the source, also right after a
- * rewind. Of a source without positions {@link timeLag} is known in its place.
+ * rewind. Of a source without positions {@link timeLag} is known in its place. Of several sources it is the sum, and fails if one of them has no
+ * positions, or does not answer; `{ projection, source }` asks for that of one.
  *
  * @category getters
  * @since 0.1.0
@@ -137,14 +144,18 @@ export const lag = (
   projection: ProjectionRef
 ): Effect.Effect<number, LagError> =>
   Effect.map(
-    eachLag(projection, (heads, { offsets }) =>
-      inTime.timeOf(heads) === undefined
-        ? Offset.lag(heads, offsets)
-        : new OtherLag({ projection: nameOf(projection), known: "timeLag" })),
-    (lags) => lags.reduce((sum, lag) => sum + lag, 0)
-  ).pipe(
-    Effect.tap((lag) => Metric.update(Metric.withAttributes(projectionLag, { projection: nameOf(projection) }), lag))
+    lagOfSources(
+      projection,
+      (heads, { offsets }) =>
+        inTime.timeOf(heads) === undefined
+          ? Offset.lag(heads, offsets)
+          : new OtherLag({ projection: nameOf(projection), known: "timeLag" }),
+      { of: sum, gauge: projectionLag, unit: 1 }
+    ),
+    sum
   )
+
+const sum = (lags: ReadonlyArray<number>): number => lags.reduce((sum, lag) => sum + lag, 0)
 
 /**
  * For how long a projection of a source without positions, such as a plain Akka producer, is behind it, in the slices that workers of this process
@@ -161,43 +172,60 @@ export const lag = (
  */
 export const timeLag = (projection: ProjectionRef): Effect.Effect<Duration.Duration, LagError> =>
   Effect.map(
-    eachLag(projection, (heads, { offsets }, { waitsFrom }) => {
-      const time = inTime.timeOf(heads)
-      if (time === undefined) {
-        return heads.size === 0 ? 0 : new OtherLag({ projection: nameOf(projection), known: "lag" })
-      }
-      const upTo = inTime.readUpTo(offsets, waitsFrom)
-      return upTo === 0 ? Infinity : Math.max(0, time - upTo)
-    }),
-    (lags) => Duration.millis(Math.max(...lags) / 1000)
-  ).pipe(
-    Effect.tap((lag) =>
-      Metric.update(
-        Metric.withAttributes(projectionTimeLag, { projection: nameOf(projection) }),
-        Duration.toSeconds(lag)
-      )
-    )
+    lagOfSources(
+      projection,
+      (heads, { offsets }, { waitsFrom }) => {
+        const time = inTime.timeOf(heads)
+        if (time === undefined) {
+          return heads.size === 0 ? 0 : new OtherLag({ projection: nameOf(projection), known: "lag" })
+        }
+        const upTo = inTime.readUpTo(offsets, waitsFrom)
+        return upTo === 0 ? Infinity : Math.max(0, time - upTo)
+      },
+      { of: longest, gauge: projectionTimeLag, unit: 1_000_000 }
+    ),
+    (lags) => Duration.millis(longest(lags) / 1000)
   )
 
-const eachLag = (
+const longest = (lags: ReadonlyArray<number>): number => Math.max(...lags)
+
+/** The lag of each source. Those that are known are in the gauge, also where another source does not say its own. */
+const lagOfSources = (
   projection: ProjectionRef,
   lagOf: (
     heads: Offset.Offsets,
     stored: Pick<WorkerStatus, "offsets">,
     status: WorkerStatus
-  ) => number | OtherLag
-): Effect.Effect<ReadonlyArray<number>, LagError> =>
-  Effect.flatMap(running(nameOf(projection)), (workers) =>
+  ) => number | OtherLag,
+  { gauge, of, unit }: {
+    readonly of: (lags: ReadonlyArray<number>) => number
+    readonly gauge: Metric.Gauge<number>
+    readonly unit: number
+  }
+): Effect.Effect<ReadonlyArray<number>, LagError> => {
+  const lagIn = (source: string, workers: ReadonlyArray<RegisteredWorker>) =>
     Effect.forEach(workers, (worker) =>
       // the store is asked first, or events that come between the two answers would not be counted
       Effect.flatMap(worker.stored, (stored) =>
         Effect.flatMap(worker.heads, (heads) => {
           const lag = lagOf(heads, stored, worker.status)
           return typeof lag === "number" ? Effect.succeed(lag) : Effect.fail(lag)
-        }))))
+        }))).pipe(
+        Effect.map(of),
+        Effect.tap((lag) =>
+          Metric.update(Metric.withAttributes(gauge, { projection: nameOf(projection), source }), lag / unit)
+        )
+      )
+  return Effect.flatMap(running(projection), (workers) =>
+    Effect.forEach(
+      Map.groupBy(workers, ({ key }) => key.source),
+      ([source, workers]) => Effect.exit(lagIn(source, workers)),
+      { concurrency: "unbounded" }
+    )).pipe(Effect.flatMap((lags) => Effect.all(lags)))
+}
 
 /**
- * Waits until a projection has processed and stored every event that its source has now, in the slices that workers of
+ * Waits until a projection has processed and stored every event that its sources have now, in the slices that workers of
  * this process have. After a rewind these are the events from where it was rewound to. After a
  * change of its filter with the history `"now"` the earlier events of what it includes are among them. Fails when a worker stops
  * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices. It also waits for
@@ -213,18 +241,21 @@ const eachLag = (
 export const caughtUp = Effect.fnUntraced(function*(
   ref: ProjectionRef
 ): Effect.fn.Return<void, ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
-  const projection = nameOf(ref)
   const registry = yield* ProjectionRegistry
   const done = new Set<RegisteredWorker>()
-  let waiting = yield* running(projection)
+  let waiting = yield* running(ref)
   while (waiting.length > 0) {
     const outcomes = yield* Effect.forEach(waiting, workerCaughtUp, { concurrency: "unbounded" })
     waiting.forEach((worker, i) => outcomes[i] === "caught up" && done.add(worker))
-    const workers = registry.workers(projection)
-    const isLost = ({ range }: RegisteredWorker) =>
-      SliceRange.slices(range).some((slice) => !workers.some((worker) => SliceRange.contains(worker.range, slice)))
+    const workers = workersOf(registry, ref)
+    const isLost = ({ key, range }: RegisteredWorker) => {
+      const others = workers.filter((worker) => worker.key.source === key.source)
+      return SliceRange.slices(range).some((slice) =>
+        !others.some((worker) => SliceRange.contains(worker.range, slice))
+      )
+    }
     if (waiting.some((worker, i) => outcomes[i] === "ended" && isLost(worker))) {
-      return yield* new ProjectionNotRunning({ projection })
+      return yield* new ProjectionNotRunning({ projection: nameOf(ref) })
     }
     waiting = workers.filter((worker) => !done.has(worker))
   }
@@ -356,7 +387,7 @@ export const reached = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Reached, ReachedError, OffsetStore | ProjectionManagement> {
   const registry = yield* ProjectionRegistry
   const name = nameOf(projection)
-  const source = keyOf(projection)?.source
+  const source = sourceOf(projection)
   const management = yield* ProjectionManagement
   const watch = watchOf(name, management, yield* OffsetStore)
   const timeout = Duration.fromInputUnsafe(options.timeout)

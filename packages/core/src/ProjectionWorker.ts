@@ -1,5 +1,5 @@
 /**
- * One worker of a projection: it handles the events of a range of slices, and moves their offsets.
+ * One worker of a projection: it handles the events of a range of slices, and moves their offsets. Of several sources there is one for each.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,8 @@ export interface ProjectionWorker<out E, out R> {
  * **When to use**
  *
  * If something else than `Projection.layer` decides which slices this process works on. Workers of one projection may
- * run in many processes, if their slices do not overlap. They may come and go while others run.
+ * run in many processes, if their slices do not overlap. They may come and go while others run. Of a projection of several sources it stands for one
+ * worker of each.
  *
  * **Example** (The lower half of the slices)
  *

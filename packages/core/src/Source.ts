@@ -53,18 +53,53 @@ export type { Stage } from "./Stage.ts"
 const TypeId = "~sluice/Source"
 
 /**
+ * What a projection reads: one source, or several that {@link mergeAll} has merged.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sources<out A, out E = never, out R = never> extends Pipeable {
+  readonly [TypeId]: {
+    readonly _A: Covariant<A>
+    readonly _E: Covariant<E>
+    readonly _R: Covariant<R>
+  }
+  /** Of a single source, itself. */
+  readonly sources: Arr.NonEmptyReadonlyArray<Source<any, any, any>>
+}
+
+/**
+ * The events of sources.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Event<S> = S extends Sources<infer A, infer _E, infer _R> ? A : never
+
+/**
+ * What sources fail with.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Error<S> = S extends Sources<infer _A, infer E, infer _R> ? E : never
+
+/**
+ * What sources need.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Services<S> = S extends Sources<infer _A, infer _E, infer R> ? R : never
+
+/**
  * A description of where events come from and what is done to them. Nothing runs until a projection, a producer or
  * {@link toStream} opens it.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Source<out A, out E = never, out R = never> extends Pipeable {
-  readonly [TypeId]: {
-    readonly _A: Covariant<A>
-    readonly _E: Covariant<E>
-    readonly _R: Covariant<R>
-  }
+export interface Source<out A, out E = never, out R = never> extends Sources<A, E, R> {
   readonly provider: Provider<any, any, any>
   readonly stages: ReadonlyArray<Stage>
 }
@@ -275,6 +310,16 @@ export class EventWithheld extends ExpectedError.TaggedError<EventWithheld>("@sl
 const variance = { _A: (a: never) => a, _E: (e: never) => e, _R: (r: never) => r }
 
 const Proto = {
+  [TypeId]: variance,
+  get sources() {
+    return [this]
+  },
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+const MergedProto = {
   [TypeId]: variance,
   pipe() {
     return pipeArguments(this, arguments)
@@ -582,13 +627,79 @@ export const tap =
     add(self, { _tag: "Effect", name: "tap", run: (envelope) => Effect.as(f(envelope) as F, envelope) })
 
 /**
- * The source and its stages in one line, as logs and consoles show it.
+ * Several sources as one, for a projection whose handler is given the events of all of them: of several producers, of journals of this service, of
+ * durable states. Throws a `RangeError` if there are none, or if two have the same key.
+ *
+ * **Details**
+ *
+ * Each source keeps what is its own: its stages, filter and codec, its offsets, and its workers. So one that is away, slow, or stopped at an event
+ * holds up no other, and each fails, waits and is opened again by itself. The events of an entity come in order; those of different sources come
+ * as they are there. The offsets are stored under the name of the projection and the key of the source. So a source that is added to a
+ * projection begins at its beginning, and the others go on. The offsets of one that is removed stay, in case it comes back, until
+ * `ProjectionManagement.clear` is told their key.
+ *
+ * Stages come before merging, as they are of one source. {@link map} can tell the handler which source an event is of. Two streams of one name, of
+ * different producers, need different keys: the option `name` of `EventConsumer.source`.
+ *
+ * **Example** (Two journals, one handler)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Cart = EntityType.make("cart", { codec: EventCodec.string })
+ * const Order = EntityType.make("order", { codec: EventCodec.string })
+ * const seen: Array<string> = []
+ * const Audit = Source.mergeAll([
+ *   Source.journal(Cart).pipe(Source.map(({ event }) => `cart: ${event}`)),
+ *   Source.journal(Order).pipe(Source.map(({ event }) => `order: ${event}`))
+ * ]).pipe(
+ *   Projection.exactlyOnce("audit", ({ event }) => Effect.sync(() => void seen.push(event)))
+ * )
+ * Projection.describe(Audit) // => "(journal of cart | map) + (journal of order | map) | exactly once 'audit' × 1"
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Cart, { id: "c-1", events: ["tea"] })
+ *   yield* Journal.append(Order, { id: "o-1", events: ["paid"] })
+ *   yield* Layer.build(Projection.layer(Audit))
+ *   yield* ProjectionStatus.caughtUp("audit")
+ *   return seen.toSorted()
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["cart: tea", "order: paid"]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const mergeAll = <const All extends ReadonlyArray<Sources<any, any, any>>>(
+  all: All
+): Sources<Event<All[number]>, Error<All[number]>, Services<All[number]>> => {
+  const sources = all.flatMap(({ sources }) => sources)
+  if (sources.length === 0) throw new RangeError("There is no source to merge: give at least one")
+  const keys = new Set<string>()
+  for (const { provider: { key } } of sources) {
+    if (keys.has(key)) {
+      throw new RangeError(
+        `Two of the sources to merge have the key '${key}', under which their offsets are stored: give one of them another, ` +
+          "as with the option name of EventConsumer.source"
+      )
+    }
+    keys.add(key)
+  }
+  return Object.assign(Object.create(MergedProto), { sources })
+}
+
+/**
+ * The source and its stages in one line, as logs and consoles show it; where several are merged, all of them.
  *
  * @category getters
  * @since 0.1.0
  */
-export const describe = (self: Source<any, any, any>): string =>
-  [self.provider.description, ...self.stages.map((stage) => stage.name)].join(" | ")
+export const describe = ({ sources }: Pick<Sources<any, any, any>, "sources">): string =>
+  sources.map(({ provider, stages }, _, { length }) => {
+    const one = [provider.description, ...stages.map(({ name }) => name)].join(" | ")
+    return length === 1 ? one : `(${one})`
+  }).join(" + ")
 
 /**
  * What to open of a source: by default all slices, from the beginning.
@@ -616,13 +727,21 @@ export interface OpenEncodedOptions extends OpenOptions {
 }
 
 /**
- * A plain stream of the source's envelopes, without end. It fails at an event that cannot be decoded.
+ * A plain stream of the source's envelopes, without end. It fails at an event that cannot be decoded. Of several sources it is the merge of their
+ * streams, from their beginnings: it fails with the first that fails.
  *
  * @category running
  * @since 0.1.0
  */
-export const toStream = <A, E, R>(self: Source<A, E, R>, options?: OpenOptions): Stream.Stream<Envelope<A>, E, R> =>
-  Stream.unwrap(Effect.map(open(self, options), ({ elements }) => events(elements)))
+export const toStream: {
+  <A, E, R>(self: Source<A, E, R>, options?: OpenOptions): Stream.Stream<Envelope<A>, E, R>
+  <A, E, R>(self: Sources<A, E, R>, options?: Pick<OpenOptions, "range">): Stream.Stream<Envelope<A>, E, R>
+} = (self: Sources<any, any, any>, options?: OpenOptions): Stream.Stream<Envelope<any>, any, any> => {
+  const streams = self.sources.map((source) =>
+    Stream.unwrap(Effect.map(open(source, options), ({ elements }) => events(elements)))
+  )
+  return streams.length === 1 ? streams[0]! : Stream.mergeAll(streams, { concurrency: "unbounded" })
+}
 
 /**
  * A source that is open, its events decoded and past its stages.

@@ -71,6 +71,8 @@ export interface FilterWait {
  */
 export interface WorkerStatus {
   readonly projection: string
+  /** The key of the source that it reads. */
+  readonly source: string
   readonly range: SliceRange
   readonly state: WorkerState
   readonly failure: WorkerFailure | undefined

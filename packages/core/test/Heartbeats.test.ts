@@ -332,6 +332,7 @@ const offsets = (
   new Map(all.map(([slice, position, seconds]) => [Slice.make(slice), Offset.make(position, seconds * 1_000_000)]))
 const status = (change: Partial<ProjectionStatus.WorkerStatus>): ProjectionStatus.WorkerStatus => ({
   projection: "p",
+  source: "journal:note",
   range: SliceRange.make(0, 9),
   state: "Running",
   failure: undefined,

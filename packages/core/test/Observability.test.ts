@@ -179,7 +179,7 @@ describe("metrics", () => {
       yield* Layer.build(Projection.layer(projection))
       yield* ProjectionStatus.caughtUp("p")
       assert.strictEqual(yield* ProjectionStatus.lag("p"), 0)
-      const of = { projection: "p" }
+      const of = { projection: "p", source: "journal:note" }
       assert.strictEqual((yield* value(Metrics.projectionHandled, of)).count, 3)
       assert.strictEqual((yield* value(Metrics.projectionSkipped, of)).count, 1)
       assert.strictEqual((yield* value(Metrics.projectionRestarts, of)).count, 1)

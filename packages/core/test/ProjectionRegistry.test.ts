@@ -13,10 +13,12 @@ const workerOf = (
   projection: string,
   min: number,
   max: number,
-  source = "journal:note"
+  source = "journal:note",
+  sources: ReadonlyArray<string> = [source]
 ): ProjectionRegistry.RegisteredWorker => {
   const status: ProjectionStatus.WorkerStatus = {
     projection,
+    source,
     range: SliceRange.make(min, max),
     state: "Running",
     failure: undefined,
@@ -33,6 +35,7 @@ const workerOf = (
   }
   return {
     key: { projection, source },
+    sources,
     range: status.range,
     status,
     reading: { status, moves: 0, lastFailure: undefined },
@@ -86,5 +89,26 @@ describe("ProjectionRegistry", () => {
       assert.deepStrictEqual(ranges(registry, "notes"), ["100-200"])
       assert.deepStrictEqual(ranges(registry, "others"), [])
       yield* registry.join([workerOf("notes", 0, 99), workerOf("notes", 201, 1023)])
+    }))
+
+  it.effect("has workers of the same slices in different sources of one projection", () =>
+    Effect.gen(function*() {
+      const registry = ProjectionRegistry.make()
+      const both = ["stream:b", "journal:a"]
+      const join = (min: number, max: number, source: string, sources = both) =>
+        registry.join([workerOf("notes", min, max, source, sources)])
+      for (const source of both) for (const min of [512, 0]) yield* join(min, min + 511, source)
+      // in the order of the sources
+      const places = registry.workers("notes").map(({ key, range }) => `${key.source} ${SliceRange.format(range)}`)
+      assert.deepStrictEqual(places, both.flatMap((source) => [`${source} 0-511`, `${source} 512-1023`]))
+      assert.lengthOf(registry.workers("notes", "journal:a"), 2)
+      const refused = [
+        join(511, 512, "journal:a"),
+        // of a projection of the same name
+        join(0, 1023, "journal:c", ["journal:c"]),
+        join(0, 1023, "journal:c", [...both, "journal:c"])
+      ]
+      for (const joining of refused) assert.isTrue(Exit.isFailure(yield* Effect.exit(joining)))
+      assert.lengthOf(registry.workers("notes"), 4)
     }))
 })

@@ -6,7 +6,6 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Metrics from "@sluice/core/Metrics"
 import * as Offset from "@sluice/core/Offset"
-import * as ProjectionRef from "@sluice/core/ProjectionRef"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -110,7 +109,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a plain pr
       producer.append("b", 1, { at: first!.timestamp + 2_500_000 })
       assert.strictEqual(yield* millisOf(stage.asked(ProjectionStatus.timeLag(stage.projection))), 2_500)
       const metric = Metric.withAttributes(Metrics.projectionTimeLag, {
-        projection: ProjectionRef.nameOf(stage.projection)
+        projection: stage.projection,
+        source: "stream:cart"
       })
       assert.strictEqual((yield* stage.asked(Metric.value(metric))).value, 2.5)
       const error = yield* Effect.flip(stage.asked(ProjectionStatus.lag(stage.projection)))

@@ -303,7 +303,8 @@ export const make = (databases: {
     }
 
     const watchProjection: Auditor["projection"] = (self, options) => {
-      const { handler, name, recovery, source } = self
+      const { handler, name, recovery, sources: [source, ...others] } = self
+      if (others.length > 0) throw new RangeError(`Projection '${name}' has several sources: watch one of each`)
       const { codec, entity, key, open } = source.provider
       const origin = options?.origin
       watched.set(name, { key, origin: (origin ?? source).provider.key })
@@ -345,7 +346,7 @@ export const make = (databases: {
       const made: typeof self = Object.create(Object.getPrototypeOf(self))
       return Object.assign(made, self, {
         handler: watchHandler(name, handler),
-        source: Object.assign(Source.make(provider), { stages })
+        sources: [Object.assign(Source.make(provider), { stages })]
       })
     }
 

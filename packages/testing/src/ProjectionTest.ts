@@ -14,6 +14,7 @@ import { deliveryTests } from "./internal/projections/deliveryTests.ts"
 import { filteredProjectionTests } from "./internal/projections/filteredProjectionTests.ts"
 import { historyTests } from "./internal/projections/historyTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
+import { mergedTests } from "./internal/projections/mergedTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
 import { receiptTests } from "./internal/projections/receiptTests.ts"
 import { rewoundTests } from "./internal/projections/rewoundTests.ts"
@@ -40,6 +41,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
   sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
     projectionTests(it)
     deliveryTests(it)
+    mergedTests(it)
     managedProjectionTests(it)
     receiptTests(it)
     filteredProjectionTests(it)

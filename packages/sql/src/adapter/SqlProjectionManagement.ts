@@ -463,7 +463,7 @@ export const make = ({ database, db, signals }: {
     rewind: (key, start, undo, newest = Timestamp.make(0), issue) =>
       transaction(
         Effect.gen(function*() {
-          const before = yield* lock(key)
+          yield* lock(key)
           yield* checkSince(
             key,
             start,
@@ -472,7 +472,9 @@ export const make = ({ database, db, signals }: {
           )
           // nobody handles events now, and nobody can begin to
           yield* undo
-          const revision = yield* raise(key.projection, before, {})
+          // which may be the rewind of another source of the projection
+          const before = (yield* lockCommand(key.projection))!
+          const revision = yield* raise(key.projection, before.revision, {})
           yield* setOffsets(key, start, revision)
           yield* discardAhead(key)
           yield* keep({ ...key, command: "Rewind", revision }, issue)

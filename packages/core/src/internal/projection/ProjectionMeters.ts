@@ -1,8 +1,9 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import * as Metrics from "../../Metrics.ts"
+import type { OffsetKey } from "../../OffsetStore.ts"
 
-/** @internal Measures the workers of a projection. */
+/** @internal Measures the workers of a projection in a source. */
 export class ProjectionMeters {
   readonly #handled
   readonly #skipped
@@ -14,9 +15,9 @@ export class ProjectionMeters {
   #unreported = 0
   #last = 0
 
-  constructor(projection: string, context: Context.Context<never>) {
+  constructor({ projection, source }: OffsetKey, context: Context.Context<never>) {
     const of = <Input>(metric: Metric.Metric<Input, unknown>) => {
-      const own = Metric.withAttributes(metric, { projection })
+      const own = Metric.withAttributes(metric, { projection, source })
       return (input: Input) => own.updateUnsafe(input, context)
     }
     this.#handled = of(Metrics.projectionHandled)

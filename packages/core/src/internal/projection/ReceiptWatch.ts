@@ -66,16 +66,16 @@ export interface Waiter {
 export const sourceOf = ({ log, persistenceId }: Receipt): string =>
   (log === "events" ? journalKey : stateKey)(PersistenceId.entityType(persistenceId))
 
-/** Whether a source may show what the receipt is of. What a stream shows is known once something was read of it. */
-const mayRead = (receipt: Receipt) => (progress: Progress): boolean => {
+/** Whether another source than that of the receipt's log shows that log. What a stream shows is known once something was read of it. */
+const reads = (receipt: Receipt, progress: Progress): "journal" | "otherJournal" | "otherLog" | "unknown" => {
   const { source } = progress
-  if (source === sourceOf(receipt)) return true
-  if (source.startsWith(journalKey("")) || source.startsWith(stateKey(""))) return false
+  if (source.startsWith(journalKey("")) || source.startsWith(stateKey(""))) return "otherLog"
   const read = journalRead(receipt, progress)
+  if (read === undefined) return "unknown"
   const { journal, log, persistenceId } = receipt
-  // of another journal is another error
-  return read === undefined || !LogsIdentity.isIn(read, journal) ||
-    LogsIdentity.isOf(read, { journal, log, entityType: PersistenceId.entityType(persistenceId) })
+  if (!LogsIdentity.isIn(read, journal)) return "otherJournal"
+  const isOf = LogsIdentity.isOf(read, { journal, log, entityType: PersistenceId.entityType(persistenceId) })
+  return isOf ? "journal" : "otherLog"
 }
 
 /**
@@ -163,7 +163,9 @@ export class ReceiptWatch {
     const judged: Array<readonly [Waiter, Progress]> = []
     for (const waiter of waiters) {
       const progress = this.#resolve(waiter, found)
-      if ("_tag" in progress) yield* Deferred.fail(waiter.passed, progress)
+      if (progress === "unknown") {
+        if (found[0]!.isPaused) yield* this.#paused(waiter)
+      } else if ("_tag" in progress) yield* Deferred.fail(waiter.passed, progress)
       else judged.push([waiter, progress])
     }
     const last = yield* this.#lastOfEntities(judged)
@@ -175,20 +177,28 @@ export class ReceiptWatch {
   })
 
   /** The source of the projection that the receipt is judged by. */
-  #resolve({ receipt, source }: Waiter, found: ReadonlyArray<Progress>): Progress | Exclude<WatchError, StorageError> {
+  #resolve(
+    { receipt, source }: Waiter,
+    found: ReadonlyArray<Progress>
+  ): Progress | "unknown" | Exclude<WatchError, StorageError> {
     const projection = this.#projection
     const asked = source === undefined ? found : found.filter((progress) => progress.source === source)
     if (asked.length === 0) return new UnknownProjection({ projection, source })
     const exact = asked.find((progress) => progress.source === sourceOf(receipt))
     if (exact !== undefined) return exact
-    const [one, ...others] = asked.filter(mayRead(receipt))
-    if (one === undefined) {
-      const sources = asked.map(({ source }) => source)
-      return new ReceiptNotRead({ projection, sources, source: sourceOf(receipt) })
+    const by = Map.groupBy(asked, (progress) => reads(receipt, progress))
+    const [one, ...others] = by.get("journal") ?? []
+    if (one !== undefined) {
+      return others.length === 0
+        ? one
+        : new AmbiguousProjection({ projection, sources: [one, ...others].map(({ source }) => source) })
     }
-    return others.length === 0
-      ? one
-      : new AmbiguousProjection({ projection, sources: [one, ...others].map(({ source }) => source) })
+    // one of them may turn out to
+    const unknown = by.get("unknown") ?? []
+    if (unknown.length > 1) return "unknown"
+    const sources = asked.map(({ source }) => source)
+    return unknown[0] ?? by.get("otherJournal")?.[0] ??
+      new ReceiptNotRead({ projection, sources, source: sourceOf(receipt) })
   }
 
   /** The last sequence numbers that are stored, of those entities that are needed. */
@@ -211,13 +221,11 @@ export class ReceiptWatch {
   #settle(waiter: Waiter, progress: Progress, standing: Standing): Effect.Effect<unknown, StorageError> {
     const projection = this.#projection
     const { passed, receipt } = waiter
-    const { journal, persistenceId, sequenceNumber } = receipt
+    const { journal, persistenceId } = receipt
     const { source } = progress
     switch (standing) {
       case "behind":
-        return progress.isPaused
-          ? Deferred.fail(passed, new ProjectionPaused({ projection, persistenceId, sequenceNumber }))
-          : this.#unlessStopped(waiter)
+        return progress.isPaused ? this.#paused(waiter) : this.#unlessStopped(waiter, source)
       case "otherJournal":
       case "forked": {
         const read = journalRead(receipt, progress) ?? journal
@@ -232,9 +240,16 @@ export class ReceiptWatch {
     }
   }
 
+  #paused({ passed, receipt: { persistenceId, sequenceNumber } }: Waiter): Effect.Effect<unknown> {
+    return Deferred.fail(passed, new ProjectionPaused({ projection: this.#projection, persistenceId, sequenceNumber }))
+  }
+
   /** A worker of this process that has stopped goes on once a person resumes it, which whoever waits cannot wait for. */
-  #unlessStopped({ passed, receipt: { slice }, registry }: Waiter): Effect.Effect<unknown, StorageError> {
-    for (const worker of registry.workers(this.#projection)) {
+  #unlessStopped(
+    { passed, receipt: { slice }, registry }: Waiter,
+    source: string
+  ): Effect.Effect<unknown, StorageError> {
+    for (const worker of registry.workers(this.#projection, source)) {
       if (!SliceRange.contains(worker.range, slice)) continue
       const { status } = worker
       if (status.state !== "Stopped") continue

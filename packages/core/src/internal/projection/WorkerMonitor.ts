@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Envelope } from "../../Envelope.ts"
 import * as Offset from "../../Offset.ts"
+import type { OffsetKey } from "../../OffsetStore.ts"
 import type { WorkerReading } from "../../ProjectionRegistry.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import type { Timestamp } from "../../Timestamp.ts"
@@ -14,7 +15,7 @@ const noneWaits = () => undefined
 
 /** @internal A worker's lifecycle, and how far it has come, for its status and metrics. */
 export class WorkerMonitor {
-  readonly #projection: string
+  readonly #key: OffsetKey
   readonly #range: SliceRange
   #lifecycle = Lifecycle.initial
   #revision: number | undefined
@@ -31,22 +32,22 @@ export class WorkerMonitor {
   #moves = 0
   #lastFailure: WorkerReading["lastFailure"]
   readonly #clock: Clock.Clock
-  /** The workers of its projection in this process, itself among them. */
+  /** The workers of its projection in this process that read its source, itself among them. */
   readonly #workers: Set<WorkerMonitor>
   readonly #listeners = new Set<() => void>()
   readonly meters: ProjectionMeters
 
   constructor(
-    projection: string,
+    key: OffsetKey,
     range: SliceRange,
     context: Context.Context<never>,
     workers = new Set<WorkerMonitor>()
   ) {
-    this.#projection = projection
+    this.#key = key
     this.#range = range
     this.#workers = workers.add(this)
     this.#clock = Context.get(context, Clock.Clock)
-    this.meters = new ProjectionMeters(projection, context)
+    this.meters = new ProjectionMeters(key, context)
   }
 
   get status(): WorkerStatus {
@@ -82,7 +83,7 @@ export class WorkerMonitor {
   get #current(): WorkerStatus {
     const { restarts, state } = this.#lifecycle
     return {
-      projection: this.#projection,
+      ...this.#key,
       range: this.#range,
       state: state._tag,
       failure: Lifecycle.failureOf(state),

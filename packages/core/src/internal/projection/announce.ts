@@ -1,7 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import { describe as describeDelivery } from "../../DeliveryGuarantee.ts"
-import type { Projection } from "../../ProjectionDefinition.ts"
+import type { SourceProjection } from "../../ProjectionDefinition.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { describe } from "../../Source.ts"
 import * as Timestamp from "../../Timestamp.ts"
@@ -9,7 +9,7 @@ import type { WorkerStatus } from "../../WorkerStatus.ts"
 
 /** @internal Says in one line what runs, and where it begins, once its workers know that. */
 export const announce = (
-  projection: Projection<any, any>,
+  projection: SourceProjection<any, any>,
   statuses: ReadonlyArray<WorkerStatus>
 ): Effect.Effect<void> => {
   const { delivery, name, source } = projection

@@ -6,7 +6,7 @@ import { begin, ConsumerFilter, type FilterVersion, type Passed, toText } from "
 import type { EventFilter } from "../../EventFilter.ts"
 import { type Inclusion, PastGivenUp } from "../../GivenUp.ts"
 import type { Offset } from "../../Offset.ts"
-import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import type { Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
@@ -70,12 +70,12 @@ const noFilter: FollowedFilter = {
 }
 
 /** Asks the storage for the newest version, which the projection goes by from then on. */
-const follow = (filters: ConsumerFilter["Service"], projection: Projection<any, any>) =>
+const follow = (filters: ConsumerFilter["Service"], projection: SourceProjection<any, any>) =>
   filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
 
 /** @internal Asks the storage for the filter of a projection's source as it is now; undefined if the source takes none. */
 export const newestFilter = (
-  projection: Projection<any, any>
+  projection: SourceProjection<any, any>
 ): Effect.Effect<Effect.Effect<EventFilter | undefined, StorageError>, never, ConsumerFilter> =>
   ConsumerFilter.useSync((filters) => {
     const { filter: initial } = projection.source.provider
@@ -85,7 +85,7 @@ export const newestFilter = (
 
 /** @internal One for all workers of a projection that begin together. */
 export const followFilter = (
-  projection: Projection<any, any>
+  projection: SourceProjection<any, any>
 ): Effect.Effect<FollowedFilter, never, ConsumerFilter | Scope.Scope> => {
   const { filter: initial, key } = projection.source.provider
   if (initial === undefined) return Effect.succeed(noFilter)

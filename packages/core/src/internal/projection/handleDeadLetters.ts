@@ -4,11 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
 import { toText } from "../../ConsumerFilter.ts"
 import type { Element, EncodedEnvelope, Envelope } from "../../Envelope.ts"
 import { compile as compileFilter, type EventFilter } from "../../EventFilter.ts"
 import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
-import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { bySource, offsetKey, type Projection, type SourceProjection } from "../../ProjectionDefinition.ts"
 import {
   claimTime,
   type DeadLetter,
@@ -42,7 +43,7 @@ type Outcome = keyof HandledLetters | "gone"
 
 /** What letters are handled with. */
 interface Redelivery {
-  readonly projection: Projection<any, any>
+  readonly projection: SourceProjection<any, any>
   /** The projection's handler, which has started. */
   readonly handle: Handle
   readonly key: OffsetKey
@@ -55,8 +56,21 @@ interface Redelivery {
 
 type Handled<A> = Effect.Effect<A, unknown, any>
 
-/** @internal Handles what a projection has put aside, and says what became of it. */
+/** @internal Handles what a projection has put aside, of each source by itself, and says what became of it. */
 export const handleDeadLetters = (projection: Projection<any, any>): Handled<HandledLetters> =>
+  Effect.flatMap(
+    Effect.forEach(bySource(projection), (one) => Effect.exit(handleLettersOf(one)), { concurrency: "unbounded" }),
+    (exits) => {
+      const sum = { handled: 0, failed: 0, obsolete: 0, excluded: 0 }
+      for (const exit of exits) {
+        if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+        for (const outcome of Struct.keys(sum)) sum[outcome] += exit.value[outcome]
+      }
+      return Effect.succeed(sum)
+    }
+  )
+
+const handleLettersOf = (projection: SourceProjection<any, any>): Handled<HandledLetters> =>
   Effect.gen(function*() {
     const key = offsetKey(projection)
     const management = yield* ProjectionManagement
@@ -82,7 +96,7 @@ export const handleDeadLetters = (projection: Projection<any, any>): Handled<Han
       for (const letter of page) counts[yield* handle(self, letter)]++
       after = last
     }
-  }).pipe(scopedInTime, Effect.annotateLogs({ projection: projection.name }))
+  }).pipe(scopedInTime, Effect.annotateLogs({ ...offsetKey(projection) }))
 
 /**
  * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,

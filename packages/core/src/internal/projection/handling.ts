@@ -8,7 +8,7 @@ import { encoded } from "../../Envelope.ts"
 import { isGrouped } from "../../Handler.ts"
 import type { Offsets } from "../../Offset.ts"
 import type { Basis, Move, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
-import type { Projection } from "../../ProjectionDefinition.ts"
+import type { SourceProjection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { traced } from "../tracing.ts"
 import { isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
@@ -20,7 +20,7 @@ import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
 /** @internal What handling needs: the projection, its stores, and how far it is. */
 export interface Handling {
-  readonly projection: Projection<any, any>
+  readonly projection: SourceProjection<any, any>
   /** The projection's handler, which has started. */
   readonly handle: Handle
   readonly key: OffsetKey
@@ -37,7 +37,7 @@ export interface Handling {
   /** Whether an event whose offset was stored may be handed over: its filter is still the newest. Undefined if there is nothing to ask. */
   readonly mayHandOver: Effect.Effect<boolean> | undefined
   /** Sleeps before another try, and fails when there is another command meanwhile. */
-  readonly sleep: (delay: Projection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
+  readonly sleep: (delay: SourceProjection<any, any>["recovery"]["delay"]) => Effect.Effect<void, unknown>
 }
 
 type Handled = Effect.Effect<void, unknown, any>

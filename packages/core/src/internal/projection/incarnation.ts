@@ -14,7 +14,7 @@ import { type Handler, isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
-import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
@@ -50,7 +50,7 @@ const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spac
 
 /** @internal What an incarnation needs of its worker. */
 export interface Options {
-  readonly projection: Projection<any, any>
+  readonly projection: SourceProjection<any, any>
   readonly range: SliceRange
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
@@ -234,7 +234,7 @@ const parallelOf = (
   })
 }
 
-const groupingOf = ({ delivery, handler }: Projection<any, any>): GroupingOptions => ({
+const groupingOf = ({ delivery, handler }: SourceProjection<any, any>): GroupingOptions => ({
   ...limitsOf(handler),
   save: delivery._tag === "AtLeastOnce"
     ? { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }

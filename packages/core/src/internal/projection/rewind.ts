@@ -1,40 +1,58 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
-import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { bySource, offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
+  AmbiguousProjection,
   checkSince,
   type CommandOptions,
   issueOf,
   ProjectionManagement,
   startOf,
-  type Target
+  type Target,
+  UnknownProjection
 } from "../../ProjectionManagement.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 
-/** @internal Sets where a projection goes on, and undoes what its handler has written, in one transaction. */
+interface Options extends CommandOptions {
+  readonly source?: string | undefined
+  readonly undo?: Effect.Effect<unknown, any, any> | undefined
+}
+
+/** @internal Sets where a projection goes on in its sources, or in one, and undoes what its handler has written, in one transaction. */
 export const rewind = (
   projection: Projection<any, any>,
   to: Target,
-  { undo = Effect.void, ...options }: CommandOptions & { readonly undo?: Effect.Effect<unknown, any, any> | undefined }
+  { source, undo = Effect.void, ...options }: Options
 ): Effect.Effect<void, unknown, any> =>
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
     const issue = yield* issueOf(options, to)
-    const { provider } = projection.source
-    const key = offsetKey(projection)
+    const meant = bySource(projection).filter((one) => source === undefined || one.source.provider.key === source)
+    if (meant.length === 0) return yield* new UnknownProjection({ projection: projection.name, source })
+    if (meant.length > 1 && typeof to === "object" && "offsets" in to) {
+      const sources = meant.map((one) => one.source.provider.key)
+      return yield* new AmbiguousProjection({ projection: projection.name, sources })
+    }
     const start = startOf(to)
-    const now = yield* provider.now
-    yield* checkSince(
-      key,
-      start,
-      now,
-      Effect.map(provider.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
-    )
-    const offsets = yield* resolveTimes(provider, SliceRange.full, start.offsets)
-    // a projection may be rewound before its first start
-    yield* management.register(key)
     const newest = Timestamp.make(Offset.newest(start.offsets.values()))
-    yield* management.rewind(key, { ...start, offsets }, undo, newest, issue)
+    // all sources are asked before anything is locked
+    let rewinding = undo
+    for (const one of meant.toSorted((a, b) => a.source.provider.key < b.source.provider.key ? 1 : -1)) {
+      const { provider } = one.source
+      const key = offsetKey(one)
+      yield* checkSince(
+        key,
+        start,
+        yield* provider.now,
+        Effect.map(provider.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
+      )
+      const offsets = yield* resolveTimes(provider, SliceRange.full, start.offsets)
+      // a projection may be rewound before its first start
+      yield* management.register(key)
+      // one in the other, so that all is locked before anything is undone
+      rewinding = management.rewind(key, { ...start, offsets }, rewinding, newest, issue)
+    }
+    yield* rewinding
   })

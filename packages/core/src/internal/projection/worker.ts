@@ -9,7 +9,7 @@ import * as Scope from "effect/Scope"
 import type { ConsumerFilter } from "../../ConsumerFilter.ts"
 import { Journal, sourceKey as journalKey } from "../../Journal.ts"
 import { OffsetStore } from "../../OffsetStore.ts"
-import { offsetKey, type Projection } from "../../ProjectionDefinition.ts"
+import { bySource, offsetKey, type Projection, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
@@ -30,7 +30,7 @@ import { WorkerMonitor } from "./WorkerMonitor.ts"
 /** For how many milliseconds a projection that starts waits to be registered. */
 const registrationPatience = 1000
 
-/** What a worker is to do. */
+/** What is to be done: of several sources, by a worker for each. */
 interface Assignment<out E, out R> {
   readonly projection: Projection<E, R>
   readonly range: SliceRange.SliceRange
@@ -44,7 +44,7 @@ export interface PreparedWorker<E, R> {
   readonly resumed: Effect.Effect<void>
 }
 
-/** What the workers of a projection have in common that begin together. */
+/** What the workers of a projection that begin together have in common in a source. */
 interface Shared {
   readonly commands: Commands
   readonly filter: FollowedFilter
@@ -53,7 +53,7 @@ interface Shared {
 }
 
 const share = (
-  projection: Projection<any, any>
+  projection: SourceProjection<any, any>
 ): Effect.Effect<Shared, never, ProjectionManagement | ConsumerFilter | Scope.Scope> =>
   Effect.gen(function*() {
     const filter = yield* followFilter(projection)
@@ -72,7 +72,9 @@ const share = (
 
 /** A worker, and what drives it. */
 interface Driven {
-  readonly projection: Projection<any, any>
+  readonly projection: SourceProjection<any, any>
+  /** The keys of all sources of the projection. */
+  readonly sources: ReadonlyArray<string>
   readonly range: SliceRange.SliceRange
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
@@ -94,17 +96,21 @@ export const prepare = <E, R>(
     const registry = yield* ProjectionRegistry
     const store = yield* OffsetStore
     const management = yield* ProjectionManagement
+    const projections = new Map(assignments.map(({ projection }) => [projection, bySource(projection)]))
     const monitors = new Map<string, Set<WorkerMonitor>>()
-    for (const { projection } of assignments) monitors.set(projection.name, new Set())
-    const workers = assignments.map(({ projection, range }): Driven => ({
-      projection,
-      range,
-      store,
-      management,
-      monitor: new WorkerMonitor(projection.name, range, context, monitors.get(projection.name)),
-      memory: new WorkerMemory(),
-      lastRead: undefined
-    }))
+    for (const each of projections.values()) each.forEach((one) => monitors.set(textOf(one), new Set()))
+    const workers = assignments.flatMap(({ projection, range }) =>
+      projections.get(projection)!.map((one): Driven => ({
+        projection: one,
+        sources: projection.sources.map(({ provider }) => provider.key),
+        range,
+        store,
+        management,
+        monitor: new WorkerMonitor(offsetKey(one), range, context, monitors.get(textOf(one))),
+        memory: new WorkerMemory(),
+        lastRead: undefined
+      }))
+    )
     // runs after the workers have left the registry
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => workers.forEach(({ monitor }) => monitor.happened({ _tag: "Ended" })))
@@ -114,18 +120,22 @@ export const prepare = <E, R>(
     yield* reportOn(registeredWorkers)
     const shared = new Map<string, Shared>()
     for (const { projection } of workers) {
-      if (!shared.has(projection.name)) shared.set(projection.name, yield* share(projection))
+      const text = textOf(projection)
+      if (!shared.has(text)) shared.set(text, yield* share(projection))
     }
     yield* Effect.forkScoped(announceAll(workers), { startImmediately: true })
     yield* Effect.forEach(shared.values(), ({ known }) => known, { concurrency: "unbounded", discard: true })
     return workers.map((worker) => {
-      const { commands, filter } = shared.get(worker.projection.name)!
+      const { commands, filter } = shared.get(textOf(worker.projection))!
       return { run: run(worker, commands, filter), resumed: newCommand(worker, commands) }
     })
     // R includes the stores, which the types do not know here
   }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
 
-/** Says what runs, each projection once its workers know where they begin. */
+/** As a key of a map. */
+const textOf = (projection: SourceProjection<any, any>): string => JSON.stringify(offsetKey(projection))
+
+/** Says what runs, each projection once its workers in a source know where they begin. */
 const announceAll = (workers: ReadonlyArray<Driven>): Effect.Effect<void> =>
   Effect.forEach(
     Map.groupBy(workers, ({ projection }) => projection).entries(),
@@ -144,7 +154,7 @@ const announceAll = (workers: ReadonlyArray<Driven>): Effect.Effect<void> =>
 
 /** The worker as others see it. */
 const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {
-  const { management, monitor, projection, range, store } = driven
+  const { management, monitor, projection, range, sources, store } = driven
   const { provider } = projection.source
   const key = offsetKey(projection)
   const heads = (range: SliceRange.SliceRange) => ofSource(provider.heads(range))
@@ -155,6 +165,7 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
     )
   return {
     key,
+    sources,
     range,
     get status() {
       return monitor.status
@@ -203,7 +214,7 @@ const run = (driven: Driven, commands: Commands, filter: FollowedFilter): Effect
     return yield* Effect.failCause(cause)
   }).pipe(
     Effect.scoped,
-    Effect.annotateLogs({ projection: driven.projection.name, slices: SliceRange.format(driven.range) })
+    Effect.annotateLogs({ ...offsetKey(driven.projection), slices: SliceRange.format(driven.range) })
   )
 
 const perform = (

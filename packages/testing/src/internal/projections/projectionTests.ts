@@ -564,7 +564,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           const journal = yield* Journal.Journal
           const store = yield* OffsetStore
           const stored = yield* store.load(
-            { projection: name, source: projection.source.provider.key },
+            { projection: name, source: projection.sources[0].provider.key },
             SliceRange.full
           )
           assert.deepStrictEqual(new Map(stored.offsets), new Map(yield* journal.heads(type.name, SliceRange.full)))
@@ -824,7 +824,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           Projection.workers(2)
         )
         const other = freshId()
-        yield* offsetsIn(other, name, projection.source.provider.key, 600, Offset.make(7, 7))
+        yield* offsetsIn(other, name, projection.sources[0].provider.key, 600, Offset.make(7, 7))
         yield* Effect.gen(function*() {
           const worker = yield* stopped(name)
           assert.strictEqual(worker.range.min, 512)
@@ -848,7 +848,7 @@ export const projectionTests = (it: It<Journal.Journal | Projection.Stores>): vo
           Projection.exactlyOnce(name, () => Effect.sync(() => void calls++))
         )
         const lost = Offset.make(position, timestamp - 1)
-        yield* offsetsIn(journal.identity, name, projection.source.provider.key, 600, lost)
+        yield* offsetsIn(journal.identity, name, projection.sources[0].provider.key, 600, lost)
         const worker = yield* stopped(name).pipe(whileRunning(projection))
         assert.instanceOf(errorOf(worker), Journal.JournalForked)
         assert.strictEqual(calls, 0)

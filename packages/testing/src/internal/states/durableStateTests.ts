@@ -644,7 +644,7 @@ export const durableStateTests = (
         yield* caughtUp(name).pipe(whileRunning(projection))
         isBroken = false
         // a newer state is handled between the look at the source and the handling of the old one
-        const source = projection.source
+        const [source] = projection.sources
         const late = Source.make<Option.Option<string>, any, any>({
           ...source.provider,
           entity: (persistenceId, from, to) =>
