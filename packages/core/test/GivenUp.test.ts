@@ -3,6 +3,7 @@ import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as GivenUp from "@sluice/core/GivenUp"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -15,6 +16,7 @@ const event = (id: string, tags: ReadonlyArray<string> = []) => {
       persistenceId,
       sequenceNumber: SequenceNumber.make(3),
       slice: Slice.ofPersistenceId(persistenceId),
+      position: Position.make(1),
       timestamp: Timestamp.make(50)
     }),
     tags
