@@ -176,7 +176,7 @@ export const make = (databases: {
         const stored = storedOf(projection)
         if (key !== observation.source || stored.revision === undefined) continue
         audit.refiltered(projection, stored)
-        if (observation.history === "none") audit.forgets(projection, stored)
+        if (observation.history === "none") audit.givesUp(projection, stored, observation)
       }
     })
 

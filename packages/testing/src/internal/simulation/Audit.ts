@@ -1,4 +1,5 @@
 import type { EncodedEnvelope, Envelope, Place, Skipped } from "@sluice/core/Envelope"
+import { compile, type EventFilter, type Subject } from "@sluice/core/EventFilter"
 import { type AppendRequest, sourceKey } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import type { StoredOffsets } from "@sluice/core/OffsetStore"
@@ -35,6 +36,16 @@ interface Done {
   readonly aside: Positions
 }
 
+/** What a change of the filter has given up. */
+interface GivenUp {
+  /** The revision before the change: an at-least-once worker that stands on it may still be at such an event. */
+  readonly revision: number
+  /** Everything before the offsets, until a rewind to before it. */
+  readonly positions: Positions
+  /** It is given up of the entities whose next event that is so of. Which one that is, only the worker knows. */
+  readonly includes: (event: Subject) => boolean
+}
+
 interface Projection extends Watched {
   /** By their fibers. */
   readonly workers: Map<number, Worker>
@@ -47,10 +58,11 @@ interface Projection extends Watched {
   readonly wasAside: Positions
   /** What the source, or one of its stages, has left out for good. */
   readonly leftOut: Positions
-  /** What a rewind has jumped over, or a change of the filter has left behind for good: until a rewind to before it. */
+  /** What a rewind has jumped over: until a rewind to before it. */
   leftBehind: Positions
   /** The revision before that: an at-least-once worker that stands on it may still be at such an event. */
   leftBehindAt: number
+  givenUp: ReadonlyArray<GivenUp>
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
   deferred: Positions
   readonly perEntity: Set<Slice>
@@ -107,6 +119,7 @@ export class Audit {
       leftOut: new Positions(),
       leftBehind: new Positions(),
       leftBehindAt: -1,
+      givenUp: [],
       deferred: new Positions(),
       perEntity: new Set(),
       failures: new Map(),
@@ -248,14 +261,50 @@ export class Audit {
     projection.kept.set(revision, keep(doneOf(projection, revision), isBehind))
     projection.deferred = projection.deferred.filter(isBehind)
     projection.leftBehind = projection.leftBehind.filter(isBehind)
+    projection.givenUp = projection.givenUp.map((one) => ({ ...one, positions: one.positions.filter(isBehind) }))
     this.#leaveBehind(projection, revision, (event) => isAhead(offsets, event) && !isAhead(to, event))
     for (const [key, { place }] of projection.failures) if (isAhead(to, place)) projection.failures.delete(key)
     for (const [key, place] of projection.letters) if (isAhead(to, place)) projection.letters.delete(key)
   }
 
-  /** What a projection has not handled up to its offsets is not to come any more. */
-  forgets(name: string, { offsets, revision = 0 }: StoredOffsets): void {
-    this.#leaveBehind(this.#projections.get(name)!, revision, (event) => !isAhead(offsets, event))
+  /** What a projection has not handled up to its offsets is not to come any more, of the entities that the change of its filter has newly included. */
+  givesUp(
+    name: string,
+    { offsets, revision = 0 }: StoredOffsets,
+    change: { readonly before: EventFilter; readonly after: EventFilter }
+  ): void {
+    const projection = this.#projections.get(name)!
+    const [before, after] = [compile(change.before), compile(change.after)]
+    const positions = new Positions()
+    const truth = this.truth(projection.origin)
+    for (const slice of truth.slices) {
+      for (const event of truth.between(slice, 0, truth.head(slice))) {
+        if (!isAhead(offsets, event)) positions.add(slice, event.position!)
+      }
+    }
+    const includes = (event: Subject) => after(event) && !before(event)
+    projection.givenUp = [...projection.givenUp, { revision, positions, includes }]
+  }
+
+  /** The events that an event's entity has, by which a change has newly included it or not. */
+  #ofEntity(projection: Projection, { persistenceId, slice }: Place): ReadonlyArray<EncodedEnvelope> {
+    const truth = this.#truths.get(projection.origin)!
+    return truth.between(slice, 0, truth.head(slice)).filter((event) => event.persistenceId === persistenceId)
+  }
+
+  /** Whether an event may never come, as it was given up. */
+  #mayBeGivenUp(projection: Projection, event: Place): boolean {
+    const changes = projection.givenUp.filter(({ positions }) => positions.has(event.slice, event.position!))
+    return changes.length > 0 &&
+      this.#ofEntity(projection, event).some((other) => changes.some(({ includes }) => includes(other)))
+  }
+
+  /** Whether an event must not come any more to a worker that stands on a revision, as it was given up whichever event of its entity has come next. */
+  #isGivenUp(projection: Projection, of: number, event: Place): boolean {
+    return projection.givenUp.some(({ includes, positions, revision }) =>
+      of > revision && positions.has(event.slice, event.position!) &&
+      this.#ofEntity(projection, event).every(includes)
+    )
   }
 
   #leaveBehind(projection: Projection, revision: number, isMeant: (event: EncodedEnvelope) => boolean): void {
@@ -284,7 +333,8 @@ export class Audit {
     if (of === undefined) return
     const { handled } = doneOf(projection, of)
     const text = `'${name}' handles ${describe(envelope)}`
-    if (of > projection.leftBehindAt && projection.leftBehind.has(slice, position)) {
+    const isLeftBehind = of > projection.leftBehindAt && projection.leftBehind.has(slice, position)
+    if (isLeftBehind || this.#isGivenUp(projection, of, envelope)) {
       this.#violate("what is left behind stays there", text)
     }
     if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
@@ -382,7 +432,7 @@ export class Audit {
     const done = revision === undefined ? undefined : doneOf(projection, revision)
     return this.#truths.get(projection.origin)!.between(slice, 0, to).filter((event) =>
       done?.handled.has(slice, event.position!) !== true && done?.aside.has(slice, event.position!) !== true &&
-      !this.#isLeftOut(projection, slice, event.position!)
+      !this.#isLeftOut(projection, slice, event.position!) && !this.#mayBeGivenUp(projection, event)
     )
   }
 

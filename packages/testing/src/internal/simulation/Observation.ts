@@ -1,5 +1,6 @@
 import type { HistoryPolicy } from "@sluice/core/ConsumerFilter"
 import type { Place } from "@sluice/core/Envelope"
+import type { EventFilter } from "@sluice/core/EventFilter"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import type { Basis, Fenced, Move, OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
@@ -56,7 +57,13 @@ export type Observation =
   /** A projection was rewound or cleared: its offsets are those, and the beginning elsewhere. */
   | { readonly _tag: "Rewound"; readonly key: OffsetKey; readonly offsets: Offsets }
   /** The projections that read a source have begun anew from where they were, with another filter. */
-  | { readonly _tag: "Refiltered"; readonly source: string; readonly history: HistoryPolicy }
+  | {
+    readonly _tag: "Refiltered"
+    readonly source: string
+    readonly history: HistoryPolicy
+    readonly before: EventFilter
+    readonly after: EventFilter
+  }
   /** A projection has put an event aside, with its offset on that revision. */
   | {
     readonly _tag: "PutAside"

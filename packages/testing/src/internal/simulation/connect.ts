@@ -1,5 +1,6 @@
 import { ConsumerFilter, type NewVersion } from "@sluice/core/ConsumerFilter"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
+import { passAll } from "@sluice/core/EventFilter"
 import { Heartbeat, heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
@@ -255,7 +256,7 @@ export const connect = (
 
   const filters = Context.get(storage, ConsumerFilter)
   const wrappedFilters: ConsumerFilter["Service"] = {
-    ...wrap("ConsumerFilter", filters, ["find", "history"]),
+    ...wrap("ConsumerFilter", filters, ["find", "history", "givenUp", "givenUpBy"]),
     changes: subscribe(filters.changes),
     // nothing here waits for the end of a transaction of the process
     afterCommit: identity,
@@ -266,14 +267,19 @@ export const connect = (
         (hold) => base.transaction(hold),
         () => {
           let version: NewVersion | undefined
+          let before = passAll
           const deciding: typeof decide = (newest) =>
-            Effect.tap(decide(newest), (decided) => Effect.sync(() => void (version = decided)))
+            Effect.tap(decide(newest), (decided) =>
+              Effect.sync(() => {
+                version = decided
+                before = newest?.filter ?? before
+              }))
           return Effect.tap(
             ask("store a filter", "Write", filters.store(source, deciding)),
             () => {
               if (version?.restarts !== true) return Effect.void
-              const { history } = version
-              return whenCommitted(() => ({ _tag: "Refiltered", source, history }))
+              const { filter: after, history } = version
+              return whenCommitted(() => ({ _tag: "Refiltered", source, history, before, after }))
             }
           )
         }
