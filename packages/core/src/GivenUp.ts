@@ -61,12 +61,13 @@ export const inclusions = (
   })
 }
 
+const areEmpty = (...lists: ReadonlyArray<ReadonlyArray<unknown>>): boolean => lists.every((list) => list.length === 0)
+
 /** Whether the criteria alone prove that whatever passes a filter also passes another one. */
 const isWithin = (self: EventFilter, other: EventFilter): boolean => {
   const { added, removed } = diff(self, other)
-  const isEmpty = (...lists: ReadonlyArray<ReadonlyArray<unknown>>) => lists.every((list) => list.length === 0)
-  return isEmpty(added.excludeTags, added.excludeEntityIds, added.excludeMatching) &&
-    isEmpty(removed.includeTags, removed.includeTopics, removed.includeEntityIds, removed.includeMatching)
+  return areEmpty(added.excludeTags, added.excludeEntityIds, added.excludeMatching) &&
+    areEmpty(removed.includeTags, removed.includeTopics, removed.includeEntityIds, removed.includeMatching)
 }
 
 /**

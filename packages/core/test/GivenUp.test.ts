@@ -99,10 +99,11 @@ describe("what a change includes", () => {
   })
 })
 
+const until = (version: number, until: number) => ({ version, until: Timestamp.make(until) })
+
 describe("the past that is given up", () => {
   const [a, b, c] = ["a", "b", "c"].map((id) => event(id)) as [any, any, any]
   const changes = [change(only(), only("a", "b"), 2), change(only("c"), only("b", "c"), 5)]
-  const until = (version: number, until: number) => ({ version, until: Timestamp.make(until) })
   const past = new GivenUp.PastGivenUp(
     new Map([a, b, c].map(({ slice }) => [slice, [until(2, 30), until(5, 70)]])),
     changes

@@ -34,6 +34,17 @@ import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
 
+/** Versions, and the ones before them. */
+const withBefore = (versions: ReadonlyArray<number>): ReadonlyArray<number> =>
+  versions.flatMap((version) => [version - 1, version])
+
+/** Whether something that a filter has left out may be before the offset of a slice. After a rewind that may be a time. */
+const hasLeftOut = (eb: ExpressionBuilder<{ readonly o: OffsetTable }, "o">) =>
+  eb.or([
+    eb("o.complete_up_to", "<", eb.ref("o.position")),
+    eb.and([eb("o.complete_up_to", "is not", null), eb("o.position", "=", 0), eb("o.timestamp", ">", 0)])
+  ])
+
 /**
  * The filters of a database, of which the projection management restarts workers.
  *
@@ -84,10 +95,6 @@ export const make = ({ database, db, management }: {
       (rows) => rows.map(({ version }) => version)
     )
 
-  /** Those, and the ones before them. */
-  const withBefore = (versions: ReadonlyArray<number>): ReadonlyArray<number> =>
-    versions.flatMap((version) => [version - 1, version])
-
   /** Deletes the versions up to one of them, but for the newest one by a pipeline, and those that are needed for what is given up. */
   const prune = Effect.fnUntraced(function*(source: string, upTo: number): Effect.fn.Return<void, StorageError> {
     if (upTo <= 0) return
@@ -100,13 +107,6 @@ export const make = ({ database, db, management }: {
         .where("version", "not in", [own?.version ?? 0, ...withBefore(yield* givenUpVersions(source))])
     )
   })
-
-  /** Whether something that a filter has left out may be before the offset of a slice. After a rewind that may be a time. */
-  const hasLeftOut = (eb: ExpressionBuilder<{ readonly o: OffsetTable }, "o">) =>
-    eb.or([
-      eb("o.complete_up_to", "<", eb.ref("o.position")),
-      eb.and([eb("o.complete_up_to", "is not", null), eb("o.position", "=", 0), eb("o.timestamp", ">", 0)])
-    ])
 
   const setPast = Effect.fnUntraced(function*(
     source: string,
