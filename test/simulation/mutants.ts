@@ -262,15 +262,15 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is to come now comes before the next event",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
-    changes: [["if (history === \"nextEvent\") return", "if (history !== \"none\") return"]]
+    changes: [["if (history !== \"now\" && givesUp === undefined) return", "if (givesUp === undefined) return"]]
   },
   {
     name: "what is to be left behind comes before the next event",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
     changes: [[
-      "if (history === \"none\") slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })",
-      "if (history === \"none\") continue"
+      "givenUp: [...kept, { version, until: sinceOf(offset) }]",
+      "givenUp: kept"
     ]]
   },
   {
@@ -278,9 +278,27 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
     changes: [[
-      "slices.set(transaction, id, { ...row, completeUpTo: isTime ? undefined : offset })",
-      "slices.set(transaction, id, { ...row, completeUpTo: { ...offset, position: (offset.position + 1) as never } })"
+      "until: sinceOf(offset) }",
+      "until: sinceOf(offset) + 60_000_000 as never }"
     ]]
+  },
+  {
+    name: "what is left behind is of what was included before, too",
+    file: `${core}/GivenUp.ts`,
+    workload: "filters",
+    changes: [["after(subject) && !before(subject)", "after(subject)"]]
+  },
+  {
+    name: "what is left behind comes when all that was passed over is looked through",
+    file: `${core}/internal/projection/lookBack.ts`,
+    workload: "filters",
+    changes: [["givenUp.isEmpty", "true"]]
+  },
+  {
+    name: "what is left behind stays there after a rewind to before it",
+    file: `${core}/GivenUp.ts`,
+    workload: "filters",
+    changes: [["until: until < since ? until : since", "until"]]
   },
   {
     name: "how far was looked back is stored before that is handled",
