@@ -8,6 +8,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import { givingWayAfter } from "../../../test/kit/givingWayAfter.ts"
 import { type Chunk, Chunks } from "../src/internal/projection/Chunks.ts"
 
@@ -59,17 +60,61 @@ const takeNow = Effect.fnUntraced(function*(chunks: Chunks) {
 })
 
 describe("the chunks that wait for a worker", () => {
-  it.effect("take turns, as long as there are both", () =>
+  it.effect("have no more room than for two of each kind, of which what is new comes first", () =>
+    Effect.gen(function*() {
+      const chunks = yield* Chunks.make
+      yield* Effect.forEach(
+        [chunkOf(1), chunkOf(2), chunkOf(11, true), chunkOf(12, true)],
+        (chunk) => chunks.offer(chunk)
+      )
+      const more = yield* Effect.forkChild(chunks.offer(chunkOf(3)), { startImmediately: true })
+      assert.isUndefined(more.pollUnsafe(), "there is no room")
+      const taken = yield* Effect.forEach(Array.from({ length: 5 }), () => Effect.map(chunks.take, numberOf))
+      assert.deepStrictEqual(taken, [1, 2, 3, 11, 12])
+      yield* Fiber.join(more)
+    }))
+
+  it.effect("are those of replays once what is new has had three times as long", () =>
     Effect.gen(function*() {
       const chunks = yield* Chunks.make
       yield* Effect.forEach([chunkOf(1), chunkOf(2), chunkOf(11, true), chunkOf(12, true)], (chunk) =>
         chunks.offer(chunk))
-      const more = yield* Effect.forkChild(chunks.offer(chunkOf(3)), { startImmediately: true })
-      assert.isUndefined(more.pollUnsafe(), "there is no room")
-      const taken = yield* Effect.forEach(Array.from({ length: 5 }), () =>
-        Effect.map(chunks.take, numberOf))
-      assert.deepStrictEqual(taken, [1, 11, 2, 12, 3])
-      yield* Fiber.join(more)
+      const handled = Effect.tap(Effect.map(chunks.take, numberOf), () =>
+        TestClock.adjust(3))
+      assert.deepStrictEqual(yield* Effect.forEach(Array.from({ length: 4 }), () => handled), [1, 11, 2, 12])
+    }))
+
+  it.effect("of replays whose turn is over go on with their rest, before others", () =>
+    Effect.gen(function*() {
+      const chunks = yield* Chunks.make
+      yield* Effect.forEach([chunkOf(11, true), chunkOf(12, true)], (chunk) => chunks.offer(chunk))
+      assert.strictEqual(numberOf(yield* chunks.take), 11)
+      assert.isFalse(chunks.isTurnOver)
+      yield* chunks.offer(chunkOf(1))
+      assert.isTrue(chunks.isTurnOver)
+      chunks.putBack(chunkOf(111, true))
+      yield* chunks.look
+      assert.deepStrictEqual(yield* Effect.forEach(Array.from({ length: 3 }), () => takeNow(chunks)), [1, 111, 12])
+      chunks.putBack(chunkOf(121, true))
+      yield* chunks.peek
+      yield* chunks.endWith(Effect.void)
+      assert.strictEqual(numberOf(yield* chunks.take), 121)
+    }))
+
+  it.effect("of replays leave others their turn, unless something new is there", () =>
+    Effect.gen(function*() {
+      const chunks = yield* Chunks.make
+      let isTurn = false
+      const other = yield* Effect.forkChild(Effect.sync(() => {
+        isTurn = true
+      }))
+      yield* chunks.offer(chunkOf(1))
+      yield* chunks.look
+      assert.isFalse(isTurn)
+      yield* chunks.take
+      yield* chunks.look
+      assert.isTrue(isTurn)
+      yield* Fiber.join(other)
     }))
 
   it.effect("are taken, and seen, at whatever moment they come", () =>

@@ -1,8 +1,10 @@
 import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Element } from "../../Envelope.ts"
 import type { PastChunk } from "./lookBack.ts"
+import { Turns } from "./Turns.ts"
 
 /** Chunks that are decoded while the handler is busy, of each kind. */
 const ahead = 2
@@ -19,26 +21,31 @@ export const isReplay = (chunk: Chunk): boolean => chunk.progress !== undefined 
 
 /**
  * @internal
- * The chunks that wait for a worker. Those of what is new and those of replays take turns, so that neither waits for more than one of the others.
+ * The chunks that wait for a worker. Those of what is new and those of replays take turns, as `Turns` says.
  */
 export class Chunks {
   readonly #next: Waiting
   readonly #replayed: Waiting
+  /** What is left of a replay whose turn was over. */
+  #rest: Chunk | undefined
   /** Wakes the worker, which then looks for a chunk; there may be none. */
   readonly #wakeUp: Queue.Queue<void, unknown>
-  #lastWasReplay = true
+  readonly #turns = new Turns()
+  readonly #clock: Clock.Clock
 
-  private constructor(next: Waiting, replayed: Waiting, wakeUp: Queue.Queue<void, unknown>) {
+  private constructor(next: Waiting, replayed: Waiting, wakeUp: Queue.Queue<void, unknown>, clock: Clock.Clock) {
     this.#next = next
     this.#replayed = replayed
     this.#wakeUp = wakeUp
+    this.#clock = clock
   }
 
   static readonly make: Effect.Effect<Chunks> = Effect.gen(function*() {
     return new Chunks(
       yield* Queue.bounded<Chunk, Cause.Done>(ahead),
       yield* Queue.bounded<Chunk, Cause.Done>(ahead),
-      yield* Queue.dropping<void, unknown>(1)
+      yield* Queue.dropping<void, unknown>(1),
+      yield* Effect.clockWith(Effect.succeed)
     )
   })
 
@@ -56,19 +63,44 @@ export class Chunks {
   })
 
   #poll(): Chunk | undefined {
-    const turns = this.#lastWasReplay ? [this.#next, this.#replayed] : [this.#replayed, this.#next]
-    for (const turn of turns) {
-      const taken = Queue.takeUnsafe(turn)
-      if (taken?._tag !== "Success") continue
-      this.#lastWasReplay = turn === this.#replayed
-      return taken.value
+    const isReplay = this.#turns.next(this.#isNewWaiting, this.#isReplayWaiting, this.#now())
+    const rest = this.#rest
+    if (isReplay && rest !== undefined) {
+      this.#rest = undefined
+      return rest
     }
-    return undefined
+    const taken = Queue.takeUnsafe(isReplay ? this.#replayed : this.#next)
+    return taken?._tag === "Success" ? taken.value : undefined
+  }
+
+  /** Whether others are due in the turn of a replay. What it has not come to is then to be put back. */
+  get isTurnOver(): boolean {
+    return this.#turns.isOver(this.#isNewWaiting, this.#now())
+  }
+
+  /** The rest of a replay comes before what else is replayed. */
+  putBack(rest: Chunk): void {
+    this.#rest = rest
+  }
+
+  /** Ends once the event loop has had its turn, which may bring what is new, unless that is there already. */
+  readonly look: Effect.Effect<void> = Effect.suspend(() => this.#isNewWaiting ? Effect.void : Effect.yieldNow)
+
+  get #isNewWaiting(): boolean {
+    return Queue.sizeUnsafe(this.#next) > 0
+  }
+
+  get #isReplayWaiting(): boolean {
+    return this.#rest !== undefined || Queue.sizeUnsafe(this.#replayed) > 0
+  }
+
+  #now(): number {
+    return Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
   }
 
   /** Ends when a chunk is there, which it leaves. */
   readonly peek: Effect.Effect<void, unknown> = Effect.suspend(() =>
-    Queue.sizeUnsafe(this.#next) + Queue.sizeUnsafe(this.#replayed) > 0
+    this.#isNewWaiting || this.#isReplayWaiting
       ? Effect.void
       : Effect.andThen(Queue.take(this.#wakeUp), this.peek)
   )

@@ -1,12 +1,13 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { compile } from "../pipeline/compile.ts"
 import type { Repairing } from "./repairs.ts"
 
-/** So many events of replays come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for them. */
+/** So many events are decoded at once. It is few, as others wait meanwhile. */
 const atOnce = 32
 
 type GoPast = (from: number, to: number) => Effect.Effect<void, unknown, any>
@@ -61,12 +62,12 @@ const deliverChunk = Effect.fnUntraced(function*(
 })
 
 const pass = Effect.fnUntraced(function*(
-  { handling: { projection: { source } }, offer }: Repairing,
+  { decoding, handling: { projection: { source } }, offer }: Repairing,
   events: ReadonlyArray<EncodedEnvelope>
 ): Effect.fn.Return<void, unknown, any> {
   const toElements = compile<any, any>(source.provider.codec, source.stages)
   for (let i = 0; i < events.length; i += atOnce) {
     const some = events.slice(i, i + atOnce) as unknown as NonEmptyReadonlyArray<EncodedEnvelope>
-    yield* offer(yield* toElements(some))
+    yield* Semaphore.withPermit(decoding, Effect.flatMap(toElements(some), offer))
   }
 })

@@ -472,9 +472,13 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
   const { monitor, tracker } = handling
   const chunk = yield* chunks.take
   const waited = reading.isWaiting
-  yield* judge(self, chunk.elements, isReplay(chunk))
+  const judged = yield* judge(self, chunk.elements, isReplay(chunk), chunks)
   if (grouping.hasNoEvents) yield* flush(self)
-  if (chunk.progress !== undefined) self.past.take(chunk)
+  if (judged < chunk.elements.length) {
+    chunks.putBack({ ...chunk, elements: chunk.elements.slice(judged) })
+  } else if (chunk.progress !== undefined) {
+    self.past.take(chunk)
+  }
   // what it has read again may be nothing but duplicates, after which nothing is stored
   const isAhead = tracker.isAhead || parallel?.isEmpty() === false
   if (waited && !reading.isWaiting && grouping.isEmpty && !isAhead) {
@@ -482,18 +486,25 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
   }
   handling.monitor.meters.report(handling.clock.currentTimeMillisUnsafe())
   grouping.pause(elapsed(), tracker.isAhead || parallel?.isEmpty() === false)
+  if (isReplay(chunk)) yield* chunks.look
 })
 
-/** Judges elements, and adds those that are to be handled to the group. */
+/**
+ * Judges elements, and adds those that are to be handled to the group. Returns how many: of a replay no more than it has time for, if that is said.
+ */
 const judge = Effect.fnUntraced(function*(
   self: Work,
   chunk: ReadonlyArray<Element<any>>,
-  isReplay = false
-): Effect.fn.Return<void, unknown, any> {
+  isReplay: boolean,
+  turns?: Chunks
+): Effect.fn.Return<number, unknown, any> {
   const { decoded, grouping, handling, held, interruption, reading } = self
   yield* loadEntities(handling, reading, reading.unknown(chunk))
+  let judged = 0
   for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
+    if (isReplay && judged > 0 && turns?.isTurnOver === true) break
+    judged++
     const verdict = reading.judge(read, isReplay)
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
@@ -509,6 +520,7 @@ const judge = Effect.fnUntraced(function*(
     }
     if (element._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, element)
   }
+  return judged
 })
 
 /** Judges what waits of an entity of which an event has come, if nothing is missing before it any more. */

@@ -9,10 +9,7 @@ import * as Source from "../../Source.ts"
 import type { PassedOver } from "./PassedOver.ts"
 import { scopedInTime } from "./scopedInTime.ts"
 
-/**
- * So many elements of the past come between chunks of what is new. It is few, as each may be a transaction of a handler, and new events wait for
- * them.
- */
+/** So many elements are one chunk, after which it is known how far was looked through. */
 const atOnce = 32
 
 /** How often it is stored how far was looked through, in milliseconds. */

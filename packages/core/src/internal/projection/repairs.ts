@@ -39,6 +39,8 @@ export interface Options {
 /** @internal What a repair is made with. */
 export interface Repairing extends Omit<Options, "givenUp"> {
   readonly calls: Semaphore.Semaphore
+  /** Events are decoded for one entity after the other, as the worker comes to them. */
+  readonly decoding: Semaphore.Semaphore
   /** The events of the entity that are older than this are given up, as the event says that has come first; undefined if none are. */
   readonly givenUp: Timestamp | undefined
 }
@@ -53,9 +55,9 @@ export interface Repairs {
 export const makeRepairs = (options: Options): Effect.Effect<Repairs, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope): Repairs => {
     const semaphore = Semaphore.makeUnsafe(concurrency)
-    const calls = Semaphore.makeUnsafe(maxCalls)
+    const shared = { ...options, calls: Semaphore.makeUnsafe(maxCalls), decoding: Semaphore.makeUnsafe(1) }
     const repairing = (entity: Entity, givenUp: Timestamp | undefined) =>
-      Semaphore.withPermit(semaphore, repair({ ...options, calls, givenUp }, entity)).pipe(
+      Semaphore.withPermit(semaphore, repair({ ...shared, givenUp }, entity)).pipe(
         Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : options.fail(cause))
       )
     return {

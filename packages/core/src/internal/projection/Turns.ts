@@ -1,0 +1,43 @@
+/** How long replays take before the event loop has its turn, in milliseconds; an element is handled to its end. */
+const turn = 2
+
+/** While both wait, replays have as much time as this times that of new elements: a quarter of all. */
+const share = 1 / 3
+
+/** How far ahead of their share replays may be, or behind, in milliseconds. Nobody waits longer for that. */
+const most = 1_000
+
+/**
+ * @internal
+ * Whose turn it is, where new elements and those of replays wait for the same worker. New ones go first: replays have the gaps, and a quarter of the time
+ * where there are none. Pure. Times are those of a monotonic clock, in milliseconds.
+ */
+export class Turns {
+  /** How much of their share replays have not had; below zero, how much more they have had. */
+  #owed = 0
+  #begun = 0
+  #isReplay = false
+  /** Whether both have waited when the turn began. */
+  #isContested = false
+
+  /** The turn before has ended. Says whether the next one is that of a replay. */
+  next(isNewWaiting: boolean, isReplayWaiting: boolean, now: number): boolean {
+    if (this.#isContested) {
+      const taken = now - this.#begun
+      const owed = this.#owed + (this.#isReplay ? -taken : taken * share)
+      this.#owed = Math.min(most, Math.max(-most, owed))
+    }
+    this.#begun = now
+    this.#isContested = isNewWaiting && isReplayWaiting
+    this.#isReplay = isReplayWaiting && (!isNewWaiting || this.#owed > 0)
+    // in a gap nobody is kept waiting, and without replays they miss nothing
+    if (!this.#isContested) this.#owed = this.#isReplay ? 0 : Math.min(0, this.#owed)
+    return this.#isReplay
+  }
+
+  /** Whether the turn of a replay is to end after an element. */
+  isOver(isNewWaiting: boolean, now: number): boolean {
+    const taken = now - this.#begun
+    return this.#isContested ? taken >= Math.min(turn, this.#owed) : isNewWaiting || taken >= turn
+  }
+}
