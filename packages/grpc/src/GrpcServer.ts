@@ -125,6 +125,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           streams.set(stream.id, {
             ...stream,
             opening: Semaphore.makeUnsafe(opensAtATime),
+            gap: Semaphore.withPermit(Semaphore.makeUnsafe(1), Effect.yieldNow),
             within: (effect) =>
               Effect.suspend(() => {
                 const fiber = runWithin(effect)

@@ -11,7 +11,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { bufferOf } from "../src/internal/wire/bufferOf.ts"
-import { readEvent, readStreamOut } from "../src/internal/wire/eventReader.ts"
+import { readEvent, readEvents, readStreamOut } from "../src/internal/wire/eventReader.ts"
 import { batchPieces } from "../src/internal/wire/frames.ts"
 import { fromStreamOut } from "../src/internal/wire/messages.ts"
 import { encode } from "../src/internal/wire/methods.ts"
@@ -120,6 +120,11 @@ describe("a batch", () => {
 
   it("is refused where one event is asked for", () => {
     assert.throws(() => readEvent(encode(StreamOutSchema, toBatch([]))), /not of one event/)
+    const [two] = piecesOf([FakeSource.event(1, "1"), FakeSource.event(2, "2")])
+    assert.throws(() => readEvent(two!), /not of one event/)
+    assert.deepStrictEqual(readEvents([two!, two!]).map(({ sequenceNumber }) => sequenceNumber as number), [1, 2, 1, 2])
+    const leftOut = piecesOf([skipped(Slice.make(0), Position.make(3), Position.make(4), undefined)])[0]!
+    assert.throws(() => readEvents([two!, leftOut]), /not of events alone/)
   })
 })
 

@@ -239,6 +239,44 @@ layer(Producer.quiet, { excludeTestServices: true })("CurrentEventsByPersistence
       }
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("answers in batches to who asks for them", () =>
+    Effect.gen(function*() {
+      const client = yield* clientOf(carts)
+      const events = Array.from({ length: 501 }, (_, i) => `${i + 1}`)
+      yield* append("a", events as [string, ...Array<string>])
+      const answers = yield* RawClient.currentEventsByPersistenceId(client, {
+        ...entity,
+        fromSeqNr: 2n,
+        toSeqNr: 501n,
+        sluiceBatches: true
+      })
+      assert.strictEqual((yield* RawClient.ended(answers)).code, status.OK)
+      const batches = answers.messages.map(RawClient.eventsOf)
+      assert.isBelow(batches.length, 10)
+      assert.deepStrictEqual(batches.flat(), events.slice(1).map((event) => `a ${event} ${event}`))
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
+  it.effect("leaves others a turn before each page that it reads", () =>
+    Effect.gen(function*() {
+      let turn = 0
+      const counting = Effect.forever(Effect.andThen(Effect.yieldNow, Effect.sync(() => turn++)))
+      const read: Array<number> = []
+      const { provider } = Source.journal(Cart)
+      const source = Source.make<string, StorageError, Journal.Journal>({
+        ...provider,
+        entity: (...asked) =>
+          Stream.unwrap(Effect.sync(() => {
+            read.push(turn)
+            return provider.entity(...asked)
+          }))
+      })
+      const client = yield* clientOf(EventProducer.layer(CartEvents, source))
+      yield* append("a", ["1"])
+      yield* Effect.forkChild(counting)
+      yield* Effect.all(Array.from({ length: 8 }, () => answersTo(client, {})), { concurrency: "unbounded" })
+      assert.strictEqual(new Set(read).size, 8, read.join())
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("answers up to the newest for the largest number there is, which is what JVM services ask for", () =>
     Effect.gen(function*() {
       const client = yield* clientOf(carts)

@@ -39,7 +39,7 @@ import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
 import { Cart, CartEvents, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
-import { newAnswers, type Request, shortly } from "./kit/RawClient.ts"
+import { eventsOf, newAnswers, type Request, shortly } from "./kit/RawClient.ts"
 import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
 
 const append = (id: string, text: string, tags: ReadonlyArray<string> = [], tenant = "acme") =>
@@ -77,16 +77,21 @@ const ask = (id: string, seqNr: number) => ({
 const callerOf = (port: number, headers: Headers = {}) =>
   Effect.map(RawClient.client(port), (client) => {
     const metadata = metadataOf(headers)
-    const entity = (id: string, from = 1, to = 1_000_000) =>
+    const entityOnce = (id: string, sluiceBatches: boolean, from = 1, to = 1_000_000) =>
       Effect.gen(function*() {
         const { persistenceId, streamId } = ask(id, 1)
-        const range = { fromSeqNr: BigInt(from), toSeqNr: BigInt(to) }
-        const answers = yield* RawClient.currentEventsByPersistenceId(client, { streamId, persistenceId, ...range }, {
-          metadata
-        })
+        const request = { streamId, persistenceId, fromSeqNr: BigInt(from), toSeqNr: BigInt(to), sluiceBatches }
+        const answers = yield* RawClient.currentEventsByPersistenceId(client, request, { metadata })
         const { code, details } = yield* RawClient.ended(answers)
-        return code === status.OK ? answers.messages.map(shortly) : [`${status[code]}: ${details}`]
+        if (code !== status.OK) return [`${status[code]}: ${details}`]
+        return answers.messages.flatMap((answer) => sluiceBatches ? eventsOf(answer) : [shortly(answer)])
       }).pipe(Effect.scoped)
+    const entity = (id: string, from = 1, to = 1_000_000) =>
+      Effect.gen(function*() {
+        const answers = yield* entityOnce(id, false, from, to)
+        assert.deepStrictEqual(yield* entityOnce(id, true, from, to), answers, "in batches")
+        return answers
+      })
     return {
       stream: (...requests: ReadonlyArray<Request>) =>
         Effect.map(RawClient.eventsBySlices(client, { metadata }), (call) => {
@@ -94,6 +99,7 @@ const callerOf = (port: number, headers: Headers = {}) =>
           return call
         }),
       entity,
+      entityOnce,
       load: (id: string, seqNr: number) =>
         RawClient.loadEvent(client, ask(id, seqNr), metadata).pipe(
           Effect.map((answer) => shortly(answer as unknown as StreamOut)),
@@ -117,12 +123,6 @@ const callerOf = (port: number, headers: Headers = {}) =>
 
 const shown = (answers: RawClient.Answers, n: number) =>
   Effect.map(newAnswers(answers, n), (messages) => messages.map(shortly))
-
-/** What a batch has. */
-const eventsOf = ({ message }: StreamOut): ReadonlyArray<string> =>
-  message.case !== "sluiceBatch"
-    ? []
-    : message.value.messages.map((answer) => answer.message.case === "sluiceSkipped" ? "left out" : shortly(answer))
 
 const large = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))
 
@@ -324,21 +324,23 @@ layer(Producer.quiet, { excludeTestServices: true })("what a caller may not see"
           }) as ReturnType<typeof Source.journal<string>>
         for (let n = 1; n <= 6; n++) yield* append("a", String(n), n === 2 ? ["large"] : [])
         const changed = "UNAVAILABLE: what this caller may see of the entity has changed while the call ran: call again"
-        const answer = (first: Visible, next: Visible, after = 3) =>
+        const answers = (isBatched: boolean) => (first: Visible, next: Visible, after = 3) =>
           Effect.gen(function*() {
             yield* SubscriptionRef.set(now, first)
             read = 0
             const port = yield* serve(EventProducer.layer(CartEvents, paged(next, after), { select: () => now }))
             const caller = yield* callerOf(port)
-            return [yield* caller.entity("a"), yield* caller.entity("a")]
+            return [yield* caller.entityOnce("a", isBatched), yield* caller.entityOnce("a", isBatched)]
           }).pipe(Effect.scoped)
-        assert.deepStrictEqual(yield* answer(() => true, () => false), [[changed], []])
-        const all = ["a 1 1", "a 2 2", "a 3 3", "a 4 4", "a 5 5", "a 6 6"]
-        // all of them are read first to find out that none is to be seen
-        assert.deepStrictEqual(yield* answer(only("b"), () => true, 8), [[changed], all])
-        // as long as something of it is to be seen, each event is shown as it may be when it is sent
-        const places = ["a 1 -", "a 2 2", "a 3 -", "a 4 -", "a 5 -", "a 6 -"]
-        assert.deepStrictEqual(yield* answer(() => true, large), [["a 1 1", "a 2 2", ...places.slice(2)], places])
+        for (const answer of [answers(false), answers(true)]) {
+          assert.deepStrictEqual(yield* answer(() => true, () => false), [[changed], []])
+          const all = ["a 1 1", "a 2 2", "a 3 3", "a 4 4", "a 5 5", "a 6 6"]
+          // all of them are read first to find out that none is to be seen
+          assert.deepStrictEqual(yield* answer(only("b"), () => true, 8), [[changed], all])
+          // as long as something of it is to be seen, each event is shown as it may be when it is sent
+          const places = ["a 1 -", "a 2 2", "a 3 -", "a 4 -", "a 5 -", "a 6 -"]
+          assert.deepStrictEqual(yield* answer(() => true, large), [["a 1 1", "a 2 2", ...places.slice(2)], places])
+        }
       }).pipe(Effect.provide(MemoryStorage.layer))
   )
 

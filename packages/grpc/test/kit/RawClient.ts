@@ -187,6 +187,12 @@ export const shortly = (answer: StreamOut): string => {
   return `${persistenceId.slice(persistenceId.indexOf("|") + 1)} ${seqNr} ${text}`
 }
 
+/** What a batch has. */
+export const eventsOf = ({ message }: StreamOut): ReadonlyArray<string> =>
+  message.case !== "sluiceBatch"
+    ? []
+    : message.value.messages.map((answer) => answer.message.case === "sluiceSkipped" ? "left out" : shortly(answer))
+
 const unary = <In extends DescMessage, Out extends DescMessage>(name: string, input: In, output: Out) =>
 (
   client: Grpc.Client,

@@ -14,7 +14,7 @@ import { Slice } from "@sluice/core/Slice"
 import type { SliceRange } from "@sluice/core/SliceRange"
 import { EntityNotServed, HeadsNotServed, type Replay, type Start, timestamps } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
-import * as Arr from "effect/Array"
+import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -52,7 +52,7 @@ import {
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { toCriteria } from "../wire/criteria.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
-import { readEvent } from "../wire/eventReader.ts"
+import { readEvent, readEvents } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
@@ -319,7 +319,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           streamId,
           persistenceId,
           fromSeqNr: BigInt(from),
-          toSeqNr: BigInt(to)
+          toSeqNr: BigInt(to),
+          sluiceBatches: true
         })
       )
       const begin = yield* request(way, eventProducerPaths.currentEventsByPersistenceId)
@@ -327,7 +328,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       call.end()
       return call.pull.pipe(
         Effect.mapError((error) => hasEnded(error) ? error : explain(call)(error)),
-        Effect.flatMap((messages) => read(() => Arr.map(messages, readEvent))),
+        // each message has an event, or it is refused
+        Effect.flatMap((messages) => read(() => readEvents(messages) as Arr.NonEmptyArray<EncodedEnvelope>)),
         Effect.catchIf(hasEnded, () => Cause.done())
       )
     })).pipe(Stream.scoped)

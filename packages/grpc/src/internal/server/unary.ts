@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf"
 import { status } from "@grpc/grpc-js"
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
 import { SelectionChanged } from "@sluice/core/Selection"
@@ -20,7 +20,7 @@ import {
   LoadEventRequestSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
-import { eventPieces } from "../wire/frames.ts"
+import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { integer } from "../wire/integer.ts"
 import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode } from "../wire/methods.ts"
@@ -107,7 +107,7 @@ const send = (
     const writer = new CallWriter(call, share)
     const counted = Stream.transformPull(
       events,
-      (pull) => Effect.succeed(share.reading.read(() => pull, 1) as typeof pull)
+      (pull) => Effect.succeed(Effect.andThen(stream.gap, share.reading.read(() => pull, 1)) as typeof pull)
     )
     const sending = Stream.runForEachArray(counted, (events) => write(writer, events))
     yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
@@ -198,14 +198,18 @@ export const currentEventsByPersistenceId = (
     )
     /** Whether the caller may not see any more what was selected: without it, what follows would have a gap. */
     let isHidden = false
-    const treat = (envelope: EncodedEnvelope) => {
+    const isSeen = (envelope: EncodedEnvelope) => {
       isHidden ||= fence?.hides(envelope) === true
-      return isHidden ? "skip" : "send"
+      return !isHidden
     }
+    const pieces = (found: ReadonlyArray<EncodedEnvelope>) =>
+      request.sluiceBatches
+        ? batchPieces(found, (event) => isSkipped(event) || isSeen(event) ? event : undefined)
+        : eventPieces(found, (event) => isSeen(event) ? "send" : "skip")
     const events = stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" })
     yield* send(stream, budget, call, events, (writer, found) =>
       Effect.andThen(
-        writer.write(eventPieces(found, treat)),
+        writer.write(pieces(found)),
         Effect.suspend(() => isHidden ? Effect.fail(changed) : Effect.void)
       )).pipe(Effect.mapError((error) => error instanceof SelectionChanged ? changed : error))
   })

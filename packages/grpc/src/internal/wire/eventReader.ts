@@ -409,11 +409,21 @@ export const readWithOrigin = (bytes: Uint8Array, elements: Array<EncodedElement
   return message.case === "event" || message.case === "filteredEvent" ? message.value.source : ""
 }
 
+/** @internal The events that messages carry, of which nothing is left out. Throws at a message without an event. */
+export const readEvents = (messages: ReadonlyArray<Uint8Array>): Array<EncodedEnvelope> => {
+  const elements: Array<EncodedElement> = []
+  for (const message of messages) {
+    const before = elements.length
+    readStreamOut(message, elements)
+    if (elements.length === before) throw new RangeError("a message that is not of one event, or of several")
+  }
+  if (elements.some(isSkipped)) throw new RangeError("a message that is not of events alone")
+  return elements as Array<EncodedEnvelope>
+}
+
 /** @internal The one event that a StreamOut carries. */
 export const readEvent = (bytes: Uint8Array): EncodedEnvelope => {
-  const elements: Array<EncodedElement> = []
-  readStreamOut(bytes, elements)
-  const [element] = elements
-  if (elements.length !== 1 || isSkipped(element!)) throw new RangeError("a message that is not of one event")
-  return element!
+  const events = readEvents([bytes])
+  if (events.length !== 1) throw new RangeError("a message that is not of one event")
+  return events[0]!
 }
