@@ -83,6 +83,18 @@ const Visible = Schema.Struct({
 const visibleOf = ({ hides }: typeof Visible.Type): EventFilter.EventFilter =>
   EventFilter.passAll.pipe(EventFilter.excludeEntityIds(...hides.map(idOf)))
 
+/** To a place after so many percent of what there is then, by time, or after another part of each slice. */
+const Rewind = Schema.TaggedStruct("Rewind", {
+  consumer: upTo(1),
+  after: upTo(6000),
+  to: Schema.Literals(["beginning", "since", "offsets", "offsets"]),
+  part: upTo(100),
+  /** By the projection's name, so that what its handler has written stays. */
+  isByName: Schema.Boolean
+})
+
+type Rewind = typeof Rewind.Type
+
 /** What somebody does to the projection at runtime, in one of the processes that run it, so many milliseconds after the step before there. */
 const Step = Schema.Union([
   Schema.TaggedStruct("Update", {
@@ -97,20 +109,10 @@ const Step = Schema.Union([
     history: Schema.Literals(["nextEvent", "now", "none"])
   }),
   Schema.TaggedStruct("Pause", { consumer: upTo(1), after: upTo(3000), lasts: upTo(3000) }),
-  /** To where a part of what there is then is before: so many percent by time, or of each slice another part. */
-  Schema.TaggedStruct("Rewind", {
-    consumer: upTo(1),
-    after: upTo(6000),
-    to: Schema.Literals(["beginning", "since", "offsets"]),
-    part: upTo(100),
-    /** By the projection's name, so that what its handler has written stays. */
-    isByName: Schema.Boolean
-  })
+  Rewind
 ])
 
 type Step = typeof Step.Type
-
-type Rewind = Step & { readonly _tag: "Rewind" }
 
 /** What happens to all consumers while it is looked through what filters have left out: not for long, as that does not take long. */
 const Ending = Schema.Struct({
@@ -192,7 +194,10 @@ export const changing: Arbitrary.Arbitrary<Workload> = Arbitrary.map(
     ...common,
     others: Arbitrary.array(Arbitrary.schema(FaultPlan.Fault), { maxLength: 5 }),
     consumers: Arbitrary.schema(Schema.Literals([1, 2, 2])),
-    steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step])), { minLength: 1, maxLength: 8 }),
+    steps: Arbitrary.array(Arbitrary.schema(Schema.Union([Step.members[0], Step.members[0], Rewind, Step])), {
+      minLength: 1,
+      maxLength: 8
+    }),
     group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
     ending: Arbitrary.array(Arbitrary.schema(Ending), { minLength: 1, maxLength: 3 }),
     isMute: Arbitrary.schema(Schema.Boolean),
