@@ -216,6 +216,45 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["          run.position = position\n", "          run.position = (position - 1) as Position\n"]]
   },
   {
+    name: "at most once, the offset is stored after the handler",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [["self.projection.delivery._tag === \"AtMostOnce\"\n    ? handOver", "false\n    ? handOver"]]
+  },
+  {
+    name: "at most once, a group is handed over in part",
+    file: `${core}/internal/projection/handling.ts`,
+    changes: [[
+      "Effect.matchCauseEffect(callAndDiscard(self, envelopes), {",
+      "Effect.matchCauseEffect(callAndDiscard(self, envelopes.slice(0, 1)), {"
+    ]]
+  },
+  {
+    name: "events of a slice are handled at the same time",
+    file: `${core}/internal/projection/SliceLanes.ts`,
+    changes: [[
+      "if (lane !== undefined) lane.push(element)",
+      "if (lane !== undefined && element._tag === \"Envelope\") this.#ready.push(element)\n      if (lane !== undefined) lane.push(element)"
+    ]]
+  },
+  {
+    name: "what fails beside other events counts as handled",
+    file: `${core}/internal/projection/handleInParallel.ts`,
+    changes: [["lanes.failed(envelope, exit.value)", "lanes.handled(envelope)"]]
+  },
+  {
+    name: "what was handled beside other events comes again for a pause",
+    file: `${core}/internal/projection/handleInParallel.ts`,
+    changes: [[
+      "Effect.andThen(Scope.close(self.scope, Exit.void), Effect.sync(() => leaveAtEnd(self)))",
+      "Scope.close(self.scope, Exit.void)"
+    ]]
+  },
+  {
+    name: "a handler that has started outlives its worker",
+    file: `${core}/internal/projection/scopedInTime.ts`,
+    changes: [["(exit) => release(scope, exit))", "() => Effect.void)"]]
+  },
+  {
     name: "an entity begins with the event that selects it",
     file: `${core}/ReadingState.ts`,
     workload: "network",
@@ -322,6 +361,45 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [[
       "    yield* handleAll(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
       "    yield* filter.lookedThrough("
+    ]]
+  },
+  {
+    name: "the sequence numbers that are stored of entities outlive a rewind",
+    file: `${core}/Rewind.ts`,
+    workload: "filters",
+    changes: [[
+      "if (rewind.revision > revision && (since === undefined || rewind.since < since)) since = rewind.since",
+      "void rewind"
+    ]]
+  },
+  {
+    name: "what a rewind has jumped over comes all the same",
+    file: `${core}/Rewind.ts`,
+    workload: "filters",
+    changes: [[
+      "rewinds.some(({ jumpedFrom, since }) => jumpedFrom",
+      "rewinds.some(({ jumpedFrom, since }) => false && jumpedFrom"
+    ]]
+  },
+  {
+    name: "what was jumped over does not come after a rewind to before it",
+    file: `${core}/Rewind.ts`,
+    workload: "filters",
+    changes: [["rewind.since < since ? [rewind] :", "rewind.jumpedFrom || rewind.since < since ? [rewind] :"]]
+  },
+  {
+    name: "what was left out before the place that a rewind leads to counts as handled",
+    file: `${core}/Rewind.ts`,
+    workload: "filters",
+    changes: [["if (completeUpTo === undefined || !isSame || !isAfter(to, completeUpTo)) {", "if (true) {"]]
+  },
+  {
+    name: "what a handler has written is undone before the rewind, and not with it",
+    file: `${core}/internal/projection/rewind.ts`,
+    workload: "filters",
+    changes: [[
+      "yield* management.rewind(key, { ...start, offsets }, undo, newest, issue)",
+      "yield* undo\n    yield* management.rewind(key, { ...start, offsets }, Effect.void, newest, issue)"
     ]]
   },
   {

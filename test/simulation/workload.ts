@@ -19,7 +19,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import { makeLives } from "./lives.ts"
 import { changeState, makeSelected, Note, Profile, sourceOf } from "./sources.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
@@ -84,9 +84,13 @@ export interface Workload {
   readonly recovery: "stop" | "skip" | "putAside"
   /** Whether a stage drops events. */
   readonly isFiltered: boolean
-  readonly delivery: "ExactlyOnce" | "AtLeastOnce"
+  readonly delivery: "ExactlyOnce" | "AtLeastOnce" | "AtMostOnce"
   /** How many events the handler is given at a time. */
   readonly group: number
+  /** How many events of different slices a worker has handled at a time, if it does so at least once, and one by one. */
+  readonly parallelism: number
+  /** Whether each worker makes a handler of its own. */
+  readonly isScoped: boolean
   /** How long the handler takes at most, in milliseconds. */
   readonly slowness: number
   readonly isLossy: boolean
@@ -113,8 +117,12 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   source: Arbitrary.schema(Schema.Literals(["journal", "journal", "journal", "byTime", "selected", "states"])),
   recovery: Arbitrary.schema(Schema.Literals(["stop", "skip", "putAside", "putAside"])),
   isFiltered: Arbitrary.schema(Schema.Boolean),
-  delivery: Arbitrary.schema(Schema.Literals(["ExactlyOnce", "AtLeastOnce"])),
+  delivery: Arbitrary.schema(
+    Schema.Literals(["ExactlyOnce", "ExactlyOnce", "AtLeastOnce", "AtLeastOnce", "AtMostOnce"])
+  ),
   group: Arbitrary.schema(Schema.Literals([1, 1, 4])),
+  parallelism: Arbitrary.schema(Schema.Literals([1, 3])),
+  isScoped: Arbitrary.schema(Schema.Boolean),
   slowness: Arbitrary.schema(Schema.Literals([0, 0, 20, 300])),
   isLossy: Arbitrary.schema(Schema.Boolean),
   latency: Arbitrary.schema(Schema.Literals([0, 2, 30])),
@@ -124,6 +132,10 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
 })
 
 const projection = "notes"
+
+type Deliver = (
+  source: Source.Source<string, unknown, Journal.Journal>
+) => Projection.Projection<unknown, SimulatedDatabase.Storage>
 
 const recoveries = {
   stop: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" }),
@@ -148,7 +160,8 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const isStates = workload.source === "states"
     const { consumers } = workload
     const selected = makeSelected(["note|ant", "note|bee"])
-    const wasHandled = new Set<string>()
+    /** How often, since it was counted from. */
+    const times = new Map<string, number>()
     let handled = 0
     let isRepaired = recovery === "stop"
     let isCalm = false
@@ -159,23 +172,38 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         if (slowness > 0) yield* Effect.sleep(handled * 7 % slowness)
         if (!isCalm && stumbles > 0 && handled % stumbles === 0) return yield* Effect.fail("stumbles")
         if (delivery === "ExactlyOnce") yield* table.set(`${persistenceId} ${sequenceNumber}`, "handled")
-        wasHandled.add(`${persistenceId} ${sequenceNumber}`)
+        const key = `${persistenceId} ${sequenceNumber}`
+        times.set(key, (times.get(key) ?? 0) + 1)
       })
+    const lives = yield* makeLives
+    /** As it is, or as each worker makes it for itself. */
+    const alive = <Input, E, R>(
+      handle: (input: Input) => Effect.Effect<void, E, R>
+    ): typeof handle | Handler.Scoped<Input, Effect.Effect<void, E, R>> =>
+      workload.isScoped ? lives.handler(handle) : handle
     const handler = group === 1
-      ? write
-      : Handler.grouped({ size: group, within: 50 }, (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
-        Effect.forEach(envelopes, write, { discard: true }))
+      ? alive(write)
+      : Handler.grouped(
+        { size: group, within: 50 },
+        alive((envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
+          Effect.forEach(envelopes, write, { discard: true })
+        )
+      )
+    const saves = { saveAfter: 3, saveWithin: "200 millis" } as const
+    const deliver: { readonly [Delivery in Workload["delivery"]]: Deliver } = {
+      ExactlyOnce: Projection.exactlyOnce(projection, handler),
+      AtLeastOnce: Handler.isGrouped(handler)
+        ? Projection.atLeastOnce(projection, handler, saves)
+        : Projection.atLeastOnce(projection, handler, { ...saves, parallelism: workload.parallelism }),
+      AtMostOnce: Projection.atMostOnce(projection, handler)
+    }
     const source = sourceOf(workload.source, selected)
     const Notes: Projection.Projection<unknown, SimulatedDatabase.Storage> = auditor.projection(
       (workload.isFiltered
-        ? Source.filter(({ event }: Envelope.Envelope<string>) =>
-          !event.includes("private")
-        )(source)
+        ? Source.filter(({ event }: Envelope.Envelope<string>) => !event.includes("private"))(source)
         : source)
         .pipe(
-          delivery === "ExactlyOnce"
-            ? Projection.exactlyOnce(projection, handler)
-            : Projection.atLeastOnce(projection, handler, { saveAfter: 3, saveWithin: "200 millis" }),
+          deliver[delivery],
           Projection.workers(workload.workers),
           Projection.recovery(recoveries[recovery])
         )
@@ -247,11 +275,12 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const processes: Array<Simulation.Process> = []
     for (let i = 0; i < consumers; i++) {
       // those that write where they read are given their events from memory
-      const own = together
+      const written = together
         ? writers.flatMap((_, writing) => writing % consumers === i ? [writer(writing)] : [])
         : []
-      const program = Effect.all([projecting, questions, ...own], { concurrency: "unbounded", discard: true })
-      processes.push(yield* Simulation.process(`consumer-${i}`, Effect.provide(program, database.layer)))
+      const program = Effect.all([projecting, questions, ...written], { concurrency: "unbounded", discard: true })
+      const living = Effect.provide(lives.within(i, program), database.layer)
+      processes.push(yield* Simulation.process(`consumer-${i}`, living))
     }
     if (!together) {
       for (const i of writers.keys()) {
@@ -312,31 +341,36 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* once("last writer", writing)
     yield* auditor.settled({ within: promptness })
     if (workload.source === "selected") {
-      for (const id of ids) yield* database.inspect(isComplete(workload, id, wasHandled))
+      const [left] = yield* auditor.unhandled(projection)
+      if (left !== undefined) yield* Simulation.violate("what is selected is handled", JSON.stringify(left))
     }
+    if (consumers === 1) {
+      yield* Simulation.note("a pause, and nothing else")
+      times.clear()
+      yield* once(
+        "pausing",
+        Effect.gen(function*() {
+          yield* Effect.forEach(ids.keys(), (i) => takeAny(quietly(i), `paused-${i}`, idOf), {
+            concurrency: "unbounded"
+          })
+          yield* Effect.sleep("50 millis")
+          yield* ProjectionManagement.pause(projection)
+          yield* Effect.sleep("2 seconds")
+          yield* ProjectionManagement.resume(projection)
+        })
+      )
+      yield* auditor.settled({ within: promptness })
+      const twice = [...times].filter(([, times]) => times > 1).map(([event]) => event)
+      if (twice.length > 0) yield* Simulation.violate("nothing comes again for a pause", twice.join(", "))
+    }
+    yield* lives.atMost(workload.workers)
+    yield* Effect.forEach(processes, ({ stop }) => stop, { discard: true })
+    yield* lives.atMost(0)
   })
 
-/** What an entity still has was handled once it is selected, whatever the source said of it before. */
-const isComplete = ({ isFiltered, recovery, writers }: Workload, id: string, wasHandled: ReadonlySet<string>) =>
-  Effect.gen(function*() {
-    // that leaves out what comes before
-    if (writers.flat().some((step) => step._tag === "Rewind" && step.isSince)) return
-    const floors = yield* Journal.Journal.use((journal) => journal.floors(Note.name, SliceRange.full))
-    for (
-      const { event, persistenceId, position, sequenceNumber, slice } of yield* Stream.runCollect(
-        Journal.read(Note, id)
-      )
-    ) {
-      // the last one of an entity stays when a log is pruned, and is passed by who begins then
-      if (position! <= (floors.get(slice)?.position ?? 0)) continue
-      if (isFiltered && event.includes("private") || recovery === "skip" && event.includes("poison")) continue
-      if (wasHandled.has(`${persistenceId} ${sequenceNumber}`)) continue
-      return yield* Simulation.violate(
-        "what is selected is handled",
-        `event ${sequenceNumber} of '${persistenceId}' is not`
-      )
-    }
-  })
+/** Appends an event or more, for which nobody waits. */
+const quietly = (entity: number) =>
+  ({ _tag: "Append", after: 0, entity, events: 2, isExpected: false, kind: "", awaits: 0 }) as const
 
 const known = new WeakMap<object, Map<string, number>>()
 

@@ -26,7 +26,7 @@ import * as Stream from "effect/Stream"
 import { Audit } from "./internal/simulation/Audit.ts"
 import { internals } from "./internal/simulation/Database.ts"
 import { Positions } from "./internal/simulation/Positions.ts"
-import { place } from "./internal/simulation/runners.ts"
+import { currentWorker, place } from "./internal/simulation/runners.ts"
 import { CurrentTransaction } from "./internal/simulation/Server.ts"
 import { describe } from "./internal/simulation/Truth.ts"
 import { watchStages } from "./internal/simulation/watchStages.ts"
@@ -105,6 +105,8 @@ const forCommands = 3000
  * | what is handled is in the journal | so nothing is announced that is not committed |
  * | a worker goes forward | from where it has begun, whatever the delivery |
  * | exactly once, events are handled in order | as the transactions of the handlers say |
+ * | at most once, what is lost was in hand at the end of a worker | none is handed over twice, and one call of the handler is lost at most |
+ * | the events of a slice follow each other | a handler is not given one while it has another, whatever the parallelism |
  * | nothing is passed over | of the same log, or of the entity where a source selects entities; whatever the delivery |
  * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
@@ -186,19 +188,16 @@ export const make = (databases: {
     }
 
     const record = (projection: string, envelopes: ReadonlyArray<Envelope<unknown>>): Effect.Effect<void> =>
-      Effect.flatMap(place, ({ runner }) =>
-        Effect.withFiber((fiber) => {
-          const transaction = fiber.getRef(CurrentTransaction)
-          for (const envelope of envelopes) {
-            engine.note(runner.name, () => `'${projection}' handles ${describe(envelope)}`)
-            audit.handles(projection, fiber.id, envelope)
-            const handled = (revision: number | undefined) =>
-              audit.handled(projection, fiber.id, revision, envelope, () => storedOf(projection).revision)
-            if (transaction === undefined) handled(undefined)
-            else transaction.onCommit.push(() => handled(transaction.revision))
-          }
-          return Effect.void
-        }))
+      Effect.map(Effect.all([place, currentWorker, CurrentTransaction]), ([{ runner }, worker, transaction]) => {
+        for (const envelope of envelopes) {
+          engine.note(runner.name, () => `'${projection}' handles ${describe(envelope)}`)
+          audit.handles(projection, worker, envelope)
+          const handled = (revision: number | undefined) =>
+            audit.handled(projection, worker, revision, envelope, () => storedOf(projection).revision)
+          if (transaction === undefined) handled(undefined)
+          else transaction.onCommit.push(() => handled(transaction.revision))
+        }
+      })
 
     /** Only says something of what was not rewound meanwhile, in the slices of workers that were there all the time. */
     const compared = <A, E, R>(
@@ -277,6 +276,14 @@ export const make = (databases: {
       handler: Handler<A, Effect.Effect<void, E, R>>
     ): typeof handler => {
       const watch = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
+        Effect.flatMap(currentWorker, (worker) => {
+          audit.begins(projection, worker, envelopes, () => storedOf(projection).revision)
+          return Effect.onExit(
+            watchCall(envelopes, handling),
+            () => Effect.sync(() => audit.ends(projection, worker, envelopes))
+          )
+        })
+      const watchCall = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
         Effect.suspend(handling).pipe(
           Effect.tapCause((cause) =>
             Effect.sync(() => {
@@ -303,7 +310,7 @@ export const make = (databases: {
     }
 
     const watchProjection: Auditor["projection"] = (self, options) => {
-      const { handler, name, recovery, sources: [source, ...others] } = self
+      const { delivery, handler, name, recovery, sources: [source, ...others] } = self
       if (others.length > 0) throw new RangeError(`Projection '${name}' has several sources: watch one of each`)
       const { codec, entity, key, open } = source.provider
       const origin = options?.origin
@@ -311,6 +318,8 @@ export const make = (databases: {
       audit.watch({
         projection: name,
         origin: (origin ?? source).provider.key,
+        delivery: delivery._tag,
+        isParallel: delivery._tag === "AtLeastOnce" && delivery.parallelism > 1,
         recovery,
         isLeftOut: (slice, position) => origin !== undefined && dropped.get(origin)?.has(slice, position) === true
       })
@@ -394,7 +403,8 @@ export const make = (databases: {
               const left = leftOut.length > 0
                 ? audit.missing(projection, revision)
                 : audit.unhandled(projection, revision)
-              const early = left.find(isOf(receipt))
+              // at most once, the offset says it before the handler is called
+              const early = left.find((event) => isOf(receipt)(event) && !audit.isInHand(projection, event))
               if (early === undefined) return
               violate("reached means handled", `'${projection}' has reached ${describe(early)}, and not handled it`)
             }))

@@ -1,3 +1,4 @@
+import type { DeliveryGuarantee } from "@sluice/core/DeliveryGuarantee"
 import type { EncodedEnvelope, Envelope, Place, Skipped } from "@sluice/core/Envelope"
 import { compile, type EventFilter, type Subject } from "@sluice/core/EventFilter"
 import { type AppendRequest, sourceKey } from "@sluice/core/Journal"
@@ -15,6 +16,10 @@ import type { Violate } from "./Violate.ts"
 interface Worker {
   readonly stored: StoredOffsets
   readonly last: Map<Slice, number>
+  /** The events that its handler has, by their slices. */
+  readonly busy: Map<Slice, Place>
+  /** Of a worker that moves offsets first: what it has yet to hand over of that. */
+  readonly due: Set<Place>
   isFenced: boolean
 }
 
@@ -23,6 +28,8 @@ export interface Watched {
   readonly projection: string
   /** The key of the journal, or of the states, that its events are from. */
   readonly origin: string
+  readonly delivery: DeliveryGuarantee["_tag"]
+  readonly isParallel: boolean
   readonly recovery: Pick<RecoveryStrategy, "poison" | "retries">
   /** Whether the service that its events are from has left out the one at that position. */
   readonly isLeftOut: (slice: Slice, position: number) => boolean
@@ -34,6 +41,8 @@ interface Done {
   readonly handled: Positions
   /** What was put aside. */
   readonly aside: Positions
+  /** What is not handed over, as the worker that was to do so has come to its end. */
+  readonly lost: Positions
 }
 
 /** What a change of the filter has given up. */
@@ -47,8 +56,7 @@ interface GivenUp {
 }
 
 interface Projection extends Watched {
-  /** By their fibers. */
-  readonly workers: Map<number, Worker>
+  readonly workers: Map<object, Worker>
   /** By those who stand on a revision. */
   readonly done: Map<number, Done>
   /** What does not come again after a rewind, or another filter, by the revision before that. */
@@ -187,15 +195,26 @@ export class Audit {
         return
       case "Acknowledged":
         return this.#acknowledged(observation)
-      case "Loaded":
-        this.#projections.get(observation.key.projection)?.workers.set(observation.fiber, {
-          stored: observation.stored,
+      case "Loaded": {
+        const projection = this.#projections.get(observation.key.projection)
+        if (projection === undefined) return
+        const { stored, worker } = observation
+        for (const [other, { due, stored: { revision } }] of projection.workers) {
+          if (other === worker || revision === undefined) continue
+          // it may still hand it over, if it has not come to its end
+          for (const { position, slice } of due) doneOf(projection, revision).lost.add(slice, position!)
+        }
+        projection.workers.set(worker, {
+          stored,
           last: new Map(),
+          busy: new Map(),
+          due: new Set(),
           isFenced: false
         })
         return
+      }
       case "Moves":
-        if (this.#workerOf(observation)?.isFenced === true) {
+        if (this.#workerOf(observation)?.isFenced === true && !this.#isParallel(observation)) {
           this.#violate("a fenced worker does nothing", `it moves offsets of '${observation.key.projection}'`)
         }
         return
@@ -221,8 +240,47 @@ export class Audit {
     }
   }
 
+  /** A worker's handler is given events. */
+  begins(
+    name: string,
+    by: object,
+    envelopes: ReadonlyArray<Envelope<unknown>>,
+    newest: () => number | undefined
+  ): void {
+    const projection = this.#projections.get(name)!
+    const worker = projection.workers.get(by)
+    if (worker === undefined) return
+    for (const envelope of envelopes) {
+      const { position, slice } = envelope
+      const other = worker.busy.get(slice)
+      if (other !== undefined) {
+        const text = `'${name}' is given ${describe(envelope)} while it handles ${describe(other)}`
+        this.#violate("the events of a slice follow each other", text)
+      }
+      if (projection.delivery !== "AtMostOnce" || position === undefined) continue
+      for (const place of worker.due) {
+        if (place.slice === slice && place.position === position) worker.due.delete(place)
+      }
+      this.#handled(projection, worker.stored.revision, envelope, newest)
+    }
+    for (const envelope of envelopes) worker.busy.set(envelope.slice, envelope)
+  }
+
+  /** It has come to an end with them. */
+  ends(name: string, by: object, envelopes: ReadonlyArray<Envelope<unknown>>): void {
+    const worker = this.#projections.get(name)!.workers.get(by)
+    for (const { slice } of envelopes) worker?.busy.delete(slice)
+  }
+
+  /** Whether an event is about to be handed over by who has moved the offset past it. */
+  isInHand(name: string, { position, slice }: Place): boolean {
+    return [...this.#projections.get(name)!.workers.values()].some(({ due }) =>
+      [...due].some((place) => place.slice === slice && place.position === position)
+    )
+  }
+
   /** A worker's handler is done with an event. What it has done may be undone, unless there is no transaction. */
-  handles(name: string, fiber: number, envelope: Envelope<unknown>): void {
+  handles(name: string, by: object, envelope: Envelope<unknown>): void {
     const projection = this.#projections.get(name)!
     const { position, slice } = envelope
     if (position === undefined) return
@@ -230,11 +288,12 @@ export class Audit {
     if (!this.truth(projection.origin).has(envelope)) {
       this.#violate("what is handled is in the journal", `${text}, which is not there`)
     }
-    const worker = projection.workers.get(fiber)
+    const worker = projection.workers.get(by)
     // one that was put aside comes when it is asked for, and one that is replayed has been passed before
     const isOutOfOrder = projection.wasAside.has(slice, position) || projection.perEntity.has(slice)
     if (worker === undefined || isOutOfOrder) return
-    if (worker.isFenced) this.#violate("a fenced worker does nothing", text)
+    // of those that it handles at the same time, some may have begun before
+    if (worker.isFenced && !projection.isParallel) this.#violate("a fenced worker does nothing", text)
     const last = worker.last.get(slice) ?? worker.stored.offsets.get(slice)?.position ?? 0
     if (position <= last) this.#violate("a worker goes forward", `${text}, and was at ${last}`)
     worker.last.set(slice, position)
@@ -320,29 +379,43 @@ export class Audit {
   /** The event counts as handled from now on. `newest` is the revision that the projection is stored with. */
   handled(
     name: string,
-    fiber: number,
+    by: object,
     revision: number | undefined,
     envelope: Envelope<unknown>,
     newest: () => number | undefined
   ): void {
     const projection = this.#projections.get(name)!
+    const worker = projection.workers.get(by)
+    // that counts once it is handed over, unless it was put aside before
+    if (projection.delivery === "AtMostOnce" && worker !== undefined) return
+    this.#handled(projection, revision ?? worker?.stored.revision, envelope, newest)
+  }
+
+  #handled(
+    projection: Projection,
+    revision: number | undefined,
+    envelope: Envelope<unknown>,
+    newest: () => number | undefined
+  ): void {
+    const { delivery, projection: name } = projection
     const { position, slice } = envelope
-    if (position === undefined) return
-    const isExactlyOnce = revision !== undefined
-    const of = revision ?? projection.workers.get(fiber)?.stored.revision
-    if (of === undefined) return
-    const { handled } = doneOf(projection, of)
+    if (position === undefined || revision === undefined) return
+    const { handled, lost } = doneOf(projection, revision)
     const text = `'${name}' handles ${describe(envelope)}`
-    const isLeftBehind = of > projection.leftBehindAt && projection.leftBehind.has(slice, position)
-    if (isLeftBehind || this.#isGivenUp(projection, of, envelope)) {
+    const isLeftBehind = revision > projection.leftBehindAt && projection.leftBehind.has(slice, position)
+    if (isLeftBehind || this.#isGivenUp(projection, revision, envelope)) {
       this.#violate("what is left behind stays there", text)
     }
-    if (isExactlyOnce && handled.has(slice, position)) this.#violate("exactly once", `${text} again`)
-    if (!projection.wasAside.has(slice, position)) {
-      if (isExactlyOnce) this.#inOrder(projection, of, envelope, position)
-      const before = this.#missingBefore(projection, of, envelope, position)
-      // an at-least-once worker need not know yet that the projection was rewound
-      if (before !== undefined && of === newest()) {
+    if (delivery !== "AtLeastOnce" && handled.has(slice, position)) {
+      this.#violate(delivery === "ExactlyOnce" ? "exactly once" : "at most once", `${text} again`)
+    }
+    // it has been in hand while others went on
+    const isLate = lost.has(slice, position)
+    if (!projection.wasAside.has(slice, position) && !isLate) {
+      if (delivery !== "AtLeastOnce") this.#inOrder(projection, revision, envelope, position)
+      const before = this.#missingBefore(projection, revision, envelope, position)
+      // a worker that is in no transaction need not know yet that the projection was rewound
+      if (before !== undefined && revision === newest()) {
         this.#violate("nothing is passed over", `${text}, and not ${describe(before)}`)
       }
     }
@@ -432,7 +505,8 @@ export class Audit {
     const done = revision === undefined ? undefined : doneOf(projection, revision)
     return this.#truths.get(projection.origin)!.between(slice, 0, to).filter((event) =>
       done?.handled.has(slice, event.position!) !== true && done?.aside.has(slice, event.position!) !== true &&
-      !this.#isLeftOut(projection, slice, event.position!) && !this.#mayBeGivenUp(projection, event)
+      done?.lost.has(slice, event.position!) !== true && !this.#isLeftOut(projection, slice, event.position!) &&
+      !this.#mayBeGivenUp(projection, event)
     )
   }
 
@@ -457,10 +531,18 @@ export class Audit {
     projection.letters.set(`${persistenceId} ${sequenceNumber}`, event)
     projection.wasAside.add(slice, position)
     if (revision !== undefined) doneOf(projection, revision).aside.add(slice, position)
+    for (const { due } of projection.workers.values()) {
+      for (const place of due) if (place.slice === slice && place.position === position) due.delete(place)
+    }
   }
 
-  #workerOf({ fiber, key }: Observation & { readonly _tag: "Moves" | "Fenced" }): Worker | undefined {
-    return this.#projections.get(key.projection)?.workers.get(fiber)
+  /** Of events that are handled at the same time, some may be done after that, and their offsets are moved where nobody else is. */
+  #isParallel({ key }: Observation & { readonly _tag: "Moves" }): boolean {
+    return this.#projections.get(key.projection)?.isParallel === true
+  }
+
+  #workerOf({ key, worker }: Observation & { readonly _tag: "Moves" | "Moved" | "Fenced" }): Worker | undefined {
+    return this.#projections.get(key.projection)?.workers.get(worker)
   }
 
   #acknowledged({ request, written }: Observation & { readonly _tag: "Acknowledged" }): void {
@@ -484,9 +566,11 @@ export class Audit {
     }
   }
 
-  #moved({ basis, key, moves }: Observation & { readonly _tag: "Moved" }): void {
+  #moved(observation: Observation & { readonly _tag: "Moved" }): void {
+    const { basis, key, moves } = observation
     const projection = this.#projections.get(key.projection)
     if (projection === undefined) return
+    if (projection.delivery === "AtMostOnce") this.#willHandOver(projection, observation)
     for (const { from = Offset.beginning, slice, to } of moves) {
       const at = `${basis.revision} ${slice}`
       const last = projection.moved.get(at) ?? from
@@ -500,18 +584,41 @@ export class Audit {
       projection.moved.set(at, to)
     }
   }
+
+  /** A worker has moved offsets past what it is going to hand over. */
+  #willHandOver(projection: Projection, observation: Observation & { readonly _tag: "Moved" }): void {
+    const worker = this.#workerOf(observation)
+    if (worker === undefined) return
+    const text = `'${projection.projection}' moves on`
+    for (const place of worker.due) {
+      this.#violate(
+        "what is lost was in hand at the end of a worker",
+        `${text}, and has not handed over ${describe(place)}`
+      )
+    }
+    this.truth(projection.origin)
+    for (const { from = Offset.beginning, slice, to } of observation.moves) {
+      for (const event of this.#unhandled(projection, observation.basis.revision, slice, to.position)) {
+        const isPassed = isAhead(new Map([[slice, from]]), event) && !projection.deferred.has(slice, event.position!)
+        if (isPassed) worker.due.add(event)
+      }
+    }
+  }
 }
 
-const keep = ({ aside, handled }: Done, isKept: (slice: Slice, position: number) => boolean): Done => ({
+const keep = ({ aside, handled, lost }: Done, isKept: (slice: Slice, position: number) => boolean): Done => ({
   handled: handled.filter(isKept),
-  aside: aside.filter(isKept)
+  aside: aside.filter(isKept),
+  lost: lost.filter(isKept)
 })
 
 const doneOf = ({ done, kept }: Projection, revision: number): Done => {
   let own = done.get(revision)
   if (own !== undefined) return own
   const before = kept.get(Math.max(...[...kept.keys()].filter((other) => other < revision)))
-  own = before === undefined ? { handled: new Positions(), aside: new Positions() } : keep(before, () => true)
+  own = before === undefined
+    ? { handled: new Positions(), aside: new Positions(), lost: new Positions() }
+    : keep(before, () => true)
   done.set(revision, own)
   return own
 }

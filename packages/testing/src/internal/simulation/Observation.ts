@@ -24,17 +24,17 @@ export type Observation =
   }
   /** The transaction that it was sent in was undone. */
   | { readonly _tag: "Undone"; readonly request: AppendRequest }
-  /** A worker begins, or somebody asks how far it is. Workers are known by their fibers. */
+  /** A worker begins, or somebody asks how far it is. A worker that has begun anew is another one. */
   | {
     readonly _tag: "Loaded"
-    readonly fiber: number
+    readonly worker: object
     readonly key: OffsetKey
     readonly stored: StoredOffsets
   }
   /** A worker wants to move offsets. */
   | {
     readonly _tag: "Moves"
-    readonly fiber: number
+    readonly worker: object
     readonly key: OffsetKey
     readonly basis: Basis
     readonly moves: ReadonlyArray<Move>
@@ -42,7 +42,7 @@ export type Observation =
   /** Its moves are committed. */
   | {
     readonly _tag: "Moved"
-    readonly fiber: number
+    readonly worker: object
     readonly key: OffsetKey
     readonly basis: Basis
     readonly moves: ReadonlyArray<Move>
@@ -50,7 +50,7 @@ export type Observation =
   /** It was told that another is there, or that the projection was rewound. */
   | {
     readonly _tag: "Fenced"
-    readonly fiber: number
+    readonly worker: object
     readonly key: OffsetKey
     readonly error: Fenced
   }

@@ -16,7 +16,7 @@ import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import type { Observation } from "./Observation.ts"
-import { start } from "./runners.ts"
+import { currentWorker, start } from "./runners.ts"
 import { CurrentTransaction, type Kind, mayBeDone, type Server, type Session } from "./Server.ts"
 
 /** @internal What a storage provides. */
@@ -172,33 +172,32 @@ export const connect = (
   const wrappedOffsets: OffsetStore["Service"] = {
     ...wrap("OffsetStore", offsets, ["load", "sequenceNumbers"]),
     load: (key, range) =>
-      Effect.withFiber(({ id }) =>
+      Effect.flatMap(currentWorker, (worker) =>
         Effect.tap(
           ask("load offsets", "Statement", offsets.load(key, range)),
-          (stored) => Effect.sync(() => observe({ _tag: "Loaded", fiber: id, key, stored }))
-        )
-      ),
+          (stored) => Effect.sync(() => observe({ _tag: "Loaded", worker, key, stored }))
+        )),
     transact: <A, E, R>(
       key: Parameters<typeof offsets.transact>[0],
       basis: Parameters<typeof offsets.transact>[1],
       moves: Parameters<typeof offsets.transact>[2],
       effect: Effect.Effect<A, E, R>
     ) =>
-      Effect.withFiber(({ id }) => {
-        observe({ _tag: "Moves", fiber: id, key, basis, moves })
+      Effect.flatMap(currentWorker, (worker) => {
+        observe({ _tag: "Moves", worker, key, basis, moves })
         return server.within(
           session,
           `move of '${key.projection}'`,
           (hold: Effect.Effect<A, E>) => offsets.transact(key, basis, moves, hold),
           (transaction) => {
             transaction.revision = basis.revision
-            transaction.onCommit.push(() => observe({ _tag: "Moved", fiber: id, key, basis, moves }))
+            transaction.onCommit.push(() => observe({ _tag: "Moved", worker, key, basis, moves }))
             return effect as Effect.Effect<A, E, Exclude<R, Transaction>>
           }
         ).pipe(
           Effect.tapError((error) =>
             error instanceof Fenced
-              ? Effect.sync(() => observe({ _tag: "Fenced", fiber: id, key, error }))
+              ? Effect.sync(() => observe({ _tag: "Fenced", worker, key, error }))
               : Effect.void
           )
         )

@@ -7,9 +7,11 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
 import type { Engine, Runner } from "./Engine.ts"
 import { fork, makeCrypto, makeRandom } from "./randomness.ts"
 
@@ -31,6 +33,11 @@ export const place: Effect.Effect<Place> = Effect.flatMap(
     place === undefined
       ? Effect.die(new Error("This runs in no simulation: give the effect to Simulation.run"))
       : Effect.succeed(place)
+)
+
+/** @internal The worker that the fiber belongs to, since it has begun: all of its fibers have its scope. Elsewhere it stands for the fiber. */
+export const currentWorker: Effect.Effect<object> = Effect.withFiber((fiber) =>
+  Effect.succeed(Option.getOrElse(Context.getOption(fiber.context, Scope.Scope), () => fiber))
 )
 
 /** @internal What there is for the fibers of a process, and nothing else. */
