@@ -46,7 +46,7 @@ export const until = <E = never, R = never>(
       const waited = Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6
       if (waited > limit) return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
       // what takes long is asked for less often: asking can be most of the work that others wait for
-      yield* polls < yields ? Effect.yieldNow : pause(Math.min(Math.max(waited / 10, 2), 25))
+      yield* polls < yields && waited < 2 ? Effect.yieldNow : pause(Math.min(Math.max(waited / 5, 2), 25))
     }
   })
 
