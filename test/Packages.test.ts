@@ -17,6 +17,14 @@ const withoutLog = (output: string) => output.replaceAll(/^\[[\d:.]+\] (?:.*\{\n
 const adapterTest = markdownExamples("packages/testing/README.md", "ts skip").join("\n")
 const adapterTests = [adapterTest, ...modules.flatMap((file) => docstringExamples(file, "ts skip"))]
 
+/** A suite of all stores has the tests of the others, which are run once. */
+const isOfAll = (code: string) => code.includes("StorageTest.suite(")
+
+const reporters = ["--reporter=default", "--reporter=json", "--outputFile=report.json"]
+
+const namesOf = ({ testResults }: any): ReadonlyArray<string> =>
+  testResults.flatMap(({ assertionResults }: any) => assertionResults.map(({ fullName }: any) => fullName))
+
 const timeout = 600_000
 
 const read = (file: string) => Fs.readFileSync(new URL(`../${file}`, import.meta.url), "utf8")
@@ -102,22 +110,15 @@ layer(Project.layer, { excludeTestServices: true, timeout: "10 minutes" })("in a
   it.effect("the suites for storage adapters run", () =>
     Effect.gen(function*() {
       const { folder, node, write } = yield* Project.Project
-      // a suite of all stores has the tests of the others, which are run once
-      const isOfAll = (code: string) => code.includes("StorageTest.suite(")
       for (const [i, code] of adapterTests.entries()) {
         yield* write(`test/${isOfAll(code) ? "all" : "one"}${i}.test.ts`, code)
       }
       const run = (...args: ReadonlyArray<string>) =>
         Effect.map(
           // the default reporter's output is what a failure shows
-          node(
-            ...["node_modules/vitest/vitest.mjs", "run", "--reporter=default"],
-            ...["--reporter=json", "--outputFile=report.json", ...args]
-          ),
+          node("node_modules/vitest/vitest.mjs", "run", ...args, ...reporters),
           () => JSON.parse(Fs.readFileSync(Path.join(folder, "report.json"), "utf8"))
         )
-      const namesOf = ({ testResults }: any): ReadonlyArray<string> =>
-        testResults.flatMap(({ assertionResults }: any) => assertionResults.map(({ fullName }: any) => fullName))
       const each = yield* run("test/one")
       assert.isAbove(each.numPassedTests, 50)
       assert.strictEqual(each.numPassedTests, each.numTotalTests)
