@@ -295,6 +295,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a change does not wait for at-least-once workers of other processes",
     file: `${core}/ConsumerFilter.ts`,
     workload: "filters",
+    from: 100,
     changes: [["yield* filters.afterCommit(outlive(stored))", "yield* Effect.void"]]
   },
   {
