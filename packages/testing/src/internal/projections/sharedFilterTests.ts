@@ -52,7 +52,7 @@ export const sharedFilterTests = <R>(
   it: It<R>,
   two: Effect.Effect<ReadonlyArray<On>, unknown, R | Scope.Scope>
 ): void => {
-  describe.concurrent("two instances whose filter changes", () => {
+  describe("two instances whose filter changes", () => {
     it.effect("lose no change, and see each other's", () =>
       Effect.gen(function*() {
         const [here, there] = (yield* two) as [On, On]
