@@ -1,3 +1,4 @@
+import type { StorageError } from "@sluice/core/StorageError"
 import * as DatabaseClock from "@sluice/sql/adapter/DatabaseClock"
 import type { Query } from "@sluice/sql/adapter/Dialect"
 import { OwnTables } from "@sluice/sql/adapter/OwnTables"
@@ -64,14 +65,13 @@ export const make = (
     let warnedAt = -Infinity
     let members: { readonly at: number; readonly rows: ReadonlyArray<Member> } | undefined
 
-    const failed = (error: unknown) =>
+    const failed = (error: StorageError) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         isAway = true
         if (now - warnedAt < warnEvery) return Effect.void
         warnedAt = now
         return Effect.logWarning(
-          "The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does",
-          error
+          `The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does: ${error.message}`
         )
       })
     const succeeded = Effect.suspend(() => {
@@ -93,8 +93,9 @@ export const make = (
         Effect.tapError(failed),
         Effect.mapError((cause) => new PersistenceError({ cause })),
         Effect.withTracerEnabled(false),
-        // the fibers of Effect Cluster log nothing
-        Effect.provideService(References.MinimumLogLevel, logLevel)
+        // the fibers of Effect Cluster log nothing, and say of everything what it is to them
+        Effect.provideService(References.MinimumLogLevel, logLevel),
+        Effect.provideService(References.CurrentLogAnnotations, {})
       )
     const now = DatabaseClock.now(dialect)
 
