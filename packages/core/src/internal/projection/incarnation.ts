@@ -29,9 +29,10 @@ import { fillOfLog } from "./fillOfLog.ts"
 import { fillOfTime } from "./fillOfTime.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
-import { type Interruption, makeParallel, type Parallel } from "./handleInParallel.ts"
+import { makeParallel } from "./handleInParallel.ts"
 import { handleGroup, type Handling, meetPoison, save, tellOfLost } from "./handling.ts"
 import { HeldBack } from "./HeldBack.ts"
+import type { InHand, Interruption, Options as InHandOptions } from "./inHand.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { PassedOver } from "./PassedOver.ts"
@@ -71,7 +72,7 @@ interface Work {
   readonly repairs: Repairs
   readonly grouping: Grouping
   /** Handles events at the same time; undefined if they are handled one after the other. */
-  readonly parallel: Parallel | undefined
+  readonly parallel: InHand | undefined
   readonly chunks: Chunks
   readonly decoded: DecodedShare
   readonly interruption: Interruption
@@ -211,12 +212,11 @@ const parallelOf = (
     Work,
     "decoded" | "elapsed" | "grouping" | "interruption" | "reading"
   >
-): Effect.Effect<Parallel | undefined, never, Scope.Scope> => {
+): Effect.Effect<InHand | undefined, never, Scope.Scope> => {
   const { delivery } = handling.projection
   if (delivery._tag !== "AtLeastOnce" || delivery.parallelism === 1) return Effect.undefined
-  return makeParallel({
+  const options: InHandOptions = {
     handling,
-    parallelism: delivery.parallelism,
     // where offsets are times, the newest one counts for all slices
     inSourceOrder: reading instanceof TimestampReading,
     interruption,
@@ -231,7 +231,8 @@ const parallelOf = (
       reading.handledBehind(elements)
       handling.tracker.advance([])
     }
-  })
+  }
+  return makeParallel(options, delivery.parallelism)
 }
 
 const groupingOf = ({ delivery, handler }: SourceProjection<any, any>): GroupingOptions => ({
