@@ -122,7 +122,7 @@ export const rewound = (
  * **Example** (A cart that was included without its past, and one that has kept it)
  *
  * ```ts
- * import { Envelope, EventFilter, GivenUp, PersistenceId, SequenceNumber, Slice, Timestamp } from "@sluice/core"
+ * import { Envelope, EventFilter, GivenUp, PersistenceId, Position, SequenceNumber, Slice, Timestamp } from "@sluice/core"
  *
  * const event = (id: string) => {
  *   const persistenceId = PersistenceId.make("cart", id)
@@ -130,6 +130,7 @@ export const rewound = (
  *     persistenceId,
  *     sequenceNumber: SequenceNumber.make(3),
  *     slice: Slice.ofPersistenceId(persistenceId),
+ *     position: Position.make(5),
  *     timestamp: Timestamp.make(50)
  *   })
  * }
