@@ -554,8 +554,8 @@ const storeChange = Effect.fnUntraced(function*<E>(
  * second longer where other processes may use the storage. A change in a transaction of yours counts from its commit: what is said of
  * the return of a change then holds for that of the transaction.
  *
- * Changes in quick succession wait for each other, so that the workers make progress between them: for up to a second until those of
- * this process have handled something by the last change or have caught up, and where other processes may use the storage, until the last change
+ * Changes in quick succession wait for each other, so that the workers make progress between them: for up to a second, and up to eight where that was in vain
+ * again and again, until those of this process have handled something by the last change or have caught up, and where other processes may use the storage, until the last change
  * that this process has made is 200 ms old.
  *
  * Workers go on from their stored offsets, over the same connection: those of this process at once; others look every 50 ms. What

@@ -1,11 +1,16 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
 
-/** For how long, in milliseconds, workers of this process are waited for that have not taken up a change. They may be cut off. */
+/**
+ * For how long, in milliseconds, workers of this process are waited for that have not taken up a change. They may be cut off, or the machine may be so busy
+ * that they need longer to begin: each time that was in vain, twice as long is waited, up to the longest.
+ */
 const patience = 1_000
+const longestPatience = 8_000
 
 /**
  * How long after a change the next one comes at the earliest, in milliseconds, where workers of other processes may follow it: they look
@@ -18,6 +23,8 @@ interface Change {
   /** By the monotonic clock, in nanoseconds. */
   readonly at: bigint
   readonly followers: ReadonlyArray<Follower>
+  /** For how long the next change waits for them. */
+  readonly patience: number
 }
 
 /** A worker, and the revision that it had before a change. */
@@ -30,8 +37,8 @@ const lastChanges = new WeakMap<ProjectionManagement["Service"], Map<string, Cha
 
 /**
  * @internal
- * Changes the filter of a source, once its workers have taken up the last change: all that read the source have stored an offset since, or have
- * nothing to handle. Changes in quick succession would have them begin anew for ever, as a change fences whoever goes by an earlier one.
+ * Changes the filter of a source, once its workers have taken up the last change, or have not for a while: all that read the source have stored an
+ * offset since, or have nothing to handle. Changes in quick succession would have them begin anew for ever, as a change fences whoever goes by an earlier one.
  */
 export const paced = <A, E, R>(
   source: string,
@@ -42,11 +49,13 @@ export const paced = <A, E, R>(
     const management = yield* ProjectionManagement
     let changes = lastChanges.get(management)
     if (changes === undefined) lastChanges.set(management, changes = new Map())
-    yield* Effect.timeoutOption(takenUp(changes, source, management.isShared), patience)
+    const waits = changes.get(source)?.patience ?? patience
+    const taken = yield* Effect.timeoutOption(takenUp(changes, source, management.isShared), waits)
+    const waitsNext = Option.isSome(taken) ? patience : Math.min(2 * waits, longestPatience)
     const followers = (yield* ProjectionRegistry).readers(source)
       .map((worker): Follower => ({ worker, revision: worker.status.revision }))
     const answer = yield* change
-    if (isChange(answer)) changes.set(source, { at: yield* Clock.monotonicTimeNanos, followers })
+    if (isChange(answer)) changes.set(source, { at: yield* Clock.monotonicTimeNanos, followers, patience: waitsNext })
     return answer
   })
 
