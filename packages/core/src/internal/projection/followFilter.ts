@@ -73,6 +73,14 @@ const noFilter: FollowedFilter = {
 const follow = (filters: ConsumerFilter["Service"], projection: SourceProjection<any, any>) =>
   filters.follow(offsetKey(projection), projection.delivery._tag !== "ExactlyOnce")
 
+/** Asks in the same way for the filter that the projection goes by: the one of the pipeline, if no version is stored. */
+const followOr = (
+  filters: ConsumerFilter["Service"],
+  projection: SourceProjection<any, any>,
+  initial: EventFilter
+): Effect.Effect<NewestFilter, StorageError> =>
+  Effect.map(follow(filters, projection), (newest) => newest ?? { filter: initial, version: undefined })
+
 /** @internal Asks the storage for the filter of a projection's source as it is now; undefined if the source takes none. */
 export const newestFilter = (
   projection: SourceProjection<any, any>
@@ -80,7 +88,7 @@ export const newestFilter = (
   ConsumerFilter.useSync((filters) => {
     const { filter: initial } = projection.source.provider
     if (initial === undefined) return Effect.undefined
-    return Effect.map(follow(filters, projection), (newest) => newest?.filter ?? initial)
+    return Effect.map(followOr(filters, projection, initial), ({ filter }) => filter)
   })
 
 /** @internal One for all workers of a projection that begin together. */
@@ -141,7 +149,7 @@ export const followFilter = (
         return new PastGivenUp(yield* filters.givenUp(offsetKey(projection), range), inclusions)
       }),
       lookedThrough: (revision, progress) => filters.lookedThrough(offsetKey(projection), revision, progress),
-      newest: Effect.map(follow(filters, projection), (newest) => newest ?? { filter: initial, version: undefined }),
+      newest: followOr(filters, projection, initial),
       current: (range, revision) => one.withPermit(learn(range, revision))
     })
   })
