@@ -38,7 +38,9 @@ const serverUrl = async (scope: Scope.Scope, name: Servers.Name): Promise<string
   }
   const given = process.env[`SLUICE_${name.toUpperCase()}_URL`]
   if (given !== undefined) return given
-  const server = await Effect.runPromise(Scope.provide(Servers.start(name, { durable: false }), scope))
+  // a deadlock is looked for after a second by default, which tests of deadlocks would spend waiting
+  const settings = name === "postgres" ? ["deadlock_timeout=50ms"] : []
+  const server = await Effect.runPromise(Scope.provide(Servers.start(name, { durable: false, settings }), scope))
   return url(name === "postgres" ? "postgres" : "mysql", server)
 }
 
