@@ -637,7 +637,8 @@ const replays: ReadonlyArray<Scenario> = [
       producer.write("a", 1)
     })],
   ["that have a hole, whose event is loaded", {
-    speed: 20,
+    // what is loaded has to come in time on a busy machine as well
+    speed: 5,
     limits: { repairs: 2 },
     ...repaired(({ rows, show }) => show(rows.filter((_, i) => i !== 1)))
   }, losing],
