@@ -18,26 +18,35 @@ import * as Stream from "effect/Stream"
 
 /** A process that takes part, with projections that have these numbers of workers. */
 const start = (
-  options: ClusterPlacement.Options<never, never>,
+  options: ClusterPlacement.Options,
   ...counts: ReadonlyArray<number>
 ): Effect.Effect<
-  { readonly assigned: Map<number, ReadonlySet<number>>; readonly end: Effect.Effect<void> },
+  {
+    readonly assigned: Map<number, ReadonlySet<number>>
+    readonly first: Map<number, ReadonlySet<number>>
+    readonly begin: (workers: number) => Effect.Effect<void>
+    readonly end: Effect.Effect<void>
+  },
   never,
   Database | OwnTables | Scope.Scope
 > =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope)
     const context = yield* Layer.buildWithScope(Layer.fresh(ClusterPlacement.layer(options)), scope)
-    const placement = Context.get(context as Context.Context<never>, Placement)
+    const placement = Context.get(context, Placement)
     const assigned = new Map<number, ReadonlySet<number>>()
-    for (const count of counts) {
-      yield* Effect.forkIn(
-        Stream.runForEach(placement.assigned("p", count), (set) => Effect.sync(() => assigned.set(count, set))),
-        scope
-      )
-    }
+    const first = new Map<number, ReadonlySet<number>>()
+    const begin = (workers: number) =>
+      Stream.runForEach(placement.assigned("p", workers), (set) =>
+        Effect.sync(() => {
+          if (!first.has(workers)) first.set(workers, set)
+          assigned.set(workers, set)
+        })).pipe(Effect.forkIn(scope), Effect.asVoid)
+    yield* Effect.forEach(counts, begin)
     return {
       assigned,
+      begin,
+      first,
       end: Effect.andThen(Scope.close(scope, Exit.void), Effect.sync(() => assigned.clear()))
     }
   })
@@ -50,18 +59,18 @@ const spread = (processes: ReadonlyArray<Process>, ...counts: ReadonlyArray<numb
   return Wait.until(`${workers} workers to be spread ${counts.join("/")}`, () => {
     const sets = processes.map(({ assigned }) => assigned.get(workers))
     return sets.every((set) => set !== undefined) &&
-      sets.map((set) => set!.size).toSorted((a, b) => a - b).join() === counts.join() &&
-      new Set(sets.flatMap((set) => [...set!])).size === workers
+      sets.map((set) => set.size).toSorted((a, b) => a - b).join() === counts.join() &&
+      new Set(sets.flatMap((set) => [...set])).size === workers
   })
 }
 
 const fast = { takeover: "3 seconds" } as const
 
-/** A database that counts statements, and that can be away. */
+/** A database that counts statements, and that can be away, or not answer. */
 const controlled = Effect.gen(function*() {
   const database = yield* Database
   const db = yield* OwnTables
-  const state = { statements: 0, isAway: false }
+  const state = { statements: 0, isAway: false, isMute: false }
   const run: Database["Service"]["run"] = (query) =>
     Effect.suspend(() => {
       state.statements++
@@ -69,6 +78,8 @@ const controlled = Effect.gen(function*() {
         ? Effect.fail(
           new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause: new Error("away"), message: "away" }) })
         )
+        : state.isMute
+        ? Effect.never
         : database.run(query)
     })
   return { state, context: Context.make(Database, { ...database, run }).pipe(Context.add(OwnTables, db)) }
@@ -107,6 +118,22 @@ describe("placement in a cluster", () => {
       yield* spread([a, b], 0, 1)
       yield* spread([a, b], 1, 2)
       yield* spread([a, b], 32, 32)
+    })))
+
+  it.live("waits for the others where a number of workers is new to them", () =>
+    inSqlite(Effect.gen(function*() {
+      const processes = yield* Effect.replicateEffect(start(fast, 4), 3)
+      yield* spread(processes, 1, 1, 2)
+      const { run } = yield* Database
+      const db = yield* OwnTables
+      const said = run(db.selectFrom("sluice_runner").selectAll().where("workers", "=", 16))
+      for (const [i, { begin }] of processes.entries()) {
+        yield* begin(16)
+        yield* Wait.until("it to say so", Effect.map(said, (rows) => rows.length > i))
+      }
+      yield* spread(processes, 5, 5, 6)
+      // none of them has had all before the others came
+      assert.deepStrictEqual(processes.map(({ first }) => first.get(16)!.size).toSorted((a, b) => a - b), [5, 5, 6])
     })))
 
   it.live("gives more workers to who has more weight", () =>
@@ -149,6 +176,15 @@ describe("placement in a cluster", () => {
       yield* Wait.until("a to stop its workers", () => a.assigned.get(8)!.size === 0)
       yield* Wait.end("the end of a", a.end, { atMost: "20 seconds" })
       yield* spread([b], 8)
+    })))
+
+  it.live("ends without waiting for a database that does not answer", () =>
+    inSqlite(Effect.gen(function*() {
+      const { context, state } = yield* controlled
+      const a = yield* Effect.provideContext(start(fast, 8), context)
+      yield* spread([a], 8)
+      state.isMute = true
+      yield* Wait.end("the end", a.end, { atMost: "20 seconds" })
     })))
 
   it.live("leaves nothing behind when its start is interrupted", () =>
