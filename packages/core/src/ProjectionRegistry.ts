@@ -74,6 +74,11 @@ export interface ProjectionRegistry {
    * same name that does not read their source, it adds none of them, and dies with `ProjectionAlreadyRuns`.
    */
   readonly join: (workers: ReadonlyArray<RegisteredWorker>) => Effect.Effect<void, never, Scope.Scope>
+  /** Removes workers and adds others at the same moment, until they are replaced. It adds and removes none where `join` would add none, and dies. */
+  readonly replace: (
+    workers: ReadonlyArray<RegisteredWorker>,
+    others: ReadonlyArray<RegisteredWorker>
+  ) => Effect.Effect<void>
 }
 
 /**
@@ -85,9 +90,12 @@ export interface ProjectionRegistry {
 export const make = (): ProjectionRegistry => {
   let registered: ReadonlyArray<RegisteredWorker> = []
 
-  const add = (workers: ReadonlyArray<RegisteredWorker>): void => {
-    const added = [...registered]
-    for (const worker of workers) {
+  const replaced = (
+    workers: ReadonlyArray<RegisteredWorker>,
+    others: ReadonlyArray<RegisteredWorker>
+  ): void => {
+    const added = registered.filter((worker) => !workers.includes(worker))
+    for (const worker of others) {
       const other = added.find((other) => excludes(other, worker))
       if (other !== undefined) {
         throw new ProjectionAlreadyRuns({ projection: worker.key.projection, range: other.range })
@@ -96,16 +104,14 @@ export const make = (): ProjectionRegistry => {
     }
     registered = added.toSorted((a, b) => placeOf(a) - placeOf(b) || a.range.min - b.range.min)
   }
+  const replace: ProjectionRegistry["replace"] = (workers, others) => Effect.sync(() => replaced(workers, others))
 
   return {
     workers: (projection, source) =>
       registered.filter(({ key }) => key.projection === projection && (source === undefined || key.source === source)),
     readers: (source) => registered.filter(({ key }) => key.source === source),
-    join: (workers) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => add(workers)),
-        () => Effect.sync(() => void (registered = registered.filter((worker) => !workers.includes(worker))))
-      ))
+    replace,
+    join: (workers) => Effect.asVoid(Effect.acquireRelease(replace([], workers), () => replace(workers, [])))
   }
 }
 

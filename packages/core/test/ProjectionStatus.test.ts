@@ -23,7 +23,8 @@ it.effect("the lag counts what comes between the looks at the store and at the s
     const lag = yield* Effect.provideService(ProjectionStatus.lag("notes"), ProjectionRegistry, {
       workers: () => [worker as RegisteredWorker],
       readers: () => [],
-      join: () => Effect.die("nobody joins")
+      join: () => Effect.die("nobody joins"),
+      replace: () => Effect.die("nobody joins")
     })
     // with the source first, it would be 5 - 6: none
     assert.strictEqual(lag, 2)
@@ -41,7 +42,8 @@ it.effect("a name that nobody has is no projection without workers", () =>
     const workers = yield* Effect.provideService(ProjectionStatus.everywhere(key), ProjectionRegistry, {
       workers: () => [{ key } as RegisteredWorker],
       readers: () => [],
-      join: () => Effect.die("nobody joins")
+      join: () => Effect.die("nobody joins"),
+      replace: () => Effect.die("nobody joins")
     })
     assert.deepStrictEqual(workers, [])
     yield* ProjectionManagement.ProjectionManagement.use(({ register }) => register(key))
