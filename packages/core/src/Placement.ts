@@ -33,6 +33,31 @@ export interface Placement {
  * Where `Projection.layer` and `Projection.run` have workers run: all of them in this process, unless another placement is provided, such as
  * that of `@sluice/cluster`.
  *
+ * **Example** (Every second worker)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, MemoryStorage, Placement, Projection, ProjectionStatus, SliceRange, Source } from "@sluice/core"
+ * import { Effect, Layer, Stream } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void), Projection.workers(4))
+ *
+ * const Even = Layer.succeed(Placement.Placement, {
+ *   assigned: (_, workers) =>
+ *     Stream.concat(
+ *       Stream.succeed(new Set(Array.from({ length: workers }, (_, i) => i).filter((i) => i % 2 === 0))),
+ *       Stream.never
+ *     )
+ * })
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   return (yield* ProjectionStatus.status("notes")).map(({ range }) => SliceRange.format(range))
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide([MemoryStorage.layer, Even])))
+ * // => ["0-255", "512-767"]
+ * ```
+ *
  * @category references
  * @since 0.1.0
  */

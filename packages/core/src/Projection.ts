@@ -14,6 +14,7 @@ import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
+import * as Running from "./internal/projection/running.ts"
 import type { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { type Projection, TypeId } from "./ProjectionDefinition.ts"
@@ -27,7 +28,6 @@ import type {
   TooManyRewinds,
   UnknownProjection
 } from "./ProjectionManagement.ts"
-import * as ProjectionWorker from "./ProjectionWorker.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Sources, SourceTimeout } from "./Source.ts"
@@ -198,6 +198,7 @@ export const atMostOnce = <A, F extends Effect.Effect<void, any, any>>(
 /**
  * Divides the slices among `n` workers, 1 to 1024, which {@link layer} and {@link run} have work at the same time. Events of one entity stay in order. It
  * may differ from run to run: no event is lost or repeated for it. Of several sources, each has `n` workers of its own.
+ * Once `ProjectionManagement.scale` has commanded a number of workers, that one holds.
  *
  * @category combinators
  * @since 0.1.0
@@ -231,14 +232,17 @@ export const describe = (self: Projection<any, any>): string =>
  * and the log say why. It goes on when the projection is resumed (`ProjectionManagement.resume`). Dies with
  * `ProjectionAlreadyRuns` if the process runs one of the same name.
  *
+ * **Details**
+ *
+ * It has as many workers as `ProjectionManagement.scale` has commanded, and else as {@link workers} says; which of them run in this process is up to
+ * `Placement`, by default all. When that changes, workers whose slices stay as they are go on. The others end what their handlers have in hand and store
+ * their offsets, and then new ones begin.
+ *
  * @category running
  * @since 0.1.0
  */
 export const layer = <E, R>(self: Projection<E, R>): Layer.Layer<never, never, R> =>
-  Layer.effectDiscard(ProjectionWorker.start(...workersOf(self)))
-
-const workersOf = <E, R>(self: Projection<E, R>): ReadonlyArray<ProjectionWorker.ProjectionWorker<E, R>> =>
-  SliceRange.split(self.workers).map((range) => ProjectionWorker.make(self, range))
+  Layer.effectDiscard(Running.startPlaced(self))
 
 /**
  * Runs the projection until a worker stops, and fails as that did.
@@ -246,8 +250,7 @@ const workersOf = <E, R>(self: Projection<E, R>): ReadonlyArray<ProjectionWorker
  * @category running
  * @since 0.1.0
  */
-export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> =>
-  ProjectionWorker.run(...workersOf(self))
+export const run = <E, R>(self: Projection<E, R>): Effect.Effect<never, E, R> => Running.runPlaced(self)
 
 /**
  * Sets where a projection goes on, also while it runs, here or elsewhere, and undoes what its handler has written: in one transaction, while

@@ -1,5 +1,5 @@
 /**
- * Commands to projections, wherever they run: to pause, to resume, to rewind. And their dead letters, the events that
+ * Commands to projections, wherever they run: to pause, to resume, to rewind, to scale. And their dead letters, the events that
  * they have put aside.
  *
  * A command is stored, with who gives it and why, next to the offsets. Running workers follow it: those of this process at once, others within a
@@ -40,7 +40,19 @@ import type { Transaction } from "./Transaction.ts"
 export interface Command {
   readonly paused: boolean
   readonly revision: number
+  /** How many workers it is to have; undefined for as many as its code says. */
+  readonly workers: number | undefined
+  /** How many of the commands until the revision were to {@link scale}. Its workers have nothing to read in those. */
+  readonly scalings: number
 }
+
+/**
+ * To a projection that nobody has commanded anything.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const noCommand: Command = { paused: false, revision: 0, workers: undefined, scalings: 0 }
 
 /**
  * Who gives a command, and why.
@@ -63,7 +75,7 @@ export interface CommandOptions {
 export interface Issue {
   readonly by: string
   readonly reason: string
-  /** Where a projection is to go on, as text for a person. */
+  /** Where a projection is to go on, or on how many workers, as text for a person. */
   readonly target?: string | undefined
 }
 
@@ -77,10 +89,12 @@ export interface IssuedCommand {
   readonly projection: string
   /** Undefined for a command to the projection in all of its sources. */
   readonly source: string | undefined
-  readonly command: "Pause" | "Resume" | "Rewind" | "Clear"
+  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale"
   /** Its number: each command to the projection, and each change of the filter of its stream, gets the next one. */
   readonly revision: number
-  /** Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. */
+  /**
+   * Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. How many workers it was to have, after it was scaled.
+   */
   readonly target: string | undefined
   readonly by: string
   readonly reason: string
@@ -224,6 +238,12 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   readonly setPaused: (
     projection: string,
     paused: boolean,
+    issue?: Issue
+  ) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Sets how many workers a projection has, wherever it runs; undefined for as many as its code says. Raises the revision, and keeps the command. */
+  readonly setWorkers: (
+    projection: string,
+    workers: number | undefined,
     issue?: Issue
   ) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Up to `limit` commands that were given to a projection, newest first, before a revision. The last {@link keptCommands} are kept. */
@@ -545,6 +565,76 @@ export const resume = (
  */
 export const isPaused = (projection: ProjectionRef): Effect.Effect<boolean, StorageError, ProjectionManagement> =>
   Effect.map(ProjectionManagement.use((management) => management.command(nameOf(projection))), ({ paused }) => paused)
+
+/**
+ * Sets how many workers a projection has, 1 to 1024, also while it runs: in all of its processes within a second, and when it is started again. With
+ * `"asInCode"` it has as many as `Projection.workers` says, as before it was scaled for the first time.
+ *
+ * **Details**
+ *
+ * The slices are divided anew. Workers whose slices stay as they are go on. Of the others each finishes what its handler has in hand, and stores
+ * its offsets, and then those begin that have its slices now. So nothing is left out or repeated in a process. What overlaps in several processes
+ * fences each other, as their workers do not learn of the command at the same moment: nothing is handled twice exactly once.
+ *
+ * Workers that were started with `ProjectionWorker` keep their slices.
+ *
+ * **Example** (More workers, and as many as before)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, MemoryStorage, Projection, ProjectionManagement, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer, Schedule } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Lengths = Source.journal(Note).pipe(Projection.exactlyOnce("lengths", () => Effect.void), Projection.workers(2))
+ *
+ * const workers = (n: number) =>
+ *   ProjectionStatus.status("lengths").pipe(
+ *     Effect.repeat({ until: ({ length }) => length === n, schedule: Schedule.spaced("10 millis") }),
+ *     Effect.map((workers) => workers.map(({ range }) => `${range.min}-${range.max}`))
+ *   )
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Lengths))
+ *   yield* ProjectionManagement.scale("lengths", 4, { by: "ada", reason: "the sale begins" })
+ *   const more = yield* workers(4)
+ *   yield* ProjectionManagement.scale("lengths", "asInCode")
+ *   return [more, yield* workers(2)]
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => [["0-255", "256-511", "512-767", "768-1023"], ["0-511", "512-1023"]]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const scale = (
+  projection: ProjectionRef,
+  workers: number | "asInCode",
+  options?: CommandOptions
+): Effect.Effect<void, UnknownProjection | InvalidInput | StorageError, ProjectionManagement> => {
+  const invalid = workers === "asInCode" ? undefined : Check.workers(workers)
+  if (invalid !== undefined) return Effect.fail(invalid)
+  const count = workers === "asInCode" ? undefined : workers
+  const target = count === undefined ? "as in code" : count === 1 ? "1 worker" : `${count} workers`
+  return Effect.flatMap(
+    issueOf(options),
+    (issue) =>
+      ProjectionManagement.use((management) => management.setWorkers(nameOf(projection), count, { ...issue, target }))
+  )
+}
+
+/**
+ * How many workers a projection has by the last command to {@link scale} it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const scaledTo = (
+  projection: ProjectionRef
+): Effect.Effect<number | "asInCode", StorageError, ProjectionManagement> =>
+  Effect.map(
+    ProjectionManagement.use((management) => management.command(nameOf(projection))),
+    ({ workers }) => workers ?? "asInCode"
+  )
 
 /**
  * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.

@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Workers from "./internal/projection/worker.ts"
+import * as Running from "./internal/projection/running.ts"
 import type { Projection } from "./ProjectionDefinition.ts"
 import type { SliceRange } from "./SliceRange.ts"
 
@@ -27,7 +27,7 @@ export interface ProjectionWorker<out E, out R> {
  *
  * If something else than `Projection.layer` decides which slices this process works on. Workers of one projection may
  * run in many processes, if their slices do not overlap. They may come and go while others run. Of a projection of several sources it stands for one
- * worker of each.
+ * worker of each. Commands to scale their projection are nothing to them.
  *
  * **Example** (The lower half of the slices)
  *
@@ -73,7 +73,7 @@ export const make = <E, R>(projection: Projection<E, R>, range: SliceRange): Pro
  */
 export const start = <E, R>(
   ...workers: ReadonlyArray<ProjectionWorker<E, R>>
-): Effect.Effect<void, never, R | Scope.Scope> => Workers.start(workers)
+): Effect.Effect<void, never, R | Scope.Scope> => Running.start(workers)
 
 /**
  * Runs workers until one of them stops, and fails as that did. Dies as {@link start} does.
@@ -82,7 +82,4 @@ export const start = <E, R>(
  * @since 0.1.0
  */
 export const run = <E, R>(...workers: ReadonlyArray<ProjectionWorker<E, R>>): Effect.Effect<never, E, R> =>
-  Workers.prepare(workers).pipe(
-    Effect.flatMap((prepared) => Effect.raceAllFirst(prepared.map(({ run }) => run))),
-    Effect.scoped
-  )
+  Running.run(workers)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import { type Command, ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { type Command, noCommand, ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -9,7 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { isNew, watchCommands } from "../src/internal/projection/commands.ts"
 import { knownFor } from "../src/internal/projection/SharedLooks.ts"
 
-const command = (revision: number): Command => ({ paused: false, revision })
+const command = (revision: number): Command => ({ ...noCommand, revision })
 
 describe("a command is new", () => {
   it("if none was read before", () => {

@@ -202,6 +202,16 @@ describe("a worker that is fenced", () => {
     assert.deepStrictEqual(action, { _tag: "Wait", millis: initialWait })
     assert.strictEqual(restarts, 8)
   })
+
+  it("while slices are handed over expects it, waits for less, and as long as ever where that goes on", () => {
+    const fencings: Array<Event> = []
+    for (const millis of [50, 100, 200, 400, 800, 1600, 3200, 5000]) {
+      fencings.push(...begun, { _tag: "Fenced", cause, lasted: 100, isHandover: true })
+      assert.deepStrictEqual(run(...fencings)[1], { _tag: "Wait", millis, isExpected: true })
+    }
+    const [, action] = run(...begun, { _tag: "Fenced", cause, lasted: 100, isHandover: false })
+    assert.deepStrictEqual(action, { _tag: "Wait", millis: initialWait })
+  })
 })
 
 describe("a worker that is disrupted", () => {

@@ -1,6 +1,74 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Placement } from "@sluice/core"
-import { Effect, Fiber, Stream } from "effect"
+import * as Handler from "@sluice/core/Handler"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Placement from "@sluice/core/Placement"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { after, Note, settle, start, test, write } from "./projectionKit.ts"
+
+type Answer = readonly [workers: number, ...assigned: ReadonlyArray<number>]
+
+/** A placement that says what it is told to. */
+const makePlacement = () => {
+  const asked: Array<number> = []
+  const ended: Array<number> = []
+  const answers = new Map<number, Queue.Queue<ReadonlySet<number>>>()
+  const placement: Placement.Placement = {
+    assigned: (_, workers) =>
+      Stream.unwrap(Effect.gen(function*() {
+        asked.push(workers)
+        const queue = yield* Queue.unbounded<ReadonlySet<number>>()
+        answers.set(workers, queue)
+        return Stream.ensuring(Stream.fromQueue(queue), Effect.sync(() => ended.push(workers)))
+      }))
+  }
+  const answer = (...[workers, ...assigned]: Answer) =>
+    Effect.andThen(Queue.offer(answers.get(workers)!, new Set(assigned)), settle)
+  const starting = <E, R>(projection: Projection.Projection<E, R>, ...first: Answer) =>
+    Effect.gen(function*() {
+      yield* Effect.forkScoped(start(projection))
+      yield* settle
+      yield* answer(...first)
+    }).pipe(Effect.provideService(Placement.Placement, placement))
+  return { answer, asked, ended, placement, starting }
+}
+
+/** A projection that says which of its workers begin and end. */
+const makeLives = () => {
+  const lives: Array<string> = []
+  const projection = Source.journal(Note).pipe(
+    Projection.exactlyOnce(
+      "notes",
+      Handler.scoped((range) =>
+        Effect.as(
+          Effect.acquireRelease(
+            Effect.sync(() => lives.push(`${SliceRange.format(range)} begins`)),
+            () => Effect.sync(() => lives.push(`${SliceRange.format(range)} ends`))
+          ),
+          () => Effect.void
+        )
+      )
+    ),
+    Projection.workers(4)
+  )
+  const since = () => lives.splice(0)
+  return { projection, since }
+}
+
+const ranges = Effect.map(
+  ProjectionStatus.status("notes"),
+  (workers) => workers.map(({ range }) => SliceRange.format(range))
+)
 
 describe("Placement", () => {
   it.effect("has all workers in this process by default, and for good", () =>
@@ -14,6 +82,127 @@ describe("Placement", () => {
       yield* Effect.yieldNow
       assert.deepStrictEqual(seen, [new Set([0, 1, 2])])
       assert.isUndefined(fiber.pollUnsafe())
-      yield* Fiber.interrupt(fiber)
     }))
+
+  test(
+    "has workers begin and end, and leaves alone those that stay",
+    Effect.gen(function*() {
+      const { answer, starting } = makePlacement()
+      const { projection, since } = makeLives()
+      yield* starting(projection, 4, 0, 1)
+      assert.deepStrictEqual(since(), ["0-255 begins", "256-511 begins"])
+      assert.deepStrictEqual(yield* ranges, ["0-255", "256-511"])
+      yield* answer(4, 1, 2, 7)
+      assert.deepStrictEqual(since().toSorted(), ["0-255 ends", "512-767 begins"])
+      assert.deepStrictEqual(yield* ranges, ["256-511", "512-767"])
+      yield* answer(4)
+      assert.deepStrictEqual(since().toSorted(), ["256-511 ends", "512-767 ends"])
+      assert.deepStrictEqual(yield* ranges, [])
+      yield* answer(4, 3)
+      assert.deepStrictEqual(since(), ["768-1023 begins"])
+    })
+  )
+
+  test(
+    "is asked for a new number of workers before the old ones end, which follow it until it has answered",
+    Effect.gen(function*() {
+      const { answer, asked, ended, starting } = makePlacement()
+      const { projection, since } = makeLives()
+      yield* starting(projection, 4, 0, 1)
+      since()
+      yield* ProjectionManagement.scale("notes", 2)
+      yield* settle
+      assert.deepStrictEqual([asked, ended], [[4, 2], []])
+      assert.deepStrictEqual(since(), [])
+      yield* answer(4, 1)
+      assert.deepStrictEqual(since(), ["0-255 ends"])
+      // another command comes before there is an answer
+      yield* ProjectionManagement.scale("notes", 1)
+      yield* settle
+      assert.deepStrictEqual([asked, ended], [[4, 2, 1], [2]])
+      yield* answer(1, 0)
+      assert.deepStrictEqual(since(), ["256-511 ends", "0-1023 begins"])
+      assert.deepStrictEqual(ended, [2, 4])
+      assert.deepStrictEqual(yield* ranges, ["0-1023"])
+    })
+  )
+
+  test(
+    "that takes its time leaves the process without workers until it has answered",
+    Effect.gen(function*() {
+      const { answer, placement } = makePlacement()
+      const { projection, since } = makeLives()
+      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+      yield* after(10_000)
+      assert.deepStrictEqual([yield* ranges, since()], [[], []])
+      yield* answer(4, 2)
+      assert.deepStrictEqual([yield* ranges, since()], [["512-767"], ["512-767 begins"]])
+    })
+  )
+
+  it.effect("that ends or dies is told of, and asked again, while workers go on", () =>
+    Effect.gen(function*() {
+      const { projection, since } = makeLives()
+      const logged: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Error") logged.push(String(message))
+      })
+      let asked = 0
+      const placement: Placement.Placement = {
+        assigned: () =>
+          Stream.suspend(() => {
+            asked++
+            const all = Stream.succeed(new Set([0]))
+            return asked === 1 ? all : Stream.concat(all, asked === 2 ? Stream.die("a bug") : Stream.never)
+          })
+      }
+      yield* start(projection).pipe(
+        Effect.provideService(Placement.Placement, placement),
+        Effect.provide(Logger.layer([logger]))
+      )
+      yield* after(60_000)
+      assert.deepStrictEqual([asked, logged.length], [3, 2])
+      assert.include(logged[0], "placement")
+      assert.deepStrictEqual(since(), ["0-255 begins"])
+      assert.deepStrictEqual(yield* ranges, ["0-255"])
+    }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
+})
+
+/** Lets two processes share a storage: each has workers of its own. */
+const inAnotherProcess = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
+  Effect.provideService(effect, ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
+
+describe("a worker that is fenced", () => {
+  it.effect("by one that has yet to learn that its slices are others' waits for a moment, and says nothing", () =>
+    Effect.gen(function*() {
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel !== "Info" && logLevel !== "Debug") warnings.push(String(message))
+      })
+      const handled: Array<string> = []
+      const of = (where: string) =>
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", ({ event }) => Effect.sync(() => void handled.push(`${event} ${where}`))),
+          Projection.workers(2)
+        )
+      const [here, there] = [makePlacement(), makePlacement()]
+      yield* Effect.gen(function*() {
+        yield* here.starting(of("here"), 2, 0, 1)
+        yield* inAnotherProcess(there.starting(of("there"), 2))
+        yield* write("a", "1")
+        yield* settle
+        // the other one has them already, and this one does not know that it has not
+        yield* there.answer(2, 0, 1)
+        for (const event of ["2", "3", "4"]) {
+          yield* write("a", event)
+          yield* after(100)
+        }
+        yield* here.answer(2)
+        yield* write("a", "5")
+        yield* after(1000)
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      assert.deepStrictEqual(handled.map((text) => text[0]), ["1", "2", "3", "4", "5"])
+      assert.deepStrictEqual([handled[0], handled[4]], ["1 here", "5 there"])
+      assert.deepStrictEqual(warnings.filter((text) => text.includes("seems to run twice")), [])
+    }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
 })

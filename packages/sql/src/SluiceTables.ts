@@ -129,6 +129,10 @@ export interface ProjectionTable {
   readonly paused: number
   /** How often it was told something. */
   readonly revision: number
+  /** How many workers it is to have; null for as many as its code says. */
+  readonly workers: Generated<number | null>
+  /** How often it was told how many workers to have. */
+  readonly scalings: Generated<number>
 }
 
 /**

@@ -18,6 +18,7 @@ import { mergedTests } from "./internal/projections/mergedTests.ts"
 import { projectionTests } from "./internal/projections/projectionTests.ts"
 import { receiptTests } from "./internal/projections/receiptTests.ts"
 import { rewoundTests } from "./internal/projections/rewoundTests.ts"
+import { scalingTests } from "./internal/projections/scalingTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
@@ -47,6 +48,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     filteredProjectionTests(it)
     historyTests(it)
     rewoundTests(it)
+    scalingTests(it)
   })
 }
 

@@ -3,6 +3,7 @@ import { InvalidInput, textProblem } from "../InvalidInput.ts"
 import type { Payload } from "../Payload.ts"
 import * as PersistenceId from "../PersistenceId.ts"
 import type { ReplicationMetadata } from "../ReplicationMetadata.ts"
+import * as Slice from "../Slice.ts"
 import { quote, quotedProblem } from "./quote.ts"
 
 /** In lower case, so that an append that is sent again is found by it. */
@@ -101,6 +102,12 @@ export const safeInteger = (input: string, value: unknown): InvalidInput | undef
   Number.isSafeInteger(value) && (value as number) >= 0
     ? undefined
     : problem(input, `${quote(String(value))} is no safe integer from 0`)
+
+/** @internal What is wrong with a number of workers. */
+export const workers = (value: unknown): InvalidInput | undefined =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= Slice.count
+    ? undefined
+    : problem("workers", `${quote(String(value))} is no integer from 1 to ${Slice.count}`)
 
 /** @internal What is wrong with the id of an event. */
 export const eventId = (id: unknown): InvalidInput | undefined =>

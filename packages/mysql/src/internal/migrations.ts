@@ -297,4 +297,13 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (workers, shard)
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
+}, {
+  name: "how many workers projections are to have",
+  statements: ({ table }) => [
+    ...unless(
+      { table: table("sluice_projection"), column: "workers" },
+      `ALTER TABLE ${table("sluice_projection")} ADD COLUMN workers SMALLINT,
+        ADD COLUMN scalings BIGINT NOT NULL DEFAULT 0`
+    )
+  ]
 }]

@@ -278,4 +278,10 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       PRIMARY KEY (workers, shard)
     ) WITH (fillfactor = 50)`
   ]
+}, {
+  name: "how many workers projections are to have",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN workers smallint,
+      ADD COLUMN scalings bigint NOT NULL DEFAULT 0`
+  ]
 }]

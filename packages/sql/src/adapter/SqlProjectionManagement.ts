@@ -14,6 +14,7 @@ import {
   checkSince,
   claimAfter,
   claimTime,
+  type Command,
   type DeadLetter,
   type DeadLetterId,
   deletedError,
@@ -21,6 +22,7 @@ import {
   type Issue,
   type IssuedCommand,
   keptCommands,
+  noCommand,
   noIssue,
   ProjectionManagement,
   type SliceProgress,
@@ -36,7 +38,14 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import { Transaction } from "@sluice/core/Transaction"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import { type ExpressionBuilder, type InsertQueryBuilder, type Kysely, type SelectQueryBuilder, sql } from "kysely"
+import {
+  type ExpressionBuilder,
+  type InsertQueryBuilder,
+  type Kysely,
+  type Selectable,
+  type SelectQueryBuilder,
+  sql
+} from "kysely"
 import type { Database } from "../Database.ts"
 import { bytesOf, textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
@@ -45,7 +54,7 @@ import { fromRewinds, toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
 import { upsert } from "../internal/upsert.ts"
-import type { CommandTable, DeadLetterTable, SluiceTables } from "../SluiceTables.ts"
+import type { CommandTable, DeadLetterTable, ProjectionTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { decodeTags, encodeTags } from "./JournalRow.ts"
@@ -71,6 +80,19 @@ const allSlices = sql<{ readonly slice: number }>`(
 
 const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
   eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
+
+/** What is read of a command before it is changed. */
+type Commanded = Pick<Selectable<ProjectionTable>, "revision" | "scalings">
+
+/** What a command changes beside the revision. */
+type Change = Partial<Pick<Selectable<ProjectionTable>, "paused" | "workers" | "scalings">>
+
+const toCommand = (row: Selectable<ProjectionTable>): Command => ({
+  paused: row.paused === 1,
+  revision: row.revision,
+  workers: row.workers ?? undefined,
+  scalings: row.scalings
+})
 
 /**
  * The projection management of a database.
@@ -106,9 +128,11 @@ export const make = ({ database, db, signals }: {
     run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))
 
   /** Locks the command to a projection. There is none if the projection is not registered. */
-  const lockCommand = (projection: string): Effect.Effect<{ readonly revision: number } | undefined, StorageError> =>
+  const lockCommand = (projection: string): Effect.Effect<Commanded | undefined, StorageError> =>
     Effect.map(
-      run(locked(db.selectFrom("sluice_projection").select("revision").where("projection", "=", projection))),
+      run(
+        locked(db.selectFrom("sluice_projection").select(["revision", "scalings"]).where("projection", "=", projection))
+      ),
       ([row]) => row
     )
 
@@ -116,7 +140,7 @@ export const make = ({ database, db, signals }: {
   const raise = (
     projection: string,
     revision: number,
-    change: { readonly paused?: number }
+    change: Change
   ): Effect.Effect<number, StorageError> =>
     run(
       db.updateTable("sluice_projection").set({ ...change, revision: revision + 1 }).where(
@@ -156,6 +180,22 @@ export const make = ({ database, db, signals }: {
       db.deleteFrom("sluice_command").where("projection", "=", projection).where("revision", "<=", newest.revision)
     )
   })
+
+  /** Changes the command to a projection in all of its sources. */
+  const change = (
+    projection: string,
+    command: IssuedCommand["command"],
+    changed: (before: Commanded) => Change,
+    issue: Issue | undefined
+  ) =>
+    transaction(
+      Effect.gen(function*() {
+        const before = yield* lockCommand(projection)
+        if (before === undefined) return yield* new UnknownProjection({ projection, source: undefined })
+        const revision = yield* raise(projection, before.revision, changed(before))
+        yield* keep({ projection, source: undefined, command, revision }, issue)
+      })
+    )
 
   /** Locks the offsets in the order of their slices. Only their number is sent. */
   const lockOffsets = (key: OffsetKey): Effect.Effect<unknown, StorageError> => {
@@ -407,10 +447,9 @@ export const make = ({ database, db, signals }: {
 
   return ProjectionManagement.of({
     command: (projection) =>
-      run(
-        db.selectFrom("sluice_projection").select(["paused", "revision"]).where("projection", "=", projection)
-      ).pipe(
-        Effect.map(([row]) => ({ paused: row?.paused === 1, revision: row?.revision ?? 0 }))
+      Effect.map(
+        run(db.selectFrom("sluice_projection").selectAll().where("projection", "=", projection)),
+        ([row]) => row === undefined ? noCommand : toCommand(row)
       ),
     register: (key) =>
       transaction(
@@ -429,16 +468,9 @@ export const make = ({ database, db, signals }: {
         })
       ),
     commands: (projections) =>
-      run(
-        db.selectFrom("sluice_projection").select(["projection", "paused", "revision"])
-          .where("projection", "in", projections)
-      ).pipe(
-        Effect.map((rows) =>
-          new Map(rows.map(({ paused, projection, revision }) => [
-            textOf(projection),
-            { paused: paused === 1, revision }
-          ]))
-        )
+      Effect.map(
+        run(db.selectFrom("sluice_projection").selectAll().where("projection", "in", projections)),
+        (rows) => new Map(rows.map((row) => [textOf(row.projection), toCommand(row)]))
       ),
     // a maximum would miss one that is committed after a greater one
     commanded: run(db.selectFrom("sluice_projection").select((eb) => eb.fn.sum("revision").as("commanded"))).pipe(
@@ -446,14 +478,9 @@ export const make = ({ database, db, signals }: {
     ),
     isShared: true,
     setPaused: (projection, paused, issue) =>
-      transaction(
-        Effect.gen(function*() {
-          const command = yield* lockCommand(projection)
-          if (command === undefined) return yield* new UnknownProjection({ projection, source: undefined })
-          const revision = yield* raise(projection, command.revision, { paused: paused ? 1 : 0 })
-          yield* keep({ projection, source: undefined, command: paused ? "Pause" : "Resume", revision }, issue)
-        })
-      ),
+      change(projection, paused ? "Pause" : "Resume", () => ({ paused: paused ? 1 : 0 }), issue),
+    setWorkers: (projection, workers, issue) =>
+      change(projection, "Scale", ({ scalings }) => ({ workers: workers ?? null, scalings: scalings + 1 }), issue),
     history: (projection, before, limit) => {
       const commands = db.selectFrom("sluice_command").selectAll().where("projection", "=", projection)
       const wanted = before === undefined ? commands : commands.where("revision", "<", before)

@@ -252,4 +252,10 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (workers, shard)
     ) STRICT, WITHOUT ROWID`
   ]
+}, {
+  name: "how many workers projections are to have",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN workers INTEGER`,
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN scalings INTEGER NOT NULL DEFAULT 0`
+  ]
 }]

@@ -17,6 +17,7 @@ import {
   type Issue,
   type IssuedCommand,
   keptCommands,
+  noCommand,
   noIssue,
   ProjectionManagement,
   type SliceProgress,
@@ -99,12 +100,12 @@ export const makeMemoryProjectionManagement = (
   const issued = new MemoryTable<ReadonlyArray<IssuedCommand>>()
 
   const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
-    commands.get(transaction, projection) ?? { paused: false, revision: 0 }
+    commands.get(transaction, projection) ?? noCommand
 
-  const store = (transaction: MemoryTransaction, projection: string, paused: boolean | undefined): number => {
+  const store = (transaction: MemoryTransaction, projection: string, change?: Partial<Command>): number => {
     const before = commandOf(transaction, projection)
     const revision = before.revision + 1
-    commands.set(transaction, projection, { paused: paused ?? before.paused, revision })
+    commands.set(transaction, projection, { ...before, ...change, revision })
     transaction.commanded.add(projection)
     return revision
   }
@@ -174,6 +175,23 @@ export const makeMemoryProjectionManagement = (
     return claimedAt
   }
 
+  /** Changes the command to a projection in all of its sources. */
+  const change = (
+    projection: string,
+    command: IssuedCommand["command"],
+    changed: (before: Command) => Partial<Command>,
+    issue: Issue | undefined
+  ) =>
+    write((transaction, now) => {
+      const before = commands.get(transaction, projection)
+      return before === undefined
+        ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
+        : Effect.sync(() => {
+          const revision = store(transaction, projection, changed(before))
+          keep(transaction, now, { projection, source: undefined, command, revision }, issue)
+        })
+    })
+
   const knownOr = <A, E>(
     f: (transaction: MemoryTransaction, now: number) => Effect.Effect<A, E>,
     key: OffsetKey
@@ -197,22 +215,16 @@ export const makeMemoryProjectionManagement = (
         Effect.sync(() => {
           if (sources.get(transaction, sourceKey(key)) !== undefined) return
           if (commands.get(transaction, key.projection) === undefined) {
-            commands.set(transaction, key.projection, { paused: false, revision: 0 })
+            commands.set(transaction, key.projection, noCommand)
           }
           const { revision } = commandOf(transaction, key.projection)
           sources.set(transaction, sourceKey(key), { key, revision })
         })
       ),
     setPaused: (projection, paused, issue) =>
-      write((transaction, now) =>
-        commands.get(transaction, projection) === undefined
-          ? Effect.fail(new UnknownProjection({ projection, source: undefined }))
-          : Effect.sync(() => {
-            const revision = store(transaction, projection, paused)
-            const command = paused ? "Pause" : "Resume"
-            keep(transaction, now, { projection, source: undefined, command, revision }, issue)
-          })
-      ),
+      change(projection, paused ? "Pause" : "Resume", () => ({ paused }), issue),
+    setWorkers: (projection, workers, issue) =>
+      change(projection, "Scale", ({ scalings }) => ({ workers, scalings: scalings + 1 }), issue),
     history: (projection, before = Infinity, limit) =>
       read((transaction) =>
         (issued.get(transaction, projection) ?? []).filter(({ revision }) => revision < before).toReversed()
@@ -234,7 +246,7 @@ export const makeMemoryProjectionManagement = (
           Effect.andThen(Effect.provideService(undo, Transaction, noTables)),
           Effect.andThen(write((transaction, now) =>
             Effect.suspend(() => {
-              const revision = store(transaction, key.projection, undefined)
+              const revision = store(transaction, key.projection)
               const rows = SliceRange.slices(SliceRange.full).map((slice) => {
                 const known = slices.get(transaction, sliceKey(key, slice)) ?? nothingKnown
                 const to = start.offsets.get(slice) ?? Offset.beginning
@@ -262,7 +274,7 @@ export const makeMemoryProjectionManagement = (
       knownOr(
         (transaction) =>
           Effect.sync(() =>
-            sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection, undefined) })
+            sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection) })
           ),
         key
       ),
@@ -274,7 +286,7 @@ export const makeMemoryProjectionManagement = (
             if (isOf(key)(row)) letters.set(transaction, id, undefined)
           }
           sources.set(transaction, sourceKey(key), undefined)
-          const revision = store(transaction, key.projection, undefined)
+          const revision = store(transaction, key.projection)
           keep(transaction, now, { ...key, command: "Clear", revision }, issue)
         }), key),
     list: read((transaction) =>

@@ -5,7 +5,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
 import {
   type Beat,
   Heartbeat,
@@ -90,19 +89,17 @@ class Heartbeats {
     this.#store = store
   }
 
-  /** Reports on workers for as long as the scope. */
-  join(workers: ReadonlyArray<RegisteredWorker>): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.acquireRelease(
-      Effect.suspend(() => {
-        for (const worker of workers) this.#add(worker)
-        return this.#running === undefined ? this.#start : Effect.void
-      }),
-      () =>
-        Effect.suspend(() => {
-          for (const worker of workers) this.#remove(worker)
-          return this.#workers.size === 0 ? this.#stop : Effect.void
-        })
-    )
+  /** Reports on workers no more, and on others from now on. */
+  replace(
+    workers: ReadonlyArray<RegisteredWorker>,
+    others: ReadonlyArray<RegisteredWorker>
+  ): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      for (const worker of workers) this.#remove(worker)
+      for (const worker of others) this.#add(worker)
+      if (this.#workers.size === 0) return this.#stop
+      return this.#running === undefined ? this.#start : Effect.void
+    })
   }
 
   #add(worker: RegisteredWorker): void {
@@ -309,12 +306,13 @@ const isSame = (a: Offsets, b: Offsets): boolean => {
 
 const ofStores = new WeakMap<HeartbeatStore["Service"], Heartbeats>()
 
-/** @internal Has other processes know how the workers are doing, for as long as the scope. */
+/** @internal Has other processes know how workers are doing, and nothing more of those before. */
 export const reportOn = (
-  workers: ReadonlyArray<RegisteredWorker>
-): Effect.Effect<void, never, HeartbeatStore | Scope.Scope> =>
+  workers: ReadonlyArray<RegisteredWorker>,
+  before: ReadonlyArray<RegisteredWorker> = []
+): Effect.Effect<void, never, HeartbeatStore> =>
   HeartbeatStore.use((store) => {
     let found = ofStores.get(store)
     if (found === undefined) ofStores.set(store, found = new Heartbeats(store))
-    return found.join(workers)
+    return found.replace(before, workers)
   })

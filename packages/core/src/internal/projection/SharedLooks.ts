@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
-import type { Command, ProjectionManagement } from "../../ProjectionManagement.ts"
+import { type Command, noCommand, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { StorageError } from "../../StorageError.ts"
 
 /** How soon a command that was given in another process is noticed, in milliseconds. */
@@ -28,8 +28,6 @@ export interface Looker {
   readonly isFiltered: boolean
   readonly seen: (command: Exit.Exit<Command, StorageError>) => Effect.Effect<void>
 }
-
-const unregistered: Command = { paused: false, revision: 0 }
 
 /**
  * @internal
@@ -160,7 +158,7 @@ export class SharedLooks {
         for (const looker of lookers) this.#untold.delete(looker)
         return Effect.forEach(
           lookers,
-          ({ projection, seen }) => seen(Exit.succeed(commands.get(projection) ?? unregistered)),
+          ({ projection, seen }) => seen(Exit.succeed(commands.get(projection) ?? noCommand)),
           { discard: true }
         )
       })

@@ -24,8 +24,8 @@ export const announce = (
   )
 }
 
-/** The ranges, those that adjoin as one. */
-const covered = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => {
+/** @internal The ranges, those that adjoin as one. */
+export const covered = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => {
   const merged: Array<SliceRange.SliceRange> = []
   for (const range of ranges.toSorted((a, b) => a.min - b.min)) {
     const last = merged.at(-1)

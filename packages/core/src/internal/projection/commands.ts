@@ -17,6 +17,10 @@ const restInterval = 50
 
 /** @internal The commands to a projection, while it runs. */
 export interface Commands {
+  /** The newest command that was seen, and each one after it; nothing before one could be read. */
+  readonly seen: Stream.Stream<Command>
+  /** The newest command that was seen. */
+  readonly newest: () => Command | undefined
   /** The command that was seen after the one that was read last, if there is one. */
   readonly newerThan: (lastRead: Command) => Command | undefined
   /** Ends when there is another command than the one that was read last. */
@@ -31,9 +35,12 @@ export interface Commands {
   ) => Effect.Effect<void, InterruptedByCommand>
 }
 
-/** @internal Whether a command came after the one that was read last, if one was. */
+/** How often workers were told something. */
+const told = ({ revision, scalings }: Command): number => revision - scalings
+
+/** @internal Whether a command to workers came after the one that was read last, if one was. */
 export const isNew = (command: Command, lastRead: Command | undefined): boolean =>
-  lastRead === undefined || command.revision > lastRead.revision
+  lastRead === undefined || told(command) > told(lastRead)
 
 /** @internal Has the workers of this process know the commands that are stored now. */
 export const lookNow: Effect.Effect<void, never, ProjectionManagement> = ProjectionManagement.use((management) =>
@@ -111,6 +118,8 @@ export const watchCommands = (
       )
     }
     return {
+      seen: Stream.filter(SubscriptionRef.changes(latest), (command) => command !== undefined),
+      newest: () => newest,
       newerThan: (lastRead) => newest !== undefined && isNew(newest, lastRead) ? newest : undefined,
       changedFrom: (lastRead) =>
         SubscriptionRef.changes(latest).pipe(

@@ -65,8 +65,13 @@ export type Event =
   | { readonly _tag: "Failing"; readonly failure: WorkerFailure; readonly isFenced: boolean }
   /** It has failed in a way that may pass. */
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
-  /** Another worker has moved its offsets. */
-  | { readonly _tag: "Fenced"; readonly cause: Cause.Cause<unknown>; readonly lasted: number }
+  /** Another worker has moved its offsets. In a handover that is no surprise: its slices were just divided anew, here or in another process. */
+  | {
+    readonly _tag: "Fenced"
+    readonly cause: Cause.Cause<unknown>
+    readonly lasted: number
+    readonly isHandover?: boolean
+  }
   /**
    * Its source has another journal than its offsets are of, or has lost events of it. The projection is to begin again
    * then.
@@ -94,8 +99,8 @@ export type Action =
   | { readonly _tag: "Begin" }
   /** Waits for a command other than the one that it has read. */
   | { readonly _tag: "AwaitCommand" }
-  /** Waits about so many milliseconds, or for a command. */
-  | { readonly _tag: "Wait"; readonly millis: number }
+  /** Waits about so many milliseconds, or for a command. Where that was to be expected, it says nothing. */
+  | { readonly _tag: "Wait"; readonly millis: number; readonly isExpected?: boolean }
   /** Moves the useless offsets to the beginning. */
   | { readonly _tag: "ResetOffsets"; readonly cause: Cause.Cause<unknown>; readonly change: JournalChange }
   /** Fails. */
@@ -112,6 +117,8 @@ export const maxFailureWait = 30_000
  * The longest that it waits after fencings. A projection that runs twice by mistake must not end up running nowhere.
  */
 export const maxFencedWait = 5_000
+/** @internal How long it waits after its first fencing in a row in a handover, in milliseconds; then twice as long each time. */
+export const handoverWait = 50
 /** After running for longer than this unfenced, in milliseconds, a worker counts its fencings anew. */
 const aloneFor = 2 * maxFencedWait
 
@@ -168,7 +175,7 @@ export const transition = (self: Lifecycle, event: Event): Transition => {
     case "Failed":
       return failed(self, event.cause)
     case "Fenced":
-      return fenced(self, event.cause, event.lasted)
+      return fenced(self, event)
     case "JournalChanged":
       return [self, { _tag: "ResetOffsets", cause: event.cause, change: event.change }]
     case "OffsetsReset":
@@ -214,10 +221,13 @@ const failed = (self: Lifecycle, cause: Cause.Cause<unknown>): Transition => {
   ]
 }
 
-const fenced = (self: Lifecycle, cause: Cause.Cause<unknown>, lasted: number): Transition => {
+const fenced = (self: Lifecycle, { cause, isHandover, lasted }: Extract<Event, { _tag: "Fenced" }>): Transition => {
   const fencings = lasted > aloneFor ? 1 : self.fencings + 1
   const state: State = { _tag: "Fenced", failure: { cause, event: undefined } }
-  return [{ ...self, state, fencings, restarts: self.restarts + 1 }, wait(fencings, maxFencedWait)]
+  const action: Action = isHandover === true
+    ? { _tag: "Wait", millis: Math.min(handoverWait * 2 ** (fencings - 1), maxFencedWait), isExpected: true }
+    : wait(fencings, maxFencedWait)
+  return [{ ...self, state, fencings, restarts: self.restarts + 1 }, action]
 }
 
 /** @internal The problem of a worker, if it has one. */

@@ -3,75 +3,34 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
-import type { ConsumerFilter } from "../../ConsumerFilter.ts"
 import { Journal, sourceKey as journalKey } from "../../Journal.ts"
-import { OffsetStore } from "../../OffsetStore.ts"
-import { bySource, offsetKey, type Projection, type SourceProjection } from "../../ProjectionDefinition.ts"
+import type { OffsetStore } from "../../OffsetStore.ts"
+import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
-import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
-import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
+import type { Command, ProjectionManagement } from "../../ProjectionManagement.ts"
+import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { timestamps } from "../../Source.ts"
-import { announce } from "./announce.ts"
-import { type Commands, isNew, watchCommands } from "./commands.ts"
+import { type Commands, isNew } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
-import { type FollowedFilter, followFilter } from "./followFilter.ts"
-import { reportOn } from "./Heartbeats.ts"
+import type { FollowedFilter } from "./followFilter.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
 import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
 import { resolveTimes } from "./resolveTimes.ts"
-import { WorkerMemory } from "./WorkerMemory.ts"
-import { WorkerMonitor } from "./WorkerMonitor.ts"
+import type { WorkerMemory } from "./WorkerMemory.ts"
+import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
-/** For how many milliseconds a projection that starts waits to be registered. */
-const registrationPatience = 1000
-
-/** What is to be done: of several sources, by a worker for each. */
-interface Assignment<out E, out R> {
-  readonly projection: Projection<E, R>
-  readonly range: SliceRange.SliceRange
-}
-
-/** @internal A worker that is registered, and does not run yet. */
-export interface PreparedWorker<E, R> {
-  /** Fails when the worker stops, with the same cause. */
-  readonly run: Effect.Effect<never, E, R>
-  /** Ends when there is another command than the worker has read. */
-  readonly resumed: Effect.Effect<void>
-}
-
-/** What the workers of a projection that begin together have in common in a source. */
-interface Shared {
+/** @internal What the workers of a projection in this process have in common in a source. */
+export interface Shared {
   readonly commands: Commands
   readonly filter: FollowedFilter
-  /** Ends when the projection is registered, or that takes too long. */
-  readonly known: Effect.Effect<void>
 }
 
-const share = (
-  projection: SourceProjection<any, any>
-): Effect.Effect<Shared, never, ProjectionManagement | ConsumerFilter | Scope.Scope> =>
-  Effect.gen(function*() {
-    const filter = yield* followFilter(projection)
-    const commands = yield* watchCommands(projection.name, filter.isThere)
-    // so that it can be commanded from now on. If the database is busy or away, the projection starts without waiting
-    // for it
-    const registering = yield* Effect.forkScoped(
-      Effect.ignore(ProjectionManagement.use((management) => management.register(offsetKey(projection))))
-    )
-    return {
-      commands,
-      filter,
-      known: Effect.asVoid(Effect.timeoutOption(Fiber.join(registering), registrationPatience))
-    }
-  })
-
-/** A worker, and what drives it. */
-interface Driven {
+/** @internal A worker, and what drives it. */
+export interface Driven {
   readonly projection: SourceProjection<any, any>
   /** The keys of all sources of the projection. */
   readonly sources: ReadonlyArray<string>
@@ -80,80 +39,16 @@ interface Driven {
   readonly management: ProjectionManagement["Service"]
   readonly monitor: WorkerMonitor
   readonly memory: WorkerMemory
+  /** Is opened when its slices are others' from now on. */
+  readonly leave: Latch.Latch
+  /** Whether slices are just being handed over, in this process or in others, once it has looked for commands. */
+  readonly isHandover: Effect.Effect<boolean>
   /** The command that the worker has read last. */
   lastRead: Command | undefined
 }
 
-/**
- * @internal
- * Registers workers for as long as the scope. Waits until their projections are registered, or that takes too long.
- */
-export const prepare = <E, R>(
-  assignments: ReadonlyArray<Assignment<E, R>>
-): Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, R | Scope.Scope> =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<any>()
-    const registry = yield* ProjectionRegistry
-    const store = yield* OffsetStore
-    const management = yield* ProjectionManagement
-    const projections = new Map(assignments.map(({ projection }) => [projection, bySource(projection)]))
-    const monitors = new Map<string, Set<WorkerMonitor>>()
-    for (const each of projections.values()) each.forEach((one) => monitors.set(textOf(one), new Set()))
-    const workers = assignments.flatMap(({ projection, range }) =>
-      projections.get(projection)!.map((one): Driven => ({
-        projection: one,
-        sources: projection.sources.map(({ provider }) => provider.key),
-        range,
-        store,
-        management,
-        monitor: new WorkerMonitor(offsetKey(one), range, context, monitors.get(textOf(one))),
-        memory: new WorkerMemory(),
-        lastRead: undefined
-      }))
-    )
-    // runs after the workers have left the registry
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => workers.forEach(({ monitor }) => monitor.happened({ _tag: "Ended" })))
-    )
-    const registeredWorkers = workers.map((worker) => registered(worker, context))
-    yield* registry.join(registeredWorkers)
-    yield* reportOn(registeredWorkers)
-    const shared = new Map<string, Shared>()
-    for (const { projection } of workers) {
-      const text = textOf(projection)
-      if (!shared.has(text)) shared.set(text, yield* share(projection))
-    }
-    yield* Effect.forkScoped(announceAll(workers), { startImmediately: true })
-    yield* Effect.forEach(shared.values(), ({ known }) => known, { concurrency: "unbounded", discard: true })
-    return workers.map((worker) => {
-      const { commands, filter } = shared.get(textOf(worker.projection))!
-      return { run: run(worker, commands, filter), resumed: newCommand(worker, commands) }
-    })
-    // R includes the stores, which the types do not know here
-  }) as Effect.Effect<ReadonlyArray<PreparedWorker<E, R>>, never, any>
-
-/** As a key of a map. */
-const textOf = (projection: SourceProjection<any, any>): string => JSON.stringify(offsetKey(projection))
-
-/** Says what runs, each projection once its workers in a source know where they begin. */
-const announceAll = (workers: ReadonlyArray<Driven>): Effect.Effect<void> =>
-  Effect.forEach(
-    Map.groupBy(workers, ({ projection }) => projection).entries(),
-    ([projection, workers]) =>
-      Effect.forEach(
-        workers,
-        ({ monitor }) => monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
-        { concurrency: "unbounded" }
-      ).pipe(
-        Effect.flatMap((statuses) =>
-          statuses.some(({ state }) => state === "Ended") ? Effect.void : announce(projection, statuses)
-        )
-      ),
-    { concurrency: "unbounded", discard: true }
-  )
-
-/** The worker as others see it. */
-const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {
+/** @internal The worker as others see it. */
+export const registered = (driven: Driven, context: Context.Context<any>): RegisteredWorker => {
   const { management, monitor, projection, range, sources, store } = driven
   const { provider } = projection.source
   const key = offsetKey(projection)
@@ -192,18 +87,30 @@ const registered = (driven: Driven, context: Context.Context<any>): RegisteredWo
   }
 }
 
-/** Ends when there is another command than the worker has read, if it has read one. */
-const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
-  Effect.suspend(() => driven.lastRead === undefined ? Effect.never : commands.changedFrom(driven.lastRead))
+/** @internal Ends when there is another command than the worker has read, if it has read one, or when it is to leave. */
+export const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    driven.lastRead === undefined
+      ? driven.leave.await
+      : Effect.raceFirst(commands.changedFrom(driven.lastRead), driven.leave.await)
+  )
 
-/** Does what the lifecycle says, and tells it what has happened then, until it says to stop. */
-const run = (driven: Driven, commands: Commands, filter: FollowedFilter): Effect.Effect<never, any, any> =>
+/**
+ * @internal
+ * Does what the lifecycle says, and tells it what has happened then, until it says to stop. Fails when the worker stops, with the same cause, and ends
+ * when it has left.
+ */
+export const run = (driven: Driven, { commands, filter }: Shared): Effect.Effect<void, any, any> =>
   Effect.gen(function*() {
-    const { monitor, projection: { source: { provider } } } = driven
-    if (provider.hold !== undefined) yield* provider.hold
+    const { leave, monitor, projection: { source: { provider } } } = driven
+    if (provider.hold !== undefined) yield* Effect.raceFirst(provider.hold, leave.await)
+    if (leave.isOpen()) return
     // before it reads its command: once it has, it must not look stopped any more
     let action = monitor.happened({ _tag: "Started" })
-    while (action._tag !== "Stop") action = monitor.happened(yield* perform(driven, commands, filter, action))
+    while (action._tag !== "Stop") {
+      action = monitor.happened(yield* perform(driven, commands, filter, action))
+      if (leave.isOpen()) return
+    }
     const { cause, event } = action.failure
     yield* Effect.logError(
       event === undefined
@@ -231,7 +138,7 @@ const perform = (
     case "AwaitCommand":
       return Effect.as(newCommand(driven, commands), { _tag: "Interrupted" })
     case "Wait":
-      return wait(driven, newCommand(driven, commands), action.millis)
+      return wait(driven, newCommand(driven, commands), action)
     case "ResetOffsets":
       return reset(driven, action.cause, action.change)
     case "GoOn":
@@ -270,21 +177,24 @@ const begin = Effect.fnUntraced(function*(
   const lasted = Number((yield* Clock.monotonicTimeNanos) - begun) / 1e6
   const canReset = (error: unknown) =>
     driven.projection.source.provider.onReplaced === "rewind" && driven.memory.isOfSource(error)
-  return eventOf(cause, { lasted, canReset })
+  const event = eventOf(cause, { lasted, canReset })
+  return event._tag === "Fenced" && (yield* driven.isHandover) ? { ...event, isHandover: true } : event
 })
 
 /** Logs why it waits. A fencing is one line without a stack, as it is no fault of the program. */
 const wait = Effect.fnUntraced(function*(
   { monitor }: Driven,
   interrupted: Effect.Effect<void>,
-  millis: number
+  { isExpected, millis }: Extract<Action, { _tag: "Wait" }>
 ): Effect.fn.Return<Event> {
   const jittered = millis * (yield* Random.nextBetween(0.8, 1.2))
   const { failure, state } = monitor.status
   const { cause } = failure!
   const rounded = Math.round(jittered)
   yield* state === "Fenced"
-    ? Effect.logWarning(`${(errorOf(cause) as Error).message}. Looks again in ${rounded} ms`)
+    ? isExpected === true
+      ? Effect.logDebug(`Another worker still has one of its slices. Looks again in ${rounded} ms`)
+      : Effect.logWarning(`${(errorOf(cause) as Error).message}. Looks again in ${rounded} ms`)
     : Effect.logWarning(`Restarts in ${rounded} ms`, cause)
   yield* Effect.raceFirst(Effect.sleep(jittered), interrupted)
   return { _tag: "Waited" }
@@ -299,23 +209,3 @@ const reset = Effect.fnUntraced(function*(
   const exit = yield* Effect.exit(resetOffsets(store, management, offsetKey(projection), range, change))
   return { _tag: "OffsetsReset", cause, change, isDone: Exit.isSuccess(exit) && exit.value }
 })
-
-/**
- * @internal
- * Runs all of the workers for as long as the scope, or none of them. One that stops goes on once it is commanded to.
- */
-export const start = <E, R>(
-  assignments: ReadonlyArray<Assignment<E, R>>
-): Effect.Effect<void, never, R | Scope.Scope> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    yield* Effect.onExit(
-      Effect.gen(function*() {
-        for (const worker of yield* prepare(assignments)) yield* Effect.forkScoped(supervise(worker))
-      }).pipe(Scope.provide(scope)),
-      (exit) => Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void
-    )
-  })
-
-const supervise = <E, R>({ resumed, run }: PreparedWorker<E, R>): Effect.Effect<never, never, R> =>
-  Effect.forever(Effect.catchCause(run, () => resumed))

@@ -94,16 +94,53 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
       Effect.gen(function*() {
         const key = freshKey()
         const { projection } = key
-        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
+        assert.deepStrictEqual(yield* commandOf(projection), ProjectionManagement.noCommand)
         yield* revisionOf(key)
-        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 0 })
+        assert.deepStrictEqual(yield* commandOf(projection), ProjectionManagement.noCommand)
         yield* ProjectionManagement.pause(projection)
-        assert.deepStrictEqual(yield* commandOf(projection), { paused: true, revision: 1 })
+        assert.deepStrictEqual(yield* commandOf(projection), {
+          ...ProjectionManagement.noCommand,
+          paused: true,
+          revision: 1
+        })
         assert.isTrue(yield* ProjectionManagement.isPaused(projection))
         assert.isFalse(yield* ProjectionManagement.isPaused(freshKey().projection))
         yield* ProjectionManagement.resume(projection)
         yield* ProjectionManagement.resume(projection)
-        assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: 3 })
+        assert.deepStrictEqual(yield* commandOf(projection), { ...ProjectionManagement.noCommand, revision: 3 })
+      }))
+
+    it.effect("is how many workers to have, which tells workers nothing else", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { projection } = key
+        assert.instanceOf(
+          yield* Effect.flip(ProjectionManagement.scale(projection, 4)),
+          ProjectionManagement.UnknownProjection
+        )
+        yield* revisionOf(key)
+        for (const workers of [0, 1025, 1.5, -1, NaN, "4" as any]) {
+          assertInvalid(yield* Effect.flip(ProjectionManagement.scale(projection, workers)))
+        }
+        assert.strictEqual(yield* ProjectionManagement.scaledTo(projection), "asInCode")
+        yield* ProjectionManagement.scale(key, 1024, { by: "ada", reason: "the sale begins" })
+        yield* ProjectionManagement.pause(projection)
+        yield* ProjectionManagement.scale(projection, 1)
+        assert.strictEqual(yield* ProjectionManagement.scaledTo(key), 1)
+        assert.deepStrictEqual(yield* commandOf(projection), { paused: true, revision: 3, workers: 1, scalings: 2 })
+        yield* ProjectionManagement.scale(projection, "asInCode")
+        const command = { paused: true, revision: 4, workers: undefined, scalings: 3 }
+        assert.deepStrictEqual(yield* commandOf(projection), command)
+        const commands = yield* ProjectionManagement.ProjectionManagement.use((_) => _.commands([projection]))
+        assert.deepStrictEqual([...commands], [[projection, command]])
+        const history = yield* ProjectionManagement.history(projection)
+        assert.deepStrictEqual(history.map(({ command, source, target }) => [command, target, source]), [
+          ["Scale", "as in code", undefined],
+          ["Scale", "1 worker", undefined],
+          ["Pause", undefined, undefined],
+          ["Scale", "1024 workers", undefined]
+        ])
+        assert.deepInclude(history.at(-1), { by: "ada", reason: "the sale begins" })
       }))
 
     it.effect("is kept, with who has said so and why, newest first", () =>
@@ -169,7 +206,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const start: Start = { journal: undefined, offsets: Offset.none }
         yield* Effect.flip(management.rewind(key, start, Effect.fail("no")))
         assert.deepStrictEqual(yield* ProjectionManagement.history(key), [])
-        assert.deepStrictEqual(yield* commandOf(key.projection), { paused: false, revision: 0 })
+        assert.deepStrictEqual(yield* commandOf(key.projection), ProjectionManagement.noCommand)
         // whoever does not say anything
         yield* management.setPaused(key.projection, true)
         const [command] = yield* ProjectionManagement.history(key)
@@ -202,7 +239,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
           assert.isFalse(yield* ProjectionManagement.isPaused(ref))
           const { revision } = yield* commandOf(projection)
           yield* ProjectionManagement.rewind(ref, "beginning")
-          assert.deepStrictEqual(yield* commandOf(projection), { paused: false, revision: revision + 1 })
+          assert.deepStrictEqual(yield* commandOf(projection), {
+            ...ProjectionManagement.noCommand,
+            revision: revision + 1
+          })
           yield* putAside(key, letter("a", 1))
           const [put] = yield* ProjectionManagement.deadLetters(ref)
           assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(ref, { after: put! }), [])
@@ -285,7 +325,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         }
         assert.strictEqual(undone, 0)
         assert.strictEqual((yield* stored(key)).revision, undefined)
-        assert.deepStrictEqual(yield* commandOf(key.projection), { paused: false, revision: 0 })
+        assert.deepStrictEqual(yield* commandOf(key.projection), ProjectionManagement.noCommand)
         const listed = yield* ProjectionManagement.list
         assert.notDeepInclude(listed, key)
         assert.deepInclude(listed, known)

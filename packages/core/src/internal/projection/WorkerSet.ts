@@ -1,0 +1,174 @@
+import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type { HeartbeatStore } from "../../HeartbeatStore.ts"
+import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
+import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegistry.ts"
+import * as SliceRange from "../../SliceRange.ts"
+import { announce } from "./announce.ts"
+import { reportOn } from "./Heartbeats.ts"
+import { type Driven, newCommand, registered, run, type Shared } from "./worker.ts"
+import { WorkerMemory } from "./WorkerMemory.ts"
+import { WorkerMonitor } from "./WorkerMonitor.ts"
+
+/** A worker of the set. */
+interface Member {
+  readonly driven: Driven
+  readonly registered: RegisteredWorker
+  /** Is opened once it has left. */
+  readonly left: Latch.Latch
+}
+
+/** What is done about a worker that stops, before it begins again. */
+type Stopped = (cause: Cause.Cause<unknown>, resumed: Effect.Effect<void>) => Effect.Effect<void, never, any>
+
+/** @internal What a set works with. */
+export interface Options extends Pick<Driven, "projection" | "sources" | "store" | "management" | "isHandover"> {
+  readonly context: Context.Context<any>
+  readonly registry: ProjectionRegistry
+  /** For how long the set is. */
+  readonly scope: Scope.Scope
+}
+
+/**
+ * @internal
+ * The workers of a projection in one of its sources in this process, which may change while they run. Whoever asks the registry sees the new ones in place of the old ones
+ * at one moment. A new one begins once those have left that have had its slices.
+ */
+export class WorkerSet {
+  readonly #options: Options
+  #members: ReadonlyArray<Member>
+  /** Those that end what they have in hand. */
+  readonly #leaving = new Set<Member>()
+  readonly #monitors = new Set<WorkerMonitor>()
+  #isReported = false
+  #running: { readonly shared: Shared; readonly stopped: Stopped } | undefined
+
+  constructor(options: Options, ranges: ReadonlyArray<SliceRange.SliceRange>) {
+    this.#options = options
+    this.#members = ranges.map((range) => this.#make(range))
+  }
+
+  get projection(): SourceProjection<any, any> {
+    return this.#options.projection
+  }
+
+  /** As they are in the registry, once they have joined it. */
+  get registered(): ReadonlyArray<RegisteredWorker> {
+    return this.#members.map(({ registered }) => registered)
+  }
+
+  /** Nobody runs any of them any more. */
+  end(): void {
+    for (const { driven: { monitor } } of [...this.#members, ...this.#leaving]) monitor.happened({ _tag: "Ended" })
+  }
+
+  /** Has other processes know how they are doing, for as long as the scope. */
+  readonly report: Effect.Effect<void, never, HeartbeatStore | Scope.Scope> = Effect.suspend(() => {
+    this.#isReported = true
+    return Effect.acquireRelease(
+      reportOn(this.registered),
+      () => Effect.suspend(() => reportOn([], this.registered))
+    )
+  })
+
+  /** Runs them. */
+  begin(shared: Shared, stopped: Stopped): Effect.Effect<void, never, any> {
+    this.#running = { shared, stopped }
+    return Effect.forEach(this.#members, (member) => this.#run(member), { discard: true })
+  }
+
+  /** Has the ranges worked on, and nothing else. Workers whose range is among them go on. */
+  change(ranges: ReadonlyArray<SliceRange.SliceRange>): Effect.Effect<void, never, any> {
+    return Effect.suspend(() => {
+      const wanted = new Map(ranges.map((range) => [SliceRange.format(range), range]))
+      const stay: Array<Member> = []
+      const old: Array<Member> = []
+      for (const member of this.#members) {
+        const isWanted = wanted.delete(SliceRange.format(member.driven.range))
+        const members = isWanted ? stay : old
+        members.push(member)
+      }
+      const added = Array.from(wanted.values(), (range) => this.#make(range))
+      const [before, after] = [old, added].map((members) => members.map(({ registered }) => registered))
+      return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
+        yield* this.#options.registry.replace(before!, after!)
+        this.#members = [...stay, ...added].toSorted((a, b) => a.driven.range.min - b.driven.range.min)
+        for (const member of old) this.#dismiss(member)
+        if (this.#isReported) yield* reportOn(after!, before)
+        if (this.#running === undefined) return
+        for (const member of added) yield* this.#run(member)
+      }))
+    })
+  }
+
+  #make(range: SliceRange.SliceRange): Member {
+    const { context, isHandover, management, projection, sources, store } = this.#options
+    const driven: Driven = {
+      projection,
+      sources,
+      range,
+      store,
+      management,
+      monitor: new WorkerMonitor(offsetKey(projection), range, context, this.#monitors),
+      memory: new WorkerMemory(),
+      leave: Latch.makeUnsafe(),
+      isHandover,
+      lastRead: undefined
+    }
+    return { driven, registered: registered(driven, context), left: Latch.makeUnsafe() }
+  }
+
+  #dismiss(member: Member): void {
+    this.#leaving.add(member)
+    member.driven.leave.openUnsafe()
+    if (this.#running === undefined) this.#leave(member)
+  }
+
+  #leave(member: Member): void {
+    const { driven: { monitor }, left } = member
+    this.#leaving.delete(member)
+    this.#monitors.delete(monitor)
+    monitor.happened({ _tag: "Ended" })
+    left.openUnsafe()
+  }
+
+  #run(member: Member): Effect.Effect<void, never, any> {
+    return Effect.suspend(() => {
+      const { driven } = member
+      const before = Array.from(this.#leaving).filter((other) => SliceRange.overlaps(other.driven.range, driven.range))
+      const work = Effect.forEach(before, ({ left }) => left.await, { discard: true }).pipe(
+        Effect.andThen(this.#work(driven)),
+        Effect.andThen(Effect.sync(() => this.#leave(member)))
+      )
+      return Effect.forkIn(Effect.interruptible(work), this.#options.scope)
+    })
+  }
+
+  /** Ends once the worker has left. */
+  #work(driven: Driven): Effect.Effect<void, never, any> {
+    const { shared, stopped } = this.#running!
+    const resumed = newCommand(driven, shared.commands)
+    return Effect.catchCause(run(driven, shared), (cause) => stopped(cause, resumed)).pipe(
+      Effect.repeat({ until: () => driven.leave.isOpen() }),
+      Effect.asVoid
+    )
+  }
+
+  /** Says what runs, once its workers know where they begin. */
+  readonly announce: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(
+      this.#members,
+      ({ driven: { monitor } }) => monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
+      { concurrency: "unbounded" }
+    )
+  ).pipe(
+    Effect.flatMap((statuses) =>
+      statuses.length === 0 || statuses.some(({ state }) => state === "Ended")
+        ? Effect.void
+        : announce(this.projection, statuses)
+    )
+  )
+}

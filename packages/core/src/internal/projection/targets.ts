@@ -1,0 +1,62 @@
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Placement } from "../../Placement.ts"
+
+/** How soon a placement that has ended or died is asked again. */
+const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
+
+/** @internal How many workers a projection has in all processes, and which of them run in this one. */
+export interface Target {
+  readonly workers: number
+  readonly assigned: ReadonlySet<number>
+}
+
+/**
+ * @internal
+ * Asks the placement for each number of workers. The answers to the number before hold until there is one to the next. Who takes too few of them
+ * finds the newest.
+ */
+export const targets = Effect.fnUntraced(function*(
+  projection: string,
+  counts: Stream.Stream<number>,
+  { assigned: assignedOf }: Placement
+): Effect.fn.Return<Queue.Dequeue<Target>, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const queue = yield* Queue.sliding<Target>(1)
+  /** In which the newest number is asked for, and the newest one that has an answer. */
+  let asking: Scope.Closeable | undefined
+  let answered: Scope.Closeable | undefined
+  const close = (of: Scope.Closeable | undefined) =>
+    of === undefined ? Effect.void : Effect.forkIn(Scope.close(of, Exit.void), scope)
+  const ask = Effect.fnUntraced(function*(workers: number) {
+    const abandoned = asking === answered ? undefined : asking
+    const own = yield* Scope.fork(scope)
+    asking = own
+    yield* close(abandoned)
+    const answer = (assigned: ReadonlySet<number>) =>
+      Effect.suspend(() => {
+        if (own !== asking && own !== answered) return Effect.void
+        const before = answered === own ? undefined : answered
+        answered = own
+        return Effect.andThen(Queue.offer(queue, { workers, assigned }), close(before))
+      })
+    const asked = Stream.runForEach(assignedOf(projection, workers), answer).pipe(
+      Effect.andThen(Effect.die(new Error("It has ended"))),
+      Effect.sandbox,
+      Effect.tapError((cause) =>
+        Effect.annotateLogs(
+          Effect.logError("The placement does not say any more which of its workers run here. Asks it again", cause),
+          { projection }
+        )
+      ),
+      Effect.retry(again)
+    )
+    yield* Effect.forkIn(asked, own)
+  })
+  yield* Effect.forkScoped(Stream.runForEach(counts, ask))
+  return queue
+})

@@ -1,0 +1,243 @@
+import { assert, describe } from "@effect/vitest"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as Handler from "@sluice/core/Handler"
+import type * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { Receipt } from "@sluice/core/Receipt"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Wait from "../../Wait.ts"
+import type { It } from "../kit.ts"
+import { append, fresh, sliceOf, texts } from "../kit.ts"
+import { caughtUp, freshName, makeEffects, makeWriter, placeOf, whileRunning } from "./projectionKit.ts"
+
+const rangesOf = (projection: string) =>
+  Effect.map(ProjectionStatus.status(projection), (workers) => workers.map(({ range }) => SliceRange.format(range)))
+
+/** @internal Waits until the projection has so many workers in this process. */
+export const scaled = (projection: string, workers: number) =>
+  Wait.until(
+    `${projection} to have ${workers} workers`,
+    Effect.map(
+      rangesOf(projection),
+      (ranges) => ranges.join() === SliceRange.split(workers).map(SliceRange.format).join()
+    )
+  )
+
+const scale = (projection: string, workers: number) =>
+  Effect.andThen(ProjectionManagement.scale(projection, workers), scaled(projection, workers))
+
+/** Several fibers append, each to entities of its own, and wait for what they have appended, while the effect runs. */
+const whileWriting = (
+  projection: string,
+  write: (id: string, n: number) => Effect.Effect<Receipt, any, Journal.Journal>
+) =>
+<A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const writers = { goOn: true }
+    const writing = yield* Effect.forkChild(Effect.forEach(
+      Array.from({ length: 4 }, (_, writer) => writer),
+      (writer) =>
+        Effect.gen(function*() {
+          for (let i = 0; writers.goOn; i++) {
+            const receipt = yield* write(`${writer}-${i % 10}`, 1 + i % 3)
+            yield* ProjectionStatus.reached(projection, receipt, { timeout: "1 minute" })
+          }
+        }),
+      { concurrency: "unbounded", discard: true }
+    ))
+    const exit = yield* Effect.exit(effect)
+    writers.goOn = false
+    yield* Fiber.join(writing)
+    return yield* exit
+  })
+
+/** @internal */
+export const scalingTests = (it: It<Journal.Journal | Projection.Stores>): void => {
+  describe("a projection that is scaled while events come", () => {
+    it.effect("handles each of them once and in order, exactly once", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const effects = makeEffects()
+        const { write, written } = makeWriter(type)
+        const projection = Source.journal(type).pipe(Projection.exactlyOnce(name, effects.record))
+        yield* Effect.gen(function*() {
+          for (const workers of [4, 16, 3]) {
+            const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp(name))
+            yield* scale(name, workers)
+            yield* Fiber.join(waiting)
+            const receipt = yield* append(type, "own", [`of ${workers}`])
+            yield* ProjectionStatus.reached(name, receipt, { timeout: "1 minute" })
+            written.set("own", [...written.get("own") ?? [], `of ${workers}`])
+          }
+        }).pipe(whileWriting(name, write), Effect.andThen(caughtUp(name)), whileRunning(projection))
+        yield* effects.assertExact(written)
+      }))
+
+    it.effect("repeats nothing at least once, as each slice has one handler at a time", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        const alive = new Set<SliceRange.SliceRange>()
+        const { write, written } = makeWriter(type)
+        const handler = Handler.scoped((range) =>
+          Effect.gen(function*() {
+            yield* Effect.acquireRelease(
+              Effect.sync(() => {
+                for (const other of alive) assert.isFalse(SliceRange.overlaps(other, range), "one handler of a slice")
+                alive.add(range)
+              }),
+              () => Effect.sync(() => alive.delete(range))
+            )
+            return (envelope: Envelope<string>) =>
+              Effect.andThen(
+                Effect.yieldNow,
+                Effect.sync(() => {
+                  assert.isTrue(SliceRange.contains(range, envelope.slice))
+                  assert.isTrue(alive.has(range))
+                  seen.push(placeOf(envelope))
+                })
+              )
+          })
+        )
+        const projection = Source.journal(type).pipe(Projection.atLeastOnce(name, handler, { saveWithin: "20 millis" }))
+        yield* Effect.forEach([4, 16, 3], (workers) =>
+          Effect.andThen(scale(name, workers), ProjectionStatus.caughtUp(name))).pipe(
+            whileWriting(name, write),
+            Effect.andThen(caughtUp(name)),
+            whileRunning(projection)
+          )
+        for (const [id, events] of written) {
+          assert.deepStrictEqual(
+            seen.filter((place) =>
+              place.startsWith(`${id} `)
+            ),
+            events.map((_, i) => `${id} ${i + 1}`)
+          )
+        }
+        assert.strictEqual(alive.size, 0)
+      }))
+
+    it.effect("ends what a handler has in hand, and begins its slices after that", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const goOn = Latch.makeUnsafe()
+        const seen: Array<string> = []
+        const projection = Source.journal(type).pipe(
+          Projection.atMostOnce(name, (envelope) =>
+            Effect.gen(function*() {
+              seen.push(`${placeOf(envelope)} begins`)
+              if (envelope.event === "waits") yield* goOn.await
+              seen.push(`${placeOf(envelope)} ends`)
+            }))
+        )
+        yield* Effect.gen(function*() {
+          yield* append(type, "a", ["waits"])
+          yield* Wait.until("the handler to wait", () => seen.length === 1)
+          yield* scale(name, 2)
+          const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp(name))
+          // the handler is in nobody's way, as far as others can tell
+          yield* scale(name, 3)
+          yield* append(type, "a", ["b"])
+          assert.deepStrictEqual(seen, ["a 1 begins"])
+          assert.isUndefined(waiting.pollUnsafe())
+          yield* goOn.open
+          yield* Wait.end("the projection to catch up", Fiber.join(waiting))
+          yield* caughtUp(name)
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, ["a 1 begins", "a 1 ends", "a 2 begins", "a 2 ends"])
+      }))
+  })
+
+  describe("a number of workers that was commanded", () => {
+    it.effect("holds for the next start, until the one in the code is to hold again", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const effects = makeEffects()
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, effects.record),
+          Projection.workers(2)
+        )
+        yield* scale(name, 5).pipe(whileRunning(projection))
+        yield* Effect.gen(function*() {
+          assert.strictEqual((yield* rangesOf(name)).length, 5)
+          yield* append(type, "a", texts(2))
+          yield* caughtUp(name)
+          yield* ProjectionManagement.scale(name, "asInCode")
+          yield* scaled(name, 2)
+        }).pipe(whileRunning(projection))
+        assert.strictEqual((yield* effects.events("a")).length, 2)
+      }))
+
+    it.effect("is taken over by a projection that is paused, which goes on with it", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const effects = makeEffects()
+        const projection = Source.journal(type).pipe(Projection.exactlyOnce(name, effects.record))
+        const arePaused = (workers: number) =>
+          Effect.map(
+            ProjectionStatus.status(name),
+            (found) => found.length === workers && found.every(({ state }) => state === "Paused")
+          )
+        yield* Effect.gen(function*() {
+          yield* ProjectionManagement.pause(name)
+          yield* Wait.until("the only worker to pause", arePaused(1))
+          yield* scale(name, 4)
+          yield* Wait.until("four workers to be paused", arePaused(4))
+          yield* append(type, "a", texts(3))
+          yield* ProjectionManagement.resume(name)
+          yield* caughtUp(name)
+        }).pipe(whileRunning(projection))
+        assert.strictEqual((yield* effects.events("a")).length, 3)
+      }))
+
+    it.effect("leaves a worker that has stopped at its event, and lets others of its slices go on", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const seen: Array<string> = []
+        let isBroken = true
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, (envelope) =>
+            isBroken && envelope.event === "bad"
+              ? Effect.fail("bad")
+              : Effect.sync(() => void seen.push(placeOf(envelope)))),
+          Projection.recovery(RecoveryStrategy.fail)
+        )
+        const bad = sliceOf(type, "bad")
+        const other = Array.from({ length: 100 }, (_, i) => `${i}`)
+          .find((id) => Math.abs(sliceOf(type, id) - bad) > 1024 / 32)!
+        const haveStopped = (workers: number) =>
+          Effect.map(ProjectionStatus.status(name), (found) =>
+            found.length === workers &&
+            found.every(({ range, state }) =>
+              SliceRange.contains(range, bad) ? state === "Stopped" : state !== "Stopped"
+            ))
+        yield* Effect.gen(function*() {
+          yield* append(type, "bad", ["bad"])
+          yield* Wait.until("the only worker to stop", haveStopped(1))
+          yield* append(type, other, ["good"])
+          yield* scale(name, 32)
+          yield* Wait.until("one worker of many to stop", haveStopped(32))
+          yield* Wait.until("the others to go on", () => seen.length === 1)
+          isBroken = false
+          yield* ProjectionManagement.resume(name)
+          yield* caughtUp(name)
+          yield* scale(name, 1)
+          yield* caughtUp(name)
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(seen, [`${other} 1`, "bad 1"])
+      }))
+  })
+}
