@@ -22,8 +22,11 @@ import { type Target, targets } from "./targets.ts"
 import type { Shared } from "./worker.ts"
 import { WorkerSet } from "./WorkerSet.ts"
 
-/** For how many milliseconds a projection that starts waits to be registered, and for what it was commanded and where its workers are to be. */
+/** For how many milliseconds a projection that starts waits to be registered, and for what it was commanded. */
 const patience = 1000
+
+/** The same for where its workers are to be. */
+const placementPatience = 5_000
 
 /** For how many milliseconds after its slices were divided anew a worker is fenced by nobody's fault, as others have yet to learn of it. */
 const handoverTime = 10_000
@@ -137,10 +140,6 @@ const beginPlaced = Effect.fnUntraced(function*(
     Stream.changes
   )
   const newest = yield* targets(name, counts, yield* Placement)
-  const rangesOf = ({ assigned, workers }: Target) => {
-    const ranges = SliceRange.split(workers)
-    return ranges.filter((_, i) => assigned.has(i))
-  }
   const change = (next: Target) =>
     Effect.suspend(() => {
       target = next
@@ -149,7 +148,7 @@ const beginPlaced = Effect.fnUntraced(function*(
     })
   const begun = Effect.flatMap(Clock.monotonicTimeNanos, (now) => Effect.sync(() => void (changedAt = now)))
   const known = opened.map(({ known }) => known)
-  const [first] = yield* Effect.all([Effect.timeoutOption(Queue.take(newest), 2 * patience), ...known], {
+  const [first] = yield* Effect.all([Effect.timeoutOption(Queue.take(newest), placementPatience), ...known], {
     concurrency: "unbounded"
   })
   // where it takes longer, there are no workers until then
@@ -179,6 +178,9 @@ const beginPlaced = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
 })
+
+const rangesOf = ({ assigned, workers }: Target): ReadonlyArray<SliceRange.SliceRange> =>
+  SliceRange.split(workers).filter((_, i) => assigned.has(i))
 
 const textOf = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => ranges.map(SliceRange.format).join()
 
