@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { describe, expect, test } from "tstyche"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
@@ -170,6 +171,41 @@ const fails = ({ event }: Envelope<ItemAdded | CheckedOut>) => {
       return Effect.fail(new TooLate({ at: event.at }))
   }
 }
+
+describe("a flow", () => {
+  test("is given the envelopes of its source, and has the errors and needs of its stream, but for its scope", () => {
+    const flow = carts.pipe(
+      Projection.flow("x", (envelopes) => {
+        expect(envelopes).type.toBe<Stream.Stream<Envelope<ItemAdded | CheckedOut>>>()
+        return Stream.mapEffect(envelopes, (envelope) =>
+          Effect.gen(function*() {
+            yield* Clockwork
+            return envelope.sequenceNumber > 9 ? yield* Effect.fail("mine" as const) : envelope
+          }))
+      }, { deadline: "5 minutes", inHand: 10, saveAfter: 1 })
+    )
+    expect(flow).type.toBe<Projection.Projection<JournalErrors | "mine", Journal | Clockwork | Projection.Stores>>()
+    const scoped = carts.pipe(
+      Projection.flow("x", (envelopes) => Stream.unwrap(Effect.as(Effect.scope, envelopes)))
+    )
+    expect(scoped).type.toBe<Projection.Projection<JournalErrors, Journal | Projection.Stores>>()
+  })
+
+  test("emits what names an event", () => {
+    carts.pipe(
+      Projection.flow("x", Stream.map(({ persistenceId, sequenceNumber }) => ({ persistenceId, sequenceNumber })))
+    )
+    // @ts-expect-error is not assignable to
+    carts.pipe(Projection.flow("x", Stream.map(({ event }) => event)))
+  })
+
+  test("does not compile if it writes in a transaction", () => {
+    carts.pipe(
+      // @ts-expect-error A flow has no Transaction: use Projection.exactlyOnce, or write with Database
+      Projection.flow("x", (envelopes) => Stream.mapEffect(envelopes, (envelope) => Effect.as(insert, envelope)))
+    )
+  })
+})
 
 describe("a projection of several sources", () => {
   const Order = EntityType.make("order", { codec: EventCodec.string })

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Envelope } from "./Envelope.ts"
 import * as ExpectedError from "./ExpectedError.ts"
+import type { Flow } from "./Flow.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { Outside } from "./Transaction.ts"
 
@@ -135,7 +136,7 @@ export const scoped = <Input, F extends Effect.Effect<void, any, any>, E, R>(
  * @category guards
  * @since 0.1.0
  */
-export const isGrouped = <A, F>(self: Handler<A, F>): self is Grouped<A, F> => TypeId in self
+export const isGrouped = <A, F>(self: Handler<A, F> | Flow): self is Grouped<A, F> => TypeId in self
 
 /**
  * An exactly-once handler did something else between two statements for longer than its database lets a transaction be

@@ -7,8 +7,12 @@ import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
+import type { Envelope } from "./Envelope.ts"
+import { type Done, type Flow, make as makeFlow } from "./Flow.ts"
 import { type Grouped, type Handler, isGrouped } from "./Handler.ts"
 import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName } from "./internal/checkName.ts"
@@ -60,7 +64,7 @@ const make = (fields: Omit<Projection<any, any>, "pipe" | typeof TypeId>): Proje
 const describeAs = (
   name: string,
   { sources }: Sources<any, any, any>,
-  handler: Handler<any, any>,
+  handler: Projection<any, any>["handler"],
   delivery: DeliveryGuarantee
 ): Projection<any, any> => {
   checkName("name for a projection", name)
@@ -127,18 +131,26 @@ export const atLeastOnce: {
   if (parallelism > 1 && isGrouped(handler)) {
     throw new RangeError(`parallelism is ${parallelism}, which goes with a handler of single events, not of groups`)
   }
-  return describeAs(name, source, handler, {
-    _tag: "AtLeastOnce",
-    saveAfter: positive("saveAfter", options?.saveAfter ?? 100),
-    saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis"),
-    parallelism
-  })
+  return describeAs(name, source, handler, { ...atLeastOnceAs(options), parallelism })
 }
+
+const atLeastOnceAs = (options: SaveOptions | undefined) => ({
+  _tag: "AtLeastOnce" as const,
+  saveAfter: positive("saveAfter", options?.saveAfter ?? 100),
+  saveWithin: Duration.fromInputUnsafe(options?.saveWithin ?? "500 millis"),
+  parallelism: 1
+})
 
 type OutsideAtLeastOnce<F> = Outside<
   F,
   "An at-least-once handler has no Transaction: use Projection.exactlyOnce, or write with Database"
 >
+
+/** As `Outside`, for a stream. */
+type WithoutTransaction<S extends Stream.Stream<any, any, any>, Advice extends string> = [Transaction] extends [
+  Stream.Services<S>
+] ? 0 extends 1 & Stream.Services<S> ? S : Advice
+  : S
 
 interface SaveOptions {
   readonly saveAfter?: number | undefined
@@ -149,6 +161,81 @@ const positive = (what: string, n: number): number => {
   if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`${what} is ${n}: an integer from 1`)
   return n
 }
+
+/**
+ * Hands the events to a stream of your own, at least once. What the stream emits says which of them are done, in any order: the envelope itself, or
+ * anything else that has its persistence id and sequence number. In each slice the offset is stored up to the first event that is not done. A stream that
+ * needs `Transaction` does not compile.
+ *
+ * **When to use**
+ *
+ * For what a handler cannot do: calls at the same time for events of one slice, batches that are cut by time and size, merging, throttling.
+ *
+ * **Details**
+ *
+ * Each worker runs the stream once for as long as it reads on from one place, and ends the envelopes when it is to end, which flushes what waits
+ * for more. Up to `inHand` events (256) and 4 MiB are given to it, or ready for it. Offsets are stored as {@link atLeastOnce} does. A stream
+ * that fails, or ends by itself, begins again from the stored offsets, after a while that grows. The {@link recovery} strategy concerns what fails before.
+ *
+ * **Gotchas**
+ *
+ * Emit what you leave out as well: an event that is not emitted would hold the offset for ever. After `deadline` (1 minute) in the stream it is
+ * found out: the worker fails with `FlowOverdue`, which names it, and begins again. The events of an entity come in order, and it is up to
+ * the stream whether they are handled so: `Stream.mapEffect` with a `concurrency` has several of them under way.
+ *
+ * **Example** (Batches for another service)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer, Stream } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const sent: Array<string> = []
+ * const send = (texts: ReadonlyArray<string>) => Effect.sync(() => void sent.push(texts.join("+")))
+ * const Search = Source.journal(Note).pipe(
+ *   Projection.flow("search", (envelopes) =>
+ *     envelopes.pipe(
+ *       Stream.groupedWithin(100, "50 millis"),
+ *       Stream.mapEffect((group) => Effect.as(send(group.map(({ event }) => event)), group), { concurrency: 4 }),
+ *       Stream.flattenIterable
+ *     ))
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a", "b", "c"] })
+ *   yield* Layer.build(Projection.layer(Search))
+ *   yield* ProjectionStatus.caughtUp("search")
+ *   return sent.join("+")
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => "a+b+c"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const flow = <A, S extends Stream.Stream<Done, any, any>>(
+  name: string,
+  run: (
+    envelopes: Stream.Stream<Envelope<A>>
+  ) => WithoutTransaction<S, "A flow has no Transaction: use Projection.exactlyOnce, or write with Database">,
+  options?: SaveOptions & {
+    readonly inHand?: number | undefined
+    readonly deadline?: Duration.Input | undefined
+  }
+) =>
+<E, R>(
+  source: Sources<A, E, R>
+): Projection<E | Stream.Error<S>, R | Exclude<Stream.Services<S>, Scope.Scope> | Stores> =>
+  describeAs(
+    name,
+    source,
+    makeFlow({
+      run: run as Flow["run"],
+      inHand: positive("inHand", options?.inHand ?? 256),
+      deadline: Duration.fromInputUnsafe(options?.deadline ?? "1 minute")
+    }),
+    atLeastOnceAs(options)
+  )
 
 /**
  * Hands every event to the handler once, or not at all: the offset is stored first. A crash, or an interruption of the handler, loses the

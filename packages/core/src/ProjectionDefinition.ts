@@ -7,6 +7,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Pipeable } from "effect/Pipeable"
 import type { Covariant } from "effect/Types"
 import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
+import type { Flow } from "./Flow.ts"
 import type { Handler } from "./Handler.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { RecoveryStrategy } from "./RecoveryStrategy.ts"
@@ -34,7 +35,7 @@ export interface Projection<out E, out R> extends Pipeable {
   readonly name: string
   /** What it reads, each with offsets of its own. */
   readonly sources: NonEmptyReadonlyArray<Source<any, any, any>>
-  readonly handler: Handler<any, any>
+  readonly handler: Handler<any, any> | Flow
   readonly delivery: DeliveryGuarantee
   readonly workers: number
   readonly recovery: RecoveryStrategy

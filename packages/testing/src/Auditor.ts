@@ -5,6 +5,7 @@
  */
 import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type EncodedElement, type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
+import { isFlow } from "@sluice/core/Flow"
 import { type Handler, isGrouped, type Scoped } from "@sluice/core/Handler"
 import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -311,7 +312,9 @@ export const make = (databases: {
 
     const watchProjection: Auditor["projection"] = (self, options) => {
       const { delivery, handler, name, recovery, sources: [source, ...others] } = self
-      if (others.length > 0) throw new RangeError(`Projection '${name}' has several sources: watch one of each`)
+      if (others.length > 0 || isFlow(handler)) {
+        throw new RangeError(`Projection '${name}' has several sources, or a flow, which cannot be watched`)
+      }
       const { codec, entity, key, open } = source.provider
       const origin = options?.origin
       watched.set(name, { key, origin: (origin ?? source).provider.key })

@@ -12,6 +12,7 @@ import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { deliveryTests } from "./internal/projections/deliveryTests.ts"
 import { filteredProjectionTests } from "./internal/projections/filteredProjectionTests.ts"
+import { flowTests } from "./internal/projections/flowTests.ts"
 import { historyTests } from "./internal/projections/historyTests.ts"
 import { managedProjectionTests } from "./internal/projections/managedProjectionTests.ts"
 import { mergedTests } from "./internal/projections/mergedTests.ts"
@@ -42,6 +43,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
   sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
     projectionTests(it)
     deliveryTests(it)
+    flowTests(it)
     mergedTests(it)
     managedProjectionTests(it)
     receiptTests(it)

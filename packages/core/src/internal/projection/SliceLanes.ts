@@ -1,15 +1,10 @@
 import type * as Cause from "effect/Cause"
 import type { Element, Envelope } from "../../Envelope.ts"
 import type { Slice } from "../../Slice.ts"
+import { maxBytes, maxElements } from "./inHandLimits.ts"
 
 /** So many events for each that is handled at a time are in hand. */
 const eventsEach = 16
-
-/** In bytes of payload, tags and metadata. An event that has more is alone. */
-const maxBytes = 4 * 1024 * 1024
-
-/** Elements without an event have no content, but they need memory. */
-const maxElements = 10_000
 
 /** @internal Elements that may leave. */
 export interface Left {

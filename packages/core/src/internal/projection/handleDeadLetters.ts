@@ -86,7 +86,7 @@ const handleLettersOf = (projection: SourceProjection<any, any>): Handled<Handle
       }
       self ??= {
         projection,
-        handle: yield* startHandler(projection.handler, SliceRange.full),
+        handle: yield* startHandler(projection, SliceRange.full),
         key,
         store: yield* OffsetStore,
         management,

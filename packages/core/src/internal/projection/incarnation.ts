@@ -9,8 +9,9 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Element, type Place, skipped } from "../../Envelope.ts"
+import { isFlow } from "../../Flow.ts"
 import type { PastGivenUp } from "../../GivenUp.ts"
-import { type Handler, isGrouped } from "../../Handler.ts"
+import { isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
@@ -29,6 +30,7 @@ import { fillOfLog } from "./fillOfLog.ts"
 import { fillOfTime } from "./fillOfTime.ts"
 import type { FollowedFilter } from "./followFilter.ts"
 import { Grouping, type GroupingOptions } from "./Grouping.ts"
+import { makeFlow } from "./handleInFlow.ts"
 import { makeParallel } from "./handleInParallel.ts"
 import { handleGroup, type Handling, meetPoison, save, tellOfLost } from "./handling.ts"
 import { HeldBack } from "./HeldBack.ts"
@@ -106,7 +108,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     monitor.loaded(offsets, revision, { pastLag: passedOver.remaining, filterVersion: newest?.version })
     yield* tellOfLost({ ...options, key: offsetKey(projection) }, offsets)
     // before the source, so that it ends after the last event
-    const handle = yield* unlessCommanded(options, startHandler(projection.handler, options.range))
+    const handle = yield* unlessCommanded(options, startHandler(projection, options.range))
     const decoded = yield* (yield* Decoded).share
     const chunks = yield* Chunks.make
     const held = new HeldBack()
@@ -213,8 +215,8 @@ const parallelOf = (
     "decoded" | "elapsed" | "grouping" | "interruption" | "reading"
   >
 ): Effect.Effect<InHand | undefined, never, Scope.Scope> => {
-  const { delivery } = handling.projection
-  if (delivery._tag !== "AtLeastOnce" || delivery.parallelism === 1) return Effect.undefined
+  const { delivery, handler } = handling.projection
+  if (delivery._tag !== "AtLeastOnce" || delivery.parallelism === 1 && !isFlow(handler)) return Effect.undefined
   const options: InHandOptions = {
     handling,
     // where offsets are times, the newest one counts for all slices
@@ -232,7 +234,7 @@ const parallelOf = (
       handling.tracker.advance([])
     }
   }
-  return makeParallel(options, delivery.parallelism)
+  return isFlow(handler) ? makeFlow(options, handler) : makeParallel(options, delivery.parallelism)
 }
 
 const groupingOf = ({ delivery, handler }: SourceProjection<any, any>): GroupingOptions => ({
@@ -242,7 +244,7 @@ const groupingOf = ({ delivery, handler }: SourceProjection<any, any>): Grouping
     : undefined
 })
 
-const limitsOf = (handler: Handler<any, any>): Omit<GroupingOptions, "save"> =>
+const limitsOf = (handler: SourceProjection<any, any>["handler"]): Omit<GroupingOptions, "save"> =>
   isGrouped(handler)
     ? { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
     : { bytes: Infinity, size: 1, within: 0 }

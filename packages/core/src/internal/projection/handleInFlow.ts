@@ -1,0 +1,149 @@
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Pull from "effect/Pull"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Envelope } from "../../Envelope.ts"
+import { type Done, type Flow, FlowEnded, FlowOverdue } from "../../Flow.ts"
+import { FlowLanes } from "./FlowLanes.ts"
+import { type InHand, makeInHand, type Options, type Outcome } from "./inHand.ts"
+
+interface State {
+  readonly flow: Flow
+  readonly options: Options
+  readonly outcome: Outcome
+  readonly lanes: FlowLanes
+  /** Opened when there is something to take, or nothing more comes. */
+  readonly wanted: Latch.Latch
+  isStopped: boolean
+  hasEnded: boolean
+  /** Whether it is the storage that is waited for, and not the flow. */
+  isAdmitting: boolean
+  /** Since when an event waits to be taken, in milliseconds, while the flow may take it. */
+  waitsSince: number | undefined
+}
+
+/**
+ * @internal
+ * Gives events to a flow, for as long as the scope. What it emits is done.
+ */
+export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, never, Scope.Scope> =>
+  makeInHand(options, (outcome) =>
+    Effect.gen(function*() {
+      const self: State = {
+        flow,
+        options,
+        outcome,
+        lanes: new FlowLanes(flow.inHand, { inSourceOrder: options.inSourceOrder }),
+        wanted: yield* Latch.make(false),
+        isStopped: false,
+        hasEnded: false,
+        isAdmitting: false,
+        waitsSince: undefined
+      }
+      yield* Effect.forkIn(run(self), outcome.scope)
+      yield* Effect.forkIn(watch(self), outcome.scope)
+      return {
+        lanes: self.lanes,
+        begin: Effect.sync(() => waits(self)),
+        meet: () => undefined,
+        stop: Effect.sync(() => {
+          self.isStopped = true
+          self.wanted.openUnsafe()
+        }),
+        isBusy: () => !self.hasEnded && self.lanes.oldest !== undefined
+      }
+    }))
+
+const millis = ({ options: { handling: { clock } } }: State): number =>
+  Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+
+const fail = ({ outcome }: State, cause: Cause.Cause<unknown>): void => {
+  outcome.failure ??= cause
+  outcome.changed()
+}
+
+/** There is something to take. */
+const waits = (self: State): void => {
+  if (self.lanes.waiting === undefined || self.isAdmitting) return
+  self.waitsSince ??= millis(self)
+  self.wanted.openUnsafe()
+}
+
+const run = (self: State): Effect.Effect<void, never, any> =>
+  Effect.suspend(() => Stream.runForEachArray(self.flow.run(Stream.fromPull(Effect.succeed(take(self)))), done(self)))
+    .pipe(
+      Effect.scoped,
+      Effect.exit,
+      Effect.map((exit) => {
+        self.hasEnded = true
+        if (Exit.isFailure(exit)) fail(self, exit.cause)
+        else if (!isAtEnd(self)) {
+          fail(self, Cause.fail(new FlowEnded({ projection: self.options.handling.projection.name })))
+        }
+        self.outcome.changed()
+      })
+    )
+
+const done = (self: State) => (some: ReadonlyArray<Done>) =>
+  Effect.sync(() => {
+    const { lanes, options: { handling: { monitor } }, outcome } = self
+    const handled: Array<Envelope<any>> = []
+    for (const one of some) {
+      const envelope = lanes.done(one)
+      if (envelope !== undefined) handled.push(envelope)
+    }
+    if (handled.length === 0) return
+    if (self.waitsSince !== undefined) self.waitsSince = millis(self)
+    monitor.handled(handled)
+    outcome.changed()
+  })
+
+const isAtEnd = ({ isStopped, options: { interruption }, outcome }: State): boolean =>
+  isStopped || outcome.failure !== undefined || interruption.isThere
+
+/** What the flow is given next. It ends when the worker does. */
+const take = (self: State): Pull.Pull<NonEmptyReadonlyArray<Envelope<any>>> => {
+  const { lanes, options: { handling: { admit = Effect.void } }, wanted } = self
+  const next: Pull.Pull<NonEmptyReadonlyArray<Envelope<any>>> = Effect.suspend(() => {
+    if (isAtEnd(self)) return Cause.done()
+    if (lanes.waiting === undefined) {
+      wanted.closeUnsafe()
+      return Effect.andThen(wanted.await, next)
+    }
+    self.isAdmitting = true
+    self.waitsSince = undefined
+    return Effect.matchCauseEffect(admit, {
+      onFailure: (cause) => {
+        self.isAdmitting = false
+        fail(self, cause)
+        return Cause.done()
+      },
+      onSuccess: () => {
+        self.isAdmitting = false
+        if (isAtEnd(self)) return Cause.done()
+        const taken = lanes.take(millis(self))
+        waits(self)
+        return Effect.succeed(taken)
+      }
+    })
+  })
+  return next
+}
+
+/** Finds out what the flow does not emit, or does not take. */
+const watch = (self: State): Effect.Effect<never> => {
+  const deadline = Duration.toMillis(self.flow.deadline)
+  const look = Effect.sync(() => {
+    const { lanes, options: { handling: { projection } }, waitsSince } = self
+    const { at, envelope } = lanes.oldest ?? { at: waitsSince, envelope: lanes.waiting }
+    if (at === undefined || envelope === undefined || millis(self) - at < deadline) return
+    const { persistenceId, sequenceNumber } = envelope
+    fail(self, Cause.fail(new FlowOverdue({ projection: projection.name, persistenceId, sequenceNumber, deadline })))
+  })
+  return Effect.forever(Effect.andThen(Effect.sleep(deadline / 4), look))
+}
