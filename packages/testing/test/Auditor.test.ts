@@ -6,6 +6,7 @@ import {
   EventCodec,
   Handler,
   Journal,
+  Offset,
   OffsetStore,
   Projection,
   ProjectionManagement,
@@ -27,7 +28,7 @@ const Note = EntityType.make("note", { codec: EventCodec.string })
 /** What does not hold where a storage is changed, or undefined. */
 const violated = (
   change: <S>(storage: Context.Context<S>) => Context.Context<S>,
-  delivery: "exactlyOnce" | "atLeastOnce" = "exactlyOnce"
+  delivery: "exactlyOnce" | "atLeastOnce" | "atMostOnce" = "exactlyOnce"
 ): string | undefined => {
   const { exit } = Simulation.run(
     Effect.gen(function*() {
@@ -37,7 +38,9 @@ const violated = (
         Source.journal(Note).pipe(
           delivery === "exactlyOnce"
             ? Projection.exactlyOnce("notes", () => Effect.void)
-            : Projection.atLeastOnce("notes", () => Effect.void)
+            : delivery === "atLeastOnce"
+            ? Projection.atLeastOnce("notes", () => Effect.void)
+            : Projection.atMostOnce("notes", () => Effect.void)
         )
       )
       const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
@@ -90,6 +93,7 @@ describe("the auditor", () => {
   it("has nothing to say of what is right", () => {
     assert.isUndefined(violated((storage) => storage))
     assert.isUndefined(violated((storage) => storage, "atLeastOnce"))
+    assert.isUndefined(violated((storage) => storage, "atMostOnce"))
   })
 
   it("notices an append that is acknowledged, and elsewhere", () => {
@@ -114,6 +118,7 @@ describe("the auditor", () => {
     }))
     assert.strictEqual(violated(withoutSecond), "nothing is passed over")
     assert.strictEqual(violated(withoutSecond, "atLeastOnce"), "nothing is passed over")
+    assert.strictEqual(violated(withoutSecond, "atMostOnce"), "nothing is passed over")
   })
 
   it("notices offsets that are not stored", () => {
@@ -144,6 +149,42 @@ describe("the auditor", () => {
       }))),
       "what is handled is in the journal"
     )
+  })
+
+  it("knows what was handled, what comes again after a rewind, and what one has jumped over", () => {
+    const { exit } = Simulation.run(
+      Effect.gen(function*() {
+        const database = yield* SimulatedDatabase.make("database")
+        const auditor = yield* Auditor.make({ journal: database })
+        const once = <E>(effect: Effect.Effect<unknown, E, SimulatedDatabase.Storage>) =>
+          Effect.flatMap(
+            Simulation.process("person", Effect.provide(Effect.orDie(effect), database.layer)),
+            ({ ended }) => ended
+          )
+        const Notes = auditor.projection(
+          Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
+        )
+        const service = yield* Simulation.process(
+          "service",
+          Layer.provideMerge(Projection.layer(Notes), database.layer)
+        )
+        yield* once(Journal.append(Note, { id: "n", events: ["a", "b", "c"] }))
+        yield* auditor.settled({ within: "1 minute" })
+        yield* service.kill
+        const [first, second] = yield* auditor.handled("notes")
+        const seen: Array<ReadonlyArray<number>> = []
+        for (const { position, slice, timestamp } of [first!, second!]) {
+          const offsets = new Map([[slice, Offset.make(position!, timestamp)]])
+          yield* once(ProjectionManagement.rewind("notes", { journal: undefined, offsets }))
+          for (const places of [yield* auditor.handled("notes"), yield* auditor.unhandled("notes")]) {
+            seen.push(places.map(({ sequenceNumber }) => sequenceNumber))
+          }
+        }
+        return seen
+      }),
+      { seed: 7 }
+    )
+    assert.deepStrictEqual(exit, Exit.succeed([[1], [2, 3], [1], [3]]))
   })
 
   it("says why a worker has stopped, as does the trace", () => {
