@@ -22,7 +22,6 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "two workers handle the same replay",
     file: `${core}/internal/memory/offsetStore.ts`,
-    from: 460,
     changes: [["before.sequenceNumber >= first", "false"]]
   },
   {
