@@ -334,12 +334,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["givenUp.isEmpty", "true"]]
   },
   {
-    name: "what is left behind stays there after a rewind to before it",
-    file: `${core}/GivenUp.ts`,
-    workload: "filters",
-    changes: [["until: until < since ? until : since", "until"]]
-  },
-  {
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
