@@ -13,6 +13,7 @@ import * as live from "./benches/live.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
 import { replay } from "./benches/replay.ts"
+import { rescale } from "./benches/rescale.ts"
 import { soak } from "./benches/soak.ts"
 import { tail } from "./benches/tail.ts"
 
@@ -37,6 +38,7 @@ export const benches: ReadonlyArray<Bench> = [
   filtered,
   filterUpdate,
   replay,
+  rescale,
   emmett.emmettAppend,
   emmett.emmettCatchUp,
   emmett.emmettLive,

@@ -1,0 +1,18 @@
+import { describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { scaling } from "../scaling/scaling.ts"
+import { servers } from "./databases.ts"
+
+describe.concurrent.each(servers.filter(({ dialect }) => dialect === "postgres"))(
+  "a projection of several processes, in $name",
+  ({ place }) => {
+    it.live(
+      "is scaled while events come, and a process is killed: each is handled once and in order",
+      () =>
+        Effect.gen(function*() {
+          yield* scaling((yield* place).where)
+        }),
+      300_000
+    )
+  }
+)
