@@ -11,6 +11,6 @@ describe("a projection of several processes", () => {
       Effect.gen(function*() {
         yield* scaling({ dialect: "sqlite", filename: Path.join(yield* temporaryFolder, "scaling.db") })
       }),
-    300_000
+    600_000
   )
 })

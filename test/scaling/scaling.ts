@@ -51,7 +51,7 @@ const divided = (workers: number) =>
       }),
       Effect.catchTag("UnknownProjection", () => Effect.succeed(false))
     ),
-    { atMost: "2 minutes" }
+    { atMost: "4 minutes" }
   )
 
 /** Has it scaled by one that does not run it, and verifies that each event was handled once and in order. */

@@ -12,7 +12,7 @@ describe.concurrent.each(servers.filter(({ dialect }) => dialect === "postgres")
         Effect.gen(function*() {
           yield* scaling((yield* place).where)
         }),
-      300_000
+      600_000
     )
   }
 )
