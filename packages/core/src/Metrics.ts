@@ -98,6 +98,28 @@ export const projectionSkipped = Metric.counter("sluice_projection_skipped_total
 })
 
 /**
+ * Those of them that wait as dead letters behind an earlier event of their entity, or were discarded as no more may wait (projection, source).
+ *
+ * @category projections
+ * @since 0.1.0
+ */
+export const projectionQueued = Metric.counter("sluice_projection_queued_total", {
+  description: "Events that wait behind an earlier one of their entity that was put aside",
+  incremental: true
+})
+
+/**
+ * The entities that workers of this process know to be parked, as an event of them was put aside (projection, source). One whose letters were handled since counts until
+ * its next event.
+ *
+ * @category projections
+ * @since 0.1.0
+ */
+export const projectionParked = Metric.counter("sluice_projection_parked", {
+  description: "Entities of which an event was put aside"
+})
+
+/**
  * How often a worker has started again after a failure (projection, source).
  *
  * @category projections

@@ -26,6 +26,7 @@ import type {
   AmbiguousProjection,
   CommandOptions,
   HandledLetters,
+  LetterSelection,
   ProjectionManagement,
   SinceInFuture,
   Target,
@@ -397,11 +398,16 @@ export const rewind = <E, R, E2 = never, R2 = never>(
 > => rewindAs(self, to, options ?? {}) as Effect.Effect<void, any, any>
 
 /**
- * Handles the events that the projection has put aside, in the order of their entities and sequence numbers, as it handles others:
- * exactly once, if that is how it does. Those that fail again stay, and so do
- * those that the newest filter of the stream excludes. Each is asked for at its source first. It may run beside the projection itself,
- * whose later events of the same entities have been handled already, and several times at once, here and elsewhere: each letter is then
- * handled by one of them. The letters of several sources are handled at the same time, and those of one that does not answer hold up no others.
+ * Handles the events that the projection has put aside, with those that wait behind them, in the order of their entities and sequence numbers, as it
+ * handles others: exactly once, if that is how it does. Those that fail again stay, and so do those that the newest filter of the stream excludes; then
+ * the later ones of the entity wait on. Each is asked for at its source first. Once the last letter of an entity is handled, its next event is handled
+ * directly. It may run beside the projection itself, and several times at once, here and elsewhere: each letter is then handled by one of them, after those
+ * that come before it. The letters of several sources are handled at the same time, and those of one that does not answer hold up no others.
+ *
+ * **Details**
+ *
+ * With `persistenceId` it handles those of an entity. With `fingerprint` it handles the entities whose first letter has that one, up to a
+ * letter that has failed in another way.
  *
  * **Example** (After the handler was repaired)
  *
@@ -431,6 +437,7 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  * @since 0.1.0
  */
 export const handleDeadLetters = <E, R>(
-  self: Projection<E, R>
+  self: Projection<E, R>,
+  which?: LetterSelection
 ): Effect.Effect<HandledLetters, E | SourceTimeout | UnknownProjection | OffsetsDeleted | StorageError, R> =>
-  handle(self) as Effect.Effect<HandledLetters, any, any>
+  handle(self, which) as Effect.Effect<HandledLetters, any, any>

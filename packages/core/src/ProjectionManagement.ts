@@ -13,7 +13,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { EncodedEnvelope } from "./Envelope.ts"
+import type { EncodedEnvelope, Place } from "./Envelope.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Start } from "./Feed.ts"
 import { Heartbeat } from "./HeartbeatStore.ts"
@@ -27,6 +27,7 @@ import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts
 import type { Rewind } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
+import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -119,17 +120,27 @@ export const keptCommands = 1_000
 export const noIssue: Issue = { by: "", reason: "" }
 
 /**
- * An event that a projection has put aside, because its handler or a stage has failed on it.
+ * An event that a projection has put aside, because its handler or a stage has failed on it, or because it waits behind such an event of its entity.
  *
  * @category models
  * @since 0.1.0
  */
 export interface DeadLetter {
   readonly key: OffsetKey
-  /** The event as its source has it. It has no payload if the source does not have the event any more. */
+  /**
+   * The event as its source has it. It has no payload if the source does not have the event any more. One that is queued has neither payload nor tags
+   * nor metadata: they are only at the source.
+   */
   readonly envelope: EncodedEnvelope
+  /** Whether it has not failed, and waits behind an earlier event of its entity. */
+  readonly isQueued: boolean
   /** What it failed with, as text for a person. */
   readonly error: string
+  /**
+   * By what failures are the same: the tag or the name of the error, and the first frame of the program in its trace. Empty for an event that is queued, or
+   * was put aside by a version of Sluice without fingerprints.
+   */
+  readonly fingerprint: string
   /** When it was put aside. */
   readonly at: Timestamp.Timestamp
 }
@@ -152,8 +163,64 @@ export interface DeadLetterId {
  * @since 0.1.0
  */
 export interface ListedLetter extends DeadLetterId {
-  /** Whether it has the event's payload, which it loses when the event is deleted. */
-  readonly hasPayload: boolean
+  /** Whether its event was deleted since it was put aside, with which the letter has lost its content. */
+  readonly isDeleted: boolean
+  /** As that of {@link DeadLetter}. */
+  readonly isQueued: boolean
+  /** As that of {@link DeadLetter}. */
+  readonly fingerprint: string
+}
+
+/**
+ * Why an event has failed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LetterFailure = Pick<DeadLetter, "error" | "fingerprint">
+
+/**
+ * Some dead letters of a projection: those of an entity, those that have failed in the same way, or all if neither is given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LetterSelection {
+  readonly persistenceId?: string | undefined
+  /** As that of {@link DeadLetter}. Events that are queued have none. */
+  readonly fingerprint?: string | undefined
+}
+
+/**
+ * How many dead letters a projection has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LetterCounts {
+  /** The entities that are parked. */
+  readonly entities: number
+  /** The events that have failed. */
+  readonly failed: number
+  /** The events that wait behind those. */
+  readonly queued: number
+}
+
+/**
+ * Dead letters that have failed in the same way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LetterGroup {
+  /** As that of {@link DeadLetter}. */
+  readonly fingerprint: string
+  readonly letters: number
+  readonly entities: number
+  /** When the first of them was put aside. */
+  readonly first: Timestamp.Timestamp
+  /** When the last of them was put aside. */
+  readonly last: Timestamp.Timestamp
 }
 
 /**
@@ -165,11 +232,14 @@ export interface ListedLetter extends DeadLetterId {
 export interface ClaimedLetter extends DeadLetter {
   /** When it was claimed. No other claim on the letter has this time. */
   readonly claimedAt: Timestamp.Timestamp
+  /** Whether somebody had claimed it before, and has not released it: a process that has ended meanwhile, in the middle of its handler perhaps. */
+  readonly wasAbandoned: boolean
 }
 
 /**
  * How many dead letters were handled, have failed again (and stay), were obsolete and discarded (their event was
- * deleted, a stage drops it now, or a newer state has superseded it), or are excluded by the filter of their stream (and stay).
+ * deleted, a stage drops it now, or a newer state has superseded it), or are excluded by the filter of their stream (and stay). Those that wait behind
+ * one that stays are not counted.
  *
  * @category models
  * @since 0.1.0
@@ -291,8 +361,26 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     projection: string,
     slices: ReadonlyArray<Slice>
   ) => Effect.Effect<ReadonlyArray<Progress>, StorageError>
-  /** Keeps a dead letter, in place of one of the same event. */
-  readonly putAside: (letter: Omit<DeadLetter, "at">) => Effect.Effect<void, StorageError>
+  /** Keeps the dead letter of an event that has failed, in place of one of the same event. */
+  readonly putAside: (letter: Omit<DeadLetter, "at" | "isQueued">) => Effect.Effect<void, StorageError>
+  /** The entities in a range of slices that have dead letters. */
+  readonly parked: (key: OffsetKey, range: SliceRange) => Effect.Effect<ReadonlyArray<PersistenceId>, StorageError>
+  /**
+   * Which of the entities have dead letters. Those keep some until the end of the transaction: whoever would handle or discard the last one of an entity
+   * waits for it.
+   */
+  readonly holdParked: (
+    key: OffsetKey,
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ) => Effect.Effect<ReadonlySet<PersistenceId>, StorageError>
+  /** Keeps events as dead letters that wait behind those of their entities, unless they are dead letters already. */
+  readonly queue: (key: OffsetKey, events: ReadonlyArray<Place>) => Effect.Effect<void, StorageError>
+  /** How many dead letters there are. */
+  readonly letterCounts: (key: OffsetKey) => Effect.Effect<LetterCounts, StorageError>
+  /** The dead letters that have failed, by how, up to `limit` groups, those with most letters first. */
+  readonly letterGroups: (key: OffsetKey, limit: number) => Effect.Effect<ReadonlyArray<LetterGroup>, StorageError>
+  /** Discards some dead letters, and returns how many. */
+  readonly discardAll: (key: OffsetKey, which: LetterSelection) => Effect.Effect<number, StorageError>
   /** Up to `limit` dead letters of a projection, in the order of their persistence ids and sequence numbers, after one of them. */
   readonly deadLetters: (
     key: OffsetKey,
@@ -325,14 +413,14 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     claimedAt: Timestamp.Timestamp
   ) => Effect.Effect<Timestamp.Timestamp | undefined, StorageError>
   /**
-   * Releases a claim, unless it is lost, and stores the new error if there is one. Without a claim it only stores the
-   * error, if nobody has claimed the letter. A letter whose event was deleted keeps its text.
+   * Releases a claim, unless it is lost, and stores the new failure if there is one. Without a claim it only stores the
+   * failure, if nobody has claimed the letter. A letter whose event was deleted keeps its text.
    */
   readonly release: (
     key: OffsetKey,
     letter: DeadLetterId,
     claimedAt: Timestamp.Timestamp | undefined,
-    error: string | undefined
+    failure: LetterFailure | undefined
   ) => Effect.Effect<void, StorageError>
 }>()("@sluice/core/ProjectionManagement") {}
 
@@ -688,6 +776,14 @@ export const checkSince = <E, R>(
 export const deletedError = "The event was deleted from its journal"
 
 /**
+ * What is said of an event in place of an error that waits behind another one.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const queuedError = "Waits behind an earlier event of its entity that has failed"
+
+/**
  * For how long a claim on a dead letter holds, in milliseconds. After a crash others can claim the letter then.
  *
  * @category constants
@@ -863,9 +959,26 @@ export const deadLetters = (projection: ProjectionRef, options?: {
 }
 
 /**
- * Discards a dead letter, and returns it; none if it is not there.
+ * Discards a dead letter, and returns it; none if it is not there. If it is the only one of its entity, that is not parked any more.
  *
- * **Example** (All of a projection)
+ * @category operations
+ * @since 0.1.0
+ */
+export const discard = (
+  projection: ProjectionRef,
+  letter: DeadLetterRef
+): Effect.Effect<DeadLetter | undefined, CommandError | InvalidInput, ProjectionManagement> =>
+  Effect.flatMap(
+    letterId(letter),
+    (id) => withKey(projection, (management, key) => management.discard(key, id))
+  )
+
+/**
+ * Discards the dead letters of a projection, of an entity, or those that have failed in the same way, and returns how many. Their events are not
+ * handled. Events that wait behind some that are discarded still wait for `Projection.handleDeadLetters`, unless they are discarded as well, as those of an
+ * entity are.
+ *
+ * **Example** (Giving up an entity)
  *
  * ```ts
  * import {
@@ -891,25 +1004,118 @@ export const deadLetters = (projection: ProjectionRef, options?: {
  *   yield* Journal.append(Note, { id: "n-1", events: ["a", "b"] })
  *   yield* Layer.build(Projection.layer(Notes))
  *   yield* ProjectionStatus.caughtUp("notes")
- *   for (const letter of yield* ProjectionManagement.deadLetters("notes")) {
- *     yield* ProjectionManagement.discard("notes", letter)
- *   }
- *   return yield* ProjectionManagement.deadLetters("notes")
+ *   return yield* ProjectionManagement.discardLetters("notes", { persistenceId: "note|n-1" })
  * })
- * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => []
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => 2
  * ```
  *
  * @category operations
  * @since 0.1.0
  */
-export const discard = (
+export const discardLetters = (
   projection: ProjectionRef,
-  letter: DeadLetterRef
-): Effect.Effect<DeadLetter | undefined, CommandError | InvalidInput, ProjectionManagement> =>
-  Effect.flatMap(
-    letterId(letter),
-    (id) => withKey(projection, (management, key) => management.discard(key, id))
-  )
+  which: LetterSelection = {}
+): Effect.Effect<number, CommandError | InvalidInput, ProjectionManagement> => {
+  for (const [input, text] of [["persistence id", which.persistenceId], ["fingerprint", which.fingerprint]] as const) {
+    const problem = text === undefined ? undefined : textProblem(text)
+    if (problem !== undefined) return Effect.fail(new InvalidInput({ input, problem: `it ${problem}` }))
+  }
+  return withKey(projection, (management, key) => management.discardAll(key, which))
+}
+
+/**
+ * How many entities of a projection are parked, and how many of its events have failed, or wait behind those.
+ *
+ * **Example** (An entity that waits)
+ *
+ * ```ts
+ * import {
+ *   EntityType,
+ *   EventCodec,
+ *   Journal,
+ *   MemoryStorage,
+ *   Projection,
+ *   ProjectionManagement,
+ *   ProjectionStatus,
+ *   RecoveryStrategy,
+ *   Source
+ * } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", ({ event }) => event === "bad" ? Effect.fail("broken") : Effect.void),
+ *   Projection.recovery(RecoveryStrategy.deadLetter)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a", "bad", "c", "d"] })
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   return yield* ProjectionManagement.deadLetterCounts("notes")
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => { entities: 1, failed: 1, queued: 2 }
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const deadLetterCounts = (
+  projection: ProjectionRef
+): Effect.Effect<LetterCounts, CommandError, ProjectionManagement> =>
+  withKey(projection, (management, key) => management.letterCounts(key))
+
+/**
+ * The dead letters of a projection that have failed, by how they have: up to `limit` (100) groups, those with most letters first. Events that
+ * wait behind them are in no group.
+ *
+ * **Example** (Two faults)
+ *
+ * ```ts
+ * import {
+ *   EntityType,
+ *   EventCodec,
+ *   Journal,
+ *   MemoryStorage,
+ *   Projection,
+ *   ProjectionManagement,
+ *   ProjectionStatus,
+ *   RecoveryStrategy,
+ *   Source
+ * } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", ({ event }) => Effect.fail({ _tag: event })),
+ *   Projection.recovery(RecoveryStrategy.deadLetter)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["PriceMissing"] })
+ *   yield* Journal.append(Note, { id: "n-2", events: ["PriceMissing"] })
+ *   yield* Journal.append(Note, { id: "n-3", events: ["NoSuchShop"] })
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   const groups = yield* ProjectionManagement.deadLetterGroups("notes")
+ *   return groups.map(({ fingerprint, letters }) => [fingerprint, letters])
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer)))
+ * // => [["PriceMissing", 2], ["NoSuchShop", 1]]
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const deadLetterGroups = (projection: ProjectionRef, options?: {
+  readonly limit?: number | undefined
+}): Effect.Effect<ReadonlyArray<LetterGroup>, CommandError | InvalidInput, ProjectionManagement> => {
+  const { limit = 100 } = options ?? {}
+  const invalid = Check.safeInteger("limit", limit)
+  if (invalid !== undefined) return Effect.fail(invalid)
+  return withKey(projection, (management, key) => management.letterGroups(key, limit))
+}
 
 const letterId = (letter: DeadLetterRef): Effect.Effect<DeadLetterId, InvalidInput> => {
   const { persistenceId, sequenceNumber } = "envelope" in letter ? letter.envelope : letter

@@ -313,7 +313,7 @@ const unlessStopped = Effect.fnUntraced(function*(
 export interface Reached {
   /** The receipts of events that a filter has left out for now, so that the handler has not seen them. */
   readonly leftOut: ReadonlyArray<Receipt>
-  /** The events that the handler has failed on, and that were put aside; up to 100 of a receipt. */
+  /** The events that were put aside, as the handler has failed on them or on an earlier event of their entity; up to 100 of a receipt. */
   readonly deadLetters: ReadonlyArray<DeadLetterId>
 }
 

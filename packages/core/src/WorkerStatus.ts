@@ -83,7 +83,13 @@ export interface WorkerStatus {
   readonly notice: string | undefined
   /** Envelopes that the handler was done with, since the process began. */
   readonly handled: number
+  /** Envelopes that it has gone past without the handler: skipped, put aside, or queued behind those. */
   readonly skipped: number
+  /**
+   * The entities that it knows to be parked, as an event of them was put aside. One whose dead letters were handled since counts until its next event.
+   * `ProjectionManagement.deadLetterCounts` says how many there are in all, and how many events wait.
+   */
+  readonly parked: number
   /** How often the worker has restarted, or was fenced, since the process began. */
   readonly restarts: number
   /** That of the last rewind, or of the last change of its filter, before it began; 0 if there was none, undefined before it has begun. */

@@ -343,6 +343,7 @@ const status = (change: Partial<ProjectionStatus.WorkerStatus>): ProjectionStatu
   revision: 1,
   filterVersion: undefined,
   filterWait: undefined,
+  parked: 0,
   pastLag: 0,
   waitsFrom: undefined,
   offsets: Offset.none,

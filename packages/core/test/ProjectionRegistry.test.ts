@@ -29,6 +29,7 @@ const workerOf = (
     revision: undefined,
     filterVersion: undefined,
     filterWait: undefined,
+    parked: 0,
     pastLag: 0,
     waitsFrom: undefined,
     offsets: Offset.none

@@ -25,7 +25,7 @@ export const write = (id: string, ...events: readonly [string, ...ReadonlyArray<
   Journal.append(Note, { id, events })
 
 /** A storage and a registry for each test; the workers' warnings are what the tests provoke. */
-const Test = Layer.mergeAll(
+export const Test = Layer.mergeAll(
   Layer.fresh(MemoryStorage.layer),
   ProjectionRegistry.layer,
   Layer.succeed(References.MinimumLogLevel, "None")

@@ -217,7 +217,7 @@ export interface FilterHeadTable {
 }
 
 /**
- * A row per event that a projection has put aside.
+ * A row per event that a projection has put aside, or that waits behind one of its entity.
  *
  * @category models
  * @since 0.1.0
@@ -242,6 +242,10 @@ export interface DeadLetterTable {
   readonly put_aside_at: number
   /** When somebody began to handle it, in microseconds since the epoch. */
   readonly claimed_at: number | null
+  /** 1 for an event that has not failed, and waits behind one of its entity, else 0. */
+  readonly queued: number
+  /** By what failures are the same; empty if that is not known. */
+  readonly fingerprint: string
 }
 
 /**

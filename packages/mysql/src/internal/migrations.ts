@@ -306,4 +306,13 @@ export const migrations: ReadonlyArray<Migration> = [{
         ADD COLUMN scalings BIGINT NOT NULL DEFAULT 0`
     )
   ]
+}, {
+  name: "which dead letters have failed, and how, and which wait behind them",
+  statements: ({ table }) => [
+    ...unless(
+      { table: table("sluice_dead_letter"), column: "queued" },
+      `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN queued SMALLINT NOT NULL DEFAULT 0,
+        ADD COLUMN fingerprint VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT ''`
+    )
+  ]
 }]

@@ -284,4 +284,10 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN workers smallint,
       ADD COLUMN scalings bigint NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "which dead letters have failed, and how, and which wait behind them",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN queued smallint NOT NULL DEFAULT 0,
+      ADD COLUMN fingerprint text COLLATE "C" NOT NULL DEFAULT ''`
+  ]
 }]

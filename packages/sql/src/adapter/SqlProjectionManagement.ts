@@ -25,6 +25,7 @@ import {
   noCommand,
   noIssue,
   ProjectionManagement,
+  queuedError,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
@@ -407,6 +408,18 @@ export const make = ({ database, db, signals }: {
       ])
     ).orderBy("persistence_id").orderBy("sequence_number").limit(limit)
 
+  /** Some dead letter of an entity, locked until the end of the transaction. */
+  const holdLetter: (
+    key: OffsetKey,
+    persistenceId: PersistenceId
+  ) => Effect.Effect<boolean, StorageError> = Effect.fnUntraced(function*(key, persistenceId) {
+    const some = db.selectFrom("sluice_dead_letter").select("sequence_number").where(isOf(key))
+      .where("persistence_id", "=", persistenceId).orderBy("sequence_number").limit(1)
+    if ((yield* run(locked(some))).length > 0) return true
+    // a server that has waited for who deletes the first one may not look for the next
+    return (yield* run(some)).length > 0 && (yield* holdLetter(key, persistenceId))
+  })
+
   const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
     Effect.map(
       run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
@@ -442,7 +455,7 @@ export const make = ({ database, db, signals }: {
   const updateLetter = (
     key: OffsetKey,
     letter: DeadLetterId,
-    change: { readonly claimed_at: number | null; readonly error?: string }
+    change: Pick<DeadLetterTable, "claimed_at"> & Partial<Pick<DeadLetterTable, "error" | "queued" | "fingerprint">>
   ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
 
   return ProjectionManagement.of({
@@ -592,7 +605,7 @@ export const make = ({ database, db, signals }: {
           )
         )
       ),
-    putAside: ({ envelope, error, key }) =>
+    putAside: ({ envelope, error, fingerprint, key }) =>
       transaction(
         Effect.gen(function*() {
           // its content was read before the transaction
@@ -608,7 +621,9 @@ export const make = ({ database, db, signals }: {
             metadata: isGone ? null : MetadataColumn.encode(envelope),
             error: isGone ? deletedError : errorText(error),
             put_aside_at: yield* DatabaseClock.now(dialect),
-            claimed_at: null
+            claimed_at: null,
+            queued: 0,
+            fingerprint: fingerprintText(fingerprint)
           }
           const { persistenceId: persistence_id, sequenceNumber: sequence_number } = envelope
           const insert = db.insertInto("sluice_dead_letter").values({
@@ -621,6 +636,109 @@ export const make = ({ database, db, signals }: {
           yield* run(upsert(dialect, insert, letter, Object.keys(values) as Array<keyof typeof values>))
         })
       ),
+    parked: (key, range) =>
+      run(
+        db.selectFrom("sluice_dead_letter").select("persistence_id").distinct().where(isOf(key))
+          .where("slice", ">=", range.min).where("slice", "<=", range.max)
+      ).pipe(
+        Effect.map((rows) => rows.map((row) => textOf(row.persistence_id) as PersistenceId))
+      ),
+    holdParked: (key, persistenceIds) =>
+      Effect.map(
+        Effect.filter(persistenceIds, (persistenceId) => holdLetter(key, persistenceId)),
+        (held) => new Set(held)
+      ),
+    queue: Effect.fnUntraced(function*(key, events) {
+      const put_aside_at = yield* DatabaseClock.now(dialect)
+      for (const some of Arr.chunksOf(events, maxRows)) {
+        yield* insertMissing(
+          db.insertInto("sluice_dead_letter").values(
+            some.map(({ persistenceId, position, sequenceNumber, slice, timestamp }) => ({
+              ...key,
+              persistence_id: persistenceId,
+              sequence_number: sequenceNumber,
+              slice,
+              position: position ?? null,
+              timestamp,
+              manifest: null,
+              payload: null,
+              tags: null,
+              metadata: null,
+              error: queuedError,
+              put_aside_at,
+              claimed_at: null,
+              queued: 1,
+              fingerprint: ""
+            }))
+          )
+        )
+      }
+    }),
+    letterCounts: (key) =>
+      run(
+        db.selectFrom("sluice_dead_letter").select(({ fn }) => [
+          fn.count("persistence_id").distinct().as("entities"),
+          fn.countAll().as("letters"),
+          fn.sum("queued").as("queued")
+        ]).where(isOf(key))
+      ).pipe(
+        Effect.map(([row]) => {
+          const queued = Number(row?.queued ?? 0)
+          return { entities: Number(row?.entities ?? 0), failed: Number(row?.letters ?? 0) - queued, queued }
+        })
+      ),
+    letterGroups: (key, limit) =>
+      run(
+        db.selectFrom("sluice_dead_letter").select(({ fn }) => [
+          "fingerprint",
+          fn.countAll().as("letters"),
+          fn.count("persistence_id").distinct().as("entities"),
+          fn.min("put_aside_at").as("first"),
+          fn.max("put_aside_at").as("last")
+        ]).where(isOf(key)).where("queued", "=", 0).groupBy("fingerprint")
+          .orderBy("letters", "desc").orderBy("fingerprint").limit(limit)
+      ).pipe(
+        Effect.map((rows) =>
+          rows.map(({ entities, fingerprint, first, last, letters }) => ({
+            fingerprint,
+            letters: Number(letters),
+            entities: Number(entities),
+            first: Timestamp.make(first),
+            last: Timestamp.make(last)
+          }))
+        )
+      ),
+    // page by page, as a transaction that locks many rows stops who queues behind them
+    discardAll: Effect.fnUntraced(function*(key, { fingerprint, persistenceId }) {
+      const letters = db.selectFrom("sluice_dead_letter").select(["persistence_id", "sequence_number"]).where(isOf(key))
+      const ofEntity = persistenceId === undefined ? letters : letters.where("persistence_id", "=", persistenceId)
+      const meant = fingerprint === undefined
+        ? ofEntity
+        : ofEntity.where("queued", "=", 0).where("fingerprint", "=", fingerprint)
+      let discarded = 0
+      while (true) {
+        const rows = yield* transaction(
+          Effect.gen(function*() {
+            const rows = yield* run(locked(meant.orderBy("persistence_id").orderBy("sequence_number").limit(maxRows)))
+            if (rows.length === 0) return rows
+            yield* run(
+              db.deleteFrom("sluice_dead_letter").where(isOf(key)).where((eb) =>
+                eb.or(rows.map((row) =>
+                  eb.and([
+                    eb("persistence_id", "=", row.persistence_id),
+                    eb("sequence_number", "=", row.sequence_number)
+                  ])
+                ))
+              )
+            )
+            return rows
+          })
+        )
+        discarded += rows.length
+        // as with the letter of an entity that is held
+        if (rows.length === 0 && (yield* run(meant.limit(1))).length === 0) return discarded
+      }
+    }),
     deadLetters: (key, after, limit) =>
       run(page(key, after, limit).selectAll()).pipe(
         Effect.map((rows) => rows.map((row) => toDeadLetter(key, row)))
@@ -630,14 +748,18 @@ export const make = ({ database, db, signals }: {
         page(key, after, limit).select([
           "persistence_id",
           "sequence_number",
-          (eb) => eb("payload", "is not", null).as("has_payload")
+          "queued",
+          "fingerprint",
+          (eb) => eb("error", "=", deletedError).as("is_deleted")
         ])
       ).pipe(
         Effect.map((rows) =>
           rows.map((row) => ({
             persistenceId: textOf(row.persistence_id) as PersistenceId,
             sequenceNumber: row.sequence_number as SequenceNumber,
-            hasPayload: Boolean(row.has_payload)
+            isDeleted: Boolean(row.is_deleted),
+            isQueued: row.queued === 1,
+            fingerprint: row.fingerprint
           }))
         )
       ),
@@ -659,7 +781,7 @@ export const make = ({ database, db, signals }: {
           if (row === undefined || isClaimed(row, at)) return undefined
           const claimedAt = claimAfter(row.claimed_at, at)
           yield* updateLetter(key, letter, { claimed_at: claimedAt })
-          return { ...toDeadLetter(key, row), claimedAt }
+          return { ...toDeadLetter(key, row), claimedAt, wasAbandoned: row.claimed_at !== null }
         })
       ),
     renew: (key, letter, claimedAt) =>
@@ -672,14 +794,18 @@ export const make = ({ database, db, signals }: {
           return renewed
         })
       ),
-    release: (key, letter, claimedAt, error) =>
+    release: (key, letter, claimedAt, failure) =>
       transaction(
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
           if (row === undefined) return
           const isFree = claimedAt === undefined ? !isClaimed(row, yield* now) : row.claimed_at === claimedAt
           if (!isFree) return
-          yield* updateLetter(key, letter, { claimed_at: null, error: errorText(errorAfter(row.error, error)) })
+          yield* updateLetter(key, letter, {
+            claimed_at: null,
+            error: errorText(errorAfter(row.error, failure?.error)),
+            ...failure === undefined ? {} : { queued: 0, fingerprint: fingerprintText(failure.fingerprint) }
+          })
         })
       )
   })
@@ -690,6 +816,9 @@ const isClaimed = ({ claimed_at }: Pick<DeadLetterTable, "claimed_at">, now: num
 
 /** PostgreSQL has no text with a zero in it. */
 const errorText = (error: string): string => error.slice(0, maxErrorLength).replaceAll("\0", "\\0")
+
+/** The column of MySQL has room for 255 characters. */
+const fingerprintText = (fingerprint: string): string => errorText(fingerprint).slice(0, 255)
 
 const toIssued = (row: CommandTable): IssuedCommand => ({
   projection: textOf(row.projection),
@@ -713,6 +842,8 @@ const toDeadLetter = (key: OffsetKey, row: DeadLetterTable): DeadLetter => ({
     tags: decodeTags(row.tags),
     ...MetadataColumn.decode(row.metadata)
   }, row.payload === null ? undefined : { manifest: row.manifest!, bytes: row.payload }),
+  isQueued: row.queued === 1,
   error: row.error,
+  fingerprint: row.fingerprint,
   at: row.put_aside_at as Timestamp.Timestamp
 })

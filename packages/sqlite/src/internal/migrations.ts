@@ -258,4 +258,10 @@ export const migrations: ReadonlyArray<Migration> = [{
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN workers INTEGER`,
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN scalings INTEGER NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "which dead letters have failed, and how, and which wait behind them",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN queued INTEGER NOT NULL DEFAULT 0`,
+    `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''`
+  ]
 }]

@@ -1,6 +1,6 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import { nothing } from "../../Envelope.ts"
+import { encoded, nothing } from "../../Envelope.ts"
 import { sourceKey as sourceKeyOf } from "../../Journal.ts"
 import * as Offset from "../../Offset.ts"
 import type { OffsetKey } from "../../OffsetStore.ts"
@@ -17,9 +17,11 @@ import {
   type Issue,
   type IssuedCommand,
   keptCommands,
+  type LetterGroup,
   noCommand,
   noIssue,
   ProjectionManagement,
+  queuedError,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
@@ -65,7 +67,14 @@ interface LetterRow extends DeadLetter {
 const isClaimed = ({ claimedAt }: LetterRow, now: number): boolean =>
   claimedAt !== undefined && claimedAt > now - claimTime * 1000
 
-const toLetter = ({ at, envelope, error, key }: LetterRow): DeadLetter => ({ key, envelope, error, at })
+const toLetter = ({ at, envelope, error, fingerprint, isQueued, key }: LetterRow): DeadLetter => ({
+  key,
+  envelope,
+  isQueued,
+  error,
+  fingerprint,
+  at
+})
 
 /** @internal */
 export type Letters = MemoryTable<LetterRow>
@@ -314,25 +323,96 @@ export const makeMemoryProjectionManagement = (
           }))
         })).toSorted((a, b) => a.source < b.source ? -1 : 1)
       ),
-    putAside: ({ envelope, error, key }) =>
+    putAside: ({ envelope, error, fingerprint, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {
           const { persistenceId, sequenceNumber } = envelope
-          const letter = { key, envelope, error, at: Timestamp.make(now), claimedAt: undefined }
+          const at = Timestamp.make(now)
+          const letter = { key, envelope, isQueued: false, error, fingerprint, at, claimedAt: undefined }
           // its content was read before the transaction
           const isGone = key.source === sourceKeyOf(entityTypeOf(persistenceId)) &&
             isDeleted(logs, transaction.draft, persistenceId, sequenceNumber)
           letters.set(transaction, letterKey(key, envelope), isGone ? emptied(letter) : letter)
         })
       ),
+    parked: (key, range) =>
+      read((transaction) => {
+        const ids = letters.all(transaction)
+          .filter((letter) => isOf(key)(letter) && SliceRange.contains(range, letter.envelope.slice))
+          .map(({ envelope }) => envelope.persistenceId)
+        return [...new Set(ids)]
+      }),
+    // a transaction has the whole database
+    holdParked: (key, persistenceIds) =>
+      read((transaction) => {
+        const wanted = new Set(persistenceIds)
+        return new Set(
+          letters.all(transaction).filter(isOf(key)).map(({ envelope }) => envelope.persistenceId)
+            .filter((persistenceId) => wanted.has(persistenceId))
+        )
+      }),
+    queue: (key, events) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const at = Timestamp.make(now)
+          for (const place of events) {
+            const id = letterKey(key, place)
+            if (letters.get(transaction, id) !== undefined) continue
+            const envelope = encoded({ ...place, ...nothing }, undefined)
+            const letter = {
+              key,
+              envelope,
+              isQueued: true,
+              error: queuedError,
+              fingerprint: "",
+              at,
+              claimedAt: undefined
+            }
+            letters.set(transaction, id, letter)
+          }
+        })
+      ),
+    letterCounts: (key) =>
+      read((transaction) => {
+        const own = letters.all(transaction).filter(isOf(key))
+        const queued = own.filter(({ isQueued }) => isQueued).length
+        const entities = new Set(own.map(({ envelope }) => envelope.persistenceId)).size
+        return { entities, failed: own.length - queued, queued }
+      }),
+    letterGroups: (key, limit) =>
+      read((transaction) => {
+        const failed = letters.all(transaction).filter((letter) => isOf(key)(letter) && !letter.isQueued)
+        return Array.from(Map.groupBy(failed, ({ fingerprint }) => fingerprint), ([fingerprint, some]): LetterGroup => {
+          const times = some.map(({ at }) => at).toSorted((a, b) => a - b)
+          const entities = new Set(some.map(({ envelope }) => envelope.persistenceId)).size
+          return { fingerprint, letters: some.length, entities, first: times[0]!, last: times.at(-1)! }
+        }).toSorted((a, b) => b.letters - a.letters || (a.fingerprint < b.fingerprint ? -1 : 1)).slice(0, limit)
+      }),
+    discardAll: (key, { fingerprint, persistenceId }) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          let discarded = 0
+          for (const [id, row] of letters.entries(transaction)) {
+            const isMeant = isOf(key)(row) &&
+              (persistenceId === undefined || row.envelope.persistenceId === persistenceId) &&
+              (fingerprint === undefined || !row.isQueued && row.fingerprint === fingerprint)
+            if (!isMeant) continue
+            letters.set(transaction, id, undefined)
+            discarded++
+          }
+          return discarded
+        })
+      ),
     deadLetters: (key, after, limit) => Effect.map(page(key, after, limit), Arr.map(toLetter)),
     listLetters: (key, after, limit) =>
       Effect.map(
         page(key, after, limit),
-        Arr.map(({ envelope: { payload, persistenceId, sequenceNumber } }) => ({
+        Arr.map(({ envelope: { persistenceId, sequenceNumber }, error, fingerprint, isQueued }) => ({
           persistenceId,
           sequenceNumber,
-          hasPayload: payload !== undefined
+          isDeleted: error === deletedError,
+          isQueued,
+          fingerprint
         }))
       ),
     discard: (key, letter, claimedAt) =>
@@ -350,7 +430,8 @@ export const makeMemoryProjectionManagement = (
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
           if (found === undefined || isClaimed(found, now)) return undefined
-          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now) }
+          const wasAbandoned = found.claimedAt !== undefined
+          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now), wasAbandoned }
         })
       ),
     renew: (key, letter, claimedAt) =>
@@ -360,13 +441,15 @@ export const makeMemoryProjectionManagement = (
           return found?.claimedAt === claimedAt ? claimAs(transaction, found, now) : undefined
         })
       ),
-    release: (key, letter, claimedAt, error) =>
+    release: (key, letter, claimedAt, failure) =>
       write((transaction, now) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
           const isFree = claimedAt === undefined ? found && !isClaimed(found, now) : found?.claimedAt === claimedAt
           if (found === undefined || !isFree) return
-          const row = { ...found, error: errorAfter(found.error, error), claimedAt: undefined }
+          const { fingerprint, isQueued } = failure === undefined ? found : { ...failure, isQueued: false }
+          const error = errorAfter(found.error, failure?.error)
+          const row = { ...found, isQueued, error, fingerprint, claimedAt: undefined }
           letters.set(transaction, letterKey(key, letter), row)
         })
       )

@@ -7,6 +7,8 @@ import type { OffsetKey } from "../../OffsetStore.ts"
 export class ProjectionMeters {
   readonly #handled
   readonly #skipped
+  readonly #queued
+  readonly #parked
   readonly #restarts
   readonly #filterWaits
   readonly #group
@@ -22,6 +24,8 @@ export class ProjectionMeters {
     }
     this.#handled = of(Metrics.projectionHandled)
     this.#skipped = of(Metrics.projectionSkipped)
+    this.#queued = of(Metrics.projectionQueued)
+    this.#parked = of(Metrics.projectionParked)
     this.#restarts = of(Metrics.projectionRestarts)
     this.#filterWaits = of(Metrics.projectionFilterWaits)
     this.#group = of(Metrics.projectionGroup)
@@ -45,6 +49,17 @@ export class ProjectionMeters {
 
   skipped(events: number): void {
     this.#skipped(events)
+  }
+
+  /** Which are skipped as well. */
+  queued(events: number): void {
+    this.#skipped(events)
+    this.#queued(events)
+  }
+
+  /** So many entities more are parked, or fewer. */
+  parked(change: number): void {
+    this.#parked(change)
   }
 
   restarted(): void {

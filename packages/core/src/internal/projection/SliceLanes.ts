@@ -12,10 +12,10 @@ export interface Left {
   readonly bytes: number
 }
 
-/** @internal An event that has failed. */
+/** @internal An event that has failed, or without a cause one that waits behind such an event of its entity. */
 export interface Failure {
   readonly envelope: Envelope<any>
-  readonly cause: Cause.Cause<unknown>
+  readonly cause: Cause.Cause<unknown> | undefined
 }
 
 /**
@@ -110,7 +110,7 @@ export class SliceLanes {
     this.#goOn(envelope)
   }
 
-  failed(envelope: Envelope<any>, cause: Cause.Cause<unknown>): void {
+  failed(envelope: Envelope<any>, cause: Cause.Cause<unknown> | undefined): void {
     this.#failures.push({ envelope, cause })
   }
 

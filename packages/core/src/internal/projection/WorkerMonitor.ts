@@ -22,6 +22,7 @@ export class WorkerMonitor {
   #offsets: Offset.Offsets = Offset.none
   #handled = 0
   #skipped = 0
+  #parked = 0
   #pastLag = 0
   #filterVersion: number | undefined
   #filterWait: FilterWait | undefined
@@ -90,6 +91,7 @@ export class WorkerMonitor {
       notice: this.#unknown ?? (this.#isBegun ? undefined : this.#notice),
       handled: this.#handled,
       skipped: this.#skipped,
+      parked: this.#parked,
       restarts,
       revision: this.#revision,
       filterVersion: this.#filterVersion,
@@ -117,6 +119,10 @@ export class WorkerMonitor {
       this.#lastFailure = { failure, at: Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n) }
     }
     if (after.restarts > restarts) this.meters.restarted()
+    if (after.state._tag === "Ended" && this.#parked > 0) {
+      this.meters.parked(-this.#parked)
+      this.#parked = 0
+    }
     return action
   }
 
@@ -204,6 +210,20 @@ export class WorkerMonitor {
   skipped(events = 1): void {
     this.#skipped += events
     this.meters.skipped(events)
+  }
+
+  /** Events wait behind earlier ones of their entities. */
+  queued(events: number): void {
+    this.#skipped += events
+    this.meters.queued(events)
+  }
+
+  /** It knows of so many parked entities. */
+  parked(entities: number): void {
+    if (entities === this.#parked) return
+    this.meters.parked(entities - this.#parked)
+    this.#parked = entities
+    this.#notify()
   }
 
   /** Ends when the predicate holds for the status, or the worker has ended. Dies where the predicate throws, which is nothing to the worker. */

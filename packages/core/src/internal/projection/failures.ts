@@ -87,9 +87,9 @@ export const eventOf = (cause: Cause.Cause<unknown>, options: {
   return { _tag: "Failed", cause }
 }
 
-/** Whether storage, a lost race or a command is at fault, or the error says that it is retryable. */
+/** Whether storage, a lost race or a command is at fault, the worker has stopped already, or the error says that it is retryable. */
 const isBlameless = (error: object): boolean =>
-  error instanceof Fenced || error instanceof InterruptedByCommand ||
+  error instanceof Fenced || error instanceof InterruptedByCommand || error instanceof StoppedAtEvent ||
   (error as { readonly isRetryable?: unknown }).isRetryable === true ||
   (error as { readonly isOfStorage?: unknown }).isOfStorage === true
 

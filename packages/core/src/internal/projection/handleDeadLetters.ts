@@ -9,12 +9,16 @@ import { toText } from "../../ConsumerFilter.ts"
 import type { Element, EncodedEnvelope, Envelope } from "../../Envelope.ts"
 import { compile as compileFilter, type EventFilter } from "../../EventFilter.ts"
 import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
 import { bySource, offsetKey, type Projection, type SourceProjection } from "../../ProjectionDefinition.ts"
 import {
+  type ClaimedLetter,
   claimTime,
   type DeadLetter,
   type DeadLetterId,
+  deletedError,
   type HandledLetters,
+  type LetterSelection,
   type ListedLetter,
   ProjectionManagement,
   UnknownProjection
@@ -27,6 +31,7 @@ import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
 import { fetch, inTime } from "./fetch.ts"
+import { fingerprint } from "./fingerprint.ts"
 import { newestFilter } from "./followFilter.ts"
 import { scopedInTime } from "./scopedInTime.ts"
 import { knownFor } from "./SharedLooks.ts"
@@ -38,8 +43,14 @@ const pageSize = 100
 /** How often an event is looked at again whose slice has moved on meanwhile. */
 const maxLooks = 20
 
-/** What became of a letter: it is `gone` where somebody else has handled it, or thrown it away, or is handling it. */
-type Outcome = keyof HandledLetters | "gone"
+/**
+ * What became of a letter: it is `gone` where somebody else has handled it, or thrown it away; `behind` where it has to wait, for somebody who is handling it
+ * or an earlier one of its entity; and `lost` where it has failed, and is not handed over again.
+ */
+type Outcome = keyof HandledLetters | "gone" | "behind" | "lost"
+
+/** Whether it stays, and those of its entity have to wait that come after it. */
+const stays = (outcome: Outcome): boolean => outcome === "failed" || outcome === "excluded" || outcome === "behind"
 
 /** What letters are handled with. */
 interface Redelivery {
@@ -52,14 +63,25 @@ interface Redelivery {
   readonly filter: Effect.Effect<EventFilter | undefined, StorageError>
   /** Decodes an event, and has it pass the stages of the source. */
   readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
+  /** Whether a letter waits for those of its entity that come before it. Of states none does, as a later one supersedes the earlier ones. */
+  readonly isInSequence: boolean
 }
 
 type Handled<A> = Effect.Effect<A, unknown, any>
 
-/** @internal Handles what a projection has put aside, of each source by itself, and says what became of it. */
-export const handleDeadLetters = (projection: Projection<any, any>): Handled<HandledLetters> =>
+/**
+ * @internal
+ * Handles what a projection has put aside, or some of it, of each source by itself, and says what became of it. The letters of an entity are handled in the
+ * order of their sequence numbers, up to one that stays.
+ */
+export const handleDeadLetters = (
+  projection: Projection<any, any>,
+  which: LetterSelection = {}
+): Handled<HandledLetters> =>
   Effect.flatMap(
-    Effect.forEach(bySource(projection), (one) => Effect.exit(handleLettersOf(one)), { concurrency: "unbounded" }),
+    Effect.forEach(bySource(projection), (one) => Effect.exit(handleLettersOf(one, which)), {
+      concurrency: "unbounded"
+    }),
     (exits) => {
       const sum = { handled: 0, failed: 0, obsolete: 0, excluded: 0 }
       for (const exit of exits) {
@@ -70,19 +92,28 @@ export const handleDeadLetters = (projection: Projection<any, any>): Handled<Han
     }
   )
 
-const handleLettersOf = (projection: SourceProjection<any, any>): Handled<HandledLetters> =>
+const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSelection): Handled<HandledLetters> =>
   Effect.gen(function*() {
     const key = offsetKey(projection)
     const management = yield* ProjectionManagement
-    const counts: Record<Outcome, number> = { handled: 0, failed: 0, obsolete: 0, excluded: 0, gone: 0 }
+    const counts: Record<Outcome, number> = {
+      handled: 0,
+      failed: 0,
+      obsolete: 0,
+      excluded: 0,
+      gone: 0,
+      behind: 0,
+      lost: 0
+    }
+    const choice = new Choice(which)
     let self: Redelivery | undefined
-    let after: DeadLetterId | undefined
+    let after = which.persistenceId === undefined ? undefined : beforeAll(which.persistenceId as PersistenceId)
     while (true) {
       const page: ReadonlyArray<ListedLetter> = yield* management.listLetters(key, after, pageSize)
       const last = page.at(-1)
-      if (last === undefined) {
-        const { excluded, failed, handled, obsolete } = counts
-        return { handled, failed, obsolete, excluded }
+      if (last === undefined || choice.isOver(page[0]!)) {
+        const { excluded, failed, handled, lost, obsolete } = counts
+        return { handled, failed: failed + lost, obsolete, excluded }
       }
       self ??= {
         projection,
@@ -91,12 +122,72 @@ const handleLettersOf = (projection: SourceProjection<any, any>): Handled<Handle
         store: yield* OffsetStore,
         management,
         filter: yield* newestFilter(projection),
-        decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
+        decode: compile<any, any>(projection.source.provider.codec, projection.source.stages),
+        isInSequence: projection.source.provider.supersedes !== true
       }
-      for (const letter of page) counts[yield* handle(self, letter)]++
-      after = last
+      for (const letter of page) {
+        if (!choice.has(letter)) continue
+        const outcome = yield* handle(self, letter)
+        counts[outcome]++
+        if (self.isInSequence && stays(outcome)) choice.leave(letter)
+      }
+      after = choice.isLeft(last) ? afterAll(last.persistenceId) : last
     }
   }).pipe(scopedInTime, Effect.annotateLogs({ ...offsetKey(projection) }))
+
+/** Before the letters of an entity, and after them. */
+const beforeAll = (persistenceId: PersistenceId): DeadLetterId => ({
+  persistenceId,
+  sequenceNumber: 0 as SequenceNumber.SequenceNumber
+})
+const afterAll = (persistenceId: PersistenceId): DeadLetterId => ({
+  persistenceId,
+  sequenceNumber: Number.MAX_SAFE_INTEGER as SequenceNumber.SequenceNumber
+})
+
+/** Which letters are to be handled, as they come in the order of their entities and sequence numbers. */
+class Choice {
+  readonly #which: LetterSelection
+  #entity: PersistenceId | undefined
+  #isLeft = false
+
+  constructor(which: LetterSelection) {
+    this.#which = which
+  }
+
+  /**
+   * With a fingerprint, those of entities of which the first has it, up to one that has failed in another way: what waits behind one that is
+   * handled is due.
+   */
+  has(letter: ListedLetter): boolean {
+    const { fingerprint, persistenceId } = this.#which
+    const isFirst = letter.persistenceId !== this.#entity
+    if (isFirst) {
+      this.#entity = letter.persistenceId
+      this.#isLeft = false
+    }
+    const isOther = letter.isQueued ? isFirst : letter.fingerprint !== fingerprint
+    const isMeant = (persistenceId === undefined || letter.persistenceId === persistenceId) &&
+      (fingerprint === undefined || !isOther)
+    if (!isMeant) this.#isLeft = true
+    return !this.#isLeft
+  }
+
+  /** Whether nothing is left, from this letter on. */
+  isOver({ persistenceId }: ListedLetter): boolean {
+    return this.#which.persistenceId !== undefined && persistenceId !== this.#which.persistenceId
+  }
+
+  /** The letter stays, and so do those of its entity after it. */
+  leave({ persistenceId }: ListedLetter): void {
+    this.#entity = persistenceId
+    this.#isLeft = true
+  }
+
+  isLeft({ persistenceId }: ListedLetter): boolean {
+    return this.#isLeft && persistenceId === this.#entity
+  }
+}
 
 /**
  * Looks where the projection is, then whether the source still has the event, and handles it. Where a later state would supersede it,
@@ -109,9 +200,13 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
     if (revision === undefined) return yield* new UnknownProjection(key)
     const stored = yield* fetch(source.provider, letter)
-    const discard = Effect.map(
-      management.discard(key, letter),
-      (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
+    const discard = Effect.flatMap(
+      standing(self, letter),
+      (standing) =>
+        standing !== "next" ? Effect.succeed(standing) : Effect.map(
+          management.discard(key, letter),
+          (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
+        )
     )
     if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
     const [element] = yield* self.decode([stored.value])
@@ -122,11 +217,14 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     if (!(yield* isIncluded(self, stored.value))) return "excluded"
     const to = offsets.get(slice)
     const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
-    const isWithin = delivery._tag === "ExactlyOnce"
-    const handling = isWithin ? call(self, element) : Effect.void
-    const exit = yield* Effect.exit(claimFor(self, letter, handling, { journal, revision }, moves))
-    if (Exit.isSuccess(exit)) {
-      return isWithin || exit.value !== "handled" ? exit.value : yield* atMostOnce(self, letter, element)
+    const basis = { journal, revision }
+    const handling = delivery._tag === "ExactlyOnce"
+      ? claimFor(self, letter, call(self, element), basis, moves)
+      : atMostOnce(self, letter, element, basis, moves)
+    const exit = yield* Effect.exit(handling)
+    if (Exit.isSuccess(exit)) return exit.value
+    if (delivery._tag === "AtMostOnce" && !(errorOf(exit.cause) instanceof Fenced)) {
+      return yield* Effect.failCause(exit.cause)
     }
     if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(self, letter, exit.cause)
     return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
@@ -162,6 +260,32 @@ const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Han
   }
 )
 
+/** Whether a letter comes next of its entity. */
+const standing = (
+  { isInSequence, key, management }: Redelivery,
+  { persistenceId, sequenceNumber }: DeadLetterId
+): Effect.Effect<"next" | "behind" | "gone", StorageError> =>
+  isInSequence
+    ? Effect.map(management.listLetters(key, beforeAll(persistenceId), 1), ([first]) =>
+      first?.persistenceId !== persistenceId || first.sequenceNumber > sequenceNumber
+        ? "gone"
+        : first.sequenceNumber === sequenceNumber
+        ? "next"
+        : "behind")
+    : Effect.succeed("next")
+
+/** Claims a letter that comes next of its entity. */
+const claimNext: (
+  self: Redelivery,
+  letter: DeadLetterId
+) => Effect.Effect<ClaimedLetter | "behind" | "gone", StorageError> = Effect.fnUntraced(function*(self, letter) {
+  const before = yield* standing(self, letter)
+  if (before !== "next") return before
+  const claimed = yield* self.management.claim(self.key, letter)
+  if (claimed !== undefined) return claimed
+  return self.isInSequence && (yield* standing(self, letter)) !== "gone" ? "behind" : "gone"
+})
+
 const call = ({ handle }: Redelivery, event: Envelope<any>): Handled<void> => Effect.suspend(() => handle([event]))
 
 /** Says that the letter has failed again, if that is the fault of its event. */
@@ -172,10 +296,13 @@ const failed = (
   claimedAt?: Timestamp
 ): Handled<Outcome> =>
   isFaultOfEvent(cause) && !Cause.hasInterrupts(cause)
-    ? Effect.as(management.release(key, letter, claimedAt, Cause.pretty(cause)), "failed")
+    ? Effect.as(
+      management.release(key, letter, claimedAt, { error: Cause.pretty(cause), fingerprint: fingerprint(cause) }),
+      "failed"
+    )
     : Effect.failCause(cause)
 
-/** Claims the letter by throwing it away, which counts once the effect is done. */
+/** Claims the letter by throwing it away, which counts once the effect is done. Whoever would queue behind it waits, and then finds out whether it was the last. */
 const claimFor = (
   self: Redelivery,
   listed: ListedLetter,
@@ -189,6 +316,8 @@ const claimFor = (
     basis,
     moves,
     Effect.gen(function*() {
+      const now = yield* standing(self, listed)
+      if (now !== "next") return now
       const letter = yield* management.discard(key, listed)
       if (letter === undefined) return "gone"
       if (wasDeleted(listed, letter)) return "obsolete"
@@ -198,20 +327,44 @@ const claimFor = (
   )
 }
 
-/** The letter is gone, and the event does not come again. */
-const atMostOnce = (self: Redelivery, { persistenceId, sequenceNumber }: DeadLetterId, event: Envelope<any>) =>
-  Effect.matchCauseEffect(call(self, event), {
-    onSuccess: () => Effect.succeed<Outcome>("handled"),
-    onFailure: (cause) =>
-      Effect.andThen(
-        Effect.logWarning(
-          `Loses event ${sequenceNumber} of '${persistenceId}', which the handler has failed on again`,
-          cause
-        ),
-        // where something else is at fault, the letters after it stay
-        isFaultOfEvent(cause) ? Effect.succeed<Outcome>("failed") : Effect.failCause(cause)
-      )
-  })
+/**
+ * Claims the letter once and for all: if whoever has it ends, nobody hands it over again. It stays for as long as it is handled, so that later events of its entity
+ * wait for it.
+ */
+const atMostOnce = (
+  self: Redelivery,
+  listed: ListedLetter,
+  event: Envelope<any>,
+  basis: Basis,
+  moves: ReadonlyArray<Move>
+): Handled<Outcome> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*(): Effect.fn.Return<Outcome, unknown, any> {
+      const { key, management, store } = self
+      const letter = yield* unlessSilent(store, store.transact(key, basis, moves, claimNext(self, listed)))
+      if (typeof letter === "string") return letter
+      const claim = { at: letter.claimedAt }
+      const discard = Effect.suspend(() => unlessSilent(store, management.discard(key, listed, claim.at)))
+      const place = `event ${listed.sequenceNumber} of '${listed.persistenceId}'`
+      if (wasDeleted(listed, letter)) {
+        yield* discard
+        return "obsolete"
+      }
+      if (letter.wasAbandoned) {
+        yield* Effect.logWarning(`Loses ${place}, as it was handed over by a process that has ended since`)
+        yield* discard
+        return "lost"
+      }
+      const exit = yield* renewing(self, listed, claim, restore(call(self, event)))
+      yield* discard
+      if (Exit.isSuccess(exit)) return "handled"
+      yield* Effect.logWarning(`Loses ${place}, which the handler has failed on again`, exit.cause)
+      // where something else is at fault, the letters after it stay
+      return isFaultOfEvent(exit.cause) && !Cause.hasInterrupts(exit.cause)
+        ? "lost"
+        : yield* Effect.failCause(exit.cause)
+    })
+  )
 
 /** Claims the letter for as long as it is handled, and throws it away afterwards. */
 const atLeastOnce = (
@@ -223,15 +376,12 @@ const atLeastOnce = (
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const { key, management, store } = self
-      const letter = yield* unlessSilent(store, management.claim(key, listed))
-      if (letter === undefined) return "gone"
+      const letter = yield* unlessSilent(store, claimNext(self, listed))
+      if (typeof letter === "string") return letter
       const claim = { at: letter.claimedAt }
       const isDeleted = wasDeleted(listed, letter)
       if (!isDeleted) {
-        // a child would be waited for
-        const renewing = yield* Effect.forkDetach(renew(self, listed, claim))
-        const exit = yield* Effect.exit(restore(callUpToDate(self, stored, event)))
-        yield* unlessSilent(store, Fiber.interrupt(renewing))
+        const exit = yield* renewing(self, listed, claim, restore(callUpToDate(self, stored, event)))
         if (Exit.isFailure(exit)) {
           return yield* Effect.onError(
             unlessSilent(store, failed(self, listed, exit.cause, claim.at)),
@@ -247,6 +397,21 @@ const atLeastOnce = (
       return isDeleted ? "obsolete" : "handled"
     })
   )
+
+/** Runs the effect, and renews the claim meanwhile. */
+const renewing = <A>(
+  self: Redelivery,
+  letter: DeadLetterId,
+  claim: { at: Timestamp },
+  effect: Handled<A>
+): Effect.Effect<Exit.Exit<A, unknown>, never, any> =>
+  Effect.gen(function*() {
+    // a child would be waited for
+    const renewing = yield* Effect.forkDetach(renew(self, letter, claim))
+    const exit = yield* Effect.exit(effect)
+    yield* unlessSilent(self.store, Fiber.interrupt(renewing))
+    return exit
+  })
 
 /** Renews the claim again and again, as the handler may take longer than one holds. */
 const renew = (
@@ -286,5 +451,4 @@ const callUpToDate: (self: Redelivery, stored: EncodedEnvelope, event: Envelope<
   )
 
 /** Whether its event was deleted since it was listed. */
-const wasDeleted = ({ hasPayload }: ListedLetter, { envelope }: DeadLetter): boolean =>
-  hasPayload && envelope.payload === undefined
+const wasDeleted = ({ isDeleted }: ListedLetter, { error }: DeadLetter): boolean => !isDeleted && error === deletedError

@@ -3,7 +3,7 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { InterruptedByCommand } from "./failures.ts"
-import { type Handling, handOut, passPoison, retry } from "./handling.ts"
+import { handleGroup, type Handling, handOut, passPoison, retry } from "./handling.ts"
 import { type InHand, makeInHand, type Options, type Outcome } from "./inHand.ts"
 import { type Failure, SliceLanes } from "./SliceLanes.ts"
 
@@ -44,10 +44,14 @@ export const makeParallel = (options: Options, parallelism: number): Effect.Effe
       }
     }))
 
-/** Goes past an event that has failed, before which everything was handled that offsets tell of. */
+/** Goes past an event that has failed or is of a parked entity, before which everything was handled that offsets tell of. */
 const meet = (self: State, failure: Failure): Effect.Effect<void, unknown, any> => {
   const { lanes, options: { handled, handling, save } } = self
-  return Effect.flatMap(passPoison(handling, failure.envelope, failure.cause), () => {
+  const { cause, envelope } = failure
+  const passing = cause === undefined
+    ? handleGroup(handling, [envelope], [envelope])
+    : passPoison(handling, envelope, cause)
+  return Effect.flatMap(passing, () => {
     lanes.pass(failure)
     return handled(1, failure.envelope.bytes) ? save : Effect.void
   })
@@ -63,6 +67,12 @@ const run: (self: State) => Effect.Effect<void, never, any> = Effect.fnUntraced(
   let envelope = lanes.next()
   while (envelope !== undefined) {
     const envelopes = [envelope]
+    if (handling.parked.has(envelope)) {
+      lanes.failed(envelope, undefined)
+      envelope = lanes.next()
+      outcome.changed()
+      continue
+    }
     const handing = handOut(handling, envelopes)
     const exit = yield* Effect.exit(
       Effect.matchCauseEffect(handing, {

@@ -8,12 +8,16 @@ import { encoded } from "../../Envelope.ts"
 import { isGrouped } from "../../Handler.ts"
 import type { Offsets } from "../../Offset.ts"
 import type { Basis, Move, OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
 import type { SourceProjection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
+import { DeadLetterQueueFull } from "../../RecoveryStrategy.ts"
 import { traced } from "../tracing.ts"
-import { isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
+import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
+import { fingerprint } from "./fingerprint.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
+import type { ParkedEntities } from "./ParkedEntities.ts"
 import type { Handle } from "./startHandler.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
@@ -29,6 +33,8 @@ export interface Handling {
   /** The revision that the incarnation has begun from, and the identity of the journal that it reads. */
   readonly basis: Basis
   readonly tracker: OffsetTracker
+  /** The entities of which an event was put aside, and whose later events wait behind it. */
+  readonly parked: ParkedEntities
   readonly monitor: WorkerMonitor
   readonly memory: WorkerMemory
   readonly clock: Clock.Clock
@@ -141,35 +147,49 @@ const handOver = (self: Handling, elements: Elements, envelopes: Envelopes): Han
     tracker.advance(elements)
     const begun = clock.monotonicTimeNanosUnsafe()
     const { moves } = tracker
-    return Effect.flatMap(moves.length === 0 ? Effect.void : moveFirst(self, moves, envelopes), () => {
-      const nanos = clock.monotonicTimeNanosUnsafe() - begun
-      const done = (count: () => void) => moves.length === 0 ? count() : moved(self, nanos, count)
-      const skip = Effect.sync(() => done(() => monitor.skipped(envelopes.length)))
-      const called = Effect.matchCauseEffect(callAndDiscard(self, envelopes), {
-        onFailure: (cause) => lose(self, envelopes, cause, skip),
-        onSuccess: () => Effect.sync(() => done(() => monitor.handled(envelopes)))
-      })
-      return self.mayHandOver === undefined ?
-        called :
-        Effect.flatMap(self.mayHandOver, (may) =>
-          may ? called : Effect.andThen(
-            Effect.logWarning(
-              `Does not hand over ${describe(envelopes)}, as the filter has changed since its offset was stored`
-            ),
-            skip
-          ))
-    })
+    return Effect.flatMap(
+      moves.length === 0 ? Effect.succeed(envelopes) : moveFirst(self, moves, envelopes),
+      (given) => {
+        const nanos = clock.monotonicTimeNanosUnsafe() - begun
+        const done = (count: () => void) => moves.length === 0 ? count() : moved(self, nanos, count)
+        const queued = envelopes.length - given.length
+        if (queued > 0) monitor.queued(queued)
+        if (given.length === 0) return Effect.sync(() => done(() => {}))
+        const skip = Effect.sync(() => done(() => monitor.skipped(given.length)))
+        const called = Effect.matchCauseEffect(callAndDiscard(self, given), {
+          onFailure: (cause) => lose(self, given, cause, skip),
+          onSuccess: () => Effect.sync(() => done(() => monitor.handled(given)))
+        })
+        return self.mayHandOver === undefined ?
+          called :
+          Effect.flatMap(self.mayHandOver, (may) =>
+            may ? called : Effect.andThen(
+              Effect.logWarning(
+                `Does not hand over ${describe(given)}, as the filter has changed since its offset was stored`
+              ),
+              skip
+            ))
+      }
+    )
   })
 
-/** Moves the offsets past events that are handed over next. Remembers them where it may have done so though it fails. */
+/**
+ * Moves the offsets past events that are handed over next, and returns those that are: others wait behind earlier ones of their entities. Remembers them
+ * where it may have done so though it fails.
+ */
 const moveFirst = (
-  { admit, basis, key, memory, store }: Handling,
+  self: Handling,
   moves: ReadonlyArray<Move>,
   envelopes: Envelopes
-): Handled => {
-  const moving = Effect.onExit(store.transact(key, basis, moves, Effect.void), (exit) =>
+): Effect.Effect<Envelopes, unknown, any> => {
+  const { admit, basis, key, memory, parked, store } = self
+  const isQueueing = parked.hasAny(envelopes)
+  const queueing = isQueueing ? queueParked(self, envelopes) : Effect.succeed(envelopes)
+  const moving = Effect.onExit(store.transact(key, basis, moves, queueing), (exit) =>
     Effect.sync(() => {
-      memory.unsure = Exit.isSuccess(exit) || isFenced(exit.cause) ? undefined : { envelopes, moves, basis }
+      const given = isQueueing ? envelopes.filter((envelope) => !parked.has(envelope)) : envelopes
+      const isSure = Exit.isSuccess(exit) || isFenced(exit.cause) || given.length === 0
+      memory.unsure = isSure ? undefined : { envelopes: given, moves, basis }
     }))
   return admit === undefined ? moving : Effect.andThen(admit, moving)
 }
@@ -236,7 +256,8 @@ export const pass = (self: Handling, elements: ReadonlyArray<Place | Skipped>, c
 
 const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Handled =>
   Effect.suspend(() => {
-    const { monitor, projection: { delivery, handler }, tracker } = self
+    const { monitor, parked, projection: { delivery, handler }, tracker } = self
+    if (parked.hasAny(envelopes)) return attemptBehind(self, elements, envelopes)
     if (isGrouped(handler)) monitor.meters.group(envelopes.length)
     if (delivery._tag === "ExactlyOnce") {
       return advance(self, elements, callAndDiscard(self, envelopes), () => monitor.handled(envelopes))
@@ -246,6 +267,96 @@ const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Hand
       monitor.handled(envelopes)
     })
   })
+
+/** As `attempt`, where some of the events are of entities that may be parked. */
+const attemptBehind = (self: Handling, elements: Elements, envelopes: Envelopes): Handled => {
+  const { monitor, parked, projection: { delivery, handler }, tracker } = self
+  if (delivery._tag === "ExactlyOnce") {
+    let given: Envelopes = []
+    const effect = Effect.flatMap(queueParked(self, envelopes), (rest) => {
+      given = rest
+      if (rest.length === 0) return Effect.void
+      if (isGrouped(handler)) monitor.meters.group(rest.length)
+      return callAndDiscard(self, rest)
+    })
+    return advance(self, elements, effect, () => {
+      if (given.length < envelopes.length) monitor.queued(envelopes.length - given.length)
+      if (given.length > 0) monitor.handled(given)
+    })
+  }
+  const free = envelopes.filter((envelope) => !parked.has(envelope))
+  const waiting = envelopes.filter((envelope) => parked.has(envelope))
+  if (free.length > 0 && isGrouped(handler)) monitor.meters.group(free.length)
+  // what is ahead is stored before, as a transaction that is undone would undo it
+  const queueing = Effect.andThen(
+    save(self),
+    advance(
+      self,
+      elements,
+      Effect.flatMap(
+        queueParked(self, waiting),
+        (unparked) => unparked.length === 0 ? Effect.void : Effect.fail(new NotParked())
+      ),
+      () => monitor.queued(waiting.length)
+    )
+  )
+  const handing = free.length === 0
+    ? Effect.void
+    : Effect.map(handOut(self, free), () => monitor.handled(free))
+  const handled = new Set<Element<any>>(free)
+  return Effect.andThen(
+    handing,
+    Effect.catchCause(queueing, (cause) =>
+      errorOf(cause) instanceof NotParked
+        ? Effect.forEach(elements, (element) =>
+          handled.has(element)
+            ? Effect.sync(() => tracker.advance([element]))
+            : handleGroup(self, [element], element._tag === "Envelope" ? [element] : []), { discard: true })
+        : Effect.failCause(cause))
+  )
+}
+
+/** Somebody has handled or discarded the last dead letter of an entity, whose next event was to be queued in the same transaction. */
+class NotParked {
+  readonly _tag = "NotParked"
+  /** No event is at fault. */
+  readonly isRetryable = true
+}
+
+/**
+ * Queues those of the events whose entities are parked, in the offset's transaction, and returns the others. The storage says which entities are:
+ * their letters may have been handled since.
+ */
+const queueParked: (self: Handling, envelopes: Envelopes) => Effect.Effect<Envelopes, unknown> = Effect.fnUntraced(
+  function*(self, envelopes) {
+    const { key, management, monitor, parked, projection: { recovery } } = self
+    const ids = new Set<PersistenceId>()
+    for (const envelope of envelopes) if (parked.has(envelope)) ids.add(envelope.persistenceId)
+    const held = yield* management.holdParked(key, [...ids])
+    for (const id of ids) if (!held.has(id)) parked.unpark(id)
+    if (held.size < ids.size) monitor.parked(parked.size)
+    const waiting = envelopes.filter((envelope) => parked.has(envelope))
+    if (waiting.length > parked.room) {
+      const { queued } = yield* management.letterCounts(key)
+      parked.waiting(queued, waiting.length)
+    }
+    const excess = waiting.slice(parked.room)
+    if (excess.length > 0) {
+      const { persistenceId, sequenceNumber } = excess[0]!
+      const { capacity, overflow } = recovery.queue
+      const full = new DeadLetterQueueFull({ ...key, persistenceId, capacity })
+      if (overflow === "stop") {
+        const event = { persistenceId, sequenceNumber }
+        return yield* Effect.fail(new StoppedAtEvent({ cause: Cause.fail(full), event }))
+      }
+      yield* Effect.logWarning(`Discards ${describe(excess)}. ${full.message}`)
+    }
+    const some = waiting.slice(0, parked.room)
+    if (some.length > 0) yield* management.queue(key, some)
+    parked.queued(some.length)
+    return waiting.length === 0 ? envelopes : envelopes.filter((envelope) => !parked.has(envelope))
+  }
+)
 
 /** @internal Hands the events to a handler that is in no transaction, unless there is another command. */
 export const handOut = (self: Handling, envelopes: Envelopes): Handled => {
@@ -324,14 +435,19 @@ export const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unkn
  * put aside and still to come.
  */
 const putAside = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled => {
-  const { key, management, memory, monitor, projection: { source } } = self
+  const { key, management, memory, monitor, parked, projection: { source } } = self
   // asked for before the transaction, which would hold up others while the source does not answer
   return Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save(self)]), ([stored]) => {
     // the error may quote the event
     const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
     const error = isDeleted ? deletedError : Cause.pretty(cause)
-    const letter = { key, envelope: Option.getOrElse(stored, () => encoded(place, undefined)), error }
-    return advance(self, [place], management.putAside(letter), () => monitor.skipped())
+    const envelope = Option.getOrElse(stored, () => encoded(place, undefined))
+    const letter = { key, envelope, error, fingerprint: fingerprint(cause) }
+    return advance(self, [place], management.putAside(letter), () => {
+      monitor.skipped()
+      parked.park(place)
+      monitor.parked(parked.size)
+    })
   })
 }
 

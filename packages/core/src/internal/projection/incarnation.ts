@@ -21,6 +21,7 @@ import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
+import type { StorageError } from "../../StorageError.ts"
 import { type Admission, admit } from "./admission.ts"
 import { type Chunk, Chunks, isReplay } from "./Chunks.ts"
 import { Decoded, type DecodedShare } from "./DecodedBudget.ts"
@@ -37,6 +38,7 @@ import { HeldBack } from "./HeldBack.ts"
 import type { InHand, Interruption, Options as InHandOptions } from "./inHand.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
+import { ParkedEntities } from "./ParkedEntities.ts"
 import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
@@ -121,6 +123,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       : new ReadingState(options.range, stored, { isStrict: !supersedes })
     monitor.waits(() => reading.waitsFrom)
     const tracker = new OffsetTracker(offsets, reading)
+    const parked = yield* loadParked(options, reading)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
     if (goesOn) monitor.happened({ _tag: "CaughtUp" })
@@ -133,6 +136,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       key: offsetKey(projection),
       basis: { journal, revision },
       tracker,
+      parked,
       clock,
       // a handler's transaction finds out by itself
       admit: options.filter.isThere && projection.delivery._tag !== "ExactlyOnce" ? options.unlessNew : undefined,
@@ -284,6 +288,26 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
     completeUpTo: unlessAnew(completeUpTo),
     rewinds: unlessAnew(rewinds)
   }
+})
+
+/**
+ * Loads the parked entities, after the offsets: whoever has parked one since has moved an offset, too. Of states none is, as a later one supersedes what was
+ * put aside.
+ */
+const loadParked = Effect.fnUntraced(function*(
+  { management, monitor, projection, range }: Options,
+  reading: Reading
+): Effect.fn.Return<ParkedEntities, StorageError> {
+  const { provider } = projection.source
+  const ids = provider.supersedes === true ? [] : yield* management.parked(offsetKey(projection), range)
+  const hasNoPositions = reading instanceof TimestampReading
+  const parked = new ParkedEntities(ids, {
+    queue: projection.recovery.queue,
+    // without a place in the source it comes again whenever that is opened
+    isParkable: ({ position }) => provider.supersedes !== true && (hasNoPositions || position !== undefined)
+  })
+  monitor.parked(parked.size)
+  return parked
 })
 
 /** Opens the source, and decodes chunks ahead of the handler. */

@@ -20,7 +20,8 @@ export const reportedFailure = ({ cause, event }: WorkerFailure): Omit<ReportedF
   return { tag: storable(tagOf(error)).slice(0, 255), message: storable(message), event }
 }
 
-const tagOf = (error: unknown): string =>
+/** @internal What an error is called. */
+export const tagOf = (error: unknown): string =>
   Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
     ? error._tag
     : error instanceof Error
@@ -39,4 +40,5 @@ const messageOf = (error: unknown): string =>
 /** After it come the parameters of statements, the bodies of answers, and other data. */
 const firstLine = (text: string): string => text.trimStart().split(/[\r\n]/, 1)[0]!.trimEnd()
 
-const storable = (text: string): string => text.replaceAll("\0", "\\0").toWellFormed()
+/** @internal A text that every storage can keep. */
+export const storable = (text: string): string => text.replaceAll("\0", "\\0").toWellFormed()

@@ -234,8 +234,12 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
         const seen: Array<string> = []
         const asiding = make(RecoveryStrategy.deadLetter, seen)
         yield* caughtUp(asiding.name).pipe(whileRunning(asiding))
-        assert.deepStrictEqual(seen, ["x", "y"])
-        assert.strictEqual((yield* ProjectionManagement.deadLetters(asiding.name)).length, 1)
+        // what comes after it of its entity waits
+        assert.deepStrictEqual(seen, ["x"])
+        assert.deepStrictEqual(
+          yield* ProjectionManagement.deadLetterCounts(asiding.name),
+          { entities: 1, failed: 1, queued: 1 }
+        )
       }))
 
     it.effect("hands what was put aside over once", () =>
@@ -572,6 +576,7 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
           yield* append(type, "1", ["z"])
           const seen: Array<string> = []
           let isBroken = true
+          const isParking = strategy.poison === "putAside"
           const projection = Source.journal(type).pipe(
             Projection.atLeastOnce(
               name,
@@ -586,18 +591,19 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
           yield* Effect.gen(function*() {
             yield* caughtUp(name)
             const [status] = yield* ProjectionStatus.status(name)
-            assert.deepInclude(status, { handled: 22, skipped: 4 })
+            assert.deepInclude(status, isParking ? { handled: 15, skipped: 11 } : { handled: 22, skipped: 4 })
           }).pipe(whileRunning(projection))
+          const broken = [0, 3, 6]
+          const fine = [1, 2, 4, 5, 7].flatMap(threeOf)
           assert.sameMembers(
-            seen,
-            [...Array.from({ length: 8 }, (_, i) => [1, 2, 3].map((n) => `${i} ${n}`)).flat(), "1 5"].filter((place) =>
-              !["0 1", "3 1", "6 1"].includes(place)
-            )
+            seen.splice(0),
+            isParking ? fine : [...fine, "1 5", ...broken.flatMap((i) => [`${i} 2`, `${i} 3`])]
           )
-          if (strategy.poison === "putAside") {
+          if (isParking) {
             isBroken = false
             const counts = yield* Projection.handleDeadLetters(projection)
-            assert.deepInclude(counts, { handled: 3, failed: 1 })
+            assert.deepInclude(counts, { handled: 9, failed: 1 })
+            assert.deepStrictEqual(seen, broken.flatMap(threeOf))
           }
         }))
     }
@@ -689,3 +695,5 @@ export const deliveryTests = (it: It<Journal.Journal | Projection.Stores>): void
       }))
   })
 }
+
+const threeOf = (entity: number) => [1, 2, 3].map((n) => `${entity} ${n}`)

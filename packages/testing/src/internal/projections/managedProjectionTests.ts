@@ -11,6 +11,7 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
@@ -154,10 +155,10 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         }).pipe(whileRunning(projection))
       }))
 
-    it.effect("that puts aside what fails goes on, and can handle it later", () =>
+    it.effect("that puts aside what fails goes on with other entities, and handles it and what waits behind it later", () =>
       Effect.gen(function*() {
         const broken = new Set(["a 2", "a 3", "b 1"])
-        const { name, projection, type } = managed(
+        const { handled, name, projection, type } = managed(
           deliver,
           (envelope) => broken.has(placeOf(envelope)) ? Effect.fail(`broken at ${placeOf(envelope)}`) : Effect.void,
           Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 1, delay: 0 }))
@@ -165,34 +166,161 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         yield* append(type, "a", texts(4))
         yield* append(type, "b", texts(2))
         yield* appendUndecodable(type, "c")
+        yield* append(type, "d", texts(2))
         yield* caughtUp(name).pipe(
           Effect.andThen(Effect.map(ProjectionStatus.status(name), ([worker]) => {
-            assert.deepInclude(worker, { handled: 3, skipped: 4 })
+            assert.deepInclude(worker, { handled: 3, skipped: 6, parked: 3 })
           })),
           whileRunning(projection)
         )
+        assert.sameMembers(handled.splice(0), ["a 1", "d 1", "d 2"])
         const aside = yield* letters(projection)
-        assert.deepStrictEqual(aside.map(([place]) => place), ["a 2", "a 3", "b 1", "c 1"])
+        assert.deepStrictEqual(aside.map(([place]) => place), ["a 2", "a 3", "a 4", "b 1", "b 2", "c 1"])
         assert.include(aside[0]![1], "broken at a 2")
-        assert.include(aside[3]![1], "test/unknown")
+        assert.strictEqual(aside[1]![1], ProjectionManagement.queuedError)
+        assert.include(aside[5]![1], "test/unknown")
+        const counts = ProjectionManagement.deadLetterCounts(projection)
+        assert.deepStrictEqual(yield* counts, { entities: 3, failed: 3, queued: 3 })
 
         broken.clear()
         broken.add("a 3")
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
-          handled: 2,
-          failed: 2,
-          obsolete: 0,
-          excluded: 0
-        })
-        assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 3", "c 1"])
+        const redriven = yield* Projection.handleDeadLetters(projection)
+        assert.deepStrictEqual(redriven, { handled: 3, failed: 2, obsolete: 0, excluded: 0 })
+        assert.deepStrictEqual(handled.splice(0), ["a 2", "b 1", "b 2"])
+        const left = yield* letters(projection)
+        assert.deepStrictEqual(left.map(([place]) => place), ["a 3", "a 4", "c 1"])
+        assert.include(left[0]![1], "broken at a 3")
+        assert.deepStrictEqual(yield* counts, { entities: 2, failed: 2, queued: 1 })
         broken.clear()
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
-          handled: 1,
-          failed: 1,
-          obsolete: 0,
-          excluded: 0
-        })
-        assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["c 1"])
+        yield* append(type, "a", texts(1))
+        yield* append(type, "b", texts(1))
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), ["b 3"])
+          assert.deepStrictEqual(
+            yield* Projection.handleDeadLetters(projection),
+            { handled: 3, failed: 1, obsolete: 0, excluded: 0 }
+          )
+          assert.deepStrictEqual(handled.splice(0), ["a 3", "a 4", "a 5"])
+          assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["c 1"])
+          // while it runs it learns that the entity is not parked any more
+          yield* append(type, "a", texts(2))
+          yield* append(type, "c", texts(1))
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled, ["a 6", "a 7"])
+          assert.deepInclude((yield* ProjectionStatus.status(name))[0], { parked: 1 })
+          assert.strictEqual(yield* ProjectionManagement.discardLetters(projection), 2)
+          yield* append(type, "c", texts(1))
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), ["a 6", "a 7", "c 3"])
+          assert.deepInclude((yield* ProjectionStatus.status(name))[0], { parked: 0 })
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that has an entity parked leaves it so when it is rewound behind the letter, and unparks it before", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ sequenceNumber }) => isBroken && sequenceNumber === 2 ? Effect.fail("broken") : Effect.void,
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* append(type, "a", texts(2))
+        const { timestamp: before } = yield* append(type, "a", texts(1))
+        yield* laterThan(before)
+        const { timestamp } = yield* append(type, "a", texts(1))
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), ["a 1"])
+          isBroken = false
+          yield* ProjectionManagement.rewind(projection, { since: timestamp })
+          assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 2", "a 3"])
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 2", "a 3", "a 4"])
+          assert.deepStrictEqual(handled, [])
+          yield* ProjectionManagement.rewind(projection, "beginning")
+          assert.deepStrictEqual(yield* letters(projection), [])
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled, ["a 1", "a 2", "a 3", "a 4"])
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("handles and discards what has failed in one way alone, with what waits behind it", () =>
+      Effect.gen(function*() {
+        const broken = new Map([["a 1", "X"], ["a 3", "Y"], ["b 1", "Y"], ["c 1", "X"]])
+        const { handled, name, projection, type } = managed(
+          deliver,
+          (envelope) => {
+            const _tag = broken.get(placeOf(envelope))
+            return _tag === undefined ? Effect.void : Effect.fail({ _tag })
+          },
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        for (const id of ["a", "b", "c"]) yield* append(type, id, texts(4))
+        yield* caughtUp(name).pipe(whileRunning(projection))
+        broken.delete("a 1")
+        broken.delete("b 1")
+        const handle = (which: ProjectionManagement.LetterSelection) => Projection.handleDeadLetters(projection, which)
+        assert.deepStrictEqual(yield* handle({ fingerprint: "X" }), { ...nothingHandled, handled: 2, failed: 2 })
+        assert.deepStrictEqual(handled.splice(0), ["a 1", "a 2"])
+        const groups = Effect.map(
+          ProjectionManagement.deadLetterGroups(projection),
+          (groups) => groups.map(({ fingerprint, letters }) => [fingerprint, letters])
+        )
+        assert.deepStrictEqual(yield* groups, [["Y", 2], ["X", 1]])
+        const persistenceId = PersistenceId.make(type.name, "b")
+        assert.deepStrictEqual(yield* handle({ persistenceId, fingerprint: "X" }), nothingHandled)
+        assert.deepStrictEqual(yield* handle({ persistenceId }), { ...nothingHandled, handled: 4 })
+        assert.deepStrictEqual(handled.splice(0), ["b 1", "b 2", "b 3", "b 4"])
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(projection, { fingerprint: "X" }), 1)
+        // what waits behind it has no fingerprint
+        assert.deepStrictEqual(yield* handle({ fingerprint: "X" }), nothingHandled)
+        broken.clear()
+        assert.deepStrictEqual(yield* handle({}), { ...nothingHandled, handled: 5 })
+        assert.deepStrictEqual(handled, ["a 3", "a 4", "c 2", "c 3", "c 4"])
+        assert.deepStrictEqual(yield* letters(projection), [])
+      }))
+
+    it.effect("stops where as many events wait as may, and goes on when there is room", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ sequenceNumber }) => isBroken && sequenceNumber === 1 ? Effect.fail("broken") : Effect.void,
+          Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 0, delay: 0, queue: { capacity: 3 } }))
+        )
+        yield* append(type, "a", texts(6))
+        yield* Effect.gen(function*() {
+          yield* inState(name, "Stopped")
+          const { failure } = (yield* ProjectionStatus.status(name))[0]!
+          assert.instanceOf(Cause.squash(failure!.cause), RecoveryStrategy.DeadLetterQueueFull)
+          assert.strictEqual(failure!.event!.sequenceNumber, 5)
+          assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 1", "a 2", "a 3", "a 4"])
+          isBroken = false
+          assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), { ...nothingHandled, handled: 4 })
+          yield* ProjectionManagement.resume(name)
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(handled, Array.from({ length: 6 }, (_, i) => `a ${i + 1}`))
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("discards what finds no room behind, if it is to, and counts it", () =>
+      Effect.gen(function*() {
+        const { handled, name, projection, type } = managed(
+          deliver,
+          (envelope) => placeOf(envelope) === "a 1" ? Effect.fail("broken") : Effect.void,
+          Projection.recovery(
+            RecoveryStrategy.retryAndDeadLetter({ retries: 0, delay: 0, queue: { capacity: 2, overflow: "discard" } })
+          )
+        )
+        yield* append(type, "a", texts(6))
+        yield* append(type, "b", texts(2))
+        yield* Effect.gen(function*() {
+          yield* caughtUp(name)
+          assert.deepInclude((yield* ProjectionStatus.status(name))[0], { handled: 2, skipped: 6 })
+        }).pipe(whileRunning(projection))
+        assert.deepStrictEqual(handled, ["b 1", "b 2"])
+        assert.deepStrictEqual((yield* letters(projection)).map(([place]) => place), ["a 1", "a 2", "a 3"])
       }))
   })
 
@@ -232,7 +360,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
       broken.delete("a")
       assert.deepStrictEqual(
         yield* Projection.handleDeadLetters(projection),
-        { handled: 102, failed: 102, obsolete: 0, excluded: 0 }
+        { handled: 102, failed: 1, obsolete: 0, excluded: 0 }
       )
       assert.deepStrictEqual(handled, places("a"))
       assert.deepStrictEqual((yield* pages).flat(), places("b"))
@@ -261,21 +389,21 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         Projection.recovery(RecoveryStrategy.deadLetter)
       )
       yield* caughtUp(name).pipe(whileRunning(projection))
-      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1"])
       assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
         handled: 0,
         failed: 1,
         obsolete: 0,
         excluded: 0
       })
-      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3"])
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1"])
       assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
-        handled: 1,
+        handled: 2,
         failed: 0,
         obsolete: 0,
         excluded: 0
       })
-      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "3 e3", "2 e2"])
+      assert.deepStrictEqual(yield* effects.events("a"), ["1 e1", "2 e2", "3 e3"])
       assert.deepStrictEqual(yield* letters(projection), [])
     }))
 
@@ -371,8 +499,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         yield* append(type, "a", texts(3))
         yield* Effect.gen(function*() {
           yield* ProjectionStatus.caughtUp(name)
-          assert.deepStrictEqual(handled.splice(0), ["a 1", "a 3"])
-          assert.strictEqual((yield* letters(projection)).length, 1)
+          assert.deepStrictEqual(handled.splice(0), ["a 1"])
+          assert.strictEqual((yield* letters(projection)).length, 2)
           isBroken = false
           yield* Projection.rewind(projection, "beginning")
           assert.deepStrictEqual(yield* letters(projection), [])
@@ -396,15 +524,12 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           Array.from({ length: 3 }, () => retryBusy(Projection.handleDeadLetters(projection))),
           { concurrency: "unbounded" }
         )
-        assert.strictEqual(counts.reduce((sum, { handled }) => sum + handled, 0), 11)
+        assert.strictEqual(counts.reduce((sum, { handled }) => sum + handled, 0), 6)
         assert.strictEqual(counts.reduce((sum, { obsolete }) => sum + obsolete, 0), 0)
-        assert.sameMembers(
-          handled,
-          Array.from({ length: 12 }, (_, i) => `a ${i + 1}`).filter((place) => place !== "a 7")
-        )
-        const [[place, error], ...rest] = (yield* letters(projection)) as [readonly [string, string]]
-        assert.deepStrictEqual([place, rest], ["a 7", []])
-        assert.include(error, "still broken")
+        assert.deepStrictEqual(handled, Array.from({ length: 6 }, (_, i) => `a ${i + 1}`))
+        const left = yield* letters(projection)
+        assert.deepStrictEqual(left.map(([place]) => place), Array.from({ length: 6 }, (_, i) => `a ${i + 7}`))
+        assert.include(left[0]![1], "still broken")
       }))
 
     it.effect("does not handle what it has put aside and was deleted since", () =>
@@ -420,7 +545,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         isBroken = false
         yield* Journal.deleteEvents(type, "a", { to: number(2) })
         const aside = yield* letters(projection)
-        assert.deepStrictEqual(aside.map(([, error]) => error.includes("broken at")), [false, false, true])
+        const { deletedError, queuedError } = ProjectionManagement
+        assert.deepStrictEqual(aside.map(([, error]) => error), [deletedError, deletedError, queuedError])
         const redriven = yield* Projection.handleDeadLetters(projection)
         assert.deepStrictEqual(redriven, { handled: 1, failed: 0, obsolete: 2, excluded: 0 })
         assert.deepStrictEqual(handled, ["a 3"])

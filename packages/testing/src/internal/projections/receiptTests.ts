@@ -28,6 +28,11 @@ import { appendUndecodable, freshName, stopped, whileRunning } from "./projectio
 const long = { timeout: "2 minutes" } as const
 const short = { timeout: "50 millis" } as const
 
+const letter = ({ persistenceId }: Receipt.Receipt, sequenceNumber: number) => ({
+  persistenceId,
+  sequenceNumber: SequenceNumber.make(sequenceNumber)
+})
+
 const nothingElse = { leftOut: [], deadLetters: [] }
 
 /** Registers a projection as its first start does, without running it. */
@@ -130,13 +135,11 @@ export const receiptTests = (
           const receipt = yield* append(type, "a", ["good", "bad", "good"])
           const other = yield* append(type, "b", ["bad"])
           const after = yield* append(type, "a", ["good"])
-          const { persistenceId } = receipt
-          assert.deepStrictEqual(yield* ProjectionStatus.reached(name, [receipt, other, after], long), {
+          const fine = yield* append(type, "c", ["good"])
+          // those of its entity wait behind the first
+          assert.deepStrictEqual(yield* ProjectionStatus.reached(name, [receipt, other, after, fine], long), {
             leftOut: [],
-            deadLetters: [
-              { persistenceId, sequenceNumber: SequenceNumber.make(3) },
-              { persistenceId: other.persistenceId, sequenceNumber: SequenceNumber.make(1) }
-            ]
+            deadLetters: [2, 3, 4].map((n) => letter(receipt, n)).concat(letter(other, 1), letter(after, 5))
           })
         }).pipe(whileRunning(projection))
       }))

@@ -409,6 +409,10 @@ export class Audit {
     if (delivery !== "AtLeastOnce" && handled.has(slice, position)) {
       this.#violate(delivery === "ExactlyOnce" ? "exactly once" : "at most once", `${text} again`)
     }
+    const aside = delivery === "ExactlyOnce" ? this.#letterBefore(projection, envelope) : undefined
+    if (aside !== undefined) {
+      this.#violate("events wait for what was put aside of their entity", `${text}, and not ${describe(aside)}`)
+    }
     // it has been in hand while others went on
     const isLate = lost.has(slice, position)
     if (!projection.wasAside.has(slice, position) && !isLate) {
@@ -521,11 +525,15 @@ export class Audit {
     return (failures.get(at(slice, position))?.times ?? 0) > recovery.retries
   }
 
-  #putAside({ event, key, revision }: Observation & { readonly _tag: "PutAside" }): void {
+  #putAside({ event, isQueued, key, revision }: Observation & { readonly _tag: "PutAside" }): void {
     const projection = this.#projections.get(key.projection)
     const { persistenceId, position, sequenceNumber, slice } = event
     if (projection === undefined || position === undefined) return
-    if (!this.#hasFailed(projection, slice, position)) {
+    if (isQueued) {
+      if (this.#letterBefore(projection, event) === undefined) {
+        this.#violate("what is queued has something before it", `'${key.projection}' queues ${describe(event)}`)
+      }
+    } else if (!this.#hasFailed(projection, slice, position)) {
       this.#violate("what is put aside has failed", `'${key.projection}' puts aside ${describe(event)}`)
     }
     projection.letters.set(`${persistenceId} ${sequenceNumber}`, event)
@@ -534,6 +542,13 @@ export class Audit {
     for (const { due } of projection.workers.values()) {
       for (const place of due) if (place.slice === slice && place.position === position) due.delete(place)
     }
+  }
+
+  /** An earlier event of its entity that was put aside, and is not handled yet. */
+  #letterBefore(projection: Projection, { persistenceId, sequenceNumber }: Place): Place | undefined {
+    return projection.letters.values().find((letter) =>
+      letter.persistenceId === persistenceId && letter.sequenceNumber < sequenceNumber
+    )
   }
 
   /** Of events that are handled at the same time, some may be done after that, and their offsets are moved where nobody else is. */

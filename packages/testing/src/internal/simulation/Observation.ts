@@ -70,6 +70,8 @@ export type Observation =
     readonly key: OffsetKey
     readonly revision: number | undefined
     readonly event: Place
+    /** Whether it has not failed, and waits behind an earlier event of its entity. */
+    readonly isQueued: boolean
   }
   /** What was put aside is thrown away: as it is handled now, or need not be any more. */
   | { readonly _tag: "Discarded"; readonly key: OffsetKey; readonly letter: DeadLetterId }

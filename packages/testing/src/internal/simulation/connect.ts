@@ -213,6 +213,9 @@ export const connect = (
       "commanded",
       "list",
       "progress",
+      "parked",
+      "letterCounts",
+      "letterGroups",
       "deadLetters",
       "listLetters"
     ]),
@@ -238,7 +241,24 @@ export const connect = (
     putAside: (letter) =>
       Effect.tap(
         ask("put aside", "Write", management.putAside(letter)),
-        () => whenCommitted((revision) => ({ _tag: "PutAside", key: letter.key, revision, event: letter.envelope }))
+        () =>
+          whenCommitted((revision) => ({
+            _tag: "PutAside",
+            key: letter.key,
+            revision,
+            event: letter.envelope,
+            isQueued: false
+          }))
+      ),
+    queue: (key, events) =>
+      Effect.tap(
+        ask("queue behind what was put aside", "Write", management.queue(key, events)),
+        () =>
+          Effect.forEach(
+            events,
+            (event) => whenCommitted((revision) => ({ _tag: "PutAside", key, revision, event, isQueued: true })),
+            { discard: true }
+          )
       ),
     discard: (key, letter, claimedAt) =>
       ask(

@@ -1,0 +1,165 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { after, Note, settle, Test, write } from "./projectionKit.ts"
+
+/** What was handled, in the transaction of the handler if it has one. */
+const Done = EntityType.make("done", { codec: EventCodec.string })
+
+const entities = 3
+const Entity = Schema.Literals([0, 1, 2])
+
+const Step = Schema.Union([
+  Schema.Struct({ _tag: Schema.tag("Write"), entity: Entity, events: Schema.Literals([1, 2, 3]) }),
+  Schema.Struct({ _tag: Schema.tag("Break"), entity: Entity, every: Schema.Literals([1, 2, 3]) }),
+  Schema.Struct({ _tag: Schema.tag("Mend"), entity: Entity }),
+  Schema.Struct({ _tag: Schema.tag("Redrive") }),
+  Schema.Struct({ _tag: Schema.tag("Discard"), entity: Entity, letter: Schema.Literals([0, 1, 2]) }),
+  Schema.Struct({ _tag: Schema.tag("Kill") }),
+  Schema.Struct({ _tag: Schema.tag("Overtake") }),
+  Schema.Struct({ _tag: Schema.tag("Wait"), yields: Schema.Literals([1, 3, 10, 30, 100]) })
+])
+const Steps = Schema.Array(Step).check(Schema.isMinLength(10), Schema.isMaxLength(60))
+
+type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string, Journal.Journal>
+
+const inGroups = (handle: Handle) =>
+  Handler.grouped(
+    { size: 4, within: 10 },
+    (envelopes: ReadonlyArray<Envelope<string>>) => Effect.forEach(envelopes, handle, { discard: true })
+  )
+
+const deliveries = {
+  "exactly once": (handle: Handle) => Projection.exactlyOnce("notes", handle),
+  "exactly once, in groups": (handle: Handle) => Projection.exactlyOnce("notes", inGroups(handle)),
+  "at least once": (handle: Handle) => Projection.atLeastOnce("notes", handle, { saveWithin: 20 }),
+  "at least once, in groups": (handle: Handle) => Projection.atLeastOnce("notes", inGroups(handle), { saveWithin: 20 }),
+  "at least once, at the same time": (handle: Handle) =>
+    Projection.atLeastOnce("notes", handle, { parallelism: 3, saveWithin: 20 }),
+  "at most once": (handle: Handle) => Projection.atMostOnce("notes", handle)
+}
+
+describe("dead letters and what waits behind them, whatever fails, is handled, discarded or killed meanwhile", () => {
+  for (const [name, deliver] of Object.entries(deliveries)) {
+    const isExactly = name.startsWith("exactly")
+    const isAtMost = name === "at most once"
+    it.effect.prop(
+      `keep the order of each entity, lose nothing and double nothing: ${name}`,
+      { steps: Steps },
+      ({ steps }) =>
+        Effect.gen(function*() {
+          const broken = new Map<string, number>()
+          const fails = (
+            { persistenceId, sequenceNumber }: Pick<Envelope<string>, "persistenceId" | "sequenceNumber">
+          ) => sequenceNumber % (broken.get(PersistenceId.entityId(persistenceId)) ?? Infinity) === 0
+          const busy = new Set<string>()
+          const handle: Handle = (envelope) => {
+            const id = PersistenceId.entityId(envelope.persistenceId)
+            return Effect.gen(function*() {
+              assert.isFalse(busy.has(id), "an entity's events are handled one after the other")
+              busy.add(id)
+              yield* Effect.yieldNow
+              if (!isAtMost && fails(envelope)) return yield* Effect.fail("broken")
+              yield* Effect.orDie(Journal.append(Done, { id, events: [`${envelope.sequenceNumber}`] }))
+            }).pipe(Effect.ensuring(Effect.sync(() => busy.delete(id))))
+          }
+          const projection = Source.journal(Note).pipe(
+            // once handed over, an event is not put aside any more
+            Source.tap((envelope) => isAtMost && fails(envelope) ? Effect.fail("broken") : Effect.void),
+            deliver(handle),
+            Projection.workers(2),
+            Projection.recovery(RecoveryStrategy.deadLetter)
+          )
+          const run = Effect.gen(function*() {
+            const scope = yield* Scope.fork(yield* Effect.scope)
+            // as in another process
+            yield* Layer.build(Projection.layer(projection)).pipe(
+              Effect.provide(Layer.fresh(ProjectionRegistry.layer)),
+              Scope.provide(scope)
+            )
+            return scope
+          })
+          const redrive = Effect.ignore(Projection.handleDeadLetters(projection))
+          const written = Array.from({ length: entities }, () => 0)
+          const discarded = new Set<string>()
+          let worker = yield* run
+          for (const step of steps) {
+            switch (step._tag) {
+              case "Write": {
+                const events = Array.from({ length: step.events }, () => `${++written[step.entity]!}`)
+                yield* write(`${step.entity}`, ...events as [string])
+                break
+              }
+              case "Break":
+                broken.set(`${step.entity}`, step.every)
+                break
+              case "Mend":
+                broken.delete(`${step.entity}`)
+                break
+              case "Redrive":
+                yield* Effect.forkScoped(redrive)
+                break
+              case "Discard": {
+                const persistenceId = EntityType.persistenceId(Note, `${step.entity}`)
+                const letters = yield* ProjectionManagement.deadLetters(projection)
+                const letter = letters.filter(({ envelope }) => envelope.persistenceId === persistenceId)[step.letter]
+                if (letter !== undefined && (yield* ProjectionManagement.discard(projection, letter)) !== undefined) {
+                  discarded.add(`${step.entity} ${letter.envelope.sequenceNumber}`)
+                }
+                break
+              }
+              case "Kill":
+                yield* Scope.close(worker, Exit.void)
+                worker = yield* run
+                break
+              case "Overtake": {
+                // for a while there are two
+                if (!isExactly) break
+                const before = worker
+                worker = yield* run
+                for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+                yield* Scope.close(before, Exit.void)
+                break
+              }
+              case "Wait":
+                for (let i = 0; i < step.yields; i++) yield* Effect.yieldNow
+            }
+          }
+          broken.clear()
+          for (let i = 0; i < 3; i++) {
+            yield* after(2_000)
+            yield* redrive
+          }
+          yield* settle
+          assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
+          for (let entity = 0; entity < entities; entity++) {
+            const events = yield* Stream.runCollect(Journal.read(Done, `${entity}`))
+            const handled = events.map(({ event }) => Number(event))
+            const first = [...new Set(handled)]
+            const isDiscarded = (n: number) => discarded.has(`${entity} ${n}`)
+            const all = Array.from({ length: written[entity]! }, (_, i) => i + 1)
+            assert.deepStrictEqual(first, first.toSorted((a, b) => a - b), `the order of ${entity}`)
+            if (!isAtMost) assert.includeMembers(first, all.filter((n) => !isDiscarded(n)), `all of ${entity}`)
+            if (isExactly || isAtMost) assert.deepStrictEqual(handled, first, `nothing twice of ${entity}`)
+            if (isExactly) assert.deepStrictEqual(first.filter(isDiscarded), [], `nothing discarded of ${entity}`)
+          }
+        }).pipe(Effect.scoped, Effect.provide(Test)),
+      { arbitrary: { runs: 20 }, timeout: 300_000 }
+    )
+  }
+})
