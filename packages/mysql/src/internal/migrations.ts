@@ -12,7 +12,7 @@ const unless = (
       SELECT 1 FROM information_schema.${"column" in there ? "columns" : "statistics"}
       WHERE table_schema = DATABASE() AND table_name = '${there.table.replaceAll("`", "")}' AND ${
     "column" in there ? `column_name = '${there.column}'` : `index_name = '${there.index.replaceAll("`", "")}'`
-  }), 'DO 0', '${statement}')`,
+  }), 'DO 0', '${statement.replaceAll("'", "''")}')`,
   "PREPARE sluice_migration FROM @sluice_statement",
   "EXECUTE sluice_migration",
   "DEALLOCATE PREPARE sluice_migration"
