@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Database from "@sluice/sql/Database"
@@ -34,7 +35,7 @@ describe("a projection that is killed, beside a process that handles its dead le
           const { run } = yield* Database.Database
           for (const statement of schema) yield* run(sql.raw(statement))
           const processes = [yield* start("project"), yield* start("redrive")]
-          const key = { projection: "seen", source: Seen.source.provider.key }
+          const key = Projection.offsetKey(Seen)
           const written = new Map(ids.map((id) => [id, 0]))
           const append = (id: string) =>
             Effect.gen(function*() {
