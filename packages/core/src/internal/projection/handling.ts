@@ -332,7 +332,8 @@ const queueParked: (self: Handling, envelopes: Envelopes) => Effect.Effect<Envel
     const { key, management, monitor, parked, projection: { recovery } } = self
     const ids = new Set<PersistenceId>()
     for (const envelope of envelopes) if (parked.has(envelope)) ids.add(envelope.persistenceId)
-    const held = yield* management.holdParked(key, [...ids])
+    // in the order in which others lock them
+    const held = yield* management.holdParked(key, [...ids].toSorted())
     for (const id of ids) if (!held.has(id)) parked.unpark(id)
     if (held.size < ids.size) monitor.parked(parked.size)
     const waiting = envelopes.filter((envelope) => parked.has(envelope))
