@@ -31,10 +31,13 @@ const Step = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Redrive") }),
   Schema.Struct({ _tag: Schema.tag("Discard"), entity: Entity, letter: Schema.Literals([0, 1, 2]) }),
   Schema.Struct({ _tag: Schema.tag("Kill") }),
-  Schema.Struct({ _tag: Schema.tag("Overtake") }),
-  Schema.Struct({ _tag: Schema.tag("Wait"), yields: Schema.Literals([1, 3, 10, 30, 100]) })
+  Schema.Struct({ _tag: Schema.tag("Overtake") })
 ])
-const Steps = Schema.Array(Step).check(Schema.isMinLength(10), Schema.isMaxLength(60))
+/** What happens, and for how long nothing else does. */
+const Steps = Schema.Array(Schema.Struct({ step: Step, pause: Schema.Literals(["none", "short", "long"]) })).check(
+  Schema.isMinLength(10),
+  Schema.isMaxLength(60)
+)
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string, Journal.Journal>
 
@@ -98,7 +101,7 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
           const written = Array.from({ length: entities }, () => 0)
           const discarded = new Set<string>()
           let worker = yield* run
-          for (const step of steps) {
+          for (const { pause, step } of steps) {
             switch (step._tag) {
               case "Write": {
                 const events = Array.from({ length: step.events }, () => `${++written[step.entity]!}`)
@@ -136,9 +139,9 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
                 yield* Scope.close(before, Exit.void)
                 break
               }
-              case "Wait":
-                for (let i = 0; i < step.yields; i++) yield* Effect.yieldNow
             }
+            if (pause === "short") { for (let i = 0; i < 12; i++) yield* Effect.yieldNow }
+            if (pause === "long") yield* after(25)
           }
           broken.clear()
           for (let i = 0; i < 3; i++) {
