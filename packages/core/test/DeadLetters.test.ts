@@ -21,12 +21,15 @@ import { after, Note, settle, Test, write } from "./projectionKit.ts"
 /** What was handled, in the transaction of the handler if it has one. */
 const Done = EntityType.make("done", { codec: EventCodec.string })
 
-const entities = 3
-const Entity = Schema.Literals([0, 1, 2])
+const entities = 2
+const Entity = Schema.Literals([0, 1])
 
+const Write = Schema.Struct({ _tag: Schema.tag("Write"), entity: Entity, events: Schema.Literals([1, 2, 3]) })
 const Step = Schema.Union([
-  Schema.Struct({ _tag: Schema.tag("Write"), entity: Entity, events: Schema.Literals([1, 2, 3]) }),
-  Schema.Struct({ _tag: Schema.tag("Break"), entity: Entity, every: Schema.Literals([1, 2, 3]) }),
+  Write,
+  Write,
+  Write,
+  Schema.Struct({ _tag: Schema.tag("Break"), entity: Entity, every: Schema.Literals([2, 3]) }),
   Schema.Struct({ _tag: Schema.tag("Mend"), entity: Entity }),
   Schema.Struct({ _tag: Schema.tag("Redrive") }),
   Schema.Struct({ _tag: Schema.tag("Discard"), entity: Entity, letter: Schema.Literals([0, 1, 2]) }),
@@ -35,7 +38,7 @@ const Step = Schema.Union([
 ])
 /** What happens, and for how long nothing else does. */
 const Steps = Schema.Array(Schema.Struct({ step: Step, pause: Schema.Literals(["none", "short", "long"]) })).check(
-  Schema.isMinLength(10),
+  Schema.isMinLength(40),
   Schema.isMaxLength(60)
 )
 
@@ -162,7 +165,7 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
             if (isExactly) assert.deepStrictEqual(first.filter(isDiscarded), [], `nothing discarded of ${entity}`)
           }
         }).pipe(Effect.scoped, Effect.provide(Test)),
-      { arbitrary: { runs: 20 }, timeout: 300_000 }
+      { arbitrary: { runs: 15 }, timeout: 300_000 }
     )
   }
 })
