@@ -19,7 +19,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import { describe, expect, test } from "tstyche"
 
@@ -270,7 +270,9 @@ describe("several sources", () => {
         Journal | Prices
       >
     >()
-    expect(Source.toStream).type.not.toBeCallableWith(merged, { start: { journal: undefined, offsets: new Map() } })
+    expect(merged.pipe(Source.toStream, Stream.map(({ event }) => event))).type.toBe<
+      Stream.Stream<number | Paid, JournalErrors | "unknown" | EventConsumer.ConsumerError, Journal | Prices>
+    >()
   })
 
   test("are no source for a producer, a stage or a filter, which are of one", () => {

@@ -728,16 +728,19 @@ export interface OpenEncodedOptions extends OpenOptions {
 
 /**
  * A plain stream of the source's envelopes, without end. It fails at an event that cannot be decoded. Of several sources it is the merge of their
- * streams, from their beginnings: it fails with the first that fails.
+ * streams, from their beginnings: it fails with the first that fails. A `start` is a place in one source, and refused for several.
  *
  * @category running
  * @since 0.1.0
  */
-export const toStream: {
-  <A, E, R>(self: Source<A, E, R>, options?: OpenOptions): Stream.Stream<Envelope<A>, E, R>
-  <A, E, R>(self: Sources<A, E, R>, options?: Pick<OpenOptions, "range">): Stream.Stream<Envelope<A>, E, R>
-} = (self: Sources<any, any, any>, options?: OpenOptions): Stream.Stream<Envelope<any>, any, any> => {
-  const streams = self.sources.map((source) =>
+export const toStream = <A, E, R>(
+  { sources }: Sources<A, E, R>,
+  options?: OpenOptions
+): Stream.Stream<Envelope<A>, E, R> => {
+  if (sources.length > 1 && options?.start !== undefined) {
+    throw new RangeError("A start is a place in one source: open each of the merged sources by itself")
+  }
+  const streams = sources.map((source) =>
     Stream.unwrap(Effect.map(open(source, options), ({ elements }) => events(elements)))
   )
   return streams.length === 1 ? streams[0]! : Stream.mergeAll(streams, { concurrency: "unbounded" })

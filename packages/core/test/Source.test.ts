@@ -57,6 +57,12 @@ const eventsOf = <A>(envelopes: ReadonlyArray<{ readonly event: A }>) => envelop
 const tagsOf = (elements: ReadonlyArray<Element<unknown>>) => elements.map(({ _tag }) => _tag)
 
 describe("Source.toStream", () => {
+  it("does not begin at a place in one source if several are merged", () => {
+    const Page = EntityType.make("page", { codec: EventCodec.string })
+    const merged = Source.mergeAll([Source.journal(Note), Source.journal(Page)])
+    assert.throws(() => Source.toStream(merged, { start: { journal: undefined, offsets: Offset.none } }), RangeError)
+  })
+
   it.effect("is the journal from its beginning, and as it grows", () =>
     Effect.gen(function*() {
       yield* write("a", "1", "2")
