@@ -355,7 +355,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       const handled = new Set((yield* auditor.handled(projection)).map(rowOf))
       const rows = new Set((yield* table.rows).keys())
       const wrong = [...handled, ...rows].filter((row) => !handled.has(row) || !rows.has(row))
-      if (wrong.length > 0) yield* Simulation.violate("what is written is what was handled", wrong.join(", "))
+      if (wrong.length > 0) return yield* Simulation.violate("what is written is what was handled", wrong.join(", "))
     })
     const handle = (own: EventFilter.EventFilter) => (envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
       Effect.andThen(

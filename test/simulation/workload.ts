@@ -342,7 +342,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* auditor.settled({ within: promptness })
     if (workload.source === "selected") {
       const [left] = yield* auditor.unhandled(projection)
-      if (left !== undefined) yield* Simulation.violate("what is selected is handled", JSON.stringify(left))
+      if (left !== undefined) return yield* Simulation.violate("what is selected is handled", JSON.stringify(left))
     }
     if (consumers === 1) {
       yield* Simulation.note("a pause, and nothing else")
@@ -361,7 +361,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       )
       yield* auditor.settled({ within: promptness })
       const twice = [...times].filter(([, times]) => times > 1).map(([event]) => event)
-      if (twice.length > 0) yield* Simulation.violate("nothing comes again for a pause", twice.join(", "))
+      if (twice.length > 0) return yield* Simulation.violate("nothing comes again for a pause", twice.join(", "))
     }
     yield* lives.atMost(workload.workers)
     yield* Effect.forEach(processes, ({ stop }) => stop, { discard: true })
