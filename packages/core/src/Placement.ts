@@ -23,6 +23,10 @@ export interface Placement {
    * the workers run on, and it is asked again. Two processes may have the same worker for a while: each of them then finds
    * that it is fenced, and nothing is handled twice exactly once.
    *
+   * The stream is asked for its next set once the last one is done: the workers that are not in it have ended what they had in hand and stored their
+   * offsets, or have had 2 seconds for that. Where other processes get these workers only then, nothing is repeated for it, unless a handler takes
+   * longer. So do not read ahead, as `Stream.buffer` does, and of several changes emit the newest set only.
+   *
    * It is run once for each projection and number of workers, and interrupted when the projection gets another number or ends. Before that it is run for
    * the new number: the old workers run on until that has emitted.
    */

@@ -1,20 +1,25 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
 import * as Handler from "@sluice/core/Handler"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Placement from "@sluice/core/Placement"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { after, Note, settle, start, test, write } from "./projectionKit.ts"
+import { after, Note, settle, start, storedPositions, test, write } from "./projectionKit.ts"
 
 type Answer = readonly [workers: number, ...assigned: ReadonlyArray<number>]
 
@@ -41,6 +46,40 @@ const makePlacement = () => {
       yield* answer(...first)
     }).pipe(Effect.provideService(Placement.Placement, placement))
   return { answer, asked, ended, placement, starting }
+}
+
+/** A placement of two workers that notes when it is asked for its next set, and what is stored then. */
+const makeAsked = Effect.gen(function*() {
+  const sets = yield* Queue.unbounded<ReadonlySet<number>>()
+  const context = yield* Effect.context<OffsetStore>()
+  const asked: Array<ReadonlyArray<number>> = []
+  const ask = Effect.andThen(
+    Effect.tap(storedPositions("notes"), (positions) => Effect.sync(() => asked.push(positions))),
+    Queue.take(sets)
+  )
+  const answer = (...assigned: ReadonlyArray<number>) => Effect.andThen(Queue.offer(sets, new Set(assigned)), settle)
+  const placement: Placement.Placement = {
+    assigned: (_, workers) =>
+      workers === 2
+        ? Stream.orDie(Stream.provideContext(Stream.fromEffectRepeat(ask), context))
+        : Stream.concat(Stream.succeed(new Set([0])), Stream.never)
+  }
+  return { answer, asked, placement }
+})
+
+/** A projection of two workers, with one that has an event in hand until it may go on, and the other. */
+const makeWaiting = () => {
+  const goOn = Latch.makeUnsafe()
+  const handled: Array<string> = []
+  const handle = ({ event }: Envelope<string>) =>
+    Effect.andThen(goOn.await, Effect.sync(() => void handled.push(event)))
+  const projection = Source.journal(Note).pipe(
+    Projection.atLeastOnce("notes", handle, { saveWithin: "1 hour" }),
+    Projection.workers(2)
+  )
+  const slice = Slice.ofPersistenceId(EntityType.persistenceId(Note, "a"))
+  const waiting = SliceRange.split(2).findIndex((range) => SliceRange.contains(range, slice))
+  return { goOn, handled, other: 1 - waiting, projection, waiting }
 }
 
 /** A projection that says which of its workers begin and end. */
@@ -100,6 +139,55 @@ describe("Placement", () => {
       assert.deepStrictEqual(yield* ranges, [])
       yield* answer(4, 3)
       assert.deepStrictEqual(since(), ["768-1023 begins"])
+    })
+  )
+
+  test(
+    "is asked for its next set once the workers that are not in the last one have ended and stored their offsets",
+    Effect.gen(function*() {
+      const { answer, asked, placement } = yield* makeAsked
+      const { goOn, handled, other, projection, waiting } = makeWaiting()
+      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+      yield* settle
+      yield* answer(0, 1)
+      assert.deepStrictEqual(asked, [[], []])
+      yield* write("a", "one")
+      yield* settle
+      yield* answer(other)
+      yield* after(1_900)
+      assert.deepStrictEqual([asked, handled], [[[], []], []])
+      yield* goOn.open
+      yield* settle
+      assert.deepStrictEqual([asked, handled], [[[], [], [1]], ["one"]])
+      // and at once where none ends
+      yield* answer(other, waiting)
+      assert.lengthOf(asked, 4)
+    })
+  )
+
+  test(
+    "is not kept waiting by a worker that does not end, for long as to its next set, and not at all as to another number",
+    Effect.gen(function*() {
+      const { answer, asked, placement } = yield* makeAsked
+      const { goOn, handled, other, projection, waiting } = makeWaiting()
+      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+      yield* settle
+      yield* answer(0, 1)
+      yield* write("a", "one")
+      yield* settle
+      yield* answer(other)
+      yield* after(2_000)
+      assert.lengthOf(asked, 3)
+      yield* answer(waiting)
+      assert.deepStrictEqual(yield* ranges, [SliceRange.format(SliceRange.split(2)[waiting]!)])
+      yield* answer(other)
+      yield* ProjectionManagement.scale("notes", 1)
+      yield* settle
+      assert.deepStrictEqual(yield* ranges, ["0-1023"])
+      assert.deepStrictEqual(handled, [])
+      yield* goOn.open
+      yield* settle
+      assert.deepStrictEqual(handled, ["one"])
     })
   )
 

@@ -104,6 +104,11 @@ export class WorkerSet {
     })
   }
 
+  /** Ends once those have left that are leaving now. */
+  readonly ended: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(Array.from(this.#leaving), ({ left }) => left.await, { discard: true })
+  )
+
   #make(range: SliceRange.SliceRange): Member {
     const { context, isHandover, management, projection, sources, store } = this.#options
     const driven: Driven = {

@@ -18,7 +18,7 @@ import * as SliceRange from "../../SliceRange.ts"
 import { covered } from "./announce.ts"
 import { lookNow, watchCommands } from "./commands.ts"
 import { followFilter } from "./followFilter.ts"
-import { type Target, targets } from "./targets.ts"
+import { type NewTarget, type Target, targets } from "./targets.ts"
 import type { Shared } from "./worker.ts"
 import { WorkerSet } from "./WorkerSet.ts"
 
@@ -139,20 +139,22 @@ const beginPlaced = Effect.fnUntraced(function*(
     Stream.concat(Stream.map(commands.seen, countOf)),
     Stream.changes
   )
-  const newest = yield* targets(name, counts, yield* Placement)
+  const ended = Effect.forEach(opened, ({ set }) => set.ended, { discard: true })
+  const newest = yield* targets(name, counts, yield* Placement, ended)
   const change = (next: Target) =>
     Effect.suspend(() => {
       target = next
       const ranges = rangesOf(next)
       return Effect.forEach(opened, ({ set }) => set.change(ranges), { discard: true })
     })
+  const apply = (next: NewTarget) => Effect.ensuring(change(next), next.applied.open)
   const begun = Effect.flatMap(Clock.monotonicTimeNanos, (now) => Effect.sync(() => void (changedAt = now)))
   const known = opened.map(({ known }) => known)
   const [first] = yield* Effect.all([Effect.timeoutOption(Queue.take(newest), placementPatience), ...known], {
     concurrency: "unbounded"
   })
   // where it takes longer, there are no workers until then
-  yield* change(Option.getOrElse(first, () => target))
+  yield* Option.match(first, { onNone: () => change(target), onSome: apply })
   if (target.assigned.size < target.workers) yield* begun
   for (const { set, shared } of opened) {
     yield* set.report
@@ -163,7 +165,7 @@ const beginPlaced = Effect.fnUntraced(function*(
     const before = rangesOf(target)
     const next = yield* Queue.take(newest)
     yield* begun
-    yield* change(next)
+    yield* apply(next)
     const after = rangesOf(next)
     if (textOf(before) !== textOf(after)) yield* tell(name, next.workers, after)
   })

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -9,24 +10,34 @@ import type { Placement } from "../../Placement.ts"
 /** How soon a placement that has ended or died is asked again. */
 const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
+/** For how long workers that are to end keep the placement's next set waiting. */
+const endWithin = "2 seconds"
+
 /** @internal How many workers a projection has in all processes, and which of them run in this one. */
 export interface Target {
   readonly workers: number
   readonly assigned: ReadonlySet<number>
 }
 
+/** @internal A target that the placement has named. */
+export interface NewTarget extends Target {
+  /** To be opened once it is applied: workers begin, and others have been told to end. */
+  readonly applied: Latch.Latch
+}
+
 /**
  * @internal
- * Asks the placement for each number of workers. The answers to the number before hold until there is one to the next. Who takes too few of them
- * finds the newest.
+ * Asks the placement for each number of workers. The answers to the number before hold until there is one to the next, and what they were is
+ * dropped if it was not taken until then. A placement is asked for its next set once the last is applied and `ended`, or that takes too long.
  */
 export const targets = Effect.fnUntraced(function*(
   projection: string,
   counts: Stream.Stream<number>,
-  { assigned: assignedOf }: Placement
-): Effect.fn.Return<Queue.Dequeue<Target>, never, Scope.Scope> {
+  { assigned: assignedOf }: Placement,
+  ended: Effect.Effect<void>
+): Effect.fn.Return<Queue.Dequeue<NewTarget>, never, Scope.Scope> {
   const scope = yield* Effect.scope
-  const queue = yield* Queue.sliding<Target>(1)
+  const queue = yield* Queue.sliding<NewTarget>(1)
   /** In which the newest number is asked for, and the newest one that has an answer. */
   let asking: Scope.Closeable | undefined
   let answered: Scope.Closeable | undefined
@@ -42,7 +53,12 @@ export const targets = Effect.fnUntraced(function*(
         if (own !== asking && own !== answered) return Effect.void
         const before = answered === own ? undefined : answered
         answered = own
-        return Effect.andThen(Queue.offer(queue, { workers, assigned }), close(before))
+        const applied = Latch.makeUnsafe()
+        return Queue.offer(queue, { workers, assigned, applied }).pipe(
+          Effect.andThen(close(before)),
+          Effect.andThen(applied.await),
+          Effect.andThen(Effect.timeoutOption(ended, endWithin))
+        )
       })
     const asked = Stream.runForEach(assignedOf(projection, workers), answer).pipe(
       Effect.andThen(Effect.die(new Error("It has ended"))),
