@@ -137,7 +137,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "lag is that of one worker",
     file: `${core}/ProjectionStatus.ts`,
-    changes: [["(lags) => lags.reduce((sum, lag) => sum + lag, 0)", "(lags) => Math.min(...lags)"]]
+    changes: [["lags.reduce((sum, lag) => sum + lag, 0)", "Math.min(...lags)"]]
   },
   {
     name: "an event is skipped, or put aside, when it has failed once",
@@ -242,10 +242,10 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "what was handled beside other events comes again for a pause",
-    file: `${core}/internal/projection/handleInParallel.ts`,
+    file: `${core}/internal/projection/inHand.ts`,
     changes: [[
-      "Effect.andThen(Scope.close(self.scope, Exit.void), Effect.sync(() => leaveAtEnd(self)))",
-      "Scope.close(self.scope, Exit.void)"
+      "Effect.andThen(Scope.close(outcome.scope, Exit.void), Effect.sync(() => leaveAtEnd(self)))",
+      "Scope.close(outcome.scope, Exit.void)"
     ]]
   },
   {
@@ -337,15 +337,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    changes: [
-      ["  if (chunk.progress !== undefined) self.past.take(chunk)\n", ""],
-      [
-        "  yield* judge(self, chunk.elements, isReplay(chunk))\n",
-        "  if (chunk.progress !== undefined) self.past.take(chunk)\n" +
-        "  if (chunk.progress !== undefined) yield* lookedBack(self)\n" +
-        "  yield* judge(self, chunk.elements, isReplay(chunk))\n"
-      ]
-    ]
+    changes: [[
+      "  const judged = yield* judge(self, chunk.elements",
+      "  if (chunk.progress !== undefined) self.past.take(chunk)\n" +
+      "  if (chunk.progress !== undefined) yield* lookedBack(self)\n" +
+      "  const judged = yield* judge(self, chunk.elements"
+    ]]
   },
   {
     name: "how far was looked back is stored while some of it waits in a group",
@@ -391,10 +388,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a handler has written is undone before the rewind, and not with it",
     file: `${core}/internal/projection/rewind.ts`,
     workload: "filters",
-    changes: [[
-      "yield* management.rewind(key, { ...start, offsets }, undo, newest, issue)",
-      "yield* undo\n    yield* management.rewind(key, { ...start, offsets }, Effect.void, newest, issue)"
-    ]]
+    changes: [["let rewinding = undo\n", "yield* undo\n    let rewinding: typeof undo = Effect.void\n"]]
   },
   {
     name: "a consumer is sent what it does not select",
