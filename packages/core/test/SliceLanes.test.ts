@@ -43,7 +43,7 @@ const Op = Schema.Union([
 it.effect.prop(
   "hands out each event once, those of a slice in order, and lets them leave in the order of their slice or of the source",
   {
-    ops: Arbitrary.array(Arbitrary.schema(Op), { maxLength: 200 }),
+    ops: Arbitrary.array(Arbitrary.schema(Op), { minLength: 60, maxLength: 200 }),
     parallelism: Arbitrary.schema(Schema.Literals([1, 2, 5])),
     inSourceOrder: Arbitrary.schema(Schema.Boolean)
   },
