@@ -74,16 +74,21 @@ export class FlowOverdue extends ExpectedError.TaggedError<FlowOverdue>("@sluice
 }
 
 /**
- * A flow has ended, though more events may come. The worker begins again from its stored offsets. Have the flow go on until the stream that it is given
- * ends.
+ * A flow has ended before it was done. Of a worker, more events may come: it begins again from its stored offsets. Have the flow go on until the stream
+ * that it is given ends. With an `event`, a flow that was run for a dead letter has not emitted that: the letter stays. Have it emit what it leaves out as well.
  *
  * @category errors
  * @since 0.1.0
  */
 export class FlowEnded extends ExpectedError.TaggedError<FlowEnded>("@sluice/core/FlowEnded")("FlowEnded", {
-  projection: Schema.String
+  projection: Schema.String,
+  event: Schema.UndefinedOr(Schema.Struct({ persistenceId: PersistenceId, sequenceNumber: SequenceNumber }))
 }) {
   override get message(): string {
-    return `The flow of projection '${this.projection}' has ended before the stream that it is given: have it go on until that ends`
+    const { event, projection } = this
+    return event === undefined
+      ? `The flow of projection '${projection}' has ended before the stream that it is given: have it go on until that ends`
+      : `The flow of projection '${projection}' has ended, and has not emitted event ${event.sequenceNumber} of '${event.persistenceId}': have it ` +
+        "emit each envelope that it is done with, also those that it leaves out"
   }
 }

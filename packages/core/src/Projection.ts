@@ -176,7 +176,10 @@ const positive = (what: string, n: number): number => {
  *
  * Each worker runs the stream once for as long as it reads on from one place, and ends the envelopes when it is to end, which flushes what waits
  * for more. Up to `inHand` events (256) and 4 MiB are given to it, or ready for it. Offsets are stored as {@link atLeastOnce} does. A stream
- * that fails, or ends by itself, begins again from the stored offsets, after a while that grows. The {@link recovery} strategy concerns what fails before.
+ * that fails, or ends by itself, begins again from the stored offsets, after a while that grows.
+ *
+ * The {@link recovery} strategy concerns what fails before, such as an event that cannot be decoded. With dead letters the stream is not given the
+ * later events of its entity, until {@link handleDeadLetters} has run the stream for each letter by itself.
  *
  * **Gotchas**
  *
@@ -407,7 +410,8 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  * **Details**
  *
  * With `persistenceId` it handles those of an entity. With `fingerprint` it handles the entities whose first letter has that one, up to a
- * letter that has failed in another way.
+ * letter that has failed in another way. A {@link flow} is run for each letter: it is given that event alone, and then its envelopes end. A letter
+ * that it does not emit has failed, with `FlowEnded` or, after its deadline, `FlowOverdue`.
  *
  * **Example** (After the handler was repaired)
  *

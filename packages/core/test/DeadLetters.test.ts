@@ -57,6 +57,13 @@ const deliveries = {
   "at least once, in groups": (handle: Handle) => Projection.atLeastOnce("notes", inGroups(handle), { saveWithin: 20 }),
   "at least once, at the same time": (handle: Handle) =>
     Projection.atLeastOnce("notes", handle, { parallelism: 3, saveWithin: 20 }),
+  "in a flow": (handle: Handle) =>
+    Projection.flow(
+      "notes",
+      (envelopes: Stream.Stream<Envelope<string>>) =>
+        Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope)),
+      { saveWithin: 20 }
+    ),
   "at most once": (handle: Handle) => Projection.atMostOnce("notes", handle)
 }
 
@@ -64,6 +71,7 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
   for (const [name, deliver] of Object.entries(deliveries)) {
     const isExactly = name.startsWith("exactly")
     const isAtMost = name === "at most once"
+    const failsBefore = isAtMost || name === "in a flow"
     it.effect.prop(
       `keep the order of each entity, lose nothing and double nothing: ${name}`,
       { steps: Steps },
@@ -80,13 +88,13 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
               assert.isFalse(busy.has(id), "an entity's events are handled one after the other")
               busy.add(id)
               yield* Effect.yieldNow
-              if (!isAtMost && fails(envelope)) return yield* Effect.fail("broken")
+              if (!failsBefore && fails(envelope)) return yield* Effect.fail("broken")
               yield* Effect.orDie(Journal.append(Done, { id, events: [`${envelope.sequenceNumber}`] }))
             }).pipe(Effect.ensuring(Effect.sync(() => busy.delete(id))))
           }
           const projection = Source.journal(Note).pipe(
             // once handed over, an event is not put aside any more
-            Source.tap((envelope) => isAtMost && fails(envelope) ? Effect.fail("broken") : Effect.void),
+            Source.tap((envelope) => failsBefore && fails(envelope) ? Effect.fail("broken") : Effect.void),
             deliver(handle),
             Projection.workers(2),
             Projection.recovery(RecoveryStrategy.deadLetter)

@@ -17,7 +17,9 @@ const Op = Schema.Union([
   Schema.TaggedStruct("Add", { slice: upTo(2), isEvent: Schema.Boolean, bytes: Schema.Literals([0, 1]) }),
   Schema.TaggedStruct("Take", {}),
   Schema.TaggedStruct("Done", { which: upTo(20) }),
-  Schema.TaggedStruct("Leave", {})
+  Schema.TaggedStruct("Leave", {}),
+  Schema.TaggedStruct("Park", { slice: upTo(2), isParked: Schema.Boolean }),
+  Schema.TaggedStruct("Meet", { isParked: Schema.Boolean })
 ])
 
 const placeOf = (slice: number, n: number) => ({
@@ -29,21 +31,24 @@ const placeOf = (slice: number, n: number) => ({
 })
 
 it.effect.prop(
-  "give each event once, in order, and let elements leave once they are done, in the order of their slice or of the source",
+  "give each event once, in order, unless its entity is parked, and let elements leave once they are done, in the order of their slice or of the source",
   {
-    ops: Arbitrary.array(Arbitrary.schema(Op), { maxLength: 200 }),
+    ops: Arbitrary.array(Arbitrary.schema(Op), { minLength: 60, maxLength: 200 }),
     inSourceOrder: Arbitrary.schema(Schema.Boolean)
   },
   ({ inSourceOrder, ops }) =>
     Effect.sync(() => {
-      const lanes = new FlowLanes(20, { inSourceOrder })
+      const parked = new Set<number>()
+      const lanes = new FlowLanes(20, { inSourceOrder, isParked: ({ slice }) => parked.has(slice) })
       const added: Array<Envelope.Element<number>> = []
-      const taken: Array<Envelope.Envelope<number>> = []
+      const waiting: Array<Envelope.Envelope<number>> = []
+      let held: Array<Envelope.Envelope<number>> = []
+      const passed = new Set<Envelope.Element<number>>()
       const open: Array<Envelope.Envelope<number>> = []
       const done = new Set<Envelope.Element<number>>()
       const left: Array<Envelope.Element<number>> = []
       let now = 0
-      const inHand = () => added.filter((element) => !left.includes(element))
+      const inHand = () => added.filter((element) => !left.includes(element) && !passed.has(element))
       for (const op of ops) {
         now++
         switch (op._tag) {
@@ -57,17 +62,17 @@ it.effect.prop(
               ? Envelope.make(placeOf(op.slice, n), n, op.bytes)
               : Envelope.skipped(Slice.make(op.slice), Position.make(n), Position.make(n), Timestamp.make(n))
             added.push(element)
-            if (!op.isEvent) done.add(element)
+            if (element._tag !== "Envelope") done.add(element)
+            else if (parked.has(op.slice) || held.some(({ slice }) => slice === op.slice)) held.push(element)
+            else waiting.push(element)
             lanes.add([element])
             break
           }
           case "Take": {
-            const waiting = added.filter((element) => element._tag === "Envelope" && !taken.includes(element))
-            assert.strictEqual(lanes.waiting, waiting[0] as any)
+            assert.strictEqual(lanes.waiting, waiting[0])
             if (waiting.length === 0) break
             const some = lanes.take(now)
-            assert.deepStrictEqual(some as ReadonlyArray<unknown>, waiting.slice(0, 16))
-            taken.push(...some)
+            assert.deepStrictEqual(some as ReadonlyArray<unknown>, waiting.splice(0, 16))
             open.push(...some)
             break
           }
@@ -81,6 +86,25 @@ it.effect.prop(
             done.add(envelope)
             break
           }
+          case "Park":
+            if (op.isParked) parked.add(op.slice)
+            else parked.delete(op.slice)
+            break
+          case "Meet": {
+            const envelope = lanes.parked
+            if (envelope === undefined) break
+            left.push(...lanes.leave().elements)
+            if (op.isParked) {
+              lanes.pass(envelope)
+              passed.add(envelope)
+              held = held.filter((other) => other !== envelope)
+            } else {
+              lanes.unpark(envelope)
+              waiting.unshift(...held.filter(({ slice }) => slice === envelope.slice))
+              held = held.filter(({ slice }) => slice !== envelope.slice)
+            }
+            break
+          }
           case "Leave":
             left.push(...lanes.leave().elements)
         }
@@ -90,6 +114,12 @@ it.effect.prop(
           all.slice(0, i + 1).every((before) => laneOf(before) !== laneOf(element) || done.has(before))
         )
         assert.strictEqual(lanes.elementsLeft, mayLeave.length)
+        const due = inHand().filter((element, i, all) =>
+          element === held.find(({ slice }) => slice === element.slice) &&
+          all.slice(0, i).every((before) => laneOf(before) !== laneOf(element) || done.has(before))
+        )
+        if (due.length === 0) assert.isUndefined(lanes.parked)
+        else assert.include(due, lanes.parked)
         const behind = inHand().filter((element) =>
           element._tag === "Envelope" && done.has(element) && !mayLeave.includes(element)
         )
@@ -100,7 +130,8 @@ it.effect.prop(
       for (const slice of inSourceOrder ? [undefined] : [0, 1, 2]) {
         const ofLane = (all: ReadonlyArray<Envelope.Element<number>>) =>
           all.filter((element) => slice === undefined || element.slice === slice)
-        assert.deepStrictEqual(ofLane(left), ofLane(added).slice(0, ofLane(left).length))
+        const all = ofLane(added).filter((element) => !passed.has(element))
+        assert.deepStrictEqual(ofLane(left), all.slice(0, ofLane(left).length))
       }
     })
 )

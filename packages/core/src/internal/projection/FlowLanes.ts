@@ -1,5 +1,5 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import type { Element, Envelope } from "../../Envelope.ts"
+import type { Element, Envelope, Place } from "../../Envelope.ts"
 import type { Done } from "../../Flow.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { maxBytes, maxElements } from "./inHandLimits.ts"
@@ -18,15 +18,21 @@ export interface Taken {
  * @internal
  * Events that a flow has, or is to be given. Pure: `add` elements in the order of the source while there is room, `take` events in that order, and say which
  * are `done`, in any order. Elements that are done, or have no event, `leave` in the order of their slice; with `inSourceOrder`, in that of the source.
+ * Events of entities that are parked are not taken. Each is `parked` once everything before it is done: `pass` it, or `unpark` its entity.
  */
 export class FlowLanes {
   readonly #maxEvents: number
   readonly #inSourceOrder: boolean
+  readonly #isParked: (place: Place) => boolean
   /** The elements of slices, or all in one, each from the first event on that is not done. */
   readonly #lanes = new Map<number, Array<Element<any>>>()
   /** Those in a lane that are done. */
   readonly #behind = new Set<Element<any>>()
   #waiting: Array<Envelope<any>> = []
+  /** What is not taken, as its entity was parked when the first of them came. */
+  readonly #parked = new Map<PersistenceId, Array<Envelope<any>>>()
+  /** Those that are the first in their lane. */
+  readonly #due = new Set<Envelope<any>>()
   /** What was taken and is not done, by entity and number. */
   readonly #taken = new Map<PersistenceId, Map<number, Envelope<any>>>()
   /** The same, the first that was taken first. */
@@ -36,9 +42,16 @@ export class FlowLanes {
   #bytes = 0
   #elements = 0
 
-  constructor(maxEvents: number, options?: { readonly inSourceOrder?: boolean | undefined }) {
+  constructor(
+    maxEvents: number,
+    options?: {
+      readonly inSourceOrder?: boolean | undefined
+      readonly isParked?: ((place: Place) => boolean) | undefined
+    }
+  ) {
     this.#maxEvents = maxEvents
     this.#inSourceOrder = options?.inSourceOrder === true
+    this.#isParked = options?.isParked ?? (() => false)
   }
 
   get isEmpty(): boolean {
@@ -62,8 +75,13 @@ export class FlowLanes {
       if (element._tag === "Envelope") {
         this.#events++
         this.#bytes += element.bytes
-        this.#waiting.push(element)
-        if (lane === undefined) this.#lanes.set(key, [element])
+        if (this.#waitsBehind(element)) this.#park(element)
+        else this.#waiting.push(element)
+        if (lane === undefined) {
+          const lane = [element]
+          this.#lanes.set(key, lane)
+          this.#look(lane)
+        }
       } else if (lane === undefined) this.#left.push(element)
       lane?.push(element)
     }
@@ -103,15 +121,37 @@ export class FlowLanes {
     const key = this.#inSourceOrder ? 0 : envelope.slice
     const lane = this.#lanes.get(key)!
     this.#behind.add(envelope)
-    let n = 0
-    for (; n < lane.length; n++) {
-      const element = lane[n]!
-      if (element._tag === "Envelope" && !this.#behind.delete(element)) break
-      this.#left.push(element)
-    }
-    if (n === lane.length) this.#lanes.delete(key)
-    else if (n > 0) lane.splice(0, n)
+    this.#goOn(key, lane)
     return envelope
+  }
+
+  /** An event of an entity that may be parked, before which everything is done. */
+  get parked(): Envelope<any> | undefined {
+    for (const envelope of this.#due) return envelope
+    return undefined
+  }
+
+  /** Takes the event out that is `parked`, once all that may leave has left. */
+  pass(envelope: Envelope<any>): void {
+    const ofEntity = this.#parked.get(envelope.persistenceId)!
+    ofEntity.shift()
+    if (ofEntity.length === 0) this.#parked.delete(envelope.persistenceId)
+    this.#due.delete(envelope)
+    this.#elements--
+    this.#events--
+    this.#bytes -= envelope.bytes
+    const key = this.#inSourceOrder ? 0 : envelope.slice
+    const lane = this.#lanes.get(key)!
+    lane.shift()
+    this.#goOn(key, lane)
+  }
+
+  /** The entity of the event that is `parked` is not: its events are taken next. */
+  unpark({ persistenceId }: Envelope<any>): void {
+    const ofEntity = this.#parked.get(persistenceId)!
+    this.#parked.delete(persistenceId)
+    for (const envelope of ofEntity) this.#due.delete(envelope)
+    this.#waiting = [...ofEntity, ...this.#waiting]
   }
 
   /** Takes the elements out that may leave. */
@@ -132,5 +172,38 @@ export class FlowLanes {
   /** What is done and may not leave yet, in the order of the source within each lane. */
   get behind(): ReadonlyArray<Element<any>> {
     return [...this.#lanes.values()].flatMap((lane) => lane.filter((element) => this.#behind.has(element)))
+  }
+
+  /** Events of an entity stay in order: once one of them is not taken, the later ones are not either. */
+  #waitsBehind(envelope: Envelope<any>): boolean {
+    return this.#parked.size > 0 && this.#parked.has(envelope.persistenceId) || this.#isParked(envelope)
+  }
+
+  #park(envelope: Envelope<any>): void {
+    const ofEntity = this.#parked.get(envelope.persistenceId)
+    if (ofEntity === undefined) this.#parked.set(envelope.persistenceId, [envelope])
+    else ofEntity.push(envelope)
+  }
+
+  /** What is done at the beginning of a lane may leave. */
+  #goOn(key: number, lane: Array<Element<any>>): void {
+    let n = 0
+    for (; n < lane.length; n++) {
+      const element = lane[n]!
+      if (element._tag === "Envelope" && !this.#behind.delete(element)) break
+      this.#left.push(element)
+    }
+    if (n === lane.length) {
+      this.#lanes.delete(key)
+      return
+    }
+    if (n > 0) lane.splice(0, n)
+    this.#look(lane)
+  }
+
+  /** The first element of a lane may be of a parked entity, and then is the first of that as well. */
+  #look([first]: ReadonlyArray<Element<any>>): void {
+    if (first?._tag !== "Envelope" || this.#parked.size === 0) return
+    if (this.#parked.get(first.persistenceId)?.[0] === first) this.#due.add(first)
   }
 }

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Envelope } from "../../Envelope.ts"
 import { type Done, type Flow, FlowEnded, FlowOverdue } from "../../Flow.ts"
 import { FlowLanes } from "./FlowLanes.ts"
+import { queueBehind } from "./handling.ts"
 import { type InHand, makeInHand, type Options, type Outcome } from "./inHand.ts"
 
 interface State {
@@ -38,7 +39,11 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
         flow,
         options,
         outcome,
-        lanes: new FlowLanes(flow.inHand, { inSourceOrder: options.inSourceOrder }),
+        lanes: new FlowLanes(flow.inHand, {
+          inSourceOrder: options.inSourceOrder,
+          // nothing is parked while the flow has events: they are done before one is put aside
+          isParked: (place) => options.handling.parked.has(place)
+        }),
         wanted: yield* Latch.make(false),
         isStopped: false,
         hasEnded: false,
@@ -50,7 +55,7 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
       return {
         lanes: self.lanes,
         begin: Effect.sync(() => waits(self)),
-        meet: () => undefined,
+        meet: () => self.lanes.parked && meet(self, self.lanes.parked),
         stop: Effect.sync(() => {
           self.isStopped = true
           self.wanted.openUnsafe()
@@ -58,6 +63,17 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
         isBusy: () => !self.hasEnded && self.lanes.oldest !== undefined
       }
     }))
+
+/** Queues an event of a parked entity, before which everything is done that offsets tell of. If it is parked no more, the flow takes the event. */
+const meet = ({ lanes, options: { handled, handling, save } }: State, envelope: Envelope<any>) =>
+  Effect.flatMap(queueBehind(handling, [envelope], [envelope]), (isQueued): Effect.Effect<void, unknown, any> => {
+    if (!isQueued) {
+      lanes.unpark(envelope)
+      return Effect.void
+    }
+    lanes.pass(envelope)
+    return handled(1, envelope.bytes) ? save : Effect.void
+  })
 
 const millis = ({ options: { handling: { clock } } }: State): number =>
   Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
@@ -83,7 +99,7 @@ const run = (self: State): Effect.Effect<void, never, any> =>
         self.hasEnded = true
         if (Exit.isFailure(exit)) fail(self, exit.cause)
         else if (!isAtEnd(self)) {
-          fail(self, Cause.fail(new FlowEnded({ projection: self.options.handling.projection.name })))
+          fail(self, Cause.fail(new FlowEnded({ projection: self.options.handling.projection.name, event: undefined })))
         }
         self.outcome.changed()
       })

@@ -287,34 +287,49 @@ const attemptBehind = (self: Handling, elements: Elements, envelopes: Envelopes)
   const free = envelopes.filter((envelope) => !parked.has(envelope))
   const waiting = envelopes.filter((envelope) => parked.has(envelope))
   if (free.length > 0 && isGrouped(handler)) monitor.meters.group(free.length)
-  // what is ahead is stored before, as a transaction that is undone would undo it
-  const queueing = Effect.andThen(
-    save(self),
-    advance(
-      self,
-      elements,
-      Effect.flatMap(
-        queueParked(self, waiting),
-        (unparked) => unparked.length === 0 ? Effect.void : Effect.fail(new NotParked())
-      ),
-      () => monitor.queued(waiting.length)
-    )
-  )
   const handing = free.length === 0
     ? Effect.void
     : Effect.map(handOut(self, free), () => monitor.handled(free))
   const handled = new Set<Element<any>>(free)
   return Effect.andThen(
     handing,
-    Effect.catchCause(queueing, (cause) =>
-      errorOf(cause) instanceof NotParked
-        ? Effect.forEach(elements, (element) =>
+    Effect.flatMap(
+      queueBehind(self, elements, waiting),
+      (isQueued) =>
+        isQueued ? Effect.void : Effect.forEach(elements, (element) =>
           handled.has(element)
             ? Effect.sync(() => tracker.advance([element]))
             : handleGroup(self, [element], element._tag === "Envelope" ? [element] : []), { discard: true })
-        : Effect.failCause(cause))
+    )
   )
 }
+
+/**
+ * @internal
+ * Queues events of entities that may be parked, and advances past the elements, of which the others are handled. If one of the entities is parked no
+ * more, it does neither, and returns false.
+ */
+export const queueBehind = (
+  self: Handling,
+  elements: Elements,
+  waiting: Envelopes
+): Effect.Effect<boolean, unknown, any> =>
+  // what is ahead is stored before, as a transaction that is undone would undo it
+  save(self).pipe(
+    Effect.andThen(
+      advance(
+        self,
+        elements,
+        Effect.flatMap(
+          queueParked(self, waiting),
+          (unparked) => unparked.length === 0 ? Effect.void : Effect.fail(new NotParked())
+        ),
+        () => self.monitor.queued(waiting.length)
+      )
+    ),
+    Effect.as(true),
+    Effect.catchCause((cause) => errorOf(cause) instanceof NotParked ? Effect.succeed(false) : Effect.failCause(cause))
+  )
 
 /** Somebody has handled or discarded the last dead letter of an entity, whose next event was to be queued in the same transaction. */
 class NotParked {

@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Envelope } from "../../Envelope.ts"
-import { type Flow, FlowOverdue, isFlow } from "../../Flow.ts"
+import { type Flow, FlowEnded, FlowOverdue, isFlow } from "../../Flow.ts"
 import { isGrouped, type Scoped } from "../../Handler.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import type { SliceRange } from "../../SliceRange.ts"
@@ -33,13 +33,16 @@ const start = <Input>(
 const runFlow = (projection: string, { deadline, run }: Flow, envelopes: ReadonlyArray<Envelope<any>>): Handled =>
   Effect.suspend(() => {
     const missing = new Set(envelopes)
-    const isMissing = Effect.suspend((): Effect.Effect<void, FlowOverdue> => {
+    const judge = (hasEnded: boolean): Effect.Effect<void, FlowOverdue | FlowEnded> => {
       for (const { persistenceId, sequenceNumber } of missing) {
-        const overdue = { projection, persistenceId, sequenceNumber, deadline: Duration.toMillis(deadline) }
-        return Effect.fail(new FlowOverdue(overdue))
+        const event = { persistenceId, sequenceNumber }
+        const error = hasEnded
+          ? new FlowEnded({ projection, event })
+          : new FlowOverdue({ projection, ...event, deadline: Duration.toMillis(deadline) })
+        return Effect.fail(error)
       }
       return Effect.void
-    })
+    }
     return run(Stream.fromArray(envelopes)).pipe(
       Stream.runForEach(({ persistenceId, sequenceNumber }) =>
         Effect.sync(() => {
@@ -51,6 +54,6 @@ const runFlow = (projection: string, { deadline, run }: Flow, envelopes: Readonl
       ),
       Effect.scoped,
       Effect.timeoutOption(deadline),
-      Effect.andThen(isMissing)
+      Effect.flatMap(({ _tag }) => judge(_tag === "Some"))
     )
   })

@@ -264,14 +264,114 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
         yield* append(type, "a", texts(3))
         yield* Effect.gen(function*() {
           yield* ProjectionStatus.caughtUp(name)
-          assert.deepStrictEqual(seen.splice(0), ["a 1", "a 3"])
+          assert.deepStrictEqual(seen.splice(0), ["a 1"])
           isBroken = false
           const { handled } = yield* Projection.handleDeadLetters(projection)
-          assert.strictEqual(handled, 1)
-          assert.deepStrictEqual(seen.splice(0), ["a 2"])
+          assert.strictEqual(handled, 2)
+          assert.deepStrictEqual(seen.splice(0), ["a 2", "a 3"])
           yield* Projection.rewind(projection, "beginning")
           yield* ProjectionStatus.caughtUp(name)
           assert.deepStrictEqual(seen, places("a", 3))
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("is not given what waits behind a dead letter of its entity, and is given what comes after it was handled", () =>
+      Effect.gen(function*() {
+        const type = fresh("flow")
+        const name = freshName()
+        const [parked, beside] = idsOfSlice(type, 7, 2) as [string, string]
+        const seen: Array<string> = []
+        let began = 0
+        let isBroken = true
+        const projection = Source.journal(type).pipe(
+          Source.tap((envelope) =>
+            isBroken && placeOf(envelope) === `${parked} 2` ? Effect.fail("broken") : Effect.void
+          ),
+          Projection.flow(name, (envelopes) =>
+            Stream.suspend(() => {
+              began++
+              return Stream.tap(envelopes, (envelope) => Effect.sync(() => seen.push(placeOf(envelope))))
+            })),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* append(type, parked, texts(3))
+        yield* append(type, beside, texts(2))
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          assert.sameMembers(seen.splice(0), [...places(parked, 1), ...places(beside, 2)])
+          yield* append(type, parked, texts(1))
+          yield* append(type, beside, texts(1))
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(seen.splice(0), [`${beside} 3`])
+          const [status] = yield* ProjectionStatus.status(name)
+          assert.deepInclude(status, { handled: 4, skipped: 3 })
+          assert.strictEqual(yield* storedIn(projection, 7), 7)
+        }).pipe(whileRunning(projection))
+        yield* Effect.gen(function*() {
+          yield* append(type, parked, texts(1))
+          yield* ProjectionStatus.caughtUp(name)
+          const letters = yield* ProjectionManagement.deadLetters(projection)
+          assert.deepStrictEqual(
+            letters.map(({ envelope, isQueued }) => [Number(envelope.sequenceNumber), isQueued]),
+            [[2, false], [3, true], [4, true], [5, true]]
+          )
+          assert.deepStrictEqual(seen, [])
+          isBroken = false
+          const before = began
+          const { handled } = yield* Projection.handleDeadLetters(projection)
+          assert.strictEqual(handled, 4)
+          assert.deepStrictEqual(seen.splice(0), places(parked, 5).slice(1))
+          assert.strictEqual(began - before, 4, "a flow for each letter")
+          yield* append(type, parked, texts(2))
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(seen, [`${parked} 6`, `${parked} 7`])
+          assert.strictEqual(began - before, 4, "the flow of the worker")
+        }).pipe(whileRunning(projection))
+      }))
+
+    it.effect("that does not emit a dead letter, or fails at it, leaves it, and what waits behind it", () =>
+      Effect.gen(function*() {
+        const type = fresh("flow")
+        const name = freshName()
+        const seen: Array<string> = []
+        let isBroken = true
+        const projection = Source.journal(type).pipe(
+          Source.tap(({ sequenceNumber }) => isBroken && sequenceNumber === 1 ? Effect.fail("broken") : Effect.void),
+          Projection.flow(name, (envelopes) =>
+            envelopes.pipe(
+              Stream.mapEffect((envelope) => {
+                if (envelope.event === "fails") return Effect.fail("failed in the flow")
+                if (envelope.event === "stays") return Effect.never
+                return Effect.as(Effect.sync(() => seen.push(placeOf(envelope))), envelope)
+              }),
+              Stream.filter(({ event }) => event !== "dropped")
+            ), { deadline: "500 millis" }),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        for (const event of ["dropped", "fails", "stays"]) yield* append(type, event, [event, "next"])
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          isBroken = false
+          assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
+            handled: 0,
+            failed: 3,
+            obsolete: 0,
+            excluded: 0
+          })
+          assert.deepStrictEqual(seen, ["dropped 1"])
+          const letters = yield* ProjectionManagement.deadLetters(projection)
+          assert.lengthOf(letters, 6)
+          const errors = letters.filter(({ isQueued }) => !isQueued).map(({ error }) => error)
+          assert.include(errors[0], "FlowEnded")
+          assert.include(errors[0], "has not emitted event 1 of")
+          assert.include(errors[1], "failed in the flow")
+          assert.include(errors[2], "FlowOverdue")
+          // the worker's own flow goes on
+          yield* append(type, "other", texts(1))
+          yield* append(type, "other", texts(1))
+          yield* ProjectionStatus.caughtUp(name)
+          assert.deepStrictEqual(seen, ["dropped 1", ...places("other", 2)])
+          assert.deepInclude((yield* ProjectionStatus.status(name))[0], { state: "Running" })
         }).pipe(whileRunning(projection))
       }))
   })

@@ -55,6 +55,16 @@ const deliveries = [
   ["at most once", (name: string, handle: Handle) => Projection.atMostOnce(name, handle)]
 ] as const
 
+const inFlow = [
+  "in a flow",
+  (name: string, handle: Handle) =>
+    Projection.flow(
+      name,
+      (envelopes: Stream.Stream<Envelope<string>>) =>
+        Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope))
+    )
+] as const
+
 /** @internal Several sources that one projection reads. */
 export const mergedTests = (
   it: It<Journal.Journal | Projection.Stores | DurableStateStore.DurableStateStore>
@@ -366,6 +376,50 @@ export const mergedTests = (
           assert.deepStrictEqual(handled, [...places("c", 2), "o 1"])
         }).pipe(whileRunning(projection))
       }))
+
+    for (const [what, deliver] of [...deliveries, inFlow]) {
+      it.effect(`parks an entity in the source in which an event of it has failed, and in no other, ${what}`, () =>
+        Effect.gen(function*() {
+          const { carts, name } = twoJournals()
+          const { provider } = Source.journal(carts)
+          let isBroken = true
+          const seen: Array<string> = []
+          const projection = Source.mergeAll([
+            Source.journal(carts).pipe(Source.map((envelope) => {
+              if (isBroken && envelope.sequenceNumber === 2) throw new Error("broken")
+              return `one: ${placeOf(envelope)}`
+            })),
+            Source.make<string, any, Journal.Journal>({ ...provider, key: `stream:${carts.name}` }).pipe(
+              Source.map((envelope) => `two: ${placeOf(envelope)}`)
+            )
+          ]).pipe(
+            deliver(name, ({ event }) => Effect.sync(() => void seen.push(event))),
+            Projection.recovery(RecoveryStrategy.deadLetter)
+          )
+          const letters = (source: string) =>
+            Effect.map(
+              ProjectionManagement.deadLetters({ projection: name, source }),
+              (letters) => letters.map(({ envelope }) => Number(envelope.sequenceNumber))
+            )
+          const handled = () => seen.splice(0).toSorted()
+          yield* append(carts, "c", texts(3))
+          yield* Effect.gen(function*() {
+            yield* ProjectionStatus.caughtUp(name)
+            assert.deepStrictEqual(handled(), ["one: c 1", "two: c 1", "two: c 2", "two: c 3"])
+            yield* append(carts, "c", texts(1))
+            yield* ProjectionStatus.caughtUp(name)
+            assert.deepStrictEqual(handled(), ["two: c 4"])
+            assert.deepStrictEqual(yield* letters(keyOf(carts)), [2, 3, 4])
+            assert.deepStrictEqual(yield* letters(`stream:${carts.name}`), [])
+            isBroken = false
+            assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 3, failed: 0 })
+            assert.deepStrictEqual(seen.splice(0), ["one: c 2", "one: c 3", "one: c 4"])
+            yield* append(carts, "c", texts(1))
+            yield* ProjectionStatus.caughtUp(name)
+            assert.deepStrictEqual(handled(), ["one: c 5", "two: c 5"])
+          }).pipe(whileRunning(projection))
+        }))
+    }
 
     it.effect("is reported on source by source", () =>
       Effect.gen(function*() {
