@@ -108,12 +108,16 @@ export const everywhere = (
     const source = sourceOf(projection)
     const isMeant = ({ key }: { readonly key: OffsetKey }) => source === undefined || key.source === source
     const found = (yield* reports(name)).filter(isMeant)
-    // one that has just begun in this process may have stored nothing yet
-    if (found.length === 0 && !(yield* ProjectionRegistry).workers(name).some(isMeant)) {
-      yield* checkKnown(yield* ProjectionManagement, projection)
-    }
+    if (found.length === 0) yield* checkBegun(yield* ProjectionManagement, projection)
     return judgeReports(found)
   })
+
+/** Fails if a projection is not known. One that has just begun in this process may have stored nothing yet. */
+const checkBegun = (management: ProjectionManagement["Service"], projection: ProjectionRef) =>
+  Effect.flatMap(
+    ProjectionRegistry,
+    (registry) => workersOf(registry, projection).length > 0 ? Effect.void : checkKnown(management, projection)
+  )
 
 const running = (ref: ProjectionRef): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
@@ -399,7 +403,7 @@ export const reached = Effect.fnUntraced(function*(
       passed: Deferred.makeUnsafe(),
       at: undefined
     }))
-  if (waiters.length === 0) yield* checkKnown(management, projection)
+  if (waiters.length === 0) yield* checkBegun(management, projection)
   const passed = yield* Effect.forEach(waiters, (waiter) => watch.await(waiter), { concurrency: "unbounded" }).pipe(
     Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(notReached(name, waiters, timeout)) })
   )

@@ -1,4 +1,6 @@
 import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
@@ -8,6 +10,7 @@ import type { Receipt } from "@sluice/core/Receipt"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import { after, Note, settle, start, test, unavailable, write } from "./projectionKit.ts"
 
 const notes = Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))
@@ -118,4 +121,48 @@ describe("those who wait for a projection", () => {
       yield* reached(receipt)
     })
   )
+
+  for (const held of [["journal:order"], ["journal:note", "journal:order"]]) {
+    test(
+      `wait where it has just begun in this process and is not registered yet in all of its sources, such as in ${held.join()}`,
+      Effect.gen(function*() {
+        const Order = EntityType.make("order", { codec: EventCodec.string })
+        const goOn = yield* Latch.make(false)
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const slow: typeof management = {
+          ...management,
+          register: (key) =>
+            Effect.andThen(held.includes(key.source) ? goOn.await : Effect.void, management.register(key))
+        }
+        const both = Source.mergeAll([Source.journal(Note), Source.journal(Order)]).pipe(
+          Projection.exactlyOnce("notes", () => Effect.void)
+        )
+        const starting = yield* Effect.forkScoped(
+          Effect.provideService(start(both), ProjectionManagement.ProjectionManagement, slow),
+          { startImmediately: true }
+        )
+        // it begins though the storage is slow
+        yield* after(1000)
+        yield* after(5000)
+        assert.isDefined(starting.pollUnsafe())
+        const note = yield* write("a", "one")
+        const order = yield* Journal.append(Order, { id: "a", events: ["one"] })
+        const waiting = yield* Effect.forkChild(
+          ProjectionStatus.reached("notes", [note, order], { timeout: "1 hour" })
+        )
+        yield* after(200)
+        assert.isUndefined(waiting.pollUnsafe())
+        assert.deepStrictEqual(yield* ProjectionStatus.reached("notes", [], { timeout: "1 hour" }), {
+          leftOut: [],
+          deadLetters: []
+        })
+        yield* goOn.open
+        yield* after(200)
+        yield* Fiber.join(waiting)
+        const other = EntityType.make("other", { codec: EventCodec.string })
+        const receipt = yield* Journal.append(other, { id: "a", events: ["one"] })
+        assert.instanceOf(yield* Effect.flip(reached(receipt)), ProjectionStatus.ReceiptNotRead)
+      })
+    )
+  }
 })

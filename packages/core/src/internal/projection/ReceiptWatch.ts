@@ -18,7 +18,7 @@ import {
   type ProjectionManagement,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
-import type { ProjectionRegistry } from "../../ProjectionRegistry.ts"
+import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegistry.ts"
 import type { Receipt } from "../../Receipt.ts"
 import { ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "../../ReceiptError.ts"
 import type { StoredNumber } from "../../Rewind.ts"
@@ -77,6 +77,10 @@ const reads = (receipt: Receipt, progress: Progress): "journal" | "otherJournal"
   const isOf = LogsIdentity.isOf(read, { journal, log, entityType: PersistenceId.entityType(persistenceId) })
   return isOf ? "journal" : "otherLog"
 }
+
+/** Whether some sources of a projection that runs in this process are not registered yet, each of which is by itself. */
+const isBeginning = (workers: ReadonlyArray<RegisteredWorker>, registered: ReadonlyArray<Progress>): boolean =>
+  workers.some(({ key }) => registered.every(({ source }) => source !== key.source))
 
 /**
  * @internal
@@ -164,7 +168,7 @@ export class ReceiptWatch {
     for (const waiter of waiters) {
       const progress = this.#resolve(waiter, found)
       if (progress === "unknown") {
-        if (found[0]!.isPaused) yield* this.#paused(waiter)
+        if (found[0]?.isPaused === true) yield* this.#paused(waiter)
       } else if ("_tag" in progress) yield* Deferred.fail(waiter.passed, progress)
       else judged.push([waiter, progress])
     }
@@ -178,12 +182,11 @@ export class ReceiptWatch {
 
   /** The source of the projection that the receipt is judged by. */
   #resolve(
-    { receipt, source }: Waiter,
+    { receipt, registry, source }: Waiter,
     found: ReadonlyArray<Progress>
   ): Progress | "unknown" | Exclude<WatchError, StorageError> {
     const projection = this.#projection
     const asked = source === undefined ? found : found.filter((progress) => progress.source === source)
-    if (asked.length === 0) return new UnknownProjection({ projection, source })
     const exact = asked.find((progress) => progress.source === sourceOf(receipt))
     if (exact !== undefined) return exact
     const by = Map.groupBy(asked, (progress) => reads(receipt, progress))
@@ -195,7 +198,8 @@ export class ReceiptWatch {
     }
     // one of them may turn out to
     const unknown = by.get("unknown") ?? []
-    if (unknown.length > 1) return "unknown"
+    if (unknown.length > 1 || isBeginning(registry.workers(projection, source), found)) return "unknown"
+    if (asked.length === 0) return new UnknownProjection({ projection, source })
     const sources = asked.map(({ source }) => source)
     return unknown[0] ?? by.get("otherJournal")?.[0] ??
       new ReceiptNotRead({ projection, sources, source: sourceOf(receipt) })
