@@ -10,6 +10,7 @@ import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
+import * as Stream from "effect/Stream"
 import { after, Note, settle, start, statusOf, test, unavailable, write } from "./projectionKit.ts"
 
 const warningsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -124,6 +125,58 @@ describe("at most once", () => {
         yield* after(10_000)
         assert.deepStrictEqual(handled, [...seen])
         assert.deepInclude(yield* statusOf("notes"), { handled: seen.length, skipped, restarts: 0 })
+      })
+    )
+  }
+  for (const isAway of [false, true]) {
+    test(
+      `does not hand over a letter that a filter excludes once it is claimed${
+        isAway ? ", nor one of which that cannot be found out" : ""
+      }, and leaves it`,
+      Effect.gen(function*() {
+        const handled: Array<string> = []
+        const local = Source.journal(Note).provider
+        let isBroken = true
+        let answers = true
+        const source = Source.make<string, any, Journal.Journal>({
+          ...local,
+          key: "stream:note",
+          filter: EventFilter.passAll,
+          open: (range, { filter: _filter, ...start }) => local.open(range, start) as any,
+          entity: (...args) => answers ? local.entity(...args) : Stream.fail("away")
+        })
+        const projection = source.pipe(
+          Source.tap(() => isBroken ? Effect.fail("broken") : Effect.void),
+          Projection.atMostOnce("notes", ({ event }) => Effect.sync(() => void handled.push(event))),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* write("a", "1", "2")
+        yield* start(projection)
+        yield* after(10_000)
+        isBroken = false
+        const store = yield* OffsetStore
+        let claims = 0
+        const excluding = OffsetStore.of({
+          ...store,
+          transact: (key, basis, moves, effect) =>
+            Effect.tap(store.transact(key, basis, moves, effect), () => {
+              if (++claims > 1) return Effect.void
+              answers = !isAway
+              return ConsumerFilter.update(source, EventFilter.excludeMatching(".*"), { by: "ada" })
+            }) as any
+        })
+        const handling = Projection.handleDeadLetters(projection).pipe(Effect.provideService(OffsetStore, excluding))
+        if (isAway) assert.strictEqual(yield* Effect.flip(handling), "away")
+        else assert.deepStrictEqual(yield* handling, { handled: 0, failed: 0, obsolete: 0, excluded: 1 })
+        assert.strictEqual(claims, 1)
+        assert.deepStrictEqual(handled, [])
+        const letters = yield* ProjectionManagement.deadLetters("notes")
+        assert.deepStrictEqual(letters.map(({ envelope }) => Number(envelope.sequenceNumber)), [1, 2])
+        answers = true
+        yield* ConsumerFilter.update(source, () => EventFilter.passAll, { by: "ada" })
+        // nobody has claimed it any more
+        assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 2, failed: 0 })
+        assert.deepStrictEqual(handled, ["1", "2"])
       })
     )
   }

@@ -220,7 +220,7 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     const basis = { journal, revision }
     const handling = delivery._tag === "ExactlyOnce"
       ? claimFor(self, letter, call(self, element), basis, moves)
-      : atMostOnce(self, letter, element, basis, moves)
+      : atMostOnce(self, letter, stored.value, element, basis, moves)
     const exit = yield* Effect.exit(handling)
     if (Exit.isSuccess(exit)) return exit.value
     if (delivery._tag === "AtMostOnce" && !(errorOf(exit.cause) instanceof Fenced)) {
@@ -329,11 +329,12 @@ const claimFor = (
 
 /**
  * Claims the letter once and for all: if whoever has it ends, nobody hands it over again. It stays for as long as it is handled, so that later events of its entity
- * wait for it.
+ * wait for it. Where the filter excludes it since, the claim is released before anybody has it.
  */
 const atMostOnce = (
   self: Redelivery,
   listed: ListedLetter,
+  stored: EncodedEnvelope,
   event: Envelope<any>,
   basis: Basis,
   moves: ReadonlyArray<Move>
@@ -354,6 +355,12 @@ const atMostOnce = (
         yield* Effect.logWarning(`Loses ${place}, as it was handed over by a process that has ended since`)
         yield* discard
         return "lost"
+      }
+      // nobody has it yet, so it stays
+      const may = yield* renewing(self, listed, claim, restore(isIncluded(self, stored)))
+      if (Exit.isFailure(may) || !may.value) {
+        yield* unlessSilent(store, management.release(key, listed, claim.at, undefined))
+        return Exit.isFailure(may) ? yield* Effect.failCause(may.cause) : "excluded"
       }
       const exit = yield* renewing(self, listed, claim, restore(call(self, event)))
       yield* discard
