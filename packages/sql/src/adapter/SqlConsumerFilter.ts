@@ -88,12 +88,21 @@ export const make = ({ database, db, management }: {
     return inserted!.version
   })
 
-  /** The versions that have given up the past of something. */
-  const givenUpVersions = (source: string): Effect.Effect<ReadonlyArray<number>, StorageError> =>
-    Effect.map(
-      run(db.selectFrom("sluice_given_up").select("version").distinct().where("source", "=", source)),
-      (rows) => rows.map(({ version }) => version)
-    )
+  /** The versions that have given up the past of something, each by one look into the index: it has a row for each slice of each projection. */
+  const givenUpVersions = Effect.fnUntraced(function*(
+    source: string
+  ): Effect.fn.Return<ReadonlyArray<number>, StorageError> {
+    const versions: Array<number> = []
+    // MariaDB looks into the index once for a minimum, and reads all rows for the first in its order
+    const minimum = db.selectFrom("sluice_given_up").select((eb) => eb.fn.min("version").as("version"))
+      .where("source", "=", source)
+    let [next] = yield* run(minimum)
+    while (next?.version != null) {
+      versions.push(next.version)
+      ;[next] = yield* run(minimum.where("version", ">", next.version))
+    }
+    return versions
+  })
 
   /** Deletes the versions up to one of them, but for the newest one by a pipeline, and those that are needed for what is given up. */
   const prune = Effect.fnUntraced(function*(source: string, upTo: number): Effect.fn.Return<void, StorageError> {

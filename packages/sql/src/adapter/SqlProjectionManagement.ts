@@ -260,12 +260,6 @@ export const make = ({ database, db, signals }: {
     { journal, offsets }: Start,
     revision: number
   ): Effect.fn.Return<ReadonlyMap<Slice, Known>, StorageError> {
-    const givenUp = Map.groupBy(
-      yield* run(
-        db.selectFrom("sluice_given_up").select(["slice", "version", "until"]).where(isOf(key)).orderBy("version")
-      ),
-      ({ slice }) => slice
-    )
     const rows = yield* run(
       db.selectFrom("sluice_offset")
         .select(["slice", "position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"])
@@ -281,7 +275,8 @@ export const make = ({ database, db, signals }: {
         journal: row.journal,
         completeUpTo,
         rewinds: toRewinds(row.rewinds),
-        givenUp: (givenUp.get(row.slice) ?? []).map(({ until, version }) => ({ version, until: Timestamp.make(until) }))
+        // {@link rewindGivenUp} sees to it
+        givenUp: []
       }
       const slice = row.slice as Slice
       return [slice, rewound(before, offsets.get(slice) ?? Offset.beginning, journal, revision)]
@@ -315,6 +310,39 @@ export const make = ({ database, db, signals }: {
     }
   })
 
+  /** What is given up of slices whose offsets are set, as `rewound` in `Rewind` says. There may be tens of thousands of rows. */
+  const rewindGivenUp = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    isExact: boolean
+  ): Effect.fn.Return<void, StorageError> {
+    const ofKey = db.deleteFrom("sluice_given_up").where(isOf(key))
+    if (isExact) {
+      yield* run(ofKey)
+      return
+    }
+    const offsets = (eb: ExpressionBuilder<SluiceTables, "sluice_given_up">) =>
+      eb.selectFrom("sluice_offset as o").where("o.projection", "=", key.projection).where("o.source", "=", key.source)
+        .whereRef("o.slice", "=", "sluice_given_up.slice")
+    const since = (eb: ExpressionBuilder<SluiceTables, "sluice_given_up">) =>
+      offsets(eb).select((eb) =>
+        eb.case().when("o.position", ">", 0).then(eb("o.timestamp", "+", 1)).else(eb.ref("o.timestamp")).end()
+          .as("since")
+      )
+    yield* run(
+      db.updateTable("sluice_given_up").set((eb) => ({ until: since(eb).$asScalar().$notNull() }))
+        .where(isOf(key)).where((eb) => eb("until", ">", since(eb)))
+    )
+    // as a number, since PostgreSQL would join a table that was not analyzed yet in a way that takes a row of the one for each of the other
+    const complete = (eb: ExpressionBuilder<SluiceTables, "sluice_given_up">) =>
+      offsets(eb).where("o.complete_up_to", "is not", null).select((eb) => {
+        const time = eb.fn.coalesce("o.complete_up_to_time", sql<number>`0`)
+        return eb.case().when("o.complete_up_to", ">", 0).then(sql<number>`${time} + 1`).else(time).end().as("complete")
+      })
+    yield* run(
+      ofKey.where((eb) => eb("until", "<=", eb.fn.coalesce(complete(eb).$asScalar(), sql.lit(Number.MAX_SAFE_INTEGER))))
+    )
+  })
+
   const setOffsets = Effect.fnUntraced(function*(
     key: OffsetKey,
     start: Start,
@@ -337,13 +365,11 @@ export const make = ({ database, db, signals }: {
     yield* run(db.updateTable("sluice_offset").set({ position: 0, timestamp: 0, ...common }).where(isOf(key)))
     const slices = new Set([...start.offsets.keys(), ...isExact ? [] : after.keys()])
     const ofEntities = new Map<Slice, ReadonlyArray<Rewind>>()
-    const givenUp = []
     const rows = []
     for (const slice of slices) {
       const { position, timestamp } = start.offsets.get(slice) ?? Offset.beginning
       const now: Partial<Known> = isExact ? {} : after.get(slice) ?? {}
       const { completeUpTo, journal, rewinds = [] } = now
-      for (const { until, version } of now.givenUp ?? []) givenUp.push({ ...key, slice, version, until })
       const some = bounded(rewinds)
       if (some === undefined) return yield* new TooManyRewinds({ ...key, slice })
       if (some.folded.length > 0) ofEntities.set(slice, some.folded)
@@ -368,8 +394,7 @@ export const make = ({ database, db, signals }: {
         ["position", "timestamp", "journal", "complete_up_to", "complete_up_to_time", "rewinds"]
       ))
     }
-    yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
-    for (const some of Arr.chunksOf(givenUp, maxRows)) yield* run(db.insertInto("sluice_given_up").values(some))
+    yield* rewindGivenUp(key, isExact)
     if (isExact) yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
     if (ofEntities.size > 0) yield* fold(key, ofEntities)
   })
