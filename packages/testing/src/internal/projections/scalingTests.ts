@@ -12,29 +12,33 @@ import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as TestClock from "effect/testing/TestClock"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
-import { append, fresh, sliceOf, texts } from "../kit.ts"
+import { append, fresh, idsIn, sliceOf, texts } from "../kit.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, placeOf, whileRunning } from "./projectionKit.ts"
 
 const rangesOf = (projection: string) =>
   Effect.map(ProjectionStatus.status(projection), (workers) => workers.map(({ range }) => SliceRange.format(range)))
 
-/** @internal Waits until the projection has so many workers in this process. */
-export const scaled = (projection: string, workers: number) =>
+/** @internal Waits until the projection has workers of these ranges in this process, in each of its sources. */
+export const hasRanges = (projection: string, ranges: ReadonlyArray<SliceRange.SliceRange>, sources = 1) =>
   Wait.until(
-    `${projection} to have ${workers} workers`,
+    `${projection} to have ${ranges.length} workers`,
     Effect.map(
       rangesOf(projection),
-      (ranges) => ranges.join() === SliceRange.split(workers).map(SliceRange.format).join()
+      (found) => found.join() === Array.from({ length: sources }, () => ranges.map(SliceRange.format)).join()
     )
   )
 
-const scale = (projection: string, workers: number) =>
-  Effect.andThen(ProjectionManagement.scale(projection, workers), scaled(projection, workers))
+const scaled = (projection: string, workers: number, sources?: number) =>
+  hasRanges(projection, SliceRange.split(workers), sources)
 
-/** Several fibers append, each to entities of its own, and wait for what they have appended, while the effect runs. */
-const whileWriting = (
+const scale = (projection: string, workers: number, sources?: number) =>
+  Effect.andThen(ProjectionManagement.scale(projection, workers), scaled(projection, workers, sources))
+
+/** @internal Several fibers append, each to entities of its own, and wait for what they have appended, while the effect runs. */
+export const whileWriting = (
   projection: string,
   write: (id: string, n: number) => Effect.Effect<Receipt, any, Journal.Journal>
 ) =>
@@ -79,6 +83,102 @@ export const scalingTests = (it: It<Journal.Journal | Projection.Stores>): void 
           }
         }).pipe(whileWriting(name, write), Effect.andThen(caughtUp(name)), whileRunning(projection))
         yield* effects.assertExact(written)
+      }))
+
+    it.effect("of several sources, too, each of which has its own workers", () =>
+      Effect.gen(function*() {
+        const [carts, orders] = [fresh("cart"), fresh("order")]
+        const name = freshName()
+        const effects = makeEffects()
+        const writers = [makeWriter(carts), makeWriter(orders)]
+        const write = (id: string, n: number) => writers[Number(id[0]) % 2]!.write(id, n)
+        const projection = Source.mergeAll([Source.journal(carts), Source.journal(orders)]).pipe(
+          Projection.exactlyOnce(name, effects.record)
+        )
+        yield* Effect.forEach([4, 16, 3], (workers) =>
+          Effect.andThen(scale(name, workers, 2), ProjectionStatus.caughtUp(name))).pipe(
+            whileWriting(name, write),
+            Effect.andThen(caughtUp(name)),
+            whileRunning(projection)
+          )
+        yield* effects.assertExact(new Map(writers.flatMap(({ written }) => [...written])))
+      }))
+
+    for (const deliver of ["exactly once", "at least once"] as const) {
+      it.effect(`is caught up, and has reached an event, only once that is handled, ${deliver}`, () =>
+        Effect.gen(function*() {
+          const type = fresh("source")
+          const name = freshName()
+          const appended: Array<string> = []
+          const handled = new Set<string>()
+          const handle = (envelope: Envelope<string>) =>
+            Effect.andThen(Effect.yieldNow, Effect.sync(() => void handled.add(placeOf(envelope))))
+          const projection = Source.journal(type).pipe(
+            deliver === "exactly once"
+              ? Projection.exactlyOnce(name, handle)
+              : Projection.atLeastOnce(name, handle, { saveWithin: "20 millis" })
+          )
+          const commands = { isDone: false }
+          const missing = (places: ReadonlyArray<string>) => places.filter((place) => !handled.has(place))
+          const write = (writer: number) =>
+            Effect.gen(function*() {
+              for (let i = 0; !commands.isDone; i++) {
+                const id = `${writer}-${i % 10}`
+                const receipt = yield* append(type, id, texts(1))
+                const place = `${id} ${receipt.sequenceNumber}`
+                appended.push(place)
+                yield* ProjectionStatus.reached(name, receipt, { timeout: "2 minutes" })
+                assert.deepStrictEqual(missing([place]), [], "reached")
+              }
+            })
+          const watch = Effect.gen(function*() {
+            while (!commands.isDone) {
+              const before = [...appended]
+              yield* ProjectionStatus.caughtUp(name)
+              assert.deepStrictEqual(missing(before), [], "caught up")
+            }
+          })
+          // not each of them is awaited: one may come while the one before is being obeyed
+          const command = Effect.forEach(
+            [4, 1, 16, 16, 2, 8, 1, 3],
+            (workers, i) =>
+              i % 3 === 2 ? scale(name, workers) : Effect.andThen(
+                ProjectionManagement.scale(name, workers),
+                append(type, "own", texts(1))
+              )
+          )
+          yield* Effect.all([
+            write(0),
+            write(1),
+            watch,
+            command.pipe(Effect.andThen(scaled(name, 3)), Effect.ensuring(Effect.sync(() => commands.isDone = true)))
+          ], { concurrency: "unbounded" }).pipe(whileRunning(projection))
+          assert.isAbove(handled.size, 0)
+        }))
+    }
+
+    it.effect("waits for no timer: by the clock its slices do not stand still", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const handled: Array<string> = []
+        const projection = Source.journal(type).pipe(
+          Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+        )
+        const ids = SliceRange.split(16).map((range) => idsIn(type, range, 1)[0]!)
+        yield* Effect.gen(function*() {
+          yield* append(type, "a", texts(1))
+          yield* Wait.until(
+            "the first event to be handled",
+            Effect.map(TestClock.adjust(10), () => handled.length === 1)
+          )
+          for (const [i, workers] of [4, 16, 3].entries()) {
+            for (const id of ids) yield* append(type, id, texts(1))
+            yield* scale(name, workers)
+            for (const id of ids) yield* append(type, id, texts(1))
+            yield* Wait.until("the events to be handled", () => handled.length === 1 + 2 * ids.length * (i + 1))
+          }
+        }).pipe(whileRunning(projection), Effect.provide(TestClock.layer()))
       }))
 
     it.effect("repeats nothing at least once, as each slice has one handler at a time", () =>

@@ -3,6 +3,7 @@ import type { Envelope } from "@sluice/core/Envelope"
 import type * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
+import * as Placement from "@sluice/core/Placement"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
@@ -17,11 +18,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { type Database, type Open, open as openInstance } from "../instances.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, texts, transactAs } from "../kit.ts"
-import { caughtUp, freshName, makeEffects, makeWriter, placeOf, whileRunning } from "./projectionKit.ts"
+import { caughtUp, freshName, makeEffects, makeWriter, placeOf, rangeOf, whileRunning } from "./projectionKit.ts"
+import { hasRanges, whileWriting } from "./scalingTests.ts"
 import { sharedFilterTests } from "./sharedFilterTests.ts"
 
 type Storage = Journal.Journal | Projection.Stores
@@ -40,6 +43,10 @@ const two = Effect.map(Effect.all([open, open]), (instances) =>
     const own = Context.add(context, ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make())
     return <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, own)
   }))
+
+/** The workers of one of two instances: every second one. */
+const placedIn = (instance: number, workers: number): ReadonlyArray<number> =>
+  Array.from({ length: workers }, (_, worker) => worker).filter((worker) => worker % 2 === instance)
 
 /** @internal */
 export const sharedProjectionTests = (it: It<Instances>): void => {
@@ -103,6 +110,35 @@ export const sharedProjectionTests = (it: It<Instances>): void => {
           yield* caughtUp(name)
         }).pipe(whileRunning(Projection.workers(2)(projection)), a!)
         yield* b!(effects.assertExact(written))
+      }))
+
+    it.effect("scale a projection whose workers are spread over them, and every event is handled once and in order", () =>
+      Effect.gen(function*() {
+        const instances = yield* two
+        const type = fresh("shared")
+        const name = freshName()
+        const effects = makeEffects()
+        const { write, written } = makeWriter(type)
+        const projection = Source.journal(type).pipe(Projection.exactlyOnce(name, effects.record))
+        for (const [i, on] of instances.entries()) {
+          yield* on(
+            Effect.provideService(Layer.build(Projection.layer(projection)), Placement.Placement, {
+              assigned: (_, workers) => Stream.concat(Stream.succeed(new Set(placedIn(i, workers))), Stream.never)
+            })
+          )
+        }
+        const receipts: Array<Receipt> = []
+        yield* Effect.forEach([4, 9, 1, 6], (workers, round) =>
+          Effect.gen(function*() {
+            const [here, there] = round % 2 === 0 ? instances : instances.toReversed()
+            yield* here!(ProjectionManagement.scale(name, workers, { by: `round ${round}` }))
+            receipts.push(yield* there!(append(type, "own", [`${workers}`])))
+            for (const [i, on] of instances.entries()) {
+              yield* on(hasRanges(name, placedIn(i, workers).map((worker) => rangeOf(worker, workers))))
+            }
+            yield* here!(ProjectionStatus.reached(name, receipts, { timeout: "2 minutes" }))
+          })).pipe(instances[0]!, whileWriting(name, write), instances[1]!)
+        yield* instances[0]!(effects.assertExact(written.set("own", ["4", "9", "1", "6"])))
       }))
 
     for (const deliver of ["exactly once", "at least once"] as const) {
