@@ -223,8 +223,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "at most once, a group is handed over in part",
     file: `${core}/internal/projection/handling.ts`,
     changes: [[
-      "Effect.matchCauseEffect(callAndDiscard(self, envelopes), {",
-      "Effect.matchCauseEffect(callAndDiscard(self, envelopes.slice(0, 1)), {"
+      "Effect.matchCauseEffect(callAndDiscard(self, given), {",
+      "Effect.matchCauseEffect(callAndDiscard(self, given.slice(0, 1)), {"
     ]]
   },
   {
