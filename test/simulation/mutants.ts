@@ -49,7 +49,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
-    from: 1080,
+    from: 1103,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
@@ -152,6 +152,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what was put aside is handled by two at once",
     file: `${core}/internal/projection/handleDeadLetters.ts`,
+    from: 85,
     changes: [[
       "      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* handling",
       "      yield* handling"
@@ -168,6 +169,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
+    from: 94,
     changes: [
       ["    latch.closeUnsafe()\n", ""],
       [
@@ -207,6 +209,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what a selection leaves out is said to be gone for good",
     file: `${core}/internal/pipeline/LeftOut.ts`,
+    from: 148,
     changes: [["skipped(slice, from, position, timestamp, true)", "skipped(slice, from, position, timestamp, false)"]]
   },
   {
@@ -238,6 +241,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what fails beside other events counts as handled",
     file: `${core}/internal/projection/handleInParallel.ts`,
+    from: 78,
     changes: [["lanes.failed(envelope, exit.value)", "lanes.handled(envelope)"]]
   },
   {
@@ -272,7 +276,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a producer hides for now is gone for good",
     file: `${core}/internal/projection/fillOfLog.ts`,
     workload: "network",
-    from: 450,
+    from: 470,
     changes: [["isShown ? Stream.empty", "true ? Stream.empty"]]
   },
   {
@@ -307,6 +311,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is to be left behind comes before the next event",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
+    from: 43,
     changes: [[
       "givenUp: [...kept, { version, until: sinceOf(offset) }]",
       "givenUp: kept"
@@ -316,6 +321,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is left behind is more than what was passed over",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
+    from: 29,
     changes: [[
       "until: sinceOf(offset) }",
       "until: sinceOf(offset) + 60_000_000 as never }"
@@ -325,18 +331,21 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is left behind is of what was included before, too",
     file: `${core}/GivenUp.ts`,
     workload: "filters",
+    from: 248,
     changes: [["after(subject) && !before(subject)", "after(subject)"]]
   },
   {
     name: "what is left behind comes when all that was passed over is looked through",
     file: `${core}/internal/projection/lookBack.ts`,
     workload: "filters",
+    from: 43,
     changes: [["givenUp.isEmpty", "true"]]
   },
   {
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
+    from: 4,
     changes: [[
       "  const judged = yield* judge(self, chunk.elements",
       "  if (chunk.progress !== undefined) self.past.take(chunk)\n" +
@@ -348,7 +357,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored while some of it waits in a group",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    from: 50,
+    from: 89,
     changes: [[
       "    yield* handleAll(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
       "    yield* filter.lookedThrough("
@@ -358,6 +367,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the sequence numbers that are stored of entities outlive a rewind",
     file: `${core}/Rewind.ts`,
     workload: "filters",
+    from: 6,
     changes: [[
       "if (rewind.revision > revision && (since === undefined || rewind.since < since)) since = rewind.since",
       "void rewind"
@@ -367,6 +377,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a rewind has jumped over comes all the same",
     file: `${core}/Rewind.ts`,
     workload: "filters",
+    from: 19,
     changes: [[
       "rewinds.some(({ jumpedFrom, since }) => jumpedFrom",
       "rewinds.some(({ jumpedFrom, since }) => false && jumpedFrom"
