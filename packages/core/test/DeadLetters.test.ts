@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { after, Note, settle, Test, write } from "./projectionKit.ts"
+import { after, Note, settle, storedPositions, Test, test, write } from "./projectionKit.ts"
 
 /** What was handled, in the transaction of the handler if it has one. */
 const Done = EntityType.make("done", { codec: EventCodec.string })
@@ -176,4 +176,42 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
       { arbitrary: { runs: 15 }, timeout: 300_000 }
     )
   }
+})
+
+/** Where offsets are once a worker has ended while the operation was under way. */
+const endsMeanwhile = (operation: "putAside" | "queue", events: readonly [string, ...Array<string>]) =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement.ProjectionManagement
+    const projection = Source.journal(Note).pipe(
+      Projection.atLeastOnce("notes", ({ event }) => event === "poison" ? Effect.fail("poison") : Effect.void),
+      Projection.recovery(RecoveryStrategy.deadLetter)
+    )
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    yield* Layer.build(Projection.layer(projection)).pipe(
+      Effect.provideService(ProjectionManagement.ProjectionManagement, {
+        ...management,
+        [operation]: () => Effect.never
+      }),
+      Scope.provide(scope)
+    )
+    yield* write("a", ...events)
+    yield* after(1_000)
+    yield* Scope.close(scope, Exit.void)
+    return yield* storedPositions("notes")
+  })
+
+describe("a worker that ends while something is put aside leaves it before its offset", () => {
+  test(
+    "the event that has failed",
+    Effect.gen(function*() {
+      assert.notInclude(yield* endsMeanwhile("putAside", ["poison"]), 1)
+    })
+  )
+
+  test(
+    "an event that waits behind it",
+    Effect.gen(function*() {
+      assert.notInclude(yield* endsMeanwhile("queue", ["poison", "good"]), 2)
+    })
+  )
 })

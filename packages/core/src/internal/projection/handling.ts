@@ -133,7 +133,8 @@ const advance = (
   Effect.suspend(() => {
     const { tracker } = self
     tracker.advance(elements)
-    return Effect.tapCause(transact(self, effect, count), () => Effect.sync(() => tracker.revert()))
+    // also when it is interrupted, as what it is ahead of is stored at the end
+    return Effect.onError(transact(self, effect, count), () => Effect.sync(() => tracker.revert()))
   })
 
 /**
