@@ -544,8 +544,9 @@ export class Audit {
     }
   }
 
-  /** An earlier event of its entity that was put aside, and is not handled yet. */
+  /** An earlier event of its entity that was put aside, and is not handled yet. A later state supersedes it. */
   #letterBefore(projection: Projection, { persistenceId, sequenceNumber }: Place): Place | undefined {
+    if (projection.origin.startsWith(statesPrefix)) return undefined
     return projection.letters.values().find((letter) =>
       letter.persistenceId === persistenceId && letter.sequenceNumber < sequenceNumber
     )
