@@ -387,6 +387,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what was jumped over does not come after a rewind to before it",
     file: `${core}/Rewind.ts`,
     workload: "filters",
+    from: 912,
     changes: [["rewind.since < since ? [rewind] :", "rewind.jumpedFrom || rewind.since < since ? [rewind] :"]]
   },
   {
@@ -399,6 +400,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a handler has written is undone before the rewind, and not with it",
     file: `${core}/internal/projection/rewind.ts`,
     workload: "filters",
+    from: 19,
     changes: [["let rewinding = undo\n", "yield* undo\n    let rewinding: typeof undo = Effect.void\n"]]
   },
   {
