@@ -65,6 +65,8 @@ const begin = (self: State): Effect.Effect<void, never, any> =>
 const run: (self: State) => Effect.Effect<void, never, any> = Effect.fnUntraced(function*(self) {
   const { handling, lanes, outcome } = self
   let envelope = lanes.next()
+  // a command may have come before its first turn
+  if (envelope === undefined) outcome.changed()
   while (envelope !== undefined) {
     const envelopes = [envelope]
     if (handling.parked.has(envelope)) {
