@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
+import * as Flow from "@sluice/core/Flow"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -7,8 +8,13 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { InterruptedByCommand } from "../src/internal/projection/failures.ts"
+import { makeFlow } from "../src/internal/projection/handleInFlow.ts"
 import { makeParallel } from "../src/internal/projection/handleInParallel.ts"
 import type { Options } from "../src/internal/projection/inHand.ts"
 
@@ -55,4 +61,29 @@ it.effect("a command that comes before anything of what is in hand has begun doe
     // whoever is to handle it has had no turn yet
     yield* parallel.finish(commanded)
     assert.isFalse(parallel.isEmpty())
+  }))
+
+const deadline = Duration.seconds(20)
+
+const flowOf = (run: Flow.Flow["run"]) =>
+  Effect.flatMap(options, (options) => makeFlow(options, Flow.make({ run, inHand: 256, deadline })))
+
+const turns = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
+
+/** After so many seconds. */
+const hasEnded = (fiber: Fiber.Fiber<void>, seconds: number) =>
+  TestClock.adjust(Duration.seconds(seconds)).pipe(
+    Effect.andThen(turns),
+    Effect.map(() => fiber.pollUnsafe() !== undefined)
+  )
+
+it.effect("a command waits for what a flow does not emit until its deadline, and then no longer than after a failure", () =>
+  Effect.gen(function*() {
+    const flow = yield* flowOf((envelopes) => Stream.mapEffect(envelopes, () => Effect.never))
+    yield* flow.add([event(1)])
+    yield* turns
+    const finishing = yield* Effect.forkChild(flow.finish(commanded))
+    assert.isFalse(yield* hasEnded(finishing, 19))
+    assert.isFalse(yield* hasEnded(finishing, 2))
+    assert.isTrue(yield* hasEnded(finishing, 10))
   }))

@@ -49,7 +49,7 @@ export interface InHand {
   /** Ends when there is something to {@link settle} that cannot wait. */
   readonly isDue: Effect.Effect<void>
   readonly isEmpty: () => boolean
-  /** Ends when what the handler has is handled, or takes too long after a failure. It is given nothing more. */
+  /** Ends when what the handler has is handled, or takes too long after a failure, also one after a command. It is given nothing more. */
   readonly finish: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Interrupts the handler, and moves the offsets past what was handled. */
   readonly end: Effect.Effect<void>
@@ -199,24 +199,38 @@ const finish = (self: State, cause: Cause.Cause<unknown>): Effect.Effect<void> =
   Effect.andThen(
     self.hands.stop,
     Effect.suspend(() => {
-      const { hands: { isBusy }, options: { handling: { monitor } } } = self
-      if (!isBusy()) return Effect.void
-      const ended = until(self, () => !isBusy())
+      const { hands: { isBusy }, outcome } = self
+      if (!isOfCommand(cause)) return isBusy() ? finishFailed(self, cause) : Effect.void
       // as elsewhere, a command waits for the handler
-      if (isOfCommand(cause)) return ended
-      const failure = workerFailure(cause)
-      monitor.happened({ _tag: "Failing", failure, isFenced: isFenced(cause) })
-      return Effect.logWarning(
-        `Has failed${at(failure)}, and waits for other calls of its handler to end, for at most ${patience} ms`,
-        failure.cause
-      ).pipe(
-        Effect.andThen(Effect.timeoutOption(ended, patience)),
-        Effect.flatMap((outcome) =>
-          outcome._tag === "Some" ? Effect.void : Effect.logWarning("Interrupts the calls that have not ended")
-        )
+      return Effect.andThen(
+        until(self, () => !isBusy() || failureOf(outcome) !== undefined),
+        Effect.suspend(() => {
+          const failure = failureOf(outcome)
+          return failure === undefined ? Effect.void : finishFailed(self, failure)
+        })
       )
     })
   )
+
+/** What has failed, other than for a command. */
+const failureOf = ({ failure }: Outcome): Cause.Cause<unknown> | undefined =>
+  failure === undefined || isOfCommand(failure) ? undefined : failure
+
+const finishFailed = (self: State, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  const { hands: { isBusy }, options: { handling: { monitor } } } = self
+  const failure = workerFailure(cause)
+  monitor.happened({ _tag: "Failing", failure, isFenced: isFenced(cause) })
+  if (!isBusy()) return Effect.logWarning(`Has failed${at(failure)} while it ended for a command`, failure.cause)
+  return Effect.logWarning(
+    `Has failed${at(failure)}, and waits for other calls of its handler to end, for at most ${patience} ms`,
+    failure.cause
+  ).pipe(
+    Effect.andThen(Effect.timeoutOption(until(self, () => !isBusy()), patience)),
+    Effect.flatMap((outcome) =>
+      outcome._tag === "Some" ? Effect.void : Effect.logWarning("Interrupts the calls that have not ended")
+    )
+  )
+}
 
 const at = ({ event }: WorkerFailure): string =>
   event === undefined ? "" : ` at event ${event.sequenceNumber} of '${event.persistenceId}'`
