@@ -10,7 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { InterruptedByCommand } from "../src/internal/projection/failures.ts"
@@ -86,4 +86,34 @@ it.effect("a command waits for what a flow does not emit until its deadline, and
     assert.isFalse(yield* hasEnded(finishing, 19))
     assert.isFalse(yield* hasEnded(finishing, 2))
     assert.isTrue(yield* hasEnded(finishing, 10))
+  }))
+
+const other = (end: Effect.Effect<void, string>) => Stream.drain(Stream.fromEffect(Effect.delay(end, "1 second")))
+
+it.effect("a flow that fails, or ends by itself, while nothing is in hand is due", () =>
+  Effect.gen(function*() {
+    for (const [end, haltStrategy] of [[Effect.fail("broken"), "both"], [Effect.void, "either"]] as const) {
+      const flow = yield* flowOf((envelopes) => Stream.merge(envelopes, other(end), { haltStrategy }))
+      const due = yield* Effect.forkChild(flow.isDue)
+      assert.isFalse(yield* hasEnded(due, 0.9))
+      assert.isTrue(yield* hasEnded(due, 1))
+      assert.strictEqual((yield* Effect.exit(flow.settle))._tag, "Failure")
+    }
+  }))
+
+it.effect("a command waits for a flow to end, also with nothing in hand, and for its deadline at most", () =>
+  Effect.gen(function*() {
+    const ends = yield* flowOf((envelopes) =>
+      Stream.concat(envelopes, Stream.drain(Stream.fromEffect(Effect.sleep("15 seconds"))))
+    )
+    yield* turns
+    const ending = yield* Effect.forkChild(ends.finish(commanded))
+    assert.isFalse(yield* hasEnded(ending, 14))
+    assert.isTrue(yield* hasEnded(ending, 1))
+
+    const stays = yield* flowOf((envelopes) => Stream.merge(envelopes, Stream.never))
+    yield* turns
+    const waiting = yield* Effect.forkChild(stays.finish(commanded))
+    assert.isFalse(yield* hasEnded(waiting, 19))
+    assert.isTrue(yield* hasEnded(waiting, 6))
   }))

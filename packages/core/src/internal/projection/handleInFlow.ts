@@ -22,9 +22,11 @@ interface State {
   readonly wanted: Latch.Latch
   isStopped: boolean
   hasEnded: boolean
+  /** It has not ended in time, though the envelopes have and it has none of them. */
+  isLate: boolean
   /** Whether it is the storage that is waited for, and not the flow. */
   isAdmitting: boolean
-  /** Since when an event waits to be taken, in milliseconds, while the flow may take it. */
+  /** Since when the flow, having nothing, is waited for, in milliseconds: to take an event, or to end. */
   waitsSince: number | undefined
 }
 
@@ -47,6 +49,7 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
         wanted: yield* Latch.make(false),
         isStopped: false,
         hasEnded: false,
+        isLate: false,
         isAdmitting: false,
         waitsSince: undefined
       }
@@ -58,9 +61,10 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
         meet: () => self.lanes.parked && meet(self, self.lanes.parked),
         stop: Effect.sync(() => {
           self.isStopped = true
+          self.waitsSince = millis(self)
           self.wanted.openUnsafe()
         }),
-        isBusy: () => !self.hasEnded && self.lanes.oldest !== undefined
+        isBusy: () => !self.hasEnded && !self.isLate
       }
     }))
 
@@ -151,15 +155,24 @@ const take = (self: State): Pull.Pull<NonEmptyReadonlyArray<Envelope<any>>> => {
   return next
 }
 
-/** Finds out what the flow does not emit, or does not take. */
+/** Finds out what the flow does not emit, or does not take, and that it does not end. */
 const watch = (self: State): Effect.Effect<never> => {
   const deadline = Duration.toMillis(self.flow.deadline)
-  const look = Effect.sync(() => {
-    const { lanes, options: { handling: { projection } }, waitsSince } = self
-    const { at, envelope } = lanes.oldest ?? { at: waitsSince, envelope: lanes.waiting }
-    if (at === undefined || envelope === undefined || millis(self) - at < deadline) return
-    const { persistenceId, sequenceNumber } = envelope
-    fail(self, Cause.fail(new FlowOverdue({ projection: projection.name, persistenceId, sequenceNumber, deadline })))
+  const look = Effect.suspend(() => {
+    const { hasEnded, isStopped, lanes, options: { handling: { projection } }, outcome, waitsSince } = self
+    const { at, envelope } = lanes.oldest ?? { at: waitsSince, envelope: isAtEnd(self) ? undefined : lanes.waiting }
+    if (hasEnded || at === undefined || millis(self) - at < deadline) return Effect.void
+    if (envelope !== undefined) {
+      const { persistenceId, sequenceNumber } = envelope
+      fail(self, Cause.fail(new FlowOverdue({ projection: projection.name, persistenceId, sequenceNumber, deadline })))
+      return Effect.void
+    }
+    if (!isStopped || self.isLate) return Effect.void
+    self.isLate = true
+    outcome.changed()
+    return Effect.logWarning(
+      `Interrupts the flow, which has not ended ${deadline} ms after its envelopes: have it end with them`
+    )
   })
   return Effect.forever(Effect.andThen(Effect.sleep(deadline / 4), look))
 }

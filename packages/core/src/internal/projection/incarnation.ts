@@ -470,14 +470,14 @@ const work = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<never, un
 
 /** Waits for a chunk until something is due, and says whether one is there. */
 const isInTime = ({ chunks, elapsed, grouping, parallel }: Work): Effect.Effect<boolean, unknown> => {
-  const isParallel = parallel !== undefined && !parallel.isEmpty()
-  if (grouping.due === Infinity && !isParallel) return Effect.succeed(true)
+  if (grouping.due === Infinity && parallel === undefined) return Effect.succeed(true)
   const wait = grouping.due - elapsed()
   if (wait <= 0) return Effect.succeed(false)
   // peeks, because a take that is interrupted could lose a chunk
   const chunk = wait === Infinity ? Effect.asSome(chunks.peek) : Effect.timeoutOption(chunks.peek, wait)
   return Effect.map(
-    isParallel ? Effect.raceFirst(chunk, Effect.as(parallel.isDue, Option.none())) : chunk,
+    // also with nothing in hand, as a flow may fail by itself
+    parallel === undefined ? chunk : Effect.raceFirst(chunk, Effect.as(parallel.isDue, Option.none())),
     (chunk) => chunk._tag === "Some"
   )
 }

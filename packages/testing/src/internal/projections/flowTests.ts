@@ -242,6 +242,27 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
         }
       }))
 
+    it.effect("that fails or ends by itself is found out also while it has nothing", () =>
+      Effect.gen(function*() {
+        const type = fresh("flow")
+        yield* append(type, "a", texts(3))
+        for (const fails of [true, false]) {
+          const name = freshName()
+          const goOn = yield* Latch.make(false)
+          const other = Effect.andThen(goOn.await, fails ? Effect.fail("broken" as const) : Effect.void)
+          const projection = Source.journal(type).pipe(
+            Projection.flow(name, (envelopes) =>
+              Stream.merge(envelopes, Stream.drain(Stream.fromEffect(other)), { haltStrategy: "either" }))
+          )
+          yield* Effect.gen(function*() {
+            yield* ProjectionStatus.caughtUp(name)
+            yield* goOn.open
+            yield* failedWith(name, (error) =>
+              fails ? error === "broken" : error instanceof FlowEnded)
+          }).pipe(whileRunning(projection))
+        }
+      }))
+
     it.effect("is given the events once more after a rewind, and those that were put aside before it", () =>
       Effect.gen(function*() {
         const type = fresh("flow")
