@@ -9,9 +9,10 @@
  */
 import { Placement } from "@sluice/core/Placement"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
-import type { Database } from "@sluice/sql/Database"
+import { Database } from "@sluice/sql/Database"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import * as RunnerHealth from "effect/cluster/RunnerHealth"
+import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -49,27 +50,35 @@ export interface Options<E = never, R = never> {
   readonly health?: Layer.Layer<RunnerHealth.RunnerHealth, E, R> | undefined
 }
 
+/** The options as they have to be the same wherever a process makes the layer. */
+const settingsOf = <E, R>(options: Options<E, R>) => {
+  const { health, host = Os.hostname().slice(0, 200), weight = 1 } = options
+  const takeover = Duration.fromInputUnsafe(options.takeover ?? "6 seconds")
+  if (!(Duration.toMillis(takeover) >= 1_000 && Duration.toMillis(takeover) <= 3_600_000)) {
+    throw new RangeError(
+      `takeover is ${Duration.format(takeover)}: it has to be 1 second at least, and an hour at most`
+    )
+  }
+  if (!(weight > 0 && weight <= 100)) {
+    throw new RangeError(`weight is ${weight}: it has to be above 0, and 100 at most`)
+  }
+  if (host.length === 0 || host.length > 255) {
+    throw new RangeError(`host has ${host.length} characters: it has to have 1 to 255`)
+  }
+  return { health, host, takeover: Duration.toMillis(takeover), weight }
+}
+
+type Settings<E, R> = ReturnType<typeof settingsOf<E, R>>
+
 const make = <E, R>(
-  options: Options<E, R>
+  settings: Settings<E, R>
 ): Effect.Effect<Placement, E, Database | OwnTables | Scope.Scope | R> =>
   Effect.gen(function*() {
-    const takeover = Duration.fromInputUnsafe(options.takeover ?? "6 seconds")
-    const { host = Os.hostname().slice(0, 200), weight = 1 } = options
-    if (!(Duration.toMillis(takeover) >= 1_000 && Duration.toMillis(takeover) <= 3_600_000)) {
-      return yield* Effect.die(
-        new RangeError(`takeover is ${Duration.format(takeover)}: it has to be 1 second at least, and an hour at most`)
-      )
-    }
-    if (!(weight > 0 && weight <= 100)) {
-      return yield* Effect.die(new RangeError(`weight is ${weight}: it has to be above 0, and 100 at most`))
-    }
-    if (host.length === 0 || host.length > 255) {
-      return yield* Effect.die(new RangeError(`host has ${host.length} characters: it has to have 1 to 255`))
-    }
-    const times = workerShards.timesOf(takeover)
+    const { host, weight } = settings
+    const times = workerShards.timesOf(Duration.millis(settings.takeover))
     const cluster = yield* ClusterDatabase.make(times.pollEvery)
     const health = yield* Layer.build(
-      options.health ?? RunnerHealth.layerNoop
+      settings.health ?? RunnerHealth.layerNoop
     )
     // no port: with it, no other start of a process has this address, so that leases of the one before are not taken for its own
     const [high, low] = (yield* WebCrypto).getRandomValues(new Uint32Array(2))
@@ -83,6 +92,47 @@ const make = <E, R>(
     }
   })
 
+/** A placement that is built once, however many have it. */
+interface Shared {
+  readonly settings: Settings<any, any>
+  readonly layer: Layer.Layer<never, any, any>
+  readonly memoMap: Layer.MemoMap
+  users: number
+}
+
+const placements = new WeakMap<Database["Service"], Shared>()
+
+/** A process is one member for a database, however often the layer is made or built: two would divide the workers of each projection between them. */
+const shared = <E, R>(options: Options<E, R>): Effect.Effect<Placement, E, Database | OwnTables | Scope.Scope | R> =>
+  Effect.gen(function*() {
+    const settings = yield* Effect.sync(() => settingsOf(options))
+    const database = yield* Database
+    const { layer, memoMap, settings: first } = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const found = placements.get(database) ??
+          { settings, layer: Layer.effect(Placement, make(settings)), memoMap: Layer.makeMemoMapUnsafe(), users: 0 }
+        placements.set(database, found)
+        found.users++
+        return found
+      }),
+      (found) =>
+        Effect.sync(() => {
+          if (--found.users === 0) placements.delete(database)
+        })
+    )
+    for (const key of ["takeover", "weight", "host", "health"] as const) {
+      if (settings[key] !== first[key]) {
+        return yield* Effect.die(
+          new RangeError(
+            `This process has a ClusterPlacement.layer for the same database with another ${key}: make it once, and provide it to all projections`
+          )
+        )
+      }
+    }
+    const context: Context.Context<never> = yield* Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
+    return Context.get(context, Placement)
+  })
+
 /**
  * Spreads the workers of each projection over the processes that have this layer and the same database. Processes may come and go, and be
  * killed: their workers move. With `Projection.workers(16)`, three processes run 5, 5 and 6 of them.
@@ -91,6 +141,10 @@ const make = <E, R>(
  *
  * Worker `i` of all projections with the same number of workers runs in one process: a process that has some of these projections should have all of
  * them. A process that does not reach the database stops its workers until it does.
+ *
+ * Provide it *to* `Projection.layer`, and once for all projections: `Layer.mergeAll(Orders, Notes).pipe(Layer.provide(ClusterPlacement.layer()))`.
+ * A process takes part once for each storage, also where the layer is made or built several times; with other options, the second one dies with a
+ * `RangeError`.
  *
  * **Gotchas**
  *
@@ -122,4 +176,4 @@ const make = <E, R>(
  */
 export const layer = <E = never, R = never>(
   options: Options<E, R> = {}
-): Layer.Layer<never, E, Database | OwnTables | R> => Layer.effect(Placement, make(options))
+): Layer.Layer<never, E, Database | OwnTables | R> => Layer.effect(Placement, shared(options))

@@ -32,7 +32,10 @@ const start = (
 > =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope)
-    const context = yield* Layer.buildWithScope(Layer.fresh(ClusterPlacement.layer(options)), scope)
+    // a process has a storage of its own
+    const database = Context.make(Database, { ...(yield* Database) })
+    const own = Layer.fresh(ClusterPlacement.layer(options)).pipe(Layer.provide(Layer.succeedContext(database)))
+    const context = yield* Layer.buildWithScope(own, scope)
     const placement = Context.get(context, Placement)
     const assigned = new Map<number, ReadonlySet<number>>()
     const first = new Map<number, ReadonlySet<number>>()
@@ -95,6 +98,17 @@ const rows = Effect.gen(function*() {
 const inSqlite = <E>(test: Effect.Effect<void, E, Database | OwnTables | Scope.Scope>) =>
   Effect.provide(Effect.scoped(test), SqliteStorage.layer({ filename: ":memory:" }))
 
+/** Follows what is assigned of 4 workers, and tells how many they are. */
+const countOf = (context: Context.Context<never>) =>
+  Effect.gen(function*() {
+    const sets: Array<ReadonlySet<number>> = []
+    yield* Effect.forkScoped(Stream.runForEach(
+      Context.get(context, Placement).assigned("p", 4),
+      (set) => Effect.sync(() => void sets.push(set))
+    ))
+    return () => sets.at(-1)?.size
+  })
+
 describe("placement in a cluster", () => {
   it.live("spreads workers over the processes, evenly, as they come and go", () =>
     inSqlite(Effect.gen(function*() {
@@ -134,6 +148,47 @@ describe("placement in a cluster", () => {
       yield* spread(processes, 5, 5, 6)
       // none of them has had all before the others came
       assert.deepStrictEqual(processes.map(({ first }) => first.get(16)!.size).toSorted((a, b) => a - b), [5, 5, 6])
+    })))
+
+  it.live("has all workers of a process run in it, however often the process makes or builds the layer", () =>
+    inSqlite(Effect.gen(function*() {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const P = ClusterPlacement.layer(fast)
+      const made = yield* Effect.all([
+        Effect.flatMap(Layer.buildWithScope(P, scope), (context) => Scope.provide(countOf(context), scope)),
+        Effect.flatMap(Layer.build(P), countOf),
+        Effect.flatMap(Layer.build(ClusterPlacement.layer(fast)), countOf)
+      ], { concurrency: "unbounded" })
+      yield* Wait.until("all to have all", () => made.every((size) => size() === 4))
+      const { run } = yield* Database
+      const db = yield* OwnTables
+      assert.strictEqual((yield* run(db.selectFrom("sluice_runner").selectAll())).length, 1)
+      // whoever made it first may end
+      yield* Scope.close(scope, Exit.void)
+      const later = yield* Effect.flatMap(Layer.build(P), countOf)
+      yield* Wait.until("the later one to have all", () => later() === 4)
+      assert.strictEqual((yield* run(db.selectFrom("sluice_runner").selectAll())).length, 1)
+    })))
+
+  it.live("may be made anew once it has ended, and with other options", () =>
+    inSqlite(Effect.gen(function*() {
+      for (const takeover of ["3 seconds", "4 seconds"] as const) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const placement = Context.get(yield* Layer.build(ClusterPlacement.layer({ takeover })), Placement)
+          yield* Wait.end(
+            "all workers",
+            Stream.runHead(Stream.filter(placement.assigned("p", 4), (set) => set.size === 4))
+          )
+        }))
+        assert.strictEqual(yield* rows, 0)
+      }
+    })))
+
+  it.live("refuses to be made with two sets of options in one process", () =>
+    inSqlite(Effect.gen(function*() {
+      yield* Layer.build(ClusterPlacement.layer(fast))
+      const exit = yield* Effect.exit(Layer.build(ClusterPlacement.layer({ takeover: "4 seconds" })))
+      assert.isTrue(Exit.isFailure(exit) && /another takeover: make it once/.test(String(Cause.squash(exit.cause))))
     })))
 
   it.live("gives more workers to who has more weight", () =>
