@@ -75,8 +75,9 @@ const make = <E, R>(
 ): Effect.Effect<Placement, E, Database | OwnTables | Scope.Scope | R> =>
   Effect.gen(function*() {
     const { host, weight } = settings
-    const times = workerShards.timesOf(Duration.millis(settings.takeover))
-    const cluster = yield* ClusterDatabase.make(times.pollEvery)
+    const takeover = Duration.millis(settings.takeover)
+    const times = workerShards.timesOf(takeover)
+    const cluster = yield* ClusterDatabase.make({ pollEvery: times.pollEvery, takeover })
     const health = yield* Layer.build(
       settings.health ?? RunnerHealth.layerNoop
     )

@@ -18,14 +18,15 @@ const shards = (...ids: ReadonlyArray<number>) => ids.map((id) => ShardId.make("
 const idsOf = (shards: ReadonlyArray<ShardId.ShardId>) => shards.map(({ id }) => id).toSorted((a, b) => a - b)
 
 /** A process, as its storage sees it. */
-const runner = (host: string, options?: { readonly workers?: number; readonly expiration?: Duration.Input }) =>
+export const runner = (host: string, options?: { readonly workers?: number; readonly expiration?: Duration.Input }) =>
   Effect.gen(function*() {
     const address = RunnerAddress.make(host, 1)
-    const cluster = yield* ClusterDatabase.make(Duration.millis(10))
+    const expiration = Duration.fromInputUnsafe(options?.expiration ?? "1 hour")
+    const cluster = yield* ClusterDatabase.make({ pollEvery: Duration.millis(10), takeover: expiration })
     const storage = yield* runnerStorage.make({
       cluster,
       workers: options?.workers ?? 8,
-      expiration: Duration.fromInputUnsafe(options?.expiration ?? "1 hour"),
+      expiration,
       onNothingAssigned: () => {}
     })
     return {
@@ -85,6 +86,19 @@ const tests: Readonly<Record<string, Effect.Effect<void, unknown, Database | Own
     yield* one.release(1)
     yield* one.releaseAll
     assert.deepStrictEqual(yield* two.refresh(1), [1])
+  }),
+
+  "nobody has a lease for longer than it can be given, as after the clock was set back": Effect.gen(function*() {
+    const one = yield* runner("one")
+    yield* one.register
+    assert.deepStrictEqual(yield* one.acquire(1), [1])
+    const two = yield* runner("two", { expiration: short })
+    yield* Wait.until("one to be gone", Effect.map(two.members, (members) => members.length === 0))
+    assert.deepStrictEqual(yield* two.acquire(1), [1])
+    // who lives renews its lease
+    yield* one.refresh()
+    const three = yield* runner("three")
+    assert.deepStrictEqual(yield* three.members, ["one"])
   }),
 
   "a lease that has run out is renewed while nobody has taken it": Effect.gen(function*() {

@@ -20,6 +20,9 @@ const keptFor = 60_000_000
 /** How often the log says that the database is away, in milliseconds. */
 const warnEvery = 30_000
 
+/** @internal Milliseconds by a clock that nobody sets. */
+export const elapsed = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
 /** What is known of a runner that is alive. */
 export type Member = Pick<RunnerTable, "workers" | "address" | "runner" | "healthy">
 
@@ -49,11 +52,12 @@ export interface ClusterDatabase {
 
 /**
  * @internal
- * Within `pollEvery` the members are read once or twice, however many numbers of workers there are.
+ * Within `pollEvery` the members are read once or twice, however many numbers of workers there are. No lease is given for longer than `takeover`.
  */
-export const make = (
-  pollEvery: Duration.Duration
-): Effect.Effect<ClusterDatabase, never, Database | OwnTables> =>
+export const make = ({ pollEvery, takeover }: {
+  readonly pollEvery: Duration.Duration
+  readonly takeover: Duration.Duration
+}): Effect.Effect<ClusterDatabase, never, Database | OwnTables> =>
   Effect.gen(function*() {
     const database = yield* Database
     const db = yield* OwnTables
@@ -66,7 +70,7 @@ export const make = (
     let members: { readonly at: number; readonly rows: ReadonlyArray<Member> } | undefined
 
     const failed = (error: StorageError) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.flatMap(elapsed, (now) => {
         isAway = true
         if (now - warnedAt < warnEvery) return Effect.void
         warnedAt = now
@@ -98,6 +102,15 @@ export const make = (
         Effect.provideService(References.CurrentLogAnnotations, {})
       )
     const now = DatabaseClock.now(dialect)
+    const atMost = Effect.map(now, (now) => sql<number>`${now} + ${sql.lit(Duration.toMillis(takeover) * 1000)}`)
+
+    /** Of those that have died before the clock was set back; the living renew theirs. */
+    const shorten = Effect.gen(function*() {
+      for (const table of ["sluice_runner_shard", "sluice_runner"] as const) {
+        const expires_at = yield* atMost
+        yield* run(db.updateTable(table).where("expires_at", ">", expires_at).set({ expires_at }))
+      }
+    })
 
     return {
       database,
@@ -107,13 +120,16 @@ export const make = (
       insertMissing: (insert) =>
         Effect.asVoid(run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))),
       members: withLock(Effect.gen(function*() {
-        const at = yield* Clock.currentTimeMillis
+        const at = yield* elapsed
         if (members !== undefined && at - members.at < freshFor) return members.rows
+        const limit = yield* atMost
         const rows = yield* run(
           db.selectFrom("sluice_runner")
             .select(["workers", "address", "runner", "healthy"])
+            .select(sql<number>`CASE WHEN expires_at > ${limit} THEN 1 ELSE 0 END`.as("isTooLong"))
             .where("expires_at", ">", yield* now)
         )
+        if (rows.some(({ isTooLong }) => isTooLong === 1)) yield* shorten
         members = { at, rows }
         return rows
       })),

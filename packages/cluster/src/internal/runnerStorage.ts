@@ -1,12 +1,11 @@
 import type { SluiceTables } from "@sluice/sql/SluiceTables"
-import * as Clock from "effect/Clock"
 import type { PersistenceError } from "effect/cluster/ClusterError"
 import * as RunnerStorage from "effect/cluster/RunnerStorage"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DeleteQueryBuilder, type DeleteResult, sql } from "kysely"
-import type { ClusterDatabase } from "./ClusterDatabase.ts"
+import { type ClusterDatabase, elapsed } from "./ClusterDatabase.ts"
 
 /** How long the processes that are alive with other numbers of workers are waited for, in milliseconds. */
 const joinWithin = 2_000
@@ -116,7 +115,7 @@ export const make = (options: {
         const all = yield* cluster.members
         const mine = all.filter((member) => member.workers === workers)
         if (left !== undefined && joinUntil !== Infinity) {
-          const now = yield* Clock.currentTimeMillis
+          const now = yield* elapsed
           joinUntil ??= now + joinWithin
           const here = new Set(mine.map(({ address }) => address))
           if (now < joinUntil && all.some(({ address }) => !here.has(address))) {
@@ -155,10 +154,10 @@ export const make = (options: {
       acquire: (address, shards) =>
         Effect.gen(function*() {
           looks = 0
-          const until = (yield* Clock.currentTimeMillis) + handOverWithin
+          const until = (yield* elapsed) + handOverWithin
           let taken = yield* take(address, shards)
           // whoever has the others is about to give them back: Effect Cluster would ask again in a second
-          while (taken.length < shards.length && !state.isLeaving && (yield* Clock.currentTimeMillis) < until) {
+          while (taken.length < shards.length && !state.isLeaving && (yield* elapsed) < until) {
             yield* Effect.sleep(askEvery)
             const before = taken.length
             taken = yield* take(address, shards)
