@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
@@ -233,14 +234,30 @@ describe("placement in a cluster", () => {
       yield* spread([b], 8)
     })))
 
-  it.live("ends without waiting for a database that does not answer", () =>
-    inSqlite(Effect.gen(function*() {
+  it.live("says so when the database does not answer, and ends without waiting for it", () => {
+    const said: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      if (logLevel === "Warn" || String(message).includes("again")) said.push(String(message))
+    })
+    return inSqlite(Effect.gen(function*() {
       const { context, state } = yield* controlled
       const a = yield* Effect.provideContext(start(fast, 8), context)
       yield* spread([a], 8)
       state.isMute = true
+      yield* Wait.until("a warning", () => said.some((text) => text.includes("does not answer")))
+      yield* Wait.until("a to stop its workers", () => a.assigned.get(8)!.size === 0)
+      state.isMute = false
+      yield* Wait.until(
+        "the end of it to be said",
+        () => said.some((text) => text.includes("reaches the database again"))
+      )
+      yield* spread([a], 8)
+      said.length = 0
+      state.isMute = true
+      yield* Wait.until("a warning", () => said.length > 0)
       yield* Wait.end("the end", a.end, { atMost: "20 seconds" })
-    })))
+    })).pipe(Effect.provide(Logger.layer([logger])))
+  })
 
   it.live("leaves nothing behind when its start is interrupted", () =>
     inSqlite(Effect.gen(function*() {

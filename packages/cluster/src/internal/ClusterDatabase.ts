@@ -1,4 +1,3 @@
-import type { StorageError } from "@sluice/core/StorageError"
 import * as DatabaseClock from "@sluice/sql/adapter/DatabaseClock"
 import type { Query } from "@sluice/sql/adapter/Dialect"
 import { OwnTables } from "@sluice/sql/adapter/OwnTables"
@@ -9,6 +8,7 @@ import * as Clock from "effect/Clock"
 import { PersistenceError } from "effect/cluster/ClusterError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
@@ -19,6 +19,9 @@ const keptFor = 60_000_000
 
 /** How often the log says that the database is away, in milliseconds. */
 const warnEvery = 30_000
+
+/** The longest, in milliseconds, that a statement may be without an answer before the log says so. */
+const answerWithin = 3_000
 
 /** @internal Milliseconds by a clock that nobody sets. */
 export const elapsed = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
@@ -46,7 +49,7 @@ export interface ClusterDatabase {
   readonly membersChanged: Effect.Effect<void>
   /** Removes what dead processes have left. */
   readonly forget: Effect.Effect<void, PersistenceError>
-  /** Whether the last statement has failed. */
+  /** Whether the last statement has failed, or is without an answer. */
   readonly isAway: () => boolean
 }
 
@@ -69,13 +72,16 @@ export const make = ({ pollEvery, takeover }: {
     let warnedAt = -Infinity
     let members: { readonly at: number; readonly rows: ReadonlyArray<Member> } | undefined
 
-    const failed = (error: StorageError) =>
+    // before Effect Cluster gives up the renewal of leases, which it does without a word
+    const unansweredAfter = Duration.min(Duration.divideUnsafe(takeover, 4), Duration.millis(answerWithin))
+
+    const failed = (why: string) =>
       Effect.flatMap(elapsed, (now) => {
         isAway = true
         if (now - warnedAt < warnEvery) return Effect.void
         warnedAt = now
         return Effect.logWarning(
-          `The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does: ${error.message}`
+          `The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does: ${why}`
         )
       })
     const succeeded = Effect.suspend(() => {
@@ -85,8 +91,18 @@ export const make = ({ pollEvery, takeover }: {
       return Effect.logInfo("The placement of workers reaches the database again")
     })
 
+    /** Whoever has called ends it in time; it is not ended here, as it may be answered still. */
+    const noticed = <A, E>(statement: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.acquireUseRelease(
+        Effect.forkChild(
+          Effect.delay(failed(`it does not answer for ${Duration.format(unansweredAfter)}`), unansweredAfter)
+        ),
+        () => statement,
+        Fiber.interrupt
+      )
+
     const run: ClusterDatabase["run"] = (query) =>
-      Effect.mapError(database.run(query), fromSqlError("place workers")).pipe(
+      Effect.mapError(noticed(database.run(query)), fromSqlError("place workers")).pipe(
         // two processes that take leases at once; whatever else it is, Effect Cluster tries again
         Effect.retry({
           while: (error) => error.reason === "Busy",
@@ -94,7 +110,7 @@ export const make = ({ pollEvery, takeover }: {
           times: 5
         }),
         Effect.tap(succeeded),
-        Effect.tapError(failed),
+        Effect.tapError((error) => failed(error.message)),
         Effect.mapError((cause) => new PersistenceError({ cause })),
         Effect.withTracerEnabled(false),
         // the fibers of Effect Cluster log nothing, and say of everything what it is to them
