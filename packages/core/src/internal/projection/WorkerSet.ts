@@ -7,11 +7,14 @@ import type { HeartbeatStore } from "../../HeartbeatStore.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import { announce } from "./announce.ts"
+import { announce, covered } from "./announce.ts"
 import { reportOn } from "./Heartbeats.ts"
-import { type Driven, newCommand, registered, run, type Shared } from "./worker.ts"
+import { annotationsOf, type Driven, newCommand, registered, run, type Shared } from "./worker.ts"
 import { WorkerMemory } from "./WorkerMemory.ts"
 import { WorkerMonitor } from "./WorkerMonitor.ts"
+
+/** How long a worker waits for others to leave until it says so. */
+const patience = "5 seconds"
 
 /** A worker of the set. */
 interface Member {
@@ -144,12 +147,31 @@ export class WorkerSet {
     return Effect.suspend(() => {
       const { driven } = member
       const before = Array.from(this.#leaving).filter((other) => SliceRange.overlaps(other.driven.range, driven.range))
-      const work = Effect.forEach(before, ({ left }) => left.await, { discard: true }).pipe(
+      const work = this.#awaitTurn(driven, before).pipe(
         Effect.andThen(this.#work(driven)),
         Effect.andThen(Effect.sync(() => this.#leave(member)))
       )
       return Effect.forkIn(Effect.interruptible(work), this.#options.scope)
     })
+  }
+
+  /** Ends once others have left, or the worker is to leave itself: whoever has its slices next waits for those others as well. */
+  #awaitTurn(driven: Driven, others: ReadonlyArray<Member>): Effect.Effect<void> {
+    if (others.length === 0) return Effect.void
+    const turn = Effect.raceFirst(
+      Effect.forEach(others, ({ left }) => left.await, { discard: true }),
+      driven.leave.await
+    )
+    const tell = Effect.suspend(() => {
+      const ranges = others.filter((other) => this.#leaving.has(other)).map(({ driven: { range } }) => range)
+      const whom = ranges.length === 1 ? "the worker" : "one of the workers"
+      return Effect.logWarning(
+        `Still waits to start: ${whom} before it, of slices ${covered(ranges)}, has not ended what was in hand`
+      )
+    })
+    return Effect.timeoutOrElse(turn, { duration: patience, orElse: () => Effect.andThen(tell, turn) }).pipe(
+      Effect.annotateLogs(annotationsOf(driven))
+    )
   }
 
   /** Ends once the worker has left. */

@@ -87,6 +87,12 @@ export const registered = (driven: Driven, context: Context.Context<any>): Regis
   }
 }
 
+/** @internal What the log says of a worker with each line. */
+export const annotationsOf = ({ projection, range }: Driven) => ({
+  ...offsetKey(projection),
+  slices: SliceRange.format(range)
+})
+
 /** @internal Ends when there is another command than the worker has read, if it has read one, or when it is to leave. */
 export const newCommand = (driven: Driven, commands: Commands): Effect.Effect<void> =>
   Effect.suspend(() =>
@@ -121,7 +127,7 @@ export const run = (driven: Driven, { commands, filter }: Shared): Effect.Effect
     return yield* Effect.failCause(cause)
   }).pipe(
     Effect.scoped,
-    Effect.annotateLogs({ ...offsetKey(driven.projection), slices: SliceRange.format(driven.range) })
+    Effect.annotateLogs(annotationsOf(driven))
   )
 
 const perform = (
