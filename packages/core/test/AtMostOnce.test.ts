@@ -70,6 +70,52 @@ describe("at most once", () => {
       })
     )
   }
+  for (
+    const [what, command, isKnown] of [
+      ["when its worker is replaced before it has begun again", ProjectionManagement.scale("notes", 2), true],
+      [
+        "when its worker is replaced, and what is stored cannot be known",
+        ProjectionManagement.scale("notes", 2),
+        false
+      ],
+      ["when the projection ends before its worker has begun again", Effect.void, true]
+    ] as const
+  ) {
+    test(
+      `names an event whose offset was stored, though nobody answers, ${what}`,
+      Effect.gen(function*() {
+        const seen: Array<string> = []
+        yield* write("a", "1", "2")
+        const store = yield* OffsetStore
+        let isAway = false
+        const failing = OffsetStore.of({
+          ...store,
+          load: (...args) => isAway && !isKnown ? Effect.fail(unavailable) : store.load(...args),
+          transact: (...args) => {
+            if (isAway) return store.transact(...args)
+            isAway = true
+            return Effect.andThen(store.transact(...args), Effect.fail(unavailable))
+          }
+        })
+        const warnings = yield* warningsOf(
+          start(
+            Source.journal(Note).pipe(
+              Projection.atMostOnce("notes", ({ event }) => Effect.sync(() => void seen.push(event)))
+            )
+          ).pipe(
+            Effect.andThen(command),
+            Effect.andThen(after(10)),
+            Effect.scoped,
+            Effect.provideService(OffsetStore, failing)
+          )
+        )
+        assert.notInclude(seen, "1")
+        const told = warnings.filter((warning) => warning.includes("event 1 of 'note|a'"))
+        assert.lengthOf(told, 1)
+        assert.match(told[0]!, isKnown ? /^Loses/ : /^May lose/)
+      })
+    )
+  }
   test(
     "loses one letter to a database that is away, and not those after it",
     Effect.gen(function*() {

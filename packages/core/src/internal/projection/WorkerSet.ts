@@ -9,7 +9,7 @@ import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegis
 import * as SliceRange from "../../SliceRange.ts"
 import { announce, covered } from "./announce.ts"
 import { reportOn } from "./Heartbeats.ts"
-import { annotationsOf, type Driven, newCommand, registered, run, type Shared } from "./worker.ts"
+import { annotationsOf, type Driven, end, newCommand, registered, run, type Shared } from "./worker.ts"
 import { WorkerMemory } from "./WorkerMemory.ts"
 import { WorkerMonitor } from "./WorkerMonitor.ts"
 
@@ -180,7 +180,8 @@ export class WorkerSet {
     const resumed = newCommand(driven, shared.commands)
     return Effect.catchCause(run(driven, shared), (cause) => stopped(cause, resumed)).pipe(
       Effect.repeat({ until: () => driven.leave.isOpen() }),
-      Effect.asVoid
+      Effect.asVoid,
+      Effect.onExit(() => end(driven))
     )
   }
 

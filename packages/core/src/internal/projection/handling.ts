@@ -12,6 +12,7 @@ import type { PersistenceId } from "../../PersistenceId.ts"
 import type { SourceProjection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { DeadLetterQueueFull } from "../../RecoveryStrategy.ts"
+import type { SliceRange } from "../../SliceRange.ts"
 import { traced } from "../tracing.ts"
 import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
@@ -19,6 +20,7 @@ import { fingerprint } from "./fingerprint.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { ParkedEntities } from "./ParkedEntities.ts"
 import type { Handle } from "./startHandler.ts"
+import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
@@ -241,6 +243,27 @@ export const tellOfLost: (
     `Loses ${
       describe(envelopes)
     }, unless another worker has handed it over: the offset was stored, and the answer to that was lost`
+  )
+})
+
+/**
+ * @internal
+ * As {@link tellOfLost}, of a worker that ends, by what is stored now. Where that cannot be known either, it says so.
+ */
+export const tellOfLostAtEnd: (
+  self: Pick<Handling, "memory" | "monitor" | "store" | "key">,
+  range: SliceRange
+) => Effect.Effect<void, never, any> = Effect.fnUntraced(function*(self, range) {
+  const { key, memory, store } = self
+  if (memory.unsure === undefined) return
+  const told = Effect.flatMap(store.load(key, range), ({ offsets }) => tellOfLost(self, offsets))
+  const isKnown = Exit.isSuccess(yield* Effect.exit(unlessSilent(store, told)))
+  // what was not stored comes again
+  if (isKnown || memory.unsure === undefined) return
+  yield* Effect.logWarning(
+    `May lose ${
+      describe(memory.unsure.envelopes)
+    }, unless another worker hands it over: nobody has answered whether the offset was stored`
   )
 })
 

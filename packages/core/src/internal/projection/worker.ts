@@ -16,6 +16,7 @@ import { timestamps } from "../../Source.ts"
 import { type Commands, isNew } from "./commands.ts"
 import { errorOf, eventOf } from "./failures.ts"
 import type { FollowedFilter } from "./followFilter.ts"
+import { tellOfLostAtEnd } from "./handling.ts"
 import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
 import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
@@ -127,6 +128,12 @@ export const run = (driven: Driven, { commands, filter }: Shared): Effect.Effect
     return yield* Effect.failCause(cause)
   }).pipe(
     Effect.scoped,
+    Effect.annotateLogs(annotationsOf(driven))
+  )
+
+/** @internal Says what has become of what only the worker knows of, before its slices are others'. */
+export const end = (driven: Driven): Effect.Effect<void, never, any> =>
+  tellOfLostAtEnd({ ...driven, key: offsetKey(driven.projection) }, driven.range).pipe(
     Effect.annotateLogs(annotationsOf(driven))
   )
 
