@@ -67,6 +67,13 @@ export interface RegisteredWorker {
 export interface ProjectionRegistry {
   /** The workers of a projection, or of one of its sources, in the order of the sources and their slices; none if it does not run. */
   readonly workers: (projection: string, source?: string) => ReadonlyArray<RegisteredWorker>
+  /**
+   * The sources of a projection that runs in this process with those workers that a placement gives it, or the one that is asked for: also while that
+   * gives it none. Empty if it does not run so.
+   */
+  readonly placed: (projection: string, source?: string) => ReadonlyArray<string>
+  /** Says of a projection that it runs with those workers that a placement gives it, for as long as the scope. */
+  readonly place: (projection: string, sources: ReadonlyArray<string>) => Effect.Effect<void, never, Scope.Scope>
   /** The workers of all projections that read a source. */
   readonly readers: (source: string) => ReadonlyArray<RegisteredWorker>
   /**
@@ -89,6 +96,7 @@ export interface ProjectionRegistry {
  */
 export const make = (): ProjectionRegistry => {
   let registered: ReadonlyArray<RegisteredWorker> = []
+  const placed = new Set<{ readonly projection: string; readonly sources: ReadonlyArray<string> }>()
 
   const replaced = (
     workers: ReadonlyArray<RegisteredWorker>,
@@ -109,6 +117,19 @@ export const make = (): ProjectionRegistry => {
   return {
     workers: (projection, source) =>
       registered.filter(({ key }) => key.projection === projection && (source === undefined || key.source === source)),
+    placed: (projection, source) =>
+      Array.from(placed).flatMap((one) =>
+        one.projection === projection ? one.sources.filter((key) => source === undefined || key === source) : []
+      ),
+    place: (projection, sources) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => {
+          const one = { projection, sources }
+          placed.add(one)
+          return one
+        }),
+        (one) => Effect.sync(() => placed.delete(one))
+      )),
     readers: (source) => registered.filter(({ key }) => key.source === source),
     replace,
     join: (workers) => Effect.asVoid(Effect.acquireRelease(replace([], workers), () => replace(workers, [])))

@@ -119,10 +119,14 @@ const checkBegun = (management: ProjectionManagement["Service"], projection: Pro
     (registry) => workersOf(registry, projection).length > 0 ? Effect.void : checkKnown(management, projection)
   )
 
+/** Whether others may have workers that are missing here. */
+const isPlaced = (registry: ProjectionRegistry, ref: ProjectionRef): boolean =>
+  registry.placed(nameOf(ref), sourceOf(ref)).length > 0
+
 const running = (ref: ProjectionRef): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
     const workers = workersOf(registry, ref)
-    return workers.length === 0
+    return workers.length === 0 && !isPlaced(registry, ref)
       ? Effect.fail(new ProjectionNotRunning({ projection: nameOf(ref) }))
       : Effect.succeed(workers)
   })
@@ -139,7 +143,8 @@ export type LagError = ProjectionNotRunning | SourceFailed | OtherLag | OffsetsD
  * How many events a projection is behind its source, exactly, in the slices that workers of this process have. It
  * counts the positions between the offsets that are stored now and the newest ones of the source, also right after a
  * rewind. Of a source without positions {@link timeLag} is known in its place. Of several sources it is the sum, and fails if one of them has no
- * positions, or does not answer; `{ projection, source }` asks for that of one.
+ * positions, or does not answer; `{ projection, source }` asks for that of one. It is 0 while a placement gives this process none of the workers: the
+ * sum over all processes is that of the projection.
  *
  * @category getters
  * @since 0.1.0
@@ -191,7 +196,7 @@ export const timeLag = (projection: ProjectionRef): Effect.Effect<Duration.Durat
     (lags) => Duration.millis(longest(lags) / 1000)
   )
 
-const longest = (lags: ReadonlyArray<number>): number => Math.max(...lags)
+const longest = (lags: ReadonlyArray<number>): number => Math.max(0, ...lags)
 
 /** The lag of each source. Those that are known are in the gauge, also where another source does not say its own. */
 const lagOfSources = (
@@ -220,20 +225,26 @@ const lagOfSources = (
           Metric.update(Metric.withAttributes(gauge, { projection: nameOf(projection), source }), lag / unit)
         )
       )
-  return Effect.flatMap(running(projection), (workers) =>
-    Effect.forEach(
-      Map.groupBy(workers, ({ key }) => key.source),
-      ([source, workers]) => Effect.exit(lagIn(source, workers)),
+  return Effect.gen(function*() {
+    const workers = Map.groupBy(yield* running(projection), ({ key }) => key.source)
+    const { placed } = yield* ProjectionRegistry
+    const sources = new Set([...workers.keys(), ...placed(nameOf(projection), sourceOf(projection))])
+    const lags = yield* Effect.forEach(
+      sources,
+      (source) => Effect.exit(lagIn(source, workers.get(source) ?? [])),
       { concurrency: "unbounded" }
-    )).pipe(Effect.flatMap((lags) => Effect.all(lags)))
+    )
+    return yield* Effect.all(lags)
+  })
 }
 
 /**
  * Waits until a projection has processed and stored every event that its sources have now, in the slices that workers of
  * this process have. After a rewind these are the events from where it was rewound to. After a
  * change of its filter with the history `"now"` the earlier events of what it includes are among them. Fails when a worker stops
- * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices. It also waits for
- * workers that are started meanwhile.
+ * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices, unless the projection goes on and a placement
+ * has moved the worker to another process. It also waits for workers that are started meanwhile. Ends at once while a placement gives this process
+ * none of the workers.
  *
  * **When to use**
  *
@@ -258,7 +269,7 @@ export const caughtUp = Effect.fnUntraced(function*(
         !others.some((worker) => SliceRange.contains(worker.range, slice))
       )
     }
-    if (waiting.some((worker, i) => outcomes[i] === "ended" && isLost(worker))) {
+    if (waiting.some((worker, i) => outcomes[i] === "ended" && isLost(worker)) && !isPlaced(registry, ref)) {
       return yield* new ProjectionNotRunning({ projection: nameOf(ref) })
     }
     waiting = workers.filter((worker) => !done.has(worker))

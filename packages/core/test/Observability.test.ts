@@ -73,13 +73,13 @@ describe("at the start", () => {
     Effect.gen(function*() {
       yield* Journal.append(Note, { id: "a", events: ["1", "2"] })
       assert.deepStrictEqual(yield* told(running(notes)), [[
-        "Runs projection 'p': journal of note, exactly once, 4 workers of slices 0-1023, from the beginning",
+        "Runs projection 'p': journal of note, exactly once, 4 workers, all of them here, of slices 0-1023, from the beginning",
         { projection: "p", source: "journal:note", slices: "0-1023" }
       ]])
       const [[again] = []] = yield* told(running(Projection.workers(1)(notes)))
       assert.strictEqual(
         again,
-        "Runs projection 'p': journal of note, exactly once, 1 worker of slices 0-1023, from its stored offsets, 2 positions in"
+        "Runs projection 'p': journal of note, exactly once, 1 worker, here, of slices 0-1023, from its stored offsets, 2 positions in"
       )
     }).pipe(isolated))
 
@@ -138,7 +138,7 @@ describe("at the start", () => {
       )
       assert.strictEqual(
         paused,
-        "Runs projection 'p': journal of note, exactly once, 4 workers of slices 0-1023, paused"
+        "Runs projection 'p': journal of note, exactly once, 4 workers, all of them here, of slices 0-1023, paused"
       )
     }).pipe(isolated))
 })

@@ -13,6 +13,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -227,6 +228,28 @@ describe("Placement", () => {
       assert.deepStrictEqual([yield* ranges, since()], [["512-767"], ["512-767 begins"]])
     })
   )
+
+  it.effect("that gives a process no workers is told of at the start, and the process has handled its share", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      const { answer, starting } = makePlacement()
+      const { projection } = makeLives()
+      yield* write("a", "1")
+      yield* Effect.gen(function*() {
+        yield* starting(projection, 4)
+        yield* ProjectionStatus.caughtUp("notes")
+        assert.deepStrictEqual([yield* ranges, yield* ProjectionStatus.lag("notes")], [[], 0])
+        yield* answer(4, 0, 1, 2, 3)
+        const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+        // to another process while somebody waits for it here
+        yield* answer(4)
+        yield* Fiber.join(waiting)
+      }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
+      assert.include(logged, "Runs projection 'notes': journal of note, exactly once, 4 workers, none of them here")
+      assert.include(logged, "Projection 'notes' has 4 workers now, none of them here")
+      assert.instanceOf(yield* Effect.flip(ProjectionStatus.lag("notes")), ProjectionStatus.ProjectionNotRunning)
+    }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
 
   it.effect("that ends or dies is told of, and asked again, while workers go on", () =>
     Effect.gen(function*() {

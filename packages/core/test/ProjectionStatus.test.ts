@@ -23,6 +23,8 @@ it.effect("the lag counts what comes between the looks at the store and at the s
     const lag = yield* Effect.provideService(ProjectionStatus.lag("notes"), ProjectionRegistry, {
       workers: () => [worker as RegisteredWorker],
       readers: () => [],
+      placed: () => [],
+      place: () => Effect.die("nobody joins"),
       join: () => Effect.die("nobody joins"),
       replace: () => Effect.die("nobody joins")
     })
@@ -42,6 +44,8 @@ it.effect("a name that nobody has is no projection without workers", () =>
     const workers = yield* Effect.provideService(ProjectionStatus.everywhere(key), ProjectionRegistry, {
       workers: () => [{ key } as RegisteredWorker],
       readers: () => [],
+      placed: () => [],
+      place: () => Effect.die("nobody joins"),
       join: () => Effect.die("nobody joins"),
       replace: () => Effect.die("nobody joins")
     })

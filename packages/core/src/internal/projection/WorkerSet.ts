@@ -185,18 +185,21 @@ export class WorkerSet {
     )
   }
 
-  /** Says what runs, once its workers know where they begin. */
-  readonly announce: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(
-      this.#members,
-      ({ driven: { monitor } }) => monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
-      { concurrency: "unbounded" }
+  /** Says what runs, once its workers know where they begin, and of how many workers a placement has chosen them, if one has. */
+  announce(placed?: number): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      Effect.forEach(
+        this.#members,
+        ({ driven: { monitor } }) =>
+          monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
+        { concurrency: "unbounded" }
+      )
+    ).pipe(
+      Effect.flatMap((statuses) =>
+        statuses.some(({ state }) => state === "Ended")
+          ? Effect.void
+          : announce(this.projection, statuses, placed)
+      )
     )
-  ).pipe(
-    Effect.flatMap((statuses) =>
-      statuses.length === 0 || statuses.some(({ state }) => state === "Ended")
-        ? Effect.void
-        : announce(this.projection, statuses)
-    )
-  )
+  }
 }

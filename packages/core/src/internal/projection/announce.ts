@@ -7,21 +7,38 @@ import { describe } from "../../Source.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
 
-/** @internal Says in one line what runs, and where it begins, once its workers know that. */
+/**
+ * @internal
+ * Says in one line what runs, and where it begins, once its workers know that; and how many workers there are in all processes, if a placement spreads
+ * so many.
+ */
 export const announce = (
   projection: SourceProjection<any, any>,
-  statuses: ReadonlyArray<WorkerStatus>
+  statuses: ReadonlyArray<WorkerStatus>,
+  placed?: number
 ): Effect.Effect<void> => {
   const { delivery, name, source } = projection
-  const workers = statuses.length === 1 ? "1 worker" : `${statuses.length} workers`
-  const slices = covered(statuses.map(({ range }) => range))
+  const ranges = statuses.map(({ range }) => range)
+  const slices = covered(ranges)
+  const workers = placed === undefined
+    ? `${count(statuses.length)} of slices ${slices}`
+    : `${count(placed)}, ${share(ranges, placed)}`
+  const begins = statuses.length === 0 ? "" : `, ${beginning(statuses)}`
   return Effect.logInfo(
-    `Runs projection '${name}': ${describe(source)}, ${describeDelivery(delivery)}, ${workers} of slices ${slices}, ${
-      beginning(statuses)
-    }`
+    `Runs projection '${name}': ${describe(source)}, ${describeDelivery(delivery)}, ${workers}${begins}`
   ).pipe(
     Effect.annotateLogs({ projection: name, source: source.provider.key, slices })
   )
+}
+
+/** @internal A number of workers. */
+export const count = (workers: number): string => workers === 1 ? "1 worker" : `${workers} workers`
+
+/** @internal How many of the workers are here, and with which slices. */
+export const share = (here: ReadonlyArray<SliceRange.SliceRange>, workers: number): string => {
+  if (here.length === 0) return workers === 1 ? "not here" : "none of them here"
+  const which = workers === 1 ? "here" : `${here.length === workers ? "all" : here.length} of them here`
+  return `${which}, of slices ${covered(here)}`
 }
 
 /** @internal The ranges, those that adjoin as one. */

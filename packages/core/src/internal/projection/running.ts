@@ -15,7 +15,7 @@ import { bySource, offsetKey, type Projection, type SourceProjection } from "../
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import { covered } from "./announce.ts"
+import { count, share } from "./announce.ts"
 import { lookNow, watchCommands } from "./commands.ts"
 import { followFilter } from "./followFilter.ts"
 import { type NewTarget, type Target, targets } from "./targets.ts"
@@ -45,7 +45,7 @@ interface Opened {
   readonly known: Effect.Effect<void>
 }
 
-const share = (
+const shareOf = (
   projection: SourceProjection<any, any>
 ): Effect.Effect<
   Pick<Opened, "shared" | "known">,
@@ -92,7 +92,7 @@ const open = Effect.fnUntraced(function*(
     Effect.suspend(() => options.registry.replace([], registered())),
     () => Effect.suspend(() => options.registry.replace(registered(), []))
   )
-  return yield* Effect.forEach(sets, (set) => Effect.map(share(set.projection), (rest) => ({ set, ...rest })))
+  return yield* Effect.forEach(sets, (set) => Effect.map(shareOf(set.projection), (rest) => ({ set, ...rest })))
 })
 
 /** What becomes of a worker that stops. */
@@ -107,7 +107,7 @@ const beginFixed = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, never, any> {
   const opened = yield* open(assignments)
   for (const { set } of opened) yield* set.report
-  for (const { set } of opened) yield* Effect.forkScoped(set.announce, { startImmediately: true })
+  for (const { set } of opened) yield* Effect.forkScoped(set.announce(), { startImmediately: true })
   yield* Effect.forEach(opened, ({ known }) => known, { concurrency: "unbounded", discard: true })
   for (const { set, shared } of opened) yield* set.begin(shared, stopped)
 })
@@ -119,6 +119,7 @@ const beginPlaced = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, never, any> {
   const { name, workers } = projection
   const management = yield* ProjectionManagement
+  const registry = yield* ProjectionRegistry
   let target: Target = { workers, assigned: new Set() }
   let changedAt: bigint | undefined
   const isHandover = Effect.gen(function*() {
@@ -156,9 +157,11 @@ const beginPlaced = Effect.fnUntraced(function*(
   // where it takes longer, there are no workers until then
   yield* Option.match(first, { onNone: () => change(target), onSome: apply })
   if (target.assigned.size < target.workers) yield* begun
+  // it ends before its workers leave the registry
+  yield* registry.place(name, projection.sources.map(({ provider }) => provider.key))
   for (const { set, shared } of opened) {
     yield* set.report
-    yield* Effect.forkScoped(set.announce, { startImmediately: true })
+    yield* Effect.forkScoped(set.announce(target.workers), { startImmediately: true })
     yield* set.begin(shared, stopped)
   }
   const follow = Effect.gen(function*() {
@@ -191,13 +194,8 @@ const tell = (
   projection: string,
   workers: number,
   here: ReadonlyArray<SliceRange.SliceRange>
-): Effect.Effect<void> => {
-  const slices = here.length === 0 ? "" : `, of slices ${covered(here)}`
-  const which = here.length === workers ? "all" : here.length
-  return Effect.logInfo(`Projection '${projection}' has ${count(workers)} now, ${which} of them here${slices}`)
-}
-
-const count = (workers: number): string => workers === 1 ? "1 worker" : `${workers} workers`
+): Effect.Effect<void> =>
+  Effect.logInfo(`Projection '${projection}' has ${count(workers)} now, ${share(here, workers)}`)
 
 /** Nothing is left behind where it does not begin. */
 const started = (begin: Effect.Effect<void, never, any>): Effect.Effect<void, never, any> =>
