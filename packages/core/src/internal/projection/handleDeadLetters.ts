@@ -63,8 +63,6 @@ interface Redelivery {
   readonly filter: Effect.Effect<EventFilter | undefined, StorageError>
   /** Decodes an event, and has it pass the stages of the source. */
   readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
-  /** Whether a letter waits for those of its entity that come before it. Of states none does, as a later one supersedes the earlier ones. */
-  readonly isInSequence: boolean
 }
 
 type Handled<A> = Effect.Effect<A, unknown, any>
@@ -105,7 +103,7 @@ const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSe
       behind: 0,
       lost: 0
     }
-    const choice = new Choice(which)
+    const choice = new Choice(which, (letter) => isInSequence(projection, letter))
     let self: Redelivery | undefined
     let after = which.persistenceId === undefined ? undefined : beforeAll(which.persistenceId as PersistenceId)
     while (true) {
@@ -122,18 +120,26 @@ const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSe
         store: yield* OffsetStore,
         management,
         filter: yield* newestFilter(projection),
-        decode: compile<any, any>(projection.source.provider.codec, projection.source.stages),
-        isInSequence: projection.source.provider.supersedes !== true
+        decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
       }
       for (const letter of page) {
         if (!choice.has(letter)) continue
         const outcome = yield* handle(self, letter)
         counts[outcome]++
-        if (self.isInSequence && stays(outcome)) choice.leave(letter)
+        if (stays(outcome)) choice.leave(letter)
       }
       after = choice.isLeft(last) ? afterAll(last.persistenceId) : last
     }
   }).pipe(scopedInTime, Effect.annotateLogs({ ...offsetKey(projection) }))
+
+/**
+ * Whether a letter waits for those of its entity that come before it. Of states none does, as a later one supersedes the earlier ones. Of a source that
+ * finds out what it shows when it is opened, those that are queued tell: none of a state is.
+ */
+const isInSequence = (
+  { source: { provider } }: SourceProjection<any, any>,
+  { isQueued }: Pick<ListedLetter, "isQueued">
+): boolean => provider.supersedes !== true || isQueued
 
 /** Before the letters of an entity, and after them. */
 const beforeAll = (persistenceId: PersistenceId): DeadLetterId => ({
@@ -148,11 +154,14 @@ const afterAll = (persistenceId: PersistenceId): DeadLetterId => ({
 /** Which letters are to be handled, as they come in the order of their entities and sequence numbers. */
 class Choice {
   readonly #which: LetterSelection
+  readonly #waits: (letter: ListedLetter) => boolean
   #entity: PersistenceId | undefined
+  /** Whether one of the entity stays. */
   #isLeft = false
 
-  constructor(which: LetterSelection) {
+  constructor(which: LetterSelection, waits: (letter: ListedLetter) => boolean) {
     this.#which = which
+    this.#waits = waits
   }
 
   /**
@@ -170,7 +179,7 @@ class Choice {
     const isMeant = (persistenceId === undefined || letter.persistenceId === persistenceId) &&
       (fingerprint === undefined || !isOther)
     if (!isMeant) this.#isLeft = true
-    return !this.#isLeft
+    return isMeant && !this.isLeft(letter)
   }
 
   /** Whether nothing is left, from this letter on. */
@@ -184,8 +193,8 @@ class Choice {
     this.#isLeft = true
   }
 
-  isLeft({ persistenceId }: ListedLetter): boolean {
-    return this.#isLeft && persistenceId === this.#entity
+  isLeft(letter: ListedLetter): boolean {
+    return this.#isLeft && letter.persistenceId === this.#entity && this.#waits(letter)
   }
 }
 
@@ -216,7 +225,7 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     // a change of the filter after this fences the transaction
     if (!(yield* isIncluded(self, stored.value))) return "excluded"
     const to = offsets.get(slice)
-    const moves = source.provider.supersedes === true && to !== undefined ? [{ slice, from: to, to }] : []
+    const moves = !isInSequence(self.projection, letter) && to !== undefined ? [{ slice, from: to, to }] : []
     const basis = { journal, revision }
     const handling = delivery._tag === "ExactlyOnce"
       ? claimFor(self, letter, call(self, element), basis, moves)
@@ -262,28 +271,25 @@ const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Han
 
 /** Whether a letter comes next of its entity. */
 const standing = (
-  { isInSequence, key, management }: Redelivery,
-  { persistenceId, sequenceNumber }: DeadLetterId
+  { key, management, projection }: Redelivery,
+  { isQueued, persistenceId, sequenceNumber }: ListedLetter
 ): Effect.Effect<"next" | "behind" | "gone", StorageError> =>
-  isInSequence
-    ? Effect.map(management.listLetters(key, beforeAll(persistenceId), 1), ([first]) =>
-      first?.persistenceId !== persistenceId || first.sequenceNumber > sequenceNumber
-        ? "gone"
-        : first.sequenceNumber === sequenceNumber
-        ? "next"
-        : "behind")
-    : Effect.succeed("next")
+  Effect.map(management.listLetters(key, beforeAll(persistenceId), 1), ([first]) => {
+    if (first?.persistenceId !== persistenceId || first.sequenceNumber > sequenceNumber) return "gone"
+    const isNext = first.sequenceNumber === sequenceNumber
+    return isNext || !isInSequence(projection, { isQueued: isQueued || first.isQueued }) ? "next" : "behind"
+  })
 
 /** Claims a letter that comes next of its entity. */
 const claimNext: (
   self: Redelivery,
-  letter: DeadLetterId
+  letter: ListedLetter
 ) => Effect.Effect<ClaimedLetter | "behind" | "gone", StorageError> = Effect.fnUntraced(function*(self, letter) {
   const before = yield* standing(self, letter)
   if (before !== "next") return before
   const claimed = yield* self.management.claim(self.key, letter)
   if (claimed !== undefined) return claimed
-  return self.isInSequence && (yield* standing(self, letter)) !== "gone" ? "behind" : "gone"
+  return (yield* standing(self, letter)) !== "gone" ? "behind" : "gone"
 })
 
 const call = ({ handle }: Redelivery, event: Envelope<any>): Handled<void> => Effect.suspend(() => handle([event]))

@@ -123,7 +123,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       : new ReadingState(options.range, stored, { isStrict: !supersedes })
     monitor.waits(() => reading.waitsFrom)
     const tracker = new OffsetTracker(offsets, reading)
-    const parked = yield* loadParked(options, reading)
+    const parked = yield* loadParked(options, reading, supersedes)
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
     if (goesOn) monitor.happened({ _tag: "CaughtUp" })
@@ -296,15 +296,15 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
  */
 const loadParked = Effect.fnUntraced(function*(
   { management, monitor, projection, range }: Options,
-  reading: Reading
+  reading: Reading,
+  supersedes: boolean
 ): Effect.fn.Return<ParkedEntities, StorageError> {
-  const { provider } = projection.source
-  const ids = provider.supersedes === true ? [] : yield* management.parked(offsetKey(projection), range)
+  const ids = supersedes ? [] : yield* management.parked(offsetKey(projection), range)
   const hasNoPositions = reading instanceof TimestampReading
   const parked = new ParkedEntities(ids, {
     queue: projection.recovery.queue,
     // without a place in the source it comes again whenever that is opened
-    isParkable: ({ position }) => provider.supersedes !== true && (hasNoPositions || position !== undefined)
+    isParkable: ({ position }) => !supersedes && (hasNoPositions || position !== undefined)
   })
   monitor.parked(parked.size)
   return parked
