@@ -238,8 +238,8 @@ export interface ClaimedLetter extends DeadLetter {
 
 /**
  * How many dead letters were handled, have failed again (and stay), were obsolete and discarded (their event was
- * deleted, a stage drops it now, or a newer state has superseded it), or are excluded by the filter of their stream (and stay). Those that wait behind
- * one that stays are not counted.
+ * deleted, a stage drops it now, or a newer state has superseded it), or are excluded (and stay): by the filter of their stream, or by its producer, which
+ * shows nothing of their entity now. Those that wait behind one that stays are not counted.
  *
  * @category models
  * @since 0.1.0

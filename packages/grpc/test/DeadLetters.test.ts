@@ -1,13 +1,19 @@
 import { assert, layer } from "@effect/vitest"
-import type { Envelope } from "@sluice/core/Envelope"
+import type { Envelope, Place } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import type { Visible } from "@sluice/grpc/Visibility"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { remote, shortly } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
-import { append, carts } from "./kit/Producer.ts"
+import { append, Cart, CartEvents, carts } from "./kit/Producer.ts"
 import { caughtUp, makeStorage, run } from "./kit/Recorder.ts"
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string>
@@ -52,6 +58,43 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
           yield* Effect.provide(append("a", ["x"]), there)
           yield* caughtUp("aside")
           assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x", "a 4 x", "a 5 x"])
+        }).pipe(Effect.provide(here))
+      }))
+  }
+
+  for (const kind of ["a filter", "a predicate"] as const) {
+    it.effect(`stay while the producer hides their entities by ${kind}, and are handled when it shows them again`, () =>
+      Effect.gen(function*() {
+        const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+        const all = kind === "a filter" ? EventFilter.passAll : () => true
+        const others = kind === "a filter"
+          ? EventFilter.passAll.pipe(EventFilter.excludeEntityIds("a"))
+          : ({ persistenceId }: Place) => persistenceId !== "Cart|a"
+        const select = yield* SubscriptionRef.make<Visible>(all)
+        const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
+        const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
+        const handled: Array<string> = []
+        let isBroken = true
+        const projection = remote(port).pipe(
+          Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
+            isBroken && envelope.sequenceNumber === 2
+              ? Effect.fail("broken")
+              : Effect.sync(() => void handled.push(shortly(envelope)))),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* Effect.provide(append("a", ["x", "x", "x"]), there)
+        yield* Effect.gen(function*() {
+          yield* run(projection, here)
+          yield* caughtUp("aside")
+          yield* SubscriptionRef.set(select, others)
+          const redrive = Projection.handleDeadLetters(projection)
+          yield* Wait.until("the entity to be hidden", Effect.map(redrive, ({ excluded }) => excluded === 1))
+          const waiting = yield* ProjectionManagement.deadLetterCounts("aside")
+          assert.deepStrictEqual(waiting, { entities: 1, failed: 1, queued: 1 })
+          isBroken = false
+          yield* SubscriptionRef.set(select, all)
+          yield* Wait.until("all to be handled", Effect.map(redrive, () => handled.length === 3))
+          assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x"])
         }).pipe(Effect.provide(here))
       }))
   }

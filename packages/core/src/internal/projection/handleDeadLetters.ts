@@ -217,7 +217,8 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
           (discarded): Outcome => discarded === undefined ? "gone" : "obsolete"
         )
     )
-    if (stored._tag === "None" || stored.value.payload === undefined) return yield* discard
+    if (stored._tag === "None") return (yield* isHidden(self, letter)) ? "excluded" : yield* discard
+    if (stored.value.payload === undefined) return yield* discard
     const [element] = yield* self.decode([stored.value])
     if (element?._tag === "Poison") return yield* failed(self, letter, element.cause)
     if (element?._tag !== "Envelope") return yield* discard
@@ -239,6 +240,21 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
   }
 )
+
+/**
+ * Whether a source that does not show an event may show it later, as whoever offers it may hide an entity for a while. One that shows something after the
+ * event has it no more. Of what is deleted, nothing is to be shown any more.
+ */
+const isHidden = (
+  { projection: { source: { provider } } }: Redelivery,
+  letter: ListedLetter
+): Handled<boolean> =>
+  provider.filter === undefined || letter.isDeleted
+    ? Effect.succeed(false)
+    : Effect.map(
+      fetch(provider, letter, SequenceNumber.make(Number.MAX_SAFE_INTEGER)),
+      (later) => later._tag === "None"
+    )
 
 /**
  * Whether the newest filter includes an event: it passes, or it comes before one of its entity that does. What that was known by is not
