@@ -595,6 +595,43 @@ describe("dead letters of an at-least-once projection", () => {
   )
 })
 
+describe("dead letters of an exactly-once projection", () => {
+  for (const [refusals, error] of [[3, undefined], [99, "Busy"]] as const) {
+    test(
+      `are handled again where the storage refuses the transaction ${refusals} times${error ? ", up to a limit" : ""}`,
+      Effect.gen(function*() {
+        yield* write("a", "1")
+        let isBroken = true
+        const projection = Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", () => isBroken ? Effect.fail("no") : Effect.void),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* Effect.scoped(Effect.andThen(start(projection), settle))
+        isBroken = false
+        const store = yield* OffsetStore
+        let left: number = refusals
+        const handling = yield* Projection.handleDeadLetters(projection).pipe(
+          Effect.provideService(OffsetStore, {
+            ...store,
+            transact: (key, basis, moves, effect) =>
+              left-- > 0
+                ? Effect.fail(new StorageError({ operation: "test", reason: "Busy", cause: new Error("deadlock") }))
+                : store.transact(key, basis, moves, effect)
+          }),
+          Effect.exit,
+          Effect.forkChild
+        )
+        yield* after(10_000)
+        const exit = yield* Fiber.join(handling)
+        if (error === undefined) {
+          assert.deepStrictEqual(exit, Exit.succeed({ handled: 1, failed: 0, obsolete: 0, excluded: 0 }))
+        } else assert.isTrue(Exit.isFailure(exit))
+        assert.lengthOf(yield* ProjectionManagement.deadLetters(projection), error === undefined ? 0 : 1)
+      })
+    )
+  }
+})
+
 describe("a source that is cut off", () => {
   test(
     "shows in the status of its worker, and that it is back",

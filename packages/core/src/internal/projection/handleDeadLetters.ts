@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as Struct from "effect/Struct"
 import { toText } from "../../ConsumerFilter.ts"
@@ -26,7 +27,7 @@ import {
 import * as SequenceNumber from "../../SequenceNumber.ts"
 import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import type { StorageError } from "../../StorageError.ts"
+import { StorageError } from "../../StorageError.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
@@ -42,6 +43,14 @@ const pageSize = 100
 
 /** How often an event is looked at again whose slice has moved on meanwhile. */
 const maxLooks = 20
+
+/** How often a letter is handled in a transaction that the storage refuses, such as for a deadlock. */
+const maxRefusals = 5
+
+const isBusy = (cause: Cause.Cause<unknown>): boolean => {
+  const error = errorOf(cause)
+  return error instanceof StorageError && error.reason === "Busy"
+}
 
 /**
  * What became of a letter: it is `gone` where somebody else has handled it, or thrown it away; `behind` where it has to wait, for somebody who is handling it
@@ -235,6 +244,11 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     if (Exit.isSuccess(exit)) return exit.value
     if (delivery._tag === "AtMostOnce" && !(errorOf(exit.cause) instanceof Fenced)) {
       return yield* Effect.failCause(exit.cause)
+    }
+    // nothing of the transaction was stored, and whoever had a lock has it no more
+    if (delivery._tag === "ExactlyOnce" && isBusy(exit.cause) && looks < maxRefusals) {
+      yield* Effect.sleep(10 * 2 ** looks * (yield* Random.next))
+      return yield* handle(self, letter, looks + 1)
     }
     if (!(errorOf(exit.cause) instanceof Fenced)) return yield* failed(self, letter, exit.cause)
     return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
