@@ -567,6 +567,35 @@ describe("dead letters of an at-least-once projection", () => {
   )
 
   test(
+    "leave nothing behind of what was queued while they were handled",
+    Effect.gen(function*() {
+      yield* write("a", "1")
+      yield* write("b", "1")
+      let isBroken = true
+      const mended = yield* Latch.make()
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : mended.await),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* start(projection)
+      yield* settle
+      isBroken = false
+      const handling = yield* Effect.forkChild(Projection.handleDeadLetters(projection))
+      yield* settle
+      yield* write("a", "2")
+      yield* after(1_000)
+      assert.deepStrictEqual(yield* ProjectionManagement.deadLetterCounts(projection), {
+        entities: 2,
+        failed: 2,
+        queued: 1
+      })
+      yield* mended.open
+      assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 3, failed: 0, obsolete: 0, excluded: 0 })
+      assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
+    })
+  )
+
+  test(
     "are claimed for as long as they are handled",
     Effect.gen(function*() {
       yield* write("a", "1")

@@ -117,8 +117,8 @@ const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSe
     let after = which.persistenceId === undefined ? undefined : beforeAll(which.persistenceId as PersistenceId)
     while (true) {
       const page: ReadonlyArray<ListedLetter> = yield* management.listLetters(key, after, pageSize)
-      const last = page.at(-1)
-      if (last === undefined || choice.isOver(page[0]!)) {
+      let last = page[0]
+      if (last === undefined || choice.isOver(last)) {
         const { excluded, failed, handled, lost, obsolete } = counts
         return { handled, failed: failed + lost, obsolete, excluded }
       }
@@ -131,11 +131,15 @@ const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSe
         filter: yield* newestFilter(projection),
         decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
       }
-      for (const letter of page) {
+      for (const [i, letter] of page.entries()) {
+        last = letter
         if (!choice.has(letter)) continue
         const outcome = yield* handle(self, letter)
         counts[outcome]++
         if (stays(outcome)) choice.leave(letter)
+        // what was queued behind it meanwhile comes before other entities: nothing else would have it handled
+        const isLast = page[i + 1] !== undefined && page[i + 1]!.persistenceId !== letter.persistenceId
+        if (isLast && !stays(outcome) && (yield* hasMore(management, key, letter))) break
       }
       after = choice.isLeft(last) ? afterAll(last.persistenceId) : last
     }
@@ -149,6 +153,14 @@ const isInSequence = (
   { source: { provider } }: SourceProjection<any, any>,
   { isQueued }: Pick<ListedLetter, "isQueued">
 ): boolean => provider.supersedes !== true || isQueued
+
+/** Whether an entity has letters after one. */
+const hasMore = (
+  management: ProjectionManagement["Service"],
+  key: OffsetKey,
+  letter: DeadLetterId
+): Effect.Effect<boolean, StorageError> =>
+  Effect.map(management.listLetters(key, letter, 1), ([next]) => next?.persistenceId === letter.persistenceId)
 
 /** Before the letters of an entity, and after them. */
 const beforeAll = (persistenceId: PersistenceId): DeadLetterId => ({
