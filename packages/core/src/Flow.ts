@@ -32,7 +32,7 @@ export interface Flow {
   readonly run: (envelopes: Stream.Stream<Envelope<any>>) => Stream.Stream<Done, any, any>
   /** How many events, at most, a worker has given to it, or has ready for it. */
   readonly inHand: number
-  /** For how long an event may be in it. */
+  /** For how long an event may be the oldest that it has. */
   readonly deadline: Duration.Duration
 }
 
@@ -53,8 +53,9 @@ export const make = (fields: Omit<Flow, typeof TypeId>): Flow => ({ [TypeId]: Ty
 export const isFlow = (self: object): self is Flow => TypeId in self
 
 /**
- * A flow has an event for longer than its deadline, and has not emitted it. The worker goes past no such event: it begins again from its stored offsets. Have
- * the flow emit each envelope once it is done with it, also those that it leaves out; or give it a longer deadline.
+ * A flow has not emitted the oldest event that it has within its deadline, which begins once all before that are emitted. The worker goes past no such
+ * event: it begins again from its stored offsets. Have the flow emit each envelope once it is done with it, also those that it leaves out; or give it a
+ * longer deadline.
  *
  * @category errors
  * @since 0.1.0

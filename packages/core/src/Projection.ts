@@ -183,9 +183,10 @@ const positive = (what: string, n: number): number => {
  *
  * **Gotchas**
  *
- * Emit what you leave out as well: an event that is not emitted would hold the offset for ever. After `deadline` (1 minute) in the stream it is
- * found out: the worker fails with `FlowOverdue`, which names it, and begins again. The events of an entity come in order, and it is up to
- * the stream whether they are handled so: `Stream.mapEffect` with a `concurrency` has several of them under way.
+ * Emit what you leave out as well: an event that is not emitted would hold the offset for ever. After `deadline` (1 minute) as the oldest in the
+ * stream it is found out: the worker fails with `FlowOverdue`, which names it, and begins again. Have the stream end with its envelopes: after a
+ * command it is waited for, for `deadline` at most. The events of an entity come in order, and it is up to the stream whether they are handled so:
+ * `Stream.mapEffect` with a `concurrency` has several of them under way.
  *
  * **Example** (Batches for another service)
  *

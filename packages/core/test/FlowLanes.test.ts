@@ -48,6 +48,7 @@ it.effect.prop(
       const done = new Set<Envelope.Element<number>>()
       const left: Array<Envelope.Element<number>> = []
       let now = 0
+      let oldestSince = 0
       const inHand = () => added.filter((element) => !left.includes(element) && !passed.has(element))
       for (const op of ops) {
         now++
@@ -72,6 +73,7 @@ it.effect.prop(
             assert.strictEqual(lanes.waiting, waiting[0])
             if (waiting.length === 0) break
             const some = lanes.take(now)
+            if (open.length === 0) oldestSince = now
             assert.deepStrictEqual(some as ReadonlyArray<unknown>, waiting.splice(0, 16))
             open.push(...some)
             break
@@ -81,8 +83,9 @@ it.effect.prop(
             if (envelope === undefined) break
             open.splice(op.which, 1)
             const { persistenceId, sequenceNumber } = envelope
-            assert.strictEqual(lanes.done({ persistenceId, sequenceNumber }), envelope)
-            assert.isUndefined(lanes.done(envelope), "once")
+            assert.strictEqual(lanes.done({ persistenceId, sequenceNumber }, now), envelope)
+            if (op.which === 0) oldestSince = now
+            assert.isUndefined(lanes.done(envelope, now), "once")
             done.add(envelope)
             break
           }
@@ -108,7 +111,7 @@ it.effect.prop(
           case "Leave":
             left.push(...lanes.leave().elements)
         }
-        assert.strictEqual(lanes.oldest?.envelope, open[0])
+        assert.deepStrictEqual(lanes.oldest, open[0] && { envelope: open[0], since: oldestSince })
         const laneOf = (element: Envelope.Element<number>) => inSourceOrder ? 0 : element.slice
         const mayLeave = inHand().filter((element, i, all) =>
           all.slice(0, i + 1).every((before) => laneOf(before) !== laneOf(element) || done.has(before))

@@ -71,7 +71,7 @@ const flowOf = (run: Flow.Flow["run"]) =>
 const turns = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
 
 /** After so many seconds. */
-const hasEnded = (fiber: Fiber.Fiber<void>, seconds: number) =>
+const hasEnded = (fiber: Fiber.Fiber<void, unknown>, seconds: number) =>
   TestClock.adjust(Duration.seconds(seconds)).pipe(
     Effect.andThen(turns),
     Effect.map(() => fiber.pollUnsafe() !== undefined)
@@ -116,4 +116,17 @@ it.effect("a command waits for a flow to end, also with nothing in hand, and for
     const waiting = yield* Effect.forkChild(stays.finish(commanded))
     assert.isFalse(yield* hasEnded(waiting, 19))
     assert.isTrue(yield* hasEnded(waiting, 6))
+  }))
+
+it.effect("an event of a flow has its time once those before it are done", () =>
+  Effect.gen(function*() {
+    const flow = yield* flowOf((envelopes) =>
+      Stream.mapEffect(envelopes, (envelope) => Effect.delay(Effect.succeed(envelope), "6 seconds"))
+    )
+    yield* flow.add(Array.from({ length: 16 }, (_, i) => event(i + 1)))
+    yield* turns
+    const draining = yield* Effect.forkChild(flow.drain)
+    for (let n = 1; n < 16; n++) assert.isFalse(yield* hasEnded(draining, 6))
+    assert.isTrue(yield* hasEnded(draining, 6))
+    assert.isTrue(flow.isEmpty())
   }))

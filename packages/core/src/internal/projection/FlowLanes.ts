@@ -5,13 +5,13 @@ import type { PersistenceId } from "../../PersistenceId.ts"
 import { maxBytes, maxElements } from "./inHandLimits.ts"
 import type { Left } from "./SliceLanes.ts"
 
-/** So many events are taken at a time. It is few, as the time that each is taken for begins for all of them. */
+/** So many events are taken at a time. It is few, as all that was taken is waited for when a command comes. */
 const atOnce = 16
 
-/** @internal An event that was taken, and when, in milliseconds. */
-export interface Taken {
+/** @internal An event before which nothing is left of what was taken, and since when, in milliseconds. */
+export interface Oldest {
   readonly envelope: Envelope<any>
-  readonly at: number
+  readonly since: number
 }
 
 /**
@@ -36,7 +36,8 @@ export class FlowLanes {
   /** What was taken and is not done, by entity and number. */
   readonly #taken = new Map<PersistenceId, Map<number, Envelope<any>>>()
   /** The same, the first that was taken first. */
-  readonly #takenAt = new Map<Envelope<any>, number>()
+  readonly #inOrder = new Set<Envelope<any>>()
+  #oldestSince = 0
   #left: Array<Element<any>> = []
   #events = 0
   #bytes = 0
@@ -93,31 +94,33 @@ export class FlowLanes {
   }
 
   /** The event that was taken first and is not done. */
-  get oldest(): Taken | undefined {
-    for (const [envelope, at] of this.#takenAt) return { envelope, at }
+  get oldest(): Oldest | undefined {
+    for (const envelope of this.#inOrder) return { envelope, since: this.#oldestSince }
     return undefined
   }
 
   /** Takes the next events, of which there has to be one. */
   take(now: number): NonEmptyReadonlyArray<Envelope<any>> {
     const taken = this.#waiting.splice(0, atOnce)
+    if (this.#inOrder.size === 0) this.#oldestSince = now
     for (const envelope of taken) {
       let ofEntity = this.#taken.get(envelope.persistenceId)
       if (ofEntity === undefined) this.#taken.set(envelope.persistenceId, ofEntity = new Map())
       ofEntity.set(envelope.sequenceNumber, envelope)
-      this.#takenAt.set(envelope, now)
+      this.#inOrder.add(envelope)
     }
     return taken as unknown as NonEmptyReadonlyArray<Envelope<any>>
   }
 
   /** Returns the event that is done; none if it was not taken, or was done before. */
-  done({ persistenceId, sequenceNumber }: Done): Envelope<any> | undefined {
+  done({ persistenceId, sequenceNumber }: Done, now: number): Envelope<any> | undefined {
     const ofEntity = this.#taken.get(persistenceId)
     const envelope = ofEntity?.get(sequenceNumber)
     if (envelope === undefined) return undefined
     ofEntity!.delete(sequenceNumber)
     if (ofEntity!.size === 0) this.#taken.delete(persistenceId)
-    this.#takenAt.delete(envelope)
+    if (envelope === this.oldest?.envelope) this.#oldestSince = now
+    this.#inOrder.delete(envelope)
     const key = this.#inSourceOrder ? 0 : envelope.slice
     const lane = this.#lanes.get(key)!
     this.#behind.add(envelope)

@@ -113,12 +113,13 @@ const done = (self: State) => (some: ReadonlyArray<Done>) =>
   Effect.sync(() => {
     const { lanes, options: { handling: { monitor } }, outcome } = self
     const handled: Array<Envelope<any>> = []
+    const now = millis(self)
     for (const one of some) {
-      const envelope = lanes.done(one)
+      const envelope = lanes.done(one, now)
       if (envelope !== undefined) handled.push(envelope)
     }
     if (handled.length === 0) return
-    if (self.waitsSince !== undefined) self.waitsSince = millis(self)
+    if (self.waitsSince !== undefined) self.waitsSince = now
     monitor.handled(handled)
     outcome.changed()
   })
@@ -160,8 +161,9 @@ const watch = (self: State): Effect.Effect<never> => {
   const deadline = Duration.toMillis(self.flow.deadline)
   const look = Effect.suspend(() => {
     const { hasEnded, isStopped, lanes, options: { handling: { projection } }, outcome, waitsSince } = self
-    const { at, envelope } = lanes.oldest ?? { at: waitsSince, envelope: isAtEnd(self) ? undefined : lanes.waiting }
-    if (hasEnded || at === undefined || millis(self) - at < deadline) return Effect.void
+    const { since, envelope } = lanes.oldest ??
+      { since: waitsSince, envelope: isAtEnd(self) ? undefined : lanes.waiting }
+    if (hasEnded || since === undefined || millis(self) - since < deadline) return Effect.void
     if (envelope !== undefined) {
       const { persistenceId, sequenceNumber } = envelope
       fail(self, Cause.fail(new FlowOverdue({ projection: projection.name, persistenceId, sequenceNumber, deadline })))
