@@ -88,6 +88,9 @@ const make = <E, R>(
       lookup: (workers: number) => workerShards.make({ address, cluster, health, times, weight, workers }),
       idleTimeToLive: idleFor
     })
+    yield* Effect.logInfo(
+      `Takes part in placing the workers of projections, as ${host}, with a takeover of ${Duration.format(takeover)}`
+    )
     return {
       assigned: (_, workers) => Stream.unwrap(Effect.map(RcMap.get(shards, workers), (assigned) => assigned.changes))
     }

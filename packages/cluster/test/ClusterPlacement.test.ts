@@ -171,6 +171,18 @@ describe("placement in a cluster", () => {
       assert.strictEqual((yield* run(db.selectFrom("sluice_runner").selectAll())).length, 1)
     })))
 
+  it.live("says once that the process takes part", () => {
+    const said: Array<string> = []
+    const logger = Logger.make(({ message }) => {
+      if (String(message).startsWith("Takes part")) said.push(String(message))
+    })
+    return inSqlite(Effect.gen(function*() {
+      yield* Layer.build(ClusterPlacement.layer({ host: "here" }))
+      yield* Layer.build(ClusterPlacement.layer({ host: "here" }))
+      assert.deepStrictEqual(said, ["Takes part in placing the workers of projections, as here, with a takeover of 6s"])
+    })).pipe(Effect.provide(Logger.layer([logger])))
+  })
+
   it.live("may be made anew once it has ended, and with other options", () =>
     inSqlite(Effect.gen(function*() {
       for (const takeover of ["3 seconds", "4 seconds"] as const) {

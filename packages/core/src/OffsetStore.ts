@@ -163,7 +163,8 @@ export class Fenced extends ExpectedError.TaggedError<Fenced>("@sluice/core/Fenc
     return this.by === "command"
       ? `Projection '${this.projection}' was rewound or cleared in '${this.source}', or has another filter, and begins from there`
       : `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
-        "it seems to run twice. Let one process run it, or give each projection a name of its own"
+        "it seems to run twice. Let one process run it, provide a placement to Projection.layer (such as @sluice/cluster; a process that was halted is " +
+        "fenced once as it comes back), or give each projection a name of its own"
   }
 }
 
