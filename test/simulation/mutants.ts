@@ -169,7 +169,6 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
-    from: 94,
     changes: [
       ["    latch.closeUnsafe()\n", ""],
       [
@@ -387,7 +386,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what was jumped over does not come after a rewind to before it",
     file: `${core}/Rewind.ts`,
     workload: "filters",
-    from: 912,
+    from: 1852,
     changes: [["rewind.since < since ? [rewind] :", "rewind.jumpedFrom || rewind.since < since ? [rewind] :"]]
   },
   {
