@@ -401,15 +401,24 @@ export const make = ({ database, db, signals }: {
 
   const discardAhead = (key: OffsetKey) =>
     run(
-      db.deleteFrom("sluice_dead_letter").where(isOf(key)).where((letter) =>
-        letter.or([
-          letter("position", "is", null),
+      db.deleteFrom("sluice_dead_letter").where(isOf(key)).where((letter) => {
+        const offset = letter.selectFrom("sluice_offset as o").select("o.slice").where((eb) =>
+          eb.and([
+            eb("o.projection", "=", key.projection),
+            eb("o.source", "=", key.source),
+            eb("o.slice", "=", eb.ref("sluice_dead_letter.slice"))
+          ])
+        )
+        return letter.or([
+          letter.and([
+            letter("position", "is", null),
+            letter.not(letter.exists(
+              offset.where((eb) => eb("o.timestamp", ">", eb.ref("sluice_dead_letter.timestamp")))
+            ))
+          ]),
           letter.exists(
-            letter.selectFrom("sluice_offset as o").select("o.slice").where((eb) =>
+            offset.where((eb) =>
               eb.and([
-                eb("o.projection", "=", key.projection),
-                eb("o.source", "=", key.source),
-                eb("o.slice", "=", eb.ref("sluice_dead_letter.slice")),
                 eb("o.position", "<", eb.ref("sluice_dead_letter.position")),
                 eb.or([
                   eb("o.position", ">", 0),
@@ -419,7 +428,7 @@ export const make = ({ database, db, signals }: {
             )
           )
         ])
-      )
+      })
     )
 
   const page = (key: OffsetKey, after: DeadLetterId | undefined, limit: number) =>

@@ -155,8 +155,10 @@ export const makeMemoryProjectionManagement = (
     for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
       if (!isOf(key)(row)) continue
       const { position, timestamp } = slices.get(transaction, sliceKey(key, envelope.slice))?.offset ?? Offset.beginning
-      const isAhead = envelope.position === undefined ||
-        envelope.position > position && (position > 0 || envelope.timestamp >= timestamp)
+      const isSince = envelope.timestamp >= timestamp
+      const isAhead = envelope.position === undefined
+        ? isSince
+        : envelope.position > position && (position > 0 || isSince)
       if (isAhead) letters.set(transaction, id, undefined)
     }
   }

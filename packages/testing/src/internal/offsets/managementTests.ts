@@ -569,6 +569,20 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.strictEqual((yield* ProjectionManagement.deadLetters(other)).length, 3)
       }))
 
+    it.effect("goes by the time of letters without a position", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* revisionOf(key)
+        for (const n of [1, 2, 3]) yield* putAside(key, letter("a", n, { position: undefined }))
+        const left = Effect.map(ProjectionManagement.deadLetters(key), shown)
+        yield* rewindSince(key, 1_000_004)
+        assert.deepStrictEqual(yield* left, ["a 1 no", "a 2 no", "a 3 no"])
+        yield* rewindSince(key, 1_000_002)
+        assert.deepStrictEqual(yield* left, ["a 1 no"])
+        yield* ProjectionManagement.rewind(key, "beginning")
+        assert.deepStrictEqual(yield* left, [])
+      }))
+
     it.effect("leaves others alone", () =>
       Effect.gen(function*() {
         const [one, two] = [freshKey(), freshKey()]
