@@ -24,7 +24,7 @@ export const reportedFailure = ({ cause, event }: WorkerFailure): Omit<ReportedF
 export const tagOf = (error: unknown): string =>
   Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
     ? error._tag
-    : error instanceof Error
+    : error instanceof Error && typeof error.name === "string"
     ? error.name
     : error === undefined
     ? "Interrupted"
