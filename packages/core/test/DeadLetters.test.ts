@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { after, Note, settle, storedPositions, Test, test, write } from "./projectionKit.ts"
+import { after, Note, settle, start, statusOf, storedPositions, Test, test, write } from "./projectionKit.ts"
 
 /** What was handled, in the transaction of the handler if it has one. */
 const Done = EntityType.make("done", { codec: EventCodec.string })
@@ -212,6 +212,44 @@ describe("a worker that ends while something is put aside leaves it before its o
     "an event that waits behind it",
     Effect.gen(function*() {
       assert.notInclude(yield* endsMeanwhile("queue", ["poison", "good"]), 2)
+    })
+  )
+})
+
+describe("dead letters without room, at least once, in groups", () => {
+  test(
+    "stop the worker, and no event is handed over again when it is resumed",
+    Effect.gen(function*() {
+      let isBroken = true
+      const handled: Array<string> = []
+      const many = (envelopes: ReadonlyArray<Envelope<string>>) =>
+        Effect.suspend(() => {
+          if (isBroken && envelopes.some(({ event }) => event === "bad")) return Effect.fail("broken")
+          for (const { event } of envelopes) handled.push(event)
+          return Effect.void
+        })
+      const projection = Source.journal(Note).pipe(
+        Projection.atLeastOnce("notes", Handler.grouped({ size: 50, within: 100 }, many)),
+        Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 0, delay: 0, queue: { capacity: 2 } }))
+      )
+      yield* start(projection)
+      yield* write("a", "bad", "a2", "a3")
+      yield* after(1_000)
+      yield* write("b", "b1", "b2")
+      yield* write("a", "a4")
+      yield* write("b", "b3")
+      yield* after(1_000)
+      for (let i = 0; i < 3; i++) {
+        assert.strictEqual((yield* statusOf("notes")).state, "Stopped")
+        assert.deepStrictEqual(handled, ["b1", "b2"])
+        yield* ProjectionManagement.resume("notes")
+        yield* after(1_000)
+      }
+      isBroken = false
+      yield* Projection.handleDeadLetters(projection)
+      yield* ProjectionManagement.resume("notes")
+      yield* after(1_000)
+      assert.deepStrictEqual(handled, ["b1", "b2", "bad", "a2", "a3", "a4", "b3"])
     })
   )
 })

@@ -13,6 +13,7 @@ import type { SourceProjection } from "../../ProjectionDefinition.ts"
 import { deletedError, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { DeadLetterQueueFull } from "../../RecoveryStrategy.ts"
 import type { SliceRange } from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
 import { traced } from "../tracing.ts"
 import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch } from "./fetch.ts"
@@ -294,7 +295,7 @@ const attempt = (self: Handling, elements: Elements, envelopes: Envelopes): Hand
 
 /** As `attempt`, where some of the events are of entities that may be parked. */
 const attemptBehind = (self: Handling, elements: Elements, envelopes: Envelopes): Handled => {
-  const { monitor, parked, projection: { delivery, handler }, tracker } = self
+  const { monitor, parked, projection: { delivery, handler, recovery } } = self
   if (delivery._tag === "ExactlyOnce") {
     let given: Envelopes = []
     const effect = Effect.flatMap(queueParked(self, envelopes), (rest) => {
@@ -308,8 +309,28 @@ const attemptBehind = (self: Handling, elements: Elements, envelopes: Envelopes)
       if (given.length > 0) monitor.handled(given)
     })
   }
-  const free = envelopes.filter((envelope) => !parked.has(envelope))
   const waiting = envelopes.filter((envelope) => parked.has(envelope))
+  if (recovery.queue.overflow === "discard" || elements.length === 1) {
+    return handBeside(self, elements, envelopes, waiting)
+  }
+  return Effect.flatMap(roomFor(self, waiting.length), (room) => {
+    const full = waiting[room]
+    if (full === undefined) return handBeside(self, elements, envelopes, waiting)
+    // what comes before is handled and stored, and nothing behind, which would come again with each resume
+    const at = elements.indexOf(full)
+    return Effect.forEach(
+      [elements.slice(0, at), [full], elements.slice(at + 1)],
+      (some) =>
+        some.length === 0 ? Effect.void : handleGroup(self, some, some.filter((each) => each._tag === "Envelope")),
+      { discard: true }
+    )
+  })
+}
+
+/** Hands the events over that are free, and queues those that wait. */
+const handBeside = (self: Handling, elements: Elements, envelopes: Envelopes, waiting: Envelopes): Handled => {
+  const { monitor, parked, projection: { handler }, tracker } = self
+  const free = envelopes.filter((envelope) => !parked.has(envelope))
   if (free.length > 0 && isGrouped(handler)) monitor.meters.group(free.length)
   const handing = free.length === 0
     ? Effect.void
@@ -376,11 +397,7 @@ const queueParked: (self: Handling, envelopes: Envelopes) => Effect.Effect<Envel
     for (const id of ids) if (!held.has(id)) parked.unpark(id)
     if (held.size < ids.size) monitor.parked(parked.size)
     const waiting = envelopes.filter((envelope) => parked.has(envelope))
-    if (waiting.length > parked.room) {
-      const { queued } = yield* management.letterCounts(key)
-      parked.waiting(queued, waiting.length)
-    }
-    const excess = waiting.slice(parked.room)
+    const excess = waiting.slice(yield* roomFor(self, waiting.length))
     if (excess.length > 0) {
       const { persistenceId, sequenceNumber } = excess[0]!
       const { capacity, overflow } = recovery.queue
@@ -397,6 +414,13 @@ const queueParked: (self: Handling, envelopes: Envelopes) => Effect.Effect<Envel
     return waiting.length === 0 ? envelopes : envelopes.filter((envelope) => !parked.has(envelope))
   }
 )
+
+/** How many events may be queued, of as many as are to be. */
+const roomFor = ({ key, management, parked }: Handling, events: number): Effect.Effect<number, StorageError> =>
+  events <= parked.room ? Effect.succeed(parked.room) : Effect.map(management.letterCounts(key), ({ queued }) => {
+    parked.waiting(queued, events)
+    return parked.room
+  })
 
 /** @internal Hands the events to a handler that is in no transaction, unless there is another command. */
 export const handOut = (self: Handling, envelopes: Envelopes): Handled => {
