@@ -974,7 +974,7 @@ export const discard = (
   )
 
 /**
- * Discards the dead letters of a projection, of an entity, or those that have failed in the same way, and returns how many. Their events are not
+ * Discards the dead letters of an entity, those that have failed in the same way, or all of a projection, and returns how many. Their events are not
  * handled. Events that wait behind some that are discarded still wait for `Projection.handleDeadLetters`, unless they are discarded as well, as those of an
  * entity are.
  *
@@ -1014,10 +1014,12 @@ export const discard = (
  */
 export const discardLetters = (
   projection: ProjectionRef,
-  which: LetterSelection = {}
+  which: "all" | { readonly persistenceId: string; readonly fingerprint?: string } | { readonly fingerprint: string }
 ): Effect.Effect<number, CommandError | InvalidInput, ProjectionManagement> => {
-  for (const [input, text] of [["persistence id", which.persistenceId], ["fingerprint", which.fingerprint]] as const) {
-    const problem = text === undefined ? undefined : textProblem(text)
+  if (which === "all") return withKey(projection, (management, key) => management.discardAll(key, {}))
+  for (const [input, text] of Object.entries(which)) {
+    // a program without types must not throw everything away for a group that is gone
+    const problem = text === undefined ? "is undefined: \"all\" discards all of them" : textProblem(text)
     if (problem !== undefined) return Effect.fail(new InvalidInput({ input, problem: `it ${problem}` }))
   }
   return withKey(projection, (management, key) => management.discardAll(key, which))

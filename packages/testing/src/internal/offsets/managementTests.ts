@@ -882,7 +882,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         const many = Array.from({ length: 1_100 }, (_, i) => letter("a", i + 5))
         yield* queue(key, many)
         assert.deepInclude(yield* ProjectionManagement.deadLetterCounts(key), { queued: 1_102 })
-        assert.strictEqual(yield* ProjectionManagement.discardLetters(key), 1_104)
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, "all"), 1_104)
       }))
 
     it.effect("park their entities, which a worker loads for its slices", () =>
@@ -934,9 +934,12 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         })
         assert.deepStrictEqual(yield* ProjectionManagement.deadLetterGroups(key, { limit: 1 }), groups.slice(0, 1))
         assert.deepStrictEqual(yield* counts, { entities: 6, failed: 7, queued: 3 })
-        const discard = (which: ProjectionManagement.LetterSelection) => ProjectionManagement.discardLetters(key, which)
+        const discard = (which: Parameters<typeof ProjectionManagement.discardLetters>[1]) =>
+          ProjectionManagement.discardLetters(key, which)
         const { persistenceId } = letter("a", 1)
         assert.strictEqual(yield* discard({ persistenceId, fingerprint: "Y" }), 0)
+        const gone = yield* Effect.flip(discard({ fingerprint: undefined } as never))
+        assert.strictEqual(gone._tag, "InvalidInput")
         assert.strictEqual(yield* discard({ fingerprint: "X at ü.ts:1" }), 4)
         assert.deepStrictEqual(shown(yield* ProjectionManagement.deadLetters(key)).map((text) => text.slice(0, 3)), [
           "a 2",
@@ -949,7 +952,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.strictEqual(yield* discard({ persistenceId }), 2)
         assert.strictEqual(yield* discard({ fingerprint: "" }), 1)
         assert.deepStrictEqual(yield* counts, { entities: 2, failed: 2, queued: 1 })
-        assert.strictEqual(yield* ProjectionManagement.discardLetters(key), 3)
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, "all"), 3)
         assert.deepStrictEqual(yield* counts, { entities: 0, failed: 0, queued: 0 })
         assertInvalid(yield* Effect.flip(discard({ fingerprint: "\ud800" })))
       }))

@@ -209,7 +209,7 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           yield* ProjectionStatus.caughtUp(name)
           assert.deepStrictEqual(handled, ["a 6", "a 7"])
           assert.deepInclude((yield* ProjectionStatus.status(name))[0], { parked: 1 })
-          assert.strictEqual(yield* ProjectionManagement.discardLetters(projection), 2)
+          assert.strictEqual(yield* ProjectionManagement.discardLetters(projection, "all"), 2)
           yield* append(type, "c", texts(1))
           yield* ProjectionStatus.caughtUp(name)
           assert.deepStrictEqual(handled.splice(0), ["a 6", "a 7", "c 3"])
