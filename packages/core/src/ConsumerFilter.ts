@@ -171,7 +171,7 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
   ) => Effect.Effect<ReadonlyArray<FilterVersion>, StorageError>
   /**
    * Stores what is decided by the newest version, in one transaction; nothing if that is undefined. Nobody else can store one meanwhile. Versions
-   * before the newest {@link KeptVersions} are deleted, but for the newest one by {@link pipeline}, and those of {@link givenUpBy}. Where
+   * before the newest {@link KeptVersions} are deleted, but for the newest one by {@link pipeline}, and those of `givenUpBy`. Where
    * workers have to begin anew, it waits for whoever is handling events of the stream, and fences all workers of its projections. A transaction
    * that the database refuses, as for a deadlock, is tried again.
    */
@@ -200,7 +200,7 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
   ) => Effect.Effect<void, StorageError>
   /**
    * What is given up of the slices of a projection, in the order of the versions. A version that gives up a past does so in all slices that have left something out,
-   * of all projections: of what is older than the event after the stored offset. {@link Rewind.rewound} says what becomes of it in a rewind.
+   * of all projections: of what is older than the event after the stored offset. `Rewind.rewound` says what becomes of it in a rewind.
    */
   readonly givenUp: (
     key: OffsetKey,

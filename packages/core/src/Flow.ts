@@ -29,6 +29,7 @@ export type Done = Pick<Place, "persistenceId" | "sequenceNumber">
  */
 export interface Flow {
   readonly [TypeId]: typeof TypeId
+  /** The stream of the user's own. It emits what it is done with. */
   readonly run: (envelopes: Stream.Stream<Envelope<any>>) => Stream.Stream<Done, any, any>
   /** How many events, at most, a worker has given to it, or has ready for it. */
   readonly inHand: number
