@@ -209,14 +209,14 @@ describe("the auditor", () => {
   })
 
   it("still has something to say of what else is lost", () => {
-    const options = { recovery: RecoveryStrategy.skip, delivery: "atLeastOnce", size: 1 } as const
+    const options = { recovery: RecoveryStrategy.skip, delivery: "atLeastOnce", size: 1, isOneEntity: true } as const
     assert.strictEqual(audited(options, without("d")), "nothing is passed over")
     assert.strictEqual(audited({ ...options, delivery: "exactlyOnce" }, without("d")), "nothing is passed over")
   })
 
   it("notices an event that is skipped though it has not failed as often as it must", () => {
     const recovery = RecoveryStrategy.retryAndSkip({ retries: 1, delay: 10 })
-    const options = { recovery, delivery: "atLeastOnce", size: 1 } as const
+    const options = { recovery, delivery: "atLeastOnce", size: 1, isOneEntity: true } as const
     assert.strictEqual(audited(options, (storage) => storage, RecoveryStrategy.skip), "nothing is passed over")
   })
 
@@ -240,6 +240,15 @@ describe("the auditor", () => {
         audited({ recovery: RecoveryStrategy.deadLetter, delivery, size: 1, again: true }),
         handled
       )
+    }
+  })
+
+  it("knows that events of an entity wait for what was put aside of it, until that is handled", () => {
+    for (const delivery of ["exactlyOnce", "atLeastOnce"] as const) {
+      const options = { recovery: RecoveryStrategy.deadLetter, delivery, size: 1, isOneEntity: true }
+      assert.deepStrictEqual(audited(options), ["b"])
+      // the next one cannot be decoded
+      assert.deepStrictEqual(audited({ ...options, again: true }), ["b", "!c", "d"])
     }
   })
 
@@ -307,12 +316,14 @@ const Picky = EntityType.make("note", {
  * what does not hold.
  */
 const audited = (
-  { again, delivery, recovery, size }: {
+  { again, delivery, isOneEntity = false, recovery, size }: {
     readonly recovery: RecoveryStrategy.RecoveryStrategy
     readonly delivery: "exactlyOnce" | "atLeastOnce"
     readonly size: number
     /** Whether the handler is repaired at last, and given what was put aside. */
     readonly again?: boolean
+    /** Whether the events are of one entity, and not each of another. */
+    readonly isOneEntity?: boolean
   },
   change: <S>(storage: Context.Context<S>) => Context.Context<S> = (storage) => storage,
   /** What the projection does in fact. */
@@ -355,7 +366,10 @@ const audited = (
       const writer = yield* Simulation.process(
         "writer",
         Effect.provide(
-          Journal.append(Picky, { id: "n", events: ["a", "b", "!c", "d", "e", "f", "?", "!g", "h"] }),
+          Effect.forEach(
+            ["a", "b", "!c", "d", "e", "f", "?", "!g", "h"],
+            (event, i) => Journal.append(Picky, { id: isOneEntity ? "n" : `n-${i}`, events: [event] })
+          ),
           database.layer
         )
       )
