@@ -276,7 +276,8 @@ export class ReadingState {
     const isFound = rewound === undefined || this.#findLast(element, rewound)
     const verdict = isFound ? decideOn(this.#numbers, element, this.#isStrict) : "rewound"
     if (position < next && this.#rewinds.size > 0 && isJumped(this.#rewinds.get(slice), timestamp)) {
-      if (verdict !== "accepted") return "duplicate"
+      // what was left out before it comes all the same
+      if (verdict !== "accepted") return verdict
       this.#numbers.accept(persistenceId, sequenceNumber)
       return "passed"
     }

@@ -384,13 +384,19 @@ describe("whatever is left out, read and rewound", () => {
           revision++
           state = begin()
           break
-        case "lookBack":
+        case "lookBack": {
           if (stored.completeUpTo === undefined) break
-          for (const event of log.slice(stored.completeUpTo.position, stored.offset.position)) {
-            if (passes(event) && !past.has(event)) take(event, true)
-          }
+          const looked = log.slice(stored.completeUpTo.position, stored.offset.position)
+            .filter((event) => passes(event) && !past.has(event))
+          for (const event of looked) take(event, true)
           save()
+          const left = looked.flatMap((event) =>
+            ofEntity(event, 1, event.sequenceNumber)
+              .filter(({ position }) => position! > upTo(event) && !isDone[position! - 1])
+          )
+          assert.deepStrictEqual(left, [], "at once")
           break
+        }
         case "rewind": {
           const to = step.to % (length + 1)
           const from = stored.offset.position

@@ -181,6 +181,36 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
             assert.deepStrictEqual([of(a), of(b)], [[`${a} 4`, `${a} 5`], [`${b} 3`, `${b} 4`]])
           }).pipe(whileRunning(projection))
         }))
+
+      it.effect("forwards is brought at once by what was jumped over, which does not come itself", () =>
+        Effect.gen(function*() {
+          const type = fresh("rewound")
+          const name = freshName()
+          const [a, b] = idsOfSlice(type, 7, 2) as [string, string]
+          const handled: Array<string> = []
+          const projection = filtered(type, only(a)()).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          yield* whileRunning(projection)(Effect.gen(function*() {
+            yield* append(type, b, texts(2))
+            yield* append(type, a, texts(1))
+            yield* caughtUp(name)
+          }))
+          const appendLarge = Journal.append(type, { id: b, events: ["large"], tags: ["large"] })
+          yield* appendLarge
+          yield* append(type, a, texts(1))
+          const times = yield* timesOf(type, a)
+          yield* Projection.rewind(projection, { since: times[1]! })
+          handled.length = 0
+          yield* Effect.gen(function*() {
+            yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), { ...ada, history: "now" })
+            yield* complete(projection)
+            assert.sameMembers(handled, [`${a} 2`, `${b} 1`, `${b} 2`])
+            yield* appendLarge
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled.slice(3), [`${b} 4`])
+          }).pipe(whileRunning(projection))
+        }))
     })
   }
 
