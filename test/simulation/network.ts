@@ -532,7 +532,16 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       }
       return past
     })
-    if (stored[0]?.history === "now" && visible === undefined) yield* complete(yield* passing(passes))
+    const change = (name: string, to: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+      Effect.gen(function*() {
+        const update = ConsumerFilter.update(source, to, { by: "eve", history: "now" })
+        yield* (yield* Simulation.process(name, Effect.provide(Effect.orDie(update), here.layer))).ended
+      })
+    if (stored[0]?.history === "now" && visible === undefined) {
+      // a rewind has ended what the change was to bring at once
+      if (yield* auditor.rewoundSinceFilter(projection)) yield* change("change again", (filter) => filter)
+      yield* complete(yield* passing(passes))
+    }
     const selected = new Map<string, number>()
     const last = (id: string, i: number) =>
       Effect.gen(function*() {
@@ -547,8 +556,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* complete(selected)
     if (steps.length === 0) return
     yield* Simulation.note("everything is included, at once")
-    const including = ConsumerFilter.update(source, () => EventFilter.passAll, { by: "eve", history: "now" })
-    yield* (yield* Simulation.process("last change", Effect.provide(Effect.orDie(including), here.layer))).ended
+    yield* change("last change", () => EventFilter.passAll)
     const ofAll = processes.slice(1).flatMap((_, target) =>
       ending.map((fault): FaultPlan.Fault => ({ ...fault, target }))
     )

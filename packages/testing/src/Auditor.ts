@@ -77,6 +77,11 @@ export interface Auditor {
    */
   readonly handled: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
   /**
+   * Whether a watched projection was rewound, or cleared, after the filter of its stream was changed last. What that change was to bring at once, and has
+   * not brought by then, comes with the next event of its entity.
+   */
+  readonly rewoundSinceFilter: (projection: string) => Effect.Effect<boolean>
+  /**
    * Waits until every watched projection has handled all there is, and its offsets say so. To be called when there are no faults any more, and
    * nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
    * projection is watched.
@@ -414,6 +419,7 @@ export const make = (databases: {
         }),
       unhandled: (projection) => Effect.sync(() => audit.unhandled(projection, storedOf(projection).revision)),
       handled: (projection) => Effect.sync(() => audit.handledBy(projection, storedOf(projection).revision)),
+      rewoundSinceFilter: (projection) => Effect.sync(() => audit.rewoundSinceFilter(projection)),
       settled: ({ within }) =>
         Effect.gen(function*() {
           const until = engine.now + Duration.toMillis(Duration.fromInputUnsafe(within))

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
+  ConsumerFilter,
   DurableStateStore,
   EntityType,
   Envelope,
   EventCodec,
+  EventFilter,
   Handler,
   Journal,
   Offset,
@@ -185,6 +187,37 @@ describe("the auditor", () => {
       { seed: 7 }
     )
     assert.deepStrictEqual(exit, Exit.succeed([[1], [2, 3], [1], [3]]))
+  })
+
+  it("knows whether a projection was rewound since the filter of its stream was changed", () => {
+    const { exit } = Simulation.run(
+      Effect.gen(function*() {
+        const database = yield* SimulatedDatabase.make("database")
+        const auditor = yield* Auditor.make({ journal: database })
+        const { provider } = Source.journal(Note)
+        const Notes = auditor.projection(
+          Source.make({ ...provider, key: "stream:notes", filter: EventFilter.passAll }).pipe(
+            Projection.exactlyOnce("notes", () => Effect.void)
+          ),
+          { origin: Source.journal(Note) }
+        )
+        yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), database.layer))
+        const appended = Journal.append(Note, { id: "n", events: ["a"] })
+        yield* (yield* Simulation.process("writer", Effect.provide(Effect.orDie(appended), database.layer))).ended
+        yield* auditor.settled({ within: "1 minute" })
+        const changed = Effect.orDie(ConsumerFilter.update(Notes, EventFilter.excludeTags("large"), { by: "ada" }))
+        const rewound = Effect.orDie(ProjectionManagement.rewind("notes", "beginning"))
+        const seen = [yield* auditor.rewoundSinceFilter("notes")]
+        for (const command of [rewound, changed, rewound]) {
+          const person = yield* Simulation.process("person", Effect.provide(Effect.asVoid(command), database.layer))
+          yield* person.ended
+          seen.push(yield* auditor.rewoundSinceFilter("notes"))
+        }
+        return seen
+      }),
+      { seed: 7 }
+    )
+    assert.deepStrictEqual(exit, Exit.succeed([false, true, false, true]))
   })
 
   it("says why a worker has stopped, as does the trace", () => {

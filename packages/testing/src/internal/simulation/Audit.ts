@@ -80,6 +80,8 @@ interface Projection extends Watched {
   readonly moved: Map<string, Offset.Offset>
   /** How often it was rewound. */
   rewinds: number
+  /** How often that was when the filter of its stream was changed last. */
+  rewindsAtFilter: number
 }
 
 /** Whether an event comes after an offset, which may be a time. */
@@ -132,7 +134,8 @@ export class Audit {
       perEntity: new Set(),
       failures: new Map(),
       moved: new Map(),
-      rewinds: 0
+      rewinds: 0,
+      rewindsAtFilter: 0
     })
   }
 
@@ -178,6 +181,11 @@ export class Audit {
 
   rewinds(projection: string): number {
     return this.#projections.get(projection)?.rewinds ?? 0
+  }
+
+  rewoundSinceFilter(name: string): boolean {
+    const { rewinds, rewindsAtFilter } = this.#projections.get(name)!
+    return rewinds > rewindsAtFilter
   }
 
   observe(observation: Observation): void {
@@ -302,6 +310,7 @@ export class Audit {
   /** A projection goes on from where it was, on a revision after the stored one: what was handled is. */
   refiltered(name: string, { revision = 0 }: StoredOffsets): void {
     const projection = this.#projections.get(name)!
+    projection.rewindsAtFilter = projection.rewinds
     projection.kept.set(revision, keep(doneOf(projection, revision), () => true))
   }
 
