@@ -558,7 +558,8 @@ for (const [name, program] of servers) {
           const [letters] = yield* run<{ bytes: string }>(
             sql`SELECT SUM(LENGTH(payload)) AS bytes FROM sluice_dead_letter`
           )
-          assert.strictEqual(Number(letters!.bytes), 6 * event.length)
+          // those that wait behind it are stored without content
+          assert.strictEqual(Number(letters!.bytes), event.length)
           // as for whoever sends too much at a time, he is told at once, and that it is no lost connection
           const refused = yield* Effect.flip(run(sql`SELECT LENGTH(${"x".repeat(1024 * 1024)}) AS n`))
           assert.notStrictEqual(refused.reason._tag, "ConnectionError")

@@ -298,7 +298,8 @@ export class Audit {
     }
     const worker = projection.workers.get(by)
     // one that was put aside comes when it is asked for, and one that is replayed has been passed before
-    const isOutOfOrder = projection.wasAside.has(slice, position) || projection.perEntity.has(slice)
+    const isOutOfOrder = projection.wasAside.has(slice, position) || projection.perEntity.has(slice) ||
+      this.#mayWait(projection, envelope)
     if (worker === undefined || isOutOfOrder) return
     // of those that it handles at the same time, some may have begun before
     if (worker.isFenced && !projection.isParallel) this.#violate("a fenced worker does nothing", text)
@@ -457,8 +458,20 @@ export class Audit {
   ): EncodedEnvelope | undefined {
     const isDue = projection.perEntity.has(slice)
       ? (event: EncodedEnvelope) => event.persistenceId === persistenceId
-      : (event: EncodedEnvelope) => !projection.deferred.has(slice, event.position!)
+      : (event: EncodedEnvelope) =>
+        !projection.deferred.has(slice, event.position!) &&
+        (event.persistenceId === persistenceId || !this.#mayWait(projection, event))
     return this.#unhandled(projection, revision, slice, position - 1).find(isDue)
+  }
+
+  /** At least once, the free events of a group are handled beside those that the worker takes for parked, and those after them once it knows better. */
+  #mayWait({ delivery, origin, wasAside }: Projection, { persistenceId, position, slice }: Place): boolean {
+    if (delivery !== "AtLeastOnce") return false
+    const truth = this.#truths.get(origin)!
+    for (const before of wasAside.of(slice)) {
+      if (before < position! && truth.at(slice, before)?.persistenceId === persistenceId) return true
+    }
+    return false
   }
 
   /** The events that a projection has handled, standing on a revision. */
