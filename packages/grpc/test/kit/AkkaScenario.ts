@@ -70,6 +70,8 @@ export interface Stage {
   /** What was committed, in order. */
   readonly committed: Effect.Effect<ReadonlyArray<string>>
   readonly status: Effect.Effect<ReadonlyArray<ProjectionStatus.WorkerStatus>>
+  /** What workers have failed with last, also if they go on since. */
+  readonly failures: Effect.Effect<ReadonlyArray<Cause.Cause<unknown>>>
   readonly projection: string
   readonly storage: Context.Context<any>
   /** Asks where the projection runs. */
@@ -183,6 +185,11 @@ export const setStage = (
       committed,
       stored: (n) => Wait.until(`${n} events to be stored`, Effect.map(committed, (lines) => lines.length >= n)),
       status,
+      failures: Effect.sync(() =>
+        registry.workers(projectionName).flatMap(({ reading: { lastFailure } }) =>
+          lastFailure === undefined ? [] : [lastFailure.failure.cause]
+        )
+      ),
       projection: projectionName,
       storage: here,
       asked
@@ -246,7 +253,7 @@ const hurried = (clock: Clock.Clock, speed: number): Clock.Clock => {
 }
 
 /**
- * Plays the script, and waits until the status of the projection names a failure that has this tag and text. What was handled until then
+ * Plays the script, and waits until a worker has failed with an error that has this tag and text. What was handled until then
  * is of each entity what comes first.
  */
 export const playToFailure = (
@@ -259,17 +266,15 @@ export const playToFailure = (
     const stage = yield* setStage(options, storage)
     yield* stage.start()
     yield* script(stage)
-    let workers: ReadonlyArray<ProjectionStatus.WorkerStatus> = []
-    const errors = () =>
-      workers.flatMap(({ failure }) => failure === undefined ? [] : [Cause.squash(failure.cause) as any])
+    let errors: ReadonlyArray<any> = []
     yield* Wait.until(
       `a ${tag} that says '${text}'`,
-      Effect.map(stage.status, (now) => {
-        workers = now
-        return errors().some((error) => error._tag === tag && String(error.message).includes(text))
+      Effect.map(stage.failures, (failures) => {
+        errors = failures.map((cause) => Cause.squash(cause))
+        return errors.some((error) => error._tag === tag && String(error.message).includes(text))
       })
     ).pipe(Effect.catchCause((cause) => {
-      const found = errors().map(({ _tag, message }) => `${_tag}: ${message}`).join(", ")
+      const found = errors.map(({ _tag, message }) => `${_tag}: ${message}`).join(", ")
       return Effect.die(new Error(`${problemOf(cause)}: ${found}`))
     }))
     const truth = truthOf(stage.producer.rows)
