@@ -26,7 +26,6 @@ export const runner = (host: string, options?: { readonly workers?: number; read
     const storage = yield* runnerStorage.make({
       cluster,
       workers: options?.workers ?? 8,
-      expiration,
       onNothingAssigned: () => {}
     })
     return {

@@ -43,6 +43,8 @@ export interface ClusterDatabase {
     insert: InsertQueryBuilder<SluiceTables, T, O>
   ) => Effect.Effect<void, PersistenceError>
   readonly now: Effect.Effect<RawBuilder<number>>
+  /** When a lease ends that is given now. */
+  readonly expiry: Effect.Effect<RawBuilder<number>>
   /** All runners that are alive, whatever their number of workers; read anew only if that was long ago. */
   readonly members: Effect.Effect<ReadonlyArray<Member>, PersistenceError>
   /** Members have changed by what this process has done. */
@@ -118,12 +120,12 @@ export const make = ({ pollEvery, takeover }: {
         Effect.provideService(References.CurrentLogAnnotations, {})
       )
     const now = DatabaseClock.now(dialect)
-    const atMost = Effect.map(now, (now) => sql<number>`${now} + ${sql.lit(Duration.toMillis(takeover) * 1000)}`)
+    const expiry = Effect.map(now, (now) => sql<number>`${now} + ${sql.lit(Duration.toMillis(takeover) * 1000)}`)
 
     /** Of those that have died before the clock was set back; the living renew theirs. */
     const shorten = Effect.gen(function*() {
       for (const table of ["sluice_runner_shard", "sluice_runner"] as const) {
-        const expires_at = yield* atMost
+        const expires_at = yield* expiry
         yield* run(db.updateTable(table).where("expires_at", ">", expires_at).set({ expires_at }))
       }
     })
@@ -133,12 +135,13 @@ export const make = ({ pollEvery, takeover }: {
       db,
       run,
       now,
+      expiry,
       insertMissing: (insert) =>
         Effect.asVoid(run(dialect === "mysql" ? insert.ignore() : insert.onConflict((_) => _.doNothing()))),
       members: withLock(Effect.gen(function*() {
         const at = yield* elapsed
         if (members !== undefined && at - members.at < freshFor) return members.rows
-        const limit = yield* atMost
+        const limit = yield* expiry
         const rows = yield* run(
           db.selectFrom("sluice_runner")
             .select(["workers", "address", "runner", "healthy"])

@@ -1,10 +1,9 @@
 import type { SluiceTables } from "@sluice/sql/SluiceTables"
 import type { PersistenceError } from "effect/cluster/ClusterError"
 import * as RunnerStorage from "effect/cluster/RunnerStorage"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type DeleteQueryBuilder, type DeleteResult, sql } from "kysely"
+import type { DeleteQueryBuilder, DeleteResult } from "kysely"
 import { type ClusterDatabase, elapsed } from "./ClusterDatabase.ts"
 
 /** How long the processes that are alive with other numbers of workers are waited for, in milliseconds. */
@@ -28,16 +27,12 @@ const looksUntilKnown = 3
 export const make = (options: {
   readonly cluster: ClusterDatabase
   readonly workers: number
-  /** For how long a lease is given. */
-  readonly expiration: Duration.Duration
   /** Called when there is no worker for this process at the moment. */
   readonly onNothingAssigned: () => void
 }): Effect.Effect<RunnerStorage.RunnerStorage["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
     const { cluster, onNothingAssigned, workers } = options
-    const { db, insertMissing, run } = cluster
-    const lease = sql.lit(Duration.toMillis(options.expiration) * 1000)
-    const expiry = Effect.map(cluster.now, (now) => sql<number>`${now} + ${lease}`)
+    const { db, expiry, insertMissing, run } = cluster
 
     const ofRunner = (address: string) =>
       db.updateTable("sluice_runner").where("workers", "=", workers).where("address", "=", address)

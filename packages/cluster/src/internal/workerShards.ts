@@ -52,7 +52,7 @@ export const make = (options: {
     const { address, health, times, weight, workers } = options
     const { expiration, pollEvery, refreshEvery } = times
     const assigned = new AssignedWorkers()
-    const storage = yield* runnerStorage.make({ ...options, expiration, onNothingAssigned: () => assigned.known() })
+    const storage = yield* runnerStorage.make({ ...options, onNothingAssigned: () => assigned.known() })
     const sharding = yield* Sharding.layer.pipe(
       Layer.provide(Runners.layerNoop),
       Layer.provide([

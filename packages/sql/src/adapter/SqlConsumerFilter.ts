@@ -29,6 +29,7 @@ import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
+import { sinceOf } from "../internal/sinceOf.ts"
 import type { FilterTable, OffsetTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
@@ -138,8 +139,7 @@ export const make = ({ database, db, management }: {
               "o.source",
               "o.slice",
               sql.lit(version).as("version"),
-              eb.case().when("o.position", ">", 0).then(eb("o.timestamp", "+", 1)).else(eb.ref("o.timestamp")).end()
-                .as("until")
+              sinceOf(eb.ref("o.position"), eb.ref("o.timestamp")).as("until")
             ]).where("o.source", "=", source).where(hasLeftOut)
         )
       )

@@ -53,6 +53,7 @@ import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { fromRewinds, toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
+import { sinceOf } from "../internal/sinceOf.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { CommandTable, DeadLetterTable, ProjectionTable, SluiceTables } from "../SluiceTables.ts"
@@ -324,20 +325,16 @@ export const make = ({ database, db, signals }: {
       eb.selectFrom("sluice_offset as o").where("o.projection", "=", key.projection).where("o.source", "=", key.source)
         .whereRef("o.slice", "=", "sluice_given_up.slice")
     const since = (eb: ExpressionBuilder<SluiceTables, "sluice_given_up">) =>
-      offsets(eb).select((eb) =>
-        eb.case().when("o.position", ">", 0).then(eb("o.timestamp", "+", 1)).else(eb.ref("o.timestamp")).end()
-          .as("since")
-      )
+      offsets(eb).select((eb) => sinceOf(eb.ref("o.position"), eb.ref("o.timestamp")).as("since"))
     yield* run(
       db.updateTable("sluice_given_up").set((eb) => ({ until: since(eb).$asScalar().$notNull() }))
         .where(isOf(key)).where((eb) => eb("until", ">", since(eb)))
     )
     // as a number, since PostgreSQL would join a table that was not analyzed yet in a way that takes a row of the one for each of the other
     const complete = (eb: ExpressionBuilder<SluiceTables, "sluice_given_up">) =>
-      offsets(eb).where("o.complete_up_to", "is not", null).select((eb) => {
-        const time = eb.fn.coalesce("o.complete_up_to_time", sql<number>`0`)
-        return eb.case().when("o.complete_up_to", ">", 0).then(sql<number>`${time} + 1`).else(time).end().as("complete")
-      })
+      offsets(eb).where("o.complete_up_to", "is not", null).select((eb) =>
+        sinceOf(eb.ref("o.complete_up_to"), eb.fn.coalesce("o.complete_up_to_time", sql<number>`0`)).as("complete")
+      )
     yield* run(
       ofKey.where((eb) => eb("until", "<=", eb.fn.coalesce(complete(eb).$asScalar(), sql.lit(Number.MAX_SAFE_INTEGER))))
     )

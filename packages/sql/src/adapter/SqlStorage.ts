@@ -32,17 +32,7 @@ import type { StorageSignals } from "./StorageSignals.ts"
  * @category models
  * @since 0.1.0
  */
-export type SqlStorage =
-  | Journal
-  | SnapshotStore
-  | DurableStateStore
-  | OffsetStore
-  | ProjectionManagement
-  | ConsumerFilter
-  | HeartbeatStore
-  | Database
-  | OwnTables
-  | SqlClient
+export type SqlStorage = JournalStorage | OffsetStorage
 
 /**
  * The stores of a database beside its journal.

@@ -1,5 +1,5 @@
-import * as Cause from "effect/Cause"
-import { storable, tagOf } from "./reportedFailure.ts"
+import type * as Cause from "effect/Cause"
+import { firstError, storable, tagOf } from "./reportedFailure.ts"
 
 /** A column of text holds so much. */
 const maxLength = 200
@@ -23,15 +23,8 @@ const codePattern = /^[\w.-]{1,64}$/
  * `PriceMissing at prices.ts:12`. If there is none, what has caused the error is looked at, such as `StorageError: SQLITE_CONSTRAINT_UNIQUE`.
  * It has nothing of the message, in which events are quoted. It never throws, whatever the error is.
  */
-export const fingerprint = (cause: Cause.Cause<unknown>): string => {
-  const [reason] = cause.reasons
-  const error: unknown = reason === undefined || Cause.isInterruptReason(reason)
-    ? undefined
-    : Cause.isFailReason(reason)
-    ? reason.error
-    : reason.defect
-  return storable(described(error)).slice(0, maxLength).toWellFormed()
-}
+export const fingerprint = (cause: Cause.Cause<unknown>): string =>
+  storable(described(firstError(cause))).slice(0, maxLength).toWellFormed()
 
 const described = (error: unknown): string => {
   let text = nameOf(error)

@@ -9,16 +9,19 @@ const maxSearched = 10 * maxMessageLength
 
 /** @internal What others are told of a failure. No storage has to keep a text that it cannot. */
 export const reportedFailure = ({ cause, event }: WorkerFailure): Omit<ReportedFailure, "at"> => {
-  const [reason] = cause.reasons
-  const error: unknown = reason === undefined || Cause.isInterruptReason(reason)
-    ? undefined
-    : Cause.isFailReason(reason)
-    ? reason.error
-    : reason.defect
+  const error = firstError(cause)
   // cut off after that, as it may cut off what a secret is known by
   const message = withoutSecrets(firstLine(messageOf(error)).slice(0, maxSearched)).slice(0, maxMessageLength)
   return { tag: storable(tagOf(error)).slice(0, 255), message: storable(message), event }
 }
+
+/** @internal What a cause has failed with first, or has died of; undefined where it was interrupted. */
+export const firstError = ({ reasons: [reason] }: Cause.Cause<unknown>): unknown =>
+  reason === undefined || Cause.isInterruptReason(reason)
+    ? undefined
+    : Cause.isFailReason(reason)
+    ? reason.error
+    : reason.defect
 
 /** @internal What an error is called. */
 export const tagOf = (error: unknown): string =>
