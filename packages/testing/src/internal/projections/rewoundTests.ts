@@ -203,9 +203,12 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
           yield* Projection.rewind(projection, { since: times[1]! })
           handled.length = 0
           yield* Effect.gen(function*() {
+            // so that a change does not come before the offset of what was handled, which would come again
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled, [`${a} 2`])
             yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), { ...ada, history: "now" })
             yield* complete(projection)
-            assert.sameMembers(handled, [`${a} 2`, `${b} 1`, `${b} 2`])
+            assert.deepStrictEqual(handled.slice(1), [`${b} 1`, `${b} 2`])
             yield* appendLarge
             yield* caughtUp(name)
             assert.deepStrictEqual(handled.slice(3), [`${b} 4`])
