@@ -534,7 +534,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
         return { filter, by, reason, history, restarts: true, givesUp }
       }).pipe(Effect.provideService(ConsumerFilter, filters))
   )
-  const stored = yield* paced(source, ({ isNew }) => isNew, storing)
+  const stored = yield* paced(source, ({ isNew }) => isNew, storing, filters.afterCommit)
   if (stored.isNew) {
     if (givesUp !== undefined) yield* filters.afterCommit(warnOfLoss(stored.newest!))
     yield* filters.afterCommit(outlive(stored))
@@ -556,7 +556,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
  *
  * Changes in quick succession wait for each other, so that the workers make progress between them: for up to a second, and up to eight where that was in vain
  * again and again, until those of this process have handled something by the last change or have caught up, and where other processes may use the storage, until the last change
- * that this process has made is 200 ms old.
+ * that this process has made is 200 ms old. One in a transaction of yours does not wait.
  *
  * Workers go on from their stored offsets, over the same connection: those of this process at once; others look every 50 ms. What
  * becomes of the earlier events of an entity that is included is the choice of `history`.

@@ -39,23 +39,36 @@ const lastChanges = new WeakMap<ProjectionManagement["Service"], Map<string, Cha
  * @internal
  * Changes the filter of a source, once its workers have taken up the last change, or have not for a while: all that read the source have stored an
  * offset since, or have nothing to handle. Changes in quick succession would have them begin anew for ever, as a change fences whoever goes by an earlier one.
+ *
+ * A change in a transaction does not wait: workers cannot write while that holds its locks, nor take up what is not committed. Later changes wait
+ * for it from its commit.
  */
 export const paced = <A, E, R>(
   source: string,
   isChange: (answer: A) => boolean,
-  change: Effect.Effect<A, E, R>
+  change: Effect.Effect<A, E, R>,
+  afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void>
 ): Effect.Effect<A, E, R | ProjectionManagement> =>
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
+    const registry = yield* ProjectionRegistry
     let changes = lastChanges.get(management)
     if (changes === undefined) lastChanges.set(management, changes = new Map())
+    const made = changes
+    let isAlone = false
+    yield* afterCommit(Effect.sync(() => void (isAlone = true)))
     const waits = changes.get(source)?.patience ?? patience
-    const taken = yield* Effect.timeoutOption(takenUp(changes, source, management.isShared), waits)
-    const waitsNext = Option.isSome(taken) ? patience : Math.min(2 * waits, longestPatience)
-    const followers = (yield* ProjectionRegistry).readers(source)
+    const inVain = isAlone &&
+      Option.isNone(yield* Effect.timeoutOption(takenUp(changes, source, management.isShared), waits))
+    const waitsNext = inVain ? Math.min(2 * waits, longestPatience) : patience
+    const followers = registry.readers(source)
       .map((worker): Follower => ({ worker, revision: worker.status.revision }))
     const answer = yield* change
-    if (isChange(answer)) changes.set(source, { at: yield* Clock.monotonicTimeNanos, followers, patience: waitsNext })
+    if (isChange(answer)) {
+      yield* afterCommit(
+        Effect.map(Clock.monotonicTimeNanos, (at) => void made.set(source, { at, followers, patience: waitsNext }))
+      )
+    }
     return answer
   })
 
