@@ -32,21 +32,21 @@ describe("turns of new elements and of replays", () => {
   it("of a replay in a gap are over as soon as something new waits, and after two milliseconds for it to come", () => {
     const turns = new Turns()
     assert.isTrue(turns.next(false, true, 10))
-    assert.isFalse(turns.isOver(false, 11.9))
-    assert.isTrue(turns.isOver(true, 10))
-    assert.isTrue(turns.isOver(false, 12))
+    assert.isFalse(turns.isOver(false, true, 11.9))
+    assert.isTrue(turns.isOver(true, true, 10))
+    assert.isTrue(turns.isOver(false, true, 12))
   })
 
   it("of a replay that is due last as long as it is owed, at most two milliseconds each", () => {
     const turns = new Turns()
     assert.isFalse(turns.next(true, true, 0))
     assert.isTrue(turns.next(true, true, 3), "it is owed one")
-    assert.isFalse(turns.isOver(true, 3.9))
-    assert.isTrue(turns.isOver(true, 4))
+    assert.isFalse(turns.isOver(true, true, 3.9))
+    assert.isTrue(turns.isOver(true, true, 4))
     assert.isFalse(turns.next(true, true, 6), "it has had three")
     assert.isFalse(turns.next(true, true, 11.9))
     assert.isTrue(turns.next(true, true, 27), "it is owed five")
-    assert.isTrue(turns.isOver(true, 29))
+    assert.isTrue(turns.isOver(true, true, 29))
   })
 
   it("are not owed from before a gap, or by those that were alone", () => {
@@ -77,7 +77,7 @@ describe("turns of new elements and of replays", () => {
         continue
       }
       do now += ofReplays[r++ % ofReplays.length]! / 10
-      while (!turns.isOver(true, now))
+      while (!turns.isOver(true, true, now))
       replayed += now - begun
       waited += now - begun
       longest = Math.max(longest, waited)
@@ -85,6 +85,55 @@ describe("turns of new elements and of replays", () => {
     assert.closeTo(replayed / now, 1 / 4, 0.01)
     // a third of what one before has taken, and an element to its end
     assert.isAtMost(longest, 50 / 3 + 50 + 0.1)
+  })
+
+  it.prop("leave replays a quarter of the time, also of chunks that take long", [
+    durations,
+    durations,
+    Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))
+  ], ([ofNew, ofReplays, length]) => {
+    const turns = new Turns()
+    let now = 0
+    let replayed = 0
+    /** For how long a replay has waited for what is new. */
+    let longest = 0
+    let lastReplay = 0
+    for (let n = 0, r = 0; now < 200_000;) {
+      const begun = now
+      if (turns.next(true, true, now)) {
+        longest = Math.max(longest, now - lastReplay)
+        do now += ofReplays[r++ % ofReplays.length]! / 10
+        while (!turns.isOver(true, true, now))
+        replayed += now - begun
+        lastReplay = now
+      } else {
+        const end = n + length
+        do now += ofNew[n++ % ofNew.length]! / 10
+        while (n < end && !turns.isOver(true, true, now))
+      }
+    }
+    assert.closeTo(replayed / now, 1 / 4, 0.02)
+    // what it is owed after three seconds, and an element to its end of each
+    assert.isAtMost(longest, 3 * (1_000 + 50) + 50 + 0.1)
+  })
+
+  it("are replays' in time, where they come in the middle of a chunk", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, false, 0))
+    assert.isFalse(turns.isOver(true, false, 60_000))
+    assert.isTrue(turns.isOver(true, true, 60_000))
+    assert.isFalse(turns.next(true, true, 60_000))
+    assert.isFalse(turns.isOver(true, true, 62_999))
+    assert.isTrue(turns.isOver(true, true, 63_000))
+    assert.isTrue(turns.next(true, true, 63_000))
+  })
+
+  it("are owed their share also of one element that takes longer than they are ever kept waiting otherwise", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, true, 0))
+    assert.isTrue(turns.next(true, true, 30_000))
+    assert.isTrue(turns.next(true, true, 39_999))
+    assert.isFalse(turns.next(true, true, 40_001))
   })
 })
 

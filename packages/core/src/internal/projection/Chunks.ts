@@ -26,8 +26,9 @@ export const isReplay = (chunk: Chunk): boolean => chunk.progress !== undefined 
 export class Chunks {
   readonly #next: Waiting
   readonly #replayed: Waiting
-  /** What is left of a replay whose turn was over. */
-  #rest: Chunk | undefined
+  /** What is left of a chunk of each kind whose turn was over. */
+  #restOfNext: Chunk | undefined
+  #restOfReplayed: Chunk | undefined
   /** Wakes the worker, which then looks for a chunk; there may be none. */
   readonly #wakeUp: Queue.Queue<void, unknown>
   readonly #turns = new Turns()
@@ -64,34 +65,39 @@ export class Chunks {
 
   #poll(): Chunk | undefined {
     const isReplay = this.#turns.next(this.#isNewWaiting, this.#isReplayWaiting, this.#now())
-    const rest = this.#rest
-    if (isReplay && rest !== undefined) {
-      this.#rest = undefined
+    const rest = isReplay ? this.#restOfReplayed : this.#restOfNext
+    if (rest !== undefined) {
+      if (isReplay) this.#restOfReplayed = undefined
+      else this.#restOfNext = undefined
       return rest
     }
     const taken = Queue.takeUnsafe(isReplay ? this.#replayed : this.#next)
     return taken?._tag === "Success" ? taken.value : undefined
   }
 
-  /** Whether others are due in the turn of a replay. What it has not come to is then to be put back. */
+  /** Whether others are due in the turn of a chunk. What it has not come to is then to be put back. */
   get isTurnOver(): boolean {
-    return this.#turns.isOver(this.#isNewWaiting, this.#now())
+    const isReplayWaiting = this.#isReplayWaiting
+    // most chunks have nothing beside them
+    return (isReplayWaiting || this.#turns.isReplay) &&
+      this.#turns.isOver(this.#isNewWaiting, isReplayWaiting, this.#now())
   }
 
-  /** The rest of a replay comes before what else is replayed. */
+  /** The rest of a chunk comes before the others of its kind. */
   putBack(rest: Chunk): void {
-    this.#rest = rest
+    if (isReplay(rest)) this.#restOfReplayed = rest
+    else this.#restOfNext = rest
   }
 
   /** Ends once the event loop has had its turn, which may bring what is new, unless that is there already. */
   readonly look: Effect.Effect<void> = Effect.suspend(() => this.#isNewWaiting ? Effect.void : Effect.yieldNow)
 
   get #isNewWaiting(): boolean {
-    return Queue.sizeUnsafe(this.#next) > 0
+    return this.#restOfNext !== undefined || Queue.sizeUnsafe(this.#next) > 0
   }
 
   get #isReplayWaiting(): boolean {
-    return this.#rest !== undefined || Queue.sizeUnsafe(this.#replayed) > 0
+    return this.#restOfReplayed !== undefined || Queue.sizeUnsafe(this.#replayed) > 0
   }
 
   #now(): number {

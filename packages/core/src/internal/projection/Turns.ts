@@ -4,7 +4,10 @@ const turn = 2
 /** While both wait, replays have as much time as this times that of new elements: a quarter of all. */
 const share = 1 / 3
 
-/** How far ahead of their share replays may be, or behind, in milliseconds. Nobody waits longer for that. */
+/**
+ * How far ahead of their share replays may be, or behind, in milliseconds. Nobody waits longer for that, but for one element that takes longer by
+ * itself.
+ */
 const most = 1_000
 
 /**
@@ -20,12 +23,18 @@ export class Turns {
   /** Whether both have waited when the turn began. */
   #isContested = false
 
+  /** Whether it is the turn of a replay. */
+  get isReplay(): boolean {
+    return this.#isReplay
+  }
+
   /** The turn before has ended. Says whether the next one is that of a replay. */
   next(isNewWaiting: boolean, isReplayWaiting: boolean, now: number): boolean {
     if (this.#isContested) {
       const taken = now - this.#begun
-      const owed = this.#owed + (this.#isReplay ? -taken : taken * share)
-      this.#owed = Math.min(most, Math.max(-most, owed))
+      this.#owed = this.#isReplay
+        ? Math.max(-most, this.#owed - taken)
+        : Math.min(Math.max(most, taken * share), this.#owed + taken * share)
     }
     this.#begun = now
     this.#isContested = isNewWaiting && isReplayWaiting
@@ -35,9 +44,10 @@ export class Turns {
     return this.#isReplay
   }
 
-  /** Whether the turn of a replay is to end after an element. */
-  isOver(isNewWaiting: boolean, now: number): boolean {
+  /** Whether the turn is to end after an element. */
+  isOver(isNewWaiting: boolean, isReplayWaiting: boolean, now: number): boolean {
     const taken = now - this.#begun
+    if (!this.#isReplay) return isReplayWaiting && (!this.#isContested || this.#owed + taken * share >= most)
     return this.#isContested ? taken >= Math.min(turn, this.#owed) : isNewWaiting || taken >= turn
   }
 }

@@ -517,7 +517,7 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 })
 
 /**
- * Judges elements, and adds those that are to be handled to the group. Returns how many: of a replay no more than it has time for, if that is said.
+ * Judges elements, and adds those that are to be handled to the group. Returns how many: no more than they have time for, if that is said.
  */
 const judge = Effect.fnUntraced(function*(
   self: Work,
@@ -530,7 +530,7 @@ const judge = Effect.fnUntraced(function*(
   let judged = 0
   for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
-    if (isReplay && judged > 0 && turns?.isTurnOver === true) break
+    if (judged > 0 && turns?.isTurnOver === true) break
     judged++
     const verdict = reading.judge(read, isReplay)
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
