@@ -27,6 +27,12 @@ const eventOf = (entity: number, n: number, { bytes = 1, position = n, slice = 0
     bytes
   )
 
+/** All that are due in a row. */
+const dueOf = (held: HeldBack, entity: number, last: number): ReadonlyArray<Held> => {
+  const due = held.due(idOf(entity), last)
+  return due === undefined ? [] : [due, ...dueOf(held, entity, due.sequenceNumber)]
+}
+
 const tagsOf = (held: ReadonlyArray<Held>) => held.map(({ _tag, sequenceNumber }) => `${_tag} ${sequenceNumber}`)
 
 describe("events that wait", () => {
@@ -34,8 +40,10 @@ describe("events that wait", () => {
     const held = new HeldBack()
     assert.strictEqual(held.hold(eventOf(1, 7))?.persistenceId, idOf(1))
     for (const n of [5, 6, 5, 9]) assert.isUndefined(held.hold(eventOf(1, n)))
-    assert.deepStrictEqual(held.due(idOf(1), 3), [])
-    assert.deepStrictEqual(tagsOf(held.due(idOf(1), 4)), ["Envelope 5", "Envelope 6", "Envelope 7", "Envelope 9"])
+    assert.isUndefined(held.due(idOf(1), 3))
+    assert.deepStrictEqual(tagsOf(dueOf(held, 1, 4)), ["Envelope 5", "Envelope 6", "Envelope 7"])
+    assert.isTrue(held.has(idOf(1)))
+    assert.deepStrictEqual(tagsOf(dueOf(held, 1, 8)), ["Envelope 9"])
     assert.isTrue(held.isEmpty)
   })
 
@@ -44,12 +52,13 @@ describe("events that wait", () => {
       const held = new HeldBack()
       for (let n = 2; n < 100_000; n++) held.hold(eventOf(1, n, { bytes }))
       held.hold(eventOf(2, 3, { bytes }))
-      const ofFirst = held.due(idOf(1), 1)
+      const ofFirst: Array<Held> = []
+      for (let due = held.due(idOf(1), 1); due !== undefined; due = held.due(idOf(1), Infinity)) ofFirst.push(due)
       assert.isBelow(ofFirst.length * (bytes + 200), 4.2 * 1024 * 1024)
       assert.strictEqual(tagsOf(ofFirst).at(-1), "Reminder 99999", "the last one says it all")
-      assert.deepStrictEqual(tagsOf(held.due(idOf(2), 3)), ["Reminder 3"])
+      assert.deepStrictEqual(tagsOf(dueOf(held, 2, 3)), ["Reminder 3"])
       held.hold(eventOf(3, 2, { bytes }))
-      assert.deepStrictEqual(tagsOf(held.due(idOf(3), 1)), ["Envelope 2"], "there is room again")
+      assert.deepStrictEqual(tagsOf(dueOf(held, 3, 1)), ["Envelope 2"], "there is room again")
     }
   })
 
@@ -130,6 +139,8 @@ class Worker {
   readonly held = new HeldBack()
   readonly isAtLeastOnce: boolean
   group: Array<Envelope.Element<unknown>> = []
+  /** How many events that have waited it judges in one turn. */
+  turn = Infinity
 
   constructor(store: Store, range: SliceRange.SliceRange, isAtLeastOnce: boolean) {
     this.store = store
@@ -138,7 +149,7 @@ class Worker {
     this.tracker = new OffsetTracker(store.offsets, this.reading)
   }
 
-  judge(element: Envelope.Element<any>, isReplay: boolean, isFull: boolean): void {
+  judge(element: Envelope.Element<any>, isReplay: boolean, isFull: boolean, isDue = false): void {
     const verdict = this.reading.judge(element, isReplay)
     if (verdict === "accepted") {
       this.group.push(element)
@@ -149,10 +160,10 @@ class Worker {
       const number = this.store.numbers.get(persistenceId)
       const found = number === undefined ? [] : [[persistenceId, { sequenceNumber: number, revision: 0 }] as const]
       this.reading.loaded([persistenceId], new Map(found))
-      return this.judge(element, isReplay, isFull)
+      return this.judge(element, isReplay, isFull, isDue)
     } else if (verdict === "unsettled") {
       this.flush(false)
-      return this.judge(element, isReplay, isFull)
+      return this.judge(element, isReplay, isFull, isDue)
     } else if (verdict !== "duplicate") {
       assert.include(["gap", "unproven", "unloaded"], verdict)
       const { position, slice, timestamp } = element as Held
@@ -160,14 +171,20 @@ class Worker {
       this.held.hold(isFull ? Envelope.reminder(element as Held) : element as Held)
       if (!isReplay) this.group.push(Envelope.skipped(slice, position!, position!, timestamp))
     }
-    if (element._tag !== "Skipped") this.judgeDue(element.persistenceId)
+    if (element._tag !== "Skipped" && !isDue) this.judgeDue(element.persistenceId)
   }
 
   judgeDue(persistenceId: PersistenceId.PersistenceId): void {
-    const due = this.held.due(persistenceId, this.reading.last(persistenceId) ?? -1)
-    if (due.length === 0) return
-    const { position, slice, timestamp } = due.at(-1)!
-    for (const element of due) this.judge(element, true, false)
+    let judged: Held | undefined
+    for (let n = 0; n < this.turn; n++) {
+      const due = this.held.due(persistenceId, this.reading.last(persistenceId) ?? -1)
+      if (due === undefined) break
+      judged = due
+      this.judge(due, true, false, true)
+      if (this.held.first(persistenceId) === due) break
+    }
+    if (judged === undefined) return
+    const { position, slice, timestamp } = judged
     if (!this.held.has(persistenceId) && this.reading.lift(persistenceId)) {
       this.group.push(Envelope.skipped(slice, position!, position!, timestamp))
     }
@@ -209,7 +226,7 @@ const Log = Schema.Array(Schema.Struct({ entity: upTo(entities - 1), isLeftOut: 
 
 const Steps = Schema.Array(Schema.Union([
   Schema.Struct({ _tag: Schema.Literal("read"), count: upTo(6), isFull: Schema.Boolean }),
-  Schema.Struct({ _tag: Schema.Literal("replay"), entity: upTo(entities - 1), count: upTo(4) }),
+  Schema.Struct({ _tag: Schema.Literal("replay"), entity: upTo(entities - 1), count: upTo(4), turn: upTo(3) }),
   Schema.Struct({ _tag: Schema.Literal("flush"), fails: Schema.Boolean }),
   Schema.Struct({ _tag: Schema.Literal("begin anew") })
 ])).check(Schema.isMinLength(30), Schema.isMaxLength(80))
@@ -264,7 +281,9 @@ describe("what waits for what is missing", () => {
             for (let i = 0; i < step.count; i++) read1(step.isFull)
             break
           case "replay":
+            worker.turn = step.turn + 1
             replay(step.entity, step.count)
+            worker.turn = Infinity
             break
           case "flush":
             worker.flush(step.fails)

@@ -10,7 +10,6 @@ export interface Entity {
   readonly persistenceId: PersistenceId
   /** In the order of their numbers. */
   readonly elements: Array<Held>
-  bytes: number
 }
 
 /** In bytes, of all entities that wait. What is beyond is loaded again. */
@@ -49,7 +48,7 @@ export class HeldBack {
     const { persistenceId, sequenceNumber } = element
     let entity = this.#entities.get(persistenceId)
     const isFirst = entity === undefined
-    if (entity === undefined) this.#entities.set(persistenceId, entity = { persistenceId, elements: [], bytes: 0 })
+    if (entity === undefined) this.#entities.set(persistenceId, entity = { persistenceId, elements: [] })
     const { elements } = entity
     const at = elements.findLastIndex((held) => held.sequenceNumber <= sequenceNumber)
     const isThere = elements[at]?.sequenceNumber === sequenceNumber
@@ -58,10 +57,7 @@ export class HeldBack {
       const bytes = bytesOf(element)
       const fits = this.#bytes + bytes <= maxBytes
       elements.splice(isThere ? at : at + 1, isThere ? 1 : 0, fits ? element : reminder(element))
-      if (fits) {
-        entity.bytes += bytes
-        this.#bytes += bytes
-      }
+      if (fits) this.#bytes += bytes
       // of reminders at the end the last one says it all
       if (elements.at(-1)!._tag === "Reminder" && elements.at(-2)?._tag === "Reminder") elements.splice(-2, 1)
     }
@@ -74,22 +70,22 @@ export class HeldBack {
     return since === undefined || entity === since ? entity?.elements[0] : undefined
   }
 
-  /** The events of an entity that wait, if nothing is missing before them any more, as the last number that was accepted shows. They wait no more. */
-  due(persistenceId: PersistenceId, last: number): ReadonlyArray<Held> {
-    const first = this.first(persistenceId)
-    if (first === undefined) return none
-    if (lastMissing(first) <= last) return this.#take(persistenceId)
+  /**
+   * The first event of an entity that waits, if nothing is missing before it any more, as the last number that was accepted shows. It waits no more.
+   */
+  due(persistenceId: PersistenceId, last: number): Held | undefined {
+    const entity = this.#entities.get(persistenceId)
+    if (entity === undefined) return undefined
+    const first = entity.elements[0]!
+    const isDue = lastMissing(first) <= last
+    if (isDue) {
+      entity.elements.shift()
+      this.#bytes -= bytesOf(first)
+      if (entity.elements.length === 0) this.#entities.delete(persistenceId)
+    }
     this.#call(persistenceId)
-    return none
-  }
-
-  #take(persistenceId: PersistenceId): ReadonlyArray<Held> {
-    const { bytes, elements } = this.#entities.get(persistenceId)!
-    this.#entities.delete(persistenceId)
-    this.#bytes -= bytes
-    this.#call(persistenceId)
-    this.#call(undefined)
-    return elements
+    if (entity.elements.length === 0) this.#call(undefined)
+    return isDue ? first : undefined
   }
 
   #call(what: PersistenceId | undefined): void {
@@ -113,8 +109,6 @@ export class HeldBack {
     }
   }
 }
-
-const none: ReadonlyArray<Held> = []
 
 const bytesOf = (element: Held): number =>
   element._tag === "Reminder" ? 0 : overhead + (element._tag === "Envelope" ? element.bytes : 0)

@@ -34,7 +34,7 @@ import { Grouping, type GroupingOptions } from "./Grouping.ts"
 import { makeFlow } from "./handleInFlow.ts"
 import { makeParallel } from "./handleInParallel.ts"
 import { handleGroup, type Handling, meetPoison, save, tellOfLost } from "./handling.ts"
-import { HeldBack } from "./HeldBack.ts"
+import { type Held, HeldBack } from "./HeldBack.ts"
 import type { InHand, Interruption, Options as InHandOptions } from "./inHand.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
@@ -517,7 +517,8 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
 })
 
 /**
- * Judges elements, and adds those that are to be handled to the group. Returns how many: no more than they have time for, if that is said.
+ * Judges elements, and adds those that are to be handled to the group. Returns how many: no more than there is time for. Events that have waited come one
+ * by one, without turns.
  */
 const judge = Effect.fnUntraced(function*(
   self: Work,
@@ -536,7 +537,7 @@ const judge = Effect.fnUntraced(function*(
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
     if (element === undefined) {
-      if (read._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, read)
+      if (turns !== undefined && read._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, read, turns)
       continue
     }
     if (element._tag === "Poison") {
@@ -545,22 +546,33 @@ const judge = Effect.fnUntraced(function*(
     } else if (grouping.add(element)) {
       yield* flush(self)
     }
-    if (element._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, element)
+    if (turns !== undefined && element._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, element, turns)
   }
   return judged
 })
 
-/** Judges what waits of an entity of which an event has come, if nothing is missing before it any more. */
+/**
+ * Judges what waits of an entity of which an event has come, while nothing is missing before it any more. What its turn has no time for is judged again
+ * by whoever repairs the entity.
+ */
 const judgeDue = Effect.fnUntraced(function*(
   self: Work,
-  { persistenceId }: Place
+  { persistenceId }: Place,
+  turns: Chunks
 ): Effect.fn.Return<void, unknown, any> {
   const { decoded, grouping, held, reading } = self
-  const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
-  if (due.length === 0) return
-  const { position, slice, timestamp } = due.at(-1)!
-  decoded.hold(bytesOf(due))
-  yield* judge(self, due, true)
+  let judged: Held | undefined
+  while (judged === undefined || !turns.isTurnOver) {
+    const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
+    if (due === undefined) break
+    judged = due
+    if (due._tag === "Envelope") decoded.hold(due.bytes)
+    yield* judge(self, [due], true)
+    // it waits again, for something else
+    if (held.first(persistenceId) === due) break
+  }
+  if (judged === undefined) return
+  const { position, slice, timestamp } = judged
   // so that the offset goes on without them
   const isLifted = !held.has(persistenceId) && reading.lift(persistenceId)
   if (isLifted && position !== undefined) grouping.add(skipped(slice, position, position, timestamp))
