@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pipeArguments } from "effect/Pipeable"
 import type * as Scope from "effect/Scope"
@@ -33,6 +33,7 @@ import type {
   TooManyRewinds,
   UnknownProjection
 } from "./ProjectionManagement.ts"
+import { nameOf as nameOfVersion } from "./ProjectionVersion.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Sources, SourceTimeout } from "./Source.ts"
@@ -77,6 +78,7 @@ const describeAs = (
     handler,
     delivery,
     workers: 1,
+    version: undefined,
     recovery: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" })
   })
 }
@@ -309,6 +311,84 @@ export const workers = (n: number) => <E, R>(self: Projection<E, R>): Projection
 export const recovery =
   (strategy: RecoveryStrategy.RecoveryStrategy) => <E, R>(self: Projection<E, R>): Projection<E, R> =>
     make({ ...self, recovery: strategy })
+
+/**
+ * Says which version of its projection this is, from 1. A version after the live one is built beside that, from the beginning of its sources. Once it has
+ * come within `lag` events (0) of where they were half a second ago, it takes the place of the one before: in one transaction, with what `switch` writes through `Transaction`, so that
+ * readers see a complete version at any moment. The workers of the one before then rest, in all processes. After `dropAfter` (10 seconds) it is dropped.
+ *
+ * **When to use**
+ *
+ * To have a projection begin anew, with another handler or other tables, while its readers go on.
+ *
+ * **Details**
+ *
+ * Versions are projections with names of their own, such as `popularity@2`, offsets, dead letters and commands: see {@link ProjectionVersion.nameOf}. The
+ * first one has the name without a number, so that a projection without versions is its own first. Each writes to tables of its own, which readers reach by a
+ * view, or by a name, that `switch` changes. `drop` is told which version is to be dropped: one that another has replaced, or whose building was cancelled
+ * (`ProjectionManagement.cancelRebuild`). It may run more than once. How far a version is says `ProjectionStatus.versions`. A version that is paused, or has
+ * dead letters, waits with the switch until it is resumed, or they are handled or discarded.
+ *
+ * **Gotchas**
+ *
+ * MySQL and MariaDB end a transaction when a table or view is changed: let `switch` change a row there that says which version readers are to
+ * read. A version that was dropped never runs again; its successor has the next number.
+ *
+ * **Example** (A new version beside the old one)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer, Schedule } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const lengths = new Map([[1, 0], [2, 0]])
+ * let live = 1
+ * const Lengths = (version: number) =>
+ *   Source.journal(Note).pipe(
+ *     Projection.exactlyOnce("lengths", ({ event }) =>
+ *       Effect.sync(() => lengths.set(version, lengths.get(version)! + event.length))),
+ *     Projection.version(version, {
+ *       switch: Effect.sync(() => (live = version)),
+ *       drop: (version) => Effect.sync(() => lengths.delete(version)),
+ *       dropAfter: 0
+ *     })
+ *   )
+ *
+ * const phases = Effect.map(ProjectionStatus.versions("lengths"), (versions) => versions.map(({ phase }) => phase).join())
+ * const until = (expected: string) =>
+ *   Effect.repeat(phases, { until: (phases) => phases === expected, schedule: Schedule.spaced("10 millis") })
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["one", "three"] })
+ *   yield* Layer.build(Projection.layer(Lengths(1)))
+ *   yield* until("Live")
+ *   yield* Layer.build(Projection.layer(Lengths(2)))
+ *   yield* until("Dropped,Live")
+ *   return [live, lengths.get(1), lengths.get(2)]
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => [2, undefined, 8]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const version = <E2, R2, E3 = never, R3 = never>(number: number, options: {
+  readonly switch: Effect.Effect<unknown, E2, R2>
+  readonly drop?: ((version: number) => Effect.Effect<unknown, E3, R3>) | undefined
+  readonly lag?: number | undefined
+  readonly dropAfter?: Duration.Input | undefined
+}) =>
+<E, R>(self: Projection<E, R>): Projection<E, R | Exclude<R2, Transaction> | R3> => {
+  const { drop = () => Effect.void, dropAfter = "10 seconds", lag = 0 } = options
+  if (!Number.isSafeInteger(lag) || lag < 0) throw new RangeError(`lag is ${lag}: an integer from 0`)
+  const id = { of: self.version?.of ?? self.name, version: positive("version", number) }
+  const name = nameOfVersion(id)
+  checkName("name for a version of a projection", name)
+  return make({
+    ...self,
+    name,
+    version: { ...id, switch: options.switch, drop, lag, dropAfter: Duration.fromInputUnsafe(dropAfter) }
+  })
+}
 
 /**
  * The projection in one line, as logs and consoles show it.

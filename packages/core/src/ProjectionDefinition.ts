@@ -10,6 +10,7 @@ import type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
 import type { Flow } from "./Flow.ts"
 import type { Handler } from "./Handler.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
+import type { ProjectionVersion } from "./ProjectionVersion.ts"
 import type { RecoveryStrategy } from "./RecoveryStrategy.ts"
 import type { Source } from "./Source.ts"
 
@@ -39,6 +40,8 @@ export interface Projection<out E, out R> extends Pipeable {
   readonly delivery: DeliveryGuarantee
   readonly workers: number
   readonly recovery: RecoveryStrategy
+  /** Undefined for a projection without versions, which is live from its start. */
+  readonly version: ProjectionVersion | undefined
 }
 
 /**

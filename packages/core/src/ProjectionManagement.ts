@@ -24,6 +24,7 @@ import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
+import type { Phase, StoredVersion, VersionId } from "./ProjectionVersion.ts"
 import type { Rewind } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
@@ -45,6 +46,8 @@ export interface Command {
   readonly workers: number | undefined
   /** How many of the commands until the revision were to {@link scale}. Its workers have nothing to read in those. */
   readonly scalings: number
+  /** What has become of the version that it is to. A projection without versions is live. */
+  readonly phase: Phase
 }
 
 /**
@@ -53,7 +56,7 @@ export interface Command {
  * @category constants
  * @since 0.1.0
  */
-export const noCommand: Command = { paused: false, revision: 0, workers: undefined, scalings: 0 }
+export const noCommand: Command = { paused: false, revision: 0, workers: undefined, scalings: 0, phase: "Live" }
 
 /**
  * Who gives a command, and why.
@@ -90,11 +93,12 @@ export interface IssuedCommand {
   readonly projection: string
   /** Undefined for a command to the projection in all of its sources. */
   readonly source: string | undefined
-  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale"
+  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale" | "Build" | "Switch" | "Cancel" | "Drop"
   /** Its number: each command to the projection, and each change of the filter of its stream, gets the next one. */
   readonly revision: number
   /**
    * Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. How many workers it was to have, after it was scaled.
+   * Which version took its place, or became live, after a switch.
    */
   readonly target: string | undefined
   readonly by: string
@@ -300,8 +304,8 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /** Whether other processes may use the same storage. */
   readonly isShared: boolean
   /**
-   * Registers a projection, with an offset before the first event in each slice, unless it is registered. Workers do so
-   * when they start.
+   * Registers a projection, with an offset before the first event in each slice, unless it is registered, or a version that is not at work
+   * any more. Workers do so when they start.
    */
   readonly register: (key: OffsetKey) => Effect.Effect<void, StorageError>
   /** Pauses or resumes a projection, raises the revision, and keeps the command. */
@@ -351,6 +355,25 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   readonly restart: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Deletes the offsets and dead letters of a projection in a source, keeps the command, and raises the revision. */
   readonly clear: (key: OffsetKey, issue?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
+  /** Stores a version of a projection, unless it is stored: in the phase in which it begins. */
+  readonly declare: (id: VersionId, issue?: Issue) => Effect.Effect<void, StorageError>
+  /** The versions of a projection, which is given by the name of any of them, by their numbers. One without versions is its own first. */
+  readonly versions: (projection: string) => Effect.Effect<ReadonlyArray<StoredVersion>, StorageError>
+  /**
+   * Makes a version live that is building, in one transaction, if it is complete: it waits for whoever is handling events of it or of those before it, keeps
+   * all others out, and asks `isComplete` for how far it has come then. If so it runs the effect, and retires the versions before, whose workers are
+   * fenced. Returns whether it has.
+   */
+  readonly complete: <E, R>(
+    id: VersionId,
+    isComplete: (progress: ReadonlyArray<Progress>) => boolean,
+    switching: Effect.Effect<unknown, E, R>,
+    issue?: Issue
+  ) => Effect.Effect<boolean, E | StorageError, Exclude<R, Transaction>>
+  /** Retires a version that is building, whose workers are fenced, and keeps the command. Returns whether it was building. */
+  readonly cancel: (id: VersionId, issue?: Issue) => Effect.Effect<boolean, StorageError>
+  /** Deletes the offsets and dead letters of a version that is retired, for good, and keeps the command. */
+  readonly drop: (id: VersionId, issue?: Issue) => Effect.Effect<void, StorageError>
   /** The projections that are registered, by name and source. */
   readonly list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError>
   /**
@@ -723,6 +746,45 @@ export const scaledTo = (
     ProjectionManagement.use((management) => management.command(nameOf(projection))),
     ({ workers }) => workers ?? "asInCode"
   )
+
+/**
+ * No version of a projection is being built: none was, or it is live by now, or was cancelled before. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotBuilding extends ExpectedError.TaggedError<NotBuilding>("@sluice/core/NotBuilding")("NotBuilding", {
+  projection: Schema.String
+}) {
+  override get message(): string {
+    return `No version of projection '${this.projection}' is being built: ProjectionStatus.versions tells which are, and which one is live`
+  }
+}
+
+/**
+ * Cancels the building of a version of a projection, which is given by the name of that version; by the name that all versions have in common it is that
+ * of each that is building. Its workers rest, in all processes within a second, and what it has written is dropped as `Projection.version` says. The
+ * version that is live is left alone. A version that was cancelled is never built again: the next one has another number.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const cancelRebuild = (
+  projection: ProjectionRef,
+  options?: CommandOptions
+): Effect.Effect<void, NotBuilding | UnknownProjection | InvalidInput | StorageError, ProjectionManagement> =>
+  Effect.gen(function*() {
+    const issue = yield* issueOf(options)
+    const management = yield* ProjectionManagement
+    const name = nameOf(projection)
+    const versions = yield* management.versions(name)
+    if (versions.length === 0) return yield* new UnknownProjection({ projection: name, source: undefined })
+    const meant = versions.filter((version) =>
+      version.phase === "Building" && (version.of === name || version.projection === name)
+    )
+    const cancelled = yield* Effect.forEach(meant, (version) => management.cancel(version, issue))
+    if (!cancelled.includes(true)) return yield* new NotBuilding({ projection: name })
+  })
 
 /**
  * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.

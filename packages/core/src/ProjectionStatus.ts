@@ -21,10 +21,11 @@ import {
   checkKnown,
   type DeadLetterId,
   ProjectionManagement,
-  type UnknownProjection
+  UnknownProjection
 } from "./ProjectionManagement.ts"
 import { nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "./ProjectionRegistry.ts"
+import { isAtWork, type StoredVersion } from "./ProjectionVersion.ts"
 import type { Receipt } from "./Receipt.ts"
 import { NotReached, type ProjectionPaused, type ReceiptNotRead, type ReceiptOfOtherJournal } from "./ReceiptError.ts"
 import type { ReportedWorker } from "./ReportedWorker.ts"
@@ -111,6 +112,86 @@ export const everywhere = (
     if (found.length === 0) yield* checkBegun(yield* ProjectionManagement, projection)
     return judgeReports(found)
   })
+
+/**
+ * A version of a projection, and how far it has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface VersionStatus extends StoredVersion {
+  /** How many events its offsets have passed, those included that were left out; 0 once it is dropped. */
+  readonly passed: number
+  /** How many events it has yet to come to, as its workers have said last; undefined if that is not known of all slices, or if a source has no positions. */
+  readonly left: number | undefined
+  /** The part of its events that it has passed, from 0 to 1; undefined where `left` is. */
+  readonly fraction: number | undefined
+  /** In what time it will have caught up at its pace; undefined if that is not known. */
+  readonly eta: Duration.Duration | undefined
+  /** Whether it waits to be resumed, and does not become live until then. */
+  readonly isPaused: boolean
+  /** Whether it has dead letters, and does not become live until they are handled or discarded. */
+  readonly hasDeadLetters: boolean
+}
+
+/**
+ * The versions of a projection, by their numbers, from any process that has the storage: which one is live, and how far one that is building has come. The
+ * projection is given by the name that its versions have in common, or that of one of them. Fails with `UnknownProjection` if there is none.
+ *
+ * **Details**
+ *
+ * A projection without versions is its own first version. What is left, and the time that it takes, are as the workers have said last, as
+ * {@link everywhere} has it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const versions = (
+  projection: ProjectionRef
+): Effect.Effect<
+  ReadonlyArray<VersionStatus>,
+  UnknownProjection | StorageError,
+  HeartbeatStore | ProjectionManagement
+> =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const name = nameOf(projection)
+    const found = yield* management.versions(name)
+    if (found.length === 0) return yield* new UnknownProjection({ projection: name, source: undefined })
+    return yield* Effect.forEach(found, versionStatus)
+  })
+
+const versionStatus = Effect.fnUntraced(function*(
+  version: StoredVersion
+): Effect.fn.Return<VersionStatus, StorageError, HeartbeatStore | ProjectionManagement> {
+  const { progress } = yield* ProjectionManagement
+  const { reports } = yield* HeartbeatStore
+  const { phase, projection } = version
+  // before what has passed, so that what passes meanwhile does not count as both
+  const workers = isAtWork(phase) ? judgeReports(yield* reports(projection)) : []
+  const sources = phase === "Dropped" ? [] : yield* progress(projection, SliceRange.slices(SliceRange.full))
+  let passed = 0
+  for (const { slices } of sources) for (const { offset: { position } } of slices.values()) passed += position
+  const isKnown = sources.length > 0 && sources.every(({ source }) => {
+    const ranges = workers.flatMap((one) => one.source === source && one.lag !== undefined ? [one.range] : [])
+    return SliceRange.slices(SliceRange.full).every((slice) =>
+      ranges.some((range) => SliceRange.contains(range, slice))
+    )
+  })
+  const left = isKnown ? sum(workers.map(({ lag }) => lag ?? 0)) : undefined
+  const etas = workers.map(({ eta, lag }) => lag === 0 ? Duration.zero : eta)
+  return {
+    ...version,
+    passed,
+    left,
+    fraction: left === undefined ? undefined : left === 0 ? 1 : passed / (passed + left),
+    eta: left === undefined || etas.includes(undefined)
+      ? undefined
+      : Duration.millis(longest(etas.map((eta) => Duration.toMillis(eta!)))),
+    isPaused: sources.some(({ isPaused }) => isPaused),
+    hasDeadLetters: sources.some(({ hasDeadLetters }) => hasDeadLetters)
+  }
+})
 
 /** Fails if a projection is not known. One that has just begun in this process may have stored nothing yet. */
 const checkBegun = (management: ProjectionManagement["Service"], projection: ProjectionRef) =>
@@ -286,16 +367,21 @@ const hasReached = ({ offsets, waitsFrom }: WorkerStatus, heads: Offset.Offsets)
 
 const workerCaughtUp = Effect.fnUntraced(function*(
   worker: RegisteredWorker
-): Effect.fn.Return<"caught up" | "ended", SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
+): Effect.fn.Return<
+  "caught up" | "ended",
+  ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError
+> {
   const heads = yield* worker.heads
   while (true) {
     const { revision, state } = yield* unlessStopped(
       worker,
       (status) =>
+        status.state === "Retired" ||
         status.revision !== undefined && status.state !== "Starting" && status.pastLag === 0 &&
-        hasReached(status, heads)
+          hasReached(status, heads)
     )
     if (state === "Ended") return "ended"
+    if (state === "Retired") return yield* new ProjectionNotRunning({ projection: worker.key.projection })
     // it may have been rewound without knowing yet
     if ((yield* worker.stored).revision === revision) return "caught up"
     yield* unlessStopped(worker, (status) => status.revision !== revision)

@@ -20,6 +20,7 @@ import type { Timestamp } from "./Timestamp.ts"
  * - `Restarting`: it has failed. It waits, and opens its source again.
  * - `Fenced`: another worker is working on the same slices. It waits, and looks again.
  * - `Paused`: it waits for a command to go on.
+ * - `Retired`: another version of its projection has taken its place, or the building of its own was cancelled. It does nothing any more.
  * - `Stopped`: it has met an event that it must not pass, or a final error, such as a journal that its offsets do not
  *   belong to. No restart helps. It goes on once its projection is resumed.
  * - `Ended`: nobody runs it any more.
@@ -35,6 +36,7 @@ export type WorkerState =
   | "Restarting"
   | "Fenced"
   | "Paused"
+  | "Retired"
   | "Stopped"
   | "Ended"
 

@@ -133,6 +133,11 @@ export interface ProjectionTable {
   readonly workers: Generated<number | null>
   /** How often it was told how many workers to have. */
   readonly scalings: Generated<number>
+  /** The name that all versions of the projection have in common; null if this is the first one, of which it is the name. */
+  readonly version_of: Generated<string | null>
+  readonly version: Generated<number>
+  /** What has become of the version. */
+  readonly phase: Generated<string>
 }
 
 /**

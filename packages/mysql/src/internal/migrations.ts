@@ -315,4 +315,14 @@ export const migrations: ReadonlyArray<Migration> = [{
         ADD COLUMN fingerprint VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT ''`
     )
   ]
+}, {
+  name: "versions of projections",
+  statements: ({ table }) => [
+    ...unless(
+      { table: table("sluice_projection"), column: "phase" },
+      `ALTER TABLE ${table("sluice_projection")} ADD COLUMN version_of VARBINARY(1020),
+        ADD COLUMN version BIGINT NOT NULL DEFAULT 1,
+        ADD COLUMN phase VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'Live'`
+    )
+  ]
 }]

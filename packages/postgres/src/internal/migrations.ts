@@ -290,4 +290,11 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN queued smallint NOT NULL DEFAULT 0,
       ADD COLUMN fingerprint text COLLATE "C" NOT NULL DEFAULT ''`
   ]
+}, {
+  name: "versions of projections",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN version_of text COLLATE "C",
+      ADD COLUMN version bigint NOT NULL DEFAULT 1,
+      ADD COLUMN phase text COLLATE "C" NOT NULL DEFAULT 'Live'`
+  ]
 }]

@@ -24,15 +24,26 @@ import {
   keptCommands,
   noCommand,
   noIssue,
+  type Progress,
   ProjectionManagement,
   queuedError,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
 } from "@sluice/core/ProjectionManagement"
+import {
+  completed,
+  initialPhase,
+  isAtWork,
+  nameOf,
+  type Phase,
+  type StoredVersion,
+  type VersionId
+} from "@sluice/core/ProjectionVersion"
 import { bounded, folded, type Known, type Rewind, rewound } from "@sluice/core/Rewind"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
 import type { Start } from "@sluice/core/Source"
 import type { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -84,16 +95,17 @@ const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: Expre
   eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
 
 /** What is read of a command before it is changed. */
-type Commanded = Pick<Selectable<ProjectionTable>, "revision" | "scalings">
+type Commanded = Pick<Selectable<ProjectionTable>, "revision" | "scalings" | "phase">
 
 /** What a command changes beside the revision. */
-type Change = Partial<Pick<Selectable<ProjectionTable>, "paused" | "workers" | "scalings">>
+type Change = Partial<Pick<Selectable<ProjectionTable>, "paused" | "workers" | "scalings" | "phase">>
 
 const toCommand = (row: Selectable<ProjectionTable>): Command => ({
   paused: row.paused === 1,
   revision: row.revision,
   workers: row.workers ?? undefined,
-  scalings: row.scalings
+  scalings: row.scalings,
+  phase: row.phase as Phase
 })
 
 /**
@@ -133,7 +145,13 @@ export const make = ({ database, db, signals }: {
   const lockCommand = (projection: string): Effect.Effect<Commanded | undefined, StorageError> =>
     Effect.map(
       run(
-        locked(db.selectFrom("sluice_projection").select(["revision", "scalings"]).where("projection", "=", projection))
+        locked(
+          db.selectFrom("sluice_projection").select(["revision", "scalings", "phase"]).where(
+            "projection",
+            "=",
+            projection
+          )
+        )
       ),
       ([row]) => row
     )
@@ -489,6 +507,165 @@ export const make = ({ database, db, signals }: {
     change: Pick<DeadLetterTable, "claimed_at"> & Partial<Pick<DeadLetterTable, "error" | "queued" | "fingerprint">>
   ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
 
+  /** Deletes what is stored of a projection in a source, once that is locked. */
+  const forget = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<void, StorageError> {
+    yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
+    yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
+    yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
+    yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
+    yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
+  })
+
+  /** Fences the workers of a projection in a source, once that is locked. */
+  const fence = (key: OffsetKey, revision: number): Effect.Effect<unknown, StorageError> =>
+    Effect.andThen(
+      run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key))),
+      run(db.updateTable("sluice_offset").set({ revision }).where(isOf(key)))
+    )
+
+  const sourcesOf = (projection: string): Effect.Effect<ReadonlyArray<OffsetKey>, StorageError> =>
+    Effect.map(
+      run(
+        db.selectFrom("sluice_projection_source").select("source").where("projection", "=", projection).orderBy(
+          "source"
+        )
+      ),
+      (rows) => rows.map(({ source }) => ({ projection, source: textOf(source) }))
+    )
+
+  const versionsOf = (of: string): Effect.Effect<ReadonlyArray<StoredVersion>, StorageError> =>
+    Effect.map(
+      run(
+        db.selectFrom("sluice_projection").select(["projection", "version", "phase"])
+          .where((eb) => eb.or([eb("projection", "=", of), eb("version_of", "=", of)])).orderBy("version")
+      ),
+      (rows) =>
+        rows.map(({ phase, projection, version }) => ({
+          projection: textOf(projection),
+          of,
+          version,
+          phase: phase as Phase
+        }))
+    )
+
+  /**
+   * The versions of a projection, of which nobody changes any until the end of the transaction: whoever does so locks the first one before others, and those in
+   * the order of their numbers.
+   */
+  const lockVersions = (of: string): Effect.Effect<ReadonlyArray<StoredVersion>, StorageError> =>
+    Effect.andThen(lockCommand(of), versionsOf(of))
+
+  /** Locks what is stored of a version, so that nobody handles any of its events. */
+  const lockVersion = Effect.fnUntraced(function*(
+    { projection }: StoredVersion
+  ): Effect.fn.Return<ReadonlyArray<OffsetKey>, StorageError> {
+    yield* lockCommand(projection)
+    const keys = yield* sourcesOf(projection)
+    for (const key of keys) {
+      yield* run(locked(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))))
+      yield* lockOffsets(key)
+    }
+    return keys
+  })
+
+  /** Its workers are fenced, or, where it goes on, have nothing to read in it. All of it is locked, unless it is new. */
+  const setPhase = Effect.fnUntraced(function*(
+    { phase, projection }: StoredVersion,
+    command: IssuedCommand["command"],
+    issue: Issue | undefined
+  ): Effect.fn.Return<void, StorageError> {
+    const { revision: before, scalings } = (yield* lockCommand(projection))!
+    const revision = yield* raise(
+      projection,
+      before,
+      phase === "Live" ? { phase, scalings: scalings + 1 } : { phase }
+    )
+    if (phase === "Retired") { for (const key of yield* sourcesOf(projection)) yield* fence(key, revision) }
+    yield* keep({ projection, source: undefined, command, revision }, issue)
+  })
+
+  /** Changes one version, if it is stored in the phase, and locked then. */
+  const changeVersion = (
+    id: VersionId,
+    phase: Phase,
+    change: (version: StoredVersion, keys: ReadonlyArray<OffsetKey>) => Effect.Effect<void, StorageError>
+  ): Effect.Effect<boolean, StorageError> =>
+    transaction(Effect.gen(function*() {
+      const version = (yield* lockVersions(id.of)).find(({ version }) => version === id.version)
+      if (version?.phase !== phase) return false
+      yield* change(version, yield* lockVersion(version))
+      return true
+    }))
+
+  const phaseOf = (projection: string): Effect.Effect<Phase | undefined, StorageError> =>
+    Effect.map(
+      run(db.selectFrom("sluice_projection").select("phase").where("projection", "=", projection)),
+      ([row]) => row?.phase as Phase | undefined
+    )
+
+  const progress = (
+    projection: string,
+    slices: ReadonlyArray<Slice>
+  ): Effect.Effect<ReadonlyArray<Progress>, StorageError> =>
+    run(
+      db.selectFrom("sluice_projection_source as s")
+        .innerJoin("sluice_projection as p", "p.projection", "s.projection")
+        .leftJoin("sluice_offset as o", (join) =>
+          join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
+            .on("o.slice", "in", slices.length === 0 ? [-1] : [...slices]))
+        .leftJoin(
+          db.selectFrom("sluice_offset")
+            .select((
+              { fn }
+            ) => ["source", fn.min("journal").as("first_journal"), fn.max("journal").as("last_journal")])
+            .where("projection", "=", projection).where("journal", "<>", "").where("position", ">", 0)
+            .groupBy("source").as("j"),
+          (join) =>
+            join.onRef("j.source", "=", "s.source")
+        )
+        .select([
+          "s.source",
+          "p.paused",
+          "o.slice",
+          "o.position",
+          "o.timestamp",
+          "o.journal",
+          "o.complete_up_to",
+          "o.rewinds",
+          "j.first_journal",
+          "j.last_journal",
+          (eb) =>
+            eb.exists(
+              eb.selectFrom("sluice_dead_letter as d").select("d.slice")
+                .whereRef("d.projection", "=", "s.projection").whereRef("d.source", "=", "s.source")
+            ).as("has_letters")
+        ])
+        .where("s.projection", "=", projection).orderBy("s.source")
+    ).pipe(
+      Effect.map((rows) =>
+        Array.from(
+          Map.groupBy(rows, ({ source }) =>
+            textOf(source)),
+          ([source, rows]) => ({
+            source,
+            isPaused: rows[0]!.paused === 1,
+            hasDeadLetters: Boolean(rows[0]!.has_letters),
+            journal: rows[0]!.first_journal === rows[0]!.last_journal
+              ? rows[0]!.first_journal ?? undefined
+              : undefined,
+            slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> =>
+              row.slice === null ? [] : [[row.slice as Slice, {
+                offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },
+                journal: row.journal === "" ? undefined : row.journal!,
+                completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined,
+                rewinds: toRewinds(row.rewinds)
+              }]]
+            ))
+          })
+        )
+      )
+    )
+
   return ProjectionManagement.of({
     command: (projection) =>
       Effect.map(
@@ -500,7 +677,8 @@ export const make = ({ database, db, signals }: {
         Effect.gen(function*() {
           const { projection } = key
           yield* insertMissing(db.insertInto("sluice_projection").values({ projection, paused: 0, revision: 0 }))
-          const { revision } = (yield* lockCommand(projection))!
+          const { phase, revision } = (yield* lockCommand(projection))!
+          if (!isAtWork(phase as Phase)) return
           const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
           if (known !== undefined) return
           yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision, at_least_once: 0 }))
@@ -555,87 +733,78 @@ export const make = ({ database, db, signals }: {
       transaction(
         Effect.gen(function*() {
           const revision = yield* raise(key.projection, yield* lock(key), {})
-          yield* run(db.updateTable("sluice_projection_source").set({ revision }).where(isOf(key)))
-          yield* run(db.updateTable("sluice_offset").set({ revision }).where(isOf(key)))
+          yield* fence(key, revision)
         })
       ),
     clear: (key, issue) =>
       transaction(
         Effect.gen(function*() {
           const before = yield* lock(key)
-          yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
-          yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
-          yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
-          yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
-          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
+          yield* forget(key)
           const revision = yield* raise(key.projection, before, {})
           yield* keep({ ...key, command: "Clear", revision }, issue)
         })
       ),
+    declare: (id, issue) =>
+      transaction(Effect.gen(function*() {
+        const { of, version } = id
+        const first: StoredVersion = { projection: of, of, version: 1, phase: "Building" }
+        const isNew = (yield* phaseOf(of)) === undefined
+        if (isNew) {
+          const phase = version === 1 ? first.phase : "Dropped"
+          const values = { projection: of, paused: 0, revision: 0, phase }
+          yield* insertMissing(db.insertInto("sluice_projection").values(values))
+        }
+        const versions = yield* lockVersions(of)
+        if (isNew && version === 1 && (yield* lockCommand(of))!.revision === 0) yield* setPhase(first, "Build", issue)
+        if (versions.some((one) => one.version === version)) return
+        const added: StoredVersion = { ...id, projection: nameOf(id), phase: initialPhase(versions, id) }
+        const { phase, projection } = added
+        yield* insertMissing(
+          db.insertInto("sluice_projection").values({
+            projection,
+            paused: 0,
+            revision: 0,
+            version_of: of,
+            version,
+            phase
+          })
+        )
+        if (phase === "Building") yield* setPhase(added, "Build", issue)
+      })),
+    versions: Effect.fnUntraced(function*(projection) {
+      const [row] = yield* run(
+        db.selectFrom("sluice_projection").select("version_of").where("projection", "=", projection)
+      )
+      return yield* versionsOf(row?.version_of == null ? projection : textOf(row.version_of))
+    }),
+    complete: (id, isComplete, switching, issue) =>
+      transaction(Effect.gen(function*() {
+        const changes = completed(yield* lockVersions(id.of), id)
+        for (const version of changes) yield* lockVersion(version)
+        const isLive = changes.some(({ phase }) => phase === "Live")
+        if (isLive) {
+          if (!isComplete(yield* progress(nameOf(id), SliceRange.slices(SliceRange.full)))) return false
+          // nobody handles events of any of them now, and nobody can begin to
+          yield* switching
+        }
+        for (const version of changes) yield* setPhase(version, "Switch", issue)
+        return isLive
+      })).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
+    cancel: (id, issue) =>
+      changeVersion(id, "Building", (version) => setPhase({ ...version, phase: "Retired" }, "Cancel", issue)),
+    drop: (id, issue) =>
+      Effect.asVoid(changeVersion(id, "Retired", (version, keys) =>
+        Effect.andThen(
+          Effect.forEach(keys, forget),
+          setPhase({ ...version, phase: "Dropped" }, "Drop", issue)
+        ))),
     list: run(
       db.selectFrom("sluice_projection_source").select(["projection", "source"]).orderBy("projection").orderBy("source")
     ).pipe(
       Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) })))
     ),
-    progress: (projection, slices) =>
-      run(
-        db.selectFrom("sluice_projection_source as s")
-          .innerJoin("sluice_projection as p", "p.projection", "s.projection")
-          .leftJoin("sluice_offset as o", (join) =>
-            join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
-              .on("o.slice", "in", slices.length === 0 ? [-1] : [...slices]))
-          .leftJoin(
-            db.selectFrom("sluice_offset")
-              .select((
-                { fn }
-              ) => ["source", fn.min("journal").as("first_journal"), fn.max("journal").as("last_journal")])
-              .where("projection", "=", projection).where("journal", "<>", "").where("position", ">", 0)
-              .groupBy("source").as("j"),
-            (join) =>
-              join.onRef("j.source", "=", "s.source")
-          )
-          .select([
-            "s.source",
-            "p.paused",
-            "o.slice",
-            "o.position",
-            "o.timestamp",
-            "o.journal",
-            "o.complete_up_to",
-            "o.rewinds",
-            "j.first_journal",
-            "j.last_journal",
-            (eb) =>
-              eb.exists(
-                eb.selectFrom("sluice_dead_letter as d").select("d.slice")
-                  .whereRef("d.projection", "=", "s.projection").whereRef("d.source", "=", "s.source")
-              ).as("has_letters")
-          ])
-          .where("s.projection", "=", projection).orderBy("s.source")
-      ).pipe(
-        Effect.map((rows) =>
-          Array.from(
-            Map.groupBy(rows, ({ source }) =>
-              textOf(source)),
-            ([source, rows]) => ({
-              source,
-              isPaused: rows[0]!.paused === 1,
-              hasDeadLetters: Boolean(rows[0]!.has_letters),
-              journal: rows[0]!.first_journal === rows[0]!.last_journal
-                ? rows[0]!.first_journal ?? undefined
-                : undefined,
-              slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> =>
-                row.slice === null ? [] : [[row.slice as Slice, {
-                  offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },
-                  journal: row.journal === "" ? undefined : row.journal!,
-                  completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined,
-                  rewinds: toRewinds(row.rewinds)
-                }]]
-              ))
-            })
-          )
-        )
-      ),
+    progress,
     putAside: ({ envelope, error, fingerprint, key }) =>
       transaction(
         Effect.gen(function*() {

@@ -264,4 +264,11 @@ export const migrations: ReadonlyArray<Migration> = [{
     `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN queued INTEGER NOT NULL DEFAULT 0`,
     `ALTER TABLE ${table("sluice_dead_letter")} ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''`
   ]
+}, {
+  name: "versions of projections",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN version_of TEXT`,
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN version INTEGER NOT NULL DEFAULT 1`,
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN phase TEXT NOT NULL DEFAULT 'Live'`
+  ]
 }]

@@ -20,12 +20,21 @@ import {
   type LetterGroup,
   noCommand,
   noIssue,
+  type Progress,
   ProjectionManagement,
   queuedError,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
+import {
+  completed,
+  initialPhase,
+  isAtWork,
+  nameOf,
+  type StoredVersion,
+  type VersionId
+} from "../../ProjectionVersion.ts"
 import { bounded, folded, type Known, type Rewind, rewound } from "../../Rewind.ts"
 import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -108,8 +117,13 @@ export const makeMemoryProjectionManagement = (
   /** Oldest first. */
   const issued = new MemoryTable<ReadonlyArray<IssuedCommand>>()
 
-  const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command =>
-    commands.get(transaction, projection) ?? noCommand
+  /** By the name of each; none of a projection that nobody has spoken of versions of. */
+  const versions = new MemoryTable<StoredVersion>()
+
+  const commandOf = (transaction: MemoryTransaction | undefined, projection: string): Command => ({
+    ...commands.get(transaction, projection) ?? noCommand,
+    phase: versions.get(transaction, projection)?.phase ?? "Live"
+  })
 
   const store = (transaction: MemoryTransaction, projection: string, change?: Partial<Command>): number => {
     const before = commandOf(transaction, projection)
@@ -150,6 +164,85 @@ export const makeMemoryProjectionManagement = (
       if (after !== undefined) entities.set(transaction, id, { ...row, ...after })
     }
   }
+
+  const forgetAll = (transaction: MemoryTransaction, key: OffsetKey) => {
+    forget(transaction, key)
+    for (const [id, row] of letters.entries(transaction)) {
+      if (isOf(key)(row)) letters.set(transaction, id, undefined)
+    }
+    sources.set(transaction, sourceKey(key), undefined)
+  }
+
+  const sourcesOf = (transaction: MemoryTransaction | undefined, projection: string): ReadonlyArray<OffsetKey> =>
+    sources.all(transaction).map(({ key }) => key).filter((key) => key.projection === projection)
+
+  const versionsOf = (
+    transaction: MemoryTransaction | undefined,
+    projection: string
+  ): ReadonlyArray<StoredVersion> => {
+    const of = versions.get(transaction, projection)?.of ?? projection
+    const found = versions.all(transaction).filter((version) => version.of === of)
+    const isKnown = found.length > 0 || commands.get(transaction, of) === undefined
+    return isKnown
+      ? found.toSorted((a, b) => a.version - b.version)
+      : [{ projection: of, of, version: 1, phase: "Live" }]
+  }
+
+  /** Its workers are fenced, or, where it goes on, have nothing to read in it. */
+  const setPhase = (
+    transaction: MemoryTransaction,
+    now: number,
+    version: StoredVersion,
+    command: IssuedCommand["command"],
+    issue: Issue | undefined
+  ) => {
+    const { phase, projection } = version
+    versions.set(transaction, projection, version)
+    const { scalings } = commandOf(transaction, projection)
+    const revision = store(transaction, projection, phase === "Live" ? { scalings: scalings + 1 } : {})
+    if (phase === "Retired") {
+      for (const key of sourcesOf(transaction, projection)) sources.set(transaction, sourceKey(key), { key, revision })
+    }
+    keep(transaction, now, { projection, source: undefined, command, revision }, issue)
+  }
+
+  /** Changes one version, if it is stored in the phase. */
+  const changeVersion = (
+    id: VersionId,
+    phase: StoredVersion["phase"],
+    change: (transaction: MemoryTransaction, version: StoredVersion, now: number) => void
+  ) =>
+    write((transaction, now) =>
+      Effect.sync(() => {
+        const version = versions.get(transaction, nameOf(id))
+        if (version?.phase !== phase) return false
+        change(transaction, version, now)
+        return true
+      })
+    )
+
+  const progressOf = (
+    transaction: MemoryTransaction | undefined,
+    projection: string,
+    which: ReadonlyArray<Slice>
+  ): ReadonlyArray<Progress> =>
+    sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key }) => ({
+      source: key.source,
+      isPaused: commandOf(transaction, projection).paused,
+      hasDeadLetters: letters.all(transaction).some(isOf(key)),
+      journal: soleJournal(slices.all(transaction).filter(isOf(key))),
+      slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
+        const row = slices.get(transaction, sliceKey(key, slice))
+        if (row === undefined) return []
+        const { completeUpTo, journal, offset, rewinds } = row
+        return [[slice, {
+          offset,
+          journal: journal === "" ? undefined : journal,
+          completeUpTo: completeUpTo?.position,
+          rewinds
+        }]]
+      }))
+    })).toSorted((a, b) => a.source < b.source ? -1 : 1)
 
   const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
@@ -225,6 +318,7 @@ export const makeMemoryProjectionManagement = (
       write((transaction) =>
         Effect.sync(() => {
           if (sources.get(transaction, sourceKey(key)) !== undefined) return
+          if (!isAtWork(commandOf(transaction, key.projection).phase)) return
           if (commands.get(transaction, key.projection) === undefined) {
             commands.set(transaction, key.projection, noCommand)
           }
@@ -292,39 +386,63 @@ export const makeMemoryProjectionManagement = (
     clear: (key, issue) =>
       knownOr((transaction, now) =>
         Effect.sync(() => {
-          forget(transaction, key)
-          for (const [id, row] of letters.entries(transaction)) {
-            if (isOf(key)(row)) letters.set(transaction, id, undefined)
-          }
-          sources.set(transaction, sourceKey(key), undefined)
+          forgetAll(transaction, key)
           const revision = store(transaction, key.projection)
           keep(transaction, now, { ...key, command: "Clear", revision }, issue)
         }), key),
+    declare: (id, issue) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const { of, version } = id
+          const projection = nameOf(id)
+          const first: StoredVersion = { projection: of, of, version: 1, phase: "Live" }
+          if (versions.get(transaction, of) === undefined) {
+            const isNew = commands.get(transaction, of) === undefined
+            if (isNew) commands.set(transaction, of, noCommand)
+            const phase = !isNew ? "Live" : version === 1 ? "Building" : "Dropped"
+            versions.set(transaction, of, { ...first, phase })
+            if (phase === "Building") setPhase(transaction, now, { ...first, phase }, "Build", issue)
+          }
+          if (versions.get(transaction, projection) !== undefined) return
+          const phase = initialPhase(versionsOf(transaction, of), id)
+          commands.set(transaction, projection, noCommand)
+          versions.set(transaction, projection, { ...id, projection, phase })
+          if (phase === "Building") setPhase(transaction, now, { ...id, projection, phase }, "Build", issue)
+        })
+      ),
+    versions: (projection) => read((transaction) => versionsOf(transaction, projection)),
+    complete: (id, isComplete, switching, issue) =>
+      transaction(Effect.gen(function*() {
+        const projection = nameOf(id)
+        const progress = yield* read((transaction) =>
+          progressOf(transaction, projection, SliceRange.slices(SliceRange.full))
+        )
+        const changes = completed(yield* read((transaction) => versionsOf(transaction, projection)), id)
+        const isLive = changes.some(({ phase }) => phase === "Live")
+        if (isLive && !isComplete(progress)) return false
+        if (isLive) yield* Effect.provideService(switching, Transaction, noTables)
+        yield* write((transaction, now) =>
+          Effect.sync(() => changes.forEach((version) => setPhase(transaction, now, version, "Switch", issue)))
+        )
+        return isLive
+      })),
+    cancel: (id, issue) =>
+      changeVersion(
+        id,
+        "Building",
+        (transaction, version, now) => setPhase(transaction, now, { ...version, phase: "Retired" }, "Cancel", issue)
+      ),
+    drop: (id, issue) =>
+      Effect.asVoid(changeVersion(id, "Retired", (transaction, version, now) => {
+        for (const key of sourcesOf(transaction, version.projection)) forgetAll(transaction, key)
+        setPhase(transaction, now, { ...version, phase: "Dropped" }, "Drop", issue)
+      })),
     list: read((transaction) =>
       sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>
         a.projection < b.projection || a.projection === b.projection && a.source < b.source ? -1 : 1
       )
     ),
-    progress: (projection, which) =>
-      read((transaction) =>
-        sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key }) => ({
-          source: key.source,
-          isPaused: commandOf(transaction, projection).paused,
-          hasDeadLetters: letters.all(transaction).some(isOf(key)),
-          journal: soleJournal(slices.all(transaction).filter(isOf(key))),
-          slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
-            const row = slices.get(transaction, sliceKey(key, slice))
-            if (row === undefined) return []
-            const { completeUpTo, journal, offset, rewinds } = row
-            return [[slice, {
-              offset,
-              journal: journal === "" ? undefined : journal,
-              completeUpTo: completeUpTo?.position,
-              rewinds
-            }]]
-          }))
-        })).toSorted((a, b) => a.source < b.source ? -1 : 1)
-      ),
+    progress: (projection, which) => read((transaction) => progressOf(transaction, projection, which)),
     putAside: ({ envelope, error, fingerprint, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {

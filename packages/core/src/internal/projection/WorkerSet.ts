@@ -191,7 +191,7 @@ export class WorkerSet {
       Effect.forEach(
         this.#members,
         ({ driven: { monitor } }) =>
-          monitor.until(({ revision, state }) => revision !== undefined || state === "Paused"),
+          monitor.until(({ revision, state }) => revision !== undefined || state === "Paused" || state === "Retired"),
         { concurrency: "unbounded" }
       )
     ).pipe(

@@ -54,6 +54,9 @@ export const covered = (ranges: ReadonlyArray<SliceRange.SliceRange>): string =>
 
 const beginning = (statuses: ReadonlyArray<WorkerStatus>): string => {
   if (statuses.every(({ state }) => state === "Paused")) return "paused"
+  if (statuses.every(({ state }) => state === "Retired")) {
+    return "retired, as another version has taken its place or it was cancelled"
+  }
   let positions = 0
   /** Of a source without positions, or where it was told to begin at a time. */
   const times: Array<Timestamp.Timestamp> = []

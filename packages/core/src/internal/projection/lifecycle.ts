@@ -25,6 +25,8 @@ export type State =
   | { readonly _tag: "Fenced"; readonly failure: WorkerFailure }
   /** It waits for a command to go on. */
   | { readonly _tag: "Paused" }
+  /** Its version is none that is built or live. */
+  | { readonly _tag: "Retired" }
   /** It has met an event that it must not pass, or a final error. It waits for a command to go on. */
   | { readonly _tag: "Stopped"; readonly failure: WorkerFailure }
   /** It is no more. */
@@ -48,7 +50,7 @@ export type Event =
   /** It is run, for the first time or after it has stopped. */
   | { readonly _tag: "Started" }
   /** It has read what it is commanded. */
-  | { readonly _tag: "Commanded"; readonly paused: boolean }
+  | { readonly _tag: "Commanded"; readonly paused: boolean; readonly isRetired?: boolean }
   /** There is a command that it has not read. */
   | { readonly _tag: "Interrupted" }
   /** Its source is open. */
@@ -157,6 +159,7 @@ export const transition = (self: Lifecycle, event: Event): Transition => {
     case "Waited":
       return readCommand(self)
     case "Commanded":
+      if (event.isRetired === true) return [to(self, { _tag: "Retired" }), { _tag: "AwaitCommand" }]
       return event.paused
         ? [to(self, { _tag: "Paused" }), { _tag: "AwaitCommand" }]
         : [to(self, beginning(state)), { _tag: "Begin" }]
@@ -208,7 +211,7 @@ const caughtUp = (state: State): State => {
 }
 
 const disrupted = (state: State, failure: WorkerFailure): State => {
-  if (state._tag === "Paused") return state
+  if (state._tag === "Paused" || state._tag === "Retired") return state
   return { _tag: "Disrupted", failure, from: state._tag === "Disrupted" ? state.from : state }
 }
 

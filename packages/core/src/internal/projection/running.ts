@@ -16,6 +16,7 @@ import { type Command, ProjectionManagement } from "../../ProjectionManagement.t
 import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { count, share } from "./announce.ts"
+import { buildVersion } from "./buildVersion.ts"
 import { lookNow, watchCommands } from "./commands.ts"
 import { followFilter } from "./followFilter.ts"
 import { type NewTarget, type Target, targets } from "./targets.ts"
@@ -105,6 +106,7 @@ const beginFixed = Effect.fnUntraced(function*(
   assignments: ReadonlyArray<Assignment<any, any>>,
   stopped: Stopped
 ): Effect.fn.Return<void, never, any> {
+  for (const projection of new Set(assignments.map(({ projection }) => projection))) yield* buildVersion(projection)
   const opened = yield* open(assignments)
   for (const { set } of opened) yield* set.report
   for (const { set } of opened) yield* Effect.forkScoped(set.announce(), { startImmediately: true })
@@ -118,6 +120,7 @@ const beginPlaced = Effect.fnUntraced(function*(
   stopped: Stopped
 ): Effect.fn.Return<void, never, any> {
   const { name, workers } = projection
+  yield* buildVersion(projection)
   const management = yield* ProjectionManagement
   const registry = yield* ProjectionRegistry
   let target: Target = { workers, assigned: new Set() }

@@ -11,6 +11,7 @@ import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { SourceFailed } from "../../ProjectionError.ts"
 import type { Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
+import { isAtWork } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { timestamps } from "../../Source.ts"
 import { type Commands, isNew } from "./commands.ts"
@@ -167,7 +168,7 @@ const readCommand = (driven: Driven, commands: Commands): Effect.Effect<Event> =
     onFailure: (cause): Event => ({ _tag: "Failed", cause }),
     onSuccess: (command): Event => {
       driven.lastRead = command
-      return { _tag: "Commanded", paused: command.paused }
+      return { _tag: "Commanded", paused: command.paused, isRetired: !isAtWork(command.phase) }
     }
   })
 }

@@ -131,9 +131,15 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         yield* ProjectionManagement.pause(projection)
         yield* ProjectionManagement.scale(projection, 1)
         assert.strictEqual(yield* ProjectionManagement.scaledTo(key), 1)
-        assert.deepStrictEqual(yield* commandOf(projection), { paused: true, revision: 3, workers: 1, scalings: 2 })
+        assert.deepStrictEqual(yield* commandOf(projection), {
+          ...ProjectionManagement.noCommand,
+          paused: true,
+          revision: 3,
+          workers: 1,
+          scalings: 2
+        })
         yield* ProjectionManagement.scale(projection, "asInCode")
-        const command = { paused: true, revision: 4, workers: undefined, scalings: 3 }
+        const command = { ...ProjectionManagement.noCommand, paused: true, revision: 4, scalings: 3 }
         assert.deepStrictEqual(yield* commandOf(projection), command)
         const commands = yield* ProjectionManagement.ProjectionManagement.use((_) => _.commands([projection]))
         assert.deepStrictEqual([...commands], [[projection, command]])

@@ -213,6 +213,7 @@ export const connect = (
       "commanded",
       "list",
       "progress",
+      "versions",
       "parked",
       "letterCounts",
       "letterGroups",

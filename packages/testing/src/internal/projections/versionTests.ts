@@ -1,0 +1,459 @@
+import { assert, describe } from "@effect/vitest"
+import type * as EntityType from "@sluice/core/EntityType"
+import type { Envelope } from "@sluice/core/Envelope"
+import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
+import type * as Journal from "@sluice/core/Journal"
+import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import { nameOf, type VersionId } from "@sluice/core/ProjectionVersion"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Wait from "../../Wait.ts"
+import type { It } from "../kit.ts"
+import { append, eventsOf, fresh, revisionOf, texts } from "../kit.ts"
+import { caughtUp, freshName, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
+
+type Storage = Journal.Journal | Projection.Stores
+
+type Handle = (envelope: Envelope<string>, version: number) => Effect.Effect<void, string>
+
+const nothing: Handle = () => Effect.void
+
+/** @internal A projection of which each version records what it handles, and which readers are to read is an event of a pointer. */
+export const makeVersions = (options?: {
+  readonly handle?: Handle
+  readonly switching?: Effect.Effect<unknown, string>
+  readonly lag?: number
+  readonly atLeastOnce?: boolean
+}) => {
+  const { atLeastOnce = false, handle = nothing, lag, switching = Effect.void } = options ?? {}
+  const type = fresh("source")
+  const of = freshName()
+  const pointer = fresh("pointer")
+  const effects = new Map([1, 2, 3].map((version) => [version, makeEffects()]))
+  const dropped: Array<number> = []
+  const handler = (version: number) => (envelope: Envelope<string>) =>
+    Effect.andThen(handle(envelope, version), effects.get(version)!.record(envelope))
+  /** With what every storage can do in a transaction. */
+  const make = (version: number, source: Source.Sources<string, any, Journal.Journal> = Source.journal(type)) =>
+    source.pipe(
+      atLeastOnce
+        ? Projection.atLeastOnce(of, handler(version), { saveWithin: "10 millis" })
+        : Projection.exactlyOnce(of, handler(version)),
+      Projection.recovery(persistent),
+      Projection.version(version, {
+        switch: Effect.andThen(append(pointer, "live", [String(version)]), switching),
+        drop: (version) => Effect.sync(() => dropped.push(version)),
+        dropAfter: 0,
+        lag
+      })
+    )
+  return {
+    type,
+    of,
+    effects,
+    dropped,
+    make,
+    /** The versions that readers were led to, in their order. */
+    led: eventsOf(pointer, "live"),
+    /** What readers see of an entity. */
+    seen: (id: string) =>
+      Effect.flatMap(eventsOf(pointer, "live"), (led) => effects.get(Number(led.at(-1)))!.remembered(id))
+  }
+}
+
+/** @internal */
+export const phasesOf = (
+  of: string
+): Effect.Effect<string, unknown, ProjectionManagement.ProjectionManagement | HeartbeatStore> =>
+  Effect.map(ProjectionStatus.versions(of), (versions) => versions.map(({ phase }) => phase).join(" "))
+
+/** @internal */
+export const hasPhases = (of: string, expected: string) =>
+  Wait.until(
+    `the versions of ${of} to be ${expected}`,
+    Effect.map(phasesOf(of), (phases) => phases === expected)
+  )
+
+const inState = (projection: string, state: string) =>
+  Wait.until(
+    `${projection} to be ${state}`,
+    Effect.map(ProjectionStatus.status(projection), (workers) => workers.every((worker) => worker.state === state))
+  )
+
+const historyOf = (projection: string) =>
+  Effect.map(
+    ProjectionManagement.history(projection),
+    (commands) => commands.map(({ command, target }) => target === undefined ? command : `${command} ${target}`)
+  )
+
+const recorded = (n: number) => texts(n).map((text, i) => `${i + 1} ${text}`)
+
+const appendTo = (type: EntityType.EntityType<string>, id: string, events: ReadonlyArray<string>) =>
+  Effect.forEach(events, (event) => append(type, id, [event]), { discard: true })
+
+const keyOf = (version: VersionId) => ({ projection: nameOf(version), source: "journal:cart" })
+
+/** @internal */
+export const versionTests = (it: It<Storage>): void => {
+  describe("a version of a projection", () => {
+    for (const atLeastOnce of [false, true]) {
+      it.effect(`is built beside the one that is live, and takes its place, ${atLeastOnce ? "at least" : "exactly"} once`, () =>
+        Effect.gen(function*() {
+          const { dropped, effects, led, make, of, type } = makeVersions({ atLeastOnce })
+          const [one, two] = [make(1), make(2)]
+          yield* append(type, "a", texts(30))
+          yield* Effect.gen(function*() {
+            yield* hasPhases(of, "Live")
+            assert.deepStrictEqual(yield* effects.get(1)!.events("a"), recorded(30))
+            yield* Effect.gen(function*() {
+              yield* hasPhases(of, "Dropped Live")
+              assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(30))
+              assert.deepStrictEqual(yield* led, ["1", "2"])
+              assert.deepStrictEqual(dropped, [1])
+              yield* inState(of, "Retired")
+              yield* append(type, "b", ["later"])
+              yield* caughtUp(two.name)
+              assert.deepStrictEqual(yield* effects.get(2)!.events("b"), ["1 later"])
+              assert.deepStrictEqual(yield* effects.get(1)!.events("b"), [])
+              const error = yield* Effect.flip(ProjectionStatus.caughtUp(of))
+              assert.strictEqual(error._tag, "ProjectionNotRunning")
+            }).pipe(whileRunning(two))
+          }).pipe(whileRunning(one))
+          const known = (yield* ProjectionManagement.list).map(({ projection }) => projection)
+          assert.notInclude(known, of)
+          assert.include(known, two.name)
+          assert.deepStrictEqual(yield* historyOf(two.name), ["Switch version 2", "Build"])
+          assert.deepStrictEqual(yield* historyOf(of), ["Drop", "Switch version 2", "Switch version 1", "Build"])
+        }))
+    }
+
+    it.effect("follows one that knows of no versions, which never runs again", () =>
+      Effect.gen(function*() {
+        const { dropped, effects, led, make, of, type } = makeVersions()
+        const plain = Source.journal(type).pipe(Projection.exactlyOnce(of, effects.get(1)!.record))
+        yield* append(type, "a", texts(3))
+        yield* whileRunning(plain)(caughtUp(of))
+        assert.strictEqual(yield* phasesOf(of), "Live")
+        yield* whileRunning(make(2))(hasPhases(of, "Dropped Live"))
+        assert.deepStrictEqual(yield* led, ["2"])
+        assert.deepStrictEqual(dropped, [1])
+        yield* append(type, "a", ["later"])
+        yield* whileRunning(plain)(inState(of, "Retired"))
+        yield* whileRunning(make(1))(inState(of, "Retired"))
+        assert.deepStrictEqual(yield* effects.get(1)!.events("a"), recorded(3))
+        assert.strictEqual(yield* phasesOf(of), "Dropped Live")
+        assert.notInclude((yield* ProjectionManagement.list).map(({ projection }) => projection), of)
+      }))
+
+    it.effect("is live by itself where nothing was before, and then those before it never run", () =>
+      Effect.gen(function*() {
+        const { dropped, effects, led, make, of, type } = makeVersions()
+        yield* append(type, "a", texts(3))
+        yield* whileRunning(make(2))(hasPhases(of, "Dropped Live"))
+        assert.deepStrictEqual(yield* led, ["2"])
+        assert.deepStrictEqual(dropped, [])
+        yield* whileRunning(make(1))(inState(of, "Retired"))
+        assert.deepStrictEqual(yield* effects.get(1)!.events("a"), [])
+      }))
+
+    it.effect("goes on from where it was when it is started again, and the other is live until it is complete", () =>
+      Effect.gen(function*() {
+        const passes = yield* Latch.make(false)
+        const { effects, led, make, of, type } = makeVersions({
+          handle: ({ sequenceNumber }, version) => version === 2 && sequenceNumber === 6 ? passes.await : Effect.void
+        })
+        const two = make(2)
+        yield* appendTo(type, "a", texts(10))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* whileRunning(two)(
+            Wait.until("five events", Effect.map(effects.get(2)!.events("a"), ({ length }) => length === 5))
+          )
+          assert.deepStrictEqual(yield* led, ["1"])
+          assert.strictEqual(yield* phasesOf(of), "Live Building")
+          yield* passes.open
+          yield* whileRunning(two)(hasPhases(of, "Dropped Live"))
+          assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(10))
+          assert.deepStrictEqual(yield* led, ["1", "2"])
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("says how far it has come, and takes no place while it is paused", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { led, make, of, type } = makeVersions({
+          handle: ({ sequenceNumber }, version) =>
+            version === 2 && sequenceNumber === 6 && isBroken ? Effect.fail("broken") : Effect.void
+        })
+        const two = make(2).pipe(Projection.recovery(RecoveryStrategy.fail))
+        yield* appendTo(type, "a", texts(10))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* Effect.gen(function*() {
+            yield* stopped(two.name)
+            yield* Wait.until(
+              "its worker to say how far it is",
+              Effect.map(ProjectionStatus.versions(of), ([, version]) => version?.left === 5)
+            )
+            const [live, building] = yield* ProjectionStatus.versions(two)
+            assert.deepInclude(live, { projection: of, version: 1, phase: "Live", passed: 10 })
+            assert.deepInclude(building, {
+              projection: two.name,
+              of,
+              version: 2,
+              phase: "Building",
+              passed: 5,
+              left: 5,
+              fraction: 0.5,
+              isPaused: false,
+              hasDeadLetters: false
+            })
+            yield* ProjectionManagement.pause(two.name)
+            yield* inState(two.name, "Paused")
+            const [, paused] = yield* ProjectionStatus.versions(two)
+            assert.deepInclude(paused, { phase: "Building", isPaused: true })
+            assert.deepStrictEqual(yield* led, ["1"])
+            isBroken = false
+            yield* ProjectionManagement.resume(two.name)
+            yield* hasPhases(of, "Dropped Live")
+          }).pipe(whileRunning(two))
+          const [one, done] = yield* ProjectionStatus.versions(of)
+          assert.deepInclude(one, { phase: "Dropped", passed: 0, left: undefined })
+          assert.deepInclude(done, { phase: "Live", passed: 10 })
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("takes no place while it has dead letters", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { effects, led, make, of, type } = makeVersions({
+          handle: ({ sequenceNumber }, version) =>
+            version === 2 && sequenceNumber === 2 && isBroken ? Effect.fail("broken") : Effect.void
+        })
+        const two = make(2).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* Effect.gen(function*() {
+            yield* caughtUp(two.name)
+            const [, version] = yield* ProjectionStatus.versions(of)
+            assert.deepInclude(version, { phase: "Building", passed: 3, hasDeadLetters: true })
+            assert.deepStrictEqual(yield* led, ["1"])
+            isBroken = false
+            yield* Projection.handleDeadLetters(two)
+            yield* hasPhases(of, "Dropped Live")
+            assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(3))
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("leaves everything as it is where the switch fails, and tries again", () =>
+      Effect.gen(function*() {
+        let tries = 0
+        const { effects, led, make, of, type } = makeVersions({
+          // the one before is live by then
+          switching: Effect.suspend(() => ++tries === 2 ? Effect.fail("no such view") : Effect.void)
+        })
+        const [one, two] = [make(1), make(2)]
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* Effect.gen(function*() {
+            yield* Wait.until("a switch", () => tries === 2)
+            assert.deepStrictEqual(yield* led, ["1"])
+            yield* append(type, "a", ["after"])
+            yield* Wait.until(
+              "the old one to go on",
+              Effect.map(effects.get(1)!.events("a"), ({ length }) => length === 4)
+            )
+            yield* hasPhases(of, "Dropped Live")
+            assert.deepStrictEqual(yield* led, ["1", "2"])
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(one))
+      }))
+
+    it.effect("is cancelled while it is built, and is never built again", () =>
+      Effect.gen(function*() {
+        const passes = yield* Latch.make(false)
+        const { dropped, effects, led, make, of, type } = makeVersions({
+          handle: ({ sequenceNumber }, version) => version === 2 && sequenceNumber === 3 ? passes.await : Effect.void
+        })
+        const two = make(2)
+        yield* appendTo(type, "a", texts(5))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* Effect.gen(function*() {
+            yield* Wait.until("two events", Effect.map(effects.get(2)!.events("a"), ({ length }) => length === 2))
+            // where there is one writer at a time it waits for the handler's transaction
+            const cancelling = yield* Effect.forkChild(
+              ProjectionManagement.cancelRebuild(of, { by: "ada", reason: "the wrong table" })
+            )
+            yield* passes.open
+            yield* Fiber.join(cancelling)
+            yield* hasPhases(of, "Live Dropped")
+            yield* inState(two.name, "Retired")
+            assert.deepStrictEqual(dropped, [2])
+          }).pipe(whileRunning(two))
+          const [drop, cancel] = yield* ProjectionManagement.history(two.name)
+          assert.strictEqual(drop?.command, "Drop")
+          assert.deepInclude(cancel, { command: "Cancel", by: "ada", reason: "the wrong table" })
+          yield* whileRunning(two)(inState(two.name, "Retired"))
+          assert.deepStrictEqual(yield* led, ["1"])
+          for (const name of [of, two.name]) {
+            const error = yield* Effect.flip(ProjectionManagement.cancelRebuild(name))
+            assert.strictEqual(error._tag, "NotBuilding")
+          }
+          const unknown = yield* Effect.flip(ProjectionManagement.cancelRebuild(freshName()))
+          assert.strictEqual(unknown._tag, "UnknownProjection")
+          // and its successor is
+          yield* whileRunning(make(3))(hasPhases(of, "Dropped Dropped Live"))
+          assert.deepStrictEqual(yield* led, ["1", "3"])
+          assert.deepStrictEqual(yield* effects.get(3)!.events("a"), recorded(5))
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("retires all that are before it, those that are built as well", () =>
+      Effect.gen(function*() {
+        const { led, make, of, type } = makeVersions({
+          handle: (_, version) => version === 2 ? Effect.fail("broken") : Effect.void
+        })
+        yield* append(type, "a", texts(3))
+        yield* hasPhases(of, "Live").pipe(
+          Effect.andThen(
+            hasPhases(of, "Live Building").pipe(
+              Effect.andThen(whileRunning(make(3))(hasPhases(of, "Dropped Dropped Live"))),
+              whileRunning(make(2).pipe(Projection.recovery(RecoveryStrategy.fail)))
+            )
+          ),
+          whileRunning(make(1))
+        )
+        assert.deepStrictEqual(yield* led, ["1", "3"])
+      }))
+
+    it.effect("of several sources is complete when it is in all of them", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { effects, led, make, of, type } = makeVersions({
+          handle: ({ event }, version) =>
+            version === 2 && event === "last" && isBroken ? Effect.fail("broken") : Effect.void
+        })
+        const other = fresh("other")
+        const both = Source.mergeAll([Source.journal(type), Source.journal(other)])
+        yield* append(type, "a", texts(3))
+        yield* append(other, "b", ["last"])
+        const two = make(2, both).pipe(Projection.recovery(RecoveryStrategy.fail))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* Effect.gen(function*() {
+            yield* stopped(two.name)
+            yield* Wait.until("the other source", Effect.map(effects.get(2)!.events("a"), ({ length }) => length === 3))
+            const [, version] = yield* ProjectionStatus.versions(of)
+            assert.deepInclude(version, { phase: "Building" })
+            assert.deepStrictEqual(yield* led, ["1"])
+            isBroken = false
+            yield* ProjectionManagement.resume(two.name)
+            yield* hasPhases(of, "Dropped Live")
+            assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(3))
+            assert.deepStrictEqual(yield* effects.get(2)!.events("b"), ["1 last"])
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(make(1, both)))
+      }))
+
+    it.effect("is all that readers see, or the one before is, while events come and it is scaled and started again", () =>
+      Effect.gen(function*() {
+        const { effects, led, make, of, seen, type } = makeVersions()
+        const two = make(2)
+        const before = texts(60)
+        yield* append(type, "a", before)
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          const readers = { goOn: true, reads: 0 }
+          const reading = yield* Effect.forkChild(Effect.gen(function*() {
+            while (readers.goOn) {
+              const found = yield* seen("a")
+              assert.isAtLeast(found.length, before.length)
+              assert.deepStrictEqual(found.map((text) => Number(text.split(" ")[0])), found.map((_, i) => i + 1))
+              readers.reads++
+              yield* Effect.sleep(1)
+            }
+          }))
+          yield* whileRunning(two)(ProjectionManagement.scale(two.name, 4))
+          const writing = yield* Effect.forkChild(Effect.gen(function*() {
+            let written = before.length
+            while (readers.goOn) {
+              const receipt = yield* append(type, "a", texts(2))
+              written += 2
+              yield* ProjectionStatus.reached(two.name, receipt, { timeout: "1 minute" })
+            }
+            return written
+          }))
+          yield* whileRunning(two)(Effect.andThen(
+            Wait.until("the switch", Effect.map(led, ({ length }) => length === 2)),
+            Effect.gen(function*() {
+              const { reads } = readers
+              yield* Wait.until("more reads", () => readers.reads > reads + 3)
+              readers.goOn = false
+              const written = yield* Fiber.join(writing)
+              yield* Fiber.join(reading)
+              yield* caughtUp(two.name)
+              assert.strictEqual((yield* effects.get(2)!.events("a")).length, written)
+            })
+          ))
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("has the workers of the one before fenced when it takes its place, and its own when it is cancelled", () =>
+      Effect.gen(function*() {
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const of = freshName()
+        const [one, two, three] = [1, 2, 3].map((version) => ({ of, version }))
+        const complete = (version: VersionId, isComplete: boolean) =>
+          management.complete(version, () => isComplete, Effect.void)
+        const move = (version: VersionId, revision: number) =>
+          OffsetStore.use((store) => store.transact(keyOf(version), { journal: "j", revision }, [], Effect.void))
+        for (const version of [one!, two!, three!]) {
+          yield* management.declare(version)
+          yield* management.declare(version)
+          yield* management.register(keyOf(version))
+        }
+        assert.strictEqual(yield* phasesOf(of), "Building Building Building")
+        const [first, second, third] = [
+          yield* revisionOf(keyOf(one!)),
+          yield* revisionOf(keyOf(two!)),
+          yield* revisionOf(keyOf(three!))
+        ]
+        assert.isFalse(yield* complete(two!, false))
+        assert.strictEqual(yield* phasesOf(of), "Building Building Building")
+        yield* move(one!, first)
+        assert.isTrue(yield* complete(two!, true))
+        assert.isFalse(yield* complete(two!, true), "it is live already")
+        assert.strictEqual(yield* phasesOf(of), "Retired Live Building")
+        const fenced = yield* Effect.flip(move(one!, first))
+        assert.instanceOf(fenced, Fenced)
+        assert.deepInclude(fenced, { by: "command" })
+        yield* move(two!, second)
+        yield* move(three!, third)
+        assert.isTrue(yield* management.cancel(three!))
+        assert.isFalse(yield* management.cancel(three!))
+        assert.isFalse(yield* management.cancel(two!), "it is live")
+        assert.instanceOf(yield* Effect.flip(move(three!, third)), Fenced)
+        yield* management.drop(two!)
+        yield* management.drop(one!)
+        yield* management.drop(one!)
+        yield* management.drop(three!)
+        assert.strictEqual(yield* phasesOf(of), "Dropped Live Dropped")
+        assert.deepStrictEqual(
+          (yield* management.list).filter(({ projection }) => projection.startsWith(of)),
+          [keyOf(two!)]
+        )
+        yield* management.register(keyOf(one!))
+        assert.notDeepInclude(yield* management.list, keyOf(one!))
+      }))
+  })
+}
