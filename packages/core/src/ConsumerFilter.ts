@@ -120,7 +120,7 @@ export const maxReasonLength = Check.maxReason
 export interface NewVersion extends Pick<FilterVersion, "filter" | "by" | "reason" | "history"> {
   /** Whether workers go by another filter, and have to begin anew. */
   readonly restarts: boolean
-  /** Whether the past of what it newly includes is given up: instead of which earlier versions, which need not be remembered any more. */
+  /** There if the past of what it newly includes is given up. It is remembered instead of some earlier versions, which are none any more that give up a past. */
   readonly givesUp?: { readonly insteadOf: ReadonlyArray<number> } | undefined
 }
 

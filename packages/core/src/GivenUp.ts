@@ -1,5 +1,6 @@
 /**
- * The past of entities that changes of a filter have given up: those with the history `none`, each of the entities that it has newly included.
+ * The past of entities that changes of a filter have given up. Those are the changes with the history `none`, and the entities are those that such a
+ * change has newly included.
  *
  * Which entities these are is told by the event that comes next of an entity: it was kept back by the filter before the change, and is let through by
  * the one after it.
@@ -8,6 +9,7 @@
  */
 import type { Place } from "./Envelope.ts"
 import { compile, diff, type EventFilter, type Options, type Subject } from "./EventFilter.ts"
+import { everything } from "./internal/filter/expressions.ts"
 import type { Slice } from "./Slice.ts"
 import type { Timestamp } from "./Timestamp.ts"
 
@@ -66,7 +68,10 @@ const areEmpty = (...lists: ReadonlyArray<ReadonlyArray<unknown>>): boolean => l
 /** Whether the criteria alone prove that whatever passes a filter also passes another one. */
 const isWithin = (self: EventFilter, other: EventFilter): boolean => {
   const { added, removed } = diff(self, other)
-  return areEmpty(added.excludeTags, added.excludeEntityIds, added.excludeMatching) &&
+  // what excludes everything has only what it includes
+  const excludesNoMore = self.excludeMatching.includes(everything) ||
+    areEmpty(added.excludeTags, added.excludeEntityIds, added.excludeMatching)
+  return excludesNoMore &&
     areEmpty(removed.includeTags, removed.includeTopics, removed.includeEntityIds, removed.includeMatching)
 }
 

@@ -165,7 +165,8 @@ export const bounded = (rewinds: ReadonlyArray<Rewind>, maximum = maxRewinds): B
   // all at once, as entities are looked at one by one
   const folded = rewinds.filter((rewind) => rewind !== newest && rewind.jumpedFrom === undefined)
   const kept = rewinds.filter((rewind) => !folded.includes(rewind))
-  return kept.length > maximum ? undefined : { kept, folded }
+  const jumped = kept.filter(({ jumpedFrom }) => jumpedFrom !== undefined)
+  return jumped.length > maximum ? undefined : { kept, folded }
 }
 
 /**

@@ -80,6 +80,9 @@ describe("what a change includes", () => {
     assert.isTrue(
       GivenUp.includesNothing(change(only("a"), only("a").pipe(EventFilter.excludeTags("y"))))
     )
+    assert.isTrue(
+      GivenUp.includesNothing(change(EventFilter.passAll.pipe(EventFilter.excludeTags("y")), EventFilter.excludeAll))
+    )
     assert.isFalse(GivenUp.includesNothing(change(only("a"), only("a", "b"))))
     assert.isFalse(GivenUp.includesNothing(change(EventFilter.excludeAll, EventFilter.passAll)))
     const [on, on2] = [change(only("a"), only("a", "b")), change(only("a"), only("a", "b", "c"))]

@@ -106,7 +106,9 @@ describe("what is known of a slice that is rewound", () => {
     assert.deepStrictEqual(Rewind.bounded([one, two, jump, four], 3), { kept: [jump, four], folded: [one, two] })
     assert.deepStrictEqual(Rewind.bounded([one, two, jump], 2), { kept: [jump], folded: [one, two] })
     // what was jumped over cannot be remembered with entities
-    assert.isUndefined(Rewind.bounded([jump, four], 1))
+    const jumpOn = { revision: 4, since: Timestamp.make(40), jumpedFrom: Timestamp.make(35) }
+    assert.isUndefined(Rewind.bounded([jump, jumpOn], 1))
+    assert.deepStrictEqual(Rewind.bounded([jump, four], 1), { kept: [jump, four], folded: [] })
     const stored = { sequenceNumber: SequenceNumber.make(4), revision: 1 }
     assert.deepStrictEqual<unknown>(Rewind.folded([one, two], stored), { ...stored, since: 20 })
     assert.isUndefined(Rewind.folded([one], stored))

@@ -512,7 +512,9 @@ export const make = ({ database, db, signals }: {
     yield* run(db.deleteFrom("sluice_projection_source").where(isOf(key)))
     yield* run(db.deleteFrom("sluice_offset").where(isOf(key)))
     yield* run(db.deleteFrom("sluice_offset_entity").where(isOf(key)))
-    yield* run(db.deleteFrom("sluice_given_up").where(isOf(key)))
+    for (const table of ["sluice_passed_over", "sluice_given_up"] as const) {
+      yield* run(db.deleteFrom(table).where(isOf(key)))
+    }
     yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
   })
 

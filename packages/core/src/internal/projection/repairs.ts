@@ -39,7 +39,7 @@ export interface Options {
 /** @internal What a repair is made with. */
 export interface Repairing extends Omit<Options, "givenUp"> {
   readonly calls: Semaphore.Semaphore
-  /** Events are decoded for one entity after the other, as the worker comes to them. */
+  /** Events are decoded for one entity after the other, as the worker comes to them; for several at once where that is an effect of the user's. */
   readonly decoding: Semaphore.Semaphore
   /** The events of the entity that are older than this are given up, as the event says that has come first; undefined if none are. */
   readonly givenUp: Timestamp | undefined
@@ -55,7 +55,10 @@ export interface Repairs {
 export const makeRepairs = (options: Options): Effect.Effect<Repairs, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope): Repairs => {
     const semaphore = Semaphore.makeUnsafe(concurrency)
-    const shared = { ...options, calls: Semaphore.makeUnsafe(maxCalls), decoding: Semaphore.makeUnsafe(1) }
+    const { stages } = options.handling.projection.source
+    // one of several entities is soon decoded; but where that is an effect of the user's, one that hangs is not to stop the others
+    const decoders = stages.some(({ _tag }) => _tag === "Effect") ? maxCalls : 1
+    const shared = { ...options, calls: Semaphore.makeUnsafe(maxCalls), decoding: Semaphore.makeUnsafe(decoders) }
     const repairing = (entity: Entity, givenUp: Timestamp | undefined) =>
       Semaphore.withPermit(semaphore, repair({ ...shared, givenUp }, entity)).pipe(
         Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : options.fail(cause))
