@@ -33,6 +33,7 @@ const states = {
   Restarting: { _tag: "Restarting", failure: before },
   Fenced: { _tag: "Fenced", failure: before },
   Paused: { _tag: "Paused" },
+  Retired: { _tag: "Retired" },
   Stopped: { _tag: "Stopped", failure: before },
   Ended: { _tag: "Ended" }
 } as const satisfies Record<string, State>
@@ -41,6 +42,7 @@ const events = {
   started: { _tag: "Started" },
   "commanded to run": { _tag: "Commanded", paused: false },
   "commanded to pause": { _tag: "Commanded", paused: true },
+  "commanded to rest": { _tag: "Commanded", paused: true, isRetired: true },
   interrupted: { _tag: "Interrupted" },
   opened: { _tag: "Opened" },
   progressed: { _tag: "Progressed" },
@@ -76,6 +78,7 @@ const table: ReadonlyArray<Row> = [
   // a failure is to be seen until the source is open again
   { event: "commanded to run", to: "Starting Begin", but: { Restarting: "same Begin", Fenced: "same Begin" } },
   { event: "commanded to pause", to: "Paused AwaitCommand" },
+  { event: "commanded to rest", to: "Retired AwaitCommand" },
   { event: "interrupted", to: "same ReadCommand" },
   { event: "opened", to: "CatchingUp" },
   { event: "progressed", to: "same" },
@@ -240,8 +243,9 @@ describe("whatever happens to a worker", () => {
         assert.isTrue(action.millis >= initialWait && action.millis <= max)
         assert.strictEqual(next.restarts, from.restarts + 1)
       }
-      // it waits in `Paused` and stands in `Stopped` if that is what it does next
-      assert.strictEqual(action._tag === "AwaitCommand", next.state._tag === "Paused" && next.state !== from.state)
+      // it waits in `Paused` or `Retired`, and stands in `Stopped`, if that is what it does next
+      const rests = next.state._tag === "Paused" || next.state._tag === "Retired"
+      assert.strictEqual(action._tag === "AwaitCommand", rests && next.state !== from.state)
       if (from.state._tag === "Stopped") assert.include(["Stopped", "Starting", "Ended"], next.state._tag)
       if (from.state._tag === "Ended") assert.strictEqual(next, from)
       if (next.state._tag === "Disrupted") assert.notStrictEqual<string>(next.state.from._tag, "Disrupted")
