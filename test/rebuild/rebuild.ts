@@ -72,7 +72,7 @@ export const rebuild = (where: Where) =>
     const { run } = yield* Database
     const count = Effect.map(
       run(sql<{ n: number }>`SELECT COUNT(*) AS n FROM ${sql.table(name)}`),
-      ([row]) => Number(row!.n)
+      ([row]) => row!.n
     )
     for (let i = 0; i < written; i++) yield* Journal.append(Note, { id: `n-${i % 10}`, events: ["before"] })
     yield* start(where, name, 1)
@@ -89,7 +89,7 @@ export const rebuild = (where: Where) =>
     const writing = yield* Effect.forkChild(Effect.gen(function*() {
       while (state.goOn) {
         yield* Journal.append(Note, { id: `n-${state.later++ % 10}`, events: ["after"] })
-        yield* Effect.sleep(50)
+        yield* Effect.sleep(200)
       }
     }))
     for (const [step, expected] of steps) {
