@@ -25,7 +25,7 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import type { Phase, StoredVersion, VersionId } from "./ProjectionVersion.ts"
-import type { Rewind } from "./Rewind.ts"
+import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
@@ -79,7 +79,7 @@ export interface CommandOptions {
 export interface Issue {
   readonly by: string
   readonly reason: string
-  /** Where a projection is to go on, or on how many workers, as text for a person. */
+  /** Where a projection is to go on, on how many workers, or past which event, as text for a person. */
   readonly target?: string | undefined
 }
 
@@ -93,12 +93,13 @@ export interface IssuedCommand {
   readonly projection: string
   /** Undefined for a command to the projection in all of its sources. */
   readonly source: string | undefined
-  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale" | "Build" | "Switch" | "Cancel" | "Drop"
+  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale" | "Skip" | "Build" | "Switch" | "Cancel" | "Drop"
   /** Its number: each command to the projection, and each change of the filter of its stream, gets the next one. */
   readonly revision: number
   /**
    * Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. How many workers it was to have, after it was scaled.
    * Which version took its place, or became live, after a switch.
+   * Which event it was to skip.
    */
   readonly target: string | undefined
   readonly by: string
@@ -122,6 +123,26 @@ export const keptCommands = 1_000
  * @since 0.1.0
  */
 export const noIssue: Issue = { by: "", reason: "" }
+
+/**
+ * An event that a projection is to go past, once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Skip extends DeadLetterId {
+  /** Who has said so. */
+  readonly by: string
+  readonly reason: string
+}
+
+/**
+ * So many events of a projection in a source may be waiting to be skipped.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxSkips = 100
 
 /**
  * An event that a projection has put aside, because its handler or a stage has failed on it, or because it waits behind such an event of its entity.
@@ -287,6 +308,43 @@ export interface Progress {
 }
 
 /**
+ * Whether a projection is past an event, by how far it has come in its slice, and by the last number that is stored of its entity. Where nobody knows
+ * where the event stands, only the number tells.
+ *
+ * **Example** (An event at an offset, and the one after it)
+ *
+ * ```ts
+ * import { Offset, ProjectionManagement } from "@sluice/core"
+ *
+ * const slice = { offset: Offset.make(7, 7000), completeUpTo: undefined, rewinds: [] }
+ * ProjectionManagement.isPast({ sequenceNumber: 3, position: 7, timestamp: 7000 }, slice, undefined) // => true
+ * ProjectionManagement.isPast({ sequenceNumber: 4, position: 8, timestamp: 8000 }, slice, undefined) // => false
+ * ```
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isPast = (
+  { position, sequenceNumber, timestamp }: {
+    readonly sequenceNumber: number
+    readonly position?: number | undefined
+    readonly timestamp?: number | undefined
+  },
+  { completeUpTo, offset, rewinds }: Pick<SliceProgress, "offset" | "completeUpTo" | "rewinds">,
+  last: StoredNumber | undefined
+): boolean => {
+  if (completeUpTo !== undefined && last !== undefined && last.sequenceNumber >= sequenceNumber) {
+    const since = forgottenSince(rewinds, last)
+    if (since === undefined || timestamp !== undefined && timestamp < since) return true
+  }
+  if (position === undefined || timestamp === undefined) return false
+  // of another history it says nothing
+  const isBehind = position <= offset.position && timestamp <= offset.timestamp
+  return isBehind &&
+    (completeUpTo === undefined || position <= completeUpTo || isJumped(rewinds, timestamp as Timestamp.Timestamp))
+}
+
+/**
  * Stores the commands to projections. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
@@ -332,8 +390,8 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
    * Sets where a projection goes on, in one transaction. It waits for whoever is handling events, and keeps all others
    * out. It runs the effect, and sets the offsets of all slices; those that `start` does not have go to the beginning.
    * What was left out before the new offsets is still known to be.
-   * It discards the dead letters of events that come again, keeps the command, and raises the revision, so that workers with the revision
-   * before are fenced. A transaction that the database refuses, as for a deadlock, is tried again. A time in the future
+   * It discards the dead letters of events that come again, and what was to be skipped, keeps the command, and raises the revision, so that workers
+   * with the revision before are fenced. A transaction that the database refuses, as for a deadlock, is tried again. A time in the future
    * is refused, unless events are known to be as new: those of this storage, those that were read, or others up to
    * `newest`.
    */
@@ -353,7 +411,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
    * raises the revision, so that workers with the revision before are fenced.
    */
   readonly restart: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
-  /** Deletes the offsets and dead letters of a projection in a source, keeps the command, and raises the revision. */
+  /** Deletes the offsets and dead letters of a projection in a source, and what it was to skip, keeps the command, and raises the revision. */
   readonly clear: (key: OffsetKey, issue?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Stores a version of a projection, unless it is stored: in the phase in which it begins. */
   readonly declare: (id: VersionId, issue?: Issue) => Effect.Effect<void, StorageError>
@@ -384,6 +442,19 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     projection: string,
     slices: ReadonlyArray<Slice>
   ) => Effect.Effect<ReadonlyArray<Progress>, StorageError>
+  /**
+   * Has a projection go past an event when it comes to it, keeps the command, and raises the revision. Fails if the projection is past it, or has put it
+   * aside, as far as this storage knows where it stands.
+   */
+  readonly skip: (
+    key: OffsetKey,
+    event: DeadLetterId,
+    issue?: Issue
+  ) => Effect.Effect<void, UnknownProjection | SkipRefused | StorageError>
+  /** The events in a range of slices that are still to be skipped. */
+  readonly skips: (key: OffsetKey, range: SliceRange) => Effect.Effect<ReadonlyArray<Skip>, StorageError>
+  /** An event need not be skipped any more. Returns whether it was to be until now. */
+  readonly endSkip: (key: OffsetKey, event: DeadLetterId) => Effect.Effect<boolean, StorageError>
   /** Keeps the dead letter of an event that has failed, in place of one of the same event. */
   readonly putAside: (letter: Omit<DeadLetter, "at" | "isQueued">) => Effect.Effect<void, StorageError>
   /** The entities in a range of slices that have dead letters. */
@@ -504,6 +575,35 @@ export class TooManyRewinds
     return `Projection '${this.projection}' cannot be rewound to there in '${this.source}': slice ${this.slice} was led forwards too often, ` +
       "and what was jumped over cannot be remembered. Rewind to a place before those rewinds, or to the beginning"
   }
+}
+
+/**
+ * An event was not skipped: the projection is past it (`Past`), as it has handled or skipped it, or read it before a rewind led it on; it has put the event aside (`PutAside`),
+ * and `discard` gives that up; or {@link maxSkips} others are still to be skipped (`TooMany`). Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SkipRefused extends ExpectedError.TaggedError<SkipRefused>("@sluice/core/SkipRefused")("SkipRefused", {
+  projection: Schema.String,
+  source: Schema.String,
+  persistenceId: Schema.String,
+  sequenceNumber: Schema.Number,
+  reason: Schema.Literals(["Past", "PutAside", "TooMany"])
+}) {
+  override get message(): string {
+    const { persistenceId, projection, reason, sequenceNumber, source } = this
+    return `Projection '${projection}' does not skip event ${sequenceNumber} of '${persistenceId}' in '${source}': ${
+      because[reason]
+    }`
+  }
+}
+
+const because: Record<SkipRefused["reason"], string> = {
+  Past: "it is past it already. To have an event handled in another way, rewind the projection to a place before it",
+  PutAside: "it has put it aside as a dead letter. Discard that, or handle it again",
+  TooMany:
+    `${maxSkips} other events are still to be skipped. Wait until it has come to them, or rewind it, which withdraws them`
 }
 
 /**
@@ -787,6 +887,71 @@ export const cancelRebuild = (
   })
 
 /**
+ * Has a projection go on after an event that it has stopped at, or tries again and again, without handling it: exactly this event, and once. It is effective
+ * within a second, wherever the projection runs; if it does not run, once it starts.
+ *
+ * **Details**
+ *
+ * The worker goes past the event in a transaction of its own, in which the skip ends. A group is divided: what comes before the event, and after it, is
+ * handled. It works for an event that cannot be decoded as well. Which one a worker has stopped at is the `event` of its `failure` in `ProjectionStatus.status`.
+ * The log says that it was skipped, who has said so and why; and the event counts as `skipped`.
+ *
+ * An event that the projection has yet to come to is skipped when it does so. A paused projection stays paused. A rewind, or `clear`, withdraws what was not skipped yet.
+ *
+ * Fails with {@link SkipRefused} if the projection is past the event, as it has handled it, or has put it aside. The storage may not know where an
+ * event of another service stands, and a handler may succeed before its worker learns that it is to skip: then nothing is skipped, and the log says so.
+ *
+ * **Example** (Going past what cannot be handled)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionManagement, ProjectionStatus, RecoveryStrategy, Source } from "@sluice/core"
+ * import { Effect, Layer, References } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const seen: Array<string> = []
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", ({ event }) =>
+ *     event === "bad" ? Effect.fail("broken") : Effect.sync(() => void seen.push(event))),
+ *   Projection.recovery(RecoveryStrategy.fail)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["a", "bad", "c"] })
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   const event = { persistenceId: "note|n-1", sequenceNumber: 2 }
+ *   yield* ProjectionManagement.skip("notes", event, { by: "ada", reason: "was sent by mistake" })
+ *   yield* ProjectionStatus.caughtUp("notes")
+ *   return seen
+ * }).pipe(
+ *   Effect.scoped,
+ *   Effect.provide(MemoryStorage.layer),
+ *   Effect.provideService(References.MinimumLogLevel, "None")
+ * )
+ * await Effect.runPromise(program) // => ["a", "c"]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const skip = (
+  projection: ProjectionRef,
+  event: EventRef,
+  options?: CommandOptions
+): Effect.Effect<void, CommandError | SkipRefused | InvalidInput, ProjectionManagement> => {
+  const invalid = Check.persistenceId(event.persistenceId)
+  if (invalid !== undefined) return Effect.fail(invalid)
+  return Effect.flatMap(
+    Effect.all([eventId(event), issueOf(options)]),
+    ([id, issue]) =>
+      withKey(projection, (management, key) => management.skip(key, id, { ...issue, target: eventText(id) }))
+  )
+}
+
+/** The column of MySQL has room for 255 characters. */
+const eventText = ({ persistenceId, sequenceNumber }: DeadLetterId): string =>
+  `event ${sequenceNumber} of '${persistenceId}'`.slice(0, 255)
+
+/**
  * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.
  *
  * @category models
@@ -991,14 +1156,23 @@ export const list: Effect.Effect<ReadonlyArray<OffsetKey>, StorageError, Project
   .use((management) => management.list)
 
 /**
+ * Which event of a projection's source.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EventRef {
+  readonly persistenceId: string
+  readonly sequenceNumber: number
+}
+
+/**
  * Which dead letter of a projection: as {@link deadLetters} gives it, or by its event alone.
  *
  * @category models
  * @since 0.1.0
  */
-export type DeadLetterRef =
-  | Pick<DeadLetter, "envelope">
-  | { readonly persistenceId: string; readonly sequenceNumber: number }
+export type DeadLetterRef = Pick<DeadLetter, "envelope"> | EventRef
 
 /**
  * Up to `limit` (100) dead letters of a projection in the order of their persistence ids and sequence numbers, after one of them, such as the last
@@ -1181,8 +1355,10 @@ export const deadLetterGroups = (projection: ProjectionRef, options?: {
   return withKey(projection, (management, key) => management.letterGroups(key, limit))
 }
 
-const letterId = (letter: DeadLetterRef): Effect.Effect<DeadLetterId, InvalidInput> => {
-  const { persistenceId, sequenceNumber } = "envelope" in letter ? letter.envelope : letter
+const letterId = (letter: DeadLetterRef): Effect.Effect<DeadLetterId, InvalidInput> =>
+  eventId("envelope" in letter ? letter.envelope : letter)
+
+const eventId = ({ persistenceId, sequenceNumber }: EventRef): Effect.Effect<DeadLetterId, InvalidInput> => {
   const problem = textProblem(persistenceId)
   const invalid = problem === undefined
     ? Check.safeInteger("sequence number", sequenceNumber)

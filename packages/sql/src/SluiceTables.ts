@@ -23,6 +23,7 @@ export interface SluiceTables {
   readonly sluice_passed_over: PassedOverTable
   readonly sluice_given_up: GivenUpTable
   readonly sluice_dead_letter: DeadLetterTable
+  readonly sluice_skip: SkipTable
   readonly sluice_process: ProcessTable
   readonly sluice_worker: WorkerTable
   readonly sluice_command: CommandTable
@@ -251,6 +252,23 @@ export interface DeadLetterTable {
   readonly queued: number
   /** By what failures are the same; empty if that is not known. */
   readonly fingerprint: string
+}
+
+/**
+ * A row per event that a projection is to go past when it comes to it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SkipTable {
+  readonly projection: string
+  readonly source: string
+  readonly persistence_id: string
+  readonly sequence_number: number
+  readonly slice: number
+  /** Who has said so. */
+  readonly author: string
+  readonly reason: string
 }
 
 /**

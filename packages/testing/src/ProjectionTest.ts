@@ -21,6 +21,7 @@ import { receiptTests } from "./internal/projections/receiptTests.ts"
 import { rewoundTests } from "./internal/projections/rewoundTests.ts"
 import { scalingTests } from "./internal/projections/scalingTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
+import { skipTests } from "./internal/projections/skipTests.ts"
 import { versionTests } from "./internal/projections/versionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
@@ -47,6 +48,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     flowTests(it)
     mergedTests(it)
     managedProjectionTests(it)
+    skipTests(it)
     receiptTests(it)
     filteredProjectionTests(it)
     historyTests(it)

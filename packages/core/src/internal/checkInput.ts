@@ -19,15 +19,24 @@ const problem = (input: string, problem: string | undefined): InvalidInput | und
 export const entity = (
   { entityType, persistenceId }: { readonly entityType: string; readonly persistenceId: PersistenceId.PersistenceId }
 ): InvalidInput | undefined => {
-  try {
-    PersistenceId.parse(persistenceId)
-  } catch (error) {
-    return problem("entity id", (error as RangeError).message)
-  }
+  const wrong = parseProblem("entity id", persistenceId)
+  if (wrong !== undefined) return wrong
   return persistenceId.startsWith(`${entityType}|`)
     ? undefined
     : problem("entity type", `${quote(persistenceId)} is of another type than ${quote(entityType)}`)
 }
+
+const parseProblem = (input: string, persistenceId: string): InvalidInput | undefined => {
+  try {
+    PersistenceId.parse(persistenceId)
+    return undefined
+  } catch (error) {
+    return problem(input, (error as RangeError).message)
+  }
+}
+
+/** @internal What is wrong with a persistence id. */
+export const persistenceId = (text: string): InvalidInput | undefined => parseProblem("persistence id", text)
 
 /** @internal How long the name of who does something may be, and the reason for it, in UTF-16 units. */
 export const maxBy = 255

@@ -325,4 +325,18 @@ export const migrations: ReadonlyArray<Migration> = [{
         ADD COLUMN phase VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'Live'`
     )
   ]
+}, {
+  name: "which events projections are to skip",
+  statements: ({ table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_skip")} (
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      persistence_id VARBINARY(255) NOT NULL,
+      sequence_number BIGINT NOT NULL,
+      slice SMALLINT NOT NULL,
+      author VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
+  ]
 }]

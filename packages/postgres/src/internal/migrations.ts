@@ -297,4 +297,18 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       ADD COLUMN version bigint NOT NULL DEFAULT 1,
       ADD COLUMN phase text COLLATE "C" NOT NULL DEFAULT 'Live'`
   ]
+}, {
+  name: "which events projections are to skip",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_skip")} (
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      persistence_id text COLLATE "C" NOT NULL,
+      sequence_number bigint NOT NULL,
+      slice smallint NOT NULL,
+      author text NOT NULL,
+      reason text NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
+    )`
+  ]
 }]

@@ -199,14 +199,14 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
   })
 
   /**
-   * Deletes what is known of slices that begin anew: what was passed over and given up in them, and the sequence numbers of their entities. It
+   * Deletes what is known of slices that begin anew: what was passed over, given up and to be skipped in them, and the sequence numbers of their entities. It
    * looks at all entities, page by page, which is rare.
    */
   const forget = Effect.fnUntraced(function*(
     key: OffsetKey,
     slices: ReadonlySet<Slice>
   ): Effect.fn.Return<void, SqlError> {
-    for (const table of ["sluice_passed_over", "sluice_given_up"] as const) {
+    for (const table of ["sluice_passed_over", "sluice_given_up", "sluice_skip"] as const) {
       yield* database.run(db.deleteFrom(table).where(isOf(key)).where("slice", "in", [...slices]))
     }
     const known = yield* database.run(

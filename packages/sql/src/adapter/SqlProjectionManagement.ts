@@ -19,14 +19,17 @@ import {
   type DeadLetterId,
   deletedError,
   errorAfter,
+  isPast,
   type Issue,
   type IssuedCommand,
   keptCommands,
+  maxSkips,
   noCommand,
   noIssue,
   type Progress,
   ProjectionManagement,
   queuedError,
+  SkipRefused,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
@@ -91,7 +94,7 @@ const allSlices = sql<{ readonly slice: number }>`(
   SELECT high.n * 32 + low.n AS slice FROM digit high CROSS JOIN digit low
 )`
 
-const letterOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
+const eventOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: ExpressionBuilder<SluiceTables, any>) =>
   eb.and([eb("persistence_id", "=", persistenceId), eb("sequence_number", "=", sequenceNumber)])
 
 /** What is read of a command before it is changed. */
@@ -471,7 +474,7 @@ export const make = ({ database, db, signals }: {
 
   const lockLetter = (key: OffsetKey, letter: DeadLetterId) =>
     Effect.map(
-      run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(letterOf(letter)))),
+      run(locked(db.selectFrom("sluice_dead_letter").selectAll().where(isOf(key)).where(eventOf(letter)))),
       ([row]) => row
     )
 
@@ -501,11 +504,66 @@ export const make = ({ database, db, signals }: {
     return floor !== undefined && floor.position >= (position ?? Infinity) && floor.timestamp >= timestamp
   })
 
+  /** Where an event stands, if it is one of this database's own journal, or the newest state of an entity. */
+  const placeOf = Effect.fnUntraced(function*(
+    { source }: OffsetKey,
+    { persistenceId, sequenceNumber }: DeadLetterId
+  ): Effect.fn.Return<{ readonly position: number; readonly timestamp: number } | undefined, StorageError> {
+    const entityType = entityTypeOf(persistenceId)
+    if (source === sourceKey(entityType)) {
+      const [event] = yield* run(
+        db.selectFrom("sluice_journal").select(["position", "timestamp"])
+          .where("persistence_id", "=", persistenceId).where("sequence_number", "=", sequenceNumber)
+      )
+      return event
+    }
+    if (source !== stateKey(entityType)) return undefined
+    const [state] = yield* run(
+      db.selectFrom("sluice_state").select(["position", "timestamp"])
+        .where("persistence_id", "=", persistenceId).where("revision", "=", sequenceNumber)
+    )
+    return state
+  })
+
+  /** Why an event cannot be skipped, if so. It waits for nobody: a worker finds out what is committed meanwhile. */
+  const skipProblem = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    event: DeadLetterId
+  ): Effect.fn.Return<SkipRefused["reason"] | undefined, StorageError> {
+    const { persistenceId, sequenceNumber } = event
+    const [letter] = yield* run(
+      db.selectFrom("sluice_dead_letter").select("slice").where(isOf(key)).where(eventOf(event))
+    )
+    if (letter !== undefined) return "PutAside"
+    const [row] = yield* run(
+      db.selectFrom("sluice_offset").select(["position", "timestamp", "complete_up_to", "rewinds"]).where(isOf(key))
+        .where("slice", "=", sliceOf(persistenceId))
+    )
+    const [last] = yield* run(
+      db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision", "since"])
+        .where(isOf(key)).where("persistence_id", "=", persistenceId)
+    )
+    if (row !== undefined) {
+      const progress = {
+        offset: Offset.make(row.position, row.timestamp),
+        completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined,
+        rewinds: toRewinds(row.rewinds)
+      }
+      const place = yield* placeOf(key, event)
+      if (isPast({ sequenceNumber, ...place }, progress, last && toStoredNumber(last))) return "Past"
+    }
+    const others = yield* run(
+      db.selectFrom("sluice_skip").select("slice").where(isOf(key)).where((eb) => eb.not(eventOf(event)(eb)))
+        .limit(maxSkips)
+    )
+    return others.length < maxSkips ? undefined : "TooMany"
+  })
+
   const updateLetter = (
     key: OffsetKey,
     letter: DeadLetterId,
     change: Pick<DeadLetterTable, "claimed_at"> & Partial<Pick<DeadLetterTable, "error" | "queued" | "fingerprint">>
-  ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(letterOf(letter)))
+  ) => run(db.updateTable("sluice_dead_letter").set(change).where(isOf(key)).where(eventOf(letter)))
 
   /** Deletes what is stored of a projection in a source, once that is locked. */
   const forget = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<void, StorageError> {
@@ -516,6 +574,7 @@ export const make = ({ database, db, signals }: {
       yield* run(db.deleteFrom(table).where(isOf(key)))
     }
     yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)))
+    yield* run(db.deleteFrom("sluice_skip").where(isOf(key)))
   })
 
   /** Fences the workers of a projection in a source, once that is locked. */
@@ -728,6 +787,7 @@ export const make = ({ database, db, signals }: {
           const revision = yield* raise(key.projection, before.revision, {})
           yield* setOffsets(key, start, revision)
           yield* discardAhead(key)
+          yield* run(db.deleteFrom("sluice_skip").where(isOf(key)))
           yield* keep({ ...key, command: "Rewind", revision }, issue)
         })
       ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
@@ -807,6 +867,53 @@ export const make = ({ database, db, signals }: {
       Effect.map((rows) => rows.map((row) => ({ projection: textOf(row.projection), source: textOf(row.source) })))
     ),
     progress,
+    skip: (key, event, issue = noIssue) =>
+      transaction(
+        Effect.gen(function*() {
+          const before = yield* lockCommand(key.projection)
+          const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+          if (before === undefined || known === undefined) return yield* new UnknownProjection(key)
+          const reason = yield* skipProblem(key, event)
+          if (reason !== undefined) return yield* new SkipRefused({ ...key, ...event, reason })
+          const insert = db.insertInto("sluice_skip").values({
+            ...key,
+            persistence_id: event.persistenceId,
+            sequence_number: event.sequenceNumber,
+            slice: sliceOf(event.persistenceId),
+            author: issue.by,
+            reason: issue.reason
+          })
+          const skip = ["projection", "source", "persistence_id", "sequence_number"] as const
+          yield* run(upsert(dialect, insert, skip, ["author", "reason"]))
+          const revision = yield* raise(key.projection, before.revision, {})
+          yield* keep({ ...key, command: "Skip", revision }, issue)
+        })
+      ),
+    skips: (key, range) =>
+      run(
+        db.selectFrom("sluice_skip").select(["persistence_id", "sequence_number", "author", "reason"]).where(isOf(key))
+          .where("slice", ">=", range.min).where("slice", "<=", range.max)
+      ).pipe(
+        Effect.map((rows) =>
+          rows.map((row) => ({
+            persistenceId: textOf(row.persistence_id) as PersistenceId,
+            sequenceNumber: row.sequence_number as SequenceNumber,
+            by: row.author,
+            reason: row.reason
+          }))
+        )
+      ),
+    endSkip: (key, event) =>
+      transaction(
+        Effect.gen(function*() {
+          const [skip] = yield* run(
+            locked(db.selectFrom("sluice_skip").select("slice").where(isOf(key)).where(eventOf(event)))
+          )
+          if (skip === undefined) return false
+          yield* run(db.deleteFrom("sluice_skip").where(isOf(key)).where(eventOf(event)))
+          return true
+        })
+      ),
     putAside: ({ envelope, error, fingerprint, key }) =>
       transaction(
         Effect.gen(function*() {
@@ -970,7 +1077,7 @@ export const make = ({ database, db, signals }: {
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
           if (row === undefined || claimedAt !== undefined && row.claimed_at !== claimedAt) return undefined
-          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(letterOf(letter)))
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(eventOf(letter)))
           return toDeadLetter(key, row)
         })
       ),

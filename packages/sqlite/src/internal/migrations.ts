@@ -271,4 +271,18 @@ export const migrations: ReadonlyArray<Migration> = [{
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN version INTEGER NOT NULL DEFAULT 1`,
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN phase TEXT NOT NULL DEFAULT 'Live'`
   ]
+}, {
+  name: "which events projections are to skip",
+  statements: ({ table }) => [
+    `CREATE TABLE ${table("sluice_skip")} (
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      persistence_id TEXT NOT NULL,
+      sequence_number INTEGER NOT NULL,
+      slice INTEGER NOT NULL,
+      author TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      PRIMARY KEY (projection, source, persistence_id, sequence_number)
+    ) STRICT, WITHOUT ROWID`
+  ]
 }]

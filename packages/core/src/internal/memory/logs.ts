@@ -98,6 +98,15 @@ export const empty = (logs: Logs, draft: Draft, persistenceId: PersistenceId, to
   draft.emptied.set(persistenceId, emptied as SequenceNumber)
 }
 
+/** An event, once the draft is published. */
+export const eventAt = (
+  logs: Logs,
+  draft: Draft | undefined,
+  persistenceId: PersistenceId,
+  sequenceNumber: SequenceNumber
+): EncodedEnvelope | undefined =>
+  eventsOf(logs, draft, persistenceId).find((event) => event.sequenceNumber === sequenceNumber)
+
 /** Whether an event is deleted, or was removed, once the draft is published. */
 export const isDeleted = (
   logs: Logs,
@@ -105,7 +114,7 @@ export const isDeleted = (
   persistenceId: PersistenceId,
   sequenceNumber: SequenceNumber
 ): boolean => {
-  const event = eventsOf(logs, draft, persistenceId).find((event) => event.sequenceNumber === sequenceNumber)
+  const event = eventAt(logs, draft, persistenceId, sequenceNumber)
   return event !== undefined && event.payload === undefined
 }
 

@@ -3,6 +3,7 @@ import type { Passed } from "../../ConsumerFilter.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
+import type { Skip } from "../../ProjectionManagement.ts"
 import { forgottenSince, type Known, type Rewind, type StoredNumber } from "../../Rewind.ts"
 import { ofPersistenceId as sliceOf, type Slice } from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
@@ -34,12 +35,18 @@ interface PassedRow extends Passed {
   readonly revision: number
 }
 
+/** An event that a projection is to skip. */
+interface SkipRow extends Skip {
+  readonly key: OffsetKey
+}
+
 /** @internal What is stored of offsets. */
 export interface OffsetTables {
   readonly sources: MemoryTable<SourceRow>
   readonly slices: MemoryTable<SliceRow>
   readonly entities: MemoryTable<EntityRow>
   readonly passed: MemoryTable<PassedRow>
+  readonly skips: MemoryTable<SkipRow>
   readonly sourceKey: (key: OffsetKey) => string
   readonly sliceKey: (key: OffsetKey, slice: Slice) => string
   readonly entityKey: (key: OffsetKey, persistenceId: PersistenceId) => string
@@ -54,6 +61,7 @@ export const makeOffsetTables = (): OffsetTables => ({
   slices: new MemoryTable(),
   entities: new MemoryTable(),
   passed: new MemoryTable(),
+  skips: new MemoryTable(),
   sourceKey: textOf,
   sliceKey: (key, slice) => `${slice} ${textOf(key)}`,
   entityKey: (key, persistenceId) => `${persistenceId.length} ${persistenceId}${textOf(key)}`
@@ -77,12 +85,17 @@ const isBeginning = ({ position, timestamp }: Offset.Offset): boolean => positio
 /** @internal */
 export const makeMemoryOffsetStore = (
   { read, transaction, write }: MemoryDatabase,
-  { entities, entityKey, passed, sliceKey, slices, sourceKey, sources }: OffsetTables
+  { entities, entityKey, passed, skips, sliceKey, slices, sourceKey, sources }: OffsetTables
 ): OffsetStore["Service"] => {
-  const forgetEntities = (transaction: MemoryTransaction, key: OffsetKey, slice: Slice): void => {
-    for (const [id, row] of entities.entries(transaction)) {
+  const forgetIn = (
+    table: typeof entities | typeof skips,
+    transaction: MemoryTransaction,
+    key: OffsetKey,
+    slice: Slice
+  ): void => {
+    for (const [id, row] of table.entries(transaction)) {
       const isOf = row.key.projection === key.projection && row.key.source === key.source
-      if (isOf && sliceOf(row.persistenceId) === slice) entities.set(transaction, id, undefined)
+      if (isOf && sliceOf(row.persistenceId) === slice) table.set(transaction, id, undefined)
     }
   }
 
@@ -132,7 +145,8 @@ export const makeMemoryOffsetStore = (
             if (beginsAnew(move)) {
               passed.set(transaction, sliceKey(key, slice), undefined)
               const isKnown = stored?.completeUpTo !== undefined || (stored?.rewinds.length ?? 0) > 0
-              if (isKnown) forgetEntities(transaction, key, slice)
+              if (isKnown) forgetIn(entities, transaction, key, slice)
+              forgetIn(skips, transaction, key, slice)
             }
             const { givenUp = [], rewinds = [] } = beginsAnew(move) ? {} : stored ?? {}
             slices.set(transaction, sliceKey(key, slice), {

@@ -14,15 +14,18 @@ import {
   type DeadLetterId,
   deletedError,
   errorAfter,
+  isPast,
   type Issue,
   type IssuedCommand,
   keptCommands,
   type LetterGroup,
+  maxSkips,
   noCommand,
   noIssue,
   type Progress,
   ProjectionManagement,
   queuedError,
+  SkipRefused,
   type SliceProgress,
   TooManyRewinds,
   UnknownProjection
@@ -41,7 +44,7 @@ import * as SliceRange from "../../SliceRange.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { Transaction } from "../../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
-import { heads, isDeleted } from "./logs.ts"
+import { eventAt, heads, isDeleted } from "./logs.ts"
 import { noTables, type OffsetTables } from "./offsetStore.ts"
 
 const compareIds = (a: DeadLetterId, b: DeadLetterId): number =>
@@ -110,7 +113,7 @@ const emptied = (letter: LetterRow): LetterRow => ({
 /** @internal */
 export const makeMemoryProjectionManagement = (
   { commands: listeners, logs, read, transaction, write }: MemoryDatabase,
-  { entities, sliceKey, slices, sourceKey, sources }: OffsetTables,
+  { entities, entityKey, skips, sliceKey, slices, sourceKey, sources }: OffsetTables,
   letters: Letters
 ): ProjectionManagement["Service"] => {
   const commands = new MemoryTable<Command>()
@@ -145,11 +148,39 @@ export const makeMemoryProjectionManagement = (
   }
 
   const forget = (transaction: MemoryTransaction, key: OffsetKey) => {
-    for (const table of [slices, entities]) {
+    for (const table of [slices, entities, skips]) {
       for (const [id, row] of table.entries(transaction)) {
         if (isOf(key)(row)) table.set(transaction, id, undefined)
       }
     }
+  }
+
+  const skipsOf = (transaction: MemoryTransaction | undefined, key: OffsetKey) =>
+    skips.entries(transaction).filter(([, row]) => isOf(key)(row))
+
+  const forgetSkips = (transaction: MemoryTransaction, key: OffsetKey) => {
+    for (const [id] of skipsOf(transaction, key)) skips.set(transaction, id, undefined)
+  }
+
+  /** Why an event cannot be skipped, if so. */
+  const skipProblem = (
+    transaction: MemoryTransaction,
+    key: OffsetKey,
+    event: DeadLetterId
+  ): SkipRefused["reason"] | undefined => {
+    const { persistenceId, sequenceNumber } = event
+    if (letters.get(transaction, letterKey(key, event)) !== undefined) return "PutAside"
+    const row = slices.get(transaction, sliceKey(key, sliceOf(persistenceId))) ?? nothingKnown
+    const place = key.source === sourceKeyOf(entityTypeOf(persistenceId))
+      ? eventAt(logs, transaction.draft, persistenceId, sequenceNumber)
+      : undefined
+    const last = entities.get(transaction, entityKey(key, persistenceId))
+    const progress = { ...row, completeUpTo: row.completeUpTo?.position }
+    if (isPast({ sequenceNumber, position: place?.position, timestamp: place?.timestamp }, progress, last)) {
+      return "Past"
+    }
+    const others = skipsOf(transaction, key).filter(([id]) => id !== letterKey(key, event))
+    return others.length >= maxSkips ? "TooMany" : undefined
   }
 
   /** Remembers rewinds of slices with their entities. */
@@ -359,6 +390,7 @@ export const makeMemoryProjectionManagement = (
               })
               const isExact = rows.every(({ completeUpTo }) => completeUpTo === undefined)
               if (isExact) forget(transaction, key)
+              else forgetSkips(transaction, key)
               const ofEntities = new Map<Slice, ReadonlyArray<Rewind>>()
               for (const row of rows) {
                 const some = bounded(isExact ? [] : row.rewinds)
@@ -443,6 +475,30 @@ export const makeMemoryProjectionManagement = (
       )
     ),
     progress: (projection, which) => read((transaction) => progressOf(transaction, projection, which)),
+    skip: (key, event, issue = noIssue) =>
+      knownOr((transaction, now) => {
+        const reason = skipProblem(transaction, key, event)
+        if (reason !== undefined) return Effect.fail(new SkipRefused({ ...key, ...event, reason }))
+        return Effect.sync(() => {
+          const { by, reason } = issue
+          skips.set(transaction, letterKey(key, event), { key, ...event, by, reason })
+          keep(transaction, now, { ...key, command: "Skip", revision: store(transaction, key.projection) }, issue)
+        })
+      }, key),
+    skips: (key, range) =>
+      read((transaction) =>
+        skipsOf(transaction, key).flatMap(([, { by, persistenceId, reason, sequenceNumber }]) =>
+          SliceRange.contains(range, sliceOf(persistenceId)) ? [{ persistenceId, sequenceNumber, by, reason }] : []
+        )
+      ),
+    endSkip: (key, event) =>
+      write((transaction) =>
+        Effect.sync(() => {
+          const isThere = skips.get(transaction, letterKey(key, event)) !== undefined
+          skips.set(transaction, letterKey(key, event), undefined)
+          return isThere
+        })
+      ),
     putAside: ({ envelope, error, fingerprint, key }) =>
       write((transaction, now) =>
         Effect.sync(() => {

@@ -149,12 +149,14 @@ export class FlowLanes {
     this.#goOn(key, lane)
   }
 
-  /** The entity of the event that is `parked` is not: its events are taken next. */
+  /** The event that is `parked` is to be taken: it is the next, and then come those of its entity, up to one that is not to be taken either. */
   unpark({ persistenceId }: Envelope<any>): void {
     const ofEntity = this.#parked.get(persistenceId)!
-    this.#parked.delete(persistenceId)
-    for (const envelope of ofEntity) this.#due.delete(envelope)
-    this.#waiting = [...ofEntity, ...this.#waiting]
+    const at = ofEntity.findIndex((envelope, i) => i > 0 && this.#isParked(envelope))
+    const free = ofEntity.splice(0, at < 0 ? ofEntity.length : at)
+    if (ofEntity.length === 0) this.#parked.delete(persistenceId)
+    for (const envelope of free) this.#due.delete(envelope)
+    this.#waiting = [...free, ...this.#waiting]
   }
 
   /** Takes the elements out that may leave. */

@@ -12,7 +12,7 @@ export interface Left {
   readonly bytes: number
 }
 
-/** @internal An event that has failed, or without a cause one that waits behind such an event of its entity. */
+/** @internal An event that has failed, or without a cause one that waits behind such an event of its entity, or is to be skipped. */
 export interface Failure {
   readonly envelope: Envelope<any>
   readonly cause: Cause.Cause<unknown> | undefined

@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Envelope } from "../../Envelope.ts"
 import { type Done, type Flow, FlowEnded, FlowOverdue } from "../../Flow.ts"
 import { FlowLanes } from "./FlowLanes.ts"
-import { queueBehind } from "./handling.ts"
+import { queueBehind, skipAsTold } from "./handling.ts"
 import { type InHand, makeInHand, type Options, type Outcome } from "./inHand.ts"
 
 interface State {
@@ -43,8 +43,8 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
         outcome,
         lanes: new FlowLanes(flow.inHand, {
           inSourceOrder: options.inSourceOrder,
-          // nothing is parked while the flow has events: they are done before one is put aside
-          isParked: (place) => options.handling.parked.has(place)
+          // nothing is parked while the flow has events: they are done before one is put aside. What is to be skipped was known before
+          isParked: (place) => options.handling.parked.has(place) || options.handling.skips.has(place)
         }),
         wanted: yield* Latch.make(false),
         isStopped: false,
@@ -68,16 +68,23 @@ export const makeFlow = (options: Options, flow: Flow): Effect.Effect<InHand, ne
       }
     }))
 
-/** Queues an event of a parked entity, before which everything is done that offsets tell of. If it is parked no more, the flow takes the event. */
-const meet = ({ lanes, options: { handled, handling, save } }: State, envelope: Envelope<any>) =>
-  Effect.flatMap(queueBehind(handling, [envelope], [envelope]), (isQueued): Effect.Effect<void, unknown, any> => {
-    if (!isQueued) {
+/**
+ * Queues an event of a parked entity, or skips one, before which everything is done that offsets tell of. If that is not to be any more, the flow takes the event, and
+ * those of its entity up to one that is to be skipped.
+ */
+const meet = ({ lanes, options: { handled, handling, save } }: State, envelope: Envelope<any>) => {
+  const passing = handling.skips.has(envelope)
+    ? skipAsTold(handling, envelope)
+    : queueBehind(handling, [envelope], [envelope])
+  return Effect.flatMap(passing, (isPassed): Effect.Effect<void, unknown, any> => {
+    if (!isPassed) {
       lanes.unpark(envelope)
       return Effect.void
     }
     lanes.pass(envelope)
     return handled(1, envelope.bytes) ? save : Effect.void
   })
+}
 
 const millis = ({ options: { handling: { clock } } }: State): number =>
   Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)

@@ -44,7 +44,7 @@ export const makeParallel = (options: Options, parallelism: number): Effect.Effe
       }
     }))
 
-/** Goes past an event that has failed or is of a parked entity, before which everything was handled that offsets tell of. */
+/** Goes past an event that has failed, is of a parked entity, or is to be skipped, before which everything was handled that offsets tell of. */
 const meet = (self: State, failure: Failure): Effect.Effect<void, unknown, any> => {
   const { lanes, options: { handled, handling, save } } = self
   const { cause, envelope } = failure
@@ -69,7 +69,7 @@ const run: (self: State) => Effect.Effect<void, never, any> = Effect.fnUntraced(
   if (envelope === undefined) outcome.changed()
   while (envelope !== undefined) {
     const envelopes = [envelope]
-    if (handling.parked.has(envelope)) {
+    if (handling.parked.has(envelope) || handling.skips.has(envelope)) {
       lanes.failed(envelope, undefined)
       envelope = lanes.next()
       outcome.changed()

@@ -20,6 +20,7 @@ import { fetch } from "./fetch.ts"
 import { fingerprint } from "./fingerprint.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { ParkedEntities } from "./ParkedEntities.ts"
+import type { Skips } from "./Skips.ts"
 import type { Handle } from "./startHandler.ts"
 import { unlessSilent } from "./unlessSilent.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
@@ -38,6 +39,8 @@ export interface Handling {
   readonly tracker: OffsetTracker
   /** The entities of which an event was put aside, and whose later events wait behind it. */
   readonly parked: ParkedEntities
+  /** What it was told to go past. */
+  readonly skips: Skips
   readonly monitor: WorkerMonitor
   readonly memory: WorkerMemory
   readonly clock: Clock.Clock
@@ -60,15 +63,71 @@ type Envelopes = ReadonlyArray<Envelope<any>>
  */
 export const handleGroup = (self: Handling, elements: Elements, envelopes: Envelopes): Handled => {
   if (envelopes.length === 0) return pass(self, elements)
+  if (self.skips.hasAny(envelopes)) return handleAround(self, elements)
   return self.projection.delivery._tag === "AtMostOnce"
     ? handOver(self, elements, envelopes)
     : Effect.catchCause(attempt(self, elements, envelopes), (cause) => recover(self, elements, envelopes, cause))
+}
+
+/** Handles what comes before and after an event that is to be skipped, each as a group. */
+const handleAround = (self: Handling, elements: Elements): Handled => {
+  const at = elements.findIndex((element) => element._tag === "Envelope" && self.skips.has(element))
+  const handleSome = (some: Elements): Handled =>
+    Effect.suspend(() => some.length === 0 ? Effect.void : handleGroup(self, some, some.filter(isEnvelope)))
+  return handleSome(elements.slice(0, at)).pipe(
+    Effect.andThen(Effect.suspend(() => skipAsTold(self, elements[at] as Envelope<any>))),
+    // where it is not to be skipped any more, it comes before the others
+    Effect.flatMap((isSkipped) => handleSome(elements.slice(isSkipped ? at + 1 : at)))
+  )
+}
+
+const isEnvelope = (element: Element<any>): element is Envelope<any> => element._tag === "Envelope"
+
+/**
+ * @internal
+ * Advances past an event in the transaction in which it ceases to be skipped, whatever the delivery guarantee. Returns whether it did: nobody may have taken
+ * the command back.
+ */
+export const skipAsTold = (self: Handling, place: Place): Effect.Effect<boolean, unknown, any> =>
+  Effect.suspend(() => {
+    const { key, management, monitor, skips } = self
+    const { by, reason } = skips.get(place)!
+    const ending = Effect.flatMap(
+      management.endSkip(key, place),
+      (isThere) => isThere ? Effect.void : Effect.fail(new NotToSkip())
+    )
+    return save(self).pipe(
+      Effect.andThen(advance(self, [place], ending, () => monitor.skipped())),
+      Effect.andThen(Effect.logWarning(
+        `Skips event ${place.sequenceNumber} of '${place.persistenceId}', as ${by} has said${
+          reason === "" ? "" : `: ${reason}`
+        }`
+      )),
+      Effect.as(true),
+      Effect.catchCause((cause) =>
+        errorOf(cause) instanceof NotToSkip ? Effect.succeed(false) : Effect.failCause(cause)
+      ),
+      Effect.tap(() => Effect.sync(() => skips.ended(place)))
+    )
+  })
+
+/** The command to skip an event is taken back. */
+class NotToSkip {
+  readonly _tag = "NotToSkip"
+  /** No event is at fault. */
+  readonly isRetryable = true
 }
 
 /** @internal Does what the recovery strategy says about an event that has failed before it came to the handler. */
 export const meetPoison = (self: Handling, poison: Poison): Handled =>
   Effect.suspend(() => {
     const { memory, projection: { recovery } } = self
+    if (self.skips.has(poison)) {
+      return Effect.flatMap(skipAsTold(self, poison), (isSkipped) => {
+        if (!isSkipped) return meetPoison(self, poison)
+        return poison.permanent ? Effect.void : Effect.failCause(poison.cause)
+      })
+    }
     if (poison.permanent) return passPoison(self, poison, poison.cause)
     const times = memory.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
     const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)

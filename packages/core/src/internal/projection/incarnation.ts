@@ -36,6 +36,7 @@ import { makeParallel } from "./handleInParallel.ts"
 import { handleGroup, type Handling, meetPoison, save, tellOfLost } from "./handling.ts"
 import { type Held, HeldBack } from "./HeldBack.ts"
 import type { InHand, Interruption, Options as InHandOptions } from "./inHand.ts"
+import { loadSkips } from "./loadSkips.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { ParkedEntities } from "./ParkedEntities.ts"
@@ -124,6 +125,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     monitor.waits(() => reading.waitsFrom)
     const tracker = new OffsetTracker(offsets, reading)
     const parked = yield* loadParked(options, reading, supersedes)
+    const skips = yield* unlessCommanded(options, loadSkips(options, stored))
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
     if (goesOn) monitor.happened({ _tag: "CaughtUp" })
@@ -137,6 +139,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       basis: { journal, revision },
       tracker,
       parked,
+      skips,
       clock,
       // a handler's transaction finds out by itself
       admit: options.filter.isThere && projection.delivery._tag !== "ExactlyOnce" ? options.unlessNew : undefined,
