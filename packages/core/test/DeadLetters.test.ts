@@ -9,6 +9,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -33,6 +34,7 @@ const Step = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Mend"), entity: Entity }),
   Schema.Struct({ _tag: Schema.tag("Redrive") }),
   Schema.Struct({ _tag: Schema.tag("Discard"), entity: Entity, letter: Schema.Literals([0, 1, 2]) }),
+  Schema.Struct({ _tag: Schema.tag("Skip"), entity: Entity, ahead: Schema.Literals([0, 0, 1, 3]) }),
   Schema.Struct({ _tag: Schema.tag("Kill") }),
   Schema.Struct({ _tag: Schema.tag("Overtake") })
 ])
@@ -41,6 +43,14 @@ const Steps = Schema.Array(Schema.Struct({ step: Step, pause: Schema.Literals(["
   Schema.isMinLength(40),
   Schema.isMaxLength(60)
 )
+
+/** What becomes of an event that fails. */
+const recoveries = {
+  "is put aside": RecoveryStrategy.deadLetter,
+  "stops the projection": RecoveryStrategy.fail,
+  "is tried again and again": RecoveryStrategy.retryAndFail({ retries: Number.MAX_SAFE_INTEGER, delay: 5 })
+}
+const Recovery = Schema.Literals(["is put aside", "stops the projection", "is tried again and again"])
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string, Journal.Journal>
 
@@ -67,15 +77,15 @@ const deliveries = {
   "at most once": (handle: Handle) => Projection.atMostOnce("notes", handle)
 }
 
-describe("dead letters and what waits behind them, whatever fails, is handled, discarded or killed meanwhile", () => {
+describe("what fails, and what waits behind it, whatever is handled, discarded, skipped or killed meanwhile", () => {
   for (const [name, deliver] of Object.entries(deliveries)) {
     const isExactly = name.startsWith("exactly")
     const isAtMost = name === "at most once"
     const failsBefore = isAtMost || name === "in a flow"
     it.effect.prop(
       `keep the order of each entity, lose nothing and double nothing: ${name}`,
-      { steps: Steps },
-      ({ steps }) =>
+      { steps: Steps, recovery: Recovery },
+      ({ recovery, steps }) =>
         Effect.gen(function*() {
           const broken = new Map<string, number>()
           const fails = (
@@ -97,8 +107,11 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
             Source.tap((envelope) => failsBefore && fails(envelope) ? Effect.fail("broken") : Effect.void),
             deliver(handle),
             Projection.workers(2),
-            Projection.recovery(RecoveryStrategy.deadLetter)
+            Projection.recovery(recoveries[recovery])
           )
+          const key = Projection.offsetKey(projection)
+          const management = yield* ProjectionManagement.ProjectionManagement
+          yield* management.register(key)
           const run = Effect.gen(function*() {
             const scope = yield* Scope.fork(yield* Effect.scope)
             // as in another process
@@ -111,6 +124,13 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
           const redrive = Effect.ignore(Projection.handleDeadLetters(projection))
           const written = Array.from({ length: entities }, () => 0)
           const discarded = new Set<string>()
+          /** Of each entity, what was to be skipped. */
+          const skipped = Array.from({ length: entities }, () => new Set<number>())
+          const handledOf = (entity: number) =>
+            Effect.map(
+              Stream.runCollect(Journal.read(Done, `${entity}`)),
+              (events) => events.map(({ event }) => Number(event))
+            )
           let worker = yield* run
           for (const { pause, step } of steps) {
             switch (step._tag) {
@@ -124,7 +144,17 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
                 break
               case "Mend":
                 broken.delete(`${step.entity}`)
+                yield* ProjectionManagement.resume(projection)
                 break
+              case "Skip": {
+                const sequenceNumber = Math.max(0, ...yield* handledOf(step.entity), ...skipped[step.entity]!) + 1 +
+                  step.ahead
+                if (sequenceNumber > written[step.entity]!) break
+                const event = { persistenceId: EntityType.persistenceId(Note, `${step.entity}`), sequenceNumber }
+                const exit = yield* Effect.exit(ProjectionManagement.skip(projection, event))
+                if (Exit.isSuccess(exit)) skipped[step.entity]!.add(sequenceNumber)
+                break
+              }
               case "Redrive":
                 yield* Effect.forkScoped(redrive)
                 break
@@ -156,19 +186,21 @@ describe("dead letters and what waits behind them, whatever fails, is handled, d
           }
           broken.clear()
           for (let i = 0; i < 3; i++) {
+            yield* ProjectionManagement.resume(projection)
             yield* after(2_000)
             yield* redrive
           }
           yield* settle
           assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
+          assert.deepStrictEqual(yield* management.skips(key, SliceRange.full), [], "nothing is skipped later")
           for (let entity = 0; entity < entities; entity++) {
-            const events = yield* Stream.runCollect(Journal.read(Done, `${entity}`))
-            const handled = events.map(({ event }) => Number(event))
+            const handled = yield* handledOf(entity)
             const first = [...new Set(handled)]
             const isDiscarded = (n: number) => discarded.has(`${entity} ${n}`)
             const all = Array.from({ length: written[entity]! }, (_, i) => i + 1)
             assert.deepStrictEqual(first, first.toSorted((a, b) => a - b), `the order of ${entity}`)
-            if (!isAtMost) assert.includeMembers(first, all.filter((n) => !isDiscarded(n)), `all of ${entity}`)
+            const isGivenUp = (n: number) => isDiscarded(n) || skipped[entity]!.has(n)
+            if (!isAtMost) assert.includeMembers(first, all.filter((n) => !isGivenUp(n)), `all of ${entity}`)
             if (isExactly || isAtMost) assert.deepStrictEqual(handled, first, `nothing twice of ${entity}`)
             if (isExactly) assert.deepStrictEqual(first.filter(isDiscarded), [], `nothing discarded of ${entity}`)
           }
