@@ -44,8 +44,8 @@ export interface Command {
   readonly revision: number
   /** How many workers it is to have; undefined for as many as its code says. */
   readonly workers: number | undefined
-  /** How many of the commands until the revision were to {@link scale}. Its workers have nothing to read in those. */
-  readonly scalings: number
+  /** How many of the commands until the revision were not for its workers: such as to {@link scale}, and to discard dead letters. They have nothing to read in those. */
+  readonly notForWorkers: number
   /** What has become of the version that it is to. A projection without versions is live. */
   readonly phase: Phase
 }
@@ -56,7 +56,7 @@ export interface Command {
  * @category constants
  * @since 0.1.0
  */
-export const noCommand: Command = { paused: false, revision: 0, workers: undefined, scalings: 0, phase: "Live" }
+export const noCommand: Command = { paused: false, revision: 0, workers: undefined, notForWorkers: 0, phase: "Live" }
 
 /**
  * Who gives a command, and why.
@@ -79,7 +79,7 @@ export interface CommandOptions {
 export interface Issue {
   readonly by: string
   readonly reason: string
-  /** Where a projection is to go on, on how many workers, or past which event, as text for a person. */
+  /** Where a projection is to go on, on how many workers, past which event, or without which letters, as text for a person. */
   readonly target?: string | undefined
 }
 
@@ -93,13 +93,24 @@ export interface IssuedCommand {
   readonly projection: string
   /** Undefined for a command to the projection in all of its sources. */
   readonly source: string | undefined
-  readonly command: "Pause" | "Resume" | "Rewind" | "Clear" | "Scale" | "Skip" | "Build" | "Switch" | "Cancel" | "Drop"
+  readonly command:
+    | "Pause"
+    | "Resume"
+    | "Rewind"
+    | "Clear"
+    | "Scale"
+    | "Skip"
+    | "Discard"
+    | "Build"
+    | "Switch"
+    | "Cancel"
+    | "Drop"
   /** Its number: each command to the projection, and each change of the filter of its stream, gets the next one. */
   readonly revision: number
   /**
    * Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. How many workers it was to have, after it was scaled.
    * Which version took its place, or became live, after a switch.
-   * Which event it was to skip.
+   * Which event it was to skip. Which dead letters were discarded.
    */
   readonly target: string | undefined
   readonly by: string
@@ -473,8 +484,12 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   readonly letterCounts: (key: OffsetKey) => Effect.Effect<LetterCounts, StorageError>
   /** The dead letters that have failed, by how, up to `limit` groups, those with most letters first. */
   readonly letterGroups: (key: OffsetKey, limit: number) => Effect.Effect<ReadonlyArray<LetterGroup>, StorageError>
-  /** Discards some dead letters, and returns how many. */
-  readonly discardAll: (key: OffsetKey, which: LetterSelection) => Effect.Effect<number, StorageError>
+  /** Keeps the command, raises the revision, then discards some dead letters, and returns how many. */
+  readonly discardAll: (
+    key: OffsetKey,
+    which: LetterSelection,
+    issue?: Issue
+  ) => Effect.Effect<number, UnknownProjection | StorageError>
   /** Up to `limit` dead letters of a projection, in the order of their persistence ids and sequence numbers, after one of them. */
   readonly deadLetters: (
     key: OffsetKey,
@@ -493,6 +508,12 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     letter: DeadLetterId,
     claimedAt?: Timestamp.Timestamp
   ) => Effect.Effect<DeadLetter | undefined, StorageError>
+  /** Discards a dead letter because somebody has said so, and returns it; none if it is not there. It keeps the command, and raises the revision. */
+  readonly discardAsTold: (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    issue?: Issue
+  ) => Effect.Effect<DeadLetter | undefined, UnknownProjection | StorageError>
   /** Discards the dead letters of events that come again by the offsets. */
   readonly discardAhead: (key: OffsetKey) => Effect.Effect<void, StorageError>
   /**
@@ -1195,23 +1216,25 @@ export const deadLetters = (projection: ProjectionRef, options?: {
 }
 
 /**
- * Discards a dead letter, and returns it; none if it is not there. If it is the only one of its entity, that is not parked any more.
+ * Discards a dead letter, and returns it; none if it is not there, which is no command then. If it is the only one of its entity, that is not parked any more.
  *
  * @category operations
  * @since 0.1.0
  */
 export const discard = (
   projection: ProjectionRef,
-  letter: DeadLetterRef
+  letter: DeadLetterRef,
+  options?: CommandOptions
 ): Effect.Effect<DeadLetter | undefined, CommandError | InvalidInput, ProjectionManagement> =>
-  Effect.flatMap(
-    letterId(letter),
-    (id) => withKey(projection, (management, key) => management.discard(key, id))
-  )
+  Effect.flatMap(Effect.all([letterId(letter), issueOf(options)]), ([id, issue]) =>
+    withKey(
+      projection,
+      (management, key) => management.discardAsTold(key, id, { ...issue, target: eventText(id) })
+    ))
 
 /**
- * Discards the dead letters of an entity, those that have failed in the same way, or all of a projection, and returns how many. Their events are not
- * handled. Events that wait behind some that are discarded still wait for `Projection.handleDeadLetters`, unless they are discarded as well, as those of an
+ * Discards the dead letters of an entity, those that have failed in the same way, or all of a projection, and returns how many. The {@link history} keeps who has
+ * done so, when, and why. Their events are not handled. Events that wait behind some that are discarded still wait for `Projection.handleDeadLetters`, unless they are discarded as well, as those of an
  * entity are.
  *
  * **Example** (Giving up an entity)
@@ -1240,7 +1263,8 @@ export const discard = (
  *   yield* Journal.append(Note, { id: "n-1", events: ["a", "b"] })
  *   yield* Layer.build(Projection.layer(Notes))
  *   yield* ProjectionStatus.caughtUp("notes")
- *   return yield* ProjectionManagement.discardLetters("notes", { persistenceId: "note|n-1" })
+ *   const which = { persistenceId: "note|n-1" }
+ *   return yield* ProjectionManagement.discardLetters("notes", which, { by: "ada", reason: "a test" })
  * })
  * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => 2
  * ```
@@ -1250,15 +1274,30 @@ export const discard = (
  */
 export const discardLetters = (
   projection: ProjectionRef,
-  which: "all" | { readonly persistenceId: string; readonly fingerprint?: string } | { readonly fingerprint: string }
+  which: "all" | { readonly persistenceId: string; readonly fingerprint?: string } | { readonly fingerprint: string },
+  options?: CommandOptions
 ): Effect.Effect<number, CommandError | InvalidInput, ProjectionManagement> => {
-  if (which === "all") return withKey(projection, (management, key) => management.discardAll(key, {}))
+  const discarding = (which: LetterSelection) =>
+    Effect.flatMap(issueOf(options), (issue) =>
+      withKey(
+        projection,
+        (management, key) => management.discardAll(key, which, { ...issue, target: lettersText(which) })
+      ))
+  if (which === "all") return discarding({})
   for (const [input, text] of Object.entries(which)) {
     // a program without types must not throw everything away for a group that is gone
     const problem = text === undefined ? "is undefined: \"all\" discards all of them" : textProblem(text)
     if (problem !== undefined) return Effect.fail(new InvalidInput({ input, problem: `it ${problem}` }))
   }
-  return withKey(projection, (management, key) => management.discardAll(key, which))
+  return discarding(which)
+}
+
+const lettersText = ({ fingerprint, persistenceId }: LetterSelection): string => {
+  const those = [
+    ...fingerprint === undefined ? [] : [`that have failed as ${fingerprint}`],
+    ...persistenceId === undefined ? [] : [`of '${persistenceId}'`]
+  ]
+  return those.length === 0 ? "all letters" : ["letters", ...those].join(" ").slice(0, 255)
 }
 
 /**

@@ -132,7 +132,7 @@ export interface ProjectionTable {
   readonly revision: number
   /** How many workers it is to have; null for as many as its code says. */
   readonly workers: Generated<number | null>
-  /** How often it was told how many workers to have. */
+  /** How often it was told what its workers have nothing to read in: how many of them to have, and to discard dead letters. */
   readonly scalings: Generated<number>
   /** The name that all versions of the projection have in common; null if this is the first one, of which it is the name. */
   readonly version_of: Generated<string | null>

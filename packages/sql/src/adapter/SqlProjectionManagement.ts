@@ -107,7 +107,7 @@ const toCommand = (row: Selectable<ProjectionTable>): Command => ({
   paused: row.paused === 1,
   revision: row.revision,
   workers: row.workers ?? undefined,
-  scalings: row.scalings,
+  notForWorkers: row.scalings,
   phase: row.phase as Phase
 })
 
@@ -218,6 +218,26 @@ export const make = ({ database, db, signals }: {
         const revision = yield* raise(projection, before.revision, changed(before))
         yield* keep({ projection, source: undefined, command, revision }, issue)
       })
+    )
+
+  /** Locks the command to a projection that is registered in a source. Its workers go on meanwhile. */
+  const lockKnown = Effect.fnUntraced(function*(
+    key: OffsetKey
+  ): Effect.fn.Return<Commanded, UnknownProjection | StorageError> {
+    const command = yield* lockCommand(key.projection)
+    const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
+    return command === undefined || known === undefined ? yield* new UnknownProjection(key) : command
+  })
+
+  /** Keeps a command to discard dead letters, once the projection is locked. */
+  const keepDiscard = (
+    key: OffsetKey,
+    { revision, scalings }: Commanded,
+    issue: Issue | undefined
+  ): Effect.Effect<void, StorageError> =>
+    Effect.flatMap(
+      raise(key.projection, revision, { scalings: scalings + 1 }),
+      (revision) => keep({ ...key, command: "Discard", revision }, issue)
     )
 
   /** Locks the offsets in the order of their slices. Only their number is sent. */
@@ -870,9 +890,7 @@ export const make = ({ database, db, signals }: {
     skip: (key, event, issue = noIssue) =>
       transaction(
         Effect.gen(function*() {
-          const before = yield* lockCommand(key.projection)
-          const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
-          if (before === undefined || known === undefined) return yield* new UnknownProjection(key)
+          const before = yield* lockKnown(key)
           const reason = yield* skipProblem(key, event)
           if (reason !== undefined) return yield* new SkipRefused({ ...key, ...event, reason })
           const insert = db.insertInto("sluice_skip").values({
@@ -1018,7 +1036,8 @@ export const make = ({ database, db, signals }: {
         )
       ),
     // page by page, as a transaction that locks many rows stops who queues behind them
-    discardAll: Effect.fnUntraced(function*(key, { fingerprint, persistenceId }) {
+    discardAll: Effect.fnUntraced(function*(key, { fingerprint, persistenceId }, issue) {
+      yield* transaction(Effect.flatMap(lockKnown(key), (before) => keepDiscard(key, before, issue)))
       const letters = db.selectFrom("sluice_dead_letter").select(["persistence_id", "sequence_number"]).where(isOf(key))
       const ofEntity = persistenceId === undefined ? letters : letters.where("persistence_id", "=", persistenceId)
       const meant = fingerprint === undefined
@@ -1078,6 +1097,17 @@ export const make = ({ database, db, signals }: {
           const row = yield* lockLetter(key, letter)
           if (row === undefined || claimedAt !== undefined && row.claimed_at !== claimedAt) return undefined
           yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(eventOf(letter)))
+          return toDeadLetter(key, row)
+        })
+      ),
+    discardAsTold: (key, letter, issue) =>
+      transaction(
+        Effect.gen(function*() {
+          const before = yield* lockKnown(key)
+          const row = yield* lockLetter(key, letter)
+          if (row === undefined) return undefined
+          yield* run(db.deleteFrom("sluice_dead_letter").where(isOf(key)).where(eventOf(letter)))
+          yield* keepDiscard(key, before, issue)
           return toDeadLetter(key, row)
         })
       ),

@@ -147,6 +147,12 @@ export const makeMemoryProjectionManagement = (
     issued.set(transaction, command.projection, [...before, kept].slice(-keptCommands))
   }
 
+  const keepDiscard = (transaction: MemoryTransaction, now: number, key: OffsetKey, issue: Issue | undefined) => {
+    const { notForWorkers } = commandOf(transaction, key.projection)
+    const revision = store(transaction, key.projection, { notForWorkers: notForWorkers + 1 })
+    keep(transaction, now, { ...key, command: "Discard", revision }, issue)
+  }
+
   const forget = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const table of [slices, entities, skips]) {
       for (const [id, row] of table.entries(transaction)) {
@@ -229,8 +235,8 @@ export const makeMemoryProjectionManagement = (
   ) => {
     const { phase, projection } = version
     versions.set(transaction, projection, version)
-    const { scalings } = commandOf(transaction, projection)
-    const revision = store(transaction, projection, phase === "Live" ? { scalings: scalings + 1 } : {})
+    const { notForWorkers } = commandOf(transaction, projection)
+    const revision = store(transaction, projection, phase === "Live" ? { notForWorkers: notForWorkers + 1 } : {})
     if (phase === "Retired") {
       for (const key of sourcesOf(transaction, projection)) sources.set(transaction, sourceKey(key), { key, revision })
     }
@@ -360,7 +366,7 @@ export const makeMemoryProjectionManagement = (
     setPaused: (projection, paused, issue) =>
       change(projection, paused ? "Pause" : "Resume", () => ({ paused }), issue),
     setWorkers: (projection, workers, issue) =>
-      change(projection, "Scale", ({ scalings }) => ({ workers, scalings: scalings + 1 }), issue),
+      change(projection, "Scale", ({ notForWorkers }) => ({ workers, notForWorkers: notForWorkers + 1 }), issue),
     history: (projection, before = Infinity, limit) =>
       read((transaction) =>
         (issued.get(transaction, projection) ?? []).filter(({ revision }) => revision < before).toReversed()
@@ -564,9 +570,10 @@ export const makeMemoryProjectionManagement = (
           return { fingerprint, letters: some.length, entities, first: times[0]!, last: times.at(-1)! }
         }).toSorted((a, b) => b.letters - a.letters || (a.fingerprint < b.fingerprint ? -1 : 1)).slice(0, limit)
       }),
-    discardAll: (key, { fingerprint, persistenceId }) =>
-      write((transaction) =>
+    discardAll: (key, { fingerprint, persistenceId }, issue) =>
+      knownOr((transaction, now) =>
         Effect.sync(() => {
+          keepDiscard(transaction, now, key, issue)
           let discarded = 0
           for (const [id, row] of letters.entries(transaction)) {
             const isMeant = isOf(key)(row) &&
@@ -577,8 +584,7 @@ export const makeMemoryProjectionManagement = (
             discarded++
           }
           return discarded
-        })
-      ),
+        }), key),
     deadLetters: (key, after, limit) => Effect.map(page(key, after, limit), Arr.map(toLetter)),
     listLetters: (key, after, limit) =>
       Effect.map(
@@ -600,6 +606,15 @@ export const makeMemoryProjectionManagement = (
           return found && toLetter(found)
         })
       ),
+    discardAsTold: (key, letter, issue) =>
+      knownOr((transaction, now) =>
+        Effect.sync(() => {
+          const found = letters.get(transaction, letterKey(key, letter))
+          if (found === undefined) return undefined
+          letters.set(transaction, letterKey(key, letter), undefined)
+          keepDiscard(transaction, now, key, issue)
+          return toLetter(found)
+        }), key),
     discardAhead: (key) => write((transaction) => Effect.sync(() => discardAhead(transaction, key))),
     claim: (key, letter) =>
       write((transaction, now) =>

@@ -36,7 +36,7 @@ export interface Commands {
 }
 
 /** How often workers were told something. */
-const told = ({ revision, scalings }: Command): number => revision - scalings
+const told = ({ notForWorkers, revision }: Command): number => revision - notForWorkers
 
 /** @internal Whether a command to workers came after the one that was read last, if one was. */
 export const isNew = (command: Command, lastRead: Command | undefined): boolean =>

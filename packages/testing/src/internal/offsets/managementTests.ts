@@ -37,6 +37,9 @@ import {
 
 const freshKey = (): OffsetKey => ({ projection: freshNameOf("p"), source: "journal:cart" })
 
+/** That of a projection that was started. */
+const knownKey = Effect.tap(Effect.sync(freshKey), revisionOf)
+
 const stored = (key: OffsetKey, range = SliceRange.full) => OffsetStore.use((store) => store.load(key, range))
 
 const store = (
@@ -136,10 +139,10 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
           paused: true,
           revision: 3,
           workers: 1,
-          scalings: 2
+          notForWorkers: 2
         })
         yield* ProjectionManagement.scale(projection, "asInCode")
-        const command = { ...ProjectionManagement.noCommand, paused: true, revision: 4, scalings: 3 }
+        const command = { ...ProjectionManagement.noCommand, paused: true, revision: 4, notForWorkers: 3 }
         assert.deepStrictEqual(yield* commandOf(projection), command)
         const commands = yield* ProjectionManagement.ProjectionManagement.use((_) => _.commands([projection]))
         assert.deepStrictEqual([...commands], [[projection, command]])
@@ -247,12 +250,9 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
           assert.isTrue(yield* ProjectionManagement.isPaused(ref))
           yield* ProjectionManagement.resume(ref)
           assert.isFalse(yield* ProjectionManagement.isPaused(ref))
-          const { revision } = yield* commandOf(projection)
+          const before = yield* commandOf(projection)
           yield* ProjectionManagement.rewind(ref, "beginning")
-          assert.deepStrictEqual(yield* commandOf(projection), {
-            ...ProjectionManagement.noCommand,
-            revision: revision + 1
-          })
+          assert.deepStrictEqual(yield* commandOf(projection), { ...before, revision: before.revision + 1 })
           yield* putAside(key, letter("a", 1))
           const [put] = yield* ProjectionManagement.deadLetters(ref)
           assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(ref, { after: put! }), [])
@@ -691,7 +691,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
 
     it.effect("take the place of one of the same event, and can be thrown away", () =>
       Effect.gen(function*() {
-        const key = freshKey()
+        const key = yield* knownKey
         yield* putAside(key, letter("a", 1), "first")
         yield* putAside(key, letter("a", 1), "again")
         yield* putAside(key, letter("a", 2))
@@ -863,7 +863,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
 
     it.effect("have later events of their entity queue behind them, once each, and without their content", () =>
       Effect.gen(function*() {
-        const key = freshKey()
+        const key = yield* knownKey
         const { claim, queue, release } = yield* ProjectionManagement.ProjectionManagement
         yield* putAside(key, letter("a", 1))
         const tagged = letter("a", 2, { tags: ["x"], metadata: { a: "b" } })
@@ -893,7 +893,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
 
     it.effect("park their entities, which a worker loads for its slices", () =>
       Effect.gen(function*() {
-        const key = freshKey()
+        const key = yield* knownKey
         const { holdParked, parked, queue } = yield* ProjectionManagement.ProjectionManagement
         const [a, b, c] = ["a", "b", "c"].map((id) => letter(id, 1)) as [
           EncodedEnvelope,
@@ -917,7 +917,7 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
 
     it.effect("are grouped, counted and discarded by how they have failed, and by entity", () =>
       Effect.gen(function*() {
-        const key = freshKey()
+        const key = yield* knownKey
         const { queue } = yield* ProjectionManagement.ProjectionManagement
         const counts = ProjectionManagement.deadLetterCounts(key)
         assert.deepStrictEqual(yield* counts, { entities: 0, failed: 0, queued: 0 })
@@ -963,10 +963,50 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assertInvalid(yield* Effect.flip(discard({ fingerprint: "\ud800" })))
       }))
 
+    it.effect("that are discarded are in the history, and its workers are told nothing", () =>
+      Effect.gen(function*() {
+        const key = yield* knownKey
+        const { projection } = key
+        const { persistenceId } = letter("a", 1)
+        assert.instanceOf(
+          yield* Effect.flip(ProjectionManagement.discardLetters({ ...key, source: "other" }, "all")),
+          ProjectionManagement.UnknownProjection
+        )
+        for (const n of [1, 2, 3]) yield* putAside(key, letter("a", n))
+        assertInvalid(yield* Effect.flip(ProjectionManagement.discard(key, letter("a", 1), { by: "" })))
+        assert.isDefined(yield* ProjectionManagement.discard(key, letter("a", 1), { by: "ada", reason: "a test" }))
+        // which is no command
+        assert.isUndefined(yield* ProjectionManagement.discard(key, letter("a", 1), { by: "ada" }))
+        const fingerprint = "No at test.ts:1"
+        const by = { by: "bob" }
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, { persistenceId, fingerprint }, by), 2)
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, { fingerprint }, by), 0)
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, { persistenceId }, by), 0)
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, "all", by), 0)
+        const commands = yield* ProjectionManagement.history(projection)
+        assert.deepStrictEqual(
+          commands.map(({ by, command, reason, source, target }) => [command, target, source, by, reason]),
+          [
+            ["Discard", "all letters", key.source, "bob", ""],
+            ["Discard", `letters of '${persistenceId}'`, key.source, "bob", ""],
+            ["Discard", `letters that have failed as ${fingerprint}`, key.source, "bob", ""],
+            ["Discard", `letters that have failed as ${fingerprint} of '${persistenceId}'`, key.source, "bob", ""],
+            ["Discard", `event 1 of '${persistenceId}'`, key.source, "ada", "a test"]
+          ]
+        )
+        assert.deepStrictEqual(yield* commandOf(projection), {
+          ...ProjectionManagement.noCommand,
+          revision: 5,
+          notForWorkers: 5
+        })
+        // longer than a column of MySQL is
+        assert.strictEqual(yield* ProjectionManagement.discardLetters(key, { fingerprint: "é".repeat(300) }), 0)
+      }))
+
     it.effect("are not all gone before who queues behind one of them is done", () =>
       Effect.gen(function*() {
         for (let round = 0; round < 8; round++) {
-          const key = freshKey()
+          const key = yield* knownKey
           const { holdParked, queue } = yield* ProjectionManagement.ProjectionManagement
           yield* putAside(key, letter("a", 1))
           yield* queue(key, [letter("a", 2)])
