@@ -1,9 +1,11 @@
 import { assert, layer } from "@effect/vitest"
 import type { Envelope, Place } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
+import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import type { Visible } from "@sluice/grpc/Visibility"
@@ -62,14 +64,16 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
       }))
   }
 
-  for (const kind of ["a filter", "a predicate"] as const) {
-    it.effect(`stay while the producer hides their entities by ${kind}, and are handled when it shows them again`, () =>
+  const hiding: Record<string, readonly [all: Visible, others: Visible]> = {
+    "their entities by a filter": [EventFilter.passAll, EventFilter.passAll.pipe(EventFilter.excludeEntityIds("a"))],
+    "their entities by a predicate": [() => true, ({ persistenceId }: Place) => persistenceId !== "Cart|a"],
+    "their events alone": [() => true, ({ sequenceNumber }: Place) => sequenceNumber !== 2],
+    "all but the last event of their entities": [() => true, ({ sequenceNumber }: Place) => sequenceNumber === 3]
+  }
+  for (const [what, [all, others]] of Object.entries(hiding)) {
+    it.effect(`stay while the producer hides ${what}, and are handled when it shows them again`, () =>
       Effect.gen(function*() {
         const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-        const all = kind === "a filter" ? EventFilter.passAll : () => true
-        const others = kind === "a filter"
-          ? EventFilter.passAll.pipe(EventFilter.excludeEntityIds("a"))
-          : ({ persistenceId }: Place) => persistenceId !== "Cart|a"
         const select = yield* SubscriptionRef.make<Visible>(all)
         const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
         const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
@@ -98,4 +102,37 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
         }).pipe(Effect.provide(here))
       }))
   }
+
+  it.effect("are obsolete once their events are deleted, or dropped, at the producer", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      let isDropped = false
+      const offered = EventProducer.layer(
+        CartEvents,
+        Source.journal(Cart).pipe(Source.filter(({ persistenceId }) => !isDropped || persistenceId !== "Cart|b"))
+      )
+      const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
+      const handled: Array<string> = []
+      let isBroken = true
+      const projection = remote(port).pipe(
+        Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
+          isBroken && envelope.sequenceNumber === 2
+            ? Effect.fail("broken")
+            : Effect.sync(() => void handled.push(shortly(envelope)))),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      for (const id of ["a", "b"]) yield* Effect.provide(append(id, ["x", "x", "x"]), there)
+      yield* Effect.gen(function*() {
+        yield* run(projection, here)
+        yield* caughtUp("aside")
+        yield* Effect.provide(Journal.deleteEvents(Cart, "a", { to: SequenceNumber.make(2) }), there)
+        isDropped = true
+        isBroken = false
+        assert.deepStrictEqual(
+          yield* Projection.handleDeadLetters(projection),
+          { handled: 1, failed: 0, obsolete: 3, excluded: 0 }
+        )
+        assert.sameMembers(handled, ["a 1 x", "b 1 x", "a 3 x"])
+      }).pipe(Effect.provide(here))
+    }))
 })
