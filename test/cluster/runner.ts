@@ -20,10 +20,11 @@ const [where, name, workers, takeover] = process.argv.slice(2)
 /** Says which workers are placed here. */
 const Told = Layer.effect(
   Placement,
-  Effect.map(Placement, ({ assigned }) => ({
+  Effect.map(Placement, (placement) => ({
+    ...placement,
     assigned: (projection, workers) =>
       Stream.tap(
-        assigned(projection, workers),
+        placement.assigned(projection, workers),
         (set) => Effect.sync(() => void process.stdout.write(`${JSON.stringify({ assigned: [...set] })}\n`))
       )
   }))

@@ -22,6 +22,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Os from "node:os"
 import * as ClusterDatabase from "./internal/ClusterDatabase.ts"
+import { RangeLeases } from "./internal/RangeLeases.ts"
 import * as workerShards from "./internal/workerShards.ts"
 
 /** How long a number of workers that no projection has any more keeps its place, as when a projection begins anew. */
@@ -84,6 +85,7 @@ const make = <E, R>(
     // no port: with it, no other start of a process has this address, so that leases of the one before are not taken for its own
     const [high, low] = (yield* WebCrypto).getRandomValues(new Uint32Array(2))
     const address = RunnerAddress.make(host, (high! % 2 ** 21) * 2 ** 32 + low!)
+    const leases = yield* RangeLeases.make(cluster, `${address.host}:${address.port}`)
     const shards = yield* RcMap.make({
       lookup: (workers: number) => workerShards.make({ address, cluster, health, times, weight, workers }),
       idleTimeToLive: idleFor
@@ -91,8 +93,19 @@ const make = <E, R>(
     yield* Effect.logInfo(
       `Takes part in placing the workers of projections, as ${host}, with a takeover of ${Duration.format(takeover)}`
     )
+    const numbers = new Map<string, number>()
     return {
-      assigned: (_, workers) => Stream.unwrap(Effect.map(RcMap.get(shards, workers), (assigned) => assigned.changes))
+      assigned: (projection, workers) =>
+        Stream.unwrap(Effect.map(RcMap.get(shards, workers), (assigned) => {
+          numbers.set(projection, workers)
+          return assigned.changes
+        })),
+      // the process stays a member for as long as its leases are to count
+      lease: (key, range) =>
+        Effect.andThen(
+          Effect.suspend(() => RcMap.get(shards, numbers.get(key.projection)!)),
+          leases.lease(key, range)
+        )
     }
   })
 

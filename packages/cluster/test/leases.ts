@@ -1,5 +1,6 @@
 /** What Effect Cluster needs of its storage, on each database. */
 import { assert } from "@effect/vitest"
+import * as SliceRange from "@sluice/core/SliceRange"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
 import * as Wait from "@sluice/testing/Wait"
@@ -12,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as ClusterDatabase from "../src/internal/ClusterDatabase.ts"
+import { RangeLeases } from "../src/internal/RangeLeases.ts"
 import * as runnerStorage from "../src/internal/runnerStorage.ts"
 
 const shards = (...ids: ReadonlyArray<number>) => ids.map((id) => ShardId.make("default", id))
@@ -28,7 +30,10 @@ export const runner = (host: string, options?: { readonly workers?: number; read
       workers: options?.workers ?? 8,
       onNothingAssigned: () => {}
     })
+    const ranges = yield* RangeLeases.make(cluster, `${host}:1`)
     return {
+      lease: (projection: string, min: number, max: number) =>
+        ranges.lease({ projection, source: "journal:note" }, SliceRange.make(min, max)),
       acquire: (...ids: ReadonlyArray<number>) => Effect.map(storage.acquire(address, shards(...ids)), idsOf),
       members: Effect.map(
         storage.getRunners,
@@ -42,6 +47,16 @@ export const runner = (host: string, options?: { readonly workers?: number; read
       unregister: storage.unregister(address)
     }
   })
+
+/** The lease of a range, and how it is given back. */
+const held = <A>(lease: Effect.Effect<A, never, Scope.Scope>) =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const leased = yield* Scope.provide(lease, scope)
+    return { ...leased, end: Scope.close(scope, Exit.void) }
+  })
+
+const isDone = (fiber: Fiber.Fiber<unknown, unknown>) => fiber.pollUnsafe() !== undefined
 
 /** So short that it has run out before anybody looks. */
 const short = "1 millis"
@@ -149,6 +164,87 @@ const tests: Readonly<Record<string, Effect.Effect<void, unknown, Database | Own
     assert.deepStrictEqual(yield* two.members, [])
     assert.deepStrictEqual(yield* two.acquire(1, 2), [1, 2])
   }),
+
+  "slices are one process's until it gives them back, whatever the number of workers": Effect.gen(function*() {
+    const one = yield* runner("one")
+    const two = yield* runner("two", { workers: 16 })
+    yield* one.register
+    yield* two.register
+    const first = yield* held(one.lease("p", 0, 255))
+    // its own workers wait for each other by themselves, and other slices and projections are free
+    const [own, next, other] = yield* Effect.all([
+      one.lease("p", 0, 63),
+      two.lease("p", 256, 511),
+      two.lease("q", 0, 9)
+    ])
+    assert.deepStrictEqual([first.overdue, own.overdue, next.overdue, other.overdue], [[], [], [], []])
+    const waiting = yield* Effect.forkChild(held(two.lease("p", 192, 255)), { startImmediately: true })
+    const third = yield* held(two.lease("q", 100, 109))
+    assert.isFalse(isDone(waiting))
+    yield* third.end
+    yield* first.end
+    const second = yield* Fiber.join(waiting)
+    const back = yield* Effect.forkChild(one.lease("p", 128, 192), { startImmediately: true })
+    yield* held(one.lease("q", 10, 19))
+    assert.isFalse(isDone(back))
+    yield* second.end
+    yield* Fiber.join(back)
+  }),
+
+  "slices that several processes ask for at once are one's at a time": Effect.gen(function*() {
+    const runners = yield* Effect.forEach(["one", "two", "three"], (host) => runner(host))
+    yield* Effect.forEach(runners, ({ register }) => register)
+    let having = 0
+    let most = 0
+    const has = (by: number) =>
+      Effect.sync(() => {
+        having += by
+        most = Math.max(most, having)
+      })
+    yield* Effect.forEach(runners, ({ lease }, i) =>
+      lease("p", i * 10, 100).pipe(
+        Effect.andThen(has(1)),
+        Effect.andThen(Effect.sleep("1 millis")),
+        Effect.andThen(has(-1)),
+        Effect.scoped,
+        Effect.repeat({ times: 4 })
+      ), { concurrency: "unbounded" })
+    assert.strictEqual(most, 1)
+  }),
+
+  "slices of a worker that is overdue are free, and who takes them knows what it has in hand": Effect.gen(function*() {
+    const one = yield* runner("one")
+    const two = yield* runner("two")
+    yield* one.register
+    const first = yield* held(one.lease("p", 0, 255))
+    const waiting = yield* Effect.forkChild(two.lease("p", 0, 63), { startImmediately: true })
+    yield* first.giveUp("event 3 of 'note|a'")
+    assert.deepStrictEqual((yield* Fiber.join(waiting)).overdue, ["event 3 of 'note|a'"])
+    yield* first.end
+    yield* Wait.until(
+      "it to be forgotten",
+      Effect.map(Effect.scoped(two.lease("p", 64, 127)), ({ overdue }) => overdue.length === 0)
+    )
+  }),
+
+  "slices of a process that is not heard of are free, and what waited for them and is interrupted leaves nothing":
+    Effect
+      .gen(function*() {
+        const scope = yield* Scope.make()
+        const one = yield* Scope.provide(runner("one"), scope)
+        yield* one.register
+        yield* one.lease("p", 0, 255)
+        const two = yield* runner("two")
+        yield* two.register
+        const waiting = yield* Effect.forkChild(Effect.scoped(two.lease("p", 0, 63)), { startImmediately: true })
+        yield* held(two.lease("p", 256, 319))
+        yield* Fiber.interrupt(waiting)
+        yield* one.unregister
+        const three = yield* runner("three")
+        yield* three.lease("p", 0, 127)
+        yield* Scope.close(scope, Exit.void)
+        yield* three.lease("p", 128, 255)
+      }),
 
   "one that ends is waited for by who takes its leases": Effect.gen(function*() {
     const one = yield* runner("one")

@@ -4,7 +4,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { OffsetKey } from "./OffsetStore.ts"
+import type { SliceRange } from "./SliceRange.ts"
 
 /**
  * Spreads the workers of projections over processes.
@@ -20,17 +24,40 @@ export interface Placement {
    * **Details**
    *
    * It never ends, and never fails: what goes wrong is the placement's to mend, while the last set stands. If it ends or dies nevertheless, that is logged,
-   * the workers run on, and it is asked again. Two processes may have the same worker for a while: each of them then finds
-   * that it is fenced, and nothing is handled twice exactly once.
+   * the workers run on, and it is asked again. Two processes may have the same worker for a while: where there is a {@link Placement.lease}, one of them
+   * works, and the other waits; without, each of them finds that it is fenced, and nothing is handled twice exactly once.
    *
-   * The stream is asked for its next set once the last one is done: the workers that are not in it have ended what they had in hand and stored their
-   * offsets, or have had 2 seconds for that. Where other processes get these workers only then, nothing is repeated for it, unless a handler takes
-   * longer. So do not read ahead, as `Stream.buffer` does, and of several changes emit the newest set only.
+   * The stream is asked for its next set once the last one is taken up. So do not read ahead, as `Stream.buffer` does, and of several changes emit
+   * the newest set only.
    *
    * It is run once for each projection and number of workers, and interrupted when the projection gets another number or ends. Before that it is run for
    * the new number: the old workers run on until that has emitted.
    */
   readonly assigned: (projection: string, workers: number) => Stream.Stream<ReadonlySet<number>>
+  /**
+   * Leases a range of slices to a worker, for as long as the scope: ends once no worker of another process has any of them, whatever its number of workers.
+   * A worker begins with that, and the scope closes when it has ended what it had in hand. Whoever wraps a placement passes it on.
+   *
+   * **Details**
+   *
+   * It may be interrupted, and never fails. A process that has died has no leases soon after. Without it, workers of two processes
+   * may meet in a slice when one takes it over from the other: at least once, events are repeated then, and at most once, those of an entity may be
+   * handled out of order.
+   */
+  readonly lease?: ((key: OffsetKey, range: SliceRange) => Effect.Effect<RangeLease, never, Scope.Scope>) | undefined
+}
+
+/**
+ * Slices that no worker of another process works on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RangeLease {
+  /** What workers of other processes still have in hand in these slices, as text for a person: they have not ended in time. */
+  readonly overdue: ReadonlyArray<string>
+  /** Others may have the slices from now on, although the worker still has this in hand, as text for a person. */
+  readonly giveUp: (inHand: string) => Effect.Effect<void>
 }
 
 /**

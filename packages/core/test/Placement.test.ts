@@ -144,30 +144,7 @@ describe("Placement", () => {
   )
 
   test(
-    "is asked for its next set once the workers that are not in the last one have ended and stored their offsets",
-    Effect.gen(function*() {
-      const { answer, asked, placement } = yield* makeAsked
-      const { goOn, handled, other, projection, waiting } = makeWaiting()
-      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
-      yield* settle
-      yield* answer(0, 1)
-      assert.deepStrictEqual(asked, [[], []])
-      yield* write("a", "one")
-      yield* settle
-      yield* answer(other)
-      yield* after(1_900)
-      assert.deepStrictEqual([asked, handled], [[[], []], []])
-      yield* goOn.open
-      yield* settle
-      assert.deepStrictEqual([asked, handled], [[[], [], [1]], ["one"]])
-      // and at once where none ends
-      yield* answer(other, waiting)
-      assert.lengthOf(asked, 4)
-    })
-  )
-
-  test(
-    "is not kept waiting by a worker that does not end, for long as to its next set, and not at all as to another number",
+    "is asked for its next set, or for another number, once the last set is taken up, also while a worker has something in hand",
     Effect.gen(function*() {
       const { answer, asked, placement } = yield* makeAsked
       const { goOn, handled, other, projection, waiting } = makeWaiting()
@@ -177,7 +154,6 @@ describe("Placement", () => {
       yield* write("a", "one")
       yield* settle
       yield* answer(other)
-      yield* after(2_000)
       assert.lengthOf(asked, 3)
       yield* answer(waiting)
       assert.deepStrictEqual(yield* ranges, [SliceRange.format(SliceRange.split(2)[waiting]!)])

@@ -29,6 +29,7 @@ export interface SluiceTables {
   readonly sluice_command: CommandTable
   readonly sluice_runner: RunnerTable
   readonly sluice_runner_shard: RunnerShardTable
+  readonly sluice_range_lease: RangeLeaseTable
   readonly sluice_snapshot: SnapshotTable
   readonly sluice_state: StateTable
   readonly sluice_state_head: StateHeadTable
@@ -139,6 +140,8 @@ export interface ProjectionTable {
   readonly version: Generated<number>
   /** What has become of the version. */
   readonly phase: Generated<string>
+  /** 1 if the number of workers was found by the projection itself, else 0. */
+  readonly automatic: Generated<number>
 }
 
 /**
@@ -369,6 +372,25 @@ export interface RunnerShardTable {
   readonly address: string
   /** Until when, unless the lease is renewed. Microseconds since the epoch. */
   readonly expires_at: number
+}
+
+/**
+ * A row per worker that runs in a process of `sluice_runner`, or still has something in hand. It counts for as long as that process is alive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RangeLeaseTable {
+  /** Of the process. */
+  readonly address: string
+  /** Of the lease, in its process. */
+  readonly id: number
+  readonly projection: string
+  readonly source: string
+  readonly slice_min: number
+  readonly slice_max: number
+  /** What the worker still has in hand, where others do not wait for it any more. */
+  readonly overdue: Generated<string | null>
 }
 
 /**

@@ -23,6 +23,9 @@ const warnEvery = 30_000
 /** The longest, in milliseconds, that a statement may be without an answer before the log says so. */
 const answerWithin = 3_000
 
+/** How long the end of a process waits for the database, each time. */
+const leaveWithin = "1 second"
+
 /** @internal Milliseconds by a clock that nobody sets. */
 export const elapsed = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
 
@@ -39,7 +42,7 @@ export interface ClusterDatabase {
   /** A statement of the placement. */
   readonly run: <A>(query: Query<A>) => Effect.Effect<ReadonlyArray<A>, PersistenceError>
   /** Inserts the rows that are not there yet. */
-  readonly insertMissing: <T extends "sluice_runner" | "sluice_runner_shard", O>(
+  readonly insertMissing: <T extends "sluice_runner" | "sluice_runner_shard" | "sluice_range_lease", O>(
     insert: InsertQueryBuilder<SluiceTables, T, O>
   ) => Effect.Effect<void, PersistenceError>
   readonly now: Effect.Effect<RawBuilder<number>>
@@ -53,6 +56,8 @@ export interface ClusterDatabase {
   readonly forget: Effect.Effect<void, PersistenceError>
   /** Whether the last statement has failed, or is without an answer. */
   readonly isAway: () => boolean
+  /** What is done at the end: it does not wait for a database that is away, as leases run out. */
+  readonly leaving: <E>(effect: Effect.Effect<void, E>) => Effect.Effect<void>
 }
 
 /**
@@ -159,7 +164,17 @@ export const make = ({ pollEvery, takeover }: {
         const silent = sql<number>`${yield* now} - ${sql.lit(keptFor)}`
         yield* run(db.deleteFrom("sluice_runner_shard").where("expires_at", "<", silent))
         yield* run(db.deleteFrom("sluice_runner").where("expires_at", "<", silent))
+        yield* run(
+          db.deleteFrom("sluice_range_lease")
+            .where("address", "not in", db.selectFrom("sluice_runner").select("address"))
+        )
       }),
-      isAway: () => isAway
+      isAway: () => isAway,
+      leaving: (effect) =>
+        Effect.suspend(() =>
+          isAway ? Effect.void : Effect.ignore(
+            Effect.asVoid(Effect.timeout(Effect.interruptible(effect), leaveWithin))
+          )
+        )
     }
   })

@@ -9,9 +9,6 @@ import { type ClusterDatabase, elapsed } from "./ClusterDatabase.ts"
 /** How long the processes that are alive with other numbers of workers are waited for, in milliseconds. */
 const joinWithin = 2_000
 
-/** How long the end of a process waits for the database, each time. */
-const leaveWithin = "1 second"
-
 /** How long, in milliseconds, leases are waited for that others have, and how often they are asked for meanwhile. */
 const handOverWithin = 1_500
 const askEvery = 100
@@ -32,7 +29,7 @@ export const make = (options: {
 }): Effect.Effect<RunnerStorage.RunnerStorage["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
     const { cluster, onNothingAssigned, workers } = options
-    const { db, expiry, insertMissing, run } = cluster
+    const { db, expiry, insertMissing, leaving, run } = cluster
 
     const ofRunner = (address: string) =>
       db.updateTable("sluice_runner").where("workers", "=", workers).where("address", "=", address)
@@ -87,14 +84,6 @@ export const make = (options: {
         ),
         Effect.andThen(cluster.membersChanged)
       )
-    /** Whoever ends does not wait for a database that is away: the leases run out. */
-    const leaving = <E>(effect: Effect.Effect<void, E>): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        cluster.isAway()
-          ? Effect.void
-          : Effect.ignore(Effect.asVoid(Effect.timeout(Effect.interruptible(effect), leaveWithin)))
-      )
-
     // what an interrupted start may have left, as Effect Cluster unregisters only what it has begun
     let left: string | undefined
     yield* Effect.addFinalizer(() => Effect.suspend(() => left === undefined ? Effect.void : leaving(leave(left))))

@@ -17,9 +17,6 @@ import { AssignedWorkers } from "./AssignedWorkers.ts"
 import type { ClusterDatabase } from "./ClusterDatabase.ts"
 import * as runnerStorage from "./runnerStorage.ts"
 
-/** How long a worker that is to run elsewhere has for what it is handling. Another process waits for its lease meanwhile. */
-const handOverWithin = "1 second"
-
 const group = "default"
 
 /**
@@ -82,14 +79,11 @@ export const make = (options: {
         Effect.acquireUseRelease(
           Effect.sync(() => assigned.add(worker)),
           () => Effect.never,
-          () => {
-            assigned.remove(worker)
-            return assigned.ended(worker, handOverWithin)
-          }
+          // whoever has it next waits for the leases of its slices
+          () => Effect.sync(() => assigned.remove(worker))
         )
       )
     }
-    yield* Effect.addFinalizer(() => Effect.sync(() => assigned.close()))
     return assigned
     // it speaks of shards, runners and singletons; the database's troubles are logged where they are noticed
   }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))

@@ -339,4 +339,23 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`
   ]
+}, {
+  name: "which slices workers have, and who has said how many there are",
+  statements: ({ name, table }) => [
+    `CREATE TABLE IF NOT EXISTS ${table("sluice_range_lease")} (
+      address VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+      id BIGINT NOT NULL,
+      projection VARBINARY(1020) NOT NULL,
+      source VARBINARY(1020) NOT NULL,
+      slice_min SMALLINT NOT NULL,
+      slice_max SMALLINT NOT NULL,
+      overdue TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+      PRIMARY KEY (address, id),
+      KEY ${name("sluice_range_lease_projection")} (projection)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
+    ...unless(
+      { table: table("sluice_projection"), column: "automatic" },
+      `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic SMALLINT NOT NULL DEFAULT 0`
+    )
+  ]
 }]

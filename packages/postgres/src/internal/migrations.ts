@@ -311,4 +311,20 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     )`
   ]
+}, {
+  name: "which slices workers have, and who has said how many there are",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_range_lease")} (
+      address text COLLATE "C" NOT NULL,
+      id bigint NOT NULL,
+      projection text COLLATE "C" NOT NULL,
+      source text COLLATE "C" NOT NULL,
+      slice_min smallint NOT NULL,
+      slice_max smallint NOT NULL,
+      overdue text,
+      PRIMARY KEY (address, id)
+    ) WITH (fillfactor = 50)`,
+    `CREATE INDEX ${name("sluice_range_lease_projection")} ON ${table("sluice_range_lease")} (projection)`,
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic smallint NOT NULL DEFAULT 0`
+  ]
 }]

@@ -285,4 +285,20 @@ export const migrations: ReadonlyArray<Migration> = [{
       PRIMARY KEY (projection, source, persistence_id, sequence_number)
     ) STRICT, WITHOUT ROWID`
   ]
+}, {
+  name: "which slices workers have, and who has said how many there are",
+  statements: ({ name, table }) => [
+    `CREATE TABLE ${table("sluice_range_lease")} (
+      address TEXT NOT NULL,
+      id INTEGER NOT NULL,
+      projection TEXT NOT NULL,
+      source TEXT NOT NULL,
+      slice_min INTEGER NOT NULL,
+      slice_max INTEGER NOT NULL,
+      overdue TEXT,
+      PRIMARY KEY (address, id)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE INDEX ${name("sluice_range_lease_projection")} ON ${table("sluice_range_lease")} (projection)`,
+    `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic INTEGER NOT NULL DEFAULT 0`
+  ]
 }]

@@ -28,6 +28,10 @@ export class WorkerMonitor {
   #filterWait: FilterWait | undefined
   #notice: string | undefined
   #unknown: string | undefined
+  #waitsForOthers = false
+  #beside: string | undefined
+  #givenId: string | undefined
+  #givenNumber = 0
   #waitsFrom: () => Timestamp | undefined = noneWaits
   #isBegun = false
   #moves = 0
@@ -88,7 +92,9 @@ export class WorkerMonitor {
       range: this.#range,
       state: state._tag,
       failure: Lifecycle.failureOf(state),
-      notice: this.#unknown ?? (this.#isBegun ? undefined : this.#notice),
+      notice: this.#waitsForOthers
+        ? "Waits to start: a worker of another process has some of its slices"
+        : this.#beside ?? this.#unknown ?? (this.#isBegun ? undefined : this.#notice),
       handled: this.#handled,
       skipped: this.#skipped,
       parked: this.#parked,
@@ -151,6 +157,34 @@ export class WorkerMonitor {
   looksBack(pastLag: number): void {
     if (pastLag === this.#pastLag) return
     this.#pastLag = pastLag
+    this.#notify()
+  }
+
+  /** A call of its handler begins, with these events. */
+  given(envelopes: ReadonlyArray<Envelope<unknown>>): void {
+    const last = envelopes.at(-1)!
+    this.#givenId = last.persistenceId
+    this.#givenNumber = last.sequenceNumber
+  }
+
+  /** What its handler was given last, as text for a person. */
+  get inHand(): string {
+    return this.#givenId === undefined
+      ? "its handler was given nothing yet"
+      : `its handler was given event ${this.#givenNumber} of '${this.#givenId}' last`
+  }
+
+  /** It has yet to begin, as another process has its slices, or not any more. */
+  waitsForOthers(waits: boolean): void {
+    if (waits === this.#waitsForOthers) return
+    this.#waitsForOthers = waits
+    this.#notify()
+  }
+
+  /** It begins while workers before it have this in hand, which were waited for long enough. */
+  beganBeside(overdue: ReadonlyArray<string>): void {
+    if (overdue.length === 0) return
+    this.#beside = `Has begun beside a worker of its slices that did not end in time: ${overdue.join("; ")}`
     this.#notify()
   }
 

@@ -1,13 +1,16 @@
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { HeartbeatStore } from "../../HeartbeatStore.ts"
+import type { Placement, RangeLease } from "../../Placement.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { announce, covered } from "./announce.ts"
+import { interruptAfter, overdueAfter } from "./handover.ts"
 import { reportOn } from "./Heartbeats.ts"
 import { annotationsOf, type Driven, end, newCommand, registered, run, type Shared } from "./worker.ts"
 import { WorkerMemory } from "./WorkerMemory.ts"
@@ -20,8 +23,12 @@ const patience = "5 seconds"
 interface Member {
   readonly driven: Driven
   readonly registered: RegisteredWorker
-  /** Is opened once it has left. */
+  /** Is opened once it has left, or is overdue. */
   readonly left: Latch.Latch
+  fiber: Fiber.Fiber<void> | undefined
+  lease: RangeLease | undefined
+  /** What it still had in hand when it was overdue. */
+  overdue: string | undefined
 }
 
 /** What is done about a worker that stops, before it begins again. */
@@ -33,6 +40,8 @@ export interface Options extends Pick<Driven, "projection" | "sources" | "store"
   readonly registry: ProjectionRegistry
   /** For how long the set is. */
   readonly scope: Scope.Scope
+  /** Keeps slices from workers of other processes. */
+  readonly lease: Placement["lease"]
 }
 
 /**
@@ -99,18 +108,13 @@ export class WorkerSet {
       return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
         yield* this.#options.registry.replace(before!, after!)
         this.#members = [...stay, ...added].toSorted((a, b) => a.driven.range.min - b.driven.range.min)
-        for (const member of old) this.#dismiss(member)
+        for (const member of old) yield* this.#dismiss(member)
         if (this.#isReported) yield* reportOn(after!, before)
         if (this.#running === undefined) return
         for (const member of added) yield* this.#run(member)
       }))
     })
   }
-
-  /** Ends once those have left that are leaving now. */
-  readonly ended: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(Array.from(this.#leaving), ({ left }) => left.await, { discard: true })
-  )
 
   #make(range: SliceRange.SliceRange): Member {
     const { context, isHandover, management, projection, sources, store } = this.#options
@@ -126,17 +130,52 @@ export class WorkerSet {
       isHandover,
       lastRead: undefined
     }
-    return { driven, registered: registered(driven, context), left: Latch.makeUnsafe() }
+    return {
+      driven,
+      registered: registered(driven, context),
+      left: Latch.makeUnsafe(),
+      fiber: undefined,
+      lease: undefined,
+      overdue: undefined
+    }
   }
 
-  #dismiss(member: Member): void {
-    this.#leaving.add(member)
-    member.driven.leave.openUnsafe()
-    if (this.#running === undefined) this.#leave(member)
+  #dismiss(member: Member): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#leaving.add(member)
+      member.driven.leave.openUnsafe()
+      if (this.#running === undefined) this.#leave(member)
+      return this.#leaving.has(member)
+        ? Effect.asVoid(Effect.forkIn(Effect.interruptible(this.#limit(member)), this.#options.scope))
+        : Effect.void
+    })
+  }
+
+  /** Has a worker that is to leave be waited for no longer than there is time. */
+  #limit(member: Member): Effect.Effect<void> {
+    const { driven, fiber } = member
+    const { monitor } = driven
+    const limited = Effect.gen({ self: this }, function*() {
+      yield* Effect.sleep(interruptAfter)
+      yield* Effect.logWarning(
+        `Interrupts what it has in hand after ${interruptAfter} ms, as its slices are another worker's: ${monitor.inHand}`
+      )
+      if (fiber !== undefined) yield* Effect.forkIn(Fiber.interrupt(fiber), this.#options.scope)
+      yield* Effect.sleep(overdueAfter - interruptAfter)
+      member.overdue = monitor.inHand
+      yield* Effect.logError(
+        `Has not ended within ${overdueAfter} ms, and cannot be interrupted: ${monitor.inHand}. ` +
+          "The next worker of its slices begins beside it, and may handle later events before that is done"
+      )
+      if (member.lease !== undefined) yield* member.lease.giveUp(monitor.inHand)
+      this.#leave(member)
+    })
+    return Effect.annotateLogs(Effect.raceFirst(member.left.await, limited), annotationsOf(driven))
   }
 
   #leave(member: Member): void {
     const { driven: { monitor }, left } = member
+    if (left.isOpen()) return
     this.#leaving.delete(member)
     this.#monitors.delete(monitor)
     monitor.happened({ _tag: "Ended" })
@@ -148,11 +187,41 @@ export class WorkerSet {
       const { driven } = member
       const before = Array.from(this.#leaving).filter((other) => SliceRange.overlaps(other.driven.range, driven.range))
       const work = this.#awaitTurn(driven, before).pipe(
-        Effect.andThen(this.#work(driven)),
-        Effect.andThen(Effect.sync(() => this.#leave(member)))
+        Effect.andThen(Effect.sync(() => {
+          driven.monitor.beganBeside(before.flatMap(({ overdue }) => overdue ?? []))
+        })),
+        Effect.andThen(this.#leased(member, this.#work(driven))),
+        // at the end of the projection those that are not to leave stay until they leave the registry
+        Effect.onExit(() => Effect.sync(() => driven.leave.isOpen() ? this.#leave(member) : undefined))
       )
-      return Effect.forkIn(Effect.interruptible(work), this.#options.scope)
+      return Effect.map(
+        Effect.forkIn(Effect.interruptible(work), this.#options.scope),
+        (fiber) => void (member.fiber = fiber)
+      )
     })
+  }
+
+  /** Works once no other process has any of its slices, unless the worker is to leave before. */
+  #leased(member: Member, work: Effect.Effect<void, never, any>): Effect.Effect<void, never, any> {
+    const { driven } = member
+    const { lease } = this.#options
+    if (lease === undefined) return work
+    const tell = Effect.andThen(
+      Effect.sync(() => driven.monitor.waitsForOthers(true)),
+      Effect.logWarning("Still waits to start: a worker of another process has some of its slices")
+    )
+    return Effect.gen(function*() {
+      const leasing = Effect.raceFirst(lease(offsetKey(driven.projection), driven.range), driven.leave.await)
+      const leased = yield* Effect.timeoutOrElse(leasing, {
+        duration: patience,
+        orElse: () => Effect.andThen(tell, leasing)
+      })
+      driven.monitor.waitsForOthers(false)
+      if (leased === undefined) return
+      member.lease = leased
+      driven.monitor.beganBeside(leased.overdue)
+      yield* work
+    }).pipe(Effect.scoped, Effect.annotateLogs(annotationsOf(driven)))
   }
 
   /** Ends once others have left, or the worker is to leave itself: whoever has its slices next waits for those others as well. */

@@ -142,10 +142,13 @@ export const save = (self: Handling): Handled =>
 /**
  * Hands the events to the handler. Suspended, so that an exception of the handler is a failure of its event as well.
  */
-const call = ({ handle, projection: { name } }: Handling, envelopes: Envelopes): Handled =>
+const call = ({ handle, monitor, projection: { name } }: Handling, envelopes: Envelopes): Handled =>
   traced(
     { name: "sluice.projection", attributes: { projection: name, events: envelopes.length }, envelopes },
-    Effect.suspend(() => handle(envelopes))
+    Effect.suspend(() => {
+      monitor.given(envelopes)
+      return handle(envelopes)
+    })
   )
 
 /**

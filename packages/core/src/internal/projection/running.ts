@@ -70,7 +70,8 @@ const shareOf = (
 /** Registers workers for as long as the scope, all of them or none. */
 const open = Effect.fnUntraced(function*(
   assignments: ReadonlyArray<Assignment<any, any>>,
-  isHandover: Effect.Effect<boolean> = Effect.succeed(false)
+  isHandover: Effect.Effect<boolean> = Effect.succeed(false),
+  lease?: Placement["lease"]
 ): Effect.fn.Return<ReadonlyArray<Opened>, never, any> {
   const options = {
     context: yield* Effect.context<any>(),
@@ -78,7 +79,8 @@ const open = Effect.fnUntraced(function*(
     store: yield* OffsetStore,
     management: yield* ProjectionManagement,
     scope: yield* Effect.scope,
-    isHandover
+    isHandover,
+    lease
   }
   const sets = Array.from(Map.groupBy(assignments, ({ projection }) => projection)).flatMap(([projection, some]) => {
     const sources = projection.sources.map(({ provider }) => provider.key)
@@ -135,7 +137,8 @@ const beginPlaced = Effect.fnUntraced(function*(
   const countOf = (command: Command) => command.workers ?? workers
   const all = SliceRange.split(workers).map((range) => ({ projection, range }))
   // one for each source
-  const opened = yield* open(all, isHandover)
+  const placement = yield* Placement
+  const opened = yield* open(all, isHandover, placement.lease)
   const { commands } = opened[0]!.shared
   const counts = Effect.timeoutOption(Stream.runHead(commands.seen), patience).pipe(
     Effect.map((first) => Option.match(Option.flatten(first), { onNone: () => workers, onSome: countOf })),
@@ -143,8 +146,7 @@ const beginPlaced = Effect.fnUntraced(function*(
     Stream.concat(Stream.map(commands.seen, countOf)),
     Stream.changes
   )
-  const ended = Effect.forEach(opened, ({ set }) => set.ended, { discard: true })
-  const newest = yield* targets(name, counts, yield* Placement, ended)
+  const newest = yield* targets(name, counts, placement)
   const change = (next: Target) =>
     Effect.suspend(() => {
       target = next

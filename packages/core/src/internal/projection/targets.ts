@@ -10,9 +10,6 @@ import type { Placement } from "../../Placement.ts"
 /** How soon a placement that has ended or died is asked again. */
 const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
-/** For how long workers that are to end keep the placement's next set waiting. */
-const endWithin = "2 seconds"
-
 /** @internal How many workers a projection has in all processes, and which of them run in this one. */
 export interface Target {
   readonly workers: number
@@ -28,13 +25,12 @@ export interface NewTarget extends Target {
 /**
  * @internal
  * Asks the placement for each number of workers. The answers to the number before hold until there is one to the next, and what they were is
- * dropped if it was not taken until then. A placement is asked for its next set once the last is applied and `ended`, or that takes too long.
+ * dropped if it was not taken until then. A placement is asked for its next set once the last is applied.
  */
 export const targets = Effect.fnUntraced(function*(
   projection: string,
   counts: Stream.Stream<number>,
-  { assigned: assignedOf }: Placement,
-  ended: Effect.Effect<void>
+  { assigned: assignedOf }: Placement
 ): Effect.fn.Return<Queue.Dequeue<NewTarget>, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const queue = yield* Queue.sliding<NewTarget>(1)
@@ -56,8 +52,7 @@ export const targets = Effect.fnUntraced(function*(
         const applied = Latch.makeUnsafe()
         return Queue.offer(queue, { workers, assigned, applied }).pipe(
           Effect.andThen(close(before)),
-          Effect.andThen(applied.await),
-          Effect.andThen(Effect.timeoutOption(ended, endWithin))
+          Effect.andThen(applied.await)
         )
       })
     const asked = Stream.runForEach(assignedOf(projection, workers), answer).pipe(
