@@ -245,6 +245,34 @@ describe("a process that runs a projection", () => {
   )
 
   test(
+    "removes a worker that has left, and shows the others as they are, also where the answer to what it said of them was lost",
+    Effect.gen(function*() {
+      const store = yield* HeartbeatStore.HeartbeatStore
+      let losesAnswers = false
+      const lossy = HeartbeatStore.HeartbeatStore.of({
+        ...store,
+        beat: (beat) => Effect.andThen(store.beat(beat), Effect.suspend(() => losesAnswers ? unavailable : Effect.void))
+      })
+      yield* Effect.gen(function*() {
+        const [lower, upper] = SliceRange.split(2)
+        yield* startIn(yield* Effect.scope, lower!)
+        yield* after(interval)
+        losesAnswers = true
+        const scope = yield* Scope.make()
+        yield* startIn(scope, upper!)
+        yield* ProjectionManagement.pause("notes")
+        yield* after(interval)
+        assert.deepStrictEqual((yield* everywhere).map(({ state }) => state), ["Paused", "Paused"])
+        losesAnswers = false
+        yield* Scope.close(scope, Exit.void)
+        yield* ProjectionManagement.resume("notes")
+        yield* after(interval)
+        assert.deepStrictEqual((yield* everywhere).map(({ state }) => state), ["Running"])
+      }).pipe(Effect.scoped, Effect.provideService(HeartbeatStore.HeartbeatStore, lossy), warned().provide)
+    })
+  )
+
+  test(
     "shows its other workers where the storage refuses one, which it logs once",
     Effect.gen(function*() {
       const store = yield* HeartbeatStore.HeartbeatStore

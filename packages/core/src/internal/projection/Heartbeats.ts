@@ -78,8 +78,8 @@ class Heartbeats {
   readonly #store: HeartbeatStore["Service"]
   readonly #workers = new Map<RegisteredWorker, Reported>()
   readonly #sources: Array<AskedSource> = []
-  /** What is stored, by worker. */
-  #stored = new Map<string, { readonly id: WorkerId; readonly text: string }>()
+  /** What is stored, by worker: without a text if that is not known. */
+  #stored = new Map<string, { readonly id: WorkerId; readonly text: string | undefined }>()
   #beats = 0
   #isFailing = false
   #isRefused = false
@@ -240,6 +240,10 @@ class Heartbeats {
         if (all || this.#stored.get(id)?.text !== text) changed.push(toReport(draft, now))
       }
       const gone = Array.from(this.#stored).flatMap(([key, { id }]) => current.has(key) ? [] : [id])
+      // if that fails it may be stored all the same
+      for (const [key, { id, text }] of current) {
+        if (this.#stored.get(key)?.text !== text) this.#stored.set(key, { id, text: undefined })
+      }
       const refused = yield* this.#say({ owner, interval: Duration.toMillis(every), changed, gone })
       this.#stored = current
       if (refused !== undefined && !this.#isRefused) {
