@@ -171,7 +171,7 @@ export const crash = (
  * @category getters
  * @since 0.1.0
  */
-export const describe = ({ faults }: Faults): string => faults.map(describeOne).join("; ") || "none"
+export const describe = ({ faults }: Pick<Faults, "faults">): string => faults.map(describeOne).join("; ") || "none"
 
 const describeOne = (fault: Fault): string => {
   switch (fault._tag) {

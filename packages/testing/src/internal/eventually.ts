@@ -1,18 +1,30 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { TestClock } from "effect/testing/TestClock"
 
-/** How often it only lets others go on, before time passes. */
-const yields = 200
+/** How patient it is. */
+interface Pace {
+  /** How often it only lets others go on, before time passes. */
+  readonly yields: number
+  /** For how many milliseconds the time of a test clock stands still. */
+  readonly still: number
+  /** How much faster than real time the time of a test clock passes then. */
+  readonly speed: number
+  /** The longest pause between two tries, in milliseconds. */
+  readonly pause: number
+}
 
-/** For how many milliseconds the time of a test clock stands still. */
-const still = 100
+/** @internal */
+export const Pace = Context.Reference<Pace>("@sluice/testing/internal/Pace", {
+  defaultValue: () => ({ yields: 200, still: 100, speed: 10, pause: 25 })
+})
 
-/** How much faster than real time the time of a test clock passes then. */
-const speed = 10
+/** @internal For what is tried many times, where nothing depends on what time it is. */
+export const quick: Pace = { yields: 60, still: 0, speed: 100, pause: 2 }
 
 /** A test clock would wait until somebody moves it. */
 const realClock = Clock.Clock.defaultValue()
@@ -30,10 +42,11 @@ export const eventually = <A, E, R>(attempt: Effect.Effect<A, E, R>, options: {
 }): Effect.Effect<A, E, R> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
+    const { pause, speed, still, yields } = yield* Pace
     const timer = isTestClock(clock) ? realClock : clock
     const limit = Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
     const start = timer.monotonicTimeNanosUnsafe()
-    for (let tries = 0;; tries++) {
+    for (let yielded = 0;;) {
       // before the attempt, which then sees everything that had happened
       const over = yield* options.over
       const exit = yield* Effect.exit(attempt)
@@ -42,12 +55,13 @@ export const eventually = <A, E, R>(attempt: Effect.Effect<A, E, R>, options: {
       const waited = Number(timer.monotonicTimeNanosUnsafe() - start) / 1e6
       if (over !== undefined) return yield* Effect.failCause(Cause.combine(exit.cause, over))
       if (waited > limit) return yield* Effect.failCause(exit.cause)
-      if (tries < yields) {
-        yield* Effect.yieldNow
+      if (yielded < yields) {
+        // an attempt can be more work than what it waits for
+        for (const until = 2 * yielded + 1; yielded < until; yielded++) yield* Effect.yieldNow
         continue
       }
-      const millis = Math.min(Math.max(waited / 5, 2), 25)
+      const millis = Math.min(Math.max(waited / 5, 1), pause)
       yield* Effect.provideService(Effect.sleep(millis), Clock.Clock, timer)
-      if (isTestClock(clock) && waited > still) yield* clock.adjust(millis * speed)
+      if (isTestClock(clock) && waited >= still) yield* clock.adjust(millis * speed)
     }
   })

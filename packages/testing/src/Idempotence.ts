@@ -1,0 +1,229 @@
+/**
+ * Whether the result of a projection stays the same, whatever is repeated: a property, tried on random events with random faults.
+ *
+ * @since 0.1.0
+ */
+import type { EntityType } from "@sluice/core/EntityType"
+import type { EventStream } from "@sluice/core/EventStream"
+import * as ExpectedError from "@sluice/core/ExpectedError"
+import type { OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import * as Formatter from "effect/Formatter"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as References from "effect/References"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Faults from "./Faults.ts"
+import { Pace, quick } from "./internal/eventually.ts"
+import * as ProjectionTestKit from "./ProjectionTestKit.ts"
+import * as TestSource from "./TestSource.ts"
+
+/**
+ * With these faults the projection has led to another state than without them. Events and faults are as few as were found to do.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotIdempotent
+  extends ExpectedError.TaggedError<NotIdempotent>("@sluice/testing/NotIdempotent")("NotIdempotent", {
+    projection: Schema.String,
+    faults: Schema.Array(Faults.Fault),
+    /** What was published, one event each. */
+    publications: Schema.Array(Schema.Struct({ id: Schema.String, events: Schema.NonEmptyArray(Schema.Unknown) })),
+    /** The state without faults. */
+    expected: Schema.Unknown,
+    /** The state with them, or why the projection did not come to its end. */
+    actual: Schema.Unknown,
+    seed: Schema.Union([Schema.String, Schema.Number])
+  })
+{
+  override get message(): string {
+    const { actual, expected, faults, projection, publications, seed } = this
+    const events = publications.map(({ events, id }) => `${id}: ${Formatter.format(events[0])}`).join("; ")
+    return `Projection '${projection}' ${Faults.describe({ faults })}, and its state is ${
+      Formatter.format(actual)
+    }, not ${Formatter.format(expected)}, after the events ${events}. Again with seed ${Formatter.format(seed)}`
+  }
+}
+
+/**
+ * What is tried in each run: a projection that has handled nothing yet, and how to read what it has led to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Subject<out ProjectionServices, out StateServices> {
+  readonly projection: Projection.Projection<unknown, ProjectionServices>
+  /** Is compared by structure. */
+  readonly state: Effect.Effect<unknown, unknown, StateServices>
+}
+
+/**
+ * How to try.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<A, R, Projections, States, Storage> {
+  readonly event: Arbitrary.Arbitrary<A>
+  /** Is made anew for each run, and is empty then: storage in memory, or a new database. */
+  readonly storage: Layer.Layer<Storage, unknown>
+  /** Is run for each run, with its storage: whatever a handler keeps in memory, and its tables, are to be made in it. */
+  readonly subject: (source: TestSource.TestSource<A>) => Effect.Effect<Subject<Projections, States>, unknown, R>
+  /** How many sequences of events are tried, each without faults and with some. 100 by default. */
+  readonly runs?: number | undefined
+  /** How many events a sequence has at most. 8 by default. */
+  readonly events?: number | undefined
+  /** Of how many entities they are at most. 3 by default. */
+  readonly entities?: number | undefined
+  /** Names the sequences. By default, each check has others. */
+  readonly seed?: string | number | undefined
+}
+
+/**
+ * Tries a projection on random events: first as it is, then with random crashes, lost answers and repetitions, and compares the states that this leads to. Fails with
+ * {@link NotIdempotent}, which says the fewest events and faults that were found to make a difference.
+ *
+ * **When to use**
+ *
+ * For at-least-once handlers, which have to stand repetitions; and for exactly-once ones that do anything beside their transaction. At most once, events
+ * are lost in a crash, so that there is nothing to compare: it throws a `RangeError` then.
+ *
+ * **Details**
+ *
+ * Each run has a storage of its own, and a `TestClock`. All events are published before the projection starts. It tries again at once where an injected fault
+ * makes its handler fail, and otherwise does what its recovery strategy says. A crash comes between any two steps of the handler as well. The
+ * faults of the error are those of `Faults`: given to `ProjectionTestKit.start`, they show it again.
+ *
+ * **Example** (A counter that does not stand repetitions)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, MemoryStorage, Projection } from "@sluice/core"
+ * import { Faults, Idempotence } from "@sluice/testing"
+ * import { Arbitrary, Effect } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ *
+ * const check = (isRight: boolean) =>
+ *   Idempotence.check(Note, {
+ *     event: Arbitrary.Constant("written"),
+ *     storage: MemoryStorage.layer,
+ *     seed: 1,
+ *     subject: (notes) =>
+ *       Effect.sync(() => {
+ *         let counted = 0
+ *         const seen = new Map<string, number>()
+ *         const projection = notes.pipe(
+ *           Projection.atLeastOnce("notes", ({ persistenceId, sequenceNumber }) =>
+ *             Effect.sync(() => {
+ *               if (isRight && sequenceNumber <= (seen.get(persistenceId) ?? 0)) return
+ *               seen.set(persistenceId, sequenceNumber)
+ *               counted++
+ *             }))
+ *         )
+ *         return { projection, state: Effect.sync(() => counted) }
+ *       })
+ *   })
+ *
+ * await Effect.runPromise(check(true))
+ * const error = await Effect.runPromise(Effect.flip(check(false)))
+ * error.expected // => 1
+ * error.actual // => 2
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const check = <A, R, Projections, States, Storage>(
+  contract: EntityType<A> | EventStream<A>,
+  options: Options<A, R, Projections, States, Storage>
+): Effect.Effect<void, NotIdempotent, Exclude<R | Projections | States | OffsetStore, Storage | Scope.Scope>> =>
+  Effect.gen(function*() {
+    const { entities = 3, event, events: length = 8, runs = 100, storage, subject } = options
+    const seed = options.seed ?? (yield* Random.nextInt)
+    const inputs: Arbitrary.Arbitrary<Input<A>> = Arbitrary.map(
+      Arbitrary.all({
+        events: Arbitrary.array(
+          Arbitrary.all({ entity: Arbitrary.schema(upTo(entities)), event }),
+          { minLength: 1, maxLength: length }
+        ),
+        faults: Arbitrary.array(Arbitrary.schema(fault(length)), { minLength: 1, maxLength: 3 })
+      }),
+      ({ events, faults }) => ({
+        publications: events.map(({ entity, event }) => ({ id: `${entity}`, events: [event] as const })),
+        // each at an event that there is
+        faults: Faults.make(faults.map((fault) => ({ ...fault, event: (fault.event - 1) % events.length + 1 })))
+      })
+    )
+    const run = (publications: ReadonlyArray<TestSource.Publication<A>>, faults: Faults.Faults) =>
+      Effect.gen(function*() {
+        const source = yield* TestSource.make(contract)
+        const { projection, state } = yield* subject(source)
+        const { delivery, name, recovery } = projection
+        if (delivery._tag === "AtMostOnce") {
+          throw new RangeError(
+            `Projection '${name}' is at most once, and loses events in a crash: nothing can be compared`
+          )
+        }
+        yield* source.publish(...publications)
+        const persistent = { ...recovery, retries: recovery.retries + faults.faults.length, delay: Duration.zero }
+        const kit = yield* ProjectionTestKit.start(projection.pipe(Projection.recovery(persistent)), { faults })
+        yield* kit.caughtUp({ timeout: "1 minute" })
+        return { name, state: yield* state }
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.fresh(storage)),
+        Effect.provide([ProjectionRegistry.layer, TestClock.layer()]),
+        Effect.provideService(References.MinimumLogLevel, "None"),
+        Effect.provideService(Pace, quick)
+      )
+    const property = ({ faults, publications }: Input<A>) =>
+      Effect.gen(function*() {
+        const { name, state: expected } = yield* Effect.orDie(run(publications, Faults.none))
+        const exit = yield* Effect.exit(run(publications, faults))
+        const actual = Exit.isSuccess(exit) ? exit.value.state : Cause.squash(exit.cause)
+        if (Exit.isSuccess(exit) && Equal.equals(actual, expected)) return true
+        return yield* new NotIdempotent({
+          projection: name,
+          faults: faults.faults,
+          publications: publications.map(({ events, id }) => ({ id, events: [events[0]] })),
+          expected,
+          actual,
+          seed
+        })
+      })
+    const result = yield* Arbitrary.checkEffect(inputs, property, { runs, seed, maxShrinks: 50 })
+    if (result._tag === "Falsified" && result.failure._tag === "PropertyError") return yield* result.failure.error
+    const problem = Arbitrary.formatCheckFailure(result)
+    if (problem !== undefined) return yield* Effect.die(new Error(problem))
+  }) as Effect.Effect<void, NotIdempotent, any>
+
+interface Input<A> {
+  readonly publications: ReadonlyArray<TestSource.Publication<A>>
+  readonly faults: Faults.Faults
+}
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))
+
+/** What a handler has to stand. What else there is concerns Sluice alone, or the order of entities. */
+const fault = (events: number) => {
+  const event = upTo(events)
+  return Schema.Union([
+    Schema.TaggedStruct("FailAfterCommit", { event }),
+    Schema.TaggedStruct("Duplicate", { event }),
+    Schema.TaggedStruct("Crash", { event, at: Schema.Literals(["afterHandler", "afterCommit"]), step: upTo(1) }),
+    // most handlers have few steps, and a statement has many
+    ...[8, 8, 100].map((steps) =>
+      Schema.TaggedStruct("Crash", { event, at: Schema.Literal("inHandler"), step: upTo(steps) })
+    )
+  ])
+}
