@@ -62,6 +62,6 @@ export const eventually = <A, E, R>(attempt: Effect.Effect<A, E, R>, options: {
       }
       const millis = Math.min(Math.max(waited / 5, 1), pause)
       yield* Effect.provideService(Effect.sleep(millis), Clock.Clock, timer)
-      if (isTestClock(clock) && waited >= still) yield* clock.adjust(millis * speed)
+      if (isTestClock(clock) && waited >= still) yield* clock.adjust(Math.ceil(millis * speed))
     }
   })
