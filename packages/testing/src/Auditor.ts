@@ -6,7 +6,7 @@
 import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type EncodedElement, type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
 import { isFlow } from "@sluice/core/Flow"
-import { type Handler, isGrouped, type Scoped } from "@sluice/core/Handler"
+import type { Handler } from "@sluice/core/Handler"
 import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
@@ -24,6 +24,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { aroundHandler } from "./internal/aroundHandler.ts"
 import { Audit } from "./internal/simulation/Audit.ts"
 import { internals } from "./internal/simulation/Database.ts"
 import { Positions } from "./internal/simulation/Positions.ts"
@@ -281,16 +282,16 @@ export const make = (databases: {
       projection: string,
       handler: Handler<A, Effect.Effect<void, E, R>>
     ): typeof handler => {
-      const watch = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
+      const watch = (envelopes: ReadonlyArray<Envelope<A>>, call: Effect.Effect<void, E, R>) =>
         Effect.flatMap(currentWorker, (worker) => {
           audit.begins(projection, worker, envelopes, () => storedOf(projection).revision)
           return Effect.onExit(
-            watchCall(envelopes, handling),
+            watchCall(envelopes, call),
             () => Effect.sync(() => audit.ends(projection, worker, envelopes))
           )
         })
-      const watchCall = (envelopes: ReadonlyArray<Envelope<A>>, handling: () => Effect.Effect<void, E, R>) =>
-        Effect.suspend(handling).pipe(
+      const watchCall = (envelopes: ReadonlyArray<Envelope<A>>, call: Effect.Effect<void, E, R>) =>
+        call.pipe(
           Effect.tapCause((cause) =>
             Effect.sync(() => {
               // in a group nobody knows which
@@ -300,19 +301,7 @@ export const make = (databases: {
           ),
           Effect.andThen(record(projection, envelopes))
         )
-      const watchAs = <Input>(
-        handle: ((input: Input) => Effect.Effect<void, E, R>) | Scoped<Input, Effect.Effect<void, E, R>>,
-        envelopesOf: (input: Input) => ReadonlyArray<Envelope<A>>
-      ): typeof handle => {
-        const watched = (handle: (input: Input) => Effect.Effect<void, E, R>) => (input: Input) =>
-          watch(envelopesOf(input), () => handle(input))
-        return typeof handle === "function"
-          ? watched(handle)
-          : { ...handle, start: (range) => Effect.map(handle.start(range), watched) }
-      }
-      return isGrouped(handler)
-        ? { ...handler, handle: watchAs(handler.handle, (envelopes) => envelopes) }
-        : watchAs(handler, (envelope) => [envelope])
+      return aroundHandler(handler, (envelopes, call) => watch(envelopes, call))
     }
 
     const watchProjection: Auditor["projection"] = (self, options) => {
