@@ -11,6 +11,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
 import * as ProjectionTestKit from "@sluice/testing/ProjectionTestKit"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as TestSource from "@sluice/testing/TestSource"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -172,4 +173,30 @@ describe("a projection on a test source", () => {
       yield* kit.until(equals(seen, ["1", "2"]), patient)
       yield* kit.caughtUp(patient)
     }).pipe(Effect.provide(Empty)))
+})
+
+it("runs in a simulation, by its time", () => {
+  const program = Effect.gen(function*() {
+    const seen: Array<string> = []
+    const notes = yield* TestSource.make(Note)
+    const kit = yield* ProjectionTestKit.start(notes.pipe(
+      Projection.exactlyOnce(
+        "kit",
+        Handler.grouped(
+          { size: 10, within: "1 minute" },
+          (group: ReadonlyArray<Envelope<string>>) =>
+            Effect.sync(() => void seen.push(...group.map(({ event }) => event)))
+        )
+      )
+    ))
+    yield* notes.publish({ id: "a", events: ["1", "2"] })
+    yield* kit.until(equals(seen, ["1", "2"]), { timeout: "2 minutes" })
+    yield* kit.crash
+    yield* kit.caughtUp({ timeout: "2 minutes" })
+    return seen
+  }).pipe(Effect.scoped, Effect.provide(Empty))
+  for (const seed of [1, 2, 3]) {
+    const { exit } = Simulation.run(program, { seed })
+    assert.deepStrictEqual(exit, Exit.succeed(["1", "2"]))
+  }
 })
