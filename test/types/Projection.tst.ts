@@ -378,3 +378,22 @@ test("only the offset store's transaction provides a Transaction", () => {
     Effect.Effect<void, StorageError | Fenced | Handler.HandlerTooSlow | OffsetsDeleted, OffsetStore>
   >()
 })
+
+describe("a version of a projection", () => {
+  test("switches in the transaction, and needs what else the switch and the drop need", () => {
+    const versioned = carts.pipe(
+      Projection.exactlyOnce("lengths", () => Effect.void),
+      Projection.version(2, { switch: Effect.andThen(Clockwork, insert), drop: () => OffsetStore })
+    )
+    expect(Projection.layer(versioned)).type.toBe<Layer.Layer<never, never, Journal | Clockwork | Projection.Stores>>()
+    const simple = carts.pipe(
+      Projection.exactlyOnce("lengths", () => Effect.void),
+      Projection.version(2, { switch: insert })
+    )
+    expect(Projection.layer(simple)).type.toBe<Layer.Layer<never, never, Journal | Projection.Stores>>()
+  })
+
+  test("is dropped outside of it", () => {
+    expect(Projection.version).type.not.toBeCallableWith(2, { switch: insert, drop: () => insert })
+  })
+})

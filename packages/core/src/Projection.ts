@@ -33,7 +33,7 @@ import type {
   TooManyRewinds,
   UnknownProjection
 } from "./ProjectionManagement.ts"
-import { nameOf as nameOfVersion } from "./ProjectionVersion.ts"
+import { nameOf as nameOfVersion, type ProjectionVersion } from "./ProjectionVersion.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { Sources, SourceTimeout } from "./Source.ts"
@@ -371,24 +371,33 @@ export const recovery =
  * @category combinators
  * @since 0.1.0
  */
-export const version = <E2, R2, E3 = never, R3 = never>(number: number, options: {
-  readonly switch: Effect.Effect<unknown, E2, R2>
-  readonly drop?: ((version: number) => Effect.Effect<unknown, E3, R3>) | undefined
-  readonly lag?: number | undefined
-  readonly dropAfter?: Duration.Input | undefined
-}) =>
-<E, R>(self: Projection<E, R>): Projection<E, R | Exclude<R2, Transaction> | R3> => {
-  const { drop = () => Effect.void, dropAfter = "10 seconds", lag = 0 } = options
-  if (!Number.isSafeInteger(lag) || lag < 0) throw new RangeError(`lag is ${lag}: an integer from 0`)
-  const id = { of: self.version?.of ?? self.name, version: positive("version", number) }
-  const name = nameOfVersion(id)
-  checkName("name for a version of a projection", name)
-  return make({
-    ...self,
-    name,
-    version: { ...id, switch: options.switch, drop, lag, dropAfter: Duration.fromInputUnsafe(dropAfter) }
-  })
-}
+export const version =
+  <E2, R2, F extends Effect.Effect<unknown, any, any> = Effect.Effect<void>>(number: number, options: {
+    readonly switch: Effect.Effect<unknown, E2, R2>
+    readonly drop?:
+      | ((version: number) => Outside<F, "What drops a version is in no transaction: write with Database">)
+      | undefined
+    readonly lag?: number | undefined
+    readonly dropAfter?: Duration.Input | undefined
+  }) =>
+  <E, R>(self: Projection<E, R>): Projection<E, R | Exclude<R2, Transaction> | Effect.Services<F>> => {
+    const { drop = () => Effect.void, dropAfter = "10 seconds", lag = 0 } = options
+    if (!Number.isSafeInteger(lag) || lag < 0) throw new RangeError(`lag is ${lag}: an integer from 0`)
+    const id = { of: self.version?.of ?? self.name, version: positive("version", number) }
+    const name = nameOfVersion(id)
+    checkName("name for a version of a projection", name)
+    return make({
+      ...self,
+      name,
+      version: {
+        ...id,
+        switch: options.switch,
+        drop: drop as ProjectionVersion["drop"],
+        lag,
+        dropAfter: Duration.fromInputUnsafe(dropAfter)
+      }
+    })
+  }
 
 /**
  * The projection in one line, as logs and consoles show it.
