@@ -29,6 +29,13 @@ describe("the versions of a projection", () => {
     ])
   })
 
+  it("do not begin after a later one is live", () => {
+    const before = { of, version: 2 }
+    assert.strictEqual(initialPhase([stored(3, "Live")], before), "Dropped")
+    assert.strictEqual(initialPhase([stored(1, "Live"), stored(3, "Building")], before), "Building")
+    assert.strictEqual(initialPhase([], before), "Building")
+  })
+
   it("are retired themselves when they are complete after a later one", () => {
     const versions = [stored(1, "Dropped"), stored(2, "Building"), stored(3, "Live")]
     assert.deepStrictEqual(completed(versions, { of, version: 2 }), [stored(2, "Retired")])

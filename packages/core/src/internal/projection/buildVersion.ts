@@ -3,13 +3,12 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type { Offset, Offsets } from "../../Offset.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import { type Issue, issueOf, type Progress, ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { ProjectionVersion } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import * as inTime from "./inTime.ts"
+import { type Ends, versionLag } from "./versionLag.ts"
 
 /** How often it is looked whether a version is complete, or may be dropped, in milliseconds. */
 const interval = 500
@@ -19,33 +18,6 @@ const headsPatience = "10 seconds"
 
 /** How soon is tried again what has failed. */
 const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
-
-/** Where the sources of a projection are, and what its workers of this process have yet to do beside that. */
-interface Ends {
-  readonly source: string
-  readonly heads: Offsets
-  readonly waitsFrom: Parameters<typeof inTime.hasReached>[2]
-}
-
-/** How many events a version is behind its sources, by what is stored of it; infinite if that is not known, or it must not take any place now. */
-const lagOf = (ends: ReadonlyArray<Ends>, progress: ReadonlyArray<Progress>): number =>
-  ends.reduce((sum, { heads, source, waitsFrom }) => {
-    const found = progress.find((one) => one.source === source)
-    if (found === undefined || found.isPaused || found.hasDeadLetters) return Infinity
-    const offsets = new Map(Array.from(found.slices, ([slice, { offset }]) => [slice, offset]))
-    const time = inTime.timeOf(heads)
-    if (time !== undefined) return inTime.hasReached(offsets, time, waitsFrom) ? sum : Infinity
-    for (const [slice, head] of heads) sum += behind(head, offsets.get(slice))
-    return sum
-  }, 0)
-
-/** An offset may be a time alone, to which a projection was rewound. */
-const behind = (head: Offset, offset: Offset | undefined): number =>
-  offset === undefined
-    ? head.position
-    : offset.position === 0 && offset.timestamp > head.timestamp
-    ? 0
-    : Math.max(0, head.position - offset.position)
 
 /** Nothing if one of the workers of this process looks for what a change of its filter has included. */
 const endsOf = Effect.fnUntraced(function*(
@@ -82,7 +54,7 @@ const switchIfComplete = Effect.fnUntraced(function*(
   asked.last = undefined
   const now = asked.last = yield* endsOf(projection)
   const isComplete = (progress: ReadonlyArray<Progress>) =>
-    [now, last].some((ends) => ends !== undefined && lagOf(ends, progress) <= version.lag)
+    [now, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
   // without any lock, as it is too early most of the time
   const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
   if (!isComplete(progress)) return false
