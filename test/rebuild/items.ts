@@ -4,7 +4,6 @@ import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
-import type { Query } from "@sluice/sql/adapter/Dialect"
 import { Database } from "@sluice/sql/Database"
 import * as Tables from "@sluice/sql/Tables"
 import * as Effect from "effect/Effect"
@@ -50,12 +49,14 @@ export const items = (name: string, version: number, step?: Step) =>
   Effect.gen(function*() {
     const { dialect, run } = yield* Database
     let handled = 0
-    const exec = (query: Query<unknown>) => Tables.run(query)
     const lead = dialect === "mysql"
-      ? exec(sql`UPDATE ${pointer(name)} SET version = ${version}`)
+      ? Tables.run(sql`UPDATE ${pointer(name)} SET version = ${version}`)
       : dialect === "sqlite"
-      ? Effect.andThen(exec(sql`DROP VIEW ${sql.table(name)}`), exec(sql`CREATE VIEW ${viewOf(name, version)}`))
-      : exec(sql`CREATE OR REPLACE VIEW ${viewOf(name, version)}`)
+      ? Effect.andThen(
+        Tables.run(sql`DROP VIEW ${sql.table(name)}`),
+        Tables.run(sql`CREATE VIEW ${viewOf(name, version)}`)
+      )
+      : Tables.run(sql`CREATE OR REPLACE VIEW ${viewOf(name, version)}`)
     const drop = Effect.fnUntraced(function*(old: number) {
       yield* dieIf(step === "dropping")
       if (dialect === "mysql") yield* run(sql`CREATE OR REPLACE VIEW ${viewOf(name, version)}`)
@@ -65,7 +66,7 @@ export const items = (name: string, version: number, step?: Step) =>
     return Source.journal(Note).pipe(
       Projection.exactlyOnce(name, ({ persistenceId, sequenceNumber }) =>
         Effect.gen(function*() {
-          yield* exec(
+          yield* Tables.run(
             sql`INSERT INTO ${table(name, version)} VALUES (${
               PersistenceId.entityId(persistenceId)
             }, ${sequenceNumber})`

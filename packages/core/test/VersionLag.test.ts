@@ -25,6 +25,10 @@ const progress = (source: string, of: Offset.Offsets, change?: Partial<Progress>
   ...change
 })
 
+const at = (time: number) => [progress("a", offsets([5, 3, 20], [7, 1, time]))]
+
+const since = (time: number) => [progress("a", offsets([1, 0, time], [2, 0, time]))]
+
 const heads = offsets([1, 10, 1000], [2, 4, 1001])
 
 describe("how far a version is behind its sources", () => {
@@ -53,7 +57,6 @@ describe("how far a version is behind its sources", () => {
   })
 
   it("counts nothing before a time that it was rewound to", () => {
-    const since = (time: number) => [progress("a", offsets([1, 0, time], [2, 0, time]))]
     assert.strictEqual(versionLag([ends("a", heads)], since(1001)), 4)
     assert.strictEqual(versionLag([ends("a", heads)], since(1002)), 0)
     assert.strictEqual(versionLag([ends("a", heads)], since(1000)), 14)
@@ -61,7 +64,6 @@ describe("how far a version is behind its sources", () => {
 
   it("is none or not known in a source without positions", () => {
     const newest = offsets([0, 0, 1000])
-    const at = (time: number) => [progress("a", offsets([5, 3, 20], [7, 1, time]))]
     assert.strictEqual(versionLag([ends("a", newest)], at(1000)), 0)
     assert.strictEqual(versionLag([ends("a", newest)], at(999)), Infinity)
     assert.strictEqual(versionLag([ends("a", newest, 900)], at(1000)), Infinity)
