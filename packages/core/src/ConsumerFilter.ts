@@ -24,7 +24,13 @@ import { InvalidInput } from "./InvalidInput.ts"
 import type { Offset } from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import type { Position } from "./Position.ts"
-import { type CommandError, ProjectionManagement, resolve } from "./ProjectionManagement.ts"
+import {
+  type CommandError,
+  type Issue,
+  ProjectionManagement,
+  resolve,
+  type UnknownProjection
+} from "./ProjectionManagement.ts"
 import type { ProjectionRef } from "./ProjectionRef.ts"
 import type { Slice } from "./Slice.ts"
 import { full as fullRange, type SliceRange, slices as slicesOf } from "./SliceRange.ts"
@@ -151,6 +157,18 @@ export interface Passed {
 }
 
 /**
+ * Both parts of a slice, and what is between them.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const joinPassed = (a: Passed, b: Passed | undefined): Passed =>
+  b === undefined ? a : {
+    from: a.from.position <= b.from.position ? a.from : b.from,
+    upTo: a.upTo >= b.upTo ? a.upTo : b.upTo
+  }
+
+/**
  * Stores the filters of streams. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services
@@ -198,6 +216,17 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
     revision: number,
     progress: ReadonlyMap<Slice, Offset | undefined>
   ) => Effect.Effect<void, StorageError>
+  /**
+   * Has the workers of a projection look through parts of slices once more, beside those that are still to be looked through, in one transaction. It keeps
+   * the command to do so, and raises the revision, so that workers with the revision before are fenced. Nothing happens, and it returns false, if the offsets
+   * do not have the revision any more.
+   */
+  readonly lookAgain: (
+    key: OffsetKey,
+    revision: number,
+    parts: ReadonlyMap<Slice, Passed>,
+    issue: Issue
+  ) => Effect.Effect<boolean, UnknownProjection | StorageError>
   /**
    * What is given up of the slices of a projection, in the order of the versions. A version that gives up a past does so in all slices that have left something out,
    * of all projections: of what is older than the event after the stored offset. `Rewind.rewound` says what becomes of it in a rewind.

@@ -101,6 +101,7 @@ export interface IssuedCommand {
     | "Scale"
     | "Skip"
     | "Discard"
+    | "Repair"
     | "Build"
     | "Switch"
     | "Cancel"
@@ -111,6 +112,7 @@ export interface IssuedCommand {
    * Where it was to go on, after a rewind: `beginning`, `since` a time, or how many positions in. How many workers it was to have, after it was scaled.
    * Which version took its place, or became live, after a switch.
    * Which event it was to skip. Which dead letters were discarded.
+   * How many slices it was to look through, after a repair.
    */
   readonly target: string | undefined
   readonly by: string
@@ -419,9 +421,9 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   >
   /**
    * Has the workers of a projection begin anew from the stored offsets, in one transaction. It waits for whoever is handling events, and
-   * raises the revision, so that workers with the revision before are fenced.
+   * raises the revision, so that workers with the revision before are fenced. If it is a command to repair the projection, that is kept.
    */
-  readonly restart: (key: OffsetKey) => Effect.Effect<void, UnknownProjection | StorageError>
+  readonly restart: (key: OffsetKey, repair?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Deletes the offsets and dead letters of a projection in a source, and what it was to skip, keeps the command, and raises the revision. */
   readonly clear: (key: OffsetKey, issue?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Stores a version of a projection, unless it is stored: in the phase in which it begins. */

@@ -199,6 +199,23 @@ export const forgottenSince = (
 }
 
 /**
+ * Whether the last sequence number that is stored of an entity says that one of its events was handled, and does not come again.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isHandled = (
+  rewinds: ReadonlyArray<Rewind> | undefined,
+  stored: StoredNumber | undefined,
+  { sequenceNumber, timestamp }: { readonly sequenceNumber: SequenceNumber; readonly timestamp: Timestamp }
+): boolean => {
+  // a replay may have brought it before its turn in the log
+  if (stored === undefined || stored.sequenceNumber < sequenceNumber) return false
+  const since = forgottenSince(rewinds, stored)
+  return since === undefined || timestamp < since
+}
+
+/**
  * Whether an event of that time counts as read, because a rewind has jumped over it.
  *
  * @category guards

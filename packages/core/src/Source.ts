@@ -804,11 +804,18 @@ export const openEncoded = <A, E, R>(
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    ({ beforeWaiting, isReplayed, ...feed }) => ({
-      ...feed,
-      envelopes: encoded(self, codec, selected({ ...feed, beforeWaiting, isReplayed }, options?.selection))
-    })
+    ({ beforeWaiting, isReplayed, ...feed }) => {
+      const shown = selected({ ...feed, beforeWaiting, isReplayed }, options?.selection)
+      return {
+        ...feed,
+        envelopes: options?.start?.placesOnly === true ? Stream.map(shown, placeOf) : encoded(self, codec, shown)
+      }
+    }
   )
+
+/** An event without its payload. What it says beside that may decide who sees it. */
+const placeOf = (element: EncodedElement): EncodedElement =>
+  isSkipped(element) || element.payload === undefined ? element : Envelopes.encoded(element, notSent)
 
 /**
  * For how long what is left out is held back, in milliseconds, while more is read: in that time most logs have had many events, and become one

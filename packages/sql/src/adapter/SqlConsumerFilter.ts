@@ -9,6 +9,7 @@ import {
   FilterVersion,
   fromText,
   type HistoryPolicy,
+  joinPassed,
   KeptVersions,
   type NewVersion,
   type Passed,
@@ -17,6 +18,7 @@ import {
 } from "@sluice/core/ConsumerFilter"
 import { type GivenUp, inclusions } from "@sluice/core/GivenUp"
 import type { Offset } from "@sluice/core/Offset"
+import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type { Position } from "@sluice/core/Position"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import type { Slice } from "@sluice/core/Slice"
@@ -30,7 +32,7 @@ import { isOf } from "../internal/offsetKey.ts"
 import { retriedTransaction } from "../internal/retriedTransaction.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { sinceOf } from "../internal/sinceOf.ts"
-import type { FilterTable, OffsetTable, SluiceTables } from "../SluiceTables.ts"
+import type { FilterTable, OffsetTable, PassedOverTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
 import type { Query } from "./Dialect.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
@@ -172,6 +174,10 @@ export const make = ({ database, db, management }: {
     }
   })
 
+  const passedOf = (key: OffsetKey, revision: number) =>
+    db.selectFrom("sluice_passed_over").select(["slice", "position", "timestamp", "up_to"])
+      .where(isOf(key)).where("revision", "=", revision)
+
   return ConsumerFilter.of({
     find: (source, { after, by, version } = {}) => {
       let query = versionsOf(source).limit(1)
@@ -245,16 +251,8 @@ export const make = ({ database, db, management }: {
       ),
     passedOver: (key, range, revision) =>
       Effect.map(
-        run(
-          db.selectFrom("sluice_passed_over").select(["slice", "position", "timestamp", "up_to"])
-            .where(isOf(key)).where("revision", "=", revision)
-            .where("slice", ">=", range.min).where("slice", "<=", range.max)
-        ),
-        (rows) =>
-          new Map(rows.map(({ position, slice, timestamp, up_to }): [Slice, Passed] => [
-            slice as Slice,
-            { from: { position: position as Position, timestamp: timestamp as Timestamp }, upTo: up_to as Position }
-          ]))
+        run(passedOf(key, revision).where("slice", ">=", range.min).where("slice", "<=", range.max)),
+        toPassed
       ),
     lookedThrough: Effect.fnUntraced(function*(key, revision, progress) {
       const done = Array.from(progress).flatMap(([slice, from]) => from === undefined ? [slice] : [])
@@ -281,6 +279,30 @@ export const make = ({ database, db, management }: {
         )
       }
     }),
+    lookAgain: (key, revision, parts, issue) =>
+      retriedTransaction(
+        database,
+        "repair a projection",
+        Effect.gen(function*() {
+          // in the order in which a restart locks them
+          const ofProjection = db.selectFrom("sluice_projection").select("revision")
+            .where("projection", "=", key.projection)
+          const ofSource = db.selectFrom("sluice_projection_source").select("revision").where(isOf(key))
+          if (dialect !== "sqlite") yield* run(ofProjection.forUpdate())
+          const [before] = yield* run(dialect === "sqlite" ? ofSource : ofSource.forUpdate())
+          if (before !== undefined && before.revision !== revision) return false
+          yield* management.restart(key, issue)
+          const [after] = yield* run(ofSource)
+          const pending = toPassed(yield* run(passedOf(key, revision)))
+          yield* run(db.deleteFrom("sluice_passed_over").where(isOf(key)))
+          const rows = [...new Set([...pending.keys(), ...parts.keys()])].map((slice) => {
+            const { from, upTo } = joinPassed((parts.get(slice) ?? pending.get(slice))!, pending.get(slice))
+            return { ...key, slice, revision: after!.revision, ...from, up_to: upTo }
+          })
+          if (rows.length > 0) yield* run(db.insertInto("sluice_passed_over").values(rows))
+          return true
+        })
+      ),
     givenUp: (key, range) =>
       Effect.map(
         run(
@@ -307,6 +329,14 @@ export const make = ({ database, db, management }: {
     changes: listeners.subscribe
   })
 }
+
+const toPassed = (
+  rows: ReadonlyArray<Pick<PassedOverTable, "slice" | "position" | "timestamp" | "up_to">>
+): ReadonlyMap<Slice, Passed> =>
+  new Map(rows.map(({ position, slice, timestamp, up_to }) => [
+    slice as Slice,
+    { from: { position: position as Position, timestamp: timestamp as Timestamp }, upTo: up_to as Position }
+  ]))
 
 const toVersion = (row: FilterTable): Effect.Effect<FilterVersion, StorageError> => {
   const source = textOf(row.source)

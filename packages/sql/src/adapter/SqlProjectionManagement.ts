@@ -811,11 +811,12 @@ export const make = ({ database, db, signals }: {
           yield* keep({ ...key, command: "Rewind", revision }, issue)
         })
       ).pipe(Effect.provideService(Transaction, SqlTransaction.service(database))),
-    restart: (key) =>
+    restart: (key, repair) =>
       transaction(
         Effect.gen(function*() {
           const revision = yield* raise(key.projection, yield* lock(key), {})
           yield* fence(key, revision)
+          if (repair !== undefined) yield* keep({ ...key, command: "Repair", revision }, repair)
         })
       ),
     clear: (key, issue) =>

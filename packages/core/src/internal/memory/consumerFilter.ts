@@ -4,6 +4,7 @@ import {
   ConsumerFilter,
   FilterVersion,
   type HistoryPolicy,
+  joinPassed,
   KeptVersions,
   type NewVersion,
   type Passed,
@@ -159,6 +160,26 @@ export const makeMemoryConsumerFilter = (
           }
         })
       ),
+    lookAgain: (key, revision, parts, issue) =>
+      transaction(Effect.gen(function*() {
+        const before = yield* read((transaction) => sources.get(transaction, sourceKey(key))?.revision)
+        if (before !== undefined && before !== revision) return false
+        yield* management.restart(key, issue)
+        yield* write((transaction) =>
+          Effect.sync(() => {
+            const since = sources.get(transaction, sourceKey(key))!.revision
+            for (const slice of SliceRange.slices(SliceRange.full)) {
+              const id = sliceKey(key, slice)
+              const found = passed.get(transaction, id)
+              const pending = found?.revision === revision ? found : undefined
+              const part = parts.get(slice) ?? pending
+              if (part === undefined) continue
+              passed.set(transaction, id, { key, slice, revision: since, ...joinPassed(part, pending) })
+            }
+          })
+        )
+        return true
+      })),
     givenUp: (key, range) =>
       read((transaction) => {
         const found = new Map<Slice, ReadonlyArray<GivenUp>>()

@@ -413,12 +413,14 @@ export const makeMemoryProjectionManagement = (
           ))
         )
       ),
-    restart: (key) =>
+    restart: (key, repair) =>
       knownOr(
-        (transaction) =>
-          Effect.sync(() =>
-            sources.set(transaction, sourceKey(key), { key, revision: store(transaction, key.projection) })
-          ),
+        (transaction, now) =>
+          Effect.sync(() => {
+            const revision = store(transaction, key.projection)
+            sources.set(transaction, sourceKey(key), { key, revision })
+            if (repair !== undefined) keep(transaction, now, { ...key, command: "Repair", revision }, repair)
+          }),
         key
       ),
     clear: (key, issue) =>

@@ -1,7 +1,7 @@
 import { isIn } from "../../LogsIdentity.ts"
 import type { Progress, SliceProgress } from "../../ProjectionManagement.ts"
 import type { Receipt } from "../../Receipt.ts"
-import { forgottenSince, isJumped, type StoredNumber } from "../../Rewind.ts"
+import { isHandled, isJumped, type StoredNumber } from "../../Rewind.ts"
 
 /**
  * @internal
@@ -40,12 +40,7 @@ export const judgeReceipt = (
   if (isFork(receipt, slice)) return "forked"
   const isPast = slice.offset.position >= receipt.position
   if (!asksForEntity(receipt, slice)) return isPast ? "handled" : "behind"
-  // a replay may have brought them before their turn in the log
-  if (last !== undefined && last.sequenceNumber >= receipt.sequenceNumber) {
-    // and comes again where it is not older than a rewind
-    const since = forgottenSince(slice.rewinds, last)
-    if (since === undefined || receipt.timestamp < since) return "handled"
-  }
+  if (isHandled(slice.rewinds, last, receipt)) return "handled"
   if (!isPast) return "behind"
   return isJumped(slice.rewinds, receipt.timestamp) ? "handled" : "leftOut"
 }
