@@ -23,6 +23,7 @@ import { scalingTests } from "./internal/projections/scalingTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { skipTests } from "./internal/projections/skipTests.ts"
 import { versionTests } from "./internal/projections/versionTests.ts"
+import { verificationTests } from "./internal/projections/verificationTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**
@@ -55,6 +56,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores | Dura
     rewoundTests(it)
     scalingTests(it)
     versionTests(it)
+    verificationTests(it)
   })
 }
 

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { ConsumerFilter, toText } from "../../ConsumerFilter.ts"
-import { compile, type EventFilter, type Subject } from "../../EventFilter.ts"
+import { compile, type EventFilter, includeTopics, type Subject, without } from "../../EventFilter.ts"
 import { includesNothing } from "../../GivenUp.ts"
 import { JournalForked } from "../../JournalError.ts"
 import type * as Offset from "../../Offset.ts"
@@ -212,7 +212,7 @@ const includedBefore = Effect.fnUntraced(function*(
       before = version
       if (includesNothing({ version, before: filter, after: newest })) continue
       // the producer may have another prefix for topics
-      others.set(toText(filter), compile({ ...filter, includeTopics: [] }))
+      others.set(toText(filter), compile(without(includeTopics(...filter.includeTopics))(filter)))
       if (others.size > maxFilters) return () => false
     }
   }

@@ -163,7 +163,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
 
   const init = (
     range: SliceRange,
-    { filter: wanted = filter, journal, offsets, pastDeleted = false, plain }: Onwards
+    { filter: wanted = filter, journal, offsets, pastDeleted = false, placesOnly = false, plain }: Onwards
   ): Buffer =>
     encode(
       StreamInSchema,
@@ -184,7 +184,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
                 protocol: protocolVersion,
                 journal: journal ?? "",
                 positions: toSlicePositions(offsets),
-                pastDeleted
+                pastDeleted,
+                placesOnly
               })
           })
         }

@@ -78,8 +78,8 @@ export const makeRemote = (
       Effect.suspend(() => {
         const own = Scope.forkUnsafe(scope)
         const close = Scope.close(own, Exit.void)
-        const { filter, pastDeleted } = start
-        const onwards = { journal, offsets: logs.offsets, plain: plain.offset, pastDeleted, filter }
+        const { filter, pastDeleted, placesOnly } = start
+        const onwards = { journal, offsets: logs.offsets, plain: plain.offset, pastDeleted, placesOnly, filter }
         return producer.connect(channel, range, onwards, failures > 0, () => logs.offsets).pipe(
           Scope.provide(own),
           Effect.map((connection) => {

@@ -57,7 +57,8 @@ export const consumerStartOf = (
     }
     const offsets = fromSlicePositions(sluice.positions)
     const journal = journalOf(sluice.journal, logs)
-    return { start: { journal, offsets, pastDeleted: sluice.pastDeleted }, treat: sendAll }
+    const { pastDeleted, placesOnly } = sluice
+    return { start: { journal, offsets, pastDeleted, placesOnly }, treat: sendAll }
   }
   if (offset.length > Slice.count + 1) throw new RangeError(`${offset.length} offsets, more than there are slices`)
   // kept for as long as the stream is open
