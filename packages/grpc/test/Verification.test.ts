@@ -159,9 +159,9 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
       const handled = new Map<Slice.Slice, Map<PersistenceId.PersistenceId, Handled>>()
       yield* Effect.gen(function*() {
         const { transaction } = yield* Journal.Journal
-        for (let i = 0; i < many; i += 1000) {
+        for (let i = 0; i < many; i += 100) {
           yield* transaction(Effect.forEach(
-            Array.from({ length: 1000 }, (_, n) => i + n),
+            Array.from({ length: 100 }, (_, n) => i + n),
             (n) =>
               Effect.map(append(`c-${n}`, ["1"]), ({ persistenceId, sequenceNumber, slice }) => {
                 const entities = handled.get(slice) ?? new Map()
