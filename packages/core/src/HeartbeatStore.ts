@@ -10,6 +10,7 @@ import type * as Effect from "effect/Effect"
 import * as Os from "node:os"
 import { checkName } from "./internal/checkName.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
+import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
@@ -49,6 +50,18 @@ export interface ReportedFailure {
 }
 
 /**
+ * Where a worker does not get on: in a slice, of which its source has more, or, where the slice is undefined, anywhere.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stuck {
+  readonly slice: Slice | undefined
+  /** By the clock of the database. */
+  readonly since: Timestamp
+}
+
+/**
  * How one worker is doing, as its process has said last.
  *
  * @category models
@@ -72,16 +85,19 @@ export interface WorkerReport {
   readonly filterVersion: number | undefined
   /** What it has failed with last, also if it goes on since. */
   readonly failure: ReportedFailure | undefined
+  /** Where it does not get on, if it has not done so for a while. */
+  readonly stuck: Stuck | undefined
 }
 
 /**
- * A report that is to be stored: its failure was so many milliseconds ago.
+ * A report that is to be stored: its failure was so many milliseconds ago, and for so many it does not get on.
  *
  * @category models
  * @since 0.1.0
  */
-export interface NewReport extends Omit<WorkerReport, "failure"> {
+export interface NewReport extends Omit<WorkerReport, "failure" | "stuck"> {
   readonly failure: Omit<ReportedFailure, "at"> & { readonly age: number } | undefined
+  readonly stuck: Omit<Stuck, "since"> & { readonly age: number } | undefined
 }
 
 /**

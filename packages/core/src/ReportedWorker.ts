@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
-import type { Owner, ReportedFailure } from "./HeartbeatStore.ts"
+import type { Owner, ReportedFailure, Stuck } from "./HeartbeatStore.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { Timestamp } from "./Timestamp.ts"
 import type { WorkerState } from "./WorkerStatus.ts"
@@ -36,6 +36,11 @@ export interface ReportedWorker {
   readonly eta: Duration.Duration | undefined
   /** What it has failed with last, also if it goes on since. */
   readonly failure: ReportedFailure | undefined
+  /**
+   * Where it does not get on, if it has not done so for 10 seconds or more: in a slice, of which its source has more, or, where the slice is undefined, as
+   * it has not begun, or fails again and again. `ProjectionHealth` judges that.
+   */
+  readonly stuck: Stuck | undefined
   /** How often it has restarted, or was fenced, since its process began. */
   readonly restarts: number
   /** The version of its stream's filter that it goes by. */

@@ -318,6 +318,10 @@ export interface WorkerTable {
   readonly error_sequence_number: number | null
   /** Microseconds since the epoch. */
   readonly failed_at: number | null
+  /** The slice that stands still; null where it is the worker. */
+  readonly stuck_slice: number | null
+  /** Since when, in microseconds since the epoch; null if nothing does. */
+  readonly stuck_since: number | null
 }
 
 /**

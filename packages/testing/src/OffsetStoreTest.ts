@@ -9,6 +9,7 @@ import type * as Layer from "effect/Layer"
 import { entityOffsetTests } from "./internal/offsets/entityOffsetTests.ts"
 import { filterTests } from "./internal/offsets/filterTests.ts"
 import { givenUpTests } from "./internal/offsets/givenUpTests.ts"
+import { healthTests } from "./internal/offsets/healthTests.ts"
 import { heartbeatTests } from "./internal/offsets/heartbeatTests.ts"
 import { managementTests } from "./internal/offsets/managementTests.ts"
 import { offsetTests } from "./internal/offsets/offsetTests.ts"
@@ -40,5 +41,6 @@ export const suite = (name: string, storage: Layer.Layer<Journal | Stores, unkno
     passedOverTests(it)
     givenUpTests(it)
     heartbeatTests(it)
+    healthTests(it)
   })
 }

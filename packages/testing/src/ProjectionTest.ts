@@ -22,8 +22,8 @@ import { rewoundTests } from "./internal/projections/rewoundTests.ts"
 import { scalingTests } from "./internal/projections/scalingTests.ts"
 import { layerInstances, sharedProjectionTests } from "./internal/projections/sharedProjectionTests.ts"
 import { skipTests } from "./internal/projections/skipTests.ts"
-import { versionTests } from "./internal/projections/versionTests.ts"
 import { verificationTests } from "./internal/projections/verificationTests.ts"
+import { versionTests } from "./internal/projections/versionTests.ts"
 import { sharing } from "./internal/sharing.ts"
 
 /**

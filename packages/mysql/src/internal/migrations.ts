@@ -358,4 +358,12 @@ export const migrations: ReadonlyArray<Migration> = [{
       `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic SMALLINT NOT NULL DEFAULT 0`
     )
   ]
+}, {
+  name: "where workers do not get on",
+  statements: ({ table }) => [
+    ...unless(
+      { table: table("sluice_worker"), column: "stuck_since" },
+      `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice SMALLINT, ADD COLUMN stuck_since BIGINT`
+    )
+  ]
 }]

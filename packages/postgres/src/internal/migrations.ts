@@ -327,4 +327,9 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
     `CREATE INDEX ${name("sluice_range_lease_projection")} ON ${table("sluice_range_lease")} (projection)`,
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic smallint NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "where workers do not get on",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice smallint, ADD COLUMN stuck_since bigint`
+  ]
 }]

@@ -11,6 +11,7 @@ import {
   type StoredReport,
   type WorkerId
 } from "@sluice/core/HeartbeatStore"
+import type { Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -46,7 +47,9 @@ const workerColumns = [
   "error",
   "error_persistence_id",
   "error_sequence_number",
-  "failed_at"
+  "failed_at",
+  "stuck_slice",
+  "stuck_since"
 ] as const
 
 /**
@@ -158,7 +161,7 @@ const known = (n: number | undefined): number | null => n === undefined ? null :
 
 const toRow = (
   { incarnation }: Owner,
-  { eta, failure, filterVersion, key, lag, range, rate, restarts, revision, state, timeLag }: NewReport,
+  { eta, failure, filterVersion, key, lag, range, rate, restarts, revision, state, stuck, timeLag }: NewReport,
   now: RawBuilder<number>
 ) => ({
   incarnation,
@@ -177,7 +180,9 @@ const toRow = (
   error: failure?.message ?? null,
   error_persistence_id: failure?.event?.persistenceId ?? null,
   error_sequence_number: known(failure?.event?.sequenceNumber),
-  failed_at: failure === undefined ? null : sql<number>`${now} - ${sql.lit(integer(failure.age * 1000))}`
+  failed_at: failure === undefined ? null : sql<number>`${now} - ${sql.lit(integer(failure.age * 1000))}`,
+  stuck_slice: stuck?.slice ?? null,
+  stuck_since: stuck === undefined ? null : sql<number>`${now} - ${sql.lit(integer(stuck.age * 1000))}`
 })
 
 const toReport = (
@@ -208,5 +213,8 @@ const toReport = (
       ? undefined
       : { persistenceId: textOf(row.error_persistence_id), sequenceNumber: row.error_sequence_number! },
     at: row.failed_at as Timestamp
-  }
+  },
+  stuck: row.stuck_since === null
+    ? undefined
+    : { slice: (row.stuck_slice ?? undefined) as Slice | undefined, since: row.stuck_since as Timestamp }
 })

@@ -301,4 +301,10 @@ export const migrations: ReadonlyArray<Migration> = [{
     `CREATE INDEX ${name("sluice_range_lease_projection")} ON ${table("sluice_range_lease")} (projection)`,
     `ALTER TABLE ${table("sluice_projection")} ADD COLUMN automatic INTEGER NOT NULL DEFAULT 0`
   ]
+}, {
+  name: "where workers do not get on",
+  statements: ({ table }) => [
+    `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice INTEGER`,
+    `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_since INTEGER`
+  ]
 }]

@@ -64,7 +64,13 @@ export const makeMemoryHeartbeatStore = (
           for (const id of gone) workers.set(transaction, workerKey(owner, id), undefined)
           for (const report of changed) {
             const { key, range } = report
-            const row = { ...report, owner, failure: report.failure && failureAt(report.failure, now) }
+            const { failure, stuck } = report
+            const row = {
+              ...report,
+              owner,
+              failure: failure && failureAt(failure, now),
+              stuck: stuck && { slice: stuck.slice, since: Timestamp.make(now - Math.round(stuck.age * 1000)) }
+            }
             workers.set(transaction, workerKey(owner, { key, min: range.min }), row)
           }
           processes.set(transaction, owner.incarnation, { owner, interval, at: Timestamp.make(now) })

@@ -20,6 +20,7 @@ import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
+import { Standstill, type Stuck } from "./Standstill.ts"
 import { type Lag, lagBehind, unknownLag } from "./WorkerLag.ts"
 
 /** So many sources are asked for their heads in an interval, one after the other where there are more. */
@@ -34,6 +35,9 @@ const fullAfter = 30
  */
 const beatPatience = "1 minute"
 
+/** For so many milliseconds a worker must not get on before that is stored. */
+const stuckAfter = 10_000
+
 /** How long the end of the last worker waits for the storage, in milliseconds. */
 const leaveBudget = 1_000
 
@@ -43,6 +47,7 @@ interface Reported {
   readonly worker: RegisteredWorker
   readonly source: AskedSource
   readonly pace: Pace
+  readonly standstill: Standstill
   lag: Lag
   /** The heads and the offsets by which the lag is known. */
   heads: Offsets | undefined
@@ -59,8 +64,9 @@ interface AskedSource {
 }
 
 /** A report, as it is compared with the one that is stored. */
-type Draft = Omit<NewReport, "failure"> & {
+type Draft = Omit<NewReport, "failure" | "stuck"> & {
   readonly failure: Omit<NonNullable<NewReport["failure"]>, "age"> & { readonly at: number } | undefined
+  readonly stuck: Stuck | undefined
 }
 
 interface Refused {
@@ -114,6 +120,7 @@ class Heartbeats {
       worker,
       source,
       pace: new Pace(),
+      standstill: new Standstill(),
       lag: unknownLag,
       heads: undefined,
       moves: 0
@@ -272,11 +279,13 @@ const judge = (reported: Reported, heads: Offsets | undefined, at: number): void
   reported.heads = heads
   reported.moves = moves
   pace.lags(reported.lag.events, at)
+  reported.standstill.look(status, heads, at * 1000)
 }
 
-const draftOf = ({ lag, pace, worker: { key, range, reading } }: Reported, now: number): Draft => {
+const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Reported, now: number): Draft => {
   const { lastFailure, status: { filterVersion, handled, restarts, revision, state } } = reading
   pace.handles(handled, now / 1000)
+  const { stuck } = standstill
   const isLagKnown = state !== "Starting" && state !== "Fenced"
   return {
     key,
@@ -289,15 +298,22 @@ const draftOf = ({ lag, pace, worker: { key, range, reading } }: Reported, now: 
     eta: isLagKnown ? pace.eta : undefined,
     restarts,
     filterVersion,
-    failure: lastFailure && { ...reportedFailure(lastFailure.failure), at: lastFailure.at }
+    failure: lastFailure && { ...reportedFailure(lastFailure.failure), at: lastFailure.at },
+    // what is only behind for a moment is nothing to store
+    stuck: stuck !== undefined && now - stuck.since >= stuckAfter ? stuck : undefined
   }
 }
 
-const toReport = ({ failure, ...draft }: Draft, now: number): NewReport => {
-  if (failure === undefined) return { ...draft, failure: undefined }
-  const { at, ...rest } = failure
-  return { ...draft, failure: { ...rest, age: Math.max(0, now - at) } }
-}
+const toReport = ({ failure, stuck, ...draft }: Draft, now: number): NewReport => ({
+  ...draft,
+  failure: failure && toAge(failure, now),
+  stuck: stuck && { slice: stuck.slice, age: Math.max(0, now - stuck.since) }
+})
+
+const toAge = ({ at, ...failure }: NonNullable<Draft["failure"]>, now: number) => ({
+  ...failure,
+  age: Math.max(0, now - at)
+})
 
 const isSame = (a: Offsets, b: Offsets): boolean => {
   if (a.size !== b.size) return false

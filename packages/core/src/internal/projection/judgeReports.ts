@@ -36,6 +36,7 @@ const toWorker = (report: StoredReport): ReportedWorker => {
     revision,
     state,
     storedRevision,
+    stuck,
     timeLag
   } = report
   // it counts from other offsets than those that are stored now
@@ -52,6 +53,7 @@ const toWorker = (report: StoredReport): ReportedWorker => {
     rate,
     eta: known(eta),
     failure,
+    stuck,
     restarts,
     filterVersion,
     at
@@ -64,5 +66,6 @@ const unknown = (report: StoredReport): ReportedWorker => ({
   lag: undefined,
   timeLag: undefined,
   rate: undefined,
-  eta: undefined
+  eta: undefined,
+  stuck: undefined
 })

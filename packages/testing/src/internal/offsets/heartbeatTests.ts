@@ -6,6 +6,7 @@ import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,6 +33,7 @@ const reportOf = (key: OffsetKey, change?: Partial<Heartbeats.NewReport>): Heart
   restarts: 1,
   filterVersion: undefined,
   failure: undefined,
+  stuck: undefined,
   ...change
 })
 
@@ -58,10 +60,11 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
         const owner = ownerOf("host/1 é😀")
         const event = { persistenceId: "cart|c-ä", sequenceNumber: 2 ** 52 }
         const [low, high] = SliceRange.split(2) as [SliceRange.SliceRange, SliceRange.SliceRange]
+        const slice = Slice.make(900)
         const failure = { tag: "Broken", message: "no\n\"way\" 😀", event, age: 2_000 }
         yield* revisionOf(key)
         yield* beat(owner, [
-          reportOf(key, { range: high, state: "Stopped", filterVersion: 3, failure }),
+          reportOf(key, { range: high, state: "Stopped", filterVersion: 3, failure, stuck: { slice, age: 70_000 } }),
           reportOf(key, {
             range: low,
             state: "Starting",
@@ -91,6 +94,7 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
             restarts: 1,
             filterVersion: undefined,
             failure: undefined,
+            stuck: undefined,
             interval: minute,
             at,
             now,
@@ -100,6 +104,8 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
         const { age, ...stored } = failure
         const failed = second!.failure!
         assert.isAtMost(Math.abs(at - failed.at - age * 1000), minute * 1000)
+        const { since } = second!.stuck!
+        assert.isAtMost(Math.abs(at - since - 70_000_000), minute * 1000)
         assert.deepStrictEqual(second, {
           ...first!,
           range: high,
@@ -110,7 +116,8 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
           rate: 1.5,
           eta: 8_000,
           filterVersion: 3,
-          failure: { ...stored, at: failed.at }
+          failure: { ...stored, at: failed.at },
+          stuck: { slice, since }
         })
       }))
 

@@ -1,0 +1,256 @@
+/**
+ * Whether projections are well: not while anything of them is frozen, in whichever process, with what, since when, and why.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { HeartbeatStore, Owner, ReportedFailure } from "./HeartbeatStore.ts"
+import { InvalidInput } from "./InvalidInput.ts"
+import type { OffsetKey } from "./OffsetStore.ts"
+import { ProjectionManagement, type UnknownProjection } from "./ProjectionManagement.ts"
+import { keysOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
+import { everywhere } from "./ProjectionStatus.ts"
+import type { ReportedWorker } from "./ReportedWorker.ts"
+import * as SliceRange from "./SliceRange.ts"
+import type { StorageError } from "./StorageError.ts"
+import * as Timestamp from "./Timestamp.ts"
+
+/**
+ * What is frozen:
+ *
+ * - `Stopped`: a worker has stopped at an event, or with a final error. It goes on once its projection is resumed.
+ * - `Late`: the process of a worker has given no sign of life for three intervals, and no other has its slices.
+ * - `Idle`: a worker has not begun, or has failed, again and again, for longer than the patience; or its source is cut off.
+ * - `StandsStill`: the offset of a slice has stayed where it is for longer than the patience, though its source has more.
+ * - `NoWorker`: nobody has the slices.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ProblemKind = "Stopped" | "Late" | "Idle" | "StandsStill" | "NoWorker"
+
+/**
+ * Something of a projection that is frozen.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Problem {
+  readonly _tag: ProblemKind
+  readonly projection: string
+  readonly source: string
+  /** The slices that are frozen. */
+  readonly slices: ReadonlyArray<SliceRange.SliceRange>
+  /** The process of the worker that has them; undefined if nobody does. */
+  readonly owner: Owner | undefined
+  /** By the clock of the database, where that is known. */
+  readonly since: Timestamp.Timestamp | undefined
+  /** What the worker has failed with last, which need not be the reason. */
+  readonly failure: ReportedFailure | undefined
+  /** All of that in a sentence, and what to do. */
+  readonly message: string
+}
+
+/**
+ * How projections are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  readonly isHealthy: boolean
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/**
+ * When a worker, or a slice, that does not get on is frozen.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How long it may take: from 10 seconds, a minute if undefined. Longer than any call of the handler takes. */
+  readonly patience?: Duration.Input | undefined
+}
+
+/**
+ * What goes wrong when health is asked for. Whoever cannot tell that projections are well should not say that they are.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type HealthError = UnknownProjection | InvalidInput | StorageError
+
+/** Since when a worker does not get on is reported once it is so long ago, in milliseconds. */
+const minimum = 10_000
+
+const patienceOf = (options: Options | undefined): Effect.Effect<number, InvalidInput> => {
+  const patience = Duration.toMillis(Duration.fromInputUnsafe(options?.patience ?? "1 minute"))
+  return patience >= minimum
+    ? Effect.succeed(patience)
+    : Effect.fail(new InvalidInput({ input: "patience", problem: "it is shorter than 10 seconds" }))
+}
+
+const isoOf = (time: Timestamp.Timestamp): string => DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(time)))
+
+const rangesText = (ranges: ReadonlyArray<SliceRange.SliceRange>): string => ranges.map(SliceRange.format).join(", ")
+
+/** What is wrong with a worker by its report, and what to do. */
+const judge = (worker: ReportedWorker, patience: number): readonly [ProblemKind, string] | undefined => {
+  const { at, state, stuck } = worker
+  if (state === "Stopped") return ["Stopped", "has stopped: repair what it has failed with, and resume the projection"]
+  if (state === "Unknown") {
+    return [
+      "Late",
+      `has given no sign of life since ${isoOf(at)}: see whether its process runs and reaches the database`
+    ]
+  }
+  if (stuck === undefined || at - stuck.since < patience * 1000) return undefined
+  const since = isoOf(stuck.since)
+  return stuck.slice === undefined
+    ? ["Idle", `is ${state} since ${since}: see what it has failed with, or what its start waits for`]
+    : [
+      "StandsStill",
+      `has stood still in slice ${stuck.slice} since ${since}, where its source has more: see what its handler waits for`
+    ]
+}
+
+const problemsOf = (
+  { projection, source }: OffsetKey,
+  workers: ReadonlyArray<ReportedWorker>,
+  patience: number
+): ReadonlyArray<Problem> => {
+  const problems = workers.flatMap((worker): ReadonlyArray<Problem> => {
+    const found = judge(worker, patience)
+    if (found === undefined) return []
+    const { at, failure, owner, range, state, stuck } = worker
+    const [_tag, message] = found
+    const why = failure === undefined ? "" : `. It has failed last with ${failure.tag}: ${failure.message}`
+    const slices = _tag === "StandsStill" ? [SliceRange.make(stuck!.slice!, stuck!.slice!)] : [range]
+    return [{
+      _tag,
+      projection,
+      source,
+      slices,
+      owner,
+      since: state === "Unknown" ? at : state === "Stopped" ? failure?.at : stuck?.since,
+      failure,
+      message: `A worker of projection '${projection}' of '${source}', slices ${SliceRange.format(range)} in process ` +
+        `'${owner.name}', ${message}${why}`
+    }]
+  })
+  const slices = missingOf(workers)
+  if (slices.length === 0) return problems
+  return [...problems, {
+    _tag: "NoWorker",
+    projection,
+    source,
+    slices,
+    owner: undefined,
+    since: undefined,
+    failure: undefined,
+    message:
+      `No process runs a worker of projection '${projection}' of '${source}' for slices ${rangesText(slices)}: ` +
+      "start it, or clear it if it is not used any more"
+  }]
+}
+
+/** The ranges of slices that no worker has. */
+const missingOf = (workers: ReadonlyArray<ReportedWorker>): ReadonlyArray<SliceRange.SliceRange> => {
+  const missing: Array<SliceRange.SliceRange> = []
+  let next: number = SliceRange.full.min
+  for (const { range: { max, min } } of workers.toSorted((a, b) => a.range.min - b.range.min)) {
+    if (min > next) missing.push(SliceRange.make(next, min - 1))
+    next = Math.max(next, max + 1)
+  }
+  if (next <= SliceRange.full.max) missing.push(SliceRange.make(next, SliceRange.full.max))
+  return missing
+}
+
+const healthOf = (problems: ReadonlyArray<Problem>): Health => ({ isHealthy: problems.length === 0, problems })
+
+/**
+ * Whether anything of a projection is frozen, in any of the processes that share the storage, as those have said last. Whoever asks need not run the
+ * projection. Fails with `UnknownProjection` if it was never started on this storage.
+ *
+ * **Details**
+ *
+ * A projection that is paused is well, and so is one whose workers are fenced by others. One that has nothing to do stands still and is well. Of a
+ * source without positions, such as a plain Akka producer, it is not known whether a slice stands still. While workers move to another process, nobody may have their
+ * slices for some seconds: take what is so twice in a row.
+ *
+ * **Example** (A projection that has stopped)
+ *
+ * ```ts
+ * import {
+ *   EntityType,
+ *   EventCodec,
+ *   Journal,
+ *   MemoryStorage,
+ *   Projection,
+ *   ProjectionHealth,
+ *   ProjectionStatus,
+ *   RecoveryStrategy,
+ *   Source
+ * } from "@sluice/core"
+ * import { Effect, Layer, References, Schedule } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", () => Effect.fail("broken")),
+ *   Projection.recovery(RecoveryStrategy.fail)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Layer.build(Projection.layer(Notes))
+ *   yield* Journal.append(Note, { id: "n-1", events: ["one"] })
+ *   const { problems } = yield* ProjectionHealth.of("notes").pipe(
+ *     Effect.repeat({ until: ({ problems }) => problems[0]?._tag === "Stopped", schedule: Schedule.spaced("100 millis") })
+ *   )
+ *   return problems.map(({ _tag, failure }) => [_tag, failure?.event])
+ * })
+ * await Effect.runPromise(program.pipe(
+ *   Effect.scoped,
+ *   Effect.provide(MemoryStorage.layer),
+ *   Effect.provideService(References.MinimumLogLevel, "None")
+ * )) // => [["Stopped", { persistenceId: "note|n-1", sequenceNumber: 1 }]]
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const of = (
+  projection: ProjectionRef,
+  options?: Options
+): Effect.Effect<Health, HealthError, HeartbeatStore | ProjectionManagement> =>
+  Effect.gen(function*() {
+    const patience = yield* patienceOf(options)
+    const name = nameOf(projection)
+    const given = keysOf(projection)
+    const workers = yield* everywhere(projection)
+    const { list } = yield* ProjectionManagement
+    const keys = given.length > 0 ? given : (yield* list).filter((key) => key.projection === name)
+    return healthOf(
+      keys.flatMap((key) => problemsOf(key, workers.filter(({ source }) => source === key.source), patience))
+    )
+  })
+
+/**
+ * As {@link of}, of all projections that are registered on the storage, those that nobody runs any more among them: clear these.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const all = (
+  options?: Options
+): Effect.Effect<Health, HealthError, HeartbeatStore | ProjectionManagement> =>
+  Effect.gen(function*() {
+    const { list } = yield* ProjectionManagement
+    const found = yield* Effect.forEach(yield* list, (key) =>
+      Effect.catchTag(of(key, options), "UnknownProjection", () => Effect.succeed(healthOf([]))))
+    return healthOf(found.flatMap(({ problems }) =>
+      problems
+    ))
+  })

@@ -1,0 +1,78 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Offset from "@sluice/core/Offset"
+import type { WorkerReading } from "@sluice/core/ProjectionRegistry"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type { WorkerState } from "@sluice/core/WorkerStatus"
+import { Standstill } from "../src/internal/projection/Standstill.ts"
+
+const offsets = (...all: ReadonlyArray<readonly [slice: number, position: number]>): Offset.Offsets =>
+  new Map(all.map(([slice, position]) => [Slice.make(slice), Offset.make(position, position * 10)]))
+
+const status = (state: WorkerState, stored: Offset.Offsets = Offset.none): WorkerReading["status"] => ({
+  projection: "p",
+  source: "journal:note",
+  range: SliceRange.make(0, 9),
+  state,
+  failure: undefined,
+  notice: undefined,
+  handled: 0,
+  skipped: 0,
+  restarts: 0,
+  revision: 1,
+  filterVersion: undefined,
+  filterWait: undefined,
+  parked: 0,
+  pastLag: 0,
+  waitsFrom: undefined,
+  offsets: stored
+})
+
+describe("where a worker does not get on", () => {
+  it("is a slice whose offset stays though its source has more, however others get on", () => {
+    const standstill = new Standstill()
+    standstill.look(status("Running", offsets([1, 5], [2, 7])), offsets([1, 5], [2, 7], [3, 0]), 100)
+    assert.isUndefined(standstill.stuck)
+    standstill.look(status("Running", offsets([1, 5], [2, 7])), offsets([1, 6], [2, 9], [10, 4]), 200)
+    standstill.look(status("Running", offsets([1, 5], [2, 8])), offsets([1, 7], [2, 10]), 300)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(1), since: 200 })
+    standstill.look(status("Running", offsets([1, 7], [2, 8])), offsets([1, 7], [2, 10]), 400)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(2), since: 300 })
+    standstill.look(status("Running", offsets([1, 7], [2, 10])), offsets([1, 7], [2, 10]), 500)
+    assert.isUndefined(standstill.stuck)
+  })
+
+  it("is still known while the source does not say what it has", () => {
+    const standstill = new Standstill()
+    standstill.look(status("Running", offsets([1, 5])), offsets([1, 6]), 100)
+    standstill.look(status("Running", offsets([1, 5])), undefined, 200)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(1), since: 100 })
+    standstill.look(status("Running", offsets([1, 6])), undefined, 300)
+    assert.isUndefined(standstill.stuck)
+  })
+
+  it("is the worker that has not begun, or fails again and again", () => {
+    const standstill = new Standstill()
+    const states = ["Starting", "Restarting", "Starting", "Disrupted"] as const
+    states.forEach((state, i) => standstill.look(status(state, offsets([1, 5])), undefined, 100 * i))
+    assert.deepStrictEqual(standstill.stuck, { slice: undefined, since: 0 })
+    standstill.look(status("CatchingUp", offsets([1, 5])), offsets([1, 9]), 400)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(1), since: 400 })
+  })
+
+  it("is nothing while it is paused, fenced, stopped, or has ended", () => {
+    for (const state of ["Paused", "Fenced", "Stopped", "Ended"] as const) {
+      const standstill = new Standstill()
+      standstill.look(status("Running", offsets([1, 5])), offsets([1, 9]), 100)
+      standstill.look(status(state, offsets([1, 5])), offsets([1, 9]), 200)
+      assert.isUndefined(standstill.stuck, state)
+    }
+  })
+
+  it("is no slice of a source without positions, which leaves events out unsaid", () => {
+    const standstill = new Standstill()
+    const heads = new Map([[Slice.make(1), Offset.make(0, 900)]])
+    standstill.look(status("Running", offsets([1, 5])), heads, 100)
+    assert.isUndefined(standstill.stuck)
+  })
+})
