@@ -210,12 +210,8 @@ const healthOf = (problems: ReadonlyArray<Problem>): Health => ({ isHealthy: pro
  *     Effect.repeat({ until: ({ problems }) => problems[0]?._tag === "Stopped", schedule: Schedule.spaced("100 millis") })
  *   )
  *   return problems.map(({ _tag, failure }) => [_tag, failure?.event])
- * })
- * await Effect.runPromise(program.pipe(
- *   Effect.scoped,
- *   Effect.provide(MemoryStorage.layer),
- *   Effect.provideService(References.MinimumLogLevel, "None")
- * )) // => [["Stopped", { persistenceId: "note|n-1", sequenceNumber: 1 }]]
+ * }).pipe(Effect.scoped, Effect.provide(MemoryStorage.layer), Effect.provideService(References.MinimumLogLevel, "None"))
+ * await Effect.runPromise(program) // => [["Stopped", { persistenceId: "note|n-1", sequenceNumber: 1 }]]
  * ```
  *
  * @category getters

@@ -71,7 +71,7 @@ const workersOf = (registry: ProjectionRegistry, ref: ProjectionRef): ReadonlyAr
  *
  * **Gotchas**
  *
- * A slice that no worker has is not shown. Compare the ranges, if that matters.
+ * A slice that no worker has is not shown. `ProjectionHealth` says so.
  *
  * **Example** (From a process that only has the storage)
  *

@@ -296,8 +296,11 @@ export const make = ({ database, db, management }: {
           const pending = toPassed(yield* run(passedOf(key, revision)))
           yield* run(db.deleteFrom("sluice_passed_over").where(isOf(key)))
           const rows = [...new Set([...pending.keys(), ...parts.keys()])].map((slice) => {
-            const { from, upTo } = joinPassed((parts.get(slice) ?? pending.get(slice))!, pending.get(slice))
-            return { ...key, slice, revision: after!.revision, ...from, up_to: upTo }
+            const { from: { position, timestamp }, upTo } = joinPassed(
+              (parts.get(slice) ?? pending.get(slice))!,
+              pending.get(slice)
+            )
+            return { ...key, slice, revision: after!.revision, position, timestamp, up_to: upTo }
           })
           if (rows.length > 0) yield* run(db.insertInto("sluice_passed_over").values(rows))
           return true

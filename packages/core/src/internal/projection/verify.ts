@@ -134,7 +134,7 @@ const findAhead = (
       const fork = yield* openAt(key, provider, range, start).pipe(
         Effect.as(undefined),
         scopedInTime,
-        Effect.catchIf((error) => error instanceof JournalForked, (fork) => Effect.succeed(fork as JournalForked))
+        Effect.catchIf((error) => error instanceof JournalForked, Effect.succeed)
       )
       if (fork === undefined) return ahead
       // or it would go on for ever
