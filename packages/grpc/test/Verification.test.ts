@@ -11,10 +11,12 @@ import * as Source from "@sluice/core/Source"
 import * as Verification from "@sluice/core/Verification"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as Wait from "@sluice/testing/Wait"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as AkkaProducer from "./kit/AkkaProducer.ts"
 import { remote } from "./kit/Consumer.ts"
 import { Cart, CartEvents, carts, quiet, serve } from "./kit/Producer.ts"
 import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
@@ -119,6 +121,25 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
       const { counts, differences } = yield* Effect.provide(verify(projection), storage)
       assert.deepStrictEqual(differences.map(({ _tag }) => _tag), ["Ahead", "Ahead"])
       assert.strictEqual(counts.proven, 0)
+    }))
+
+  it.effect("cannot be, of a producer without positions", () =>
+    Effect.gen(function*() {
+      const akka = yield* AkkaProducer.make()
+      const storage = yield* makeStorage
+      akka.append("a", 2)
+      const projection = remote(akka.network.port).pipe(Projection.atLeastOnce("plain", record))
+      yield* Effect.provide(
+        ProjectionManagement.ProjectionManagement.use((management) =>
+          management.register(Projection.offsetKey(projection))
+        ),
+        storage
+      )
+      const fails = Effect.provide(Effect.flip(verify(projection)), storage)
+      assert.instanceOf(yield* fails, Verification.VerificationUnsupported, "it is not known yet that it has none")
+      yield* run(projection, storage)
+      yield* Wait.until("the events", Effect.map(Effect.provide(effectsOf("a"), storage), ({ length }) => length === 2))
+      assert.instanceOf(yield* fails, Verification.VerificationUnsupported)
     }))
 
   it.effect("is shown no payloads for that, and no stage is run", () =>

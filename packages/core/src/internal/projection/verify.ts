@@ -21,6 +21,7 @@ import {
 } from "../../VerificationReport.ts"
 import * as Check from "../checkInput.ts"
 import { inTime, orTimeout } from "./fetch.ts"
+import { timeOf } from "./inTime.ts"
 import { scopedInTime } from "./scopedInTime.ts"
 import { noCounts, SliceComparison } from "./SliceComparison.ts"
 
@@ -100,7 +101,10 @@ const compare = (
     const wasIncluded = filter === undefined ? () => true : yield* includedBefore(filters, key.source, filter)
     const passedOver = yield* filters.passedOver(key, range, revision)
     // after the offsets: what was read is before them
-    const heads = yield* orTimeout(provider, provider.heads(range))
+    const heads = yield* orTimeout(provider, provider.heads(range)).pipe(
+      Effect.catchIf((error) => error instanceof Source.HeadsNotServed, () => Effect.undefined)
+    )
+    if (heads === undefined || timeOf(heads) !== undefined) return yield* new VerificationUnsupported(key)
     const ahead = yield* findAhead(key, provider, range, stored, heads)
     const slices = SliceRange.slices(range)
     const comparison = new SliceComparison({ slices, stored, heads, ahead, passedOver, wasIncluded, limit })

@@ -3,7 +3,7 @@ import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
-import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { ProjectionManagement, UnknownProjection } from "@sluice/core/ProjectionManagement"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
@@ -83,6 +83,38 @@ export const passedOverTests = (it: It<Stores>): void => {
         const management = yield* ProjectionManagement
         yield* management.rewind(key, { journal: undefined, offsets: Offset.none }, Effect.void)
         assert.deepStrictEqual(yield* passedOver(key), {})
+      }))
+
+    it.effect("is looked through once more by a command, together with what is still to be looked through", () =>
+      Effect.gen(function*() {
+        const key = yield* begun()
+        const filters = yield* ConsumerFilter.ConsumerFilter
+        const lookAgain = (revision: number, parts: ReadonlyArray<readonly [Slice.Slice, number, number]>) =>
+          filters.lookAgain(
+            key,
+            revision,
+            new Map(parts.map(([slice, from, upTo]) => [slice, { from: at(from), upTo: at(upTo).position }])),
+            { by: "ada", reason: "lost", target: "a slice" }
+          )
+        const before = yield* revisionOf(key)
+        assert.isTrue(yield* lookAgain(before, [[second, 4, 7]]))
+        assert.deepStrictEqual(yield* passedOver(key), { [second]: [4, 40, 7] })
+        const [command] = yield* ProjectionManagement.use((management) =>
+          management.history(key.projection, undefined, 1)
+        )
+        const { by, command: what, reason, revision, source, target } = command!
+        assert.deepStrictEqual([what, source, by, reason, target], ["Repair", key.source, "ada", "lost", "a slice"])
+        assert.deepStrictEqual([revision, yield* revisionOf(key)], [before + 1, before + 1])
+        assert.isTrue(yield* lookAgain(revision, [[first, 3, 6], [second, 5, 8]]))
+        const all = { [first]: [3, 30, 6], [second]: [4, 40, 8] }
+        assert.deepStrictEqual(yield* passedOver(key), all)
+        assert.isTrue(yield* lookAgain(revision + 1, [[first, 2, 4]]))
+        assert.deepStrictEqual(yield* passedOver(key), { ...all, [first]: [2, 20, 6] })
+        assert.isFalse(yield* lookAgain(revision, [[first, 1, 6]]), "a command was given meanwhile")
+        assert.deepStrictEqual(yield* passedOver(key), { ...all, [first]: [2, 20, 6] })
+        const unknown = { ...key, projection: freshNameOf("nobody") }
+        const error = yield* Effect.flip(filters.lookAgain(unknown, 0, new Map(), { by: "ada", reason: "" }))
+        assert.instanceOf(error, UnknownProjection)
       }))
 
     it.effect("is not looked for any more in a slice that begins anew", () =>

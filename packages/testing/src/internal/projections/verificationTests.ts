@@ -160,6 +160,58 @@ export const verificationTests = (it: It<Journal.Journal | Projection.Stores>): 
           assert.deepStrictEqual([after.differences, after.repairing], [[], 0])
         }))
 
+      it.effect("misses nothing that was deleted since, was jumped over, or is to be looked through", () =>
+        Effect.gen(function*() {
+          const type = fresh("verified")
+          const name = freshName()
+          const projection = filtered(type, EventFilter.passAll.pipe(EventFilter.excludeTags("test"))).pipe(
+            make(name, () => Effect.void)
+          )
+          const [a, b, c] = idsOfSlice(type, 9, 3) as [string, string, string]
+          const test = (id: string) => Journal.append(type, { id, events: ["left out"], tags: ["test"] })
+          yield* append(type, a, texts(1))
+          yield* test(b)
+          yield* test(c)
+          yield* append(type, a, texts(1))
+          yield* caughtUp(name).pipe(whileRunning(projection))
+          // its tags are gone, and it would pass now
+          yield* Journal.deleteEvents(type, b)
+          yield* append(type, b, texts(2))
+          const { timestamp } = yield* append(type, a, texts(1))
+          yield* Projection.rewind(projection, { since: timestamp })
+          yield* caughtUp(name).pipe(whileRunning(projection))
+          const first = yield* verified(projection)
+          assert.deepStrictEqual({ ...first.counts }, {
+            proven: 1,
+            handled: 2,
+            leftOut: 1,
+            deleted: 1,
+            jumped: 2,
+            pending: 0,
+            missing: 0
+          })
+          yield* ConsumerFilter.update(projection, () => EventFilter.passAll, { ...ada, history: "now" })
+          const { counts, differences } = yield* verified(projection)
+          assert.deepStrictEqual([counts.pending, counts.leftOut, counts.missing, differences], [1, 0, 0, []])
+        }))
+
+      it.effect("is not compared while it is commanded, again and again", () =>
+        Effect.gen(function*() {
+          const type = fresh("verified")
+          const name = freshName()
+          const source = filtered(type)
+          const disturbed = Source.make<string, any, any>({
+            ...source.provider,
+            heads: (range) =>
+              Effect.andThen(ProjectionManagement.rewind(name, "beginning"), source.provider.heads(range))
+          }).pipe(make(name, () => Effect.void))
+          yield* append(type, "a", texts(1))
+          yield* caughtUp(name).pipe(whileRunning(source.pipe(make(name, () => Effect.void))))
+          assert.instanceOf(yield* Effect.flip(Verification.verify(disturbed)), Verification.VerificationDisturbed)
+          const { counts } = yield* verified(source.pipe(make(name, () => Effect.void)))
+          assert.strictEqual(counts.proven, 0, "it is at the beginning")
+        }))
+
       it.effect("misses nothing, whatever its filter, rewinds, deletions and dead letters have left out", () =>
         Effect.gen(function*() {
           const type = fresh("verified")
