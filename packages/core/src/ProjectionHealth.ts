@@ -12,6 +12,7 @@ import type { OffsetKey } from "./OffsetStore.ts"
 import { ProjectionManagement, type UnknownProjection } from "./ProjectionManagement.ts"
 import { keysOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { everywhere } from "./ProjectionStatus.ts"
+import { isAtWork } from "./ProjectionVersion.ts"
 import type { ReportedWorker } from "./ReportedWorker.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -177,7 +178,7 @@ const healthOf = (problems: ReadonlyArray<Problem>): Health => ({ isHealthy: pro
  *
  * **Details**
  *
- * A projection that is paused is well, and so is one whose workers are fenced by others. One that has nothing to do stands still and is well. Of a
+ * A projection that is paused is well, and so is one whose workers are fenced by others, or a version that is retired. One that has nothing to do stands still and is well. Of a
  * source without positions, such as a plain Akka producer, it is not known whether a slice stands still. While workers move to another process, nobody may have their
  * slices for some seconds: take what is so twice in a row.
  *
@@ -226,7 +227,9 @@ export const of = (
     const name = nameOf(projection)
     const given = keysOf(projection)
     const workers = yield* everywhere(projection)
-    const { list } = yield* ProjectionManagement
+    const { command, list } = yield* ProjectionManagement
+    // nobody needs to run a version that is retired
+    if (!isAtWork((yield* command(name)).phase)) return healthOf([])
     const keys = given.length > 0 ? given : (yield* list).filter((key) => key.projection === name)
     return healthOf(
       keys.flatMap((key) => problemsOf(key, workers.filter(({ source }) => source === key.source), patience))

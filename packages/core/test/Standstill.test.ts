@@ -60,8 +60,8 @@ describe("where a worker does not get on", () => {
     assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(1), since: 400 })
   })
 
-  it("is nothing while it is paused, fenced, stopped, or has ended", () => {
-    for (const state of ["Paused", "Fenced", "Stopped", "Ended"] as const) {
+  it("is nothing while it is paused, retired, fenced, stopped, or has ended", () => {
+    for (const state of ["Paused", "Retired", "Fenced", "Stopped", "Ended"] as const) {
       const standstill = new Standstill()
       standstill.look(status("Running", offsets([1, 5])), offsets([1, 9]), 100)
       standstill.look(status(state, offsets([1, 5])), offsets([1, 9]), 200)

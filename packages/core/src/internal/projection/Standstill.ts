@@ -15,7 +15,7 @@ const isIdle = (state: WorkerState): boolean => state === "Starting" || state ==
 
 /** A person has to act, or has done so, or another worker is at work. */
 const isOver = (state: WorkerState): boolean =>
-  state === "Paused" || state === "Stopped" || state === "Ended" || state === "Fenced"
+  state === "Paused" || state === "Retired" || state === "Stopped" || state === "Ended" || state === "Fenced"
 
 /**
  * @internal

@@ -142,7 +142,7 @@ const findAhead = (
       )
       if (fork === undefined) return ahead
       // or it would go on for ever
-      if (!left.delete(fork.slice)) return yield* Effect.fail(fork)
+      if (!left.delete(fork.slice)) return yield* fork
       ahead.add(fork.slice)
     }
     return ahead

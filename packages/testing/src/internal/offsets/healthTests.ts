@@ -6,7 +6,8 @@ import type * as Journal from "@sluice/core/Journal"
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type * as Projection from "@sluice/core/Projection"
 import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
-import { UnknownProjection } from "@sluice/core/ProjectionManagement"
+import { ProjectionManagement, UnknownProjection } from "@sluice/core/ProjectionManagement"
+import { nameOf } from "@sluice/core/ProjectionVersion"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
@@ -95,6 +96,20 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
         const health = yield* ProjectionHealth.of(key)
         assert.deepStrictEqual(kindsOf(health), ["Late 0-1023"])
         assert.isDefined(health.problems[0]!.since)
+      }))
+
+    it.effect("is good of a version that is retired, which nobody runs", () =>
+      Effect.gen(function*() {
+        const management = yield* ProjectionManagement
+        const of = freshNameOf("projection")
+        const second = { of, version: 2 }
+        const key = { ...freshKey(), projection: nameOf(second) }
+        yield* management.declare({ of, version: 1 })
+        yield* management.declare(second)
+        yield* revisionOf(key)
+        assert.deepStrictEqual(kindsOf(yield* ProjectionHealth.of(key)), ["NoWorker 0-1023"])
+        yield* management.cancel(second)
+        assert.deepStrictEqual(kindsOf(yield* ProjectionHealth.of(key)), [])
       }))
 
     it.effect("is not good by mistake: of a projection that is not known, or with too little patience", () =>

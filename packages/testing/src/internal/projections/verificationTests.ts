@@ -66,9 +66,7 @@ export const verificationTests = (it: It<Journal.Journal | Projection.Stores>): 
         const type = fresh("verified")
         const projection = Source.journal(type).pipe(Projection.exactlyOnce(freshName(), () => Effect.void))
         for (const id of ["a", "b"]) yield* append(type, id, texts(3))
-        yield* Effect.gen(function*() {
-          yield* caughtUp(projection.name)
-        }).pipe(whileRunning(projection))
+        yield* caughtUp(projection.name).pipe(whileRunning(projection))
         yield* append(type, "a", ["after"])
         const { counts, differences, slices } = yield* verified(projection)
         assert.deepStrictEqual(differences, [])
