@@ -24,6 +24,7 @@ import type { OffsetKey } from "./OffsetStore.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
+import { ProjectionRegistry } from "./ProjectionRegistry.ts"
 import type { Phase, StoredVersion, VersionId } from "./ProjectionVersion.ts"
 import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -630,7 +631,7 @@ const because: Record<SkipRefused["reason"], string> = {
 }
 
 /**
- * A projection has offsets in several sources, and it is not said which are meant: it is named by its name alone, or reads all of them. Nothing was
+ * A projection reads several sources, and it is not said which are meant: it is named by its name alone, or is given as a whole. Nothing was
  * changed. Say which, with a row of {@link list}.
  *
  * @category errors
@@ -644,13 +645,14 @@ export class AmbiguousProjection
 {
   override get message(): string {
     const sources = this.sources.map((source) => `'${source}'`).join(", ")
-    return `Projection '${this.projection}' has offsets in several sources, ${sources}: ` +
+    return `Projection '${this.projection}' reads several sources, ${sources}: ` +
       "say which, as { projection, source }"
   }
 }
 
 /**
- * The key of a projection; where only its name is given, that of the one that is known by it.
+ * The key of a projection; where only its name is given, that of the one that is known by it. If it runs in this process, it is known which sources it reads,
+ * also while some of them are not registered yet.
  *
  * @category getters
  * @since 0.1.0
@@ -661,10 +663,13 @@ export const resolve = Effect.fnUntraced(function*(
 ): Effect.fn.Return<OffsetKey, CommandError> {
   const projection = nameOf(ref)
   const given = keysOf(ref)
-  const [key, ...others] = given.length > 0 ? given : (yield* list).filter((key) => key.projection === projection)
+  const keys = given.length > 0 ? given : (yield* list).filter((key) => key.projection === projection)
+  const [key] = keys
   if (key === undefined) return yield* new UnknownProjection({ projection, source: undefined })
-  if (others.length === 0) return key
-  return yield* new AmbiguousProjection({ projection, sources: [key, ...others].map(({ source }) => source) })
+  const running = given.length > 0 ? [] : (yield* ProjectionRegistry).workers(projection)
+  const sources = new Set([...keys.map(({ source }) => source), ...running.flatMap(({ sources }) => sources)])
+  if (sources.size === 1) return key
+  return yield* new AmbiguousProjection({ projection, sources: [...sources] })
 })
 
 /**

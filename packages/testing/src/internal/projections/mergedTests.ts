@@ -264,6 +264,45 @@ export const mergedTests = (
         }).pipe(whileRunning(both))
       }))
 
+    it.effect("is not taken for one of them by its name while the others are not registered", () =>
+      Effect.gen(function*() {
+        const { carts, name, orders } = twoJournals()
+        const seen: Array<string> = []
+        const projection = Source.mergeAll([Source.journal(carts), Source.journal(orders)]).pipe(
+          Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void seen.push(placeOf(envelope))))
+        )
+        const key = { projection: name, source: keyOf(carts) }
+        yield* append(carts, "c", texts(3))
+        yield* append(orders, "o", texts(2))
+        yield* Effect.gen(function*() {
+          yield* ProjectionStatus.caughtUp(name)
+          yield* ProjectionManagement.pause(name)
+          yield* Wait.until(
+            "both to pause",
+            Effect.map(ProjectionStatus.status(name), (workers) => workers.every(({ state }) => state === "Paused"))
+          )
+          yield* ProjectionManagement.clear({ projection: name, source: keyOf(orders) })
+          const known = (yield* ProjectionManagement.list).filter(({ projection }) => projection === name)
+          assert.deepStrictEqual(known, [key])
+          for (const command of [ProjectionManagement.rewind(name, "beginning"), ProjectionManagement.clear(name)]) {
+            const error = yield* Effect.flip(command)
+            assert.instanceOf(error, ProjectionManagement.AmbiguousProjection)
+            assert.sameMembers([...error.sources], [keyOf(carts), keyOf(orders)])
+          }
+          assert.strictEqual(yield* positions(name, keyOf(carts)), 3)
+          yield* ProjectionManagement.rewind(key, "beginning")
+          assert.strictEqual(yield* positions(name, keyOf(carts)), 0)
+          seen.length = 0
+          yield* ProjectionManagement.resume(name)
+          yield* ProjectionStatus.caughtUp(name)
+          assert.sameMembers(seen, [...places("c", 3), ...places("o", 2)])
+        }).pipe(whileRunning(projection))
+        // where it does not run, the one that is known is meant
+        yield* ProjectionManagement.clear({ projection: name, source: keyOf(orders) })
+        yield* ProjectionManagement.rewind(name, "beginning")
+        assert.strictEqual(yield* positions(name, keyOf(carts)), 0)
+      }))
+
     it.effect("is rewound in all of them, or in one, with what its handler has written", () =>
       Effect.gen(function*() {
         const { carts, name, orders } = twoJournals()
