@@ -19,6 +19,7 @@ import { checkName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
 import * as Running from "./internal/projection/running.ts"
+import { checkBounds } from "./internal/projection/scaleByLag.ts"
 import type { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { type Projection, TypeId } from "./ProjectionDefinition.ts"
@@ -79,6 +80,7 @@ const describeAs = (
     delivery,
     workers: 1,
     version: undefined,
+    automatic: undefined,
     recovery: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" })
   })
 }
@@ -294,12 +296,38 @@ export const atMostOnce = <A, F extends Effect.Effect<void, any, any>>(
  * may differ from run to run: no event is lost or repeated for it. Of several sources, each has `n` workers of its own.
  * Once `ProjectionManagement.scale` has commanded a number of workers, that one holds.
  *
+ * With bounds, powers of two, the number follows the lag: it begins with `min`, goes up soon where the lag would take longer than `catchUpWithin`, a minute by
+ * default, to be gone, and down by half after it has been quiet for 5 minutes. `ProjectionManagement.scaling` says how many there are, and why.
+ *
+ * **Example** (As many as the lag asks for)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Projection, Source } from "@sluice/core"
+ * import { Effect } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const Notes = Source.journal(Note).pipe(
+ *   Projection.exactlyOnce("notes", () => Effect.void),
+ *   Projection.workers({ min: 1, max: 16, catchUpWithin: "30 seconds" })
+ * )
+ * Projection.describe(Notes) // => "journal of note | exactly once 'notes' × 1 to 16"
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const workers = (n: number) => <E, R>(self: Projection<E, R>): Projection<E, R> => {
-  SliceRange.split(n)
-  return make({ ...self, workers: n })
+export const workers = (
+  n: number | { readonly min: number; readonly max: number; readonly catchUpWithin?: Duration.Input | undefined }
+) =>
+<E, R>(self: Projection<E, R>): Projection<E, R> => {
+  if (typeof n === "number") {
+    SliceRange.split(n)
+    return make({ ...self, workers: n, automatic: undefined })
+  }
+  const { catchUpWithin = "1 minute", max, min } = n
+  const automatic = { min, max, catchUpWithin: Duration.toSeconds(Duration.fromInputUnsafe(catchUpWithin)) }
+  checkBounds(automatic)
+  return make({ ...self, workers: min, automatic })
 }
 
 /**
@@ -406,7 +434,9 @@ export const version =
  * @since 0.1.0
  */
 export const describe = (self: Projection<any, any>): string =>
-  `${describeSources(self)} | ${describeDelivery(self.delivery)} '${self.name}' × ${self.workers}`
+  `${describeSources(self)} | ${describeDelivery(self.delivery)} '${self.name}' × ${
+    self.automatic === undefined ? self.workers : `${self.automatic.min} to ${self.automatic.max}`
+  }`
 
 /**
  * Runs the projection for as long as the layer lives, and logs where it begins. A worker that stops does so alone; `ProjectionStatus.status`

@@ -39,9 +39,26 @@ export interface Projection<out E, out R> extends Pipeable {
   readonly handler: Handler<any, any> | Flow
   readonly delivery: DeliveryGuarantee
   readonly workers: number
+  /** Set if the number of workers follows the lag: `workers` is where it begins then. */
+  readonly automatic: AutomaticWorkers | undefined
   readonly recovery: RecoveryStrategy
   /** Undefined for a projection without versions, which is live from its start. */
   readonly version: ProjectionVersion | undefined
+}
+
+/**
+ * The bounds of a number of workers that follows the lag.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AutomaticWorkers {
+  /** A power of two. */
+  readonly min: number
+  /** A power of two. */
+  readonly max: number
+  /** A lag that takes longer than so many seconds to be gone needs more workers. */
+  readonly catchUpWithin: number
 }
 
 /**

@@ -45,6 +45,8 @@ export interface Command {
   readonly revision: number
   /** How many workers it is to have; undefined for as many as its code says. */
   readonly workers: number | undefined
+  /** Whether the projection itself has found that number, by its lag, and nobody has commanded one since. */
+  readonly automatic: boolean
   /** How many of the commands until the revision were not for its workers: such as to {@link scale}, and to discard dead letters. They have nothing to read in those. */
   readonly notForWorkers: number
   /** What has become of the version that it is to. A projection without versions is live. */
@@ -57,7 +59,14 @@ export interface Command {
  * @category constants
  * @since 0.1.0
  */
-export const noCommand: Command = { paused: false, revision: 0, workers: undefined, notForWorkers: 0, phase: "Live" }
+export const noCommand: Command = {
+  paused: false,
+  revision: 0,
+  workers: undefined,
+  automatic: false,
+  notForWorkers: 0,
+  phase: "Live"
+}
 
 /**
  * Who gives a command, and why.
@@ -392,6 +401,15 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     workers: number | undefined,
     issue?: Issue
   ) => Effect.Effect<void, UnknownProjection | StorageError>
+  /**
+   * As {@link setWorkers}, by the projection itself: only if the revision is still the one that the number was found by. Returns whether it was.
+   */
+  readonly setWorkersAt: (
+    projection: string,
+    workers: number,
+    revision: number,
+    issue: Issue
+  ) => Effect.Effect<boolean, StorageError>
   /** Up to `limit` commands that were given to a projection, newest first, before a revision. The last {@link keptCommands} are kept. */
   readonly history: (
     projection: string,
@@ -872,7 +890,7 @@ export const scaledTo = (
 ): Effect.Effect<number | "asInCode", StorageError, ProjectionManagement> =>
   Effect.map(
     ProjectionManagement.use((management) => management.command(nameOf(projection))),
-    ({ workers }) => workers ?? "asInCode"
+    ({ automatic, workers }) => automatic ? "asInCode" : workers ?? "asInCode"
   )
 
 /**
@@ -978,6 +996,39 @@ export const skip = (
 /** The column of MySQL has room for 255 characters. */
 const eventText = ({ persistenceId, sequenceNumber }: DeadLetterId): string =>
   `event ${sequenceNumber} of '${persistenceId}'`.slice(0, 255)
+
+/**
+ * How many workers a projection is to have, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ScaleReason extends Pick<IssuedCommand, "by" | "reason" | "at"> {
+  /** Undefined for as many as its code says. */
+  readonly workers: number | undefined
+  /** Whether the projection itself has found it, by its lag. */
+  readonly isAutomatic: boolean
+}
+
+/**
+ * How many workers a projection is to have, who has said so last, when and why: a person, a program, or `automatic`, the projection itself. Undefined if nobody
+ * has, or if that is not among the last {@link keptCommands} commands.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const scaling = (
+  projection: ProjectionRef
+): Effect.Effect<ScaleReason | undefined, StorageError, ProjectionManagement> =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const { automatic: isAutomatic, workers } = yield* management.command(nameOf(projection))
+    const issued = yield* management.history(nameOf(projection), undefined, keptCommands)
+    const newest = issued.find(({ command }) => command === "Scale")
+    if (newest === undefined) return undefined
+    const { at, by, reason } = newest
+    return { workers, isAutomatic, by, reason, at }
+  })
 
 /**
  * Where a projection is to go on: at the beginning, at the first events that are not older than a time, or after offsets.

@@ -101,12 +101,13 @@ const eventOf = ({ persistenceId, sequenceNumber }: DeadLetterId) => (eb: Expres
 type Commanded = Pick<Selectable<ProjectionTable>, "revision" | "scalings" | "phase">
 
 /** What a command changes beside the revision. */
-type Change = Partial<Pick<Selectable<ProjectionTable>, "paused" | "workers" | "scalings" | "phase">>
+type Change = Partial<Pick<Selectable<ProjectionTable>, "paused" | "workers" | "automatic" | "scalings" | "phase">>
 
 const toCommand = (row: Selectable<ProjectionTable>): Command => ({
   paused: row.paused === 1,
   revision: row.revision,
   workers: row.workers ?? undefined,
+  automatic: row.automatic === 1,
   notForWorkers: row.scalings,
   phase: row.phase as Phase
 })
@@ -783,7 +784,23 @@ export const make = ({ database, db, signals }: {
     setPaused: (projection, paused, issue) =>
       change(projection, paused ? "Pause" : "Resume", () => ({ paused: paused ? 1 : 0 }), issue),
     setWorkers: (projection, workers, issue) =>
-      change(projection, "Scale", ({ scalings }) => ({ workers: workers ?? null, scalings: scalings + 1 }), issue),
+      change(
+        projection,
+        "Scale",
+        ({ scalings }) => ({ workers: workers ?? null, automatic: 0, scalings: scalings + 1 }),
+        issue
+      ),
+    setWorkersAt: (projection, workers, at, issue) =>
+      transaction(
+        Effect.gen(function*() {
+          const before = yield* lockCommand(projection)
+          if (before?.revision !== at) return false
+          const changed = { workers, automatic: 1, scalings: before.scalings + 1 }
+          const revision = yield* raise(projection, at, changed)
+          yield* keep({ projection, source: undefined, command: "Scale", revision }, issue)
+          return true
+        })
+      ),
     history: (projection, before, limit) => {
       const commands = db.selectFrom("sluice_command").selectAll().where("projection", "=", projection)
       const wanted = before === undefined ? commands : commands.where("revision", "<", before)

@@ -366,7 +366,23 @@ export const makeMemoryProjectionManagement = (
     setPaused: (projection, paused, issue) =>
       change(projection, paused ? "Pause" : "Resume", () => ({ paused }), issue),
     setWorkers: (projection, workers, issue) =>
-      change(projection, "Scale", ({ notForWorkers }) => ({ workers, notForWorkers: notForWorkers + 1 }), issue),
+      change(
+        projection,
+        "Scale",
+        ({ notForWorkers }) => ({ workers, automatic: false, notForWorkers: notForWorkers + 1 }),
+        issue
+      ),
+    setWorkersAt: (projection, workers, at, issue) =>
+      write((transaction, now) =>
+        Effect.sync(() => {
+          const before = commands.get(transaction, projection)
+          if (before?.revision !== at) return false
+          const changed = { workers, automatic: true, notForWorkers: before.notForWorkers + 1 }
+          const revision = store(transaction, projection, changed)
+          keep(transaction, now, { projection, source: undefined, command: "Scale", revision }, issue)
+          return true
+        })
+      ),
     history: (projection, before = Infinity, limit) =>
       read((transaction) =>
         (issued.get(transaction, projection) ?? []).filter(({ revision }) => revision < before).toReversed()

@@ -19,6 +19,7 @@ import { count, share } from "./announce.ts"
 import { buildVersion } from "./buildVersion.ts"
 import { lookNow, watchCommands } from "./commands.ts"
 import { followFilter } from "./followFilter.ts"
+import { countOf as commandedCount, scaleByLag } from "./scaleByLag.ts"
 import { type NewTarget, type Target, targets } from "./targets.ts"
 import type { Shared } from "./worker.ts"
 import { WorkerSet } from "./WorkerSet.ts"
@@ -134,7 +135,7 @@ const beginPlaced = Effect.fnUntraced(function*(
     return changedAt !== undefined &&
       (yield* Clock.monotonicTimeNanos) - changedAt < BigInt(handoverTime) * 1_000_000n
   })
-  const countOf = (command: Command) => command.workers ?? workers
+  const countOf = (command: Command) => commandedCount(projection, command)
   const all = SliceRange.split(workers).map((range) => ({ projection, range }))
   // one for each source
   const placement = yield* Placement
@@ -169,6 +170,10 @@ const beginPlaced = Effect.fnUntraced(function*(
     yield* Effect.forkScoped(set.announce(target.workers), { startImmediately: true })
     yield* set.begin(shared, stopped)
   }
+  yield* Effect.forkScoped(scaleByLag(projection, {
+    newest: commands.newest,
+    runsFirst: () => target.assigned.has(0)
+  }))
   const follow = Effect.gen(function*() {
     const before = rangesOf(target)
     const next = yield* Queue.take(newest)

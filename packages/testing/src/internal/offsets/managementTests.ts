@@ -117,6 +117,40 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.deepStrictEqual(yield* commandOf(projection), { ...ProjectionManagement.noCommand, revision: 3 })
       }))
 
+    it.effect("is how many workers to have by its lag, unless it was told something else meanwhile", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { projection } = key
+        const issue = { by: "automatic", reason: "5 events behind", target: "4 workers" }
+        const setAt = (workers: number, revision: number) =>
+          ProjectionManagement.ProjectionManagement.use((_) => _.setWorkersAt(projection, workers, revision, issue))
+        assert.isFalse(yield* setAt(4, 0))
+        yield* revisionOf(key)
+        // of two that find a number at the same time, one has its way
+        assert.sameMembers(yield* Effect.all([setAt(4, 0), setAt(4, 0)], { concurrency: "unbounded" }), [true, false])
+        const command = {
+          ...ProjectionManagement.noCommand,
+          revision: 1,
+          workers: 4,
+          automatic: true,
+          notForWorkers: 1
+        }
+        assert.deepStrictEqual(yield* commandOf(projection), command)
+        assert.deepInclude((yield* ProjectionManagement.history(projection))[0], { command: "Scale", ...issue })
+        yield* ProjectionManagement.pause(projection)
+        assert.isFalse(yield* setAt(8, 1))
+        assert.isTrue(yield* setAt(8, 2))
+        yield* ProjectionManagement.scale(projection, 2)
+        assert.deepStrictEqual(yield* commandOf(projection), {
+          ...ProjectionManagement.noCommand,
+          paused: true,
+          revision: 4,
+          workers: 2,
+          notForWorkers: 3
+        })
+        assert.isFalse(yield* setAt(8, 3))
+      }))
+
     it.effect("is how many workers to have, which tells workers nothing else", () =>
       Effect.gen(function*() {
         const key = freshKey()

@@ -258,6 +258,59 @@ export const scalingTests = (it: It<Journal.Journal | Projection.Stores>): void 
       }))
   })
 
+  describe("a number of workers that follows the lag", () => {
+    it.effect(
+      "goes up where that takes too long to be gone, until a person says another one",
+      () =>
+        Effect.gen(function*() {
+          const type = fresh("source")
+          const name = freshName()
+          const projection = Source.journal(type).pipe(
+            Projection.atLeastOnce(name, () => Effect.sleep("1 second")),
+            Projection.workers({ min: 1, max: 4, catchUpWithin: "30 seconds" })
+          )
+          const ids = SliceRange.split(32).map((range) => idsIn(type, range, 1)[0]!)
+          const commanded = ProjectionManagement.ProjectionManagement.use((_) => _.command(name))
+          /** Lets time go on while the storage keeps up with it. */
+          const until = (what: string, workers: number) =>
+            Wait.until(
+              what,
+              Effect.andThen(
+                Effect.andThen(commanded, TestClock.adjust("500 millis")),
+                Effect.map(rangesOf(name), (ranges) => ranges.length === workers)
+              ),
+              { atMost: "2 minutes" }
+            )
+          yield* Effect.gen(function*() {
+            for (const id of ids) yield* append(type, id, texts(20))
+            assert.strictEqual((yield* rangesOf(name)).length, 1)
+            assert.isUndefined(yield* ProjectionManagement.scaling(name))
+            yield* until("more workers", 4)
+            const { at, ...why } = (yield* ProjectionManagement.scaling(name))!
+            assert.isAbove(at, 0)
+            assert.match(why.reason, /events behind.*to catch up within 30 s/)
+            assert.deepStrictEqual({ ...why, reason: "" }, {
+              workers: 4,
+              isAutomatic: true,
+              by: "automatic",
+              reason: ""
+            })
+            // it is what its code says, so to speak
+            assert.strictEqual(yield* ProjectionManagement.scaledTo(name), "asInCode")
+            yield* ProjectionManagement.scale(name, 2, { by: "ada", reason: "enough" })
+            yield* until("so many as a person has said", 2)
+            for (let i = 0; i < 120; i++) yield* Effect.andThen(commanded, TestClock.adjust("500 millis"))
+            const said = yield* ProjectionManagement.scaling(name)
+            assert.deepInclude(said, { workers: 2, isAutomatic: false, by: "ada", reason: "enough" })
+            yield* ProjectionManagement.scale(name, "asInCode")
+            yield* until("the least number", 1)
+            yield* until("more workers again", 4)
+          }).pipe(whileRunning(projection), Effect.provide(TestClock.layer()))
+        }),
+      300_000
+    )
+  })
+
   describe("a number of workers that was commanded", () => {
     it.effect("holds for the next start, until the one in the code is to hold again", () =>
       Effect.gen(function*() {
