@@ -28,10 +28,10 @@ const kill = (child: ChildProcess) =>
     await exited
   })
 
-const start = (where: Where): Effect.Effect<ChildProcess, never, Scope.Scope> =>
+const start = (where: Where, projection: string): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, nodeArgs(runner, JSON.stringify(where)), {
+      spawn(process.execPath, nodeArgs(runner, JSON.stringify(where), projection), {
         stdio: ["pipe", "ignore", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"]
       })
     ),
@@ -39,10 +39,10 @@ const start = (where: Where): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   )
 
 /** Waits until the living processes have the slices divided among so many workers, each once, all of which run. */
-const divided = (workers: number) =>
+const divided = (projection: string, workers: number) =>
   Wait.until(
     `${workers} workers to run`,
-    ProjectionStatus.everywhere("numbered").pipe(
+    ProjectionStatus.everywhere(projection).pipe(
       Effect.map((found) => {
         const shown = found.filter(({ state }) => state !== "Unknown")
         return shown.every(({ state }) => state === "Running" || state === "CatchingUp") &&
@@ -57,8 +57,12 @@ const divided = (workers: number) =>
 /** Has it scaled by one that does not run it, and verifies that each event was handled once and in order. */
 export const scaling = (where: Where) =>
   Effect.gen(function*() {
-    const processes = [yield* start(where), yield* start(where), yield* start(where)]
-    yield* divided(1)
+    const processes = [
+      yield* start(where, "numbered"),
+      yield* start(where, "numbered"),
+      yield* start(where, "numbered")
+    ]
+    yield* divided("numbered", 1)
     const written = new Map<string, number>()
     const writers = { goOn: true }
     const writing = yield* Effect.forkChild(Effect.forEach([0, 1, 2, 3], (writer) =>
@@ -75,7 +79,7 @@ export const scaling = (where: Where) =>
       yield* ProjectionManagement.scale("numbered", workers, { by: "a test" })
       // in the middle of it
       if (workers === 16) yield* kill(processes[1]!)
-      yield* divided(workers)
+      yield* divided("numbered", workers)
     }
     writers.goOn = false
     yield* Fiber.join(writing)
@@ -86,4 +90,42 @@ export const scaling = (where: Where) =>
     }
     const history = yield* ProjectionManagement.history("numbered")
     assert.deepStrictEqual(history.map(({ target }) => target), ["3 workers", "16 workers", "4 workers"])
+  }).pipe(Effect.scoped, Effect.provide(open(where)))
+
+/** Has it scaled, and a process join and leave, while calls take longer than that, and verifies that none of an entity overlap, or are out of order. */
+export const handovers = (where: Where) =>
+  Effect.gen(function*() {
+    yield* start(where, "slow")
+    yield* start(where, "slow")
+    yield* divided("slow", 2)
+    const some = ids.slice(0, 8)
+    for (const id of some) yield* Journal.append(Note, { id, events: ["a", "b", "c"] })
+    for (const workers of [8, 3]) {
+      yield* ProjectionManagement.scale("slow", workers, { by: "a test" })
+      yield* Effect.sleep("4 seconds")
+      // takes its share over
+      yield* start(where, "slow")
+    }
+    for (const id of some) {
+      const handled = Effect.map(Stream.runCollect(Journal.read(Handled, id)), (all) => all.map(({ event }) => event))
+      yield* Wait.until(`the events of ${id} to be handled`, Effect.map(handled, ({ length }) => length >= 6), {
+        atMost: "4 minutes"
+      })
+      assert.deepStrictEqual(yield* handled, [1, 2, 3].flatMap((event) => [`${event} begins`, `${event} ends`]), id)
+    }
+  }).pipe(Effect.scoped, Effect.provide(open(where)))
+
+/** Has a lag that takes too long, and verifies that all processes have more workers then, and why. */
+export const automatic = (where: Where) =>
+  Effect.gen(function*() {
+    yield* start(where, "automatic")
+    yield* start(where, "automatic")
+    yield* divided("automatic", 1)
+    for (const id of ids) yield* Journal.append(Note, { id, events: Array.from({ length: 50 }, () => "a") as ["a"] })
+    yield* divided("automatic", 4)
+    const why = yield* ProjectionManagement.scaling("automatic")
+    assert.deepInclude(why, { workers: 4, isAutomatic: true, by: "automatic" })
+    assert.match(why!.reason, /events behind/)
+    const owners = new Set((yield* ProjectionStatus.everywhere("automatic")).map(({ owner }) => owner.incarnation))
+    assert.strictEqual(owners.size, 2)
   }).pipe(Effect.scoped, Effect.provide(open(where)))

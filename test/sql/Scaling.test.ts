@@ -1,6 +1,6 @@
 import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { scaling } from "../scaling/scaling.ts"
+import { handovers, scaling } from "../scaling/scaling.ts"
 import { servers } from "./databases.ts"
 
 describe.concurrent.each(servers.filter(({ dialect }) => dialect === "postgres"))(
@@ -11,6 +11,15 @@ describe.concurrent.each(servers.filter(({ dialect }) => dialect === "postgres")
       () =>
         Effect.gen(function*() {
           yield* scaling((yield* place).where)
+        }),
+      600_000
+    )
+
+    it.live(
+      "is scaled while calls of its handler last: those of an entity come one after the other, at most once",
+      () =>
+        Effect.gen(function*() {
+          yield* handovers((yield* place).where)
         }),
       600_000
     )
