@@ -992,6 +992,31 @@ describe("a stage that fails", () => {
   )
 
   test(
+    "is tried as often as before after a rewind",
+    Effect.gen(function*() {
+      let calls = 0
+      yield* write("a", "1")
+      yield* start(
+        Source.journal(Note).pipe(
+          Source.tap(() =>
+            Effect.suspend(() => {
+              calls++
+              return Effect.fail("one")
+            })
+          ),
+          Projection.exactlyOnce("notes", () => Effect.void),
+          Projection.recovery(RecoveryStrategy.retryAndSkip({ retries: 1, delay: 10 }))
+        )
+      )
+      assert.strictEqual(calls, 1)
+      yield* ProjectionManagement.rewind("notes", "beginning")
+      yield* after(10_000)
+      assert.strictEqual(calls, 3)
+      assert.strictEqual((yield* statusOf("notes")).skipped, 1)
+    })
+  )
+
+  test(
     "for no fault of the event is tried again for as long as it takes",
     Effect.gen(function*() {
       let calls = 0

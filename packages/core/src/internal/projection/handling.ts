@@ -121,7 +121,7 @@ class NotToSkip {
 /** @internal Does what the recovery strategy says about an event that has failed before it came to the handler. */
 export const meetPoison = (self: Handling, poison: Poison): Handled =>
   Effect.suspend(() => {
-    const { memory, projection: { recovery } } = self
+    const { basis, memory, projection: { recovery } } = self
     if (self.skips.has(poison)) {
       return Effect.flatMap(skipAsTold(self, poison), (isSkipped) => {
         if (!isSkipped) return meetPoison(self, poison)
@@ -129,7 +129,8 @@ export const meetPoison = (self: Handling, poison: Poison): Handled =>
       })
     }
     if (poison.permanent) return passPoison(self, poison, poison.cause)
-    const times = memory.stumbleAt(`${poison.persistenceId} ${poison.sequenceNumber}`)
+    // after a rewind it is tried as often as before
+    const times = memory.stumbleAt(`${basis.revision} ${poison.persistenceId} ${poison.sequenceNumber}`)
     const again = times <= recovery.retries || !isFaultOfEvent(poison.cause)
     // either way the source is opened again, as it has stopped behind the event
     return Effect.andThen(again ? Effect.void : passPoison(self, poison, poison.cause), Effect.failCause(poison.cause))
