@@ -43,7 +43,7 @@ export class NotIdempotent
     expected: Schema.Unknown,
     /** The state with them, or why the projection did not come to its end. */
     actual: Schema.Unknown,
-    seed: Schema.Union([Schema.String, Schema.Number])
+    seed: Schema.Union([Schema.String, Schema.Finite])
   })
 {
   override get message(): string {
