@@ -351,7 +351,7 @@ export const recovery =
  *
  * **Details**
  *
- * Versions are projections with names of their own, such as `popularity@2`, offsets, dead letters and commands: see {@link ProjectionVersion.nameOf}. The
+ * Versions are projections with names of their own, such as `popularity@2`, offsets, dead letters and commands: see `ProjectionVersion.nameOf`. The
  * first one has the name without a number, so that a projection without versions is its own first. Each writes to tables of its own, which readers reach by a
  * view, or by a name, that `switch` changes. `drop` is told which version is to be dropped: one that another has replaced, or whose building was cancelled
  * (`ProjectionManagement.cancelRebuild`). It may run more than once. How far a version is says `ProjectionStatus.versions`. A version that is paused, or has
