@@ -21,7 +21,7 @@ const [where, name, workers, takeover] = process.argv.slice(2)
 const Told = Layer.effect(
   Placement,
   Effect.map(Placement, (placement) => ({
-    ...placement,
+    lease: placement.lease,
     assigned: (projection, workers) =>
       Stream.tap(
         placement.assigned(projection, workers),

@@ -77,6 +77,13 @@ const deliveries = {
   "at most once": (handle: Handle) => Projection.atMostOnce("notes", handle)
 }
 
+/** The numbers of what was handled of an entity. */
+const handledOf = (entity: number) =>
+  Effect.map(
+    Stream.runCollect(Journal.read(Done, `${entity}`)),
+    (events) => events.map(({ event }) => Number(event))
+  )
+
 describe("what fails, and what waits behind it, whatever is handled, discarded, skipped or killed meanwhile", () => {
   for (const [name, deliver] of Object.entries(deliveries)) {
     const isExactly = name.startsWith("exactly")
@@ -126,11 +133,6 @@ describe("what fails, and what waits behind it, whatever is handled, discarded, 
           const discarded = new Set<string>()
           /** Of each entity, what was to be skipped. */
           const skipped = Array.from({ length: entities }, () => new Set<number>())
-          const handledOf = (entity: number) =>
-            Effect.map(
-              Stream.runCollect(Journal.read(Done, `${entity}`)),
-              (events) => events.map(({ event }) => Number(event))
-            )
           let worker = yield* run
           for (const { pause, step } of steps) {
             switch (step._tag) {
