@@ -54,6 +54,10 @@ const Recovery = Schema.Literals(["is put aside", "stops the projection", "is tr
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string, Journal.Journal>
 
+/** What was handled of an entity, in order. */
+const handledOf = (entity: number) =>
+  Effect.map(Stream.runCollect(Journal.read(Done, `${entity}`)), (events) => events.map(({ event }) => Number(event)))
+
 const inGroups = (handle: Handle) =>
   Handler.grouped(
     { size: 4, within: 10 },

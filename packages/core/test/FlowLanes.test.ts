@@ -103,8 +103,10 @@ it.effect.prop(
               held = held.filter((other) => other !== envelope)
             } else {
               lanes.unpark(envelope)
-              waiting.unshift(...held.filter(({ slice }) => slice === envelope.slice))
-              held = held.filter(({ slice }) => slice !== envelope.slice)
+              const ofEntity = held.filter(({ slice }) => slice === envelope.slice)
+              const free = parked.has(envelope.slice) ? ofEntity.slice(0, 1) : ofEntity
+              waiting.unshift(...free)
+              held = held.filter((other) => !free.includes(other))
             }
             break
           }

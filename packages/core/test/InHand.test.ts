@@ -37,6 +37,7 @@ const makeOptions = (clock: Clock.Clock): Options => ({
     clock,
     projection: { name: "notes" },
     parked: { has: () => false },
+    skips: { has: () => false },
     handle: () => Effect.void,
     monitor: { handled: () => {}, happened: () => {} },
     tracker: { advance: () => {} },
