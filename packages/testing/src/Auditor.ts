@@ -5,11 +5,12 @@
  */
 import { type ChangeReader, DurableStateStore } from "@sluice/core/DurableStateStore"
 import { type EncodedElement, type EncodedEnvelope, type Envelope, isSkipped, type Place } from "@sluice/core/Envelope"
-import { isFlow } from "@sluice/core/Flow"
+import { type Flow, isFlow } from "@sluice/core/Flow"
 import type { Handler } from "@sluice/core/Handler"
 import { Journal, type JournalReader } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import { OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
+import { type OffsetKey, OffsetStore, type StoredOffsets } from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Projection } from "@sluice/core/Projection"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
@@ -59,6 +60,12 @@ export interface Auditor {
   readonly caughtUp: (
     projection: string
   ) => ReturnType<typeof ProjectionStatus.caughtUp>
+  /**
+   * `ProjectionStatus.everywhere`, which must not show a worker as anything but `Unknown` once its process has given no sign of life for three
+   * intervals, nor in another state than the process has said last, nor with too small a lag. Processes say how they are doing if they have a
+   * `HeartbeatStore.Heartbeat` with a finite interval. It is only asked of what cannot be late: where the time of day of the database is not set back.
+   */
+  readonly everywhere: (projection: string) => ReturnType<typeof ProjectionStatus.everywhere>
   /** `ProjectionStatus.lag`, which must not be too little. */
   readonly lag: (projection: string) => ReturnType<typeof ProjectionStatus.lag>
   /** `ProjectionStatus.reached`, which must not end before the events of the receipt are handled, or left out as it says. */
@@ -95,6 +102,27 @@ const isOf = ({ count, persistenceId, sequenceNumber }: Receipt) => (event: Plac
   event.persistenceId === persistenceId && event.sequenceNumber <= sequenceNumber &&
   event.sequenceNumber > sequenceNumber - count
 
+/** A projection as far as it reads one of its sources. */
+interface Part {
+  /** What the audit calls it. */
+  readonly id: string
+  readonly key: OffsetKey
+  /** The key of the journal, or of the states, that its events are from. */
+  readonly origin: string
+}
+
+/** Who has opened the source of a part. */
+interface Opened {
+  readonly part: Part
+  readonly range: SliceRange.SliceRange
+  readonly worker: object
+}
+
+const entityTypeOf = (origin: string): string => origin.slice(origin.indexOf(":") + 1)
+
+const nameOfEvent = ({ persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">): string =>
+  `${persistenceId} ${sequenceNumber}`
+
 /** How soon a command reaches a worker that has stopped, in milliseconds. */
 const forCommands = 3000
 
@@ -110,6 +138,7 @@ const forCommands = 3000
  * | a conflict appends nothing, what is undone is not there | |
  * | an append has the sequence number that was expected | |
  * | what is handled is in the journal | so nothing is announced that is not committed |
+ * | offsets tell of what is handled | at least once, and of a flow whatever the order in which it is done |
  * | a worker goes forward | from where it has begun, whatever the delivery |
  * | exactly once, events are handled in order | as the transactions of the handlers say |
  * | at most once, what is lost was in hand at the end of a worker | none is handed over twice, and one call of the handler is lost at most |
@@ -120,6 +149,7 @@ const forCommands = 3000
  * | what is left behind stays there | by a change of a filter that does not bring it, or a rewind that leads past it |
  * | a fenced worker does nothing | until it has begun anew |
  * | caught up means handled, reached means handled, lag is not understated | |
+ * | what is said of workers is true | none is shown as alive whose process has not been for three intervals |
  * | all catch up | within the time that `settled` is given |
  *
  * @category constructors
@@ -138,7 +168,16 @@ export const make = (databases: {
     const management = Context.get(offsetsDatabase.storage, ProjectionManagement)
     const states = Context.get(journalDatabase.storage, DurableStateStore)
     const readers = new Map<string, Effect.Effect<ReadonlyArray<EncodedEnvelope>>>()
-    const watched = new Map<string, { readonly key: string; readonly origin: string }>()
+    /** By the projection's name, in each of its sources. */
+    const watched = new Map<string, ReadonlyArray<Part>>()
+    const parts = () => [...watched.values()].flat()
+    /** The part of a projection that an event belongs to. */
+    const partOf = (projection: string, { persistenceId }: Pick<Place, "persistenceId">): Part => {
+      const all = watched.get(projection)!
+      return all.length === 1
+        ? all[0]!
+        : all.find(({ origin }) => entityTypeOf(origin) === PersistenceId.entityType(persistenceId))!
+    }
     /** What the stages of a source that is offered have dropped. */
     const dropped = new WeakMap<Source.Source<any, any, any>, Positions>()
 
@@ -147,7 +186,7 @@ export const make = (databases: {
       engine.fail({ _tag: "Violation", invariant, message })
     }
     const open = (origin: string): Effect.Effect<ReadonlyArray<EncodedEnvelope>> => {
-      const entityType = origin.slice(origin.indexOf(":") + 1)
+      const entityType = entityTypeOf(origin)
       const opening: Effect.Effect<Pick<ChangeReader, "next"> | JournalReader, unknown, Scope.Scope> =
         origin.startsWith("state:")
           ? states.reader(entityType, SliceRange.full, Offset.none)
@@ -163,44 +202,43 @@ export const make = (databases: {
       for (let page = Effect.runSync(next); page.length > 0; page = Effect.runSync(next)) all.push(...page)
       return all
     }
-    const audit = new Audit(violate, pull)
+    const audit = new Audit(violate, pull, () => engine.now)
     journalDatabase.observers.add((observation) => audit.observe(observation))
     if (offsetsDatabase !== journalDatabase) {
       offsetsDatabase.observers.add((observation) => audit.observe(observation))
     }
 
-    const storedOf = (projection: string): StoredOffsets =>
-      Effect.runSync(Effect.orDie(offsets.load({ projection, source: watched.get(projection)!.key }, SliceRange.full)))
+    const storedOf = ({ key }: Part): StoredOffsets => Effect.runSync(Effect.orDie(offsets.load(key, SliceRange.full)))
 
     offsetsDatabase.observers.add((observation) => {
       // the transaction is about to be committed, and nobody else sees yet what it has changed
       if (observation._tag === "Rewound") {
         const { projection, source } = observation.key
-        if (watched.get(projection)?.key === source) {
-          audit.rewound(projection, storedOf(projection), observation.offsets)
-        }
+        const part = watched.get(projection)?.find(({ key }) => key.source === source)
+        if (part !== undefined) audit.rewound(part.id, storedOf(part), observation.offsets)
       }
       if (observation._tag !== "Refiltered") return
-      for (const [projection, { key }] of watched) {
-        const stored = storedOf(projection)
-        if (key !== observation.source || stored.revision === undefined) continue
-        audit.refiltered(projection, stored)
-        if (observation.history === "none") audit.givesUp(projection, stored, observation)
+      for (const part of parts()) {
+        const stored = storedOf(part)
+        if (part.key.source !== observation.source || stored.revision === undefined) continue
+        audit.refiltered(part.id, stored)
+        if (observation.history === "none") audit.givesUp(part.id, stored, observation)
       }
     })
 
-    const headsOf = (projection: string): ReadonlyMap<Slice, number> => {
-      const truth = audit.truth(watched.get(projection)!.origin)
+    const headsOf = ({ origin }: Part): ReadonlyMap<Slice, number> => {
+      const truth = audit.truth(origin)
       return new Map(Array.from(truth.slices, (slice) => [slice, truth.head(slice)]))
     }
 
     const record = (projection: string, envelopes: ReadonlyArray<Envelope<unknown>>): Effect.Effect<void> =>
       Effect.map(Effect.all([place, currentWorker, CurrentTransaction]), ([{ runner }, worker, transaction]) => {
         for (const envelope of envelopes) {
+          const part = partOf(projection, envelope)
           engine.note(runner.name, () => `'${projection}' handles ${describe(envelope)}`)
-          audit.handles(projection, worker, envelope)
+          audit.handles(part.id, worker, envelope)
           const handled = (revision: number | undefined) =>
-            audit.handled(projection, worker, revision, envelope, () => storedOf(projection).revision)
+            audit.handled(part.id, worker, revision, envelope, () => storedOf(part).revision)
           if (transaction === undefined) handled(undefined)
           else transaction.onCommit.push(() => handled(transaction.revision))
         }
@@ -210,32 +248,39 @@ export const make = (databases: {
     const compared = <A, E, R>(
       projection: string,
       effect: Effect.Effect<A, E, R>,
-      compare: (heads: ReadonlyMap<Slice, number>, result: A) => void
+      compare: (heads: ReadonlyMap<Part, ReadonlyMap<Slice, number>>, result: A) => void
     ): Effect.Effect<A, E, R> =>
       Effect.flatMap(ProjectionRegistry, (registry) => {
-        const heads = headsOf(projection)
-        const rewinds = audit.rewinds(projection)
+        const all = watched.get(projection)!
+        const heads = new Map(all.map((part) => [part, headsOf(part)]))
+        const rewinds = () => all.reduce((sum, { id }) => sum + audit.rewinds(id), 0)
+        const rewindsBefore = rewinds()
         const before = registry.workers(projection)
         return Effect.map(effect, (result) => {
-          if (audit.rewinds(projection) !== rewinds) return result
+          if (rewinds() !== rewindsBefore) return result
           const remaining = registry.workers(projection).filter((worker) => before.includes(worker))
-          const isTheirs = (slice: Slice) => remaining.some(({ range }) => SliceRange.contains(range, slice))
-          compare(new Map([...heads].filter(([slice]) => isTheirs(slice))), result)
+          const isTheirs = ({ key }: Part, slice: Slice) =>
+            remaining.some((worker) => worker.key.source === key.source && SliceRange.contains(worker.range, slice))
+          const theirs = Array.from(
+            heads,
+            ([part, heads]) => [part, new Map([...heads].filter(([slice]) => isTheirs(part, slice)))] as const
+          )
+          compare(new Map(theirs), result)
           return result
         })
       })
 
     const behind = (): string | undefined => {
       if (watched.size === 0) return "no projection is watched: run those that 'Auditor.projection' returns"
-      for (const { projection } of audit.projections) {
-        const { offsets, revision } = storedOf(projection)
-        const missing = audit.missing(projection, revision)
+      for (const part of parts()) {
+        const { offsets, revision } = storedOf(part)
+        const missing = audit.missing(part.id, revision)
         if (missing.length > 0) {
-          return `'${projection}' has yet to handle ${missing.length}, such as ${describe(missing[0]!)}`
+          return `'${part.id}' has yet to handle ${missing.length}, such as ${describe(missing[0]!)}`
         }
-        for (const [slice, head] of headsOf(projection)) {
+        for (const [slice, head] of headsOf(part)) {
           const position = offsets.get(slice)?.position ?? 0
-          if (position !== head) return `'${projection}' is stored at ${position} of slice ${slice}, which has ${head}`
+          if (position !== head) return `'${part.id}' is stored at ${position} of slice ${slice}, which has ${head}`
         }
       }
       return undefined
@@ -246,7 +291,7 @@ export const make = (databases: {
 
     /** Why a watched worker does not go on, once it has had the time for a command to reach it. */
     const stoppedAs = (): string | undefined => {
-      for (const { projection } of audit.projections) {
+      for (const projection of watched.keys()) {
         for (const registry of engine.registries.values()) {
           for (const { status } of registry.workers(projection)) {
             const { failure, range, state } = status
@@ -264,15 +309,14 @@ export const make = (databases: {
 
     /** Letters that are gone, though nobody has thrown them away. */
     const lostLetter = (): string | undefined => {
-      for (const { projection } of audit.projections) {
-        const key = { projection, source: watched.get(projection)!.key }
+      for (const { id, key } of parts()) {
         const there = new Set(
           Effect.runSync(Effect.orDie(management.listLetters(key, undefined, 10_000)))
             .map(({ persistenceId, sequenceNumber }) => `${persistenceId} ${sequenceNumber}`)
         )
-        for (const place of audit.letters(projection)) {
+        for (const place of audit.letters(id)) {
           const isThere = there.has(`${place.persistenceId} ${place.sequenceNumber}`)
-          if (!isThere) return `'${projection}' has put aside ${describe(place)}, and does not have it any more`
+          if (!isThere) return `'${id}' has put aside ${describe(place)}, and does not have it any more`
         }
       }
       return undefined
@@ -284,10 +328,11 @@ export const make = (databases: {
     ): typeof handler => {
       const watch = (envelopes: ReadonlyArray<Envelope<A>>, call: Effect.Effect<void, E, R>) =>
         Effect.flatMap(currentWorker, (worker) => {
-          audit.begins(projection, worker, envelopes, () => storedOf(projection).revision)
+          const part = partOf(projection, envelopes[0]!)
+          audit.begins(part.id, worker, envelopes, () => storedOf(part).revision)
           return Effect.onExit(
             watchCall(envelopes, call),
-            () => Effect.sync(() => audit.ends(projection, worker, envelopes))
+            () => Effect.sync(() => audit.ends(part.id, worker, envelopes))
           )
         })
       const watchCall = (envelopes: ReadonlyArray<Envelope<A>>, call: Effect.Effect<void, E, R>) =>
@@ -296,7 +341,7 @@ export const make = (databases: {
             Effect.sync(() => {
               // in a group nobody knows which
               if (envelopes.length > 1 || Cause.hasInterruptsOnly(cause)) return
-              audit.fails(projection, envelopes[0]!, false)
+              audit.fails(partOf(projection, envelopes[0]!).id, envelopes[0]!, false)
             })
           ),
           Effect.andThen(record(projection, envelopes))
@@ -304,33 +349,65 @@ export const make = (databases: {
       return aroundHandler(handler, (envelopes, call) => watch(envelopes, call))
     }
 
-    const watchProjection: Auditor["projection"] = (self, options) => {
-      const { delivery, handler, name, recovery, sources: [source, ...others] } = self
-      if (others.length > 0 || isFlow(handler)) {
-        throw new RangeError(`Projection '${name}' has several sources, or a flow, which cannot be watched`)
+    /** Who reads each part in each process, the last one last. */
+    const opened = new WeakMap<object, Array<Opened>>()
+
+    /** A stream has a scope of its own: the worker is the one that has opened the source of what it is given last. */
+    const watchFlow = (projection: string, flow: Flow): Flow => {
+      const own = (envelope: Place) =>
+        Effect.map(place, ({ runner }) => {
+          const part = partOf(projection, envelope)
+          const reader = opened.get(runner)?.findLast((one) =>
+            one.part === part && SliceRange.contains(one.range, envelope.slice)
+          )
+          return { part, runner, worker: reader?.worker ?? runner, newest: () => storedOf(part).revision }
+        })
+      return {
+        ...flow,
+        run: (envelopes) => {
+          const given = new Map<string, Envelope<unknown>>()
+          return flow.run(Stream.tap(envelopes, (envelope) =>
+            Effect.map(own(envelope), ({ newest, part, worker }) => {
+              given.set(nameOfEvent(envelope), envelope)
+              audit.gives(part.id, worker, envelope, newest)
+            }))).pipe(Stream.tap((done) => {
+              const envelope = given.get(nameOfEvent(done))
+              return envelope === undefined
+                ? Effect.void
+                : Effect.map(own(envelope), ({ newest, part, runner, worker }) => {
+                  engine.note(runner.name, () => `'${projection}' is done with ${describe(envelope)}`)
+                  audit.handled(part.id, worker, undefined, envelope, newest)
+                })
+            }))
+        }
       }
-      const { codec, entity, key, open } = source.provider
-      const origin = options?.origin
-      watched.set(name, { key, origin: (origin ?? source).provider.key })
-      audit.watch({
-        projection: name,
-        origin: (origin ?? source).provider.key,
-        delivery: delivery._tag,
-        isParallel: delivery._tag === "AtLeastOnce" && delivery.parallelism > 1,
-        recovery,
-        isLeftOut: (slice, position) => origin !== undefined && dropped.get(origin)?.has(slice, position) === true
-      })
+    }
+
+    const watchPart = (
+      part: Part,
+      source: Source.Source<any, any, any>
+    ): Source.Source<any, any, any> => {
+      const { id } = part
+      const { codec, entity, open } = source.provider
       /** Where what is decoded has come from. */
       const places = new WeakMap<object, Place>()
       const see = <Element extends EncodedElement>(element: Element): Element => {
-        if (isSkipped(element)) audit.skips(name, element)
+        if (isSkipped(element)) audit.skips(id, element)
         else if (element.payload !== undefined) places.set(element.payload, element)
         return element
       }
       const provider: typeof source.provider = {
         ...source.provider,
         open: (range, start) =>
-          Effect.map(open(range, start), (feed) => ({ ...feed, envelopes: Stream.map(feed.envelopes, see) })),
+          Effect.gen(function*() {
+            const { runner } = yield* place
+            const worker = yield* currentWorker
+            const feed = yield* open(range, start)
+            const readers = opened.get(runner) ?? []
+            opened.set(runner, readers)
+            readers.push({ part, range, worker })
+            return { ...feed, envelopes: Stream.map(feed.envelopes, see) }
+          }),
         entity: (persistenceId, from, to) => Stream.map(entity(persistenceId, from, to), see),
         codec: {
           ...codec,
@@ -339,20 +416,54 @@ export const make = (databases: {
               return codec.decodeUnsafe(payload)
             } catch (error) {
               const place = places.get(payload)
-              if (place !== undefined) audit.fails(name, place, true)
+              if (place !== undefined) audit.fails(id, place, true)
               throw error
             }
           }
         }
       }
       const stages = watchStages(source.stages, {
-        dropped: (envelope) => audit.drops(name, envelope),
-        failed: (envelope, isPermanent) => audit.fails(name, envelope, isPermanent)
+        dropped: (envelope) => audit.drops(id, envelope),
+        failed: (envelope, isPermanent) => audit.fails(id, envelope, isPermanent)
       })
+      return Object.assign(Source.make(provider), { stages })
+    }
+
+    const watchProjection: Auditor["projection"] = (self, options) => {
+      const { delivery, handler, name, recovery, sources } = self
+      const origin = options?.origin
+      const isMerged = sources.length > 1
+      if (isMerged && origin !== undefined) {
+        throw new RangeError(`Projection '${name}' has several sources, of which an origin cannot be given`)
+      }
+      const all = sources.map((source): Part => {
+        const { key } = source.provider
+        return {
+          id: isMerged ? `${name} of ${key}` : name,
+          key: { projection: name, source: key },
+          origin: (origin ?? source).provider.key
+        }
+      })
+      if (new Set(all.map(({ origin }) => entityTypeOf(origin))).size < all.length) {
+        throw new RangeError(`Projection '${name}' has several sources with the same type, which cannot be watched`)
+      }
+      if (!watched.has(name)) watched.set(name, all)
+      for (const { id, key, origin: from } of all) {
+        audit.watch({
+          projection: id,
+          key,
+          origin: from,
+          delivery: delivery._tag,
+          isParallel: isFlow(handler) || delivery._tag === "AtLeastOnce" && delivery.parallelism > 1,
+          isFlow: isFlow(handler),
+          recovery,
+          isLeftOut: (slice, position) => origin !== undefined && dropped.get(origin)?.has(slice, position) === true
+        })
+      }
       const made: typeof self = Object.create(Object.getPrototypeOf(self))
       return Object.assign(made, self, {
-        handler: watchHandler(name, handler),
-        sources: [Object.assign(Source.make(provider), { stages })]
+        handler: isFlow(handler) ? watchFlow(name, handler) : watchHandler(name, handler),
+        sources: sources.map((source, i) => watchPart(watched.get(name)![i]!, source))
       })
     }
 
@@ -371,44 +482,73 @@ export const make = (databases: {
       projection: watchProjection,
       source: watchSource,
       caughtUp: (projection) =>
-        compared(projection, ProjectionStatus.caughtUp(projection), (heads) => {
-          const missing = audit.missing(projection, storedOf(projection).revision, heads)[0]
-          if (missing === undefined) return
-          violate("caught up means handled", `'${projection}' says so, and has yet to handle ${describe(missing)}`)
+        compared(projection, ProjectionStatus.caughtUp(projection), (all) => {
+          for (const [part, heads] of all) {
+            const missing = audit.missing(part.id, storedOf(part).revision, heads)[0]
+            if (missing === undefined) continue
+            violate("caught up means handled", `'${part.id}' says so, and has yet to handle ${describe(missing)}`)
+          }
+        }),
+      everywhere: (projection) =>
+        Effect.suspend(() => {
+          const asked = engine.now
+          const rewinds = () => watched.get(projection)!.reduce((sum, { id }) => sum + audit.rewinds(id), 0)
+          const before = rewinds()
+          return Effect.tap(ProjectionStatus.everywhere(projection), (workers) =>
+            Effect.sync(() => {
+              for (const part of watched.get(projection)!) {
+                const offsets = before === rewinds() ? storedOf(part).offsets : undefined
+                for (const worker of workers) {
+                  if (worker.state === "Unknown" || worker.source !== part.key.source) continue
+                  const problem = audit.isOverstated(part.id, worker, { asked, offsets })
+                  if (problem !== undefined) violate("what is said of workers is true", problem)
+                }
+              }
+            }))
         }),
       lag: (projection) =>
-        compared(projection, ProjectionStatus.lag(projection), (heads, lag) => {
-          const { offsets } = storedOf(projection)
+        compared(projection, ProjectionStatus.lag(projection), (all, lag) => {
           let least = 0
-          for (const [slice, head] of heads) {
-            const offset = offsets.get(slice) ?? Offset.beginning
-            if (offset.position > 0 || offset.timestamp === 0) least += head - offset.position
-            else {
-              const events = audit.truth(watched.get(projection)!.origin).between(slice, 0, head)
-              least += events.filter(({ timestamp }) => timestamp >= offset.timestamp).length
+          for (const [part, heads] of all) {
+            const { offsets } = storedOf(part)
+            for (const [slice, head] of heads) {
+              const offset = offsets.get(slice) ?? Offset.beginning
+              if (offset.position > 0 || offset.timestamp === 0) least += head - offset.position
+              else {
+                const events = audit.truth(part.origin).between(slice, 0, head)
+                least += events.filter(({ timestamp }) => timestamp >= offset.timestamp).length
+              }
             }
           }
           if (lag < least) violate("lag is not understated", `'${projection}' is ${least} behind, and says ${lag}`)
         }),
       reached: (projection, receipt, options) =>
         Effect.suspend(() => {
-          const rewinds = audit.rewinds(projection)
+          const part = partOf(projection, receipt)
+          const rewinds = audit.rewinds(part.id)
           return Effect.tap(ProjectionStatus.reached(projection, receipt, options), ({ leftOut }) =>
             Effect.sync(() => {
-              if (audit.rewinds(projection) !== rewinds) return
-              const { revision } = storedOf(projection)
+              if (audit.rewinds(part.id) !== rewinds) return
+              const { revision } = storedOf(part)
               const left = leftOut.length > 0
-                ? audit.missing(projection, revision)
-                : audit.unhandled(projection, revision)
+                ? audit.missing(part.id, revision)
+                : audit.unhandled(part.id, revision)
               // at most once, the offset says it before the handler is called
-              const early = left.find((event) => isOf(receipt)(event) && !audit.isInHand(projection, event))
+              const early = left.find((event) => isOf(receipt)(event) && !audit.isInHand(part.id, event))
               if (early === undefined) return
               violate("reached means handled", `'${projection}' has reached ${describe(early)}, and not handled it`)
             }))
         }),
-      unhandled: (projection) => Effect.sync(() => audit.unhandled(projection, storedOf(projection).revision)),
-      handled: (projection) => Effect.sync(() => audit.handledBy(projection, storedOf(projection).revision)),
-      rewoundSinceFilter: (projection) => Effect.sync(() => audit.rewoundSinceFilter(projection)),
+      unhandled: (projection) =>
+        Effect.sync(() =>
+          watched.get(projection)!.flatMap((part) => audit.unhandled(part.id, storedOf(part).revision))
+        ),
+      handled: (projection) =>
+        Effect.sync(() =>
+          watched.get(projection)!.flatMap((part) => audit.handledBy(part.id, storedOf(part).revision))
+        ),
+      rewoundSinceFilter: (projection) =>
+        Effect.sync(() => watched.get(projection)!.some(({ id }) => audit.rewoundSinceFilter(id))),
       settled: ({ within }) =>
         Effect.gen(function*() {
           const until = engine.now + Duration.toMillis(Duration.fromInputUnsafe(within))

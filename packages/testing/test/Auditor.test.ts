@@ -7,6 +7,7 @@ import {
   EventCodec,
   EventFilter,
   Handler,
+  HeartbeatStore,
   Journal,
   Offset,
   OffsetStore,
@@ -24,6 +25,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 
@@ -90,6 +92,79 @@ const runStopping = () =>
     }),
     { seed: 7, trace: true }
   )
+
+const Task = EntityType.make("task", { codec: EventCodec.string })
+
+const outcomeOf = <A>({ exit }: Simulation.Outcome<A, unknown>): A | string | undefined => {
+  if (Exit.isSuccess(exit)) return exit.value
+  const error = Cause.squash(exit.cause)
+  return error instanceof Simulation.SimulationFailed ? error.what : String(error)
+}
+
+/** A flow of two sources, which takes so long for an event. */
+const auditedFlow = (
+  change: (storage: Context.Context<SimulatedDatabase.Storage>) => Context.Context<SimulatedDatabase.Storage>,
+  takes: (sequenceNumber: number) => number
+) =>
+  outcomeOf(Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const Both = auditor.projection(
+        Source.mergeAll([Source.journal(Note), Source.journal(Task)]).pipe(
+          Projection.flow(
+            "both",
+            (envelopes) =>
+              Stream.mapEffect(
+                envelopes,
+                (envelope) => Effect.delay(Effect.succeed(envelope), takes(envelope.sequenceNumber)),
+                { concurrency: 2, unordered: true }
+              ),
+            { saveAfter: 1 }
+          )
+        )
+      )
+      const writing = Effect.andThen(
+        Journal.append(Note, { id: "n", events: ["a", "b"] }),
+        Journal.append(Task, { id: "t", events: ["a", "b", "c"] })
+      )
+      yield* (yield* Simulation.process("writer", Effect.provide(writing, database.layer))).ended
+      const changed = Layer.effectContext(Effect.map(Layer.build(database.layer), change))
+      yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Both), changed))
+      yield* auditor.settled({ within: "1 minute" })
+    }),
+    { seed: 7 }
+  ))
+
+const lastFirst = (sequenceNumber: number): number => 1000 / sequenceNumber
+
+/** How the worker of a process is shown while that lives, and 4 seconds after it was killed. */
+const auditedDead = (
+  change: (storage: Context.Context<SimulatedDatabase.Storage>) => Context.Context<SimulatedDatabase.Storage>
+) =>
+  outcomeOf(Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const Notes = auditor.projection(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void)))
+      const Beating = Layer.succeed(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ interval: "1 second" }))
+      const service = yield* Simulation.process(
+        "service",
+        Projection.layer(Notes).pipe(Layer.provide(Beating), Layer.provide(database.layer))
+      )
+      const changed = Layer.effectContext(Effect.map(Layer.build(database.layer), change))
+      const state = Effect.map(
+        Effect.provide(Effect.orDie(auditor.everywhere("notes")), changed),
+        (workers) => workers[0]!.state
+      )
+      yield* Effect.sleep("3 seconds")
+      const alive = yield* state
+      yield* service.kill
+      yield* Effect.sleep("4 seconds")
+      return [alive, yield* state]
+    }),
+    { seed: 7 }
+  ))
 
 describe("the auditor", () => {
   it("has nothing to say of what is right", () => {
@@ -243,7 +318,7 @@ describe("the auditor", () => {
 
   it("still has something to say of what else is lost", () => {
     const options = { recovery: RecoveryStrategy.skip, delivery: "atLeastOnce", size: 1, isOneEntity: true } as const
-    assert.strictEqual(audited(options, without("d")), "nothing is passed over")
+    assert.strictEqual(audited(options, without("d")), "offsets tell of what is handled")
     assert.strictEqual(audited({ ...options, delivery: "exactlyOnce" }, without("d")), "nothing is passed over")
   })
 
@@ -283,6 +358,39 @@ describe("the auditor", () => {
       // the next one cannot be decoded
       assert.deepStrictEqual(audited({ ...options, again: true }), ["b", "!c", "d"])
     }
+  })
+
+  it("watches each source of a projection that has several, and a flow, which is done in any order", () => {
+    assert.isUndefined(auditedFlow((storage) => storage, lastFirst))
+    const withoutSecondTask = replace(Journal.Journal, (journal) => ({
+      reader: (entityType, range, start, options) =>
+        Effect.map(journal.reader(entityType, range, start, options), ({ next, pass }) => ({
+          pass,
+          next: (limit) =>
+            Effect.map(
+              next(limit),
+              (page) =>
+                page.map((event) =>
+                  entityType === "task" && event.sequenceNumber === 2 ? { ...event, payload: undefined } : event
+                )
+            )
+        }))
+    }))
+    assert.strictEqual(auditedFlow(withoutSecondTask, lastFirst), "nothing is passed over")
+    const ahead = replace(OffsetStore.OffsetStore, ({ transact }) => ({
+      transact: (key, basis, moves, effect) =>
+        transact(key, basis, moves.map((move) => ({ ...move, to: Offset.make(2, move.to.timestamp) })), effect)
+    }))
+    assert.strictEqual(auditedFlow(ahead, (sequenceNumber) => sequenceNumber * 300), "offsets tell of what is handled")
+  })
+
+  it("notices workers of a dead process that are shown as alive", () => {
+    const unending = replace(HeartbeatStore.HeartbeatStore, ({ reports }) => ({
+      reports: (projection) =>
+        Effect.map(reports(projection), (all) => all.map((report) => ({ ...report, at: report.now })))
+    }))
+    assert.deepStrictEqual(auditedDead((storage) => storage), ["Running", "Unknown"])
+    assert.strictEqual(auditedDead(unending), "what is said of workers is true")
   })
 
   it("fails where nothing is watched", () => {

@@ -1,12 +1,17 @@
 import type { DeliveryGuarantee } from "@sluice/core/DeliveryGuarantee"
 import type { EncodedEnvelope, Envelope, Place, Skipped } from "@sluice/core/Envelope"
 import { compile, type EventFilter, type Subject } from "@sluice/core/EventFilter"
+import { type Beat, missedIntervals } from "@sluice/core/HeartbeatStore"
 import { type AppendRequest, sourceKey } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import type { StoredOffsets } from "@sluice/core/OffsetStore"
+import type { OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
 import type { Payload } from "@sluice/core/Payload"
 import type { RecoveryStrategy } from "@sluice/core/RecoveryStrategy"
+import type { ReportedWorker } from "@sluice/core/ReportedWorker"
 import type { Slice } from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { epoch } from "./Engine.ts"
 import type { Observation } from "./Observation.ts"
 import { Positions } from "./Positions.ts"
 import { describe, JournalTruth, type Sent, StatesTruth, type Truth } from "./Truth.ts"
@@ -20,16 +25,23 @@ interface Worker {
   readonly busy: Map<Slice, Place>
   /** Of a worker that moves offsets first: what it has yet to hand over of that. */
   readonly due: Set<Place>
+  /** Of a flow: what it was given, and is not done with. */
+  readonly given: Set<string>
   isFenced: boolean
 }
 
-/** @internal A projection that is watched. */
+/** @internal A projection that is watched, as far as it reads one of its sources. */
 export interface Watched {
+  /** What it is called here: the projection's name, or, of several sources, that and the source. */
   readonly projection: string
+  /** Under which its offsets are stored. */
+  readonly key: OffsetKey
   /** The key of the journal, or of the states, that its events are from. */
   readonly origin: string
   readonly delivery: DeliveryGuarantee["_tag"]
   readonly isParallel: boolean
+  /** Whether it is a stream in the place of a handler, which may be done with what it has in any order. */
+  readonly isFlow: boolean
   readonly recovery: Pick<RecoveryStrategy, "poison" | "retries">
   /** Whether the service that its events are from has left out the one at that position. */
   readonly isLeftOut: (slice: Slice, position: number) => boolean
@@ -53,6 +65,17 @@ interface GivenUp {
   readonly positions: Positions
   /** It is given up of the entities whose next event that is so of. Which one that is, only the worker knows. */
   readonly includes: (event: Subject) => boolean
+}
+
+/** What a process has said of its workers. */
+interface Said {
+  /** When it has given its last sign of life, in milliseconds, and when that was stored. */
+  at: number
+  storedAt: number
+  interval: number
+  readonly states: Map<string, string>
+  /** What is about to be stored. */
+  next: Beat | undefined
 }
 
 interface Projection extends Watched {
@@ -92,6 +115,8 @@ const isAhead = (offsets: Offset.Offsets, { position, slice, timestamp }: Place)
 
 const at = (slice: Slice, position: number): string => `${slice} ${position}`
 
+const keyText = ({ projection, source }: OffsetKey): string => JSON.stringify([projection, source])
+
 const statesPrefix = "state:"
 
 /**
@@ -107,19 +132,22 @@ export class Audit {
   readonly #refused: Array<AppendRequest> = []
   readonly #undone: Array<AppendRequest> = []
   readonly #projections = new Map<string, Projection>()
+  readonly #byKey = new Map<string, Projection>()
+  /** What processes have said of their workers, by their incarnations. */
+  readonly #said = new Map<string, Said>()
 
-  constructor(violate: Violate, pull: (origin: string) => ReadonlyArray<EncodedEnvelope>) {
+  readonly #now: () => number
+
+  /** `now` is in milliseconds since the simulation began. */
+  constructor(violate: Violate, pull: (origin: string) => ReadonlyArray<EncodedEnvelope>, now: () => number) {
     this.#violate = violate
+    this.#now = now
     this.#pull = pull
-  }
-
-  get projections(): Iterable<Watched> {
-    return this.#projections.values()
   }
 
   watch(watched: Watched): void {
     if (this.#projections.has(watched.projection)) return
-    this.#projections.set(watched.projection, {
+    const projection: Projection = {
       ...watched,
       workers: new Map(),
       done: new Map(),
@@ -136,7 +164,13 @@ export class Audit {
       moved: new Map(),
       rewinds: 0,
       rewindsAtFilter: 0
-    })
+    }
+    this.#projections.set(watched.projection, projection)
+    this.#byKey.set(keyText(watched.key), projection)
+  }
+
+  #of(key: OffsetKey): Projection | undefined {
+    return this.#byKey.get(keyText(key)) ?? this.#projections.get(key.projection)
   }
 
   /** The journal, or the states, as they are now. */
@@ -204,7 +238,7 @@ export class Audit {
       case "Acknowledged":
         return this.#acknowledged(observation)
       case "Loaded": {
-        const projection = this.#projections.get(observation.key.projection)
+        const projection = this.#of(observation.key)
         if (projection === undefined) return
         const { stored, worker } = observation
         for (const [other, { due, stored: { revision } }] of projection.workers) {
@@ -217,6 +251,7 @@ export class Audit {
           last: new Map(),
           busy: new Map(),
           due: new Set(),
+          given: new Set(),
           isFenced: false
         })
         return
@@ -237,9 +272,11 @@ export class Audit {
         return this.#putAside(observation)
       case "Discarded": {
         const { persistenceId, sequenceNumber } = observation.letter
-        this.#projections.get(observation.key.projection)?.letters.delete(`${persistenceId} ${sequenceNumber}`)
+        this.#of(observation.key)?.letters.delete(`${persistenceId} ${sequenceNumber}`)
         return
       }
+      case "Beats":
+        return this.#beats(observation)
       case "Prunes": {
         const origin = sourceKey(observation.entityType)
         if (this.#truths.has(origin)) this.truth(origin)
@@ -306,6 +343,24 @@ export class Audit {
     const last = worker.last.get(slice) ?? worker.stored.offsets.get(slice)?.position ?? 0
     if (position <= last) this.#violate("a worker goes forward", `${text}, and was at ${last}`)
     worker.last.set(slice, position)
+  }
+
+  /** A worker gives an event to its flow. */
+  gives(name: string, by: object, envelope: Envelope<unknown>, newest: () => number | undefined): void {
+    this.handles(name, by, envelope)
+    const projection = this.#projections.get(name)!
+    const { position, slice } = envelope
+    const worker = projection.workers.get(by)
+    const revision = worker?.stored.revision
+    if (position === undefined || worker === undefined || revision === undefined) return
+    if (!projection.wasAside.has(slice, position)) {
+      const passed = this.#allMissingBefore(projection, revision, envelope, position)
+        .find((event) => !worker.given.has(at(slice, event.position!)))
+      if (passed !== undefined && revision === newest()) {
+        this.#violate("nothing is passed over", `'${name}' is given ${describe(envelope)}, and not ${describe(passed)}`)
+      }
+    }
+    worker.given.add(at(slice, position))
   }
 
   /** A projection goes on from where it was, on a revision after the stored one: what was handled is. */
@@ -427,7 +482,9 @@ export class Audit {
     const isLate = lost.has(slice, position)
     if (!projection.wasAside.has(slice, position) && !isLate) {
       if (delivery !== "AtLeastOnce") this.#inOrder(projection, revision, envelope, position)
-      const before = this.#missingBefore(projection, revision, envelope, position)
+      const before = projection.isFlow
+        ? undefined
+        : this.#allMissingBefore(projection, revision, envelope, position)[0]
       // a worker that is in no transaction need not know yet that the projection was rewound
       if (before !== undefined && revision === newest()) {
         this.#violate("nothing is passed over", `${text}, and not ${describe(before)}`)
@@ -450,18 +507,18 @@ export class Audit {
     this.#violate("events are handled in order", `'${name}' handles ${describe(envelope)} after ${later}`)
   }
 
-  #missingBefore(
+  #allMissingBefore(
     projection: Projection,
     revision: number,
     { persistenceId, slice }: Envelope<unknown>,
     position: number
-  ): EncodedEnvelope | undefined {
+  ): ReadonlyArray<EncodedEnvelope> {
     const isDue = projection.perEntity.has(slice)
       ? (event: EncodedEnvelope) => event.persistenceId === persistenceId
       : (event: EncodedEnvelope) =>
         !projection.deferred.has(slice, event.position!) &&
         (event.persistenceId === persistenceId || !this.#mayWait(projection, event))
-    return this.#unhandled(projection, revision, slice, position - 1).find(isDue)
+    return this.#unhandled(projection, revision, slice, position - 1).filter(isDue)
   }
 
   /** At least once, the free events of a group are handled beside those that the worker takes for parked, and those after them once it knows better. */
@@ -548,7 +605,7 @@ export class Audit {
   }
 
   #putAside({ event, isQueued, key, revision }: Observation & { readonly _tag: "PutAside" }): void {
-    const projection = this.#projections.get(key.projection)
+    const projection = this.#of(key)
     const { persistenceId, position, sequenceNumber, slice } = event
     if (projection === undefined || position === undefined) return
     if (isQueued) {
@@ -576,11 +633,53 @@ export class Audit {
 
   /** Of events that are handled at the same time, some may be done after that, and their offsets are moved where nobody else is. */
   #isParallel({ key }: Observation & { readonly _tag: "Moves" }): boolean {
-    return this.#projections.get(key.projection)?.isParallel === true
+    return this.#of(key)?.isParallel === true
   }
 
   #workerOf({ key, worker }: Observation & { readonly _tag: "Moves" | "Moved" | "Fenced" }): Worker | undefined {
-    return this.#projections.get(key.projection)?.workers.get(worker)
+    return this.#of(key)?.workers.get(worker)
+  }
+
+  #beats({ at, beat, isStored }: Observation & { readonly _tag: "Beats" }): void {
+    const { changed, gone, interval, owner } = beat
+    let said = this.#said.get(owner.incarnation)
+    if (said === undefined) {
+      said = { at, storedAt: 0, interval, states: new Map(), next: undefined }
+      this.#said.set(owner.incarnation, said)
+    }
+    said.storedAt = this.#now()
+    said.next = isStored ? undefined : beat
+    if (!isStored) return
+    said.at = at
+    for (const { key, min } of gone) said.states.delete(`${keyText(key)} ${min}`)
+    for (const { key, range, state } of changed) said.states.set(`${keyText(key)} ${range.min}`, state)
+  }
+
+  /** What is wrong with how a worker is shown, which is not unknown. The offsets are those that are stored, unless it was rewound meanwhile. */
+  isOverstated(
+    name: string,
+    { lag, owner, range, state }: ReportedWorker,
+    { asked, offsets }: { readonly asked: number; readonly offsets: Offset.Offsets | undefined }
+  ): string | undefined {
+    const projection = this.#projections.get(name)!
+    const said = this.#said.get(owner.incarnation)
+    const text = `'${name}' in slices ${SliceRange.format(range)} is shown as ${state} by '${owner.name}'`
+    if (said === undefined) return `${text}, which has said nothing`
+    const silence = asked - said.storedAt
+    if (silence > missedIntervals * said.interval + 1) return `${text}, of which nothing was heard for ${silence} ms`
+    const last = said.states.get(`${keyText(projection.key)} ${range.min}`)
+    if (last !== state && said.next === undefined && said.storedAt < asked) return `${text}, which has said ${last}`
+    if (lag === undefined || offsets === undefined) return undefined
+    // the source is asked before that, and may take its time
+    const known = Timestamp.make(Math.floor((epoch + said.at - 5 * said.interval) * 1000))
+    const truth = this.truth(projection.origin)
+    let least = 0
+    for (const slice of truth.slices) {
+      if (!SliceRange.contains(range, slice)) continue
+      const events = truth.between(slice, offsets.get(slice)?.position ?? 0, truth.head(slice))
+      least += events.filter(({ timestamp }) => timestamp < known).length
+    }
+    return lag < least ? `${text} with a lag of ${lag}, and was ${least} behind for long` : undefined
   }
 
   #acknowledged({ request, written }: Observation & { readonly _tag: "Acknowledged" }): void {
@@ -606,9 +705,10 @@ export class Audit {
 
   #moved(observation: Observation & { readonly _tag: "Moved" }): void {
     const { basis, key, moves } = observation
-    const projection = this.#projections.get(key.projection)
+    const projection = this.#of(key)
     if (projection === undefined) return
     if (projection.delivery === "AtMostOnce") this.#willHandOver(projection, observation)
+    if (projection.delivery === "AtLeastOnce") this.#areDone(projection, observation)
     for (const { from = Offset.beginning, slice, to } of moves) {
       const at = `${basis.revision} ${slice}`
       const last = projection.moved.get(at) ?? from
@@ -620,6 +720,18 @@ export class Audit {
         )
       }
       projection.moved.set(at, to)
+    }
+  }
+
+  /** At least once, offsets are moved past what is done, and nothing else. */
+  #areDone(projection: Projection, { basis, key, moves }: Observation & { readonly _tag: "Moved" }): void {
+    this.truth(projection.origin)
+    for (const { slice, to } of moves) {
+      const left = this.#unhandled(projection, basis.revision, slice, to.position)
+        .find(({ position }) => !projection.deferred.has(slice, position!))
+      if (left === undefined) continue
+      const text = `'${key.projection}' moves slice ${slice} to ${to.position}, and has not handled ${describe(left)}`
+      this.#violate("offsets tell of what is handled", text)
     }
   }
 

@@ -8,8 +8,8 @@ import type * as Scheduler from "effect/Scheduler"
 import { choose, type Draw, fork, makeDraw } from "./randomness.ts"
 import { Timers } from "./Timers.ts"
 
-/** When simulated time begins: 2026-01-01, in milliseconds since the epoch. */
-const epoch = 1_767_225_600_000
+/** @internal When simulated time begins: 2026-01-01, in milliseconds since the epoch. */
+export const epoch = 1_767_225_600_000
 
 /** After how many operations a fiber gives way at the latest. Drawn for a whole run, as each finds other faults; so are the next two. */
 const operationsUntilYield = [1, 4, 16, 64, 1024]

@@ -1,6 +1,7 @@
 import type { HistoryPolicy } from "@sluice/core/ConsumerFilter"
 import type { Place } from "@sluice/core/Envelope"
 import type { EventFilter } from "@sluice/core/EventFilter"
+import type { Beat } from "@sluice/core/HeartbeatStore"
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
 import type { Offsets } from "@sluice/core/Offset"
 import type { Basis, Fenced, Move, OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
@@ -75,5 +76,10 @@ export type Observation =
   }
   /** What was put aside is thrown away: as it is handled now, or need not be any more. */
   | { readonly _tag: "Discarded"; readonly key: OffsetKey; readonly letter: DeadLetterId }
+  /**
+   * A process says how its workers are doing, as it has seen that at that time, in milliseconds since the simulation began: that is about to be stored, or
+   * was.
+   */
+  | { readonly _tag: "Beats"; readonly beat: Beat; readonly at: number; readonly isStored: boolean }
   /** The oldest events of an entity type are about to be removed, and nothing comes between. */
   | { readonly _tag: "Prunes"; readonly entityType: string }

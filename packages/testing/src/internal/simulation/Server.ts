@@ -70,6 +70,8 @@ export class SimulatedTransaction {
   readonly parent: SimulatedTransaction | undefined
   /** What the storage does, once all is committed. */
   readonly onCommit: Array<() => void> = []
+  /** The same, after all of that. */
+  readonly onCommitLast: Array<() => void> = []
   /** What the process does, once it knows that all is committed. */
   readonly onKnown: Array<() => void> = []
   /** The revision that it moves offsets on, if it does. */
@@ -92,13 +94,14 @@ export class SimulatedTransaction {
 
   /** What is told of its end, as the storage is about to commit, or has undone it. */
   end(isCommitted: boolean): void {
-    const { onCommit, onUndone, parent } = this
+    const { onCommit, onCommitLast, onUndone, parent } = this
     this.isOver = true
     if (!isCommitted) { for (const undone of onUndone) undone() }
-    else if (parent === undefined) { for (const commit of onCommit) commit() }
+    else if (parent === undefined) { for (const commit of [...onCommit, ...onCommitLast]) commit() }
     else {
       parent.onUndone.push(...onUndone)
       parent.onCommit.push(...onCommit)
+      parent.onCommitLast.push(...onCommitLast)
     }
   }
 

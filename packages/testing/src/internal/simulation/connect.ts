@@ -4,7 +4,7 @@ import { passAll } from "@sluice/core/EventFilter"
 import { Heartbeat, heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
-import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { type DeadLetter, type LetterSelection, ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Transaction } from "@sluice/core/Transaction"
@@ -191,7 +191,7 @@ export const connect = (
           (hold: Effect.Effect<A, E>) => offsets.transact(key, basis, moves, hold),
           (transaction) => {
             transaction.revision = basis.revision
-            transaction.onCommit.push(() => observe({ _tag: "Moved", worker, key, basis, moves }))
+            transaction.onCommitLast.push(() => observe({ _tag: "Moved", worker, key, basis, moves }))
             return effect as Effect.Effect<A, E, Exclude<R, Transaction>>
           }
         ).pipe(
@@ -271,6 +271,25 @@ export const connect = (
           (discarded) =>
             discarded === undefined ? Effect.void : whenCommitted(() => ({ _tag: "Discarded", key, letter }))
         ))
+      ),
+    discardAll: (key, which) =>
+      ask(
+        "discard all",
+        "Write",
+        Effect.uninterruptible(
+          base.transaction(Effect.gen(function*() {
+            const letters = yield* management.deadLetters(key, undefined, 10_000)
+            return [yield* management.discardAll(key, which), letters.filter(isOf(which))] as const
+          })).pipe(
+            Effect.tap(([, letters]) =>
+              Effect.forEach(letters, ({ envelope: letter }) =>
+                whenCommitted(() => ({ _tag: "Discarded", key, letter })), { discard: true })
+            ),
+            Effect.map(([discarded]) =>
+              discarded
+            )
+          )
+        )
       )
   }
 
@@ -306,6 +325,21 @@ export const connect = (
       )
   }
 
+  const heartbeats = Context.get(storage, HeartbeatStore)
+  const wrappedHeartbeats: HeartbeatStore["Service"] = {
+    ...wrap("HeartbeatStore", heartbeats, ["reports"]),
+    beat: (beat) =>
+      Effect.suspend(() => {
+        const at = server.engine.now
+        const seen = (isStored: boolean) => Effect.sync(() => observe({ _tag: "Beats", beat, at, isStored }))
+        return ask(
+          "beat",
+          "Write",
+          Effect.uninterruptible(Effect.andThen(Effect.andThen(seen(false), heartbeats.beat(beat)), seen(true)))
+        )
+      })
+  }
+
   const states = Context.get(storage, DurableStateStore)
   const wrappedStates: DurableStateStore["Service"] = {
     ...wrap("DurableStateStore", states, ["get", "heads", "before"]),
@@ -326,13 +360,17 @@ export const connect = (
     Context.add(OffsetStore, wrappedOffsets),
     Context.add(ProjectionManagement, wrappedManagement),
     Context.add(ConsumerFilter, wrappedFilters),
-    Context.add(HeartbeatStore, Context.get(storage, HeartbeatStore)),
-    // a seed is to mean the same, and nothing depends on them
+    Context.add(HeartbeatStore, wrappedHeartbeats),
+    // who wants them has an interval, and what others do stays as it was
     Context.add(Heartbeat, heartbeat({ name: "simulated", interval: Duration.infinity })),
     Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
     Context.add(DurableStateStore, wrappedStates)
   )
 }
+
+const isOf = ({ fingerprint, persistenceId }: LetterSelection) => (letter: DeadLetter): boolean =>
+  (persistenceId === undefined || letter.envelope.persistenceId === persistenceId) &&
+  (fingerprint === undefined || letter.fingerprint === fingerprint)
 
 const acknowledged = (request: AppendRequest, written: Written): Observation => ({
   _tag: "Acknowledged",
