@@ -1,6 +1,7 @@
 /**
  * Runs the simulator: `npm run test:simulation -- --seeds 5000`, or one seed again with what has happened in it, `-- --seed 17 --trace`.
  * With `--workload network` services talk to each other, and with `--workload filters` what one reads of the other changes meanwhile.
+ * With `--workload scaling` processes share the workers of a projection of several sources, whose number changes.
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
@@ -8,6 +9,7 @@ import type * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import * as network from "./network.ts"
 import { report } from "./report.ts"
+import * as scaling from "./scaling.ts"
 import * as projections from "./workload.ts"
 
 const { values } = parseArgs({
@@ -53,10 +55,13 @@ const exploring = <A>(
 const workloads = {
   projections: exploring(projections.workloads, projections.run),
   network: exploring(network.workloads, network.run),
-  filters: exploring(network.changing, network.run)
+  filters: exploring(network.changing, network.run),
+  scaling: exploring(scaling.scalings, scaling.run)
 }
 
-const workload = values.workload === "projections" || values.workload === "network" || values.workload === "filters"
+const isWorkload = (name: string): name is keyof typeof workloads => Object.hasOwn(workloads, name)
+
+const workload = isWorkload(values.workload)
   ? values.workload
   : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${values.workload}'`)
 const explore = workloads[workload]

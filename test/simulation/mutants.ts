@@ -4,7 +4,7 @@ export interface Mutant {
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?: "network" | "filters" | undefined
+  readonly workload?: "network" | "filters" | "scaling" | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
@@ -407,5 +407,61 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "packages/grpc/src/internal/server/CallFilter.ts",
     workload: "network",
     changes: [["if (!isReplayed) return this.#passes(envelope)", "if (!isReplayed) return true"]]
+  },
+  {
+    name: "a worker begins before the one has ended that had its slices",
+    file: `${core}/internal/projection/WorkerSet.ts`,
+    workload: "scaling",
+    changes: [["if (others.length === 0) return Effect.void", "if (others.length >= 0) return Effect.void"]]
+  },
+  {
+    name: "a worker begins though one of another process has its slices",
+    file: `${core}/internal/projection/WorkerSet.ts`,
+    workload: "scaling",
+    changes: [["if (lease === undefined) return work", "if (lease !== null) return work"]]
+  },
+  {
+    name: "workers of two processes handle the same events while they are scaled",
+    file: `${core}/internal/memory/offsetStore.ts`,
+    workload: "scaling",
+    changes: [["if (position !== from.position || timestamp !== from.timestamp) {", "if (false) {"]]
+  },
+  {
+    name: "merged sources have their offsets in one place",
+    file: `${core}/internal/memory/offsetStore.ts`,
+    workload: "scaling",
+    changes: [[
+      "sliceKey: (key, slice) => `${slice} ${textOf(key)}`",
+      "sliceKey: (key, slice) => `${slice} ${key.projection}`"
+    ]]
+  },
+  {
+    name: "the offset of a flow is stored before what comes first is done",
+    file: `${core}/internal/projection/FlowLanes.ts`,
+    workload: "scaling",
+    changes: [[
+      "if (element._tag === \"Envelope\" && !this.#behind.delete(element)) break",
+      "if (element._tag === \"Envelope\" && !this.#behind.delete(element) && this.#behind.size === 0) break"
+    ]]
+  },
+  {
+    name: "later events of a parked entity are handled",
+    file: `${core}/internal/projection/ParkedEntities.ts`,
+    changes: [[
+      "return this.#ids.size > 0 && this.#ids.has(place.persistenceId) && this.#isParkable(place)",
+      "return false"
+    ]]
+  },
+  {
+    name: "the workers of a dead process are shown as they were",
+    file: `${core}/internal/projection/judgeReports.ts`,
+    workload: "scaling",
+    changes: [["Math.abs(now - at) > missedIntervals * interval * 1000", "Math.abs(now - at) > Infinity"]]
+  },
+  {
+    name: "workers that have left are still reported",
+    file: `${core}/internal/projection/Heartbeats.ts`,
+    workload: "scaling",
+    changes: [["current.has(key) ? [] : [id])", "[])"]]
   }
 ]

@@ -106,6 +106,8 @@ export interface Table<V> {
  * A process is notified of every commit, unless the database is made `lossy` or `mute`: then it also looks for itself, once a second, as adapters
  * do.
  *
+ * Processes do not report on their workers: `HeartbeatStore.Heartbeat` has no interval there. Provide one to a process that shall.
+ *
  * @category constructors
  * @since 0.1.0
  */
