@@ -81,13 +81,6 @@ const deliveries = {
   "at most once": (handle: Handle) => Projection.atMostOnce("notes", handle)
 }
 
-/** The numbers of what was handled of an entity. */
-const handledOf = (entity: number) =>
-  Effect.map(
-    Stream.runCollect(Journal.read(Done, `${entity}`)),
-    (events) => events.map(({ event }) => Number(event))
-  )
-
 describe("what fails, and what waits behind it, whatever is handled, discarded, skipped or killed meanwhile", () => {
   for (const [name, deliver] of Object.entries(deliveries)) {
     const isExactly = name.startsWith("exactly")
