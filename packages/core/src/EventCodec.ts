@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
+import { messageOf } from "./internal/messageOf.ts"
 import type { Payload } from "./Payload.ts"
 import { PersistenceId } from "./PersistenceId.ts"
 import { SequenceNumber } from "./SequenceNumber.ts"
@@ -55,7 +56,7 @@ export class EventDecodeError extends ExpectedError.TaggedError<EventDecodeError
 ) {
   override get message(): string {
     return `Event ${this.sequenceNumber} of '${this.persistenceId}', manifest '${this.manifest}', cannot be decoded: ${
-      describe(this.cause)
+      messageOf(this.cause)
     }`
   }
 }
@@ -71,11 +72,9 @@ export class EventEncodeError extends ExpectedError.TaggedError<EventEncodeError
   { persistenceId: PersistenceId, cause: Schema.Defect() }
 ) {
   override get message(): string {
-    return `An event for '${this.persistenceId}' cannot be encoded: ${describe(this.cause)}`
+    return `An event for '${this.persistenceId}' cannot be encoded: ${messageOf(this.cause)}`
   }
 }
-
-const describe = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
 
 /**
  * A codec of your own. Its manifests need a prefix of their own, `<scheme>/`, as they share a namespace with others.

@@ -45,7 +45,7 @@ export interface Start {
    * otherwise.
    */
   readonly reminders?: boolean | undefined
-  /** Whether only the places of events are wanted, with their tags. A source need not show payloads then, nor run any stage. */
+  /** Whether only the places of events are wanted, with their tags. A source need not show payloads then. */
   readonly placesOnly?: boolean | undefined
 }
 

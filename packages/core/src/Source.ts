@@ -21,6 +21,7 @@ import type { EventCodec, EventDecodeError } from "./EventCodec.ts"
 import type { EventFilter } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Feed, Start } from "./Feed.ts"
+import { messageOf } from "./internal/messageOf.ts"
 import { compile, decodeWith, events, failAtPoison, reencode } from "./internal/pipeline/compile.ts"
 import { LeftOut } from "./internal/pipeline/LeftOut.ts"
 import { mapChunks } from "./internal/pipeline/mapChunks.ts"
@@ -281,7 +282,7 @@ export class GapNotFilled extends ExpectedError.TaggedError<GapNotFilled>("@slui
   }
   override get message(): string {
     const { cause, from, persistenceId, source, to } = this
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     return `The source '${source}' does not show events ${from} to ${to} of '${persistenceId}', which are to be handled before others: ${why}`
   }
 }
@@ -808,7 +809,10 @@ export const openEncoded = <A, E, R>(
       const shown = selected({ ...feed, beforeWaiting, isReplayed }, options?.selection)
       return {
         ...feed,
-        envelopes: options?.start?.placesOnly === true ? Stream.map(shown, placeOf) : encoded(self, codec, shown)
+        envelopes: options?.start?.placesOnly === true
+          // an event that a stage drops is not to be told from others by its tags
+          ? Stream.map(self.stages.length === 0 ? shown : encoded(self, codec, shown), placeOf)
+          : encoded(self, codec, shown)
       }
     }
   )

@@ -1,11 +1,12 @@
 import { assert, layer } from "@effect/vitest"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import { type Handled, OffsetStore } from "@sluice/core/OffsetStore"
-import type * as PersistenceId from "@sluice/core/PersistenceId"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
-import type * as Slice from "@sluice/core/Slice"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Verification from "@sluice/core/Verification"
@@ -142,32 +143,61 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
       assert.instanceOf(yield* fails, Verification.VerificationUnsupported)
     }))
 
-  it.effect("is shown no payloads for that, and no stage is run", () =>
+  it.effect("is shown no payloads for that, and of what the producer drops no more than without", () =>
     Effect.gen(function*() {
       const producer = yield* makeStorage
-      let stages = 0
       const port = yield* Effect.provide(
         serve(
-          EventProducer.layer(
-            CartEvents,
-            Source.journal(Cart).pipe(Source.map(({ event }) => {
-              stages++
-              return event
-            }))
-          )
+          EventProducer.layer(CartEvents, Source.journal(Cart).pipe(Source.filter(({ event }) => event !== "secret")))
         ),
         producer
       )
-      yield* Effect.provide(append("a", ["x".repeat(1000)], "large"), producer)
-      const { envelopes } = yield* remote(port).provider.open(SliceRange.full, {
-        journal: undefined,
-        offsets: new Map(),
-        placesOnly: true
+      yield* Effect.provide(
+        Journal.append(Cart, {
+          id: "a",
+          events: ["x".repeat(1000), "secret"],
+          tags: ["large"],
+          metadata: { by: "ada" }
+        }),
+        producer
+      )
+      const shown = Effect.fnUntraced(function*(placesOnly: boolean) {
+        const start = { journal: undefined, offsets: new Map(), placesOnly }
+        const { envelopes } = yield* remote(port).provider.open(SliceRange.full, start)
+        return (yield* Stream.runCollect(Stream.take(envelopes, 2))) as ReadonlyArray<EncodedEnvelope>
       })
-      const [place] = yield* Stream.runCollect(Stream.take(envelopes, 1))
-      assert.deepStrictEqual([(place as any).persistenceId, (place as any).tags], ["Cart|a", ["large"]])
-      assert.strictEqual((place as any).payload.bytes.length, 0)
-      assert.strictEqual(stages, 0)
+      const [place, dropped] = yield* shown(true)
+      assert.deepStrictEqual([place!.persistenceId, place!.tags, place!.metadata], ["Cart|a", ["large"], { by: "ada" }])
+      assert.strictEqual(place!.payload!.bytes.length, 0)
+      assert.deepStrictEqual(dropped, (yield* shown(false))[1])
+      assert.deepStrictEqual([dropped!.payload, dropped!.tags, dropped!.metadata], [undefined, [], {}])
+    }).pipe(Effect.scoped))
+
+  it.effect("misses nothing that the producer drops", () =>
+    Effect.gen(function*() {
+      const producer = yield* makeStorage
+      const storage = yield* makeStorage
+      const port = yield* Effect.provide(
+        serve(
+          EventProducer.layer(CartEvents, Source.journal(Cart).pipe(Source.filter(({ event }) => event !== "secret")))
+        ),
+        producer
+      )
+      const projection = remote(port).pipe(Projection.exactlyOnce("verified", record))
+      yield* Effect.provide(append("a", ["1"]), producer)
+      yield* Effect.scoped(Effect.andThen(run(projection, storage), caughtUp("verified")))
+      yield* Effect.provide(append("b", ["secret", "2"]), producer)
+      const { slice } = yield* Effect.provide(append("c", ["secret", "secret"]), producer)
+      const b = Slice.ofPersistenceId(PersistenceId.make(Cart.name, "b"))
+      yield* Effect.provide(
+        goPast(projection, producer, new Map([slice, b].map((slice) => [slice, new Map()]))),
+        storage
+      )
+      const { differences } = yield* Effect.provide(verify(projection), storage)
+      assert.deepStrictEqual(
+        differences.map((one) => one._tag === "Missing" ? [one.persistenceId as string, one.from, one.to] : []),
+        [["Cart|b", 2, 2]] as any
+      )
     }).pipe(Effect.scoped))
 
   it.effect("may have 100,000 entities", () =>

@@ -12,6 +12,7 @@ import type { SliceRange } from "../../SliceRange.ts"
 import { type EncodedSnapshot, type Snapshot, SnapshotStore } from "../../SnapshotStore.ts"
 import type { StateType } from "../../StateType.ts"
 import type { StorageError } from "../../StorageError.ts"
+import { messageOf } from "../messageOf.ts"
 import { SnapshotNumbers } from "./SnapshotNumbers.ts"
 
 /** A snapshot in the place of an event. Its codec decodes it, so that one that cannot be decoded is a poison event. */
@@ -68,7 +69,7 @@ const stateOf = <S>({ codec }: StateType<S>, payload: Payload): S => {
   try {
     return codec.decodeUnsafe(payload)
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     throw new Error(`the snapshot in its place cannot be decoded: ${reason}. ${advice}`, { cause })
   }
 }
