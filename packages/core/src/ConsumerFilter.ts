@@ -169,6 +169,18 @@ export const joinPassed = (a: Passed, b: Passed | undefined): Passed =>
   }
 
 /**
+ * How many events of it are yet to be looked through, by what is stored of the slice. One that has begun anew since, and is in exact mode again, has passed
+ * over nothing. What comes after the offset is not past, as where that was a time when the part was stored.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const pastLag = (
+  { from, upTo }: Passed,
+  { completeUpTo, offset }: { readonly offset: Offset | undefined; readonly completeUpTo: unknown }
+): number => completeUpTo === undefined ? 0 : Math.max(0, Math.min(upTo, offset?.position ?? 0) - from.position)
+
+/**
  * Stores the filters of streams. Storage adapters provide it, beside the offset store and in its transactions.
  *
  * @category services

@@ -313,6 +313,8 @@ export interface SliceProgress {
   readonly completeUpTo: Position | undefined
   /** As those of `StoredOffsets`. */
   readonly rewinds: ReadonlyArray<Rewind>
+  /** How many events its workers have yet to look through once more, in whatever process, as a filter includes more of them now, or for a repair. */
+  readonly pastLag: number
 }
 
 /**

@@ -35,7 +35,8 @@ const at = (
   offset: Offset.make(position, timestamp),
   journal: journal ?? undefined,
   completeUpTo: completeUpTo === undefined ? undefined : Position.make(completeUpTo),
-  rewinds
+  rewinds,
+  pastLag: 0
 })
 
 const to = (since: number, revision = 2): Rewind => ({ revision, since: Timestamp.make(since) })

@@ -20,7 +20,13 @@ const progress = (source: string, of: Offset.Offsets, change?: Partial<Progress>
   hasDeadLetters: false,
   journal: undefined,
   slices: new Map(
-    Array.from(of, ([slice, offset]) => [slice, { offset, journal: undefined, completeUpTo: undefined, rewinds: [] }])
+    Array.from(of, ([slice, offset]) => [slice, {
+      offset,
+      journal: undefined,
+      completeUpTo: undefined,
+      rewinds: [],
+      pastLag: 0
+    }])
   ),
   ...change
 })
@@ -54,6 +60,14 @@ describe("how far a version is behind its sources", () => {
       versionLag([ends("a", heads)], [progress("a", heads), progress("old", new Map(), { hasDeadLetters: true })]),
       0
     )
+  })
+
+  it("is all before it while anything is to be looked through once more, by whatever worker", () => {
+    const [one] = [progress("a", heads)]
+    const slices = new Map(
+      Array.from(one.slices, ([slice, row]) => [slice, slice === 2 ? { ...row, pastLag: 1 } : row])
+    )
+    assert.strictEqual(versionLag([ends("a", heads)], [{ ...one, slices }]), Infinity)
   })
 
   it("counts nothing before a time that it was rewound to", () => {

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { pastLag } from "@sluice/core/ConsumerFilter"
 import { sourceKey as stateKey } from "@sluice/core/DurableStateStore"
 import { encoded, type EncodedEnvelope } from "@sluice/core/Envelope"
 import { sourceKey } from "@sluice/core/Journal"
@@ -695,6 +696,9 @@ export const make = ({ database, db, signals }: {
         .leftJoin("sluice_offset as o", (join) =>
           join.onRef("o.projection", "=", "s.projection").onRef("o.source", "=", "s.source")
             .on("o.slice", "in", slices.length === 0 ? [-1] : [...slices]))
+        .leftJoin("sluice_passed_over as b", (join) =>
+          join.onRef("b.projection", "=", "s.projection").onRef("b.source", "=", "s.source")
+            .onRef("b.slice", "=", "o.slice").onRef("b.revision", "=", "s.revision"))
         .leftJoin(
           db.selectFrom("sluice_offset")
             .select((
@@ -714,6 +718,9 @@ export const make = ({ database, db, signals }: {
           "o.journal",
           "o.complete_up_to",
           "o.rewinds",
+          "b.position as from_position",
+          "b.timestamp as from_timestamp",
+          "b.up_to",
           "j.first_journal",
           "j.last_journal",
           (eb) =>
@@ -735,14 +742,24 @@ export const make = ({ database, db, signals }: {
             journal: rows[0]!.first_journal === rows[0]!.last_journal
               ? rows[0]!.first_journal ?? undefined
               : undefined,
-            slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> =>
-              row.slice === null ? [] : [[row.slice as Slice, {
-                offset: { position: row.position as Position, timestamp: row.timestamp as Timestamp.Timestamp },
+            slices: new Map(rows.flatMap((row): ReadonlyArray<readonly [Slice, SliceProgress]> => {
+              if (row.slice === null) {
+                return []
+              }
+              const offset = Offset.make(row.position!, row.timestamp!)
+              const completeUpTo = (row.complete_up_to ?? undefined) as Position | undefined
+              const past = row.up_to === null ? undefined : {
+                from: Offset.make(row.from_position!, row.from_timestamp!),
+                upTo: row.up_to as Position
+              }
+              return [[row.slice as Slice, {
+                offset,
                 journal: row.journal === "" ? undefined : row.journal!,
-                completeUpTo: (row.complete_up_to ?? undefined) as Position | undefined,
-                rewinds: toRewinds(row.rewinds)
+                completeUpTo,
+                rewinds: toRewinds(row.rewinds),
+                pastLag: past === undefined ? 0 : pastLag(past, { offset, completeUpTo })
               }]]
-            ))
+            }))
           })
         )
       )

@@ -1,5 +1,6 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import { pastLag } from "../../ConsumerFilter.ts"
 import { encoded, nothing } from "../../Envelope.ts"
 import { sourceKey as sourceKeyOf } from "../../Journal.ts"
 import * as Offset from "../../Offset.ts"
@@ -113,7 +114,7 @@ const emptied = (letter: LetterRow): LetterRow => ({
 /** @internal */
 export const makeMemoryProjectionManagement = (
   { commands: listeners, logs, read, transaction, write }: MemoryDatabase,
-  { entities, entityKey, skips, sliceKey, slices, sourceKey, sources }: OffsetTables,
+  { entities, entityKey, passed, skips, sliceKey, slices, sourceKey, sources }: OffsetTables,
   letters: Letters
 ): ProjectionManagement["Service"] => {
   const commands = new MemoryTable<Command>()
@@ -263,7 +264,7 @@ export const makeMemoryProjectionManagement = (
     projection: string,
     which: ReadonlyArray<Slice>
   ): ReadonlyArray<Progress> =>
-    sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key }) => ({
+    sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key, revision }) => ({
       source: key.source,
       isPaused: commandOf(transaction, projection).paused,
       hasDeadLetters: letters.all(transaction).some(isOf(key)),
@@ -272,11 +273,13 @@ export const makeMemoryProjectionManagement = (
         const row = slices.get(transaction, sliceKey(key, slice))
         if (row === undefined) return []
         const { completeUpTo, journal, offset, rewinds } = row
+        const past = passed.get(transaction, sliceKey(key, slice))
         return [[slice, {
           offset,
           journal: journal === "" ? undefined : journal,
           completeUpTo: completeUpTo?.position,
-          rewinds
+          rewinds,
+          pastLag: past?.revision === revision ? pastLag(past, row) : 0
         }]]
       }))
     })).toSorted((a, b) => a.source < b.source ? -1 : 1)

@@ -1,4 +1,4 @@
-import type { Passed } from "../../ConsumerFilter.ts"
+import { type Passed, pastLag } from "../../ConsumerFilter.ts"
 import type { Element } from "../../Envelope.ts"
 import type { Offset, Offsets } from "../../Offset.ts"
 import type { StoredOffsets } from "../../OffsetStore.ts"
@@ -24,19 +24,16 @@ export class PassedOver {
   readonly #moved = new Set<Slice>()
   #remaining = 0
 
-  /**
-   * A slice that has begun anew since, and is in exact mode again, has passed over nothing. What comes after the offset of a slice is not past, as
-   * where that was a time when the part was stored.
-   */
   constructor(
     passed: ReadonlyMap<Slice, Passed>,
     { completeUpTo, offsets }: Pick<StoredOffsets, "completeUpTo" | "offsets">
   ) {
-    for (const [slice, { from, upTo: stored }] of passed) {
-      const upTo = Math.min(stored, offsets.get(slice)?.position ?? 0)
-      if (from.position >= upTo || !completeUpTo.has(slice)) continue
-      this.#slices.set(slice, { offset: from, position: from.position, upTo })
-      this.#remaining += upTo - from.position
+    for (const [slice, part] of passed) {
+      const { from } = part
+      const left = pastLag(part, { offset: offsets.get(slice), completeUpTo: completeUpTo.get(slice) })
+      if (left === 0) continue
+      this.#slices.set(slice, { offset: from, position: from.position, upTo: from.position + left })
+      this.#remaining += left
     }
   }
 

@@ -19,23 +19,19 @@ const headsPatience = "10 seconds"
 /** How soon is tried again what has failed. */
 const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
 
-/** Nothing if one of the workers of this process looks for what a change of its filter has included. */
 const endsOf = Effect.fnUntraced(function*(
   { name, sources }: Projection<any, any>
-): Effect.fn.Return<ReadonlyArray<Ends> | undefined, unknown, any> {
+): Effect.fn.Return<ReadonlyArray<Ends>, unknown, any> {
   const registry = yield* ProjectionRegistry
-  const ends = yield* Effect.forEach(
+  return yield* Effect.forEach(
     sources,
     ({ provider }) =>
-      Effect.map(provider.heads(SliceRange.full), (heads): Ends | undefined => {
-        const statuses = registry.workers(name, provider.key).map(({ status }) => status)
-        if (statuses.some(({ pastLag }) => pastLag > 0)) return undefined
-        const waiting = statuses.flatMap(({ waitsFrom }) => waitsFrom ?? [])
+      Effect.map(provider.heads(SliceRange.full), (heads): Ends => {
+        const waiting = registry.workers(name, provider.key).flatMap(({ status }) => status.waitsFrom ?? [])
         return { source: provider.key, heads, waitsFrom: waiting.toSorted((a, b) => a - b)[0] }
       }),
     { concurrency: "unbounded" }
   )
-  return ends.includes(undefined) ? undefined : ends as ReadonlyArray<Ends>
 }, Effect.timeout(headsPatience))
 
 /**

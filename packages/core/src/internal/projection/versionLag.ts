@@ -15,6 +15,7 @@ export const versionLag = (ends: ReadonlyArray<Ends>, progress: ReadonlyArray<Pr
   ends.reduce((sum, { heads, source, waitsFrom }) => {
     const found = progress.find((one) => one.source === source)
     if (found === undefined || found.isPaused || found.hasDeadLetters) return Infinity
+    for (const { pastLag } of found.slices.values()) if (pastLag > 0) return Infinity
     const offsets = new Map(Array.from(found.slices, ([slice, { offset }]) => [slice, offset]))
     const time = inTime.timeOf(heads)
     if (time !== undefined) return inTime.hasReached(offsets, time, waitsFrom) ? sum : Infinity

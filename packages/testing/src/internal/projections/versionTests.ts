@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
@@ -16,6 +17,8 @@ import * as Latch from "effect/Latch"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, revisionOf, texts } from "../kit.ts"
+import { filtered, idOf } from "./filteredProjectionTests.ts"
+import { only } from "./historyTests.ts"
 import { caughtUp, freshName, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
 
 type Storage = Journal.Journal | Projection.Stores
@@ -334,6 +337,42 @@ export const versionTests = (it: It<Storage>): void => {
           whileRunning(make(1))
         )
         assert.deepStrictEqual(yield* led, ["1", "3"])
+      }))
+
+    it.effect("is not complete while anything that a filter has included is to be looked through, also after a restart", () =>
+      Effect.gen(function*() {
+        let [isReady, isClosed] = [true, true]
+        const { effects, led, make, of, type } = makeVersions({
+          handle: (envelope, version) =>
+            version === 2 && isClosed && idOf(envelope) === "b" && envelope.sequenceNumber === 5
+              ? Effect.fail("closed")
+              : Effect.void,
+          switching: Effect.suspend(() => isReady ? Effect.void : Effect.fail("not yet"))
+        })
+        const two = make(2, filtered(type, only("a")()))
+        const isLookingBack = Wait.until(
+          "some of the past",
+          Effect.map(ProjectionStatus.status(two), (workers) => workers.some(({ pastLag }) => pastLag > 0))
+        )
+        yield* append(type, "b", texts(20))
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          isReady = false
+          yield* Effect.gen(function*() {
+            yield* caughtUp(two.name)
+            yield* ConsumerFilter.update(two, only("a", "b"), { by: "ada", history: "now" })
+            yield* isLookingBack
+          }).pipe(whileRunning(two))
+          isReady = true
+          yield* Effect.gen(function*() {
+            yield* isLookingBack
+            assert.deepStrictEqual(yield* led, ["1"])
+            isClosed = false
+            yield* hasPhases(of, "Dropped Live")
+            assert.deepStrictEqual(yield* effects.get(2)!.events("b"), recorded(20))
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(make(1)))
       }))
 
     it.effect("of several sources is complete when it is in all of them", () =>
