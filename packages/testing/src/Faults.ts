@@ -155,7 +155,7 @@ export const reorder = (seed = 1): (self: Faults) => Faults => add({ _tag: "Reor
  * With `inHandler` (and any group of which the event is part) the handler is interrupted after about so many of its own steps as `step` says, by default
  * one: each effect that it runs is a step. A handler that has fewer is killed once it is done. Its finalizers run, which a real kill would not let them.
  * `afterCommit` is when an offset that includes the event was stored. At most once, that comes before the handler: it is killed when the handler is done.
- * A flow has no calls: it is killed `afterCommit` only.
+ * A flow has no calls: it is killed once it has emitted the event (`afterHandler`), or `afterCommit`.
  *
  * @category combinators
  * @since 0.1.0

@@ -199,12 +199,16 @@ describe("a fault", () => {
       assert.deepStrictEqual([told, written], [["1", "1", "2", "3"], once])
     }))
 
-  it.effect("of a handler is refused for a flow, which is killed once an offset is stored", () =>
+  it.effect("kills a flow that has emitted an event, before or after its offset is stored, and others are refused for it", () =>
     Effect.gen(function*() {
       const { written } = yield* run(Faults.none.pipe(Faults.crash(2, { at: "afterCommit" })), flow)
       assert.deepStrictEqual([...new Set(written)], once)
-      const exit = yield* Effect.exit(run(Faults.none.pipe(Faults.fail(2)), flow))
-      assert.match(String(exit), /has no calls that could fail/)
+      const again = yield* run(Faults.none.pipe(Faults.crash(2, { at: "afterHandler" })), flow)
+      assert.deepStrictEqual([...new Set(again.written)], once)
+      assert.isAbove(again.written.filter((event) => event === "2").length, 1)
+      for (const fault of [Faults.fail(2), Faults.duplicate(2), Faults.crash(2, { at: "inHandler" })]) {
+        assert.match(String(yield* Effect.exit(run(Faults.none.pipe(fault), flow))), /has no calls that could fail/)
+      }
     }))
 
   it("has to be at an event", () => {

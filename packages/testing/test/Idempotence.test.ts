@@ -10,7 +10,9 @@ import * as Faults from "@sluice/testing/Faults"
 import * as Idempotence from "@sluice/testing/Idempotence"
 import type { TestSource } from "@sluice/testing/TestSource"
 import * as Arbitrary from "effect/Arbitrary"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
@@ -65,12 +67,31 @@ const mark = ({ persistenceId, sequenceNumber }: Envelope<Added>, { handled }: R
 const record = ({ event }: Envelope<Added>) => Journal.append(Effects, { id: "all", events: [`${event.n}`] })
 const recorded = Stream.runCollect(Stream.map(Journal.read(Effects, "all"), ({ event }) => event))
 
+const flow = (handle: (envelope: Envelope<Added>, rows: Rows) => Effect.Effect<void>, runs?: number) =>
+  check(
+    (source, rows) =>
+      source.pipe(Projection.flow("sums", (envelopes: Stream.Stream<Envelope<Added>>) =>
+        Stream.tap(envelopes, (envelope) =>
+          handle(envelope, rows)))),
+    (rows) =>
+      Effect.sync(() => Object.fromEntries(rows.sums)),
+    runs
+  )
+
 /** Nothing is found in the others either. */
 const some = 25
 
 describe("a handler that stands repetitions", () => {
   it.effect("is at least once, and adds and marks in one step", () =>
     atLeastOnce((envelope, rows) =>
+      Effect.sync(() => {
+        if (!isNew(envelope, rows)) return
+        Effect.runSync(add(envelope, rows))
+        Effect.runSync(mark(envelope, rows))
+      }), some))
+
+  it.effect("is a flow that adds and marks in one step", () =>
+    flow((envelope, rows) =>
       Effect.sync(() => {
         if (!isNew(envelope, rows)) return
         Effect.runSync(add(envelope, rows))
@@ -107,6 +128,9 @@ const found = (checked: Effect.Effect<void, Idempotence.NotIdempotent>) =>
 
 describe("a handler that does not", () => {
   it.effect("counts what is repeated", () => found(atLeastOnce(add)))
+
+  it.effect("is a flow that counts what is repeated", () =>
+    Effect.map(found(flow(add)), (fault) => assert.deepInclude(fault, { _tag: "Crash", at: "afterHandler" })))
 
   it.effect("marks before it adds, and is killed between the two", () =>
     Effect.map(
@@ -175,3 +199,23 @@ it.effect("refuses at most once, where events are lost", () =>
     Effect.exit(check((source) => source.pipe(Projection.atMostOnce("sums", () => Effect.void)), () => Effect.void)),
     (exit) => assert.match(String(exit), /nothing can be compared/)
   ))
+
+it.effect("does not take a trial that cannot be made for a result", () =>
+  Effect.gen(function*() {
+    let trials = 0
+    const exit = yield* Effect.exit(Idempotence.check(Sum, {
+      event: Arbitrary.schema(Added),
+      storage: MemoryStorage.layer,
+      seed: 1,
+      runs: 1,
+      subject: (source) =>
+        ++trials % 2 === 0
+          ? Effect.fail("no table")
+          : Effect.succeed({
+            projection: source.pipe(Projection.atLeastOnce("sums", () => Effect.void)),
+            state: Effect.void
+          })
+    }))
+    assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+    assert.match(String(exit), /no table/)
+  }))

@@ -1,6 +1,6 @@
 import type { EncodedElement, Envelope, Place } from "@sluice/core/Envelope"
 import { isSkipped } from "@sluice/core/Envelope"
-import { isFlow } from "@sluice/core/Flow"
+import { type Done, isFlow } from "@sluice/core/Flow"
 import type { Move, OffsetStore } from "@sluice/core/OffsetStore"
 import type { Projection } from "@sluice/core/Projection"
 import * as Source from "@sluice/core/Source"
@@ -60,10 +60,12 @@ export class Injector {
     const isAtLeastOnce = delivery._tag === "AtLeastOnce"
     if (isFlow(handler)) {
       for (const fault of this.#left.keys()) {
-        const isOfHandler = fault._tag === "Fail" || fault._tag === "FailAfterCommit" ||
-          fault._tag === "Crash" && fault.at !== "afterCommit"
+        const isOfHandler = fault._tag === "Fail" || fault._tag === "FailAfterCommit" || fault._tag === "Duplicate" ||
+          fault._tag === "Crash" && (fault.at === "beforeHandler" || fault.at === "inHandler")
         if (isOfHandler) {
-          throw new RangeError(`The flow of projection '${name}' has no calls that could fail: let it fail`)
+          throw new RangeError(
+            `The flow of projection '${name}' has no calls that could fail or be repeated: let it fail, or crash`
+          )
         }
       }
     }
@@ -73,7 +75,11 @@ export class Injector {
       handler: isFlow(handler)
         ? {
           ...handler,
-          run: (envelopes: Stream.Stream<Envelope<any>>) => handler.run(Stream.tap(envelopes, this.#flows))
+          run: (envelopes: Stream.Stream<Envelope<any>>) =>
+            Stream.tap(
+              handler.run(Stream.tap(envelopes, this.#flows)),
+              (done) => this.#crash([done], "afterHandler") ? process.die : Effect.void
+            )
         }
         : aroundHandler(handler, (envelopes, call) => this.#handle(delivery._tag, process, envelopes, call))
     })
@@ -105,15 +111,20 @@ export class Injector {
     return Effect.void
   }
 
+  #crash(events: ReadonlyArray<Done>, at: Of<"Crash">["at"]): Of<"Crash"> | undefined {
+    return this.#due(events, "Crash", (fault) => fault.at === at)
+  }
+
   #flows = (envelope: Envelope<any>): Effect.Effect<void> =>
     Effect.sync(() => {
-      const crash = this.#due([envelope], "Crash", () => true)
+      numberOf(this.#given, envelope)
+      const crash = this.#crash([envelope], "afterCommit")
       if (crash !== undefined) this.#pending.add({ place: envelope, fault: crash })
     })
 
   /** Numbers the events that are new, and takes the next fault of the kind that one of them is to have. */
   #due<T extends AtEvent["_tag"]>(
-    places: ReadonlyArray<Place>,
+    places: ReadonlyArray<Done>,
     tag: T,
     isMeant: (fault: Of<T>) => boolean,
     numbers = this.#given
@@ -139,20 +150,19 @@ export class Injector {
       // what is left of a process that was killed has no effect
       if (process.isDead()) return yield* Effect.never
       for (const place of envelopes) numberOf(this.#given, place)
-      const crash = (at: Of<"Crash">["at"]) => this.#due(envelopes, "Crash", (fault) => fault.at === at)
-      if (crash("beforeHandler")) return yield* process.die
+      if (this.#crash(envelopes, "beforeHandler")) return yield* process.die
       const failure = this.#due(envelopes, "Fail", () => true)
       if (failure !== undefined) return yield* new InjectedFault({ fault: failure })
-      const within = crash("inHandler")
+      const within = this.#crash(envelopes, "inHandler")
       if (within !== undefined) {
         yield* afterSteps(call, within.step)
         return yield* process.die
       }
       yield* call
       if (delivery === "AtLeastOnce" && this.#due(envelopes, "Duplicate", () => true)) yield* call
-      if (crash("afterHandler")) return yield* process.die
+      if (this.#crash(envelopes, "afterHandler")) return yield* process.die
       const unanswered = this.#due(envelopes, "FailAfterCommit", () => true)
-      const stored = crash("afterCommit")
+      const stored = this.#crash(envelopes, "afterCommit")
       if (delivery === "AtMostOnce" && stored !== undefined) return yield* process.die
       const last = envelopes.at(-1)!
       if (stored !== undefined) this.#pending.add({ place: last, fault: stored })
@@ -187,7 +197,7 @@ export class Injector {
   }
 }
 
-const numberOf = (numbers: Map<string, number>, { persistenceId, sequenceNumber }: Place): number => {
+const numberOf = (numbers: Map<string, number>, { persistenceId, sequenceNumber }: Done): number => {
   const key = `${sequenceNumber} ${persistenceId}`
   let number = numbers.get(key)
   if (number === undefined) numbers.set(key, number = numbers.size + 1)
