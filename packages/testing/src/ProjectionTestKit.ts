@@ -5,8 +5,9 @@
  */
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
-import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
+import { ProjectionRegistry, type RegisteredWorker } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -14,7 +15,9 @@ import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Faults from "./Faults.ts"
@@ -31,7 +34,7 @@ import type { TestSource } from "./TestSource.ts"
 export interface ProjectionTestKit {
   /**
    * Runs the assertion again and again until it succeeds, and returns what it does. If it does not succeed within `timeout` (4 seconds, as a test of vitest
-   * has 5), or all workers have stopped, it fails as the assertion did last, be it with an error or a defect.
+   * has 5), or all workers have stopped, it fails as the assertion did last, be it with an error or a defect, and the cause says what workers have failed with.
    *
    * **Details**
    *
@@ -45,7 +48,7 @@ export interface ProjectionTestKit {
   ) => Effect.Effect<A, E, R>
   /**
    * Waits, as `until` does, for all that its sources have to be handled, and its offsets to say so. To be called after the events are published. Fails with the last error of `ProjectionStatus.lag`, or
-   * dies saying how many events are not handled.
+   * dies saying how many events are not handled, and what workers have failed with.
    */
   readonly caughtUp: (
     options?: { readonly timeout?: Duration.Input | undefined }
@@ -136,7 +139,8 @@ export const start = <E, R>(
   Effect.gen(function*() {
     const context = yield* Effect.context<R | OffsetStore>()
     const scope = yield* Effect.scope
-    const injector = new Injector(options?.faults ?? Faults.none)
+    const injected = options?.faults ?? Faults.none
+    const injector = new Injector(injected)
     const crashes = yield* Queue.unbounded<Deferred.Deferred<void>>()
     let broken: Cause.Cause<never> | undefined
     let current: { readonly scope: Scope.Closeable; readonly kill: () => void }
@@ -184,20 +188,39 @@ export const start = <E, R>(
         })
       )
     })
-    const until: ProjectionTestKit["until"] = (assertion, options) =>
-      eventually(assertion, { timeout: options?.timeout ?? "4 seconds", over })
+    const troubles = Effect.map(
+      ProjectionRegistry,
+      (registry) => registry.workers(projection.name).flatMap((worker) => troubleOf(worker) ?? [])
+    )
+    const wait = <A, E, R>(
+      assertion: Effect.Effect<A, E, R>,
+      options: { readonly timeout?: Duration.Input | undefined } | undefined,
+      late: Effect.Effect<Cause.Cause<never>>
+    ) => eventually(assertion, { timeout: options?.timeout ?? "4 seconds", over, late })
+    const behind = (lag: number) =>
+      Effect.flatMap(troubles, (errors) => {
+        const why = errors.map(({ message }) => message).join("; ") || "no worker of it has failed"
+        const asked = injected.faults.length === 0
+          ? ""
+          : `. The test has asked for faults: ${Faults.describe(injected)}`
+        const events = lag === 1 ? "1 event" : `${lag} events`
+        return Effect.die(
+          new Error(`Projection '${projection.name}' has yet to handle ${events}: ${why}${asked}`, {
+            cause: errors[0]?.cause
+          })
+        )
+      })
     return {
-      until,
+      until: (assertion, options) =>
+        wait(assertion, options, Effect.map(troubles, (errors) => Cause.fromReasons(errors.map(Cause.makeDieReason)))),
       caughtUp: (options) =>
-        until(
+        wait(
           Effect.flatMap(
             ProjectionStatus.lag(projection.name),
-            (lag) =>
-              lag === 0
-                ? Effect.void
-                : Effect.die(new Error(`Projection '${projection.name}' has yet to handle ${lag} events`))
+            (lag) => lag === 0 ? Effect.void : behind(lag)
           ),
-          options
+          options,
+          Effect.succeed(Cause.empty)
         ),
       crash: Effect.gen(function*() {
         const crashed = yield* Deferred.make<void>()
@@ -207,3 +230,16 @@ export const start = <E, R>(
       })
     }
   })
+
+/** How a worker is that has failed, or does nothing, and why. */
+const troubleOf = ({ range, reading: { lastFailure }, status: { state } }: RegisteredWorker): Error | undefined => {
+  const isAtWork = state === "Starting" || state === "CatchingUp" || state === "Running"
+  if (lastFailure === undefined && isAtWork) return undefined
+  const worker = `the worker of the slices ${SliceRange.format(range)} is ${state}`
+  if (lastFailure === undefined) return new Error(worker)
+  const { cause, event } = lastFailure.failure
+  const at = event === undefined ? "" : ` at event ${event.sequenceNumber} of '${event.persistenceId}'`
+  const why = Cause.squash(cause)
+  const text = Predicate.hasProperty(why, "message") ? String(why.message) : Formatter.format(why)
+  return new Error(`${worker}, and has failed last${at}: ${text}`, { cause: why })
+}

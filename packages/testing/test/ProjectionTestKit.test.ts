@@ -10,6 +10,7 @@ import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
+import * as Faults from "@sluice/testing/Faults"
 import * as ProjectionTestKit from "@sluice/testing/ProjectionTestKit"
 import * as Simulation from "@sluice/testing/Simulation"
 import * as TestSource from "@sluice/testing/TestSource"
@@ -115,6 +116,28 @@ describe("a projection on a test source", () => {
         : []
       assert.match(String(first), /deeply equal/)
       assert.instanceOf(why, WorkerStopped)
+    }).pipe(Effect.provide(Empty)))
+
+  it.effect("says of a projection that does not catch up how its workers are, what they have failed with, and the faults", () =>
+    Effect.gen(function*() {
+      const notes = yield* TestSource.make(Note)
+      const kit = yield* ProjectionTestKit.start(
+        notes.pipe(Projection.exactlyOnce("kit", () => Effect.fail("no such table"))),
+        { faults: Faults.none.pipe(Faults.drop(9)) }
+      )
+      yield* notes.publish({ id: "a", events: ["1"] })
+      const failed = Effect.map(
+        ProjectionRegistry.ProjectionRegistry,
+        (registry) => assert.isDefined(registry.workers("kit")[0]!.reading.lastFailure)
+      )
+      yield* kit.until(failed, patient)
+      const exit = yield* Effect.exit(kit.caughtUp({ timeout: 1 }))
+      assert.match(
+        String(Exit.isFailure(exit) && Cause.squash(exit.cause)),
+        /'kit' has yet to handle 1 event: .*0-1023.* event 1 of 'note\|a'.*no such table.*leaves out event 9/
+      )
+      const others = yield* Effect.exit(kit.until(Effect.fail("not yet"), { timeout: 1 }))
+      assert.match(String(others), /not yet.*0-1023.*no such table/s)
     }).pipe(Effect.provide(Empty)))
 
   it.effect("goes on after a crash from the offset that is stored", () =>

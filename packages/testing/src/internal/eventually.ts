@@ -34,11 +34,12 @@ const isTestClock = (clock: Clock.Clock): clock is TestClock => "adjust" in cloc
 /**
  * @internal
  * Runs an attempt again and again until it succeeds. Fails as the last attempt did, once `timeout` is over, or `over` has said before that attempt why no
- * further one is of use. The time-out is real time under a test clock, which is moved on while it waits; and else the clock's.
+ * further one is of use; `late` says at the time-out what else is known. The time-out is real time under a test clock, which is moved on while it waits; and else the clock's.
  */
 export const eventually = <A, E, R>(attempt: Effect.Effect<A, E, R>, options: {
   readonly timeout: Duration.Input
   readonly over: Effect.Effect<Cause.Cause<never> | undefined>
+  readonly late: Effect.Effect<Cause.Cause<never>>
 }): Effect.Effect<A, E, R> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
@@ -54,7 +55,7 @@ export const eventually = <A, E, R>(attempt: Effect.Effect<A, E, R>, options: {
       if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.failCause(exit.cause)
       const waited = Number(timer.monotonicTimeNanosUnsafe() - start) / 1e6
       if (over !== undefined) return yield* Effect.failCause(Cause.combine(exit.cause, over))
-      if (waited > limit) return yield* Effect.failCause(exit.cause)
+      if (waited > limit) return yield* Effect.failCause(Cause.combine(exit.cause, yield* options.late))
       if (yielded < yields) {
         // an attempt can be more work than what it waits for
         for (const until = 2 * yielded + 1; yielded < until; yielded++) yield* Effect.yieldNow
