@@ -30,7 +30,10 @@ export interface Options extends CommandOptions {
   readonly source?: string | undefined
   /** All slices if undefined. */
   readonly range?: SliceRange | undefined
-  /** Whether the projection is to look once more through the parts of slices that have something {@link Missing}, by `by`, for a `reason`. */
+  /**
+   * Whether the projection is to look once more through the parts of slices that have something {@link Missing}, by `by`, for a `reason`. The missing events
+   * are handled, whether the handler's tables have them or not.
+   */
   readonly repair?: boolean | undefined
   /** How many differences of a source are listed: 1,000 if undefined. All are counted, and repaired. */
   readonly limit?: number | undefined
@@ -64,11 +67,14 @@ export type VerificationError =
  * It reads the source from where each slice has left out something first, without payloads where the source is a Sluice producer, and keeps a page of it in memory.
  * The report says of how many events it does not know what has become of them, and why: {@link Counts}.
  *
- * With `repair` the workers look through each slice once more from its first missing event on, beside what is new. What was handled is not handled again,
- * and the missing events of an entity come in order: exactly once, if that is how the projection handles events. What a change of the filter with the
+ * With `repair` the workers look through each slice once more from its first missing event on, beside what is new. What the number of an entity says is
+ * handled is not handled again, and what it does not vouch for comes in order. What a change of the filter with the
  * history `"nextEvent"` has included since comes with them. `ProjectionStatus.caughtUp` waits for it.
  *
  * **Gotchas**
+ *
+ * If the numbers of entities are lost, and the handler's tables are not, a repair has the events handled a second time, also exactly once. So verify without
+ * `repair` first, and see what the tables have of the entities that are missing.
  *
  * An event that a producer has hidden from this consumer, and shows now, is missing as well: nobody remembers that here. A later event of the
  * entity that was handled vouches for the ones before it, as one number is kept of each entity.

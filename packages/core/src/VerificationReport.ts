@@ -21,7 +21,10 @@ export interface Missing {
   readonly _tag: "Missing"
   readonly slice: Slice
   readonly persistenceId: PersistenceId
-  /** The first and the last sequence number. Of those between them some may be deleted, or left out. */
+  /**
+   * The first and the last sequence number that the filter includes. Of those between them some may be deleted, or left out. With the first, a repair
+   * brings those before it as well that the entity's number does not vouch for.
+   */
   readonly from: SequenceNumber
   readonly to: SequenceNumber
 }
@@ -61,7 +64,10 @@ export interface Counts {
   readonly proven: number
   /** The sequence number of their entity says that they were handled, or put aside. */
   readonly handled: number
-  /** The filter of the stream leaves them out, or an earlier version of it did; or the producer does not show them to this consumer. */
+  /**
+   * The filter of the stream leaves them out, or an earlier version of it did; or the producer does not show them to this consumer. Those of them that
+   * were handled, as they come before an included event of their entity, are counted here too: the source does not say whose they are.
+   */
   readonly leftOut: number
   /** They were deleted from the journal, so that nobody knows whether they were to be handled. */
   readonly deleted: number
