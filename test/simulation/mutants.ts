@@ -92,8 +92,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/projectionManagement.ts`,
     changes: [
       [
-        "if (isExact) forget(transaction, key)",
-        ""
+        "if (isExact) forget(transaction, key)\n              else forgetSkips(transaction, key)",
+        "forgetSkips(transaction, key)"
       ],
       [
         "const to = start.offsets.get(slice) ?? Offset.beginning",
@@ -122,7 +122,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "caught up is said of what is behind",
     file: `${core}/ProjectionStatus.ts`,
-    changes: [["status.pastLag === 0 &&\n        hasReached(status, heads)", "status.pastLag === 0"]]
+    changes: [["status.pastLag === 0 &&\n          hasReached(status, heads)", "status.pastLag === 0"]]
   },
   {
     name: "a receipt is reached one event too early",
@@ -162,8 +162,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is cleared is remembered",
     file: `${core}/internal/memory/projectionManagement.ts`,
     changes: [[
-      "          forget(transaction, key)\n          for (const [id, row] of letters",
-      "          for (const [id, row] of letters"
+      "    forget(transaction, key)\n    for (const [id, row] of letters",
+      "    for (const [id, row] of letters"
     ]]
   },
   {
