@@ -3,10 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Formatter from "effect/Formatter"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
+import { messageOf } from "./internal/messageOf.ts"
 
 /**
  * No projection of this name runs in this process.
@@ -35,7 +34,7 @@ export class SourceFailed extends ExpectedError.TaggedError<SourceFailed>("@slui
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    return `The source of projection '${this.projection}' cannot be asked how far it is: ${textOf(this.cause)}`
+    return `The source of projection '${this.projection}' cannot be asked how far it is: ${messageOf(this.cause)}`
   }
 }
 
@@ -77,7 +76,7 @@ export class WorkerStopped
   override get message(): string {
     const at = this.event === undefined ? "" : ` at event ${this.event.sequenceNumber} of '${this.event.persistenceId}'`
     return `The worker of projection '${this.projection}' for the slices ${this.range.min}-${this.range.max} has stopped${at}: ` +
-      textOf(this.cause)
+      messageOf(this.cause)
   }
 }
 
@@ -103,10 +102,3 @@ export class ProjectionAlreadyRuns
       "the two would have the same offsets. Give each a name of its own"
   }
 }
-
-const textOf = (cause: unknown): string =>
-  typeof cause === "string"
-    ? cause
-    : Predicate.hasProperty(cause, "message")
-    ? String(cause.message)
-    : Formatter.format(cause)

@@ -1,9 +1,11 @@
 import { assert, it } from "@effect/vitest"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -32,6 +34,18 @@ it("it is still an error of its class, with nothing but its fields, also after a
   )
   assert.instanceOf(back, Journal.SequenceConflict)
   assert.deepStrictEqual(back, error)
+})
+
+it("it says what it is where its cause is the copy of an error, which has no prototype", () => {
+  const cause = Object.assign(Object.create(null), { message: "Expected string, got 3" })
+  const persistenceId = PersistenceId.make("cart", "c-1")
+  for (
+    const error of [
+      new EventCodec.EventEncodeError({ persistenceId, cause }),
+      new EventCodec.EventDecodeError({ persistenceId, sequenceNumber: SequenceNumber.make(1), manifest: "m", cause }),
+      new Source.GapNotFilled({ source: "s", persistenceId, from: 1, to: 2, cause })
+    ]
+  ) assert.include(error.message, cause.message)
 })
 
 it("a mistake of the program keeps its trace", () => {

@@ -9,6 +9,8 @@ import * as ExpectedError from "@sluice/core/ExpectedError"
 import type { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/JournalError"
 import { Slice } from "@sluice/core/Slice"
 import type { EntityNotServed, HeadsNotServed } from "@sluice/core/Source"
+import * as Formatter from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
 /**
@@ -201,7 +203,7 @@ export class ServerError extends ExpectedError.TaggedError<ServerError>("@sluice
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const cause = textOf(this.cause)
     const [code] = /\bE[A-Z]+\b/.exec(cause) ?? []
     return `Cannot listen on '${this.address}': ${code !== undefined && listening[code] || cause}`
   }
@@ -279,7 +281,7 @@ export class VisibilityFailed extends ExpectedError.TaggedError<VisibilityFailed
     const { cause, event, streamId } = this
     const at = event === undefined ? "" : ` at event ${event.sequenceNumber} of '${event.persistenceId}'`
     return `What a caller may see of the stream '${streamId}' cannot be said${at}: correct its 'select'. ${
-      cause instanceof Error ? cause.message : String(cause)
+      textOf(cause)
     }`
   }
 }
@@ -303,3 +305,11 @@ export type ConsumerError =
   | JournalForked
   | OffsetBelowFloor
   | EventDecodeError
+
+/** Test runners and loggers copy errors, and such a copy has no prototype. */
+const textOf = (cause: unknown): string =>
+  typeof cause === "string"
+    ? cause
+    : Predicate.hasProperty(cause, "message")
+    ? String(cause.message)
+    : Formatter.format(cause)

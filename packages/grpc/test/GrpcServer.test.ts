@@ -1,4 +1,4 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, it, layer } from "@effect/vitest"
 import * as Grpc from "@grpc/grpc-js"
 import { status } from "@grpc/grpc-js"
 import * as EntityType from "@sluice/core/EntityType"
@@ -8,7 +8,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Source from "@sluice/core/Source"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import { DuplicateStream, InsecureTransport, ServerError } from "@sluice/grpc/GrpcError"
+import { DuplicateStream, InsecureTransport, ServerError, VisibilityFailed } from "@sluice/grpc/GrpcError"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
@@ -59,6 +59,18 @@ const listens = (address: string): Effect.Effect<boolean> =>
 
 // the library says on the console, too, that it cannot listen
 Grpc.setLogVerbosity(Grpc.logVerbosity.NONE)
+
+it("an error says what it is where its cause is the copy of an error, which has no prototype", () => {
+  const cause = Object.assign(Object.create(null), { message: "select has thrown" })
+  for (
+    const error of [
+      new ServerError({ address: "a", cause }),
+      new VisibilityFailed({ streamId: "s", event: undefined, cause })
+    ]
+  ) {
+    assert.include(error.message, cause.message)
+  }
+})
 
 layer(Producer.quiet, { excludeTestServices: true })("a server", (it) => {
   it.effect("offers several streams, each with its own events", () =>
