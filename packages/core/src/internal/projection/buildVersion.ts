@@ -13,6 +13,15 @@ import { type Ends, versionLag } from "./versionLag.ts"
 /** How often it is looked whether a version is complete, or may be dropped, in milliseconds. */
 const interval = 500
 
+/** For how many milliseconds it counts where the sources were. */
+const lastCounts = 2 * interval
+
+/** How often a version that is live looks for others that may be dropped, in milliseconds. */
+const slowInterval = 5_000
+
+/** How long it leaves them to the process that has built them, in milliseconds. */
+const patienceForOthers = 10_000
+
 /** How long the sources may take to say how far they are. */
 const headsPatience = "10 seconds"
 
@@ -34,75 +43,102 @@ const endsOf = Effect.fnUntraced(function*(
   )
 }, Effect.timeout(headsPatience))
 
+/** Where the sources were when they were asked last. */
+interface Asked {
+  readonly ends: ReadonlyArray<Ends>
+  /** When they had answered, in milliseconds of the monotonic clock. */
+  readonly at: number
+}
+
+const monotonicNow = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
+/** Looks every so many milliseconds until it is done. What fails is tried again, and is in the log. */
+const untilDone = (
+  look: Effect.Effect<boolean, unknown, any>,
+  { interval, what }: { readonly what: string; readonly interval: number }
+): Effect.Effect<void, never, any> =>
+  look.pipe(
+    Effect.sandbox,
+    Effect.tapError((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning(`${what}. Tries again`, cause)
+    ),
+    Effect.retry(again),
+    Effect.orDie,
+    Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced(interval) }),
+    Effect.asVoid
+  )
+
 /**
- * Has the version take the place of the one before, if it has come far enough: as far as its sources are, or as they were when they were asked last. While
- * events come, it may never be where its sources are at that moment.
+ * Has the version take the place of the one before, once it has come far enough: as far as its sources are, or as they were when they were asked a moment
+ * before. While events come, it may never be where its sources are at that moment. Ends when it is not building any more.
  */
-const switchIfComplete = Effect.fnUntraced(function*(
+const build = Effect.fnUntraced(function*(
   projection: Projection<any, any>,
   version: ProjectionVersion,
-  issue: Issue,
-  asked: { last: ReadonlyArray<Ends> | undefined }
-): Effect.fn.Return<boolean, unknown, any> {
+  issue: Issue
+): Effect.fn.Return<void, never, any> {
   const management = yield* ProjectionManagement
-  const { last } = asked
-  // where they do not answer for long, that was too long ago
-  asked.last = undefined
-  const now = asked.last = yield* endsOf(projection)
-  const isComplete = (progress: ReadonlyArray<Progress>) =>
-    [now, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
-  // without any lock, as it is too early most of the time
-  const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
-  if (!isComplete(progress)) return false
   const target = `version ${version.version}`
-  const isDone = yield* management.complete(version, isComplete, version.switch, { ...issue, target })
-  if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
-  return isDone
+  let asked: Asked | undefined
+  const look = Effect.gen(function*() {
+    const found = (yield* management.versions(version.of)).find((other) => other.version === version.version)
+    if (found?.phase !== "Building") return true
+    const since = (yield* monotonicNow) - lastCounts
+    // after what has failed, that was too long ago
+    const last = asked !== undefined && asked.at >= since ? asked.ends : undefined
+    const ends = yield* endsOf(projection)
+    asked = { ends, at: yield* monotonicNow }
+    const isComplete = (progress: ReadonlyArray<Progress>) =>
+      [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
+    // without any lock, as it is too early most of the time
+    const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
+    if (!isComplete(progress)) return false
+    const isDone = yield* management.complete(version, isComplete, version.switch, { ...issue, target })
+    if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
+    return isDone
+  })
+  yield* untilDone(look, {
+    what: `Cannot switch to ${target} of projection '${version.of}', so that readers stay with the one before`,
+    interval
+  })
 })
 
-/** Looks after the versions until this one is not building any more, and none is to be dropped. */
-const follow = Effect.fnUntraced(function*(
-  projection: Projection<any, any>,
+/**
+ * Drops the versions that are retired, while this one is building or any is, and then, more slowly, for as long as it is live: what another process
+ * builds may be cancelled, and that process be gone.
+ */
+const drop = Effect.fnUntraced(function*(
   version: ProjectionVersion,
   issue: Issue
 ): Effect.fn.Return<void, never, any> {
   const management = yield* ProjectionManagement
   /** Since when each is known to be retired, in milliseconds of the monotonic clock. */
   const retiredAt = new Map<number, number>()
-  const asked = { last: undefined }
-  const isBuilding = Effect.map(
-    management.versions(version.of),
-    (versions) => versions.some((other) => other.version === version.version && other.phase === "Building")
-  )
-  const dropDue = Effect.gen(function*() {
-    const retired = (yield* management.versions(version.of)).filter(({ phase }) => phase === "Retired")
-    const now = Number((yield* Clock.monotonicTimeNanos) / 1_000_000n)
-    for (const one of retired) {
-      const since = retiredAt.get(one.version) ?? now
-      retiredAt.set(one.version, since)
-      if (now - since < Duration.toMillis(version.dropAfter)) continue
-      yield* version.drop(one.version)
-      yield* management.drop(one, issue)
-      yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
-    }
-    return retired.every((one) => now - retiredAt.get(one.version)! >= Duration.toMillis(version.dropAfter))
-  })
-  const look = Effect.gen(function*() {
-    if (yield* isBuilding) yield* switchIfComplete(projection, version, issue, asked)
-    const isDropped = yield* dropDue
-    return isDropped && !(yield* isBuilding)
-  })
-  yield* look.pipe(
-    Effect.sandbox,
-    Effect.tapError((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.void
-        : Effect.logWarning("Cannot look after the versions of its projection. Tries again", cause)
-    ),
-    Effect.retry(again),
-    Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced(interval) }),
-    Effect.orDie
-  )
+  const look = (patience: number) =>
+    Effect.gen(function*() {
+      const versions = yield* management.versions(version.of)
+      const now = yield* monotonicNow
+      let left = 0
+      for (const one of versions) {
+        if (one.phase !== "Retired") continue
+        const since = retiredAt.get(one.version) ?? now
+        retiredAt.set(one.version, since)
+        if (now - since < patience) {
+          left++
+          continue
+        }
+        yield* version.drop(one.version)
+        yield* management.drop(one, issue)
+        yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
+      }
+      return { left, phase: versions.find((other) => other.version === version.version)?.phase }
+    })
+  const what = `Cannot drop versions of projection '${version.of}' that are retired`
+  const dropAfter = Duration.toMillis(version.dropAfter)
+  const lookOften = Effect.map(look(dropAfter), ({ left, phase }) => left === 0 && phase !== "Building")
+  yield* untilDone(lookOften, { what, interval })
+  const lookRarely = Effect.map(look(dropAfter + patienceForOthers), ({ phase }) => phase !== "Live")
+  yield* untilDone(lookRarely, { what, interval: slowInterval })
 })
 
 /**
@@ -125,5 +161,8 @@ export const buildVersion = Effect.fnUntraced(function*(
     Effect.orDie,
     Effect.annotateLogs({ projection: name })
   )
-  yield* follow(projection, version, issue).pipe(Effect.annotateLogs({ projection: name }), Effect.forkScoped)
+  // one that cannot be dropped keeps none from being built
+  for (const look of [build(projection, version, issue), drop(version, issue)]) {
+    yield* look.pipe(Effect.annotateLogs({ projection: name }), Effect.forkScoped)
+  }
 })

@@ -1,0 +1,94 @@
+import { assert, describe } from "@effect/vitest"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Source from "@sluice/core/Source"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import { after, Note, start, test, write } from "./projectionKit.ts"
+
+const phases = Effect.map(
+  ProjectionStatus.versions("p"),
+  (versions) => versions.map(({ phase }) => phase).join(" ")
+)
+
+const none: Effect.Effect<void, string> = Effect.void
+
+/** A version that handles an event for each permit. */
+const made = (version: number, { dropping = () => none, permits, switching = none }: {
+  readonly permits?: Semaphore.Semaphore
+  readonly switching?: Effect.Effect<void, string>
+  readonly dropping?: (version: number) => Effect.Effect<void, string>
+} = {}) =>
+  Source.journal(Note).pipe(
+    Projection.atLeastOnce("p", () => permits === undefined ? Effect.void : Effect.asVoid(permits.take(1))),
+    Projection.version(version, { switch: switching, drop: dropping })
+  )
+
+describe("the building of a version", () => {
+  test(
+    "goes on where another version cannot be dropped, and switches to none that stays behind",
+    Effect.gen(function*() {
+      const dropping = () => Effect.fail("in use")
+      const permits = yield* Semaphore.make(0)
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { dropping }))
+      yield* after(1_000)
+      assert.strictEqual(yield* phases, "Retired Live")
+      yield* write("n-1", "1", "2", "3", "4")
+      yield* start(made(3, { dropping, permits }))
+      for (let i = 0; i < 70; i++) {
+        yield* write("n-1", "next")
+        yield* permits.release(1)
+        yield* after(500)
+      }
+      assert.strictEqual(yield* phases, "Retired Live Building")
+      yield* permits.release(100)
+      yield* after(1_000)
+      assert.strictEqual(yield* phases, "Retired Retired Live")
+    })
+  )
+
+  test(
+    "goes by where the sources are now after a switch that has failed",
+    Effect.gen(function*() {
+      let isReady = false
+      const permits = yield* Semaphore.make(1)
+      const switching = Effect.suspend(() => isReady ? Effect.void : Effect.fail("no such view"))
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* write("n-1", "1")
+      yield* start(made(2, { switching, permits }))
+      yield* after(120_000)
+      isReady = true
+      yield* write("n-1", "2")
+      yield* after(29_000)
+      yield* after(29_000)
+      assert.strictEqual(yield* phases, "Live Building")
+      yield* permits.release(1)
+      yield* after(30_000)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "may be cancelled, and its process be gone: the process of the live version drops it",
+    Effect.gen(function*() {
+      const dropped: Array<number> = []
+      const dropping = (version: number) => Effect.sync(() => void dropped.push(version))
+      yield* start(made(1, { dropping }))
+      yield* after(60_000)
+      yield* write("n-1", "1")
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* start(made(2, { dropping, permits: yield* Semaphore.make(0) }))
+        yield* after(1_000)
+      }))
+      yield* ProjectionManagement.cancelRebuild("p")
+      assert.strictEqual(yield* phases, "Live Retired")
+      yield* after(60_000)
+      assert.strictEqual(yield* phases, "Live Dropped")
+      assert.deepStrictEqual(dropped, [2])
+    })
+  )
+})
