@@ -4,6 +4,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
 import * as Wait from "@sluice/testing/Wait"
+import { PersistenceError } from "effect/cluster/ClusterError"
 import * as Runner from "effect/cluster/Runner"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import * as ShardId from "effect/cluster/ShardId"
@@ -11,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as ClusterDatabase from "../src/internal/ClusterDatabase.ts"
 import { RangeLeases } from "../src/internal/RangeLeases.ts"
@@ -20,7 +22,15 @@ const shards = (...ids: ReadonlyArray<number>) => ids.map((id) => ShardId.make("
 const idsOf = (shards: ReadonlyArray<ShardId.ShardId>) => shards.map(({ id }) => id).toSorted((a, b) => a - b)
 
 /** A process, as its storage sees it. */
-export const runner = (host: string, options?: { readonly workers?: number; readonly expiration?: Duration.Input }) =>
+export const runner = (
+  host: string,
+  options?: {
+    readonly workers?: number
+    readonly expiration?: Duration.Input
+    /** What goes wrong for its leases. */
+    readonly faults?: (cluster: ClusterDatabase.ClusterDatabase) => ClusterDatabase.ClusterDatabase
+  }
+) =>
   Effect.gen(function*() {
     const address = RunnerAddress.make(host, 1)
     const expiration = Duration.fromInputUnsafe(options?.expiration ?? "1 hour")
@@ -30,7 +40,7 @@ export const runner = (host: string, options?: { readonly workers?: number; read
       workers: options?.workers ?? 8,
       onNothingAssigned: () => {}
     })
-    const ranges = yield* RangeLeases.make(cluster, `${host}:1`)
+    const ranges = yield* RangeLeases.make(options?.faults?.(cluster) ?? cluster, `${host}:1`)
     return {
       lease: (projection: string, min: number, max: number) =>
         ranges.lease({ projection, source: "journal:note" }, SliceRange.make(min, max)),
@@ -57,6 +67,15 @@ const held = <A>(lease: Effect.Effect<A, never, Scope.Scope>) =>
   })
 
 const isDone = (fiber: Fiber.Fiber<unknown, unknown>) => fiber.pollUnsafe() !== undefined
+
+/** Ends for everybody once so many have come. */
+const meeting = (missing: number): Effect.Effect<void> => {
+  const isComplete = Latch.makeUnsafe()
+  return Effect.suspend(() => {
+    if (--missing === 0) isComplete.openUnsafe()
+    return isComplete.await
+  })
+}
 
 /** So short that it has run out before anybody looks. */
 const short = "1 millis"
@@ -210,6 +229,37 @@ const tests: Readonly<Record<string, Effect.Effect<void, unknown, Database | Own
         Effect.repeat({ times: 4 })
       ), { concurrency: "unbounded" })
     assert.strictEqual(most, 1)
+  }),
+
+  "slices that two processes have written at once become one's after the database was away": Effect.gen(function*() {
+    const [allLooked, allWritten] = [meeting(2), meeting(2)]
+    const faults = (cluster: ClusterDatabase.ClusterDatabase): ClusterDatabase.ClusterDatabase => {
+      let isFirst = true
+      let isAway = false
+      return {
+        ...cluster,
+        insertMissing: (insert) => {
+          if (!isFirst) return cluster.insertMissing(insert)
+          isFirst = false
+          return Effect.andThen(allLooked, cluster.insertMissing(insert)).pipe(
+            Effect.andThen(allWritten),
+            Effect.andThen(Effect.sync(() => void (isAway = true)))
+          )
+        },
+        run: (query) =>
+          Effect.suspend(() => {
+            if (!isAway) return cluster.run(query)
+            isAway = false
+            return Effect.fail(new PersistenceError({ cause: "the database is away" }))
+          })
+      }
+    }
+    const runners = yield* Effect.forEach(["one", "two"], (host) => runner(host, { faults }))
+    yield* Effect.forEach(runners, ({ register }) => register)
+    yield* Effect.forEach(runners, ({ lease }, i) => Effect.scoped(lease("p", 0, 100 + i)), {
+      concurrency: "unbounded",
+      discard: true
+    })
   }),
 
   "slices of a worker that is overdue are free, and who takes them knows what it has in hand": Effect.gen(function*() {

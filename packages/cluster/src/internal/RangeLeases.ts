@@ -117,9 +117,10 @@ export class RangeLeases {
   }).pipe(Effect.forever)
 
   readonly #round: Effect.Effect<void, PersistenceError> = Effect.gen({ self: this }, function*() {
-    yield* this.#forget([...this.#ended])
-    yield* this.#tellOverdue()
     const wanted = [...this.#wanted]
+    // what a round that failed has left would keep others waiting, that keep this process waiting in the same way
+    yield* this.#forget([...this.#ended, ...wanted.filter(({ isWritten }) => isWritten)])
+    yield* this.#tellOverdue()
     if (wanted.length === 0) return
     const before = yield* this.#others(wanted)
     const free = wanted.filter((lease) => !before.some((other) => other.overdue === null && meets(lease)(other)))
