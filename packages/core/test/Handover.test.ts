@@ -35,11 +35,14 @@ const makeProcesses = () => {
       })),
     lease: (_, range) =>
       Effect.gen(function*() {
-        const others = () =>
-          [...held].filter((other) => other.process !== process && SliceRange.overlaps(other.range, range))
-        while (others().some(({ overdue }) => overdue === undefined)) yield* Effect.sleep("10 millis")
         const mine: Held = { process, range, overdue: undefined }
         yield* Effect.acquireRelease(Effect.sync(() => held.add(mine)), () => Effect.sync(() => held.delete(mine)))
+        // of those that have asked before
+        const others = () =>
+          [...held].slice(0, [...held].indexOf(mine)).filter((other) =>
+            other.process !== process && SliceRange.overlaps(other.range, range)
+          )
+        while (others().some(({ overdue }) => overdue === undefined)) yield* Effect.sleep("10 millis")
         return {
           overdue: others().map(({ overdue }) => overdue!),
           giveUp: (inHand) => Effect.sync(() => void (mine.overdue = inHand))

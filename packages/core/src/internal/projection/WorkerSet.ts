@@ -211,11 +211,12 @@ export class WorkerSet {
       Effect.logWarning("Still waits to start: a worker of another process has some of its slices")
     )
     return Effect.gen(function*() {
-      const leasing = Effect.raceFirst(lease(offsetKey(driven.projection), driven.range), driven.leave.await)
-      const leased = yield* Effect.timeoutOrElse(leasing, {
-        duration: patience,
-        orElse: () => Effect.andThen(tell, leasing)
-      })
+      // asked for once: each time is a lease of its own, for as long as the scope
+      const leased = yield* Effect.raceAllFirst([
+        lease(offsetKey(driven.projection), driven.range),
+        driven.leave.await,
+        Effect.andThen(Effect.delay(tell, patience), Effect.never)
+      ])
       driven.monitor.waitsForOthers(false)
       if (leased === undefined) return
       member.lease = leased
