@@ -194,7 +194,8 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(
     const management = yield* ProjectionManagement
     const id = (yield* WebCrypto).randomUUID()
     const key = { projection: `handler test ${id}`, source: "test" }
-    yield* management.register(key)
+    // the storage may be gone by then
+    yield* Effect.acquireRelease(management.register(key), () => Effect.ignoreCause(management.clear(key)))
     const { revision } = yield* store.load(key, SliceRange.make(0, 0))
     const basis = { revision: revision!, journal: id }
     // no offset is moved

@@ -6,6 +6,8 @@ import * as EventStream from "@sluice/core/EventStream"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as HandlerTest from "@sluice/testing/HandlerTest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -37,6 +39,17 @@ describe("an exactly-once handler in a test", () => {
       assert.strictEqual(yield* Effect.flip(test.when({ id: "a", events: [added(4), added(-5)] })), "negative")
       assert.deepStrictEqual(yield* recorded, ["1", "2", "3", "4"])
     }).pipe(Effect.provide(Empty)))
+
+  it.effect("leaves no projection behind", () =>
+    Effect.gen(function*() {
+      const some = Effect.gen(function*() {
+        const test = yield* HandlerTest.exactlyOnce(Sum, record)
+        yield* test.when({ id: "a", events: [added(1)] })
+        return (yield* ProjectionHealth.all()).problems.length
+      })
+      assert.strictEqual(yield* Effect.scoped(some), 1)
+      assert.deepStrictEqual((yield* ProjectionHealth.all()).problems, [])
+    }).pipe(Effect.provide([Empty, ProjectionRegistry.layer])))
 
   it.effect("writes a group in one transaction", () =>
     Effect.gen(function*() {
