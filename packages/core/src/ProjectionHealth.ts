@@ -24,7 +24,8 @@ import * as Timestamp from "./Timestamp.ts"
  * - `Stopped`: a worker has stopped at an event, or with a final error. It goes on once its projection is resumed.
  * - `Late`: the process of a worker has given no sign of life for three intervals, and no other has its slices.
  * - `Idle`: a worker has not begun, or has failed, again and again, for longer than the patience; or its source is cut off.
- * - `StandsStill`: the offset of a slice has stayed where it is for longer than the patience, though its source has more.
+ * - `StandsStill`: the offset of a slice has stayed where it is for longer than the patience, though its source has more, and the worker is not busy
+ *   with earlier events. Or it has handled nothing for so long, though it has yet to look through a part of the past.
  * - `NoWorker`: nobody has the slices.
  *
  * @category models
@@ -110,12 +111,18 @@ const judge = (worker: ReportedWorker, patience: number): readonly [ProblemKind,
   }
   if (stuck === undefined || at - stuck.since < patience * 1000) return undefined
   const since = isoOf(stuck.since)
-  return stuck.slice === undefined
-    ? ["Idle", `is ${state} since ${since}: see what it has failed with, or what its start waits for`]
-    : [
+  if (stuck.slice !== undefined) {
+    return [
       "StandsStill",
       `has stood still in slice ${stuck.slice} since ${since}, where its source has more: see what its handler waits for`
     ]
+  }
+  return state === "CatchingUp" || state === "Running"
+    ? [
+      "StandsStill",
+      `has stood still since ${since} in the past that it is to look through once more: see what its handler waits for`
+    ]
+    : ["Idle", `is ${state} since ${since}: see what it has failed with, or what its start waits for`]
 }
 
 const problemsOf = (
@@ -129,7 +136,9 @@ const problemsOf = (
     const { at, failure, owner, range, state, stuck } = worker
     const [_tag, message] = found
     const why = failure === undefined ? "" : `. It has failed last with ${failure.tag}: ${failure.message}`
-    const slices = _tag === "StandsStill" ? [SliceRange.make(stuck!.slice!, stuck!.slice!)] : [range]
+    const slices = _tag === "StandsStill" && stuck?.slice !== undefined
+      ? [SliceRange.make(stuck.slice, stuck.slice)]
+      : [range]
     return [{
       _tag,
       projection,

@@ -38,7 +38,7 @@ export interface ReportedWorker {
   readonly failure: ReportedFailure | undefined
   /**
    * Where it does not get on, if it has not done so for 10 seconds or more: in a slice, of which its source has more, or, where the slice is undefined, as
-   * it has not begun, or fails again and again. `ProjectionHealth` judges that.
+   * it has not begun, fails again and again, or is to look through a part of the past once more. `ProjectionHealth` judges that.
    */
   readonly stuck: Stuck | undefined
   /** How often it has restarted, or was fenced, since its process began. */

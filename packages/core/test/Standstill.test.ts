@@ -9,21 +9,25 @@ import { Standstill } from "../src/internal/projection/Standstill.ts"
 const offsets = (...all: ReadonlyArray<readonly [slice: number, position: number]>): Offset.Offsets =>
   new Map(all.map(([slice, position]) => [Slice.make(slice), Offset.make(position, position * 10)]))
 
-const status = (state: WorkerState, stored: Offset.Offsets = Offset.none): WorkerReading["status"] => ({
+const status = (
+  state: WorkerState,
+  stored: Offset.Offsets = Offset.none,
+  { handled = 0, pastLag = 0 } = {}
+): WorkerReading["status"] => ({
   projection: "p",
   source: "journal:note",
   range: SliceRange.make(0, 9),
   state,
   failure: undefined,
   notice: undefined,
-  handled: 0,
+  handled,
   skipped: 0,
   restarts: 0,
   revision: 1,
   filterVersion: undefined,
   filterWait: undefined,
   parked: 0,
-  pastLag: 0,
+  pastLag,
   waitsFrom: undefined,
   offsets: stored
 })
@@ -36,9 +40,34 @@ describe("where a worker does not get on", () => {
     standstill.look(status("Running", offsets([1, 5], [2, 7])), offsets([1, 6], [2, 9], [10, 4]), 200)
     standstill.look(status("Running", offsets([1, 5], [2, 8])), offsets([1, 7], [2, 10]), 300)
     assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(1), since: 200 })
-    standstill.look(status("Running", offsets([1, 7], [2, 8])), offsets([1, 7], [2, 10]), 400)
+    standstill.look(status("Running", offsets([1, 11], [2, 8])), offsets([1, 11], [2, 10]), 400)
     assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(2), since: 300 })
-    standstill.look(status("Running", offsets([1, 7], [2, 10])), offsets([1, 7], [2, 10]), 500)
+    standstill.look(status("Running", offsets([1, 11], [2, 10])), offsets([1, 11], [2, 10]), 500)
+    assert.isUndefined(standstill.stuck)
+  })
+
+  it("is no slice whose events are later than those that the worker handles, until it is past them", () => {
+    const standstill = new Standstill()
+    const heads = offsets([1, 50], [2, 60])
+    for (const position of [10, 20, 30, 40]) {
+      standstill.look(status("CatchingUp", offsets([1, position])), heads, position * 10)
+      assert.strictEqual(standstill.stuck!.since, position * 10)
+    }
+    // nothing moves
+    standstill.look(status("CatchingUp", offsets([1, 40])), heads, 500)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(2), since: 400 })
+    standstill.look(status("CatchingUp", offsets([1, 61])), offsets([1, 99], [2, 99]), 600)
+    standstill.look(status("CatchingUp", offsets([1, 70])), offsets([1, 99], [2, 99]), 700)
+    assert.deepStrictEqual(standstill.stuck, { slice: Slice.make(2), since: 400 })
+  })
+
+  it("is the past that a worker is to look through, while it handles nothing, and looks no further", () => {
+    const standstill = new Standstill()
+    const heads = offsets([1, 5])
+    const looks = [{ pastLag: 9 }, { pastLag: 8 }, { pastLag: 8, handled: 1 }, { pastLag: 8, handled: 1 }]
+    looks.forEach((past, i) => standstill.look(status("Running", heads, past), heads, 100 * i))
+    assert.deepStrictEqual(standstill.stuck, { slice: undefined, since: 200 })
+    standstill.look(status("Running", heads, { handled: 2 }), heads, 400)
     assert.isUndefined(standstill.stuck)
   })
 

@@ -87,6 +87,16 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
         )
       }))
 
+    it.effect("is not while a worker looks no further through the past", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        yield* revisionOf(key)
+        yield* beat([report(key, { state: "Running", stuck: { slice: undefined, age: 90_000 } })])
+        const health = yield* ProjectionHealth.of(key)
+        assert.deepStrictEqual(kindsOf(health), ["StandsStill 0-1023"])
+        assert.include(health.problems[0]!.message, "in the past that it is to look through once more")
+      }))
+
     it.effect("is not while a process gives no sign of life", () =>
       Effect.gen(function*() {
         const key = freshKey()
