@@ -1,4 +1,6 @@
 import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -46,6 +48,25 @@ describe("the health of a projection that runs", () => {
       yield* ProjectionManagement.pause("notes")
       yield* after(60_000)
       assert.deepStrictEqual(yield* kinds, [])
+    })
+  )
+
+  test(
+    "is good of one that keeps up among many sources, which are asked in turn",
+    Effect.gen(function*() {
+      const idle = Array.from({ length: 200 }, (_, i) => EntityType.make(`idle-${i}`, { codec: EventCodec.string }))
+      for (const [i, type] of idle.entries()) {
+        yield* start(Source.journal(type).pipe(Projection.atLeastOnce(`idle ${i}`, () => Effect.void)))
+      }
+      yield* start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.sleep(1_800))))
+      yield* after(2_500)
+      for (let i = 0; i < 24; i++) {
+        yield* write("a", `${i}`)
+        // it is behind whenever its process says how it is
+        yield* after(2_000)
+        const { problems } = yield* ProjectionHealth.of("notes", { patience: "10 seconds" })
+        assert.deepStrictEqual(problems, [], `after ${i + 1} events`)
+      }
     })
   )
 })

@@ -9,27 +9,32 @@ import { Standstill } from "../src/internal/projection/Standstill.ts"
 const offsets = (...all: ReadonlyArray<readonly [slice: number, position: number]>): Offset.Offsets =>
   new Map(all.map(([slice, position]) => [Slice.make(slice), Offset.make(position, position * 10)]))
 
+let moves = 0
+
 const status = (
   state: WorkerState,
   stored: Offset.Offsets = Offset.none,
   { handled = 0, pastLag = 0 } = {}
-): WorkerReading["status"] => ({
-  projection: "p",
-  source: "journal:note",
-  range: SliceRange.make(0, 9),
-  state,
-  failure: undefined,
-  notice: undefined,
-  handled,
-  skipped: 0,
-  restarts: 0,
-  revision: 1,
-  filterVersion: undefined,
-  filterWait: undefined,
-  parked: 0,
-  pastLag,
-  waitsFrom: undefined,
-  offsets: stored
+): Pick<WorkerReading, "moves" | "status"> => ({
+  moves: moves++,
+  status: {
+    projection: "p",
+    source: "journal:note",
+    range: SliceRange.make(0, 9),
+    state,
+    failure: undefined,
+    notice: undefined,
+    handled,
+    skipped: 0,
+    restarts: 0,
+    revision: 1,
+    filterVersion: undefined,
+    filterWait: undefined,
+    parked: 0,
+    pastLag,
+    waitsFrom: undefined,
+    offsets: stored
+  }
 })
 
 describe("where a worker does not get on", () => {

@@ -271,7 +271,8 @@ class Heartbeats {
 /** Unless nothing has moved, as when it is idle. */
 const judge = (reported: Reported, heads: Offsets | undefined, at: number): void => {
   const { pace, worker } = reported
-  const { moves, status } = worker.reading
+  const { reading } = worker
+  const { moves, status } = reading
   if (heads === undefined) reported.lag = unknownLag
   else if (heads !== reported.heads || moves !== reported.moves || reported.lag === unknownLag) {
     reported.lag = lagBehind(heads, worker.range, status)
@@ -279,12 +280,14 @@ const judge = (reported: Reported, heads: Offsets | undefined, at: number): void
   reported.heads = heads
   reported.moves = moves
   pace.lags(reported.lag.events, at)
-  reported.standstill.look(status, heads, at * 1000)
+  reported.standstill.look(reading, heads, at * 1000)
 }
 
 const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Reported, now: number): Draft => {
   const { lastFailure, status: { filterVersion, handled, restarts, revision, state } } = reading
   pace.handles(handled, now / 1000)
+  // its source is not asked each time where there are many
+  standstill.look(reading, undefined, now)
   const { stuck } = standstill
   const isLagKnown = state !== "Starting" && state !== "Fenced"
   return {

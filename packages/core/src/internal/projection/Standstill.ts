@@ -36,12 +36,13 @@ const isOver = (state: WorkerState): boolean =>
 export class Standstill {
   #idleSince: number | undefined
   #past: { readonly lag: number; readonly handled: number; readonly since: number } | undefined
+  #moves: number | undefined
   #offsets = new Map<Slice, number>()
   readonly #slices = new Map<Slice, Behind>()
 
   /** How the worker is at a time, and the heads of its source, if they are known. */
   look(
-    { handled, offsets, pastLag, range, state }: WorkerReading["status"],
+    { moves, status: { handled, offsets, pastLag, range, state } }: Pick<WorkerReading, "moves" | "status">,
     heads: Offsets | undefined,
     now: number
   ): void {
@@ -56,7 +57,8 @@ export class Standstill {
     if (pastLag !== this.#past?.lag || handled !== this.#past.handled) {
       this.#past = pastLag > 0 ? { lag: pastLag, handled, since: now } : undefined
     }
-    const moved = this.#moved(offsets)
+    const moved = moves === this.#moves ? undefined : this.#moved(offsets)
+    this.#moves = moves
     for (const [slice, behind] of this.#slices) {
       const reached = offsets.get(slice)?.position ?? 0
       const head = heads === undefined ? Infinity : heads.get(slice)?.position ?? 0
