@@ -73,7 +73,7 @@ export interface Health {
  * @since 0.1.0
  */
 export interface Options {
-  /** How long it may take: from 10 seconds, a minute if undefined. Longer than any call of the handler takes. */
+  /** How long it may take: from 10 seconds, a minute if undefined. Longer than any call of the handler takes, and than `saveWithin`, if it is at-least-once. */
   readonly patience?: Duration.Input | undefined
 }
 
