@@ -15,7 +15,7 @@ import type { Envelope } from "./Envelope.ts"
 import { type Done, type Flow, make as makeFlow } from "./Flow.ts"
 import { type Grouped, type Handler, isGrouped } from "./Handler.ts"
 import type { HeartbeatStore } from "./HeartbeatStore.ts"
-import { checkName } from "./internal/checkName.ts"
+import { checkName, checkProjectionName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
 import { rewind as rewindAs } from "./internal/projection/rewind.ts"
 import * as Running from "./internal/projection/running.ts"
@@ -70,7 +70,7 @@ const describeAs = (
   handler: Projection<any, any>["handler"],
   delivery: DeliveryGuarantee
 ): Projection<any, any> => {
-  checkName("name for a projection", name)
+  checkProjectionName(name)
   // such as `stream:` and a name
   for (const { provider } of sources) checkName("key of a source", provider.key, 300)
   return make({

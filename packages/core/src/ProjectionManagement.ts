@@ -25,7 +25,7 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import { ProjectionRegistry } from "./ProjectionRegistry.ts"
-import type { Phase, StoredVersion, VersionId } from "./ProjectionVersion.ts"
+import { nameOf as versionName, type Phase, type StoredVersion, type VersionId } from "./ProjectionVersion.ts"
 import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
@@ -448,7 +448,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /** Deletes the offsets and dead letters of a projection in a source, and what it was to skip, keeps the command, and raises the revision. */
   readonly clear: (key: OffsetKey, issue?: Issue) => Effect.Effect<void, UnknownProjection | StorageError>
   /** Stores a version of a projection, unless it is stored: in the phase in which it begins. */
-  readonly declare: (id: VersionId, issue?: Issue) => Effect.Effect<void, StorageError>
+  readonly declare: (id: VersionId, issue?: Issue) => Effect.Effect<void, VersionNameTaken | StorageError>
   /** The versions of a projection, which is given by the name of any of them, by their numbers. One without versions is its own first. */
   readonly versions: (projection: string) => Effect.Effect<ReadonlyArray<StoredVersion>, StorageError>
   /**
@@ -578,6 +578,26 @@ export class UnknownProjection
   override get message(): string {
     const what = this.source === undefined ? "" : ` that reads '${this.source}'`
     return `No projection '${this.projection}'${what} was ever started on this storage: correct the name, or start it first`
+  }
+}
+
+/**
+ * A version of a projection has a name that another projection has on this storage, which was started without versions. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class VersionNameTaken
+  extends ExpectedError.TaggedError<VersionNameTaken>("@sluice/core/VersionNameTaken")("VersionNameTaken", {
+    of: Schema.String,
+    version: Schema.Int
+  })
+{
+  override get message(): string {
+    return `Version ${this.version} of projection '${this.of}' cannot begin, as a projection '${
+      versionName(this)
+    }' without versions was started on this storage: ` +
+      "give the version another number"
   }
 }
 

@@ -14,6 +14,8 @@ const phases = Effect.map(
 
 const none: Effect.Effect<void, string> = Effect.void
 
+const isInUse = () => Effect.fail("in use")
+
 /** A version that handles an event for each permit. */
 const made = (version: number, { dropping = () => none, permits, switching = none }: {
   readonly permits?: Semaphore.Semaphore
@@ -29,15 +31,14 @@ describe("the building of a version", () => {
   test(
     "goes on where another version cannot be dropped, and switches to none that stays behind",
     Effect.gen(function*() {
-      const dropping = () => Effect.fail("in use")
       const permits = yield* Semaphore.make(0)
       yield* start(made(1))
       yield* after(1_000)
-      yield* start(made(2, { dropping }))
+      yield* start(made(2, { dropping: isInUse }))
       yield* after(1_000)
       assert.strictEqual(yield* phases, "Retired Live")
       yield* write("n-1", "1", "2", "3", "4")
-      yield* start(made(3, { dropping, permits }))
+      yield* start(made(3, { dropping: isInUse, permits }))
       for (let i = 0; i < 70; i++) {
         yield* write("n-1", "next")
         yield* permits.release(1)

@@ -60,7 +60,7 @@ describe("a projection", () => {
   it("is refused without a name, workers, or room in a group", () => {
     const source = Source.journal(Note)
     const named = (name: string) => source.pipe(Projection.exactlyOnce(name, () => Effect.void))
-    for (const wrong of ["", "x".repeat(256), "a\0", "a\ud800"]) assert.throws(() => named(wrong), RangeError)
+    for (const wrong of ["", "x".repeat(256), "a\0", "a\ud800", "a@2"]) assert.throws(() => named(wrong), RangeError)
     assert.strictEqual(named("x".repeat(255)).name.length, 255)
     for (const wrong of [0, -1, 1025, 1.5, NaN]) {
       assert.throws(() => Projection.workers(wrong)(named("notes")), RangeError)

@@ -12,6 +12,18 @@ export const checkEntityType = (name: string): void => {
   PersistenceId.make(name, "id")
 }
 
+/** @internal Throws a `RangeError` for what is no name of a projection, or may be that of a version of one. */
+export const checkProjectionName = (name: string): void => {
+  checkName("name for a projection", name)
+  if (/@\d+$/.test(name)) {
+    throw new RangeError(
+      `No name for a projection: ${
+        quote(name)
+      } ends like that of a version. Give it the name alone, and say which version it is with Projection.version`
+    )
+  }
+}
+
 /** @internal Throws a `RangeError` for what is no name of a projection, a stream or a source. Every database can index 255 characters. */
 export const checkName = (what: string, name: string, maxLength = 255): void => {
   const problem = name === "" || name.length > maxLength

@@ -33,7 +33,8 @@ import {
   SkipRefused,
   type SliceProgress,
   TooManyRewinds,
-  UnknownProjection
+  UnknownProjection,
+  VersionNameTaken
 } from "@sluice/core/ProjectionManagement"
 import {
   completed,
@@ -877,7 +878,9 @@ export const make = ({ database, db, signals }: {
         if (versions.some((one) => one.version === version)) return
         const added: StoredVersion = { ...id, projection: nameOf(id), phase: initialPhase(versions, id) }
         const { phase, projection } = added
-        yield* insertMissing(
+        // the first one is there by now
+        if ((yield* lockCommand(projection)) !== undefined) return yield* new VersionNameTaken({ of, version })
+        yield* run(
           db.insertInto("sluice_projection").values({
             projection,
             paused: 0,

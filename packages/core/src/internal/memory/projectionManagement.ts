@@ -29,7 +29,8 @@ import {
   SkipRefused,
   type SliceProgress,
   TooManyRewinds,
-  UnknownProjection
+  UnknownProjection,
+  VersionNameTaken
 } from "../../ProjectionManagement.ts"
 import {
   completed,
@@ -450,10 +451,12 @@ export const makeMemoryProjectionManagement = (
           keep(transaction, now, { ...key, command: "Clear", revision }, issue)
         }), key),
     declare: (id, issue) =>
-      write((transaction, now) =>
-        Effect.sync(() => {
-          const { of, version } = id
-          const projection = nameOf(id)
+      write((transaction, now): Effect.Effect<void, VersionNameTaken> => {
+        const { of, version } = id
+        const projection = nameOf(id)
+        const isTaken = projection !== of && versions.get(transaction, projection)?.of !== of &&
+          commands.get(transaction, projection) !== undefined
+        return isTaken ? Effect.fail(new VersionNameTaken({ of, version })) : Effect.sync(() => {
           const first: StoredVersion = { projection: of, of, version: 1, phase: "Live" }
           if (versions.get(transaction, of) === undefined) {
             const isNew = commands.get(transaction, of) === undefined
@@ -468,7 +471,7 @@ export const makeMemoryProjectionManagement = (
           versions.set(transaction, projection, { ...id, projection, phase })
           if (phase === "Building") setPhase(transaction, now, { ...id, projection, phase }, "Build", issue)
         })
-      ),
+      }),
     versions: (projection) => read((transaction) => versionsOf(transaction, projection)),
     complete: (id, isComplete, switching, issue) =>
       transaction(Effect.gen(function*() {

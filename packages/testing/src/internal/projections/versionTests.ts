@@ -447,6 +447,19 @@ export const versionTests = (it: It<Storage>): void => {
         }).pipe(whileRunning(make(1)))
       }))
 
+    it.effect("does not begin where another projection has its name", () =>
+      Effect.gen(function*() {
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const of = freshName()
+        yield* management.declare({ of, version: 1 })
+        yield* management.register(keyOf({ of, version: 2 }))
+        const error = yield* Effect.flip(management.declare({ of, version: 2 }))
+        assert.instanceOf(error, ProjectionManagement.VersionNameTaken)
+        assert.deepStrictEqual((yield* management.versions(of)).map(({ version }) => version), [1])
+        yield* management.declare({ of, version: 3 })
+        assert.deepStrictEqual((yield* management.versions(of)).map(({ version }) => version), [1, 3])
+      }))
+
     it.effect("has the workers of the one before fenced when it takes its place, and its own when it is cancelled", () =>
       Effect.gen(function*() {
         const management = yield* ProjectionManagement.ProjectionManagement
