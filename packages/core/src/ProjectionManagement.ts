@@ -25,7 +25,7 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import { ProjectionRegistry } from "./ProjectionRegistry.ts"
-import { nameOf as versionName, type Phase, type StoredVersion, type VersionId } from "./ProjectionVersion.ts"
+import { isAtWork, nameOf as versionName, type Phase, type StoredVersion, type VersionId } from "./ProjectionVersion.ts"
 import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
@@ -563,8 +563,8 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
 }>()("@sluice/core/ProjectionManagement") {}
 
 /**
- * No projection of this name, or none that reads this source, was ever started on this storage. Correct the name; a projection is known once
- * it has been started.
+ * No projection of this name, or none that reads this source, was ever started on this storage, or it is a version that does not run any more: then
+ * `live` is the name of the one to command. Correct the name; a projection is known once it has been started.
  *
  * @category errors
  * @since 0.1.0
@@ -572,10 +572,15 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
 export class UnknownProjection
   extends ExpectedError.TaggedError<UnknownProjection>("@sluice/core/UnknownProjection")("UnknownProjection", {
     projection: Schema.String,
-    source: Schema.UndefinedOr(Schema.String)
+    source: Schema.UndefinedOr(Schema.String),
+    /** The name of the version that is live, if the projection is one that does not run any more. */
+    live: Schema.optional(Schema.String)
   })
 {
   override get message(): string {
+    if (this.live !== undefined) {
+      return `Projection '${this.projection}' is a version that does not run any more: '${this.live}' is live, name that one`
+    }
     const what = this.source === undefined ? "" : ` that reads '${this.source}'`
     return `No projection '${this.projection}'${what} was ever started on this storage: correct the name, or start it first`
   }
@@ -690,6 +695,18 @@ export class AmbiguousProjection
   }
 }
 
+/** Fails if the projection is a version that does not run any more. */
+const checkAtWork = (
+  { versions }: ProjectionManagement["Service"],
+  projection: string
+): Effect.Effect<void, UnknownProjection | StorageError> =>
+  Effect.flatMap(versions(projection), (found) => {
+    const own = found.find((version) => version.projection === projection)
+    if (own === undefined || isAtWork(own.phase)) return Effect.void
+    const live = found.find(({ phase }) => phase === "Live")?.projection
+    return Effect.fail(new UnknownProjection({ projection, source: undefined, live }))
+  })
+
 /**
  * The key of a projection; where only its name is given, that of the one that is known by it. If it runs in this process, it is known which sources it reads,
  * also while some of them are not registered yet.
@@ -698,13 +715,14 @@ export class AmbiguousProjection
  * @since 0.1.0
  */
 export const resolve = Effect.fnUntraced(function*(
-  { list }: ProjectionManagement["Service"],
+  management: ProjectionManagement["Service"],
   ref: ProjectionRef
 ): Effect.fn.Return<OffsetKey, CommandError> {
   const projection = nameOf(ref)
   const given = keysOf(ref)
-  const keys = given.length > 0 ? given : (yield* list).filter((key) => key.projection === projection)
+  const keys = given.length > 0 ? given : (yield* management.list).filter((key) => key.projection === projection)
   const [key] = keys
+  if (key === undefined) yield* checkAtWork(management, projection)
   if (key === undefined) return yield* new UnknownProjection({ projection, source: undefined })
   const running = given.length > 0 ? [] : (yield* ProjectionRegistry).workers(projection)
   const sources = new Set([...keys.map(({ source }) => source), ...running.flatMap(({ sources }) => sources)])
@@ -719,17 +737,20 @@ export const resolve = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const checkKnown = (
-  { progress }: ProjectionManagement["Service"],
+  management: ProjectionManagement["Service"],
   ref: ProjectionRef
 ): Effect.Effect<void, UnknownProjection | StorageError> => {
   const projection = nameOf(ref)
   const source = sourceOf(ref)
   return Effect.flatMap(
-    progress(projection, []),
+    management.progress(projection, []),
     (found) =>
       found.some((progress) => source === undefined || progress.source === source)
         ? Effect.void
-        : Effect.fail(new UnknownProjection({ projection, source }))
+        : Effect.andThen(
+          checkAtWork(management, projection),
+          Effect.fail(new UnknownProjection({ projection, source }))
+        )
   )
 }
 
@@ -821,7 +842,13 @@ export const pause = (
 const setPaused = (projection: ProjectionRef, paused: boolean, options: CommandOptions | undefined) =>
   Effect.flatMap(
     issueOf(options),
-    (issue) => ProjectionManagement.use((management) => management.setPaused(nameOf(projection), paused, issue))
+    (issue) =>
+      ProjectionManagement.use((management) =>
+        Effect.andThen(
+          checkAtWork(management, nameOf(projection)),
+          management.setPaused(nameOf(projection), paused, issue)
+        )
+      )
   )
 
 /**
@@ -897,7 +924,12 @@ export const scale = (
   return Effect.flatMap(
     issueOf(options),
     (issue) =>
-      ProjectionManagement.use((management) => management.setWorkers(nameOf(projection), count, { ...issue, target }))
+      ProjectionManagement.use((management) =>
+        Effect.andThen(
+          checkAtWork(management, nameOf(projection)),
+          management.setWorkers(nameOf(projection), count, { ...issue, target })
+        )
+      )
   )
 }
 

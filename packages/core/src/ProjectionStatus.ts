@@ -207,7 +207,8 @@ const isPlaced = (registry: ProjectionRegistry, ref: ProjectionRef): boolean =>
 const running = (ref: ProjectionRef): Effect.Effect<ReadonlyArray<RegisteredWorker>, ProjectionNotRunning> =>
   Effect.flatMap(ProjectionRegistry, (registry) => {
     const workers = workersOf(registry, ref)
-    return workers.length === 0 && !isPlaced(registry, ref)
+    const isRetired = workers.length > 0 && workers.every(({ status }) => status.state === "Retired")
+    return isRetired || workers.length === 0 && !isPlaced(registry, ref)
       ? Effect.fail(new ProjectionNotRunning({ projection: nameOf(ref) }))
       : Effect.succeed(workers)
   })

@@ -17,6 +17,7 @@ it.effect("the lag counts what comes between the looks at the store and at the s
       Effect.sync(() => [what(), newest = 7] as const).pipe(Effect.map(([found]) => found))
     const worker: Partial<RegisteredWorker> = {
       key: { projection: "notes", source: "journal:note" },
+      status: { state: "Running" } as RegisteredWorker["status"],
       stored: look(() => ({ revision: undefined, offsets: at(newest === 5 ? 5 : 6) })),
       heads: look(() => at(newest))
     }

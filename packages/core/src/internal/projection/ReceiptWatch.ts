@@ -198,7 +198,8 @@ export class ReceiptWatch {
     }
     // one of them may turn out to
     const unknown = by.get("unknown") ?? []
-    if (unknown.length > 1 || isBeginning(registry.workers(projection, source), found)) return "unknown"
+    const workers = registry.workers(projection, source).filter(({ status }) => status.state !== "Retired")
+    if (unknown.length > 1 || isBeginning(workers, found)) return "unknown"
     if (asked.length === 0) return new UnknownProjection({ projection, source })
     const sources = asked.map(({ source }) => source)
     return unknown[0] ?? by.get("otherJournal")?.[0] ??

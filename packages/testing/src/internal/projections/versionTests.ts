@@ -120,12 +120,24 @@ export const versionTests = (it: It<Storage>): void => {
               assert.deepStrictEqual(yield* led, ["1", "2"])
               assert.deepStrictEqual(dropped, [1])
               yield* inState(of, "Retired")
-              yield* append(type, "b", ["later"])
+              const receipt = yield* append(type, "b", ["later"])
               yield* caughtUp(two.name)
+              const notReached = yield* Effect.flip(ProjectionStatus.reached(of, receipt, { timeout: "30 seconds" }))
+              assert.strictEqual(notReached._tag, "UnknownProjection")
               assert.deepStrictEqual(yield* effects.get(2)!.events("b"), ["1 later"])
               assert.deepStrictEqual(yield* effects.get(1)!.events("b"), [])
               const error = yield* Effect.flip(ProjectionStatus.caughtUp(of))
               assert.strictEqual(error._tag, "ProjectionNotRunning")
+              assert.strictEqual((yield* Effect.flip(ProjectionStatus.lag(of)))._tag, "ProjectionNotRunning")
+              for (
+                const command of [
+                  ProjectionManagement.pause(of),
+                  ProjectionManagement.scale(of, 4),
+                  ProjectionManagement.rewind(of, "beginning")
+                ]
+              ) {
+                assert.deepInclude(yield* Effect.flip(command), { _tag: "UnknownProjection", live: two.name })
+              }
             }).pipe(whileRunning(two))
           }).pipe(whileRunning(one))
           const known = (yield* ProjectionManagement.list).map(({ projection }) => projection)
