@@ -108,6 +108,11 @@ class Heartbeats {
     })
   }
 
+  /** How far a worker is behind, as it says; undefined of one that it does not report on. */
+  lagOf(worker: RegisteredWorker): Lag | undefined {
+    return this.#running === undefined ? undefined : this.#workers.get(worker)?.lag
+  }
+
   #add(worker: RegisteredWorker): void {
     const { headsOf, key } = worker
     let source = this.#sources.find((source) => source.of === headsOf && source.key === key.source)
@@ -339,3 +344,7 @@ export const reportOn = (
     if (found === undefined) ofStores.set(store, found = new Heartbeats(store))
     return found.replace(before, workers)
   })
+
+/** @internal How far a worker of this process is behind, as others are told, without asking anyone; undefined if they are not. */
+export const reportedLag = (store: HeartbeatStore["Service"], worker: RegisteredWorker): Lag | undefined =>
+  ofStores.get(store)?.lagOf(worker)

@@ -172,7 +172,8 @@ const beginPlaced = Effect.fnUntraced(function*(
   }
   yield* Effect.forkScoped(scaleByLag(projection, {
     newest: commands.newest,
-    runsFirst: () => target.assigned.has(0)
+    runsFirst: () => target.assigned.has(0),
+    here: () => opened.flatMap(({ set }) => set.registered)
   }))
   const follow = Effect.gen(function*() {
     const before = rangesOf(target)

@@ -1,17 +1,26 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import { HeartbeatStore } from "../../HeartbeatStore.ts"
 import type { AutomaticWorkers, Projection } from "../../ProjectionDefinition.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
+import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import type { ReportedWorker } from "../../ReportedWorker.ts"
 import type { StorageError } from "../../StorageError.ts"
 import { count } from "./announce.ts"
 import { begin, decide, type Observation, type Scaling } from "./autoscaling.ts"
+import { reportedLag } from "./Heartbeats.ts"
 import { judgeReports } from "./judgeReports.ts"
 
-/** How often it is looked whether another number of workers is needed. */
-const lookEvery = "5 seconds"
+/**
+ * How often it is looked whether another number of workers is needed, in milliseconds, on average: it is a random time of half as long to half as long
+ * again, so that many projections that begin at once do not ask the storage at once.
+ */
+const lookEvery = 5_000
+
+/** For so many seconds the storage is not asked where nobody was behind, and the workers of this process are not. */
+const restFor = 60
 
 /** @internal How many workers a projection has by a command. */
 export const countOf = ({ automatic, workers }: Projection<any, any>, command: Command | undefined): number => {
@@ -21,6 +30,8 @@ export const countOf = ({ automatic, workers }: Projection<any, any>, command: C
   return automatic === undefined ? workers : Math.min(automatic.max, Math.max(automatic.min, command.workers))
 }
 
+const isAtWork = ({ state }: Pick<ReportedWorker, "state">): boolean => state === "Running" || state === "CatchingUp"
+
 /** What workers of all processes say, unless some of them do not work, or are yet to begin or to leave. */
 const observe = (
   all: ReadonlyArray<ReportedWorker>,
@@ -28,8 +39,7 @@ const observe = (
   workers: number,
   at: number
 ): Observation | undefined => {
-  const isComplete = all.length === workers * sources.length &&
-    all.every(({ state }) => state === "Running" || state === "CatchingUp")
+  const isComplete = all.length === workers * sources.length && all.every(isAtWork)
   if (!isComplete) return undefined
   let events: number | undefined = 0
   let seconds: number | undefined = 0
@@ -44,6 +54,21 @@ const observe = (
   return { at, workers, events, seconds, rate }
 }
 
+/** What this process knows of its own workers without asking anyone. */
+type Here = "NotAtWork" | "LagUnknown" | "Behind" | "CaughtUp"
+
+const judgeHere = (store: HeartbeatStore["Service"], workers: ReadonlyArray<RegisteredWorker>): Here => {
+  let here: Here = workers.length === 0 ? "NotAtWork" : "CaughtUp"
+  for (const worker of workers) {
+    const lag = reportedLag(store, worker)
+    if (lag === undefined || !isAtWork(worker.reading.status)) return "NotAtWork"
+    const behind = lag.events ?? lag.millis
+    if (behind === undefined) here = "LagUnknown"
+    else if (behind > 0 && here === "CaughtUp") here = "Behind"
+  }
+  return here
+}
+
 /**
  * @internal
  * Has a projection have as many workers as its lag asks for, while this process runs its first one, and nobody else has said how many. Of two processes that do
@@ -51,16 +76,35 @@ const observe = (
  */
 export const scaleByLag = (
   projection: Projection<any, any>,
-  { newest, runsFirst }: {
+  { here, newest, runsFirst }: {
     /** The newest command, if one was seen. */
     readonly newest: () => Command | undefined
     /** Whether this process runs the first worker. */
     readonly runsFirst: () => boolean
+    /** The workers that this process runs. */
+    readonly here: () => ReadonlyArray<RegisteredWorker>
   }
 ): Effect.Effect<void, never, ProjectionManagement | HeartbeatStore> => {
   const bounds = projection.automatic
   if (bounds === undefined) return Effect.void
   let scaling: Scaling | undefined
+  /** When the storage has last said that nobody was behind. */
+  let quietAt: number | undefined
+  /** What is seen of all workers. The storage is asked only where that could lead to another number. */
+  const seeAll = Effect.fnUntraced(function*(workers: number, at: number) {
+    const store = yield* HeartbeatStore
+    const ours = here()
+    const judged = judgeHere(store, ours)
+    if (judged === "NotAtWork") return undefined
+    if (judged === "LagUnknown") return { at, workers, events: undefined, seconds: undefined, rate: 0 }
+    if (judged === "CaughtUp" && workers === bounds.min) {
+      if (ours.length === workers * projection.sources.length) return { at, workers, events: 0, seconds: 0, rate: 0 }
+      if (quietAt !== undefined && at - quietAt < restFor) return undefined
+    }
+    const seen = observe(judgeReports(yield* store.reports(projection.name)), projection, workers, at)
+    quietAt = seen !== undefined && (seen.events ?? seen.seconds) === 0 ? at : undefined
+    return seen
+  })
   const look = Effect.gen(function*() {
     const command = newest()
     const isOurs = command !== undefined && !command.paused && runsFirst() &&
@@ -70,16 +114,18 @@ export const scaleByLag = (
       return
     }
     const at = Number((yield* Clock.monotonicTimeNanos) / 1_000_000n) / 1000
-    const reports = yield* HeartbeatStore.use((store) => store.reports(projection.name))
-    const seen = observe(judgeReports(reports), projection, countOf(projection, command), at)
+    const seen = yield* seeAll(countOf(projection, command), at)
     if (seen === undefined) return
     const [next, decision] = decide(bounds, scaling ?? begin(at), seen)
     if (decision !== undefined) yield* scaleTo(projection.name, decision.workers, decision.reason, command)
     scaling = next
   })
-  return look.pipe(
-    Effect.catchCause((cause) => Effect.logDebug("Cannot tell how many workers it needs. Looks again", cause)),
-    Effect.delay(lookEvery),
+  const lookAgain = Effect.catchCause(
+    look,
+    (cause) => Effect.logDebug("Cannot tell how many workers it needs. Looks again", cause)
+  )
+  return Random.nextBetween(lookEvery / 2, lookEvery * 1.5).pipe(
+    Effect.flatMap((millis) => Effect.delay(lookAgain, millis)),
     Effect.forever,
     Effect.annotateLogs({ projection: projection.name })
   )
