@@ -404,7 +404,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
     issue?: Issue
   ) => Effect.Effect<void, UnknownProjection | StorageError>
   /**
-   * As {@link setWorkers}, by the projection itself: only if the revision is still the one that the number was found by. Returns whether it was.
+   * As `setWorkers`, by the projection itself: only if the revision is still the one that the number was found by. Returns whether it was.
    */
   readonly setWorkersAt: (
     projection: string,
