@@ -45,6 +45,22 @@ const load = (arriving: (at: number) => number, each: number, backlog = 0) => {
 
 const numbers = (decisions: ReadonlyArray<Decision>) => decisions.map(({ workers }) => workers)
 
+/** As it is known where the source is asked so many seconds apart. */
+const known = (
+  every: number,
+  see: (at: number, workers: number) => Pick<Observation, "events" | "seconds" | "rate">
+) => {
+  let asked: Pick<Observation, "events" | "seconds" | "rate"> | undefined
+  return (at: number, workers: number) => {
+    const now = see(at, workers)
+    if (asked === undefined || at % every === 0) asked = now
+    return { ...asked, rate: now.rate }
+  }
+}
+
+/** A burst, 2 seconds before the source is asked, of which 100 events are handled in a second. */
+const burst = (at: number) => at < 358 ? 0 : Math.max(0, 2_000 - 100 * (at - 358))
+
 describe("the number of workers that a lag asks for", () => {
   it("stays where events come as fast as they are handled", () => {
     assert.deepStrictEqual(simulate(4 * 3600, load(() => 80, 100)).decisions, [])
@@ -70,6 +86,25 @@ describe("the number of workers that a lag asks for", () => {
   it("stays where nothing is handled, or nothing is known, as more workers are no help", () => {
     assert.deepStrictEqual(simulate(3600, (at) => ({ events: at * 100, seconds: at, rate: 0 })).decisions, [])
     assert.deepStrictEqual(simulate(3600, () => ({ events: undefined, seconds: undefined, rate: 10 })).decisions, [])
+  })
+
+  for (const asked of [5, 40, 120]) {
+    it(`stays where a burst falls soon, also where the source is asked every ${asked} seconds`, () => {
+      const see = known(asked, (at) => ({ events: burst(at), seconds: undefined, rate: burst(at) > 0 ? 100 : 0 }))
+      assert.deepStrictEqual(simulate(900, see).decisions, [])
+    })
+
+    it(`goes up where more come, also where the source is asked every ${asked} seconds`, () => {
+      const { decisions, workers } = simulate(1800, known(asked, load(() => 350, 100)))
+      assert.isAbove(decisions.length, 0)
+      assert.isAtMost(decisions[0]!.at, 60 + 2 * asked)
+      assert.isAtLeast(workers, 4)
+    })
+  }
+
+  it("goes up where as much stays for long", () => {
+    const { decisions } = simulate(900, () => ({ events: 10_000, seconds: undefined, rate: 100 }))
+    assert.strictEqual(decisions[0]!.from, 1)
   })
 
   it("goes by the time where positions are not known", () => {

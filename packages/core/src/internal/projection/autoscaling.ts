@@ -47,6 +47,8 @@ export const settleFor = 30
 export const quietFor = 300
 /** For so many seconds it is remembered what a worker can do. */
 export const rememberFor = 6 * 60 * 60
+/** For so many seconds a lag that has not changed counts as not asked for since, as many sources are asked in turn. After that it is one that stays. */
+const sameFor = 180
 /** The number grows by this factor at most. */
 const maxGrowth = 4
 /** Growth is smoothed over so many seconds. */
@@ -64,13 +66,18 @@ export const begin = (at: number): Scaling => ({
   capacity: undefined
 })
 
-/** @internal What is remembered after an observation, and the number to go to, if it is another one. Where nothing is seen, it waits anew. */
+/**
+ * @internal
+ * What is remembered after an observation, and the number to go to, if it is another one. Where nothing is seen, it waits anew; and of a lag that is not newer than
+ * the one before it learns nothing.
+ */
 export const decide = (
   bounds: AutomaticWorkers,
   before: Scaling,
   seen: Observation
 ): readonly [Scaling, Decision | undefined] => {
   const { at, events, rate, seconds, workers } = seen
+  if (before.before !== undefined && isSame(before.before, seen)) return [before, undefined]
   const goesOn = before.before === undefined || before.before.workers === workers
   const scaling = observe(bounds, goesOn ? before : { ...begin(at), capacity: before.capacity }, seen)
   const { capacity, growth, quietSince, since, slowSince } = scaling
@@ -89,6 +96,13 @@ export const decide = (
     return to(scaling, seen, half, `${lag} for ${text(at - quietSince)} s, with ${text(rate)} events a second`)
   }
   return [scaling, undefined]
+}
+
+/** Whether the lag is the one that was seen before. None is always news. */
+const isSame = (before: Observation, { at, events, seconds, workers }: Observation): boolean => {
+  const lag = events ?? seconds
+  return workers === before.workers && lag !== undefined && lag > 0 && events === before.events &&
+    (events !== undefined || seconds === before.seconds) && at - before.at < sameFor
 }
 
 const to = (scaling: Scaling, seen: Observation, workers: number, reason: string): readonly [Scaling, Decision] => [
