@@ -1058,15 +1058,15 @@ const eventText = ({ persistenceId, sequenceNumber }: DeadLetterId): string =>
  * @since 0.1.0
  */
 export interface ScaleReason extends Pick<IssuedCommand, "by" | "reason" | "at"> {
-  /** Undefined for as many as its code says. */
+  /** Undefined for as many as its code says: where that has bounds, as many as the lag asks for, from the smallest number on. */
   readonly workers: number | undefined
-  /** Whether the projection itself has found it, by its lag. */
+  /** Whether the projection itself has found this number, by its lag. After `"asInCode"` it has yet to find one. */
   readonly isAutomatic: boolean
 }
 
 /**
  * How many workers a projection is to have, who has said so last, when and why: a person, a program, or `automatic`, the projection itself. Undefined if nobody
- * has, or if that is not among the last {@link keptCommands} commands.
+ * has, so that its code decides, or if that is not among the last {@link keptCommands} commands.
  *
  * @category getters
  * @since 0.1.0
