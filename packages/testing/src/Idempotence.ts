@@ -63,8 +63,7 @@ export class NotIdempotent
  * @since 0.1.0
  */
 export interface Subject<out ProjectionServices, out StateServices> {
-  /** Is called for each process that runs it: what a handler keeps in memory is to be made in it, as a crash loses that. */
-  readonly projection: () => Projection.Projection<unknown, ProjectionServices>
+  readonly projection: Projection.Projection<unknown, ProjectionServices>
   /** Is compared by structure. */
   readonly state: Effect.Effect<unknown, unknown, StateServices>
 }
@@ -79,7 +78,7 @@ export interface Options<A, R, Projections, States, Storage> {
   readonly event: Arbitrary.Arbitrary<A>
   /** Is made anew for each run, and is empty then: storage in memory, or a new database. */
   readonly storage: Layer.Layer<Storage, unknown>
-  /** Is run for each run, with its storage. Tables, or what stands for them, are to be made in it. */
+  /** Is run for each run, with its storage: whatever a handler keeps in memory, and its tables, are to be made in it. */
   readonly subject: (source: TestSource.TestSource<A>) => Effect.Effect<Subject<Projections, States>, unknown, R>
   /** How many sequences of events are tried, each without faults and with some. 100 by default. */
   readonly runs?: number | undefined
@@ -122,10 +121,9 @@ export interface Options<A, R, Projections, States, Storage> {
  *     seed: 1,
  *     subject: (notes) =>
  *       Effect.sync(() => {
- *         // stand for tables, which a crash leaves as they are
  *         let counted = 0
  *         const seen = new Map<string, number>()
- *         const projection = () => notes.pipe(
+ *         const projection = notes.pipe(
  *           Projection.atLeastOnce("notes", ({ persistenceId, sequenceNumber }) =>
  *             Effect.sync(() => {
  *               if (isRight && sequenceNumber <= (seen.get(persistenceId) ?? 0)) return
@@ -171,7 +169,7 @@ export const check = <A, R, Projections, States, Storage>(
       Effect.gen(function*() {
         const source = yield* TestSource.make(contract)
         const { projection, state } = yield* subject(source)
-        const { delivery, handler, name, recovery } = projection()
+        const { delivery, handler, name, recovery } = projection
         if (delivery._tag === "AtMostOnce") {
           throw new RangeError(
             `Projection '${name}' is at most once, and loses events in a crash: nothing can be compared`
@@ -180,9 +178,7 @@ export const check = <A, R, Projections, States, Storage>(
         yield* source.publish(...publications)
         const meant = isFlow(handler) ? Faults.make(faults.faults.map(ofFlow)) : faults
         const persistent = { ...recovery, retries: recovery.retries + meant.faults.length, delay: Duration.zero }
-        const kit = yield* ProjectionTestKit.start(() => projection().pipe(Projection.recovery(persistent)), {
-          faults: meant
-        })
+        const kit = yield* ProjectionTestKit.start(projection.pipe(Projection.recovery(persistent)), { faults: meant })
         const reached = yield* Effect.exit(Effect.andThen(kit.caughtUp({ timeout: "1 minute" }), state))
         return { name, faults: meant.faults, reached }
       }).pipe(

@@ -100,8 +100,7 @@ export const withSource =
   }
 
 /**
- * Runs a projection for as long as the scope, on the storage that is provided: `MemoryStorage.layer`, or that of any adapter. Given a function, it makes the
- * projection anew with each process, so that a crash loses what handlers keep in memory.
+ * Runs a projection for as long as the scope, on the storage that is provided: `MemoryStorage.layer`, or that of any adapter.
  *
  * **Example** (A projection of a remote stream, in one process)
  *
@@ -134,12 +133,10 @@ export const withSource =
  * @since 0.1.0
  */
 export const start = <E, R>(
-  projection: Projection.Projection<E, R> | (() => Projection.Projection<E, R>),
+  projection: Projection.Projection<E, R>,
   options?: { readonly faults?: Faults.Faults | undefined }
 ): Effect.Effect<ProjectionTestKit, never, R | OffsetStore | Scope.Scope> =>
   Effect.gen(function*() {
-    const make = typeof projection === "function" ? projection : () => projection
-    const { name } = make()
     const context = yield* Effect.context<R | OffsetStore>()
     const scope = yield* Effect.scope
     const injected = options?.faults ?? Faults.none
@@ -161,7 +158,7 @@ export const start = <E, R>(
       const own = yield* Scope.fork(scope)
       current = { scope: own, kill: () => void (isDead = true) }
       const store = injector.store(Context.get(context, OffsetStore), process)
-      yield* Layer.build(Projection.layer(injector.projection(make(), process))).pipe(
+      yield* Layer.build(Projection.layer(injector.projection(projection, process))).pipe(
         Scope.provide(own),
         Effect.provideContext(Context.add(context, OffsetStore, store))
       )
@@ -177,14 +174,14 @@ export const start = <E, R>(
     yield* Effect.forkScoped(Effect.forever(restart))
 
     const over = Effect.map(ProjectionRegistry, (registry) => {
-      const workers = registry.workers(name)
+      const workers = registry.workers(projection.name)
       const [worker] = workers
       if (broken !== undefined) return broken
       if (worker === undefined || workers.some(({ status }) => status.state !== "Stopped")) return undefined
       const { failure, range } = worker.status
       return Cause.die(
         new ProjectionStatus.WorkerStopped({
-          projection: name,
+          projection: projection.name,
           range,
           event: failure?.event,
           cause: failure === undefined ? undefined : Cause.squash(failure.cause)
@@ -193,7 +190,7 @@ export const start = <E, R>(
     })
     const troubles = Effect.map(
       ProjectionRegistry,
-      (registry) => registry.workers(name).flatMap((worker) => troubleOf(worker) ?? [])
+      (registry) => registry.workers(projection.name).flatMap((worker) => troubleOf(worker) ?? [])
     )
     const wait = <A, E, R>(
       assertion: Effect.Effect<A, E, R>,
@@ -208,7 +205,7 @@ export const start = <E, R>(
           : `. The test has asked for faults: ${Faults.describe(injected)}`
         const events = lag === 1 ? "1 event" : `${lag} events`
         return Effect.die(
-          new Error(`Projection '${name}' has yet to handle ${events}: ${why}${asked}`, {
+          new Error(`Projection '${projection.name}' has yet to handle ${events}: ${why}${asked}`, {
             cause: errors[0]?.cause
           })
         )
@@ -219,7 +216,7 @@ export const start = <E, R>(
       caughtUp: (options) =>
         wait(
           Effect.flatMap(
-            ProjectionStatus.lag(name),
+            ProjectionStatus.lag(projection.name),
             (lag) => lag === 0 ? Effect.void : behind(lag)
           ),
           options,

@@ -44,7 +44,7 @@ const check = <S>(
     subject: (source) =>
       Effect.sync(() => {
         const rows = new Rows()
-        return { projection: () => projection(source, rows), state: state(rows) }
+        return { projection: projection(source, rows), state: state(rows) }
       })
   })
 
@@ -179,22 +179,6 @@ describe("a handler that does not", () => {
       )
     ))
 
-  it.effect("keeps what it has seen in the memory of its process", () =>
-    found(
-      check(
-        (source, rows) => {
-          const memory = new Rows()
-          return source.pipe(Projection.atLeastOnce("sums", (envelope) =>
-            Effect.sync(() => {
-              if (!isNew(envelope, memory)) return
-              Effect.runSync(mark(envelope, memory))
-              Effect.runSync(add(envelope, rows))
-            })))
-        },
-        (rows) => Effect.sync(() => Object.fromEntries(rows.sums))
-      )
-    ))
-
   it.effect("does not come to its end", () =>
     Effect.map(
       Effect.flip(check(
@@ -228,7 +212,7 @@ it.effect("does not take a trial that cannot be made for a result", () =>
         ++trials % 2 === 0
           ? Effect.fail("no table")
           : Effect.succeed({
-            projection: () => source.pipe(Projection.atLeastOnce("sums", () => Effect.void)),
+            projection: source.pipe(Projection.atLeastOnce("sums", () => Effect.void)),
             state: Effect.void
           })
     }))
