@@ -116,6 +116,6 @@ describe.each(databases)("the test kit in $name", ({ place }) => {
       storage: Layer.unwrap(Effect.map(place, ({ layer }) => layer())),
       runs: 3,
       subject: (carts) =>
-        Effect.as(createItems, { projection: carts.pipe(Projection.exactlyOnce("items", insert)), state: items })
+        Effect.as(createItems, { projection: () => carts.pipe(Projection.exactlyOnce("items", insert)), state: items })
     }), 300_000)
 })

@@ -63,7 +63,8 @@ export class NotIdempotent
  * @since 0.1.0
  */
 export interface Subject<out ProjectionServices, out StateServices> {
-  readonly projection: Projection.Projection<unknown, ProjectionServices>
+  /** Is called again wherever a process starts, after each crash as well: what a handler keeps in memory is to be made in it, and is lost with the process. */
+  readonly projection: () => Projection.Projection<unknown, ProjectionServices>
   /** Is compared by structure. */
   readonly state: Effect.Effect<unknown, unknown, StateServices>
 }
@@ -78,7 +79,7 @@ export interface Options<A, R, Projections, States, Storage> {
   readonly event: Arbitrary.Arbitrary<A>
   /** Is made anew for each run, and is empty then: storage in memory, or a new database. */
   readonly storage: Layer.Layer<Storage, unknown>
-  /** Is run for each run, with its storage: whatever a handler keeps in memory, and its tables, are to be made in it. */
+  /** Is run once for each run, with its storage: what survives a crash is to be made in it, such as the tables of a handler. */
   readonly subject: (source: TestSource.TestSource<A>) => Effect.Effect<Subject<Projections, States>, unknown, R>
   /** How many sequences of events are tried, each without faults and with some. 100 by default. */
   readonly runs?: number | undefined
@@ -102,8 +103,8 @@ export interface Options<A, R, Projections, States, Storage> {
  * **Details**
  *
  * Each run has a storage of its own, and a `TestClock`. All events are published before the projection starts. It tries again at once where an injected fault
- * makes its handler fail, and otherwise does what its recovery strategy says. A crash comes between any two steps of the handler as well. The
- * faults of the error are those of `Faults`: given to `ProjectionTestKit.start`, they show it again.
+ * makes its handler fail, and otherwise does what its recovery strategy says. A crash comes between any two steps of the handler as well, and loses what is
+ * in memory. The faults of the error are those of `Faults`: given to `ProjectionTestKit.start`, with the function that makes the projection, they show it again.
  *
  * **Example** (A counter that does not stand repetitions)
  *
@@ -121,16 +122,18 @@ export interface Options<A, R, Projections, States, Storage> {
  *     seed: 1,
  *     subject: (notes) =>
  *       Effect.sync(() => {
+ *         // they stand for tables, and survive a crash
  *         let counted = 0
  *         const seen = new Map<string, number>()
- *         const projection = notes.pipe(
- *           Projection.atLeastOnce("notes", ({ persistenceId, sequenceNumber }) =>
- *             Effect.sync(() => {
- *               if (isRight && sequenceNumber <= (seen.get(persistenceId) ?? 0)) return
- *               seen.set(persistenceId, sequenceNumber)
- *               counted++
- *             }))
- *         )
+ *         const projection = () =>
+ *           notes.pipe(
+ *             Projection.atLeastOnce("notes", ({ persistenceId, sequenceNumber }) =>
+ *               Effect.sync(() => {
+ *                 if (isRight && sequenceNumber <= (seen.get(persistenceId) ?? 0)) return
+ *                 seen.set(persistenceId, sequenceNumber)
+ *                 counted++
+ *               }))
+ *           )
  *         return { projection, state: Effect.sync(() => counted) }
  *       })
  *   })
@@ -169,7 +172,7 @@ export const check = <A, R, Projections, States, Storage>(
       Effect.gen(function*() {
         const source = yield* TestSource.make(contract)
         const { projection, state } = yield* subject(source)
-        const { delivery, handler, name, recovery } = projection
+        const { delivery, handler, name } = projection()
         if (delivery._tag === "AtMostOnce") {
           throw new RangeError(
             `Projection '${name}' is at most once, and loses events in a crash: nothing can be compared`
@@ -177,8 +180,12 @@ export const check = <A, R, Projections, States, Storage>(
         }
         yield* source.publish(...publications)
         const meant = isFlow(handler) ? Faults.make(faults.faults.map(ofFlow)) : faults
-        const persistent = { ...recovery, retries: recovery.retries + meant.faults.length, delay: Duration.zero }
-        const kit = yield* ProjectionTestKit.start(projection.pipe(Projection.recovery(persistent)), { faults: meant })
+        const persistent = () => {
+          const made = projection()
+          const retries = made.recovery.retries + meant.faults.length
+          return made.pipe(Projection.recovery({ ...made.recovery, retries, delay: Duration.zero }))
+        }
+        const kit = yield* ProjectionTestKit.start(persistent, { faults: meant })
         const reached = yield* Effect.exit(Effect.andThen(kit.caughtUp({ timeout: "1 minute" }), state))
         return { name, faults: meant.faults, reached }
       }).pipe(

@@ -102,6 +102,11 @@ export const withSource =
 /**
  * Runs a projection for as long as the scope, on the storage that is provided: `MemoryStorage.layer`, or that of any adapter.
  *
+ * **Gotchas**
+ *
+ * A projection that is a value keeps through a crash what its handler has in memory, unless that is made by `Handler.scoped`. A function that makes the
+ * projection is called again after each crash, as a process would.
+ *
  * **Example** (A projection of a remote stream, in one process)
  *
  * ```ts
@@ -133,7 +138,7 @@ export const withSource =
  * @since 0.1.0
  */
 export const start = <E, R>(
-  projection: Projection.Projection<E, R>,
+  projection: Projection.Projection<E, R> | (() => Projection.Projection<E, R>),
   options?: { readonly faults?: Faults.Faults | undefined }
 ): Effect.Effect<ProjectionTestKit, never, R | OffsetStore | Scope.Scope> =>
   Effect.gen(function*() {
@@ -141,6 +146,8 @@ export const start = <E, R>(
     const scope = yield* Effect.scope
     const injected = options?.faults ?? Faults.none
     const injector = new Injector(injected)
+    const make = typeof projection === "function" ? projection : () => projection
+    let running: Projection.Projection<E, R>
     const crashes = yield* Queue.unbounded<Deferred.Deferred<void>>()
     let broken: Cause.Cause<never> | undefined
     let current: { readonly scope: Scope.Closeable; readonly kill: () => void }
@@ -158,7 +165,8 @@ export const start = <E, R>(
       const own = yield* Scope.fork(scope)
       current = { scope: own, kill: () => void (isDead = true) }
       const store = injector.store(Context.get(context, OffsetStore), process)
-      yield* Layer.build(Projection.layer(injector.projection(projection, process))).pipe(
+      running = make()
+      yield* Layer.build(Projection.layer(injector.projection(running, process))).pipe(
         Scope.provide(own),
         Effect.provideContext(Context.add(context, OffsetStore, store))
       )
@@ -174,14 +182,14 @@ export const start = <E, R>(
     yield* Effect.forkScoped(Effect.forever(restart))
 
     const over = Effect.map(ProjectionRegistry, (registry) => {
-      const workers = registry.workers(projection.name)
+      const workers = registry.workers(running.name)
       const [worker] = workers
       if (broken !== undefined) return broken
       if (worker === undefined || workers.some(({ status }) => status.state !== "Stopped")) return undefined
       const { failure, range } = worker.status
       return Cause.die(
         new ProjectionStatus.WorkerStopped({
-          projection: projection.name,
+          projection: running.name,
           range,
           event: failure?.event,
           cause: failure === undefined ? undefined : Cause.squash(failure.cause)
@@ -190,7 +198,7 @@ export const start = <E, R>(
     })
     const troubles = Effect.map(
       ProjectionRegistry,
-      (registry) => registry.workers(projection.name).flatMap((worker) => troubleOf(worker) ?? [])
+      (registry) => registry.workers(running.name).flatMap((worker) => troubleOf(worker) ?? [])
     )
     const wait = <A, E, R>(
       assertion: Effect.Effect<A, E, R>,
@@ -205,7 +213,7 @@ export const start = <E, R>(
           : `. The test has asked for faults: ${Faults.describe(injected)}`
         const events = lag === 1 ? "1 event" : `${lag} events`
         return Effect.die(
-          new Error(`Projection '${projection.name}' has yet to handle ${events}: ${why}${asked}`, {
+          new Error(`Projection '${running.name}' has yet to handle ${events}: ${why}${asked}`, {
             cause: errors[0]?.cause
           })
         )
@@ -216,7 +224,7 @@ export const start = <E, R>(
       caughtUp: (options) =>
         wait(
           Effect.flatMap(
-            ProjectionStatus.lag(projection.name),
+            ProjectionStatus.lag(running.name),
             (lag) => lag === 0 ? Effect.void : behind(lag)
           ),
           options,

@@ -44,7 +44,7 @@ const check = <S>(
     subject: (source) =>
       Effect.sync(() => {
         const rows = new Rows()
-        return { projection: projection(source, rows), state: state(rows) }
+        return { projection: () => projection(source, rows), state: state(rows) }
       })
   })
 
@@ -179,6 +179,23 @@ describe("a handler that does not", () => {
       )
     ))
 
+  it.effect("keeps what it has seen in its closure, which a crash loses", () =>
+    Effect.map(
+      found(check(
+        (source, rows) => {
+          const seen = new Rows()
+          return source.pipe(Projection.atLeastOnce("sums", (envelope) =>
+            Effect.sync(() => {
+              if (!isNew(envelope, seen)) return
+              Effect.runSync(mark(envelope, seen))
+              Effect.runSync(add(envelope, rows))
+            })))
+        },
+        ({ sums }) => Effect.sync(() => Object.fromEntries(sums))
+      )),
+      (fault) => assert.strictEqual(fault._tag, "Crash")
+    ))
+
   it.effect("does not come to its end", () =>
     Effect.map(
       Effect.flip(check(
@@ -212,7 +229,7 @@ it.effect("does not take a trial that cannot be made for a result", () =>
         ++trials % 2 === 0
           ? Effect.fail("no table")
           : Effect.succeed({
-            projection: source.pipe(Projection.atLeastOnce("sums", () => Effect.void)),
+            projection: () => source.pipe(Projection.atLeastOnce("sums", () => Effect.void)),
             state: Effect.void
           })
     }))

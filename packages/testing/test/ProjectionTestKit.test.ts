@@ -159,6 +159,23 @@ describe("a projection on a test source", () => {
       assert.deepStrictEqual(started, ["start", "start"])
     }).pipe(Effect.provide(Empty)))
 
+  it.effect("makes a projection again after a crash, with nothing in its memory", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const notes = yield* TestSource.make(Note)
+      const kit = yield* ProjectionTestKit.start(() => {
+        let calls = 0
+        return notes.pipe(
+          Projection.exactlyOnce("kit", ({ event }) => Effect.sync(() => void seen.push(`${event} ${++calls}`)))
+        )
+      })
+      yield* notes.publish({ id: "a", events: ["1", "2"] })
+      yield* kit.caughtUp(patient)
+      yield* kit.crash
+      yield* notes.publish({ id: "a", events: ["3"] })
+      yield* kit.until(equals(seen, ["1 1", "2 2", "3 1"]), patient)
+    }).pipe(Effect.provide(Empty)))
+
   it.effect("replaces several sources in their order, and nothing by what has another codec", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
