@@ -24,7 +24,10 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Faults from "./Faults.ts"
+import { aroundHandler } from "./internal/aroundHandler.ts"
 import { Pace, quick } from "./internal/eventually.ts"
+import { countingSteps } from "./internal/faults/afterSteps.ts"
+import { numberOf } from "./internal/faults/Injector.ts"
 import * as ProjectionTestKit from "./ProjectionTestKit.ts"
 import * as TestSource from "./TestSource.ts"
 
@@ -168,7 +171,11 @@ export const check = <A, R, Projections, States, Storage>(
         faults: Faults.make(faults.map((fault) => ({ ...fault, event: (fault.event - 1) % events.length + 1 })))
       })
     )
-    const run = (publications: ReadonlyArray<TestSource.Publication<A>>, faults: Faults.Faults) =>
+    const run = (
+      publications: ReadonlyArray<TestSource.Publication<A>>,
+      faults: Faults.Faults,
+      steps?: Map<number, number>
+    ) =>
       Effect.gen(function*() {
         const source = yield* TestSource.make(contract)
         const { projection, state } = yield* subject(source)
@@ -181,7 +188,7 @@ export const check = <A, R, Projections, States, Storage>(
         yield* source.publish(...publications)
         const meant = isFlow(handler) ? Faults.make(faults.faults.map(ofFlow)) : faults
         const persistent = () => {
-          const made = projection()
+          const made = steps === undefined ? projection() : counting(projection(), steps)
           const retries = made.recovery.retries + meant.faults.length
           return made.pipe(Projection.recovery({ ...made.recovery, retries, delay: Duration.zero }))
         }
@@ -197,8 +204,12 @@ export const check = <A, R, Projections, States, Storage>(
       )
     const property = ({ faults, publications }: Input<A>) =>
       Effect.gen(function*() {
-        const expected = yield* Effect.orDie(Effect.flatMap(run(publications, Faults.none), ({ reached }) => reached))
-        const trial = yield* Effect.orDie(run(publications, faults))
+        const steps = new Map<number, number>()
+        const expected = yield* Effect.orDie(
+          Effect.flatMap(run(publications, Faults.none, steps), ({ reached }) => reached)
+        )
+        const meant = Faults.make(faults.faults.map((fault) => withinSteps(fault, steps)))
+        const trial = yield* Effect.orDie(run(publications, meant))
         const actual = Exit.isSuccess(trial.reached) ? trial.reached.value : Cause.squash(trial.reached.cause)
         if (Exit.isSuccess(trial.reached) && Equal.equals(actual, expected)) return true
         return yield* new NotIdempotent({
@@ -223,6 +234,34 @@ interface Input<A> {
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))
 
+/** As many as a handler has, whatever that is. */
+const allSteps = 1_000_000
+
+/** A crash within a handler at one of the steps that it has taken for the event without faults. */
+const withinSteps = (fault: Faults.Fault, steps: ReadonlyMap<number, number>): Faults.Fault =>
+  fault._tag === "Crash" && fault.at === "inHandler"
+    ? { ...fault, step: Math.ceil(fault.step / allSteps * (steps.get(fault.event) ?? 1)) }
+    : fault
+
+/** The projection, whose handler says how many steps it has taken for each event. */
+const counting = <E, R>(
+  self: Projection.Projection<E, R>,
+  steps: Map<number, number>
+): Projection.Projection<E, R> => {
+  const { handler } = self
+  if (isFlow(handler)) return self
+  const numbers = new Map<string, number>()
+  const made: typeof self = Object.create(Object.getPrototypeOf(self))
+  return Object.assign(made, self, {
+    handler: aroundHandler(handler, (envelopes, call) => {
+      const events = envelopes.map((envelope) => numberOf(numbers, envelope))
+      return countingSteps(call, (taken) => {
+        for (const event of events) steps.set(event, taken)
+      })
+    })
+  })
+}
+
 /** What a handler has to stand. What else there is concerns Sluice alone, or the order of entities. */
 const fault = (events: number) => {
   const event = upTo(events)
@@ -230,9 +269,9 @@ const fault = (events: number) => {
     Schema.TaggedStruct("FailAfterCommit", { event }),
     Schema.TaggedStruct("Duplicate", { event }),
     Schema.TaggedStruct("Crash", { event, at: Schema.Literals(["afterHandler", "afterCommit"]), step: upTo(1) }),
-    // most handlers have few steps, and a statement has many
-    ...[8, 8, 100].map((steps) =>
-      Schema.TaggedStruct("Crash", { event, at: Schema.Literal("inHandler"), step: upTo(steps) })
+    // in proportion to those that the handler has; more often than the others, as it has many
+    ...[1, 2, 3].map(() =>
+      Schema.TaggedStruct("Crash", { event, at: Schema.Literal("inHandler"), step: upTo(allSteps) })
     )
   ])
 }

@@ -150,6 +150,23 @@ describe("a handler that does not", () => {
         assert.deepInclude(fault, { _tag: "Crash", at: "inHandler" })
     ))
 
+  it.effect("adds before it marks, and has many steps before, between and after the two", () =>
+    Effect.map(
+      found(atLeastOnce((envelope, rows) => {
+        const statement = (last: Effect.Effect<void>) =>
+          Effect.andThen(Effect.repeat(Effect.void, { times: 100 }), last)
+        return Effect.andThen(
+          statement(Effect.void),
+          Effect.suspend(() =>
+            isNew(envelope, rows)
+              ? Effect.andThen(statement(add(envelope, rows)), statement(mark(envelope, rows)))
+              : Effect.void
+          )
+        )
+      })),
+      (fault) => assert.deepInclude(fault, { _tag: "Crash", at: "inHandler" })
+    ))
+
   it.effect("is exactly once, and sends mails beside its transaction", () =>
     found(check(
       (source, { mails }) =>

@@ -197,7 +197,8 @@ export class Injector {
   }
 }
 
-const numberOf = (numbers: Map<string, number>, { persistenceId, sequenceNumber }: Done): number => {
+/** @internal Which event it is, of those that were seen so far, and it is the next one if it is new. */
+export const numberOf = (numbers: Map<string, number>, { persistenceId, sequenceNumber }: Done): number => {
   const key = `${sequenceNumber} ${persistenceId}`
   let number = numbers.get(key)
   if (number === undefined) numbers.set(key, number = numbers.size + 1)
