@@ -116,6 +116,9 @@ describe("a handler that stands repetitions", () => {
     ))
 })
 
+/** Has many steps, as one of a database has. */
+const statement = (last: Effect.Effect<void>) => Effect.andThen(Effect.repeat(Effect.void, { times: 100 }), last)
+
 /** The fault that is found, once it is as simple as can be. */
 const found = (checked: Effect.Effect<void, Idempotence.NotIdempotent>) =>
   Effect.map(Effect.flip(checked), ({ actual, expected, faults, message, publications }) => {
@@ -153,8 +156,6 @@ describe("a handler that does not", () => {
   it.effect("adds before it marks, and has many steps before, between and after the two", () =>
     Effect.map(
       found(atLeastOnce((envelope, rows) => {
-        const statement = (last: Effect.Effect<void>) =>
-          Effect.andThen(Effect.repeat(Effect.void, { times: 100 }), last)
         return Effect.andThen(
           statement(Effect.void),
           Effect.suspend(() =>
