@@ -55,7 +55,8 @@ export interface ProjectionTestKit {
   ) => Effect.Effect<void, ProjectionStatus.LagError>
   /**
    * Kills the process of the projection and starts another one, on the same storage. What the handler has in hand is interrupted, and nothing more is
-   * stored. Ends when the other one has begun.
+   * stored. Ends when the other one has begun; where the handler does something uninterruptibly, it waits for that first, moves a `TestClock` on as `until`
+   * does, and dies after a minute.
    */
   readonly crash: Effect.Effect<void>
 }
@@ -181,6 +182,13 @@ export const start = <E, R>(
     yield* begin
     yield* Effect.forkScoped(Effect.forever(restart))
 
+    const unending = Effect.suspend(() =>
+      Effect.die(
+        new Error(
+          `The process of projection '${running.name}' has not ended a minute after it was killed: see what its handler does uninterruptibly`
+        )
+      )
+    )
     const over = Effect.map(ProjectionRegistry, (registry) => {
       const workers = registry.workers(running.name)
       const [worker] = workers
@@ -234,10 +242,14 @@ export const start = <E, R>(
         const crashed = yield* Deferred.make<void>()
         current.kill()
         yield* Queue.offer(crashes, crashed)
+        const begun = Effect.flatMap(Deferred.isDone(crashed), (isDone) => isDone ? Effect.void : unending)
+        yield* eventually(begun, { timeout: "1 minute", over: noReason, late: Effect.succeed(Cause.empty) })
         yield* Deferred.await(crashed)
       })
     }
   })
+
+const noReason = Effect.succeed(undefined)
 
 /** How a worker is that has failed, or does nothing, and why. */
 const troubleOf = ({ range, reading: { lastFailure }, status: { state } }: RegisteredWorker): Error | undefined => {

@@ -159,6 +159,24 @@ describe("a projection on a test source", () => {
       assert.deepStrictEqual(started, ["start", "start"])
     }).pipe(Effect.provide(Empty)))
 
+  it.effect("crashes where a handler sleeps uninterruptibly", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const notes = yield* TestSource.make(Note)
+      const kit = yield* ProjectionTestKit.start(notes.pipe(
+        Projection.atLeastOnce("kit", ({ event }) =>
+          Effect.andThen(
+            Effect.sync(() => seen.push(event)),
+            Effect.uninterruptible(Effect.sleep("1 second"))
+          ))
+      ))
+      yield* notes.publish({ id: "a", events: ["1"] })
+      yield* kit.until(equals(seen, ["1"]), patient)
+      yield* kit.crash
+      yield* kit.until(equals(seen, ["1", "1"]), patient)
+      yield* kit.caughtUp(patient)
+    }).pipe(Effect.provide(Empty)))
+
   it.effect("makes a projection again after a crash, with nothing in its memory", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
