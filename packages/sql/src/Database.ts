@@ -176,10 +176,7 @@ export const make = Effect.fnUntraced(function*(
   // one connection is lent to one after the other
   const semaphore = Semaphore.makeUnsafe(1)
   const acquirer: Effect.Effect<Lease, SqlError, Scope.Scope> = sessions.isSingle
-    ? Effect.andThen(
-      Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1), { interruptible: true }),
-      lease
-    )
+    ? Effect.andThen(semaphore.takeScoped(1), lease)
     : lease
 
   const spanAttributes = [["db.system.name", dialect]] as const
