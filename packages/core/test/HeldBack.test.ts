@@ -30,7 +30,9 @@ const eventOf = (entity: number, n: number, { bytes = 1, position = n, slice = 0
 /** All that are due in a row. */
 const dueOf = (held: HeldBack, entity: number, last: number): ReadonlyArray<Held> => {
   const due = held.due(idOf(entity), last)
-  return due === undefined ? [] : [due, ...dueOf(held, entity, due.sequenceNumber)]
+  if (due === undefined) return []
+  held.accepted(due)
+  return [due, ...dueOf(held, entity, due.sequenceNumber)]
 }
 
 const tagsOf = (held: ReadonlyArray<Held>) => held.map(({ _tag, sequenceNumber }) => `${_tag} ${sequenceNumber}`)
@@ -53,7 +55,10 @@ describe("events that wait", () => {
       for (let n = 2; n < 100_000; n++) held.hold(eventOf(1, n, { bytes }))
       held.hold(eventOf(2, 3, { bytes }))
       const ofFirst: Array<Held> = []
-      for (let due = held.due(idOf(1), 1); due !== undefined; due = held.due(idOf(1), Infinity)) ofFirst.push(due)
+      for (let due = held.due(idOf(1), 1); due !== undefined; due = held.due(idOf(1), Infinity)) {
+        ofFirst.push(due)
+        held.accepted(due)
+      }
       assert.isBelow(ofFirst.length * (bytes + 200), 4.2 * 1024 * 1024)
       assert.strictEqual(tagsOf(ofFirst).at(-1), "Reminder 99999", "the last one says it all")
       assert.deepStrictEqual(tagsOf(dueOf(held, 2, 3)), ["Reminder 3"])
@@ -68,11 +73,13 @@ describe("events that wait", () => {
     const stop = held.listen(idOf(1), () => void calls.push("1"))
     held.listen(undefined, () => void calls.push("room"))
     for (const entity of [1, 2]) held.hold(eventOf(entity, 5))
-    held.due(idOf(2), 3)
-    held.due(idOf(1), 3)
+    for (const entity of [2, 1]) assert.isUndefined(held.due(idOf(entity), 3))
     assert.deepStrictEqual(calls, ["1"])
-    held.due(idOf(2), 4)
-    held.due(idOf(1), 4)
+    for (const entity of [2, 1]) {
+      const due = held.due(idOf(entity), 4)!
+      assert.strictEqual(held.first(idOf(entity)), due, "it waits until it is accepted")
+      held.accepted(due)
+    }
     assert.deepStrictEqual(calls, ["1", "room", "1", "room"])
     stop()
     held.hold(eventOf(1, 7))
@@ -179,9 +186,10 @@ class Worker {
     for (let n = 0; n < this.turn; n++) {
       const due = this.held.due(persistenceId, this.reading.last(persistenceId) ?? -1)
       if (due === undefined) break
-      judged = due
       this.judge(due, true, false, true)
-      if (this.held.first(persistenceId) === due) break
+      if ((this.reading.last(persistenceId) ?? -1) < due.sequenceNumber) break
+      this.held.accepted(due)
+      judged = due
     }
     if (judged === undefined) return
     const { position, slice, timestamp } = judged

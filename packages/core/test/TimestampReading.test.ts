@@ -244,13 +244,18 @@ describe("what is read of a source without positions", () => {
       const reading = readingOf({ a: 0, b: 0 })
       const { due, held, hold } = waitingOf(reading)
       const handled: Record<string, Array<number>> = { a: [], b: [] }
-      const take = (element: Element<unknown>): void => {
-        if (element._tag === "Skipped") return
+      const judge = (element: Held) => {
         const verdict = reading.judge(element)
         if (verdict === "accepted") handled[PersistenceId.entityId(element.persistenceId)]!.push(element.sequenceNumber)
         else if (verdict !== "duplicate") hold(element)
-        const next = due(element.persistenceId)
-        if (next !== undefined) take(next)
+      }
+      const take = (element: Held) => {
+        judge(element)
+        for (let next = due(element.persistenceId); next !== undefined; next = due(element.persistenceId)) {
+          judge(next)
+          if (reading.last(next.persistenceId)! < next.sequenceNumber) break
+          held.accepted(next)
+        }
       }
       for (const [name, n, isReminder] of shown) take(isReminder ? reminder(name, n) : event(name, n))
       // a repair brings all of them

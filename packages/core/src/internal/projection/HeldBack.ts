@@ -70,22 +70,21 @@ export class HeldBack {
     return since === undefined || entity === since ? entity?.elements[0] : undefined
   }
 
-  /**
-   * The first event of an entity that waits, if nothing is missing before it any more, as the last number that was accepted shows. It waits no more.
-   */
+  /** The first event of an entity that waits, if nothing is missing before it any more, as the last number that was accepted shows. */
   due(persistenceId: PersistenceId, last: number): Held | undefined {
-    const entity = this.#entities.get(persistenceId)
-    if (entity === undefined) return undefined
-    const first = entity.elements[0]!
-    const isDue = lastMissing(first) <= last
-    if (isDue) {
-      entity.elements.shift()
-      this.#bytes -= bytesOf(first)
-      if (entity.elements.length === 0) this.#entities.delete(persistenceId)
-    }
+    const first = this.first(persistenceId)
+    if (first === undefined || lastMissing(first) <= last) return first
     this.#call(persistenceId)
-    if (entity.elements.length === 0) this.#call(undefined)
-    return isDue ? first : undefined
+    return undefined
+  }
+
+  /** The first event of an entity was accepted, or was before. It waits no more. */
+  accepted({ persistenceId }: Held): void {
+    const { elements } = this.#entities.get(persistenceId)!
+    this.#bytes -= bytesOf(elements.shift()!)
+    if (elements.length === 0) this.#entities.delete(persistenceId)
+    this.#call(persistenceId)
+    if (elements.length === 0) this.#call(undefined)
   }
 
   #call(what: PersistenceId | undefined): void {

@@ -568,11 +568,13 @@ const judgeDue = Effect.fnUntraced(function*(
   while (judged === undefined || !turns.isTurnOver) {
     const due = held.due(persistenceId, reading.last(persistenceId) ?? -1)
     if (due === undefined) break
-    judged = due
     if (due._tag === "Envelope") decoded.hold(due.bytes)
     yield* judge(self, [due], true)
-    // it waits again, for something else
-    if (held.first(persistenceId) === due) break
+    // it goes on waiting, for something else
+    if ((reading.last(persistenceId) ?? -1) < due.sequenceNumber) break
+    // not before, as whoever repairs the entity goes by what was accepted, and by what waits
+    held.accepted(due)
+    judged = due
   }
   if (judged === undefined) return
   const { position, slice, timestamp } = judged
