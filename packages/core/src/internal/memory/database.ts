@@ -141,7 +141,12 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
 
   const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | StorageError, R> =>
     Effect.suspend(() => {
-      const own = { transaction: new MemoryTransaction(), isOver: false, nesting: Nesting.make(blocked) }
+      const own = {
+        transaction: new MemoryTransaction(),
+        isOver: false,
+        isCommitted: false,
+        nesting: Nesting.make(blocked)
+      }
       const provided = whileOpen(Effect.provideService(effect, Current, { own, level: 0 })).pipe(
         Effect.flatMap((value) => whileOpen(Effect.succeed(value)))
       )
@@ -149,11 +154,16 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
         Effect.onExit(provided, (exit) =>
           Effect.sync(() => {
             own.isOver = true
-            if (Exit.isSuccess(exit)) commit(own.transaction)
+            if (!Exit.isSuccess(exit)) return
+            commit(own.transaction)
+            own.isCommitted = true
           }))
       ).pipe(
-        Effect.onExit((exit) =>
-          Exit.isSuccess(exit) ? Effect.forEach(own.transaction.callbacks, identity, { discard: true }) : Effect.void
+        // also where it was interrupted since it has committed
+        Effect.ensuring(
+          Effect.suspend(() =>
+            own.isCommitted ? Effect.forEach(own.transaction.callbacks, identity, { discard: true }) : Effect.void
+          )
         )
       )
     })

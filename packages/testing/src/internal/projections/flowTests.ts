@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, sliceOf, texts } from "../kit.ts"
-import { errorOf, freshName, placeOf, whileRunning } from "./projectionKit.ts"
+import { errorOf, freshName, inState, placeOf, whileRunning } from "./projectionKit.ts"
 
 const places = (id: string, n: number) => Array.from({ length: n }, (_, i) => `${id} ${i + 1}`)
 
@@ -24,12 +24,6 @@ const storedIn = (projection: Projection.Projection<any, any>, slice: number) =>
   Effect.map(
     OffsetStore.use((store) => store.load(Projection.offsetKey(projection), SliceRange.make(slice, slice))),
     ({ offsets }) => [...offsets.values()].reduce((sum, { position }) => sum + position, 0)
-  )
-
-const inState = (name: string, state: ProjectionStatus.WorkerState) =>
-  Wait.until(
-    `the worker of ${name} to be ${state}`,
-    Effect.map(ProjectionStatus.status(name), (workers) => workers.every((worker) => worker.state === state))
   )
 
 /** Waits until the worker has failed with an error. */

@@ -20,7 +20,7 @@ import * as Wait from "../../Wait.ts"
 import { retryBusy } from "../journal/transactionTests.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, laterThan, number, texts } from "../kit.ts"
-import { appendUndecodable, caughtUp, freshName, makeEffects, placeOf, whileRunning } from "./projectionKit.ts"
+import { appendUndecodable, caughtUp, freshName, inState, makeEffects, placeOf, whileRunning } from "./projectionKit.ts"
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
 
@@ -47,15 +47,6 @@ const managed = (
     ))
   return { type, name, handled, projection: shape(deliverNoting(Source.journal(type))) }
 }
-
-const inState = (name: string, state: ProjectionStatus.WorkerState) =>
-  Wait.until(
-    `all workers of ${name} to be ${state}`,
-    Effect.map(
-      ProjectionStatus.status(name),
-      (workers) => workers.length > 0 && workers.every((worker) => worker.state === state)
-    )
-  )
 
 const letters = (projection: Projection.Projection<any, any>) =>
   Effect.map(

@@ -34,6 +34,16 @@ export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
     Effect.map(ProjectionStatus.lag(projection), (lag) => lag === 0)
   )
 
+/** @internal Waits until all workers of a projection are in a state. */
+export const inState = (projection: string, state: ProjectionStatus.WorkerState): Effect.Effect<void, unknown> =>
+  Wait.until(
+    `all workers of ${projection} to be ${state}`,
+    Effect.map(
+      ProjectionStatus.status(projection),
+      (workers) => workers.length > 0 && workers.every((worker) => worker.state === state)
+    )
+  )
+
 /** @internal The only worker of a projection, once it has stopped. */
 export const stopped = (projection: string): Effect.Effect<ProjectionStatus.WorkerStatus> =>
   Effect.gen(function*() {

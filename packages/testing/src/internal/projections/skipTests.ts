@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, assertInvalid, fresh, idsOfSlice, texts } from "../kit.ts"
-import { appendUndecodable, freshName, persistent, placeOf, stopped, whileRunning } from "./projectionKit.ts"
+import { appendUndecodable, freshName, inState, persistent, placeOf, stopped, whileRunning } from "./projectionKit.ts"
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
 
@@ -254,9 +254,10 @@ export const skipTests = (it: It<Journal.Journal | Projection.Stores>): void => 
   it.effect("a rewind withdraws what was not skipped yet, and so does to clear", () =>
     Effect.gen(function*() {
       const { event, handled, name, projection, type } = failing(deliveries[0]![1], RecoveryStrategy.fail, [])
-      yield* append(type, "a", texts(3))
       yield* Effect.gen(function*() {
         yield* ProjectionManagement.pause(name)
+        yield* inState(name, "Paused")
+        yield* append(type, "a", texts(3))
         for (
           const command of [ProjectionManagement.rewind(projection, "beginning"), ProjectionManagement.clear(name)]
         ) {

@@ -19,7 +19,7 @@ import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, revisionOf, texts } from "../kit.ts"
 import { filtered, idOf } from "./filteredProjectionTests.ts"
 import { only } from "./historyTests.ts"
-import { caughtUp, freshName, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
+import { caughtUp, freshName, inState, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
 
 type Storage = Journal.Journal | Projection.Stores
 
@@ -81,12 +81,6 @@ export const hasPhases = (of: string, expected: string) =>
   Wait.until(
     `the versions of ${of} to be ${expected}`,
     Effect.map(phasesOf(of), (phases) => phases === expected)
-  )
-
-const inState = (projection: string, state: string) =>
-  Wait.until(
-    `${projection} to be ${state}`,
-    Effect.map(ProjectionStatus.status(projection), (workers) => workers.every((worker) => worker.state === state))
   )
 
 const historyOf = (projection: string) =>
