@@ -262,6 +262,48 @@ const tests: Readonly<Record<string, Effect.Effect<void, unknown, Database | Own
     })
   }),
 
+  "a lease that has ended while its slices were looked for leaves no row, also where the database is away then": Effect
+    .gen(function*() {
+      const scope = yield* Scope.make()
+      let looks = 0
+      let isAway = false
+      const faults = (cluster: ClusterDatabase.ClusterDatabase): ClusterDatabase.ClusterDatabase => ({
+        ...cluster,
+        insertMissing: (insert) =>
+          Effect.ensuring(cluster.insertMissing(insert), Effect.sync(() => void (isAway = true))),
+        run: (query) =>
+          Effect.suspend(() => {
+            if (!isAway) {
+              return Effect.tap(cluster.run(query), () => looks++ === 0 ? Scope.close(scope, Exit.void) : Effect.void)
+            }
+            isAway = false
+            return Effect.fail(new PersistenceError({ cause: "the database is away" }))
+          })
+      })
+      const one = yield* runner("one", { faults })
+      const two = yield* runner("two")
+      yield* one.register
+      const waiting = yield* Effect.forkChild(Scope.provide(one.lease("p", 0, 63), scope), { startImmediately: true })
+      yield* Wait.until("the first look", () => looks > 0)
+      yield* Fiber.interrupt(waiting)
+      yield* two.lease("p", 0, 63)
+    }),
+
+  "a database that is away is asked now and then": Effect.gen(function*() {
+    let asked = 0
+    const faults = (cluster: ClusterDatabase.ClusterDatabase): ClusterDatabase.ClusterDatabase => ({
+      ...cluster,
+      run: () =>
+        Effect.suspend(() => {
+          asked++
+          return Effect.fail(new PersistenceError({ cause: "the database is away" }))
+        })
+    })
+    const one = yield* runner("one", { faults })
+    yield* Effect.timeoutOption(Effect.scoped(one.lease("p", 0, 63)), "1 second")
+    assert.isBelow(asked, 10)
+  }),
+
   "slices of a worker that is overdue are free, and who takes them knows what it has in hand": Effect.gen(function*() {
     const one = yield* runner("one")
     const two = yield* runner("two")

@@ -108,11 +108,11 @@ export class RangeLeases {
     yield* this.#changed.await
     this.#changed.closeUnsafe()
     const exit = yield* Effect.exit(this.#round)
-    if (Exit.isFailure(exit)) this.#changed.openUnsafe()
-    else if (this.#wanted.size === 0) return
-    const wait = Exit.isFailure(exit) ? retryEvery : askEvery
     // two that give way to each other ask again at different moments
-    yield* Effect.timeoutOption(this.#changed.await, wait * (yield* Random.nextBetween(0.5, 1.5)))
+    const part = yield* Random.nextBetween(0.5, 1.5)
+    if (Exit.isFailure(exit)) yield* Effect.sleep(retryEvery * part)
+    else if (this.#wanted.size > 0) yield* Effect.timeoutOption(this.#changed.await, askEvery * part)
+    else return
     this.#changed.openUnsafe()
   }).pipe(Effect.forever)
 
@@ -169,7 +169,10 @@ export class RangeLeases {
     leases: ReadonlyArray<Lease>
   ): Effect.fn.Return<void, PersistenceError> {
     const { db, insertMissing } = this.#cluster
-    for (const some of chunksOf(leases)) {
+    for (const asked of chunksOf(leases)) {
+      // one that has ended while it was looked is not told to be forgotten
+      const some = asked.filter((lease) => this.#wanted.has(lease))
+      if (some.length === 0) continue
       for (const lease of some) lease.isWritten = true
       yield* insertMissing(
         db.insertInto("sluice_range_lease").values(some.map(({ id, key, range }) => ({
