@@ -806,6 +806,13 @@ const withKey = <A, E>(
 ): Effect.Effect<A, E | CommandError, ProjectionManagement> =>
   ProjectionManagement.use((management) => Effect.flatMap(resolve(management, ref), (key) => command(management, key)))
 
+/** As {@link withKey}, unless the projection is a version that does not run any more, which may be cleared only. */
+const withKeyAtWork = <A, E>(
+  ref: ProjectionRef,
+  command: (management: ProjectionManagement["Service"], key: OffsetKey) => Effect.Effect<A, E>
+): Effect.Effect<A, E | CommandError, ProjectionManagement> =>
+  withKey(ref, (management, key) => Effect.andThen(checkAtWork(management, key.projection), command(management, key)))
+
 /**
  * Pauses a projection: its workers finish what they are handling and wait, also when they are started again. Like every command it is told
  * which projection by what is at hand: the projection, its name, or a row of {@link list}.
@@ -1043,7 +1050,7 @@ export const skip = (
   return Effect.flatMap(
     Effect.all([eventId(event), issueOf(options)]),
     ([id, issue]) =>
-      withKey(projection, (management, key) => management.skip(key, id, { ...issue, target: eventText(id) }))
+      withKeyAtWork(projection, (management, key) => management.skip(key, id, { ...issue, target: eventText(id) }))
   )
 }
 
@@ -1200,7 +1207,7 @@ export const rewind = (
   options?: CommandOptions
 ): Effect.Effect<void, CommandError | SinceInFuture | TooManyRewinds | InvalidInput, ProjectionManagement> =>
   Effect.flatMap(issueOf(options, to), (issue) =>
-    withKey(
+    withKeyAtWork(
       projection,
       (management, key) => management.rewind(key, startOf(to), Effect.void, undefined, issue)
     ))

@@ -803,19 +803,18 @@ export const openEncoded = <A, E, R>(
   codec: EventCodec<A>,
   options?: OpenEncodedOptions
 ): Effect.Effect<Feed<E, R>, E, R | Scope.Scope> =>
-  Effect.map(
-    openProvider(self, options),
-    ({ beforeWaiting, isReplayed, ...feed }) => {
+  Effect.suspend(() => {
+    const { start } = options ?? {}
+    const placesOnly = start?.placesOnly === true
+    // an event that a stage drops is not to be told from others by its tags, and the stages need what there is of each
+    const hasStages = self.stages.length > 0
+    const wanted = placesOnly && hasStages ? { ...options, start: { ...start, placesOnly: false } } : options
+    return Effect.map(openProvider(self, wanted), ({ beforeWaiting, isReplayed, ...feed }) => {
       const shown = selected({ ...feed, beforeWaiting, isReplayed }, options?.selection)
-      return {
-        ...feed,
-        envelopes: options?.start?.placesOnly === true
-          // an event that a stage drops is not to be told from others by its tags
-          ? Stream.map(self.stages.length === 0 ? shown : encoded(self, codec, shown), placeOf)
-          : encoded(self, codec, shown)
-      }
-    }
-  )
+      const read = placesOnly && !hasStages ? shown : encoded(self, codec, shown)
+      return { ...feed, envelopes: placesOnly ? Stream.map(read, placeOf) : read }
+    })
+  })
 
 /** An event without its payload. What it says beside that may decide who sees it. */
 const placeOf = (element: EncodedElement): EncodedElement =>

@@ -92,4 +92,36 @@ describe("the building of a version", () => {
       assert.deepStrictEqual(dropped, [2])
     })
   )
+
+  test(
+    "drops what it can, also after a version that cannot be dropped",
+    Effect.gen(function*() {
+      const dropping = (version: number) => version === 1 ? isInUse() : none
+      for (const version of [1, 2, 3]) {
+        yield* start(made(version, { dropping }))
+        yield* after(2_000)
+      }
+      yield* after(60_000)
+      assert.strictEqual(yield* phases, "Retired Dropped Live")
+    })
+  )
+
+  test(
+    "takes no commands to one that is retired, though its sources are known",
+    Effect.gen(function*() {
+      const [first] = [made(1, { dropping: isInUse })]
+      yield* start(first)
+      yield* after(1_000)
+      yield* start(made(2, { dropping: isInUse }))
+      yield* after(2_000)
+      assert.strictEqual(yield* phases, "Retired Live")
+      for (const ref of ["p", first]) {
+        const error = yield* Effect.flip(ProjectionManagement.rewind(ref, "beginning"))
+        assert.deepStrictEqual([error._tag, (error as ProjectionManagement.UnknownProjection).live], [
+          "UnknownProjection",
+          "p@2"
+        ])
+      }
+    })
+  )
 })

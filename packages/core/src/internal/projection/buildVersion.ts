@@ -4,16 +4,23 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Projection } from "../../ProjectionDefinition.ts"
-import { type Issue, issueOf, type Progress, ProjectionManagement } from "../../ProjectionManagement.ts"
+import {
+  type Issue,
+  issueOf,
+  type Progress,
+  ProjectionManagement,
+  VersionNameTaken
+} from "../../ProjectionManagement.ts"
 import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { ProjectionVersion } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import type { StorageError } from "../../StorageError.ts"
 import { type Ends, versionLag } from "./versionLag.ts"
 
 /** How often it is looked whether a version is complete, or may be dropped, in milliseconds. */
 const interval = 500
 
-/** For how many milliseconds it counts where the sources were. */
+/** For how many milliseconds after a look it counts where the sources were. */
 const lastCounts = 2 * interval
 
 /** How often a version that is live looks for others that may be dropped, in milliseconds. */
@@ -46,7 +53,7 @@ const endsOf = Effect.fnUntraced(function*(
 /** Where the sources were when they were asked last. */
 interface Asked {
   readonly ends: ReadonlyArray<Ends>
-  /** When they had answered, in milliseconds of the monotonic clock. */
+  /** When it was done what they were asked for, in milliseconds of the monotonic clock. */
   readonly at: number
 }
 
@@ -87,13 +94,13 @@ const build = Effect.fnUntraced(function*(
     // after what has failed, that was too long ago
     const last = asked !== undefined && asked.at >= since ? asked.ends : undefined
     const ends = yield* endsOf(projection)
-    asked = { ends, at: yield* monotonicNow }
     const isComplete = (progress: ReadonlyArray<Progress>) =>
       [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
     // without any lock, as it is too early most of the time
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
-    if (!isComplete(progress)) return false
-    const isDone = yield* management.complete(version, isComplete, version.switch, { ...issue, target })
+    const isDone = isComplete(progress) &&
+      (yield* management.complete(version, isComplete, version.switch, { ...issue, target }))
+    asked = { ends, at: yield* monotonicNow }
     if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
     return isDone
   })
@@ -119,6 +126,7 @@ const drop = Effect.fnUntraced(function*(
       const versions = yield* management.versions(version.of)
       const now = yield* monotonicNow
       let left = 0
+      let failure: Cause.Cause<unknown> | undefined
       for (const one of versions) {
         if (one.phase !== "Retired") continue
         const since = retiredAt.get(one.version) ?? now
@@ -127,10 +135,12 @@ const drop = Effect.fnUntraced(function*(
           left++
           continue
         }
-        yield* version.drop(one.version)
-        yield* management.drop(one, issue)
-        yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
+        const exit = yield* Effect.exit(Effect.andThen(version.drop(one.version), management.drop(one, issue)))
+        if (exit._tag === "Failure") failure ??= exit.cause
+        else yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
       }
+      // after the others, which are not to wait for it
+      if (failure !== undefined) return yield* Effect.failCause(failure)
       return { left, phase: versions.find((other) => other.version === version.version)?.phase }
     })
   const what = `Cannot drop versions of projection '${version.of}' that are retired`
@@ -140,6 +150,8 @@ const drop = Effect.fnUntraced(function*(
   const lookRarely = Effect.map(look(dropAfter + patienceForOthers), ({ phase }) => phase !== "Live")
   yield* untilDone(lookRarely, { what, interval: slowInterval })
 })
+
+const isFinal = (error: VersionNameTaken | StorageError): boolean => error instanceof VersionNameTaken
 
 /**
  * @internal
@@ -155,9 +167,11 @@ export const buildVersion = Effect.fnUntraced(function*(
   const issue = yield* Effect.orDie(issueOf(undefined))
   yield* management.declare(version, issue).pipe(
     Effect.tapError((error) =>
-      Effect.logWarning("Cannot store that there is this version of its projection. Tries again", error)
+      isFinal(error)
+        ? Effect.void
+        : Effect.logWarning("Cannot store that there is this version of its projection. Tries again", error)
     ),
-    Effect.retry(again),
+    Effect.retry({ schedule: again, while: (error) => !isFinal(error) }),
     Effect.orDie,
     Effect.annotateLogs({ projection: name })
   )

@@ -43,3 +43,19 @@ export const fetch = <E, R>(
     to === sequenceNumber ? Effect.map(Stream.runCollect(events), Arr.head) : Stream.runHead(events)
   )
 }
+
+/**
+ * @internal
+ * Whether a source that shows the place alone of an event may show the event later. Of one that it hides, as part of an entity that it shows, it does not say when
+ * it was written, as it does of one that it has dropped, or that is deleted.
+ */
+export const isHiddenAlone = <E, R>(
+  provider: Provider<any, E, R>,
+  { persistenceId, sequenceNumber }: Pick<Place, "persistenceId" | "sequenceNumber">
+): Effect.Effect<boolean, E | SourceTimeout, R> =>
+  provider.filter === undefined || provider.written === undefined
+    ? Effect.succeed(false)
+    : Effect.map(
+      orTimeout(provider, provider.written(persistenceId, sequenceNumber)),
+      (written) => written === undefined
+    )

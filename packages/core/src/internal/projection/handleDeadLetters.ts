@@ -31,7 +31,7 @@ import { StorageError } from "../../StorageError.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { compile } from "../pipeline/compile.ts"
 import { errorOf, isFaultOfEvent } from "./failures.ts"
-import { fetch, inTime, orTimeout } from "./fetch.ts"
+import { fetch, inTime, isHiddenAlone } from "./fetch.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { newestFilter } from "./followFilter.ts"
 import { scopedInTime } from "./scopedInTime.ts"
@@ -239,7 +239,14 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
         )
     )
     if (stored._tag === "None") return (yield* isHidden(self, letter)) ? "excluded" : yield* discard
-    if (stored.value.payload === undefined) return (yield* isHiddenAlone(self, letter)) ? "excluded" : yield* discard
+    if (stored.value.payload === undefined) {
+      if (letter.isDeleted) return yield* discard
+      if (yield* isHiddenAlone(source.provider, letter)) return "excluded"
+      // it may have been hidden until now
+      const again = yield* fetch(source.provider, letter)
+      if (again._tag === "None" || again.value.payload === undefined) return yield* discard
+      return looks === maxLooks ? "failed" : yield* handle(self, letter, looks + 1)
+    }
     const [element] = yield* self.decode([stored.value])
     if (element?._tag === "Poison") return yield* failed(self, letter, element.cause)
     if (element?._tag !== "Envelope") return yield* discard
@@ -280,21 +287,6 @@ const isHidden = (
     : Effect.map(
       fetch(provider, letter, SequenceNumber.make(Number.MAX_SAFE_INTEGER)),
       (later) => later._tag === "None"
-    )
-
-/**
- * Whether a source that shows the place alone of an event may show the event later. Of one that it hides, as part of an entity that it shows, it does not say when
- * it was written, as it does of one that it has dropped, or that is deleted.
- */
-const isHiddenAlone = (
-  { projection: { source: { provider } } }: Redelivery,
-  { isDeleted, persistenceId, sequenceNumber }: ListedLetter
-): Handled<boolean> =>
-  provider.filter === undefined || provider.written === undefined || isDeleted
-    ? Effect.succeed(false)
-    : Effect.map(
-      orTimeout(provider, provider.written(persistenceId, sequenceNumber)),
-      (written) => written === undefined
     )
 
 /**

@@ -16,7 +16,7 @@ import type { SliceRange } from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
 import { traced } from "../tracing.ts"
 import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
-import { fetch } from "./fetch.ts"
+import { fetch, isHiddenAlone } from "./fetch.ts"
 import { fingerprint } from "./fingerprint.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { ParkedEntities } from "./ParkedEntities.ts"
@@ -564,9 +564,16 @@ export const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unkn
 const putAside = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled => {
   const { key, management, memory, monitor, parked, projection: { source } } = self
   // asked for before the transaction, which would hold up others while the source does not answer
-  return Effect.flatMap(Effect.all([memory.ofSource(fetch(source.provider, place)), save(self)]), ([stored]) => {
+  const asked = Effect.flatMap(fetch(source.provider, place), (stored) =>
+    Effect.map(
+      // one that is hidden meanwhile may be shown again
+      Option.isSome(stored) && stored.value.payload === undefined
+        ? Effect.map(isHiddenAlone(source.provider, place), (isHidden) => !isHidden)
+        : Effect.succeed(false),
+      (isDeleted) => ({ stored, isDeleted })
+    ))
+  return Effect.flatMap(Effect.all([memory.ofSource(asked), save(self)]), ([{ isDeleted, stored }]) => {
     // the error may quote the event
-    const isDeleted = Option.isSome(stored) && stored.value.payload === undefined
     const error = isDeleted ? deletedError : Cause.pretty(cause)
     const envelope = Option.getOrElse(stored, () => encoded(place, undefined))
     const letter = { key, envelope, error, fingerprint: fingerprint(cause) }
