@@ -126,7 +126,7 @@ export const maxReasonLength = Check.maxReason
 export interface NewVersion extends Pick<FilterVersion, "filter" | "by" | "reason" | "history"> {
   /** Whether workers go by another filter, and have to begin anew. */
   readonly restarts: boolean
-  /** There if the past of what it newly includes is given up. It is remembered instead of some earlier versions, which are none any more that give up a past. */
+  /** There if the past of what it newly includes is given up. What the versions `insteadOf` have given up need not be remembered any more. */
   readonly givesUp?: { readonly insteadOf: ReadonlyArray<number> } | undefined
 }
 

@@ -103,6 +103,35 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
       }))
   }
 
+  it.effect("stay where their events are hidden alone before they are put aside", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const [all, others] = hiding["their events alone"]!
+      const select = yield* SubscriptionRef.make<Visible>(all)
+      const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
+      const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
+      const handled: Array<string> = []
+      let isBroken = true
+      const projection = remote(port).pipe(
+        Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
+          isBroken && envelope.sequenceNumber === 2
+            ? Effect.andThen(SubscriptionRef.set(select, others), Effect.fail("broken"))
+            : Effect.sync(() => void handled.push(shortly(envelope)))),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* Effect.provide(append("a", ["x", "x", "x"]), there)
+      yield* Effect.gen(function*() {
+        yield* run(projection, here)
+        yield* caughtUp("aside")
+        isBroken = false
+        const redrive = Projection.handleDeadLetters(projection)
+        assert.deepStrictEqual(yield* redrive, { handled: 0, failed: 0, obsolete: 0, excluded: 1 })
+        yield* SubscriptionRef.set(select, all)
+        yield* Wait.until("all to be handled", Effect.map(redrive, () => handled.length === 3))
+        assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x"])
+      }).pipe(Effect.provide(here))
+    }))
+
   it.effect("are obsolete once their events are deleted, or dropped, at the producer", () =>
     Effect.gen(function*() {
       const [there, here] = yield* Effect.all([makeStorage, makeStorage])
