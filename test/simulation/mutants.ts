@@ -64,9 +64,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is undone is announced",
     file: `${core}/internal/memory/database.ts`,
     changes: [[
-      "if (Exit.isSuccess(exit)) commit(own.transaction)",
-      "if (Exit.isSuccess(exit)) commit(own.transaction)\n" +
-      "else for (const event of own.transaction.draft.events) commits.publish(event.entityType, () => [event])"
+      "if (!Exit.isSuccess(exit)) return\n",
+      "if (!Exit.isSuccess(exit)) {\n" +
+      "for (const event of own.transaction.draft.events) commits.publish(event.entityType, () => [event])\n" +
+      "return\n}\n"
     ]]
   },
   {

@@ -15,6 +15,7 @@ const phases = Effect.map(
 const none: Effect.Effect<void, string> = Effect.void
 
 const isInUse = () => Effect.fail("in use")
+const firstIsInUse = (version: number) => version === 1 ? isInUse() : none
 
 /** A version that handles an event for each permit. */
 const made = (version: number, { dropping = () => none, permits, switching = none }: {
@@ -96,9 +97,8 @@ describe("the building of a version", () => {
   test(
     "drops what it can, also after a version that cannot be dropped",
     Effect.gen(function*() {
-      const dropping = (version: number) => version === 1 ? isInUse() : none
       for (const version of [1, 2, 3]) {
-        yield* start(made(version, { dropping }))
+        yield* start(made(version, { dropping: firstIsInUse }))
         yield* after(2_000)
       }
       yield* after(60_000)
