@@ -50,6 +50,10 @@ const goPast = (
     yield* store.transact(key, { journal: journal ?? "", revision: revision! }, moves, Effect.void)
   })
 
+/** A producer that keeps some events to itself. */
+const publicOf = <E, R>(source: Source.Source<string, E, R>) =>
+  serve(EventProducer.layer(CartEvents, source.pipe(Source.filter(({ event }) => event !== "secret"))))
+
 const verify = (projection: Projection.Projection<any, any>, options?: Verification.Options) =>
   Effect.map(Verification.verify(projection, options), ([report]) => report!)
 
@@ -143,15 +147,10 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
       assert.instanceOf(yield* fails, Verification.VerificationUnsupported)
     }))
 
-  it.effect("is shown no payloads for that, and of what the producer drops no more than without", () =>
+  it.effect("is shown no payloads for that, and of what the producer drops no more than without, also where that passes a stream on", () =>
     Effect.gen(function*() {
       const producer = yield* makeStorage
-      const port = yield* Effect.provide(
-        serve(
-          EventProducer.layer(CartEvents, Source.journal(Cart).pipe(Source.filter(({ event }) => event !== "secret")))
-        ),
-        producer
-      )
+      const first = yield* Effect.provide(serve(carts), producer)
       yield* Effect.provide(
         Journal.append(Cart, {
           id: "a",
@@ -161,16 +160,22 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
         }),
         producer
       )
-      const shown = Effect.fnUntraced(function*(placesOnly: boolean) {
-        const start = { journal: undefined, offsets: new Map(), placesOnly }
-        const { envelopes } = yield* remote(port).provider.open(SliceRange.full, start)
-        return (yield* Stream.runCollect(Stream.take(envelopes, 2))) as ReadonlyArray<EncodedEnvelope>
-      })
-      const [place, dropped] = yield* shown(true)
-      assert.deepStrictEqual([place!.persistenceId, place!.tags, place!.metadata], ["Cart|a", ["large"], { by: "ada" }])
-      assert.strictEqual(place!.payload!.bytes.length, 0)
-      assert.deepStrictEqual(dropped, (yield* shown(false))[1])
-      assert.deepStrictEqual([dropped!.payload, dropped!.tags, dropped!.metadata], [undefined, [], {}])
+      const sources = [Effect.provide(publicOf(Source.journal(Cart)), producer), publicOf(remote(first))]
+      for (const served of sources) {
+        const port = yield* served
+        const shown = Effect.fnUntraced(function*(placesOnly: boolean) {
+          const start = { journal: undefined, offsets: new Map(), placesOnly }
+          const { envelopes } = yield* remote(port).provider.open(SliceRange.full, start)
+          return (yield* Stream.runCollect(Stream.take(envelopes, 2))) as ReadonlyArray<EncodedEnvelope>
+        })
+        const [place, dropped] = yield* shown(true)
+        assert.deepStrictEqual([place!.persistenceId, place!.tags, place!.metadata], ["Cart|a", ["large"], {
+          by: "ada"
+        }])
+        assert.strictEqual(place!.payload!.bytes.length, 0)
+        assert.deepStrictEqual(dropped, (yield* shown(false))[1])
+        assert.deepStrictEqual([dropped!.payload, dropped!.tags, dropped!.metadata], [undefined, [], {}])
+      }
     }).pipe(Effect.scoped))
 
   it.effect("misses nothing that the producer drops", () =>
