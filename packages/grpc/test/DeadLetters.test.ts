@@ -70,65 +70,59 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
     "their events alone": [() => true, ({ sequenceNumber }: Place) => sequenceNumber !== 2],
     "all but the last event of their entities": [() => true, ({ sequenceNumber }: Place) => sequenceNumber === 3]
   }
+  /** A projection of three events whose second one fails, and what its producer shows of them. */
+  const failing = Effect.fnUntraced(
+    function*(all: Visible, before: (select: SubscriptionRef.SubscriptionRef<Visible>) => Effect.Effect<void>) {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const select = yield* SubscriptionRef.make<Visible>(all)
+      const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
+      const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
+      const handled: Array<string> = []
+      const state = { isBroken: true }
+      const projection = remote(port).pipe(
+        Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
+          state.isBroken && envelope.sequenceNumber === 2
+            ? Effect.andThen(before(select), Effect.fail("broken"))
+            : Effect.sync(() => void handled.push(shortly(envelope)))),
+        Projection.recovery(RecoveryStrategy.deadLetter)
+      )
+      yield* Effect.provide(append("a", ["x", "x", "x"]), there)
+      yield* run(projection, here)
+      yield* Effect.provide(caughtUp("aside"), here)
+      const redrive = Projection.handleDeadLetters(projection)
+      /** Mends the handler, and has the producer show all again. */
+      const allHandled = Effect.gen(function*() {
+        state.isBroken = false
+        yield* SubscriptionRef.set(select, all)
+        yield* Wait.until("all to be handled", Effect.map(redrive, () => handled.length === 3))
+        assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x"])
+      })
+      return { allHandled, here, redrive, select, state }
+    }
+  )
+
   for (const [what, [all, others]] of Object.entries(hiding)) {
     it.effect(`stay while the producer hides ${what}, and are handled when it shows them again`, () =>
       Effect.gen(function*() {
-        const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-        const select = yield* SubscriptionRef.make<Visible>(all)
-        const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
-        const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
-        const handled: Array<string> = []
-        let isBroken = true
-        const projection = remote(port).pipe(
-          Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
-            isBroken && envelope.sequenceNumber === 2
-              ? Effect.fail("broken")
-              : Effect.sync(() => void handled.push(shortly(envelope)))),
-          Projection.recovery(RecoveryStrategy.deadLetter)
-        )
-        yield* Effect.provide(append("a", ["x", "x", "x"]), there)
+        const { allHandled, here, redrive, select } = yield* failing(all, () => Effect.void)
         yield* Effect.gen(function*() {
-          yield* run(projection, here)
-          yield* caughtUp("aside")
           yield* SubscriptionRef.set(select, others)
-          const redrive = Projection.handleDeadLetters(projection)
           yield* Wait.until("the entity to be hidden", Effect.map(redrive, ({ excluded }) => excluded === 1))
           const waiting = yield* ProjectionManagement.deadLetterCounts("aside")
           assert.deepStrictEqual(waiting, { entities: 1, failed: 1, queued: 1 })
-          isBroken = false
-          yield* SubscriptionRef.set(select, all)
-          yield* Wait.until("all to be handled", Effect.map(redrive, () => handled.length === 3))
-          assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x"])
+          yield* allHandled
         }).pipe(Effect.provide(here))
       }))
   }
 
   it.effect("stay where their events are hidden alone before they are put aside", () =>
     Effect.gen(function*() {
-      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
       const [all, others] = hiding["their events alone"]!
-      const select = yield* SubscriptionRef.make<Visible>(all)
-      const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { select })
-      const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
-      const handled: Array<string> = []
-      let isBroken = true
-      const projection = remote(port).pipe(
-        Projection.exactlyOnce("aside", (envelope: Envelope<string>) =>
-          isBroken && envelope.sequenceNumber === 2
-            ? Effect.andThen(SubscriptionRef.set(select, others), Effect.fail("broken"))
-            : Effect.sync(() => void handled.push(shortly(envelope)))),
-        Projection.recovery(RecoveryStrategy.deadLetter)
-      )
-      yield* Effect.provide(append("a", ["x", "x", "x"]), there)
+      const { allHandled, here, redrive, state } = yield* failing(all, (select) => SubscriptionRef.set(select, others))
       yield* Effect.gen(function*() {
-        yield* run(projection, here)
-        yield* caughtUp("aside")
-        isBroken = false
-        const redrive = Projection.handleDeadLetters(projection)
+        state.isBroken = false
         assert.deepStrictEqual(yield* redrive, { handled: 0, failed: 0, obsolete: 0, excluded: 1 })
-        yield* SubscriptionRef.set(select, all)
-        yield* Wait.until("all to be handled", Effect.map(redrive, () => handled.length === 3))
-        assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x"])
+        yield* allHandled
       }).pipe(Effect.provide(here))
     }))
 

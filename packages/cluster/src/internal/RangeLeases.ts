@@ -1,6 +1,7 @@
 import type { OffsetKey } from "@sluice/core/OffsetStore"
 import type { RangeLease } from "@sluice/core/Placement"
 import * as SliceRange from "@sluice/core/SliceRange"
+import * as Arr from "effect/Array"
 import type { PersistenceError } from "effect/cluster/ClusterError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -33,9 +34,6 @@ interface Other extends OffsetKey {
   readonly range: SliceRange.SliceRange
   readonly overdue: string | null
 }
-
-const chunksOf = <A>(all: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(all.length / chunk) }, (_, i) => all.slice(i * chunk, (i + 1) * chunk))
 
 const meets = ({ key, range }: Lease) => (other: Other): boolean =>
   other.projection === key.projection && other.source === key.source && SliceRange.overlaps(other.range, range)
@@ -145,7 +143,7 @@ export class RangeLeases {
     const { db, now, run } = this.#cluster
     const names = [...new Set(leases.map(({ key }) => key.projection))]
     const found: Array<Other> = []
-    for (const projections of chunksOf(names)) {
+    for (const projections of Arr.chunksOf(names, chunk)) {
       const rows = yield* run(
         db.selectFrom("sluice_range_lease").selectAll()
           .where("projection", "in", projections)
@@ -169,7 +167,7 @@ export class RangeLeases {
     leases: ReadonlyArray<Lease>
   ): Effect.fn.Return<void, PersistenceError> {
     const { db, insertMissing } = this.#cluster
-    for (const asked of chunksOf(leases)) {
+    for (const asked of Arr.chunksOf(leases, chunk)) {
       // one that has ended while it was looked is not told to be forgotten
       const some = asked.filter((lease) => this.#wanted.has(lease))
       if (some.length === 0) continue
@@ -192,7 +190,7 @@ export class RangeLeases {
     leases: ReadonlyArray<Lease>
   ): Effect.fn.Return<void, PersistenceError> {
     const { db, run } = this.#cluster
-    for (const some of chunksOf(leases)) {
+    for (const some of Arr.chunksOf(leases, chunk)) {
       yield* run(
         db.deleteFrom("sluice_range_lease").where("address", "=", this.#address)
           .where("id", "in", some.map(({ id }) => id))

@@ -16,6 +16,7 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type { WorkerState } from "@sluice/core/WorkerStatus"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import { type ExpressionBuilder, type Kysely, type RawBuilder, sql } from "kysely"
 import type { Database } from "../Database.ts"
@@ -98,11 +99,11 @@ export const make = ({ database, db }: {
         const beat = sign(owner, integer(interval), now)
         if (changed.length === 0 && gone.length === 0) return Effect.asVoid(beat)
         return transaction(Effect.gen(function*() {
-          for (const reports of chunksOf(changed)) {
+          for (const reports of Arr.chunksOf(changed, rowsAtOnce)) {
             const rows = reports.map((report) => toRow(owner, report, now))
             yield* run(upsert(dialect, db.insertInto("sluice_worker").values(rows), workerKey, workerColumns))
           }
-          for (const workers of chunksOf(gone)) {
+          for (const workers of Arr.chunksOf(gone, rowsAtOnce)) {
             yield* run(db.deleteFrom("sluice_worker").where(isOneOf(owner.incarnation, workers)))
           }
           yield* beat
@@ -146,12 +147,6 @@ const isOneOf = (incarnation: string, workers: ReadonlyArray<WorkerId>) => (eb: 
     eb("incarnation", "=", incarnation),
     eb.or(workers.map(({ key, min }) => eb.and([isOf(key)(eb), eb("slice_min", "=", min)])))
   ])
-
-const chunksOf = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from(
-    { length: Math.ceil(rows.length / rowsAtOnce) },
-    (_, i) => rows.slice(i * rowsAtOnce, (i + 1) * rowsAtOnce)
-  )
 
 /** The nearest number that a column keeps, and that is read again. */
 const integer = (n: number): number =>

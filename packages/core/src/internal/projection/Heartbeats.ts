@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +17,7 @@ import type { Offsets } from "../../Offset.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
+import { monotonicMillis } from "./monotonicMillis.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
 import { Standstill, type Stuck } from "./Standstill.ts"
@@ -73,8 +73,6 @@ interface Refused {
   readonly report: NewReport
   readonly cause: StorageError
 }
-
-const millis = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
 
 const idOf = ({ key, range }: Pick<RegisteredWorker, "key" | "range">): string =>
   JSON.stringify([key.projection, key.source, range.min])
@@ -213,7 +211,7 @@ class Heartbeats {
         Effect.timeout(worker.headsIn(SliceRange.make(min, max)), Duration.times(every, missedIntervals))
       )
       const heads = Exit.isSuccess(exit) ? exit.value : undefined
-      const at = (yield* millis) / 1000
+      const at = (yield* monotonicMillis) / 1000
       if (heads === undefined || source.heads === undefined || !isSame(heads, source.heads)) source.heads = heads
       for (const reported of workers) judge(reported, source.heads, at)
     }).pipe(Effect.ensuring(Effect.sync(() => void (source.isAsked = false))))
@@ -240,7 +238,7 @@ class Heartbeats {
 
   #beat(owner: Owner, every: Duration.Duration) {
     return Effect.gen({ self: this }, function*() {
-      const now = yield* millis
+      const now = yield* monotonicMillis
       const all = this.#beats % fullAfter === 0
       const current = new Map<string, { readonly id: WorkerId; readonly text: string }>()
       const changed: Array<NewReport> = []

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -15,6 +14,7 @@ import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { ProjectionVersion } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
+import { monotonicMillis } from "./monotonicMillis.ts"
 import { type Ends, versionLag } from "./versionLag.ts"
 
 /** How often it is looked whether a version is complete, or may be dropped, in milliseconds. */
@@ -57,8 +57,6 @@ interface Asked {
   readonly at: number
 }
 
-const monotonicNow = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
-
 /** Looks every so many milliseconds until it is done. What fails is tried again, and is in the log. */
 const untilDone = (
   look: Effect.Effect<boolean, unknown, any>,
@@ -90,7 +88,7 @@ const build = Effect.fnUntraced(function*(
   const look = Effect.gen(function*() {
     const found = (yield* management.versions(version.of)).find((other) => other.version === version.version)
     if (found?.phase !== "Building") return true
-    const since = (yield* monotonicNow) - lastCounts
+    const since = (yield* monotonicMillis) - lastCounts
     // after what has failed, that was too long ago
     const last = asked !== undefined && asked.at >= since ? asked.ends : undefined
     const ends = yield* endsOf(projection)
@@ -100,7 +98,7 @@ const build = Effect.fnUntraced(function*(
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
     const isDone = isComplete(progress) &&
       (yield* management.complete(version, isComplete, version.switch, { ...issue, target }))
-    asked = { ends, at: yield* monotonicNow }
+    asked = { ends, at: yield* monotonicMillis }
     if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
     return isDone
   })
@@ -124,7 +122,7 @@ const drop = Effect.fnUntraced(function*(
   const look = (patience: number) =>
     Effect.gen(function*() {
       const versions = yield* management.versions(version.of)
-      const now = yield* monotonicNow
+      const now = yield* monotonicMillis
       let left = 0
       let failure: Cause.Cause<unknown> | undefined
       for (const one of versions) {

@@ -1,8 +1,8 @@
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { OffsetStore } from "../../OffsetStore.ts"
+import { monotonicMillis } from "./monotonicMillis.ts"
 
 /** How long whoever is to end waits for a store, in milliseconds. */
 const budget = 2_000
@@ -11,8 +11,6 @@ const silence = 10_000
 
 /** When a store last did not answer in time, in milliseconds. */
 const silentSince = new WeakMap<OffsetStore["Service"], number>()
-
-const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
 
 /**
  * @internal
@@ -33,11 +31,11 @@ export const unlessSilent = <A, E, R>(
   }))
 
 const awaitShortly = Effect.fnUntraced(function*<A, E>(store: OffsetStore["Service"], fiber: Fiber.Fiber<A, E>) {
-  const isSilent = (yield* now) - (silentSince.get(store) ?? -Infinity) < silence
+  const isSilent = (yield* monotonicMillis) - (silentSince.get(store) ?? -Infinity) < silence
   const outcome = yield* Effect.timeoutOption(Fiber.await(fiber), isSilent ? 0 : budget)
   if (outcome._tag === "None") {
     // one that was not waited for has shown nothing
-    if (!isSilent) silentSince.set(store, yield* now)
+    if (!isSilent) silentSince.set(store, yield* monotonicMillis)
     yield* Effect.forkDetach(Fiber.interrupt(fiber))
   }
   return outcome

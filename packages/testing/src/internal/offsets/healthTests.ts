@@ -15,22 +15,7 @@ import * as Wait from "../../Wait.ts"
 import { freshId, freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { revisionOf } from "../kit.ts"
-
-const report = (key: OffsetKey, change?: Partial<Heartbeats.NewReport>): Heartbeats.NewReport => ({
-  key,
-  range: SliceRange.full,
-  state: "Running",
-  revision: 0,
-  lag: 12,
-  timeLag: 3_500,
-  rate: 1.5,
-  eta: 8_000,
-  restarts: 1,
-  filterVersion: undefined,
-  failure: undefined,
-  stuck: undefined,
-  ...change
-})
+import { reportOf } from "./reportOf.ts"
 
 const freshKey = (): OffsetKey => ({ projection: freshNameOf("projection"), source: "journal:note" })
 
@@ -50,8 +35,8 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
         const key = freshKey()
         const [low, high] = SliceRange.split(2) as [SliceRange.SliceRange, SliceRange.SliceRange]
         yield* revisionOf(key)
-        yield* beat([report(key, { range: low, stuck: { slice: Slice.make(3), age: 20_000 } })])
-        yield* beat([report(key, { range: high, state: "Paused" })])
+        yield* beat([reportOf(key, { range: low, stuck: { slice: Slice.make(3), age: 20_000 } })])
+        yield* beat([reportOf(key, { range: high, state: "Paused" })])
         assert.deepStrictEqual(yield* ProjectionHealth.of(key), { isHealthy: true, problems: [] })
       }))
 
@@ -62,9 +47,9 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
         const failure = { tag: "Broken", message: "no way", event: undefined, age: 1_000 }
         yield* revisionOf(key)
         yield* beat([
-          report(key, { range: a, state: "Stopped", failure }),
-          report(key, { range: b, stuck: { slice: Slice.make(300), age: 90_000 } }),
-          report(key, { range: c, state: "Restarting", stuck: { slice: undefined, age: 70_000 }, failure })
+          reportOf(key, { range: a, state: "Stopped", failure }),
+          reportOf(key, { range: b, stuck: { slice: Slice.make(300), age: 90_000 } }),
+          reportOf(key, { range: c, state: "Restarting", stuck: { slice: undefined, age: 70_000 }, failure })
         ])
         const health = yield* ProjectionHealth.of(key.projection)
         assert.deepStrictEqual(kindsOf(health), [
@@ -91,7 +76,7 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
       Effect.gen(function*() {
         const key = freshKey()
         yield* revisionOf(key)
-        yield* beat([report(key, { state: "Running", stuck: { slice: undefined, age: 90_000 } })])
+        yield* beat([reportOf(key, { state: "Running", stuck: { slice: undefined, age: 90_000 } })])
         const health = yield* ProjectionHealth.of(key)
         assert.deepStrictEqual(kindsOf(health), ["StandsStill 0-1023"])
         assert.include(health.problems[0]!.message, "in the past that it is to look through once more")
@@ -101,7 +86,7 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
       Effect.gen(function*() {
         const key = freshKey()
         yield* revisionOf(key)
-        yield* beat([report(key)], 1)
+        yield* beat([reportOf(key)], 1)
         yield* Wait.until("a late heartbeat", Effect.map(ProjectionHealth.of(key), (health) => !health.isHealthy))
         const health = yield* ProjectionHealth.of(key)
         assert.deepStrictEqual(kindsOf(health), ["Late 0-1023"])

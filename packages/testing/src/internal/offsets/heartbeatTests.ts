@@ -14,28 +14,13 @@ import * as Wait from "../../Wait.ts"
 import { freshId, freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { revisionOf } from "../kit.ts"
+import { reportOf } from "./reportOf.ts"
 
 const freshKey = (source = "journal:cart"): OffsetKey => ({ projection: freshNameOf("p"), source })
 
 const ownerOf = (name: string): Heartbeats.Owner => ({ name, incarnation: freshId() })
 
 const minute = 60_000
-
-const reportOf = (key: OffsetKey, change?: Partial<Heartbeats.NewReport>): Heartbeats.NewReport => ({
-  key,
-  range: SliceRange.full,
-  state: "Running",
-  revision: 0,
-  lag: 12,
-  timeLag: 3_500,
-  rate: 1.5,
-  eta: 8_000,
-  restarts: 1,
-  filterVersion: undefined,
-  failure: undefined,
-  stuck: undefined,
-  ...change
-})
 
 const beat = (
   owner: Heartbeats.Owner,
