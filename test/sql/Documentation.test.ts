@@ -25,7 +25,7 @@ import { databases } from "./databases.ts"
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
 const Cart = EntityType.make("cart", { event: ItemAdded })
 
-/** A service that has an event, projections of it, a dead letter, and a worker that has stopped, as the pages speak of. It runs until its scope ends. */
+/** A service that has an event, projections of it, a dead letter, a worker that has stopped, and an event to be skipped, as the pages speak of. It runs until its scope ends. */
 const service = Effect.gen(function*() {
   const Popularity = Source.journal(Cart).pipe(
     Projection.exactlyOnce("popularity", () => Effect.fail("no such product")),
@@ -35,6 +35,7 @@ const service = Effect.gen(function*() {
     Projection.exactlyOnce("reports", () => Effect.fail("no such report")),
     Projection.recovery(RecoveryStrategy.fail)
   )
+  const Labels = Source.journal(Cart).pipe(Projection.exactlyOnce("labels", () => Effect.void))
   yield* Journal.append(Cart, {
     id: "c-17",
     events: [new ItemAdded({ sku: "tea", quantity: 2 })],
@@ -53,6 +54,12 @@ const service = Effect.gen(function*() {
       (workers) => workers.some(({ failure }) => failure !== undefined)
     )
   )
+  yield* Effect.scoped(Effect.andThen(Layer.build(Projection.layer(Labels)), ProjectionStatus.caughtUp("labels")))
+  // a worker that runs would find that there is no such event yet, and withdraw it
+  yield* ProjectionManagement.skip("labels", { persistenceId: "cart|c-17", sequenceNumber: 2 }, {
+    by: "ada",
+    reason: "sent twice"
+  })
   yield* ConsumerFilter.begin("stream:carts", EventFilter.passAll)
   yield* ConsumerFilter.update({ source: "stream:carts" }, EventFilter.excludeTags("test"), {
     by: "ada",
