@@ -27,6 +27,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { allTaken, noLetters, once } from "./endings.ts"
 import { makeLeases } from "./placement.ts"
 import { changeState, Note, Profile } from "./sources.ts"
 
@@ -340,13 +341,7 @@ export const run = (scaling: Scaling): Effect.Effect<void, unknown, Simulation.S
 
     yield* FaultPlan.run(faults, { processes, databases: [database] })
     yield* Simulation.note("no more faults")
-    yield* Effect.sleep("100 millis").pipe(
-      Effect.repeat({ while: () => left.some((steps) => steps.length > 0) }),
-      Effect.timeoutOrElse({
-        duration: patience,
-        orElse: () => Simulation.violate("people go on", `${left.flat().length} steps are left`)
-      })
-    )
+    yield* allTaken("people go on", left, patience)
     yield* Simulation.note("all is written")
     // a step may have been begun
     yield* Effect.sleep("5 seconds")
@@ -354,21 +349,8 @@ export const run = (scaling: Scaling): Effect.Effect<void, unknown, Simulation.S
     yield* auditor.settled({ within: patience })
     yield* Simulation.note("what was put aside is handled")
     isRepaired = true
-    const once = (
-      name: string,
-      effect: Effect.Effect<unknown, unknown, SimulatedDatabase.Storage | Simulation.Simulation>
-    ) =>
-      Effect.flatMap(
-        Simulation.process(name, Effect.provide(Effect.orDie(effect), database.layer)),
-        ({ ended }) => ended
-      )
-    yield* once("redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
-    for (const key of keys) {
-      const letters = yield* Effect.orDie(
-        database.inspect(ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1)))
-      )
-      if (letters.length > 0) return yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
-    }
+    yield* once(database, "redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
+    for (const key of keys) yield* noLetters(database, key)
     yield* auditor.settled({ within: patience })
 
     /** The workers of all processes, and what they say of themselves, are those that were commanded. */
@@ -421,7 +403,7 @@ export const run = (scaling: Scaling): Effect.Effect<void, unknown, Simulation.S
         yield* services === 1 ? ProjectionManagement.scale(projection, to) : leases.move
       }
     })
-    yield* once("last person", Effect.all([writing, changing], { concurrency: "unbounded" }))
+    yield* once(database, "last person", Effect.all([writing, changing], { concurrency: "unbounded" }))
     yield* auditor.settled({ within: promptness })
     const twice = [...times].filter(([, times]) => times > 1).map(([event]) => event)
     if (twice.length > 0 && (services === 1 || isStrict)) {

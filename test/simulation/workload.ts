@@ -19,6 +19,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { allTaken, noLetters, once } from "./endings.ts"
 import { makeLives } from "./lives.ts"
 import { changeState, makeSelected, Note, Profile, sourceOf } from "./sources.ts"
 
@@ -290,37 +291,19 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
 
     yield* FaultPlan.run(faults, { processes, databases: [database] })
     yield* Simulation.note("no more faults")
-    yield* Effect.sleep("100 millis").pipe(
-      Effect.repeat({ while: () => left.some((steps) => steps.length > 0) }),
-      Effect.timeoutOrElse({
-        duration: patience,
-        orElse: () => Simulation.violate("writers go on", `${left.flat().length} steps are left`)
-      })
-    )
+    yield* allTaken("writers go on", left, patience)
     yield* Simulation.note("all is written")
     yield* Effect.sleep("1 second")
     yield* Effect.ignore(database.inspect(ProjectionManagement.resume(projection)))
     yield* auditor.settled({ within: patience })
     yield* Effect.sleep("5 seconds")
     yield* auditor.settled({ within: patience })
-    const once = (
-      name: string,
-      effect: Effect.Effect<unknown, unknown, SimulatedDatabase.Storage | Simulation.Simulation>
-    ) =>
-      Effect.flatMap(
-        Simulation.process(name, Effect.provide(Effect.orDie(effect), database.layer)),
-        ({ ended }) => ended
-      )
     yield* Simulation.note("all is selected, and what was put aside is handled")
     isRepaired = true
     isCalm = true
     yield* Effect.forEach(ids, (id) => selected.select(`note|${id}`))
-    yield* once("redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
-    const key = Projection.offsetKey(Notes)
-    const letters = yield* Effect.orDie(
-      database.inspect(ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1)))
-    )
-    if (letters.length > 0) return yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
+    yield* once(database, "redelivery", Effect.all([handleLetters, handleLetters], { concurrency: "unbounded" }))
+    yield* noLetters(database, Projection.offsetKey(Notes))
     yield* auditor.settled({ within: patience })
     yield* Simulation.note("all is quiet")
     const last = (i: number) =>
@@ -338,7 +321,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true }),
       last(ids.length)
     )
-    yield* once("last writer", writing)
+    yield* once(database, "last writer", writing)
     yield* auditor.settled({ within: promptness })
     if (workload.source === "selected") {
       const [left] = yield* auditor.unhandled(projection)
@@ -348,6 +331,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       yield* Simulation.note("a pause, and nothing else")
       times.clear()
       yield* once(
+        database,
         "pausing",
         Effect.gen(function*() {
           yield* Effect.forEach(ids.keys(), (i) => takeAny(quietly(i), `paused-${i}`, idOf), {
