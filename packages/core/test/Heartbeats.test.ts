@@ -21,7 +21,7 @@ import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { reportedFailure } from "../src/internal/projection/reportedFailure.ts"
 import { lagBehind } from "../src/internal/projection/WorkerLag.ts"
-import { after, Note, settle, start, test, unavailable, write } from "./projectionKit.ts"
+import { after, aStatus, Note, settle, start, test, unavailable, write } from "./projectionKit.ts"
 
 const notes = (handle: (event: string) => Effect.Effect<void, unknown> = () => Effect.void) =>
   Source.journal(Note).pipe(
@@ -358,30 +358,11 @@ const offsets = (
   ...all: ReadonlyArray<readonly [slice: number, position: number, seconds: number]>
 ): Offset.Offsets =>
   new Map(all.map(([slice, position, seconds]) => [Slice.make(slice), Offset.make(position, seconds * 1_000_000)]))
-const status = (change: Partial<ProjectionStatus.WorkerStatus>): ProjectionStatus.WorkerStatus => ({
-  projection: "p",
-  source: "journal:note",
-  range: SliceRange.make(0, 9),
-  state: "Running",
-  failure: undefined,
-  notice: undefined,
-  handled: 0,
-  skipped: 0,
-  restarts: 0,
-  revision: 1,
-  filterVersion: undefined,
-  filterWait: undefined,
-  parked: 0,
-  pastLag: 0,
-  waitsFrom: undefined,
-  offsets: Offset.none,
-  ...change
-})
 
 describe("the lag of a worker", () => {
   const heads = offsets([1, 10, 100], [2, 5, 90], [10, 1000, 200])
   const lagOf = (change: Partial<ProjectionStatus.WorkerStatus>, of = heads) =>
-    lagBehind(of, SliceRange.make(0, 9), status(change))
+    lagBehind(of, SliceRange.make(0, 9), aStatus(change))
 
   it("counts the events of its own slices, and how much newer than its newest one they are", () => {
     assert.deepStrictEqual(lagOf({ offsets: offsets([1, 8, 70], [2, 5, 90]) }), { events: 2, millis: 10_000 })

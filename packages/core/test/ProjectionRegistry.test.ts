@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Offset from "@sluice/core/Offset"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
-import type * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import { ProjectionAlreadyRuns } from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { aStatus } from "./projectionKit.ts"
 
 const workerOf = (
   projection: string,
@@ -16,24 +16,7 @@ const workerOf = (
   source = "journal:note",
   sources: ReadonlyArray<string> = [source]
 ): ProjectionRegistry.RegisteredWorker => {
-  const status: ProjectionStatus.WorkerStatus = {
-    projection,
-    source,
-    range: SliceRange.make(min, max),
-    state: "Running",
-    failure: undefined,
-    notice: undefined,
-    handled: 0,
-    skipped: 0,
-    restarts: 0,
-    revision: undefined,
-    filterVersion: undefined,
-    filterWait: undefined,
-    parked: 0,
-    pastLag: 0,
-    waitsFrom: undefined,
-    offsets: Offset.none
-  }
+  const status = aStatus({ projection, source, range: SliceRange.make(min, max), revision: undefined })
   return {
     key: { projection, source },
     sources,

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Offset from "@sluice/core/Offset"
 import type { WorkerReading } from "@sluice/core/ProjectionRegistry"
 import * as Slice from "@sluice/core/Slice"
-import * as SliceRange from "@sluice/core/SliceRange"
 import type { WorkerState } from "@sluice/core/WorkerStatus"
 import { Standstill } from "../src/internal/projection/Standstill.ts"
+import { aStatus } from "./projectionKit.ts"
 
 const offsets = (...all: ReadonlyArray<readonly [slice: number, position: number]>): Offset.Offsets =>
   new Map(all.map(([slice, position]) => [Slice.make(slice), Offset.make(position, position * 10)]))
@@ -17,24 +17,7 @@ const status = (
   { handled = 0, pastLag = 0 } = {}
 ): Pick<WorkerReading, "moves" | "status"> => ({
   moves: moves++,
-  status: {
-    projection: "p",
-    source: "journal:note",
-    range: SliceRange.make(0, 9),
-    state,
-    failure: undefined,
-    notice: undefined,
-    handled,
-    skipped: 0,
-    restarts: 0,
-    revision: 1,
-    filterVersion: undefined,
-    filterWait: undefined,
-    parked: 0,
-    pastLag,
-    waitsFrom: undefined,
-    offsets: stored
-  }
+  status: aStatus({ state, handled, pastLag, offsets: stored })
 })
 
 describe("where a worker does not get on", () => {

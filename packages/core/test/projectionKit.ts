@@ -3,6 +3,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Offset from "@sluice/core/Offset"
 import { OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
@@ -20,6 +21,27 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 
 export const Note = EntityType.make("note", { codec: EventCodec.string })
+
+/** A worker that has nothing to do, but for what is changed. */
+export const aStatus = (change: Partial<ProjectionStatus.WorkerStatus>): ProjectionStatus.WorkerStatus => ({
+  projection: "p",
+  source: "journal:note",
+  range: SliceRange.make(0, 9),
+  state: "Running",
+  failure: undefined,
+  notice: undefined,
+  handled: 0,
+  skipped: 0,
+  restarts: 0,
+  revision: 1,
+  filterVersion: undefined,
+  filterWait: undefined,
+  parked: 0,
+  pastLag: 0,
+  waitsFrom: undefined,
+  offsets: Offset.none,
+  ...change
+})
 
 export const write = (id: string, ...events: readonly [string, ...ReadonlyArray<string>]) =>
   Journal.append(Note, { id, events })

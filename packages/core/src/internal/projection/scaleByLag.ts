@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -12,6 +11,7 @@ import { count } from "./announce.ts"
 import { begin, decide, type Observation, type Scaling } from "./autoscaling.ts"
 import { reportedLag } from "./Heartbeats.ts"
 import { judgeReports } from "./judgeReports.ts"
+import { monotonicMillis } from "./monotonicMillis.ts"
 
 /**
  * How often it is looked whether another number of workers is needed, in milliseconds, on average: it is a random time of half as long to half as long
@@ -113,7 +113,7 @@ export const scaleByLag = (
       scaling = undefined
       return
     }
-    const at = Number((yield* Clock.monotonicTimeNanos) / 1_000_000n) / 1000
+    const at = (yield* monotonicMillis) / 1000
     const seen = yield* seeAll(countOf(projection, command), at)
     if (seen === undefined) return
     const [next, decision] = decide(bounds, scaling ?? begin(at), seen)
