@@ -38,5 +38,5 @@ export const noLetters = Effect.fnUntraced(function*(
   const letters = yield* Effect.orDie(
     database.inspect(ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1)))
   )
-  if (letters.length > 0) yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
+  if (letters.length > 0) return yield* Simulation.violate("what was put aside is handled", JSON.stringify(letters))
 })
