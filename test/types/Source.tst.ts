@@ -36,8 +36,8 @@ const journal = Source.journal(Cart)
 type JournalErrors = StorageError | JournalForked | JournalReplaced | OffsetBelowFloor | EventCodec.EventDecodeError
 
 test("an entity type has the events of its schema, or of its codec", () => {
-  expect(Cart).type.toBe<EntityType.EntityType<ItemAdded | CheckedOut | CouponTried>>()
-  expect(EntityType.make("note", { codec: EventCodec.string })).type.toBe<EntityType.EntityType<string>>()
+  expect(Cart).type.toBe<EntityType.EntityType<ItemAdded | CheckedOut | CouponTried, "cart">>()
+  expect(EntityType.make("note", { codec: EventCodec.string })).type.toBe<EntityType.EntityType<string, "note">>()
   expect(EventStream.make("carts", { event: ItemAdded })).type.toBe<EventStream.EventStream<ItemAdded>>()
   expect<EventCodec.Event<EventCodec.EventCodec<ItemAdded>>>().type.toBe<ItemAdded>()
 })

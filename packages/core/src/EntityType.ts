@@ -14,8 +14,8 @@ import * as PersistenceId from "./PersistenceId.ts"
  * @category models
  * @since 0.1.0
  */
-export interface EntityType<in out A> {
-  readonly name: string
+export interface EntityType<in out A, out Name extends string = string> {
+  readonly name: Name
   readonly codec: EventCodec.EventCodec<A>
 }
 
@@ -39,7 +39,7 @@ export interface EntityType<in out A> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A>(name: string, contract: Contract<A>): EntityType<A> => {
+export const make = <A, const Name extends string>(name: Name, contract: Contract<A>): EntityType<A, Name> => {
   checkEntityType(name)
   return { name, codec: codecOf(contract) }
 }

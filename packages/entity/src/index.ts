@@ -1,4 +1,10 @@
 /**
  * @since 0.1.0
  */
-export {}
+export * as Behaviour from "./Behaviour.ts"
+export * as Decision from "./Decision.ts"
+export * as Entity from "./Entity.ts"
+export * as EntityClient from "./EntityClient.ts"
+export * as EntityError from "./EntityError.ts"
+export * as EventSourced from "./EventSourced.ts"
+export * as SnapshotPolicy from "./SnapshotPolicy.ts"

@@ -1,0 +1,118 @@
+/**
+ * What an entity does, for whoever runs it: how its state is recovered, how a command is decided, and how the decision is persisted. Event sourced
+ * entities and durable states implement it; the ways to run an entity use it, and know no more of either.
+ *
+ * @since 0.1.0
+ */
+import type { RevisionConflict } from "@sluice/core/DurableStateStore"
+import type { SequenceConflict } from "@sluice/core/JournalError"
+import type { Receipt } from "@sluice/core/Receipt"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type {
+  DecisionFailed,
+  InvalidCommand,
+  InvalidDecision,
+  JournalUnavailable,
+  RecoveryFailed
+} from "./EntityError.ts"
+
+/**
+ * A command on its way to an entity. Its payload is of the type of its schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Command {
+  /** The name of the command: the tag of its `Rpc`. */
+  readonly tag: string
+  readonly payload: unknown
+  /** A repetition with the same id is answered with the first reply. */
+  readonly commandId: string | undefined
+}
+
+/**
+ * What an entity answers to a command: a reply, of the type of the command's `success`, or a rejection, of its `error`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer = Replied | Rejected
+
+/**
+ * The command was accepted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replied {
+  readonly _tag: "Replied"
+  readonly reply: unknown
+  /** Where its events stand, or the change of the state; undefined where there was nothing to persist. */
+  readonly receipt: Receipt | undefined
+}
+
+/**
+ * The command was rejected by the entity, with an error that it declares.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rejected {
+  readonly _tag: "Rejected"
+  readonly error: unknown
+}
+
+/**
+ * Another has written to the entity since its state was recovered. Nothing was written: recover it, and decide again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Stale extends Data.TaggedError("Stale")<{ readonly cause: SequenceConflict | RevisionConflict }> {}
+
+/**
+ * What persisting has led to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Persisted<out Held> {
+  /** What is held of the entity from now on; the same as before if nothing was to be persisted. */
+  readonly held: Held
+  readonly answer: Answer
+  /** What is to be run before the next command is decided; it does not fail. */
+  readonly after: Effect.Effect<void> | undefined
+}
+
+/**
+ * How an entity of a kind is run. `Held` is what an activation holds of it: the state, the number that it was computed at, and the commands that are
+ * remembered. It is a value, which nobody changes in place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Behaviour<in out Held, in out Decided = any> {
+  /** The name of the entity type. */
+  readonly name: string
+  /** The state of the entity, in what is held of it. */
+  readonly state: (held: Held) => unknown
+  /** What is held of the entity with that id, from what is stored. */
+  readonly recover: (id: string) => Effect.Effect<Held, InvalidCommand | RecoveryFailed | JournalUnavailable>
+  /** The answer to a command whose id is remembered; it fails where that id was of another command. */
+  readonly remembered: (held: Held, command: Command) => Effect.Effect<Answer | undefined, InvalidCommand>
+  /** Nothing is written, so that it may be interrupted. */
+  readonly decide: (
+    held: Held,
+    command: Command
+  ) => Effect.Effect<Decided, InvalidCommand | DecisionFailed | InvalidDecision>
+  /**
+   * Writes what was decided, if the entity still is as it is held. After `Stale` and `JournalUnavailable` what is held may be out of date: it has to
+   * be recovered before the next command.
+   */
+  readonly persist: (
+    held: Held,
+    command: Command,
+    decided: Decided
+  ) => Effect.Effect<Persisted<Held>, Stale | DecisionFailed | InvalidDecision | JournalUnavailable>
+}

@@ -1,0 +1,169 @@
+/**
+ * How callers reach entities: by id and command. They do not see how, or where, an entity is run.
+ *
+ * @since 0.1.0
+ */
+import type { Receipt } from "@sluice/core/Receipt"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Formatter from "effect/Formatter"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as Schema from "effect/Schema"
+import type { Answer, Command } from "./Behaviour.ts"
+import type { Entity } from "./Entity.ts"
+import { type EntityError, InvalidCommand } from "./EntityError.ts"
+import { commandIdProblem, entityIdProblem } from "./internal/ids.ts"
+
+/**
+ * Sends commands to entities of one type, wherever they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Runner {
+  /** The id and the command have been checked. */
+  readonly send: (id: string, command: Command) => Effect.Effect<Answer, EntityError>
+}
+
+/**
+ * That entities of the type with this name are run. Each way to run them provides it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export interface Runs<in out Name extends string> {
+  readonly "~sluice/Runs": (name: Name) => Name
+}
+
+/**
+ * The service of an entity type, by its name.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Runs = <Name extends string>(name: Name): Context.Service<Runs<Name>, Runner> =>
+  Context.Service<Runs<Name>, Runner>(`@sluice/entity/Runs/${name}`)
+
+/**
+ * What a caller may say beside a command.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CommandOptions {
+  /**
+   * An id of the caller's own, of at most 200 bytes, such as a UUID. A command that comes again with the same id is not executed again, and gets the
+   * first reply, also from another process, or after a restart.
+   */
+  readonly commandId?: string | undefined
+}
+
+/**
+ * A reply, and where the events of the command stand. `ProjectionStatus.reached` waits until a projection has handled them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Acknowledged<out Reply> {
+  readonly reply: Reply
+  /** Undefined where there was nothing to persist. */
+  readonly receipt: Receipt | undefined
+}
+
+/**
+ * What is given for a command: nothing where it has no payload.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Arguments<C extends Rpc.Any> = [Rpc.PayloadConstructor<C>] extends [void]
+  ? [payload?: undefined, options?: CommandOptions]
+  : [payload: Rpc.PayloadConstructor<C>, options?: CommandOptions]
+
+/**
+ * Sends one command to one entity. It fails with the errors that the command declares, and with {@link EntityError}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Send<C extends Rpc.Any> {
+  (...args: Arguments<C>): Effect.Effect<Rpc.Success<C>, Rpc.Error<C> | EntityError>
+  /** The same, with the receipt of what was persisted. */
+  readonly withReceipt: (
+    ...args: Arguments<C>
+  ) => Effect.Effect<Acknowledged<Rpc.Success<C>>, Rpc.Error<C> | EntityError>
+}
+
+/**
+ * One entity, as a caller sees it: a function for each command.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EntityRef<Rpcs extends Rpc.Any> = {
+  readonly [C in Rpcs as C["_tag"]]: Send<C>
+}
+
+/**
+ * The entities of one type, as a caller sees them, by their ids.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EntityClient<Rpcs extends Rpc.Any> = (id: string) => EntityRef<Rpcs>
+
+/**
+ * The client of a kind of entity, in whatever way it is run.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Name extends string, Rpcs extends Rpc.Any>(
+  entity: Entity<Name, Rpcs, any>
+): Effect.Effect<EntityClient<Rpcs>, never, Runs<Name>> =>
+  Effect.map(Runs(entity.name), (runner) => {
+    const { name } = entity
+    const sends = entity.commands.map((command) => {
+      const { _tag, payloadSchema } = command as Rpc.Any as Rpc.AnyWithProps
+      return [_tag, sending(name, _tag, payloadSchema, runner)] as const
+    })
+    return (id) =>
+      Object.fromEntries(sends.map(([tag, send]) => {
+        const withReceipt = (payload?: unknown, options?: CommandOptions) => send(id, payload, options)
+        const plain = (payload?: unknown, options?: CommandOptions) =>
+          Effect.map(send(id, payload, options), ({ reply }) => reply)
+        return [tag, Object.assign(plain, { withReceipt })]
+      })) as unknown as EntityRef<Rpcs>
+  })
+
+const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, runner: Runner) =>
+// types rule out that the id is no text, but a program may ignore them
+(id: unknown, input: unknown, options?: CommandOptions): Effect.Effect<Acknowledged<unknown>, unknown> =>
+  Effect.suspend(() => {
+    const invalid = (problem: string) =>
+      Effect.fail(
+        new InvalidCommand({
+          entityType,
+          id: typeof id === "string" ? id : Formatter.format(id),
+          command: tag,
+          problem
+        })
+      )
+    const { commandId } = options ?? {}
+    const wrong = entityIdProblem(entityType, id) ??
+      (commandId === undefined ? undefined : commandIdProblem(commandId))
+    if (wrong !== undefined) return invalid(wrong)
+    let payload: unknown
+    try {
+      payload = payloadSchema.make(input)
+    } catch (cause) {
+      return invalid(`its payload is not what it declares: ${(cause as Error).message}`)
+    }
+    return Effect.flatMap(
+      runner.send(id as string, { tag, payload, commandId }),
+      (answer): Effect.Effect<Acknowledged<unknown>, unknown> =>
+        answer._tag === "Rejected"
+          ? Effect.fail(answer.error)
+          : Effect.succeed({ reply: answer.reply, receipt: answer.receipt })
+    )
+  })

@@ -1,0 +1,223 @@
+/**
+ * What goes wrong between a caller and an entity. Each says whether the command may have been executed, and what to do. All are schemas, so that they
+ * travel between processes.
+ *
+ * @since 0.1.0
+ */
+import * as ExpectedError from "@sluice/core/ExpectedError"
+import * as Formatter from "effect/Formatter"
+import * as Schema from "effect/Schema"
+
+const Entity = {
+  entityType: Schema.String,
+  /** The id of the entity, as the caller gave it. */
+  id: Schema.String
+}
+
+const Command = {
+  ...Entity,
+  /** The name of the command. */
+  command: Schema.String
+}
+
+/** Ids may be anything, and long. */
+const nameOf = ({ entityType, id }: { readonly entityType: string; readonly id: string }): string =>
+  `${entityType} ${JSON.stringify(id.length > 100 ? `${id.slice(0, 100)}…` : id)}`
+
+const textOf = (cause: unknown): string =>
+  cause === undefined ? "" : `: ${cause instanceof Error ? cause.message : Formatter.format(cause)}`
+
+/**
+ * The state of the entity cannot be computed from what is stored of it, or not in time. Commands of this entity fail until it is repaired; those of
+ * others do not. The command was not executed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecoveryFailed extends ExpectedError.TaggedError<RecoveryFailed>("@sluice/entity/RecoveryFailed")(
+  "RecoveryFailed",
+  { ...Entity, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  { httpApiStatus: 500 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = false
+  override get message(): string {
+    return `The state of ${nameOf(this)} cannot be recovered: ${this.problem}${textOf(this.cause)}`
+  }
+}
+
+/**
+ * The database below the journal fails. Where `isUnknown`, the events of the command may have been written nevertheless: repeat it with a command id,
+ * and it happens once. Otherwise nothing was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalUnavailable
+  extends ExpectedError.TaggedError<JournalUnavailable>("@sluice/entity/JournalUnavailable")(
+    "JournalUnavailable",
+    { ...Entity, isUnknown: Schema.Boolean, cause: Schema.Defect() },
+    { httpApiStatus: 503 }
+  )
+{
+  readonly isRetryable = true
+  override get message(): string {
+    return `The journal of ${nameOf(this)} is not available, and ${
+      this.isUnknown
+        ? "it is not known whether the command was executed: repeat it with the same command id"
+        : "the command was not executed: try again"
+    }${textOf(this.cause)}`
+  }
+}
+
+/**
+ * Others have written to the entity each time that this command was about to. The command was not executed: try again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EntityConflict extends ExpectedError.TaggedError<EntityConflict>("@sluice/entity/EntityConflict")(
+  "EntityConflict",
+  { ...Entity, attempts: Schema.Int, cause: Schema.optional(Schema.Defect()) },
+  { httpApiStatus: 409 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = true
+  override get message(): string {
+    return `Others wrote to ${
+      nameOf(this)
+    } in each of ${this.attempts} attempts; the command was not executed: try again`
+  }
+}
+
+/**
+ * More is asked of the entity, or of the process that runs it, than it has room for. The command was not executed: try again later.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/entity/Overloaded")(
+  "Overloaded",
+  {
+    ...Entity,
+    /** What is full: the mailbox of the entity, or the room for active entities. */
+    full: Schema.Literals(["mailbox", "activations"]),
+    limit: Schema.Int
+  },
+  { httpApiStatus: 503 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = true
+  override get message(): string {
+    return `${
+      this.full === "mailbox"
+        ? `${this.limit} commands wait for ${nameOf(this)}`
+        : `${this.limit} entities are active and busy, so that there is no room for ${nameOf(this)}`
+    }; the command was not executed: try again later`
+  }
+}
+
+/**
+ * The command is none: its name is unknown, its payload is not what it declares, the id is no id of an entity, or the command id is no command id, or
+ * was used for another command. Nothing was done. Correct it: trying again does not help.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidCommand extends ExpectedError.TaggedError<InvalidCommand>("@sluice/entity/InvalidCommand")(
+  "InvalidCommand",
+  { ...Command, problem: Schema.String },
+  { httpApiStatus: 400 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = false
+  override get message(): string {
+    return `Invalid command ${JSON.stringify(this.command)} for ${nameOf(this)}: ${this.problem}`
+  }
+}
+
+/**
+ * `decide`, or what belongs to it, has thrown or died, or took too long. It is a bug of the entity. The command was not executed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DecisionFailed extends ExpectedError.TaggedError<DecisionFailed>("@sluice/entity/DecisionFailed")(
+  "DecisionFailed",
+  { ...Command, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  { httpApiStatus: 500 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = false
+  override get message(): string {
+    return `${nameOf(this)} could not decide on ${JSON.stringify(this.command)}: ${this.problem}${textOf(this.cause)}`
+  }
+}
+
+/**
+ * What the entity has decided cannot be stored: an event or the reply does not fit its schema, or there is too much of it. It is a bug of the entity.
+ * The command was not executed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidDecision extends ExpectedError.TaggedError<InvalidDecision>("@sluice/entity/InvalidDecision")(
+  "InvalidDecision",
+  { ...Command, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  { httpApiStatus: 500 }
+) {
+  readonly isUnknown = false
+  readonly isRetryable = false
+  override get message(): string {
+    return `What ${nameOf(this)} decided on ${JSON.stringify(this.command)} cannot be stored: ${this.problem}${
+      textOf(this.cause)
+    }`
+  }
+}
+
+/**
+ * The process that runs the entity is not reached, or is about to end. Where `isUnknown`, the command may have been executed and its answer was lost:
+ * repeat it with a command id, and it happens once. Otherwise it was not begun: try again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EntityUnreachable extends ExpectedError.TaggedError<EntityUnreachable>("@sluice/entity/EntityUnreachable")(
+  "EntityUnreachable",
+  { ...Entity, isUnknown: Schema.Boolean, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  { httpApiStatus: 503 }
+) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `${nameOf(this)} is not reached, and ${
+      this.isUnknown
+        ? "it is not known whether the command was executed: repeat it with the same command id"
+        : "the command was not begun: try again"
+    }: ${this.problem}${textOf(this.cause)}`
+  }
+}
+
+/**
+ * What goes wrong between a caller and an entity, as a schema.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const EntityError = Schema.Union([
+  RecoveryFailed,
+  JournalUnavailable,
+  EntityConflict,
+  Overloaded,
+  InvalidCommand,
+  DecisionFailed,
+  InvalidDecision,
+  EntityUnreachable
+])
+
+/**
+ * What goes wrong between a caller and an entity.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type EntityError = typeof EntityError.Type

@@ -1,0 +1,197 @@
+/**
+ * Entities whose state is computed from their events: commands are decided, events are persisted in the journal, and the state follows from them.
+ *
+ * @since 0.1.0
+ */
+import type { EntityType } from "@sluice/core/EntityType"
+import type * as EventCodec from "@sluice/core/EventCodec"
+import type { Journal } from "@sluice/core/Journal"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import type { StateType } from "@sluice/core/StateType"
+import * as StateTypes from "@sluice/core/StateType"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import type { Decision, Persist } from "./Decision.ts"
+import type { Entity } from "./Entity.ts"
+import type { EntityClient, Runs } from "./EntityClient.ts"
+import * as Client from "./EntityClient.ts"
+import { checkCommands } from "./internal/commands.ts"
+import { eventSourcedBehaviour } from "./internal/eventSourcedBehaviour.ts"
+import type { SnapshotPolicy } from "./SnapshotPolicy.ts"
+
+const TypeId = "~sluice/EventSourced"
+
+/**
+ * A command, and the entity that it is for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request<out Payload, out State> {
+  /** The id of the entity. */
+  readonly id: string
+  readonly payload: Payload
+  readonly state: State
+  /** The number of the last event that the state includes; 0 where there is none. */
+  readonly sequenceNumber: number
+  readonly commandId: string | undefined
+}
+
+/**
+ * Where an event stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly persistenceId: PersistenceId
+  readonly sequenceNumber: number
+}
+
+/**
+ * A function for each command, which decides: purely, or as an effect. An error that the effect fails with is a rejection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decide<Rpcs extends Rpc.Any, Event, State> = {
+  readonly [C in Rpcs as C["_tag"]]: (
+    request: Request<Rpc.Payload<C>, State>
+  ) =>
+    | Decision<Event, State, Rpc.Success<C>, Rpc.Error<C>, any>
+    | Effect.Effect<Decision<Event, State, Rpc.Success<C>, Rpc.Error<C>, any>, Rpc.Error<C>, any>
+}
+
+/**
+ * What the functions of `decide`, and effects after persisting, need.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Requirements<D> = {
+  readonly [Tag in keyof D]: D[Tag] extends (...args: any) => infer Result ? RequirementsOf<Result> : never
+}[keyof D]
+
+type RequirementsOf<Result> = Result extends Persist<any, any, any, infer R> ? R
+  : Result extends Effect.Effect<infer Decided, any, infer R> ? R | RequirementsOf<Decided>
+  : never
+
+/**
+ * A kind of event sourced entity. `R` is what its decisions need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EventSourced<
+  out Name extends string,
+  out Rpcs extends Rpc.Any,
+  in out Event,
+  in out State,
+  out R = never
+> extends Entity<Name, Rpcs, R | Journal | SnapshotStore> {
+  readonly [TypeId]: typeof TypeId
+  readonly entityType: EntityType<Event, Name>
+  readonly stateType: StateType<State>
+}
+
+/**
+ * A kind of event sourced entity.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  Name extends string,
+  Event,
+  State,
+  Rpcs extends Rpc.Any,
+  const D extends Decide<Rpcs, Event, State>
+>(
+  entityType: EntityType<Event, Name>,
+  options: {
+    /** How snapshots of the state are stored: a schema, which means JSON, or a codec. */
+    readonly state: Schema.Codec<State, any> | EventCodec.EventCodec<State>
+    /** The state before the first event. */
+    readonly initial: NoInfer<State> | ((id: string) => NoInfer<State>)
+    readonly commands: ReadonlyArray<Rpcs>
+    readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: never }
+    /** The state after an event. It is pure, and never fails. */
+    readonly evolve: (state: NoInfer<State>, event: NoInfer<Event>, place: Place) => NoInfer<State>
+    /** The tags of an event, from the state after it. */
+    readonly tags?: ((state: NoInfer<State>, event: NoInfer<Event>) => ReadonlyArray<string>) | undefined
+    /** When snapshots are saved; none where nothing is said. */
+    readonly snapshots?: SnapshotPolicy<NoInfer<State>> | undefined
+    /** How long `decide`, and effects after persisting, may take; 10 seconds where nothing is said. */
+    readonly decideWithin?: Duration.Input | undefined
+    /** How long a recovery may take; 30 seconds where nothing is said. */
+    readonly recoverWithin?: Duration.Input | undefined
+    /** How many events a decision may have; 1,000 where nothing is said. */
+    readonly maxEvents?: number | undefined
+    /** How many command ids an entity remembers, with their replies; 1,000 where nothing is said. */
+    readonly remembered?: number | undefined
+  }
+): EventSourced<Name, Rpcs, Event, State, Requirements<D>> => {
+  const {
+    commands,
+    decide,
+    decideWithin,
+    evolve,
+    initial,
+    maxEvents,
+    recoverWithin,
+    remembered,
+    snapshots,
+    state,
+    tags
+  } = options
+  checkCommands(entityType.name, commands, decide)
+  const stateType = StateTypes.make<State>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
+  const behaviour = eventSourcedBehaviour<Event, State>({
+    entityType,
+    stateType,
+    commands,
+    initial: typeof initial === "function" ? initial as (id: string) => State : () => initial,
+    decide,
+    evolve,
+    tags: tags ?? (() => noTags),
+    snapshots,
+    decideWithin: Duration.fromInputUnsafe(decideWithin ?? "10 seconds"),
+    recoverWithin: Duration.fromInputUnsafe(recoverWithin ?? "30 seconds"),
+    maxEvents: maxEvents ?? 1_000,
+    remembered: remembered ?? 1_000
+  })
+  return {
+    [TypeId]: TypeId,
+    name: entityType.name,
+    commands,
+    entityType,
+    stateType,
+    behaviour
+  }
+}
+
+const noTags: ReadonlyArray<string> = []
+
+/**
+ * The client of an entity type: by the id of an entity, a function for each command.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const client = <Name extends string, Rpcs extends Rpc.Any>(
+  entity: EventSourced<Name, Rpcs, any, any, any>
+): Effect.Effect<EntityClient<Rpcs>, never, Runs<Name>> => Client.make(entity)
+
+/**
+ * Runs entities without keeping anything of them in memory: each command recovers the entity, decides, and appends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export declare const layerPlain: <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
+  entity: EventSourced<Name, Rpcs, Event, State, R>
+) => Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore>
