@@ -24,7 +24,7 @@ const Note = EntityType.make("note", { codec: EventCodec.string })
 const one = SliceRange.make(0, 0)
 const nobody = { disrupted: () => {}, restored: () => {} }
 
-const tailOf = (journal: Journal.Journal["Service"], entityType = Note.name) =>
+const tailOf = (journal: Journal.Journal["Service"], entityType: string = Note.name) =>
   Effect.flatMap(JournalTails, (tails) => tails.get(journal, entityType))
 
 /** A journal that counts who reads it and who listens to it. */
