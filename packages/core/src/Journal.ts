@@ -21,7 +21,6 @@ import { meterOf } from "./internal/meterOf.ts"
 import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
-import { traced, withTraceContext } from "./internal/tracing.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import { EventTooLarge, type JournalForked, type OffsetBelowFloor, type SequenceConflict } from "./JournalError.ts"
 import { journalAppended } from "./Metrics.ts"
@@ -36,6 +35,7 @@ import * as SequenceNumber from "./SequenceNumber.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
+import { traced, withTraceContext } from "./Tracing.ts"
 
 export { EventTooLarge, JournalForked, JournalReplaced, OffsetBelowFloor, SequenceConflict } from "./JournalError.ts"
 
@@ -152,6 +152,8 @@ export class Journal extends Context.Service<Journal, {
   ) => Effect.Effect<Receipt, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
   /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
+  /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. */
+  readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /** Up to `limit` entity types that have events, in no particular order. It costs no more than that many looks into an index. */
   readonly entityTypes: (limit: number) => Effect.Effect<ReadonlyArray<string>, StorageError>
   /** The newest position and timestamp of each log in the range that has events. */
@@ -366,10 +368,10 @@ export type Appended<Events> = Events extends NonEmptyReadonlyArray<unknown> ? R
  *
  * `expected` is the sequence number of the entity's last event as the writer knows it, `"none"`, `"exists"`, or
  * `"any"`, the default: then two writers may append in turn without noticing each other. `tags` and `metadata` are
- * given to every event. An append of no events does not compare `expected` with anything.
+ * given to every event, or are computed from it and its index. An append of no events does not compare `expected` with anything.
  *
  * Fails with `InvalidInput` when `expected` is a number, but no safe integer from 0, when the id is empty or longer than
- * `PersistenceId.maxBytes` leaves room for, when the function `tags` throws, or when the id, a tag or the metadata has U+0000 or half a
+ * `PersistenceId.maxBytes` leaves room for, when a function for them throws, or when the id, a tag or the metadata has U+0000 or half a
  * surrogate pair.
  *
  * Inside {@link transaction}, or a transaction of the storage's own, the append is part of it.
@@ -403,8 +405,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
     readonly id: string
     readonly events: Events
     readonly expected?: ExpectedSequenceNumber | undefined
-    readonly tags?: ReadonlyArray<string> | ((event: A) => ReadonlyArray<string>) | undefined
-    readonly metadata?: Metadata | undefined
+    readonly tags?: ReadonlyArray<string> | ((event: A, index: number) => ReadonlyArray<string>) | undefined
+    readonly metadata?: Metadata | ((event: A, index: number) => Metadata) | undefined
   }
 ): Effect.Effect<Appended<Events>, AppendError, Journal> =>
   traced(
@@ -412,7 +414,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
     Effect.gen(function*() {
       const journal = yield* Journal
       const crypto = yield* WebCrypto
-      const metadata = yield* withTraceContext(options.metadata ?? noMetadata)
+      const { metadata = noMetadata } = options
+      const common = yield* withTraceContext(typeof metadata === "function" ? noMetadata : metadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
       const { expected = "any", tags = noTags } = options
       const noEvents = invalidEvents(options.events)
@@ -424,11 +427,13 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
       const given = options.events
       const events = yield* Effect.try({
         try: () =>
-          Arr.map(given, (event): NewEvent => ({
+          Arr.map(given, (event, index): NewEvent => ({
             id: crypto.randomUUID(),
             payload: encodeUnsafe(entityType.codec, persistenceId, event),
-            tags: typeof tags === "function" ? tagsUnsafe(tags, event) : tags,
-            metadata
+            tags: typeof tags === "function" ? computed("tags", tags, event, index) : tags,
+            metadata: typeof metadata === "function"
+              ? { ...common, ...computed("metadata", metadata, event, index) }
+              : common
           })),
         catch: (error) => error as EventCodec.EventEncodeError | InvalidInput
       })
@@ -436,11 +441,12 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
     })
   ) as Effect.Effect<Appended<Events>, AppendError, Journal>
 
-const tagsUnsafe = <A>(tags: (event: A) => ReadonlyArray<string>, event: A): ReadonlyArray<string> => {
+/** What a function of the user's says of an event. Throws an `InvalidInput` where that throws. */
+const computed = <A, B>(input: string, f: (event: A, index: number) => B, event: A, index: number): B => {
   try {
-    return tags(event)
+    return f(event, index)
   } catch (cause) {
-    throw new InvalidInput({ input: "tags", problem: "the function that computes them throws", cause })
+    throw new InvalidInput({ input, problem: "the function that computes them throws", cause })
   }
 }
 
@@ -459,6 +465,34 @@ const tagsUnsafe = <A>(tags: (event: A) => ReadonlyArray<string>, event: A): Rea
 export const transaction = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StorageError, R | Journal> => Journal.use((journal) => journal.transaction(effect))
+
+/**
+ * Runs the effect once the fiber's transaction has committed, before that returns, and not at all if it is rolled back; at once if there is
+ * none. Of a nested transaction that is once the outermost one has committed.
+ *
+ * **Example** (What is told once it is certain)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage } from "@sluice/core"
+ * import { Effect } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ * const told: Array<string> = []
+ *
+ * const program = Journal.transaction(Effect.gen(function*() {
+ *   yield* Journal.afterCommit(Effect.sync(() => told.push("committed")))
+ *   yield* Journal.append(Note, { id: "n-1", events: ["written"] })
+ *   told.push("appended")
+ * }))
+ * await Effect.runPromise(Effect.provide(program, MemoryStorage.layer))
+ * told // => ["appended", "committed"]
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R | Journal> =>
+  Journal.use((journal) => journal.afterCommit(effect))
 
 /**
  * The events of one entity in order, those that were deleted left out. Fails with `InvalidInput` for an id or a number that cannot be.

@@ -111,6 +111,31 @@ describe("Journal.read", () => {
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 
+describe("Journal.append", () => {
+  it.effect("gives each event the tags and the metadata that are computed from it", () =>
+    Effect.gen(function*() {
+      yield* Journal.append(Note, {
+        id: "a",
+        events: ["one", "two"],
+        tags: (event, index) => [`${index}:${event}`],
+        metadata: (event, index): Record<string, string> => index === 1 ? { last: event } : {}
+      })
+      const read = yield* Stream.runCollect(Journal.read(Note, "a"))
+      assert.deepStrictEqual(read.map(({ metadata, tags }) => [tags, metadata]), [
+        [["0:one"], {}],
+        [["1:two"], { last: "two" }]
+      ])
+      const error = yield* Effect.flip(Journal.append(Note, {
+        id: "a",
+        events: ["never"],
+        metadata: () => {
+          throw new Error("no")
+        }
+      }))
+      assert.deepInclude(error, { _tag: "InvalidInput", input: "metadata" })
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+})
+
 describe("Journal.make", () => {
   it.effect("has a limit that an adapter may set", () =>
     Effect.gen(function*() {

@@ -87,6 +87,7 @@ export const make = Effect.fnUntraced(function*(
     now: Effect.mapError(dialect.now, fromSqlError("ask for the time")),
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
+    afterCommit: database.afterCommit,
     append,
     entityTypes: (limit) => EntityTypes.find(database, options.db, "sluice_journal", limit),
     heads,

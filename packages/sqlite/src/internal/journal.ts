@@ -134,6 +134,7 @@ export const makeJournal: (
     now: Effect.map(microseconds, Timestamp.make),
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
+    afterCommit: database.afterCommit,
     append: Append.make({
       database,
       signals: ownSignals,

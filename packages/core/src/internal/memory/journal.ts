@@ -9,7 +9,7 @@ import { emptyLetters, type Letters } from "./projectionManagement.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
-  { committed, events, logs, read, transaction, whileOpen, write }: MemoryDatabase,
+  { afterCommit, committed, events, logs, read, transaction, whileOpen, write }: MemoryDatabase,
   letters: Letters,
   identity: string
 ): Journal.Journal["Service"] =>
@@ -17,6 +17,7 @@ export const makeMemoryJournal = (
     identity,
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis),
     transaction,
+    afterCommit,
     append: (request) =>
       write((transaction, now) => {
         const answer = append(logs, transaction.draft, request, now)

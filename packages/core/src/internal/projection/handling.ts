@@ -14,7 +14,7 @@ import { deletedError, type ProjectionManagement } from "../../ProjectionManagem
 import { DeadLetterQueueFull } from "../../RecoveryStrategy.ts"
 import type { SliceRange } from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { traced } from "../tracing.ts"
+import { traced } from "../../Tracing.ts"
 import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch, isHiddenAlone } from "./fetch.ts"
 import { fingerprint } from "./fingerprint.ts"

@@ -54,6 +54,27 @@ const leavesNothing = <E, R>(
 /** @internal */
 export const transactionTests = (it: It<Journal.Journal>): void => {
   describe("a transaction", () => {
+    it.effect("runs what is for after its commit once it has committed, and never if it is undone", () =>
+      Effect.gen(function*() {
+        const type = fresh("tx")
+        const told: Array<string> = []
+        const tell = (what: string) =>
+          Journal.afterCommit(
+            Effect.map(Effect.orDie(eventsOf(type, "a")), (events) => void told.push(what, ...events))
+          )
+        yield* Journal.transaction(Effect.gen(function*() {
+          yield* tell("first")
+          yield* append(type, "a", ["1"])
+          yield* Effect.exit(Journal.transaction(Effect.andThen(tell("never"), Effect.fail("undone"))))
+          yield* Journal.transaction(tell("second"))
+          assert.deepStrictEqual(told, [])
+        }))
+        assert.deepStrictEqual(told, ["first", "1", "second", "1"])
+        yield* Effect.exit(Journal.transaction(Effect.andThen(tell("never"), Effect.fail("undone"))))
+        yield* tell("at once")
+        assert.deepStrictEqual(told, ["first", "1", "second", "1", "at once", "1"])
+      }))
+
     it.effect("appends to several entities of several types, all of it together", () =>
       Effect.gen(function*() {
         const one = fresh("tx")

@@ -1,10 +1,15 @@
+/**
+ * Spans where there is a tracer, and how a trace goes on where an event is handled.
+ *
+ * @since 0.1.0
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Fiber } from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as Tracer from "effect/Tracer"
-import type { Metadata, Place } from "../Envelope.ts"
+import type { Metadata, Place } from "./Envelope.ts"
 
 /** The header of W3C Trace Context, and its key in the metadata of an event. */
 const traceparent = "traceparent"
@@ -15,7 +20,12 @@ const maxLinks = 32
 /** Spans cost more than all other work on an event, so there are none without a tracer. */
 const isTraced = (fiber: Fiber<any, any>): boolean => Context.get(fiber.context, Tracer.Tracer) !== Tracer.nativeTracer
 
-/** @internal Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events. */
+/**
+ * Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const traced = <A, E, R>(
   options: {
     readonly name: string
@@ -47,7 +57,12 @@ const linksTo = (envelopes: ReadonlyArray<Pick<Place, "metadata">>): Array<Trace
   return links
 }
 
-/** @internal The metadata, with the span that writes it if there is a tracer. */
+/**
+ * The metadata, with the span that writes it if there is a tracer.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const withTraceContext = (metadata: Metadata): Effect.Effect<Metadata> =>
   Effect.withFiber((fiber) => {
     const span = isTraced(fiber) ? Context.getOrUndefined(fiber.context, Tracer.ParentSpan) : undefined
