@@ -1,0 +1,348 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { Answer, Behaviour, Command } from "../Behaviour.ts"
+import type { Runner } from "../EntityClient.ts"
+import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "../EntityError.ts"
+import { LastUse, type Used } from "./LastUse.ts"
+import { Mailbox } from "./Mailbox.ts"
+
+/** How often a command is decided at most, where others write to its entity meanwhile. */
+const maxAttempts = 3
+
+/** How long whoever is stopped may take to end, in milliseconds. */
+const stopWithin = 5_000
+
+/** So many are passivated at a time before others have their turn. */
+const sweep = 1_000
+
+/** @internal What activations may take. */
+export interface Options {
+  /** How many commands may wait for one entity. */
+  readonly mailbox: number
+  /** How many entities may be active. */
+  readonly maxActive: number
+  /** For how long an entity stays active without a command. */
+  readonly idleAfter: Duration.Duration
+  /** How long the end waits for the commands that have come. */
+  readonly shutdownWithin: Duration.Duration
+}
+
+/** @internal The entities of a type that are active in this process. */
+export interface Activations extends Runner {
+  /** How many there are. */
+  readonly size: Effect.Effect<number>
+  /** Passivates those that are meant, and waits until they have handled the commands that have come, and are gone. */
+  readonly passivate: (isMeant: (id: string) => boolean) => Effect.Effect<void>
+}
+
+/** A command, and who waits for the answer. */
+interface Sent {
+  readonly command: Command
+  /** The span of whoever has sent it, if there is a tracer. */
+  readonly parent: Tracer.AnySpan | undefined
+  readonly answer: (answer: Effect.Effect<Answer, EntityError>) => void
+}
+
+/** An entity that is active. While it is idle it is nothing but this. */
+class Activation<Held> implements Used<Activation<Held>> {
+  readonly id: string
+  readonly mailbox: Mailbox<Sent>
+  /** What is known of the entity, unless it has to be recovered. */
+  held: Held | undefined
+  /** Why it could not be recovered. */
+  failure: { readonly cause: Cause.Cause<EntityError>; readonly took: number } | undefined
+  inHand: Sent | undefined
+  /** Whether what was decided on it is being written. */
+  isPersisting = false
+  /** The answer to it, once that was written. */
+  answer: Answer | undefined
+  /** Who works on it. */
+  fiber: Fiber.Fiber<void> | undefined
+  /** Who waits until it is gone. */
+  whenGone: Array<() => void> | undefined
+  usedAt = 0
+  before: Activation<Held> | undefined
+  after: Activation<Held> | undefined
+
+  constructor(id: string, mailbox: number) {
+    this.id = id
+    this.mailbox = new Mailbox(mailbox)
+  }
+}
+
+/**
+ * @internal
+ * Runs entities in this process. The state of each is in memory from its first command on, until it has been idle for long, or another one needs the
+ * room. A fiber works on an entity while it has commands.
+ */
+export const make = Effect.fnUntraced(function*<Held>(
+  behaviour: Behaviour<Held>,
+  options: Options
+): Effect.fn.Return<Activations, never, Scope.Scope> {
+  const { name } = behaviour
+  // what is done for a command is no part of a transaction of whoever sends it
+  const run = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()))
+  const clock = yield* Clock.Clock
+  const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  const active = new Map<string, Activation<Held>>()
+  /** Those that nobody works on. */
+  const idle = new LastUse<Activation<Held>>()
+  let isClosing = false
+  /** Is told once nobody works on any. */
+  let whenIdle: (() => void) | undefined
+
+  const gone = (activation: Activation<Held>): void => {
+    active.delete(activation.id)
+    activation.whenGone?.forEach((tell) => tell())
+  }
+
+  const passivateIdle = (activation: Activation<Held>): void => {
+    idle.remove(activation)
+    activation.mailbox.passivate()
+    gone(activation)
+  }
+
+  /** Nobody works on it from now on. */
+  const rest = (activation: Activation<Held>): void => {
+    activation.fiber = undefined
+    if (activation.mailbox.life === "gone") gone(activation)
+    else idle.add(activation, now())
+    if (idle.size === active.size) whenIdle?.()
+  }
+
+  const recover = Effect.fnUntraced(function*(
+    activation: Activation<Held>
+  ): Effect.fn.Return<Held, EntityError> {
+    const began = now()
+    activation.failure = undefined
+    const exit = yield* Effect.exit(behaviour.recover(activation.id))
+    if (Exit.isSuccess(exit)) {
+      activation.held = exit.value
+      activation.mailbox.recovered()
+      return exit.value
+    }
+    activation.failure = { cause: exit.cause, took: now() - began }
+    return yield* Effect.failCause(exit.cause)
+  })
+
+  const lose = (activation: Activation<Held>): void => {
+    activation.held = undefined
+    activation.mailbox.lost()
+  }
+
+  /** Handles a command: once more after another has written to the entity. */
+  const handle = Effect.fnUntraced(function*(
+    activation: Activation<Held>,
+    command: Command
+  ): Effect.fn.Return<Answer, EntityError> {
+    for (let attempt = 1;; attempt++) {
+      const held = activation.mailbox.needsRecovery ? yield* recover(activation) : activation.held!
+      const known = yield* behaviour.remembered(held, command)
+      if (known !== undefined) return known
+      const decided = yield* behaviour.decide(held, command)
+      activation.isPersisting = true
+      const exit = yield* Effect.exit(behaviour.persist(held, command, decided))
+      activation.isPersisting = false
+      if (Exit.isSuccess(exit)) {
+        const { after, answer, held } = exit.value
+        activation.held = held
+        activation.answer = answer
+        if (after !== undefined) yield* after
+        return answer
+      }
+      const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+      // what is decided wrongly is not written
+      if (error?._tag === "DecisionFailed" || error?._tag === "InvalidDecision") return yield* error
+      lose(activation)
+      if (error?._tag !== "Stale") return yield* exit as Exit.Exit<never, EntityError>
+      if (attempt === maxAttempts) {
+        const { cause } = error
+        return yield* new EntityConflict({ entityType: name, id: activation.id, attempts: attempt, cause })
+      }
+    }
+  })
+
+  /** Works on an activation until no command waits. */
+  const work = Effect.fnUntraced(function*(activation: Activation<Held>) {
+    const { mailbox } = activation
+    for (;;) {
+      if (mailbox.needsRecovery && mailbox.size > 0) {
+        const exit = yield* Effect.exit(recover(activation))
+        if (Exit.isFailure(exit)) return failed(activation)
+        continue
+      }
+      const sent = activation.inHand = mailbox.next()
+      if (sent === undefined) return rest(activation)
+      const handling = handle(activation, sent.command)
+      const exit = yield* Effect.exit(
+        sent.parent === undefined ? handling : Effect.provideService(handling, Tracer.ParentSpan, sent.parent)
+      )
+      if (activation.failure !== undefined) return failed(activation)
+      activation.inHand = undefined
+      activation.answer = undefined
+      sent.answer(exit)
+    }
+  })
+
+  /** All commands fail as the recovery has. Whoever is answered may send the next one at once, so nobody works on it by then. */
+  const failed = (activation: Activation<Held>): void => {
+    const { inHand, mailbox } = activation
+    const { cause, took } = activation.failure!
+    activation.inHand = undefined
+    const waiting = mailbox.failed(now(), took)
+    rest(activation)
+    const failure = Effect.failCause(cause)
+    inHand?.answer(failure)
+    for (const { answer } of waiting) answer(failure)
+  }
+
+  /** Whoever works on it was stopped. */
+  const abandon = (activation: Activation<Held>, cause: Cause.Cause<never>): void => {
+    const { answer, inHand, isPersisting, mailbox } = activation
+    mailbox.passivate()
+    if (!mailbox.needsRecovery) mailbox.lost()
+    const waiting = mailbox.failed(0, 0)
+    rest(activation)
+    inHand?.answer(
+      answer === undefined ? Effect.fail(unreachable(activation.id, isPersisting, cause)) : Effect.succeed(answer)
+    )
+    for (const { answer } of waiting) answer(Effect.fail(unreachable(activation.id, false, cause)))
+  }
+
+  const begin = (activation: Activation<Held>): void => {
+    const fiber = run(Effect.onExit(work(activation), (exit) => {
+      if (Exit.isFailure(exit)) abandon(activation, exit.cause)
+      return Effect.void
+    }))
+    // it may be done already
+    if (fiber.pollUnsafe() === undefined) activation.fiber = fiber
+  }
+
+  const ended = "the process that runs it has ended its work on it"
+  const ending = "the process that runs it is about to end"
+  const unreachable = (id: string, isUnknown: boolean, cause?: Cause.Cause<never>) =>
+    new EntityUnreachable({
+      entityType: name,
+      id,
+      isUnknown,
+      problem: cause === undefined ? ending : ended,
+      ...(cause === undefined || Cause.hasInterruptsOnly(cause) ? {} : { cause: Cause.squash(cause) })
+    })
+
+  const overloaded = (id: string, full: "mailbox" | "activations") =>
+    Effect.fail(
+      new Overloaded({
+        entityType: name,
+        id,
+        full,
+        limit: full === "mailbox" ? options.mailbox : options.maxActive
+      })
+    )
+
+  /** The activation of an entity; undefined where there is no room for another one. */
+  const activate = (id: string): Activation<Held> | undefined => {
+    let activation = active.get(id)
+    if (activation !== undefined) return activation
+    if (active.size >= options.maxActive) {
+      if (idle.oldest === undefined) return undefined
+      passivateIdle(idle.oldest)
+    }
+    active.set(id, activation = new Activation(id, options.mailbox))
+    return activation
+  }
+
+  const send = (id: string, command: Command): Effect.Effect<Answer, EntityError> =>
+    Effect.withFiber((fiber) =>
+      Effect.callback((answer) => {
+        if (isClosing) return answer(Effect.fail(unreachable(id, false)))
+        const activation = activate(id)
+        if (activation === undefined) return answer(overloaded(id, "activations"))
+        const { mailbox } = activation
+        const { life } = mailbox
+        const sent: Sent = { command, parent: parentOf(fiber), answer }
+        switch (mailbox.offer(sent, life === "failed" ? now() : 0)) {
+          case "refused":
+            return answer(overloaded(id, "mailbox"))
+          case "failed":
+            return answer(Effect.failCause(activation.failure!.cause))
+          case "begins":
+            if (life !== "new") idle.remove(activation)
+            begin(activation)
+        }
+        return Effect.sync(() => mailbox.withdraw(sent))
+      })
+    )
+
+  /** Passivates those that have been idle for long, the one that was used least recently first. */
+  const sweeping = Effect.gen(function*() {
+    for (;;) {
+      const { oldest } = idle
+      const wait = oldest === undefined ? idleAfter : oldest.usedAt + idleAfter - now()
+      yield* Effect.sleep(Math.max(wait, idleAfter / 10))
+      const until = now() - idleAfter
+      for (let n = 1; idle.oldest !== undefined && idle.oldest.usedAt <= until; n++) {
+        passivateIdle(idle.oldest)
+        if (n % sweep === 0) yield* Effect.yieldNow
+      }
+    }
+  })
+
+  const idleAfter = Duration.toMillis(options.idleAfter)
+  if (idleAfter < Infinity) yield* Effect.forkScoped(sweeping)
+
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function*() {
+      isClosing = true
+      const isIdle = Effect.callback<void>((resume) => {
+        whenIdle = () => resume(Effect.void)
+        if (idle.size === active.size) whenIdle()
+      })
+      yield* Effect.timeoutOption(isIdle, options.shutdownWithin)
+      const fibers = Array.from(active.values()).flatMap(({ fiber }) => fiber === undefined ? [] : [fiber])
+      if (fibers.length > 0) {
+        yield* Effect.logWarning(
+          `Ends, and ${fibers.length} entities have not handled their commands within ${
+            Duration.format(options.shutdownWithin)
+          }. Stops them`
+        )
+        yield* Effect.timeoutOption(Fiber.interruptAll(fibers), stopWithin)
+      }
+    }).pipe(Effect.annotateLogs({ entityType: name }))
+  )
+
+  return {
+    send,
+    size: Effect.sync(() => active.size),
+    passivate: (isMeant) =>
+      Effect.callback((resume) => {
+        let left = 1
+        const goneOne = () => {
+          if (--left === 0) resume(Effect.void)
+        }
+        for (const activation of Array.from(active.values())) {
+          if (!isMeant(activation.id)) continue
+          if (activation.mailbox.isBusy) {
+            left++
+            activation.mailbox.passivate()
+            ;(activation.whenGone ??= []).push(goneOne)
+          } else passivateIdle(activation)
+        }
+        goneOne()
+      })
+  }
+})
+
+/** Spans cost more than all other work, so there are none without a tracer. */
+const parentOf = ({ context }: Fiber.Fiber<any, any>): Tracer.AnySpan | undefined =>
+  Context.get(context, Tracer.Tracer) === Tracer.nativeTracer
+    ? undefined
+    : Context.getOrUndefined(context, Tracer.ParentSpan)

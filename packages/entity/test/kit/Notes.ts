@@ -1,0 +1,112 @@
+import { SequenceConflict } from "@sluice/core/JournalError"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import { type Answer, type Behaviour, type Command, Stale } from "@sluice/entity/Behaviour"
+import { DecisionFailed, JournalUnavailable, RecoveryFailed } from "@sluice/entity/EntityError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Activations from "../../src/internal/Activations.ts"
+
+/** All notes of an entity, as they were when they were read. */
+type Held = { readonly id: string; readonly notes: ReadonlyArray<string> }
+
+/**
+ * Entities to which notes are added, one a command, in place of a journal. A test says what goes wrong: before it answers, each step runs what `on` has
+ * for it.
+ */
+export class Notes {
+  readonly stored = new Map<string, ReadonlyArray<string>>()
+  readonly recovered: Array<string> = []
+  on: {
+    recover?: (id: string) => Effect.Effect<void, "unavailable" | "broken">
+    decide?: (note: string) => Effect.Effect<void, "broken">
+    /** It was not written, or it was, and that is not known. */
+    persist?: (note: string) => Effect.Effect<void, "unavailable" | "unknown">
+    after?: (note: string) => Effect.Effect<void>
+  } = {}
+
+  of(id: string): ReadonlyArray<string> {
+    return this.stored.get(id) ?? []
+  }
+
+  /** As another process would. */
+  write(id: string, note: string): void {
+    this.stored.set(id, [...this.of(id), note])
+  }
+
+  readonly behaviour: Behaviour<Held, string> = {
+    name: "notes",
+    recover: (id) =>
+      Effect.suspend(() => {
+        this.recovered.push(id)
+        return Effect.mapError(this.on.recover?.(id) ?? Effect.void, (reason) =>
+          reason === "broken"
+            ? new RecoveryFailed({ entityType: "notes", id, problem: "it is broken" })
+            : unavailable(id, false))
+      }).pipe(Effect.map(() => ({ id, notes: this.of(id) }))),
+    remembered: ({ notes }, { commandId, payload }) =>
+      Effect.succeed(
+        commandId !== undefined && notes.includes(commandId) ? replied(`${String(payload)} again`) : undefined
+      ),
+    decide: ({ id }, { payload, tag: command }) =>
+      Effect.mapBoth(this.on.decide?.(String(payload)) ?? Effect.void, {
+        onSuccess: () => String(payload),
+        onFailure: (problem) => new DecisionFailed({ entityType: "notes", id, command, problem })
+      }),
+    persist: (held, { tag }, note) =>
+      Effect.gen({ self: this }, function*() {
+        const { id, notes } = held
+        const after = this.on.after?.(note)
+        if (tag === "Read") return { held, answer: replied(notes.join(" ")), after }
+        const failure = yield* Effect.flip(this.on.persist?.(note) ?? Effect.void).pipe(
+          Effect.catch(() => Effect.succeed(undefined))
+        )
+        if (failure === "unavailable") return yield* unavailable(id, false)
+        const actual = this.of(id).length
+        if (actual !== notes.length) {
+          const cause = new SequenceConflict({
+            persistenceId: PersistenceId.make("notes", id),
+            expected: notes.length,
+            actual: SequenceNumber.make(actual)
+          })
+          return yield* new Stale({ cause })
+        }
+        this.write(id, note)
+        if (failure === "unknown") return yield* unavailable(id, true)
+        return { held: { id, notes: this.of(id) }, answer: replied(`${actual + 1} ${note}`), after }
+      })
+  }
+}
+
+const replied = (reply: string): Answer => ({ _tag: "Replied", reply, receipt: undefined })
+
+const unavailable = (id: string, isUnknown: boolean) =>
+  new JournalUnavailable({ entityType: "notes", id, isUnknown, cause: new Error("gone") })
+
+export const add = (note: string, commandId?: string): Command => ({ tag: "Add", payload: note, commandId })
+export const read: Command = { tag: "Read", payload: undefined, commandId: undefined }
+
+/** Runs them in this process. */
+export const activate = (
+  notes: Notes,
+  options?: Partial<Activations.Options>
+): Effect.Effect<
+  Activations.Activations & { readonly ask: (id: string, command: Command) => Effect.Effect<unknown, unknown> },
+  never,
+  Scope.Scope
+> =>
+  Effect.map(
+    Activations.make(notes.behaviour, {
+      mailbox: 1_000,
+      maxActive: 10_000,
+      idleAfter: Duration.minutes(2),
+      shutdownWithin: Duration.seconds(10),
+      ...options
+    }),
+    (activations) => ({
+      ...activations,
+      ask: (id, command) =>
+        Effect.map(activations.send(id, command), (answer) => answer._tag === "Replied" ? answer.reply : answer.error)
+    })
+  )
