@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as Activations from "./Activations.ts"
 export * as Behaviour from "./Behaviour.ts"
 export * as Decision from "./Decision.ts"
 export * as Entity from "./Entity.ts"

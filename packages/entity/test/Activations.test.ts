@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Activations from "@sluice/entity/Activations"
 import * as Wait from "@sluice/testing/Wait"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -93,6 +94,15 @@ describe("an active entity", () => {
       yield* Effect.all([ask("a", add("1")), ask("a", add("2"))], { concurrency: 2 })
       assert.deepStrictEqual(seen, ["decide 1", "after 1", "decide 2", "after 2"])
     }))
+})
+
+describe("options", () => {
+  it("that cannot be are refused", () => {
+    const { behaviour } = new Notes()
+    assert.throws(() => Activations.make(behaviour, { mailbox: 0 }), "mailbox is 0: an integer from 1")
+    assert.throws(() => Activations.make(behaviour, { maxActive: 1.5 }), "maxActive is 1.5: an integer from 1")
+    assert.throws(() => Activations.make(behaviour, { idleAfter: "soon" as any }), "idleAfter is \"soon\": a duration")
+  })
 })
 
 describe("a caller that is interrupted", () => {

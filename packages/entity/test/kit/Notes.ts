@@ -1,12 +1,11 @@
 import { SequenceConflict } from "@sluice/core/JournalError"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Activations from "@sluice/entity/Activations"
 import { type Answer, type Behaviour, type Command, Stale } from "@sluice/entity/Behaviour"
 import { DecisionFailed, JournalUnavailable, RecoveryFailed } from "@sluice/entity/EntityError"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Activations from "../../src/internal/Activations.ts"
 
 /** All notes of an entity, as they were when they were read. */
 type Held = { readonly id: string; readonly notes: ReadonlyArray<string> }
@@ -19,10 +18,10 @@ export class Notes {
   readonly stored = new Map<string, ReadonlyArray<string>>()
   readonly recovered: Array<string> = []
   on: {
-    recover?: (id: string) => Effect.Effect<void, "unavailable" | "broken">
-    decide?: (note: string) => Effect.Effect<void, "broken">
+    recover?: (id: string) => Effect.Effect<void, string>
+    decide?: (note: string) => Effect.Effect<void, string>
     /** It was not written, or it was, and that is not known. */
-    persist?: (note: string) => Effect.Effect<void, "unavailable" | "unknown">
+    persist?: (note: string) => Effect.Effect<void, string>
     after?: (note: string) => Effect.Effect<void>
   } = {}
 
@@ -37,6 +36,7 @@ export class Notes {
 
   readonly behaviour: Behaviour<Held, string> = {
     name: "notes",
+    state: ({ notes }) => notes,
     recover: (id) =>
       Effect.suspend(() => {
         this.recovered.push(id)
@@ -90,20 +90,14 @@ export const read: Command = { tag: "Read", payload: undefined, commandId: undef
 /** Runs them in this process. */
 export const activate = (
   notes: Notes,
-  options?: Partial<Activations.Options>
+  options?: Activations.Options
 ): Effect.Effect<
   Activations.Activations & { readonly ask: (id: string, command: Command) => Effect.Effect<unknown, unknown> },
   never,
   Scope.Scope
 > =>
   Effect.map(
-    Activations.make(notes.behaviour, {
-      mailbox: 1_000,
-      maxActive: 10_000,
-      idleAfter: Duration.minutes(2),
-      shutdownWithin: Duration.seconds(10),
-      ...options
-    }),
+    Activations.make(notes.behaviour, options),
     (activations) => ({
       ...activations,
       ask: (id, command) =>

@@ -1,3 +1,8 @@
+/**
+ * Entities whose states are kept in the memory of this process, from the first command on.
+ *
+ * @since 0.1.0
+ */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -5,14 +10,17 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Formatter from "effect/Formatter"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { Answer, Behaviour, Command } from "../Behaviour.ts"
-import type { Runner } from "../EntityClient.ts"
-import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "../EntityError.ts"
-import { LastUse, type Used } from "./LastUse.ts"
-import { Mailbox } from "./Mailbox.ts"
+import type { Answer, Behaviour, Command } from "./Behaviour.ts"
+import type { Entity } from "./Entity.ts"
+import { type Runner, Runs } from "./EntityClient.ts"
+import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
+import { LastUse, type Used } from "./internal/LastUse.ts"
+import { Mailbox } from "./internal/Mailbox.ts"
 
 /** How often a command is decided at most, where others write to its entity meanwhile. */
 const maxAttempts = 3
@@ -23,23 +31,39 @@ const stopWithin = 5_000
 /** So many are passivated at a time before others have their turn. */
 const sweep = 1_000
 
-/** @internal What activations may take. */
+/**
+ * How much activations may take.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
-  /** How many commands may wait for one entity. */
-  readonly mailbox: number
-  /** How many entities may be active. */
-  readonly maxActive: number
-  /** For how long an entity stays active without a command. */
-  readonly idleAfter: Duration.Duration
-  /** How long the end waits for the commands that have come. */
-  readonly shutdownWithin: Duration.Duration
+  /** How many commands may wait for one entity; 1,000 where nothing is said. The next ones fail with `Overloaded`. */
+  readonly mailbox?: number | undefined
+  /**
+   * How many entities of the type may be active in this process; 10,000 where nothing is said. For another one the one is passivated that was used least
+   * recently. When all of them have commands, commands for others fail with `Overloaded`.
+   */
+  readonly maxActive?: number | undefined
+  /** For how long an entity stays active without a command; 2 minutes where nothing is said. */
+  readonly idleAfter?: Duration.Input | undefined
+  /** How long the end of the layer waits until the commands that have come are handled; 10 seconds where nothing is said. */
+  readonly shutdownWithin?: Duration.Input | undefined
 }
 
-/** @internal The entities of a type that are active in this process. */
+/**
+ * The entities of a type that are active in this process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Activations extends Runner {
   /** How many there are. */
   readonly size: Effect.Effect<number>
-  /** Passivates those that are meant, and waits until they have handled the commands that have come, and are gone. */
+  /**
+   * Passivates those that are meant, and waits until they have handled the commands that have come, and are gone. A command that comes later makes
+   * its entity active again.
+   */
   readonly passivate: (isMeant: (id: string) => boolean) => Effect.Effect<void>
 }
 
@@ -78,18 +102,84 @@ class Activation<Held> implements Used<Activation<Held>> {
   }
 }
 
+/** The options, times in milliseconds. */
+interface Limits {
+  readonly mailbox: number
+  readonly maxActive: number
+  readonly idleAfter: number
+  readonly shutdownWithin: number
+}
+
+const limitsOf = ({ idleAfter, mailbox, maxActive, shutdownWithin }: Options): Limits => ({
+  mailbox: positive("mailbox", mailbox ?? 1_000),
+  maxActive: positive("maxActive", maxActive ?? 10_000),
+  idleAfter: millis("idleAfter", idleAfter ?? "2 minutes"),
+  shutdownWithin: millis("shutdownWithin", shutdownWithin ?? "10 seconds")
+})
+
+const positive = (option: string, n: number): number => {
+  if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`${option} is ${n}: an integer from 1`)
+  return n
+}
+
+const millis = (option: string, input: Duration.Input): number => {
+  const duration = Option.getOrUndefined(Duration.fromInput(input))
+  if (duration === undefined) throw new RangeError(`${option} is ${Formatter.format(input)}: a duration`)
+  return Duration.toMillis(duration)
+}
+
 /**
- * @internal
  * Runs entities in this process. The state of each is in memory from its first command on, until it has been idle for long, or another one needs the
- * room. A fiber works on an entity while it has commands.
+ * room. A fiber works on an entity while it has commands. Throws a `RangeError` for an option that cannot be.
+ *
+ * **Details**
+ *
+ * The commands of an entity are handled one after the other, in the order in which they come, whoever sends them. A caller who is interrupted takes
+ * back a command that has not begun; one that has begun is handled to its end.
+ *
+ * Where another process has written to the entity, what is held of it is thrown away, and the command is decided anew on what is stored then, up to
+ * three times. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
+ * first, up to a second, or as long as the recovery has taken.
+ *
+ * When the scope ends, no more commands are taken, and those that have come are handled within a budget. What takes longer is stopped.
+ *
+ * **Gotchas**
+ *
+ * A command is no part of a transaction of whoever sends it: it is written, or not, by itself.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*<Held>(
+export const make = <Held>(
   behaviour: Behaviour<Held>,
-  options: Options
+  options: Options = {}
+): Effect.Effect<Activations, never, Scope.Scope> => activating(behaviour, limitsOf(options))
+
+/**
+ * Runs the entities of a type in this process, see {@link make}.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Name extends string, R>(
+  entity: Entity<Name, any, R>,
+  options: Options = {}
+): Layer.Layer<Runs<Name>, never, Exclude<R, Scope.Scope>> => {
+  const limits = limitsOf(options)
+  return Layer.effect(
+    Runs(entity.name),
+    Effect.flatMap(entity.behaviour, (behaviour) => activating(behaviour, limits))
+  )
+}
+
+const activating = Effect.fnUntraced(function*<Held>(
+  behaviour: Behaviour<Held>,
+  limits: Limits
 ): Effect.fn.Return<Activations, never, Scope.Scope> {
+  const { idleAfter, maxActive, shutdownWithin } = limits
   const { name } = behaviour
   // what is done for a command is no part of a transaction of whoever sends it
-  const run = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()))
+  const run = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context()))
   const clock = yield* Clock.Clock
   const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
@@ -244,7 +334,7 @@ export const make = Effect.fnUntraced(function*<Held>(
         entityType: name,
         id,
         full,
-        limit: full === "mailbox" ? options.mailbox : options.maxActive
+        limit: full === "mailbox" ? limits.mailbox : maxActive
       })
     )
 
@@ -252,11 +342,11 @@ export const make = Effect.fnUntraced(function*<Held>(
   const activate = (id: string): Activation<Held> | undefined => {
     let activation = active.get(id)
     if (activation !== undefined) return activation
-    if (active.size >= options.maxActive) {
+    if (active.size >= maxActive) {
       if (idle.oldest === undefined) return undefined
       passivateIdle(idle.oldest)
     }
-    active.set(id, activation = new Activation(id, options.mailbox))
+    active.set(id, activation = new Activation(id, limits.mailbox))
     return activation
   }
 
@@ -296,7 +386,6 @@ export const make = Effect.fnUntraced(function*<Held>(
     }
   })
 
-  const idleAfter = Duration.toMillis(options.idleAfter)
   if (idleAfter < Infinity) yield* Effect.forkScoped(sweeping)
 
   yield* Effect.addFinalizer(() =>
@@ -306,13 +395,11 @@ export const make = Effect.fnUntraced(function*<Held>(
         whenIdle = () => resume(Effect.void)
         if (idle.size === active.size) whenIdle()
       })
-      yield* Effect.timeoutOption(isIdle, options.shutdownWithin)
+      yield* Effect.timeoutOption(isIdle, shutdownWithin)
       const fibers = Array.from(active.values()).flatMap(({ fiber }) => fiber === undefined ? [] : [fiber])
       if (fibers.length > 0) {
         yield* Effect.logWarning(
-          `Ends, and ${fibers.length} entities have not handled their commands within ${
-            Duration.format(options.shutdownWithin)
-          }. Stops them`
+          `Ends, and ${fibers.length} entities have not handled their commands within ${shutdownWithin} ms. Stops them`
         )
         yield* Effect.timeoutOption(Fiber.interruptAll(fibers), stopWithin)
       }
