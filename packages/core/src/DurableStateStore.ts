@@ -26,7 +26,7 @@ import * as PersistenceId from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import type { Receipt } from "./Receipt.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
-import type { Slice } from "./Slice.ts"
+import * as Slice from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StateType } from "./StateType.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -57,7 +57,7 @@ export type Revision = typeof Revision.Type
 export interface EncodedState {
   readonly persistenceId: PersistenceId.PersistenceId
   readonly revision: Revision
-  readonly slice: Slice
+  readonly slice: Slice.Slice
   readonly position: Position
   readonly timestamp: Timestamp
   readonly tags: ReadonlyArray<string>
@@ -110,6 +110,14 @@ export interface ChangeRequest {
 }
 
 /**
+ * Where a change was written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Changed extends Pick<EncodedState, "revision" | "position" | "timestamp"> {}
+
+/**
  * Reads the changes of states in the order of each slice's log. Each call goes on after the one before.
  *
  * @category models
@@ -137,11 +145,11 @@ export class DurableStateStore extends Context.Service<DurableStateStore, {
   readonly get: (
     persistenceId: PersistenceId.PersistenceId
   ) => Effect.Effect<Option.Option<EncodedState>, StorageError>
-  /** Makes the change if the state is of the expected revision, and returns the new one. */
+  /** Makes the change if the state is of the expected revision, and returns its receipt, whose sequence number is the new revision. */
   readonly change: (
     request: ChangeRequest
   ) => Effect.Effect<
-    Revision,
+    Receipt,
     RevisionConflict | StateTooLarge | EventTooLarge | SequenceConflict | InvalidInput | StorageError
   >
   /** As `Journal.entityTypes`: those that have states, or had some. */
@@ -255,12 +263,17 @@ export interface ChangeOptions<A> {
  */
 export const make = (
   journal: Pick<Journal["Service"], "identity" | "now" | "maxEventBytes">,
-  adapter: Omit<DurableStateStore["Service"], "identity" | "now" | "maxStateBytes">
+  adapter: Omit<DurableStateStore["Service"], "identity" | "now" | "maxStateBytes" | "change"> & {
+    readonly change: (
+      request: ChangeRequest
+    ) => Effect.Effect<Changed, Effect.Error<ReturnType<DurableStateStore["Service"]["change"]>>>
+  }
 ): DurableStateStore["Service"] => {
   const limit = journal.maxEventBytes
+  const { identity } = journal
   return {
     ...adapter,
-    identity: journal.identity,
+    identity,
     now: journal.now,
     maxStateBytes: limit,
     change: (request) => {
@@ -269,10 +282,28 @@ export const make = (
         (payload === undefined ? undefined : Check.manifest(payload)) ?? Check.tags(tags) ?? Check.metadata(metadata)
       if (invalid !== undefined) return Effect.fail(invalid)
       const bytes = sizeOf(request)
-      return bytes > limit ? Effect.fail(new StateTooLarge({ persistenceId, bytes, limit })) : adapter.change(request)
+      if (bytes > limit) return Effect.fail(new StateTooLarge({ persistenceId, bytes, limit }))
+      return Effect.map(
+        adapter.change(request),
+        (changed) => receiptOf(identity, { ...changed, persistenceId, slice: Slice.ofPersistenceId(persistenceId) })
+      )
     }
   }
 }
+
+const receiptOf = (
+  identity: string,
+  { persistenceId, position, revision, slice, timestamp }: Changed & Pick<EncodedState, "persistenceId" | "slice">
+): Receipt => ({
+  journal: identity,
+  log: "states",
+  persistenceId,
+  slice,
+  sequenceNumber: revision as number as SequenceNumber,
+  position,
+  timestamp,
+  count: 1
+})
 
 /**
  * Whether a reader's offset shows that it read another log than this one: a backup was restored, or a failover lost
@@ -312,7 +343,7 @@ const change = <S, A>(
         try: () => encodeUnsafe(codec, persistenceId, value),
         catch: (error) => error as EventCodec.EventEncodeError
       })
-    return yield* store.change({
+    const { sequenceNumber } = yield* store.change({
       entityType: stateType.name,
       persistenceId,
       expected: options.expected as Revision,
@@ -326,6 +357,7 @@ const change = <S, A>(
         metadata
       }
     })
+    return sequenceNumber as number as Revision
   })
 
 /**
@@ -400,16 +432,7 @@ export const receipt = <S>(
 ): Effect.Effect<Option.Option<Receipt>, InvalidInput | StorageError, DurableStateStore> =>
   DurableStateStore.use((store) =>
     Effect.flatMap(persistenceIdOf(stateType, id), store.get).pipe(
-      Effect.map(Option.map(({ persistenceId, position, revision, slice, timestamp }): Receipt => ({
-        journal: store.identity,
-        log: "states",
-        persistenceId,
-        slice,
-        sequenceNumber: revision as number as SequenceNumber,
-        position,
-        timestamp,
-        count: 1
-      })))
+      Effect.map(Option.map((state) => receiptOf(store.identity, state)))
     )
   )
 

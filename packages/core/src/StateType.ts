@@ -13,9 +13,9 @@ import { checkEntityType } from "./internal/checkName.ts"
  * @category models
  * @since 0.1.0
  */
-export interface StateType<in out S> {
+export interface StateType<in out S, out Name extends string = string> {
   /** The entity type, which persistence ids begin with. */
-  readonly name: string
+  readonly name: Name
   readonly codec: EventCodec.EventCodec<S>
 }
 
@@ -35,10 +35,10 @@ export interface StateType<in out S> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <S>(
-  name: string,
+export const make = <S, const Name extends string>(
+  name: Name,
   contract: { readonly state: Schema.Codec<S, any> } | { readonly codec: EventCodec.EventCodec<S> }
-): StateType<S> => {
+): StateType<S, Name> => {
   checkEntityType(name)
   return { name, codec: "codec" in contract ? contract.codec : EventCodec.json(contract.state, { name }) }
 }

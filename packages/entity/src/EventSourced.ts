@@ -149,7 +149,7 @@ export const make = <
     tags
   } = options
   checkCommands(entityType.name, commands, decide)
-  const stateType = StateTypes.make<State>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
+  const stateType = StateTypes.make<State, Name>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
   const behaviour = eventSourcedBehaviour<Event, State>({
     entityType,
     stateType,

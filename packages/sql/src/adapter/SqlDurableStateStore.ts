@@ -165,21 +165,21 @@ export const make = (options: Options): DurableStateStore["Service"] => {
               .values({ persistence_id: persistenceId, entity_type: entityType, slice, ...values })
             : db.updateTable("sluice_state").set(values).where("persistence_id", "=", persistenceId)
         )
-        return revision
+        return { revision, position: place.position, timestamp: place.timestamp }
       }).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError("change a state")(error))))
 
       return SqlTransaction.run(
         database,
         "change a state",
         Effect.gen(function*() {
-          const revision = yield* statements
+          const changed = yield* statements
           if (event !== undefined) {
             yield* journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
           }
           yield* database.afterCommit(
             Effect.sync(() => signals.changed(entityType, new Set([slice])))
           )
-          return revision
+          return changed
         })
       )
     },

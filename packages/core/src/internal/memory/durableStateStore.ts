@@ -38,7 +38,7 @@ export const makeMemoryDurableStateStore = (
   return make(journal, {
     get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),
     change: ({ entityType, event, expected, metadata, payload, persistenceId, tags }) =>
-      transaction(Effect.andThen(
+      transaction(
         write((transaction, now) => {
           const current = table.get(transaction, persistenceId)
           const actual = current?.revision ?? 0 as Revision
@@ -56,17 +56,15 @@ export const makeMemoryDurableStateStore = (
           const revision = actual + 1 as Revision
           table.set(transaction, persistenceId, { persistenceId, revision, slice, ...offset, tags, metadata, payload })
           transaction.states.add(entityType)
-          return Effect.succeed(revision)
+          return Effect.succeed({ revision, ...offset })
         }).pipe(
           Effect.tap(() =>
             event === undefined
               ? Effect.void
               : journal.append({ entityType, persistenceId, expected: "any", events: [event], recheck: false })
           )
-        ),
-        // the revision that was written
-        read((transaction) => table.get(transaction, persistenceId)!.revision)
-      )),
+        )
+      ),
     entityTypes: (limit) =>
       read(() =>
         Array.from(new Set(table.all(undefined).map(({ persistenceId }) => PersistenceId.entityType(persistenceId))))

@@ -130,6 +130,27 @@ export const durableStateTests = (
         assert.lengthOf(yield* DurableStateStore.DurableStateStore.use((_) => _.entityTypes(1)), 1)
       }))
 
+    it.effect("says where it was changed", () =>
+      Effect.gen(function*() {
+        const type = fresh()
+        const store = yield* DurableStateStore.DurableStateStore
+        const change = (id: string, expected: number, payload = newEvent("").payload) =>
+          store.change({
+            entityType: type.name,
+            persistenceId: PersistenceId.make(type.name, id),
+            expected: DurableStateStore.Revision.make(expected),
+            payload,
+            tags: [],
+            metadata: {},
+            event: undefined
+          })
+        for (const [id, expected] of [["a", 0], ["b", 0], ["a", 1]] as const) {
+          const receipt = yield* change(id, expected)
+          assert.deepStrictEqual(Option.getOrThrow(yield* DurableStateStore.receipt(type, id)), receipt)
+          assert.strictEqual<number>(receipt.sequenceNumber, expected + 1)
+        }
+      }))
+
     it.effect("may be large", () =>
       Effect.gen(function*() {
         const type = fresh()
