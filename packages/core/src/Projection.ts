@@ -441,7 +441,7 @@ export const describe = (self: Projection<any, any>): string =>
 /**
  * Runs the projection for as long as the layer lives, and logs where it begins. A worker that stops does so alone; `ProjectionStatus.status`
  * and the log say why. It goes on when the projection is resumed (`ProjectionManagement.resume`). Dies with
- * `ProjectionAlreadyRuns` if the process runs one of the same name.
+ * `ProjectionAlreadyRuns` if the process runs one of the same name, and with `VersionNameTaken` if it is a version whose name another projection has.
  *
  * **Details**
  *

@@ -326,6 +326,8 @@ export interface SliceProgress {
 export interface Progress {
   readonly source: string
   readonly isPaused: boolean
+  /** What has become of the version that it is. A projection without versions is live. */
+  readonly phase: Phase
   readonly hasDeadLetters: boolean
   /** The journal that the offsets of all slices past position 0 were taken in; undefined if it is not known, or if there are several. */
   readonly journal: string | undefined
@@ -695,8 +697,13 @@ export class AmbiguousProjection
   }
 }
 
-/** Fails if the projection is a version that does not run any more. */
-const checkAtWork = (
+/**
+ * Fails if the projection is a version that does not run any more, and says which one is live.
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const checkAtWork = (
   { versions }: ProjectionManagement["Service"],
   projection: string
 ): Effect.Effect<void, UnknownProjection | StorageError> =>

@@ -450,7 +450,8 @@ export type ReachedError =
  * so, because including their entity may bring them later. Events that were put aside are passed, and named.
  *
  * The wait ends at once, with an error, where nothing is to be waited for: the projection is paused, or its worker in this process has
- * stopped (`WorkerStopped`); it is unknown; it reads other entity types, or another journal. A projection that has stopped in another process
+ * stopped (`WorkerStopped`); it is unknown; it is a version that does not run any more, and has not come so far (`UnknownProjection`, whose `live` names the one that
+ * does); it reads other entity types, or another journal. A projection that has stopped in another process
  * looks like one that is slow, and the wait ends with `NotReached` when the time is up.
  *
  * **Gotchas**

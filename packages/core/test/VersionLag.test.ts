@@ -17,6 +17,7 @@ const ends = (source: string, heads: Offset.Offsets, waitsFrom?: number): Ends =
 const progress = (source: string, of: Offset.Offsets, change?: Partial<Progress>): Progress => ({
   source,
   isPaused: false,
+  phase: "Building",
   hasDeadLetters: false,
   journal: undefined,
   slices: new Map(

@@ -713,6 +713,7 @@ export const make = ({ database, db, signals }: {
         .select([
           "s.source",
           "p.paused",
+          "p.phase",
           "o.slice",
           "o.position",
           "o.timestamp",
@@ -739,6 +740,7 @@ export const make = ({ database, db, signals }: {
           ([source, rows]) => ({
             source,
             isPaused: rows[0]!.paused === 1,
+            phase: rows[0]!.phase as Phase,
             hasDeadLetters: Boolean(rows[0]!.has_letters),
             journal: rows[0]!.first_journal === rows[0]!.last_journal
               ? rows[0]!.first_journal ?? undefined

@@ -268,6 +268,7 @@ export const makeMemoryProjectionManagement = (
     sources.all(transaction).filter(({ key }) => key.projection === projection).map(({ key, revision }) => ({
       source: key.source,
       isPaused: commandOf(transaction, projection).paused,
+      phase: commandOf(transaction, projection).phase,
       hasDeadLetters: letters.all(transaction).some(isOf(key)),
       journal: soleJournal(slices.all(transaction).filter(isOf(key))),
       slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {

@@ -13,12 +13,14 @@ import * as PersistenceId from "../../PersistenceId.ts"
 import type { WorkerStopped } from "../../ProjectionError.ts"
 import {
   AmbiguousProjection,
+  checkAtWork,
   type DeadLetterId,
   type Progress,
   type ProjectionManagement,
   UnknownProjection
 } from "../../ProjectionManagement.ts"
 import type { ProjectionRegistry, RegisteredWorker } from "../../ProjectionRegistry.ts"
+import { isAtWork } from "../../ProjectionVersion.ts"
 import type { Receipt } from "../../Receipt.ts"
 import { ProjectionPaused, ReceiptNotRead, ReceiptOfOtherJournal } from "../../ReceiptError.ts"
 import type { StoredNumber } from "../../Rewind.ts"
@@ -164,21 +166,35 @@ export class ReceiptWatch {
   readonly #judge = Effect.fnUntraced({ self: this }, function*(waiters: ReadonlyArray<Waiter>) {
     const slices = new Set(waiters.map(({ receipt }) => receipt.slice))
     const found = yield* this.#management.progress(this.#projection, [...slices])
+    const retired = yield* this.#retired(found)
     const judged: Array<readonly [Waiter, Progress]> = []
     for (const waiter of waiters) {
       const progress = this.#resolve(waiter, found)
       if (progress === "unknown") {
-        if (found[0]?.isPaused === true) yield* this.#paused(waiter)
-      } else if ("_tag" in progress) yield* Deferred.fail(waiter.passed, progress)
+        if (retired !== undefined) yield* Deferred.fail(waiter.passed, retired)
+        else if (found[0]?.isPaused === true) yield* this.#paused(waiter)
+      } else if (progress instanceof UnknownProjection) yield* Deferred.fail(waiter.passed, retired ?? progress)
+      else if ("_tag" in progress) yield* Deferred.fail(waiter.passed, progress)
       else judged.push([waiter, progress])
     }
     const last = yield* this.#lastOfEntities(judged)
     yield* Effect.forEach(judged, ([waiter, progress]) => {
       const { receipt } = waiter
       waiter.at = progress.slices.get(receipt.slice)?.offset.position ?? 0
-      return this.#settle(waiter, progress, judgeReceipt(receipt, progress, last(progress, receipt)))
+      const standing = judgeReceipt(receipt, progress, last(progress, receipt))
+      return standing === "behind" && retired !== undefined
+        ? Deferred.fail(waiter.passed, retired)
+        : this.#settle(waiter, progress, standing)
     }, { concurrency: 8, discard: true })
   })
+
+  /** Why none of its workers goes on, if it is a version that does not run any more. */
+  #retired(found: ReadonlyArray<Progress>): Effect.Effect<UnknownProjection | undefined, StorageError> {
+    if (found.length > 0 && found.every(({ phase }) => isAtWork(phase))) return Effect.undefined
+    return Effect.as(checkAtWork(this.#management, this.#projection), undefined).pipe(
+      Effect.catchTag("UnknownProjection", Effect.succeed)
+    )
+  }
 
   /** The source of the projection that the receipt is judged by. */
   #resolve(

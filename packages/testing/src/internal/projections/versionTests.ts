@@ -3,14 +3,16 @@ import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
-import type * as Journal from "@sluice/core/Journal"
+import { type Journal, sourceKey as journalKey } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import { nameOf, type VersionId } from "@sluice/core/ProjectionVersion"
+import type { Receipt } from "@sluice/core/Receipt"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -21,7 +23,7 @@ import { filtered, idOf } from "./filteredProjectionTests.ts"
 import { only } from "./historyTests.ts"
 import { caughtUp, freshName, inState, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
 
-type Storage = Journal.Journal | Projection.Stores
+type Storage = Journal | Projection.Stores
 
 type Handle = (envelope: Envelope<string>, version: number) => Effect.Effect<void, string>
 
@@ -31,10 +33,11 @@ const nothing: Handle = () => Effect.void
 export const makeVersions = (options?: {
   readonly handle?: Handle
   readonly switching?: Effect.Effect<unknown, string>
+  readonly dropping?: Effect.Effect<unknown, string>
   readonly lag?: number
   readonly atLeastOnce?: boolean
 }) => {
-  const { atLeastOnce = false, handle = nothing, lag, switching = Effect.void } = options ?? {}
+  const { atLeastOnce = false, dropping = Effect.void, handle = nothing, lag, switching = Effect.void } = options ?? {}
   const type = fresh("source")
   const of = freshName()
   const pointer = fresh("pointer")
@@ -43,7 +46,7 @@ export const makeVersions = (options?: {
   const handler = (version: number) => (envelope: Envelope<string>) =>
     Effect.andThen(handle(envelope, version), effects.get(version)!.record(envelope))
   /** With what every storage can do in a transaction. */
-  const make = (version: number, source: Source.Sources<string, any, Journal.Journal> = Source.journal(type)) =>
+  const make = (version: number, source: Source.Sources<string, any, Journal> = Source.journal(type)) =>
     source.pipe(
       atLeastOnce
         ? Projection.atLeastOnce(of, handler(version), { saveWithin: "10 millis" })
@@ -51,7 +54,7 @@ export const makeVersions = (options?: {
       Projection.recovery(persistent),
       Projection.version(version, {
         switch: Effect.andThen(append(pointer, "live", [String(version)]), switching),
-        drop: (version) => Effect.sync(() => dropped.push(version)),
+        drop: (version) => Effect.andThen(dropping, Effect.sync(() => dropped.push(version))),
         dropAfter: 0,
         lag
       })
@@ -117,7 +120,7 @@ export const versionTests = (it: It<Storage>): void => {
               const receipt = yield* append(type, "b", ["later"])
               yield* caughtUp(two.name)
               const notReached = yield* Effect.flip(ProjectionStatus.reached(of, receipt, { timeout: "30 seconds" }))
-              assert.strictEqual(notReached._tag, "UnknownProjection")
+              assert.deepInclude(notReached, { _tag: "UnknownProjection", live: two.name })
               assert.deepStrictEqual(yield* effects.get(2)!.events("b"), ["1 later"])
               assert.deepStrictEqual(yield* effects.get(1)!.events("b"), [])
               const error = yield* Effect.flip(ProjectionStatus.caughtUp(of))
@@ -451,6 +454,50 @@ export const versionTests = (it: It<Storage>): void => {
             })
           ))
         }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("that is retired and not dropped is waited for by nobody, but for what it has handled", () =>
+      Effect.gen(function*() {
+        const { make, of, type } = makeVersions({ dropping: Effect.fail("in use") })
+        const two = make(2)
+        const before = yield* append(type, "a", ["before"])
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          const next: Receipt = Object.assign(Object.create(Object.getPrototypeOf(before)), before, {
+            position: before.position + 1,
+            timestamp: before.timestamp + 1
+          })
+          const waiting = yield* Effect.forkChild(
+            Effect.flip(ProjectionStatus.reached(of, next, { timeout: "10 minutes" })),
+            { startImmediately: true }
+          )
+          yield* Effect.gen(function*() {
+            yield* hasPhases(of, "Retired Live")
+            assert.deepInclude(yield* Fiber.join(waiting), { _tag: "UnknownProjection", live: two.name })
+            const after = yield* append(type, "a", ["after"])
+            const error = yield* Effect.flip(ProjectionStatus.reached(of, after, { timeout: "10 minutes" }))
+            assert.deepInclude(error, { _tag: "UnknownProjection", projection: of, live: two.name })
+            yield* ProjectionStatus.reached(of, before, { timeout: "10 minutes" })
+            yield* ProjectionStatus.reached(two.name, after, { timeout: "10 minutes" })
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(make(1)))
+      }))
+
+    it.effect("has a layer that dies at once where another projection has its name", () =>
+      Effect.gen(function*() {
+        const { make, of, type } = makeVersions()
+        const two = make(2)
+        // as a release without versions may have
+        const key = { projection: two.name, source: journalKey(type.name) }
+        yield* ProjectionManagement.ProjectionManagement.use((management) => management.register(key))
+        const exit = yield* Effect.exit(whileRunning(two)(Effect.void))
+        assert.isTrue(exit._tag === "Failure" && Cause.hasDies(exit.cause))
+        const error = exit._tag === "Failure" ? Cause.squash(exit.cause) : undefined
+        assert.instanceOf(error, ProjectionManagement.VersionNameTaken)
+        assert.deepInclude(error, { of, version: 2 })
+        assert.include(error.message, `'${two.name}'`)
+        assert.deepStrictEqual(yield* ProjectionStatus.status(two), [], "it has no workers")
+        yield* whileRunning(make(3))(hasPhases(of, "Dropped Live"))
       }))
 
     it.effect("does not begin where another projection has its name", () =>
