@@ -194,6 +194,28 @@ const timesOf = (times: number): string =>
   times === 1 ? "" : times === Number.MAX_SAFE_INTEGER ? ", always" : `, ${times} times`
 
 /**
+ * A test has asked for faults, and has come to its end without them: they are at events that did not come, or its projection was not waited for until
+ * they were stored. Such a test shows nothing of them.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnmetFaults extends ExpectedError.TaggedError<UnmetFaults>("@sluice/testing/UnmetFaults")("UnmetFaults", {
+  projection: Schema.String,
+  faults: Schema.Array(Fault),
+  /** How many events the handler was given, repetitions aside. */
+  given: Schema.Int
+}) {
+  override get message(): string {
+    const { faults, given, projection } = this
+    const events = given === 1 ? "1 event" : `${given} events`
+    return `The test of projection '${projection}' has ended, and what it has asked for has not happened: ${
+      describe({ faults })
+    }. Its handler was given ${events}: publish as many as the faults need, and wait with 'caughtUp', or leave the faults out`
+  }
+}
+
+/**
  * What a handler fails with where a fault says so.
  *
  * @category errors

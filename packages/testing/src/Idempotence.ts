@@ -28,6 +28,7 @@ import { aroundHandler } from "./internal/aroundHandler.ts"
 import { Pace, quick } from "./internal/eventually.ts"
 import { countingSteps } from "./internal/faults/afterSteps.ts"
 import { numberOf } from "./internal/faults/Injector.ts"
+import { OnUnmet } from "./internal/faults/OnUnmet.ts"
 import * as ProjectionTestKit from "./ProjectionTestKit.ts"
 import * as TestSource from "./TestSource.ts"
 
@@ -40,7 +41,10 @@ import * as TestSource from "./TestSource.ts"
 export class NotIdempotent
   extends ExpectedError.TaggedError<NotIdempotent>("@sluice/testing/NotIdempotent")("NotIdempotent", {
     projection: Schema.String,
+    /** Those that have happened. */
     faults: Schema.Array(Faults.Fault),
+    /** After how many events it has stored its offset, if another number was tried than its own. */
+    saveAfter: Schema.UndefinedOr(Schema.Int),
     /** What was published, one event each. */
     publications: Schema.Array(Schema.Struct({ id: Schema.String, events: Schema.NonEmptyArray(Schema.Unknown) })),
     /** The state without faults. */
@@ -51,9 +55,10 @@ export class NotIdempotent
   })
 {
   override get message(): string {
-    const { actual, expected, faults, projection, publications, seed } = this
+    const { actual, expected, faults, projection, publications, saveAfter, seed } = this
+    const saved = saveAfter === undefined ? "" : ` with saveAfter ${saveAfter}`
     const events = publications.map(({ events, id }) => `${id}: ${Formatter.format(events[0])}`).join("; ")
-    return `Projection '${projection}' ${Faults.describe({ faults })}, and its state is ${
+    return `Projection '${projection}'${saved} ${Faults.describe({ faults })}, and its state is ${
       Formatter.format(actual)
     }, not ${Formatter.format(expected)}, after the events ${events}. Again with seed ${Formatter.format(seed)}`
   }
@@ -107,7 +112,9 @@ export interface Options<A, R, Projections, States, Storage> {
  *
  * Each run has a storage of its own, and a `TestClock`. All events are published before the projection starts. It tries again at once where an injected fault
  * makes its handler fail, and otherwise does what its recovery strategy says. A crash comes between any two steps of the handler as well, and loses what is
- * in memory. The faults of the error are those of `Faults`: given to `ProjectionTestKit.start`, with the function that makes the projection, they show it again.
+ * in memory. An at-least-once projection stores its offset after as many events as it says in some runs, and after one to three in the others: what it keeps in memory of
+ * events that are stored is lost. The faults of the error are those of `Faults`: given to `ProjectionTestKit.start`, with the function that makes the projection, they show it again, with the
+ * error's `saveAfter` if there is one.
  *
  * **Example** (A counter that does not stand repetitions)
  *
@@ -163,9 +170,11 @@ export const check = <A, R, Projections, States, Storage>(
           Arbitrary.all({ entity: Arbitrary.schema(upTo(entities)), event }),
           { minLength: 1, maxLength: length }
         ),
-        faults: Arbitrary.array(Arbitrary.schema(fault(length)), { minLength: 1, maxLength: 3 })
+        faults: Arbitrary.array(Arbitrary.schema(fault(length)), { minLength: 1, maxLength: 3 }),
+        saveAfter: Arbitrary.schema(Schema.Literals([0, 1, 2, 3]))
       }),
-      ({ events, faults }) => ({
+      ({ events, faults, saveAfter }) => ({
+        saveAfter: saveAfter === 0 ? undefined : saveAfter,
         publications: events.map(({ entity, event }) => ({ id: `${entity}`, events: [event] as const })),
         // each at an event that there is
         faults: Faults.make(faults.map((fault) => ({ ...fault, event: (fault.event - 1) % events.length + 1 })))
@@ -174,7 +183,7 @@ export const check = <A, R, Projections, States, Storage>(
     const run = (
       publications: ReadonlyArray<TestSource.Publication<A>>,
       faults: Faults.Faults,
-      steps?: Map<number, number>
+      { saveAfter, steps }: { readonly steps?: Map<number, number>; readonly saveAfter?: number | undefined }
     ) =>
       Effect.gen(function*() {
         const source = yield* TestSource.make(contract)
@@ -187,14 +196,28 @@ export const check = <A, R, Projections, States, Storage>(
         }
         yield* source.publish(...publications)
         const meant = isFlow(handler) ? Faults.make(faults.faults.map(ofFlow)) : faults
+        const saved = delivery._tag === "AtLeastOnce" && saveAfter !== undefined
+          ? { ...delivery, saveAfter }
+          : undefined
+        let unmet: ReadonlyArray<Faults.Fault> = []
         const persistent = () => {
-          const made = steps === undefined ? projection() : counting(projection(), steps)
+          const own = steps === undefined ? projection() : counting(projection(), steps)
+          const made: typeof own = Object.create(Object.getPrototypeOf(own))
+          Object.assign(made, own, { delivery: saved ?? own.delivery })
           const retries = made.recovery.retries + meant.faults.length
           return made.pipe(Projection.recovery({ ...made.recovery, retries, delay: Duration.zero }))
         }
-        const kit = yield* ProjectionTestKit.start(persistent, { faults: meant })
-        const reached = yield* Effect.exit(Effect.andThen(kit.caughtUp({ timeout: "1 minute" }), state))
-        return { name, faults: meant.faults, reached }
+        const reached = yield* ProjectionTestKit.start(persistent, { faults: meant }).pipe(
+          Effect.flatMap((kit) => Effect.exit(Effect.andThen(kit.caughtUp({ timeout: "1 minute" }), state))),
+          Effect.provideService(OnUnmet, ({ faults }) => Effect.sync(() => void (unmet = faults))),
+          Effect.scoped
+        )
+        return {
+          name,
+          faults: meant.faults.filter((fault) => !unmet.includes(fault)),
+          saveAfter: saved?.saveAfter,
+          reached
+        }
       }).pipe(
         Effect.scoped,
         Effect.provide(Layer.fresh(storage)),
@@ -202,19 +225,20 @@ export const check = <A, R, Projections, States, Storage>(
         Effect.provideService(References.MinimumLogLevel, "None"),
         Effect.provideService(Pace, quick)
       )
-    const property = ({ faults, publications }: Input<A>) =>
+    const property = ({ faults, publications, saveAfter }: Input<A>) =>
       Effect.gen(function*() {
         const steps = new Map<number, number>()
         const expected = yield* Effect.orDie(
-          Effect.flatMap(run(publications, Faults.none, steps), ({ reached }) => reached)
+          Effect.flatMap(run(publications, Faults.none, { steps }), ({ reached }) => reached)
         )
         const meant = Faults.make(faults.faults.map((fault) => withinSteps(fault, steps)))
-        const trial = yield* Effect.orDie(run(publications, meant))
+        const trial = yield* Effect.orDie(run(publications, meant, { saveAfter }))
         const actual = Exit.isSuccess(trial.reached) ? trial.reached.value : Cause.squash(trial.reached.cause)
         if (Exit.isSuccess(trial.reached) && Equal.equals(actual, expected)) return true
         return yield* new NotIdempotent({
           projection: trial.name,
           faults: trial.faults,
+          saveAfter: trial.saveAfter,
           publications: publications.map(({ events, id }) => ({ id, events: [events[0]] })),
           expected,
           actual,
@@ -230,6 +254,7 @@ export const check = <A, R, Projections, States, Storage>(
 interface Input<A> {
   readonly publications: ReadonlyArray<TestSource.Publication<A>>
   readonly faults: Faults.Faults
+  readonly saveAfter: number | undefined
 }
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))

@@ -23,6 +23,7 @@ import * as Scope from "effect/Scope"
 import * as Faults from "./Faults.ts"
 import { eventually } from "./internal/eventually.ts"
 import { Injector, type Process } from "./internal/faults/Injector.ts"
+import { OnUnmet } from "./internal/faults/OnUnmet.ts"
 import type { TestSource } from "./TestSource.ts"
 
 /**
@@ -105,6 +106,8 @@ export const withSource =
  *
  * **Gotchas**
  *
+ * Each of the `faults` has to happen: otherwise the end of the scope dies with `UnmetFaults`, which names those that have not.
+ *
  * A projection that is a value keeps through a crash what its handler has in memory, unless that is made by `Handler.scoped`. A function that makes the
  * projection is called again after each crash, as a process would.
  *
@@ -181,6 +184,15 @@ export const start = <E, R>(
     })
     yield* begin
     yield* Effect.forkScoped(Effect.forever(restart))
+    const onUnmet = yield* OnUnmet
+    // a test that fails has its reason
+    yield* Effect.addFinalizer((exit) => {
+      const { given, unmet } = injector
+      injector.disarm()
+      return Exit.isFailure(exit) || unmet.length === 0
+        ? Effect.void
+        : onUnmet(new Faults.UnmetFaults({ projection: running.name, faults: unmet, given }))
+    })
 
     const unending = Effect.suspend(() =>
       Effect.die(

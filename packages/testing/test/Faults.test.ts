@@ -13,7 +13,9 @@ import * as Source from "@sluice/core/Source"
 import * as Faults from "@sluice/testing/Faults"
 import * as ProjectionTestKit from "@sluice/testing/ProjectionTestKit"
 import * as TestSource from "@sluice/testing/TestSource"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
@@ -115,6 +117,56 @@ describe("a fault", () => {
       assert.deepStrictEqual([told, restarts], [once, 1])
     }))
 
+  for (
+    const [what, unmet, met] of [
+      ["fail", Faults.fail(4), Faults.fail(3)],
+      ["failAfterCommit", Faults.failAfterCommit(4), Faults.failAfterCommit(3)],
+      ["duplicate", Faults.duplicate(4), Faults.duplicate(3)],
+      ["drop", Faults.drop(4), Faults.drop(2)],
+      ["crash", Faults.crash(4, { at: "afterCommit" }), Faults.crash(3, { at: "afterCommit" })],
+      ["reorder", Faults.reorder(1), undefined]
+    ] as const
+  ) {
+    it.effect(`that has not happened fails the test, and is named: ${what}`, () =>
+      Effect.gen(function*() {
+        const happened = Faults.none.pipe(Faults.fail(1))
+        const exit = yield* Effect.exit(run(unmet(happened), exactlyOnce))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+        assert.instanceOf(error, Faults.UnmetFaults)
+        assert.deepStrictEqual([error.faults, error.given], [unmet(Faults.none).faults, 3])
+        assert.include(error.message, `${Faults.describe(unmet(Faults.none))}. Its handler was given 3 events`)
+        if (met !== undefined) assert.deepStrictEqual((yield* run(met(happened), exactlyOnce)).written, once)
+      }))
+  }
+
+  it.effect("that has not happened yet, as the offset is not stored, fails the test as well", () =>
+    Effect.gen(function*() {
+      const notes = yield* TestSource.make(Note)
+      const told: Array<string> = []
+      const kit = yield* ProjectionTestKit.start(
+        notes.pipe(
+          Projection.atLeastOnce("faults", ({ event }) => Effect.sync(() => told.push(event)), { saveWithin: "1 hour" })
+        ),
+        { faults: Faults.none.pipe(Faults.crash(1, { at: "afterCommit" })) }
+      )
+      yield* notes.publish({ id: "a", events: ["1"] })
+      yield* kit.until(Effect.sync(() => assert.deepStrictEqual(told, ["1"])), patient)
+    }).pipe(
+      Effect.scoped,
+      Effect.exit,
+      Effect.map((exit) => assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), Faults.UnmetFaults)),
+      Effect.provide(Empty)
+    ))
+
+  it.effect("does not hide why the test fails", () =>
+    Effect.map(
+      Effect.exit(run(Faults.none.pipe(Faults.drop(9)), () => () => {
+        throw new Error("another reason")
+      })),
+      (exit) => assert.match(String(exit), /another reason/)
+    ))
+
   for (const at of Faults.CrashPoint.literals) {
     it.effect(`crashes ${at}: exactly once writes once, and another handler sees what was not stored again`, () =>
       Effect.gen(function*() {
@@ -192,11 +244,10 @@ describe("a fault", () => {
         Faults.fail(2),
         Faults.drop(2),
         Faults.failAfterCommit(3),
-        Faults.crash(3, { at: "afterCommit" }),
-        Faults.reorder(7)
+        Faults.crash(4, { at: "afterCommit" })
       )
-      const { told, written } = yield* run(faults, exactlyOnce)
-      assert.deepStrictEqual([told, written], [["1", "1", "2", "3"], once])
+      const { told, written } = yield* run(faults, exactlyOnce, ["1", "2", "3", "4"])
+      assert.deepStrictEqual([told, written], [["1", "1", "2", "3", "4"], [...once, "4"]])
     }))
 
   it.effect("kills a flow that has emitted an event, before or after its offset is stored, and others are refused for it", () =>

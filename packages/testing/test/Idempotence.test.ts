@@ -214,6 +214,28 @@ describe("a handler that does not", () => {
       (fault) => assert.strictEqual(fault._tag, "Crash")
     ))
 
+  it.effect("keeps a total in its closure, which a crash after a stored offset loses", () =>
+    Effect.map(
+      Effect.flip(check(
+        (source, { sums }) => {
+          const seen = new Rows()
+          return source.pipe(Projection.atLeastOnce("sums", (envelope) =>
+            Effect.sync(() => {
+              if (!isNew(envelope, seen)) return
+              Effect.runSync(mark(envelope, seen))
+              Effect.runSync(add(envelope, seen))
+              sums.set(envelope.persistenceId, seen.sums.get(envelope.persistenceId)!)
+            })))
+        },
+        ({ sums }) => Effect.sync(() => Object.fromEntries(sums))
+      )),
+      ({ faults, message, saveAfter }) => {
+        assert.strictEqual(faults[0]?._tag, "Crash")
+        assert.isDefined(saveAfter)
+        assert.include(message, `'sums' with saveAfter ${saveAfter} crashes`)
+      }
+    ))
+
   it.effect("does not come to its end", () =>
     Effect.map(
       Effect.flip(check(

@@ -47,11 +47,35 @@ export class Injector {
   readonly #given = new Map<string, number>()
   readonly #shown = new Map<string, number>()
   readonly #pending = new Set<Pending>()
+  /** The slices of what was read. */
+  readonly #slices = new Set<number>()
+  readonly #faults: ReadonlyArray<Fault>
   readonly #reorder: ReadonlyArray<ReturnType<typeof reordering>>
 
   constructor({ faults }: Faults) {
-    for (const fault of faults) this.#left.set(fault, fault._tag === "Fail" ? fault.times : 1)
+    this.#faults = faults
+    for (const fault of faults) this.#left.set(fault, timesOf(fault))
     this.#reorder = faults.flatMap((fault) => fault._tag === "Reorder" ? [reordering(fault.seed)] : [])
+  }
+
+  /** How many events the handler was given. */
+  get given(): number {
+    return this.#given.size
+  }
+
+  /** The faults that have not happened once. Events of one slice have no other order. */
+  get unmet(): ReadonlyArray<Fault> {
+    const pending = new Set(Array.from(this.#pending, ({ fault }): Fault => fault))
+    return this.#faults.filter((fault) =>
+      fault._tag === "Reorder"
+        ? this.#slices.size < 2
+        : this.#left.get(fault) === timesOf(fault) || pending.has(fault)
+    )
+  }
+
+  /** The test is over, and what is stored at its end kills nobody. */
+  disarm(): void {
+    this.#pending.clear()
   }
 
   /** The projection as the process runs it. */
@@ -177,6 +201,7 @@ export class Injector {
       const all = elements.flatMap((element): ReadonlyArray<EncodedElement> => {
         if (isSkipped(element)) return [element]
         numberOf(this.#shown, element)
+        this.#slices.add(element.slice)
         if (this.#due([element], "Drop", () => true, this.#shown)) return []
         const isTwice = showsTwice && this.#due([element], "Duplicate", () => true, this.#shown) !== undefined
         return isTwice ? [element, element] : [element]
@@ -196,6 +221,8 @@ export class Injector {
     return Object.assign(Source.make(provider), { stages: source.stages })
   }
 }
+
+const timesOf = (fault: Fault): number => fault._tag === "Fail" ? fault.times : 1
 
 /** @internal Which event it is, of those that were seen so far, and it is the next one if it is new. */
 export const numberOf = (numbers: Map<string, number>, { persistenceId, sequenceNumber }: Done): number => {
