@@ -12,6 +12,8 @@ import * as TestClock from "effect/testing/TestClock"
 import { givingWayAfter } from "../../../test/kit/givingWayAfter.ts"
 import { type Chunk, Chunks } from "../src/internal/projection/Chunks.ts"
 
+const make = Chunks.make({ isFilling: false })
+
 const chunkOf = (n: number, isReplay = false): Chunk => ({
   elements: [Envelope.placeholder({
     persistenceId: PersistenceId.make("cart", "c-1"),
@@ -62,7 +64,7 @@ const takeNow = Effect.fnUntraced(function*(chunks: Chunks) {
 describe("the chunks that wait for a worker", () => {
   it.effect("have no more room than for two of each kind, of which what is new comes first", () =>
     Effect.gen(function*() {
-      const chunks = yield* Chunks.make
+      const chunks = yield* make
       yield* Effect.forEach(
         [chunkOf(1), chunkOf(2), chunkOf(11, true), chunkOf(12, true)],
         (chunk) => chunks.offer(chunk)
@@ -76,7 +78,7 @@ describe("the chunks that wait for a worker", () => {
 
   it.effect("are those of replays once what is new has had three times as long", () =>
     Effect.gen(function*() {
-      const chunks = yield* Chunks.make
+      const chunks = yield* make
       yield* Effect.forEach([chunkOf(1), chunkOf(2), chunkOf(11, true), chunkOf(12, true)], (chunk) =>
         chunks.offer(chunk))
       const handled = Effect.tap(Effect.map(chunks.take, numberOf), () =>
@@ -84,9 +86,46 @@ describe("the chunks that wait for a worker", () => {
       assert.deepStrictEqual(yield* Effect.forEach(Array.from({ length: 4 }), () => handled), [1, 11, 2, 12])
     }))
 
+  it.effect("of replays rest for as long as one has taken, where something new came a moment ago", () =>
+    Effect.gen(function*() {
+      for (const isFilling of [false, true]) {
+        const chunks = yield* Chunks.make({ isFilling })
+        yield* chunks.offer(chunkOf(1))
+        yield* chunks.take
+        yield* Effect.forEach([chunkOf(11, true), chunkOf(12, true)], (chunk) => chunks.offer(chunk))
+        yield* chunks.take
+        yield* TestClock.adjust(4)
+        const taken = yield* Effect.forkChild(Effect.map(chunks.take, numberOf), { startImmediately: true })
+        yield* turns
+        if (isFilling) {
+          assert.strictEqual(yield* Fiber.join(taken), 12, "too many events wait for replays")
+          continue
+        }
+        yield* TestClock.adjust(3)
+        yield* turns
+        assert.isUndefined(taken.pollUnsafe())
+        yield* TestClock.adjust(1)
+        assert.strictEqual(yield* Fiber.join(taken), 12)
+      }
+    }))
+
+  it.effect("of replays that rest let pass what is new", () =>
+    Effect.gen(function*() {
+      const chunks = yield* make
+      yield* chunks.offer(chunkOf(1))
+      yield* chunks.take
+      yield* Effect.forEach([chunkOf(11, true), chunkOf(12, true)], (chunk) => chunks.offer(chunk))
+      yield* chunks.take
+      yield* TestClock.adjust(4)
+      const taken = yield* Effect.forkChild(Effect.map(chunks.take, numberOf), { startImmediately: true })
+      yield* turns
+      yield* chunks.offer(chunkOf(2))
+      assert.strictEqual(yield* Fiber.join(taken), 2)
+    }))
+
   it.effect("of replays whose turn is over go on with their rest, before others", () =>
     Effect.gen(function*() {
-      const chunks = yield* Chunks.make
+      const chunks = yield* make
       yield* Effect.forEach([chunkOf(11, true), chunkOf(12, true)], (chunk) => chunks.offer(chunk))
       assert.strictEqual(numberOf(yield* chunks.take), 11)
       assert.isFalse(chunks.isTurnOver)
@@ -103,7 +142,7 @@ describe("the chunks that wait for a worker", () => {
 
   it.effect("of replays leave others their turn, unless something new is there", () =>
     Effect.gen(function*() {
-      const chunks = yield* Chunks.make
+      const chunks = yield* make
       let isTurn = false
       const other = yield* Effect.forkChild(Effect.sync(() => {
         isTurn = true
@@ -124,7 +163,7 @@ describe("the chunks that wait for a worker", () => {
           const run of [(chunks: Chunks) => chunks.take, (chunks: Chunks) => Effect.andThen(chunks.peek, chunks.take)]
         ) {
           yield* atEachMoment(
-            Chunks.make,
+            make,
             run,
             (chunks) => chunks.offer(chunkOf(1, isReplay)),
             (_, fiber, moment) =>
@@ -140,7 +179,7 @@ describe("the chunks that wait for a worker", () => {
 
   it.effect("are not lost by who has looked for them and was interrupted", () =>
     atEachMoment(
-      Chunks.make,
+      make,
       (chunks) => chunks.peek,
       (chunks, fiber) =>
         Effect.gen(function*() {
@@ -155,7 +194,7 @@ describe("the chunks that wait for a worker", () => {
     Effect.gen(function*() {
       for (const isFull of [false, true]) {
         yield* atEachMoment(
-          Effect.tap(Chunks.make, (chunks) =>
+          Effect.tap(make, (chunks) =>
             isFull ? Effect.andThen(chunks.offer(chunkOf(8)), chunks.offer(chunkOf(9))) : Effect.void),
           (chunks) =>
             chunks.offer(chunkOf(1)),
@@ -179,7 +218,7 @@ describe("the chunks that wait for a worker", () => {
 
   it.effect("look for one only while there is one", () =>
     Effect.gen(function*() {
-      const chunks = yield* Chunks.make
+      const chunks = yield* make
       yield* chunks.offer(chunkOf(1))
       yield* chunks.take
       const seen = yield* Effect.forkChild(chunks.peek, { startImmediately: true })
@@ -192,7 +231,7 @@ describe("the chunks that wait for a worker", () => {
 
   it.effect("come to an end after those that are there, and no others", () =>
     Effect.gen(function*() {
-      const begun = Effect.tap(Chunks.make, (chunks) =>
+      const begun = Effect.tap(make, (chunks) =>
         Effect.andThen(chunks.offer(chunkOf(1)), chunks.offer(chunkOf(11, true))))
       for (
         const end of [

@@ -29,24 +29,68 @@ describe("turns of new elements and of replays", () => {
     assert.isFalse(turns.next(false, false, 2))
   })
 
-  it("of a replay in a gap are over as soon as something new waits, and after two milliseconds for it to come", () => {
+  it("of a replay in a gap are over as soon as something new waits, and after a millisecond for it to come", () => {
     const turns = new Turns()
     assert.isTrue(turns.next(false, true, 10))
-    assert.isFalse(turns.isOver(false, true, 11.9))
+    assert.isFalse(turns.isOver(false, true, 10.9))
     assert.isTrue(turns.isOver(true, true, 10))
-    assert.isTrue(turns.isOver(false, true, 12))
+    assert.isTrue(turns.isOver(false, true, 11))
   })
 
-  it("of a replay that is due last as long as it is owed, at most two milliseconds each", () => {
+  it("of replays in a gap are followed by a rest that is as long, at most ten milliseconds", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, false, 0))
+    assert.isTrue(turns.next(false, true, 10))
+    assert.isFalse(turns.next(false, true, 13))
+    assert.strictEqual(turns.rest(13), 3)
+    assert.isFalse(turns.next(false, true, 15.9))
+    assert.isTrue(turns.next(false, true, 16))
+    assert.strictEqual(turns.rest(16), 0)
+    assert.isFalse(turns.next(false, true, 46), "it has taken 30")
+    assert.isFalse(turns.next(false, true, 55.9))
+    assert.isTrue(turns.next(false, true, 56))
+  })
+
+  it("of replays are not followed by a rest once nothing new has come for a tenth of a second, or where they are pressing", () => {
+    const turns = new Turns()
+    assert.isTrue(turns.next(false, true, 0))
+    assert.isTrue(turns.next(false, true, 3))
+    assert.isFalse(turns.next(true, true, 6))
+    assert.isTrue(turns.next(false, true, 9))
+    assert.isTrue(turns.next(false, true, 12, true))
+    assert.isTrue(turns.next(false, true, 106))
+    assert.isTrue(turns.next(false, true, 109))
+  })
+
+  it("of replays that rest are not given to them by what is new", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, false, 0))
+    assert.isTrue(turns.next(false, true, 10))
+    assert.isFalse(turns.next(true, true, 13))
+    assert.isFalse(turns.next(true, true, 13))
+    assert.isFalse(turns.next(false, true, 13))
+    assert.strictEqual(turns.rest(13), 3)
+  })
+
+  it("of a replay that is due last as long as it is owed, at most a millisecond each", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, true, 0))
+    assert.isTrue(turns.next(true, true, 2.4), "it is owed 0.8")
+    assert.isFalse(turns.isOver(true, true, 3.1))
+    assert.isTrue(turns.isOver(true, true, 3.2))
+    turns.next(true, true, 3.2)
+    assert.isTrue(turns.next(true, true, 15.2), "it is owed four")
+    assert.isFalse(turns.isOver(true, true, 16.1))
+    assert.isTrue(turns.isOver(true, true, 16.2))
+  })
+
+  it("of a replay that has taken longer than it was owed are fewer", () => {
     const turns = new Turns()
     assert.isFalse(turns.next(true, true, 0))
     assert.isTrue(turns.next(true, true, 3), "it is owed one")
-    assert.isFalse(turns.isOver(true, true, 3.9))
-    assert.isTrue(turns.isOver(true, true, 4))
     assert.isFalse(turns.next(true, true, 6), "it has had three")
     assert.isFalse(turns.next(true, true, 11.9))
     assert.isTrue(turns.next(true, true, 27), "it is owed five")
-    assert.isTrue(turns.isOver(true, true, 29))
   })
 
   it("are not owed from before a gap, or by those that were alone", () => {

@@ -50,6 +50,7 @@ const measure = Effect.fnUntraced(function*(
   const past = Array.from({ length: options.waking }, (_, n) => n).flatMap(pastOf)
   const appended = [...returned.map((_, n) => n), ...past]
   const seen: Array<Array<readonly [number, number]>> = []
+  const end = performance.now()
   // what is late counts, and what does not come is lost
   for (let waited = 0; waited < patience; waited += 50) {
     const arrivals = yield* consumer.ask<Arrivals>("arrivals")
@@ -57,9 +58,11 @@ const measure = Effect.fnUntraced(function*(
     if (seen.every((each) => each.length >= appended.length)) break
     yield* Effect.sleep(50)
   }
+  const late = performance.now() - end
   const counts = seen.map((each) => tally(appended, each.map(([n]) => n)))
   return {
     cpu: cpu / returned.length,
+    late,
     latencies: seen.flatMap((each) =>
       each.filter(([n]) => n < returned.length).map(([n, at]) => Math.max(0, at - returned[n]!))
     ),
@@ -84,7 +87,14 @@ export const sampling = (processes: Effect.Success<ReturnType<typeof pair>>, sec
         value: p50,
         lost: counts.lost,
         doubled: counts.doubled,
-        extra: { p50, p99: quantile(latencies, 0.99), p999: quantile(latencies, 0.999), producerCpu: counts.cpu }
+        extra: {
+          p50,
+          p99: quantile(latencies, 0.99),
+          p999: quantile(latencies, 0.999),
+          producerCpu: counts.cpu,
+          // how long what was replayed took to the end, in milliseconds after the last event was appended
+          ...(waking > 0 && { late: counts.late })
+        }
       }
     })
 }

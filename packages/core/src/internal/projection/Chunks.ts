@@ -3,6 +3,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Element } from "../../Envelope.ts"
+import type { HeldBack } from "./HeldBack.ts"
 import type { PastChunk } from "./lookBack.ts"
 import { Turns } from "./Turns.ts"
 
@@ -32,23 +33,34 @@ export class Chunks {
   /** Wakes the worker, which then looks for a chunk; there may be none. */
   readonly #wakeUp: Queue.Queue<void, unknown>
   readonly #turns = new Turns()
+  readonly #held: Pick<HeldBack, "isFilling">
   readonly #clock: Clock.Clock
 
-  private constructor(next: Waiting, replayed: Waiting, wakeUp: Queue.Queue<void, unknown>, clock: Clock.Clock) {
+  private constructor(
+    next: Waiting,
+    replayed: Waiting,
+    wakeUp: Queue.Queue<void, unknown>,
+    held: Pick<HeldBack, "isFilling">,
+    clock: Clock.Clock
+  ) {
     this.#next = next
     this.#replayed = replayed
     this.#wakeUp = wakeUp
+    this.#held = held
     this.#clock = clock
   }
 
-  static readonly make: Effect.Effect<Chunks> = Effect.gen(function*() {
-    return new Chunks(
-      yield* Queue.bounded<Chunk, Cause.Done>(ahead),
-      yield* Queue.bounded<Chunk, Cause.Done>(ahead),
-      yield* Queue.dropping<void, unknown>(1),
-      yield* Effect.clockWith(Effect.succeed)
-    )
-  })
+  /** With what waits for replays. */
+  static readonly make = (held: Pick<HeldBack, "isFilling">): Effect.Effect<Chunks> =>
+    Effect.gen(function*() {
+      return new Chunks(
+        yield* Queue.bounded<Chunk, Cause.Done>(ahead),
+        yield* Queue.bounded<Chunk, Cause.Done>(ahead),
+        yield* Queue.dropping<void, unknown>(1),
+        held,
+        yield* Effect.clockWith(Effect.succeed)
+      )
+    })
 
   /** Ends when there is room for the chunk. */
   offer(chunk: Chunk): Effect.Effect<void> {
@@ -64,7 +76,12 @@ export class Chunks {
   })
 
   #poll(): Chunk | undefined {
-    const isReplay = this.#turns.next(this.#isNewWaiting, this.#isReplayWaiting, this.#now())
+    const isReplay = this.#turns.next(
+      this.#isNewWaiting,
+      this.#isReplayWaiting,
+      this.#now(),
+      this.#held.isFilling
+    )
     const rest = isReplay ? this.#restOfReplayed : this.#restOfNext
     if (rest !== undefined) {
       if (isReplay) this.#restOfReplayed = undefined
@@ -104,12 +121,14 @@ export class Chunks {
     return Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
   }
 
-  /** Ends when a chunk is there, which it leaves. */
-  readonly peek: Effect.Effect<void, unknown> = Effect.suspend(() =>
-    this.#isNewWaiting || this.#isReplayWaiting
-      ? Effect.void
-      : Effect.andThen(Queue.take(this.#wakeUp), this.peek)
-  )
+  /** Ends when there is a chunk to be taken, which it leaves. */
+  readonly peek: Effect.Effect<void, unknown> = Effect.suspend(() => {
+    if (this.#isNewWaiting) return Effect.void
+    const woken = Queue.take(this.#wakeUp)
+    if (!this.#isReplayWaiting) return Effect.andThen(woken, this.peek)
+    const rest = this.#turns.rest(this.#now())
+    return rest === 0 ? Effect.void : Effect.andThen(Effect.timeoutOption(woken, rest), this.peek)
+  })
 
   /** Fails whoever takes chunks, once those are taken that are there. */
   fail(cause: Cause.Cause<unknown>): Effect.Effect<void> {

@@ -39,6 +39,11 @@ export class HeldBack {
     return this.#entities.size >= maxEntities
   }
 
+  /** Whether so many wait that those who fill their gaps are not to be held up. */
+  get isFilling(): boolean {
+    return this.#entities.size >= maxEntities / 2
+  }
+
   has(persistenceId: PersistenceId): boolean {
     return this.#entities.has(persistenceId)
   }

@@ -8,7 +8,7 @@ import { compile } from "../pipeline/compile.ts"
 import type { Repairing } from "./repairs.ts"
 
 /** So many events are decoded at once. It is few, as others wait meanwhile. */
-const atOnce = 32
+const atOnce = 16
 
 type GoPast = (from: number, to: number) => Effect.Effect<void, unknown, any>
 

@@ -118,7 +118,6 @@ const shown = (
   { _tag, persistenceId, sequenceNumber: number }: Held,
   from: number
 ): Stream.Stream<EncodedEnvelope, unknown, any> => {
-  const withheld = new EventWithheld({ source: provider.key, persistenceId, number })
   let isShown = false
   return inTime(provider, provider.entity(persistenceId, sequenceNumber(from), number)).pipe(
     Stream.filter(({ payload, sequenceNumber }) => {
@@ -126,6 +125,10 @@ const shown = (
       isShown ||= sequenceNumber === number && (payload !== undefined || _tag !== "Envelope")
       return sequenceNumber < number || _tag === "Reminder"
     }),
-    Stream.concat(Stream.suspend(() => isShown ? Stream.empty : Stream.fail(withheld)))
+    Stream.concat(
+      Stream.suspend(() =>
+        isShown ? Stream.empty : Stream.fail(new EventWithheld({ source: provider.key, persistenceId, number }))
+      )
+    )
   )
 }

@@ -113,8 +113,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     // before the source, so that it ends after the last event
     const handle = yield* unlessCommanded(options, startHandler(projection, options.range))
     const decoded = yield* (yield* Decoded).share
-    const chunks = yield* Chunks.make
     const held = new HeldBack()
+    const chunks = yield* Chunks.make(held)
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
     yield* openPast(options, passedOver, givenUp, { journal, offsets, filter }, chunks, decoded, held)

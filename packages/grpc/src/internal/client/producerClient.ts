@@ -414,13 +414,14 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       from: SequenceNumber,
       to: SequenceNumber
     ): Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> => {
-      const otherwise: Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> = from === to
-        ? Stream.fromIterableEffect(loadEvent(persistenceId, from))
-        : Stream.fail(new EntityNotServed({ source: sourceKey }))
-      if (!servesEntities) return otherwise
+      const otherwise = (): Stream.Stream<EncodedEnvelope, ConsumerError | EntityNotServed> =>
+        from === to
+          ? Stream.fromIterableEffect(loadEvent(persistenceId, from))
+          : Stream.fail(new EntityNotServed({ source: sourceKey }))
+      if (!servesEntities) return otherwise()
       return Stream.catchIf(entity(persistenceId, from, to), isUnimplemented, () => {
         servesEntities = false
-        return otherwise
+        return otherwise()
       })
     },
 
