@@ -123,6 +123,38 @@ describe("the chunks that wait for a worker", () => {
       assert.strictEqual(yield* Fiber.join(taken), 2)
     }))
 
+  it.effect("of replays do not rest once nothing comes any more", () =>
+    Effect.gen(function*() {
+      const chunks = yield* make
+      yield* chunks.offer(chunkOf(1))
+      yield* chunks.take
+      yield* Effect.forEach([chunkOf(11, true), chunkOf(12, true)], (chunk) => chunks.offer(chunk))
+      yield* chunks.take
+      yield* TestClock.adjust(4)
+      const taken = yield* Effect.forkChild(Effect.map(chunks.take, numberOf), { startImmediately: true })
+      yield* turns
+      assert.isUndefined(taken.pollUnsafe())
+      yield* chunks.fail(Cause.fail("it has failed"))
+      assert.strictEqual(yield* Fiber.join(taken), 12)
+      assert.strictEqual(yield* Effect.flip(chunks.take), "it has failed")
+    }))
+
+  it.effect("are waited for as long as is said", () =>
+    Effect.gen(function*() {
+      const chunks = yield* make
+      const waiting = yield* Effect.forkChild(chunks.peekFor(5), { startImmediately: true })
+      yield* TestClock.adjust(4)
+      yield* turns
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.isFalse(yield* Fiber.join(waiting))
+      assert.isFalse(yield* chunks.peekFor(0))
+      const another = yield* Effect.forkChild(chunks.peekFor(5), { startImmediately: true })
+      yield* chunks.offer(chunkOf(1))
+      assert.isTrue(yield* Fiber.join(another))
+      assert.isTrue(yield* chunks.peekFor(0))
+    }))
+
   it.effect("of replays whose turn is over go on with their rest, before others", () =>
     Effect.gen(function*() {
       const chunks = yield* make
@@ -160,12 +192,15 @@ describe("the chunks that wait for a worker", () => {
     Effect.gen(function*() {
       for (const isReplay of [false, true]) {
         for (
-          const run of [(chunks: Chunks) => chunks.take, (chunks: Chunks) => Effect.andThen(chunks.peek, chunks.take)]
+          const run of [(chunks: Chunks) => chunks.take, (chunks: Chunks) =>
+            Effect.andThen(chunks.peek, chunks.take), (chunks: Chunks) =>
+            Effect.andThen(chunks.peekFor(60_000), chunks.take)]
         ) {
           yield* atEachMoment(
             make,
             run,
-            (chunks) => chunks.offer(chunkOf(1, isReplay)),
+            (chunks) =>
+              chunks.offer(chunkOf(1, isReplay)),
             (_, fiber, moment) =>
               Effect.gen(function*() {
                 const exit = fiber.pollUnsafe()

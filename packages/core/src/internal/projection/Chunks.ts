@@ -1,6 +1,7 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import type { Element } from "../../Envelope.ts"
 import type { HeldBack } from "./HeldBack.ts"
@@ -30,8 +31,12 @@ export class Chunks {
   /** What is left of a chunk of each kind whose turn was over. */
   #restOfNext: Chunk | undefined
   #restOfReplayed: Chunk | undefined
+  /** What comes when all chunks are taken and there are no more. */
+  #end: Effect.Effect<never, unknown> | undefined
   /** Wakes the worker, which then looks for a chunk; there may be none. */
-  readonly #wakeUp: Queue.Queue<void, unknown>
+  #listener: (() => void) | undefined
+  /** How often it was to be woken. */
+  #wakes = 0
   readonly #turns = new Turns()
   readonly #held: Pick<HeldBack, "isFilling">
   readonly #clock: Clock.Clock
@@ -39,13 +44,11 @@ export class Chunks {
   private constructor(
     next: Waiting,
     replayed: Waiting,
-    wakeUp: Queue.Queue<void, unknown>,
     held: Pick<HeldBack, "isFilling">,
     clock: Clock.Clock
   ) {
     this.#next = next
     this.#replayed = replayed
-    this.#wakeUp = wakeUp
     this.#held = held
     this.#clock = clock
   }
@@ -56,7 +59,6 @@ export class Chunks {
       return new Chunks(
         yield* Queue.bounded<Chunk, Cause.Done>(ahead),
         yield* Queue.bounded<Chunk, Cause.Done>(ahead),
-        yield* Queue.dropping<void, unknown>(1),
         held,
         yield* Effect.clockWith(Effect.succeed)
       )
@@ -66,7 +68,7 @@ export class Chunks {
   offer(chunk: Chunk): Effect.Effect<void> {
     return Effect.asVoid(Queue.offer(isReplay(chunk) ? this.#replayed : this.#next, chunk)).pipe(
       // whoever is interrupted may have offered it
-      Effect.ensuring(Effect.sync(() => void Queue.offerUnsafe(this.#wakeUp, undefined)))
+      Effect.ensuring(Effect.sync(() => this.#wake()))
     )
   }
 
@@ -80,7 +82,7 @@ export class Chunks {
       this.#isNewWaiting,
       this.#isReplayWaiting,
       this.#now(),
-      this.#held.isFilling
+      this.#isPressing
     )
     const rest = isReplay ? this.#restOfReplayed : this.#restOfNext
     if (rest !== undefined) {
@@ -113,6 +115,11 @@ export class Chunks {
     return this.#restOfNext !== undefined || Queue.sizeUnsafe(this.#next) > 0
   }
 
+  /** Whether replays are not to rest. */
+  get #isPressing(): boolean {
+    return this.#held.isFilling || this.#end !== undefined
+  }
+
   get #isReplayWaiting(): boolean {
     return this.#restOfReplayed !== undefined || Queue.sizeUnsafe(this.#replayed) > 0
   }
@@ -122,27 +129,72 @@ export class Chunks {
   }
 
   /** Ends when there is a chunk to be taken, which it leaves. */
-  readonly peek: Effect.Effect<void, unknown> = Effect.suspend(() => {
-    if (this.#isNewWaiting) return Effect.void
-    const woken = Queue.take(this.#wakeUp)
-    if (!this.#isReplayWaiting) return Effect.andThen(woken, this.peek)
-    const rest = this.#turns.rest(this.#now())
-    return rest === 0 ? Effect.void : Effect.andThen(Effect.timeoutOption(woken, rest), this.peek)
-  })
+  readonly peek: Effect.Effect<void, unknown> = Effect.suspend(() => Effect.asVoid(this.#peekUntil(Infinity)))
+
+  /** Whether there is a chunk to be taken, for which it waits so many milliseconds. */
+  peekFor(wait: number): Effect.Effect<boolean, unknown> {
+    return Effect.suspend(() => this.#peekUntil(this.#now() + wait))
+  }
+
+  #peekUntil(time: number): Effect.Effect<boolean, unknown> {
+    return Effect.suspend(() => {
+      const now = this.#now()
+      const rest = !this.#isReplayWaiting ? Infinity : this.#isPressing ? 0 : this.#turns.rest(now)
+      if (this.#isNewWaiting || rest === 0) return Effect.succeed(true)
+      if (this.#end !== undefined) return this.#end
+      if (now >= time) return Effect.succeed(false)
+      return Effect.andThen(this.#untilWoken(Math.min(rest, time - now)), this.#peekUntil(time))
+    })
+  }
+
+  /** Ends when somebody wakes the worker, or after so many milliseconds. Without a race, whose fibers each have a turn of the event loop to end. */
+  #untilWoken(wait: number): Effect.Effect<void> {
+    const wakes = this.#wakes
+    const woken = Effect.callback<void>((resume) => {
+      // others may have had their turn before this is run
+      if (this.#wakes > wakes) return resume(Effect.void)
+      const listener = () => resume(Effect.void)
+      this.#listener = listener
+      return Effect.sync(() => {
+        if (this.#listener === listener) this.#listener = undefined
+      })
+    })
+    if (wait === Infinity) return woken
+    const alarm = Effect.andThen(Effect.sleep(wait), Effect.sync(() => this.#wake()))
+    return Effect.flatMap(
+      Effect.forkChild(alarm, { startImmediately: true }),
+      (fiber) => Effect.ensuring(woken, Effect.sync(() => fiber.interruptUnsafe()))
+    )
+  }
+
+  #wake(): void {
+    this.#wakes++
+    const listener = this.#listener
+    this.#listener = undefined
+    listener?.()
+  }
 
   /** Fails whoever takes chunks, once those are taken that are there. */
   fail(cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    return Effect.andThen(Queue.failCause(this.#wakeUp, cause), this.#close)
+    return Effect.sync(() => this.#endWith(Effect.failCause(cause)))
   }
 
   /** Nothing comes any more after the effect. Its failure is that of whoever takes chunks. */
   endWith<E, R>(effect: Effect.Effect<void, E, R>): Effect.Effect<void, never, R> {
-    return Effect.andThen(Queue.into(this.#wakeUp as Queue.Queue<void, E | Cause.Done>)(effect), this.#close)
+    return effect.pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => this.#endWith(Exit.isSuccess(exit) ? Cause.done() : Effect.failCause(exit.cause)))
+      ),
+      Effect.exit,
+      Effect.asVoid
+    )
   }
 
   /** What is offered from now on is not taken. */
-  readonly #close = Effect.sync(() => {
+  #endWith(end: Effect.Effect<never, unknown>): void {
+    this.#end ??= end
     Queue.endUnsafe(this.#next)
     Queue.endUnsafe(this.#replayed)
-  })
+    this.#wake()
+  }
 }

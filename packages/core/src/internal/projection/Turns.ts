@@ -57,7 +57,7 @@ export class Turns {
     }
     this.#begun = now
     this.#isContested = isNewWaiting && isReplayWaiting
-    this.#isReplay = isReplayWaiting && (isNewWaiting ? this.#owed > 0 : this.#restsUntil <= now)
+    this.#isReplay = isReplayWaiting && (isNewWaiting ? this.#owed > 0 : isPressing || this.#restsUntil <= now)
     // in a gap nobody is kept waiting, and without replays they miss nothing
     if (!this.#isContested) this.#owed = this.#isReplay ? 0 : Math.min(0, this.#owed)
     return this.#isReplay

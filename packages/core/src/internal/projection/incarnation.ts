@@ -4,7 +4,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -477,12 +476,9 @@ const isInTime = ({ chunks, elapsed, grouping, parallel }: Work): Effect.Effect<
   const wait = grouping.due - elapsed()
   if (wait <= 0) return Effect.succeed(false)
   // peeks, because a take that is interrupted could lose a chunk
-  const chunk = wait === Infinity ? Effect.asSome(chunks.peek) : Effect.timeoutOption(chunks.peek, wait)
-  return Effect.map(
-    // also with nothing in hand, as a flow may fail by itself
-    parallel === undefined ? chunk : Effect.raceFirst(chunk, Effect.as(parallel.isDue, Option.none())),
-    (chunk) => chunk._tag === "Some"
-  )
+  const chunk = chunks.peekFor(wait)
+  // also with nothing in hand, as a flow may fail by itself
+  return parallel === undefined ? chunk : Effect.raceFirst(chunk, Effect.as(parallel.isDue, false))
 }
 
 const handleDue = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void, unknown, any> {
