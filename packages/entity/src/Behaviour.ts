@@ -100,7 +100,10 @@ export interface Behaviour<in out Held, in out Decided = any> {
   /** What is held of the entity with that id, from what is stored. */
   readonly recover: (id: string) => Effect.Effect<Held, InvalidCommand | RecoveryFailed | JournalUnavailable>
   /** The answer to a command whose id is remembered; it fails where that id was of another command. */
-  readonly remembered: (held: Held, command: Command) => Effect.Effect<Answer | undefined, InvalidCommand>
+  readonly remembered: (
+    held: Held,
+    command: Command
+  ) => Effect.Effect<Answer | undefined, InvalidCommand | InvalidDecision>
   /** Nothing is written, so that it may be interrupted. */
   readonly decide: (
     held: Held,

@@ -4,14 +4,21 @@
  * @since 0.1.0
  */
 import type { Receipt } from "@sluice/core/Receipt"
+import * as Tracing from "@sluice/core/Tracing"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Formatter from "effect/Formatter"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import type { Answer, Command } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { type EntityError, InvalidCommand } from "./EntityError.ts"
+import { entityCommand, entityCommands } from "./EntityMetrics.ts"
 import { commandIdProblem, entityIdProblem } from "./internal/ids.ts"
 
 /**
@@ -127,43 +134,117 @@ export const make = <Name extends string, Rpcs extends Rpc.Any>(
       const { _tag, payloadSchema } = command as Rpc.Any as Rpc.AnyWithProps
       return [_tag, sending(name, _tag, payloadSchema, runner)] as const
     })
-    return (id) =>
-      Object.fromEntries(sends.map(([tag, send]) => {
-        const withReceipt = (payload?: unknown, options?: CommandOptions) => send(id, payload, options)
-        const plain = (payload?: unknown, options?: CommandOptions) =>
-          Effect.map(send(id, payload, options), ({ reply }) => reply)
-        return [tag, Object.assign(plain, { withReceipt })]
-      })) as unknown as EntityRef<Rpcs>
+    const Ref = refs(sends)
+    return (id) => new Ref(id) as unknown as EntityRef<Rpcs>
   })
 
-const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, runner: Runner) =>
-// types rule out that the id is no text, but a program may ignore them
-(id: unknown, input: unknown, options?: CommandOptions): Effect.Effect<Acknowledged<unknown>, unknown> =>
-  Effect.suspend(() => {
-    const invalid = (problem: string) =>
-      Effect.fail(
-        new InvalidCommand({
-          entityType,
-          id: typeof id === "string" ? id : Formatter.format(id),
-          command: tag,
-          problem
-        })
-      )
-    const { commandId } = options ?? {}
-    const wrong = entityIdProblem(entityType, id) ??
-      (commandId === undefined ? undefined : commandIdProblem(commandId))
-    if (wrong !== undefined) return invalid(wrong)
-    let payload: unknown
-    try {
-      payload = payloadSchema.make(input)
-    } catch (cause) {
-      return invalid(`its payload is not what it declares: ${(cause as Error).message}`)
+type Sending = (
+  id: unknown,
+  payload: unknown,
+  options?: CommandOptions
+) => Effect.Effect<Acknowledged<unknown>, unknown>
+
+/** A class of references, so that one for an id costs nothing but the id. */
+const refs = (sends: ReadonlyArray<readonly [tag: string, send: Sending]>): new(id: string) => object => {
+  class Ref {
+    readonly #id: string
+    constructor(id: string) {
+      this.#id = id
     }
-    return Effect.flatMap(
-      runner.send(id as string, { tag, payload, commandId }),
-      (answer): Effect.Effect<Acknowledged<unknown>, unknown> =>
-        answer._tag === "Rejected"
-          ? Effect.fail(answer.error)
-          : Effect.succeed({ reply: answer.reply, receipt: answer.receipt })
+    static idOf(self: Ref): string {
+      return self.#id
+    }
+  }
+  for (const [tag, send] of sends) {
+    Object.defineProperty(Ref.prototype, tag, {
+      enumerable: true,
+      get(this: Ref) {
+        const id = Ref.idOf(this)
+        const plain = (payload?: unknown, options?: CommandOptions) =>
+          Effect.map(send(id, payload, options), ({ reply }) => reply)
+        return Object.assign(plain, {
+          withReceipt: (payload?: unknown, options?: CommandOptions) => send(id, payload, options)
+        })
+      }
+    })
+  }
+  return Ref
+}
+
+const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, runner: Runner): Sending => {
+  const observe = observing(entityType, tag)
+  return (id, input, options) => {
+    const run = Effect.suspend((): Effect.Effect<Acknowledged<unknown>, unknown> => {
+      const invalid = (problem: string) =>
+        Effect.fail(
+          new InvalidCommand({
+            entityType,
+            // types rule out that it is no text, but a program may ignore them
+            id: typeof id === "string" ? id : Formatter.format(id),
+            command: tag,
+            problem
+          })
+        )
+      const { commandId } = options ?? {}
+      const wrong = entityIdProblem(entityType, id) ??
+        (commandId === undefined ? undefined : commandIdProblem(commandId))
+      if (wrong !== undefined) return invalid(wrong)
+      let payload: unknown
+      try {
+        payload = payloadSchema.make(input)
+      } catch (cause) {
+        return invalid(`its payload is not what it declares: ${(cause as Error).message}`)
+      }
+      return Effect.flatMap(
+        runner.send(id as string, { tag, payload, commandId }),
+        (answer): Effect.Effect<Acknowledged<unknown>, unknown> =>
+          answer._tag === "Rejected"
+            ? Effect.fail(new Rejection(answer.error))
+            : Effect.succeed({ reply: answer.reply, receipt: answer.receipt })
+      )
+    })
+    const attributes = { entityType, id, command: tag, commandId: options?.commandId }
+    return Tracing.traced({ name: "sluice.command", attributes }, observe(run)).pipe(
+      Effect.mapError((error) => error instanceof Rejection ? error.error : error)
     )
-  })
+  }
+}
+
+/** Tells what an entity rejects a command with from what goes wrong on the way. */
+class Rejection {
+  readonly error: unknown
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
+/** Counts commands, and measures how long they take. */
+const observing = (entityType: string, command: string) => {
+  const attributes = { entity_type: entityType, command }
+  const seconds = Metric.withAttributes(entityCommand, attributes)
+  const outcomes = new Map<string, Metric.Metric<number, unknown>>()
+  const count = (outcome: string, context: Context.Context<never>): void => {
+    let metric = outcomes.get(outcome)
+    if (metric === undefined) {
+      outcomes.set(outcome, metric = Metric.withAttributes(entityCommands, { ...attributes, outcome }))
+    }
+    metric.updateUnsafe(1, context)
+  }
+  return <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+    Effect.withFiber(({ context }) => {
+      const clock = Context.get(context, Clock.Clock)
+      const begun = clock.monotonicTimeNanosUnsafe()
+      return Effect.onExit(effect, (exit) =>
+        Effect.sync(() => {
+          count(outcomeOf(exit), context)
+          seconds.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9, context)
+        }))
+    })
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "replied"
+  const error = Cause.findErrorOption(exit.cause)
+  if (Option.isNone(error)) return Cause.hasDies(exit.cause) ? "died" : "interrupted"
+  return error.value instanceof Rejection ? "rejected" : (error.value as EntityError)._tag
+}

@@ -21,6 +21,7 @@ import type { EntityClient, Runs } from "./EntityClient.ts"
 import * as Client from "./EntityClient.ts"
 import { checkCommands } from "./internal/commands.ts"
 import { eventSourcedBehaviour } from "./internal/eventSourcedBehaviour.ts"
+import { plain } from "./internal/plain.ts"
 import type { SnapshotPolicy } from "./SnapshotPolicy.ts"
 
 const TypeId = "~sluice/EventSourced"
@@ -187,11 +188,17 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 ): Effect.Effect<EntityClient<Rpcs>, never, Runs<Name>> => Client.make(entity)
 
 /**
- * Runs entities without keeping anything of them in memory: each command recovers the entity, decides, and appends.
+ * Runs entities without keeping anything of them in memory: each command recovers the entity, decides, and appends. So it is right in any number of
+ * processes. Where another has written to the entity meanwhile, the command is decided again, up to ten times.
+ *
+ * **Details**
+ *
+ * A command that is sent in a transaction of the journal is part of that: its events are written if that commits, and effects after persisting run
+ * then.
  *
  * @category layers
  * @since 0.1.0
  */
-export declare const layerPlain: <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
+export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
   entity: EventSourced<Name, Rpcs, Event, State, R>
-) => Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore>
+): Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore> => plain(entity)

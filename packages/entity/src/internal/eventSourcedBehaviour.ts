@@ -1,14 +1,31 @@
 import type { EntityType } from "@sluice/core/EntityType"
-import type { Journal } from "@sluice/core/Journal"
-import type { PersistenceId } from "@sluice/core/PersistenceId"
-import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { Receipt } from "@sluice/core/Receipt"
+import * as Slice from "@sluice/core/Slice"
+import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Rpc from "effect/rpc/Rpc"
-import type * as Scope from "effect/Scope"
-import type { Behaviour } from "../Behaviour.ts"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import { type Answer, type Behaviour, type Command, type Persisted, Stale } from "../Behaviour.ts"
+import * as Decision from "../Decision.ts"
+import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
+import { commandCodecs } from "./commandCodecs.ts"
+import { type About, computing, deciding, runAfter } from "./deciding.ts"
+import { entityIdProblem } from "./ids.ts"
+import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
+import { type HeldEvents, recovering } from "./recover.ts"
+import type { RememberedCommand } from "./rememberedCommands.ts"
+import { makeSnapshotSaver } from "./snapshots.ts"
 
 /** @internal What `EventSourced.make` was told, with what it was not told. */
 export interface Definition<in out Event, in out State> {
@@ -31,7 +48,7 @@ export interface Definition<in out Event, in out State> {
   readonly evolve: (
     state: State,
     event: Event,
-    place: { readonly persistenceId: PersistenceId; readonly sequenceNumber: number }
+    place: { readonly persistenceId: PersistenceId.PersistenceId; readonly sequenceNumber: number }
   ) => State
   readonly tags: (state: State, event: Event) => ReadonlyArray<string>
   readonly snapshots: SnapshotPolicy<State> | undefined
@@ -41,7 +58,270 @@ export interface Definition<in out Event, in out State> {
   readonly remembered: number
 }
 
+/** What was decided, and may be persisted. */
+type Decided<Event, State> =
+  | { readonly _tag: "Rejected"; readonly error: unknown }
+  | {
+    readonly _tag: "Accepted"
+    readonly events: ReadonlyArray<Event>
+    /** The tags of each event. */
+    readonly tags: ReadonlyArray<ReadonlyArray<string>>
+    readonly state: State
+    readonly reply: unknown
+    /** What the last event says of the command, if that has an id. */
+    readonly command: CommandOfEvent | undefined
+    readonly after: ReadonlyArray<Decision.After<State, any>>
+  }
+
 /** @internal How an event sourced entity is run. */
 export const eventSourcedBehaviour = <Event, State>(
-  _definition: Definition<Event, State>
-): Effect.Effect<Behaviour<any>, never, Journal | SnapshotStore | Scope.Scope> => Effect.die("not yet")
+  definition: Definition<Event, State>
+): Effect.Effect<
+  Behaviour<HeldEvents<State>, Decided<Event, State>>,
+  never,
+  Journal.Journal | SnapshotStore | Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const { decide, decideWithin, entityType, evolve, maxEvents, snapshots, stateType, tags } = definition
+    const journal = yield* Journal.Journal
+    const codecs = commandCodecs(definition.commands)
+    const recover = recovering({
+      ...definition,
+      journal,
+      store: yield* SnapshotStore,
+      hasSnapshots: snapshots !== undefined
+    })
+    const saver = snapshots && (yield* makeSnapshotSaver(stateType, snapshots.retention))
+    // what decisions need; the span, and a transaction, are those of whoever runs them
+    const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(yield* Effect.context<any>())
+    const withServices = <A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> =>
+      Effect.provideContext(effect, services)
+
+    const aboutOf = ({ id }: HeldEvents<State>, { tag }: Command): About => ({
+      entityType: entityType.name,
+      id,
+      command: tag
+    })
+
+    const receiptOf = (
+      persistenceId: PersistenceId.PersistenceId,
+      { count, position, sequenceNumber, timestamp }: RememberedCommand
+    ): Receipt => ({
+      journal: journal.identity,
+      log: "events",
+      persistenceId,
+      slice: Slice.ofPersistenceId(persistenceId),
+      sequenceNumber,
+      position,
+      timestamp,
+      count
+    })
+
+    /** The state after the events, and the tags of each. */
+    const evolved = (held: HeldEvents<State>, about: About, events: ReadonlyArray<Event>) =>
+      Effect.suspend(() => {
+        let { sequenceNumber, state } = held
+        const { persistenceId } = held
+        const tagged: Array<ReadonlyArray<string>> = []
+        for (const event of events) {
+          sequenceNumber++
+          try {
+            state = evolve(state, event, { persistenceId, sequenceNumber })
+          } catch (cause) {
+            return Effect.fail(new DecisionFailed({ ...about, problem: "`evolve` throws", cause }))
+          }
+          try {
+            tagged.push(tags(state, event))
+          } catch (cause) {
+            return Effect.fail(new DecisionFailed({ ...about, problem: "`tags` throws", cause }))
+          }
+        }
+        return Effect.succeed({ state, tags: tagged })
+      })
+
+    const accepted = Effect.fnUntraced(function*(
+      held: HeldEvents<State>,
+      command: Command,
+      decision: Decision.Persist<Event, State, unknown, any>
+    ): Effect.fn.Return<Decided<Event, State>, DecisionFailed | InvalidDecision> {
+      const about = aboutOf(held, command)
+      const { after, events } = decision
+      if (!Array.isArray(events)) {
+        return yield* new InvalidDecision({ ...about, problem: "its events are no array" })
+      }
+      if (events.length > maxEvents) {
+        const problem = `it has ${events.length} events, more than \`maxEvents\`, which is ${maxEvents}`
+        return yield* new InvalidDecision({ ...about, problem })
+      }
+      const { state, tags } = yield* evolved(held, about, events)
+      const reply = yield* computing(about, "reply", () => decision.reply(state))
+      const { commandId } = command
+      let kept: CommandOfEvent | undefined
+      if (commandId !== undefined && events.length > 0) {
+        const codec = codecs.get(command.tag)!
+        kept = yield* Effect.try({
+          try: () => ({
+            commandId,
+            tag: command.tag,
+            fingerprint: codec.fingerprint(command.payload),
+            reply: codec.encodeReply(reply),
+            count: events.length
+          }),
+          catch: (cause) =>
+            new InvalidDecision({ ...about, problem: "the reply, or the payload, cannot be encoded", cause })
+        })
+      }
+      return { _tag: "Accepted", events, tags, state, reply, command: kept, after }
+    })
+
+    const append = (
+      held: HeldEvents<State>,
+      about: About,
+      decided: Extract<Decided<Event, State>, { readonly _tag: "Accepted" }>,
+      events: NonEmptyReadonlyArray<Event>
+    ): Effect.Effect<Receipt, Stale | InvalidDecision | JournalUnavailable> => {
+      const { command, tags } = decided
+      const last = events.length - 1
+      return Journal.append(entityType, {
+        id: held.id,
+        expected: held.sequenceNumber,
+        events,
+        tags: (_, index) => tags[index]!,
+        metadata: command === undefined ? undefined : (_, index) => index === last ? metadataOf(command) : {}
+      }).pipe(
+        Effect.provideService(Journal.Journal, journal),
+        Effect.mapError((error) =>
+          error._tag === "SequenceConflict" ? new Stale({ cause: error }) : unwritten(about, error)
+        )
+      )
+    }
+
+    /** Begins to save a snapshot once the events are committed, and answers whether it has. */
+    const snapshot = (held: HeldEvents<State>): Effect.Effect<boolean> => {
+      if (saver === undefined) return Effect.succeed(false)
+      const { persistenceId, sequenceNumber, snapshotAt, state, timestamp } = held
+      return Effect.suspend(() => {
+        if (!snapshots!.isDue({ state, sequenceNumber, since: sequenceNumber - snapshotAt })) {
+          return Effect.succeed(false)
+        }
+        const commands = held.remembered.encode()
+        let hasBegun = false
+        const begin = Effect.sync(() => {
+          hasBegun = saver.beginUnsafe({
+            id: held.id,
+            persistenceId,
+            sequenceNumber,
+            state,
+            metadata: {
+              [eventKey]: String(timestamp),
+              ...(commands === undefined ? undefined : { [commandsKey]: commands })
+            },
+            wrong: held.wrongSnapshots
+          })
+        })
+        return Effect.map(journal.afterCommit(begin), () => hasBegun)
+      }).pipe(
+        Effect.catchCause((cause) =>
+          Effect.as(Effect.logWarning(`The snapshot policy of ${persistenceId} throws`, cause), false)
+        )
+      )
+    }
+
+    return {
+      name: entityType.name,
+      state: (held) => held.state,
+      recover: (id) => {
+        const problem = entityIdProblem(entityType.name, id)
+        return problem === undefined
+          ? recover(id, PersistenceId.make(entityType.name, id))
+          : Effect.fail(new InvalidCommand({ entityType: entityType.name, id, command: "", problem }))
+      },
+      remembered: (held, command) =>
+        Effect.suspend((): Effect.Effect<Answer | undefined, InvalidCommand | InvalidDecision> => {
+          const about = aboutOf(held, command)
+          const codec = codecs.get(command.tag)
+          if (codec === undefined) {
+            return Effect.fail(new InvalidCommand({ ...about, problem: "there is no such command" }))
+          }
+          if (command.commandId === undefined) return Effect.undefined
+          const first = held.remembered.get(command.commandId)
+          if (first === undefined) return Effect.undefined
+          const reused = (problem: string) =>
+            Effect.fail(new InvalidCommand({ ...about, problem: `its command id was used for ${problem}` }))
+          if (first.tag !== command.tag) return reused(`the command ${JSON.stringify(first.tag)}`)
+          try {
+            if (first.fingerprint !== codec.fingerprint(command.payload)) return reused("another payload")
+          } catch (cause) {
+            return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
+          }
+          try {
+            const reply = codec.decodeReply(first.reply)
+            return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(held.persistenceId, first) })
+          } catch (cause) {
+            const problem = "it was executed before, and its first reply is not of the command's `success` any more"
+            return Effect.fail(new InvalidDecision({ ...about, problem, cause }))
+          }
+        }),
+      decide: (held, command) => {
+        const about = aboutOf(held, command)
+        const { id, sequenceNumber, state } = held
+        const { commandId, payload, tag } = command
+        return Effect.flatMap(
+          withServices(
+            deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, sequenceNumber, commandId }))
+          ),
+          (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> => {
+            if (Result.isFailure(decided)) return Effect.succeed({ _tag: "Rejected", error: decided.failure })
+            const decision = decided.success
+            if (!Decision.isDecision(decision)) {
+              return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` gives no decision" }))
+            }
+            return decision._tag === "Fail"
+              ? Effect.succeed({ _tag: "Rejected", error: decision.error })
+              : accepted(held, command, decision as Decision.Persist<Event, State, unknown, any>)
+          }
+        )
+      },
+      persist: Effect.fnUntraced(function*(held, command, decided) {
+        if (decided._tag === "Rejected") return { held, answer: decided, after: undefined }
+        const about = aboutOf(held, command)
+        const { after, events, reply, state } = decided
+        const persisted = (held: HeldEvents<State>, receipt: Receipt | undefined): Persisted<HeldEvents<State>> => ({
+          held,
+          answer: { _tag: "Replied", reply, receipt },
+          after: after.length === 0
+            ? undefined
+            : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
+        })
+        if (!Arr.isReadonlyArrayNonEmpty(events)) return persisted(held, undefined)
+        const receipt = yield* append(held, about, decided, events)
+        const { position, sequenceNumber, timestamp } = receipt
+        if (decided.command !== undefined) {
+          held.remembered.add({ ...decided.command, sequenceNumber, position, timestamp })
+        }
+        const appended = { ...held, state, sequenceNumber, timestamp }
+        return persisted(
+          (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber, wrongSnapshots: [] } : appended,
+          receipt
+        )
+      })
+    }
+  })
+
+/** Whether events may be written nevertheless. */
+const mayBeWritten = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Failed"
+
+/** What has become of an append that failed, apart from a conflict. */
+const unwritten = (
+  { command, entityType, id }: About,
+  error: Exclude<Journal.AppendError, { readonly _tag: "SequenceConflict" }>
+): JournalUnavailable | InvalidDecision =>
+  error._tag === "StorageError"
+    ? new JournalUnavailable({ entityType, id, isUnknown: mayBeWritten(error), cause: error })
+    : new InvalidDecision({
+      entityType,
+      id,
+      command,
+      problem: "the journal refuses it, and nothing was written",
+      cause: error
+    })

@@ -1,0 +1,68 @@
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+
+/** @internal How a command with an id is told from others, and how its reply is kept. */
+export interface CommandCodec {
+  /** Tells payloads apart. Throws where the payload does not fit its schema. */
+  readonly fingerprint: (payload: unknown) => string
+  /** The reply as JSON. Throws where it does not fit its schema. */
+  readonly encodeReply: (reply: unknown) => string
+  readonly decodeReply: (text: string) => unknown
+}
+
+/** @internal The codecs of commands, by their names. They are compiled when the first command with an id comes. */
+export const commandCodecs = (commands: ReadonlyArray<Rpc.Any>): ReadonlyMap<string, CommandCodec> =>
+  new Map(commands.map((command) => {
+    const { _tag, payloadSchema, successSchema } = command as Rpc.AnyWithProps
+    return [_tag, new Lazy(payloadSchema, successSchema)]
+  }))
+
+class Lazy implements CommandCodec {
+  readonly #payload: Schema.Top
+  readonly #success: Schema.Top
+  #encodePayload: ((payload: unknown) => unknown) | undefined
+  #encodeReply: ((reply: unknown) => unknown) | undefined
+  #decodeReply: ((json: unknown) => unknown) | undefined
+
+  constructor(payload: Schema.Top, success: Schema.Top) {
+    this.#payload = payload
+    this.#success = success
+  }
+
+  readonly fingerprint = (payload: unknown): string => {
+    this.#encodePayload ??= Schema.encodeUnknownSync(json(this.#payload))
+    return hash(JSON.stringify(this.#encodePayload(payload), sortKeys) ?? "")
+  }
+
+  readonly encodeReply = (reply: unknown): string => {
+    this.#encodeReply ??= Schema.encodeUnknownSync(json(this.#success))
+    return JSON.stringify(this.#encodeReply(reply) ?? null)
+  }
+
+  readonly decodeReply = (text: string): unknown => {
+    this.#decodeReply ??= Schema.decodeUnknownSync(json(this.#success))
+    return this.#decodeReply(JSON.parse(text))
+  }
+}
+
+const json = (schema: Schema.Top) => Schema.toCodecJson(schema as unknown as Schema.Codec<unknown>)
+
+/** Two payloads that are equal are the same text, in whatever order their properties were set. */
+const sortKeys = (_key: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1))
+    : value
+
+/** 53 bits of a text. It is no defence against whoever wants two to be alike: they may send what they like anyway. */
+const hash = (text: string): string => {
+  let a = 0xdeadbeef
+  let b = 0x41c6ce57
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    a = Math.imul(a ^ unit, 2_654_435_761)
+    b = Math.imul(b ^ unit, 1_597_334_677)
+  }
+  a = Math.imul(a ^ (a >>> 16), 2_246_822_507) ^ Math.imul(b ^ (b >>> 13), 3_266_489_909)
+  b = Math.imul(b ^ (b >>> 16), 2_246_822_507) ^ Math.imul(a ^ (a >>> 13), 3_266_489_909)
+  return (4_294_967_296 * (2_097_151 & b) + (a >>> 0)).toString(36)
+}

@@ -1,0 +1,289 @@
+import type { EntityType } from "@sluice/core/EntityType"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { Journal } from "@sluice/core/Journal"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { EncodedSnapshot, SnapshotStore } from "@sluice/core/SnapshotStore"
+import type { StateType } from "@sluice/core/StateType"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import { JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
+import { entityRecovered, entityRecovery } from "../EntityMetrics.ts"
+import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
+import { RememberedCommands } from "./rememberedCommands.ts"
+
+/** @internal What is held of an event sourced entity. */
+export interface HeldEvents<out State> {
+  readonly id: string
+  readonly persistenceId: PersistenceId
+  readonly state: State
+  /** The number of the last event, 0 where there is none, and its time. */
+  readonly sequenceNumber: number
+  readonly timestamp: Timestamp | undefined
+  /** The number that the last snapshot was taken at. */
+  readonly snapshotAt: number
+  /** The numbers of snapshots that are of other events than the journal has. */
+  readonly wrongSnapshots: ReadonlyArray<number>
+  /** Grows in place: after a command, only what that has led to is used. */
+  readonly remembered: RememberedCommands
+}
+
+/** @internal */
+export interface RecoverOptions<in out Event, in out State> {
+  readonly journal: Journal["Service"]
+  readonly store: SnapshotStore["Service"]
+  readonly entityType: EntityType<Event>
+  readonly stateType: StateType<State>
+  readonly initial: (id: string) => State
+  readonly evolve: (
+    state: State,
+    event: Event,
+    place: { readonly persistenceId: PersistenceId; readonly sequenceNumber: number }
+  ) => State
+  /** Whether there are snapshots as a rule. Otherwise one is looked for only where events are missing. */
+  readonly hasSnapshots: boolean
+  readonly recoverWithin: Duration.Duration
+  readonly remembered: number
+}
+
+const pageSize = 500
+const last = (Number.MAX_SAFE_INTEGER - 1) as SequenceNumber
+
+/** So many characters of commands and replies are remembered of an entity. */
+const maxRemembered = 256 * 1024
+
+/** After that long, and then each time again, a recovery says how far it has come. */
+const progressEach = 10
+
+/** The seconds by a clock that nobody sets. */
+const seconds = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e9)
+
+/** Why the events of an entity do not give its state. */
+class Unusable {
+  readonly problem: string
+  readonly cause: unknown
+  /** Whether an event is not there any more, so that a later snapshot may do. */
+  readonly isMissing: boolean
+  constructor(problem: string, isMissing: boolean, cause?: unknown) {
+    this.problem = problem
+    this.isMissing = isMissing
+    this.cause = cause
+  }
+}
+
+/** A state on its way to the newest one. */
+interface Progress<State> {
+  state: State
+  sequenceNumber: number
+  timestamp: Timestamp | undefined
+  readonly snapshotAt: number
+  readonly remembered: RememberedCommands
+}
+
+/** @internal The state of an entity from its newest usable snapshot, and the events after that. */
+export const recovering = <Event, State>(
+  { entityType, evolve, hasSnapshots, initial, journal, recoverWithin, remembered, stateType, store }: RecoverOptions<
+    Event,
+    State
+  >
+) => {
+  const attributes = { entity_type: entityType.name }
+  const duration = Metric.withAttributes(entityRecovery, attributes)
+  const events = Metric.withAttributes(entityRecovered, attributes)
+
+  const failed = (id: string, problem: string, cause?: unknown) =>
+    new RecoveryFailed({ entityType: entityType.name, id, problem, cause })
+  const unavailable = (id: string) => (cause: StorageError) =>
+    new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+
+  const emptyUnsafe = (id: string): Progress<State> => ({
+    state: initial(id),
+    sequenceNumber: 0,
+    timestamp: undefined,
+    snapshotAt: 0,
+    remembered: new RememberedCommands(remembered, maxRemembered)
+  })
+
+  const ofSnapshotUnsafe = (snapshot: EncodedSnapshot): Progress<State> => {
+    const commands = new RememberedCommands(remembered, maxRemembered)
+    const text = snapshot.metadata[commandsKey]
+    if (text !== undefined) commands.decode(text)
+    return {
+      state: stateType.codec.decodeUnsafe(snapshot.payload),
+      sequenceNumber: snapshot.sequenceNumber,
+      timestamp: undefined,
+      snapshotAt: snapshot.sequenceNumber,
+      remembered: commands
+    }
+  }
+
+  /** Goes on to the last event of a page; answers why it cannot. */
+  const fold = (
+    progress: Progress<State>,
+    persistenceId: PersistenceId,
+    page: ReadonlyArray<EncodedEnvelope>
+  ): Unusable | undefined => {
+    for (const envelope of page) {
+      const { metadata, payload, sequenceNumber } = envelope
+      const expected = progress.sequenceNumber + 1
+      if (sequenceNumber !== expected) {
+        return new Unusable(`event ${expected} was removed, and there is no snapshot of it or a later one`, true)
+      }
+      if (payload === undefined) {
+        return new Unusable(`event ${expected} was deleted, and there is no snapshot of it or a later one`, true)
+      }
+      let event: Event
+      try {
+        event = entityType.codec.decodeUnsafe(payload)
+      } catch (cause) {
+        return new Unusable(`event ${expected}, manifest '${payload.manifest}', cannot be decoded`, false, cause)
+      }
+      try {
+        progress.state = evolve(progress.state, event, { persistenceId, sequenceNumber })
+      } catch (cause) {
+        return new Unusable(`\`evolve\` throws at event ${expected}, manifest '${payload.manifest}'`, false, cause)
+      }
+      progress.sequenceNumber = sequenceNumber
+      progress.timestamp = envelope.timestamp
+      const command = commandOf(metadata)
+      if (command !== undefined) {
+        progress.remembered.add({
+          ...command,
+          sequenceNumber,
+          position: envelope.position!,
+          timestamp: envelope.timestamp
+        })
+      }
+    }
+    return undefined
+  }
+
+  /** Goes on to the last event of the journal. */
+  const foldAll = Effect.fnUntraced(function*(
+    id: string,
+    persistenceId: PersistenceId,
+    progress: Progress<State>,
+    first?: ReadonlyArray<EncodedEnvelope>
+  ) {
+    let page = first ?? []
+    let told = yield* seconds
+    for (let isFirst = first !== undefined;; isFirst = false) {
+      if (!isFirst) {
+        const next = (progress.sequenceNumber + 1) as SequenceNumber
+        page = yield* Effect.mapError(journal.entity(persistenceId, next, last, pageSize), unavailable(id))
+        // what is left of a page before it is of no use any more
+        if (page.length === 0) return undefined
+      }
+      const unusable = fold(progress, persistenceId, page)
+      if (unusable !== undefined) return unusable
+      const now = yield* seconds
+      if (now - told >= progressEach) {
+        told = now
+        yield* Effect.logInfo(`Recovers ${persistenceId}: ${progress.sequenceNumber} events so far`)
+      }
+    }
+  })
+
+  /** The newest snapshot that can be read and is of the events of this journal, and the first of them from there. */
+  const fromSnapshot = Effect.fnUntraced(function*(id: string, persistenceId: PersistenceId) {
+    const wrong: Array<number> = []
+    let maxSequenceNumber: number | undefined
+    while (true) {
+      const found = yield* Effect.mapError(
+        store.load(persistenceId, maxSequenceNumber === undefined ? {} : { maxSequenceNumber }),
+        unavailable(id)
+      )
+      if (Option.isNone(found)) return { progress: undefined, first: undefined, wrong }
+      const snapshot = found.value
+      const { sequenceNumber } = snapshot
+      maxSequenceNumber = sequenceNumber - 1
+      const passOver = (problem: string, cause?: unknown) =>
+        Effect.logWarning(
+          `The snapshot of ${persistenceId} after event ${sequenceNumber} is passed over, as ${problem}`,
+          ...(cause === undefined ? [] : [cause])
+        )
+      let progress: Progress<State>
+      try {
+        progress = ofSnapshotUnsafe(snapshot)
+      } catch (cause) {
+        yield* passOver("it cannot be read. The state is computed from an older one, or from all events", cause)
+        continue
+      }
+      // with the last of the events that it includes, which tells whether it is of this journal
+      const page = yield* Effect.mapError(
+        journal.entity(persistenceId, sequenceNumber, last, pageSize),
+        unavailable(id)
+      )
+      const [event] = page
+      if (event === undefined) {
+        wrong.push(sequenceNumber)
+        yield* passOver("the journal has no such event: a backup was restored, or it is another journal")
+        continue
+      }
+      const taken = snapshot.metadata[eventKey]
+      if (event.sequenceNumber === sequenceNumber) {
+        if (taken !== undefined && taken !== String(event.timestamp)) {
+          wrong.push(sequenceNumber)
+          yield* passOver(
+            "the journal has another event in that place: a backup was restored, or it is another journal"
+          )
+          continue
+        }
+        progress.timestamp = event.timestamp
+        return { progress, first: page.slice(1), wrong }
+      }
+      return { progress, first: page, wrong }
+    }
+  })
+
+  const recover = Effect.fnUntraced(function*(
+    id: string,
+    persistenceId: PersistenceId
+  ): Effect.fn.Return<HeldEvents<State>, RecoveryFailed | JournalUnavailable> {
+    const begun = yield* seconds
+    let progress: Progress<State> | undefined
+    let first: ReadonlyArray<EncodedEnvelope> | undefined
+    let wrongSnapshots: ReadonlyArray<number> = []
+    const useSnapshot = Effect.map(fromSnapshot(id, persistenceId), (found) => {
+      progress = found.progress
+      first = found.first
+      wrongSnapshots = found.wrong
+    })
+    const start = Effect.try({
+      try: () => emptyUnsafe(id),
+      catch: (cause) => failed(id, "`initial` throws", cause)
+    })
+    if (hasSnapshots) yield* useSnapshot
+    let current = progress ?? (yield* start)
+    let unusable = yield* foldAll(id, persistenceId, current, first)
+    if (unusable?.isMissing === true && !hasSnapshots) {
+      yield* useSnapshot
+      if (progress !== undefined) {
+        current = progress
+        unusable = yield* foldAll(id, persistenceId, current, first)
+      }
+    }
+    if (unusable !== undefined) return yield* failed(id, unusable.problem, unusable.cause)
+    const { remembered, sequenceNumber, snapshotAt, state, timestamp } = current
+    yield* Metric.update(events, sequenceNumber - snapshotAt)
+    yield* Metric.update(duration, (yield* seconds) - begun)
+    return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered }
+  })
+
+  return (id: string, persistenceId: PersistenceId) =>
+    Effect.timeoutOrElse(recover(id, persistenceId), {
+      duration: recoverWithin,
+      orElse: () =>
+        Effect.fail(
+          failed(
+            id,
+            `it takes longer than ${Duration.format(recoverWithin)}: save snapshots, or raise \`recoverWithin\``
+          )
+        )
+    })
+}

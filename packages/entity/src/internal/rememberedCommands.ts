@@ -1,0 +1,109 @@
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Timestamp } from "@sluice/core/Timestamp"
+
+/** @internal What is remembered of a command that was executed. */
+export interface RememberedCommand {
+  readonly commandId: string
+  /** The name of the command. */
+  readonly tag: string
+  /** Tells its payload from others. */
+  readonly fingerprint: string
+  /** The reply, as JSON. */
+  readonly reply: string
+  /** How many events it had, and where the last of them stands. */
+  readonly count: number
+  readonly sequenceNumber: SequenceNumber
+  readonly position: Position
+  readonly timestamp: Timestamp
+}
+
+/** What an entry takes beside its texts, at most. */
+const overhead = 100
+
+const sizeOf = ({ commandId, fingerprint, reply, tag }: RememberedCommand): number =>
+  commandId.length + tag.length + fingerprint.length + reply.length + overhead
+
+/**
+ * @internal
+ * The newest commands of an entity, by their ids: so many of them at most, and of so many characters. The newest one is remembered however large it is.
+ */
+export class RememberedCommands {
+  readonly #limit: number
+  readonly #maxSize: number
+  /** From the oldest to the newest. */
+  #commands: Map<string, RememberedCommand> | undefined
+  #size = 0
+
+  constructor(limit: number, maxSize: number) {
+    this.#limit = limit
+    this.#maxSize = maxSize
+  }
+
+  get count(): number {
+    return this.#commands?.size ?? 0
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get(commandId: string): RememberedCommand | undefined {
+    return this.#commands?.get(commandId)
+  }
+
+  /** Remembers a command as the newest one, and forgets the oldest ones that there is no room for. */
+  add(command: RememberedCommand): void {
+    if (this.#limit === 0) return
+    const commands = this.#commands ??= new Map()
+    this.#forget(command.commandId)
+    commands.set(command.commandId, command)
+    this.#size += sizeOf(command)
+    for (const commandId of commands.keys()) {
+      if (commands.size <= this.#limit && (this.#size <= this.#maxSize || commands.size === 1)) break
+      this.#forget(commandId)
+    }
+  }
+
+  #forget(commandId: string): void {
+    const command = this.#commands!.get(commandId)
+    if (command === undefined) return
+    this.#commands!.delete(commandId)
+    this.#size -= sizeOf(command)
+  }
+
+  /** All of them as a text, from the oldest to the newest; undefined where there is none. */
+  encode(): string | undefined {
+    if (this.count === 0) return undefined
+    return JSON.stringify(Array.from(this.#commands!.values(), (_) => [
+      _.commandId,
+      _.tag,
+      _.fingerprint,
+      _.reply,
+      _.count,
+      _.sequenceNumber,
+      _.position,
+      _.timestamp
+    ]))
+  }
+
+  /** Remembers what was encoded. Throws where the text is none. */
+  decode(text: string): void {
+    const commands: unknown = JSON.parse(text)
+    if (!Array.isArray(commands)) throw new TypeError("no commands")
+    for (const command of commands) this.add(decoded(command))
+  }
+}
+
+const decoded = (fields: unknown): RememberedCommand => {
+  if (!Array.isArray(fields)) throw new TypeError("no command")
+  const texts = fields.slice(0, 4) as ReadonlyArray<string>
+  const numbers = fields.slice(4, 8) as ReadonlyArray<number>
+  if (texts.length < 4 || numbers.length < 4) throw new TypeError("a command without its parts")
+  if (!texts.every((_) => typeof _ === "string") || !numbers.every(Number.isSafeInteger)) {
+    throw new TypeError("a command of another kind")
+  }
+  const [commandId, tag, fingerprint, reply] = texts as [string, string, string, string]
+  const [count, sequenceNumber, position, timestamp] = numbers as [number, SequenceNumber, Position, Timestamp]
+  return { commandId, tag, fingerprint, reply, count, sequenceNumber, position, timestamp }
+}

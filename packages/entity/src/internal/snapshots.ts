@@ -1,0 +1,82 @@
+import type { Metadata } from "@sluice/core/Envelope"
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Retention } from "@sluice/core/Retention"
+import * as SnapshotStore from "@sluice/core/SnapshotStore"
+import type { StateType } from "@sluice/core/StateType"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
+import { entitySnapshots } from "../EntityMetrics.ts"
+
+/** So many are under way at a time. Each holds a state. */
+const maxSaves = 16
+
+/** How long one may take, and how long the end waits for those that are under way. */
+const saveWithin = "60 seconds"
+const endWithin = "5 seconds"
+
+/** @internal A snapshot that is to be saved. */
+export interface NewSnapshot<out State> {
+  readonly id: string
+  readonly persistenceId: PersistenceId
+  readonly sequenceNumber: number
+  readonly state: State
+  readonly metadata: Metadata
+  /** The numbers of snapshots that are of other events than the journal has, and are removed. */
+  readonly wrong: ReadonlyArray<number>
+}
+
+/** @internal Saves snapshots in the background. */
+export interface SnapshotSaver<in State> {
+  /** Begins to save one, unless one of the entity, or too many, are under way. */
+  readonly beginUnsafe: (snapshot: NewSnapshot<State>) => boolean
+}
+
+/** @internal */
+export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
+  stateType: StateType<State>,
+  retention: Retention
+): Effect.fn.Return<SnapshotSaver<State>, never, SnapshotStore.SnapshotStore | Scope.Scope> {
+  const store = yield* SnapshotStore.SnapshotStore
+  const fibers = yield* FiberSet.make<void>()
+  const run = yield* FiberSet.runtime(fibers)<SnapshotStore.SnapshotStore>()
+  yield* Effect.addFinalizer(() => Effect.timeoutOption(FiberSet.awaitEmpty(fibers), endWithin))
+  const underWay = new Set<PersistenceId>()
+  const count = (outcome: string) =>
+    Metric.update(Metric.withAttributes(entitySnapshots, { entity_type: stateType.name, outcome }), 1)
+  return {
+    beginUnsafe: ({ id, metadata, persistenceId, sequenceNumber, state, wrong }) => {
+      if (underWay.has(persistenceId)) return false
+      if (underWay.size >= maxSaves) {
+        run(count("omitted"))
+        return false
+      }
+      underWay.add(persistenceId)
+      const removed = Effect.forEach(
+        wrong,
+        (number) => store.delete(persistenceId, { minSequenceNumber: number, maxSequenceNumber: number }),
+        { discard: true }
+      )
+      run(
+        removed.pipe(
+          Effect.andThen(SnapshotStore.save(stateType, { id, sequenceNumber, state, metadata, retention })),
+          Effect.timeout(saveWithin),
+          Effect.andThen(count("saved")),
+          Effect.catchCause((cause) =>
+            Effect.andThen(
+              count("failed"),
+              Effect.logWarning(
+                `The snapshot of ${persistenceId} after event ${sequenceNumber} was not saved. ` +
+                  "Its recovery begins at an earlier one, or at the first event",
+                cause
+              )
+            )
+          ),
+          Effect.ensuring(Effect.sync(() => underWay.delete(persistenceId)))
+        )
+      )
+      return true
+    }
+  }
+})
