@@ -222,6 +222,7 @@ describe("a journal that is not available", () => {
         ["JournalUnavailable", false],
         ["JournalUnavailable", false]
       ])
+      assert.strictEqual(notes.recovered.length, 2)
       notes.on = {}
       yield* TestClock.adjust(50)
       assert.strictEqual(yield* ask("a", read), "1 theirs")
@@ -376,9 +377,11 @@ describe("the end", () => {
       }
       const scope = yield* Scope.make()
       const { ask } = yield* Scope.provide(activate(notes, { shutdownWithin: Duration.seconds(3) }), scope)
+      const stuck = ["deciding", "persisting", "after"]
+      for (const id of stuck) yield* ask(id, add("before"))
       const results = yield* Effect.forkChild(
         Effect.forEach(
-          ["deciding", "persisting", "after"],
+          stuck,
           (note) => Effect.all([ask(note, add(note)), ask(note, add("waits"))].map(Effect.result), { concurrency: 2 }),
           { concurrency: "unbounded" }
         ),
@@ -394,7 +397,7 @@ describe("the end", () => {
       )
       assert.deepStrictEqual(deciding, [false, false])
       assert.deepStrictEqual(persisting, [true, false])
-      assert.deepStrictEqual(after, ["1 after", false])
+      assert.deepStrictEqual(after, ["2 after", false])
     }))
 
   it.effect("is no matter of what nobody uses", () =>
