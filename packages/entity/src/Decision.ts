@@ -1,6 +1,6 @@
 /**
- * What an entity decides to do about a command: which events to persist, and what to reply. A decision is a value; nothing happens until whoever
- * runs the entity acts on it.
+ * What an entity decides to do about a command: which events to persist, or which state, and what to reply. A decision is a value; nothing happens
+ * until whoever runs the entity acts on it.
  *
  * @since 0.1.0
  */
@@ -48,6 +48,35 @@ export interface Fail<out Error> extends Pipeable {
   readonly [TypeId]: typeof TypeId
   readonly _tag: "Fail"
   readonly error: Error
+}
+
+/**
+ * What a durable state persists in the place of events: the state that replaces the one before, or that there is none any more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change<State> = Updated<State> | Removed
+
+/**
+ * A state that replaces the one before.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Updated<out State> {
+  readonly _tag: "Updated"
+  readonly state: State
+}
+
+/**
+ * The state is deleted: the entity is as it was before its first command.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Removed {
+  readonly _tag: "Removed"
 }
 
 /**
@@ -122,6 +151,41 @@ export const persist: {
   events: ReadonlyArray<Event>,
   reply?: Reply | ((state: State) => Reply)
 ): Persist<Event, State, Reply | undefined> => persisting(events, reply)
+
+/**
+ * Replaces the state of a durable state, and then replies. Without a reply it is for commands whose success is void.
+ *
+ * **Example** (A profile that is renamed)
+ *
+ * ```ts
+ * import { Decision } from "@sluice/entity"
+ *
+ * const state = { name: "Ada", visits: 3 }
+ * Decision.update({ ...state, name: "Ada Lovelace" }).events
+ * // => [{ _tag: "Updated", state: { name: "Ada Lovelace", visits: 3 } }]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const update: {
+  <State>(state: State): Persist<Updated<State>, unknown, void>
+  <State, Reply>(state: State, reply: Reply): Persist<Updated<State>, unknown, Reply>
+} = <State, Reply>(state: State, reply?: Reply): Persist<Updated<State>, unknown, Reply | undefined> =>
+  persisting<Updated<State>, unknown, Reply | undefined>([{ _tag: "Updated", state }], () => reply)
+
+/**
+ * Deletes a durable state, and then replies. Without a reply it is for commands whose success is void. The next command finds the entity as it was at
+ * first; its revisions count on.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const remove: {
+  (): Persist<Removed, unknown, void>
+  <Reply>(reply: Reply): Persist<Removed, unknown, Reply>
+} = <Reply>(reply?: Reply): Persist<Removed, unknown, Reply | undefined> =>
+  persisting<Removed, unknown, Reply | undefined>([{ _tag: "Removed" }], () => reply)
 
 /**
  * Replies, and persists nothing: for what only reads.

@@ -4,6 +4,7 @@
 export * as Activations from "./Activations.ts"
 export * as Behaviour from "./Behaviour.ts"
 export * as Decision from "./Decision.ts"
+export * as DurableState from "./DurableState.ts"
 export * as Entity from "./Entity.ts"
 export * as EntityClient from "./EntityClient.ts"
 export * as EntityError from "./EntityError.ts"
