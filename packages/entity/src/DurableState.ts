@@ -9,6 +9,7 @@ import type { Journal } from "@sluice/core/Journal"
 import type { StateType } from "@sluice/core/StateType"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { Change, Decision } from "./Decision.ts"
@@ -18,6 +19,7 @@ import * as Client from "./EntityClient.ts"
 import type { Requirements } from "./EventSourced.ts"
 import { checkCommands } from "./internal/commands.ts"
 import { durableStateBehaviour } from "./internal/durableStateBehaviour.ts"
+import { plain } from "./internal/plain.ts"
 
 const TypeId = "~sluice/DurableState"
 
@@ -79,7 +81,7 @@ export type CommandOf<Rpcs extends Rpc.Any> = Rpcs extends infer C extends Rpc.A
   : never
 
 /**
- * A kind of durable state. `R` is what its decisions need.
+ * A kind of durable state, with change events of type `Event`. `R` is what its decisions need.
  *
  * @category models
  * @since 0.1.0
@@ -88,10 +90,17 @@ export interface DurableState<
   out Name extends string,
   out Rpcs extends Rpc.Any,
   in out State,
+  in out Event = never,
   out R = never
 > extends Entity<Name, Rpcs, R | Journal | DurableStateStore> {
   readonly [TypeId]: typeof TypeId
   readonly stateType: StateType<State, Name>
+  /** The type of its change events, if it has any. */
+  readonly changeEvents: EntityType<Event, Name> | undefined
+  /** The state before the first change, and after it was deleted. */
+  readonly initial: (id: string) => State
+  /** Its functions that decide, by the names of the commands. */
+  readonly decide: Readonly<Record<string, (request: any) => unknown>>
 }
 
 /**
@@ -176,26 +185,29 @@ export const make = <
     /** How many command ids an entity remembers, with their replies; 32 where nothing is said. */
     readonly remembered?: number | undefined
   }
-): DurableState<Name, Rpcs, State, Requirements<D>> => {
+): DurableState<Name, Rpcs, State, Event, Requirements<D>> => {
   const { changeEvent, commands, decide, decideWithin, initial, remembered, tags } = options
   const { name } = stateType
   checkCommands(name, commands, decide)
   if (changeEvent !== undefined && changeEvent[0].name !== name) {
     throw new TypeError(`The change events of '${name}' are of '${changeEvent[0].name}': they are of the same entity`)
   }
+  const initialOf = typeof initial === "function" ? initial as (id: string) => State : () => initial
   return {
     [TypeId]: TypeId,
     name,
     commands,
     stateType,
-    behaviour: durableStateBehaviour<State, unknown>({
-      name,
+    changeEvents: changeEvent?.[0],
+    initial: initialOf,
+    decide,
+    behaviour: durableStateBehaviour<State, Event>({
       stateType,
       commands,
-      initial: typeof initial === "function" ? initial as (id: string) => State : () => initial,
+      initial: initialOf,
       decide,
       tags: tags ?? (() => []),
-      changeEvent: changeEvent as any,
+      changeEvent,
       decideWithin: Duration.fromInputUnsafe(decideWithin ?? "10 seconds"),
       remembered: remembered ?? 32
     })
@@ -209,5 +221,20 @@ export const make = <
  * @since 0.1.0
  */
 export const client = <Name extends string, Rpcs extends Rpc.Any>(
-  entity: DurableState<Name, Rpcs, any, any>
+  entity: DurableState<Name, Rpcs, any, any, any>
 ): Effect.Effect<EntityClient<Rpcs>, never, Runs<Name>> => Client.make(entity)
+
+/**
+ * Runs durable states without keeping anything of them in memory: each command gets the state, decides, and changes it. So it is right in any number of
+ * processes. Where another has changed the state meanwhile, the command is decided again, up to ten times.
+ *
+ * **Details**
+ *
+ * A command that is sent in a transaction of the journal is part of that: the state is changed if that commits, and effects after persisting run then.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
+  entity: DurableState<Name, Rpcs, State, Event, R>
+): Layer.Layer<Runs<Name>, never, R | Journal | DurableStateStore> => plain(entity)

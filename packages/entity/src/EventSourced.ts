@@ -97,6 +97,12 @@ export interface EventSourced<
   readonly [TypeId]: typeof TypeId
   readonly entityType: EntityType<Event, Name>
   readonly stateType: StateType<State>
+  /** The state before the first event. */
+  readonly initial: (id: string) => State
+  /** Its functions that decide, by the names of the commands. */
+  readonly decide: Readonly<Record<string, (request: any) => unknown>>
+  /** The state after an event. */
+  readonly evolve: (state: State, event: Event, place: Place) => State
 }
 
 /**
@@ -151,11 +157,12 @@ export const make = <
   } = options
   checkCommands(entityType.name, commands, decide)
   const stateType = StateTypes.make<State, Name>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
+  const initialOf = typeof initial === "function" ? initial as (id: string) => State : () => initial
   const behaviour = eventSourcedBehaviour<Event, State>({
     entityType,
     stateType,
     commands,
-    initial: typeof initial === "function" ? initial as (id: string) => State : () => initial,
+    initial: initialOf,
     decide,
     evolve,
     tags: tags ?? (() => noTags),
@@ -171,6 +178,9 @@ export const make = <
     commands,
     entityType,
     stateType,
+    initial: initialOf,
+    decide,
+    evolve,
     behaviour
   }
 }

@@ -1,11 +1,15 @@
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import type { After } from "../Decision.ts"
-import { DecisionFailed } from "../EntityError.ts"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { Rejected } from "../Behaviour.ts"
+import * as Decision from "../Decision.ts"
+import { DecisionFailed, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
 import { inTime } from "./inTime.ts"
 
 /** @internal The entity and the command that a decision is about. */
@@ -15,16 +19,22 @@ export interface About {
   readonly command: string
 }
 
+/** @internal A decision to persist something, or nothing, and to reply. */
+export interface Accepted {
+  readonly _tag: "Accepted"
+  readonly decision: Decision.Persist<any, any, unknown, any>
+}
+
 /**
  * @internal
- * What a function of the user's decides, purely or as an effect. It fails with `DecisionFailed` where it throws, dies or takes too long; what the effect
- * fails with is a rejection.
+ * What a function of the user's decides, purely or as an effect. It fails with `DecisionFailed` where it throws, dies, takes too long or gives no decision;
+ * what the effect fails with is a rejection.
  */
 export const deciding = (
   about: About,
   decideWithin: Duration.Duration,
   decide: () => unknown
-): Effect.Effect<Result.Result<unknown, unknown>, DecisionFailed, any> =>
+): Effect.Effect<Rejected | Accepted, DecisionFailed, any> =>
   Effect.suspend(() => {
     let decided: unknown
     try {
@@ -32,22 +42,42 @@ export const deciding = (
     } catch (cause) {
       return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` throws", cause }))
     }
-    if (!Effect.isEffect(decided)) return Effect.succeed(Result.succeed(decided))
+    if (!Effect.isEffect(decided)) return ofValue(about, decided)
     return Effect.flatMap(
       inTime(decided as Effect.Effect<unknown, unknown, any>, decideWithin),
-      (exit): Effect.Effect<Result.Result<unknown, unknown>, DecisionFailed> => {
+      (exit): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
         if (exit === undefined) {
           const problem = `\`decide\` takes longer than ${Duration.format(decideWithin)}`
           return Effect.fail(new DecisionFailed({ ...about, problem }))
         }
-        if (Exit.isSuccess(exit)) return Effect.succeed(Result.succeed(exit.value))
+        if (Exit.isSuccess(exit)) return ofValue(about, exit.value)
         const rejection = Cause.findErrorOption(exit.cause)
         return Option.isSome(rejection) && !Cause.hasDies(exit.cause)
-          ? Effect.succeed(Result.fail(rejection.value))
+          ? Effect.succeed({ _tag: "Rejected", error: rejection.value })
           : Effect.fail(new DecisionFailed({ ...about, problem: "`decide` dies", cause: Cause.squash(exit.cause) }))
       }
     )
   })
+
+const ofValue = (about: About, decision: unknown): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
+  if (!Decision.isDecision(decision)) {
+    return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` gives no decision" }))
+  }
+  return Effect.succeed(
+    decision._tag === "Fail"
+      ? { _tag: "Rejected", error: decision.error }
+      : { _tag: "Accepted", decision: decision as Decision.Persist<any, any, unknown, any> }
+  )
+}
+
+/**
+ * @internal
+ * Provides decisions with the services that the layer of the entity was built with. The span, and a transaction, are those of whoever runs them.
+ */
+export const ofDecisions = Effect.map(Effect.context<any>(), (context) => {
+  const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(context)
+  return <A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> => Effect.provideContext(effect, services)
+})
 
 /** @internal What a pure function of the user's gives, which may throw. */
 export const computing = <A>(about: About, name: string, f: () => A): Effect.Effect<A, DecisionFailed> =>
@@ -60,8 +90,8 @@ export const computing = <A>(about: About, name: string, f: () => A): Effect.Eff
 export const runAfter = <State>(
   about: About,
   within: Duration.Duration,
-  after: ReadonlyArray<After<State, any>>,
-  ...args: Parameters<After<State, any>>
+  after: ReadonlyArray<Decision.After<State, any>>,
+  ...args: Parameters<Decision.After<State, any>>
 ): Effect.Effect<void, never, any> =>
   Effect.forEach(after, (effect) =>
     Effect.flatMap(inTime(Effect.suspend(() => effect(...args)), within), (exit) => {
@@ -76,3 +106,23 @@ export const runAfter = <State>(
     }), { discard: true }).pipe(
       Effect.annotateLogs({ entityType: about.entityType, id: about.id, command: about.command })
     )
+
+/** Whether what was being written may be written nevertheless. */
+const mayBeWritten = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Failed"
+
+/** @internal What has become of something that was to be written and could not, apart from a conflict. */
+export const unwritten = (
+  { command, entityType, id }: About,
+  error: { readonly _tag: string }
+): JournalUnavailable | InvalidDecision =>
+  isStorageError(error)
+    ? new JournalUnavailable({ entityType, id, isUnknown: mayBeWritten(error), cause: error })
+    : new InvalidDecision({
+      entityType,
+      id,
+      command,
+      problem: "the storage refuses it, and nothing was written",
+      cause: error
+    })
+
+const isStorageError = (error: { readonly _tag: string }): error is StorageError => error._tag === "StorageError"

@@ -1,28 +1,50 @@
-import type { ChangeRequest, EncodedState } from "@sluice/core/DurableStateStore"
+import type { ChangeRequest } from "@sluice/core/DurableStateStore"
 import { DurableStateStore, Revision, RevisionConflict } from "@sluice/core/DurableStateStore"
 import type { EntityType } from "@sluice/core/EntityType"
 import { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { Position } from "@sluice/core/Position"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { StateType } from "@sluice/core/StateType"
-import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
 import { WebCrypto } from "effect/crypto/WebCrypto"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Formatter from "effect/Formatter"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
-import type { Answer, Behaviour, Persisted } from "../Behaviour.ts"
-import { Stale } from "../Behaviour.ts"
+import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
-import type { DecisionFailed, InvalidCommand } from "../EntityError.ts"
-import { InvalidDecision, JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
-import { type AnyPersist, type Decisions, makeDeciding } from "./deciding.ts"
+import {
+  type DecisionFailed,
+  InvalidCommand,
+  InvalidDecision,
+  JournalUnavailable,
+  RecoveryFailed
+} from "../EntityError.ts"
+import { makeCommandMemory } from "./commandMemory.ts"
+import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
+import { entityIdProblem } from "./ids.ts"
+import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
+import { RememberedCommands } from "./rememberedCommands.ts"
 
 /** @internal What `DurableState.make` was told, with what it was not told. */
-export interface Definition<in out State, in out Event> extends Decisions {
+export interface Definition<in out State, in out Event> {
   readonly stateType: StateType<State>
   readonly commands: ReadonlyArray<Rpc.Any>
   readonly initial: (id: string) => State
+  readonly decide: Readonly<
+    Record<
+      string,
+      (request: {
+        readonly id: string
+        readonly payload: any
+        readonly state: State
+        readonly revision: number
+        readonly commandId: string | undefined
+      }) => unknown
+    >
+  >
   readonly tags: (state: State) => ReadonlyArray<string>
   readonly changeEvent:
     | readonly [
@@ -35,187 +57,258 @@ export interface Definition<in out State, in out Event> extends Decisions {
       }) => Event | undefined
     ]
     | undefined
+  readonly decideWithin: Duration.Duration
   readonly remembered: number
 }
 
 /** @internal What is held of a durable state. */
-export interface Held<out State> {
+export interface HeldState<out State> {
   readonly id: string
   readonly persistenceId: PersistenceId.PersistenceId
   readonly state: State
   readonly revision: Revision
+  /** Whether there is a state: otherwise this is the one at first. */
   readonly isStored: boolean
+  /** It is never changed: each command makes another. */
+  readonly remembered: RememberedCommands
 }
 
-/** @internal A decision, with what it writes. */
+/** What was decided, and may be persisted. */
 type Decided<State> =
-  | { readonly _tag: "Answers"; readonly answer: Answer; readonly after: Effect.Effect<void> | undefined }
+  | Rejected
   | {
-    readonly _tag: "Changes"
-    readonly decision: AnyPersist
+    readonly _tag: "Accepted"
     readonly state: State
     readonly reply: unknown
-    readonly request: ChangeRequest
+    readonly after: ReadonlyArray<Decision.After<State, any>>
+    readonly change: Change | undefined
+    /** What is to be remembered of the command, if it has an id. */
+    readonly command: CommandOfEvent | undefined
   }
+
+/** What replaces the state, but for the commands that are remembered. */
+type Change = Pick<ChangeRequest, "payload" | "tags" | "event">
+
+/** So many characters of commands and replies are remembered of a state, as each change writes all of them. */
+const maxRemembered = 16 * 1024
+
+const none = Revision.make(0)
+
+/** Where a change stands is known once it is written. */
+const notYet = 0 as Position & Timestamp
+
+const sequenceNumberOf = (revision: number): SequenceNumber => revision as SequenceNumber
 
 /** @internal How a durable state is run. */
 export const durableStateBehaviour = <State, Event>(
   definition: Definition<State, Event>
-): Effect.Effect<Behaviour<Held<State>, Decided<State>>, never, Journal | DurableStateStore | Scope.Scope> =>
+): Effect.Effect<
+  Behaviour<HeldState<State>, Decided<State>>,
+  never,
+  Journal | DurableStateStore | Scope.Scope
+> =>
   Effect.gen(function*() {
-    const { changeEvent, initial, name, stateType, tags } = definition
-    const store = yield* DurableStateStore
+    const { changeEvent, commands, decide, decideWithin, initial, stateType, tags } = definition
+    const { codec, name } = stateType
     const journal = yield* Journal
+    const store = yield* DurableStateStore
     const crypto = yield* WebCrypto
-    const deciding = makeDeciding(definition, yield* Effect.context<any>())
+    const memory = makeCommandMemory(commands, journal.identity, "states")
+    const withServices = yield* ofDecisions
 
-    const recoveryFailed = (id: string, problem: string, cause: unknown) =>
+    const aboutOf = ({ id }: HeldState<State>, { tag }: Command): About => ({ entityType: name, id, command: tag })
+    const emptyMemory = () => new RememberedCommands(definition.remembered, maxRemembered)
+    const copyOf = (remembered: RememberedCommands) => {
+      const copy = emptyMemory()
+      const text = remembered.encode()
+      if (text !== undefined) copy.decode(text)
+      return copy
+    }
+    const recoveryFailed = (id: string, problem: string) => (cause: unknown) =>
       new RecoveryFailed({ entityType: name, id, problem, cause })
     const first = (id: string) =>
-      Effect.try({
-        try: () => initial(id),
-        catch: (cause) => recoveryFailed(id, "the function for the state at first threw", cause)
-      })
-    const decoded = (id: string, { payload, revision }: EncodedState) =>
-      payload === undefined ? first(id) : Effect.try({
-        try: () => stateType.codec.decodeUnsafe(payload),
-        catch: (cause) =>
-          recoveryFailed(id, `revision ${revision}, manifest '${payload.manifest}', cannot be decoded`, cause)
-      })
+      Effect.try({ try: () => initial(id), catch: recoveryFailed(id, "the function for its state at first throws") })
+
+    const accepted = Effect.fnUntraced(function*(
+      held: HeldState<State>,
+      command: Command,
+      decision: Decision.Persist<Decision.Change<State>, State, unknown, any>
+    ): Effect.fn.Return<Decided<State>, DecisionFailed | InvalidDecision> {
+      const about = aboutOf(held, command)
+      const { id, isStored, state: before } = held
+      const changed = yield* changeOf(about, decision.events)
+      const isUpdated = changed?._tag === "Updated"
+      const state = changed === undefined
+        ? before
+        : isUpdated
+        ? changed.state
+        : yield* computing(about, "initial", () => initial(id))
+      const reply = yield* computing(about, "reply", () => decision.reply(state))
+      const { after } = decision
+      // what is not there cannot be deleted
+      if (changed === undefined || !isUpdated && !isStored) {
+        return { _tag: "Accepted", state, reply, after, change: undefined, command: undefined }
+      }
+      // whoever has chosen a state by its tags is to hear of its end
+      const stateTags = yield* computing(about, "tags", () => tags(isUpdated ? state : before))
+      const event = changeEvent && (yield* computing(about, "changeEvent", () =>
+        changeEvent[1]({
+          id,
+          before,
+          after: isUpdated ? Option.some(state) : Option.none(),
+          command: { tag: command.tag, payload: command.payload }
+        })))
+      const change: Change = {
+        payload: isUpdated ? yield* encoding(about, "the state", () => codec.encodeUnsafe(state)) : undefined,
+        tags: stateTags,
+        event: changeEvent === undefined || event === undefined ? undefined : {
+          id: crypto.randomUUID(),
+          payload: yield* encoding(about, "the change event", () => changeEvent[0].codec.encodeUnsafe(event)),
+          tags: stateTags,
+          metadata: {}
+        }
+      }
+      return { _tag: "Accepted", state, reply, after, change, command: yield* memory.keep(about, command, reply, 1) }
+    })
+
+    /** Writes a change, with what is remembered from then on. */
+    const write = (
+      { persistenceId, remembered, revision }: HeldState<State>,
+      about: About,
+      change: Change,
+      command: CommandOfEvent | undefined
+    ) => {
+      const next = copyOf(remembered)
+      if (command !== undefined) {
+        next.add({ ...command, sequenceNumber: sequenceNumberOf(revision + 1), position: notYet, timestamp: notYet })
+      }
+      const text = next.encode()
+      const request: ChangeRequest = {
+        ...change,
+        entityType: name,
+        persistenceId,
+        expected: revision,
+        metadata: text === undefined ? {} : { [commandsKey]: text }
+      }
+      return changing(journal, store, request).pipe(
+        Effect.map((receipt) => {
+          const { position, sequenceNumber, timestamp } = receipt
+          if (command !== undefined) next.add({ ...command, sequenceNumber, position, timestamp })
+          return { receipt, remembered: next }
+        }),
+        Effect.mapError((error) =>
+          error._tag === "RevisionConflict" || error._tag === "SequenceConflict"
+            ? new Stale({ cause: error })
+            : unwritten(about, error)
+        )
+      )
+    }
 
     return {
       name,
       state: ({ state }) => state,
-      recover: (id) =>
-        Effect.gen(function*() {
-          const persistenceId = PersistenceId.make(name, id)
-          const found = yield* Effect.mapError(store.get(persistenceId), unavailable(name, id, false))
-          return {
-            id,
-            persistenceId,
-            state: Option.isNone(found) ? yield* first(id) : yield* decoded(id, found.value),
-            revision: Option.isNone(found) ? none : found.value.revision,
-            isStored: Option.isSome(found) && found.value.payload !== undefined
-          }
-        }),
-      remembered: () => Effect.succeed(undefined),
-      decide: (held, command) =>
-        Effect.gen(function*(): Effect.fn.Return<Decided<State>, InvalidCommand | DecisionFailed | InvalidDecision> {
-          const { id, persistenceId, revision, state: before } = held
-          const { commandId, payload, tag } = command
-          const decision = yield* deciding.decide(id, command, { id, payload, state: before, revision, commandId })
-          if (decision._tag === "Fail") {
-            return { _tag: "Answers", answer: { _tag: "Rejected", error: decision.error }, after: undefined }
-          }
-          const change = yield* changeOf(name, id, tag, decision)
-          const state = change === undefined
-            ? before
-            : change._tag === "Updated"
-            ? change.state as State
-            : yield* deciding.attempt(id, command, "the function for the state at first", () => initial(id))
-          const reply = yield* deciding.attempt(id, command, "the reply", () => decision.reply(state))
-          if (change === undefined || change._tag === "Removed" && !held.isStored) {
-            return {
-              _tag: "Answers",
-              answer: { _tag: "Replied", reply, receipt: undefined },
-              after: deciding.after(id, command, decision, state, undefined)
-            }
-          }
-          const isUpdated = change._tag === "Updated"
-          const stateTags = yield* deciding.attempt(id, command, "'tags'", () => tags(isUpdated ? state : before))
-          const event = changeEvent && (yield* deciding.attempt(id, command, "'changeEvent'", () =>
-            changeEvent[1]({
-              id,
-              before,
-              after: isUpdated ? Option.some(state) : Option.none(),
-              command: { tag, payload }
-            })))
-          return {
-            _tag: "Changes",
-            decision,
-            state,
-            reply,
-            request: {
-              entityType: name,
-              persistenceId,
-              expected: revision,
-              payload: isUpdated
-                ? yield* deciding.encode(id, command, "the state", () => stateType.codec.encodeUnsafe(state))
-                : undefined,
-              tags: stateTags,
-              metadata: {},
-              event: event === undefined ? undefined : {
-                id: crypto.randomUUID(),
-                payload: yield* deciding.encode(
-                  id,
-                  command,
-                  "the change event",
-                  () => changeEvent![0].codec.encodeUnsafe(event)
-                ),
-                tags: stateTags,
-                metadata: {}
-              }
-            }
-          }
-        }),
-      persist: (held, command, decided) => {
-        if (decided._tag === "Answers") {
-          return Effect.succeed({ held, answer: decided.answer, after: decided.after })
+      recover: Effect.fnUntraced(function*(id) {
+        const problem = entityIdProblem(name, id)
+        if (problem !== undefined) {
+          return yield* new InvalidCommand({ entityType: name, id, command: "", problem })
         }
-        const { decision, reply, request, state } = decided
-        const { id } = held
-        return change(journal, store, request).pipe(
-          Effect.map((receipt): Persisted<Held<State>> => ({
-            held: {
-              ...held,
-              state,
-              revision: receipt.sequenceNumber as number as Revision,
-              isStored: request.payload !== undefined
-            },
-            answer: { _tag: "Replied", reply, receipt },
-            after: deciding.after(id, command, decision, state, receipt)
-          })),
-          Effect.mapError((error) => {
-            switch (error._tag) {
-              case "RevisionConflict":
-              case "SequenceConflict":
-                return new Stale({ cause: error })
-              case "StorageError":
-                return unavailable(name, id, true)(error)
-              default:
-                return new InvalidDecision({
-                  entityType: name,
-                  id,
-                  command: command.tag,
-                  problem: "the storage refuses it",
-                  cause: error
-                })
-            }
-          })
+        const persistenceId = PersistenceId.make(name, id)
+        const found = yield* Effect.mapError(
+          store.get(persistenceId),
+          (cause) => new JournalUnavailable({ entityType: name, id, isUnknown: false, cause })
         )
-      }
+        const remembered = emptyMemory()
+        if (Option.isNone(found)) {
+          return { id, persistenceId, state: yield* first(id), revision: none, isStored: false, remembered }
+        }
+        const { metadata, payload, position, revision, timestamp } = found.value
+        const text = metadata[commandsKey]
+        if (text !== undefined) {
+          yield* Effect.try({
+            try: () => {
+              remembered.decode(text)
+              // where this change stands was not known when it was written
+              const { newest } = remembered
+              if (newest?.sequenceNumber === sequenceNumberOf(revision)) {
+                remembered.add({ ...newest, position, timestamp })
+              }
+            },
+            catch: recoveryFailed(id, `the commands that revision ${revision} remembers cannot be read`)
+          })
+        }
+        const state = payload === undefined ? yield* first(id) : yield* Effect.try({
+          try: () => codec.decodeUnsafe(payload),
+          catch: recoveryFailed(id, `revision ${revision}, manifest '${payload.manifest}', cannot be decoded`)
+        })
+        return { id, persistenceId, state, revision, isStored: payload !== undefined, remembered }
+      }),
+      remembered: (held, command) =>
+        memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
+      decide: (held, command) => {
+        const { id, revision, state } = held
+        const { commandId, payload, tag } = command
+        return Effect.flatMap(
+          withServices(
+            deciding(
+              aboutOf(held, command),
+              decideWithin,
+              () => decide[tag]!({ id, payload, state, revision, commandId })
+            )
+          ),
+          (decided): Effect.Effect<Decided<State>, DecisionFailed | InvalidDecision> =>
+            decided._tag === "Rejected" ? Effect.succeed(decided) : accepted(held, command, decided.decision)
+        )
+      },
+      persist: Effect.fnUntraced(function*(held, command, decided) {
+        if (decided._tag === "Rejected") return { held, answer: decided, after: undefined }
+        const about = aboutOf(held, command)
+        const { after, change, reply, state } = decided
+        const written = change && (yield* write(held, about, change, decided.command))
+        const receipt = written?.receipt
+        const persisted: Persisted<HeldState<State>> = {
+          held: written === undefined ? held : {
+            ...held,
+            state,
+            revision: written.receipt.sequenceNumber as number as Revision,
+            isStored: change!.payload !== undefined,
+            remembered: written.remembered
+          },
+          answer: { _tag: "Replied", reply, receipt },
+          after: after.length === 0
+            ? undefined
+            : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
+        }
+        return persisted
+      })
     }
   })
 
-/** What the decision changes, if it changes anything. */
-const changeOf = (
-  entityType: string,
-  id: string,
-  command: string,
-  { events }: AnyPersist
-): Effect.Effect<Decision.Change<unknown> | undefined, InvalidDecision> => {
-  const [change] = events
-  if (events.length === 0) return Effect.succeed(undefined)
-  if (events.length === 1 && (change._tag === "Updated" || change._tag === "Removed")) return Effect.succeed(change)
-  const problem = `a durable state is updated or removed, and has no events: ${Formatter.format(events)}`
-  return Effect.fail(new InvalidDecision({ entityType, id, command, problem }))
+/** What is to be stored, as its codec writes it. */
+const encoding = <A>(about: About, what: string, encode: () => A): Effect.Effect<A, InvalidDecision> =>
+  Effect.try({
+    try: encode,
+    catch: (cause) => new InvalidDecision({ ...about, problem: `${what} cannot be encoded`, cause })
+  })
+
+/** What a decision changes, if it changes anything. Types rule out the rest, but a program may ignore them. */
+const changeOf = <State>(
+  about: About,
+  changes: ReadonlyArray<Decision.Change<State>>
+): Effect.Effect<Decision.Change<State> | undefined, InvalidDecision> => {
+  const [change] = changes
+  return !Array.isArray(changes) || changes.length > 1 ||
+      change !== undefined && change._tag !== "Updated" && change._tag !== "Removed"
+    ? Effect.fail(
+      new InvalidDecision({ ...about, problem: "a durable state is updated or removed, and has no events" })
+    )
+    : Effect.succeed(change)
 }
 
 /**
- * Changes the state if its revision is the one that was held. With 0 the store is content as well where the state was made and deleted meanwhile; then
- * it is undone.
+ * Changes the state if its revision is the expected one. With 0, the store is content as well where the state was made and deleted meanwhile: then the
+ * change is undone.
  */
-const change = (journal: Journal["Service"], store: DurableStateStore["Service"], request: ChangeRequest) => {
+const changing = (journal: Journal["Service"], store: DurableStateStore["Service"], request: ChangeRequest) => {
   const { expected, persistenceId } = request
   const changed = store.change(request)
   if (expected !== none) return changed
@@ -226,9 +319,3 @@ const change = (journal: Journal["Service"], store: DurableStateStore["Service"]
       : Effect.fail(new RevisionConflict({ persistenceId, expected, actual }))
   }))
 }
-
-/** The error of a storage that has failed, on a read or a write. */
-const unavailable = (entityType: string, id: string, isWrite: boolean) => (cause: StorageError) =>
-  new JournalUnavailable({ entityType, id, isUnknown: isWrite && cause.reason === "Unavailable", cause })
-
-const none = Revision.make(0)

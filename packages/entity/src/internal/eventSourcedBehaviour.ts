@@ -2,29 +2,23 @@ import type { EntityType } from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Receipt } from "@sluice/core/Receipt"
-import * as Slice from "@sluice/core/Slice"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
-import type { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Rpc from "effect/rpc/Rpc"
-import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
-import { type Answer, type Behaviour, type Command, type Persisted, Stale } from "../Behaviour.ts"
-import * as Decision from "../Decision.ts"
-import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
+import type * as Scope from "effect/Scope"
+import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
+import type * as Decision from "../Decision.ts"
+import { DecisionFailed, InvalidCommand, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
-import { commandCodecs } from "./commandCodecs.ts"
-import { type About, computing, deciding, runAfter } from "./deciding.ts"
+import { makeCommandMemory } from "./commandMemory.ts"
+import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
 import { type HeldEvents, recovering } from "./recover.ts"
-import type { RememberedCommand } from "./rememberedCommands.ts"
 import { makeSnapshotSaver } from "./snapshots.ts"
 
 /** @internal What `EventSourced.make` was told, with what it was not told. */
@@ -60,7 +54,7 @@ export interface Definition<in out Event, in out State> {
 
 /** What was decided, and may be persisted. */
 type Decided<Event, State> =
-  | { readonly _tag: "Rejected"; readonly error: unknown }
+  | Rejected
   | {
     readonly _tag: "Accepted"
     readonly events: ReadonlyArray<Event>
@@ -84,7 +78,7 @@ export const eventSourcedBehaviour = <Event, State>(
   Effect.gen(function*() {
     const { decide, decideWithin, entityType, evolve, maxEvents, snapshots, stateType, tags } = definition
     const journal = yield* Journal.Journal
-    const codecs = commandCodecs(definition.commands)
+    const memory = makeCommandMemory(definition.commands, journal.identity, "events")
     const recover = recovering({
       ...definition,
       journal,
@@ -92,29 +86,12 @@ export const eventSourcedBehaviour = <Event, State>(
       hasSnapshots: snapshots !== undefined
     })
     const saver = snapshots && (yield* makeSnapshotSaver(stateType, snapshots.retention))
-    // what decisions need; the span, and a transaction, are those of whoever runs them
-    const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(yield* Effect.context<any>())
-    const withServices = <A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> =>
-      Effect.provideContext(effect, services)
+    const withServices = yield* ofDecisions
 
     const aboutOf = ({ id }: HeldEvents<State>, { tag }: Command): About => ({
       entityType: entityType.name,
       id,
       command: tag
-    })
-
-    const receiptOf = (
-      persistenceId: PersistenceId.PersistenceId,
-      { count, position, sequenceNumber, timestamp }: RememberedCommand
-    ): Receipt => ({
-      journal: journal.identity,
-      log: "events",
-      persistenceId,
-      slice: Slice.ofPersistenceId(persistenceId),
-      sequenceNumber,
-      position,
-      timestamp,
-      count
     })
 
     /** The state after the events, and the tags of each. */
@@ -155,22 +132,7 @@ export const eventSourcedBehaviour = <Event, State>(
       }
       const { state, tags } = yield* evolved(held, about, events)
       const reply = yield* computing(about, "reply", () => decision.reply(state))
-      const { commandId } = command
-      let kept: CommandOfEvent | undefined
-      if (commandId !== undefined && events.length > 0) {
-        const codec = codecs.get(command.tag)!
-        kept = yield* Effect.try({
-          try: () => ({
-            commandId,
-            tag: command.tag,
-            fingerprint: codec.fingerprint(command.payload),
-            reply: codec.encodeReply(reply),
-            count: events.length
-          }),
-          catch: (cause) =>
-            new InvalidDecision({ ...about, problem: "the reply, or the payload, cannot be encoded", cause })
-        })
-      }
+      const kept = events.length === 0 ? undefined : yield* memory.keep(about, command, reply, events.length)
       return { _tag: "Accepted", events, tags, state, reply, command: kept, after }
     })
 
@@ -237,31 +199,7 @@ export const eventSourcedBehaviour = <Event, State>(
           : Effect.fail(new InvalidCommand({ entityType: entityType.name, id, command: "", problem }))
       },
       remembered: (held, command) =>
-        Effect.suspend((): Effect.Effect<Answer | undefined, InvalidCommand | InvalidDecision> => {
-          const about = aboutOf(held, command)
-          const codec = codecs.get(command.tag)
-          if (codec === undefined) {
-            return Effect.fail(new InvalidCommand({ ...about, problem: "there is no such command" }))
-          }
-          if (command.commandId === undefined) return Effect.undefined
-          const first = held.remembered.get(command.commandId)
-          if (first === undefined) return Effect.undefined
-          const reused = (problem: string) =>
-            Effect.fail(new InvalidCommand({ ...about, problem: `its command id was used for ${problem}` }))
-          if (first.tag !== command.tag) return reused(`the command ${JSON.stringify(first.tag)}`)
-          try {
-            if (first.fingerprint !== codec.fingerprint(command.payload)) return reused("another payload")
-          } catch (cause) {
-            return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
-          }
-          try {
-            const reply = codec.decodeReply(first.reply)
-            return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(held.persistenceId, first) })
-          } catch (cause) {
-            const problem = "it was executed before, and its first reply is not of the command's `success` any more"
-            return Effect.fail(new InvalidDecision({ ...about, problem, cause }))
-          }
-        }),
+        memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
       decide: (held, command) => {
         const about = aboutOf(held, command)
         const { id, sequenceNumber, state } = held
@@ -270,16 +208,8 @@ export const eventSourcedBehaviour = <Event, State>(
           withServices(
             deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, sequenceNumber, commandId }))
           ),
-          (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> => {
-            if (Result.isFailure(decided)) return Effect.succeed({ _tag: "Rejected", error: decided.failure })
-            const decision = decided.success
-            if (!Decision.isDecision(decision)) {
-              return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` gives no decision" }))
-            }
-            return decision._tag === "Fail"
-              ? Effect.succeed({ _tag: "Rejected", error: decision.error })
-              : accepted(held, command, decision as Decision.Persist<Event, State, unknown, any>)
-          }
+          (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
+            decided._tag === "Rejected" ? Effect.succeed(decided) : accepted(held, command, decided.decision)
         )
       },
       persist: Effect.fnUntraced(function*(held, command, decided) {
@@ -307,21 +237,3 @@ export const eventSourcedBehaviour = <Event, State>(
       })
     }
   })
-
-/** Whether events may be written nevertheless. */
-const mayBeWritten = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Failed"
-
-/** What has become of an append that failed, apart from a conflict. */
-const unwritten = (
-  { command, entityType, id }: About,
-  error: Exclude<Journal.AppendError, { readonly _tag: "SequenceConflict" }>
-): JournalUnavailable | InvalidDecision =>
-  error._tag === "StorageError"
-    ? new JournalUnavailable({ entityType, id, isUnknown: mayBeWritten(error), cause: error })
-    : new InvalidDecision({
-      entityType,
-      id,
-      command,
-      problem: "the journal refuses it, and nothing was written",
-      cause: error
-    })

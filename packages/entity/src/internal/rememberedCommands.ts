@@ -52,6 +52,11 @@ export class RememberedCommands {
     return this.#commands?.get(commandId)
   }
 
+  /** The one that was remembered last. */
+  get newest(): RememberedCommand | undefined {
+    return Array.from(this.#commands?.values() ?? []).at(-1)
+  }
+
   /** Remembers a command as the newest one, and forgets the oldest ones that there is no room for. */
   add(command: RememberedCommand): void {
     if (this.#limit === 0) return

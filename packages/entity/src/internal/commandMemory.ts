@@ -1,0 +1,88 @@
+import type { PersistenceId } from "@sluice/core/PersistenceId"
+import type { Receipt } from "@sluice/core/Receipt"
+import * as Slice from "@sluice/core/Slice"
+import * as Effect from "effect/Effect"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { Answer, Command } from "../Behaviour.ts"
+import { InvalidCommand, InvalidDecision } from "../EntityError.ts"
+import { commandCodecs } from "./commandCodecs.ts"
+import type { About } from "./deciding.ts"
+import type { CommandOfEvent } from "./metadataKeys.ts"
+import type { RememberedCommand, RememberedCommands } from "./rememberedCommands.ts"
+
+/** @internal How repetitions of commands that have an id are answered. */
+export interface CommandMemory {
+  /** The answer to a command whose id is remembered. It fails where there is no such command, and where the id was of another one. */
+  readonly answer: (
+    about: About,
+    persistenceId: PersistenceId,
+    remembered: RememberedCommands,
+    command: Command
+  ) => Effect.Effect<Answer | undefined, InvalidCommand | InvalidDecision>
+  /** What is to be remembered of a command that persists so many events; undefined where it has no id. */
+  readonly keep: (
+    about: About,
+    command: Command,
+    reply: unknown,
+    count: number
+  ) => Effect.Effect<CommandOfEvent | undefined, InvalidDecision>
+}
+
+/** @internal Where what is remembered stands, in the log of events or in that of states. */
+export const makeCommandMemory = (
+  commands: ReadonlyArray<Rpc.Any>,
+  journal: string,
+  log: Receipt["log"]
+): CommandMemory => {
+  const codecs = commandCodecs(commands)
+  const receiptOf = (
+    persistenceId: PersistenceId,
+    { count, position, sequenceNumber, timestamp }: RememberedCommand
+  ): Receipt => ({
+    journal,
+    log,
+    persistenceId,
+    slice: Slice.ofPersistenceId(persistenceId),
+    sequenceNumber,
+    position,
+    timestamp,
+    count
+  })
+  return {
+    answer: (about, persistenceId, remembered, { commandId, payload, tag }) =>
+      Effect.suspend((): ReturnType<CommandMemory["answer"]> => {
+        const codec = codecs.get(tag)
+        if (codec === undefined) {
+          return Effect.fail(new InvalidCommand({ ...about, problem: "there is no such command" }))
+        }
+        if (commandId === undefined) return Effect.undefined
+        const first = remembered.get(commandId)
+        if (first === undefined) return Effect.undefined
+        if (first.tag !== tag) return reused(about, `the command ${JSON.stringify(first.tag)}`)
+        try {
+          if (first.fingerprint !== codec.fingerprint(payload)) return reused(about, "another payload")
+        } catch (cause) {
+          return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
+        }
+        try {
+          const reply = codec.decodeReply(first.reply)
+          return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(persistenceId, first) })
+        } catch (cause) {
+          const problem = "it was executed before, and its first reply is not of the command's `success` any more"
+          return Effect.fail(new InvalidDecision({ ...about, problem, cause }))
+        }
+      }),
+    keep: (about, { commandId, payload, tag }, reply, count) =>
+      commandId === undefined ? Effect.undefined : Effect.try({
+        try: () => {
+          const codec = codecs.get(tag)!
+          return { commandId, tag, fingerprint: codec.fingerprint(payload), reply: codec.encodeReply(reply), count }
+        },
+        catch: (cause) =>
+          new InvalidDecision({ ...about, problem: "the reply, or the payload, cannot be encoded", cause })
+      })
+  }
+}
+
+const reused = (about: About, otherwise: string) =>
+  Effect.fail(new InvalidCommand({ ...about, problem: `its command id was used for ${otherwise}` }))
