@@ -3,8 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import { OffsetStore } from "@sluice/core/OffsetStore"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
+import * as Verification from "@sluice/core/Verification"
 import { type Dialect } from "@sluice/sql/adapter/Dialect"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
@@ -13,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import * as Proxy from "../hostile/Proxy.ts"
 import { databases, type Place, servers } from "./databases.ts"
@@ -60,6 +67,47 @@ for (const { dialect, name, place } of databases) {
         }).pipe(Effect.scoped))
     }
   })
+}
+
+for (const { dialect, name, place } of databases) {
+  for (const mode of ["exact", "perEntity"] as const) {
+    it.live(`a projection that is verified, with offsets ${mode} in ${name}, is ahead of a restored backup, whose entity has as many events again, with the same numbers`, () =>
+      Effect.gen(function*() {
+        const there = yield* place
+        yield* Effect.gen(function*() {
+          const copy = Source.journal(Note).pipe(Projection.exactlyOnce("copy", () => Effect.void))
+          const verified = Effect.map(Verification.verify(copy), ([report]) => report!)
+          const first = yield* append("1")
+          if (mode === "perEntity") {
+            const store = yield* OffsetStore
+            const key = Projection.offsetKey(copy)
+            yield* ProjectionManagement.ProjectionManagement.use((management) => management.register(key))
+            const { revision } = yield* store.load(key, SliceRange.full)
+            const { journal, persistenceId, sequenceNumber: number, slice } = first
+            const entities = new Map([[persistenceId, { first: number, last: number }]])
+            const move = { slice, from: undefined, to: first, entities }
+            yield* store.transact(key, { journal, revision: revision! }, [move], Effect.void)
+          }
+          const lost = yield* Effect.forEach(["2", "3"], append)
+          yield* Effect.scoped(
+            Effect.andThen(Layer.build(Projection.layer(copy)), ProjectionStatus.caughtUp("copy"))
+          )
+          const before = yield* verified
+          assert.deepStrictEqual([before.differences, before.slices[0]!.mode], [[], mode])
+
+          yield* Effect.forEach(lost.toReversed(), (event) => forget(there, dialect, event))
+          const again = yield* Effect.forEach(["2'", "3'", "4'"], append)
+          assert.deepStrictEqual(
+            again.slice(0, 2).map(({ position, sequenceNumber }) => [position, sequenceNumber]),
+            lost.map(({ position, sequenceNumber }) => [position, sequenceNumber])
+          )
+          const { differences } = yield* verified
+          assert.deepStrictEqual(differences.map(({ _tag, slice }) => [_tag, slice]), [["Ahead", first.slice]])
+          const [{ handled, head }] = differences as unknown as [Verification.Ahead]
+          assert.deepStrictEqual([handled.position, head.position], [lost[1]!.position, again[2]!.position])
+        }).pipe(Effect.provide(there.layer()), Effect.provideService(References.MinimumLogLevel, "None"))
+      }).pipe(Effect.scoped))
+  }
 }
 
 for (const { dialect, name, place } of servers) {

@@ -17,7 +17,7 @@ import type { StorageError } from "./StorageError.ts"
 import type { Report, VerificationDisturbed, VerificationUnsupported } from "./VerificationReport.ts"
 
 export { VerificationDisturbed, VerificationUnsupported } from "./VerificationReport.ts"
-export type { Ahead, Counts, Difference, Missing, Report, SliceReport } from "./VerificationReport.ts"
+export type { Ahead, Counts, Difference, Missing, Report, SliceReport, Unshown } from "./VerificationReport.ts"
 
 /**
  * What is compared, and what becomes of differences.
@@ -62,7 +62,7 @@ export type VerificationError =
  *
  * - A slice that is {@link Ahead}: its offset is not in the journal.
  * - Events that are {@link Missing}, where a filter leaves events out. Then a sequence number is stored of each entity, and the events are compared with
- *   that. Elsewhere the offset is what there is: it is moved by compare-and-set from each event to the next one, which proves that none was passed by.
+ *   that; and positions that are {@link Unshown}, as the source says nothing of them. Elsewhere the offset is what there is: it is moved by compare-and-set from each event to the next one, which proves that none was passed by.
  *
  * It reads the source from where each slice has left out something first, without payloads where the source is a Sluice producer, and keeps a page of it in memory.
  * The report says of how many events it does not know what has become of them, and why: {@link Counts}.

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { Offset } from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
+import type { Position } from "./Position.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 
@@ -46,12 +47,27 @@ export interface Ahead {
 }
 
 /**
+ * The source has gone past positions of a slice, and shows neither what stands there nor that it leaves that out, as a source of one's own may that filters
+ * without placeholders. Nobody knows whether the projection was to handle it, and no replay brings it: the source is to be mended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unshown {
+  readonly _tag: "Unshown"
+  readonly slice: Slice
+  /** The first position, and the last one. */
+  readonly from: Position
+  readonly to: Position
+}
+
+/**
  * A difference between a projection and its journal.
  *
  * @category models
  * @since 0.1.0
  */
-export type Difference = Missing | Ahead
+export type Difference = Missing | Ahead | Unshown
 
 /**
  * What has become of the events up to the offset of a slice. The sum of all is its position, unless the slice is {@link Ahead}: then it is 0.
@@ -77,6 +93,8 @@ export interface Counts {
   readonly pending: number
   /** Those of {@link Missing}. */
   readonly missing: number
+  /** Those of {@link Unshown}. */
+  readonly unshown: number
 }
 
 /**

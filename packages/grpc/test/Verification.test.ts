@@ -86,7 +86,8 @@ layer(quiet, { excludeTestServices: true, timeout: 120_000 })("a projection of a
         deleted: 0,
         jumped: 0,
         pending: 0,
-        missing: 2
+        missing: 2,
+        unshown: 0
       })
       assert.deepStrictEqual(
         before.differences.map((one) => one._tag === "Missing" ? [one.persistenceId as string, one.from, one.to] : []),

@@ -3,9 +3,10 @@ import { type EncodedElement, type EncodedEnvelope, isSkipped } from "../../Enve
 import * as Offset from "../../Offset.ts"
 import type { StoredOffsets } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
+import { make as makePosition } from "../../Position.ts"
 import { isHandled, isJumped, type Rewind, type StoredNumber } from "../../Rewind.ts"
 import type { Slice } from "../../Slice.ts"
-import type { Ahead, Counts, Difference, Missing, SliceReport } from "../../VerificationReport.ts"
+import type { Ahead, Counts, Difference, Missing, SliceReport, Unshown } from "../../VerificationReport.ts"
 
 type MutableCounts = { -readonly [Key in keyof Counts]: Counts[Key] }
 
@@ -40,7 +41,8 @@ export const noCounts: Counts = {
   deleted: 0,
   jumped: 0,
   pending: 0,
-  missing: 0
+  missing: 0,
+  unshown: 0
 }
 
 /** @internal What is compared. */
@@ -67,6 +69,7 @@ export class SliceComparison {
   readonly #wasIncluded: (event: EncodedEnvelope) => boolean
   readonly #limit: number
   readonly #ahead: Array<Ahead> = []
+  readonly #unshown: Array<Unshown> = []
   /** In the order in which they were found. */
   readonly #missing = new Map<PersistenceId, MutableMissing>()
   #hasMore = false
@@ -81,7 +84,7 @@ export class SliceComparison {
       const completeUpTo = stored.completeUpTo.get(slice)
       if (offset.position === 0 && head.position === 0) continue
       if (ahead.has(slice)) {
-        if (this.#ahead.length < limit) this.#ahead.push({ _tag: "Ahead", slice, handled: offset, head })
+        if (!this.#isFull) this.#ahead.push({ _tag: "Ahead", slice, handled: offset, head })
         else this.#hasMore = true
       }
       const proven = ahead.has(slice) ? 0 : Math.min(completeUpTo?.position ?? Infinity, offset.position)
@@ -131,8 +134,11 @@ export class SliceComparison {
       if (compared === undefined || position === undefined) continue
       const { before, next, offset } = compared
       if (position < next || next > offset.position) continue
+      const from = isSkipped(element) ? Math.max(element.from, next) : position
+      const last = Math.min(from - 1, offset.position)
+      if (last >= next) this.#notShown(compared, next, last)
       if (isSkipped(element)) {
-        const skipped = Math.min(position, offset.position) - next + 1
+        const skipped = Math.max(Math.min(position, offset.position) - from + 1, 0)
         compared.counts[element.isDeferred ? "leftOut" : "deleted"] += skipped
       } else if (position <= offset.position) {
         candidates.push({ event: element, before })
@@ -170,11 +176,22 @@ export class SliceComparison {
     return this.#wasIncluded(event) ? "missing" : "leftOut"
   }
 
+  #notShown({ counts, slice }: Compared, from: number, to: number): void {
+    counts.unshown += to - from + 1
+    if (this.#isFull) this.#hasMore = true
+    else this.#unshown.push({ _tag: "Unshown", slice, from: makePosition(from), to: makePosition(to) })
+  }
+
+  /** Whether as many differences are listed as may be. */
+  get #isFull(): boolean {
+    return this.#missing.size + this.#ahead.length + this.#unshown.length >= this.#limit
+  }
+
   #list({ persistenceId, sequenceNumber, slice }: EncodedEnvelope): void {
     const listed = this.#missing.get(persistenceId)
     if (listed !== undefined) {
       listed.to = sequenceNumber
-    } else if (this.#missing.size + this.#ahead.length < this.#limit) {
+    } else if (!this.#isFull) {
       this.#missing.set(persistenceId, {
         _tag: "Missing",
         slice,
@@ -199,7 +216,7 @@ export class SliceComparison {
   }
 
   get differences(): ReadonlyArray<Difference> {
-    return [...this.#ahead, ...this.#missing.values()]
+    return [...this.#ahead, ...this.#unshown, ...this.#missing.values()]
   }
 
   get slices(): ReadonlyArray<SliceReport> {

@@ -253,5 +253,6 @@ const plus = (a: Counts, b: SliceReport): Counts => ({
   deleted: a.deleted + b.deleted,
   jumped: a.jumped + b.jumped,
   pending: a.pending + b.pending,
-  missing: a.missing + b.missing
+  missing: a.missing + b.missing,
+  unshown: a.unshown + b.unshown
 })

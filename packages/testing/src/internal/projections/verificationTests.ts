@@ -14,6 +14,7 @@ import type * as Timestamp from "@sluice/core/Timestamp"
 import * as Verification from "@sluice/core/Verification"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, texts } from "../kit.ts"
 import { ada, filtered, guarantees, whileWaiting } from "./filteredProjectionTests.ts"
@@ -28,10 +29,12 @@ const verified = (
   options?: Verification.Options
 ): Effect.Effect<Verification.Report, any, any> =>
   Effect.map(Verification.verify(projection, options), ([report]) => {
-    for (const { deleted, handled, jumped, leftOut, missing, offset, pending, proven, slice } of report!.slices) {
+    for (
+      const { deleted, handled, jumped, leftOut, missing, offset, pending, proven, slice, unshown } of report!.slices
+    ) {
       if (report!.differences.some((one) => one._tag === "Ahead" && one.slice === slice)) continue
       assert.strictEqual(
-        proven + handled + leftOut + deleted + jumped + pending + missing,
+        proven + handled + leftOut + deleted + jumped + pending + missing + unshown,
         offset.position,
         `each event of slice ${slice}`
       )
@@ -77,7 +80,8 @@ export const verificationTests = (it: It<Journal.Journal | Projection.Stores>): 
           deleted: 0,
           jumped: 0,
           pending: 0,
-          missing: 0
+          missing: 0,
+          unshown: 0
         })
         const lag = slices.reduce((sum, { head, offset }) => sum + head.position - offset.position, 0)
         assert.deepStrictEqual([slices.map(({ mode }) => mode), lag], [["exact", "exact"], 1])
@@ -131,7 +135,8 @@ export const verificationTests = (it: It<Journal.Journal | Projection.Stores>): 
             deleted: 0,
             jumped: 0,
             pending: 0,
-            missing: 5
+            missing: 5,
+            unshown: 0
           })
           assert.deepStrictEqual(
             differences.map((one) => one._tag === "Missing" ? [one.persistenceId, one.from, one.to] : []) as any,
@@ -186,11 +191,45 @@ export const verificationTests = (it: It<Journal.Journal | Projection.Stores>): 
             deleted: 1,
             jumped: 2,
             pending: 0,
-            missing: 0
+            missing: 0,
+            unshown: 0
           })
           yield* ConsumerFilter.update(projection, () => EventFilter.passAll, { ...ada, history: "now" })
           const { counts, differences } = yield* verified(projection)
           assert.deepStrictEqual([counts.pending, counts.leftOut, counts.missing, differences], [1, 0, 0, []])
+        }))
+
+      it.effect("is said to be shown nothing of some events by a source of one's own that has left them out without a placeholder", () =>
+        Effect.gen(function*() {
+          const type = fresh("verified")
+          const source = filtered(type, EventFilter.passAll.pipe(EventFilter.excludeTags("test")))
+          const of = make(freshName(), () => Effect.void)
+          const projection = source.pipe(of)
+          const [a, b] = idsOfSlice(type, 9, 2) as [string, string]
+          yield* Journal.append(type, { id: b, events: ["left out"], tags: ["test"] })
+          yield* append(type, a, texts(4))
+          yield* Journal.append(type, { id: b, events: ["left out"], tags: ["test"] })
+          yield* append(type, a, texts(1))
+          yield* caughtUp(projection.name).pipe(whileRunning(projection))
+          const without = (...positions: ReadonlyArray<number>) =>
+            Source.make<string, any, any>({
+              ...source.provider,
+              open: (range, start) =>
+                Effect.map(source.provider.open(range, start), (feed) => ({
+                  ...feed,
+                  envelopes: Stream.filter(feed.envelopes, ({ position }) => !positions.includes(position!))
+                }))
+            }).pipe(of)
+          const { counts, differences, repairing } = yield* verified(without(2, 3, 6), { ...ada, repair: true })
+          assert.deepStrictEqual(
+            differences.map((one) => one._tag === "Unshown" ? [one.slice as number, one.from, one.to] : one) as any,
+            [[9, 2, 3], [9, 6, 6]]
+          )
+          assert.deepStrictEqual([counts.handled, counts.leftOut, counts.unshown, counts.missing], [3, 1, 3, 0])
+          assert.strictEqual(repairing, 0, "a repair would not be shown them either")
+          const { differences: some, hasMore } = yield* verified(without(2, 6), { limit: 1 })
+          assert.deepStrictEqual([some.length, hasMore], [1, true])
+          assert.deepStrictEqual((yield* verified(projection)).differences, [])
         }))
 
       it.effect("is not compared while it is commanded, again and again", () =>
