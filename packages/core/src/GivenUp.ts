@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import type { Place } from "./Envelope.ts"
-import { compile, diff, type EventFilter, type Options, type Subject } from "./EventFilter.ts"
+import { compile, diff, type EventFilter, type Subject } from "./EventFilter.ts"
 import { everything } from "./internal/filter/expressions.ts"
 import type { Slice } from "./Slice.ts"
 import type { Timestamp } from "./Timestamp.ts"
@@ -154,18 +154,25 @@ export const rewound = (
 export class PastGivenUp {
   readonly #slices: ReadonlyMap<Slice, ReadonlyArray<GivenUp>>
   readonly #inclusions: ReadonlyMap<number, Inclusion>
-  readonly #options: Options | undefined
+  /** What those tags begin with now that are topics, and began with when the filters were compiled. */
+  readonly #topicPrefix: () => string | undefined
+  #compiledFor: string | undefined
   readonly #newlyIncludes = new Map<number, (subject: Subject) => boolean>()
 
   /** What is given up of each slice, in the order of the changes. */
   constructor(
     slices: ReadonlyMap<Slice, ReadonlyArray<GivenUp>>,
-    inclusions: ReadonlyArray<Inclusion>,
-    options?: Options
+    inclusions: Iterable<Inclusion>,
+    topicPrefix: () => string | undefined = () => undefined
   ) {
     this.#slices = slices
-    this.#inclusions = new Map(inclusions.map((inclusion) => [inclusion.version, inclusion]))
-    this.#options = options
+    this.#inclusions = new Map(Array.from(inclusions, (inclusion) => [inclusion.version, inclusion]))
+    this.#topicPrefix = topicPrefix
+  }
+
+  /** The same past, where topics are told by what a producer says that their tags begin with. */
+  withTopicPrefix(topicPrefix: () => string | undefined): PastGivenUp {
+    return new PastGivenUp(this.#slices, this.#inclusions.values(), topicPrefix)
   }
 
   get isEmpty(): boolean {
@@ -186,13 +193,16 @@ export class PastGivenUp {
   }
 
   #isNewlyIncluded(version: number, subject: Subject): boolean {
+    const topicPrefix = this.#topicPrefix()
+    if (topicPrefix !== this.#compiledFor) this.#newlyIncludes.clear()
+    this.#compiledFor = topicPrefix
     let newlyIncludes = this.#newlyIncludes.get(version)
     if (newlyIncludes === undefined) {
       const inclusion = this.#inclusions.get(version)
       // whoever reads what is given up reads the changes first
       if (inclusion === undefined) return false
-      const before = compile(inclusion.before, this.#options)
-      const after = compile(inclusion.after, this.#options)
+      const before = compile(inclusion.before, { topicPrefix })
+      const after = compile(inclusion.after, { topicPrefix })
       this.#newlyIncludes.set(version, newlyIncludes = (subject) => after(subject) && !before(subject))
     }
     return newlyIncludes(subject)

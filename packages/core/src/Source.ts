@@ -760,6 +760,8 @@ export interface OpenSource<out A, out E, out R> {
   readonly elements: Stream.Stream<Element<A>, E, R>
   /** As `Feed.replay`. */
   readonly replay: Feed<E>["replay"]
+  /** As `Feed.topicPrefix`. */
+  readonly topicPrefix: Feed<E>["topicPrefix"]
 }
 
 /**
@@ -775,10 +777,11 @@ export const open = <A, E, R>(
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    ({ envelopes, journal, replay, supersedes = self.provider.supersedes ?? false }) => ({
+    ({ envelopes, journal, replay, supersedes = self.provider.supersedes ?? false, topicPrefix }) => ({
       journal,
       supersedes,
       replay,
+      topicPrefix,
       elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
     })
   )

@@ -145,7 +145,11 @@ describe("the past that is given up", () => {
     const [x] = [event("x", ["topic/x"])]
     const slices = new Map([[x.slice, [until(2, 30)]]])
     assert.isUndefined(new GivenUp.PastGivenUp(slices, [topics]).until(x))
-    const past = new GivenUp.PastGivenUp(slices, [topics], { topicPrefix: "topic/" })
+    let prefix: string | undefined = "topic/"
+    const past = new GivenUp.PastGivenUp(slices, [topics]).withTopicPrefix(() => prefix)
     assert.strictEqual<number | undefined>(past.until(x), 30)
+    // another one has taken its place
+    prefix = undefined
+    assert.isUndefined(past.until(x))
   })
 })

@@ -1,5 +1,6 @@
 import { assert, describe, it as plainIt, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as EventFilter from "@sluice/core/EventFilter"
@@ -355,6 +356,31 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
         lines.some((line) => line.includes("Events 1 to 3 of 'Cart|grows' were left out by a filter, and deleted")),
         lines.join("\n")
       )
+    }))
+
+  it.effect("gives up the past of a topic by the prefix that its producer has for topics", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { topicPrefix: "thème=" })
+      const port = yield* serve(Layer.provide(offered, Layer.succeedContext(there)))
+      const write = (id: string, text: string, ...tags: ReadonlyArray<string>) =>
+        Effect.provide(append(id, text, ...tags), there)
+      yield* write("a", "before")
+      yield* write("b", "before", "t:home/kitchen")
+      const projection = remote(port).pipe(
+        EventConsumer.filter(EventFilter.excludeAll),
+        Projection.exactlyOnce("topics", record)
+      )
+      yield* run(projection, here)
+      yield* caughtUp("topics")
+      const include = EventFilter.includeTopics("home/#")
+      yield* Effect.provide(ConsumerFilter.update(projection, include, { by: "ada", history: "none" }), here)
+      yield* write("b", "of another kind", "t:home/kitchen")
+      yield* write("a", "after", "thème=home/kitchen")
+      yield* write("b", "after", "thème=home/kitchen")
+      yield* caughtUp("topics")
+      assert.deepStrictEqual(yield* Effect.provide(effectsOf("a"), here), ["2 after"])
+      assert.deepStrictEqual(yield* Effect.provide(effectsOf("b"), here), ["2 of another kind", "3 after"])
     }))
 
   it.effect("has the filter that was given last, and says that there is one", () =>

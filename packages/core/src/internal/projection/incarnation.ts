@@ -103,7 +103,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       completeUpTo,
       offsets
     })
-    const givenUp = yield* options.filter.givenUp(options.range, revision)
+    const givenUpByDefault = yield* options.filter.givenUp(options.range, revision)
     const isChanged = monitor.revision !== undefined && monitor.revision !== revision
     const goesOn = options.filter.isThere && isChanged && (yield* hasJustRun(memory)) &&
       monitor.isNotBefore(offsets)
@@ -115,7 +115,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const held = new HeldBack()
     const chunks = yield* Chunks.make(held)
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
-    const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
+    const { journal, replay, supersedes, topicPrefix } = yield* unlessCommanded(options, opening)
+    const givenUp = topicPrefix === undefined ? givenUpByDefault : givenUpByDefault.withTopicPrefix(topicPrefix)
     yield* openPast(options, passedOver, givenUp, { journal, offsets, filter }, chunks, decoded, held)
     const stored = { completeUpTo, offsets, rewinds }
     const reading: Reading = journal === Source.timestamps
@@ -319,7 +320,7 @@ const open = Effect.fnUntraced(function*(
   chunks: Chunks,
   decoded: DecodedShare,
   held: HeldBack
-): Effect.fn.Return<Pick<Source.OpenSource<any, any, any>, "journal" | "replay" | "supersedes">, unknown, any> {
+): Effect.fn.Return<Omit<Source.OpenSource<any, any, any>, "elements">, unknown, any> {
   const health: Source.Health = {
     disrupted: (cause) => void monitor.happened({ _tag: "Disrupted", cause }),
     restored: () => void monitor.happened({ _tag: "Restored" })
@@ -329,7 +330,7 @@ const open = Effect.fnUntraced(function*(
     pastDeleted: source.provider.onReplaced === "rewind",
     reminders: true
   }
-  const { elements, journal, replay, supersedes } = yield* Source.open(source, { range, start }).pipe(
+  const { elements, ...opened } = yield* Source.open(source, { range, start }).pipe(
     memory.ofSource,
     Effect.provideService(Source.Health, health)
   )
@@ -346,7 +347,7 @@ const open = Effect.fnUntraced(function*(
     Effect.provideService(Source.Health, health),
     Effect.forkScoped
   )
-  return { journal, replay, supersedes }
+  return opened
 })
 
 /** Opens the source for what was passed over, if there is any. Its chunks take turns with those of what is new. */

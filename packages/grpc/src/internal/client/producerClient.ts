@@ -57,7 +57,7 @@ import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
-import { floorTrailer, forkTrailer, missingHeader, streamsTrailer } from "../wire/status.ts"
+import { floorTrailer, forkTrailer, missingHeader, streamsTrailer, topicPrefixHeader } from "../wire/status.ts"
 import {
   type CallError as CallFailure,
   type ClientCall,
@@ -79,6 +79,8 @@ export interface Connection {
   readonly replay: ((request: Replay) => void) | undefined
   /** Whether the stream has no event yet, though the producer's journal has others. */
   readonly isMissing: boolean
+  /** What those tags begin with that are topics, if it is not the default. */
+  readonly topicPrefix?: string | undefined
   /** Whether the stream is one of states, of which a later one takes the place of an earlier one. */
   readonly supersedes: boolean
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
@@ -160,6 +162,9 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
   const protocolError = (problem: unknown) =>
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
   const read = <A>(f: () => A): Effect.Effect<A, ProtocolError> => Effect.try({ try: f, catch: protocolError })
+
+  const topicPrefixOf = (header: string | undefined): Effect.Effect<string | undefined, ProtocolError> =>
+    header === undefined ? Effect.undefined : read(() => decodeURIComponent(header))
 
   const init = (
     range: SliceRange,
@@ -404,6 +409,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           replay: undefined,
           supersedes: answered["sluice-supersedes"] === "true",
           isMissing: answered[missingHeader] !== undefined,
+          topicPrefix: yield* topicPrefixOf(answered[topicPrefixHeader]),
           pull: Effect.mapError(call.pull, explain(call))
         }
       }),

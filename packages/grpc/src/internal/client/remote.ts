@@ -58,6 +58,7 @@ export const makeRemote = (
     let connected = start.journal !== undefined
     const clock = yield* Effect.clockWith(Effect.succeed)
     let connectedAt = 0
+    let topicPrefix: string | undefined
     const context = yield* Effect.context()
 
     const backOff = (error: ConsumerError) =>
@@ -86,6 +87,7 @@ export const makeRemote = (
             if (failures > 0) health.restored()
             connected = true
             isMissing = connection.isMissing
+            topicPrefix = connection.topicPrefix
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
@@ -140,6 +142,7 @@ export const makeRemote = (
     return {
       journal: first.journal,
       supersedes: first.supersedes,
+      topicPrefix: () => topicPrefix,
       envelopes: Stream.fromPull(Effect.succeed(next)),
       replay: first.replay && ((request) =>
         Effect.sync(() => {

@@ -18,7 +18,16 @@ import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
-import { disruptionOf, invalidArgument, missingHeader, notOffered, parse, quotable, Status } from "../wire/status.ts"
+import {
+  disruptionOf,
+  invalidArgument,
+  missingHeader,
+  notOffered,
+  parse,
+  quotable,
+  Status,
+  topicPrefixHeader
+} from "../wire/status.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -92,6 +101,7 @@ const announce = (
     "sluice-protocol": String(protocolVersion),
     "sluice-journal": journal === timestamps ? journal : `${journal}${logsOf(stream)}`,
     "sluice-supersedes": String(stream.supersedes),
+    ...(stream.topicPrefix === undefined ? {} : { [topicPrefixHeader]: encodeURIComponent(stream.topicPrefix) }),
     ...more
   })
 }
