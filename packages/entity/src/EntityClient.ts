@@ -15,6 +15,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import type { Answer, Command } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { type EntityError, InvalidCommand } from "./EntityError.ts"
@@ -193,7 +194,7 @@ const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, run
       try {
         payload = payloadSchema.make(input)
       } catch (cause) {
-        return invalid(`its payload is not what it declares: ${(cause as Error).message}`)
+        return invalid(`its payload is not what it declares: ${problemOf(cause as Error)}`)
       }
       return Effect.flatMap(
         runner.send(id as string, { tag, payload, commandId }),
@@ -209,6 +210,10 @@ const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, run
     )
   }
 }
+
+const formatted = SchemaIssue.makeFormatterDefault()
+
+const problemOf = ({ cause, message }: Error): string => SchemaIssue.isIssue(cause) ? formatted(cause) : message
 
 /** Tells what an entity rejects a command with from what goes wrong on the way. */
 class Rejection {

@@ -24,8 +24,10 @@ const Command = {
 const nameOf = ({ entityType, id }: { readonly entityType: string; readonly id: string }): string =>
   `${entityType} ${JSON.stringify(id.length > 100 ? `${id.slice(0, 100)}…` : id)}`
 
-const textOf = (cause: unknown): string =>
-  cause === undefined ? "" : `: ${cause instanceof Error ? cause.message : Formatter.format(cause)}`
+const textOf = (cause: unknown): string => {
+  if (cause === undefined) return ""
+  return `: ${typeof cause === "string" ? cause : cause instanceof Error ? cause.message : Formatter.format(cause)}`
+}
 
 /**
  * The state of the entity cannot be computed from what is stored of it, or not in time. Commands of this entity fail until it is repaired; those of

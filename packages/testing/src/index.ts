@@ -3,6 +3,8 @@
  */
 export * as Auditor from "./Auditor.ts"
 export * as DurableStateStoreTest from "./DurableStateStoreTest.ts"
+export * as EntityWay from "./EntityWay.ts"
+export * as EventSourcedTest from "./EventSourcedTest.ts"
 export * as FaultPlan from "./FaultPlan.ts"
 export * as Faults from "./Faults.ts"
 export * as FreePort from "./FreePort.ts"

@@ -52,6 +52,9 @@ export const deciding = (
         }
         if (Exit.isSuccess(exit)) return ofValue(about, exit.value)
         const rejection = Cause.findErrorOption(exit.cause)
+        if (Cause.hasInterruptsOnly(exit.cause)) {
+          return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` interrupts itself" }))
+        }
         return Option.isSome(rejection) && !Cause.hasDies(exit.cause)
           ? Effect.succeed({ _tag: "Rejected", error: rejection.value })
           : Effect.fail(new DecisionFailed({ ...about, problem: "`decide` dies", cause: Cause.squash(exit.cause) }))

@@ -1,0 +1,100 @@
+import { assert, describe } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import type { EntityWay } from "../../EntityWay.ts"
+import type { It } from "../kit.ts"
+import { amountsIn, Deposited, eventsIn, makeAccount, runningIn } from "./account.ts"
+
+/** @internal */
+export const conflictTests = (it: It<Journal.Journal | SnapshotStore>, way: EntityWay): void => {
+  const running = runningIn(way)
+
+  describe("two that write to one entity", () => {
+    it.effect("decide again where the other came first", () =>
+      Effect.gen(function*() {
+        let others = 2
+        const account = makeAccount({
+          deposit: Effect.suspend(() =>
+            others-- > 0
+              ? Effect.orDie(Effect.asVoid(Journal.append(account.entityType, {
+                id: "a",
+                events: [new Deposited({ amount: 10 })]
+              }))).pipe(Effect.provideService(Journal.Journal, journal))
+              : Effect.void
+          )
+        })
+        const journal = yield* Journal.Journal
+        const accounts = yield* running(account)
+        assert.strictEqual(yield* accounts("a").Deposit({ amount: 1 }), 21)
+        assert.deepStrictEqual(yield* amountsIn(account, "a"), [10, 10, 1])
+      }))
+
+    it.effect("give up where others come first each time, and nothing was written", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({
+          deposit: Effect.suspend(() =>
+            Effect.orDie(Effect.asVoid(Journal.append(account.entityType, {
+              id: "a",
+              events: [new Deposited({ amount: 10 })]
+            }))).pipe(Effect.provideService(Journal.Journal, journal))
+          )
+        })
+        const journal = yield* Journal.Journal
+        const accounts = yield* running(account)
+        const error = yield* Effect.flip(accounts("a").Deposit({ amount: 1 }))
+        assert.strictEqual(error._tag, "EntityConflict")
+        const amounts = yield* amountsIn(account, "a")
+        if (error._tag === "EntityConflict") assert.strictEqual(amounts.length, error.attempts)
+        assert.isTrue(amounts.every((amount) => amount === 10))
+      }))
+
+    it.effect("lose no command that was acknowledged, and execute none twice", () =>
+      Effect.gen(function*() {
+        for (let round = 0; round < 4; round++) {
+          const account = makeAccount({ snapshots: SnapshotPolicy.every(5) })
+          const instances = [yield* running(account), yield* running(account)]
+          const acknowledged = new Map<string, number>()
+          // each of them sends commands of its own, and repeats some of its own and of the other's, in an order of its own
+          yield* Effect.forEach(instances, (accounts, i) =>
+            Effect.forEach(Array.from({ length: 3 }), () =>
+              Effect.gen(function*() {
+                for (let n = 0; n < 6; n++) {
+                  const amount = yield* Random.nextIntBetween(1, 5)
+                  const id = ["a", "b"][yield* Random.nextIntBetween(0, 1)]!
+                  // with a few ids, so that they often meet
+                  const commandId = `${id}-${amount}-${(yield* Random.nextIntBetween(0, 3)) + (i === 0 ? 0 : 2)}`
+                  if ((yield* Random.next) < 0.3) {
+                    yield* Effect.sleep(1)
+                  }
+                  const exit = yield* Effect.exit(accounts(id).Deposit({ amount }, { commandId }))
+                  if (Exit.isSuccess(exit)) {
+                    const before = acknowledged.get(commandId) ?? exit.value
+                    assert.strictEqual(exit.value, before, "a repetition has the first reply")
+                    acknowledged.set(commandId, exit.value)
+                  } else assert.include(JSON.stringify(exit.cause), "EntityConflict")
+                }
+              }), { concurrency: "unbounded" }), { concurrency: "unbounded" })
+          let found = 0
+          for (const id of ["a", "b"]) {
+            let balance = 0
+            const seen = new Set<string>()
+            for (const { event, metadata } of yield* eventsIn(account, id)) {
+              balance += event.amount
+              const [commandId] = JSON.parse(metadata["sluice.command"]!) as [string]
+              assert.isFalse(seen.has(commandId), "no command is executed twice")
+              seen.add(commandId)
+              assert.strictEqual(acknowledged.get(commandId), balance, "the reply is that of the state after it")
+              found++
+            }
+            assert.strictEqual(yield* instances[0]!(id).Balance(), balance)
+            assert.strictEqual(yield* instances[1]!(id).Balance(), balance)
+          }
+          assert.strictEqual(found, acknowledged.size, "no command that was acknowledged is lost")
+        }
+      }))
+  })
+}
