@@ -186,6 +186,14 @@ export const isSkipped = (u: EncodedElement): u is Skipped => "_tag" in u && u._
  */
 export type PlaceInput = Omit<Place, keyof About> & { readonly [Key in keyof About]?: About[Key] | undefined }
 
+/**
+ * What the keys of metadata begin with that stay within a service, such as those that an entity keeps of its commands. No stream carries them.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const ownMetadata = "sluice."
+
 const noTags: ReadonlyArray<string> = []
 const noMetadata: Metadata = {}
 

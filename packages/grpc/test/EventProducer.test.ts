@@ -426,6 +426,25 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
       assert.strictEqual(new Set(all).size, 200)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("is not sent the metadata that stays within the service", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(carts)
+      const own = { "sluice.command": "secret", "sluice.reply": "secret" }
+      yield* Journal.append(Cart, {
+        id: "a",
+        events: ["1", "2"],
+        metadata: (_, index): Record<string, string> => index === 0 ? own : { ...own, trace: "7", sluice: "8" }
+      })
+      const live = yield* call(port, init())
+      yield* answered(live, 2)
+      const metadata = live.messages.map(({ message }) =>
+        message.case === "event" && message.value.metadata !== undefined
+          ? Buffer.from(message.value.metadata.value).toString()
+          : undefined
+      )
+      assert.deepStrictEqual(metadata, [undefined, `{"trace":"7","sluice":"8"}`])
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("is sent tags, metadata and the bytes of the event", () =>
     Effect.gen(function*() {
       const port = yield* serve(carts)

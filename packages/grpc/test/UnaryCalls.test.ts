@@ -86,7 +86,8 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
   it.effect("answers with the event as the stream would have sent it", () =>
     Effect.gen(function*() {
       const client = yield* clientOf(carts)
-      yield* Journal.append(Cart, { id: "a", events: ["1"], tags: ["large"], metadata: { trace: "7" } })
+      const metadata = { "sluice.command": "stays within the service", trace: "7" }
+      yield* Journal.append(Cart, { id: "a", events: ["1"], tags: ["large"], metadata })
       yield* append("a", ["2"])
       const call = yield* RawClient.eventsBySlices(client)
       call.send({ case: "init", value: { streamId: "cart", sliceMax: 1023 } })
@@ -94,6 +95,8 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
       for (const [i, seqNr] of [1n, 2n].entries()) {
         const { message } = yield* RawClient.loadEvent(client, { ...ask, seqNr })
         assert.deepStrictEqual(message, call.messages[i]!.message)
+        if (message.case !== "event" || i > 0) continue
+        assert.strictEqual(Buffer.from(message.value.metadata!.value).toString(), `{"trace":"7"}`)
       }
     }).pipe(Effect.provide(MemoryStorage.layer)))
 

@@ -1,15 +1,15 @@
-import type { Metadata } from "@sluice/core/Envelope"
+import { type Metadata, ownMetadata } from "@sluice/core/Envelope"
 import type { RememberedCommand } from "./rememberedCommands.ts"
 
 /** The command that an event is of, in its metadata, and the reply to it. They do not leave the service. */
-const commandKey = "sluice.command"
-const replyKey = "sluice.reply"
+const commandKey = `${ownMetadata}command`
+const replyKey = `${ownMetadata}reply`
 
 /** @internal In the metadata of a snapshot or a state: the commands that are remembered. */
-export const commandsKey = "sluice.commands"
+export const commandsKey = `${ownMetadata}commands`
 
 /** @internal In the metadata of a snapshot: the time of the last event that it includes. */
-export const eventKey = "sluice.event"
+export const eventKey = `${ownMetadata}event`
 
 /** @internal What an event says of its command. */
 export type CommandOfEvent = Pick<RememberedCommand, "commandId" | "tag" | "fingerprint" | "reply" | "count">

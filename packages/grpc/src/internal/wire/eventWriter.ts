@@ -1,7 +1,7 @@
 import type { EncodedEnvelope, Skipped } from "@sluice/core/Envelope"
 import type { Payload } from "@sluice/core/Payload"
 import { backtracking } from "./messages.ts"
-import { encodeSaid, metadataUrl } from "./metadata.ts"
+import { encodeSaid, metadataUrl, outgoing } from "./metadata.ts"
 
 /**
  * @internal
@@ -126,7 +126,7 @@ export class EventWriter {
   }
 
   #measureMetadata(envelope: EncodedEnvelope): number {
-    const { foreignMetadata, metadata, replication } = envelope
+    const { foreignMetadata, replication } = envelope
     this.#metadata = 0
     if (replication !== undefined || foreignMetadata !== undefined) {
       this.#said = encodeSaid(envelope)
@@ -136,6 +136,7 @@ export class EventWriter {
       return bytes
     }
     this.#said = noPayloads
+    const metadata = outgoing(envelope.metadata)
     for (const _ in metadata) {
       this.#metadataText = JSON.stringify(metadata)
       this.#metadataBytes = utf8Length(this.#metadataText)

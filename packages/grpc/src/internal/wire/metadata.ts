@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
-import type { About, Metadata } from "@sluice/core/Envelope"
+import { type About, type Metadata, ownMetadata } from "@sluice/core/Envelope"
 import type { Payload } from "@sluice/core/Payload"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -46,13 +46,24 @@ export const decodeSaid = (said: ReadonlyArray<Payload>): Said => {
   return { metadata, replication, foreignMetadata }
 }
 
+/** @internal The metadata without what stays within the service. */
+export const outgoing = (metadata: Metadata): Metadata => {
+  for (const key in metadata) {
+    if (key.startsWith(ownMetadata)) {
+      return Object.fromEntries(Object.entries(metadata).filter(([key]) => !key.startsWith(ownMetadata)))
+    }
+  }
+  return metadata
+}
+
 /** @internal What is said of an event, each kind as an `Any`. The first is what a JVM peer sees. */
 export const encodeSaid = ({ foreignMetadata, metadata, replication }: Said): ReadonlyArray<Payload> => {
   const said: Array<Payload> = []
   if (replication !== undefined) said.push({ manifest: replicationUrl, bytes: encodeReplication(replication) })
   if (foreignMetadata !== undefined) said.push(foreignMetadata)
-  for (const _ in metadata) {
-    said.push({ manifest: metadataUrl, bytes: Buffer.from(JSON.stringify(metadata)) })
+  const texts = outgoing(metadata)
+  for (const _ in texts) {
+    said.push({ manifest: metadataUrl, bytes: Buffer.from(JSON.stringify(texts)) })
     break
   }
   return said
