@@ -19,11 +19,10 @@ import type { Answer, Behaviour, Command } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { type Runner, Runs } from "./EntityClient.ts"
 import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
+import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
+import { handle, isOutdated } from "./internal/handle.ts"
 import { LastUse, type Used } from "./internal/LastUse.ts"
 import { Mailbox } from "./internal/Mailbox.ts"
-
-/** How often a command is decided at most, where others write to its entity meanwhile. */
-const maxAttempts = 3
 
 /** How long whoever is stopped may take to end, in milliseconds. */
 const stopWithin = 5_000
@@ -84,10 +83,6 @@ class Activation<Held> implements Used<Activation<Held>> {
   /** Why it could not be recovered. */
   failure: { readonly cause: Cause.Cause<EntityError>; readonly took: number } | undefined
   inHand: Sent | undefined
-  /** Whether what was decided on it is being written. */
-  isPersisting = false
-  /** The answer to it, once that was written. */
-  answer: Answer | undefined
   /** Who works on it. */
   fiber: Fiber.Fiber<void> | undefined
   /** Who waits until it is gone. */
@@ -138,7 +133,7 @@ const millis = (option: string, input: Duration.Input): number => {
  * back a command that has not begun; one that has begun is handled to its end.
  *
  * Where another process has written to the entity, what is held of it is thrown away, and the command is decided anew on what is stored then, up to
- * three times. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
+ * ten times. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
  * first, up to a second, or as long as the recovery has taken.
  *
  * When the scope ends, no more commands are taken, and those that have come are handled within a budget. What takes longer is stopped.
@@ -164,12 +159,12 @@ export const make = <Held>(
 export const layer = <Name extends string, R>(
   entity: Entity<Name, any, R>,
   options: Options = {}
-): Layer.Layer<Runs<Name>, never, Exclude<R, Scope.Scope>> => {
+): Layer.Layer<Runs<Name>, never, R> => {
   const limits = limitsOf(options)
   return Layer.effect(
     Runs(entity.name),
     Effect.flatMap(entity.behaviour, (behaviour) => activating(behaviour, limits))
-  )
+  ) as Layer.Layer<Runs<Name>, never, R>
 }
 
 const activating = Effect.fnUntraced(function*<Held>(
@@ -224,40 +219,29 @@ const activating = Effect.fnUntraced(function*<Held>(
     return yield* Effect.failCause(exit.cause)
   })
 
-  const lose = (activation: Activation<Held>): void => {
-    activation.held = undefined
-    activation.mailbox.lost()
-  }
-
   /** Handles a command: once more after another has written to the entity. */
-  const handle = Effect.fnUntraced(function*(
+  const decide = Effect.fnUntraced(function*(
     activation: Activation<Held>,
     command: Command
   ): Effect.fn.Return<Answer, EntityError> {
     for (let attempt = 1;; attempt++) {
       const held = activation.mailbox.needsRecovery ? yield* recover(activation) : activation.held!
-      const known = yield* behaviour.remembered(held, command)
-      if (known !== undefined) return known
-      const decided = yield* behaviour.decide(held, command)
-      activation.isPersisting = true
-      const exit = yield* Effect.exit(behaviour.persist(held, command, decided))
-      activation.isPersisting = false
+      const exit = yield* Effect.exit(handle(behaviour, held, command))
       if (Exit.isSuccess(exit)) {
-        const { after, answer, held } = exit.value
-        activation.held = held
-        activation.answer = answer
-        if (after !== undefined) yield* after
-        return answer
+        activation.held = exit.value.held
+        return exit.value.answer
       }
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-      // what is decided wrongly is not written
-      if (error?._tag === "DecisionFailed" || error?._tag === "InvalidDecision") return yield* error
-      lose(activation)
-      if (error?._tag !== "Stale") return yield* exit as Exit.Exit<never, EntityError>
+      if (error === undefined || isOutdated(error)) {
+        activation.held = undefined
+        activation.mailbox.lost()
+      }
+      if (error?._tag !== "Stale") return yield* Effect.failCause(exit.cause as Cause.Cause<EntityError>)
       if (attempt === maxAttempts) {
         const { cause } = error
         return yield* new EntityConflict({ entityType: name, id: activation.id, attempts: attempt, cause })
       }
+      yield* pauseAfter(attempt)
     }
   })
 
@@ -272,13 +256,12 @@ const activating = Effect.fnUntraced(function*<Held>(
       }
       const sent = activation.inHand = mailbox.next()
       if (sent === undefined) return rest(activation)
-      const handling = handle(activation, sent.command)
+      const handling = decide(activation, sent.command)
       const exit = yield* Effect.exit(
         sent.parent === undefined ? handling : Effect.provideService(handling, Tracer.ParentSpan, sent.parent)
       )
       if (activation.failure !== undefined) return failed(activation)
       activation.inHand = undefined
-      activation.answer = undefined
       sent.answer(exit)
     }
   })
@@ -297,14 +280,12 @@ const activating = Effect.fnUntraced(function*<Held>(
 
   /** Whoever works on it was stopped. */
   const abandon = (activation: Activation<Held>, cause: Cause.Cause<never>): void => {
-    const { answer, inHand, isPersisting, mailbox } = activation
+    const { inHand, mailbox } = activation
     mailbox.passivate()
     if (!mailbox.needsRecovery) mailbox.lost()
     const waiting = mailbox.failed(0, 0)
     rest(activation)
-    inHand?.answer(
-      answer === undefined ? Effect.fail(unreachable(activation.id, isPersisting, cause)) : Effect.succeed(answer)
-    )
+    inHand?.answer(Effect.fail(unreachable(activation.id, true, cause)))
     for (const { answer } of waiting) answer(Effect.fail(unreachable(activation.id, false, cause)))
   }
 

@@ -15,6 +15,7 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import * as Activations from "./Activations.ts"
 import type { Decision, Persist } from "./Decision.ts"
 import type { Entity } from "./Entity.ts"
 import type { EntityClient, Runs } from "./EntityClient.ts"
@@ -212,3 +213,54 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
   entity: EventSourced<Name, Rpcs, Event, State, R>
 ): Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore> => plain(entity)
+
+/**
+ * Runs entities in this process, with the state of each in memory from its first command on, until it has been idle for long, or another one needs the
+ * room. The commands of an entity are handled one after the other. See {@link Activations.make}.
+ *
+ * **Details**
+ *
+ * It is right in any number of processes as well, as each append expects the number that the state was computed at. But where several write to the same
+ * entities, they have to recover them again and again: then run them as a cluster, or plainly.
+ *
+ * **Gotchas**
+ *
+ * A command is no part of a transaction of whoever sends it: it is written, or not, by itself. Where the storage has one writer, as SQLite, the two wait
+ * for each other until one of them fails.
+ *
+ * **Example** (A counter)
+ *
+ * ```ts
+ * import { EntityType, MemoryStorage } from "@sluice/core"
+ * import { Decision, EventSourced } from "@sluice/entity"
+ * import { Effect, Layer, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ *
+ * class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
+ *
+ * const Counter = EventSourced.make(EntityType.make("counter", { event: Added }), {
+ *   state: Schema.Int,
+ *   initial: 0,
+ *   commands: [Rpc.make("Add", { payload: { amount: Schema.Int }, success: Schema.Int })],
+ *   decide: {
+ *     Add: ({ payload: { amount } }) => Decision.persist([new Added({ amount })], (total: number) => total)
+ *   },
+ *   evolve: (total, { amount }) => total + amount
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const counters = yield* EventSourced.client(Counter)
+ *   yield* counters("c-1").Add({ amount: 40 })
+ *   return yield* counters("c-1").Add({ amount: 2 })
+ * })
+ * const Counters = EventSourced.layer(Counter, { idleAfter: "10 minutes" }).pipe(Layer.provide(MemoryStorage.layer))
+ * await Effect.runPromise(Effect.provide(program, Counters)) // => 42
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
+  entity: EventSourced<Name, Rpcs, Event, State, R>,
+  options?: Activations.Options
+): Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore> => Activations.layer(entity, options)

@@ -149,17 +149,19 @@ describe("where another writes to the entity", () => {
       assert.deepStrictEqual(notes.recovered, ["a", "a"])
     }))
 
-  it.effect("each time, the command fails after three attempts, and the next one begins with what is stored", () =>
+  it.effect("each time, the command fails after ten attempts, and the next one begins with what is stored", () =>
     Effect.gen(function*() {
       const notes = new Notes()
       const { ask } = yield* activate(notes)
       yield* ask("a", add("1"))
       notes.on.persist = () => Effect.sync(() => notes.write("a", "theirs"))
-      const error = yield* failureOf(ask("a", add("2")))
-      assert.deepStrictEqual([error._tag, error.attempts, error.cause._tag], ["EntityConflict", 3, "SequenceConflict"])
+      const failing = yield* Effect.forkChild(failureOf(ask("a", add("2"))))
+      while (failing.pollUnsafe() === undefined) yield* TestClock.adjust("100 millis")
+      const error = yield* Fiber.join(failing)
+      assert.deepStrictEqual([error._tag, error.attempts, error.cause._tag], ["EntityConflict", 10, "SequenceConflict"])
       notes.on = {}
-      assert.strictEqual(yield* ask("a", add("3")), "5 3")
-      assert.deepStrictEqual(notes.of("a"), ["1", "theirs", "theirs", "theirs", "3"])
+      assert.strictEqual(yield* ask("a", add("3")), "12 3")
+      assert.deepStrictEqual(notes.of("a"), ["1", ...Array<string>(10).fill("theirs"), "3"])
     }))
 })
 
@@ -395,9 +397,10 @@ describe("the end", () => {
       const [deciding, persisting, after] = (yield* Fiber.join(results)).map((both) =>
         both.map((result) => result._tag === "Success" ? result.success : (result.failure as any).isUnknown)
       )
-      assert.deepStrictEqual(deciding, [false, false])
+      // what was in hand may have been written
+      assert.deepStrictEqual(deciding, [true, false])
       assert.deepStrictEqual(persisting, [true, false])
-      assert.deepStrictEqual(after, ["2 after", false])
+      assert.deepStrictEqual(after, [true, false])
     }))
 
   it.effect("is no matter of what nobody uses", () =>

@@ -1,24 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { Answer, Command } from "../Behaviour.ts"
 import type { Entity } from "../Entity.ts"
 import { Runs } from "../EntityClient.ts"
 import { EntityConflict, type EntityError } from "../EntityError.ts"
+import { maxAttempts, pauseAfter } from "./conflicts.ts"
 import { handle } from "./handle.ts"
-
-/** How often a command is decided, where others write to the entity each time. */
-const maxAttempts = 10
-
-/** The longest wait between two attempts, in milliseconds. */
-const longest = 100
-
-/** Others are to come first, and not all of them at once again. */
-const pause = (attempt: number): Effect.Effect<void> =>
-  attempt < 3
-    ? Effect.yieldNow
-    : Effect.flatMap(Random.next, (random) => Effect.sleep(Math.min(longest, 2 ** attempt) * random))
 
 /** @internal Recovers an entity for each command, and keeps nothing of it. */
 export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
@@ -33,7 +21,7 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
           Effect.map(({ answer }) => answer),
           Effect.catchTag("Stale", ({ cause }) =>
             number < maxAttempts
-              ? Effect.andThen(pause(number), attempt(id, command, number + 1))
+              ? Effect.andThen(pauseAfter(number), attempt(id, command, number + 1))
               : Effect.fail(new EntityConflict({ entityType: entity.name, id, attempts: number, cause })))
         )
       return { send: (id, command) => attempt(id, command, 1) }

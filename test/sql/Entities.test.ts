@@ -1,0 +1,15 @@
+import { describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { entities } from "../entities/entities.ts"
+import { servers } from "./databases.ts"
+
+describe.each(servers)("entities of several processes, in $name", ({ place }) => {
+  it.live(
+    "are killed and stopped: each command that was acknowledged is executed once, and its reply is what it has led to",
+    () =>
+      Effect.gen(function*() {
+        yield* entities((yield* place).where, ["active", "active", "plain"], { commands: 1_000 })
+      }),
+    600_000
+  )
+})
