@@ -90,7 +90,7 @@ export interface DurableState<
   out Name extends string,
   out Rpcs extends Rpc.Any,
   in out State,
-  in out Event = never,
+  in out Event = unknown,
   out R = never
 > extends Entity<Name, Rpcs, R | Journal | DurableStateStore> {
   readonly [TypeId]: typeof TypeId
@@ -163,7 +163,7 @@ export const make = <
   State,
   Rpcs extends Rpc.Any,
   const D extends Decide<Rpcs, State>,
-  Event = never
+  Event = unknown
 >(
   stateType: StateType<State, Name>,
   options: {

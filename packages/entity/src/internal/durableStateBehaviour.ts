@@ -151,6 +151,9 @@ export const durableStateBehaviour = <State, Event>(
       }
       // whoever has chosen a state by its tags is to hear of its end
       const stateTags = yield* computing(about, "tags", () => tags(isUpdated ? state : before))
+      const payload = isUpdated
+        ? yield* encoding(about, "the state", () => codec.encodeUnsafe(state))
+        : undefined
       const event = changeEvent && (yield* computing(about, "changeEvent", () =>
         changeEvent[1]({
           id,
@@ -159,7 +162,7 @@ export const durableStateBehaviour = <State, Event>(
           command: { tag: command.tag, payload: command.payload }
         })))
       const change: Change = {
-        payload: isUpdated ? yield* encoding(about, "the state", () => codec.encodeUnsafe(state)) : undefined,
+        payload,
         tags: stateTags,
         event: changeEvent === undefined || event === undefined ? undefined : {
           id: crypto.randomUUID(),
