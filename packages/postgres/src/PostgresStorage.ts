@@ -22,6 +22,7 @@ import { makeDialect } from "./internal/dialect.ts"
 import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { watch } from "./internal/notify.ts"
+import { makeNumbers } from "./internal/numbers.ts"
 import { ownFunction } from "./internal/ownFunction.ts"
 import { makePool } from "./internal/pool.ts"
 import { alongIndexes } from "./internal/session.ts"
@@ -86,6 +87,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     journal,
     signals,
     move: makeMove(database, naming),
+    numbers: makeNumbers(database, naming),
     transactionTimeout: transactionTimeoutOf(options)
   })
 })

@@ -27,7 +27,7 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Kysely, sql } from "kysely"
+import { type Kysely, type Selectable, sql } from "kysely"
 import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
 import { isOf } from "../internal/offsetKey.ts"
@@ -36,9 +36,42 @@ import { shareLocked } from "../internal/shareLocked.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
 import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
 import { upsert } from "../internal/upsert.ts"
-import type { SluiceTables } from "../SluiceTables.ts"
+import type { OffsetEntityTable, SluiceTables } from "../SluiceTables.ts"
 import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
 import * as SqlTransaction from "./SqlTransaction.ts"
+
+/**
+ * What is stored of an entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NumberRow = Pick<
+  Selectable<OffsetEntityTable>,
+  "persistence_id" | "sequence_number" | "revision" | "since"
+>
+
+/**
+ * How the sequence numbers of entities are loaded and stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Numbers {
+  readonly load: (
+    key: OffsetKey,
+    persistenceIds: ReadonlyArray<PersistenceId>
+  ) => Effect.Effect<ReadonlyArray<NumberRow>, SqlError>
+  /**
+   * Stores the last numbers of entities that were handled, in the fiber's transaction, and from where on slices have them, where that is not stored yet. Returns what
+   * was stored before of those whose number was not less than the first one that was handled.
+   */
+  readonly store: (
+    key: OffsetKey,
+    revision: number,
+    moves: ReadonlyArray<Move>
+  ) => Effect.Effect<ReadonlyArray<NumberRow>, SqlError>
+}
 
 /**
  * The database, and how it moves offsets.
@@ -59,6 +92,8 @@ export interface Options {
     basis: Basis,
     moves: ReadonlyArray<Move>
   ) => Effect.Effect<boolean, SqlError>
+  /** In the statements of all databases if undefined. */
+  readonly numbers?: Numbers | undefined
   /** For how many milliseconds the server lets a transaction be idle, if it has such a limit. */
   readonly transactionTimeout?: number | undefined
 }
@@ -77,13 +112,61 @@ const tooSlow = ({ reason: { cause } }: SqlError): StorageError =>
     cause
   })
 
+const numbersOf = (database: Database["Service"], db: Kysely<SluiceTables>): Numbers => {
+  const load: Numbers["load"] = (key, persistenceIds) =>
+    Effect.map(
+      Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
+        database.run(
+          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision", "since"])
+            .where(isOf(key)).where("persistence_id", "in", ids)
+        )),
+      Arr.flatten
+    )
+  return {
+    load,
+    store: Effect.fnUntraced(function*(key, revision, moves) {
+      const caseOf = (value: (move: Move) => number) =>
+        sql<number>`CASE slice ${
+          sql.join(moves.map((move) => sql`WHEN ${sql.lit(move.slice)} THEN ${sql.lit(value(move))}`), sql` `)
+        } END`
+      yield* database.run(
+        db.updateTable("sluice_offset").set({
+          complete_up_to: caseOf(({ from }) => from?.position ?? 0),
+          complete_up_to_time: caseOf(({ from }) => from?.timestamp ?? 0)
+        })
+          .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
+      )
+      const handled = new Map(moves.flatMap(({ entities }) => [...entities!]))
+      const before = yield* load(key, [...handled.keys()])
+      for (const some of Arr.chunksOf([...handled], maxRows)) {
+        const insert = db.insertInto("sluice_offset_entity").values(
+          some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last, revision }))
+        )
+        yield* database.run(
+          upsert(database.dialect, insert, ["projection", "source", "persistence_id"], [
+            "sequence_number",
+            "revision",
+            // to null
+            "since"
+          ])
+        )
+      }
+      return before.filter((row) =>
+        row.sequence_number >= handled.get(textOf(row.persistence_id) as PersistenceId)!.first
+      )
+    })
+  }
+}
+
 /**
  * The offset store of a database. Its transactions are those of the database.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ database, db, move, transactionTimeout }: Options): OffsetStore["Service"] => {
+export const make = (
+  { database, db, move, numbers = numbersOf(database, db), transactionTimeout }: Options
+): OffsetStore["Service"] => {
   const transaction = SqlTransaction.service(database)
   const timedOut = new TimedOutHandlers()
 
@@ -130,73 +213,41 @@ export const make = ({ database, db, move, transactionTimeout }: Options): Offse
     persistenceIds: ReadonlyArray<PersistenceId>
   ): Effect.Effect<ReadonlyMap<PersistenceId, StoredNumber>, SqlError> =>
     Effect.map(
-      Effect.forEach(Arr.chunksOf(persistenceIds, maxRows), (ids) =>
-        database.run(
-          db.selectFrom("sluice_offset_entity").select(["persistence_id", "sequence_number", "revision", "since"])
-            .where(isOf(key)).where("persistence_id", "in", ids)
-        )),
-      (pages) =>
-        new Map(
-          pages.flat().map((row) => [textOf(row.persistence_id) as PersistenceId, toStoredNumber(row)])
-        )
+      numbers.load(key, persistenceIds),
+      (rows) => new Map(rows.map((row) => [textOf(row.persistence_id) as PersistenceId, toStoredNumber(row)]))
     )
 
-  /** An entity that another worker has handled since its slice was last rewound. */
+  /** A slice of which another worker has handled entities since it was last rewound, as what was stored of them shows. */
   const handledTwice = Effect.fnUntraced(function*(
     key: OffsetKey,
     moves: ReadonlyArray<Move>,
-    before: ReadonlyMap<PersistenceId, StoredNumber>
+    twice: ReadonlyArray<NumberRow>
   ): Effect.fn.Return<Slice | undefined, SqlError> {
-    const twice = moves.flatMap(({ entities, slice }) =>
-      Array.from(entities!).flatMap(([persistenceId, { first }]) => {
-        const stored = before.get(persistenceId)
-        return stored !== undefined && stored.sequenceNumber >= first ? [{ slice, stored }] : []
-      })
-    )
     if (twice.length === 0) return undefined
-    const slices = new Set(twice.map(({ slice }) => slice))
+    const stored = twice.map((row) => {
+      const persistenceId = textOf(row.persistence_id) as PersistenceId
+      return { slice: moves.find(({ entities }) => entities!.has(persistenceId))!.slice, number: toStoredNumber(row) }
+    })
+    const slices = new Set(stored.map(({ slice }) => slice))
     const rows = yield* database.run(
       db.selectFrom("sluice_offset").select(["slice", "rewinds"]).where(isOf(key)).where("slice", "in", [...slices])
     )
     const rewinds = new Map(rows.map((row) => [row.slice, toRewinds(row.rewinds)]))
-    return twice.find(({ slice, stored }) => forgottenSince(rewinds.get(slice), stored) === undefined)?.slice
+    return stored.find(({ number, slice }) => forgottenSince(rewinds.get(slice), number) === undefined)?.slice
   })
 
-  const storeEntities = Effect.fnUntraced(function*(
+  /** The rows of their slices are locked. A replay moves no offset: what it has handled is compared by these numbers. */
+  const storeEntities = (
     key: OffsetKey,
     revision: number,
     moves: ReadonlyArray<Move>
-  ): Effect.fn.Return<void, Fenced | SqlError> {
-    const caseOf = (value: (move: Move) => number) =>
-      sql<number>`CASE slice ${
-        sql.join(moves.map((move) => sql`WHEN ${sql.lit(move.slice)} THEN ${sql.lit(value(move))}`), sql` `)
-      } END`
-    yield* database.run(
-      db.updateTable("sluice_offset").set({
-        complete_up_to: caseOf(({ from }) => from?.position ?? 0),
-        complete_up_to_time: caseOf(({ from }) => from?.timestamp ?? 0)
-      })
-        .where(isOf(key)).where("slice", "in", moves.map((move) => move.slice)).where("complete_up_to", "is", null)
+  ): Effect.Effect<void, Fenced | SqlError> =>
+    numbers.store(key, revision, moves).pipe(
+      Effect.flatMap((twice) => handledTwice(key, moves, twice)),
+      Effect.flatMap((slice) =>
+        slice === undefined ? Effect.void : Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
+      )
     )
-    const handled = moves.flatMap(({ entities }) => Array.from(entities!))
-    // The rows of their slices are locked. A replay moves no offset: what it has handled is compared by these numbers.
-    const before = yield* sequenceNumbers(key, handled.map(([persistenceId]) => persistenceId))
-    const twice = yield* handledTwice(key, moves, before)
-    if (twice !== undefined) return yield* new Fenced({ ...key, slice: twice, by: "worker" })
-    for (const some of Arr.chunksOf(handled, maxRows)) {
-      const insert = db.insertInto("sluice_offset_entity").values(
-        some.map(([persistence_id, { last }]) => ({ ...key, persistence_id, sequence_number: last, revision }))
-      )
-      yield* database.run(
-        upsert(database.dialect, insert, ["projection", "source", "persistence_id"], [
-          "sequence_number",
-          "revision",
-          // to null
-          "since"
-        ])
-      )
-    }
-  })
 
   /**
    * Deletes what is known of slices that begin anew: what was passed over, given up and to be skipped in them, and the sequence numbers of their entities. It
