@@ -26,7 +26,8 @@ const nameOf = ({ entityType, id }: { readonly entityType: string; readonly id: 
 
 const textOf = (cause: unknown): string => {
   if (cause === undefined) return ""
-  return `: ${typeof cause === "string" ? cause : cause instanceof Error ? cause.message : Formatter.format(cause)}`
+  const text = typeof cause === "string" ? cause : cause instanceof Error ? cause.message : Formatter.format(cause)
+  return text === "" ? "" : `: ${text}`
 }
 
 /**

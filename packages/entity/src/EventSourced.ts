@@ -107,7 +107,46 @@ export interface EventSourced<
 }
 
 /**
- * A kind of event sourced entity.
+ * A kind of event sourced entity: which commands it takes, what it decides, and what its state is after each event. It is a value, and runs where one of
+ * the layers runs it.
+ *
+ * **Details**
+ *
+ * Throws a `TypeError` where two commands have one name, where a command replies with a stream or has a middleware, and where the functions of `decide` are
+ * not those of the commands; a `RangeError` where a number is none, or the entity type's name cannot be one.
+ *
+ * **Gotchas**
+ *
+ * `evolve` runs before the events are written and again at each recovery, with the same outcome. What it needs, such as a time, is in the event.
+ *
+ * **Example** (A counter)
+ *
+ * ```ts
+ * import { EntityType, MemoryStorage } from "@sluice/core"
+ * import { Decision, EventSourced } from "@sluice/entity"
+ * import { Effect, Layer, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ *
+ * class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
+ *
+ * const Counter = EventSourced.make(EntityType.make("counter", { event: Added }), {
+ *   state: Schema.Int,
+ *   initial: 0,
+ *   commands: [Rpc.make("Add", { payload: { amount: Schema.Int }, success: Schema.Int })],
+ *   decide: {
+ *     Add: ({ payload }) => Decision.persist([new Added(payload)], (sum) => sum)
+ *   },
+ *   evolve: (sum, { amount }) => sum + amount
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const counters = yield* EventSourced.client(Counter)
+ *   yield* counters("c-1").Add({ amount: 2 })
+ *   return yield* counters("c-1").Add({ amount: 3 })
+ * })
+ * const layer = EventSourced.layerPlain(Counter).pipe(Layer.provide(MemoryStorage.layer))
+ * await Effect.runPromise(Effect.provide(program, layer)) // => 5
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -157,6 +196,8 @@ export const make = <
     tags
   } = options
   checkCommands(entityType.name, commands, decide)
+  checkNatural("maxEvents", maxEvents)
+  checkNatural("remembered", remembered)
   const stateType = StateTypes.make<State, Name>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
   const initialOf = typeof initial === "function" ? initial as (id: string) => State : () => initial
   const behaviour = eventSourcedBehaviour<Event, State>({
@@ -188,8 +229,18 @@ export const make = <
 
 const noTags: ReadonlyArray<string> = []
 
+const checkNatural = (option: string, value: number | undefined): void => {
+  if (value === undefined || Number.isSafeInteger(value) && value >= 0) return
+  throw new RangeError(`\`${option}\` is ${value}: an integer from 0`)
+}
+
 /**
- * The client of an entity type: by the id of an entity, a function for each command.
+ * The client of an entity type: by the id of an entity, a function for each command. It does not see how, or where, the entity is run.
+ *
+ * **Details**
+ *
+ * A payload is checked before it is sent. `{ commandId }` after the payload, or after `undefined` where there is none, makes a repetition harmless.
+ * `withReceipt` also answers where the events stand.
  *
  * @category operations
  * @since 0.1.0
