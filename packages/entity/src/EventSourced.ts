@@ -119,6 +119,8 @@ export interface EventSourced<
  *
  * `evolve` runs before the events are written and again at each recovery, with the same outcome. What it needs, such as a time, is in the event.
  *
+ * Where a reply is computed from the state, the type of that is known only in a function that takes its request: `(_) => Decision.persist(…, (state) => …)`.
+ *
  * **Example** (A counter)
  *
  * ```ts
