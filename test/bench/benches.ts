@@ -5,6 +5,7 @@ import * as append from "./benches/append.ts"
 import { catchUpRead } from "./benches/catchUpRead.ts"
 import * as emmett from "./benches/emmett.ts"
 import * as endToEnd from "./benches/endToEnd.ts"
+import * as entities from "./benches/entities.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
 import { filtered } from "./benches/filtered.ts"
@@ -22,6 +23,11 @@ export const benches: ReadonlyArray<Bench> = [
   append.append512,
   append.append1,
   append.appendBatch,
+  entities.entity32,
+  entities.entity512,
+  entities.entity1,
+  entities.entityActivation,
+  entities.entityMemory,
   catchUpRead,
   readerMemory,
   tail,

@@ -37,8 +37,8 @@ class Member {
       stdio: ["pipe", "pipe", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"]
     })
     // what is sent to one that was killed goes nowhere
-    child.stdin!.on("error", () => {})
-    createInterface({ input: child.stdout! }).on("line", (line) => {
+    child.stdin.on("error", () => {})
+    createInterface({ input: child.stdout }).on("line", (line) => {
       const message: Answer | "ready" = JSON.parse(line)
       if (message === "ready") {
         this.isReady = true

@@ -18,11 +18,16 @@ const entities = way === "plain" ? EventSourced.layerPlain(Ledgers) : EventSourc
 
 const say = (message: unknown): void => void process.stdout.write(`${JSON.stringify(message)}\n`)
 
+// from the beginning, as the parent asks before anybody is ready
+const early: Array<string> = []
+let hear = (line: string): void => void early.push(line)
+createInterface({ input: process.stdin }).on("line", (line) => hear(line))
+
 endWithParent(
   Effect.gen(function*() {
     const ledgers = yield* EventSourced.client(Ledgers)
     const run = Effect.runForkWith(yield* Effect.context())
-    createInterface({ input: process.stdin }).on("line", (line) => {
+    hear = (line) => {
       const { amount, commandId, id, n, token }: Asked = JSON.parse(line)
       const answer = (answer: Answer["answer"]) => Effect.sync(() => say({ n, answer }))
       run(
@@ -34,8 +39,9 @@ endWithParent(
               : answer({ _tag: "Failed", error: error._tag, isUnknown: error.isUnknown, message: error.message })
         })
       )
-    })
+    }
     say("ready")
+    early.forEach((line) => hear(line))
     return yield* Effect.never
   }).pipe(Effect.provide(Layer.provide(entities, open(JSON.parse(where!)))), Effect.orDie)
 )

@@ -8,7 +8,7 @@ describe.each(servers)("entities of several processes, in $name", ({ place }) =>
     "are killed and stopped: each command that was acknowledged is executed once, and its reply is what it has led to",
     () =>
       Effect.gen(function*() {
-        yield* entities((yield* place).where, ["active", "active", "plain"], { commands: 1_000 })
+        yield* entities((yield* place).where, ["active", "active", "plain"], { commands: 500 })
       }),
     600_000
   )
