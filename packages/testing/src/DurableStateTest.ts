@@ -5,24 +5,12 @@
  */
 import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
-import type { DurableState } from "@sluice/entity/DurableState"
-import type { Runs } from "@sluice/entity/EntityClient"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
-import type * as Rpc from "effect/rpc/Rpc"
+import type { DurableStateWay } from "./EntityWay.ts"
 import { durableStateEntityTests } from "./internal/entities/durableStateEntityTests.ts"
 import { durableStateInTransactionTests } from "./internal/entities/durableStateInTransactionTests.ts"
 import { sharing } from "./internal/sharing.ts"
-
-/**
- * A way to run durable states, such as `DurableState.layerPlain`.
- *
- * @category models
- * @since 0.1.0
- */
-export type Way = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
-  entity: DurableState<Name, Rpcs, State, Event, R>
-) => Layer.Layer<Runs<Name>, never, R | Journal | DurableStateStore>
 
 /**
  * Runs durable states on a storage in one of the ways. The tests share what the storage's layer makes, which may have been there before and may stay.
@@ -40,7 +28,11 @@ export type Way = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
  * @category suites
  * @since 0.1.0
  */
-export const suite = (name: string, storage: Layer.Layer<Journal | DurableStateStore, unknown>, way: Way): void => {
+export const suite = (
+  name: string,
+  storage: Layer.Layer<Journal | DurableStateStore, unknown>,
+  way: DurableStateWay
+): void => {
   sharing(`${name}: durable states`, Layer.merge(storage, quiet), (it) => durableStateEntityTests(it, way))
 }
 
@@ -53,7 +45,7 @@ export const suite = (name: string, storage: Layer.Layer<Journal | DurableStateS
 export const suiteInTransaction = (
   name: string,
   storage: Layer.Layer<Journal | DurableStateStore, unknown>,
-  way: Way
+  way: DurableStateWay
 ): void => {
   sharing(
     `${name}: durable states in a transaction`,

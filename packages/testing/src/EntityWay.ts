@@ -1,10 +1,12 @@
 /**
- * The ways to run event sourced entities, of which each passes the same suites.
+ * The ways to run entities, of which each passes the same suites.
  *
  * @since 0.1.0
  */
+import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import type { Journal } from "@sluice/core/Journal"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import type { DurableState } from "@sluice/entity/DurableState"
 import type { Runs } from "@sluice/entity/EntityClient"
 import type { EventSourced } from "@sluice/entity/EventSourced"
 import type * as Layer from "effect/Layer"
@@ -19,3 +21,13 @@ import type * as Rpc from "effect/rpc/Rpc"
 export type EntityWay = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
   entity: EventSourced<Name, Rpcs, Event, State, R>
 ) => Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore>
+
+/**
+ * A way to run durable states, such as `DurableState.layerPlain`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DurableStateWay = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
+  entity: DurableState<Name, Rpcs, State, Event, R>
+) => Layer.Layer<Runs<Name>, never, R | Journal | DurableStateStore>

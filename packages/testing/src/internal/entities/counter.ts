@@ -14,7 +14,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Way } from "../../DurableStateTest.ts"
+import type { DurableStateWay } from "../../EntityWay.ts"
 import { freshNameOf } from "../ids.ts"
 
 /** @internal */
@@ -147,7 +147,7 @@ export type Counter = ReturnType<typeof makeCounter>
 
 /** @internal A client of counters that run in the given way until the scope ends. */
 export const runningIn = (
-  way: Way
+  way: DurableStateWay
 ) =>
 (counter: Counter): Effect.Effect<
   EntityClient.EntityClient<(typeof Commands)[number]>,
@@ -160,7 +160,7 @@ export const runningIn = (
   )
 
 /** @internal The runner behind a client, which takes anything. */
-export const runnerIn = (way: Way) => (counter: Counter) =>
+export const runnerIn = (way: DurableStateWay) => (counter: Counter) =>
   Effect.map(Layer.build(Layer.fresh(way(counter))), (context) => Context.get(context, EntityClient.Runs(counter.name)))
 
 /** @internal The change events of a counter. */

@@ -15,7 +15,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
-import type { Way } from "../../DurableStateTest.ts"
+import type { DurableStateWay } from "../../EntityWay.ts"
 import { freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
 import { AfterPersisting, eventsIn, Fault, makeCounter, runnerIn, runningIn, State } from "./counter.ts"
@@ -32,7 +32,7 @@ const stored = (counter: ReturnType<typeof makeCounter>, id: string) =>
 /** @internal */
 export const durableStateEntityTests = (
   it: It<Journal.Journal | DurableStateStore.DurableStateStore>,
-  way: Way
+  way: DurableStateWay
 ): void => {
   const running = runningIn(way)
 

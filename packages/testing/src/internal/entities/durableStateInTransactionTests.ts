@@ -3,14 +3,14 @@ import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as Journal from "@sluice/core/Journal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Way } from "../../DurableStateTest.ts"
+import type { DurableStateWay } from "../../EntityWay.ts"
 import type { It } from "../kit.ts"
 import { AfterPersisting, eventsIn, makeCounter, runningIn } from "./counter.ts"
 
 /** @internal */
 export const durableStateInTransactionTests = (
   it: It<Journal.Journal | DurableStateStore.DurableStateStore>,
-  way: Way
+  way: DurableStateWay
 ): void => {
   const running = runningIn(way)
 

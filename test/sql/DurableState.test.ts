@@ -1,0 +1,11 @@
+import * as DurableState from "@sluice/entity/DurableState"
+import * as DurableStateTest from "@sluice/testing/DurableStateTest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { databases } from "./databases.ts"
+
+for (const { name, place } of databases) {
+  const storage = Layer.unwrap(Effect.map(place, ({ layer }) => layer()))
+  DurableStateTest.suite(`plain, in ${name}`, storage, DurableState.layerPlain)
+  DurableStateTest.suiteInTransaction(`plain, in ${name}`, storage, DurableState.layerPlain)
+}
