@@ -3,9 +3,10 @@
  */
 export * as Auditor from "./Auditor.ts"
 export * as DurableStateStoreTest from "./DurableStateStoreTest.ts"
+export * as DurableStateTest from "./DurableStateTest.ts"
+export * as EntityTest from "./EntityTest.ts"
 export * as EntityWay from "./EntityWay.ts"
 export * as EventSourcedTest from "./EventSourcedTest.ts"
-export * as DurableStateTest from "./DurableStateTest.ts"
 export * as FaultPlan from "./FaultPlan.ts"
 export * as Faults from "./Faults.ts"
 export * as FreePort from "./FreePort.ts"

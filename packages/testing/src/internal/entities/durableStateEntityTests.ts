@@ -29,6 +29,15 @@ const stored = (counter: ReturnType<typeof makeCounter>, id: string) =>
     })
   )
 
+/** Its change events are of another type. */
+const misdefined = () =>
+  DurableState.make(StateType.make("one", { state: State }), {
+    initial: { count: 0, note: "" },
+    commands: [],
+    decide: {},
+    changeEvent: [EntityType.make("two" as string as "one", { codec: EventCodec.string }), () => "changed"]
+  })
+
 /** @internal */
 export const durableStateEntityTests = (
   it: It<Journal.Journal | DurableStateStore.DurableStateStore>,
@@ -365,14 +374,7 @@ export const durableStateEntityTests = (
   describe("a definition of a durable state", () => {
     it.effect("is refused where its change events are of another type", () =>
       Effect.sync(() => {
-        const define = () =>
-          DurableState.make(StateType.make("one", { state: State }), {
-            initial: { count: 0, note: "" },
-            commands: [],
-            decide: {},
-            changeEvent: [EntityType.make("two" as string as "one", { codec: EventCodec.string }), () => "changed"]
-          })
-        assert.throws(define, TypeError, "The change events of 'one' are of 'two'")
+        assert.throws(misdefined, TypeError, "The change events of 'one' are of 'two'")
       }))
   })
 }
