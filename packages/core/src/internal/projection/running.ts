@@ -170,11 +170,11 @@ const beginPlaced = Effect.fnUntraced(function*(
     yield* Effect.forkScoped(set.announce(target.workers), { startImmediately: true })
     yield* set.begin(shared, stopped)
   }
-  yield* Effect.forkScoped(scaleByLag(projection, {
+  yield* scaleByLag(projection, {
     newest: commands.newest,
     runsFirst: () => target.assigned.has(0),
     here: () => opened.flatMap(({ set }) => set.registered)
-  }))
+  })
   const follow = Effect.gen(function*() {
     const before = rangesOf(target)
     const next = yield* Queue.take(newest)

@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
 import { HeartbeatStore } from "../../HeartbeatStore.ts"
 import type { AutomaticWorkers, Projection } from "../../ProjectionDefinition.ts"
 import { type Command, ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -11,12 +11,9 @@ import { count } from "./announce.ts"
 import { begin, decide, type Observation, type Scaling } from "./autoscaling.ts"
 import { reportedLag } from "./Heartbeats.ts"
 import { judgeReports } from "./judgeReports.ts"
-import { monotonicMillis } from "./monotonicMillis.ts"
+import { Rounds } from "./Rounds.ts"
 
-/**
- * How often it is looked whether another number of workers is needed, in milliseconds, on average: it is a random time of half as long to half as long
- * again, so that many projections that begin at once do not ask the storage at once.
- */
+/** How often it is looked whether another number of workers is needed, in milliseconds. */
 const lookEvery = 5_000
 
 /** For so many seconds the storage is not asked where nobody was behind, and the workers of this process are not. */
@@ -84,51 +81,78 @@ export const scaleByLag = (
     /** The workers that this process runs. */
     readonly here: () => ReadonlyArray<RegisteredWorker>
   }
-): Effect.Effect<void, never, ProjectionManagement | HeartbeatStore> => {
+): Effect.Effect<void, never, ProjectionManagement | HeartbeatStore | Scope.Scope> => {
   const bounds = projection.automatic
   if (bounds === undefined) return Effect.void
   let scaling: Scaling | undefined
   /** When the storage has last said that nobody was behind. */
   let quietAt: number | undefined
+  const ask = (workers: number, at: number) =>
+    HeartbeatStore.use((store) =>
+      Effect.map(store.reports(projection.name), (reports) => {
+        const seen = observe(judgeReports(reports), projection, workers, at)
+        quietAt = seen !== undefined && (seen.events ?? seen.seconds) === 0 ? at : undefined
+        return seen
+      })
+    )
   /** What is seen of all workers. The storage is asked only where that could lead to another number. */
-  const seeAll = Effect.fnUntraced(function*(workers: number, at: number) {
-    const store = yield* HeartbeatStore
+  const seeAll = (store: HeartbeatStore["Service"], workers: number, at: number): Observation | "Nothing" | "Ask" => {
     const ours = here()
     const judged = judgeHere(store, ours)
-    if (judged === "NotAtWork") return undefined
+    if (judged === "NotAtWork") return "Nothing"
     if (judged === "LagUnknown") return { at, workers, events: undefined, seconds: undefined, rate: 0 }
     if (judged === "CaughtUp" && workers === bounds.min) {
       if (ours.length === workers * projection.sources.length) return { at, workers, events: 0, seconds: 0, rate: 0 }
-      if (quietAt !== undefined && at - quietAt < restFor) return undefined
+      if (quietAt !== undefined && at - quietAt < restFor) return "Nothing"
     }
-    const seen = observe(judgeReports(yield* store.reports(projection.name)), projection, workers, at)
-    quietAt = seen !== undefined && (seen.events ?? seen.seconds) === 0 ? at : undefined
-    return seen
-  })
-  const look = Effect.gen(function*() {
+    return "Ask"
+  }
+  const judge = (seen: Observation, command: Command) => {
+    const [next, decision] = decide(bounds, scaling ?? begin(seen.at), seen)
+    const settle = Effect.sync(() => void (scaling = next))
+    if (decision !== undefined) {
+      return Effect.andThen(scaleTo(projection.name, decision.workers, decision.reason, command), settle)
+    }
+    scaling = next
+    return undefined
+  }
+  const look = (store: HeartbeatStore["Service"], at: number) => {
     const command = newest()
     const isOurs = command !== undefined && !command.paused && runsFirst() &&
       (command.workers === undefined || command.automatic)
     if (!isOurs) {
       scaling = undefined
-      return
+      return undefined
     }
-    const at = (yield* monotonicMillis) / 1000
-    const seen = yield* seeAll(countOf(projection, command), at)
-    if (seen === undefined) return
-    const [next, decision] = decide(bounds, scaling ?? begin(at), seen)
-    if (decision !== undefined) yield* scaleTo(projection.name, decision.workers, decision.reason, command)
-    scaling = next
+    const workers = countOf(projection, command)
+    const seen = seeAll(store, workers, at)
+    if (seen === "Nothing") return undefined
+    if (seen !== "Ask") return judge(seen, command)
+    return Effect.flatMap(
+      ask(workers, at),
+      (seen) => seen === undefined ? Effect.void : judge(seen, command) ?? Effect.void
+    )
+  }
+  return Effect.gen(function*() {
+    const store = yield* HeartbeatStore
+    const context = yield* Effect.context<ProjectionManagement | HeartbeatStore>()
+    yield* roundsOf(store).join((at) =>
+      look(store, at / 1000)?.pipe(
+        Effect.catchCause((cause) => Effect.logDebug("Cannot tell how many workers it needs. Looks again", cause)),
+        Effect.annotateLogs({ projection: projection.name }),
+        Effect.provideContext(context)
+      )
+    )
   })
-  const lookAgain = Effect.catchCause(
-    look,
-    (cause) => Effect.logDebug("Cannot tell how many workers it needs. Looks again", cause)
-  )
-  return Random.nextBetween(lookEvery / 2, lookEvery * 1.5).pipe(
-    Effect.flatMap((millis) => Effect.delay(lookAgain, millis)),
-    Effect.forever,
-    Effect.annotateLogs({ projection: projection.name })
-  )
+}
+
+const rounds = new WeakMap<HeartbeatStore["Service"], Rounds>()
+
+/** Those of a storage, as this process has it. */
+const roundsOf = (store: HeartbeatStore["Service"]): Rounds => {
+  let found = rounds.get(store)
+  if (found === undefined) rounds.set(store, found = new Rounds(lookEvery))
+  return found
 }
 
 const scaleTo = Effect.fnUntraced(function*(
