@@ -11,7 +11,7 @@ import { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import { ProjectionManagement, type UnknownProjection } from "./ProjectionManagement.ts"
 import { keysOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
-import { everywhere } from "./ProjectionStatus.ts"
+import { everywhere, versions, type VersionStatus } from "./ProjectionStatus.ts"
 import { isAtWork } from "./ProjectionVersion.ts"
 import type { ReportedWorker } from "./ReportedWorker.ts"
 import * as SliceRange from "./SliceRange.ts"
@@ -27,11 +27,13 @@ import * as Timestamp from "./Timestamp.ts"
  * - `StandsStill`: the offset of a slice has stayed where it is for longer than the patience, though its source has more, and the worker is not busy
  *   with earlier events. Or it has handled nothing for so long, though it has yet to look through a part of the past.
  * - `NoWorker`: nobody has the slices.
+ * - `NotSwitched`: a version that is built does not become live, and waits for a person: the switch to it has failed for longer than the patience, or it has
+ *   dead letters.
  *
  * @category models
  * @since 0.1.0
  */
-export type ProblemKind = "Stopped" | "Late" | "Idle" | "StandsStill" | "NoWorker"
+export type ProblemKind = "Stopped" | "Late" | "Idle" | "StandsStill" | "NoWorker" | "NotSwitched"
 
 /**
  * Something of a projection that is frozen.
@@ -42,14 +44,15 @@ export type ProblemKind = "Stopped" | "Late" | "Idle" | "StandsStill" | "NoWorke
 export interface Problem {
   readonly _tag: ProblemKind
   readonly projection: string
+  /** The key of its source; of a version that is not switched to, those of all its sources, with commas between them. */
   readonly source: string
   /** The slices that are frozen. */
   readonly slices: ReadonlyArray<SliceRange.SliceRange>
-  /** The process of the worker that has them; undefined if nobody does. */
+  /** The process of the worker that has them, or that has tried to switch last; undefined if nobody does. */
   readonly owner: Owner | undefined
   /** By the clock of the database, where that is known. */
   readonly since: Timestamp.Timestamp | undefined
-  /** What the worker has failed with last, which need not be the reason. */
+  /** What the worker has failed with last, which need not be the reason, or the switch. */
   readonly failure: ReportedFailure | undefined
   /** All of that in a sentence, and what to do. */
   readonly message: string
@@ -179,6 +182,34 @@ const missingOf = (workers: ReadonlyArray<ReportedWorker>): ReadonlyArray<SliceR
   return missing
 }
 
+/** What keeps a version that is built from being live, and waits for a person. One that is paused is meant to wait. */
+const problemsOfBuilding = (
+  { failedSwitch, hasDeadLetters, isPaused, of, phase, projection, version }: VersionStatus,
+  sources: ReadonlyArray<string>,
+  patience: number
+): ReadonlyArray<Problem> => {
+  if (phase !== "Building" || isPaused) return []
+  const problem = {
+    _tag: "NotSwitched",
+    projection,
+    source: sources.join(", "),
+    slices: [SliceRange.full]
+  } as const
+  const what = `Version ${version} of projection '${of}' is not switched to, and readers stay with the one before`
+  if (hasDeadLetters) {
+    const message = `${what}: it has dead letters. Handle or discard them`
+    return [{ ...problem, owner: undefined, since: undefined, failure: undefined, message }]
+  }
+  if (failedSwitch === undefined || failedSwitch.at - failedSwitch.since < patience * 1000) return []
+  const { failure, owner, since, tries } = failedSwitch
+  const message =
+    `${what}: that has failed ${tries === 1 ? "once" : `${tries} times`} since ${
+      isoOf(since)
+    }, last in process '${owner.name}' with ` +
+    `${failure.tag}: ${failure.message}. Repair its switch, or what its sources fail with; it is tried again by itself`
+  return [{ ...problem, owner, since, failure, message }]
+}
+
 const healthOf = (problems: ReadonlyArray<Problem>): Health => ({ isHealthy: problems.length === 0, problems })
 
 /**
@@ -236,13 +267,31 @@ export const of = (
     const name = nameOf(projection)
     const given = keysOf(projection)
     const workers = yield* everywhere(projection)
-    const { command, list } = yield* ProjectionManagement
+    const keys = given.length > 0
+      ? given
+      : (yield* ProjectionManagement.use(({ list }) => list)).filter((key) => key.projection === name)
+    return healthOf(yield* problemsOfAll(name, keys, workers, patience))
+  })
+
+/** What is frozen of a projection in some of its sources. */
+const problemsOfAll = (
+  name: string,
+  keys: ReadonlyArray<OffsetKey>,
+  workers: ReadonlyArray<ReportedWorker>,
+  patience: number
+): Effect.Effect<ReadonlyArray<Problem>, UnknownProjection | StorageError, HeartbeatStore | ProjectionManagement> =>
+  Effect.gen(function*() {
+    const { phase } = yield* ProjectionManagement.use(({ command }) => command(name))
     // nobody needs to run a version that is retired
-    if (!isAtWork((yield* command(name)).phase)) return healthOf([])
-    const keys = given.length > 0 ? given : (yield* list).filter((key) => key.projection === name)
-    return healthOf(
-      keys.flatMap((key) => problemsOf(key, workers.filter(({ source }) => source === key.source), patience))
-    )
+    if (!isAtWork(phase)) return []
+    const building = phase === "Building"
+      ? (yield* versions(name)).filter(({ projection }) => projection === name)
+      : []
+    const sources = keys.map(({ source }) => source)
+    return [
+      ...keys.flatMap((key) => problemsOf(key, workers.filter(({ source }) => source === key.source), patience)),
+      ...building.flatMap((version) => problemsOfBuilding(version, sources, patience))
+    ]
   })
 
 /**
@@ -255,10 +304,15 @@ export const all = (
   options?: Options
 ): Effect.Effect<Health, HealthError, HeartbeatStore | ProjectionManagement> =>
   Effect.gen(function*() {
-    const { list } = yield* ProjectionManagement
-    const found = yield* Effect.forEach(yield* list, (key) =>
-      Effect.catchTag(of(key, options), "UnknownProjection", () => Effect.succeed(healthOf([]))))
-    return healthOf(found.flatMap(({ problems }) =>
-      problems
-    ))
+    const patience = yield* patienceOf(options)
+    const keys = yield* ProjectionManagement.use(({ list }) => list)
+    const found = yield* Effect.forEach(
+      Map.groupBy(keys, ({ projection }) => projection),
+      ([name, keys]) =>
+        everywhere(name).pipe(
+          Effect.flatMap((workers) => problemsOfAll(name, keys, workers, patience)),
+          Effect.catchTag("UnknownProjection", () => Effect.succeed([]))
+        )
+    )
+    return healthOf(found.flat())
   })

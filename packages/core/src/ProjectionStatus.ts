@@ -7,14 +7,15 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import { HeartbeatStore } from "./HeartbeatStore.ts"
+import { HeartbeatStore, type Owner, type ReportedFailure, type StoredReport } from "./HeartbeatStore.ts"
+import { isOfBuilding, judgeBuilding } from "./internal/projection/Building.ts"
 import * as inTime from "./internal/projection/inTime.ts"
 import { judgeReports } from "./internal/projection/judgeReports.ts"
 import { type Waiter, watchOf } from "./internal/projection/ReceiptWatch.ts"
 import { stoppedAs } from "./internal/projection/stoppedAs.ts"
 import { projectionLag, projectionTimeLag } from "./Metrics.ts"
 import * as Offset from "./Offset.ts"
-import { type OffsetKey, type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
+import { type OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { OtherLag, ProjectionNotRunning, type SourceFailed, type WorkerStopped } from "./ProjectionError.ts"
 import {
   type AmbiguousProjection,
@@ -31,6 +32,7 @@ import { NotReached, type ProjectionPaused, type ReceiptNotRead, type ReceiptOfO
 import type { ReportedWorker } from "./ReportedWorker.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
+import type { Timestamp } from "./Timestamp.ts"
 import type { WorkerStatus } from "./WorkerStatus.ts"
 
 export {
@@ -107,11 +109,31 @@ export const everywhere = (
     const { reports } = yield* HeartbeatStore
     const name = nameOf(projection)
     const source = sourceOf(projection)
-    const isMeant = ({ key }: { readonly key: OffsetKey }) => source === undefined || key.source === source
+    const isMeant = (report: StoredReport) =>
+      !isOfBuilding(report) && (source === undefined || report.key.source === source)
     const found = (yield* reports(name)).filter(isMeant)
     if (found.length === 0) yield* checkBegun(yield* ProjectionManagement, projection)
     return judgeReports(found)
   })
+
+/**
+ * Why readers stay with the version before, though the new one has come far enough: it was tried to switch to it, and that has failed, again and again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FailedSwitch {
+  /** What it has failed with last. */
+  readonly failure: ReportedFailure
+  /** The process that has tried it last. */
+  readonly owner: Owner
+  /** When it has failed first, by the clock of the database. */
+  readonly since: Timestamp
+  /** How often it has failed since. */
+  readonly tries: number
+  /** When that process has given a sign of life last. */
+  readonly at: Timestamp
+}
 
 /**
  * A version of a projection, and how far it has come.
@@ -132,6 +154,10 @@ export interface VersionStatus extends StoredVersion {
   readonly isPaused: boolean
   /** Whether it has dead letters, and does not become live until they are handled or discarded. */
   readonly hasDeadLetters: boolean
+  /** How many events it has yet to look through once more, as its filter includes them now, or for a repair. It does not become live until then. */
+  readonly pastLag: number
+  /** Whether it was tried to switch to it, and that has failed last, as the processes that build it have said. */
+  readonly failedSwitch: FailedSwitch | undefined
 }
 
 /**
@@ -168,10 +194,16 @@ const versionStatus = Effect.fnUntraced(function*(
   const { reports } = yield* HeartbeatStore
   const { phase, projection } = version
   // before what has passed, so that what passes meanwhile does not count as both
-  const workers = isAtWork(phase) ? judgeReports(yield* reports(projection)) : []
+  const found = isAtWork(phase) ? yield* reports(projection) : []
+  const workers = judgeReports(found)
   const sources = phase === "Dropped" ? [] : yield* progress(projection, SliceRange.slices(SliceRange.full))
-  let passed = 0
-  for (const { slices } of sources) for (const { offset: { position } } of slices.values()) passed += position
+  let [passed, past] = [0, 0]
+  for (const { slices } of sources) {
+    for (const { offset: { position }, pastLag } of slices.values()) {
+      passed += position
+      past += pastLag
+    }
+  }
   const isKnown = sources.length > 0 && sources.every(({ source }) => {
     const ranges = workers.flatMap((one) => one.source === source && one.lag !== undefined ? [one.range] : [])
     return SliceRange.slices(SliceRange.full).every((slice) =>
@@ -189,7 +221,9 @@ const versionStatus = Effect.fnUntraced(function*(
       ? undefined
       : Duration.millis(longest(etas.map((eta) => Duration.toMillis(eta!)))),
     isPaused: sources.some(({ isPaused }) => isPaused),
-    hasDeadLetters: sources.some(({ hasDeadLetters }) => hasDeadLetters)
+    hasDeadLetters: sources.some(({ hasDeadLetters }) => hasDeadLetters),
+    pastLag: past,
+    failedSwitch: phase === "Building" ? judgeBuilding(found).failing : undefined
   }
 })
 

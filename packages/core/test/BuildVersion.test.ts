@@ -1,10 +1,15 @@
 import { assert, describe } from "@effect/vitest"
+import { HeartbeatStore } from "@sluice/core/HeartbeatStore"
+import * as Offset from "@sluice/core/Offset"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import { buildingKey, buildingReport } from "../src/internal/projection/Building.ts"
 import { after, Note, start, test, write } from "./projectionKit.ts"
 
 const phases = Effect.map(
@@ -22,8 +27,8 @@ const made = (version: number, { dropping = () => none, permits, switching = non
   readonly permits?: Semaphore.Semaphore
   readonly switching?: Effect.Effect<void, string>
   readonly dropping?: (version: number) => Effect.Effect<void, string>
-} = {}) =>
-  Source.journal(Note).pipe(
+} = {}, source: Source.Source<string, any, any> = Source.journal(Note)) =>
+  source.pipe(
     Projection.atLeastOnce("p", () => permits === undefined ? Effect.void : Effect.asVoid(permits.take(1))),
     Projection.version(version, { switch: switching, drop: dropping })
   )
@@ -49,6 +54,76 @@ describe("the building of a version", () => {
       yield* permits.release(100)
       yield* after(1_000)
       assert.strictEqual(yield* phases, "Retired Retired Live")
+    })
+  )
+
+  test(
+    "is not well once its switch has failed for a minute, and is again once that is done",
+    Effect.gen(function*() {
+      let isReady = false
+      const switching = Effect.suspend(() => isReady ? Effect.void : Effect.fail("no such view"))
+      const kinds = Effect.map(ProjectionHealth.all(), ({ problems }) => problems.map(({ _tag }) => _tag).join())
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching }))
+      for (let i = 0; i < 50; i++) yield* after(1_000)
+      assert.strictEqual(yield* kinds, "")
+      for (let i = 0; i < 45; i++) yield* after(1_000)
+      const { problems: [problem, ...others] } = yield* ProjectionHealth.of("p@2")
+      assert.deepStrictEqual(others, [])
+      assert.deepInclude(problem, { _tag: "NotSwitched", projection: "p@2", source: "journal:note" })
+      assert.match(problem!.message, /failed \d+ times since .* with Error: no such view/)
+      assert.deepStrictEqual((yield* ProjectionHealth.of("p")).problems, [], "the one before is well")
+      assert.strictEqual(yield* kinds, "NotSwitched")
+      isReady = true
+      for (let i = 0; i < 45; i++) yield* after(1_000)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+      assert.strictEqual(yield* kinds, "")
+    })
+  )
+
+  test(
+    "is not done, of a source without positions, while an event waits in another process",
+    Effect.gen(function*() {
+      const store = yield* HeartbeatStore
+      const owner = { name: "other", incarnation: "other" }
+      const says = (waits: boolean) =>
+        store.beat({
+          owner,
+          interval: 2_000,
+          changed: [{
+            key: buildingKey("p@2"),
+            range: SliceRange.full,
+            ...buildingReport(waits, 0),
+            failure: undefined,
+            stuck: undefined
+          }],
+          gone: []
+        })
+      const { provider } = Source.journal(Note)
+      const timed = Source.make({
+        ...provider,
+        heads: (range) =>
+          Effect.map(
+            provider.heads(range),
+            (heads) =>
+              new Map(Array.from(heads, ([slice, { timestamp }]) => [slice, Offset.make(0, timestamp)] as const))
+          )
+      })
+      yield* write("n-1", "1")
+      yield* start(made(1))
+      yield* after(1_000)
+      assert.strictEqual(yield* phases, "Live")
+      yield* says(true)
+      yield* start(made(2, {}, timed))
+      for (let i = 0; i < 20; i++) {
+        yield* after(1_000)
+        yield* says(true)
+      }
+      assert.strictEqual(yield* phases, "Live Building")
+      yield* says(false)
+      yield* after(1_000)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
     })
   )
 

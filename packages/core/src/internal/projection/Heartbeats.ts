@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import {
   type Beat,
   Heartbeat,
@@ -17,6 +18,7 @@ import type { Offsets } from "../../Offset.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
+import { type Building, buildingKey, buildingRange, buildingReport } from "./Building.ts"
 import { monotonicMillis } from "./monotonicMillis.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
@@ -43,7 +45,6 @@ const leaveBudget = 1_000
 
 /** What is known of a worker beside what it says itself. */
 interface Reported {
-  readonly id: string
   readonly worker: RegisteredWorker
   readonly source: AskedSource
   readonly pace: Pace
@@ -82,6 +83,8 @@ class Heartbeats {
   readonly #store: HeartbeatStore["Service"]
   readonly #workers = new Map<RegisteredWorker, Reported>()
   readonly #sources: Array<AskedSource> = []
+  /** The versions that it builds, and what there is to say of each, for each that says so. */
+  readonly #builders = new Map<() => Building, string>()
   /** What is stored, by worker: without a text if that is not known. */
   #stored = new Map<string, { readonly id: WorkerId; readonly text: string | undefined }>()
   #beats = 0
@@ -101,10 +104,32 @@ class Heartbeats {
     return Effect.suspend(() => {
       for (const worker of workers) this.#remove(worker)
       for (const worker of others) this.#add(worker)
-      if (this.#workers.size === 0) return this.#stop
-      return this.#running === undefined ? this.#start : Effect.void
+      return this.#startOrStop
     })
   }
+
+  /** Reports on a version that is built, for as long as the scope. */
+  reportBuilding(projection: string, building: () => Building): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.asVoid(Effect.acquireRelease(
+      Effect.suspend(() => {
+        this.#builders.set(building, projection)
+        return this.#startOrStop
+      }),
+      () =>
+        Effect.suspend(() => {
+          this.#builders.delete(building)
+          return this.#startOrStop
+        })
+    ))
+  }
+
+  get #isEmpty(): boolean {
+    return this.#workers.size === 0 && this.#builders.size === 0
+  }
+
+  readonly #startOrStop: Effect.Effect<void> = Effect.suspend(() =>
+    this.#isEmpty ? this.#stop : this.#running === undefined ? this.#start : Effect.void
+  )
 
   /** How far a worker is behind, as it says; undefined of one that it does not report on. */
   lagOf(worker: RegisteredWorker): Lag | undefined {
@@ -119,7 +144,6 @@ class Heartbeats {
       this.#sources.push(source)
     }
     const reported: Reported = {
-      id: idOf(worker),
       worker,
       source,
       pace: new Pace(),
@@ -146,7 +170,7 @@ class Heartbeats {
     const owner = { name, incarnation: (yield* WebCrypto).randomUUID() }
     const context = yield* Effect.context()
     // others may have started it meanwhile, or have ended
-    if (this.#running !== undefined || this.#workers.size === 0) return
+    if (this.#running !== undefined || this.#isEmpty) return
     this.#stored = new Map()
     this.#beats = 0
     const beats = Effect.forever(Effect.andThen(this.#interval(owner, every), Effect.sleep(every)))
@@ -242,9 +266,13 @@ class Heartbeats {
       const all = this.#beats % fullAfter === 0
       const current = new Map<string, { readonly id: WorkerId; readonly text: string }>()
       const changed: Array<NewReport> = []
-      for (const reported of this.#workers.values()) {
-        const { id, worker: { key, range } } = reported
-        const draft = draftOf(reported, now)
+      const drafts = [
+        ...Array.from(this.#workers.values(), (reported) => draftOf(reported, now)),
+        ...Array.from(this.#builders, ([building, projection]) => buildingDraft(projection, building()))
+      ]
+      for (const draft of drafts) {
+        const { key, range } = draft
+        const id = idOf(draft)
         const text = JSON.stringify(draft)
         current.set(id, { id: { key, min: range.min }, text })
         if (all || this.#stored.get(id)?.text !== text) changed.push(toReport(draft, now))
@@ -310,6 +338,14 @@ const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Rep
   }
 }
 
+const buildingDraft = (projection: string, { failing, waits }: Building): Draft => ({
+  key: buildingKey(projection),
+  range: buildingRange,
+  ...buildingReport(waits, failing?.tries ?? 0),
+  failure: failing && { ...reportedFailure(failing.failure), at: failing.at },
+  stuck: failing && { slice: undefined, since: failing.since }
+})
+
 const toReport = ({ failure, stuck, ...draft }: Draft, now: number): NewReport => ({
   ...draft,
   failure: failure && toAge(failure, now),
@@ -332,16 +368,25 @@ const isSame = (a: Offsets, b: Offsets): boolean => {
 
 const ofStores = new WeakMap<HeartbeatStore["Service"], Heartbeats>()
 
+const heartbeatsOf = (store: HeartbeatStore["Service"]): Heartbeats => {
+  let found = ofStores.get(store)
+  if (found === undefined) ofStores.set(store, found = new Heartbeats(store))
+  return found
+}
+
 /** @internal Has other processes know how workers are doing, and nothing more of those before. */
 export const reportOn = (
   workers: ReadonlyArray<RegisteredWorker>,
   before: ReadonlyArray<RegisteredWorker> = []
 ): Effect.Effect<void, never, HeartbeatStore> =>
-  HeartbeatStore.use((store) => {
-    let found = ofStores.get(store)
-    if (found === undefined) ofStores.set(store, found = new Heartbeats(store))
-    return found.replace(before, workers)
-  })
+  HeartbeatStore.use((store) => heartbeatsOf(store).replace(before, workers))
+
+/** @internal Has other processes know how the building of a version goes, for as long as the scope. */
+export const reportOnBuilding = (
+  projection: string,
+  building: () => Building
+): Effect.Effect<void, never, HeartbeatStore | Scope.Scope> =>
+  HeartbeatStore.use((store) => heartbeatsOf(store).reportBuilding(projection, building))
 
 /** @internal How far a worker of this process is behind, as others are told, without asking anyone; undefined if they are not. */
 export const reportedLag = (store: HeartbeatStore["Service"], worker: RegisteredWorker): Lag | undefined =>

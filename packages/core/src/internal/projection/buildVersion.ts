@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import { HeartbeatStore } from "../../HeartbeatStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
 import {
   type Issue,
@@ -14,6 +15,9 @@ import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { ProjectionVersion } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
+import { type Building, judgeBuilding } from "./Building.ts"
+import { reportOnBuilding } from "./Heartbeats.ts"
+import { timeOf } from "./inTime.ts"
 import { monotonicMillis } from "./monotonicMillis.ts"
 import { type Ends, versionLag } from "./versionLag.ts"
 
@@ -60,12 +64,20 @@ interface Asked {
 /** Looks every so many milliseconds until it is done. What fails is tried again, and is in the log. */
 const untilDone = (
   look: Effect.Effect<boolean, unknown, any>,
-  { interval, what }: { readonly what: string; readonly interval: number }
+  { failed = () => Effect.void, interval, what }: {
+    readonly what: string
+    readonly interval: number
+    /** What it has failed with, or that it has not. */
+    readonly failed?: (cause: Cause.Cause<unknown> | undefined) => Effect.Effect<void>
+  }
 ): Effect.Effect<void, never, any> =>
   look.pipe(
+    Effect.tap(() => failed(undefined)),
     Effect.sandbox,
     Effect.tapError((cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning(`${what}. Tries again`, cause)
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.andThen(failed(cause), Effect.logWarning(`${what}. Tries again`, cause))
     ),
     Effect.retry(again),
     Effect.orDie,
@@ -83,7 +95,28 @@ const build = Effect.fnUntraced(function*(
   issue: Issue
 ): Effect.fn.Return<void, never, any> {
   const management = yield* ProjectionManagement
+  const heartbeats = yield* HeartbeatStore
+  const registry = yield* ProjectionRegistry
   const target = `version ${version.version}`
+  let failing: Building["failing"]
+  const failed = (cause: Cause.Cause<unknown> | undefined) =>
+    Effect.map(monotonicMillis, (at) => {
+      failing = cause && {
+        failure: { cause, event: undefined },
+        at,
+        since: failing?.since ?? at,
+        tries: (failing?.tries ?? 0) + 1
+      }
+    })
+  yield* reportOnBuilding(projection.name, () => ({
+    failing,
+    waits: registry.workers(projection.name).some(({ reading: { status } }) => status.waitsFrom !== undefined)
+  }))
+  /** Of sources without positions an offset says nothing of what waits. */
+  const waitsElsewhere = (ends: ReadonlyArray<Ends>) =>
+    ends.some(({ heads }) => timeOf(heads) !== undefined)
+      ? Effect.map(heartbeats.reports(projection.name), (reports) => judgeBuilding(reports).waits)
+      : Effect.succeed(false)
   let asked: Asked | undefined
   const look = Effect.gen(function*() {
     const found = (yield* management.versions(version.of)).find((other) => other.version === version.version)
@@ -96,7 +129,7 @@ const build = Effect.fnUntraced(function*(
       [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
     // without any lock, as it is too early most of the time
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
-    const isDone = isComplete(progress) &&
+    const isDone = isComplete(progress) && !(yield* waitsElsewhere(ends)) &&
       (yield* management.complete(version, isComplete, version.switch, { ...issue, target }))
     asked = { ends, at: yield* monotonicMillis }
     if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
@@ -104,9 +137,10 @@ const build = Effect.fnUntraced(function*(
   })
   yield* untilDone(look, {
     what: `Cannot switch to ${target} of projection '${version.of}', so that readers stay with the one before`,
-    interval
+    interval,
+    failed
   })
-})
+}, Effect.scoped)
 
 /**
  * Drops the versions that are retired, while this one is building or any is, and then, more slowly, for as long as it is live: what another process

@@ -1,14 +1,17 @@
 import * as Duration from "effect/Duration"
-import { missedIntervals, type StoredReport } from "../../HeartbeatStore.ts"
+import type { StoredReport } from "../../HeartbeatStore.ts"
 import type { ReportedWorker } from "../../ReportedWorker.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import { isOfBuilding } from "./Building.ts"
+import { isLate } from "./isLate.ts"
 
 /**
  * @internal
  * What is known of workers by their reports. Of a process that gives no sign of life nothing is. It is left out where others, who have given one
  * since, have all of a worker's slices.
  */
-export const judgeReports = (reports: ReadonlyArray<StoredReport>): ReadonlyArray<ReportedWorker> => {
+export const judgeReports = (all: ReadonlyArray<StoredReport>): ReadonlyArray<ReportedWorker> => {
+  const reports = all.filter((report) => !isOfBuilding(report))
   const isSuperseded = ({ at, key, range }: StoredReport) => {
     const others = reports.filter((other) => other.key.source === key.source && (other.at > at || !isLate(other)))
     return SliceRange.slices(range).every((slice) => others.some((other) => SliceRange.contains(other.range, slice)))
@@ -17,9 +20,6 @@ export const judgeReports = (reports: ReadonlyArray<StoredReport>): ReadonlyArra
     isLate(report) ? isSuperseded(report) ? [] : [unknown(report)] : [toWorker(report)]
   )
 }
-
-/** A time in the future is of before the database's clock was set back. */
-const isLate = ({ at, interval, now }: StoredReport): boolean => Math.abs(now - at) > missedIntervals * interval * 1000
 
 const toWorker = (report: StoredReport): ReportedWorker => {
   const {

@@ -6,6 +6,7 @@ import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { type Journal, sourceKey as journalKey } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import { nameOf, type VersionId } from "@sluice/core/ProjectionVersion"
@@ -97,7 +98,28 @@ const recorded = (n: number) => texts(n).map((text, i) => `${i + 1} ${text}`)
 const appendTo = (type: EntityType.EntityType<string>, id: string, events: ReadonlyArray<string>) =>
   Effect.forEach(events, (event) => append(type, id, [event]), { discard: true })
 
+const sourceOf = ({ sources }: Projection.Projection<any, any>) => sources[0].provider.key
+
 const keyOf = (version: VersionId) => ({ projection: nameOf(version), source: "journal:cart" })
+
+/** What is found, once it is as expected. */
+const awaited = <A, E, R>(
+  what: string,
+  find: Effect.Effect<A, E, R>,
+  isExpected: (found: A) => boolean
+): Effect.Effect<A, E, R> => {
+  let found: A
+  return Effect.map(
+    Wait.until(
+      what,
+      Effect.map(find, (now) => {
+        found = now
+        return isExpected(now)
+      })
+    ),
+    () => found
+  )
+}
 
 /** @internal */
 export const versionTests = (it: It<Storage>): void => {
@@ -257,6 +279,19 @@ export const versionTests = (it: It<Storage>): void => {
             const [, version] = yield* ProjectionStatus.versions(of)
             assert.deepInclude(version, { phase: "Building", passed: 3, hasDeadLetters: true })
             assert.deepStrictEqual(yield* led, ["1"])
+            const { problems } = yield* awaited(
+              "its worker to be known",
+              ProjectionHealth.of(two.name),
+              ({ problems }) => problems.every(({ _tag }) => _tag === "NotSwitched")
+            )
+            assert.deepStrictEqual(problems.map(({ projection, source }) => [projection, source]), [[
+              two.name,
+              sourceOf(two)
+            ]])
+            assert.include(problems[0]!.message, "it has dead letters")
+            yield* ProjectionManagement.pause(two.name)
+            assert.deepStrictEqual((yield* ProjectionHealth.of(two.name)).problems, [], "that is meant")
+            yield* ProjectionManagement.resume(two.name)
             isBroken = false
             yield* Projection.handleDeadLetters(two)
             yield* hasPhases(of, "Dropped Live")
@@ -288,6 +323,50 @@ export const versionTests = (it: It<Storage>): void => {
             assert.deepStrictEqual(yield* led, ["1", "2"])
           }).pipe(whileRunning(two))
         }).pipe(whileRunning(one))
+      }))
+
+    it.effect("says from any process why it is not switched to, since when, and how often that has failed, until it is", () =>
+      Effect.gen(function*() {
+        let [isReady, tries] = [false, 0]
+        const { make, of, type } = makeVersions({
+          switching: Effect.suspend(() => {
+            tries++
+            return isReady ? Effect.void : Effect.fail("postgres://ada:secret@host has no such view")
+          })
+        })
+        const two = make(2)
+        yield* append(type, "a", texts(3))
+        isReady = true
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          isReady = false
+          tries = 0
+          yield* Effect.gen(function*() {
+            const [live, version] = yield* awaited(
+              "two tries",
+              ProjectionStatus.versions(of),
+              ([, version]) => (version?.failedSwitch?.tries ?? 0) >= 2
+            )
+            assert.isUndefined(live!.failedSwitch)
+            const { at, failure, owner, since } = version!.failedSwitch!
+            assert.isAtMost(since, failure.at)
+            assert.isAtMost(failure.at, at + 1_000_000)
+            assert.isAtMost(version!.failedSwitch!.tries, tries)
+            assert.notInclude(failure.message, "secret")
+            const workers = yield* ProjectionStatus.everywhere(two)
+            assert.deepStrictEqual(
+              workers.map((worker) => [worker.source, worker.owner.name]),
+              [[sourceOf(two), owner.name]],
+              "it is none of its workers"
+            )
+            const patient = yield* ProjectionHealth.of(two)
+            assert.deepStrictEqual(patient.problems, [], "not for long enough")
+            isReady = true
+            yield* hasPhases(of, "Dropped Live")
+            const [, done] = yield* ProjectionStatus.versions(of)
+            assert.isUndefined(done!.failedSwitch)
+          }).pipe(whileRunning(two))
+        }).pipe(whileRunning(make(1)))
       }))
 
     it.effect("is cancelled while it is built, and is never built again", () =>
