@@ -55,7 +55,10 @@ export const conflictTests = (it: It<Journal.Journal | SnapshotStore>, way: Enti
     it.effect("lose no command that was acknowledged, and execute none twice", () =>
       Effect.gen(function*() {
         for (let round = 0; round < 4; round++) {
-          const account = makeAccount({ snapshots: SnapshotPolicy.every(5) })
+          // others come in between where one decides
+          const deposit = Effect.flatMap(Random.nextIntBetween(0, 5), (times) =>
+            Effect.repeat(Effect.yieldNow, { times }))
+          const account = makeAccount({ snapshots: SnapshotPolicy.every(5), deposit: Effect.asVoid(deposit) })
           const instances = [yield* running(account), yield* running(account)]
           const acknowledged = new Map<string, number>()
           // each of them sends commands of its own, and repeats some of its own and of the other's, in an order of its own
