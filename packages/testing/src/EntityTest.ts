@@ -343,8 +343,7 @@ export interface SequenceOptions<Rpcs extends Rpc.Any, State, M> {
  * * payload, reply, error and state come back from their codecs as they were;
  * * `decide`, where it is no effect, decides in the same way once more at another time; neither it nor `evolve` has changed the state that it was given.
  *
- * A restart recovers each entity from what is stored, which leads to the state that it had. In the end each event is folded once more, in reverse order. Another time
- * means that `Date`, `performance.now` and `Math.random` give something else.
+ * A restart recovers each entity from what is stored, which leads to the state that it had. Another time means that `Date`, `performance.now` and `Math.random` give something else.
  *
  * Give a function that makes the definition, and it is called for each process: what is kept in variables that it makes is lost with the process then.
  *

@@ -133,7 +133,7 @@ describe("given, when, then", () => {
       )
       assert.strictEqual(
         error.message,
-        `Given cart '1' with 1 event, when Add {quantity: 1 sku: "milk"}: what follows is not what was expected (- expected, + actual)
+        `Given cart '1' with 1 event, when Add {quantity: 1, sku: "milk"}: what follows is not what was expected (- expected, + actual)
  {
    events: [
      {
@@ -254,7 +254,7 @@ describe("given, when, then", () => {
       yield* ada.when("Rename", { name: "" }).expect({ error: "empty", state: { name: "Ada", renamed: 3 } })
       yield* ada.when("Close").expect({ state: { name: "", renamed: 0 }, events: [new Became({})], tags: [] })
       const { message } = yield* Effect.flip(ada.when("Rename", { name: "A" }).expect({ reply: 3 }))
-      assert.include(message, `Given profile '1' with the state {name: "Ada" renamed: 3}, when Rename {name: "A"}`)
+      assert.include(message, `Given profile '1' with the state {name: "Ada", renamed: 3}, when Rename {name: "A"}`)
     }))
 })
 
@@ -336,9 +336,9 @@ describe("sequences of commands", () => {
     Effect.gen(function*() {
       const { message, steps } = yield* found(countingBeside, { model, entities: 1 })
       assert.deepStrictEqual(steps.map((step) => step.replace(/"(milk|tea)"/, "…")), [
-        "'1' Add {quantity: 1 sku: …} → 1",
+        "'1' Add {quantity: 1, sku: …} → 1",
         "restart",
-        "'1' Add {quantity: 1 sku: …} → 1"
+        "'1' Add {quantity: 1, sku: …} → 1"
       ])
       assert.include(message, "The answer is not that of the model (- model, + entity)")
       assert.include(message, "-  reply: 2\n+  reply: 1")

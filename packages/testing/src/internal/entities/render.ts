@@ -55,7 +55,7 @@ export const isSame = (a: unknown, b: unknown): boolean => render(a) === render(
 
 /** @internal On one line, and not too long. */
 export const short = (value: unknown): string => {
-  const text = render(value).replaceAll(/\n\s*/g, " ").replaceAll(/([[{]) | (?=[\]}])/g, "$1")
+  const text = render(value).replaceAll(/(?<=[[{])\n\s*|\n\s*(?=[\]}])/g, "").replaceAll(/\n\s*/g, ", ")
   return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }
 

@@ -47,14 +47,6 @@ export interface Fault {
   readonly problem: string
 }
 
-/** A state before an event, and the one after it. */
-interface Evolved {
-  readonly before: unknown
-  readonly event: unknown
-  readonly place: unknown
-  readonly after: unknown
-}
-
 /** An entity in a run. */
 interface Live {
   readonly id: string
@@ -64,7 +56,6 @@ interface Live {
   number: number
   /** The state that its events lead to, folded by the test. */
   folded: unknown
-  readonly evolved: Array<Evolved>
 }
 
 /** @internal The steps of a run. */
@@ -125,8 +116,7 @@ const run = Effect.fnUntraced(function*(
       held,
       model: model?.initial,
       number: 0,
-      folded: kind.initial(id),
-      evolved: []
+      folded: kind.initial(id)
     }
     lives.set(id, life)
     return life
@@ -157,7 +147,6 @@ const run = Effect.fnUntraced(function*(
     told.push(`${told.pop()} → ${answer._tag === "Replied" ? short(answer.reply) : `error ${short(answer.error)}`}`)
     if (model !== undefined) compare(kind, behaviour, life, step, answer, model)
   }
-  for (const { evolved } of lives.values()) purely(kind, evolved)
 })
 
 const same = (problem: string, expected: unknown, actual: unknown): void => {
@@ -261,7 +250,6 @@ const fold = (
     const place = { persistenceId: PersistenceId.make(kind.name, life.id), sequenceNumber }
     const after = atAnotherTime(() => evolve(before, event, place))
     unchanged("`evolve`", text, before)
-    life.evolved.push({ before, event, place, after })
     // as if a snapshot had been saved here
     life.folded = throughCodec("The state", kind.stateType.codec, after)
     life.number = sequenceNumber
@@ -271,17 +259,6 @@ const fold = (
     life.folded,
     state
   )
-}
-
-/** What an event leads to does not depend on what was done since. */
-const purely = ({ evolve }: Kind, evolved: ReadonlyArray<Evolved>): void => {
-  for (const { after, before, event, place } of evolved.toReversed()) {
-    same(
-      "`evolve` is not pure: the same event on the same state leads to another one later (- first, + later)",
-      after,
-      evolve!(before, event, place)
-    )
-  }
 }
 
 /** Compares with what the model says. */
