@@ -10,7 +10,9 @@ import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
 import { filtered } from "./benches/filtered.ts"
 import { filterUpdate } from "./benches/filterUpdate.ts"
+import { idleProjections } from "./benches/idleProjections.ts"
 import * as live from "./benches/live.ts"
+import { managementCost } from "./benches/managementCost.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
 import { replay } from "./benches/replay.ts"
@@ -45,6 +47,8 @@ export const benches: ReadonlyArray<Bench> = [
   filterUpdate,
   replay,
   rescale,
+  idleProjections,
+  managementCost,
   emmett.emmettAppend,
   emmett.emmettCatchUp,
   emmett.emmettLive,
