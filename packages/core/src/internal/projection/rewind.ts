@@ -37,6 +37,10 @@ export const rewind = (
     }
     const start = startOf(to)
     const newest = Timestamp.make(Offset.newest(start.offsets.values()))
+    // it may not have begun, and must not be taken for a projection without versions then
+    if (projection.version !== undefined) {
+      yield* Effect.catchTag(management.declare(projection.version, issue), "VersionNameTaken", Effect.die)
+    }
     // all sources are asked before anything is locked
     let rewinding = undo
     for (const one of meant.toSorted((a, b) => a.source.provider.key < b.source.provider.key ? 1 : -1)) {

@@ -196,6 +196,24 @@ export const versionTests = (it: It<Storage>): void => {
         assert.deepStrictEqual(yield* effects.get(1)!.events("a"), [])
       }))
 
+    it.effect("is a version all the same where it is rewound before it begins, whichever it is", () =>
+      Effect.gen(function*() {
+        const { effects, led, make, of, type } = makeVersions()
+        const [one, two] = [make(1), make(2)]
+        yield* append(type, "a", texts(3))
+        yield* Projection.rewind(one, "beginning")
+        assert.strictEqual(yield* phasesOf(of), "Building")
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          assert.deepStrictEqual(yield* led, ["1"])
+          yield* Projection.rewind(two, "beginning")
+          assert.strictEqual(yield* phasesOf(of), "Live Building")
+          yield* whileRunning(two)(hasPhases(of, "Dropped Live"))
+          assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(3))
+          assert.deepStrictEqual(yield* led, ["1", "2"])
+        }).pipe(whileRunning(one))
+      }))
+
     it.effect("goes on from where it was when it is started again, and the other is live until it is complete", () =>
       Effect.gen(function*() {
         const passes = yield* Latch.make(false)
