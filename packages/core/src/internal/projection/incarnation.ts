@@ -64,6 +64,8 @@ export interface Options {
   readonly filter: FollowedFilter
   /** Ends when there is another command. */
   readonly interrupted: Effect.Effect<void>
+  /** That of the command that the worker has read. */
+  readonly knownRevision: number
   /** As {@link interrupted}, by what is known now. */
   readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
@@ -260,7 +262,7 @@ const limitsOf = (handler: SourceProjection<any, any>["handler"]): Omit<Grouping
  * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are
  * only a time.
  */
-const load = Effect.fnUntraced(function*({ management, memory, projection, range, store }: Options) {
+const load = Effect.fnUntraced(function*({ knownRevision, management, memory, projection, range, store }: Options) {
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
   if (stored.revision === undefined) {
@@ -270,6 +272,8 @@ const load = Effect.fnUntraced(function*({ management, memory, projection, range
   const { journal, offsets, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
+  // it may be a version that is retired by now, and nobody would fence a worker that goes by these offsets
+  if (revision > knownRevision) return yield* Effect.fail(new InterruptedByCommand())
   // there offsets are times for good
   if (journal === Source.timestamps) return { ...stored, revision }
   const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))

@@ -184,6 +184,7 @@ const begin = Effect.fnUntraced(function*(
     ...driven,
     filter,
     interrupted: newCommand(driven, commands),
+    knownRevision: lastRead?.revision ?? 0,
     unlessNew: lastRead === undefined
       ? Effect.void
       : commands.unlessNew(lastRead, (wait) => driven.monitor.waitsForFilter(wait))

@@ -167,6 +167,37 @@ export const versionTests = (it: It<Storage>): void => {
         }))
     }
 
+    it.effect("rests also where a worker has read its command just before it was retired, and its offsets after that", () =>
+      Effect.gen(function*() {
+        const { effects, make, of, type } = makeVersions()
+        const [one, two] = [make(1), make(2)]
+        const store = yield* OffsetStore
+        const management = yield* ProjectionManagement.ProjectionManagement
+        let isCancelled = false
+        const late: OffsetStore["Service"] = {
+          ...store,
+          load: (key, range) =>
+            Effect.tap(store.load(key, range), ({ revision }) => {
+              if (key.projection !== two.name || revision === undefined || isCancelled) return Effect.void
+              isCancelled = true
+              return Effect.orDie(management.cancel(two.version!))
+            }).pipe(Effect.andThen(store.load(key, range)))
+        }
+        // it looks for commands by itself, after a second
+        const deaf = { ...management, changes: () => Effect.succeed(Effect.never) }
+        yield* append(type, "a", texts(3))
+        yield* Effect.gen(function*() {
+          yield* hasPhases(of, "Live")
+          yield* inState(two.name, "Retired").pipe(
+            whileRunning(two),
+            Effect.provideService(OffsetStore, late),
+            Effect.provideService(ProjectionManagement.ProjectionManagement, deaf)
+          )
+          assert.isTrue(isCancelled)
+          assert.deepStrictEqual(yield* effects.get(2)!.events("a"), [])
+        }).pipe(whileRunning(one))
+      }))
+
     it.effect("follows one that knows of no versions, which never runs again", () =>
       Effect.gen(function*() {
         const { dropped, effects, led, make, of, type } = makeVersions()
