@@ -84,6 +84,8 @@ export interface Auditor {
    * each rewind undoes what was written.
    */
   readonly handled: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
+  /** The events that a watched projection has gone past as `ProjectionManagement.skip` has told it, and that no rewind has brought back since. */
+  readonly skipped: (projection: string) => Effect.Effect<ReadonlyArray<Place>>
   /**
    * Whether a watched projection was rewound, or cleared, after the filter of its stream was changed last. What that change was to bring at once, and has
    * not brought by then, comes with the next event of its entity.
@@ -91,7 +93,7 @@ export interface Auditor {
   readonly rewoundSinceFilter: (projection: string) => Effect.Effect<boolean>
   /**
    * Waits until every watched projection has handled all there is, and its offsets say so. To be called when there are no faults any more, and
-   * nobody appends. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
+   * nobody appends. Of versions only those are meant that still run. A worker that has stopped, and is not told to go on, ends the simulation with the reason that it has stopped for. So does that no
    * projection is watched.
    */
   readonly settled: (options: { readonly within: Duration.Input }) => Effect.Effect<void, never, Simulation>
@@ -144,6 +146,9 @@ const forCommands = 3000
  * | at most once, what is lost was in hand at the end of a worker | none is handed over twice, and one call of the handler is lost at most |
  * | the events of a slice follow each other | a handler is not given one while it has another, whatever the parallelism |
  * | nothing is passed over | of the same log, or of the entity where a source selects entities; whatever the delivery |
+ * | what is skipped was to be, and is not handled | and nothing else: what a rewind withdraws is not skipped; of what is handled at least once it may be |
+ * | what is to be skipped is not forgotten | but for a rewind |
+ * | a version that is retired rests | from the commit by which another takes its place, or it is cancelled |
  * | what is put aside has failed, and is kept | as often as the recovery strategy says, and until it is handled |
  * | offsets go forward | but for a rewind |
  * | what is left behind stays there | by a change of a filter that does not bring it, or a rewind that leads past it |
@@ -171,6 +176,8 @@ export const make = (databases: {
     /** By the projection's name, in each of its sources. */
     const watched = new Map<string, ReadonlyArray<Part>>()
     const parts = () => [...watched.values()].flat()
+    /** Those that are not of a version that does not run any more. */
+    const atWork = () => parts().filter(({ id }) => !audit.isRetired(id))
     /** The part of a projection that an event belongs to. */
     const partOf = (projection: string, { persistenceId }: Pick<Place, "persistenceId">): Part => {
       const all = watched.get(projection)!
@@ -210,12 +217,18 @@ export const make = (databases: {
 
     const storedOf = ({ key }: Part): StoredOffsets => Effect.runSync(Effect.orDie(offsets.load(key, SliceRange.full)))
 
+    const partWith = ({ projection, source }: OffsetKey) =>
+      watched.get(projection)?.find(({ key }) => key.source === source)
+
     offsetsDatabase.observers.add((observation) => {
       // the transaction is about to be committed, and nobody else sees yet what it has changed
       if (observation._tag === "Rewound") {
-        const { projection, source } = observation.key
-        const part = watched.get(projection)?.find(({ key }) => key.source === source)
+        const part = partWith(observation.key)
         if (part !== undefined) audit.rewound(part.id, storedOf(part), observation.offsets)
+      }
+      if (observation._tag === "Skipped" && observation.revision === undefined) {
+        const part = partWith(observation.key)
+        if (part !== undefined) audit.forgetsSkip(part.id, storedOf(part), observation.event)
       }
       if (observation._tag !== "Refiltered") return
       for (const part of parts()) {
@@ -272,7 +285,7 @@ export const make = (databases: {
 
     const behind = (): string | undefined => {
       if (watched.size === 0) return "no projection is watched: run those that 'Auditor.projection' returns"
-      for (const part of parts()) {
+      for (const part of atWork()) {
         const { offsets, revision } = storedOf(part)
         const missing = audit.missing(part.id, revision)
         if (missing.length > 0) {
@@ -291,7 +304,7 @@ export const make = (databases: {
 
     /** Why a watched worker does not go on, once it has had the time for a command to reach it. */
     const stoppedAs = (): string | undefined => {
-      for (const projection of watched.keys()) {
+      for (const projection of new Set(atWork().map(({ key }) => key.projection))) {
         for (const registry of engine.registries.values()) {
           for (const { status } of registry.workers(projection)) {
             const { failure, range, state } = status
@@ -309,7 +322,7 @@ export const make = (databases: {
 
     /** Letters that are gone, though nobody has thrown them away. */
     const lostLetter = (): string | undefined => {
-      for (const { id, key } of parts()) {
+      for (const { id, key } of atWork()) {
         const there = new Set(
           Effect.runSync(Effect.orDie(management.listLetters(key, undefined, 10_000)))
             .map(({ persistenceId, sequenceNumber }) => `${persistenceId} ${sequenceNumber}`)
@@ -546,6 +559,10 @@ export const make = (databases: {
       handled: (projection) =>
         Effect.sync(() =>
           watched.get(projection)!.flatMap((part) => audit.handledBy(part.id, storedOf(part).revision))
+        ),
+      skipped: (projection) =>
+        Effect.sync(() =>
+          watched.get(projection)!.flatMap((part) => audit.skippedBy(part.id, storedOf(part).revision))
         ),
       rewoundSinceFilter: (projection) =>
         Effect.sync(() => watched.get(projection)!.some(({ id }) => audit.rewoundSinceFilter(id))),

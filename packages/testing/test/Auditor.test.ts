@@ -14,6 +14,7 @@ import {
   Projection,
   ProjectionManagement,
   RecoveryStrategy,
+  SliceRange,
   Source,
   StateType
 } from "@sluice/core"
@@ -339,6 +340,86 @@ describe("the auditor", () => {
       putAside: (letter) => management.putAside({ ...letter, key: { ...letter.key, source: "journal:other" } })
     }))
     assert.strictEqual(audited(options, forgetful), "what is put aside is kept")
+  })
+
+  it("knows what was skipped as somebody has said, and notices what is so that nobody has spoken of", () => {
+    const of = (change: (management: ProjectionManagement.ProjectionManagement["Service"]) => object) =>
+      outcomeOf(Simulation.run(
+        Effect.gen(function*() {
+          const database = yield* SimulatedDatabase.make("database")
+          const auditor = yield* Auditor.make({ journal: database })
+          const Notes = auditor.projection(
+            Source.journal(Note).pipe(
+              Projection.exactlyOnce("notes", ({ event }) => event === "b" ? Effect.fail("broken") : Effect.void),
+              Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1000, delay: "100 millis" }))
+            )
+          )
+          const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
+            Effect.map(
+              Layer.build(database.layer),
+              replace(ProjectionManagement.ProjectionManagement, change)
+            )
+          )
+          yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), changed))
+          const person = Effect.gen(function*() {
+            yield* Journal.append(Note, { id: "n", events: ["a", "b", "c"] })
+            yield* Effect.sleep("1 second")
+            yield* ProjectionManagement.skip("notes", { persistenceId: "note|n", sequenceNumber: 2 })
+          })
+          const { ended } = yield* Simulation.process("person", Effect.provide(person, database.layer))
+          yield* ended
+          yield* auditor.settled({ within: "1 minute" })
+          return (yield* auditor.skipped("notes")).map(({ sequenceNumber }) => sequenceNumber).join()
+        }),
+        { seed: 7 }
+      ))
+    assert.strictEqual(of(() => ({})), "2")
+    const first = { persistenceId: "note|n", sequenceNumber: 1, by: "", reason: "" }
+    assert.strictEqual(
+      of(({ endSkip, skips }) => ({
+        // the handler is not asked for the first one
+        skips: (...options: Parameters<typeof skips>) => Effect.map(skips(...options), (some) => [...some, first]),
+        endSkip: (...options: Parameters<typeof endSkip>) => Effect.as(endSkip(...options), true)
+      })),
+      "nothing is passed over"
+    )
+  })
+
+  it("waits for none of the versions that are retired, which rest", () => {
+    const of = (isRetired: boolean) =>
+      outcomeOf(Simulation.run(
+        Effect.gen(function*() {
+          const database = yield* SimulatedDatabase.make("database")
+          const auditor = yield* Auditor.make({ journal: database })
+          const notes = (version: number) =>
+            auditor.projection(
+              Source.journal(Note).pipe(
+                Projection.exactlyOnce("notes", () => Effect.void),
+                Projection.version(version, { switch: Effect.void, dropAfter: "1 hour" })
+              )
+            )
+          const [one, two] = [notes(1), notes(2)]
+          const both = Layer.mergeAll(Projection.layer(one), Projection.layer(two))
+          yield* Simulation.process("service", Layer.provideMerge(both, database.layer))
+          yield* Effect.sleep("5 seconds")
+          const append = Journal.append(Note, { id: "n", events: ["a"] })
+          const { ended } = yield* Simulation.process("writer", Effect.provide(append, database.layer))
+          yield* ended
+          yield* auditor.settled({ within: "1 minute" })
+          if (isRetired) return
+          // a worker of the old version that nobody fences
+          const key = Projection.offsetKey(one)
+          const { revision } = yield* database.inspect(OffsetStore.OffsetStore.use((_) => _.load(key, SliceRange.full)))
+          const move = OffsetStore.OffsetStore.use((_) =>
+            _.transact(key, { journal: "j", revision: revision! }, [], Effect.void)
+          )
+          const worker = yield* Simulation.process("worker", Effect.provide(Effect.orDie(move), database.layer))
+          yield* worker.ended
+        }),
+        { seed: 7 }
+      ))
+    assert.isUndefined(of(true))
+    assert.strictEqual(of(false), "a version that is retired rests")
   })
 
   it("knows what was put aside when it is handled at last, exactly once", () => {

@@ -6,9 +6,10 @@ import { type AppendRequest, sourceKey } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import type { OffsetKey, StoredOffsets } from "@sluice/core/OffsetStore"
 import type { Payload } from "@sluice/core/Payload"
+import type { DeadLetterId } from "@sluice/core/ProjectionManagement"
 import type { RecoveryStrategy } from "@sluice/core/RecoveryStrategy"
 import type { ReportedWorker } from "@sluice/core/ReportedWorker"
-import type { Slice } from "@sluice/core/Slice"
+import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import { epoch } from "./Engine.ts"
@@ -55,6 +56,8 @@ interface Done {
   readonly aside: Positions
   /** What is not handed over, as the worker that was to do so has come to its end. */
   readonly lost: Positions
+  /** What it has gone past, as it was told. */
+  readonly skipped: Positions
 }
 
 /** What a change of the filter has given up. */
@@ -85,6 +88,10 @@ interface Projection extends Watched {
   /** What does not come again after a rewind, or another filter, by the revision before that. */
   readonly kept: Map<number, Done>
   readonly letters: Map<string, Place>
+  /** What it was told to go past, and has not come to yet. */
+  readonly toSkip: Set<string>
+  /** Whether it is a version that does not run any more. */
+  isRetired: boolean
   /** What comes out of order where it is handled at all, as it was put aside. */
   readonly wasAside: Positions
   /** What the source, or one of its stages, has left out for good. */
@@ -112,6 +119,8 @@ const isAhead = (offsets: Offset.Offsets, { position, slice, timestamp }: Place)
   const offset = offsets.get(slice) ?? Offset.beginning
   return position! > offset.position && (offset.position > 0 || timestamp >= offset.timestamp)
 }
+
+const nameOf = ({ persistenceId, sequenceNumber }: DeadLetterId): string => `${persistenceId} ${sequenceNumber}`
 
 const at = (slice: Slice, position: number): string => `${slice} ${position}`
 
@@ -153,6 +162,8 @@ export class Audit {
       done: new Map(),
       kept: new Map(),
       letters: new Map(),
+      toSkip: new Set(),
+      isRetired: false,
       wasAside: new Positions(),
       leftOut: new Positions(),
       leftBehind: new Positions(),
@@ -275,6 +286,16 @@ export class Audit {
         this.#of(observation.key)?.letters.delete(`${persistenceId} ${sequenceNumber}`)
         return
       }
+      case "ToSkip":
+        this.#of(observation.key)?.toSkip.add(nameOf(observation.event))
+        return
+      case "Skipped":
+        return this.#skipped(observation)
+      case "Retired":
+        for (const projection of this.#projections.values()) {
+          if (projection.key.projection === observation.projection) projection.isRetired = true
+        }
+        return
       case "Beats":
         return this.#beats(observation)
       case "Prunes": {
@@ -387,6 +408,7 @@ export class Audit {
     projection.leftBehind = projection.leftBehind.filter(isBehind)
     projection.givenUp = projection.givenUp.map((one) => ({ ...one, positions: one.positions.filter(isBehind) }))
     this.#leaveBehind(projection, revision, (event) => isAhead(offsets, event) && !isAhead(to, event))
+    projection.toSkip.clear()
     for (const [key, { place }] of projection.failures) if (isAhead(to, place)) projection.failures.delete(key)
     for (const [key, place] of projection.letters) if (isAhead(to, place)) projection.letters.delete(key)
   }
@@ -411,7 +433,10 @@ export class Audit {
   }
 
   /** The events that an event's entity has, by which a change has newly included it or not. */
-  #ofEntity(projection: Projection, { persistenceId, slice }: Place): ReadonlyArray<EncodedEnvelope> {
+  #ofEntity(
+    projection: Projection,
+    { persistenceId, slice }: Pick<Place, "persistenceId" | "slice">
+  ): ReadonlyArray<EncodedEnvelope> {
     const truth = this.#truths.get(projection.origin)!
     return truth.between(slice, 0, truth.head(slice)).filter((event) => event.persistenceId === persistenceId)
   }
@@ -465,7 +490,7 @@ export class Audit {
     const { delivery, projection: name } = projection
     const { position, slice } = envelope
     if (position === undefined || revision === undefined) return
-    const { handled, lost } = doneOf(projection, revision)
+    const { handled, lost, skipped } = doneOf(projection, revision)
     const text = `'${name}' handles ${describe(envelope)}`
     const isLeftBehind = revision > projection.leftBehindAt && projection.leftBehind.has(slice, position)
     if (isLeftBehind || this.#isGivenUp(projection, revision, envelope)) {
@@ -473,6 +498,9 @@ export class Audit {
     }
     if (delivery !== "AtLeastOnce" && handled.has(slice, position)) {
       this.#violate(delivery === "ExactlyOnce" ? "exactly once" : "at most once", `${text} again`)
+    }
+    if (delivery === "ExactlyOnce" && skipped.has(slice, position)) {
+      this.#violate("what is skipped is not handled", text)
     }
     const aside = delivery === "ExactlyOnce" ? this.#letterBefore(projection, envelope) : undefined
     if (aside !== undefined) {
@@ -533,13 +561,7 @@ export class Audit {
 
   /** The events that a projection has handled, standing on a revision. */
   handledBy(name: string, revision: number | undefined): ReadonlyArray<EncodedEnvelope> {
-    const projection = this.#projections.get(name)!
-    const truth = this.truth(projection.origin)
-    if (revision === undefined) return []
-    const { handled } = doneOf(projection, revision)
-    return [...truth.slices].flatMap((slice) =>
-      truth.between(slice, 0, truth.head(slice)).filter(({ position }) => handled.has(slice, position!))
-    )
+    return this.#doneAs(name, revision, "handled")
   }
 
   /** The events up to the heads that a projection has yet to handle, standing on a revision, or that a filter leaves out for now. */
@@ -588,7 +610,8 @@ export class Audit {
     const done = revision === undefined ? undefined : doneOf(projection, revision)
     return this.#truths.get(projection.origin)!.between(slice, 0, to).filter((event) =>
       done?.handled.has(slice, event.position!) !== true && done?.aside.has(slice, event.position!) !== true &&
-      done?.lost.has(slice, event.position!) !== true && !this.#isLeftOut(projection, slice, event.position!) &&
+      done?.lost.has(slice, event.position!) !== true && done?.skipped.has(slice, event.position!) !== true &&
+      !this.#isLeftOut(projection, slice, event.position!) &&
       !this.#mayBeGivenUp(projection, event)
     )
   }
@@ -621,6 +644,73 @@ export class Audit {
     for (const { due } of projection.workers.values()) {
       for (const place of due) if (place.slice === slice && place.position === position) due.delete(place)
     }
+  }
+
+  /** A projection has gone past an event as it was told, or need not do so any more. */
+  #skipped({ event, key, revision }: Observation & { readonly _tag: "Skipped" }): void {
+    const projection = this.#of(key)
+    if (projection === undefined) return
+    const wasToSkip = projection.toSkip.delete(nameOf(event))
+    if (revision === undefined) return
+    if (!wasToSkip) {
+      this.#violate("what is skipped was to be", `'${projection.projection}' skips ${nameOf(event)}`)
+    }
+    const place = this.#placeOf(projection, event)
+    if (place === undefined) {
+      this.#violate(
+        "what is skipped was to be",
+        `'${projection.projection}' skips ${nameOf(event)}, which is not there`
+      )
+      return
+    }
+    const { handled, skipped } = doneOf(projection, revision)
+    if (
+      projection.delivery === "ExactlyOnce" &&
+      (handled.has(place.slice, place.position!) || skipped.has(place.slice, place.position!))
+    ) {
+      this.#violate(
+        "what is skipped is not handled",
+        `'${projection.projection}' skips ${describe(place)}, and was past it`
+      )
+    }
+    skipped.add(place.slice, place.position!)
+  }
+
+  #placeOf(projection: Projection, { persistenceId, sequenceNumber }: DeadLetterId): EncodedEnvelope | undefined {
+    this.truth(projection.origin)
+    return this.#ofEntity(projection, { persistenceId, slice: sliceOf(persistenceId) })
+      .find((other) => other.sequenceNumber === sequenceNumber)
+  }
+
+  /** A projection forgets that it was to go past an event, without doing so. It may only where it is past it, or there is no such event. */
+  forgetsSkip(name: string, { offsets }: StoredOffsets, event: DeadLetterId): void {
+    const projection = this.#projections.get(name)!
+    const place = this.#placeOf(projection, event)
+    if (place === undefined || !isAhead(offsets, place)) return
+    this.#violate(
+      "what is to be skipped is not forgotten",
+      `'${name}' does not skip ${describe(place)}, and has yet to come to it`
+    )
+  }
+
+  /** What a projection has gone past, standing on a revision, as it was told. */
+  skippedBy(name: string, revision: number | undefined): ReadonlyArray<EncodedEnvelope> {
+    return this.#doneAs(name, revision, "skipped")
+  }
+
+  #doneAs(name: string, revision: number | undefined, as: keyof Done): ReadonlyArray<EncodedEnvelope> {
+    const projection = this.#projections.get(name)!
+    const truth = this.truth(projection.origin)
+    if (revision === undefined) return []
+    const positions = doneOf(projection, revision)[as]
+    return [...truth.slices].flatMap((slice) =>
+      truth.between(slice, 0, truth.head(slice)).filter(({ position }) => positions.has(slice, position!))
+    )
+  }
+
+  /** Whether a projection is a version that does not run any more. */
+  isRetired(name: string): boolean {
+    return this.#projections.get(name)!.isRetired
   }
 
   /** An earlier event of its entity that was put aside, and is not handled yet. A later state supersedes it. */
@@ -707,6 +797,9 @@ export class Audit {
     const { basis, key, moves } = observation
     const projection = this.#of(key)
     if (projection === undefined) return
+    if (projection.isRetired) {
+      this.#violate("a version that is retired rests", `'${key.projection}' moves offsets`)
+    }
     if (projection.delivery === "AtMostOnce") this.#willHandOver(projection, observation)
     if (projection.delivery === "AtLeastOnce") this.#areDone(projection, observation)
     for (const { from = Offset.beginning, slice, to } of moves) {
@@ -756,10 +849,11 @@ export class Audit {
   }
 }
 
-const keep = ({ aside, handled, lost }: Done, isKept: (slice: Slice, position: number) => boolean): Done => ({
+const keep = ({ aside, handled, lost, skipped }: Done, isKept: (slice: Slice, position: number) => boolean): Done => ({
   handled: handled.filter(isKept),
   aside: aside.filter(isKept),
-  lost: lost.filter(isKept)
+  lost: lost.filter(isKept),
+  skipped: skipped.filter(isKept)
 })
 
 const doneOf = ({ done, kept }: Projection, revision: number): Done => {
@@ -767,7 +861,7 @@ const doneOf = ({ done, kept }: Projection, revision: number): Done => {
   if (own !== undefined) return own
   const before = kept.get(Math.max(...[...kept.keys()].filter((other) => other < revision)))
   own = before === undefined
-    ? { handled: new Positions(), aside: new Positions(), lost: new Positions() }
+    ? { handled: new Positions(), aside: new Positions(), lost: new Positions(), skipped: new Positions() }
     : keep(before, () => true)
   done.set(revision, own)
   return own

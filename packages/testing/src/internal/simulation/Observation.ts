@@ -74,6 +74,17 @@ export type Observation =
     /** Whether it has not failed, and waits behind an earlier event of its entity. */
     readonly isQueued: boolean
   }
+  /** A projection was told to go past an event when it comes to it. */
+  | { readonly _tag: "ToSkip"; readonly key: OffsetKey; readonly event: DeadLetterId }
+  /** It need not do so any more: it has gone past it, with its offset on that revision, or was past it before if there is none. */
+  | {
+    readonly _tag: "Skipped"
+    readonly key: OffsetKey
+    readonly event: DeadLetterId
+    readonly revision: number | undefined
+  }
+  /** A version of a projection does not run any more, as another has taken its place, or its building was cancelled. */
+  | { readonly _tag: "Retired"; readonly projection: string }
   /** What was put aside is thrown away: as it is handled now, or need not be any more. */
   | { readonly _tag: "Discarded"; readonly key: OffsetKey; readonly letter: DeadLetterId }
   /**

@@ -5,6 +5,7 @@ import { Heartbeat, heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStor
 import { type AppendRequest, Journal, type SequenceConflict, type Written } from "@sluice/core/Journal"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import { type DeadLetter, type LetterSelection, ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import { completed, isAtWork, nameOf as nameOfVersion } from "@sluice/core/ProjectionVersion"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Transaction } from "@sluice/core/Transaction"
@@ -205,6 +206,11 @@ export const connect = (
   }
 
   const management = Context.get(storage, ProjectionManagement)
+  /** Tells of the versions that do not run any more. */
+  const tellOfRetired = (of: string): Effect.Effect<void, StorageError> =>
+    Effect.map(management.versions(of), (versions) => {
+      for (const { phase, projection } of versions) if (!isAtWork(phase)) observe({ _tag: "Retired", projection })
+    })
   const wrappedManagement: ProjectionManagement["Service"] = {
     ...wrap("ProjectionManagement", management, [
       "command",
@@ -214,6 +220,7 @@ export const connect = (
       "list",
       "progress",
       "versions",
+      "skips",
       "parked",
       "letterCounts",
       "letterGroups",
@@ -239,6 +246,67 @@ export const connect = (
           ask("clear", "Write", management.clear(key, issue)),
           whenCommitted(() => ({ _tag: "Rewound", key, offsets: new Map() }))
         )),
+    declare: (id, issue) =>
+      ask("declare a version", "Write", Effect.tap(management.declare(id, issue), () => tellOfRetired(id.of))),
+    // what leads readers to it is of the process
+    complete: (id, isComplete, switching, issue) =>
+      Effect.catchIf(
+        server.within(
+          session,
+          `switch to version ${id.version} of '${id.of}'`,
+          (hold: Effect.Effect<boolean, any>) =>
+            Effect.uninterruptibleMask((restore) =>
+              restore(management.complete(id, isComplete, hold, issue)).pipe(
+                Effect.tap(() => tellOfRetired(id.of)),
+                Effect.flatMap((isLive) => isLive ? Effect.succeed(true) : Effect.fail(new NotSwitched()))
+              )
+            ),
+          (transaction) => {
+            transaction.onCommit.push(() => {
+              for (
+                const { phase, projection } of completed(Effect.runSync(Effect.orDie(management.versions(id.of))), id)
+              ) {
+                if (phase === "Retired") observe({ _tag: "Retired", projection })
+              }
+            })
+            return Effect.as(switching as Effect.Effect<unknown, any>, true)
+          }
+        ),
+        (error) => error instanceof NotSwitched,
+        () => Effect.succeed(false)
+      ),
+    cancel: (id, issue) =>
+      ask(
+        "cancel a version",
+        "Write",
+        base.transaction(Effect.tap(management.cancel(id, issue), (isCancelled) =>
+          Effect.sync(() => {
+            // nothing comes between that and the commit
+            if (isCancelled) observe({ _tag: "Retired", projection: nameOfVersion(id) })
+          })))
+      ),
+    skip: (key, event, issue) =>
+      ask(
+        "skip",
+        "Write",
+        Effect.uninterruptible(
+          base.transaction(
+            Effect.tap(
+              management.skip(key, event, issue),
+              () => Effect.sync(() => observe({ _tag: "ToSkip", key, event }))
+            )
+          )
+        )
+      ),
+    endSkip: (key, event) =>
+      ask(
+        "end a skip",
+        "Write",
+        Effect.uninterruptible(Effect.tap(
+          management.endSkip(key, event),
+          (isThere) => isThere ? whenCommitted((revision) => ({ _tag: "Skipped", key, event, revision })) : Effect.void
+        ))
+      ),
     putAside: (letter) =>
       Effect.tap(
         ask("put aside", "Write", management.putAside(letter)),
@@ -366,6 +434,11 @@ export const connect = (
     Context.add(SnapshotStore, wrap("SnapshotStore", Context.get(storage, SnapshotStore), ["load", "list"])),
     Context.add(DurableStateStore, wrappedStates)
   )
+}
+
+/** A version has not come far enough, or is not building any more. */
+class NotSwitched {
+  readonly _tag = "NotSwitched"
 }
 
 const isOf = ({ fingerprint, persistenceId }: LetterSelection) => (letter: DeadLetter): boolean =>
