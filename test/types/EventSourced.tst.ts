@@ -180,6 +180,7 @@ describe("decide", () => {
   })
 
   test("rejects with the errors that the command declares", () => {
+    // @effect-diagnostics missingEffectError:off
     EventSourced.make(CartType, {
       ...one,
       commands: [AddItem],
