@@ -16,6 +16,7 @@ for (const { name, place } of databases) {
   const storage = Layer.unwrap(Effect.map(place, ({ layer }) => layer()))
   EventSourcedTest.suite(`plain, in ${name}`, storage, EventSourced.layerPlain)
   EventSourcedTest.suiteInTransaction(`plain, in ${name}`, storage, EventSourced.layerPlain)
+  EventSourcedTest.suite(`in one process, in ${name}`, storage, (entity) => EventSourced.layer(entity))
 }
 
 class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}

@@ -4,3 +4,4 @@ import * as EventSourcedTest from "@sluice/testing/EventSourcedTest"
 
 EventSourcedTest.suite("plain, in memory", MemoryStorage.layer, EventSourced.layerPlain)
 EventSourcedTest.suiteInTransaction("plain, in memory", MemoryStorage.layer, EventSourced.layerPlain)
+EventSourcedTest.suite("in one process, in memory", MemoryStorage.layer, (entity) => EventSourced.layer(entity))

@@ -34,6 +34,25 @@ export const inTransactionTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
         assert.deepStrictEqual(yield* amountsIn(account, "b"), [4])
       }))
 
+    it.effect("of several transactions at once are decided one after the other", () =>
+      Effect.gen(function*() {
+        const account = makeAccount()
+        const accounts = yield* running(account)
+        const twice = Journal.transaction(Effect.gen(function*() {
+          const before = yield* accounts("a").Balance()
+          const first = yield* accounts("a").Deposit({ amount: 1 })
+          const second = yield* accounts("a").Deposit({ amount: 1 })
+          assert.isAtLeast(first, before + 1)
+          assert.strictEqual(second, first + 1, "nobody else comes between")
+        })).pipe(
+          // after a deadlock, or a lock that was not free in time, the transaction is run again
+          Effect.retry({ while: (error) => error.isRetryable })
+        )
+        yield* Effect.forEach(Array.from({ length: 4 }), () => twice, { concurrency: "unbounded" })
+        assert.strictEqual(yield* accounts("a").Balance(), 8)
+        assert.strictEqual((yield* amountsIn(account, "a")).length, 8)
+      }))
+
     it.effect("that is rolled back have no effects, no snapshot, and no command id", () =>
       Effect.gen(function*() {
         const account = makeAccount({ snapshots: SnapshotPolicy.every(1) })
