@@ -187,12 +187,9 @@ describe("decide", () => {
       // @ts-expect-error is not assignable to type
       decide: { AddItem: () => Decision.fail(new CartIsEmpty()) }
     })
-    EventSourced.make(CartType, {
-      ...one,
-      commands: [AddItem],
-      // @ts-expect-error is not assignable to type
-      decide: { AddItem: () => Effect.fail(new CartIsEmpty()) }
-    })
+    type Decides = EventSourced.Decide<typeof AddItem, ItemAdded | CheckedOut, State>["AddItem"]
+    expect(() => Effect.fail(new CartIsEmpty())).type.not.toBeAssignableTo<Decides>()
+    expect(() => Effect.fail(new CartIsCheckedOut())).type.toBeAssignableTo<Decides>()
   })
 })
 
