@@ -27,17 +27,23 @@ export class Oracle {
   readonly #replied = new Map<string, { readonly id: string; readonly reply: typeof State.Type }>()
   readonly #refused = new Set<string>()
   readonly #ids = new Set<string>()
+  readonly #seen: Array<{ readonly id: string; readonly state: typeof State.Type }> = []
   readonly wrong: Array<string> = []
 
   get replied(): number {
     return this.#replied.size
   }
 
-  asked({ id }: Asked): void {
+  asked({ id }: Pick<Asked, "id">): void {
     this.#ids.add(id)
   }
 
-  answered({ id, token }: Asked, { answer }: Answer): void {
+  /** What a command that only reads was replied. */
+  seen(id: string, state: typeof State.Type): void {
+    this.#seen.push({ id, state })
+  }
+
+  answered({ id, token }: Pick<Asked, "id" | "token">, answer: Answer["answer"]): void {
     if (answer._tag === "Failed") return
     if (answer._tag === "Refused") {
       this.#refused.add(token)
@@ -56,17 +62,21 @@ export class Oracle {
     { self: this },
     function*() {
       const wrong = [...this.wrong]
+      const states = new Map<string, Array<typeof State.Type>>()
       const executed = new Map<string, { readonly id: string; readonly after: typeof State.Type }>()
       for (const id of this.#ids) {
         let count = 0
         let total = 0
         let last = ""
+        const after = [{ count, total }]
+        states.set(id, after)
         for (const { event, sequenceNumber } of yield* Stream.runCollect(Journal.read(Ledger, id))) {
           const { amount, token } = event
           if (sequenceNumber !== ++count) wrong.push(`event ${count} of ${id} has number ${sequenceNumber}`)
           total += amount
           if (token !== last && executed.has(token)) wrong.push(`${token} was executed twice`)
           last = token
+          after.push({ count, total })
           executed.set(token, { id, after: { count, total } })
         }
       }
@@ -76,6 +86,10 @@ export class Oracle {
         else if (found.id !== id || found.after.count !== reply.count || found.after.total !== reply.total) {
           wrong.push(`${token} has led to ${JSON.stringify(found)}, and was replied ${JSON.stringify(reply)}`)
         }
+      }
+      for (const { id, state } of this.#seen) {
+        if (states.get(id)?.[state.count]?.total === state.total) continue
+        wrong.push(`${id} was shown as ${JSON.stringify(state)}, and never was so`)
       }
       for (const token of this.#refused) if (executed.has(token)) wrong.push(`${token} was refused, and executed`)
       return wrong

@@ -110,7 +110,7 @@ export const entities = (where: Where, ways: ReadonlyArray<Way>, options: { read
       for (;;) {
         const answer = await pick(members).ask(asked)
         if (answer !== undefined) {
-          oracle.answered(asked, answer)
+          oracle.answered(asked, answer.answer)
           if (answer.answer._tag !== "Failed") {
             const isRefused = answer.answer._tag === "Refused"
             if (isRefused !== (asked.amount === refused)) oracle.wrong.push(`${asked.token}: ${JSON.stringify(answer)}`)

@@ -1,12 +1,14 @@
 /**
  * Runs the simulator: `npm run test:simulation -- --seeds 5000`, or one seed again with what has happened in it, `-- --seed 17 --trace`.
  * With `--workload network` services talk to each other, and with `--workload filters` what one reads of the other changes meanwhile.
- * With `--workload scaling` processes share the workers of a projection of several sources, whose number changes.
+ * With `--workload scaling` processes share the workers of a projection of several sources, whose number changes. With `--workload entities` they
+ * send commands to the same entities.
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import * as entities from "./entities.ts"
 import * as network from "./network.ts"
 import { report } from "./report.ts"
 import * as scaling from "./scaling.ts"
@@ -56,7 +58,8 @@ const workloads = {
   projections: exploring(projections.workloads, projections.run),
   network: exploring(network.workloads, network.run),
   filters: exploring(network.changing, network.run),
-  scaling: exploring(scaling.scalings, scaling.run)
+  scaling: exploring(scaling.scalings, scaling.run),
+  entities: exploring(entities.workloads, entities.run)
 }
 
 const isWorkload = (name: string): name is keyof typeof workloads => Object.hasOwn(workloads, name)

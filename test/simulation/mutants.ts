@@ -4,7 +4,7 @@ export interface Mutant {
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?: "network" | "filters" | "scaling" | undefined
+  readonly workload?: "network" | "filters" | "scaling" | "entities" | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
@@ -12,6 +12,7 @@ export interface Mutant {
 }
 
 const core = "packages/core/src"
+const entity = "packages/entity/src"
 
 export const mutants: ReadonlyArray<Mutant> = [
   {
@@ -464,5 +465,29 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/Heartbeats.ts`,
     workload: "scaling",
     changes: [["current.has(key) ? [] : [id])", "[])"]]
+  },
+  {
+    name: "an entity appends whatever others have written",
+    file: `${entity}/internal/eventSourcedBehaviour.ts`,
+    workload: "entities",
+    changes: [["expected: held.sequenceNumber,", "expected: \"any\","]]
+  },
+  {
+    name: "a state is kept where another has written",
+    file: `${entity}/internal/handle.ts`,
+    workload: "entities",
+    changes: [["error._tag === \"Stale\" || error", "error"]]
+  },
+  {
+    name: "command ids are lost when an entity is recovered",
+    file: `${entity}/internal/recover.ts`,
+    workload: "entities",
+    changes: [["if (command !== undefined) {", "if (command === undefined) continue\n      if (false) {"]]
+  },
+  {
+    name: "a snapshot forgets the command ids before it",
+    file: `${entity}/internal/recover.ts`,
+    workload: "entities",
+    changes: [["if (text !== undefined) commands.decode(text)", "void text"]]
   }
 ]
