@@ -175,10 +175,10 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* allTaken("people go on", left.flat(), patience)
     // a step may have been begun, and a command may wait for the database
     yield* Effect.sleep("2 minutes")
-    yield* Simulation.note("all is quiet, and what is open is sent again, by each process in turn")
+    yield* Simulation.note("all is quiet, and what is open is sent again, by each process in turn, twice")
     isQuiet = true
-    for (const people of left) {
-      const [first] = people
+    // what a process has in memory after the first round is not what others have written since
+    for (const [first] of [...left, ...left]) {
       for (const entity of [0, 1, 2, 3] as const) {
         first!.push({ _tag: "Add", after: 0, entity, amount: 1, hasId: true, isDoubled: false, patience: 60_000 })
       }
