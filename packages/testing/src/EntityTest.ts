@@ -3,8 +3,13 @@
  *
  * @since 0.1.0
  */
+import type { DurableStateStore } from "@sluice/core/DurableStateStore"
 import * as ExpectedError from "@sluice/core/ExpectedError"
+import type { Journal } from "@sluice/core/Journal"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import type { StateType } from "@sluice/core/StateType"
 import type { DurableState } from "@sluice/entity/DurableState"
+import type { Entity } from "@sluice/entity/Entity"
 import type { Arguments, CommandOptions } from "@sluice/entity/EntityClient"
 import type { EntityError } from "@sluice/entity/EntityError"
 import type { EventSourced } from "@sluice/entity/EventSourced"
@@ -19,7 +24,7 @@ import { isAmong, readFolder, type Stored, storedOf, unreadable, writeFixture } 
 import { type Before, type Outcome as AnyOutcome, outcomeOf, type Sent } from "./internal/entities/given.ts"
 import { type AnyEntity, type Kind, kindOf } from "./internal/entities/kind.ts"
 import { difference, isSame, short } from "./internal/entities/render.ts"
-import { faultOf, type Model as AnyModel, stepsOf } from "./internal/entities/sequences.ts"
+import { faultOf, type Model as AnyModel, type StepOptions, stepsOf } from "./internal/entities/sequences.ts"
 
 /**
  * A command has led to something else than the test says. The message shows what differs.
@@ -299,13 +304,23 @@ export interface Model<in out Rpcs extends Rpc.Any, out State, in out M> {
   readonly initial: M
   /** Commands that are left out are not compared. */
   readonly commands: {
-    readonly [C in Rpcs as C["_tag"]]?: (
+    readonly [Tag in Rpcs["_tag"]]?: (
       model: NoInfer<M>,
-      payload: Rpc.Payload<C>
-    ) => Prediction<NoInfer<M>, Rpc.Success<C>, Rpc.Error<C>>
+      payload: Rpc.Payload<Rpc.ExtractTag<Rpcs, Tag>>
+    ) => Prediction<NoInfer<M>, Rpc.Success<Rpc.ExtractTag<Rpcs, Tag>>, Rpc.Error<Rpc.ExtractTag<Rpcs, Tag>>>
   }
   /** The state that the entity has to have. */
   readonly state?: ((model: NoInfer<M>) => State) | undefined
+}
+
+/**
+ * An entity that can be tried: event sourced, or a durable state.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tried<out Rpcs extends Rpc.Any, in out State, out R> extends Entity<string, Rpcs, R> {
+  readonly stateType: StateType<State>
 }
 
 /**
@@ -383,35 +398,31 @@ export interface SequenceOptions<Rpcs extends Rpc.Any, State, M> {
  * @category running
  * @since 0.1.0
  */
-export const sequences: {
-  <Name extends string, Rpcs extends Rpc.Any, Event, State, R, M>(
-    entity: EventSourced<Name, Rpcs, Event, State, R> | (() => EventSourced<Name, Rpcs, Event, State, R>),
-    options?: SequenceOptions<Rpcs, State, M>
-  ): Effect.Effect<void, SequenceFailed, R>
-  <Name extends string, Rpcs extends Rpc.Any, State, Event, R, M>(
-    entity: DurableState<Name, Rpcs, State, Event, R> | (() => DurableState<Name, Rpcs, State, Event, R>),
-    options?: SequenceOptions<Rpcs, State, M>
-  ): Effect.Effect<void, SequenceFailed, R>
-} = (
-  entity: AnyEntity | (() => AnyEntity),
-  options: SequenceOptions<any, any, any> = {}
-): Effect.Effect<any, any, any> =>
+export const sequences = <Rpcs extends Rpc.Any, State, R, M>(
+  entity: Tried<Rpcs, State, R> | (() => Tried<Rpcs, State, R>),
+  options: SequenceOptions<Rpcs, State, M> = {}
+): Effect.Effect<void, SequenceFailed, Exclude<R, Journal | SnapshotStore | DurableStateStore>> =>
   Effect.gen(function*() {
-    const { commands = {}, entities = 2, length = 20, model, runs = 100 } = options
+    const { entities = 2, length = 20, model, runs = 100 } = options
+    const payloads = (options.commands ?? {}) as StepOptions["payloads"]
     const seed = options.seed ?? (yield* Random.nextInt)
-    const make = typeof entity === "function" ? entity : () => entity
+    const make = (typeof entity === "function" ? entity : () => entity) as () => AnyEntity
     const kind = kindOf(make())
-    const steps = stepsOf(kind, { payloads: commands, length, entities })
-    const result = yield* Arbitrary.checkEffect(steps, (steps) =>
-      Effect.flatMap(faultOf(make, steps, model as AnyModel | undefined), (fault) =>
-        fault === undefined
-          ? Effect.succeed(true)
-          : Effect.fail(new SequenceFailed({ entityType: kind.name, ...fault, seed }))), {
-      runs,
-      seed,
-      size: length,
-      maxShrinks: 500
-    })
+    const steps = stepsOf(kind, { payloads, length, entities })
+    const result = yield* Arbitrary.checkEffect(
+      steps,
+      (steps) =>
+        Effect.flatMap(faultOf(make, steps, model as AnyModel | undefined), (fault) =>
+          fault === undefined
+            ? Effect.succeed(true)
+            : Effect.fail(new SequenceFailed({ entityType: kind.name, ...fault, seed }))),
+      {
+        runs,
+        seed,
+        size: length,
+        maxShrinks: 500
+      }
+    )
     if (result._tag === "Falsified" && result.failure._tag === "PropertyError") {
       return yield* result.failure.error
     }
@@ -419,7 +430,7 @@ export const sequences: {
     if (problem !== undefined) {
       return yield* Effect.die(new Error(problem))
     }
-  })
+  }) as Effect.Effect<void, SequenceFailed, any>
 
 /**
  * Events or states that were stored once are not read as they have to be, or new ones are not recorded yet.

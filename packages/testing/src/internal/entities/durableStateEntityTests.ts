@@ -5,6 +5,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import type * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as StateType from "@sluice/core/StateType"
+import * as StorageError from "@sluice/core/StorageError"
 import * as Decision from "@sluice/entity/Decision"
 import * as DurableState from "@sluice/entity/DurableState"
 import * as Deferred from "effect/Deferred"
@@ -303,6 +304,48 @@ export const durableStateEntityTests = (
           }
         }))
         assert.deepInclude(yield* Effect.flip(broken("a").Count()), { _tag: "RecoveryFailed" })
+      }))
+  })
+
+  describe("a durable state whose database fails", () => {
+    it.effect("says whether the command may have been executed", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter()
+        const store = yield* DurableStateStore.DurableStateStore
+        const fails = (operation: "get" | "change", reason: StorageError.Reason) =>
+          Effect.gen(function*() {
+            const counters = yield* running(counter)
+            const error = yield* Effect.flip(counters("a").Add({ amount: 1 }))
+            assert.deepInclude(error, { _tag: "JournalUnavailable", id: "a" })
+            return "isUnknown" in error && error.isUnknown
+          }).pipe(
+            Effect.scoped,
+            Effect.provideService(DurableStateStore.DurableStateStore, {
+              ...store,
+              [operation]: () =>
+                Effect.fail(new StorageError.StorageError({ operation, reason, cause: new Error("gone") }))
+            })
+          )
+        assert.isFalse(yield* fails("get", "Unavailable"))
+        assert.isTrue(yield* fails("change", "Unavailable"))
+        assert.isFalse(yield* fails("change", "Busy"))
+        assert.isUndefined(yield* stored(counter, "a"))
+      }))
+
+    it.effect("has changed all, or nothing, where the caller is interrupted", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter()
+        const counters = yield* running(counter)
+        for (let yields = 0; yields < 40; yields++) {
+          const fiber = yield* Effect.forkChild(counters("a").AddSlowly({ amount: 1 }, { commandId: `${yields}` }))
+          yield* Effect.repeat(Effect.yieldNow, { times: yields })
+          yield* Fiber.interrupt(fiber)
+        }
+        // of those that have begun, some may go on
+        const last = yield* counters("a").Add({ amount: 0 })
+        assert.deepStrictEqual((yield* stored(counter, "a"))?.[1], last)
+        const events = yield* eventsIn(counter, "a")
+        assert.deepStrictEqual(events.map(([before]) => before), Array.from({ length: last + 1 }, (_, n) => n))
       }))
   })
 
