@@ -13,6 +13,7 @@ import { type Basis, Fenced, type Move, type OffsetKey, OffsetStore } from "../.
 import type { PersistenceId } from "../../PersistenceId.ts"
 import { bySource, offsetKey, type Projection, type SourceProjection } from "../../ProjectionDefinition.ts"
 import {
+  checkAtWork,
   type ClaimedLetter,
   claimTime,
   type DeadLetter,
@@ -229,6 +230,8 @@ const handle: (self: Redelivery, letter: ListedLetter, looks?: number) => Handle
     const slice = Slice.ofPersistenceId(letter.persistenceId)
     const { journal = "", offsets, revision } = yield* store.load(key, SliceRange.make(slice, slice))
     if (revision === undefined) return yield* new UnknownProjection(key)
+    // a version that is retired later has another revision
+    yield* checkAtWork(management, key.projection)
     const stored = yield* fetch(source.provider, letter)
     const discard = Effect.flatMap(
       standing(self, letter),

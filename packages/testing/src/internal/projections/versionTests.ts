@@ -349,6 +349,24 @@ export const versionTests = (it: It<Storage>): void => {
         }).pipe(whileRunning(make(1)))
       }))
 
+    it.effect("has none of its dead letters handled any more once it is retired", () =>
+      Effect.gen(function*() {
+        let isBroken = true
+        const { effects, make, of, type } = makeVersions({
+          handle: ({ sequenceNumber }, version) =>
+            version === 2 && sequenceNumber === 2 && isBroken ? Effect.fail("broken") : Effect.void
+        })
+        const two = make(2).pipe(Projection.recovery(RecoveryStrategy.deadLetter))
+        yield* append(type, "a", texts(3))
+        yield* whileRunning(make(1))(hasPhases(of, "Live"))
+        yield* whileRunning(two)(caughtUp(two.name))
+        yield* ProjectionManagement.cancelRebuild(two.name)
+        isBroken = false
+        const error = yield* Effect.flip(Projection.handleDeadLetters(two))
+        assert.deepInclude(error, { _tag: "UnknownProjection", projection: two.name, live: of })
+        assert.deepStrictEqual(yield* effects.get(2)!.events("a"), recorded(1))
+      }))
+
     it.effect("leaves everything as it is where the switch fails, and tries again", () =>
       Effect.gen(function*() {
         let tries = 0
