@@ -22,6 +22,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Os from "node:os"
 import * as ClusterDatabase from "./internal/ClusterDatabase.ts"
+import * as placedShards from "./internal/placedShards.ts"
 import { RangeLeases } from "./internal/RangeLeases.ts"
 import * as workerShards from "./internal/workerShards.ts"
 
@@ -77,8 +78,8 @@ const make = <E, R>(
   Effect.gen(function*() {
     const { host, weight } = settings
     const takeover = Duration.millis(settings.takeover)
-    const times = workerShards.timesOf(takeover)
-    const cluster = yield* ClusterDatabase.make({ pollEvery: times.pollEvery, takeover })
+    const times = placedShards.timesOf(takeover)
+    const cluster = yield* ClusterDatabase.make({ pollEvery: times.pollEvery, takeover, what: "workers" })
     const health = yield* Layer.build(
       settings.health ?? RunnerHealth.layerNoop
     )

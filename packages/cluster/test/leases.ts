@@ -34,7 +34,11 @@ export const runner = (
   Effect.gen(function*() {
     const address = RunnerAddress.make(host, 1)
     const expiration = Duration.fromInputUnsafe(options?.expiration ?? "1 hour")
-    const cluster = yield* ClusterDatabase.make({ pollEvery: Duration.millis(10), takeover: expiration })
+    const cluster = yield* ClusterDatabase.make({
+      pollEvery: Duration.millis(10),
+      takeover: expiration,
+      what: "workers"
+    })
     const storage = yield* runnerStorage.make({
       cluster,
       workers: options?.workers ?? 8,

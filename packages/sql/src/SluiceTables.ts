@@ -347,7 +347,7 @@ export interface CommandTable {
 }
 
 /**
- * A row per process that workers are placed in, and number of workers that it has a projection with. `@sluice/cluster` writes it.
+ * A row per process that workers are placed in, and number of workers that it has a projection with; with 0 workers, per process that entities run in. `@sluice/cluster` writes it.
  *
  * @category models
  * @since 0.1.0
@@ -364,7 +364,7 @@ export interface RunnerTable {
 }
 
 /**
- * A row per worker that is placed: worker `i` of each projection with so many workers is shard `i + 1`.
+ * A row per worker that is placed: worker `i` of each projection with so many workers is shard `i + 1`. With 0 workers, a row per shard of entities.
  *
  * @category models
  * @since 0.1.0

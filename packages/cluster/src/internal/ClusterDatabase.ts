@@ -64,9 +64,11 @@ export interface ClusterDatabase {
  * @internal
  * Within `pollEvery` the members are read once or twice, however many numbers of workers there are. No lease is given for longer than `takeover`.
  */
-export const make = ({ pollEvery, takeover }: {
+export const make = ({ pollEvery, takeover, what }: {
   readonly pollEvery: Duration.Duration
   readonly takeover: Duration.Duration
+  /** What this process has for as long as it renews its leases, as the log calls it. */
+  readonly what: "workers" | "entities"
 }): Effect.Effect<ClusterDatabase, never, Database | OwnTables> =>
   Effect.gen(function*() {
     const database = yield* Database
@@ -88,14 +90,14 @@ export const make = ({ pollEvery, takeover }: {
         if (now - warnedAt < warnEvery) return Effect.void
         warnedAt = now
         return Effect.logWarning(
-          `The placement of workers does not reach the database. If that lasts, the workers of this process stop until it does: ${why}`
+          `The placement of ${what} does not reach the database. If that lasts, the ${what} of this process stop until it does: ${why}`
         )
       })
     const succeeded = Effect.suspend(() => {
       if (!isAway) return Effect.void
       isAway = false
       warnedAt = -Infinity
-      return Effect.logInfo("The placement of workers reaches the database again")
+      return Effect.logInfo(`The placement of ${what} reaches the database again`)
     })
 
     /** Whoever has called ends it in time; it is not ended here, as it may be answered still. */
@@ -109,7 +111,7 @@ export const make = ({ pollEvery, takeover }: {
       )
 
     const run: ClusterDatabase["run"] = (query) =>
-      Effect.mapError(noticed(database.run(query)), fromSqlError("place workers")).pipe(
+      Effect.mapError(noticed(database.run(query)), fromSqlError(`place ${what}`)).pipe(
         // two processes that take leases at once; whatever else it is, Effect Cluster tries again
         Effect.retry({
           while: (error) => error.reason === "Busy",

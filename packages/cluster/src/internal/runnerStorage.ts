@@ -13,12 +13,16 @@ const joinWithin = 2_000
 const handOverWithin = 1_500
 const askEvery = 100
 
+/** @internal What stands instead of a number of workers where it is entities that are placed. */
+export const ofEntities = 0
+const isOfEntities = (workers: number): boolean => workers === ofEntities
+
 /** After so many looks at the members without a lease to take, there is none for this process. */
 const looksUntilKnown = 3
 
 /**
  * @internal
- * Effect Cluster's storage of runners and shards for one number of workers: rows with leases, by the database's clock. There are no locks
+ * Effect Cluster's storage of runners and shards for one number of workers, or for entities: rows with leases, by the database's clock. There are no locks
  * of sessions, which poolers and our own pool do not keep.
  */
 export const make = (options: {
@@ -96,7 +100,8 @@ export const make = (options: {
     /** Those that are alive, and have not said yet that they have so many workers. A process that begins with a number waits for them once. */
     const members: Effect.Effect<Array<readonly [runner: string, healthy: boolean]>, PersistenceError> = Effect
       .gen(function*() {
-        const all = yield* cluster.members
+        // those of entities are other processes, even if they are the same ones
+        const all = (yield* cluster.members).filter((member) => isOfEntities(member.workers) === isOfEntities(workers))
         const mine = all.filter((member) => member.workers === workers)
         if (left !== undefined && joinUntil !== Infinity) {
           const now = yield* elapsed
