@@ -1,0 +1,53 @@
+/**
+ * What processes of a cluster say to each other about entities. Payloads, replies and errors are JSON, by the codecs of the commands.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A command on its way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EntityCommand {
+  readonly entityType: string
+  readonly id: string
+  /** The name of the command. */
+  readonly tag: string
+  readonly payload: unknown
+  readonly commandId: string | undefined
+}
+
+/**
+ * The answer of an entity: its reply, with the receipt where something was persisted; its own error; or an `EntityError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EntityAnswer =
+  | { readonly _tag: "Replied"; readonly reply: unknown; readonly receipt: unknown }
+  | { readonly _tag: "Rejected"; readonly error: unknown }
+  | { readonly _tag: "Failed"; readonly error: unknown }
+
+/**
+ * The process has begun with the command, and cannot say what has come of it, as it is to end. Who repeats it with the same command id learns it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unknown {
+  readonly _tag: "Unknown"
+  readonly why: string
+}
+
+/**
+ * The process has not begun with the command, as it has not the entity: another one should be asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Elsewhere {
+  readonly _tag: "Elsewhere"
+  readonly why: string
+}

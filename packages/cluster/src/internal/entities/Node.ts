@@ -1,0 +1,269 @@
+import { EntityError, EntityUnreachable, InvalidDecision } from "@sluice/entity/EntityError"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../../EntityMessage.ts"
+import type { Connections } from "../sockets/Connections.ts"
+import { maxBytes } from "../sockets/kinds.ts"
+import type { EntityShards } from "./EntityShards.ts"
+import type { Routes } from "./Routes.ts"
+import { shardOf } from "./shardOf.ts"
+import * as wire from "./wire.ts"
+
+/** How long a command waits before it is sent on, in milliseconds: at first, and at most. */
+const firstPause = 10
+const longestPause = 500
+
+/** So many of the things that were tried are said in the end. */
+const said = 4
+
+/** No sender waits longer than that, whatever it says, in milliseconds. */
+const longestWait = 3_600_000
+
+/**
+ * @internal
+ * The entities of a type that run in this process.
+ */
+export interface Served {
+  /** It answers once the entity has, or it is clear that it does not. */
+  readonly handle: (command: EntityCommand) => Effect.Effect<EntityAnswer | Elsewhere | Unknown>
+  /** Ends once nothing is in hand for the entities that are meant, and nothing is kept of them. */
+  readonly close: (isMeant: (id: string) => boolean) => Effect.Effect<void>
+}
+
+/**
+ * @internal
+ * A process of a cluster: it sends commands to where their entities are, and serves those that are here.
+ */
+export class Node {
+  readonly #routes: Routes
+  readonly #connections: Connections
+  readonly #crypto: { readonly randomUUID: () => string }
+  readonly #served = new Map<string, Served>()
+  /** What it is called, and the shards that it has; nothing of a process that only calls. */
+  #self: { readonly name: string; readonly shards: EntityShards } | undefined
+
+  constructor(options: {
+    readonly routes: Routes
+    readonly connections: Connections
+    readonly crypto: { readonly randomUUID: () => string }
+  }) {
+    this.#routes = options.routes
+    this.#connections = options.connections
+    this.#crypto = options.crypto
+  }
+
+  /** The process takes shards from now on. */
+  begins(name: string, shards: EntityShards): void {
+    this.#self = { name, shards }
+  }
+
+  /** Whether the entity is this process's, and no other process can have it. */
+  has(entityType: string, id: string): boolean {
+    return this.#self?.shards.has(shardOf(entityType, id)) === true
+  }
+
+  /** Entities of a type run here for as long as the scope. */
+  serve(entityType: string, served: Served): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.suspend(() => {
+        if (this.#served.has(entityType)) {
+          return Effect.die(
+            new Error(
+              `This process has an EntityCluster.layer of '${entityType}' already: make it once for each cluster`
+            )
+          )
+        }
+        this.#served.set(entityType, served)
+        return Effect.void
+      }),
+      () => Effect.sync(() => void this.#served.delete(entityType))
+    )
+  }
+
+  /** Ends once nothing is in hand for entities of these shards, and nothing is kept of them. */
+  close(shards: ReadonlySet<number>): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      Effect.forEach(
+        this.#served,
+        ([entityType, { close }]) => close((id) => shards.has(shardOf(entityType, id))),
+        { concurrency: "unbounded", discard: true }
+      )
+    )
+  }
+
+  /** Answers what another process has sent. */
+  readonly answer = (body: Buffer): Effect.Effect<string> =>
+    Effect.suspend(() => {
+      const command = wire.decodeCommand(body)
+      if (command === undefined) {
+        return Effect.succeed(wire.encodeAnswer(elsewhere("it does not understand the command")))
+      }
+      const { millis, parent } = command
+      const handled = Effect.timeoutOrElse(this.#here(command), {
+        duration: Math.min(millis, longestWait),
+        // nobody reads it
+        orElse: () => Effect.succeed(elsewhere("the sender does not wait any more"))
+      })
+      return Effect.map(
+        parent === undefined ? handled : Effect.withParentSpan(handled, Tracer.externalSpan(parent)),
+        (answer) => {
+          const text = wire.encodeAnswer(answer)
+          const bytes = text.length * 3 <= maxBytes ? 0 : Buffer.byteLength(text)
+          return bytes <= maxBytes ? text : wire.encodeAnswer(tooLarge(command, bytes))
+        }
+      )
+    })
+
+  /** Sends a command to where its entity is, for as long as `within`, in milliseconds. */
+  send(command: EntityCommand, within: number): Effect.Effect<EntityAnswer, EntityUnreachable> {
+    const { entityType, id } = command
+    return Effect.withFiber((fiber) => {
+      const clock = Context.get(fiber.context, Clock.Clock)
+      const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+      const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+      const shard = shardOf(entityType, id)
+      const deadline = now() + within
+      const tried: Array<string> = []
+      let isUnknown = false
+      let sent = command
+      let readAfter = -Infinity
+      let pause = firstPause
+
+      const note = (what: string) => {
+        if (tried.at(-1) === what) return
+        tried.push(what)
+        if (tried.length > said) tried.shift()
+      }
+      const failure = () =>
+        Effect.fail(
+          new EntityUnreachable({
+            entityType,
+            id,
+            isUnknown,
+            problem: `tried for ${Math.round(within)} ms: ${tried.length === 0 ? "no answer" : tried.join("; then ")}`
+          })
+        )
+
+      // while somebody has it in hand, it may be executed
+      let wasUnknown = false
+      const begins = () => {
+        wasUnknown = isUnknown
+        isUnknown = true
+      }
+
+      /** Undefined where it is to be sent on. */
+      const answered = (
+        answer: EntityAnswer | Elsewhere | Unknown,
+        where: string
+      ): Effect.Effect<EntityAnswer | undefined, EntityUnreachable> => {
+        switch (answer._tag) {
+          case "Elsewhere":
+            isUnknown = wasUnknown
+            note(`${where}, ${answer.why}`)
+            return Effect.undefined
+          case "Unknown":
+            note(`${where}, ${answer.why}`)
+            // without an id it would be executed again
+            return sent.commandId === undefined ? failure() : Effect.undefined
+          default:
+            return Effect.succeed(answer)
+        }
+      }
+
+      const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable> = Effect.suspend(() => {
+        const self = this.#self
+        if (self !== undefined && self.shards.has(shard)) {
+          begins()
+          return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
+        }
+        return Effect.flatMap(this.#routes.find(shard, readAfter), (peer) => {
+          if (peer === undefined) {
+            note("no process has it at the moment")
+            return Effect.undefined
+          }
+          if (peer.name === self?.name) {
+            note("this process is about to begin or end with it")
+            return Effect.undefined
+          }
+          const at = `${peer.host}:${peer.port}`
+          // a lost answer is asked for again, so that each command that leaves the process has an id
+          if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
+          const bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
+          if (bytes.byteLength > maxBytes) {
+            note(
+              `the command has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
+            )
+            return failure()
+          }
+          return Effect.flatMap(this.#connections.request(peer, bytes, begins), (outcome) => {
+            switch (outcome._tag) {
+              case "NotSent":
+                note(`${at} is not reached: ${outcome.why}`)
+                return Effect.undefined
+              case "Lost":
+                isUnknown = true
+                note(`the answer of ${at} was lost: ${outcome.why}`)
+                return Effect.undefined
+              case "Crowded":
+                note(`too many commands are on their way to ${at}`)
+                return failure()
+              case "Answered": {
+                const answer = wire.decodeAnswer(outcome.reply)
+                if (answer === undefined) {
+                  isUnknown = true
+                  note(`${at} gave an answer that is none`)
+                  return Effect.undefined
+                }
+                return answered(answer, `at ${at}`)
+              }
+            }
+          })
+        })
+      })
+
+      const loop: Effect.Effect<EntityAnswer, EntityUnreachable> = Effect.suspend(() => {
+        const beganAt = now()
+        return Effect.flatMap(attempt, (answer) => {
+          if (answer !== undefined) return Effect.succeed(answer)
+          // what is known of the leases is out of date, or soon will be
+          readAfter = beganAt
+          const wait = Math.min(pause, Math.max(deadline - now(), 0))
+          pause = Math.min(pause * 2, longestPause)
+          return Effect.andThen(Effect.sleep(wait), loop)
+        })
+      })
+      return Effect.timeoutOrElse(loop, { duration: within, orElse: failure })
+    })
+  }
+
+  #here(command: EntityCommand): Effect.Effect<EntityAnswer | Elsewhere | Unknown> {
+    const served = this.#served.get(command.entityType)
+    if (served === undefined) {
+      return Effect.succeed(elsewhere(`entities of the type '${command.entityType}' do not run yet, or not any more`))
+    }
+    return this.has(command.entityType, command.id)
+      ? served.handle(command)
+      : Effect.succeed(elsewhere("the entity is another process's"))
+  }
+}
+
+/** It was executed, and who has sent it does not see what it answers. */
+const tooLarge = ({ entityType, id, tag }: EntityCommand, bytes: number): EntityAnswer => ({
+  _tag: "Failed",
+  error: encodeError(
+    new InvalidDecision({
+      entityType,
+      id,
+      command: tag,
+      problem: `the answer has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
+    })
+  )
+})
+
+const encodeError = Schema.encodeSync(Schema.toCodecJson(EntityError))
+
+const elsewhere = (why: string): Elsewhere => ({ _tag: "Elsewhere", why })
