@@ -1,0 +1,92 @@
+/** What the journal must hold, by what callers were told. */
+import * as Journal from "@sluice/core/Journal"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Told } from "./calls.ts"
+import { LedgerType } from "./Ledger.ts"
+
+/** What was found. The first list should be empty. */
+export interface Verdict {
+  readonly violations: ReadonlyArray<string>
+  readonly events: number
+  readonly acknowledged: number
+  readonly rejected: number
+  readonly unknown: number
+  /** Of those that were unknown, how many were executed. */
+  readonly executed: number
+}
+
+/**
+ * Compares what is stored of these ledgers with what callers were told: numbers are dense, no operation is applied twice or in half, none that was acknowledged is
+ * lost, none that failed for certain is there, and each reply is the total at its place, also where it was given again.
+ */
+export const verdict = (told: ReadonlyArray<Told>, ids: Iterable<string>) =>
+  Effect.gen(function*() {
+    const violations: Array<string> = []
+    /** The total after each operation, the number of its last event, and its parts. */
+    const applied = new Map<string, { readonly id: string; parts: number; total: number; sequenceNumber: number }>()
+    let events = 0
+    yield* Effect.forEach(new Set([...ids, ...told.map(({ id }) => id)]), (id) =>
+      Effect.map(Stream.runCollect(Journal.read(LedgerType, id)), (envelopes) => {
+        let total = 0
+        let last: string | undefined
+        for (const [i, { event: { by, operation, part }, sequenceNumber }] of envelopes.entries()) {
+          events++
+          if (sequenceNumber !== i + 1) {
+            violations.push(`${id}: event ${i + 1} has number ${sequenceNumber}`)
+          }
+          total += by
+          const before = applied.get(operation)
+          if (part === 0 ? before !== undefined : before === undefined || last !== operation || before.parts !== part) {
+            violations.push(
+              `${id}: part ${part} of ${operation} at ${sequenceNumber} does not follow the one before it`
+            )
+          }
+          applied.set(operation, { id, parts: part + 1, total, sequenceNumber })
+          last = operation
+        }
+        if (total < 0) {
+          violations.push(`${id}: the total is ${total}`)
+        }
+      }), { concurrency: 8, discard: true })
+    let acknowledged = 0
+    let rejected = 0
+    const unknown = new Set<string>()
+    // what has an id is sent more than once
+    const mayBe = new Set(told.flatMap(({ failure, isUnknown, operation }) =>
+      failure === undefined || isUnknown === true ? [operation] : []
+    ))
+    for (const { failure, id, isUnknown, operation, parts, reply, sequenceNumber } of told) {
+      const found = applied.get(operation)
+      if (failure === undefined) {
+        acknowledged++
+        if (found === undefined) {
+          violations.push(`${id}: ${operation} was acknowledged and is lost`)
+        } else if (found.id !== id || found.parts !== parts) {
+          violations.push(`${id}: ${operation} is there in part`)
+        } else if (found.total !== reply) {
+          violations.push(`${id}: ${operation} was answered with ${reply}, and the total is ${found.total}`)
+        } else if (sequenceNumber !== undefined && sequenceNumber !== found.sequenceNumber) {
+          violations.push(`${id}: ${operation} is at ${found.sequenceNumber}, and not at ${sequenceNumber}`)
+        }
+      } else if (isUnknown === true) {
+        unknown.add(operation)
+      } else {
+        rejected++
+        if (found !== undefined && !mayBe.has(operation)) {
+          violations.push(`${id}: ${operation} is there, and failed for certain: ${failure}`)
+        }
+      }
+    }
+    const verdict: Verdict = {
+      violations,
+      events,
+      acknowledged,
+      rejected,
+      unknown: unknown.size,
+      executed: Array.from(unknown).filter((operation) =>
+        applied.has(operation)
+      ).length
+    }
+    return verdict
+  })
