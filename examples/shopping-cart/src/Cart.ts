@@ -1,8 +1,10 @@
 /**
  * A shopping cart, as the cart service keeps it: its own events, what they add up to, and what may be done to it.
  */
-import { EntityType, Journal } from "@sluice/core"
-import { DateTime, Effect, Option, Ref, Result, Schema, Stream } from "effect"
+import { EntityType } from "@sluice/core"
+import { Decision, EntityHttp, EventSourced, SnapshotPolicy } from "@sluice/entity"
+import { DateTime, Effect, Option, Schema } from "effect"
+import { Rpc } from "effect/rpc"
 import { type CartEvent, CheckedOut, ItemAdded } from "./contract.ts"
 
 // events: more than others are told
@@ -48,98 +50,53 @@ export const toPublic = (event: Event): Option.Option<CartEvent> => {
 
 // what the events add up to, and what may happen next
 
-export interface State {
-  readonly items: number
-  readonly cents: number
-}
+export const State = Schema.Struct({ isLarge: Schema.Boolean, items: Schema.Int, cents: Schema.Int })
+export type State = typeof State.Type
 
-export const empty: State = { items: 0, cents: 0 }
-
-export const evolve = (state: State, event: Event): State => {
+const evolve = (state: State, event: Event): State => {
   switch (event._tag) {
     case "ItemPicked":
-      return { items: state.items + event.quantity, cents: state.cents + event.quantity * event.cents }
+      return { ...state, items: state.items + event.quantity, cents: state.cents + event.quantity * event.cents }
     case "Paid":
-      return empty
+      return { ...state, items: 0, cents: 0 }
     case "CouponTried":
       return state
   }
 }
 
-export type Command =
-  | { readonly _tag: "PickItem"; readonly sku: string; readonly quantity: number; readonly cents: number }
-  | { readonly _tag: "TryCoupon"; readonly code: string }
-  | { readonly _tag: "Pay" }
-
-export class CartEmpty extends Schema.TaggedError<CartEmpty>()("CartEmpty", {}) {
+export class CartEmpty extends Schema.TaggedError<CartEmpty>()("CartEmpty", {}, { httpApiStatus: 409 }) {
   override get message(): string {
     return "There is nothing in the cart to pay for"
   }
 }
 
-export const decide = (
+const quantity = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))
+
+const inCart = (state: State): State => state
+
+export const Cart = EventSourced.make(entityType, {
   state: State,
-  command: Command,
-  by: { readonly shopper: string; readonly at: DateTime.Utc }
-): Result.Result<Event, CartEmpty> => {
-  switch (command._tag) {
-    case "PickItem":
-      return Result.succeed(
-        new ItemPicked({ sku: command.sku, quantity: command.quantity, cents: command.cents, shopper: by.shopper })
-      )
-    case "TryCoupon":
-      return Result.succeed(new CouponTried({ code: command.code, shopper: by.shopper }))
-    case "Pay":
-      return state.items === 0
-        ? Result.fail(new CartEmpty())
-        : Result.succeed(new Paid({ cents: state.cents, at: by.at }))
-  }
-}
-
-// one person's view of a cart, which others may put things into as well
-
-export interface View {
-  readonly id: string
-  /** The last event that this view has seen. */
-  readonly sequenceNumber: number
-  readonly state: State
-}
-
-/** Reads the events that the view has not seen. */
-const catchUp = Effect.fnUntraced(function*(view: View) {
-  return yield* Stream.runFold(
-    Journal.read(entityType, view.id, { from: view.sequenceNumber + 1 }),
-    () => view,
-    ({ id, state }, { event, sequenceNumber }) => ({ id, sequenceNumber, state: evolve(state, event) })
-  )
-})
-
-/** The cart as it is now. */
-export const load = (id: string) => catchUp({ id, sequenceNumber: 0, state: empty })
-
-/**
- * Decides on what the view shows, and appends only if that is still how the cart is: if somebody else was faster, the
- * view catches up and decides again.
- */
-export const handle = Effect.fn("Cart.handle")(
-  function*(view: Ref.Ref<View>, shopper: string, command: Command) {
-    const { id, sequenceNumber, state } = yield* Ref.get(view)
-    const event = yield* Effect.fromResult(decide(state, command, { shopper, at: yield* DateTime.now }))
-    const written = yield* Journal.append(entityType, {
-      id,
-      expected: sequenceNumber,
-      events: [event],
-      tags: isLarge(id) ? [large] : []
-    })
-    yield* Ref.set(view, { id, sequenceNumber: written.sequenceNumber, state: evolve(state, event) })
+  initial: (id) => ({ isLarge: isLarge(id), items: 0, cents: 0 }),
+  commands: [
+    Rpc.make("PickItem", {
+      payload: { sku: Schema.String, quantity, cents: Schema.Int, shopper: Schema.String },
+      success: State
+    }),
+    Rpc.make("TryCoupon", { payload: { code: Schema.String, shopper: Schema.String }, success: State }),
+    Rpc.make("Pay", { success: State, error: CartEmpty }),
+    Rpc.make("Look", { success: State }).pipe(EntityHttp.read)
+  ],
+  decide: {
+    PickItem: ({ payload }) => Decision.persist([new ItemPicked(payload)], inCart),
+    TryCoupon: ({ payload }) => Decision.persist([new CouponTried(payload)], inCart),
+    Pay: ({ state }) =>
+      Effect.map(DateTime.now, (at) =>
+        state.items === 0
+          ? Decision.fail(new CartEmpty())
+          : Decision.persist([new Paid({ cents: state.cents, at })], inCart)),
+    Look: ({ state }) => Decision.reply(state)
   },
-  (attempt, view) =>
-    attempt.pipe(
-      Effect.tapErrorTag("SequenceConflict", () =>
-        Effect.flatMap(Effect.flatMap(Ref.get(view), catchUp), (current) => Ref.set(view, current))),
-      Effect.retry({
-        while: (error) =>
-          error._tag === "SequenceConflict"
-      })
-    )
-)
+  evolve,
+  tags: (state) => state.isLarge ? [large] : [],
+  snapshots: SnapshotPolicy.every(50)
+})

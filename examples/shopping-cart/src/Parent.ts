@@ -2,13 +2,11 @@
  * The process that started a service: the service reports to it on stdout, a line of JSON each, and dies with it.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Context, Deferred, Effect, Layer, Logger, Schema, Stdio, Stream } from "effect"
+import { Cause, Console, Context, Effect, Layer, Logger, Schema, Stdio, Stream } from "effect"
 
 /** What a service says. */
 export const Report = Schema.TaggedUnion({
   Ready: {},
-  /** Nothing will be appended any more. */
-  Closed: {},
   Failed: { message: Schema.String }
 })
 export type Report = typeof Report.Type
@@ -17,13 +15,8 @@ const ReportLine = Schema.fromJsonString(Report)
 export const decodeReport = Schema.decodeOption(ReportLine)
 const encodeReport = Schema.encodeSync(ReportLine)
 
-/** The line on stdin that asks the service to append nothing any more. */
-export const closingTime = "closing time"
-
 export class Parent extends Context.Service<Parent, {
   readonly report: (report: Report) => Effect.Effect<void>
-  /** Ends when the parent asks for it. */
-  readonly closingTime: Effect.Effect<void>
 }>()("shopping-cart/Parent") {}
 
 /** The error itself, in one line. */
@@ -38,15 +31,7 @@ const report = (report: Report) => Console.log(encodeReport(report))
 export const run = <E>(service: Effect.Effect<never, E, Parent>): void =>
   Effect.gen(function*() {
     const { stdin } = yield* Stdio.Stdio
-    const closing = yield* Deferred.make<void>()
-    const listen = stdin.pipe(
-      Stream.decodeText,
-      Stream.splitLines,
-      Stream.runForEach((line) => line === closingTime ? Deferred.succeed(closing, void 0) : Effect.void)
-    )
-    yield* Effect.raceFirst(service, listen).pipe(
-      Effect.provideService(Parent, { report, closingTime: Deferred.await(closing) })
-    )
+    yield* Effect.raceFirst(service, Stream.runDrain(stdin)).pipe(Effect.provideService(Parent, { report }))
   }).pipe(
     Effect.tapCause((cause) =>
       Cause.hasInterruptsOnly(cause)

@@ -1,8 +1,26 @@
 /**
- * People who shop, two to a cart, at a steady rate.
+ * People who shop over HTTP, two to a cart, at a steady rate. Where no answer comes they repeat what they asked for, with the same `Idempotency-Key`, and
+ * they remember what was acknowledged.
  */
-import { Clock, Effect, Queue, Random, Ref, Schedule } from "effect"
-import * as Cart from "./Cart.ts"
+import type { Receipt } from "@sluice/core"
+import { type Cause, Clock, Effect, Queue, Random, Schedule } from "effect"
+import { FetchHttpClient, HttpClientError } from "effect/http"
+import { HttpApiClient } from "effect/http-api"
+import type { State } from "./Cart.ts"
+import { CartApi } from "./CartApi.ts"
+
+export interface Options {
+  /** How many things they do a second. */
+  readonly rate: number
+  /** Where the carts are: who gets no answer from one tries the next. */
+  readonly addresses: ReadonlyArray<string>
+}
+
+/** A command that was answered, and where its event stands. */
+export interface Acknowledged {
+  readonly commandId: string
+  readonly receipt: Receipt.Receipt
+}
 
 /** Prices in cents. */
 const products: ReadonlyArray<readonly [sku: string, cents: number]> = [
@@ -21,33 +39,16 @@ const products: ReadonlyArray<readonly [sku: string, cents: number]> = [
 ]
 
 /** What somebody does who sees the cart like that. */
-const whim = Effect.fnUntraced(function*({ state }: Cart.View) {
+const whim = Effect.fnUntraced(function*(cart: State) {
   const dice = yield* Random.next
   if (dice < 0.1) return { _tag: "TryCoupon", code: `SAVE${yield* Random.nextIntBetween(5, 50)}` } as const
-  if (dice < 0.2 && state.items > 0) return { _tag: "Pay" } as const
+  if (dice < 0.2 && cart.items > 0) return { _tag: "Pay" } as const
   const [sku, cents] = yield* Random.choice(products)
   return { _tag: "PickItem", sku, quantity: yield* Random.nextIntBetween(1, 5), cents } as const
 })
 
-/** Does one thing after the other, each when it is this shopper's turn. */
-const shopper = Effect.fnUntraced(function*(name: string, cart: string, turns: Queue.Dequeue<void>) {
-  const view = yield* Ref.make(yield* Cart.load(cart))
-  const step = Queue.take(turns).pipe(
-    Effect.andThen(Effect.flatMap(Ref.get(view), whim)),
-    Effect.flatMap((command) => Cart.handle(view, name, command)),
-    // the other one has paid a moment ago
-    Effect.catchTag("CartEmpty", () => Effect.void),
-    // another process has the file's lock: nothing was written
-    Effect.retry({
-      while: (error) => error._tag === "StorageError" && error.isRetryable,
-      schedule: Schedule.jittered(Schedule.spaced("100 millis"))
-    })
-  )
-  return yield* Effect.forever(step)
-})
-
 /** As many turns a second as the rate says. What cannot be taken within a second is lost, not made up for. */
-const pace = Effect.fnUntraced(function*(turns: Queue.Enqueue<void>, rate: number) {
+const pace = Effect.fnUntraced(function*(turns: Queue.Enqueue<void, Cause.Done>, rate: number) {
   const start = yield* Clock.currentTimeMillis
   let given = 0
   const give = Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -58,13 +59,96 @@ const pace = Effect.fnUntraced(function*(turns: Queue.Enqueue<void>, rate: numbe
   return yield* Effect.andThen(Effect.repeat(give, Schedule.spaced("10 millis")), Effect.never)
 })
 
-/** Goes on until it is interrupted; carts that exist already are continued. */
-export const shop = Effect.fn("Shoppers.shop")(function*(rate: number) {
-  const turns = yield* Queue.dropping<void>(rate)
+/** Whether a repetition may be answered: nobody is there, or has the time, or the answer was lost. */
+const isWorthRepeating = (error: { readonly _tag: string }): boolean => {
+  switch (error._tag) {
+    case "TimeoutError":
+      return true
+    case "HttpClientError":
+      return HttpClientError.isHttpClientError(error) && error.reason._tag !== "StatusCodeError"
+    default:
+      return "isRetryable" in error && error.isRetryable === true
+  }
+}
+
+export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Options) {
+  const clients = yield* Effect.forEach(addresses, (baseUrl) => HttpApiClient.make(CartApi, { baseUrl }))
+  /** Of this run alone. */
+  const run = crypto.randomUUID()
+  const turns = yield* Queue.dropping<void, Cause.Done>(rate)
+  const acknowledged: Array<Acknowledged> = []
+  const answeredAt = new Map<string, number>()
+  let repeated = 0
+
+  /** Asks until there is an answer, and then stays where that has come from. */
+  const asking = (home: number) => {
+    let at = home
+    return <A, E extends { readonly _tag: string }>(
+      request: (carts: (typeof clients)[number]["carts"]) => Effect.Effect<A, E>
+    ) => {
+      let attempts = 0
+      const attempt = Effect.suspend(() => {
+        if (attempts === 1) repeated++
+        if (attempts++ > 0) at++
+        return request(clients[at % clients.length]!.carts)
+      })
+      return Effect.timeout(attempt, "5 seconds").pipe(
+        Effect.retry({ while: isWorthRepeating, schedule: Schedule.jittered(Schedule.spaced("200 millis")) })
+      )
+    }
+  }
+
+  /** Does one thing after the other, each when it is this shopper's turn. */
+  const shopper = Effect.fnUntraced(function*(name: string, cart: number) {
+    const id = `c-${cart}`
+    const params = { id }
+    const ask = asking(cart)
+    let seen = yield* ask((carts) => carts.Look({ params }))
+    for (let n = 0;; n++) {
+      yield* Queue.take(turns)
+      const command = yield* whim(seen)
+      const commandId = `${run}/${name}/${n}`
+      const headers = { "idempotency-key": commandId }
+      const answer = yield* ask((carts) => {
+        switch (command._tag) {
+          case "Pay":
+            return carts.Pay({ params, headers })
+          case "TryCoupon":
+            return carts.TryCoupon({ params, headers, payload: { code: command.code, shopper: name } })
+          case "PickItem": {
+            const { cents, quantity, sku } = command
+            return carts.PickItem({ params, headers, payload: { cents, quantity, sku, shopper: name } })
+          }
+        }
+      }).pipe(
+        // the other one has paid a moment ago
+        Effect.catchTag("CartEmpty", () => Effect.undefined)
+      )
+      answeredAt.set(id, yield* Clock.currentTimeMillis)
+      seen = answer?.body ?? { ...seen, items: 0, cents: 0 }
+      if (answer !== undefined) acknowledged.push({ commandId, receipt: answer.headers.receipt! })
+    }
+  })
+
   const people = Math.min(400, 2 * Math.ceil(rate / 10))
-  const shoppers = Array.from({ length: people }, (_, i) => shopper(`shopper-${i}`, `c-${i >> 1}`, turns))
-  return yield* Effect.raceFirst(
-    pace(turns, rate),
-    Effect.forEach(shoppers, (_) => _, { concurrency: "unbounded", discard: true })
+  const all = Effect.forEach(
+    Array.from({ length: people }, (_, i) => i),
+    (i) => Effect.catchTag(shopper(`shopper-${i}`, i >> 1), "Done", () => Effect.void),
+    { concurrency: "unbounded", discard: true }
   )
-})
+
+  return {
+    /** Goes on until the shop closes; carts that exist already are continued. */
+    shop: Effect.raceFirst(pace(turns, rate), all),
+    /** Nobody begins anything any more; `shop` ends when everybody has an answer. */
+    close: Effect.andThen(Queue.clear(turns), Queue.end(turns)),
+    /** What was answered, in the order of the answers. */
+    acknowledged,
+    /** How many commands had to be repeated. */
+    repeated: Effect.sync(() => repeated),
+    /** When each cart has answered last. */
+    answeredAt
+  }
+}, Effect.provide(FetchHttpClient.layer))
+
+export type Shoppers = Effect.Success<ReturnType<typeof make>>

@@ -34,7 +34,6 @@ export interface State {
 interface Running {
   readonly scope: Scope.Closeable
   readonly handle: ChildProcessSpawner.ChildProcessHandle
-  readonly closed: Deferred.Deferred<void>
 }
 
 /** Seconds: long enough for a machine that is busy. */
@@ -48,11 +47,11 @@ export const make = Effect.fn("Supervisor.make")(function*({ entry, environment,
   const failure = yield* Deferred.make<never, ServiceEnded>()
   let current: Running | undefined
 
-  const expect = (what: string, deferred: Deferred.Deferred<void>) =>
-    Effect.raceFirst(Deferred.await(deferred), Deferred.await(failure)).pipe(
+  const expect = (ready: Deferred.Deferred<void>) =>
+    Effect.raceFirst(Deferred.await(ready), Deferred.await(failure)).pipe(
       Effect.timeoutOrElse({
         duration: `${patience} seconds`,
-        orElse: () => Effect.fail(new ServiceEnded({ service: name, reason: `it was not ${what} after ${patience} s` }))
+        orElse: () => Effect.fail(new ServiceEnded({ service: name, reason: `it was not ready after ${patience} s` }))
       })
     )
 
@@ -66,8 +65,7 @@ export const make = Effect.fn("Supervisor.make")(function*({ entry, environment,
       forceKillAfter: "3 seconds"
     }).pipe(Scope.provide(own))
     const ready = yield* Deferred.make<void>()
-    const closed = yield* Deferred.make<void>()
-    const running: Running = { scope: own, handle, closed }
+    const running: Running = { scope: own, handle }
     current = running
 
     yield* Effect.forkIn(Stream.run(handle.stderr, fs.sink(log, { flag: "a" })), own)
@@ -81,8 +79,6 @@ export const make = Effect.fn("Supervisor.make")(function*({ entry, environment,
           switch (report?._tag) {
             case "Ready":
               return Deferred.doneUnsafe(ready, Effect.void)
-            case "Closed":
-              return Deferred.doneUnsafe(closed, Effect.void)
             case "Failed":
               reason = report.message
           }
@@ -100,7 +96,7 @@ export const make = Effect.fn("Supervisor.make")(function*({ entry, environment,
     })
     yield* Effect.forkIn(ended, own)
 
-    yield* expect("ready", ready)
+    yield* expect(ready)
     yield* Ref.set(state, { name, state: "running", pid: handle.pid })
     return handle.pid
   })
@@ -122,13 +118,7 @@ export const make = Effect.fn("Supervisor.make")(function*({ entry, environment,
     /** Ends when the service is ready, with the id of its process. */
     start,
     kill: end("killed", "SIGKILL"),
-    stop: end("stopped", "SIGTERM"),
-    /** Asks the service to append nothing any more, and waits until it does not. */
-    close: Effect.gen(function*() {
-      const { closed, handle } = current!
-      yield* Stream.run(Stream.make(new TextEncoder().encode(`${Parent.closingTime}\n`)), handle.stdin)
-      yield* expect("closed", closed)
-    })
+    stop: end("stopped", "SIGTERM")
   }
 })
 

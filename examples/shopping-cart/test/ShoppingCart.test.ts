@@ -1,63 +1,19 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
 import * as FreePort from "@sluice/testing/FreePort"
-import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
-import { Effect, Fiber, FileSystem, Stream } from "effect"
-import { ChildProcess } from "effect/process"
+import { Effect, FileSystem } from "effect"
 import * as FS from "node:fs"
 import * as Net from "node:net"
-import { fileURLToPath } from "node:url"
+import * as Program from "./Program.ts"
 
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
+const start = Program.starting("main.ts")
 
-/** The example as a process of its own, and what it has said so far. */
-const start = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-  const process_ = yield* ChildProcess.make(
-    process.execPath,
-    ["--conditions=@sluice/source", "--disable-warning=ExperimentalWarning", main, ...args],
-    { env: { npm_lifecycle_event: undefined, INIT_CWD: undefined }, extendEnv: true, forceKillAfter: "5 seconds" }
-  )
-  const stdout: Array<string> = []
-  const stderr: Array<string> = []
-  const gather = (stream: typeof process_.stdout, lines: Array<string>) =>
-    stream.pipe(
-      Stream.decodeText,
-      Stream.splitLines,
-      Stream.runForEach((line) => Effect.sync(() => lines.push(line)))
-    )
-  const said = yield* Effect.forkScoped(
-    Effect.all([gather(process_.stdout, stdout), gather(process_.stderr, stderr)], { concurrency: 2 })
-  )
-  const ended = Effect.tap(process_.exitCode, () => Fiber.await(said))
-  return {
-    stdout,
-    stderr,
-    kill: (killSignal: ChildProcess.Signal) => process.kill(process_.pid, killSignal),
-    exitCode: ended,
-    /** The processes of the services, once both are started. */
-    services: Effect.gen(function*() {
-      const started = Wait.until("both services to start", () => startedIn(stdout).length >= 2, { atMost: "2 minutes" })
-      yield* Effect.raceFirst(started, Effect.asVoid(ended))
-      assert.isAtLeast(startedIn(stdout).length, 2, [...stdout, ...stderr].join("\n"))
-      return startedIn(stdout).slice(0, 2)
-    })
-  }
-})
-
-const startedIn = (lines: ReadonlyArray<string>): ReadonlyArray<number> =>
-  lines.flatMap((line) => /service started, pid (\d+)/.exec(line)?.[1] ?? []).map(Number)
-
-/** What is left of a process that nobody has asked for its exit code does not run. */
-const isRunning = (pid: number): boolean => {
-  try {
-    return !/^\d+ \(.*\) [ZX]/.test(FS.readFileSync(`/proc/${pid}/stat`, "utf8"))
-  } catch {
-    return false
-  }
-}
-
-const gone = (pids: ReadonlyArray<number>) => Wait.until("the services to end", () => !pids.some(isRunning))
+/** Ports of its own. */
+const ports = Effect.map(
+  Effect.all([FreePort.freePort, FreePort.freePort]),
+  ([port, httpPort]) => ["--port", `${port}`, "--http-port", `${httpPort}`]
+)
 
 const temporaryFolder = FileSystem.FileSystem.use((fs) => fs.makeTempDirectoryScoped({ prefix: "shopping-cart-test-" }))
 
@@ -67,16 +23,15 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
     it.effect("loses, doubles and reorders nothing, though both services are killed", () =>
       Effect.gen(function*() {
         const folder = yield* temporaryFolder
-        const port = yield* FreePort.freePort
-        const args = ["--dir", `${folder}/made/for/it`, "--port", String(port), "--rate", "200"]
+        const args = ["--dir", `${folder}/made/for/it`, ...yield* ports, "--rate", "200"]
 
         // a run that is stopped, and goes on as another
         const first = yield* start(...args)
-        yield* first.services
+        yield* first.services(2)
         first.kill("SIGTERM")
         yield* first.exitCode
         const run = yield* start(...args, "--duration", "5")
-        yield* run.services
+        yield* run.services(2)
         const inUse = yield* start(...args)
         assert.strictEqual(yield* inUse.exitCode, 1)
         assert.deepStrictEqual(inUse.stderr, [
@@ -94,14 +49,21 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
             "now it asks for the small cart",
             "in order",
             "cart service is dead",
-            "arrive again"
+            "arrive again",
+            "each was applied once"
           ]
         ) {
           assert.include(all, what)
         }
         const last = run.stdout.at(-1)!
-        assert.match(last, /^appended=\d+ leftout=\d+ projected=\d+ lost=0 doubled=0 reordered=0$/)
-        const [appended, leftOut, projected] = last.match(/\d+/g)!.map(Number)
+        assert.match(
+          last,
+          /^commands=\d+ repeated=\d+ appended=\d+ leftout=\d+ projected=\d+ lost=0 doubled=0 reordered=0$/
+        )
+        const [commands, repeated, appended, leftOut, projected] = last.match(/\d+/g)!.map(Number)
+        assert.isAbove(commands!, 200)
+        // the cart service is killed while people shop
+        assert.isAbove(repeated!, 0)
         assert.strictEqual(appended, leftOut! + projected!)
         assert.isAbove(projected!, 200)
 
@@ -114,49 +76,52 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
 
     it.effect("stops at Ctrl-C with a message, and leaves no process and no folder", () =>
       Effect.gen(function*() {
-        const port = yield* FreePort.freePort
-        const run = yield* start("--port", String(port))
-        const services = yield* run.services
+        const run = yield* start(...yield* ports)
+        const services = yield* run.services(2)
         const folder = /are in (.*)/.exec(run.stdout[0]!)![1]!
         assert.isTrue(FS.existsSync(folder))
         run.kill("SIGINT")
 
         assert.strictEqual(yield* run.exitCode, 130)
-        assert.deepStrictEqual(run.stderr, ["Stopped before the end; both services are stopped as well."])
-        assert.deepStrictEqual(services.filter(isRunning), [])
+        assert.deepStrictEqual(run.stderr, ["Stopped before the end; the services are stopped as well."])
+        assert.deepStrictEqual(services.filter(Program.isRunning), [])
         assert.isFalse(FS.existsSync(folder))
       }), 600_000)
 
     it.effect("leaves no process when it is killed itself", () =>
       Effect.gen(function*() {
         const folder = yield* temporaryFolder
-        const port = yield* FreePort.freePort
-        const run = yield* start("--dir", folder, "--port", String(port))
-        const services = yield* run.services
+        const run = yield* start("--dir", folder, ...yield* ports)
+        const services = yield* run.services(2)
         run.kill("SIGKILL")
 
-        yield* gone(services)
+        yield* Program.gone(services)
       }), 600_000)
 
-    it.effect("says so when the port is in use", () =>
-      Effect.gen(function*() {
-        const folder = yield* temporaryFolder
-        const port = yield* FreePort.freePort
-        const server = yield* Effect.acquireRelease(
-          Effect.sync(() => Net.createServer()),
-          (server) => Effect.sync(() => server.close())
-        )
-        yield* Effect.callback<void>((resume) => {
-          server.listen(port, "127.0.0.1", () => resume(Effect.void))
-        })
-        const run = yield* start("--dir", folder, "--port", String(port))
+    it.effect.each(["--port", "--http-port"])(
+      "says so when the port of %s is in use",
+      (flag) =>
+        Effect.gen(function*() {
+          const folder = yield* temporaryFolder
+          const args = yield* ports
+          const port = args[args.indexOf(flag) + 1]!
+          const server = yield* Effect.acquireRelease(
+            Effect.sync(() => Net.createServer()),
+            (server) => Effect.sync(() => server.close())
+          )
+          yield* Effect.callback<void>((resume) => {
+            server.listen(Number(port), "127.0.0.1", () => resume(Effect.void))
+          })
+          const run = yield* start("--dir", folder, ...args)
 
-        assert.strictEqual(yield* run.exitCode, 1)
-        assert.deepStrictEqual(run.stderr, [
-          "The cart service has ended: " +
-          `It cannot listen on port ${port}, as somebody else does. Choose another one with --port`
-        ])
-      }), 600_000)
+          assert.strictEqual(yield* run.exitCode, 1)
+          assert.deepStrictEqual(run.stderr, [
+            "The cart service has ended: " +
+            `It cannot listen on port ${port}, as somebody else does. Choose another one with ${flag}`
+          ])
+        }),
+      600_000
+    )
 
     it.effect("says so when the folder cannot be used", () =>
       Effect.gen(function*() {
@@ -189,7 +154,9 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })(
       Effect.gen(function*() {
         const [help, wrong] = yield* Effect.all([start("--help"), start("--rate", "0")])
         assert.strictEqual(yield* help.exitCode, 0)
-        for (const flag of ["--duration", "--rate", "--port", "--dir"]) assert.include(help.stdout.join("\n"), flag)
+        for (const flag of ["--duration", "--rate", "--port", "--http-port", "--dir"]) {
+          assert.include(help.stdout.join("\n"), flag)
+        }
         assert.strictEqual(yield* wrong.exitCode, 1)
         assert.include(wrong.stderr.join("\n"), "an integer from 1 to 20000")
       }), 600_000)
