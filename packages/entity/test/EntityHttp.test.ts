@@ -20,12 +20,12 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import { MaxBodySize } from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
+import { type Request, send as sendUnchecked, url } from "./kit/requests.ts"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
 class CartIsCheckedOut extends Schema.TaggedError<CartIsCheckedOut>()("CartIsCheckedOut", {}) {}
@@ -133,36 +133,12 @@ const serve = (options: { readonly maxBodySize?: number; readonly maxParamLength
   )
 }
 
-const url = HttpServer.addressFormattedWith(Effect.succeed)
-
-interface Request {
-  readonly method?: string
-  readonly body?: string
-  readonly headers?: Record<string, string>
-}
-
-const send = Effect.fnUntraced(function*(path: string, { body, headers, method = "POST" }: Request = {}) {
-  const base = yield* url
-  return yield* Effect.promise(async () => {
-    const response = await fetch(base + path, {
-      method,
-      body: body ?? null,
-      headers: { ...body === undefined ? {} : { "content-type": "application/json" }, ...headers }
-    })
-    const text = await response.text()
-    assert.notInclude(text, "SELECT")
-    assert.notInclude(text, "    at ")
-    return {
-      status: response.status,
-      headers: response.headers,
-      text,
-      get body() {
-        assert.strictEqual(response.headers.get("content-type"), "application/json", text)
-        return JSON.parse(text)
-      }
-    }
-  })
-})
+const send = (path: string, request?: Request) =>
+  Effect.tap(sendUnchecked(path, request), ({ text }) =>
+    Effect.sync(() => {
+      assert.notInclude(text, "SELECT")
+      assert.notInclude(text, "    at ")
+    }))
 
 const add = (sku: string, headers: Record<string, string> = {}) =>
   send("/v1/carts/c-1/add-item", { body: JSON.stringify({ sku, quantity: 2 }), headers })
