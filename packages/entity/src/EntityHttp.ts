@@ -183,7 +183,9 @@ const rejections = (schema: Schema.Top): ReadonlyArray<Schema.Top> => {
  * import { HttpApi, OpenApi } from "effect/http-api"
  * import { Rpc } from "effect/rpc"
  *
- * const Counter = EventSourced.make(EntityType.make("counter", { event: Schema.Literal("incremented") }), {
+ * class Incremented extends Schema.TaggedClass<Incremented>()("Incremented", {}) {}
+ *
+ * const Counter = EventSourced.make(EntityType.make("counter", { event: Incremented }), {
  *   state: Schema.Int,
  *   initial: 0,
  *   commands: [
@@ -191,7 +193,7 @@ const rejections = (schema: Schema.Top): ReadonlyArray<Schema.Top> => {
  *     Rpc.make("GetCount", { success: Schema.Int }).pipe(EntityHttp.read)
  *   ],
  *   decide: {
- *     Increment: () => Decision.persist(["incremented"], (count: number) => count),
+ *     Increment: () => Decision.persist([new Incremented()], (count: number) => count),
  *     GetCount: ({ state }) => Decision.reply(state)
  *   },
  *   evolve: (count) => count + 1
@@ -337,11 +339,13 @@ const parts = { Params: "path", Headers: "headers", Query: "query", Payload: "pa
  * import { Rpc } from "effect/rpc"
  * import { createServer } from "node:http"
  *
- * const Counter = EventSourced.make(EntityType.make("counter", { event: Schema.Literal("incremented") }), {
+ * class Incremented extends Schema.TaggedClass<Incremented>()("Incremented", {}) {}
+ *
+ * const Counter = EventSourced.make(EntityType.make("counter", { event: Incremented }), {
  *   state: Schema.Int,
  *   initial: 0,
  *   commands: [Rpc.make("Increment", { success: Schema.Int })],
- *   decide: { Increment: () => Decision.persist(["incremented"], (count: number) => count) },
+ *   decide: { Increment: () => Decision.persist([new Incremented()], (count: number) => count) },
  *   evolve: (count) => count + 1
  * })
  *
@@ -353,7 +357,7 @@ const parts = { Params: "path", Headers: "headers", Query: "query", Payload: "pa
  *     Layer.provide(EntityHttp.layer(Api, "counters", Counter))
  *   )
  * ).pipe(
- *   Layer.provide(EventSourced.layerPlain(Counter)),
+ *   Layer.provide(EventSourced.layer(Counter)),
  *   Layer.provide(SqliteStorage.layer({ filename: "counter.db" })),
  *   Layer.provide(NodeHttpServer.layer(createServer, { port: 8100 }))
  * )
