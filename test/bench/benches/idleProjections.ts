@@ -16,6 +16,9 @@ import { adapters, storage } from "../Target.ts"
 
 let runs = 0
 
+/** Where a server is busy with so many that begin, some begin anew. */
+const begun = (name: string) => Effect.retry(ProjectionStatus.caughtUp(name), Schedule.spaced("1 second"))
+
 const sample = (projections: number, seconds: number, workers: Parameters<typeof Projection.workers>[0]) =>
   Effect.gen(function*() {
     statements()
@@ -28,8 +31,6 @@ const sample = (projections: number, seconds: number, workers: Parameters<typeof
       )
     )
     yield* Effect.forEach(all, (layer) => Layer.build(layer), { concurrency: 16, discard: true })
-    // where a server is busy with so many that begin, some begin anew
-    const begun = (name: string) => Effect.retry(ProjectionStatus.caughtUp(name), Schedule.spaced("1 second"))
     yield* Effect.forEach(names, begun, { concurrency: 16, discard: true })
     // what begins has something to do
     yield* Effect.sleep(Math.min(10, seconds) * 1000)
