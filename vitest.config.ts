@@ -18,7 +18,8 @@ const withServers = [
   "packages/postgres/test/**/*.test.ts",
   "packages/mysql/test/**/*.test.ts",
   "packages/testing/test/TestServer.test.ts",
-  "test/sql/**/*.test.ts"
+  "test/sql/**/*.test.ts",
+  "examples/shopping-cart/test/Cluster.test.ts"
 ]
 
 /** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
