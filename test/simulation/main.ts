@@ -3,15 +3,21 @@
  * With `--workload network` services talk to each other, and with `--workload filters` what one reads of the other changes meanwhile.
  * With `--workload scaling` processes share the workers of a projection of several sources, whose number changes. With `--workload entities` they
  * send commands to the same entities.
+ * With `--workload versions` new versions of a projection are built beside the one that is live, and
+ * with `--workload skips` people have a projection go past events that fail for ever.
+ * With `--workload automatic` the number of workers follows the lag.
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import * as automatic from "./automatic.ts"
 import * as entities from "./entities.ts"
 import * as network from "./network.ts"
 import { report } from "./report.ts"
 import * as scaling from "./scaling.ts"
+import * as skips from "./skips.ts"
+import * as versions from "./versions.ts"
 import * as projections from "./workload.ts"
 
 const { values } = parseArgs({
@@ -59,7 +65,10 @@ const workloads = {
   network: exploring(network.workloads, network.run),
   filters: exploring(network.changing, network.run),
   scaling: exploring(scaling.scalings, scaling.run),
-  entities: exploring(entities.workloads, entities.run)
+  entities: exploring(entities.workloads, entities.run),
+  versions: exploring(versions.versions, versions.run),
+  skips: exploring(skips.skips, skips.run),
+  automatic: exploring(automatic.automatic, automatic.run)
 }
 
 const isWorkload = (name: string): name is keyof typeof workloads => Object.hasOwn(workloads, name)

@@ -4,7 +4,7 @@ export interface Mutant {
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?: "network" | "filters" | "scaling" | "entities" | undefined
+  readonly workload?: "network" | "filters" | "scaling" | "versions" | "skips" | "automatic" | "entities" | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
@@ -489,5 +489,179 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${entity}/internal/recover.ts`,
     workload: "entities",
     changes: [["if (text !== undefined) commands.decode(text)", "void text"]]
+  },
+  {
+    name: "a version takes its place before it has come far enough",
+    file: `${core}/internal/projection/buildVersion.ts`,
+    workload: "versions",
+    from: 8,
+    changes: [["versionLag(ends, progress) <= version.lag", "versionLag(ends, progress) <= version.lag + 3"]]
+  },
+  {
+    name: "a version is complete when it is in one of its slices",
+    file: `${core}/internal/projection/versionLag.ts`,
+    workload: "versions",
+    from: 4,
+    changes: [["sum += behind(head, offsets.get(slice))", "sum = behind(head, offsets.get(slice))"]]
+  },
+  {
+    name: "a version that has dead letters takes its place",
+    file: `${core}/internal/projection/versionLag.ts`,
+    workload: "versions",
+    from: 4,
+    changes: [["found.isPaused || found.hasDeadLetters", "found.isPaused"]]
+  },
+  {
+    name: "the workers of a version that is retired go on",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "versions",
+    changes: [["    if (phase === \"Retired\") {\n", "    if (phase === \"Live\") {\n"]]
+  },
+  {
+    name: "a worker of a version that is retired begins, as it has read its command before",
+    file: `${core}/internal/projection/incarnation.ts`,
+    workload: "versions",
+    from: 238,
+    changes: [["if (revision > knownRevision) return", "if (revision < 0) return"]]
+  },
+  {
+    name: "a version is still built once a later one is live",
+    file: `${core}/ProjectionVersion.ts`,
+    workload: "versions",
+    from: 8,
+    changes: [[
+      "other.version < id.version && isAtWork(other.phase) ?",
+      "other.version < id.version && other.phase === \"Live\" ?"
+    ]]
+  },
+  {
+    name: "a version is live though its readers are not led to it",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "versions",
+    changes: [[
+      "if (isLive) yield* Effect.provideService(switching, Transaction, noTables)",
+      "if (isLive) yield* Effect.ignore(Effect.provideService(switching, Transaction, noTables))"
+    ]]
+  },
+  {
+    name: "readers are led to a version before the transaction that makes it live",
+    file: `${core}/internal/projection/buildVersion.ts`,
+    workload: "versions",
+    changes: [[
+      "(yield* management.complete(version, isComplete, version.switch, { ...issue, target }))",
+      "(yield* Effect.andThen(management.complete({ ...version, version: 99 }, isComplete, Effect.void), " +
+      "Effect.andThen(version.switch, management.complete(version, isComplete, Effect.void, { ...issue, target }))))"
+    ]]
+  },
+  {
+    name: "a version is dropped while it is built",
+    file: `${core}/internal/projection/buildVersion.ts`,
+    workload: "versions",
+    changes: [["if (one.phase !== \"Retired\") continue", "if (one.phase === \"Live\") continue"]]
+  },
+  {
+    name: "a version that is retired is dropped at once",
+    file: `${core}/internal/projection/buildVersion.ts`,
+    workload: "versions",
+    changes: [["if (now - since < patience) {", "if (now < since) {"]]
+  },
+  {
+    name: "the offsets of a version that is dropped stay",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "versions",
+    changes: [["for (const key of sourcesOf(transaction, version.projection)) forgetAll(transaction, key)", ""]]
+  },
+  {
+    name: "a version that is rewound before it begins is taken for a projection without versions",
+    file: `${core}/internal/projection/rewind.ts`,
+    workload: "versions",
+    from: 4,
+    changes: [["if (projection.version !== undefined) {", "if (projection.version === null) {"]]
+  },
+  {
+    name: "what is to be skipped outlives a rewind",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "skips",
+    changes: [["for (const table of [slices, entities, skips]) {", "for (const table of [slices, entities]) {"]]
+  },
+  {
+    name: "an event is skipped again and again",
+    file: `${core}/internal/projection/handling.ts`,
+    workload: "skips",
+    changes: [[
+      "      management.endSkip(key, place),\n      (isThere)",
+      "      Effect.succeed(management !== undefined),\n      (isThere)"
+    ]]
+  },
+  {
+    name: "what comes before an event that is skipped goes with it",
+    file: `${core}/internal/projection/handling.ts`,
+    workload: "skips",
+    from: 2,
+    changes: [["return handleSome(elements.slice(0, at)).pipe(", "return handleSome(elements.slice(0, 0)).pipe("]]
+  },
+  {
+    name: "workers are not told what they are to skip",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "skips",
+    changes: [[
+      "command: \"Skip\", revision: store(transaction, key.projection) }",
+      "command: \"Skip\", revision: commandOf(transaction, key.projection).revision }"
+    ]]
+  },
+  {
+    name: "what is to be skipped is forgotten as the source is asked for another event",
+    file: `${core}/internal/projection/loadSkips.ts`,
+    workload: "skips",
+    changes: [[
+      "const found = yield* fetch(provider, skip)",
+      "const found = yield* fetch(provider, { ...skip, sequenceNumber: SequenceNumber.make(1) })"
+    ]]
+  },
+  {
+    name: "the number of workers changes before the last change has settled",
+    file: `${core}/internal/projection/autoscaling.ts`,
+    workload: "automatic",
+    from: 66,
+    changes: [["at - since >= settleFor && workers < bounds.max", "workers < bounds.max"]]
+  },
+  {
+    name: "the number of workers falls as soon as it is quiet",
+    file: `${core}/internal/projection/autoscaling.ts`,
+    workload: "automatic",
+    changes: [[
+      "quietSince !== undefined && at - quietSince >= quietFor && at - since >= quietFor",
+      "quietSince !== undefined"
+    ]]
+  },
+  {
+    name: "what a worker can do is forgotten, so that a constant load ends in no number",
+    file: `${core}/internal/projection/autoscaling.ts`,
+    workload: "automatic",
+    from: 2,
+    changes: [[
+      "at - capacity.at < rememberFor ? capacity.each : Infinity",
+      "at - capacity.at < 60 ? capacity.each : Infinity"
+    ]]
+  },
+  {
+    name: "the number of workers has no bounds",
+    file: `${core}/internal/projection/autoscaling.ts`,
+    workload: "automatic",
+    from: 6,
+    changes: [["Math.min(max, Math.max(least, workers))", "Math.max(least, workers, max - max)"]]
+  },
+  {
+    name: "the number of workers follows the lag though somebody has said how many there are to be",
+    file: `${core}/internal/projection/scaleByLag.ts`,
+    workload: "automatic",
+    from: 2,
+    changes: [["(command.workers === undefined || command.automatic)", "true"]]
+  },
+  {
+    name: "the number of workers never falls",
+    file: `${core}/internal/projection/autoscaling.ts`,
+    workload: "automatic",
+    changes: [["if (isQuiet && half < workers", "if (isQuiet && half > workers"]]
   }
 ]

@@ -1,0 +1,16 @@
+import { assert, it } from "@effect/vitest"
+import { Simulation } from "@sluice/testing"
+import { automatic, run } from "./automatic.ts"
+import { report } from "./report.ts"
+
+/** A busy machine needs longer than one would think. */
+const timeout = 600_000
+
+it(
+  "the number of workers follows the lag within its bounds and does not flap, and nothing is lost or doubled meanwhile",
+  { timeout },
+  () => {
+    const found = Simulation.explore(automatic, run, { seeds: 8, maxSteps: 1_000_000 })
+    assert.isUndefined(found && report(found, "automatic"))
+  }
+)
