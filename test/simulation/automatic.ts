@@ -196,13 +196,19 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
           const seconds = at - changedAt
           changedAt = at
           if (workers < min || workers > max) {
-            yield* Simulation.violate("bounds are held", `${workers} workers, from ${min} to ${max}`)
+            return yield* Simulation.violate("bounds are held", `${workers} workers, from ${min} to ${max}`)
           }
           if (last !== undefined && !last.isAutomatic && last.workers !== undefined) {
-            yield* Simulation.violate("who scales has the last word", `${last.workers} workers become ${workers}`)
+            return yield* Simulation.violate(
+              "who scales has the last word",
+              `${last.workers} workers become ${workers}`
+            )
           }
           if (seconds < settles || workers < from && seconds < rests) {
-            yield* Simulation.violate("the number does not flap", `from ${from} to ${workers} after ${seconds} s`)
+            return yield* Simulation.violate(
+              "the number does not flap",
+              `from ${from} to ${workers} after ${seconds} s`
+            )
           }
         }
         last = change
@@ -242,23 +248,27 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
       const numbers = yield* own
       const now = numbers.at(-1) ?? min
       if (now < Math.min(max, needed)) {
-        yield* Simulation.violate("there are enough", `${numbers.join()} of ${max} do the work of ${needed}`)
+        return yield* Simulation.violate("there are enough", `${numbers.join()} of ${max} do the work of ${needed}`)
       }
       const falls = [min, ...numbers].findIndex((n, i, all) => i > 0 && n < all[i - 1]!)
       const rises = [min, ...numbers].findLastIndex((n, i, all) => i > 0 && n > all[i - 1]!)
       if (falls !== -1 && rises > falls) {
-        yield* Simulation.violate("a constant load ends in one number", `after ${min} come ${numbers.join()}`)
+        return yield* Simulation.violate("a constant load ends in one number", `after ${min} come ${numbers.join()}`)
       }
     } else {
       const most = 4
       yield* once(database, "last writer", load({ rate: 8, lasts: 90 }))
       yield* auditor.settled({ within: patience })
       const numbers = yield* own
-      if (numbers.length === 0) yield* Simulation.violate("there are enough", `${min} do the work of ${most} and more`)
+      if (numbers.length === 0) {
+        return yield* Simulation.violate("there are enough", `${min} do the work of ${most} and more`)
+      }
       // once down by half each
       yield* Effect.sleep(`${400 * Math.log2(max / min) + 60} seconds`)
       const now = (yield* own).at(-1)
-      if (now !== min) yield* Simulation.violate("there are not too many", `${now} of ${min} have nothing to do`)
+      if (now !== min) {
+        return yield* Simulation.violate("there are not too many", `${now} of ${min} have nothing to do`)
+      }
     }
     yield* auditor.settled({ within: patience })
     const last = yield* check

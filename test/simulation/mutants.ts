@@ -456,7 +456,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "the workers of a dead process are shown as they were",
-    file: `${core}/internal/projection/judgeReports.ts`,
+    file: `${core}/internal/projection/isLate.ts`,
     workload: "scaling",
     changes: [["Math.abs(now - at) > missedIntervals * interval * 1000", "Math.abs(now - at) > Infinity"]]
   },

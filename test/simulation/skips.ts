@@ -282,7 +282,7 @@ export const run = (input: Skips): Effect.Effect<void, unknown, Simulation.Simul
     if (recovery !== "putAside") {
       const wasHandled = new Set((yield* auditor.handled(projection)).map(rowOf))
       const wrong = [...failed.keys()].filter((row) => wasHandled.has(row))
-      if (wrong.length > 0) yield* Simulation.violate("what fails is not handled", wrong.join(", "))
+      if (wrong.length > 0) return yield* Simulation.violate("what fails is not handled", wrong.join(", "))
     }
     isRepaired = true
     yield* once(database, "redelivery", handleLetters)
@@ -293,12 +293,12 @@ export const run = (input: Skips): Effect.Effect<void, unknown, Simulation.Simul
     yield* once(database, "last rewind", all)
     yield* auditor.settled({ within: patience })
     const [skipped] = yield* auditor.skipped(projection)
-    if (skipped !== undefined) yield* Simulation.violate("an event is skipped once", rowOf(skipped))
+    if (skipped !== undefined) return yield* Simulation.violate("an event is skipped once", rowOf(skipped))
     if (delivery === "ExactlyOnce") {
       const expected = new Set((yield* auditor.handled(projection)).map(rowOf))
       const rows = new Set((yield* table.rows).keys())
       const wrong = [...rows, ...expected].filter((row) => !rows.has(row) || !expected.has(row))
-      if (wrong.length > 0) yield* Simulation.violate("what is written is what was handled", wrong.join(", "))
+      if (wrong.length > 0) return yield* Simulation.violate("what is written is what was handled", wrong.join(", "))
     }
 
     yield* Simulation.note("one more fails, and nothing else happens")
@@ -338,7 +338,7 @@ export const run = (input: Skips): Effect.Effect<void, unknown, Simulation.Simul
       const gone = (yield* auditor.skipped(projection)).map(rowOf).join()
       const meant = [...failed.keys()].join()
       if (gone !== meant) {
-        yield* Simulation.violate("exactly what was to be is skipped", `'${gone}', and not '${meant}'`)
+        return yield* Simulation.violate("exactly what was to be is skipped", `'${gone}', and not '${meant}'`)
       }
     }
     yield* Effect.forEach(processes, ({ stop }) => stop, { discard: true })

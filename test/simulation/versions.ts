@@ -228,11 +228,11 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
             ProjectionManagement.ProjectionManagement.use((_) => _.listLetters(key, undefined, 1))
           )
           if (letters.length > 0) {
-            yield* Simulation.violate("a version with dead letters takes no place", JSON.stringify(letters))
+            return yield* Simulation.violate("a version with dead letters takes no place", JSON.stringify(letters))
           }
         }
         if (yield* database.inspect(ProjectionManagement.isPaused(name))) {
-          yield* Simulation.violate("a version that is paused takes no place", name)
+          return yield* Simulation.violate("a version that is paused takes no place", name)
         }
         const missing = (yield* auditor.unhandled(name)).filter(({ persistenceId, position, slice }) => {
           // where a look has failed, one before the last two counts
@@ -244,14 +244,14 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
           const text = `'${name}' lacks ${missing.length}, such as event ${first!.sequenceNumber} of '${
             first!.persistenceId
           }'`
-          yield* Simulation.violate("a version that is complete takes the place", text)
+          return yield* Simulation.violate("a version that is complete takes the place", text)
         }
       })
       const lead = Effect.gen(function*() {
         yield* isComplete
         const before = yield* pointer.get("live")
         if (before !== undefined && before >= version) {
-          yield* Simulation.violate("readers go on to later versions", `from ${before} to ${version}`)
+          return yield* Simulation.violate("readers go on to later versions", `from ${before} to ${version}`)
         }
         yield* pointer.set("live", version)
         yield* dieAt(i, version, "switching")
@@ -304,7 +304,10 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
       const retired = commands.find(({ command }) => command === "Switch" || command === "Cancel")
       const millis = (begun + (yield* elapsed) * 1000 - retired!.at) / 1000
       if (millis < dropAfter) {
-        yield* Simulation.violate("what is retired is kept for a while", `version ${old} is dropped after ${millis} ms`)
+        return yield* Simulation.violate(
+          "what is retired is kept for a while",
+          `version ${old} is dropped after ${millis} ms`
+        )
       }
     })
 
@@ -314,7 +317,10 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
       const live = found.filter(({ phase }) => phase === "Live").map(({ version }) => version)
       const led = (yield* pointer.rows).get("live")
       if (live.length > 1 || live[0] !== led) {
-        yield* Simulation.violate("readers are led to the version that is live", `to ${led}, and ${live.join()} is`)
+        return yield* Simulation.violate(
+          "readers are led to the version that is live",
+          `to ${led}, and ${live.join()} is`
+        )
       }
       const all = new Set((yield* rows.rows).keys())
       for (const { phase, projection, version } of found) {
@@ -323,7 +329,7 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
         const own = [...all].filter((row) => row.startsWith(`${version} `))
         const wrong = [...own, ...expected].filter((row) => !expected.has(row) || !all.has(row))
         if (wrong.length > 0) {
-          yield* Simulation.violate(
+          return yield* Simulation.violate(
             "a version is whole at any moment",
             `${projection}, ${phase}: ${wrong.slice(0, 5).join(", ")}`
           )
@@ -496,10 +502,12 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
         if (phase !== "Dropped") continue
         const listed = yield* database.inspect(ProjectionManagement.list)
         if (listed.some((key) => key.projection === projection)) {
-          yield* Simulation.violate("what is dropped is gone", `'${projection}' is listed`)
+          return yield* Simulation.violate("what is dropped is gone", `'${projection}' is listed`)
         }
         const row = (yield* rows.rows).keys().find((row) => row.startsWith(`${version} `))
-        if (row !== undefined && delivery === "ExactlyOnce") yield* Simulation.violate("what is dropped is gone", row)
+        if (row !== undefined && delivery === "ExactlyOnce") {
+          return yield* Simulation.violate("what is dropped is gone", row)
+        }
       }
     })
     yield* isGone
@@ -515,10 +523,10 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
     yield* once(database, "last person", writing)
     const isLive = Effect.map(stored, (found) => found.at(-1)?.version === last && found.at(-1)?.phase === "Live")
     if (slowness < 200 && !(yield* isLive)) {
-      yield* Simulation.violate("a version takes its place while events come", JSON.stringify(yield* stored))
+      return yield* Simulation.violate("a version takes its place while events come", JSON.stringify(yield* stored))
     }
     yield* comesTrue(promptness + dropAfter)
-    if (!(yield* isLive)) yield* Simulation.violate("a version takes its place", JSON.stringify(yield* stored))
+    if (!(yield* isLive)) return yield* Simulation.violate("a version takes its place", JSON.stringify(yield* stored))
     yield* isGone
     // one that never began is known to the auditor as well
     const declaring = ProjectionManagement.ProjectionManagement.use(({ declare }) =>

@@ -167,6 +167,72 @@ const auditedDead = (
     { seed: 7 }
   ))
 
+/** What was skipped of three events of which a person has the second skipped, by a storage that is changed. */
+const auditedSkip = (change: (management: ProjectionManagement.ProjectionManagement["Service"]) => object) =>
+  outcomeOf(Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const Notes = auditor.projection(
+        Source.journal(Note).pipe(
+          Projection.exactlyOnce("notes", ({ event }) => event === "b" ? Effect.fail("broken") : Effect.void),
+          Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1000, delay: "100 millis" }))
+        )
+      )
+      const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
+        Effect.map(
+          Layer.build(database.layer),
+          replace(ProjectionManagement.ProjectionManagement, change)
+        )
+      )
+      yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), changed))
+      const person = Effect.gen(function*() {
+        yield* Journal.append(Note, { id: "n", events: ["a", "b", "c"] })
+        yield* Effect.sleep("1 second")
+        yield* ProjectionManagement.skip("notes", { persistenceId: "note|n", sequenceNumber: 2 })
+      })
+      const { ended } = yield* Simulation.process("person", Effect.provide(person, database.layer))
+      yield* ended
+      yield* auditor.settled({ within: "1 minute" })
+      return (yield* auditor.skipped("notes")).map(({ sequenceNumber }) => sequenceNumber).join()
+    }),
+    { seed: 7 }
+  ))
+
+/** Two versions, of which the later one is live, and, if it does not rest, a worker of the other one. */
+const auditedVersions = (rests: boolean) =>
+  outcomeOf(Simulation.run(
+    Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database")
+      const auditor = yield* Auditor.make({ journal: database })
+      const notes = (version: number) =>
+        auditor.projection(
+          Source.journal(Note).pipe(
+            Projection.exactlyOnce("notes", () => Effect.void),
+            Projection.version(version, { switch: Effect.void, dropAfter: "1 hour" })
+          )
+        )
+      const [one, two] = [notes(1), notes(2)]
+      const both = Layer.mergeAll(Projection.layer(one), Projection.layer(two))
+      yield* Simulation.process("service", Layer.provideMerge(both, database.layer))
+      yield* Effect.sleep("5 seconds")
+      const append = Journal.append(Note, { id: "n", events: ["a"] })
+      const { ended } = yield* Simulation.process("writer", Effect.provide(append, database.layer))
+      yield* ended
+      yield* auditor.settled({ within: "1 minute" })
+      if (rests) return
+      // a worker of the old version that nobody fences
+      const key = Projection.offsetKey(one)
+      const { revision } = yield* database.inspect(OffsetStore.OffsetStore.use((_) => _.load(key, SliceRange.full)))
+      const move = OffsetStore.OffsetStore.use((_) =>
+        _.transact(key, { journal: "j", revision: revision! }, [], Effect.void)
+      )
+      const worker = yield* Simulation.process("worker", Effect.provide(Effect.orDie(move), database.layer))
+      yield* worker.ended
+    }),
+    { seed: 7 }
+  ))
+
 describe("the auditor", () => {
   it("has nothing to say of what is right", () => {
     assert.isUndefined(violated((storage) => storage))
@@ -343,40 +409,10 @@ describe("the auditor", () => {
   })
 
   it("knows what was skipped as somebody has said, and notices what is so that nobody has spoken of", () => {
-    const of = (change: (management: ProjectionManagement.ProjectionManagement["Service"]) => object) =>
-      outcomeOf(Simulation.run(
-        Effect.gen(function*() {
-          const database = yield* SimulatedDatabase.make("database")
-          const auditor = yield* Auditor.make({ journal: database })
-          const Notes = auditor.projection(
-            Source.journal(Note).pipe(
-              Projection.exactlyOnce("notes", ({ event }) => event === "b" ? Effect.fail("broken") : Effect.void),
-              Projection.recovery(RecoveryStrategy.retryAndFail({ retries: 1000, delay: "100 millis" }))
-            )
-          )
-          const changed: Layer.Layer<SimulatedDatabase.Storage, never, Simulation.Simulation> = Layer.effectContext(
-            Effect.map(
-              Layer.build(database.layer),
-              replace(ProjectionManagement.ProjectionManagement, change)
-            )
-          )
-          yield* Simulation.process("service", Layer.provideMerge(Projection.layer(Notes), changed))
-          const person = Effect.gen(function*() {
-            yield* Journal.append(Note, { id: "n", events: ["a", "b", "c"] })
-            yield* Effect.sleep("1 second")
-            yield* ProjectionManagement.skip("notes", { persistenceId: "note|n", sequenceNumber: 2 })
-          })
-          const { ended } = yield* Simulation.process("person", Effect.provide(person, database.layer))
-          yield* ended
-          yield* auditor.settled({ within: "1 minute" })
-          return (yield* auditor.skipped("notes")).map(({ sequenceNumber }) => sequenceNumber).join()
-        }),
-        { seed: 7 }
-      ))
-    assert.strictEqual(of(() => ({})), "2")
+    assert.strictEqual(auditedSkip(() => ({})), "2")
     const first = { persistenceId: "note|n", sequenceNumber: 1, by: "", reason: "" }
     assert.strictEqual(
-      of(({ endSkip, skips }) => ({
+      auditedSkip(({ endSkip, skips }) => ({
         // the handler is not asked for the first one
         skips: (...options: Parameters<typeof skips>) => Effect.map(skips(...options), (some) => [...some, first]),
         endSkip: (...options: Parameters<typeof endSkip>) => Effect.as(endSkip(...options), true)
@@ -386,40 +422,8 @@ describe("the auditor", () => {
   })
 
   it("waits for none of the versions that are retired, which rest", () => {
-    const of = (isRetired: boolean) =>
-      outcomeOf(Simulation.run(
-        Effect.gen(function*() {
-          const database = yield* SimulatedDatabase.make("database")
-          const auditor = yield* Auditor.make({ journal: database })
-          const notes = (version: number) =>
-            auditor.projection(
-              Source.journal(Note).pipe(
-                Projection.exactlyOnce("notes", () => Effect.void),
-                Projection.version(version, { switch: Effect.void, dropAfter: "1 hour" })
-              )
-            )
-          const [one, two] = [notes(1), notes(2)]
-          const both = Layer.mergeAll(Projection.layer(one), Projection.layer(two))
-          yield* Simulation.process("service", Layer.provideMerge(both, database.layer))
-          yield* Effect.sleep("5 seconds")
-          const append = Journal.append(Note, { id: "n", events: ["a"] })
-          const { ended } = yield* Simulation.process("writer", Effect.provide(append, database.layer))
-          yield* ended
-          yield* auditor.settled({ within: "1 minute" })
-          if (isRetired) return
-          // a worker of the old version that nobody fences
-          const key = Projection.offsetKey(one)
-          const { revision } = yield* database.inspect(OffsetStore.OffsetStore.use((_) => _.load(key, SliceRange.full)))
-          const move = OffsetStore.OffsetStore.use((_) =>
-            _.transact(key, { journal: "j", revision: revision! }, [], Effect.void)
-          )
-          const worker = yield* Simulation.process("worker", Effect.provide(Effect.orDie(move), database.layer))
-          yield* worker.ended
-        }),
-        { seed: 7 }
-      ))
-    assert.isUndefined(of(true))
-    assert.strictEqual(of(false), "a version that is retired rests")
+    assert.isUndefined(auditedVersions(true))
+    assert.strictEqual(auditedVersions(false), "a version that is retired rests")
   })
 
   it("knows what was put aside when it is handled at last, exactly once", () => {
