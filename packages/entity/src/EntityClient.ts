@@ -40,6 +40,7 @@ export interface Runner {
  * @since 0.1.0
  */
 export interface Runs<in out Name extends string> {
+  /** It is known by its name alone. */
   readonly "~sluice/Runs": (name: Name) => Name
 }
 
@@ -95,6 +96,11 @@ export type Arguments<C extends Rpc.Any> = [Rpc.PayloadConstructor<C>] extends [
  * @since 0.1.0
  */
 export interface Send<C extends Rpc.Any> {
+  /**
+   * Sends the command, and answers with its reply.
+   *
+   * @since 0.1.0
+   */
   (...args: Arguments<C>): Effect.Effect<Rpc.Success<C>, Rpc.Error<C> | EntityError>
   /** The same, with the receipt of what was persisted. */
   readonly withReceipt: (

@@ -58,6 +58,7 @@ export type NumberRow = Pick<
  * @since 0.1.0
  */
 export interface Numbers {
+  /** The last numbers of those entities that have one. */
   readonly load: (
     key: OffsetKey,
     persistenceIds: ReadonlyArray<PersistenceId>
