@@ -12,6 +12,7 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
+import * as Activations from "./Activations.ts"
 import type { Change, Decision } from "./Decision.ts"
 import type { Entity } from "./Entity.ts"
 import type { EntityClient, Runs } from "./EntityClient.ts"
@@ -238,3 +239,22 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
   entity: DurableState<Name, Rpcs, State, Event, R>
 ): Layer.Layer<Runs<Name>, never, R | Journal | DurableStateStore> => plain(entity)
+
+/**
+ * Runs durable states in this process, each in memory from its first command on, until it has been idle for long, or another one needs the room. The
+ * commands of an entity are handled one after the other. See {@link Activations.make}.
+ *
+ * **Gotchas**
+ *
+ * What only reads is answered from memory. It does not see what another process has changed since, until a command with a change meets that.
+ *
+ * A command is no part of a transaction of whoever sends it: the state is changed, or not, by itself. Where the storage has one writer, as SQLite, the two
+ * wait for each other until one of them fails.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Name extends string, Rpcs extends Rpc.Any, State, Event, R>(
+  entity: DurableState<Name, Rpcs, State, Event, R>,
+  options?: Activations.Options
+): Layer.Layer<Runs<Name>, never, R | Journal | DurableStateStore> => Activations.layer(entity, options)

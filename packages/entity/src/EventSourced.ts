@@ -278,6 +278,8 @@ export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, Sta
  *
  * **Gotchas**
  *
+ * What only reads is answered from memory. It does not see what another process has written since, until a command with events meets that.
+ *
  * A command is no part of a transaction of whoever sends it: it is written, or not, by itself. Where the storage has one writer, as SQLite, the two wait
  * for each other until one of them fails.
  *

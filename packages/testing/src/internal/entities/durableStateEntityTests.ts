@@ -11,6 +11,7 @@ import * as DurableState from "@sluice/entity/DurableState"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
@@ -396,7 +397,8 @@ export const durableStateEntityTests = (
           }
         })
         const add = Effect.scoped(Effect.gen(function*() {
-          const slow = yield* Effect.provide(DurableState.client(waits), way(waits))
+          // it runs as long as it is used
+          const slow = yield* Effect.provideContext(DurableState.client(waits), yield* Layer.build(way(waits)))
           return yield* slow("a").Add({ amount: 1 })
         }))
         const fiber = yield* Effect.forkChild(add)
