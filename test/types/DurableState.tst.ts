@@ -129,7 +129,7 @@ describe("EntityTest", () => {
   })
 
   test("has a model of the commands that there are", () => {
-    EntityTest.sequences(Profile, {
+    void EntityTest.sequences(Profile, {
       model: {
         initial: 0,
         commands: {
@@ -142,8 +142,8 @@ describe("EntityTest", () => {
       }
     })
     // @ts-expect-error 'Open' does not exist in type
-    EntityTest.sequences(Profile, { model: { initial: 0, commands: { Open: () => ({}) } } })
+    void EntityTest.sequences(Profile, { model: { initial: 0, commands: { Open: () => ({}) } } })
     // @ts-expect-error Type 'string' is not assignable to type 'number'
-    EntityTest.sequences(Profile, { model: { initial: 0, commands: { Rename: () => ({ reply: "one" }) } } })
+    void EntityTest.sequences(Profile, { model: { initial: 0, commands: { Rename: () => ({ reply: "one" }) } } })
   })
 })

@@ -121,8 +121,7 @@ const run = Effect.fnUntraced(function*(
     lives.set(id, life)
     return life
   })
-  const recovered = (id: string) =>
-    Effect.catchIf(behaviour.recover(id), () => true, (error) => Effect.fail(new Wrong(error.message)))
+  const recovered = (id: string) => Effect.mapError(behaviour.recover(id), wrongly)
 
   for (const step of steps) {
     if (step._tag === "Restart") {
