@@ -189,11 +189,11 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       yield* Effect.sleep("10 seconds")
     }
     if (open.size > 0) {
-      yield* Simulation.violate("each command is answered at last", JSON.stringify([...open.values()]))
+      return yield* Simulation.violate("each command is answered at last", JSON.stringify([...open.values()]))
     }
     const [wrong] = yield* Effect.orDie(database.inspect(oracle.verdict))
     if (wrong !== undefined) {
-      yield* Simulation.violate("each command is executed once, and replied what it led to", wrong)
+      return yield* Simulation.violate("each command is executed once, and replied what it led to", wrong)
     }
     yield* Effect.forEach(processes, ({ stop }) => stop, { discard: true })
   }).pipe(Effect.scoped)

@@ -7,6 +7,6 @@ import { databases } from "./databases.ts"
 for (const { name, place } of databases) {
   const storage = Layer.unwrap(Effect.map(place, ({ layer }) => layer()))
   DurableStateTest.suite(`plain, in ${name}`, storage, DurableState.layerPlain)
-  DurableStateTest.suite(`active, in ${name}`, storage, DurableState.layer)
+  DurableStateTest.suite(`in one process, in ${name}`, storage, DurableState.layer)
   DurableStateTest.suiteInTransaction(`plain, in ${name}`, storage, DurableState.layerPlain)
 }
