@@ -20,7 +20,7 @@ import * as Random from "effect/Random"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { fileURLToPath } from "node:url"
-import { isAmong, readFolder, type Stored, storedOf, unreadable, writeFixture } from "./internal/entities/fixtures.ts"
+import { isAmong, readFolder, storedOf, unreadable, writeFixture } from "./internal/entities/fixtures.ts"
 import { type Before, type Outcome as AnyOutcome, outcomeOf, type Sent } from "./internal/entities/given.ts"
 import { type AnyEntity, type Kind, kindOf } from "./internal/entities/kind.ts"
 import { difference, isSame, short } from "./internal/entities/render.ts"
@@ -455,7 +455,13 @@ export class FixturesFailed
  * @category models
  * @since 0.1.0
  */
-export interface StoredFixture extends Stored {}
+export interface StoredFixture {
+  readonly kind: "event" | "state"
+  readonly manifest: string
+  /** The bytes, where they are JSON; otherwise `base64`. */
+  readonly json?: unknown
+  readonly base64?: string | undefined
+}
 
 /**
  * What the entity stores today, and whether to record it.
@@ -535,7 +541,7 @@ export const fixtures: {
     const found = folder === undefined
       ? (stored as ReadonlyArray<StoredFixture>).map((fixture, i) => ({ ...fixture, place: `fixture ${i + 1}` }))
       : readFolder(folder)
-    const codecOf = (kind: Stored["kind"]) => kind === "state" ? stateType.codec : entityType?.codec
+    const codecOf = (kind: StoredFixture["kind"]) => kind === "state" ? stateType.codec : entityType?.codec
     const problems: Array<string> = []
     for (const fixture of found) {
       const codec = codecOf(fixture.kind)

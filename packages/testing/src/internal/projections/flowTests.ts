@@ -322,9 +322,11 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
           assert.deepInclude(status, { handled: 4, skipped: 3 })
           assert.strictEqual(yield* storedIn(projection, 7), 7)
         }).pipe(whileRunning(projection))
+        const beganBefore = began
         yield* Effect.gen(function*() {
           yield* append(type, parked, texts(1))
           yield* ProjectionStatus.caughtUp(name)
+          yield* Wait.until("the flow of the worker to begin", Effect.sync(() => began > beganBefore))
           const letters = yield* ProjectionManagement.deadLetters(projection)
           assert.deepStrictEqual(
             letters.map(({ envelope, isQueued }) => [Number(envelope.sequenceNumber), isQueued]),
