@@ -200,8 +200,10 @@ const problemsOfBuilding = (
     const message = `${what}: it has dead letters. Handle or discard them`
     return [{ ...problem, owner: undefined, since: undefined, failure: undefined, message }]
   }
-  if (failedSwitch === undefined || failedSwitch.at - failedSwitch.since < patience * 1000) return []
+  if (failedSwitch === undefined) return []
   const { failure, owner, since, tries } = failedSwitch
+  // while it is behind, it is not tried
+  if (failure.at - since < patience * 1000) return []
   const message =
     `${what}: that has failed ${tries === 1 ? "once" : `${tries} times`} since ${
       isoOf(since)

@@ -23,15 +23,26 @@ const isInUse = () => Effect.fail("in use")
 const firstIsInUse = (version: number) => version === 1 ? isInUse() : none
 
 /** A version that handles an event for each permit. */
-const made = (version: number, { dropping = () => none, permits, switching = none }: {
+const made = (version: number, { dropping = () => none, handling = Effect.void, permits, switching = none }: {
   readonly permits?: Semaphore.Semaphore
+  readonly handling?: Effect.Effect<void>
   readonly switching?: Effect.Effect<void, string>
   readonly dropping?: (version: number) => Effect.Effect<void, string>
 } = {}, source: Source.Source<string, any, any> = Source.journal(Note)) =>
   source.pipe(
-    Projection.atLeastOnce("p", () => permits === undefined ? Effect.void : Effect.asVoid(permits.take(1))),
+    Projection.atLeastOnce("p", () => permits === undefined ? handling : Effect.asVoid(permits.take(1))),
     Projection.version(version, { switch: switching, drop: dropping })
   )
+
+/** An event each 340 milliseconds. */
+const busy = (times: number) =>
+  Effect.gen(function*() {
+    for (let i = 0; i < times; i++) {
+      yield* after(170)
+      yield* write("n-1", "next")
+      yield* after(170)
+    }
+  })
 
 describe("the building of a version", () => {
   test(
@@ -79,6 +90,89 @@ describe("the building of a version", () => {
       for (let i = 0; i < 45; i++) yield* after(1_000)
       assert.match(yield* phases, /^(Retired|Dropped) Live$/)
       assert.strictEqual(yield* kinds, "")
+    })
+  )
+
+  test(
+    "counts the failures of its switch, and waits longer after each, also where it is too early for another in between",
+    Effect.gen(function*() {
+      let [tries, isReady] = [0, false]
+      const switching = Effect.suspend(() => ++tries && isReady ? Effect.void : Effect.fail("no such view"))
+      const problems = Effect.map(ProjectionHealth.all(), ({ problems }) => problems.map(({ _tag }) => _tag))
+      const failed = Effect.map(ProjectionStatus.versions("p"), ([, two]) => two?.failedSwitch?.tries)
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching, handling: Effect.sleep(150) }))
+      yield* busy(90)
+      assert.deepStrictEqual(yield* problems, [])
+      yield* busy(330)
+      assert.deepStrictEqual(yield* problems, ["NotSwitched"])
+      assert.isAtMost(tries, 12)
+      assert.strictEqual(yield* failed, tries)
+      isReady = true
+      yield* busy(120)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+      assert.deepStrictEqual(yield* problems, [])
+    })
+  )
+
+  test(
+    "is well while it is behind, though a switch has failed before that",
+    Effect.gen(function*() {
+      let tries = 0
+      const permits = yield* Semaphore.make(0)
+      const switching = Effect.suspend(() => tries++ > 1 ? Effect.void : Effect.fail("busy"))
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching, permits }))
+      // once after half a second, and after half a second more
+      yield* after(500)
+      yield* after(600)
+      yield* write("n-1", "1")
+      for (let i = 0; i < 100; i++) yield* after(2_000)
+      assert.strictEqual((yield* ProjectionStatus.versions("p"))[1]?.failedSwitch?.tries, 2)
+      // its handler does not go on
+      assert.deepStrictEqual((yield* ProjectionHealth.all()).problems.map(({ _tag }) => _tag), ["StandsStill"])
+      yield* permits.release(1)
+      yield* after(1_000)
+      yield* after(1_000)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "is well again once a source answers that did not, though it is too early for the switch",
+    Effect.gen(function*() {
+      let isThere = false
+      const { provider } = Source.journal(Note)
+      const source = Source.make({
+        ...provider,
+        heads: (range) => Effect.suspend(() => isThere ? provider.heads(range) : Effect.fail("gone"))
+      })
+      const failed = Effect.map(ProjectionStatus.versions("p"), ([, two]) => two?.failedSwitch?.failure.message)
+      yield* write("n-1", "1")
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { permits: yield* Semaphore.make(0) }, source))
+      yield* after(4_000)
+      assert.strictEqual(yield* failed, "gone")
+      isThere = true
+      for (let i = 0; i < 10; i++) yield* after(1_000)
+      assert.strictEqual(yield* phases, "Live Building")
+      assert.isUndefined(yield* failed)
+    })
+  )
+
+  test(
+    "tries a switch again that was interrupted from within, and says so",
+    Effect.gen(function*() {
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching: Effect.interrupt }))
+      yield* after(8_000)
+      const [, two] = yield* ProjectionStatus.versions("p")
+      assert.isAtLeast(two?.failedSwitch?.tries ?? 0, 3)
+      assert.strictEqual(two?.failedSwitch?.failure.tag, "Interrupted")
     })
   )
 

@@ -1,4 +1,4 @@
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -39,6 +39,9 @@ const headsPatience = "10 seconds"
 /** How soon is tried again what has failed. */
 const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
 
+/** The same in milliseconds, after so many failures in a row. */
+const backOff = (tries: number): number => Math.min(500 * 2 ** (tries - 1), 30_000)
+
 const endsOf = Effect.fnUntraced(function*(
   { name, sources }: Projection<any, any>
 ): Effect.fn.Return<ReadonlyArray<Ends>, unknown, any> {
@@ -62,28 +65,36 @@ interface Asked {
 }
 
 /** Looks every so many milliseconds until it is done. What fails is tried again, and is in the log. */
-const untilDone = (
+const untilDone = Effect.fnUntraced(function*(
   look: Effect.Effect<boolean, unknown, any>,
-  { failed = () => Effect.void, interval, what }: {
+  { failed = () => Effect.void, interval, isWell = () => true, what }: {
     readonly what: string
     readonly interval: number
-    /** What it has failed with, or that it has not. */
+    /** What it has failed with, or that it is well again. */
     readonly failed?: (cause: Cause.Cause<unknown> | undefined) => Effect.Effect<void>
+    /** Whether a look that has not failed shows that what has failed before is well again. */
+    readonly isWell?: () => boolean
   }
-): Effect.Effect<void, never, any> =>
-  look.pipe(
-    Effect.tap(() => failed(undefined)),
-    Effect.sandbox,
-    Effect.tapError((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.void
-        : Effect.andThen(failed(cause), Effect.logWarning(`${what}. Tries again`, cause))
-    ),
-    Effect.retry(again),
-    Effect.orDie,
-    Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced(interval) }),
-    Effect.asVoid
-  )
+): Effect.fn.Return<void, never, any> {
+  let tries = 0
+  while (true) {
+    // that of its own fiber goes past here: an interruption is one within, which is tried again as anything else
+    const exit = yield* Effect.exit(look)
+    if (exit._tag === "Failure") {
+      tries++
+      yield* failed(exit.cause)
+      yield* Effect.logWarning(`${what}. Tries again`, exit.cause)
+      yield* Effect.sleep(backOff(tries))
+      continue
+    }
+    if (exit.value || isWell()) {
+      tries = 0
+      yield* failed(undefined)
+    }
+    if (exit.value) return
+    yield* Effect.sleep(interval)
+  }
+})
 
 /**
  * Has the version take the place of the one before, once it has come far enough: as far as its sources are, or as they were when they were asked a moment
@@ -99,6 +110,8 @@ const build = Effect.fnUntraced(function*(
   const registry = yield* ProjectionRegistry
   const target = `version ${version.version}`
   let failing: Building["failing"]
+  /** Whether the switch has failed since. A look that comes too early for it does not try it, and shows nothing of it. */
+  let isOfSwitch = false
   const failed = (cause: Cause.Cause<unknown> | undefined) =>
     Effect.map(monotonicMillis, (at) => {
       failing = cause && {
@@ -130,7 +143,9 @@ const build = Effect.fnUntraced(function*(
     // without any lock, as it is too early most of the time
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
     const isDone = isComplete(progress) && !(yield* waitsElsewhere(ends)) &&
-      (yield* management.complete(version, isComplete, version.switch, { ...issue, target }))
+      (yield* management.complete(version, isComplete, version.switch, { ...issue, target }).pipe(
+        Effect.tapCause(() => Effect.sync(() => void (isOfSwitch = true)))
+      ))
     asked = { ends, at: yield* monotonicMillis }
     if (isDone) yield* Effect.logInfo(`Version ${version.version} of projection '${version.of}' is live`)
     return isDone
@@ -138,7 +153,8 @@ const build = Effect.fnUntraced(function*(
   yield* untilDone(look, {
     what: `Cannot switch to ${target} of projection '${version.of}', so that readers stay with the one before`,
     interval,
-    failed
+    failed,
+    isWell: () => !isOfSwitch
   })
 }, Effect.scoped)
 
