@@ -495,7 +495,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/buildVersion.ts`,
     workload: "versions",
     from: 8,
-    changes: [["versionLag(ends, progress) <= version.lag", "versionLag(ends, progress) <= version.lag + 3"]]
+    changes: [[
+      "versionLag(ends, progress, waitsFrom) <= version.lag",
+      "versionLag(ends, progress, waitsFrom) <= version.lag + 3"
+    ]]
   },
   {
     name: "a version is complete when it is in one of its slices",

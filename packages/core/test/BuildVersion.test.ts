@@ -1,14 +1,22 @@
 import { assert, describe } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
 import { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import { buildingKey, buildingReport } from "../src/internal/projection/Building.ts"
 import { after, Note, start, test, write } from "./projectionKit.ts"
 
@@ -33,6 +41,17 @@ const made = (version: number, { dropping = () => none, handling = Effect.void, 
     Projection.atLeastOnce("p", () => permits === undefined ? handling : Effect.asVoid(permits.take(1))),
     Projection.version(version, { switch: switching, drop: dropping })
   )
+
+const noteAt = (id: string, sequenceNumber: number, time: number): Envelope.EncodedEnvelope => {
+  const persistenceId = PersistenceId.make("note", id)
+  return Envelope.encoded({
+    persistenceId,
+    sequenceNumber: SequenceNumber.make(sequenceNumber),
+    slice: Slice.ofPersistenceId(persistenceId),
+    position: undefined,
+    timestamp: Timestamp.make(time)
+  }, EventCodec.string.encodeUnsafe(`${id} ${sequenceNumber}`))
+}
 
 /** An event each 340 milliseconds. */
 const busy = (times: number) =>
@@ -218,6 +237,39 @@ describe("the building of a version", () => {
       yield* says(false)
       yield* after(1_000)
       assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "is not done, of a source without positions, while an event waits here, though none has when the source was asked",
+    Effect.gen(function*() {
+      const queue = yield* Queue.unbounded<Envelope.EncodedEnvelope>()
+      const handled: Array<string> = []
+      let head = 100_000_000
+      const { provider } = Source.journal(Note)
+      const source = Source.make({
+        ...provider,
+        key: "stream:timed",
+        open: () => Effect.succeed({ journal: Source.timestamps, envelopes: Stream.fromQueue(queue) }),
+        heads: () => Effect.succeed(new Map([[Slice.make(0), Offset.make(0, head)]])),
+        entity: () => Stream.never,
+        written: () => Effect.never
+      })
+      yield* start(source.pipe(
+        Projection.exactlyOnce("p", ({ event }) => Effect.sync(() => void handled.push(event))),
+        Projection.version(1, { switch: Effect.void })
+      ))
+      yield* after(2_600)
+      head = 101_000_000
+      // the first of x is missing
+      yield* Queue.offerAll(queue, [noteAt("x", 2, 100_000_000), noteAt("y", 1, 101_000_000)])
+      for (let i = 0; i < 10; i++) yield* after(100)
+      assert.deepStrictEqual(handled, ["y 1"])
+      assert.strictEqual(yield* phases, "Building")
+      yield* Queue.offer(queue, noteAt("x", 1, 102_000_000))
+      for (let i = 0; i < 30; i++) yield* after(100)
+      assert.deepStrictEqual(handled, ["y 1", "x 1", "x 2"])
+      assert.strictEqual(yield* phases, "Live")
     })
   )
 

@@ -3,16 +3,16 @@ import * as Offset from "@sluice/core/Offset"
 import type { Progress } from "@sluice/core/ProjectionManagement"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
-import { type Ends, versionLag } from "../src/internal/projection/versionLag.ts"
+import { type Ends, versionLag as lagOf } from "../src/internal/projection/versionLag.ts"
 
 const offsets = (...of: ReadonlyArray<readonly [slice: number, position: number, timestamp: number]>): Offset.Offsets =>
   new Map(of.map(([slice, position, timestamp]) => [Slice.make(slice), Offset.make(position, timestamp)]))
 
-const ends = (source: string, heads: Offset.Offsets, waitsFrom?: number): Ends => ({
-  source,
-  heads,
-  waitsFrom: waitsFrom === undefined ? undefined : Timestamp.make(waitsFrom)
-})
+const ends = (source: string, heads: Offset.Offsets): Ends => ({ source, heads })
+
+/** Where events wait in this process from a time on, if they do. */
+const versionLag = (ends: ReadonlyArray<Ends>, progress: ReadonlyArray<Progress>, waitsFrom?: number): number =>
+  lagOf(ends, progress, () => waitsFrom === undefined ? undefined : Timestamp.make(waitsFrom))
 
 const progress = (source: string, of: Offset.Offsets, change?: Partial<Progress>): Progress => ({
   source,
@@ -81,6 +81,6 @@ describe("how far a version is behind its sources", () => {
     const newest = offsets([0, 0, 1000])
     assert.strictEqual(versionLag([ends("a", newest)], at(1000)), 0)
     assert.strictEqual(versionLag([ends("a", newest)], at(999)), Infinity)
-    assert.strictEqual(versionLag([ends("a", newest, 900)], at(1000)), Infinity)
+    assert.strictEqual(versionLag([ends("a", newest)], at(1000), 900), Infinity)
   })
 })

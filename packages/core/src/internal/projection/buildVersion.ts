@@ -42,20 +42,15 @@ const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced(
 /** The same in milliseconds, after so many failures in a row. */
 const backOff = (tries: number): number => Math.min(500 * 2 ** (tries - 1), 30_000)
 
-const endsOf = Effect.fnUntraced(function*(
-  { name, sources }: Projection<any, any>
-): Effect.fn.Return<ReadonlyArray<Ends>, unknown, any> {
-  const registry = yield* ProjectionRegistry
-  return yield* Effect.forEach(
-    sources,
-    ({ provider }) =>
-      Effect.map(provider.heads(SliceRange.full), (heads): Ends => {
-        const waiting = registry.workers(name, provider.key).flatMap(({ status }) => status.waitsFrom ?? [])
-        return { source: provider.key, heads, waitsFrom: waiting.toSorted((a, b) => a - b)[0] }
-      }),
-    { concurrency: "unbounded" }
+const endsOf = ({ sources }: Projection<any, any>): Effect.Effect<ReadonlyArray<Ends>, unknown, any> =>
+  Effect.timeout(
+    Effect.forEach(
+      sources,
+      ({ provider }) => Effect.map(provider.heads(SliceRange.full), (heads): Ends => ({ source: provider.key, heads })),
+      { concurrency: "unbounded" }
+    ),
+    headsPatience
   )
-}, Effect.timeout(headsPatience))
 
 /** Where the sources were when they were asked last. */
 interface Asked {
@@ -125,6 +120,13 @@ const build = Effect.fnUntraced(function*(
     failing,
     waits: registry.workers(projection.name).some(({ reading: { status } }) => status.waitsFrom !== undefined)
   }))
+  /** From when on events wait in this process now, whenever the source has said where it is. */
+  const waitsFrom = (source: string) => {
+    const waiting = registry.workers(projection.name, source).flatMap(({ reading: { status } }) =>
+      status.waitsFrom ?? []
+    )
+    return waiting.toSorted((a, b) => a - b)[0]
+  }
   /** Of sources without positions an offset says nothing of what waits. */
   const waitsElsewhere = (ends: ReadonlyArray<Ends>) =>
     ends.some(({ heads }) => timeOf(heads) !== undefined)
@@ -139,7 +141,7 @@ const build = Effect.fnUntraced(function*(
     const last = asked !== undefined && asked.at >= since ? asked.ends : undefined
     const ends = yield* endsOf(projection)
     const isComplete = (progress: ReadonlyArray<Progress>) =>
-      [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress) <= version.lag)
+      [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress, waitsFrom) <= version.lag)
     // without any lock, as it is too early most of the time
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
     const isDone = isComplete(progress) && !(yield* waitsElsewhere(ends)) &&

@@ -3,22 +3,29 @@ import type { Progress } from "../../ProjectionManagement.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import * as inTime from "./inTime.ts"
 
-/** @internal Where the sources of a projection are, and what its workers of this process have yet to do beside that. */
+/** @internal Where a source of a projection is. */
 export interface Ends {
   readonly source: string
   readonly heads: Offsets
-  readonly waitsFrom: Timestamp | undefined
 }
 
-/** @internal How many events a version is behind its sources, by what is stored of it; infinite if that is not known, or it must not take any place now. */
-export const versionLag = (ends: ReadonlyArray<Ends>, progress: ReadonlyArray<Progress>): number =>
-  ends.reduce((sum, { heads, source, waitsFrom }) => {
+/**
+ * @internal
+ * How many events a version is behind its sources, by what is stored of it and of what waits in its workers of this process now; infinite if that is not
+ * known, or it must not take any place now.
+ */
+export const versionLag = (
+  ends: ReadonlyArray<Ends>,
+  progress: ReadonlyArray<Progress>,
+  waitsFrom: (source: string) => Timestamp | undefined
+): number =>
+  ends.reduce((sum, { heads, source }) => {
     const found = progress.find((one) => one.source === source)
     if (found === undefined || found.isPaused || found.hasDeadLetters) return Infinity
     for (const { pastLag } of found.slices.values()) if (pastLag > 0) return Infinity
     const offsets = new Map(Array.from(found.slices, ([slice, { offset }]) => [slice, offset]))
     const time = inTime.timeOf(heads)
-    if (time !== undefined) return inTime.hasReached(offsets, time, waitsFrom) ? sum : Infinity
+    if (time !== undefined) return inTime.hasReached(offsets, time, waitsFrom(source)) ? sum : Infinity
     for (const [slice, head] of heads) sum += behind(head, offsets.get(slice))
     return sum
   }, 0)
