@@ -542,8 +542,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/memory/projectionManagement.ts`,
     workload: "versions",
     changes: [[
-      "if (isLive) yield* Effect.provideService(switching, Transaction, noTables)",
-      "if (isLive) yield* Effect.ignore(Effect.provideService(switching, Transaction, noTables))"
+      "Effect.timeoutOrElse(Effect.provideService(switching, Transaction, noTables), {",
+      "Effect.timeoutOrElse(Effect.ignore(Effect.provideService(switching, Transaction, noTables)), {"
     ]]
   },
   {

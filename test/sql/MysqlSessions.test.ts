@@ -7,6 +7,7 @@ import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import { SwitchTooSlow } from "@sluice/core/ProjectionVersion"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
@@ -452,6 +453,17 @@ for (const [name, program] of servers) {
           assert.include(cause.message, "a statement of the handler")
         }).pipe(Effect.scoped, provideFresh({ transactionTimeout: 2000, statementTimeout: 1500 }))
       }).pipe(Effect.scoped))
+
+    it.effect("may switch to a version: where that takes too long, it is interrupted, and tried again", () =>
+      Effect.gen(function*() {
+        const management = yield* ProjectionManagement.ProjectionManagement
+        const version = { of: "versions", version: 1 }
+        yield* management.declare(version)
+        const switching = Effect.andThen(Tables.run(sql`SELECT 1`), Effect.never)
+        const error = yield* Effect.flip(management.complete(version, () => true, switching))
+        assert.deepStrictEqual(error, new SwitchTooSlow({ ...version, limit: 1800 }))
+        assert.isTrue(yield* management.complete(version, () => true, Tables.run(sql`SELECT 1`)))
+      }).pipe(provideFresh({ transactionTimeout: 2000 })))
 
     it.effect("registers a projection in all slices, however deep a recursion may be", () =>
       Effect.gen(function*() {

@@ -5,7 +5,9 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Handler from "@sluice/core/Handler"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
+import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import { SwitchTooSlow } from "@sluice/core/ProjectionVersion"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
@@ -204,6 +206,17 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
       }).pipe(Effect.scoped, (effect) =>
         Effect.flatMap(limited, (options) =>
           on(options)(effect))))
+
+    it.effect("is ended before the server ends it, where a version is switched to, which is tried again", () =>
+      Effect.gen(function*() {
+        const management = yield* ProjectionManagement
+        const version = { of: "versions", version: 1 }
+        yield* management.declare(version)
+        const switching = Effect.andThen(Tables.run(sql`SELECT 1`), Effect.never)
+        const error = yield* Effect.flip(management.complete(version, () => true, switching))
+        assert.deepStrictEqual(error, new SwitchTooSlow({ ...version, limit: 1800 }))
+        assert.isTrue(yield* management.complete(version, () => true, Tables.run(sql`SELECT 1`)))
+      }).pipe(Effect.scoped, (effect) => Effect.flatMap(limited, (options) => on(options)(effect))))
   })
 
   describe("a session", () => {

@@ -25,7 +25,14 @@ import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import { keysOf, nameOf, type ProjectionRef, sourceOf } from "./ProjectionRef.ts"
 import { ProjectionRegistry } from "./ProjectionRegistry.ts"
-import { isAtWork, nameOf as versionName, type Phase, type StoredVersion, type VersionId } from "./ProjectionVersion.ts"
+import {
+  isAtWork,
+  nameOf as versionName,
+  type Phase,
+  type StoredVersion,
+  type SwitchTooSlow,
+  type VersionId
+} from "./ProjectionVersion.ts"
 import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
 import { Slice } from "./Slice.ts"
@@ -456,14 +463,15 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /**
    * Makes a version live that is building, in one transaction, if it is complete: it waits for whoever is handling events of it or of those before it, keeps
    * all others out, and asks `isComplete` for how far it has come then. If so it runs the effect, and retires the versions before, whose workers are
-   * fenced. Returns whether it has.
+   * fenced. Returns whether it has. An effect that leaves the transaction idle for about a minute, or for as long as the storage lets handlers do so, is
+   * interrupted, and fails with `SwitchTooSlow`.
    */
   readonly complete: <E, R>(
     id: VersionId,
     isComplete: (progress: ReadonlyArray<Progress>) => boolean,
     switching: Effect.Effect<unknown, E, R>,
     issue?: Issue
-  ) => Effect.Effect<boolean, E | StorageError, Exclude<R, Transaction>>
+  ) => Effect.Effect<boolean, E | SwitchTooSlow | StorageError, Exclude<R, Transaction>>
   /** Retires a version that is building, whose workers are fenced, and keeps the command. Returns whether it was building. */
   readonly cancel: (id: VersionId, issue?: Issue) => Effect.Effect<boolean, StorageError>
   /** Deletes the offsets and dead letters of a version that is retired, for good, and keeps the command. */

@@ -5,6 +5,8 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as ExpectedError from "./ExpectedError.ts"
 
 /**
  * What has become of a version:
@@ -116,4 +118,25 @@ export const completed = (
     if (other.version === id.version) return [{ ...other, phase: isLate ? "Retired" : "Live" }]
     return !isLate && other.version < id.version && isAtWork(other.phase) ? [{ ...other, phase: "Retired" }] : []
   })
+}
+
+/**
+ * The `switch` of a version did something else than to run statements in its transaction for too long, and was interrupted, as nobody can handle events of
+ * the version or of the one before meanwhile. It is tried again by itself. Let it do nothing but what leads readers to the version.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SwitchTooSlow
+  extends ExpectedError.TaggedError<SwitchTooSlow>("@sluice/core/SwitchTooSlow")("SwitchTooSlow", {
+    of: Schema.String,
+    version: Schema.Int,
+    /** In milliseconds. */
+    limit: Schema.Finite
+  })
+{
+  override get message(): string {
+    return `The switch to version ${this.version} of projection '${this.of}' ran no statement in its transaction for ${this.limit} ms, and held up ` +
+      "whoever handles events: let it do nothing but what leads readers to the version"
+  }
 }

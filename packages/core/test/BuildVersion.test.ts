@@ -14,7 +14,9 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { buildingKey, buildingReport } from "../src/internal/projection/Building.ts"
@@ -28,6 +30,7 @@ const phases = Effect.map(
 const none: Effect.Effect<void, string> = Effect.void
 
 const isInUse = () => Effect.fail("in use")
+const firstNeverEnds = (version: number) => version === 1 ? Effect.never : none
 const firstIsInUse = (version: number) => version === 1 ? isInUse() : none
 
 /** A version that handles an event for each permit. */
@@ -237,6 +240,48 @@ describe("the building of a version", () => {
       yield* says(false)
       yield* after(1_000)
       assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "interrupts a switch that never ends, says so, and lets others write",
+    Effect.gen(function*() {
+      let isReady = false
+      const switching = Effect.suspend(() => isReady ? Effect.void : Effect.never)
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching }))
+      yield* after(1_000)
+      const writing = yield* Effect.forkChild(write("n-1", "one"), { startImmediately: true })
+      for (let i = 0; i < 61; i++) yield* after(1_000)
+      assert.isTrue(writing.pollUnsafe() !== undefined)
+      // the switch holds up whoever asks while it is tried
+      const looking = yield* ProjectionHealth.all().pipe(
+        Effect.map(({ problems }) => problems.find(({ _tag }) => _tag === "NotSwitched")),
+        Effect.repeat({ until: (problem) => problem !== undefined, schedule: Schedule.spaced("200 millis") }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      for (let i = 0; i < 600 && looking.pollUnsafe() === undefined; i++) yield* after(1_000)
+      assert.match(
+        (yield* Fiber.join(looking))!.message,
+        /SwitchTooSlow: The switch to version 2 of projection 'p' ran no/
+      )
+      isReady = true
+      for (let i = 0; i < 95; i++) yield* after(1_000)
+      yield* after(1_000)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "drops others though the drop of a version never ends",
+    Effect.gen(function*() {
+      for (const version of [1, 2, 3]) {
+        yield* start(made(version, { dropping: firstNeverEnds }))
+        yield* after(2_000)
+      }
+      for (let i = 0; i < 70; i++) yield* after(10_000)
+      assert.strictEqual(yield* phases, "Retired Dropped Live")
     })
   )
 

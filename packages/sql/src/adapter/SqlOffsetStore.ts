@@ -35,6 +35,7 @@ import { toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
 import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
+import { unlessIdle } from "../internal/unlessIdle.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { OffsetEntityTable, SluiceTables } from "../SluiceTables.ts"
 import { fromSqlError, ofStorage } from "./SqlStorageError.ts"
@@ -98,9 +99,6 @@ export interface Options {
   /** For how many milliseconds the server lets a transaction be idle, if it has such a limit. */
   readonly transactionTimeout?: number | undefined
 }
-
-/** The part of the server's limit that is used, as messages take some time on their way. */
-const idleShare = 0.9
 
 /** How many rows a statement has at most. */
 const maxRows = 500
@@ -286,22 +284,13 @@ export const make = (
     }
   })
 
-  /**
-   * Interrupts an effect that leaves its transaction idle, before the server ends the transaction: the server's error
-   * would not say whose fault it was.
-   */
-  const unlessIdle = <A, E, R>(
+  const unlessHandlerIdle = <A, E, R>(
     { projection }: OffsetKey,
     effect: Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | HandlerTooSlow, R> => {
-    if (transactionTimeout === undefined || transactionTimeout === 0) return effect
-    const limit = Math.floor(transactionTimeout * idleShare)
-    const watch: Effect.Effect<never, HandlerTooSlow> = Effect.flatMap(database.idle, (idle) =>
-      idle >= limit
-        ? Effect.fail(new HandlerTooSlow({ projection, limit }))
-        : Effect.andThen(Effect.sleep(Math.max(limit - idle, 1)), watch))
-    return Effect.raceFirst(effect, watch)
-  }
+  ): Effect.Effect<A, E | HandlerTooSlow, R> =>
+    transactionTimeout === undefined || transactionTimeout === 0
+      ? effect
+      : unlessIdle(database, transactionTimeout, effect, (limit) => new HandlerTooSlow({ projection, limit }))
 
   /**
    * If the storage has failed in the transaction, that is why the effect failed, whatever error the effect has made of
@@ -414,7 +403,7 @@ export const make = (
               : Effect.mapError(forget(key, begunAnew), ofStorage("forget what was read of slices"))
           ),
           Effect.flatMap(() =>
-            blamingStorage(key, moves, unlessIdle(key, Effect.provideService(effect, Transaction, transaction)))
+            blamingStorage(key, moves, unlessHandlerIdle(key, Effect.provideService(effect, Transaction, transaction)))
           )
         )
       )

@@ -43,6 +43,7 @@ import {
   nameOf,
   type Phase,
   type StoredVersion,
+  SwitchTooSlow,
   type VersionId
 } from "@sluice/core/ProjectionVersion"
 import { bounded, folded, type Known, type Rewind, rewound } from "@sluice/core/Rewind"
@@ -71,6 +72,7 @@ import { fromRewinds, toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { sinceOf } from "../internal/sinceOf.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
+import { unlessIdle } from "../internal/unlessIdle.ts"
 import { upsert } from "../internal/upsert.ts"
 import type { CommandTable, DeadLetterTable, ProjectionTable, SluiceTables } from "../SluiceTables.ts"
 import * as DatabaseClock from "./DatabaseClock.ts"
@@ -120,11 +122,13 @@ const toCommand = (row: Selectable<ProjectionTable>): Command => ({
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ database, db, signals }: {
+export const make = ({ database, db, signals, transactionTimeout = 60_000 }: {
   readonly database: Database["Service"]
   /** Builds queries over Sluice's tables. */
   readonly db: Kysely<SluiceTables>
   readonly signals: StorageSignals
+  /** For how many milliseconds a transaction may be idle. */
+  readonly transactionTimeout?: number | undefined
 }): ProjectionManagement["Service"] => {
   const { dialect } = database
 
@@ -908,7 +912,13 @@ export const make = ({ database, db, signals }: {
         if (isLive) {
           if (!isComplete(yield* progress(nameOf(id), SliceRange.slices(SliceRange.full)))) return false
           // nobody handles events of any of them now, and nobody can begin to
-          yield* switching
+          const { of, version } = id
+          yield* unlessIdle(
+            database,
+            transactionTimeout,
+            switching,
+            (limit) => new SwitchTooSlow({ of, version, limit })
+          )
         }
         for (const version of changes) yield* setPhase(version, "Switch", issue)
         return isLive

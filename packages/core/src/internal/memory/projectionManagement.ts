@@ -38,6 +38,7 @@ import {
   isAtWork,
   nameOf,
   type StoredVersion,
+  SwitchTooSlow,
   type VersionId
 } from "../../ProjectionVersion.ts"
 import { bounded, folded, type Known, type Rewind, rewound } from "../../Rewind.ts"
@@ -48,6 +49,9 @@ import { Transaction } from "../../Transaction.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 import { eventAt, heads, isDeleted } from "./logs.ts"
 import { noTables, type OffsetTables } from "./offsetStore.ts"
+
+/** For how many milliseconds a switch may hold up all others. */
+const switchPatience = 60_000
 
 const compareIds = (a: DeadLetterId, b: DeadLetterId): number =>
   a.persistenceId < b.persistenceId ? -1 : a.persistenceId > b.persistenceId ? 1 : a.sequenceNumber - b.sequenceNumber
@@ -483,7 +487,12 @@ export const makeMemoryProjectionManagement = (
         const changes = completed(yield* read((transaction) => versionsOf(transaction, projection)), id)
         const isLive = changes.some(({ phase }) => phase === "Live")
         if (isLive && !isComplete(progress)) return false
-        if (isLive) yield* Effect.provideService(switching, Transaction, noTables)
+        if (isLive) {
+          yield* Effect.timeoutOrElse(Effect.provideService(switching, Transaction, noTables), {
+            duration: switchPatience,
+            orElse: () => Effect.fail(new SwitchTooSlow({ of: id.of, version: id.version, limit: switchPatience }))
+          })
+        }
         yield* write((transaction, now) =>
           Effect.sync(() => changes.forEach((version) => setPhase(transaction, now, version, "Switch", issue)))
         )

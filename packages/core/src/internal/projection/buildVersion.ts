@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -35,6 +35,9 @@ const patienceForOthers = 10_000
 
 /** How long the sources may take to say how far they are. */
 const headsPatience = "10 seconds"
+
+/** How long the drop of a version may take, so that one that never ends keeps no other from it. */
+const dropPatience = Duration.minutes(10)
 
 /** How soon is tried again what has failed. */
 const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
@@ -171,13 +174,16 @@ const drop = Effect.fnUntraced(function*(
   const management = yield* ProjectionManagement
   /** Since when each is known to be retired, in milliseconds of the monotonic clock. */
   const retiredAt = new Map<number, number>()
+  /** Those that could not be dropped, which are tried after the others: one may take as long as it may to fail. */
+  const failed = new Set<number>()
   const look = (patience: number) =>
     Effect.gen(function*() {
       const versions = yield* management.versions(version.of)
       const now = yield* monotonicMillis
       let left = 0
       let failure: Cause.Cause<unknown> | undefined
-      for (const one of versions) {
+      const ordered = versions.toSorted((a, b) => Number(failed.has(a.version)) - Number(failed.has(b.version)))
+      for (const one of ordered) {
         if (one.phase !== "Retired") continue
         const since = retiredAt.get(one.version) ?? now
         retiredAt.set(one.version, since)
@@ -185,9 +191,16 @@ const drop = Effect.fnUntraced(function*(
           left++
           continue
         }
-        const exit = yield* Effect.exit(Effect.andThen(version.drop(one.version), management.drop(one, issue)))
-        if (exit._tag === "Failure") failure ??= exit.cause
-        else yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
+        const dropping = Effect.timeoutOrElse(version.drop(one.version), {
+          duration: dropPatience,
+          orElse: () =>
+            Effect.fail(new Cause.TimeoutError(`The drop of version ${one.version} has not ended for 10 minutes`))
+        })
+        const exit = yield* Effect.exit(Effect.andThen(dropping, management.drop(one, issue)))
+        if (exit._tag === "Failure") {
+          failed.add(one.version)
+          failure ??= exit.cause
+        } else yield* Effect.logInfo(`Version ${one.version} of projection '${version.of}' is dropped`)
       }
       // after the others, which are not to wait for it
       if (failure !== undefined) return yield* Effect.failCause(failure)
