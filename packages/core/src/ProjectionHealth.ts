@@ -185,6 +185,7 @@ const missingOf = (workers: ReadonlyArray<ReportedWorker>): ReadonlyArray<SliceR
 /** What keeps a version that is built from being live, and waits for a person. One that is paused is meant to wait. */
 const problemsOfBuilding = (
   { failedSwitch, hasDeadLetters, isPaused, of, phase, projection, version }: VersionStatus,
+  live: VersionStatus | undefined,
   sources: ReadonlyArray<string>,
   patience: number
 ): ReadonlyArray<Problem> => {
@@ -195,7 +196,8 @@ const problemsOfBuilding = (
     source: sources.join(", "),
     slices: [SliceRange.full]
   } as const
-  const what = `Version ${version} of projection '${of}' is not switched to, and readers stay with the one before`
+  const meanwhile = live === undefined ? "no version is live" : `version ${live.version} stays live`
+  const what = `Version ${version} of projection '${of}' is not switched to, and ${meanwhile}`
   if (hasDeadLetters) {
     const message = `${what}: it has dead letters. Handle or discard them`
     return [{ ...problem, owner: undefined, since: undefined, failure: undefined, message }]
@@ -286,13 +288,13 @@ const problemsOfAll = (
     const { phase } = yield* ProjectionManagement.use(({ command }) => command(name))
     // nobody needs to run a version that is retired
     if (!isAtWork(phase)) return []
-    const building = phase === "Building"
-      ? (yield* versions(name)).filter(({ projection }) => projection === name)
-      : []
+    const all = phase === "Building" ? yield* versions(name) : []
+    const building = all.filter(({ projection }) => projection === name)
+    const live = all.find(({ phase }) => phase === "Live")
     const sources = keys.map(({ source }) => source)
     return [
       ...keys.flatMap((key) => problemsOf(key, workers.filter(({ source }) => source === key.source), patience)),
-      ...building.flatMap((version) => problemsOfBuilding(version, sources, patience))
+      ...building.flatMap((version) => problemsOfBuilding(version, live, sources, patience))
     ]
   })
 

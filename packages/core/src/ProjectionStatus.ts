@@ -117,7 +117,7 @@ export const everywhere = (
   })
 
 /**
- * Why readers stay with the version before, though the new one has come far enough: it was tried to switch to it, and that has failed, again and again.
+ * Why a version is not live, though it has come far enough: it was tried to switch to it, and that has failed, again and again.
  *
  * @category models
  * @since 0.1.0

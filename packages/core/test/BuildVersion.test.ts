@@ -20,7 +20,7 @@ import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { buildingKey, buildingReport } from "../src/internal/projection/Building.ts"
-import { after, Note, start, test, write } from "./projectionKit.ts"
+import { after, Note, start, test, warned, write } from "./projectionKit.ts"
 
 const phases = Effect.map(
   ProjectionStatus.versions("p"),
@@ -105,13 +105,33 @@ describe("the building of a version", () => {
       const { problems: [problem, ...others] } = yield* ProjectionHealth.of("p@2")
       assert.deepStrictEqual(others, [])
       assert.deepInclude(problem, { _tag: "NotSwitched", projection: "p@2", source: "journal:note" })
-      assert.match(problem!.message, /failed \d+ times since .* with Error: no such view/)
+      assert.match(
+        problem!.message,
+        /switched to, and version 1 stays live: that has failed \d+ times since .* with Error: no such view/
+      )
       assert.deepStrictEqual((yield* ProjectionHealth.of("p")).problems, [], "the one before is well")
       assert.strictEqual(yield* kinds, "NotSwitched")
       isReady = true
       for (let i = 0; i < 45; i++) yield* after(1_000)
       assert.match(yield* phases, /^(Retired|Dropped) Live$/)
       assert.strictEqual(yield* kinds, "")
+    })
+  )
+
+  test(
+    "says that no version is live, where its switch fails and there was none before",
+    Effect.gen(function*() {
+      const { provide, warnings } = warned()
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* start(made(1, { switching: Effect.fail("no such view") }))
+        for (let i = 0; i < 100; i++) yield* after(1_000)
+        const { problems: [problem] } = yield* ProjectionHealth.of("p")
+        assert.match(
+          problem!.message,
+          /^Version 1 of projection 'p' is not switched to, and no version is live: that has/
+        )
+      })).pipe(provide)
+      assert.strictEqual(warnings[0], "Cannot switch to version 1 of projection 'p'")
     })
   )
 

@@ -15,13 +15,11 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Logger from "effect/Logger"
-import * as References from "effect/References"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { reportedFailure } from "../src/internal/projection/reportedFailure.ts"
 import { lagBehind } from "../src/internal/projection/WorkerLag.ts"
-import { after, aStatus, Note, settle, start, test, unavailable, write } from "./projectionKit.ts"
+import { after, aStatus, Note, settle, start, test, unavailable, warned, write } from "./projectionKit.ts"
 
 const notes = (handle: (event: string) => Effect.Effect<void, unknown> = () => Effect.void) =>
   Source.journal(Note).pipe(
@@ -37,20 +35,6 @@ const only = Effect.map(everywhere, (workers) => {
 
 const startIn = (scope: Scope.Scope, range: SliceRange.SliceRange) =>
   ProjectionWorker.start(ProjectionWorker.make(notes(), range)).pipe(Scope.provide(scope))
-
-/** The first words of what is warned of. */
-const warned = () => {
-  const warnings: Array<string> = []
-  const logger = Logger.make(({ message }) => {
-    warnings.push(String(message).split(",")[0]!)
-  })
-  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    effect.pipe(
-      Effect.provide(Logger.layer([logger])),
-      Effect.provideService(References.MinimumLogLevel, "Warn")
-    )
-  return { provide, warnings }
-}
 
 const refusal = new StorageError({ operation: "report on workers", reason: "Failed", cause: new Error("out of range") })
 

@@ -14,6 +14,7 @@ import { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
@@ -94,3 +95,17 @@ export const sourceOf = <E, R>(feed: Effect.Effect<Source.Feed<E>, E, R>) =>
     before: () => Effect.succeed(new Map()),
     now: Effect.succeed(Timestamp.make(0))
   })
+
+/** The first words of what is warned of. */
+export const warned = () => {
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ message }) => {
+    warnings.push(String(message).split(",")[0]!)
+  })
+  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    effect.pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, "Warn")
+    )
+  return { provide, warnings }
+}

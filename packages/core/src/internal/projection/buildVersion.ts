@@ -156,7 +156,7 @@ const build = Effect.fnUntraced(function*(
     return isDone
   })
   yield* untilDone(look, {
-    what: `Cannot switch to ${target} of projection '${version.of}', so that readers stay with the one before`,
+    what: `Cannot switch to ${target} of projection '${version.of}', which is not live until then`,
     interval,
     failed,
     isWell: () => !isOfSwitch
