@@ -8,6 +8,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionHealth from "@sluice/core/ProjectionHealth"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -179,6 +180,35 @@ describe("the building of a version", () => {
       yield* after(1_000)
       yield* after(1_000)
       assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
+    "is told once by a process that builds it for several ranges",
+    Effect.gen(function*() {
+      const store = yield* HeartbeatStore
+      const told: Array<string> = []
+      const counted = HeartbeatStore.of({
+        ...store,
+        beat: (beat) => {
+          told.push(beat.changed.filter(({ key }) => key.source === "").map(({ restarts }) => restarts).join())
+          return store.beat(beat)
+        }
+      })
+      let tries = 0
+      const switching = Effect.suspend(() => Effect.fail(`no such view ${++tries}`))
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* Effect.gen(function*() {
+        for (const [min, max] of [[0, 511], [512, 1023]] as const) {
+          yield* ProjectionWorker.start(ProjectionWorker.make(made(2, { switching }), SliceRange.make(min, max)))
+        }
+        for (let i = 0; i < 10; i++) yield* after(1_000)
+      }).pipe(Effect.provideService(HeartbeatStore, counted))
+      assert.deepStrictEqual(told.filter((told) => told.includes(",")), [])
+      const [, two] = yield* ProjectionStatus.versions("p")
+      assert.deepInclude(two!.failedSwitch, { tries })
+      assert.strictEqual(two!.failedSwitch!.failure.message, `no such view ${tries}`)
     })
   )
 

@@ -65,13 +65,27 @@ export const judgeBuilding = (reports: ReadonlyArray<StoredReport>): ReportedBui
       ? []
       : [{ at, failure, owner, tries: restarts, since: stuck?.since ?? failure.at }]
   )
-  const [last] = failing.toSorted((a, b) => b.failure.at - a.failure.at)
   return {
-    failing: last && {
-      ...last,
-      since: failing.reduce((since, other) => other.since < since ? other.since : since, last.since),
-      tries: failing.reduce((sum, { tries }) => sum + tries, 0)
-    },
+    failing: together(failing, ({ failure }) => failure.at),
     waits: live.some(({ timeLag }) => (timeLag ?? 0) > 0)
+  }
+}
+
+/** @internal What is known of a version that a process builds for several ranges. */
+export const mergedBuilding = (all: ReadonlyArray<Building>): Building => ({
+  failing: together(all.flatMap(({ failing }) => failing ?? []), ({ at }) => at),
+  waits: all.some(({ waits }) => waits)
+})
+
+/** What has failed last, since when any has, and how often all have. */
+const together = <F extends { readonly since: number; readonly tries: number }>(
+  failing: ReadonlyArray<F>,
+  at: (one: F) => number
+): F | undefined => {
+  const [last] = failing.toSorted((a, b) => at(b) - at(a))
+  return last && {
+    ...last,
+    since: failing.reduce((since, other) => other.since < since ? other.since : since, last.since),
+    tries: failing.reduce((sum, { tries }) => sum + tries, 0)
   }
 }

@@ -18,7 +18,7 @@ import type { Offsets } from "../../Offset.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { type Building, buildingKey, buildingRange, buildingReport } from "./Building.ts"
+import { type Building, buildingKey, buildingRange, buildingReport, mergedBuilding } from "./Building.ts"
 import { monotonicMillis } from "./monotonicMillis.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
@@ -268,7 +268,11 @@ class Heartbeats {
       const changed: Array<NewReport> = []
       const drafts = [
         ...Array.from(this.#workers.values(), (reported) => draftOf(reported, now)),
-        ...Array.from(this.#builders, ([building, projection]) => buildingDraft(projection, building()))
+        ...Array.from(
+          Map.groupBy(this.#builders, ([, projection]) => projection),
+          ([projection, builders]) =>
+            buildingDraft(projection, mergedBuilding(builders.map(([building]) => building())))
+        )
       ]
       for (const draft of drafts) {
         const { key, range } = draft
