@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
@@ -36,7 +37,7 @@ export class Rounds {
       const context = yield* Effect.context()
       let isBusy = false
       const turn = () => {
-        const toDo = isBusy ? undefined : look(this.#at)
+        const toDo = isBusy ? undefined : orLogged(look, this.#at)
         if (toDo === undefined) return
         isBusy = true
         Effect.runForkWith(context)(
@@ -75,7 +76,15 @@ export class Rounds {
       this.#part = (this.#part + 1) % parts
       for (const turn of this.#parts[this.#part]!) turn()
     }),
-    Effect.catchCause((cause) => Effect.logError("Could not look at all projections", cause)),
     Effect.forever
   )
+}
+
+/** One that throws keeps no other from its turn. */
+const orLogged: (look: Look, at: number) => ReturnType<Look> = (look, at) => {
+  try {
+    return look(at)
+  } catch (error) {
+    return Effect.logError("Could not look at a projection", Cause.die(error))
+  }
 }
