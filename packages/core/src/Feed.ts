@@ -72,8 +72,6 @@ export interface Feed<out E, out R = never> {
   readonly journal: string
   /** As `supersedes` of a provider, if only the one who sends the events knows. */
   readonly supersedes?: boolean | undefined
-  /** What those tags begin with that are topics, as the one who sends the events has said last; `EventFilter.defaultTopicPrefix` if undefined. */
-  readonly topicPrefix?: (() => string | undefined) | undefined
   /**
    * In each slice, positions rise one by one. A `Skipped` covers the positions that are left out between two events.
    */

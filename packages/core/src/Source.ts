@@ -129,6 +129,11 @@ export interface Provider<in out A, out E, out R> {
   readonly onReplaced?: "fail" | "rewind" | undefined
   /** The filter that it begins with, if it takes one when it is opened. It can then be changed by `ConsumerFilter`. */
   readonly filter?: EventFilter | undefined
+  /**
+   * What those tags begin with that are topics, as the one who sends the events has said last, when it was opened or asked for an entity;
+   * `EventFilter.defaultTopicPrefix` if undefined.
+   */
+  readonly topicPrefix?: (() => string | undefined) | undefined
   /** Keeps what its openings share, such as a connection, for as long as the scope: from one opening to the next. */
   readonly hold?: Effect.Effect<void, never, R | Scope.Scope> | undefined
   /** Opens the range, to go on after the offsets. */
@@ -760,8 +765,6 @@ export interface OpenSource<out A, out E, out R> {
   readonly elements: Stream.Stream<Element<A>, E, R>
   /** As `Feed.replay`. */
   readonly replay: Feed<E>["replay"]
-  /** As `Feed.topicPrefix`. */
-  readonly topicPrefix: Feed<E>["topicPrefix"]
 }
 
 /**
@@ -777,11 +780,10 @@ export const open = <A, E, R>(
 ): Effect.Effect<OpenSource<A, E, R>, E, R | Scope.Scope> =>
   Effect.map(
     openProvider(self, options),
-    ({ envelopes, journal, replay, supersedes = self.provider.supersedes ?? false, topicPrefix }) => ({
+    ({ envelopes, journal, replay, supersedes = self.provider.supersedes ?? false }) => ({
       journal,
       supersedes,
       replay,
-      topicPrefix,
       elements: mapChunks(compile<A, R>(self.provider.codec, self.stages))(envelopes)
     })
   )

@@ -7,6 +7,7 @@ import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Source from "@sluice/core/Source"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import type { Visible } from "@sluice/grpc/Visibility"
 import * as Wait from "@sluice/testing/Wait"
@@ -60,6 +61,34 @@ layer(Producer.quiet, { excludeTestServices: true })("dead letters of another se
           yield* Effect.provide(append("a", ["x"]), there)
           yield* caughtUp("aside")
           assert.deepStrictEqual(handled, ["a 1 x", "a 2 x", "a 3 x", "a 4 x", "a 5 x"])
+        }).pipe(Effect.provide(here))
+      }))
+  }
+
+  for (const [name, deliver] of Object.entries(deliveries)) {
+    it.effect(`are handled that a topic includes, by the prefix that its producer has for topics: ${name}`, () =>
+      Effect.gen(function*() {
+        const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+        const offered = EventProducer.layer(CartEvents, Source.journal(Cart), { topicPrefix: "thème=" })
+        const port = yield* Producer.serve(Layer.provide(offered, Layer.succeedContext(there)))
+        const handled: Array<string> = []
+        let isBroken = true
+        // each as a program of its own would have it, without what the others have been told
+        const projection = () =>
+          remote(port).pipe(
+            EventConsumer.filter(EventFilter.excludeAll.pipe(EventFilter.includeTopics("home/#"))),
+            deliver((envelope) =>
+              isBroken ? Effect.fail("broken") : Effect.sync(() => void handled.push(shortly(envelope)))
+            ),
+            Projection.recovery(RecoveryStrategy.deadLetter)
+          )
+        yield* Effect.provide(Journal.append(Cart, { id: "a", events: ["x"], tags: ["thème=home/kitchen"] }), there)
+        yield* Effect.gen(function*() {
+          yield* run(projection(), here)
+          yield* caughtUp("aside")
+          isBroken = false
+          assert.deepInclude(yield* Projection.handleDeadLetters(projection()), { handled: 1, excluded: 0 })
+          assert.deepStrictEqual(handled, ["a 1 x"])
         }).pipe(Effect.provide(here))
       }))
   }

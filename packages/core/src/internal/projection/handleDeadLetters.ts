@@ -307,7 +307,8 @@ const isIncluded: (self: Redelivery, event: EncodedEnvelope, by?: string) => Han
     if (!isKnown) {
       const { provider } = self.projection.source
       const { persistenceId, sequenceNumber } = event
-      const passes = compileFilter(filter)
+      // the event has come from there already
+      const passes = compileFilter(filter, { topicPrefix: provider.topicPrefix?.() })
       const later = provider.entity(
         persistenceId,
         SequenceNumber.make(sequenceNumber + 1),

@@ -117,7 +117,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const held = new HeldBack()
     const chunks = yield* Chunks.make(held)
     const opening = open(options, { journal: known, offsets, filter }, chunks, decoded, held)
-    const { journal, replay, supersedes, topicPrefix } = yield* unlessCommanded(options, opening)
+    const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
+    const { topicPrefix } = projection.source.provider
     const givenUp = topicPrefix === undefined ? givenUpByDefault : givenUpByDefault.withTopicPrefix(topicPrefix)
     yield* openPast(options, passedOver, givenUp, { journal, offsets, filter }, chunks, decoded, held)
     const stored = { completeUpTo, offsets, rewinds }

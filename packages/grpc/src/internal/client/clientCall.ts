@@ -88,6 +88,11 @@ export class ClientCall {
     return this.#trailers
   }
 
+  /** The headers of the answer, as far as they have come. */
+  get answered(): Headers {
+    return this.#headers ?? {}
+  }
+
   /** Ends when the other side has answered, if only with headers. */
   get headers(): Effect.Effect<Headers, CallError> {
     return Effect.raceFirst(this.#awaiting(() => this.#headers), this.#silence(answerWithin))

@@ -79,8 +79,6 @@ export interface Connection {
   readonly replay: ((request: Replay) => void) | undefined
   /** Whether the stream has no event yet, though the producer's journal has others. */
   readonly isMissing: boolean
-  /** What those tags begin with that are topics, if it is not the default. */
-  readonly topicPrefix?: string | undefined
   /** Whether the stream is one of states, of which a later one takes the place of an earlier one. */
   readonly supersedes: boolean
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
@@ -125,6 +123,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
   const sourceKey = `stream:${options.name ?? streamId}`
   /** Whether the producer has the call for the events of an entity, as far as is known since the last connection. */
   let servesEntities = true
+  /** What those tags begin with that are topics, as the producer has said last, if it is not the default. */
+  let topicPrefix: string | undefined
   /** By the network's clock, as all that a connection waits for. */
   const headers = (method: string): Effect.Effect<Headers, GrpcError> =>
     Effect.flatMap(CallTransport, ({ clock }) =>
@@ -165,6 +165,14 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
 
   const topicPrefixOf = (header: string | undefined): Effect.Effect<string | undefined, ProtocolError> =>
     header === undefined ? Effect.undefined : read(() => decodeURIComponent(header))
+
+  /** Whoever asks for an entity may have no stream. An older producer tells its prefix there only. */
+  const toldBy = (answered: Headers): Effect.Effect<void, ProtocolError> => {
+    const header = answered[topicPrefixHeader]
+    return header === undefined
+      ? Effect.void
+      : Effect.map(topicPrefixOf(header), (told) => void (topicPrefix = told))
+  }
 
   const init = (
     range: SliceRange,
@@ -334,6 +342,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       call.end()
       return call.pull.pipe(
         Effect.mapError((error) => hasEnded(error) ? error : explain(call)(error)),
+        Effect.tap(() => toldBy(call.answered)),
         // each message has an event, or it is refused
         Effect.flatMap((messages) => read(() => readEvents(messages) as Arr.NonEmptyArray<EncodedEnvelope>)),
         Effect.catchIf(hasEnded, () => Cause.done())
@@ -368,6 +377,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     /** The connection that all streams to the producer share. */
     channel,
     protocolError,
+    topicPrefix: () => topicPrefix,
     /** Whoever reads is to begin again, as nothing was read: it may have been a proxy that has answered first. */
     hasChanged: new GrpcError({
       address,
@@ -396,6 +406,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         }
         const problem = versionProblem("producer", Number(answered["sluice-protocol"]))
         if (problem !== undefined) return yield* protocolError(problem)
+        topicPrefix = yield* topicPrefixOf(answered[topicPrefixHeader])
         const { clock } = yield* CallTransport
         const heads = headsOf(range)
         yield* Effect.forkScoped(watchStall(call, { address, streamId, clock, heads, received }))
@@ -409,7 +420,6 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           replay: undefined,
           supersedes: answered["sluice-supersedes"] === "true",
           isMissing: answered[missingHeader] !== undefined,
-          topicPrefix: yield* topicPrefixOf(answered[topicPrefixHeader]),
           pull: Effect.mapError(call.pull, explain(call))
         }
       }),

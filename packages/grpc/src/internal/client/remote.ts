@@ -36,7 +36,7 @@ export const makeRemote = (
   filter: EventFilter
 ): Pick<
   Source.Provider<any, ConsumerError, never>,
-  "hold" | "open" | "entity" | "written" | "heads" | "before" | "now" | "notice"
+  "hold" | "topicPrefix" | "open" | "entity" | "written" | "heads" | "before" | "now" | "notice"
 > => {
   const producer = makeProducerClient(streamId, options, filter)
   const attributes = { stream: streamId }
@@ -58,7 +58,6 @@ export const makeRemote = (
     let connected = start.journal !== undefined
     const clock = yield* Effect.clockWith(Effect.succeed)
     let connectedAt = 0
-    let topicPrefix: string | undefined
     const context = yield* Effect.context()
 
     const backOff = (error: ConsumerError) =>
@@ -87,7 +86,6 @@ export const makeRemote = (
             if (failures > 0) health.restored()
             connected = true
             isMissing = connection.isMissing
-            topicPrefix = connection.topicPrefix
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
@@ -142,7 +140,6 @@ export const makeRemote = (
     return {
       journal: first.journal,
       supersedes: first.supersedes,
-      topicPrefix: () => topicPrefix,
       envelopes: Stream.fromPull(Effect.succeed(next)),
       replay: first.replay && ((request) =>
         Effect.sync(() => {
@@ -157,6 +154,7 @@ export const makeRemote = (
   return {
     // opening fails for the same reason, and says so
     hold: Effect.ignore(producer.channel),
+    topicPrefix: producer.topicPrefix,
     open,
     entity: producer.entity,
     written: producer.written,

@@ -101,10 +101,14 @@ const announce = (
     "sluice-protocol": String(protocolVersion),
     "sluice-journal": journal === timestamps ? journal : `${journal}${logsOf(stream)}`,
     "sluice-supersedes": String(stream.supersedes),
-    ...(stream.topicPrefix === undefined ? {} : { [topicPrefixHeader]: encodeURIComponent(stream.topicPrefix) }),
+    ...topicPrefixOf(stream),
     ...more
   })
 }
+
+/** @internal What a consumer of the stream is told by, of the tags that are topics. */
+export const topicPrefixOf = ({ topicPrefix }: OfferedStream): Headers =>
+  topicPrefix === undefined ? {} : { [topicPrefixHeader]: encodeURIComponent(topicPrefix) }
 
 /** Begins the stream as its consumer asks for it. */
 const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: Share, selection: Selection) =>

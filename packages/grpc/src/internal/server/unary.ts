@@ -26,7 +26,7 @@ import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode } from "../wire/methods.ts"
 import { parse, quotable, Status } from "../wire/status.ts"
 import { CallWriter } from "./CallWriter.ts"
-import { checkType, lookUp } from "./eventsBySlices.ts"
+import { checkType, lookUp, topicPrefixOf } from "./eventsBySlices.ts"
 import * as Fence from "./Fence.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget } from "./SendBudget.ts"
@@ -206,6 +206,8 @@ export const currentEventsByPersistenceId = (
       request.sluiceBatches
         ? batchPieces(found, (event) => isSkipped(event) || isSeen(event) ? event : undefined)
         : eventPieces(found, (event) => isSeen(event) ? "send" : "skip")
+    // whoever judges what comes may have no stream of its own that says so
+    if (stream.topicPrefix !== undefined) call.sendHeaders(topicPrefixOf(stream))
     const events = stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" })
     yield* send(stream, budget, call, events, (writer, found) =>
       Effect.andThen(

@@ -9,7 +9,7 @@
 // only, which have to speak the same version of these extensions: the consumer sets InitReq.sluice, and the producer answers with the
 // response headers `sluice-protocol` (the version) and `sluice-journal` (the identity of the journal and logs that its positions are in); and
 // `sluice-supersedes: true` for a stream of states, of which a later one takes the place of an earlier one, and `sluice-topic-prefix` where topics are told by
-// another prefix of tags than `t:`. Without the headers, the peer is a plain Akka one.
+// another prefix of tags than `t:`, which CurrentEventsByPersistenceId is answered with as well. Without the headers, the peer is a plain Akka one.
 //
 // The producer may send many events in one message, and says which positions it has left out on purpose. The consumer asks for signs of
 // life: it sends `sluice_beat` every 10 seconds, and the producer echoes each at once, but for events that the consumer has yet to
