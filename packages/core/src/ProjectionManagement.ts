@@ -1224,7 +1224,9 @@ export const rewind = (
   Effect.flatMap(issueOf(options, to), (issue) =>
     withKeyAtWork(
       projection,
-      (management, key) => management.rewind(key, startOf(to), Effect.void, undefined, issue)
+      // it may be retired meanwhile, and is not once it is locked
+      (management, key) =>
+        management.rewind(key, startOf(to), checkAtWork(management, key.projection), undefined, issue)
     ))
 
 /**

@@ -438,6 +438,82 @@ describe("the building of a version", () => {
           "p@2"
         ])
       }
+      let undone = 0
+      const undo = Effect.sync(() => void undone++)
+      // a definition without versions is the first one
+      const old = Source.journal(Note).pipe(Projection.atLeastOnce("p", () => Effect.void))
+      for (const one of [first, old]) {
+        const error = yield* Effect.flip(Projection.rewind(one, "beginning", { undo }))
+        assert.deepInclude(error, { _tag: "UnknownProjection", live: "p@2" })
+      }
+      assert.strictEqual(undone, 0)
+      assert.deepStrictEqual((yield* ProjectionManagement.history("p")).map(({ command }) => command), [
+        "Switch",
+        "Switch",
+        "Build"
+      ])
+    })
+  )
+
+  test(
+    "says which one is live, where one is rewound that was dropped",
+    Effect.gen(function*() {
+      const first = made(1)
+      yield* start(first)
+      yield* after(1_000)
+      yield* start(made(2))
+      yield* after(60_000)
+      assert.strictEqual(yield* phases, "Dropped Live")
+      assert.deepInclude(yield* Effect.flip(Projection.rewind(first, "beginning")), {
+        _tag: "UnknownProjection",
+        live: "p@2"
+      })
+    })
+  )
+
+  test(
+    "does not let one be rewound that is retired just before its rewind",
+    Effect.gen(function*() {
+      const first = made(1, { dropping: isInUse })
+      yield* start(first)
+      yield* after(1_000)
+      const management = yield* ProjectionManagement.ProjectionManagement
+      const second = { of: "p", version: 2 }
+      const complete = Effect.andThen(
+        Effect.ignore(management.declare(second)),
+        management.complete(second, () => true, Effect.void)
+      )
+      const late = ProjectionManagement.ProjectionManagement.of({
+        ...management,
+        rewind: (...args) => Effect.andThen(complete, management.rewind(...args))
+      })
+      let undone = 0
+      const undo = Effect.sync(() => void undone++)
+      const error = yield* Effect.flip(Projection.rewind(first, "beginning", { undo })).pipe(
+        Effect.provideService(ProjectionManagement.ProjectionManagement, late)
+      )
+      assert.deepInclude(error, { _tag: "UnknownProjection", live: "p@2" })
+      assert.strictEqual(undone, 0)
+      assert.strictEqual(yield* phases, "Retired Live")
+    })
+  )
+
+  test(
+    "is not begun by a rewind that fails, and is not rewound by its first command",
+    Effect.gen(function*() {
+      yield* start(made(1))
+      yield* after(1_000)
+      const since = Timestamp.make(9e15)
+      const error = yield* Effect.flip(Projection.rewind(made(2), { since }, { by: "ada" }))
+      assert.strictEqual(error._tag, "SinceInFuture")
+      assert.strictEqual(yield* phases, "Live")
+      yield* Projection.rewind(made(2), "beginning", { by: "ada", reason: "a test" })
+      assert.strictEqual(yield* phases, "Live Building")
+      const commands = yield* ProjectionManagement.history("p@2")
+      assert.deepStrictEqual(commands.map(({ by, command, reason, target }) => [command, target, by, reason]), [
+        ["Rewind", "beginning", "ada", "a test"],
+        ["Build", undefined, "ada", "a test"]
+      ])
     })
   )
 })

@@ -1,8 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Offset from "../../Offset.ts"
+import type { OffsetKey } from "../../OffsetStore.ts"
 import { bySource, offsetKey, type Projection } from "../../ProjectionDefinition.ts"
 import {
   AmbiguousProjection,
+  checkAtWork,
   checkSince,
   type CommandOptions,
   issueOf,
@@ -12,6 +14,7 @@ import {
   UnknownProjection
 } from "../../ProjectionManagement.ts"
 import * as SliceRange from "../../SliceRange.ts"
+import type * as Source from "../../Source.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 
@@ -37,12 +40,10 @@ export const rewind = (
     }
     const start = startOf(to)
     const newest = Timestamp.make(Offset.newest(start.offsets.values()))
-    // it may not have begun, and must not be taken for a projection without versions then
-    if (projection.version !== undefined) {
-      yield* Effect.catchTag(management.declare(projection.version, issue), "VersionNameTaken", Effect.die)
-    }
-    // all sources are asked before anything is locked
-    let rewinding = undo
+    const checkVersion = checkAtWork(management, projection.name)
+    yield* checkVersion
+    // all sources are asked before anything is locked, and before a version is declared that nobody may ever start
+    const targets: Array<readonly [OffsetKey, Source.Start]> = []
     for (const one of meant.toSorted((a, b) => a.source.provider.key < b.source.provider.key ? 1 : -1)) {
       const { provider } = one.source
       const key = offsetKey(one)
@@ -53,10 +54,22 @@ export const rewind = (
         Effect.map(provider.heads(SliceRange.full), (heads) => Offset.newest(heads.values()))
       )
       const offsets = yield* resolveTimes(provider, SliceRange.full, start.offsets)
+      targets.push([key, { ...start, offsets }])
+    }
+    // it may not have begun, and must not be taken for a projection without versions then
+    if (projection.version !== undefined) {
+      const declaring = management.declare(projection.version, { by: issue.by, reason: issue.reason })
+      yield* Effect.catchTag(declaring, "VersionNameTaken", Effect.die)
+      yield* checkVersion
+    }
+    let rewinding = undo
+    // it may be retired meanwhile, and is not once it is locked
+    rewinding = Effect.andThen(checkVersion, rewinding)
+    for (const [key, start] of targets) {
       // a projection may be rewound before its first start
       yield* management.register(key)
       // one in the other, so that all is locked before anything is undone
-      rewinding = management.rewind(key, { ...start, offsets }, rewinding, newest, issue)
+      rewinding = management.rewind(key, start, rewinding, newest, issue)
     }
     yield* rewinding
   })
