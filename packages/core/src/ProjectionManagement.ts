@@ -573,8 +573,8 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
 }>()("@sluice/core/ProjectionManagement") {}
 
 /**
- * No projection of this name, or none that reads this source, was ever started on this storage, or it is a version that does not run any more: then
- * `live` is the name of the one to command. Correct the name; a projection is known once it has been started.
+ * No projection of this name, or none that reads this source, was ever started on this storage, or it is a version that does not run any more
+ * (`isRetired`): then `live` is the name of the one to command, if any is live. Correct the name; a projection is known once it has been started.
  *
  * @category errors
  * @since 0.1.0
@@ -584,12 +584,18 @@ export class UnknownProjection
     projection: Schema.String,
     source: Schema.UndefinedOr(Schema.String),
     /** The name of the version that is live, if the projection is one that does not run any more. */
-    live: Schema.optional(Schema.String)
+    live: Schema.optional(Schema.String),
+    /** Whether the projection is a version that does not run any more. */
+    isRetired: Schema.optional(Schema.Boolean)
   })
 {
   override get message(): string {
-    if (this.live !== undefined) {
-      return `Projection '${this.projection}' is a version that does not run any more: '${this.live}' is live, name that one`
+    if (this.isRetired === true) {
+      return `Projection '${this.projection}' is a version that does not run any more${
+        this.live === undefined
+          ? ", and none is live: start one with the next number, or name one that is being built"
+          : `: '${this.live}' is live, name that one`
+      }`
     }
     const what = this.source === undefined ? "" : ` that reads '${this.source}'`
     return `No projection '${this.projection}'${what} was ever started on this storage: correct the name, or start it first`
@@ -706,7 +712,7 @@ export class AmbiguousProjection
 }
 
 /**
- * Fails if the projection is a version that does not run any more, and says which one is live.
+ * Fails if the projection is a version that does not run any more, and says which one is live, if any is.
  *
  * @category checking
  * @since 0.1.0
@@ -719,7 +725,7 @@ export const checkAtWork = (
     const own = found.find((version) => version.projection === projection)
     if (own === undefined || isAtWork(own.phase)) return Effect.void
     const live = found.find(({ phase }) => phase === "Live")?.projection
-    return Effect.fail(new UnknownProjection({ projection, source: undefined, live }))
+    return Effect.fail(new UnknownProjection({ projection, source: undefined, live, isRetired: true }))
   })
 
 /**

@@ -456,6 +456,38 @@ describe("the building of a version", () => {
   )
 
   test(
+    "says that one does not run any more also where none is live, as the first build was cancelled",
+    Effect.gen(function*() {
+      let inUse = true
+      const dropping = () => Effect.suspend(() => inUse ? isInUse() : none)
+      const first = made(1, { dropping, permits: yield* Semaphore.make(0) })
+      yield* write("n-1", "1")
+      yield* start(first)
+      yield* after(1_000)
+      yield* ProjectionManagement.cancelRebuild("p")
+      for (const phase of ["Retired", "Dropped"]) {
+        yield* after(60_000)
+        assert.strictEqual(yield* phases, phase)
+        for (
+          const command of [
+            ProjectionManagement.rewind("p", "beginning"),
+            ProjectionManagement.pause("p"),
+            Projection.rewind(first, "beginning")
+          ]
+        ) {
+          const error = yield* Effect.flip(command)
+          assert.deepInclude(error, { _tag: "UnknownProjection", isRetired: true, live: undefined })
+          assert.strictEqual(
+            (error as ProjectionManagement.UnknownProjection).message,
+            "Projection 'p' is a version that does not run any more, and none is live: start one with the next number, or name one that is being built"
+          )
+        }
+        inUse = false
+      }
+    })
+  )
+
+  test(
     "says which one is live, where one is rewound that was dropped",
     Effect.gen(function*() {
       const first = made(1)
