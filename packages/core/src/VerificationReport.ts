@@ -47,8 +47,8 @@ export interface Ahead {
 }
 
 /**
- * The source has gone past positions of a slice, and shows neither what stands there nor that it leaves that out, as a source of one's own may that filters
- * without placeholders. Nobody knows whether the projection was to handle it, and no replay brings it: the source is to be mended.
+ * The source has gone past positions of a slice, or ends before them though it says that it has them, and shows neither what stands there nor that it leaves that
+ * out, as a source of one's own may that filters without placeholders. Nobody knows whether the projection was to handle it, and no replay brings it: the source is to be mended.
  *
  * @category models
  * @since 0.1.0

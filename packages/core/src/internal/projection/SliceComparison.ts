@@ -117,6 +117,12 @@ export class SliceComparison {
     )
   }
 
+  /** Whether a slice has something left to be judged. */
+  isUnjudged(slice: Slice): boolean {
+    const compared = this.#slices.get(slice)
+    return compared !== undefined && compared.next <= compared.offset.position
+  }
+
   /** After which events these are to be read. Where the time of an event is not known, or there is none, the slice is missing: it is read from its beginning. */
   get start(): Offset.Offsets {
     return new Map(this.unjudged.flatMap((slice) => {
@@ -148,6 +154,17 @@ export class SliceComparison {
       if (compared.next > offset.position) this.#remaining--
     }
     return candidates
+  }
+
+  /** The source shows nothing more of what is left to be judged. */
+  end(): void {
+    for (const compared of this.#slices.values()) {
+      const { next, offset } = compared
+      if (next > offset.position) continue
+      this.#notShown(compared, next, offset.position)
+      compared.next = offset.position + 1
+      this.#remaining--
+    }
   }
 
   /** What has become of events, by the last numbers that are stored of their entities. */

@@ -20,7 +20,7 @@ import {
   VerificationUnsupported
 } from "../../VerificationReport.ts"
 import * as Check from "../checkInput.ts"
-import { inTime, orTimeout } from "./fetch.ts"
+import { orTimeout, patience } from "./fetch.ts"
 import { timeOf } from "./inTime.ts"
 import { scopedInTime } from "./scopedInTime.ts"
 import { noCounts, SliceComparison } from "./SliceComparison.ts"
@@ -158,17 +158,35 @@ const openAt = Effect.fnUntraced(function*(
   return feed.journal === Source.timestamps ? yield* new VerificationUnsupported(key) : feed
 })
 
-/** Reads what is to be judged, in the order of the source, with a page of it in memory. */
+interface Reading {
+  readonly filter: EventFilter | undefined
+  readonly heads: Offset.Offsets
+  readonly journal: string | undefined
+}
+
+/**
+ * Reads what is to be judged, in the order of the source, with a page of it in memory. A source that falls silent is opened again after what it has shown: if
+ * it shows nothing then, and does answer, what is left is not shown at all.
+ */
 const scan = (
   key: OffsetKey,
   provider: Source.Provider<any, any, any>,
   comparison: SliceComparison,
-  { filter, heads, journal }: {
-    readonly filter: EventFilter | undefined
-    readonly heads: Offset.Offsets
-    readonly journal: string | undefined
-  }
+  reading: Reading
 ): Effect.Effect<void, unknown, any> =>
+  Effect.gen(function*() {
+    while (yield* scopedInTime(read(key, provider, comparison, reading))) if (comparison.isDone) return
+    yield* orTimeout(provider, provider.heads(rangeOf(comparison.unjudged)))
+    comparison.end()
+  })
+
+/** Reads until nothing is left to be judged, or the source shows nothing more of it for a while. Says whether it has shown any of it. */
+const read = (
+  key: OffsetKey,
+  provider: Source.Provider<any, any, any>,
+  comparison: SliceComparison,
+  { filter, heads, journal }: Reading
+): Effect.Effect<boolean, unknown, any> =>
   Effect.gen(function*() {
     const store = yield* OffsetStore
     const wanted = comparison.start
@@ -180,8 +198,15 @@ const scan = (
       else offsets.set(slice, offset)
     }
     const { envelopes } = yield* openAt(key, provider, range, { journal, offsets, filter, pastDeleted: true })
-    yield* Stream.runForEachWhile(inTime(provider, Stream.chunks(envelopes)), (elements) =>
+    // what comes of others meanwhile has no end
+    const shown = Stream.chunks(envelopes).pipe(
+      Stream.filter((elements) => elements.some(({ slice }) => comparison.isUnjudged(slice))),
+      Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.empty })
+    )
+    let isShown = false
+    yield* Stream.runForEachWhile(shown, (elements) =>
       Effect.gen(function*() {
+        isShown = true
         const candidates = comparison.take(elements)
         const persistenceIds = new Set(candidates.map(({ event }) => event.persistenceId))
         if (candidates.length > 0) {
@@ -189,9 +214,8 @@ const scan = (
         }
         return !comparison.isDone
       }))
-    // a source that ends before has nothing more to compare with
-    if (!comparison.isDone) return yield* new Source.SourceTimeout({ source: provider.key, waited: 0 })
-  }).pipe(scopedInTime)
+    return isShown
+  })
 
 const rangeOf = (slices: ReadonlyArray<Slice>): SliceRange.SliceRange =>
   SliceRange.make(Math.min(...slices), Math.max(...slices))
