@@ -39,6 +39,27 @@ export class SourceFailed extends ExpectedError.TaggedError<SourceFailed>("@slui
 }
 
 /**
+ * The newest command to a projection that its storage has is older than the one that set where it is in a source: rows of the storage were deleted, or restored,
+ * by hand. Its workers do not begin; they look again and again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CommandsLost extends ExpectedError.TaggedError<CommandsLost>("@sluice/core/CommandsLost")("CommandsLost", {
+  projection: Schema.String,
+  source: Schema.String,
+  /** The revision of the command that its offsets were set by. */
+  revision: Schema.Int,
+  /** That of the newest command. */
+  newest: Schema.Int
+}) {
+  override get message(): string {
+    return `The offsets of projection '${this.projection}' in '${this.source}' were set by a command of revision ${this.revision}, and its newest command has ` +
+      `revision ${this.newest}, as if rows of the storage were deleted or restored by hand: restore that of its commands, or rewind it`
+  }
+}
+
+/**
  * The lag of a projection was asked for in a unit that its source does not have: events can be counted where a source has positions, and a
  * plain Akka producer has times alone.
  *

@@ -54,6 +54,37 @@ test(
   })
 )
 test(
+  "a worker looks again and again, and says so, while the commands are older than the offsets that they have set",
+  Effect.gen(function*() {
+    const store = yield* OffsetStore
+    let isBehind = true
+    let loads = 0
+    const ahead = OffsetStore.of({
+      ...store,
+      load: (key, range) =>
+        Effect.map(store.load(key, range), (stored) => {
+          loads++
+          return isBehind && stored.revision !== undefined ? { ...stored, revision: 3 } : stored
+        })
+    })
+    yield* write("a", "1")
+    yield* Effect.provideService(
+      start(Source.journal(Note).pipe(Projection.exactlyOnce("notes", () => Effect.void))),
+      OffsetStore,
+      ahead
+    )
+    for (let i = 0; i < 60; i++) yield* after(1_000)
+    assert.isBelow(loads, 25)
+    const { failure, restarts, state } = yield* statusOf("notes")
+    assert.strictEqual(state, "Restarting")
+    assert.isAbove(restarts, 3)
+    assert.include(Cause.pretty(failure!.cause), "revision 3, and its newest command has revision 0")
+    isBehind = false
+    for (let i = 0; i < 40; i++) yield* after(1_000)
+    assert.strictEqual((yield* statusOf("notes")).state, "Running")
+  })
+)
+test(
   "a stage that is interrupted from within is a failure like others: the worker does not vanish",
   Effect.gen(function*() {
     yield* write("a", "1", "2")

@@ -128,7 +128,8 @@ export class WorkerSet {
       memory: new WorkerMemory(),
       leave: Latch.makeUnsafe(),
       isHandover,
-      lastRead: undefined
+      lastRead: undefined,
+      interrupted: undefined
     }
     return {
       driven,

@@ -15,6 +15,7 @@ import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
+import { CommandsLost } from "../../ProjectionError.ts"
 import type { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
@@ -66,6 +67,8 @@ export interface Options {
   readonly interrupted: Effect.Effect<void>
   /** That of the command that the worker has read. */
   readonly knownRevision: number
+  /** Whether the worker has read that once more, as there was to be another one. */
+  readonly isNewest: boolean
   /** As {@link interrupted}, by what is known now. */
   readonly unlessNew: Effect.Effect<void, InterruptedByCommand>
 }
@@ -263,7 +266,8 @@ const limitsOf = (handler: SourceProjection<any, any>["handler"]): Omit<Grouping
  * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are
  * only a time.
  */
-const load = Effect.fnUntraced(function*({ knownRevision, management, memory, projection, range, store }: Options) {
+const load = Effect.fnUntraced(function*(options: Options) {
+  const { knownRevision, management, memory, projection, range, store } = options
   const key = offsetKey(projection)
   let stored = yield* store.load(key, range)
   if (stored.revision === undefined) {
@@ -274,7 +278,7 @@ const load = Effect.fnUntraced(function*({ knownRevision, management, memory, pr
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
   // it may be a version that is retired by now, and nobody would fence a worker that goes by these offsets
-  if (revision > knownRevision) return yield* Effect.fail(new InterruptedByCommand())
+  if (revision > knownRevision) return yield* Effect.fail(ahead(options, revision))
   // there offsets are times for good
   if (journal === Source.timestamps) return { ...stored, revision }
   const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
@@ -400,6 +404,11 @@ const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.O
     Effect.forkScoped
   )
 }
+
+const ahead = ({ isNewest, knownRevision, projection }: Options, revision: number) =>
+  isNewest
+    ? new CommandsLost({ ...offsetKey(projection), revision, newest: knownRevision })
+    : new InterruptedByCommand()
 
 /** For how many milliseconds a worker that had caught up when there was a command has as good as caught up. */
 const pause = 1_000

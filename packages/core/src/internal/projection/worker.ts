@@ -8,7 +8,7 @@ import * as Random from "effect/Random"
 import { Journal, sourceKey as journalKey } from "../../Journal.ts"
 import type { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
-import { SourceFailed } from "../../ProjectionError.ts"
+import { CommandsLost, SourceFailed } from "../../ProjectionError.ts"
 import type { Command, ProjectionManagement } from "../../ProjectionManagement.ts"
 import type { RegisteredWorker } from "../../ProjectionRegistry.ts"
 import { isAtWork } from "../../ProjectionVersion.ts"
@@ -47,6 +47,8 @@ export interface Driven {
   readonly isHandover: Effect.Effect<boolean>
   /** The command that the worker has read last. */
   lastRead: Command | undefined
+  /** The revision of the command that it has begun with last, if that was not to be the newest any more. */
+  interrupted: number | undefined
 }
 
 /** @internal The worker as others see it. */
@@ -179,12 +181,14 @@ const begin = Effect.fnUntraced(function*(
   filter: FollowedFilter
 ): Effect.fn.Return<Event, never, any> {
   const { lastRead } = driven
+  const knownRevision = lastRead?.revision ?? 0
   const begun = yield* Clock.monotonicTimeNanos
   const cause = yield* Effect.flip(Effect.sandbox(incarnation({
     ...driven,
     filter,
     interrupted: newCommand(driven, commands),
-    knownRevision: lastRead?.revision ?? 0,
+    knownRevision,
+    isNewest: driven.interrupted === knownRevision,
     unlessNew: lastRead === undefined
       ? Effect.void
       : commands.unlessNew(lastRead, (wait) => driven.monitor.waitsForFilter(wait))
@@ -193,6 +197,8 @@ const begin = Effect.fnUntraced(function*(
   const canReset = (error: unknown) =>
     driven.projection.source.provider.onReplaced === "rewind" && driven.memory.isOfSource(error)
   const event = eventOf(cause, { lasted, canReset })
+  const isInterrupted = event._tag === "Interrupted" || errorOf(cause) instanceof CommandsLost
+  driven.interrupted = isInterrupted ? knownRevision : undefined
   return event._tag === "Fenced" && (yield* driven.isHandover) ? { ...event, isHandover: true } : event
 })
 
