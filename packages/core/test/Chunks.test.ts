@@ -76,6 +76,28 @@ describe("the chunks that wait for a worker", () => {
       yield* Fiber.join(more)
     }))
 
+  it.effect("of replays that rest are not there for somebody who waits until something is due, and rest for no wait", () =>
+    Effect.gen(function*() {
+      const chunks = yield* make
+      yield* chunks.offer(chunkOf(1))
+      yield* chunks.take
+      yield* chunks.offer(chunkOf(11, true))
+      yield* chunks.take
+      yield* TestClock.adjust(5)
+      yield* chunks.offer(chunkOf(12, true))
+      const wait = yield* Effect.forkChild(chunks.peekFor(2), { startImmediately: true })
+      yield* TestClock.adjust(2)
+      assert.isFalse(yield* Fiber.join(wait), "it rests for five")
+      yield* TestClock.adjust(3)
+      assert.isTrue(yield* chunks.peekFor(0))
+      assert.strictEqual(numberOf(yield* chunks.take), 12)
+      const longer = yield* Effect.forkChild(chunks.peekFor(30), { startImmediately: true })
+      yield* TestClock.adjust(30)
+      assert.isFalse(yield* Fiber.join(longer))
+      yield* chunks.offer(chunkOf(13, true))
+      assert.strictEqual(yield* takeNow(chunks), 13)
+    }))
+
   it.effect("are those of replays once what is new has had three times as long", () =>
     Effect.gen(function*() {
       const chunks = yield* make

@@ -51,6 +51,19 @@ describe("turns of new elements and of replays", () => {
     assert.isTrue(turns.next(false, true, 56))
   })
 
+  it("of a replay are over before whoever has had it waits: it rests for as long as it has worked", () => {
+    const turns = new Turns()
+    assert.isFalse(turns.next(true, false, 0))
+    assert.isTrue(turns.next(false, true, 1))
+    turns.end(false, 2)
+    assert.strictEqual(turns.rest(2), 1)
+    turns.end(false, 10)
+    assert.strictEqual(turns.rest(10), 0)
+    assert.isTrue(turns.next(false, true, 11))
+    assert.isFalse(turns.next(false, true, 12))
+    assert.strictEqual(turns.rest(12), 1)
+  })
+
   it("of replays are not followed by a rest once nothing new has come for a tenth of a second, or where they are pressing", () => {
     const turns = new Turns()
     assert.isTrue(turns.next(false, true, 0))

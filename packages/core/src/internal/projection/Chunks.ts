@@ -139,6 +139,8 @@ export class Chunks {
   #peekUntil(time: number): Effect.Effect<boolean, unknown> {
     return Effect.suspend(() => {
       const now = this.#now()
+      // whoever looks for a chunk has ended what it had
+      this.#turns.end(this.#isNewWaiting, now, this.#isPressing)
       const rest = !this.#isReplayWaiting ? Infinity : this.#isPressing ? 0 : this.#turns.rest(now)
       if (this.#isNewWaiting || rest === 0) return Effect.succeed(true)
       if (this.#end !== undefined) return this.#end

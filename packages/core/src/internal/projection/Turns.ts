@@ -27,6 +27,7 @@ export class Turns {
   #owed = 0
   #begun = 0
   #isReplay = false
+  #isEnded = true
   /** Whether both have waited when the turn began. */
   #isContested = false
   /** When something new has waited last. */
@@ -43,10 +44,12 @@ export class Turns {
     return Math.max(0, this.#restsUntil - now)
   }
 
-  /** The turn before has ended. Says whether the next one is that of a replay. They do not rest where they are pressing. */
-  next(isNewWaiting: boolean, isReplayWaiting: boolean, now: number, isPressing = false): boolean {
-    const taken = now - this.#begun
+  /** The turn is over. What comes before the next one, such as a wait, is nobody's. Replays do not rest after it where they are pressing. */
+  end(isNewWaiting: boolean, now: number, isPressing = false): void {
     if (isNewWaiting) this.#lastNew = now
+    if (this.#isEnded) return
+    this.#isEnded = true
+    const taken = now - this.#begun
     if (this.#isReplay && !this.#isContested && !isPressing && now - this.#lastNew < recent) {
       this.#restsUntil = now + Math.min(taken, longestRest)
     }
@@ -55,6 +58,12 @@ export class Turns {
         ? Math.max(-most, this.#owed - taken)
         : Math.min(Math.max(most, taken * share), this.#owed + taken * share)
     }
+  }
+
+  /** The turn before is over, if nobody has said so. Says whether the next one is that of a replay. */
+  next(isNewWaiting: boolean, isReplayWaiting: boolean, now: number, isPressing = false): boolean {
+    this.end(isNewWaiting, now, isPressing)
+    this.#isEnded = false
     this.#begun = now
     this.#isContested = isNewWaiting && isReplayWaiting
     this.#isReplay = isReplayWaiting && (isNewWaiting ? this.#owed > 0 : isPressing || this.#restsUntil <= now)
