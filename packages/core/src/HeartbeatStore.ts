@@ -101,7 +101,8 @@ export interface NewReport extends Omit<WorkerReport, "failure" | "stuck"> {
 }
 
 /**
- * A report that is stored, and the sign of life of its process.
+ * A report that is stored, and the sign of life of its process. A process that builds a version of a projection says how that goes with one more report, whose source
+ * is `""`: its failure is why the version could not be switched to, and its `restarts` say how often that has failed in a row.
  *
  * @category models
  * @since 0.1.0
