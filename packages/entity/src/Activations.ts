@@ -64,6 +64,11 @@ export interface Activations extends Runner {
    * its entity active again.
    */
   readonly passivate: (isMeant: (id: string) => boolean) => Effect.Effect<void>
+  /**
+   * Gives up those that are meant, at once. The commands in hand are stopped, and fail as one of which nobody knows whether it was executed; those that wait
+   * fail as not begun. A command that comes later makes its entity active anew, from what is stored.
+   */
+  readonly abandon: (isMeant: (id: string) => boolean) => Effect.Effect<void>
 }
 
 /** A command, and who waits for the answer. */
@@ -186,8 +191,11 @@ const activating = Effect.fnUntraced(function*<Held>(
   let whenIdle: (() => void) | undefined
 
   const gone = (activation: Activation<Held>): void => {
-    active.delete(activation.id)
-    activation.whenGone?.forEach((tell) => tell())
+    // one that was given up may end when there is another for its entity
+    if (active.get(activation.id) === activation) active.delete(activation.id)
+    const { whenGone } = activation
+    activation.whenGone = undefined
+    whenGone?.forEach((tell) => tell())
   }
 
   const passivateIdle = (activation: Activation<Held>): void => {
@@ -278,7 +286,7 @@ const activating = Effect.fnUntraced(function*<Held>(
     for (const { answer } of waiting) answer(failure)
   }
 
-  /** Whoever works on it was stopped. */
+  /** Whoever works on it was stopped, or is about to be. */
   const abandon = (activation: Activation<Held>, cause: Cause.Cause<never>): void => {
     const { inHand, mailbox } = activation
     mailbox.passivate()
@@ -405,6 +413,18 @@ const activating = Effect.fnUntraced(function*<Held>(
           } else passivateIdle(activation)
         }
         goneOne()
+      }),
+    abandon: (isMeant) =>
+      Effect.sync(() => {
+        for (const activation of Array.from(active.values())) {
+          if (!isMeant(activation.id)) continue
+          if (activation.mailbox.isBusy) {
+            const { fiber } = activation
+            // it is not waited for, as what it does may not let itself be stopped
+            abandon(activation, Cause.interrupt())
+            fiber?.interruptUnsafe()
+          } else passivateIdle(activation)
+        }
       })
   }
 })

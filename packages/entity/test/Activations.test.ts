@@ -330,6 +330,39 @@ describe("passivation", () => {
       assert.strictEqual(yield* size, 0)
     }))
 
+  it.effect("is given up, and another one begins at once from what is stored", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const [writes, asked] = [Latch.makeUnsafe(), Latch.makeUnsafe()]
+      // it does not let itself be stopped
+      notes.on.persist = () => Effect.uninterruptible(Effect.andThen(asked.open, writes.await))
+      const { abandon, ask, size } = yield* activate(notes)
+      yield* ask("idle", read)
+      const sent = yield* Effect.forEach(["in hand", "waits"], (note) =>
+        Effect.forkChild(failureOf(ask("a", add(note))), { startImmediately: true }))
+      yield* asked.await
+      yield* abandon(() =>
+        true
+      )
+      assert.strictEqual(yield* size, 0)
+      const failures = yield* Effect.forEach(sent, Fiber.join)
+      assert.deepStrictEqual(failures.map(({ _tag, isUnknown }) => [_tag, isUnknown]), [
+        ["EntityUnreachable", true],
+        ["EntityUnreachable", false]
+      ])
+      notes.on = {}
+      notes.write("a", "another's")
+      assert.strictEqual(yield* ask("a", read), "another's")
+      // what was given up ends, and leaves the other one alone
+      yield* writes.open
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      assert.strictEqual(yield* size, 1)
+      assert.strictEqual(yield* ask("a", add("next")), "2 next")
+      assert.deepStrictEqual(notes.of("a"), ["another's", "next"])
+      assert.deepStrictEqual(notes.recovered, ["idle", "a", "a"])
+    }))
+
   it.effect("keeps ten thousand entities apart, with room for a hundred", () =>
     Effect.gen(function*() {
       const notes = new Notes()
