@@ -2,6 +2,7 @@ import { EntityError, EntityUnreachable, InvalidDecision } from "@sluice/entity/
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
@@ -105,8 +106,8 @@ export class Node {
       const { millis, parent } = command
       const handled = Effect.timeoutOrElse(this.#here(command), {
         duration: Math.min(millis, longestWait),
-        // nobody reads it
-        orElse: () => Effect.succeed(elsewhere("the sender does not wait any more"))
+        // it may go on: who has sent it may read this just before he gives up
+        orElse: () => Effect.succeed<Unknown>({ _tag: "Unknown", why: "it was not answered in time" })
       })
       return Effect.map(
         parent === undefined ? handled : Effect.withParentSpan(handled, Tracer.externalSpan(parent)),
@@ -169,6 +170,13 @@ export class Node {
             note(`${where}, ${answer.why}`)
             // without an id it would be executed again
             return sent.commandId === undefined ? failure() : Effect.undefined
+          case "Failed": {
+            // it speaks of this attempt alone: an earlier one may have been executed, or be so yet
+            const error = wasUnknown ? decodeError(answer.error) : undefined
+            if (error === undefined || error.isUnknown) return Effect.succeed(answer)
+            note(`${where}, another attempt failed: ${error.message}`)
+            return error.isRetryable && sent.commandId !== undefined ? Effect.undefined : failure()
+          }
           default:
             return Effect.succeed(answer)
         }
@@ -264,6 +272,11 @@ const tooLarge = ({ entityType, id, tag }: EntityCommand, bytes: number): Entity
   )
 })
 
-const encodeError = Schema.encodeSync(Schema.toCodecJson(EntityError))
+const errors = Schema.toCodecJson(EntityError)
+const encodeError = Schema.encodeSync(errors)
+const decodeErrorOption = Schema.decodeUnknownOption(errors)
+
+/** Undefined for what is none. */
+const decodeError = (error: unknown): EntityError | undefined => Option.getOrUndefined(decodeErrorOption(error))
 
 const elsewhere = (why: string): Elsewhere => ({ _tag: "Elsewhere", why })

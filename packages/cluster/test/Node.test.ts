@@ -1,0 +1,97 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  DecisionFailed,
+  EntityError,
+  EntityUnreachable,
+  JournalUnavailable,
+  RecoveryFailed
+} from "@sluice/entity/EntityError"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../src/EntityMessage.ts"
+import { Node } from "../src/internal/entities/Node.ts"
+import type { Routes } from "../src/internal/entities/Routes.ts"
+import * as wire from "../src/internal/entities/wire.ts"
+import type { Connections, Outcome } from "../src/internal/sockets/Connections.ts"
+
+type Reply = EntityAnswer | Elsewhere | Unknown
+
+const command: EntityCommand = { entityType: "e", id: "1", tag: "Add", payload: {}, commandId: undefined }
+const about = { entityType: "e", id: "1" }
+
+const encode = Schema.encodeSync(Schema.toCodecJson(EntityError))
+const failed = (error: EntityError): EntityAnswer => ({ _tag: "Failed", error: encode(error) })
+const lost: Outcome = { _tag: "Lost", why: "it was cut" }
+const replied: EntityAnswer = { _tag: "Replied", reply: 1, receipt: undefined }
+const unavailable = failed(new JournalUnavailable({ ...about, isUnknown: false, cause: new Error("a hiccup") }))
+
+/** A process that only calls. Its peer answers with one after the other, and then with the last of them again. */
+const calling = (...outcomes: ReadonlyArray<Outcome | Reply>) => {
+  const sent: Array<wire.Received> = []
+  const connections = {
+    request: (_: unknown, body: Buffer, begins: () => void) =>
+      Effect.sync((): Outcome => {
+        const outcome = outcomes[Math.min(sent.length, outcomes.length - 1)]!
+        sent.push(wire.decodeCommand(body)!)
+        begins()
+        return outcome._tag === "Lost" || outcome._tag === "Crowded" || outcome._tag === "NotSent" ||
+            outcome._tag === "Answered"
+          ? outcome
+          : { _tag: "Answered", reply: Buffer.from(wire.encodeAnswer(outcome)) }
+      })
+  }
+  const routes = { find: () => Effect.succeed({ name: "s@h:1", host: "h", port: 1 }) }
+  const node = new Node({
+    routes: routes as unknown as Routes,
+    connections: connections as unknown as Connections,
+    crypto: { randomUUID: () => "generated" }
+  })
+  return { node, sent }
+}
+
+const failureOf = (effect: Effect.Effect<EntityAnswer, EntityUnreachable>) => Effect.flip(effect)
+
+describe("a command whose first attempt may have been executed", () => {
+  it.live("is sent on where another attempt has failed before it was executed", () =>
+    Effect.gen(function*() {
+      const { node, sent } = calling(lost, unavailable, unavailable, replied)
+      assert.deepStrictEqual(yield* node.send(command, 60_000), JSON.parse(JSON.stringify(replied)))
+      assert.deepStrictEqual(sent.map(({ commandId }) => commandId), Array(4).fill("generated"))
+    }))
+
+  it.live("is never said not to be executed", () =>
+    Effect.gen(function*() {
+      const errors = [
+        [new RecoveryFailed({ ...about, problem: "an event is missing" }), /an event is missing/],
+        [new DecisionFailed({ ...about, command: "Add", problem: "it throws" }), /it throws/]
+      ] as const
+      for (const [error, message] of errors) {
+        for (const first of [lost, { _tag: "Unknown", why: "it ends" }] as const) {
+          const failure = yield* failureOf(calling(first, failed(error)).node.send(command, 60_000))
+          assert.isTrue(failure._tag === "EntityUnreachable" && failure.isUnknown)
+          assert.match(failure.message, message)
+        }
+      }
+      const again = yield* failureOf(calling(lost, unavailable).node.send(command, 100))
+      assert.isTrue(again.isUnknown)
+      assert.match(again.message, /a hiccup/)
+      // it is certain where nobody had it before
+      assert.deepStrictEqual((yield* calling(unavailable).node.send(command, 60_000))._tag, "Failed")
+      const begun = calling({ _tag: "Elsewhere", why: "it moved" }, unavailable)
+      assert.deepStrictEqual((yield* begun.node.send(command, 60_000))._tag, "Failed")
+    }))
+})
+
+describe("a process that is asked", () => {
+  it.live("does not say of a command that it has in hand that it has not begun", () =>
+    Effect.gen(function*() {
+      const { node } = calling(replied)
+      const shards = { has: () => true }
+      node.begins("me", shards as never)
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* node.serve("e", { handle: () => Effect.never, close: () => Effect.void })
+        const answer = wire.decodeAnswer(Buffer.from(yield* node.answer(wire.encodeCommand(command, 10, undefined))))
+        assert.strictEqual(answer?._tag, "Unknown")
+      }))
+    }))
+})
