@@ -158,7 +158,7 @@ export class DecisionFailed extends ExpectedError.TaggedError<DecisionFailed>("@
 }
 
 /**
- * What the entity has decided cannot be stored: an event or the reply does not fit its schema, or there is too much of it. It is a bug of the entity.
+ * What the entity has decided is not valid: an event, the reply or the error does not fit its schema, or there is too much of it. It is a bug of the entity.
  * The command was not executed.
  *
  * @category errors
@@ -172,7 +172,7 @@ export class InvalidDecision extends ExpectedError.TaggedError<InvalidDecision>(
   readonly isUnknown = false
   readonly isRetryable = false
   override get message(): string {
-    return `What ${nameOf(this)} decided on ${JSON.stringify(this.command)} cannot be stored: ${this.problem}${
+    return `What ${nameOf(this)} decided on ${JSON.stringify(this.command)} is not valid: ${this.problem}${
       textOf(this.cause)
     }`
   }

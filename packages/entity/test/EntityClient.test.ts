@@ -121,7 +121,7 @@ describe("errors of entities", () => {
     [new EntityError.Overloaded({ ...of, full: "activations", limit: 7 }), "7 entities are active"],
     [new EntityError.InvalidCommand({ ...of, command: "Add", problem: "no" }), `Invalid command "Add"`],
     [new EntityError.DecisionFailed({ ...of, command: "Add", problem: "it hangs" }), "could not decide"],
-    [new EntityError.InvalidDecision({ ...of, command: "Add", problem: "too large" }), "cannot be stored"],
+    [new EntityError.InvalidDecision({ ...of, command: "Add", problem: "too large" }), "is not valid"],
     [new EntityError.EntityUnreachable({ ...of, isUnknown: false, problem: "the process ends" }), "not begun"]
   ]
 

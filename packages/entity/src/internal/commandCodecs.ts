@@ -1,32 +1,37 @@
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 
-/** @internal How a command with an id is told from others, and how its reply is kept. */
+/** @internal How a command with an id is told from others, how its reply is kept, and what it may answer. */
 export interface CommandCodec {
   /** Tells payloads apart. Throws where the payload does not fit its schema. */
   readonly fingerprint: (payload: unknown) => string
   /** The reply as JSON. Throws where it does not fit its schema. */
   readonly encodeReply: (reply: unknown) => string
   readonly decodeReply: (text: string) => unknown
+  /** Throws where it is no error that the command declares. */
+  readonly checkRejection: (error: unknown) => void
 }
 
-/** @internal The codecs of commands, by their names. They are compiled when the first command with an id comes. */
+/** @internal The codecs of commands, by their names. They are compiled when they are used first. */
 export const commandCodecs = (commands: ReadonlyArray<Rpc.Any>): ReadonlyMap<string, CommandCodec> =>
   new Map(commands.map((command) => {
-    const { _tag, payloadSchema, successSchema } = command as Rpc.AnyWithProps
-    return [_tag, new Lazy(payloadSchema, successSchema)]
+    const { _tag, errorSchema, payloadSchema, successSchema } = command as Rpc.AnyWithProps
+    return [_tag, new Lazy(payloadSchema, successSchema, errorSchema)]
   }))
 
 class Lazy implements CommandCodec {
   readonly #payload: Schema.Top
   readonly #success: Schema.Top
+  readonly #error: Schema.Top
   #encodePayload: ((payload: unknown) => unknown) | undefined
   #encodeReply: ((reply: unknown) => unknown) | undefined
   #decodeReply: ((json: unknown) => unknown) | undefined
+  #encodeError: ((error: unknown) => unknown) | undefined
 
-  constructor(payload: Schema.Top, success: Schema.Top) {
+  constructor(payload: Schema.Top, success: Schema.Top, error: Schema.Top) {
     this.#payload = payload
     this.#success = success
+    this.#error = error
   }
 
   readonly fingerprint = (payload: unknown): string => {
@@ -42,6 +47,11 @@ class Lazy implements CommandCodec {
   readonly decodeReply = (text: string): unknown => {
     this.#decodeReply ??= Schema.decodeUnknownSync(json(this.#success))
     return this.#decodeReply(JSON.parse(text))
+  }
+
+  readonly checkRejection = (error: unknown): void => {
+    this.#encodeError ??= Schema.encodeUnknownSync(json(this.#error))
+    JSON.stringify(this.#encodeError(error))
   }
 }
 

@@ -3,14 +3,14 @@ import type { Receipt } from "@sluice/core/Receipt"
 import * as Slice from "@sluice/core/Slice"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
-import type { Answer, Command } from "../Behaviour.ts"
+import type { Answer, Command, Rejected } from "../Behaviour.ts"
 import { InvalidCommand, InvalidDecision } from "../EntityError.ts"
 import { commandCodecs } from "./commandCodecs.ts"
 import type { About } from "./deciding.ts"
 import type { CommandOfEvent } from "./metadataKeys.ts"
 import type { RememberedCommand, RememberedCommands } from "./rememberedCommands.ts"
 
-/** @internal How repetitions of commands that have an id are answered. */
+/** @internal What commands may be answered, and how repetitions of those that have an id are. */
 export interface CommandMemory {
   /** The answer to a command whose id is remembered. It fails where there is no such command, and where the id was of another one. */
   readonly answer: (
@@ -19,13 +19,18 @@ export interface CommandMemory {
     remembered: RememberedCommands,
     command: Command
   ) => Effect.Effect<Answer | undefined, InvalidCommand | InvalidDecision>
-  /** What is to be remembered of a command that persists so many events; undefined where it has no id. */
+  /**
+   * What is to be remembered of a command that is about to persist so many events; undefined where there is none, or it has no id. It fails where the reply
+   * does not fit its schema: who sent the command could not be answered any more once the events are written.
+   */
   readonly keep: (
     about: About,
     command: Command,
     reply: unknown,
     count: number
   ) => Effect.Effect<CommandOfEvent | undefined, InvalidDecision>
+  /** The rejection, if it is an error that the command declares. */
+  readonly reject: (about: About, rejected: Rejected) => Effect.Effect<Rejected, InvalidDecision>
 }
 
 /** @internal Where what is remembered stands, in the log of events or in that of states. */
@@ -73,13 +78,29 @@ export const makeCommandMemory = (
         }
       }),
     keep: (about, { commandId, payload, tag }, reply, count) =>
-      commandId === undefined ? Effect.undefined : Effect.try({
-        try: () => {
-          const codec = codecs.get(tag)!
-          return { commandId, tag, fingerprint: codec.fingerprint(payload), reply: codec.encodeReply(reply), count }
-        },
-        catch: (cause) =>
-          new InvalidDecision({ ...about, problem: "the reply, or the payload, cannot be encoded", cause })
+      Effect.suspend((): ReturnType<CommandMemory["keep"]> => {
+        const codec = codecs.get(tag)!
+        let encoded: string
+        try {
+          encoded = codec.encodeReply(reply)
+        } catch (cause) {
+          return Effect.fail(new InvalidDecision({ ...about, problem: "the reply does not fit its schema", cause }))
+        }
+        if (commandId === undefined || count === 0) return Effect.undefined
+        try {
+          return Effect.succeed({ commandId, tag, fingerprint: codec.fingerprint(payload), reply: encoded, count })
+        } catch (cause) {
+          return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
+        }
+      }),
+    reject: (about, rejected) =>
+      Effect.suspend(() => {
+        try {
+          codecs.get(about.command)!.checkRejection(rejected.error)
+          return Effect.succeed(rejected)
+        } catch (cause) {
+          return Effect.fail(new InvalidDecision({ ...about, problem: "the error does not fit its schema", cause }))
+        }
       })
   }
 }

@@ -147,6 +147,7 @@ export const durableStateBehaviour = <State, Event>(
       const { after } = decision
       // what is not there cannot be deleted
       if (changed === undefined || !isUpdated && !isStored) {
+        yield* memory.keep(about, command, reply, 0)
         return { _tag: "Accepted", state, reply, after, change: undefined, command: undefined }
       }
       // whoever has chosen a state by its tags is to hear of its end
@@ -248,18 +249,15 @@ export const durableStateBehaviour = <State, Event>(
       remembered: (held, command) =>
         memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
       decide: (held, command) => {
+        const about = aboutOf(held, command)
         const { id, revision, state } = held
         const { commandId, payload, tag } = command
         return Effect.flatMap(
           withServices(
-            deciding(
-              aboutOf(held, command),
-              decideWithin,
-              () => decide[tag]!({ id, payload, state, revision, commandId })
-            )
+            deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, revision, commandId }))
           ),
           (decided): Effect.Effect<Decided<State>, DecisionFailed | InvalidDecision> =>
-            decided._tag === "Rejected" ? Effect.succeed(decided) : accepted(held, command, decided.decision)
+            decided._tag === "Rejected" ? memory.reject(about, decided) : accepted(held, command, decided.decision)
         )
       },
       persist: Effect.fnUntraced(function*(held, command, decided) {

@@ -132,7 +132,7 @@ export const eventSourcedBehaviour = <Event, State>(
       }
       const { state, tags } = yield* evolved(held, about, events)
       const reply = yield* computing(about, "reply", () => decision.reply(state))
-      const kept = events.length === 0 ? undefined : yield* memory.keep(about, command, reply, events.length)
+      const kept = yield* memory.keep(about, command, reply, events.length)
       return { _tag: "Accepted", events, tags, state, reply, command: kept, after }
     })
 
@@ -209,7 +209,7 @@ export const eventSourcedBehaviour = <Event, State>(
             deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, sequenceNumber, commandId }))
           ),
           (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
-            decided._tag === "Rejected" ? Effect.succeed(decided) : accepted(held, command, decided.decision)
+            decided._tag === "Rejected" ? memory.reject(about, decided) : accepted(held, command, decided.decision)
         )
       },
       persist: Effect.fnUntraced(function*(held, command, decided) {

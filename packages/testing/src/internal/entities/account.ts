@@ -44,6 +44,9 @@ export const Fault = Schema.Literals([
   "has tags that cannot be stored",
   "has a reply that throws",
   "has a reply of another type",
+  "reads a reply of another type",
+  "is rejected with what is not declared",
+  "fails with what is not declared",
   "has an event that evolve throws at",
   "has an event that tags throws at"
 ])
@@ -111,6 +114,12 @@ const misbehave = (fault: typeof Fault.Type): unknown => {
       })
     case "has a reply of another type":
       return Decision.persist([new Deposited({ amount: 1 })], "many")
+    case "reads a reply of another type":
+      return Decision.reply("many")
+    case "is rejected with what is not declared":
+      return Decision.fail("no")
+    case "fails with what is not declared":
+      return Effect.fail("no")
     case "has an event that evolve throws at":
       return Decision.persist([new Deposited({ amount: unlucky.evolve })], 1)
     case "has an event that tags throws at":

@@ -45,6 +45,9 @@ export const Fault = Schema.Literals([
   "has a state that is too large",
   "has tags that throw",
   "has tags that cannot be stored",
+  "has a reply of another type",
+  "changes nothing, and has a reply of another type",
+  "is rejected with what is not declared",
   "has a change event that throws",
   "has a change event of another type",
   "has a change event that is too large"
@@ -83,6 +86,12 @@ const misbehave = (fault: typeof Fault.Type, state: State): unknown => {
       return Decision.persist([new Became({ before: 1, by: "" })], 1)
     case "changes twice":
       return Decision.persist([{ _tag: "Updated", state }, { _tag: "Removed" }], 1)
+    case "has a reply of another type":
+      return Decision.update({ ...state, note: fault }, "many")
+    case "changes nothing, and has a reply of another type":
+      return Decision.reply("many")
+    case "is rejected with what is not declared":
+      return Decision.fail("no")
     case "has a state of another type":
       return Decision.update({ count: 0.5, note: "" }, 1)
     case "has a state that is too large":

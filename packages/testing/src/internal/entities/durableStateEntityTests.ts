@@ -263,6 +263,9 @@ export const durableStateEntityTests = (
           "has a state that is too large": "InvalidDecision",
           "has tags that throw": "DecisionFailed",
           "has tags that cannot be stored": "InvalidDecision",
+          "has a reply of another type": "InvalidDecision",
+          "changes nothing, and has a reply of another type": "InvalidDecision",
+          "is rejected with what is not declared": "InvalidDecision",
           "has a change event that throws": "DecisionFailed",
           "has a change event of another type": "InvalidDecision",
           "has a change event that is too large": "InvalidDecision"
