@@ -81,7 +81,8 @@ export const counter = (store: Store, name = "counter"): Entity<string, typeof c
             return answered({ _tag: "Replied", reply: count, receipt: undefined }, { id: held.id, events })
           })
         )
-      )
+      ),
+    verify: () => Effect.void
   }
   return { name, commands, behaviour: Effect.succeed(behaviour) }
 }

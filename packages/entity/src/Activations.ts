@@ -76,6 +76,8 @@ interface Sent {
   readonly command: Command
   /** The span of whoever has sent it, if there is a tracer. */
   readonly parent: Tracer.AnySpan | undefined
+  /** The commands of an activation are numbered, from 1 on. */
+  readonly number: number
   readonly answer: (answer: Effect.Effect<Answer, EntityError>) => void
 }
 
@@ -85,6 +87,10 @@ class Activation<Held> implements Used<Activation<Held>> {
   readonly mailbox: Mailbox<Sent>
   /** What is known of the entity, unless it has to be recovered. */
   held: Held | undefined
+  /** How many commands have come. */
+  count = 0
+  /** Nobody else had written to the entity after what is held, when so many had come. */
+  verifiedAt = 0
   /** Why it could not be recovered. */
   failure: { readonly cause: Cause.Cause<EntityError>; readonly took: number } | undefined
   inHand: Sent | undefined
@@ -138,7 +144,7 @@ const millis = (option: string, input: Duration.Input): number => {
  * back a command that has not begun; one that has begun is handled to its end.
  *
  * Where another process has written to the entity, what is held of it is thrown away, and the command is decided anew on what is stored then, up to
- * ten times. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
+ * ten times. A rejection, and an answer to a command with an id for which nothing was written, is given once nothing newer was found. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
  * first, up to a second, or as long as the recovery has taken.
  *
  * When the scope ends, no more commands are taken, and those that have come are handled within a budget. What takes longer is stopped.
@@ -216,10 +222,12 @@ const activating = Effect.fnUntraced(function*<Held>(
     activation: Activation<Held>
   ): Effect.fn.Return<Held, EntityError> {
     const began = now()
+    const { count } = activation
     activation.failure = undefined
     const exit = yield* Effect.exit(behaviour.recover(activation.id))
     if (Exit.isSuccess(exit)) {
       activation.held = exit.value
+      activation.verifiedAt = count
       activation.mailbox.recovered()
       return exit.value
     }
@@ -230,13 +238,15 @@ const activating = Effect.fnUntraced(function*<Held>(
   /** Handles a command: once more after another has written to the entity. */
   const decide = Effect.fnUntraced(function*(
     activation: Activation<Held>,
-    command: Command
+    { command, number }: Sent
   ): Effect.fn.Return<Answer, EntityError> {
     for (let attempt = 1;; attempt++) {
       const held = activation.mailbox.needsRecovery ? yield* recover(activation) : activation.held!
-      const exit = yield* Effect.exit(handle(behaviour, held, command))
+      const { count } = activation
+      const exit = yield* Effect.exit(handle(behaviour, held, command, number <= activation.verifiedAt))
       if (Exit.isSuccess(exit)) {
         activation.held = exit.value.held
+        if (exit.value.isVerified) activation.verifiedAt = count
         return exit.value.answer
       }
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -264,7 +274,7 @@ const activating = Effect.fnUntraced(function*<Held>(
       }
       const sent = activation.inHand = mailbox.next()
       if (sent === undefined) return rest(activation)
-      const handling = decide(activation, sent.command)
+      const handling = decide(activation, sent)
       const exit = yield* Effect.exit(
         sent.parent === undefined ? handling : Effect.provideService(handling, Tracer.ParentSpan, sent.parent)
       )
@@ -347,7 +357,7 @@ const activating = Effect.fnUntraced(function*<Held>(
         if (activation === undefined) return answer(overloaded(id, "activations"))
         const { mailbox } = activation
         const { life } = mailbox
-        const sent: Sent = { command, parent: parentOf(fiber), answer }
+        const sent: Sent = { command, parent: parentOf(fiber), number: ++activation.count, answer }
         switch (mailbox.offer(sent, life === "failed" ? now() : 0)) {
           case "refused":
             return answer(overloaded(id, "mailbox"))

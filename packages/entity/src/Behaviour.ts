@@ -118,4 +118,6 @@ export interface Behaviour<in out Held, in out Decided = any> {
     command: Command,
     decided: Decided
   ) => Effect.Effect<Persisted<Held>, Stale | DecisionFailed | InvalidDecision | JournalUnavailable>
+  /** Fails with `Stale` where another has written to the entity. Whoever keeps what is held asks before an answer for which nothing was written. */
+  readonly verify: (held: Held, answer: Answer) => Effect.Effect<void, Stale | JournalUnavailable>
 }

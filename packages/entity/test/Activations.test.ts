@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { activate, add, Notes, read } from "./kit/Notes.ts"
+import { activate, add, Notes, read, refuse } from "./kit/Notes.ts"
 
 const numbers = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
@@ -162,6 +162,85 @@ describe("where another writes to the entity", () => {
       notes.on = {}
       assert.strictEqual(yield* ask("a", add("3")), "12 3")
       assert.deepStrictEqual(notes.of("a"), ["1", ...Array<string>(10).fill("theirs"), "3"])
+    }))
+})
+
+describe("what writes nothing", () => {
+  it.effect("is rejected by the state as it is stored, also where another has written", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const { ask } = yield* activate(notes)
+      yield* ask("a", add("1"))
+      notes.write("a", "theirs")
+      assert.strictEqual(yield* ask("a", refuse("more")), "no more at 2")
+      assert.strictEqual(yield* ask("a", refuse("more")), "no more at 2")
+      assert.deepStrictEqual(notes.recovered, ["a", "a"])
+    }))
+
+  it.effect("is looked for among what another has executed, where it has an id", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const { ask } = yield* activate(notes)
+      yield* ask("a", add("1"))
+      notes.write("a", "theirs")
+      assert.strictEqual(yield* ask("a", read), "1", "what only reads is answered from memory")
+      assert.strictEqual(yield* ask("a", refuse("theirs", "theirs")), "no theirs again")
+      notes.write("a", "more")
+      assert.strictEqual(yield* ask("a", { ...read, commandId: "read" }), "1 theirs more")
+    }))
+
+  it.effect("is answered at once where the state was seen to be the newest since it came", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const goOn = Latch.makeUnsafe()
+      const { ask } = yield* activate(notes)
+      yield* ask("a", refuse("first"))
+      assert.deepStrictEqual(notes.verified, [], "it was recovered for it")
+      notes.on.decide = (note) => note === "slow" ? goOn.await : Effect.void
+      const all = yield* Effect.forkChild(
+        Effect.all([add("slow"), ...numbers(5).map((i) => refuse(`${i}`))].map((command) => ask("a", command)), {
+          concurrency: "unbounded"
+        }),
+        { startImmediately: true }
+      )
+      yield* goOn.open
+      assert.deepStrictEqual(yield* Fiber.join(all), ["1 slow", ...numbers(5).map((i) => `no ${i} at 1`)])
+      assert.deepStrictEqual(notes.verified, ["a"], "one look is for all that had come by then")
+    }))
+
+  it.effect("does not trust a recovery that began before it came", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const goOn = Latch.makeUnsafe()
+      const { ask } = yield* activate(notes)
+      notes.on.decide = (note) => note === "no early" ? goOn.await : Effect.void
+      const early = yield* Effect.forkChild(ask("a", refuse("early")), { startImmediately: true })
+      notes.write("a", "theirs")
+      const late = yield* Effect.forkChild(ask("a", refuse("late")), { startImmediately: true })
+      yield* goOn.open
+      assert.deepStrictEqual([yield* Fiber.join(early), yield* Fiber.join(late)], ["no early at 0", "no late at 1"])
+    }))
+
+  it.effect("runs no effect after persisting before that", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const { ask } = yield* activate(notes)
+      yield* ask("a", add("1"))
+      let times = 0
+      notes.on.after = () => Effect.sync(() => void times++)
+      notes.write("a", "theirs")
+      yield* ask("a", refuse("more"))
+      assert.strictEqual(times, 1)
+    }))
+
+  it.effect("fails where it cannot be seen whether another has written", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const { ask } = yield* activate(notes)
+      yield* ask("a", add("1"))
+      notes.on.verify = () => Effect.fail("unavailable")
+      const error = yield* failureOf(ask("a", refuse("more")))
+      assert.deepStrictEqual([error._tag, error.isUnknown], ["JournalUnavailable", false])
     }))
 })
 

@@ -16,7 +16,8 @@ const behaviour: Behaviour<number, undefined> = {
       held: held + 1,
       answer: { _tag: "Replied", reply: held + 1, receipt: undefined },
       after: undefined
-    })
+    }),
+  verify: () => Effect.void
 }
 
 const command = { tag: "Add", payload: undefined, commandId: undefined }

@@ -129,6 +129,12 @@ export const durableStateBehaviour = <State, Event>(
     const first = (id: string) =>
       Effect.try({ try: () => initial(id), catch: recoveryFailed(id, "the function for its state at first throws") })
 
+    const get = (id: string, persistenceId: PersistenceId.PersistenceId) =>
+      Effect.mapError(
+        store.get(persistenceId),
+        (cause) => new JournalUnavailable({ entityType: name, id, isUnknown: false, cause })
+      )
+
     const accepted = Effect.fnUntraced(function*(
       held: HeldState<State>,
       command: Command,
@@ -217,10 +223,7 @@ export const durableStateBehaviour = <State, Event>(
           return yield* new InvalidCommand({ entityType: name, id, command: "", problem })
         }
         const persistenceId = PersistenceId.make(name, id)
-        const found = yield* Effect.mapError(
-          store.get(persistenceId),
-          (cause) => new JournalUnavailable({ entityType: name, id, isUnknown: false, cause })
-        )
+        const found = yield* get(id, persistenceId)
         const remembered = emptyMemory()
         if (Option.isNone(found)) {
           return { id, persistenceId, state: yield* first(id), revision: none, isStored: false, remembered }
@@ -280,7 +283,14 @@ export const durableStateBehaviour = <State, Event>(
             : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
         }
         return persisted
-      })
+      }),
+      verify: ({ id, persistenceId, revision: expected }) =>
+        Effect.flatMap(get(id, persistenceId), (found) => {
+          const actual = Option.isNone(found) ? none : found.value.revision
+          return actual === expected
+            ? Effect.void
+            : new Stale({ cause: new RevisionConflict({ persistenceId, expected, actual }) })
+        })
     }
   })
 

@@ -1,7 +1,9 @@
 import type { EntityType } from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
+import { SequenceConflict } from "@sluice/core/JournalError"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Receipt } from "@sluice/core/Receipt"
+import type * as SequenceNumber from "@sluice/core/SequenceNumber"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -12,13 +14,13 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
 import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
-import { DecisionFailed, InvalidCommand, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
+import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
-import { type HeldEvents, recovering } from "./recover.ts"
+import { type HeldEvents, last, recovering } from "./recover.ts"
 import { makeSnapshotSaver } from "./snapshots.ts"
 
 /** @internal What `EventSourced.make` was told, with what it was not told. */
@@ -234,6 +236,19 @@ export const eventSourcedBehaviour = <Event, State>(
           (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber, wrongSnapshots: [] } : appended,
           receipt
         )
-      })
+      }),
+      verify: ({ id, persistenceId, sequenceNumber }) => {
+        const next = (sequenceNumber + 1) as SequenceNumber.SequenceNumber
+        return journal.entity(persistenceId, next, last, 1).pipe(
+          Effect.mapError((cause) =>
+            new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+          ),
+          Effect.flatMap(([event]) =>
+            event === undefined ? Effect.void : new Stale({
+              cause: new SequenceConflict({ persistenceId, expected: sequenceNumber, actual: event.sequenceNumber })
+            })
+          )
+        )
+      }
     }
   })

@@ -1,18 +1,28 @@
 import * as Effect from "effect/Effect"
-import type { Answer, Behaviour, Command, Stale } from "../Behaviour.ts"
+import type { Answer, Behaviour, Command, Persisted, Stale } from "../Behaviour.ts"
 import type { EntityError } from "../EntityError.ts"
 
 /** @internal What is held of an entity after a command, and the answer to that. */
 export interface Handled<out Held> {
   readonly held: Held
   readonly answer: Answer
+  /** Whether it was seen that nobody else had written to the entity. */
+  readonly isVerified: boolean
 }
 
-/** @internal Handles one command of an entity, from what is remembered of it to the effects after persisting. */
+/**
+ * @internal
+ * Handles one command of an entity, from what is remembered of it to the effects after persisting.
+ *
+ * An append fails where another has written since the state was recovered. What appends nothing has no such check, so that it has one of its own, unless
+ * what is held `isFresh`, recovered since the command came: the command may be valid in the newest state, or a repetition of one that another process has
+ * executed. Only what may be neither, a reply to a command without an id, is answered from what is held.
+ */
 export const handle = <Held>(
   behaviour: Behaviour<Held>,
   held: Held,
-  command: Command
+  command: Command,
+  isFresh: boolean
 ): Effect.Effect<Handled<Held>, Stale | EntityError> =>
   Effect.flatMap(
     behaviour.remembered(held, command),
@@ -21,11 +31,24 @@ export const handle = <Held>(
         ? Effect.flatMap(behaviour.decide(held, command), (decided) =>
           Effect.flatMap(
             behaviour.persist(held, command, decided),
-            ({ after, answer, held }) =>
-              after === undefined ? Effect.succeed({ held, answer }) : Effect.as(after, { held, answer })
+            (persisted) => {
+              const { answer } = persisted
+              if (answer._tag === "Replied" && answer.receipt !== undefined) return finish(persisted, true)
+              return isFresh || answer._tag === "Replied" && command.commandId === undefined
+                ? finish(persisted, false)
+                : Effect.flatMap(behaviour.verify(held, answer), () => finish(persisted, true))
+            }
           ))
-        : Effect.succeed({ held, answer })
+        : Effect.succeed({ held, answer, isVerified: false })
   )
+
+const finish = <Held>(
+  { after, answer, held }: Persisted<Held>,
+  isVerified: boolean
+): Effect.Effect<Handled<Held>> => {
+  const handled = { held, answer, isVerified }
+  return after === undefined ? Effect.succeed(handled) : Effect.as(after, handled)
+}
 
 /** @internal Whether what is held of an entity may be out of date after an error, so that it has to be recovered before the next command. */
 export const isOutdated = (error: Stale | EntityError): boolean =>

@@ -17,7 +17,7 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
     Effect.map(entity.behaviour, (behaviour) => {
       const attempt = (id: string, command: Command, number: number): Effect.Effect<Answer, EntityError> =>
         behaviour.recover(id).pipe(
-          Effect.flatMap((held) => handle(behaviour, held, command)),
+          Effect.flatMap((held) => handle(behaviour, held, command, true)),
           Effect.map(({ answer }) => answer),
           Effect.catchTag("Stale", ({ cause }) =>
             number < maxAttempts

@@ -52,7 +52,8 @@ export interface RecoverOptions<in out Event, in out State> {
 }
 
 const pageSize = 500
-const last = (Number.MAX_SAFE_INTEGER - 1) as SequenceNumber
+/** @internal No event has a greater number. */
+export const last = (Number.MAX_SAFE_INTEGER - 1) as SequenceNumber
 
 /** So many characters of commands and replies are remembered of an entity. */
 const maxRemembered = 256 * 1024

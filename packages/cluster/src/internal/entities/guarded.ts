@@ -40,6 +40,12 @@ export const guarded = (behaviour: Behaviour<any>, has: (id: string) => boolean)
             held: { id, held: persisted.held }
           }))
           : lost(id)
-      )
+      ),
+    // each command that comes from another process has an id, also one that only reads: that is answered from memory
+    verify: ({ held, id }, answer) =>
+      Effect.suspend(() => {
+        if (!has(id)) return lost(id)
+        return answer._tag === "Rejected" ? behaviour.verify(held, answer) : Effect.void
+      })
   }
 }

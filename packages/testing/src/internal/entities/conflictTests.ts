@@ -52,6 +52,22 @@ export const conflictTests = (it: It<Journal.Journal | SnapshotStore>, way: Enti
         assert.isTrue(amounts.every((amount) => amount === 10))
       }))
 
+    it.effect("reject nothing that is valid by what the other has written, and no repetition of what it has executed", () =>
+      Effect.gen(function*() {
+        const account = makeAccount()
+        const [one, other] = [yield* running(account), yield* running(account)]
+        yield* other("a").Deposit({ amount: 1 })
+        yield* one("a").Deposit({ amount: 10 })
+        const send = { amount: 11 }
+        assert.strictEqual(yield* one("a").Withdraw(send, { commandId: "one" }), 0)
+        assert.strictEqual(yield* other("a").Withdraw(send, { commandId: "one" }), 0)
+        yield* one("a").Deposit({ amount: 50 })
+        assert.strictEqual(yield* other("a").Withdraw({ amount: 50 }), 0)
+        yield* one("a").Deposit({ amount: 7 })
+        assert.deepInclude(yield* Effect.flip(other("a").Withdraw({ amount: 8 })), { balance: 7 })
+        assert.deepStrictEqual(yield* amountsIn(account, "a"), [1, 10, -11, 50, -50, 7])
+      }))
+
     it.effect("lose no command that was acknowledged, and execute none twice", () =>
       Effect.gen(function*() {
         for (let round = 0; round < 4; round++) {

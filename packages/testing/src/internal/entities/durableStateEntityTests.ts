@@ -377,6 +377,22 @@ export const durableStateEntityTests = (
         }
       }))
 
+    it.effect("reject nothing that is valid by what another has written, and no repetition of what that has executed", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter()
+        const [one, other] = [yield* running(counter), yield* running(counter)]
+        yield* other("a").Add({ amount: 1 })
+        yield* one("a").Add({ amount: 10 })
+        assert.strictEqual(yield* one("a").Add({ amount: -11 }, { commandId: "one" }), 0)
+        assert.strictEqual(yield* other("a").Add({ amount: -11 }, { commandId: "one" }), 0)
+        yield* one("a").Add({ amount: 50 })
+        assert.strictEqual(yield* other("a").Add({ amount: -50 }), 0)
+        yield* one("a").Add({ amount: 7 })
+        assert.deepInclude(yield* Effect.flip(other("a").Add({ amount: -8 })), { count: 7 })
+        yield* one("a").Remove()
+        assert.deepInclude(yield* Effect.flip(other("a").Add({ amount: -8 })), { count: 0 })
+      }))
+
     it.effect("see what another has made and removed meanwhile", () =>
       Effect.gen(function*() {
         const counter = makeCounter()
