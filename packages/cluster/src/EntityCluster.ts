@@ -9,7 +9,7 @@
 import { isLoopback } from "@sluice/core/Loopback"
 import * as Activations from "@sluice/entity/Activations"
 import type { Entity } from "@sluice/entity/Entity"
-import { type Runner, Runs } from "@sluice/entity/EntityClient"
+import { outsideTransactions, type Runner, Runs } from "@sluice/entity/EntityClient"
 import type { EntityUnreachable } from "@sluice/entity/EntityError"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
@@ -48,6 +48,8 @@ export class Cluster extends Context.Service<Cluster, {
     command: EntityCommand,
     within: Duration.Duration
   ) => Effect.Effect<EntityAnswer, EntityUnreachable>
+  /** Whether the fiber is in a transaction of the storage. */
+  readonly inTransaction: Effect.Effect<boolean>
 }>()("@sluice/cluster/EntityCluster/Cluster") {}
 
 /**
@@ -158,8 +160,9 @@ const makeNode = (
     return { node, cluster, silence }
   })
 
-const clusterOf = (node: Node): Cluster["Service"] => ({
-  send: (command, within) => node.send(command, Duration.toMillis(within))
+const clusterOf = (node: Node, { database }: ClusterDatabase.ClusterDatabase): Cluster["Service"] => ({
+  send: (command, within) => node.send(command, Duration.toMillis(within)),
+  inTransaction: database.inTransaction
 })
 
 /**
@@ -201,7 +204,7 @@ export const layerProcess = <E = never, R = never>(
     yield* Effect.logInfo(
       `Takes part in running entities, as ${host}:${listening}, with a takeover of ${Duration.format(takeover)}`
     )
-    return Context.make(Cluster, clusterOf(node)).pipe(
+    return Context.make(Cluster, clusterOf(node, cluster)).pipe(
       Context.add(Host, {
         has: (entityType, id) => node.has(entityType, id),
         serve: (entityType, served) => node.serve(entityType, served)
@@ -220,7 +223,8 @@ export const layerCaller = (options: CallerOptions = {}): Layer.Layer<Cluster, n
     Cluster,
     Effect.gen(function*() {
       const takeover = yield* Effect.sync(() => takeoverOf(options))
-      return clusterOf((yield* makeNode({ takeover, tls: options.tls })).node)
+      const { cluster, node } = yield* makeNode({ takeover, tls: options.tls })
+      return clusterOf(node, cluster)
     })
   )
 
@@ -246,6 +250,7 @@ export interface ClientOptions {
 export interface Options extends ClientOptions, Activations.Options {}
 
 const runnerOf = (
+  entityType: string,
   cluster: Cluster["Service"],
   { decodeAnswer, encodeCommand }: codecs.Codecs,
   options: ClientOptions
@@ -256,13 +261,13 @@ const runnerOf = (
       `within is ${Duration.format(within)}: it has to be 1 millisecond at least, and an hour at most`
     )
   }
-  return {
+  return outsideTransactions(entityType, cluster.inTransaction, {
     send: (id, command) =>
       Effect.flatMap(
         encodeCommand(id, command),
         (command) => Effect.flatMap(cluster.send(command, within), (answer) => decodeAnswer(command, answer))
       )
-  }
+  })
 }
 
 /**
@@ -276,6 +281,8 @@ const runnerOf = (
  * **Gotchas**
  *
  * All processes of a cluster should have the same entity types: entities are spread over them whatever their types.
+ *
+ * A command that is sent in a transaction of the storage fails with `InvalidCommand`, as it would be no part of that.
  *
  * **Example** (Counters in all processes of a service)
  *
@@ -321,7 +328,7 @@ export const layer = <Name extends string, Rpcs extends Rpc.Any, R>(
       const { name } = entity
       const host = yield* Host
       const coding = codecs.make(entity)
-      const runner = yield* Effect.map(Cluster, (cluster) => runnerOf(cluster, coding, options))
+      const runner = yield* Effect.map(Cluster, (cluster) => runnerOf(name, cluster, coding, options))
       const activations = yield* Activations.make(guarded(yield* entity.behaviour, (id) => host.has(name, id)), options)
       yield* host.serve(name, {
         handle: (command) =>
@@ -350,5 +357,5 @@ export const layerClient = <Name extends string, Rpcs extends Rpc.Any, R>(
 ): Layer.Layer<Runs<Name>, never, Cluster> =>
   Layer.effect(
     Runs(entity.name),
-    Effect.map(Cluster, (cluster) => runnerOf(cluster, codecs.make(entity), options))
+    Effect.map(Cluster, (cluster) => runnerOf(entity.name, cluster, codecs.make(entity), options))
   )

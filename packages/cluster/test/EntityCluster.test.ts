@@ -148,6 +148,11 @@ describe("entities in a cluster", () => {
           assert.isTrue(rejected._tag === "TooFew" && rejected.count === -1)
           assert.strictEqual((yield* counter.Echo({ size: 3_000_000 })).length, 3_000_000)
         }
+        const { withTransaction } = yield* Database
+        for (const { client } of [a, { client: yield* calling(store) }]) {
+          const inTransaction = yield* Effect.flip(withTransaction(client(idOf(b)).Get()))
+          assert.strictEqual(inTransaction._tag, "InvalidCommand")
+        }
         const tooLarge = yield* Effect.flip(a.client(idOf(b)).Echo({ size: 5_000_000 }))
         assert.strictEqual(tooLarge._tag, "InvalidDecision")
         assert.match(tooLarge.message, /processes do not send each other more than 4194304/)

@@ -42,6 +42,7 @@ const commands = [
 export const counter = (store: Store, name = "counter"): Entity<string, typeof commands[number], never> => {
   const behaviour: Behaviour.Behaviour<Held, number> = {
     name,
+    inTransaction: Effect.succeed(false),
     state: ({ events }) => events.at(-1)?.count ?? 0,
     recover: (id) =>
       Effect.sync(() => {

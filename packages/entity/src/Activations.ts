@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Answer, Behaviour, Command } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
-import { type Runner, Runs } from "./EntityClient.ts"
+import { outsideTransactions, type Runner, Runs } from "./EntityClient.ts"
 import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
 import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
 import { handle, isOutdated } from "./internal/handle.ts"
@@ -151,7 +151,8 @@ const millis = (option: string, input: Duration.Input): number => {
  *
  * **Gotchas**
  *
- * A command is no part of a transaction of whoever sends it: it is written, or not, by itself.
+ * A command is no part of a transaction of whoever sends it. So one that is sent in a transaction fails with `InvalidCommand`: the two could wait for
+ * each other.
  *
  * @category constructors
  * @since 0.1.0
@@ -406,7 +407,7 @@ const activating = Effect.fnUntraced(function*<Held>(
   )
 
   return {
-    send,
+    ...outsideTransactions(name, behaviour.inTransaction, { send }),
     size: Effect.sync(() => active.size),
     passivate: (isMeant) =>
       Effect.callback((resume) => {

@@ -95,6 +95,8 @@ export interface Persisted<out Held> {
 export interface Behaviour<in out Held, in out Decided = any> {
   /** The name of the entity type. */
   readonly name: string
+  /** Whether the fiber is in a transaction of the storage. */
+  readonly inTransaction: Effect.Effect<boolean>
   /** The state of the entity, in what is held of it. */
   readonly state: (held: Held) => unknown
   /** What is held of the entity with that id, from what is stored. */

@@ -249,8 +249,8 @@ export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, State, Eve
  * What only reads is answered from memory. It does not see what another process has changed since, until a command with a change, one with
  * a command id, or one that is rejected meets that: before these are answered, the database was asked for the newest state.
  *
- * A command is no part of a transaction of whoever sends it: the state is changed, or not, by itself. Where the storage has one writer, as SQLite, the two
- * wait for each other until one of them fails.
+ * A command is no part of a transaction of whoever sends it. So one that is sent in a transaction fails with `InvalidCommand`: the two could wait for
+ * each other.
  *
  * @category layers
  * @since 0.1.0

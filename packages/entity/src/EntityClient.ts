@@ -34,6 +34,33 @@ export interface Runner {
 }
 
 /**
+ * A runner whose commands cannot be part of a transaction of whoever sends them. One that is sent in a transaction fails: it could wait for the
+ * transaction, which waits for it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const outsideTransactions = (
+  entityType: string,
+  inTransaction: Effect.Effect<boolean>,
+  { send }: Runner
+): Runner => ({
+  send: (id, command) =>
+    Effect.flatMap(inTransaction, (inTransaction) =>
+      inTransaction
+        ? Effect.fail(
+          new InvalidCommand({
+            entityType,
+            id,
+            command: command.tag,
+            problem: "it is sent in a transaction, and this entity takes no part in those of others: " +
+              "send it before or after, or run the entity with layerPlain"
+          })
+        )
+        : send(id, command))
+})
+
+/**
  * That entities of the type with this name are run. Each way to run them provides it.
  *
  * @category services

@@ -122,7 +122,7 @@ export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/e
 
 /**
  * The command is none: its name is unknown, its payload is not what it declares, the id is no id of an entity, or the command id is no command id, or
- * was used for another command. Nothing was done. Correct it: trying again does not help.
+ * was used for another command. Or it was sent in a transaction that it cannot be part of. Nothing was done. Correct it: trying again does not help.
  *
  * @category errors
  * @since 0.1.0

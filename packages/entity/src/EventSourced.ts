@@ -281,8 +281,8 @@ export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, Sta
  * What only reads is answered from memory. It does not see what another process has written since, until a command with events, one with a
  * command id, or one that is rejected meets that: before these are answered, the journal was asked whether it has anything newer.
  *
- * A command is no part of a transaction of whoever sends it: it is written, or not, by itself. Where the storage has one writer, as SQLite, the two wait
- * for each other until one of them fails.
+ * A command is no part of a transaction of whoever sends it. So one that is sent in a transaction fails with `InvalidCommand`: the two could wait for
+ * each other.
  *
  * **Example** (A counter)
  *

@@ -7,6 +7,7 @@ import { collectGarbage } from "../../../test/kit/collectGarbage.ts"
 /** Nothing is held of an entity but a number. */
 const behaviour: Behaviour<number, undefined> = {
   name: "light",
+  inTransaction: Effect.succeed(false),
   state: (held) => held,
   recover: () => Effect.succeed(0),
   remembered: () => Effect.undefined,

@@ -216,6 +216,7 @@ export const durableStateBehaviour = <State, Event>(
 
     return {
       name,
+      inTransaction: journal.inTransaction,
       state: ({ state }) => state,
       recover: Effect.fnUntraced(function*(id) {
         const problem = entityIdProblem(name, id)

@@ -193,6 +193,7 @@ export const eventSourcedBehaviour = <Event, State>(
 
     return {
       name: entityType.name,
+      inTransaction: journal.inTransaction,
       state: (held) => held.state,
       recover: (id) => {
         const problem = entityIdProblem(entityType.name, id)

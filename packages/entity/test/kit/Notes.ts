@@ -42,6 +42,7 @@ export class Notes {
 
   readonly behaviour: Behaviour<Held, string> = {
     name: "notes",
+    inTransaction: Effect.succeed(false),
     state: ({ notes }) => notes,
     recover: (id) =>
       Effect.suspend(() => {

@@ -88,6 +88,7 @@ export const make = Effect.fnUntraced(function*(
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
     afterCommit: database.afterCommit,
+    inTransaction: database.inTransaction,
     append,
     entityTypes: (limit) => EntityTypes.find(database, options.db, "sluice_journal", limit),
     heads,

@@ -135,6 +135,7 @@ export const makeJournal: (
     maxEventBytes: options.maxEventBytes,
     transaction: (effect) => SqlTransaction.run(database, "commit", effect),
     afterCommit: database.afterCommit,
+    inTransaction: database.inTransaction,
     append: Append.make({
       database,
       signals: ownSignals,

@@ -27,6 +27,8 @@ export const guarded = (behaviour: Behaviour<any>, has: (id: string) => boolean)
     ) as Effect.Effect<never, any> as Effect.Effect<never>
   return {
     name,
+    // whoever sends it is asked, maybe in another process
+    inTransaction: Effect.succeed(false),
     state: ({ held }) => behaviour.state(held),
     recover: (id) =>
       Effect.suspend(() => has(id) ? Effect.map(behaviour.recover(id), (held) => ({ id, held })) : lost(id)),

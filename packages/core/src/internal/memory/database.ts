@@ -102,6 +102,8 @@ export interface MemoryDatabase {
   ) => Effect.Effect<A, E | StorageError>
   /** Runs the effect once the outermost transaction of the fiber has committed; at once if there is none. */
   readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
+  /** Whether the fiber is in a transaction. */
+  readonly inTransaction: Effect.Effect<boolean>
   /** Listeners that wait for events and for changes of states, by entity type, and for commands, by projection. */
   readonly events: ChangeListeners.ChangeListeners
   readonly states: ChangeListeners.ChangeListeners
@@ -217,6 +219,7 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
         const outside = Effect.provideContext(effect, Context.omit(Current)(context) as Context.Context<R>)
         return Effect.sync(() => void current.own.transaction.callbacks.push(outside))
       }),
+    inTransaction: Effect.map(current, (current) => current !== undefined),
     committed: commits.committed,
     events,
     states,

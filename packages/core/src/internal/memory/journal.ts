@@ -9,7 +9,7 @@ import { emptyLetters, type Letters } from "./projectionManagement.ts"
 
 /** @internal */
 export const makeMemoryJournal = (
-  { afterCommit, committed, events, logs, read, transaction, whileOpen, write }: MemoryDatabase,
+  { afterCommit, committed, events, inTransaction, logs, read, transaction, whileOpen, write }: MemoryDatabase,
   letters: Letters,
   identity: string
 ): Journal.Journal["Service"] =>
@@ -18,6 +18,7 @@ export const makeMemoryJournal = (
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis),
     transaction,
     afterCommit,
+    inTransaction,
     append: (request) =>
       write((transaction, now) => {
         const answer = append(logs, transaction.draft, request, now)

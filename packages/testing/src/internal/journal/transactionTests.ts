@@ -75,6 +75,16 @@ export const transactionTests = (it: It<Journal.Journal>): void => {
         assert.deepStrictEqual(told, ["first", "1", "second", "1", "at once", "1"])
       }))
 
+    it.effect("is known to whoever is in it, and to nobody else", () =>
+      Effect.gen(function*() {
+        const { inTransaction } = yield* Journal.Journal
+        const seen = yield* Journal.transaction(Effect.gen(function*() {
+          const other = yield* Journal.transaction(inTransaction)
+          return [yield* inTransaction, other]
+        }))
+        assert.deepStrictEqual([yield* inTransaction, ...seen, yield* inTransaction], [false, true, true, false])
+      }))
+
     it.effect("appends to several entities of several types, all of it together", () =>
       Effect.gen(function*() {
         const one = fresh("tx")
