@@ -295,7 +295,7 @@ const answering =
           const problem = error.cause.message
           return error.kind === "Body" || error.kind === "ResponseHeaders"
             ? respond(new EntityError.InvalidDecision({ entityType, id, command, problem }))
-            : respond(invalid(`its ${parts[error.kind]} are not what it declares: ${problem}`))
+            : respond(invalid(`its ${parts[error.kind]} not what it declares: ${problem}`))
         }),
         Effect.catchDefect((defect) => {
           if (!HttpServerError.isHttpServerError(defect) || defect.reason._tag !== "RequestParseError") {
@@ -314,7 +314,7 @@ const answering =
       )
     })
 
-const parts = { Params: "path", Headers: "headers", Query: "query", Payload: "payload" } as const
+const parts = { Params: "path is", Headers: "headers are", Query: "query is", Payload: "payload is" } as const
 
 /**
  * Implements the group of an entity in an API by the entity's client, in whatever way the entity is run.
