@@ -123,6 +123,25 @@ describe("decide", () => {
     >()
   })
 
+  test("knows the request where it is an arrow with an effect", () => {
+    EventSourced.make(CartType, {
+      ...one,
+      commands: [AddItem],
+      decide: {
+        AddItem: ({ payload, state }) =>
+          Effect.gen(function*() {
+            expect(payload).type.toBe<{ readonly sku: string; readonly quantity: number }>()
+            expect(state).type.toBe<State>()
+            const price = yield* (yield* Prices).of(payload.sku)
+            return Decision.persist([new ItemAdded(payload)], (state) => {
+              expect(state).type.toBe<State>()
+              return count(state) * price
+            })
+          })
+      }
+    })
+  })
+
   test("gives effects after persisting the state and the receipt", () => {
     EventSourced.make(CartType, {
       ...one,
@@ -149,7 +168,7 @@ describe("decide", () => {
       commands: [CheckOut],
       decide: {
         CheckOut: () => Decision.persist([new CheckedOut()]),
-        // @ts-expect-error is not assignable to type 'never'
+        // @ts-expect-error "There is no command of this name"
         RemoveItem: () => Decision.none
       }
     })

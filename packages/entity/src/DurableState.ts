@@ -171,7 +171,7 @@ export const make = <
     /** The state before the first change, and after it was deleted. */
     readonly initial: NoInfer<State> | ((id: string) => NoInfer<State>)
     readonly commands: ReadonlyArray<Rpcs>
-    readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: never }
+    readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: "There is no command of this name" }
     /** The tags of a state. */
     readonly tags?: ((state: NoInfer<State>) => ReadonlyArray<string>) | undefined
     /** The event of a change, and its entity type, which has the name of the state type. */

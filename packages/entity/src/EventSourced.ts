@@ -119,6 +119,8 @@ export interface EventSourced<
  *
  * `evolve` runs before the events are written and again at each recovery, with the same outcome. What it needs, such as a time, is in the event.
  *
+ * Where `decide` is an effect, write an arrow function with `Effect.gen`: in `Effect.fnUntraced(function*(request) {…})` the request is `any`.
+ *
  * Where a reply is computed from the state, the type of that is known only in a function that takes its request: `(_) => Decision.persist(…, (state) => …)`.
  *
  * **Example** (A counter)
@@ -167,7 +169,7 @@ export const make = <
     /** The state before the first event. */
     readonly initial: NoInfer<State> | ((id: string) => NoInfer<State>)
     readonly commands: ReadonlyArray<Rpcs>
-    readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: never }
+    readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: "There is no command of this name" }
     /** The state after an event. It is pure, and never fails. */
     readonly evolve: (state: NoInfer<State>, event: NoInfer<Event>, place: Place) => NoInfer<State>
     /** The tags of an event, from the state after it. */
