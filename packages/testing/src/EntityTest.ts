@@ -450,12 +450,14 @@ export class FixturesFailed
 }
 
 /**
- * An event or a state as it was stored: its manifest, and its bytes, as JSON or in base64.
+ * An event or a state as it was stored: its entity type, its manifest, and its bytes, as JSON or in base64.
  *
  * @category models
  * @since 0.1.0
  */
 export interface StoredFixture {
+  /** The entity type that it is of; any where it does not say so. */
+  readonly entityType?: string | undefined
   readonly kind: "event" | "state"
   readonly manifest: string
   /** The bytes, where they are JSON; otherwise `base64`. */
@@ -483,13 +485,14 @@ export interface FixtureOptions<out Event, out State> {
  *
  * **When to use**
  *
- * Once for each entity, with a folder that is kept with the sources. Where a schema changes, the test fails: old fixtures do not decode any more, and `versions` of
+ * Once for each entity, with a folder that is kept with the sources, and may be that of others as well. Where a schema changes, the test fails: old fixtures do not decode any more, and `versions` of
  * `EventCodec.json` say how to read them, or the samples are stored in another way than before, and `write: true` records that beside the old.
  *
  * **Details**
  *
  * A fixture has to decode, to be encoded again, and to come back as the same. Each of `events` and `states` has to be among the fixtures in the way that it is stored now. A
- * fixture is never changed and never removed: events of that form may be in a journal for ever.
+ * fixture is never changed and never removed: events of that form may be in a journal for ever. What is written names the entity type; fixtures of
+ * other types are passed over. A check that fails writes nothing.
  *
  * **Example** (An event of an old version)
  *
@@ -538,11 +541,13 @@ export const fixtures: {
     const { entityType, name, stateType } = kindOf(entity)
     const { events = [], states = [], write = false } = options
     const folder = typeof stored === "string" ? stored : stored instanceof URL ? fileURLToPath(stored) : undefined
-    const found = folder === undefined
+    const all = folder === undefined
       ? (stored as ReadonlyArray<StoredFixture>).map((fixture, i) => ({ ...fixture, place: `fixture ${i + 1}` }))
       : readFolder(folder)
+    const found = all.filter(({ entityType }) => entityType === undefined || entityType === name)
     const codecOf = (kind: StoredFixture["kind"]) => kind === "state" ? stateType.codec : entityType?.codec
     const problems: Array<string> = []
+    const missing: Array<StoredFixture> = []
     for (const fixture of found) {
       const codec = codecOf(fixture.kind)
       const problem = codec === undefined ? `'${name}' has no events` : unreadable(fixture, codec)
@@ -558,9 +563,9 @@ export const fixtures: {
         problems.push(`'${name}' has no events`)
         continue
       }
-      const now = storedOf(kind, codec.encodeUnsafe(sample))
-      if (isAmong(found, now)) continue
-      if (write && folder !== undefined) writeFixture(folder, now)
+      const now = storedOf(name, kind, codec.encodeUnsafe(sample))
+      if (isAmong(found, now) || isAmong(missing, now)) continue
+      if (write && folder !== undefined) missing.push(now)
       else {
         problems.push(
           `${kind} ${now.manifest} is not recorded as it is stored now: ${
@@ -572,5 +577,7 @@ export const fixtures: {
     if (found.length === 0 && samples.length === 0) {
       problems.push(`there are none${folder === undefined ? "" : ` in ${folder}`}, and no samples to record`)
     }
-    return problems.length === 0 ? Effect.void : Effect.fail(new FixturesFailed({ entityType: name, problems }))
+    if (problems.length > 0) return Effect.fail(new FixturesFailed({ entityType: name, problems }))
+    for (const fixture of missing) writeFixture(folder!, fixture)
+    return Effect.void
   })

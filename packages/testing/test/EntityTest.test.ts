@@ -589,6 +589,34 @@ describe("fixtures", () => {
       })
     ))
 
+  it.effect("of several entity types may be in one folder", () =>
+    inFolder((folder) =>
+      Effect.gen(function*() {
+        const profiles = { states: [{ name: "Ada", renamed: 1 }] }
+        for (const write of [true, false]) {
+          yield* EntityTest.fixtures(Cart, folder, { events, states, write })
+          yield* EntityTest.fixtures(Profile, folder, { ...profiles, write })
+        }
+        const files = Fs.readdirSync(folder)
+        assert.deepStrictEqual(
+          files,
+          ["event-Added-1.json", "event-CheckedOut-1.json", "state-cart-1.json", "state-profile-1.json"]
+        )
+        assert.deepInclude(JSON.parse(Fs.readFileSync(Path.join(folder, files[3]!), "utf8")), { entityType: "profile" })
+      })
+    ))
+
+  it.effect("are not written where others cannot be read", () =>
+    inFolder((folder) =>
+      Effect.gen(function*() {
+        Fs.mkdirSync(folder)
+        Fs.writeFileSync(Path.join(folder, "gone.json"), JSON.stringify({ kind: "event", manifest: "gone", json: 1 }))
+        const { problems } = yield* Effect.flip(EntityTest.fixtures(Cart, folder, { events, states, write: true }))
+        assert.lengthOf(problems, 1)
+        assert.deepStrictEqual(Fs.readdirSync(folder), ["gone.json"])
+      })
+    ))
+
   it.effect("may be a list, in JSON and in bytes", () =>
     Effect.gen(function*() {
       const Note = EventSourced.make(EntityType.make("note", { codec: EventCodec.string }), {

@@ -6,6 +6,8 @@ import { difference, isSame } from "./render.ts"
 
 /** @internal An event or a state as it was stored once. */
 export interface Stored {
+  /** The entity type that it is of; any where it does not say so. */
+  readonly entityType?: string | undefined
   readonly kind: "event" | "state"
   readonly manifest: string
   /** The bytes, where they are JSON; otherwise `base64`. */
@@ -21,11 +23,12 @@ export interface Fixture extends Stored {
 const textDecoder = new TextDecoder("utf-8", { fatal: true })
 
 /** @internal */
-export const storedOf = (kind: Stored["kind"], { bytes, manifest }: Payload): Stored => {
+export const storedOf = (entityType: string, kind: Stored["kind"], { bytes, manifest }: Payload): Stored => {
+  const about = { entityType, kind, manifest }
   try {
-    return { kind, manifest, json: JSON.parse(textDecoder.decode(bytes)) }
+    return { ...about, json: JSON.parse(textDecoder.decode(bytes)) }
   } catch {
-    return { kind, manifest, base64: Buffer.from(bytes).toString("base64") }
+    return { ...about, base64: Buffer.from(bytes).toString("base64") }
   }
 }
 
