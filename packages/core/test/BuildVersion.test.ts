@@ -513,7 +513,7 @@ describe("the building of a version", () => {
       const second = { of: "p", version: 2 }
       const complete = Effect.andThen(
         Effect.ignore(management.declare(second)),
-        management.complete(second, () => true, Effect.void)
+        Effect.catchTag(management.complete(second, () => true, Effect.void), "SwitchTooSlow", Effect.die)
       )
       const late = ProjectionManagement.ProjectionManagement.of({
         ...management,
