@@ -344,19 +344,18 @@ test(
     lines.length = 0
     // whatever this worker wants to move, somebody else has moved already
     let position = 0
-    const overtake = Effect.gen(function*() {
+    // in one transaction, as the worker is quick to handle what is written
+    const move = Journal.transaction(Effect.gen(function*() {
       const { offsets, revision } = yield* store.load(key, SliceRange.full)
-      const [written] = [yield* write("a", `${++position}`)]
-      const { slice } = written
-      const move = { slice, from: offsets.get(slice), to: Offset.make(written.position, written.timestamp) }
+      const { position: to, slice, timestamp } = yield* write("a", `${++position}`)
       yield* store.transact(
         key,
         { journal: (yield* Journal.Journal).identity, revision: revision! },
-        [move],
+        [{ slice, from: offsets.get(slice), to: Offset.make(to, timestamp) }],
         Effect.void
       )
-      yield* settle
-    })
+    }))
+    const overtake = Effect.andThen(move, settle)
     for (const backoff of [200, 400, 800, 1600, 3200, 5000, 5000]) {
       yield* overtake
       const [line] = lines.splice(0)
