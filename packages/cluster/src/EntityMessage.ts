@@ -17,6 +17,11 @@ export interface EntityCommand {
   readonly tag: string
   readonly payload: unknown
   readonly commandId: string | undefined
+  /**
+   * When it was sent first, in microseconds by the database's clock, if it is sent again because it may have been executed. Who has forgotten commands since then
+   * cannot tell, and does not execute it.
+   */
+  readonly firstSentAt?: number | undefined
 }
 
 /**

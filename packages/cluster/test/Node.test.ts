@@ -1,4 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Activations from "@sluice/entity/Activations"
+import * as Decision from "@sluice/entity/Decision"
 import {
   DecisionFailed,
   EntityError,
@@ -6,9 +10,13 @@ import {
   JournalUnavailable,
   RecoveryFailed
 } from "@sluice/entity/EntityError"
+import * as EventSourced from "@sluice/entity/EventSourced"
 import * as Effect from "effect/Effect"
+import { Rpc } from "effect/rpc"
 import * as Schema from "effect/Schema"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../src/EntityMessage.ts"
+import * as codecs from "../src/internal/entities/codecs.ts"
+import { guarded } from "../src/internal/entities/guarded.ts"
 import { Node } from "../src/internal/entities/Node.ts"
 import type { Routes } from "../src/internal/entities/Routes.ts"
 import * as wire from "../src/internal/entities/wire.ts"
@@ -40,7 +48,10 @@ const calling = (...outcomes: ReadonlyArray<Outcome | Reply>) => {
           : { _tag: "Answered", reply: Buffer.from(wire.encodeAnswer(outcome)) }
       })
   }
-  const routes = { find: () => Effect.succeed({ name: "s@h:1", host: "h", port: 1 }) }
+  const routes = {
+    find: () => Effect.succeed({ peer: { name: "s@h:1", host: "h", port: 1 }, problem: undefined }),
+    databaseTime: () => 77_000_000
+  }
   const node = new Node({
     routes: routes as unknown as Routes,
     connections: connections as unknown as Connections,
@@ -57,6 +68,8 @@ describe("a command whose first attempt may have been executed", () => {
       const { node, sent } = calling(lost, unavailable, unavailable, replied)
       assert.deepStrictEqual(yield* node.send(command, 60_000), JSON.parse(JSON.stringify(replied)))
       assert.deepStrictEqual(sent.map(({ commandId }) => commandId), Array(4).fill("generated"))
+      // so that whoever has forgotten what came since does not execute it
+      assert.deepStrictEqual(sent.map(({ firstSentAt }) => firstSentAt), [undefined, ...Array(3).fill(77_000_000)])
     }))
 
   it.live("is never said not to be executed", () =>
@@ -79,6 +92,63 @@ describe("a command whose first attempt may have been executed", () => {
       assert.deepStrictEqual((yield* calling(unavailable).node.send(command, 60_000))._tag, "Failed")
       const begun = calling({ _tag: "Elsewhere", why: "it moved" }, unavailable)
       assert.deepStrictEqual((yield* begun.node.send(command, 60_000))._tag, "Failed")
+    }))
+})
+
+describe("an entity that is sent a command again", () => {
+  const second = 1_000_000
+  /** What an entity answers that has had others meanwhile. */
+  const answers = (others: number, firstSentAt: number | undefined, remembered: number) =>
+    Effect.gen(function*() {
+      const Counter = EventSourced.make(EntityType.make("e", { event: Schema.TaggedStruct("Counted", {}) }), {
+        state: Schema.Int,
+        initial: 0,
+        remembered,
+        commands: [Rpc.make("Count", { success: Schema.Int })],
+        decide: { Count: (_) => Decision.persist([{ _tag: "Counted" as const }], (count) => count) },
+        evolve: (count) => count + 1
+      })
+      const coding = codecs.make(Counter)
+      const behaviour = guarded(yield* Counter.behaviour, () => true)
+      const count = (commandId: string, firstSentAt?: number) =>
+        Effect.gen(function*() {
+          // it is recovered each time
+          const { send } = yield* Activations.make(behaviour)
+          const received: EntityCommand = { ...command, tag: "Count", payload: null, commandId, firstSentAt }
+          const answer = yield* coding.encodeAnswer(
+            received,
+            Effect.flatMap(coding.decodeCommand(received), (decoded) => send("1", decoded))
+          )
+          if (answer._tag === "Elsewhere" || answer._tag === "Unknown") return answer._tag
+          return yield* Effect.match(coding.decodeAnswer(received, answer), {
+            onSuccess: (answer) => answer._tag === "Replied" ? answer.reply : answer.error,
+            onFailure: (error) => error
+          })
+        }).pipe(Effect.scoped)
+      assert.strictEqual(yield* count("first"), 1)
+      for (let i = 0; i < others; i++) yield* count(`other ${i}`)
+      return { again: yield* count("first", firstSentAt), next: yield* count("last") }
+    }).pipe(Effect.provide(MemoryStorage.layer), Effect.scoped)
+
+  it.live("answers as before while it remembers it", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* answers(2, 0, 3), { again: 1, next: 4 })
+    }))
+
+  it.live("does not execute it when it may have forgotten it", () =>
+    Effect.gen(function*() {
+      for (const remembered of [3, 0]) {
+        const { again, next } = yield* answers(3, Date.now() * 1_000, remembered)
+        assert.isTrue(again instanceof EntityUnreachable && again.isUnknown)
+        assert.match((again as EntityUnreachable).message, /does not remember as many commands as it has had since/)
+        assert.strictEqual(next, 5)
+      }
+    }))
+
+  it.live("executes it when all is remembered since it was sent first", () =>
+    Effect.gen(function*() {
+      // the one that is forgotten is older
+      assert.deepStrictEqual(yield* answers(3, Date.now() * 1_000 + 60 * second, 3), { again: 5, next: 6 })
     }))
 })
 

@@ -49,6 +49,7 @@ export const counter = (store: Store, name = "counter"): Entity<string, typeof c
         store.recovered++
         return { id, events: store.events.get(id) ?? [] }
       }),
+    forgottenAt: () => -Infinity,
     remembered: ({ events }, { commandId }) =>
       Effect.sync(() => {
         const event = events.find((event) => event.commandId !== undefined && event.commandId === commandId)

@@ -101,6 +101,11 @@ export interface Behaviour<in out Held, in out Decided = any> {
   readonly state: (held: Held) => unknown
   /** What is held of the entity with that id, from what is stored. */
   readonly recover: (id: string) => Effect.Effect<Held, InvalidCommand | RecoveryFailed | JournalUnavailable>
+  /**
+   * When the newest of the commands that had an id and are not remembered any more was executed, in microseconds by the database's clock; `-Infinity` where there
+   * are none.
+   */
+  readonly forgottenAt: (held: Held) => number
   /** The answer to a command whose id is remembered; it fails where that id was of another command. */
   readonly remembered: (
     held: Held,

@@ -10,6 +10,7 @@ const behaviour: Behaviour<number, undefined> = {
   inTransaction: Effect.succeed(false),
   state: (held) => held,
   recover: () => Effect.succeed(0),
+  forgottenAt: () => -Infinity,
   remembered: () => Effect.undefined,
   decide: () => Effect.undefined,
   persist: (held) =>

@@ -31,12 +31,17 @@ describe("the commands that are remembered", () => {
     const remembered = new RememberedCommands(limit, maxSize)
     // a model: a list, from the oldest to the newest
     let model: ReadonlyArray<RememberedCommand> = []
+    let forgottenAt = -Infinity
     script.forEach(({ commandId, reply }, i) => {
       const added = command(commandId, "x".repeat(reply), i + 1)
       remembered.add(added)
       model = [...model.filter((_) => _.commandId !== commandId), added]
       const size = () => model.reduce((sum, _) => sum + sizeOf(_), 0)
-      while (model.length > limit || model.length > 1 && size() > maxSize) model = model.slice(1)
+      while (model.length > limit || model.length > 1 && size() > maxSize) {
+        forgottenAt = Math.max(forgottenAt, model[0]!.timestamp)
+        model = model.slice(1)
+      }
+      assert.strictEqual(remembered.forgottenAt, forgottenAt)
       assert.strictEqual(remembered.count, model.length)
       assert.strictEqual(remembered.size, size())
       for (const id of ["a", "b", "c", "d", "e", "f"]) {
@@ -47,6 +52,7 @@ describe("the commands that are remembered", () => {
       again.decode(remembered.encode()!)
       for (const known of model) assert.deepStrictEqual(again.get(known.commandId), known)
       assert.strictEqual(again.size, remembered.size)
+      assert.strictEqual(again.forgottenAt, forgottenAt)
     })
   })
 
@@ -55,12 +61,14 @@ describe("the commands that are remembered", () => {
     remembered.add(command("a", "1"))
     assert.isUndefined(remembered.get("a"))
     assert.isUndefined(remembered.encode())
+    assert.strictEqual(remembered.forgottenAt, Infinity)
   })
 
   it.each([
     "",
     "{}",
-    "[1]",
+    "[0.5]",
+    "[1,1]",
     `[["a"]]`,
     `[["a","Add","f","1",1,1,1]]`,
     `[["a","Add","f",1,1,1,1,1]]`,

@@ -250,6 +250,7 @@ export const durableStateBehaviour = <State, Event>(
         })
         return { id, persistenceId, state, revision, isStored: payload !== undefined, remembered }
       }),
+      forgottenAt: ({ remembered }) => remembered.forgottenAt,
       remembered: (held, command) =>
         memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
       decide: (held, command) => {

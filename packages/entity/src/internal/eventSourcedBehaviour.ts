@@ -201,6 +201,7 @@ export const eventSourcedBehaviour = <Event, State>(
           ? recover(id, PersistenceId.make(entityType.name, id))
           : Effect.fail(new InvalidCommand({ entityType: entityType.name, id, command: "", problem }))
       },
+      forgottenAt: ({ remembered }) => remembered.forgottenAt,
       remembered: (held, command) =>
         memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
       decide: (held, command) => {

@@ -34,6 +34,7 @@ export class RememberedCommands {
   /** From the oldest to the newest. */
   #commands: Map<string, RememberedCommand> | undefined
   #size = 0
+  #forgottenAt = -Infinity
 
   constructor(limit: number, maxSize: number) {
     this.#limit = limit
@@ -46,6 +47,11 @@ export class RememberedCommands {
 
   get size(): number {
     return this.#size
+  }
+
+  /** When the newest of those was executed that are forgotten. Where none are to be remembered, a command may have been executed at any time. */
+  get forgottenAt(): number {
+    return this.#limit === 0 ? Infinity : this.#forgottenAt
   }
 
   get(commandId: string): RememberedCommand | undefined {
@@ -64,9 +70,10 @@ export class RememberedCommands {
     this.#forget(command.commandId)
     commands.set(command.commandId, command)
     this.#size += sizeOf(command)
-    for (const commandId of commands.keys()) {
+    for (const { commandId, timestamp } of commands.values()) {
       if (commands.size <= this.#limit && (this.#size <= this.#maxSize || commands.size === 1)) break
       this.#forget(commandId)
+      this.#forgottenAt = Math.max(this.#forgottenAt, timestamp)
     }
   }
 
@@ -77,10 +84,10 @@ export class RememberedCommands {
     this.#size -= sizeOf(command)
   }
 
-  /** All of them as a text, from the oldest to the newest; undefined where there is none. */
+  /** All of them as a text, from the oldest to the newest, and what is known of those that are forgotten; undefined where there is none. */
   encode(): string | undefined {
     if (this.count === 0) return undefined
-    return JSON.stringify(Array.from(this.#commands!.values(), (_) => [
+    const commands: Array<unknown> = Array.from(this.#commands!.values(), (_) => [
       _.commandId,
       _.tag,
       _.fingerprint,
@@ -89,14 +96,19 @@ export class RememberedCommands {
       _.sequenceNumber,
       _.position,
       _.timestamp
-    ]))
+    ])
+    // it comes first, where there is any
+    if (this.#forgottenAt !== -Infinity) commands.unshift(this.#forgottenAt)
+    return JSON.stringify(commands)
   }
 
   /** Remembers what was encoded. Throws where the text is none. */
   decode(text: string): void {
     const commands: unknown = JSON.parse(text)
     if (!Array.isArray(commands)) throw new TypeError("no commands")
-    for (const command of commands) this.add(decoded(command))
+    const isForgetful = Number.isSafeInteger(commands[0])
+    if (isForgetful) this.#forgottenAt = Math.max(this.#forgottenAt, commands[0])
+    for (const command of isForgetful ? commands.slice(1) : commands) this.add(decoded(command))
   }
 }
 

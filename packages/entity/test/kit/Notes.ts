@@ -52,6 +52,7 @@ export class Notes {
             ? new RecoveryFailed({ entityType: "notes", id, problem: "it is broken" })
             : unavailable(id, false))
       }).pipe(Effect.map(() => ({ id, notes: this.of(id) }))),
+    forgottenAt: () => -Infinity,
     remembered: ({ notes }, { commandId, payload }) =>
       Effect.succeed(
         commandId !== undefined && notes.includes(commandId) ? replied(`${String(payload)} again`) : undefined

@@ -151,7 +151,9 @@ export class Node {
 
       // while somebody has it in hand, it may be executed
       let wasUnknown = false
+      let begunAt = deadline
       const begins = () => {
+        if (!isUnknown) begunAt = now()
         wasUnknown = isUnknown
         isUnknown = true
       }
@@ -184,13 +186,25 @@ export class Node {
 
       const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable> = Effect.suspend(() => {
         const self = this.#self
-        if (self !== undefined && self.shards.has(shard)) {
+        const isHere = self !== undefined && self.shards.has(shard)
+        if (isHere && !isUnknown) {
           begins()
           return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
         }
-        return Effect.flatMap(this.#routes.find(shard, readAfter), (peer) => {
+        return Effect.flatMap(this.#routes.find(shard, readAfter), ({ peer, problem }) => {
+          if (problem !== undefined) note(`the database that says where it is fails: ${problem}`)
+          if (isUnknown) {
+            const firstSentAt = this.#routes.databaseTime(begunAt)
+            // who does not know how old it is could not tell whether it was executed, and is forgotten since
+            if (firstSentAt === undefined) return Effect.undefined
+            sent = { ...sent, firstSentAt }
+          }
+          if (isHere) {
+            begins()
+            return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
+          }
           if (peer === undefined) {
-            note("no process has it at the moment")
+            if (problem === undefined) note("no process has it at the moment")
             return Effect.undefined
           }
           if (peer.name === self?.name) {
@@ -235,6 +249,8 @@ export class Node {
 
       const loop: Effect.Effect<EntityAnswer, EntityUnreachable> = Effect.suspend(() => {
         const beganAt = now()
+        // nobody would wait for it
+        if (beganAt >= deadline) return failure()
         return Effect.flatMap(attempt, (answer) => {
           if (answer !== undefined) return Effect.succeed(answer)
           // what is known of the leases is out of date, or soon will be

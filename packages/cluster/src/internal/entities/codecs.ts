@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../../EntityMessage.ts"
+import { Forgotten, type MaybeExecuted } from "./guarded.ts"
 
 /** Commands declare what they need of services nowhere, so that there are none. */
 type Codec = Schema.Codec<unknown, unknown>
@@ -60,7 +61,10 @@ export const make = ({ commands, name }: Entity<string, Rpc.Any, any>): Codecs =
       Effect.flatMap(codingOf(command), (coding) =>
         Effect.mapBoth(coding.payload.decode(command.payload), {
           onFailure: (error) => of(command, `its payload is not what it declares: ${error.message}`),
-          onSuccess: (payload) => ({ tag: command.tag, payload, commandId: command.commandId })
+          onSuccess: (payload): MaybeExecuted => {
+            const { commandId, firstSentAt, tag } = command
+            return { tag, payload, commandId, firstSentAt }
+          }
         })),
     encodeAnswer: (command, answer) =>
       Effect.flatMap(
@@ -95,7 +99,7 @@ export const make = ({ commands, name }: Entity<string, Rpc.Any, any>): Codecs =
           )
         ),
         Effect.catch((error): Effect.Effect<EntityAnswer | Elsewhere | Unknown> =>
-          error._tag === "EntityUnreachable"
+          error._tag === "EntityUnreachable" && !(error instanceof Forgotten)
             ? Effect.succeed({ _tag: error.isUnknown ? "Unknown" : "Elsewhere", why: error.problem })
             : Effect.map(Effect.orDie(errors.encode(error)), (error) => ({ _tag: "Failed", error }))
         )

@@ -9,7 +9,7 @@ export interface Received extends EntityCommand {
 
 /** @internal */
 export const encodeCommand = (
-  { commandId, entityType, id, payload, tag }: EntityCommand,
+  { commandId, entityType, firstSentAt, id, payload, tag }: EntityCommand,
   millis: number,
   span: Tracer.AnySpan | undefined
 ): Buffer =>
@@ -20,6 +20,7 @@ export const encodeCommand = (
     payload,
     commandId ?? null,
     Math.ceil(millis),
+    firstSentAt ?? null,
     ...(span === undefined ? [] : [span.traceId, span.spanId, span.sampled])
   ]))
 
@@ -32,16 +33,19 @@ export const decodeCommand = (body: Buffer): Received | undefined => {
     return undefined
   }
   if (!Array.isArray(parts)) return undefined
-  const [entityType, id, tag, payload, commandId, millis, traceId, spanId, sampled] = parts as ReadonlyArray<unknown>
+  const [entityType, id, tag, payload, commandId, millis, firstSentAt, traceId, spanId, sampled] =
+    parts as ReadonlyArray<unknown>
   if (typeof entityType !== "string" || typeof id !== "string" || typeof tag !== "string") return undefined
   if (commandId !== null && typeof commandId !== "string") return undefined
   if (typeof millis !== "number" || !(millis >= 0)) return undefined
+  if (firstSentAt !== null && typeof firstSentAt !== "number") return undefined
   return {
     entityType,
     id,
     tag,
     payload,
     commandId: commandId ?? undefined,
+    firstSentAt: firstSentAt ?? undefined,
     millis,
     parent: typeof traceId === "string" && typeof spanId === "string"
       ? { traceId, spanId, sampled: sampled === true }
