@@ -91,7 +91,7 @@ class Activation<Held> implements Used<Activation<Held>> {
   count = 0
   /** Nobody else had written to the entity after what is held, when so many had come. */
   verifiedAt = 0
-  /** Why it could not be recovered. */
+  /** Why it could not be recovered, and for how long it is left alone therefore at least. */
   failure: { readonly cause: Cause.Cause<EntityError>; readonly took: number } | undefined
   inHand: Sent | undefined
   /** Who works on it. */
@@ -144,8 +144,10 @@ const millis = (option: string, input: Duration.Input): number => {
  * back a command that has not begun; one that has begun is handled to its end.
  *
  * Where another process has written to the entity, what is held of it is thrown away, and the command is decided anew on what is stored then, up to
- * ten times. A rejection, and an answer to a command with an id for which nothing was written, is given once nothing newer was found. Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at
- * first, up to a second, or as long as the recovery has taken.
+ * ten times. Before it is rejected, or is answered without anything to write though it has an id, it is seen to that nobody has written anything newer.
+ *
+ * Where the entity cannot be recovered, all commands that wait for it fail, and it is tried again after a while: 50 milliseconds at first, up to a second.
+ * Where that is not the database's fault, the while is also as long as the attempt has taken.
  *
  * When the scope ends, no more commands are taken, and those that have come are handled within a budget. What takes longer is stopped.
  *
@@ -232,7 +234,9 @@ const activating = Effect.fnUntraced(function*<Held>(
       activation.mailbox.recovered()
       return exit.value
     }
-    activation.failure = { cause: exit.cause, took: now() - began }
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    // the entity is not read again and again; a database that was away may be back
+    activation.failure = { cause: exit.cause, took: error?._tag === "JournalUnavailable" ? 0 : now() - began }
     return yield* Effect.failCause(exit.cause)
   })
 

@@ -1,4 +1,4 @@
-/** How long an entity that could not be recovered is left alone, in milliseconds: longer each time, and as long as the attempt has taken. */
+/** How long an entity that could not be recovered is left alone, in milliseconds: longer each time. */
 const rest = { first: 50, most: 1_000 }
 
 /**
@@ -117,12 +117,12 @@ export class Mailbox<Command> {
     this.#life = "recovering"
   }
 
-  /** The state could not be found out, which has taken so long. Takes all commands that wait. Nobody works on it any more. */
-  failed(now: number, took: number): ReadonlyArray<Command> {
+  /** The state could not be found out, and is to be left alone for so long at least. Takes all commands that wait. Nobody works on it any more. */
+  failed(now: number, atLeast: number): ReadonlyArray<Command> {
     const waiting = this.#waiting
     this.#waiting = []
     this.#life = this.#isPassivating ? "gone" : "failed"
-    this.#restsUntil = now + Math.max(took, Math.min(rest.most, rest.first * 2 ** this.#failures))
+    this.#restsUntil = now + Math.max(atLeast, Math.min(rest.most, rest.first * 2 ** this.#failures))
     this.#failures++
     return waiting
   }

@@ -8,7 +8,7 @@ import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { StateType } from "@sluice/core/StateType"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import { WebCrypto } from "effect/crypto/WebCrypto"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -25,6 +25,7 @@ import {
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
+import { readInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
 
@@ -92,6 +93,9 @@ type Change = Pick<ChangeRequest, "payload" | "tags" | "event">
 /** So many characters of commands and replies are remembered of a state, as each change writes all of them. */
 const maxRemembered = 16 * 1024
 
+/** How long the database may take to answer what the state is. */
+const getWithin = Duration.seconds(30)
+
 const none = Revision.make(0)
 
 /** Where a change stands is known once it is written. */
@@ -130,9 +134,10 @@ export const durableStateBehaviour = <State, Event>(
       Effect.try({ try: () => initial(id), catch: recoveryFailed(id, "the function for its state at first throws") })
 
     const get = (id: string, persistenceId: PersistenceId.PersistenceId) =>
-      Effect.mapError(
-        store.get(persistenceId),
-        (cause) => new JournalUnavailable({ entityType: name, id, isUnknown: false, cause })
+      Effect.catchTag(
+        readInTime({ entityType: name, id }, store.get(persistenceId), getWithin),
+        "StorageError",
+        (cause) => Effect.fail(new JournalUnavailable({ entityType: name, id, isUnknown: false, cause }))
       )
 
     const accepted = Effect.fnUntraced(function*(

@@ -19,6 +19,7 @@ import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
+import { readInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
 import { type HeldEvents, last, recovering } from "./recover.ts"
 import { makeSnapshotSaver } from "./snapshots.ts"
@@ -241,9 +242,11 @@ export const eventSourcedBehaviour = <Event, State>(
       }),
       verify: ({ id, persistenceId, sequenceNumber }) => {
         const next = (sequenceNumber + 1) as SequenceNumber.SequenceNumber
-        return journal.entity(persistenceId, next, last, 1).pipe(
-          Effect.mapError((cause) =>
-            new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+        const about = { entityType: entityType.name, id }
+        return readInTime(about, journal.entity(persistenceId, next, last, 1), definition.recoverWithin).pipe(
+          Effect.catchTag(
+            "StorageError",
+            (cause) => Effect.fail(new JournalUnavailable({ ...about, isUnknown: false, cause }))
           ),
           Effect.flatMap(([event]) =>
             event === undefined ? Effect.void : new Stale({

@@ -1,14 +1,16 @@
-import type * as Duration from "effect/Duration"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { JournalUnavailable } from "../EntityError.ts"
 
 /** How long an effect that was interrupted has to end. */
 const grace = "1 second"
 
 /**
  * @internal
- * How an effect of the user's has ended, or undefined where it has not within the time. Then it is interrupted, and where it does not let itself be, nobody
+ * How an effect has ended, of the user's or of the database's, or undefined where it has not within the time. Then it is interrupted, and where it does not let itself be, nobody
  * waits for it.
  */
 export const inTime = <A, E, R>(
@@ -27,3 +29,24 @@ export const inTime = <A, E, R>(
       Effect.onInterrupt(() => given)
     )
   })
+
+/** @internal What is said of a database that does not answer: nothing was written. */
+export const unanswered = (entityType: string, id: string, within: Duration.Duration): JournalUnavailable =>
+  new JournalUnavailable({
+    entityType,
+    id,
+    isUnknown: false,
+    cause: new Cause.TimeoutError(`the database has not answered within ${Duration.format(within)}`)
+  })
+
+/** @internal What is read from the database, which is unavailable where it does not answer in time. */
+export const readInTime = <A, E>(
+  about: { readonly entityType: string; readonly id: string },
+  read: Effect.Effect<A, E>,
+  within: Duration.Duration
+): Effect.Effect<A, E | JournalUnavailable> =>
+  Effect.flatMap(
+    inTime(read, within),
+    (exit): Effect.Effect<A, E | JournalUnavailable> =>
+      exit ?? Effect.fail(unanswered(about.entityType, about.id, within))
+  )

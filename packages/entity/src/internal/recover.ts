@@ -14,6 +14,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import { JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
 import { entityRecovered, entityRecovery } from "../EntityMetrics.ts"
+import { inTime, unanswered } from "./inTime.ts"
 import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
 
@@ -86,6 +87,11 @@ interface Progress<State> {
   readonly remembered: RememberedCommands
 }
 
+/** Since when the storage has been asked for something that it has not answered. */
+interface Reads {
+  since: number | undefined
+}
+
 /** @internal The state of an entity from its newest usable snapshot, and the events after that. */
 export const recovering = <Event, State>(
   { entityType, evolve, hasSnapshots, initial, journal, recoverWithin, remembered, stateType, store }: RecoverOptions<
@@ -99,8 +105,18 @@ export const recovering = <Event, State>(
 
   const failed = (id: string, problem: string, cause?: unknown) =>
     new RecoveryFailed({ entityType: entityType.name, id, problem, cause })
-  const unavailable = (id: string) => (cause: StorageError) =>
-    new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+
+  /** Reads from the storage, and notes meanwhile that it does. */
+  const reading = <A>(id: string, reads: Reads, read: Effect.Effect<A, StorageError>) =>
+    Effect.gen(function*() {
+      reads.since = yield* seconds
+      const result = yield* Effect.mapError(
+        read,
+        (cause) => new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+      )
+      reads.since = undefined
+      return result
+    })
 
   const emptyUnsafe = (id: string): Progress<State> => ({
     state: initial(id),
@@ -168,6 +184,7 @@ export const recovering = <Event, State>(
   const foldAll = Effect.fnUntraced(function*(
     id: string,
     persistenceId: PersistenceId,
+    reads: Reads,
     progress: Progress<State>,
     first?: ReadonlyArray<EncodedEnvelope>
   ) {
@@ -176,7 +193,7 @@ export const recovering = <Event, State>(
     for (let isFirst = first !== undefined;; isFirst = false) {
       if (!isFirst) {
         const next = (progress.sequenceNumber + 1) as SequenceNumber
-        page = yield* Effect.mapError(journal.entity(persistenceId, next, last, pageSize), unavailable(id))
+        page = yield* reading(id, reads, journal.entity(persistenceId, next, last, pageSize))
         // what is left of a page before it is of no use any more
         if (page.length === 0) return undefined
       }
@@ -191,13 +208,14 @@ export const recovering = <Event, State>(
   })
 
   /** The newest snapshot that can be read and is of the events of this journal, and the first of them from there. */
-  const fromSnapshot = Effect.fnUntraced(function*(id: string, persistenceId: PersistenceId) {
+  const fromSnapshot = Effect.fnUntraced(function*(id: string, persistenceId: PersistenceId, reads: Reads) {
     const wrong: Array<number> = []
     let maxSequenceNumber: number | undefined
     while (true) {
-      const found = yield* Effect.mapError(
-        store.load(persistenceId, maxSequenceNumber === undefined ? {} : { maxSequenceNumber }),
-        unavailable(id)
+      const found = yield* reading(
+        id,
+        reads,
+        store.load(persistenceId, maxSequenceNumber === undefined ? {} : { maxSequenceNumber })
       )
       if (Option.isNone(found)) return { progress: undefined, first: undefined, wrong }
       const snapshot = found.value
@@ -216,10 +234,7 @@ export const recovering = <Event, State>(
         continue
       }
       // with the last of the events that it includes, which tells whether it is of this journal
-      const page = yield* Effect.mapError(
-        journal.entity(persistenceId, sequenceNumber, last, pageSize),
-        unavailable(id)
-      )
+      const page = yield* reading(id, reads, journal.entity(persistenceId, sequenceNumber, last, pageSize))
       const [event] = page
       if (event === undefined) {
         wrong.push(sequenceNumber)
@@ -244,13 +259,14 @@ export const recovering = <Event, State>(
 
   const recover = Effect.fnUntraced(function*(
     id: string,
-    persistenceId: PersistenceId
+    persistenceId: PersistenceId,
+    reads: Reads
   ): Effect.fn.Return<HeldEvents<State>, RecoveryFailed | JournalUnavailable> {
     const begun = yield* seconds
     let progress: Progress<State> | undefined
     let first: ReadonlyArray<EncodedEnvelope> | undefined
     let wrongSnapshots: ReadonlyArray<number> = []
-    const useSnapshot = Effect.map(fromSnapshot(id, persistenceId), (found) => {
+    const useSnapshot = Effect.map(fromSnapshot(id, persistenceId, reads), (found) => {
       progress = found.progress
       first = found.first
       wrongSnapshots = found.wrong
@@ -261,12 +277,12 @@ export const recovering = <Event, State>(
     })
     if (hasSnapshots) yield* useSnapshot
     let current = progress ?? (yield* start)
-    let unusable = yield* foldAll(id, persistenceId, current, first)
+    let unusable = yield* foldAll(id, persistenceId, reads, current, first)
     if (unusable?.isMissing === true && !hasSnapshots) {
       yield* useSnapshot
       if (progress !== undefined) {
         current = progress
-        unusable = yield* foldAll(id, persistenceId, current, first)
+        unusable = yield* foldAll(id, persistenceId, reads, current, first)
       }
     }
     if (unusable !== undefined) return yield* failed(id, unusable.problem, unusable.cause)
@@ -276,15 +292,27 @@ export const recovering = <Event, State>(
     return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered }
   })
 
-  return (id: string, persistenceId: PersistenceId) =>
-    Effect.timeoutOrElse(recover(id, persistenceId), {
-      duration: recoverWithin,
-      orElse: () =>
-        Effect.fail(
-          failed(
+  const tooSlow = (id: string, { since }: Reads) =>
+    Effect.flatMap(seconds, (now): Effect.Effect<never, RecoveryFailed | JournalUnavailable> =>
+      // where most of the time is one read's, it is the database that is slow, and not the entity that is large
+      Effect.fail(
+        since !== undefined && now - since > Duration.toSeconds(recoverWithin) / 2
+          ? unanswered(entityType.name, id, recoverWithin)
+          : failed(
             id,
             `it takes longer than ${Duration.format(recoverWithin)}: save snapshots, or raise \`recoverWithin\``
           )
-        )
+      ))
+
+  return (
+    id: string,
+    persistenceId: PersistenceId
+  ): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> =>
+    Effect.suspend(() => {
+      const reads: Reads = { since: undefined }
+      return Effect.flatMap(
+        inTime(recover(id, persistenceId, reads), recoverWithin),
+        (exit): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> => exit ?? tooSlow(id, reads)
+      )
     })
 }

@@ -1,0 +1,133 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DurableStateStore } from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as StateType from "@sluice/core/StateType"
+import * as Decision from "@sluice/entity/Decision"
+import * as DurableState from "@sluice/entity/DurableState"
+import * as EventSourced from "@sluice/entity/EventSourced"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+
+class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
+
+const commands = [
+  Rpc.make("Add", { payload: { amount: Schema.Int }, success: Schema.Int, error: Schema.Literal("no") })
+]
+const AddedType = EntityType.make("events", { event: Added })
+
+const Events = EventSourced.make(AddedType, {
+  state: Schema.Int,
+  initial: 0,
+  commands,
+  decide: {
+    Add: ({ payload }) =>
+      payload.amount < 0 ? Decision.fail("no" as const) : Decision.persist([new Added(payload)], (sum: number) => sum)
+  },
+  evolve: (sum, { amount }) => sum + amount
+})
+
+const States = DurableState.make(StateType.make("states", { state: Schema.Int }), {
+  initial: 0,
+  commands,
+  decide: {
+    Add: ({ payload: { amount }, state }) =>
+      amount < 0 ? Decision.fail("no" as const) : Decision.update(state + amount, state + amount)
+  }
+})
+
+/** What a read of the database does before it answers. */
+let before: Effect.Effect<void> = Effect.void
+
+/** A database that reads so many events at a time. */
+const Storage = (pageSize = 500) =>
+  Layer.mergeAll(
+    Layer.effect(
+      Journal.Journal,
+      Journal.Journal.useSync((journal) => ({
+        ...journal,
+        entity: (id, from, to, limit) =>
+          Effect.andThen(Effect.suspend(() => before), journal.entity(id, from, to, Math.min(limit, pageSize)))
+      }))
+    ),
+    Layer.effect(
+      DurableStateStore,
+      DurableStateStore.useSync((store) => ({
+        ...store,
+        get: (id) => Effect.andThen(Effect.suspend(() => before), store.get(id))
+      }))
+    )
+  ).pipe(Layer.provideMerge(MemoryStorage.layer))
+
+const hangs = { lightly: Effect.never, "for good": Effect.uninterruptible(Effect.never) }
+
+const kinds = {
+  "events, plain": EventSourced.layerPlain(Events),
+  "events, active": EventSourced.layer(Events),
+  "a state, plain": DurableState.layerPlain(States),
+  "a state, active": DurableState.layer(States)
+}
+
+const failing = (effect: Effect.Effect<any, any>) => Effect.forkChild(Effect.flip(effect), { startImmediately: true })
+
+for (const [kind, way] of Object.entries(kinds)) {
+  const client: Effect.Effect<any, never, any> = kind.startsWith("events")
+    ? EventSourced.client(Events)
+    : DurableState.client(States)
+  const running: Effect.Effect<any, never, any> = Effect.flatMap(
+    Layer.build(Layer.provide(way as Layer.Layer<any, never, any>, Storage())),
+    (context) => Effect.provideContext(client, context)
+  )
+
+  describe(`an entity of ${kind}, whose database`, () => {
+    for (const [how, hanging] of Object.entries(hangs)) {
+      it.effect(`hangs ${how}, says so in time, and goes on when that is over`, () =>
+        Effect.gen(function*() {
+          const entities = yield* running
+          yield* entities("a").Add({ amount: 1 })
+          before = hanging
+          const fiber = yield* failing(entities("b").Add({ amount: 2 }))
+          yield* TestClock.adjust("29 seconds")
+          assert.isUndefined(fiber.pollUnsafe())
+          yield* TestClock.adjust("3 seconds")
+          const error: any = yield* Fiber.join(fiber)
+          assert.deepInclude(error, { _tag: "JournalUnavailable", id: "b", isUnknown: false, isRetryable: true })
+          assert.include(error.message, "the database has not answered within 30s")
+          before = Effect.void
+          // it is left alone for a second at most
+          yield* TestClock.adjust("1 second")
+          assert.strictEqual(yield* entities("b").Add({ amount: 2 }), 2)
+        }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => before = Effect.void))) as Effect.Effect<void>)
+    }
+
+    it.effect("hangs when it is asked for anything newer before a rejection, says so as well", () =>
+      Effect.gen(function*() {
+        const entities = yield* running
+        yield* entities("a").Add({ amount: 1 })
+        before = hangs["for good"]
+        const fiber = yield* failing(entities("a").Add({ amount: -2 }))
+        yield* TestClock.adjust("32 seconds")
+        assert.deepInclude(yield* Fiber.join(fiber), { _tag: "JournalUnavailable", id: "a", isUnknown: false })
+      }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => before = Effect.void))) as Effect.Effect<void>)
+  })
+}
+
+it.effect("an entity of which there is much to read is at fault itself", () =>
+  Effect.gen(function*() {
+    const { Add } = (yield* EventSourced.client(Events))("a")
+    for (let i = 0; i < 10; i++) yield* Journal.append(AddedType, { id: "a", events: [new Added({ amount: 1 })] })
+    before = Effect.sleep("4 seconds")
+    const fiber = yield* Effect.forkChild(Effect.flip(Add({ amount: 1 })), { startImmediately: true })
+    yield* TestClock.adjust("32 seconds")
+    const error: any = yield* Fiber.join(fiber)
+    assert.deepInclude(error, { _tag: "RecoveryFailed", isRetryable: false })
+    assert.include(error.message, "it takes longer than 30s: save snapshots")
+  }).pipe(
+    Effect.provide(Layer.provideMerge(EventSourced.layerPlain(Events), Storage(1))),
+    Effect.ensuring(Effect.sync(() => before = Effect.void))
+  ))
