@@ -106,6 +106,17 @@ export interface Source<out A, out E = never, out R = never> extends Sources<A, 
 }
 
 /**
+ * What is odd about a source, in words, and how loudly the log says it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Notice {
+  readonly message: string
+  readonly level: "Info" | "Warn"
+}
+
+/**
  * What a new kind of source has to provide.
  *
  * @category models
@@ -164,8 +175,8 @@ export interface Provider<in out A, out E, out R> {
   readonly before: (range: SliceRange.SliceRange, time: Timestamp) => Effect.Effect<Offsets, E, R>
   /** The time, by the clock that gives events their timestamps. */
   readonly now: Effect.Effect<Timestamp, E, R>
-  /** What is odd about the source, in words, if anything is; whoever begins with it is told. It may be on purpose. */
-  readonly notice?: Effect.Effect<string | undefined, E, R> | undefined
+  /** What is odd about the source, if anything is; whoever begins with it is told. It may be on purpose. */
+  readonly notice?: Effect.Effect<Notice | undefined, E, R> | undefined
   /**
    * Whether a later event supersedes earlier ones of its entity, as states do. A superseded event must not be handled
    * any more.

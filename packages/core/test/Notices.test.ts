@@ -100,6 +100,25 @@ describe("nothing is said of", () => {
   silent("one that has what is wanted, and more", Effect.andThen(append("cart"), append("order")))
 })
 
+describe("a type that is like none of the others", () => {
+  const { layer, lines } = warnings()
+  it.effect("may be new: the status says that there are none, and nobody is warned", () =>
+    Effect.gen(function*() {
+      yield* append("guest")
+      assert.match(
+        String(yield* noticed(Source.journal(typeOf("room")))),
+        /of the entity type 'room' yet, but of 'guest'/
+      )
+      assert.isEmpty(lines)
+      const journal = yield* Journal.Journal
+      const levels = yield* Effect.forEach(
+        ["room", "guests", "Gu_est", "geust", "quest", "gust", "guestbook"],
+        (name) => Effect.map(noticeOthers(journal, "events", name), (notice) => notice!.level)
+      )
+      assert.deepStrictEqual(levels, ["Info", "Warn", "Warn", "Warn", "Warn", "Warn", "Info"])
+    }).pipe(Effect.provide(layer)))
+})
+
 describe("states", () => {
   const { layer } = warnings()
   it.effect("are missed as events are", () =>
@@ -120,7 +139,7 @@ describe("of many types", () => {
       for (let i = 0; i < 30; i++) yield* append(`type-${i}`)
       const journal = yield* Journal.Journal
       const notice = yield* noticeOthers(journal, "events", "type-30")
-      assert.match(notice!, /but of 'type-0', .*'type-19' and others: /)
+      assert.match(notice!.message, /but of 'type-0', .*'type-19' and others: /)
       assert.isUndefined(yield* noticeOthers(journal, "events", "type-29"))
     }).pipe(Effect.provide(layer)))
 })

@@ -130,7 +130,9 @@ export const layer = <A, E, R, RS = never>(
     yield* notice.pipe(
       Effect.flatMap((notice) => {
         isOdd = notice !== undefined
-        return isOdd ? Effect.logWarning(`Offers the stream '${stream.id}'. ${notice}`) : Effect.void
+        return notice === undefined
+          ? Effect.void
+          : Effect.logWithLevel(notice.level)(`Offers the stream '${stream.id}'. ${notice.message}`)
       }),
       // nothing depends on it
       Effect.catchCause(() => Effect.void),

@@ -397,7 +397,9 @@ const askForNotice = ({ monitor, projection, range }: Options, offsets: Offset.O
   if (notice === undefined || isBegun) return Effect.void
   return notice.pipe(
     Effect.flatMap((notice) =>
-      monitor.noticed(notice) && notice !== undefined && range.min === 0 ? Effect.logWarning(notice) : Effect.void
+      monitor.noticed(notice?.message) && notice !== undefined && range.min === 0
+        ? Effect.logWithLevel(notice.level)(notice.message)
+        : Effect.void
     ),
     // nothing depends on it
     Effect.catchCause(() => Effect.void),

@@ -160,7 +160,9 @@ export const makeRemote = (
     written: producer.written,
     heads: producer.heads,
     before: producer.before,
-    notice: Effect.sync(() => isMissing ? missing(streamId, options.address) : undefined),
+    notice: Effect.sync(() =>
+      isMissing ? { message: missing(streamId, options.address), level: "Warn" as const } : undefined
+    ),
     // another service's clock is not ours to read; its events say more
     now: Effect.map(Clock.currentTimeMillis, Timestamp.fromMillis)
   }
