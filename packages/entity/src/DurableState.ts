@@ -117,6 +117,8 @@ export interface DurableState<
  *
  * **Gotchas**
  *
+ * Where `decide` is an effect, write an arrow function with `Effect.gen`: in `Effect.fnUntraced(function*(request) {…})` the request is `any`.
+ *
  * Command ids are kept with the state, and each change writes them all: `remembered` is 32 by default, and as many as have room in 16 KiB.
  *
  * Throws a `TypeError` where `decide` and `commands` do not fit each other, or where the change events are of another entity type.
