@@ -145,7 +145,9 @@ export class Chunks {
       if (this.#isNewWaiting || rest === 0) return Effect.succeed(true)
       if (this.#end !== undefined) return this.#end
       if (now >= time) return Effect.succeed(false)
-      return Effect.andThen(this.#untilWoken(Math.min(rest, time - now)), this.#peekUntil(time))
+      // whoever brings one chunk may have more, which are cheaper to handle together
+      const woken = Effect.andThen(this.#untilWoken(Math.min(rest, time - now)), Effect.yieldNow)
+      return Effect.andThen(woken, this.#peekUntil(time))
     })
   }
 
