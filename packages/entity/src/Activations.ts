@@ -27,6 +27,9 @@ import { Mailbox } from "./internal/Mailbox.ts"
 /** How long whoever is stopped may take to end, in milliseconds. */
 const stopWithin = 5_000
 
+/** How long, in milliseconds, is waited at least between two looks for those that are idle. */
+const sweepEach = 100
+
 /** So many are passivated at a time before others have their turn. */
 const sweep = 1_000
 
@@ -44,7 +47,7 @@ export interface Options {
    * recently. When all of them have commands, commands for others fail with `Overloaded`.
    */
   readonly maxActive?: number | undefined
-  /** For how long an entity stays active without a command; 2 minutes where nothing is said. */
+  /** For how long an entity stays active without a command, and 100 ms more at least; 2 minutes where nothing is said. */
   readonly idleAfter?: Duration.Input | undefined
   /** How long the end of the layer waits until the commands that have come are handled; 10 seconds where nothing is said. */
   readonly shutdownWithin?: Duration.Input | undefined
@@ -61,7 +64,8 @@ export interface Activations extends Runner {
   readonly size: Effect.Effect<number>
   /**
    * Passivates those that are meant, and waits until they have handled the commands that have come, and are gone. A command that comes later makes
-   * its entity active again.
+   * its entity active again; one that comes while the entity is busy is handled before, so that it does not end while commands come without a pause.
+   * It has no deadline of its own, and may be interrupted.
    */
   readonly passivate: (isMeant: (id: string) => boolean) => Effect.Effect<void>
   /**
@@ -381,7 +385,7 @@ const activating = Effect.fnUntraced(function*<Held>(
     for (;;) {
       const { oldest } = idle
       const wait = oldest === undefined ? idleAfter : oldest.usedAt + idleAfter - now()
-      yield* Effect.sleep(Math.max(wait, idleAfter / 10))
+      yield* Effect.sleep(Math.max(wait, idleAfter / 10, sweepEach))
       const until = now() - idleAfter
       for (let n = 1; idle.oldest !== undefined && idle.oldest.usedAt <= until; n++) {
         passivateIdle(idle.oldest)
@@ -406,6 +410,10 @@ const activating = Effect.fnUntraced(function*<Held>(
           `Ends, and ${fibers.length} entities have not handled their commands within ${shutdownWithin} ms. Stops them`
         )
         yield* Effect.timeoutOption(Fiber.interruptAll(fibers), stopWithin)
+        // what does not let itself be stopped is left to itself, and nobody waits for its answer
+        for (const activation of Array.from(active.values())) {
+          if (activation.mailbox.isBusy) abandon(activation, Cause.interrupt())
+        }
       }
     }).pipe(Effect.annotateLogs({ entityType: name }))
   )

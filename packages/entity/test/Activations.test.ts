@@ -361,6 +361,17 @@ describe("passivation", () => {
       assert.strictEqual(yield* ask("late", add("3")), "3 3")
     }))
 
+  it.effect("of what may not be idle at all is looked for ten times a second", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const { ask, size } = yield* activate(notes, { idleAfter: 0 })
+      yield* ask("a", read)
+      yield* TestClock.adjust("99 millis")
+      assert.strictEqual(yield* size, 1)
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* size, 0)
+    }))
+
   it.effect("makes room for another entity, the one that was used least recently first; where all are busy there is none", () =>
     Effect.gen(function*() {
       const notes = new Notes()
@@ -513,6 +524,28 @@ describe("the end", () => {
       assert.deepStrictEqual(deciding, [true, false])
       assert.deepStrictEqual(persisting, [true, false])
       assert.deepStrictEqual(after, [true, false])
+    }))
+
+  it.effect("answers those whose command does not let itself be stopped", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      notes.on = {
+        persist: (note) => note === "hangs" ? Effect.uninterruptible(Effect.never) : Effect.void
+      }
+      const scope = yield* Scope.make()
+      const { ask } = yield* Scope.provide(activate(notes, { shutdownWithin: Duration.seconds(3) }), scope)
+      const both = yield* Effect.forkChild(
+        Effect.all([ask("a", add("hangs")), ask("a", add("waits"))].map(failureOf), { concurrency: 2 }),
+        { startImmediately: true }
+      )
+      const ending = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* TestClock.adjust("8 seconds")
+      yield* Wait.end("the end", Fiber.join(ending))
+      const answers = yield* Wait.end("the answers", Fiber.join(both))
+      assert.deepStrictEqual(answers.map(({ _tag, isUnknown }) => [_tag, isUnknown]), [
+        ["EntityUnreachable", true],
+        ["EntityUnreachable", false]
+      ])
     }))
 
   it.effect("is no matter of what nobody uses", () =>

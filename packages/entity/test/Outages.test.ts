@@ -3,15 +3,20 @@ import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as StateType from "@sluice/core/StateType"
 import * as Decision from "@sluice/entity/Decision"
 import * as DurableState from "@sluice/entity/DurableState"
 import * as EventSourced from "@sluice/entity/EventSourced"
+import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 
 class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
@@ -21,16 +26,20 @@ const commands = [
 ]
 const AddedType = EntityType.make("events", { event: Added })
 
-const Events = EventSourced.make(AddedType, {
-  state: Schema.Int,
-  initial: 0,
-  commands,
-  decide: {
-    Add: ({ payload }) =>
-      payload.amount < 0 ? Decision.fail("no" as const) : Decision.persist([new Added(payload)], (sum: number) => sum)
-  },
-  evolve: (sum, { amount }) => sum + amount
-})
+const makeEvents = (options: { readonly snapshots?: SnapshotPolicy.SnapshotPolicy<number> } = {}) =>
+  EventSourced.make(AddedType, {
+    ...options,
+    state: Schema.Int,
+    initial: 0,
+    commands,
+    decide: {
+      Add: ({ payload }) =>
+        payload.amount < 0 ? Decision.fail("no" as const) : Decision.persist([new Added(payload)], (sum: number) => sum)
+    },
+    evolve: (sum, { amount }) => sum + amount
+  })
+
+const Events = makeEvents()
 
 const States = DurableState.make(StateType.make("states", { state: Schema.Int }), {
   initial: 0,
@@ -131,3 +140,34 @@ it.effect("an entity of which there is much to read is at fault itself", () =>
     Effect.provide(Layer.provideMerge(EventSourced.layerPlain(Events), Storage(1))),
     Effect.ensuring(Effect.sync(() => before = Effect.void))
   ))
+
+it.effect("a snapshot whose save does not let itself be stopped keeps neither the end of entities, nor other snapshots", () =>
+  Effect.gen(function*() {
+    const Snapshotted = makeEvents({ snapshots: SnapshotPolicy.every(1) })
+    const saved: Array<string> = []
+    const store: Partial<SnapshotStore["Service"]> = {
+      save: ({ persistenceId }) =>
+        Effect.suspend(() => {
+          saved.push(persistenceId)
+          return hangs["for good"]
+        })
+    }
+    const scope = yield* Scope.make()
+    const Stores = Layer.effect(SnapshotStore, SnapshotStore.useSync((all) => ({ ...all, ...store }))).pipe(
+      Layer.provideMerge(MemoryStorage.layer)
+    )
+    const context = yield* Layer.buildWithScope(
+      Layer.provide(EventSourced.layer(Snapshotted, { maxActive: 100 }), Stores),
+      scope
+    )
+    const entities = yield* Effect.provideContext(EventSourced.client(Snapshotted), context)
+    // more than are saved at a time
+    for (let i = 0; i < 20; i++) yield* entities(`${i}`).Add({ amount: 1 })
+    assert.strictEqual(saved.length, 16)
+    yield* TestClock.adjust("62 seconds")
+    yield* entities("17").Add({ amount: 1 })
+    assert.strictEqual(saved.length, 17)
+    const ending = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+    yield* TestClock.adjust("7 seconds")
+    yield* Wait.end("the end", Fiber.join(ending))
+  }))

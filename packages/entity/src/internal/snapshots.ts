@@ -3,18 +3,23 @@ import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Retention } from "@sluice/core/Retention"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import { entitySnapshots } from "../EntityMetrics.ts"
+import { inTime } from "./inTime.ts"
 
 /** So many are under way at a time. Each holds a state. */
 const maxSaves = 16
 
 /** How long one may take, and how long the end waits for those that are under way. */
-const saveWithin = "60 seconds"
+const saveWithin = Duration.seconds(60)
 const endWithin = "5 seconds"
+
+const tooSlow = new Cause.TimeoutError(`it takes longer than ${Duration.format(saveWithin)}`)
 
 /** @internal A snapshot that is to be saved. */
 export interface NewSnapshot<out State> {
@@ -58,23 +63,27 @@ export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
         (number) => store.delete(persistenceId, { minSequenceNumber: number, maxSequenceNumber: number }),
         { discard: true }
       )
+      const saving = Effect.andThen(
+        removed,
+        SnapshotStore.save(stateType, { id, sequenceNumber, state, metadata, retention })
+      )
       run(
-        removed.pipe(
-          Effect.andThen(SnapshotStore.save(stateType, { id, sequenceNumber, state, metadata, retention })),
-          Effect.timeout(saveWithin),
-          Effect.andThen(count("saved")),
-          Effect.catchCause((cause) =>
-            Effect.andThen(
-              count("failed"),
-              Effect.logWarning(
-                `The snapshot of ${persistenceId} after event ${sequenceNumber} was not saved. ` +
-                  "Its recovery begins at an earlier one, or at the first event",
-                cause
+        // one that does not let itself be stopped keeps neither the end, nor others
+        Effect.flatMap(inTime(saving, saveWithin), (exit): Effect.Effect<void, unknown> => exit ?? Effect.fail(tooSlow))
+          .pipe(
+            Effect.andThen(count("saved")),
+            Effect.catchCause((cause) =>
+              Effect.andThen(
+                count("failed"),
+                Effect.logWarning(
+                  `The snapshot of ${persistenceId} after event ${sequenceNumber} was not saved. ` +
+                    "Its recovery begins at an earlier one, or at the first event",
+                  cause
+                )
               )
-            )
-          ),
-          Effect.ensuring(Effect.sync(() => underWay.delete(persistenceId)))
-        )
+            ),
+            Effect.ensuring(Effect.sync(() => underWay.delete(persistenceId)))
+          )
       )
       return true
     }
