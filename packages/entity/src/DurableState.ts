@@ -18,7 +18,7 @@ import type { Entity } from "./Entity.ts"
 import type { EntityClient, Runs } from "./EntityClient.ts"
 import * as Client from "./EntityClient.ts"
 import type { Requirements } from "./EventSourced.ts"
-import { checkCommands } from "./internal/commands.ts"
+import { checkCommands, checkNatural } from "./internal/commands.ts"
 import { durableStateBehaviour } from "./internal/durableStateBehaviour.ts"
 import { plain } from "./internal/plain.ts"
 
@@ -121,7 +121,8 @@ export interface DurableState<
  *
  * Command ids are kept with the state, and each change writes them all: `remembered` is 32 by default, and as many as have room in 16 KiB.
  *
- * Throws a `TypeError` where `decide` and `commands` do not fit each other, or where the change events are of another entity type.
+ * Throws a `TypeError` where `decide` and `commands` do not fit each other, or where the change events are of another entity type, and a `RangeError` where
+ * `remembered` is no integer from 0.
  *
  * **Example** (A profile)
  *
@@ -192,6 +193,7 @@ export const make = <
   const { changeEvent, commands, decide, decideWithin, initial, remembered, tags } = options
   const { name } = stateType
   checkCommands(name, commands, decide)
+  checkNatural("remembered", remembered)
   if (changeEvent !== undefined && changeEvent[0].name !== name) {
     throw new TypeError(`The change events of '${name}' are of '${changeEvent[0].name}': they are of the same entity`)
   }

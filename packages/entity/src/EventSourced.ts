@@ -20,7 +20,7 @@ import type { Decision, Persist } from "./Decision.ts"
 import type { Entity } from "./Entity.ts"
 import type { EntityClient, Runs } from "./EntityClient.ts"
 import * as Client from "./EntityClient.ts"
-import { checkCommands } from "./internal/commands.ts"
+import { checkCommands, checkNatural } from "./internal/commands.ts"
 import { eventSourcedBehaviour } from "./internal/eventSourcedBehaviour.ts"
 import { plain } from "./internal/plain.ts"
 import type { SnapshotPolicy } from "./SnapshotPolicy.ts"
@@ -232,11 +232,6 @@ export const make = <
 }
 
 const noTags: ReadonlyArray<string> = []
-
-const checkNatural = (option: string, value: number | undefined): void => {
-  if (value === undefined || Number.isSafeInteger(value) && value >= 0) return
-  throw new RangeError(`\`${option}\` is ${value}: an integer from 0`)
-}
 
 /**
  * The client of an entity type: by the id of an entity, a function for each command. It does not see how, or where, the entity is run.

@@ -26,3 +26,9 @@ export const checkCommands = (
     if (!tags.has(tag)) throw new TypeError(`'decide' of '${name}' has a function for '${tag}', which is no command`)
   }
 }
+
+/** @internal Throws a `RangeError` where an option is no integer from 0. */
+export const checkNatural = (option: string, value: number | undefined): void => {
+  if (value === undefined || Number.isSafeInteger(value) && value >= 0) return
+  throw new RangeError(`\`${option}\` is ${value}: an integer from 0`)
+}

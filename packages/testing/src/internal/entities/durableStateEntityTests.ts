@@ -440,5 +440,12 @@ export const durableStateEntityTests = (
       Effect.sync(() => {
         assert.throws(misdefined, TypeError, "The change events of 'one' are of 'two'")
       }))
+
+    it.effect("is refused where it is to remember no number of commands", () =>
+      Effect.sync(() => {
+        for (const remembered of [NaN, -1, 1.5, "2" as unknown as number]) {
+          assert.throws(() => makeCounter({ remembered }), RangeError, "`remembered` is")
+        }
+      }))
   })
 }
