@@ -219,7 +219,8 @@ export const none: Persist<never, unknown, void> = persisting<never, unknown, vo
  *
  * **Details**
  *
- * It runs at most once: not at all if the process ends before, and not again when the command is repeated. Its failure is logged, and the command has
+ * It runs at most once for a decision that persists something: not at all if the process ends before, and not again when the command is repeated with its
+ * id. A command that has nothing to persist is not remembered: repeated, it is decided anew, and runs its effects again. Its failure is logged, and the command has
  * succeeded nevertheless. It is stopped where it takes longer than `decideWithin` of the entity. What has to happen for sure belongs into a projection.
  *
  * @category combinators

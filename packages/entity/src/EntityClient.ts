@@ -90,6 +90,14 @@ export interface CommandOptions {
   /**
    * An id of the caller's own, of at most 200 bytes, such as a UUID. A command that comes again with the same id is not executed again, and gets the
    * first reply, also from another process, or after a restart.
+   *
+   * **Gotchas**
+   *
+   * A command that had nothing to persist is not remembered: it is decided anew, and may then persist something. So is one that was rejected, and one that the
+   * entity has forgotten for newer ones.
+   *
+   * The payload has to be the same. Where the schema has a default that differs each time, such as the time or a random id, give it in the payload: otherwise the
+   * repetition has another payload, and fails with `InvalidCommand`.
    */
   readonly commandId?: string | undefined
 }

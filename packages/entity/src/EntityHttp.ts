@@ -159,6 +159,7 @@ const rejections = (schema: Schema.Top): ReadonlyArray<Schema.Top> => {
  * `ProjectionStatus.reached`.
  *
  * The header `Idempotency-Key` is the id of the command: a request that comes again with the same one is not executed again, and gets the first reply.
+ * What was rejected, and what had nothing to persist, is not remembered, and is decided anew.
  *
  * An error that the command declares has the status that it is annotated with (`httpApiStatus`), and 422 without one. The others are those of
  * {@link EntityError.EntityError}: 400 for what is no command, 404 for an unknown one, 409 for a conflict, 503 with `Retry-After` for an overload and for
@@ -269,7 +270,8 @@ const answering =
       const command = endpoint.identifier
       const id = params["id"]!
       const invalid = (problem: string) => new EntityError.InvalidCommand({ entityType, id, command, problem })
-      const isRepeatable = Answers.idempotencyKey in request.headers
+      // a read may be repeated whatever has happened
+      const isRepeatable = endpoint.method === "GET" || Answers.idempotencyKey in request.headers
       const limit = (yield* MaxBodySize) ?? maxBodySize
       const respond = Effect.fnUntraced(function*(error: EntityError.EntityError) {
         if (isInternal(error)) {

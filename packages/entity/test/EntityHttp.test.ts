@@ -92,6 +92,9 @@ const Runner = Layer.effect(
     send: (id: string, command: Command): Effect.Effect<Answer, EntityError.EntityError> => {
       sent.push([id, command])
       const sku = (command.payload as { readonly sku?: string } | undefined)?.sku
+      if ((command.payload as { readonly atLeast?: number } | undefined)?.atLeast === -1) {
+        return Effect.fail(failures["unreachable"]!)
+      }
       if (sku === "dies") return Effect.die(new Error(secret))
       if (sku === "checked-out") return Effect.succeed({ _tag: "Rejected", error: new CartIsCheckedOut() })
       if (sku === "unknown") return Effect.succeed({ _tag: "Rejected", error: new NoSuchProduct({ sku }) })
@@ -236,6 +239,8 @@ layer(serve(), options)("EntityHttp", (it) => {
       assert.isNull(yield* retryAfter("unreachable"))
       assert.strictEqual(yield* retryAfter("unreachable", key), "1")
       assert.isNull(yield* retryAfter("threw", key))
+      const read = yield* send("/v1/carts/c-1/get-items?atLeast=-1", { method: "GET" })
+      assert.deepStrictEqual([read.status, read.headers.get("retry-after")], [503, "1"])
     }))
 
   it.effect("refuses what is no command, and says why", () =>

@@ -48,7 +48,7 @@ export const deciding = (
       (exit): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
         if (exit === undefined) {
           const problem = `\`decide\` takes longer than ${Duration.format(decideWithin)}`
-          return Effect.fail(new DecisionFailed({ ...about, problem, cause: new Cause.TimeoutError() }))
+          return Effect.fail(new DecisionFailed({ ...about, problem, cause: new Cause.TimeoutError("") }))
         }
         if (Exit.isSuccess(exit)) return ofValue(about, exit.value)
         const rejection = Cause.findErrorOption(exit.cause)

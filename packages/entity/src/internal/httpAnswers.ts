@@ -89,7 +89,7 @@ export const respond = (
   options?: {
     readonly status?: number | undefined
     readonly headers?: Record<string, string> | undefined
-    /** Whether the caller has given a command id, so that it may repeat the command whatever has happened. */
+    /** Whether the caller may repeat the command whatever has happened, as it has given a command id, or only reads. */
     readonly isRepeatable?: boolean | undefined
   }
 ): HttpServerResponse.HttpServerResponse => {

@@ -61,6 +61,7 @@ export const badInputTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
           const error = yield* Effect.flip(accounts("a").Misbehave(fault))
           assert.deepInclude(error, { _tag: tag, id: "a", command: "Misbehave", isUnknown: false }, fault)
           assert.include(error.message, text, fault)
+          assert.notInclude(error.message, "undefined", fault)
           assert.strictEqual(yield* accounts("a").Balance(), 5)
         }
         assert.deepStrictEqual(yield* amountsIn(account, "a"), [5])
