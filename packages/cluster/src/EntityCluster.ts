@@ -25,10 +25,10 @@ import type * as Scope from "effect/Scope"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "./EntityMessage.ts"
 import * as ClusterDatabase from "./internal/ClusterDatabase.ts"
 import * as codecs from "./internal/entities/codecs.ts"
-import { EntityShards } from "./internal/entities/EntityShards.ts"
+import { closeWithin, EntityShards } from "./internal/entities/EntityShards.ts"
 import { guarded } from "./internal/entities/guarded.ts"
 import { Node } from "./internal/entities/Node.ts"
-import { hostOf } from "./internal/entities/nodeName.ts"
+import { hostOf, reachedAt } from "./internal/entities/nodeName.ts"
 import { Routes } from "./internal/entities/Routes.ts"
 import * as placedShards from "./internal/placedShards.ts"
 import { Connections } from "./internal/sockets/Connections.ts"
@@ -67,7 +67,11 @@ export class Host extends Context.Service<Host, {
     readonly handle: (command: EntityCommand) => Effect.Effect<EntityAnswer | Elsewhere | Unknown>
     /** Ends once nothing is in hand for the entities that are meant, and nothing is kept of them. */
     readonly close: (isMeant: (id: string) => boolean) => Effect.Effect<void>
+    /** Keeps nothing of the entities that are meant, and answers what is in hand for them at once. */
+    readonly abandon: (isMeant: (id: string) => boolean) => Effect.Effect<void>
   }) => Effect.Effect<void, never, Scope.Scope>
+  /** How long commands in hand are waited for when the process ends, or gives entities away: others wait for these meanwhile. */
+  readonly closeWithin: Duration.Duration
 }>()("@sluice/cluster/EntityCluster/Host") {}
 
 /**
@@ -177,7 +181,7 @@ export const layerProcess = <E = never, R = never>(
 ): Layer.Layer<Cluster | Host, ListenError | E, Database | OwnTables | R> =>
   Layer.effectContext(Effect.gen(function*() {
     const { health, host, listenAt, port, takeover, tls, weight } = yield* Effect.sync(() => settingsOf(options))
-    const healthy = yield* Layer.build(health ?? RunnerHealth.layerNoop)
+    const healthy = Context.get(yield* Layer.build(health ?? RunnerHealth.layerNoop), RunnerHealth.RunnerHealth)
     const { cluster, node, silence } = yield* makeNode({ takeover, tls })
     // nobody else has this name, so that leases of an earlier start of this process are not taken for its own
     const secret = Buffer.from((yield* WebCrypto).getRandomValues(new Uint8Array(16))).toString("hex")
@@ -187,7 +191,8 @@ export const layerProcess = <E = never, R = never>(
       port,
       tls,
       silence,
-      isMe: (name) => name === state.name,
+      // it has no name yet while it begins
+      isMe: (name) => state.name !== "" && name === state.name,
       serve: node.answer
     })
     const address = RunnerAddress.make(hostOf(secret, host), listening)
@@ -197,8 +202,15 @@ export const layerProcess = <E = never, R = never>(
       takeover,
       address,
       weight,
-      health: healthy,
-      close: (shards) => node.close(shards)
+      // by what others reach it at: its secret is nobody's matter
+      health: Context.make(
+        RunnerHealth.RunnerHealth,
+        RunnerHealth.RunnerHealth.of({
+          isAlive: ({ host, port }) => healthy.isAlive(RunnerAddress.make(reachedAt(host), port))
+        })
+      ),
+      close: (shards) => node.close(shards),
+      abandon: (shards) => node.abandon(shards)
     })
     node.begins(state.name, shards)
     yield* Effect.logInfo(
@@ -207,7 +219,8 @@ export const layerProcess = <E = never, R = never>(
     return Context.make(Cluster, clusterOf(node, cluster)).pipe(
       Context.add(Host, {
         has: (entityType, id) => node.has(entityType, id),
-        serve: (entityType, served) => node.serve(entityType, served)
+        serve: (entityType, served) => node.serve(entityType, served),
+        closeWithin: closeWithin(takeover)
       })
     )
   }))
@@ -278,6 +291,8 @@ const runnerOf = (
  * A command that leaves the process has a command id: the caller's, or one that is given here, so that it is sent again when its answer is lost, and happens once.
  * After `within` it fails with `EntityUnreachable`, which says whether it may have happened.
  *
+ * When the scope ends, others wait for the entities that are here. So the commands in hand have a third of `takeover` at most, however long `shutdownWithin` is.
+ *
  * **Gotchas**
  *
  * All processes of a cluster should have the same entity types: entities are spread over them whatever their types.
@@ -329,7 +344,10 @@ export const layer = <Name extends string, Rpcs extends Rpc.Any, R>(
       const host = yield* Host
       const coding = codecs.make(entity)
       const runner = yield* Effect.map(Cluster, (cluster) => runnerOf(name, cluster, coding, options))
-      const activations = yield* Activations.make(guarded(yield* entity.behaviour, (id) => host.has(name, id)), options)
+      const activations = yield* Activations.make(guarded(yield* entity.behaviour, (id) => host.has(name, id)), {
+        ...options,
+        shutdownWithin: Duration.min(Duration.fromInputUnsafe(options.shutdownWithin ?? "10 seconds"), host.closeWithin)
+      })
       yield* host.serve(name, {
         handle: (command) =>
           coding.encodeAnswer(
@@ -339,7 +357,8 @@ export const layer = <Name extends string, Rpcs extends Rpc.Any, R>(
               (decoded) => activations.send(command.id, decoded)
             )
           ),
-        close: activations.passivate
+        close: activations.passivate,
+        abandon: activations.abandon
       })
       return runner
     })

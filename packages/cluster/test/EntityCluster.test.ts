@@ -6,6 +6,7 @@ import { Database } from "@sluice/sql/Database"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import * as RunnerHealth from "effect/cluster/RunnerHealth"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -257,11 +258,86 @@ describe("entities in a cluster", () => {
         for (const id of moved) yield* b.client(id).Add({ by: 1 })
         yield* Deferred.succeed(gate, undefined)
         const exits = yield* Wait.end("the hanging ones", Fiber.join(hanging))
-        const added = exits.filter(Exit.isSuccess).length
-        const sum = ids.slice(0, 100).reduce((sum, id) => sum + store.count(id), 0)
-        // those that have moved are written once by who has them, and those that were in hand are sent on to there
-        assert.strictEqual(added, 100)
-        assert.strictEqual(sum, 100 + moved.length)
+        // those that have moved were given up, and their callers cannot know whether they were executed
+        assert.deepStrictEqual(
+          exits.map((exit) => Exit.isSuccess(exit) || (Cause.squash(exit.cause) as { isUnknown: boolean }).isUnknown),
+          exits.map(() => true)
+        )
+        assert.strictEqual(exits.filter(Exit.isSuccess).length, 100 - moved.length)
+        assert.deepStrictEqual(new Set(ids.slice(0, 100).map((id) => store.count(id))), new Set([1]))
+      })),
+    120_000
+  )
+
+  it.live(
+    "are read from what is stored where they come back to a process that was still busy with them",
+    () =>
+      inSqlite(Effect.gen(function*() {
+        const store = new Store()
+        const a = yield* start(store)
+        yield* spread(a)
+        const some = ids.slice(0, 100)
+        const gate = yield* Deferred.make<void>()
+        const begun = new Set<string>()
+        store.before = (id) => Effect.andThen(Effect.sync(() => begun.add(id)), Deferred.await(gate))
+        const hanging = yield* Effect.forkChild(
+          Effect.forEach(some, (id) => Effect.exit(a.client(id).Get()), { concurrency: 100 })
+        )
+        yield* Wait.until("them to hang", () => begun.size === 100)
+        const b = yield* start(store)
+        yield* Wait.until("some to have moved", () => some.some(b.has))
+        const id = some.find(b.has)!
+        store.before = () => Effect.void
+        assert.strictEqual(yield* b.client(id).Add({ by: 1 }), 1)
+        yield* b.end
+        yield* Wait.until("it to come back", () => a.has(id))
+        const read = yield* Effect.forkChild(a.client(id).Get(), { startImmediately: true })
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual(yield* Wait.end("the read", Fiber.join(read)), 1n)
+        yield* Wait.end("the hanging ones", Fiber.join(hanging))
+      })),
+    120_000
+  )
+
+  it.live(
+    "are had by processes that are well, which is asked of where they are reached",
+    () =>
+      inSqlite(Effect.gen(function*() {
+        const asked = new Set<string>()
+        const health = Layer.succeed(
+          RunnerHealth.RunnerHealth,
+          RunnerHealth.RunnerHealth.of({
+            isAlive: ({ host, port }) =>
+              Effect.sync(() => {
+                asked.add(`${host}:${port > 0}`)
+                return host === "127.0.0.1"
+              })
+          })
+        )
+        const store = new Store()
+        const a = yield* start(store, { health })
+        const b = yield* start(store, { health })
+        yield* spread(a, b)
+        yield* Wait.until("somebody to be asked", () => asked.size > 0)
+        assert.deepStrictEqual(asked, new Set(["127.0.0.1:true"]))
+      })),
+    120_000
+  )
+
+  it.live(
+    "are not kept from others for long by one that is busy, when their process ends",
+    () =>
+      inSqlite(Effect.gen(function*() {
+        const store = new Store()
+        const a = yield* start(store, {}, { shutdownWithin: "5 minutes" })
+        yield* spread(a)
+        const begun = yield* Deferred.make<void>()
+        store.before = () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+        const sent = yield* Effect.forkChild(Effect.flip(a.client("c-1").Add({ by: 1 })))
+        yield* Deferred.await(begun)
+        yield* Wait.end("the process", a.end)
+        const error = yield* Wait.end("the answer", Fiber.join(sent))
+        assert.isTrue(error._tag === "EntityUnreachable" && error.isUnknown)
       })),
     120_000
   )

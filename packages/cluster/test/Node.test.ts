@@ -159,7 +159,7 @@ describe("a process that is asked", () => {
       const shards = { has: () => true }
       node.begins("me", shards as never)
       yield* Effect.scoped(Effect.gen(function*() {
-        yield* node.serve("e", { handle: () => Effect.never, close: () => Effect.void })
+        yield* node.serve("e", { handle: () => Effect.never, close: () => Effect.void, abandon: () => Effect.void })
         const answer = wire.decodeAnswer(Buffer.from(yield* node.answer(wire.encodeCommand(command, 10, undefined))))
         assert.strictEqual(answer?._tag, "Unknown")
       }))

@@ -17,6 +17,9 @@ import { shards } from "./shardOf.ts"
 /** Shards are mostly given up together: so long, in milliseconds, the first waits for others. */
 const togetherWithin = 5
 
+/** @internal So long whoever is to have shards next waits for what is in hand for them. */
+export const closeWithin = (takeover: Duration.Duration): Duration.Duration => Duration.divideUnsafe(takeover, 3)
+
 /**
  * @internal
  * The shards of entities that this process has.
@@ -41,13 +44,13 @@ export class EntityShards {
       readonly health: Context.Context<RunnerHealth>
       /** Ends once nothing is in hand for entities of these shards, and nothing is kept of them. It may be interrupted. */
       readonly close: (shards: ReadonlySet<number>) => Effect.Effect<void>
+      /** Keeps nothing of the entities of these shards, and answers what is in hand for them at once. */
+      readonly abandon: (shards: ReadonlySet<number>) => Effect.Effect<void>
     }): Effect.fn.Return<EntityShards, never, Scope.Scope> {
       const { cluster, takeover } = options
       const clock = yield* Clock.Clock
       const self = new EntityShards(Duration.toMillis(takeover), clock)
       const times = placedShards.timesOf(takeover)
-      // whoever is to have them next waits for so long at most
-      const closeWithin = Duration.divideUnsafe(takeover, 3)
       const context = yield* Effect.context()
       const withLock = Semaphore.makeUnsafe(1).withPermits(1)
       const closing = new Set<number>()
@@ -55,7 +58,11 @@ export class EntityShards {
         if (closing.size === 0) return Effect.void
         const batch = new Set(closing)
         closing.clear()
-        return Effect.asVoid(Effect.timeoutOption(options.close(batch), closeWithin))
+        return Effect.timeoutOrElse(options.close(batch), {
+          duration: closeWithin(takeover),
+          // what is held of them is out of date when they come back
+          orElse: () => options.abandon(batch)
+        })
       })
       const close = (shard: number) =>
         Effect.suspend(() => {

@@ -33,6 +33,8 @@ export interface Served {
   readonly handle: (command: EntityCommand) => Effect.Effect<EntityAnswer | Elsewhere | Unknown>
   /** Ends once nothing is in hand for the entities that are meant, and nothing is kept of them. */
   readonly close: (isMeant: (id: string) => boolean) => Effect.Effect<void>
+  /** Keeps nothing of the entities that are meant, and answers what is in hand for them at once. */
+  readonly abandon: (isMeant: (id: string) => boolean) => Effect.Effect<void>
 }
 
 /**
@@ -92,6 +94,17 @@ export class Node {
         this.#served,
         ([entityType, { close }]) => close((id) => shards.has(shardOf(entityType, id))),
         { concurrency: "unbounded", discard: true }
+      )
+    )
+  }
+
+  /** Keeps nothing of the entities of these shards, and answers what is in hand for them at once. */
+  abandon(shards: ReadonlySet<number>): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      Effect.forEach(
+        this.#served,
+        ([entityType, { abandon }]) => abandon((id) => shards.has(shardOf(entityType, id))),
+        { discard: true }
       )
     )
   }

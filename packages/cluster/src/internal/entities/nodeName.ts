@@ -15,3 +15,6 @@ export const parse = (address: string): Peer | undefined => {
   if (at <= 0 || colon <= at + 1 || !(Number.isInteger(port) && port > 0 && port < 65_536)) return undefined
   return { name: address, host: address.slice(at + 1, colon), port }
 }
+
+/** @internal Where a process can be reached, of what it is called in Effect Cluster's place of a host. */
+export const reachedAt = (host: string): string => host.slice(host.indexOf("@") + 1)
