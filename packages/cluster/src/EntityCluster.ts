@@ -10,7 +10,7 @@ import { isLoopback } from "@sluice/core/Loopback"
 import * as Activations from "@sluice/entity/Activations"
 import type { Entity } from "@sluice/entity/Entity"
 import { outsideTransactions, type Runner, Runs } from "@sluice/entity/EntityClient"
-import type { EntityUnreachable } from "@sluice/entity/EntityError"
+import type { EntityUnreachable, InvalidCommand } from "@sluice/entity/EntityError"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
@@ -47,7 +47,7 @@ export class Cluster extends Context.Service<Cluster, {
   readonly send: (
     command: EntityCommand,
     within: Duration.Duration
-  ) => Effect.Effect<EntityAnswer, EntityUnreachable>
+  ) => Effect.Effect<EntityAnswer, EntityUnreachable | InvalidCommand>
   /** Whether the fiber is in a transaction of the storage. */
   readonly inTransaction: Effect.Effect<boolean>
 }>()("@sluice/cluster/EntityCluster/Cluster") {}

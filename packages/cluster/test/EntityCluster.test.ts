@@ -200,7 +200,7 @@ describe("entities in a cluster", () => {
         assert.strictEqual(nobody._tag, "EntityUnreachable")
         assert.match(
           nobody.message,
-          /the command was not begun: try again: tried for 1000 ms: no process has it at the moment/
+          /the command was not begun: try again: tried for \d+ ms: no process has it at the moment/
         )
         const a = yield* start(store)
         yield* spread(a)

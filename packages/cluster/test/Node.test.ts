@@ -60,7 +60,7 @@ const calling = (...outcomes: ReadonlyArray<Outcome | Reply>) => {
   return { node, sent }
 }
 
-const failureOf = (effect: Effect.Effect<EntityAnswer, EntityUnreachable>) => Effect.flip(effect)
+const failureOf = (effect: ReturnType<Node["send"]>) => Effect.flip(effect)
 
 describe("a command whose first attempt may have been executed", () => {
   it.live("is sent on where another attempt has failed before it was executed", () =>
@@ -92,6 +92,18 @@ describe("a command whose first attempt may have been executed", () => {
       assert.deepStrictEqual((yield* calling(unavailable).node.send(command, 60_000))._tag, "Failed")
       const begun = calling({ _tag: "Elsewhere", why: "it moved" }, unavailable)
       assert.deepStrictEqual((yield* begun.node.send(command, 60_000))._tag, "Failed")
+    }))
+})
+
+describe("a command that cannot be sent", () => {
+  it.live("is invalid, and not tried again", () =>
+    Effect.gen(function*() {
+      const { node, sent } = calling(replied)
+      for (const payload of ["x".repeat(5_000_000), 10n]) {
+        const error = yield* failureOf(node.send({ ...command, payload }, 60_000))
+        assert.strictEqual(error._tag, "InvalidCommand")
+      }
+      assert.strictEqual(sent.length, 0)
     }))
 })
 
@@ -153,6 +165,31 @@ describe("an entity that is sent a command again", () => {
 })
 
 describe("a process that is asked", () => {
+  it.live("says what is wrong with an answer that cannot be sent, and not of one that was executed that it was not", () =>
+    Effect.gen(function*() {
+      const { node } = calling(replied)
+      node.begins("me", { has: () => true } as never)
+      for (const reply of ["x".repeat(5_000_000), 10n]) {
+        for (const receipt of [undefined, {}]) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            yield* node.serve("e", {
+              handle: () => Effect.succeed({ _tag: "Replied", reply, receipt }),
+              close: () => Effect.void,
+              abandon: () => Effect.void
+            })
+            const answer = wire.decodeAnswer(
+              Buffer.from(yield* node.answer(wire.encodeCommand(command, 60_000, undefined)))
+            )
+            const { _tag, isUnknown } = (answer as { readonly error: any }).error
+            assert.deepStrictEqual(
+              [_tag, isUnknown],
+              receipt === undefined ? ["InvalidDecision", undefined] : ["EntityUnreachable", true]
+            )
+          }))
+        }
+      }
+    }))
+
   it.live("does not say of a command that it has in hand that it has not begun", () =>
     Effect.gen(function*() {
       const { node } = calling(replied)

@@ -1,4 +1,4 @@
-import { EntityError, EntityUnreachable, InvalidDecision } from "@sluice/entity/EntityError"
+import { EntityError, EntityUnreachable, InvalidCommand, InvalidDecision } from "@sluice/entity/EntityError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -125,15 +125,26 @@ export class Node {
       return Effect.map(
         parent === undefined ? handled : Effect.withParentSpan(handled, Tracer.externalSpan(parent)),
         (answer) => {
-          const text = wire.encodeAnswer(answer)
+          let text: string
+          try {
+            text = wire.encodeAnswer(answer)
+          } catch (cause) {
+            return wire.encodeAnswer(unsendable(command, answer, `the answer cannot be sent as JSON: ${String(cause)}`))
+          }
           const bytes = text.length * 3 <= maxBytes ? 0 : Buffer.byteLength(text)
-          return bytes <= maxBytes ? text : wire.encodeAnswer(tooLarge(command, bytes))
+          return bytes <= maxBytes ? text : wire.encodeAnswer(
+            unsendable(
+              command,
+              answer,
+              `the answer has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
+            )
+          )
         }
       )
     })
 
   /** Sends a command to where its entity is, for as long as `within`, in milliseconds. */
-  send(command: EntityCommand, within: number): Effect.Effect<EntityAnswer, EntityUnreachable> {
+  send(command: EntityCommand, within: number): Effect.Effect<EntityAnswer, EntityUnreachable | InvalidCommand> {
     const { entityType, id } = command
     return Effect.withFiber((fiber) => {
       const clock = Context.get(fiber.context, Clock.Clock)
@@ -158,9 +169,16 @@ export class Node {
             entityType,
             id,
             isUnknown,
-            problem: `tried for ${Math.round(within)} ms: ${tried.length === 0 ? "no answer" : tried.join("; then ")}`
+            problem: `tried for ${Math.round(now() - deadline + within)} ms: ${tried.length === 0 ? "no answer" : tried.join("; then ")}`
           })
         )
+
+      /** It cannot be sent, now or later. */
+      const invalid = (problem: string): Effect.Effect<never, EntityUnreachable | InvalidCommand> => {
+        if (!isUnknown) return Effect.fail(new InvalidCommand({ entityType, id, command: command.tag, problem }))
+        note(problem)
+        return failure()
+      }
 
       // while somebody has it in hand, it may be executed
       let wasUnknown = false
@@ -175,7 +193,7 @@ export class Node {
       const answered = (
         answer: EntityAnswer | Elsewhere | Unknown,
         where: string
-      ): Effect.Effect<EntityAnswer | undefined, EntityUnreachable> => {
+      ): Effect.Effect<EntityAnswer | undefined, EntityUnreachable | InvalidCommand> => {
         switch (answer._tag) {
           case "Elsewhere":
             isUnknown = wasUnknown
@@ -197,7 +215,7 @@ export class Node {
         }
       }
 
-      const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable> = Effect.suspend(() => {
+      const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable | InvalidCommand> = Effect.suspend(() => {
         const self = this.#self
         const isHere = self !== undefined && self.shards.has(shard)
         if (isHere && !isUnknown) {
@@ -227,12 +245,16 @@ export class Node {
           const at = `${peer.host}:${peer.port}`
           // a lost answer is asked for again, so that each command that leaves the process has an id
           if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
-          const bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
+          let bytes: Buffer
+          try {
+            bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
+          } catch (cause) {
+            return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
+          }
           if (bytes.byteLength > maxBytes) {
-            note(
-              `the command has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
+            return invalid(
+              `it has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
             )
-            return failure()
           }
           return Effect.flatMap(this.#connections.request(peer, bytes, begins), (outcome) => {
             switch (outcome._tag) {
@@ -260,7 +282,7 @@ export class Node {
         })
       })
 
-      const loop: Effect.Effect<EntityAnswer, EntityUnreachable> = Effect.suspend(() => {
+      const loop: Effect.Effect<EntityAnswer, EntityUnreachable | InvalidCommand> = Effect.suspend(() => {
         const beganAt = now()
         // nobody would wait for it
         if (beganAt >= deadline) return failure()
@@ -288,16 +310,17 @@ export class Node {
   }
 }
 
-/** It was executed, and who has sent it does not see what it answers. */
-const tooLarge = ({ entityType, id, tag }: EntityCommand, bytes: number): EntityAnswer => ({
+/** Who has sent a command does not see what it answers. Where something was persisted, nobody may be told that it was not. */
+const unsendable = (
+  { entityType, id, tag }: EntityCommand,
+  answer: EntityAnswer | Elsewhere | Unknown,
+  problem: string
+): EntityAnswer => ({
   _tag: "Failed",
   error: encodeError(
-    new InvalidDecision({
-      entityType,
-      id,
-      command: tag,
-      problem: `the answer has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
-    })
+    answer._tag === "Replied" && answer.receipt !== undefined
+      ? new EntityUnreachable({ entityType, id, isUnknown: true, problem: `it was executed, and ${problem}` })
+      : new InvalidDecision({ entityType, id, command: tag, problem })
   )
 })
 
