@@ -107,41 +107,41 @@ describe("a command that cannot be sent", () => {
     }))
 })
 
-describe("an entity that is sent a command again", () => {
-  const second = 1_000_000
-  /** What an entity answers that has had others meanwhile. */
-  const answers = (others: number, firstSentAt: number | undefined, remembered: number) =>
-    Effect.gen(function*() {
-      const Counter = EventSourced.make(EntityType.make("e", { event: Schema.TaggedStruct("Counted", {}) }), {
-        state: Schema.Int,
-        initial: 0,
-        remembered,
-        commands: [Rpc.make("Count", { success: Schema.Int })],
-        decide: { Count: (_) => Decision.persist([{ _tag: "Counted" as const }], (count) => count) },
-        evolve: (count) => count + 1
-      })
-      const coding = codecs.make(Counter)
-      const behaviour = guarded(yield* Counter.behaviour, () => true)
-      const count = (commandId: string, firstSentAt?: number) =>
-        Effect.gen(function*() {
-          // it is recovered each time
-          const { send } = yield* Activations.make(behaviour)
-          const received: EntityCommand = { ...command, tag: "Count", payload: null, commandId, firstSentAt }
-          const answer = yield* coding.encodeAnswer(
-            received,
-            Effect.flatMap(coding.decodeCommand(received), (decoded) => send("1", decoded))
-          )
-          if (answer._tag === "Elsewhere" || answer._tag === "Unknown") return answer._tag
-          return yield* Effect.match(coding.decodeAnswer(received, answer), {
-            onSuccess: (answer) => answer._tag === "Replied" ? answer.reply : answer.error,
-            onFailure: (error) => error
-          })
-        }).pipe(Effect.scoped)
-      assert.strictEqual(yield* count("first"), 1)
-      for (let i = 0; i < others; i++) yield* count(`other ${i}`)
-      return { again: yield* count("first", firstSentAt), next: yield* count("last") }
-    }).pipe(Effect.provide(MemoryStorage.layer), Effect.scoped)
+const second = 1_000_000
+/** What an entity answers that has had others meanwhile. */
+const answers = (others: number, firstSentAt: number | undefined, remembered: number) =>
+  Effect.gen(function*() {
+    const Counter = EventSourced.make(EntityType.make("e", { event: Schema.TaggedStruct("Counted", {}) }), {
+      state: Schema.Int,
+      initial: 0,
+      remembered,
+      commands: [Rpc.make("Count", { success: Schema.Int })],
+      decide: { Count: ({ state }) => Decision.persist([{ _tag: "Counted" as const }], state + 1) },
+      evolve: (count) => count + 1
+    })
+    const coding = codecs.make(Counter)
+    const behaviour = guarded(yield* Counter.behaviour, () => true)
+    const count = (commandId: string, firstSentAt?: number) =>
+      Effect.gen(function*() {
+        // it is recovered each time
+        const { send } = yield* Activations.make(behaviour)
+        const received: EntityCommand = { ...command, tag: "Count", payload: null, commandId, firstSentAt }
+        const answer = yield* coding.encodeAnswer(
+          received,
+          Effect.flatMap(coding.decodeCommand(received), (decoded) => send("1", decoded))
+        )
+        if (answer._tag === "Elsewhere" || answer._tag === "Unknown") return answer._tag
+        return yield* Effect.match(coding.decodeAnswer(received, answer), {
+          onSuccess: (answer) => answer._tag === "Replied" ? answer.reply : answer.error,
+          onFailure: (error) => error
+        })
+      }).pipe(Effect.scoped)
+    assert.strictEqual(yield* count("first"), 1)
+    for (let i = 0; i < others; i++) yield* count(`other ${i}`)
+    return { again: yield* count("first", firstSentAt), next: yield* count("last") }
+  }).pipe(Effect.provide(MemoryStorage.layer), Effect.scoped)
 
+describe("an entity that is sent a command again", () => {
   it.live("answers as before while it remembers it", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* answers(2, 0, 3), { again: 1, next: 4 })

@@ -103,7 +103,7 @@ export class Routes {
       return peer === undefined ? [] : [[Number(shard.slice(shard.lastIndexOf(":") + 1)) - 1, peer] as const]
     }))
     // `elapsed` leaves out what is less than a millisecond
-    if (rows.length > 0) this.#clock = { time: Number(rows[0]!.now), at: (yield* elapsed) + 1 }
+    if (rows.length > 0) this.#clock = { time: rows[0]!.now, at: (yield* elapsed) + 1 }
     this.#readAt = from
     this.#problem = undefined
   }).pipe(
