@@ -169,7 +169,9 @@ export class Node {
             entityType,
             id,
             isUnknown,
-            problem: `tried for ${Math.round(now() - deadline + within)} ms: ${tried.length === 0 ? "no answer" : tried.join("; then ")}`
+            problem: `tried for ${Math.round(now() - deadline + within)} ms: ${
+              tried.length === 0 ? "no answer" : tried.join("; then ")
+            }`
           })
         )
 
@@ -215,72 +217,74 @@ export class Node {
         }
       }
 
-      const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable | InvalidCommand> = Effect.suspend(() => {
-        const self = this.#self
-        const isHere = self !== undefined && self.shards.has(shard)
-        if (isHere && !isUnknown) {
-          begins()
-          return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
-        }
-        return Effect.flatMap(this.#routes.find(shard, readAfter), ({ peer, problem }) => {
-          if (problem !== undefined) note(`the database that says where it is fails: ${problem}`)
-          if (isUnknown) {
-            const firstSentAt = this.#routes.databaseTime(begunAt)
-            // who does not know how old it is could not tell whether it was executed, and is forgotten since
-            if (firstSentAt === undefined) return Effect.undefined
-            sent = { ...sent, firstSentAt }
-          }
-          if (isHere) {
+      const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable | InvalidCommand> = Effect.suspend(
+        () => {
+          const self = this.#self
+          const isHere = self !== undefined && self.shards.has(shard)
+          if (isHere && !isUnknown) {
             begins()
             return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
           }
-          if (peer === undefined) {
-            if (problem === undefined) note("no process has it at the moment")
-            return Effect.undefined
-          }
-          if (peer.name === self?.name) {
-            note("this process is about to begin or end with it")
-            return Effect.undefined
-          }
-          const at = `${peer.host}:${peer.port}`
-          // a lost answer is asked for again, so that each command that leaves the process has an id
-          if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
-          let bytes: Buffer
-          try {
-            bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
-          } catch (cause) {
-            return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
-          }
-          if (bytes.byteLength > maxBytes) {
-            return invalid(
-              `it has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
-            )
-          }
-          return Effect.flatMap(this.#connections.request(peer, bytes, begins), (outcome) => {
-            switch (outcome._tag) {
-              case "NotSent":
-                note(`${at} is not reached: ${outcome.why}`)
-                return Effect.undefined
-              case "Lost":
-                isUnknown = true
-                note(`the answer of ${at} was lost: ${outcome.why}`)
-                return Effect.undefined
-              case "Crowded":
-                note(`too many commands are on their way to ${at}`)
-                return failure()
-              case "Answered": {
-                const answer = wire.decodeAnswer(outcome.reply)
-                if (answer === undefined) {
-                  isUnknown = true
-                  note(`${at} gave an answer that is none`)
-                  return Effect.undefined
-                }
-                return answered(answer, `at ${at}`)
-              }
+          return Effect.flatMap(this.#routes.find(shard, readAfter), ({ peer, problem }) => {
+            if (problem !== undefined) note(`the database that says where it is fails: ${problem}`)
+            if (isUnknown) {
+              const firstSentAt = this.#routes.databaseTime(begunAt)
+              // who does not know how old it is could not tell whether it was executed, and is forgotten since
+              if (firstSentAt === undefined) return Effect.undefined
+              sent = { ...sent, firstSentAt }
             }
+            if (isHere) {
+              begins()
+              return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
+            }
+            if (peer === undefined) {
+              if (problem === undefined) note("no process has it at the moment")
+              return Effect.undefined
+            }
+            if (peer.name === self?.name) {
+              note("this process is about to begin or end with it")
+              return Effect.undefined
+            }
+            const at = `${peer.host}:${peer.port}`
+            // a lost answer is asked for again, so that each command that leaves the process has an id
+            if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
+            let bytes: Buffer
+            try {
+              bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
+            } catch (cause) {
+              return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
+            }
+            if (bytes.byteLength > maxBytes) {
+              return invalid(
+                `it has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
+              )
+            }
+            return Effect.flatMap(this.#connections.request(peer, bytes, begins), (outcome) => {
+              switch (outcome._tag) {
+                case "NotSent":
+                  note(`${at} is not reached: ${outcome.why}`)
+                  return Effect.undefined
+                case "Lost":
+                  isUnknown = true
+                  note(`the answer of ${at} was lost: ${outcome.why}`)
+                  return Effect.undefined
+                case "Crowded":
+                  note(`too many commands are on their way to ${at}`)
+                  return failure()
+                case "Answered": {
+                  const answer = wire.decodeAnswer(outcome.reply)
+                  if (answer === undefined) {
+                    isUnknown = true
+                    note(`${at} gave an answer that is none`)
+                    return Effect.undefined
+                  }
+                  return answered(answer, `at ${at}`)
+                }
+              }
+            })
           })
-        })
-      })
+        }
+      )
 
       const loop: Effect.Effect<EntityAnswer, EntityUnreachable | InvalidCommand> = Effect.suspend(() => {
         const beganAt = now()
