@@ -146,6 +146,8 @@ export const connect = (
   const journal: Journal["Service"] = {
     ...wrap("Journal", base, ["now", "heads", "before", "entity", "floors"]),
     append,
+    // the fiber knows without the database
+    inTransaction: Effect.map(CurrentTransaction, (transaction) => transaction !== undefined),
     prune: (entityType, before) =>
       ask(
         `prune '${entityType}'`,
