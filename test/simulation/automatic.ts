@@ -7,7 +7,6 @@ import {
   EventCodec,
   HeartbeatStore,
   Journal,
-  Placement,
   Projection,
   ProjectionManagement,
   ProjectionRegistry,
@@ -17,10 +16,9 @@ import {
 import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { allTaken, once } from "./endings.ts"
-import { makeLeases } from "./placement.ts"
+import { launch, makeLeases } from "./placement.ts"
 
 const Order = EntityType.make("order", { codec: EventCodec.string })
 
@@ -130,12 +128,7 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
     const service = (i: number) =>
       Effect.gen(function*() {
         registries[i] = yield* ProjectionRegistry.ProjectionRegistry
-        const { alive, placement } = yield* leases.join(i)
-        return yield* Effect.provideService(
-          Effect.all([alive, Layer.launch(Projection.layer(Orders))], { concurrency: "unbounded" }),
-          Placement.Placement,
-          placement
-        )
+        return yield* launch(leases, i, Orders)
       }).pipe(
         Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ name: `service-${i}`, interval })),
         Effect.provide(database.layer)

@@ -8,8 +8,7 @@ import * as Schema from "effect/Schema"
 import { Ledgers, Refused } from "../entities/Ledgers.ts"
 import { type Asked, Oracle } from "../entities/Oracle.ts"
 import { allTaken } from "./endings.ts"
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+import { upTo } from "./upTo.ts"
 
 /** Some get more commands than others. */
 const entity = Schema.Literals([0, 0, 0, 1, 1, 2, 3])

@@ -25,6 +25,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { upTo } from "./upTo.ts"
 
 const Cart = EntityType.make("cart", { codec: EventCodec.string })
 const Carts = EventStream.make("carts", { codec: EventCodec.string })
@@ -32,8 +33,6 @@ const Carts = EventStream.make("carts", { codec: EventCodec.string })
 /** The first three are in one slice, and so are the next two. */
 const everyEntity = ["c0aa", "c1cb", "c2ec", "c3pu", "c4rv", "c5", "c6a"]
 const idOf = (entity: number): string => everyEntity[entity]!
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 /** What goes wrong between the producer and a consumer, so many milliseconds after the fault before, and for how many. */
 const Fault = Schema.Struct({

@@ -1,7 +1,8 @@
 /** A placement of workers as a cluster has it: each process leases some, and others get them when it gives them up, or is not heard of for a while. */
-import { type OffsetStore, type Placement, SliceRange } from "@sluice/core"
+import { type OffsetStore, Placement, Projection, SliceRange } from "@sluice/core"
 import { Simulation } from "@sluice/testing"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 
 /** After so many milliseconds without a word the others take a process for dead. */
@@ -127,3 +128,12 @@ export const makeLeases = (isStrict: boolean): Effect.Effect<Leases, never, Simu
       move: Effect.sync(() => void moved++)
     }
   })
+
+/** Runs a projection in a process that has just started, with the workers that it leases, for as long as the process. */
+export const launch = <E, R>(leases: Leases, process: number, projection: Projection.Projection<E, R>) =>
+  Effect.flatMap(leases.join(process), ({ alive, placement }) =>
+    Effect.provideService(
+      Effect.all([alive, Layer.launch(Projection.layer(projection))], { concurrency: "unbounded" }),
+      Placement.Placement,
+      placement
+    ))

@@ -10,7 +10,6 @@ import {
   HeartbeatStore,
   Journal,
   PersistenceId,
-  Placement,
   Projection,
   ProjectionManagement,
   ProjectionRegistry,
@@ -24,16 +23,14 @@ import {
 import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { allTaken, noLetters, once } from "./endings.ts"
-import { makeLeases } from "./placement.ts"
+import { launch, makeLeases } from "./placement.ts"
 import { changeState, Note, Profile } from "./sources.ts"
+import { upTo } from "./upTo.ts"
 
 const Task = EntityType.make("task", { codec: EventCodec.string })
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 const workerCount = Schema.Literals([1, 2, 3, 4, 7, 16, "asInCode"])
 
@@ -317,12 +314,7 @@ export const run = (scaling: Scaling): Effect.Effect<void, unknown, Simulation.S
     const service = (i: number) =>
       Effect.gen(function*() {
         registries[i] = yield* ProjectionRegistry.ProjectionRegistry
-        const { alive, placement } = yield* leases.join(i)
-        return yield* Effect.provideService(
-          Effect.all([alive, Layer.launch(Projection.layer(Everything))], { concurrency: "unbounded" }),
-          Placement.Placement,
-          placement
-        )
+        return yield* launch(leases, i, Everything)
       }).pipe(
         Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ name: `service-${i}`, interval })),
         Effect.provide(database.layer)

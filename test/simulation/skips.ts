@@ -10,7 +10,6 @@ import {
   Journal,
   OffsetStore,
   PersistenceId,
-  Placement,
   Projection,
   ProjectionManagement,
   RecoveryStrategy,
@@ -21,15 +20,13 @@ import {
 import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { allTaken, noLetters, once } from "./endings.ts"
-import { makeLeases } from "./placement.ts"
+import { launch, makeLeases } from "./placement.ts"
 import { Note } from "./sources.ts"
+import { upTo } from "./upTo.ts"
 
 const Task = EntityType.make("task", { codec: EventCodec.string })
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 const Append = Schema.TaggedStruct("Append", {
   after: upTo(300),
@@ -246,15 +243,7 @@ export const run = (input: Skips): Effect.Effect<void, unknown, Simulation.Simul
           yield* Effect.ignore(take(step, `${i}-${left[i]!.length}`))
         }
       })
-    const service = (i: number) =>
-      Effect.gen(function*() {
-        const { alive, placement } = yield* leases.join(i)
-        return yield* Effect.provideService(
-          Effect.all([alive, Layer.launch(Projection.layer(Everything))], { concurrency: "unbounded" }),
-          Placement.Placement,
-          placement
-        )
-      }).pipe(Effect.provide(database.layer))
+    const service = (i: number) => Effect.provide(launch(leases, i, Everything), database.layer)
     const processes: Array<Simulation.Process> = []
     for (let i = 0; i < services; i++) processes.push(yield* Simulation.process(`service-${i}`, service(i)))
     for (const i of people.keys()) {

@@ -25,10 +25,9 @@ import * as Schema from "effect/Schema"
 import { allTaken, once } from "./endings.ts"
 import { makeLeases } from "./placement.ts"
 import { Note } from "./sources.ts"
+import { upTo } from "./upTo.ts"
 
 const Task = EntityType.make("task", { codec: EventCodec.string })
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 const version = Schema.Literals([1, 2, 2, 3])
 

@@ -22,8 +22,7 @@ import * as Schema from "effect/Schema"
 import { allTaken, noLetters, once } from "./endings.ts"
 import { makeLives } from "./lives.ts"
 import { changeState, makeSelected, Note, Profile, sourceOf } from "./sources.ts"
-
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+import { upTo } from "./upTo.ts"
 
 /** How soon what is written is handled when nothing else happens: the database is asked once a second. */
 const promptness = 10_000
