@@ -330,6 +330,8 @@ const change = <S, A>(
     const store = yield* DurableStateStore
     const persistenceId = yield* persistenceIdOf(stateType, options.id)
     const { event, metadata = {}, tags = [] } = options
+    const invalid = Check.givenMetadata(metadata)
+    if (invalid !== undefined) return yield* invalid
     if (event !== undefined && event[0].name !== stateType.name) {
       return yield* new InvalidInput({
         input: "event",

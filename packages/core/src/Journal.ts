@@ -373,8 +373,8 @@ export type Appended<Events> = Events extends NonEmptyReadonlyArray<unknown> ? R
  * given to every event, or are computed from it and its index. An append of no events does not compare `expected` with anything.
  *
  * Fails with `InvalidInput` when `expected` is a number, but no safe integer from 0, when the id is empty or longer than
- * `PersistenceId.maxBytes` leaves room for, when a function for them throws, or when the id, a tag or the metadata has U+0000 or half a
- * surrogate pair.
+ * `PersistenceId.maxBytes` leaves room for, when a function for them throws, when the id, a tag or the metadata has U+0000 or half a
+ * surrogate pair, or when a key of the metadata begins with `sluice.`: those are Sluice's own, such as the id of the command that an event is of.
  *
  * Inside {@link transaction}, or a transaction of the storage's own, the append is part of it.
  *
@@ -417,6 +417,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
       const journal = yield* Journal
       const crypto = yield* WebCrypto
       const { metadata = noMetadata } = options
+      const invalid = typeof metadata === "function" ? undefined : Check.givenMetadata(metadata)
+      if (invalid !== undefined) return yield* invalid
       const common = yield* withTraceContext(typeof metadata === "function" ? noMetadata : metadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
       const { expected = "any", tags = noTags } = options
@@ -434,7 +436,7 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
             payload: encodeUnsafe(entityType.codec, persistenceId, event),
             tags: typeof tags === "function" ? computed("tags", tags, event, index) : tags,
             metadata: typeof metadata === "function"
-              ? { ...common, ...computed("metadata", metadata, event, index) }
+              ? { ...common, ...givenUnsafe(computed("metadata", metadata, event, index)) }
               : common
           })),
         catch: (error) => error as EventCodec.EventEncodeError | InvalidInput
@@ -442,6 +444,13 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
       return yield* journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
     })
   ) as Effect.Effect<Appended<Events>, AppendError, Journal>
+
+/** Throws an `InvalidInput`. */
+const givenUnsafe = (metadata: Metadata): Metadata => {
+  const invalid = Check.givenMetadata(metadata)
+  if (invalid !== undefined) throw invalid
+  return metadata
+}
 
 /** What a function of the user's says of an event. Throws an `InvalidInput` where that throws. */
 const computed = <A, B>(input: string, f: (event: A, index: number) => B, event: A, index: number): B => {

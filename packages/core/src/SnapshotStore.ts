@@ -96,7 +96,7 @@ export class SnapshotStore extends Context.Service<SnapshotStore, {
 
 /**
  * Stores the state of an entity after the event with the sequence number, and removes the snapshots that the retention
- * does not keep; the two latest by default. Fails with `InvalidInput` as `Journal.append` does.
+ * does not keep; the two latest by default. Fails with `InvalidInput` as `Journal.append` does, also for metadata whose keys begin with `sluice.`.
  *
  * **Example** (Saving and loading)
  *
@@ -136,14 +136,34 @@ export const save = Effect.fn("SnapshotStore.save")(function*<S>(stateType: Stat
   })
   const { metadata = {}, retention = Ret.latest(2), sequenceNumber } = snapshot
   const invalid = Check.safeInteger("sequence number", sequenceNumber) ?? Check.manifest(payload) ??
-    Check.metadata(metadata)
+    Check.metadata(metadata) ?? Check.givenMetadata(metadata)
   if (invalid !== undefined) return yield* invalid
   yield* store.save({ persistenceId, sequenceNumber: sequenceNumber as SequenceNumber, payload, metadata })
-  const kept = yield* store.list(persistenceId)
-  for (const sequenceNumber of retention(kept)) {
+  yield* retaining(store, persistenceId, retention)
+})
+
+const retaining = Effect.fnUntraced(function*(
+  store: SnapshotStore["Service"],
+  persistenceId: PersistenceId,
+  retention: Retention
+): Effect.fn.Return<void, StorageError> {
+  for (const sequenceNumber of retention(yield* store.list(persistenceId))) {
     yield* store.delete(persistenceId, { minSequenceNumber: sequenceNumber, maxSequenceNumber: sequenceNumber })
   }
 })
+
+/**
+ * Removes the snapshots of an entity that the retention does not keep, as {@link save} does.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const retain = <S>(
+  stateType: StateType<S>,
+  id: string,
+  retention: Retention
+): Effect.Effect<void, InvalidInput | StorageError, SnapshotStore> =>
+  SnapshotStore.use((store) => Effect.flatMap(persistenceIdOf(stateType, id), (id) => retaining(store, id, retention)))
 
 /**
  * The latest snapshot of an entity that meets the criteria. Fails when it cannot be decoded. Then compute the

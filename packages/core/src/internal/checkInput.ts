@@ -1,4 +1,4 @@
-import type { Metadata } from "../Envelope.ts"
+import { type Metadata, ownMetadata } from "../Envelope.ts"
 import { InvalidInput, textProblem } from "../InvalidInput.ts"
 import type { Payload } from "../Payload.ts"
 import * as PersistenceId from "../PersistenceId.ts"
@@ -83,6 +83,16 @@ export const metadata = (values: Metadata): InvalidInput | undefined => {
     if (wrongKey !== undefined) return problem("metadata", `the key ${wrongKey}`)
     const wrong = textProblem(values[key])
     if (wrong !== undefined) return problem("metadata", `what is at ${quote(key)} ${wrong}`)
+  }
+  return undefined
+}
+
+/** @internal What is wrong with metadata that a program gives, as Sluice reads its own back and believes it. */
+export const givenMetadata = (values: Metadata): InvalidInput | undefined => {
+  for (const key in values) {
+    if (key.startsWith(ownMetadata)) {
+      return problem("metadata", `the key ${quote(key)} begins with ${quote(ownMetadata)}, which is Sluice's own`)
+    }
   }
   return undefined
 }

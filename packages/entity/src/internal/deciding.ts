@@ -89,6 +89,13 @@ export const computing = <A>(about: About, name: string, f: () => A): Effect.Eff
     catch: (cause) => new DecisionFailed({ ...about, problem: `\`${name}\` throws`, cause })
   })
 
+/** @internal What is to be stored, as its codec writes it. */
+export const encoding = <A>(about: About, what: string, encode: () => A): Effect.Effect<A, InvalidDecision> =>
+  Effect.try({
+    try: encode,
+    catch: (cause) => new InvalidDecision({ ...about, problem: `${what} cannot be encoded`, cause })
+  })
+
 /** @internal Runs effects after persisting one after the other. One that fails, or takes too long, is logged. */
 export const runAfter = <State>(
   about: About,

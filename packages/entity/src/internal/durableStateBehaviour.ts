@@ -23,7 +23,7 @@ import {
   RecoveryFailed
 } from "../EntityError.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
-import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
+import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
 import { readInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
@@ -299,13 +299,6 @@ export const durableStateBehaviour = <State, Event>(
             : new Stale({ cause: new RevisionConflict({ persistenceId, expected, actual }) })
         })
     }
-  })
-
-/** What is to be stored, as its codec writes it. */
-const encoding = <A>(about: About, what: string, encode: () => A): Effect.Effect<A, InvalidDecision> =>
-  Effect.try({
-    try: encode,
-    catch: (cause) => new InvalidDecision({ ...about, problem: `${what} cannot be encoded`, cause })
   })
 
 /** What a decision changes, if it changes anything. Types rule out the rest, but a program may ignore them. */

@@ -1,4 +1,5 @@
 import type { EntityType } from "@sluice/core/EntityType"
+import type { Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import { SequenceConflict } from "@sluice/core/JournalError"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -6,8 +7,10 @@ import type { Receipt } from "@sluice/core/Receipt"
 import type * as SequenceNumber from "@sluice/core/SequenceNumber"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
+import { traced, withTraceContext } from "@sluice/core/Tracing"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
+import { WebCrypto } from "effect/crypto/WebCrypto"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -17,7 +20,7 @@ import type * as Decision from "../Decision.ts"
 import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
-import { type About, computing, deciding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
+import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
 import { readInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
@@ -55,6 +58,8 @@ export interface Definition<in out Event, in out State> {
   readonly remembered: number
 }
 
+const noMetadata: Metadata = {}
+
 /** What was decided, and may be persisted. */
 type Decided<Event, State> =
   | Rejected
@@ -81,6 +86,7 @@ export const eventSourcedBehaviour = <Event, State>(
   Effect.gen(function*() {
     const { decide, decideWithin, entityType, evolve, maxEvents, snapshots, stateType, tags } = definition
     const journal = yield* Journal.Journal
+    const crypto = yield* WebCrypto
     const memory = makeCommandMemory(definition.commands, journal.identity, "events")
     const recover = recovering({
       ...definition,
@@ -146,18 +152,28 @@ export const eventSourcedBehaviour = <Event, State>(
       events: NonEmptyReadonlyArray<Event>
     ): Effect.Effect<Receipt, Stale | InvalidDecision | JournalUnavailable> => {
       const { command, tags } = decided
+      const { id, persistenceId, sequenceNumber: expected } = held
+      const { name } = entityType
       const last = events.length - 1
-      return Journal.append(entityType, {
-        id: held.id,
-        expected: held.sequenceNumber,
-        events,
-        tags: (_, index) => tags[index]!,
-        metadata: command === undefined ? undefined : (_, index) => index === last ? metadataOf(command) : {}
-      }).pipe(
-        Effect.provideService(Journal.Journal, journal),
-        Effect.mapError((error) =>
-          error._tag === "SequenceConflict" ? new Stale({ cause: error }) : unwritten(about, error)
-        )
+      return traced(
+        { name: "sluice.append", attributes: { entityType: name, id } },
+        Effect.gen(function*() {
+          const common = yield* withTraceContext(noMetadata)
+          const encoded = yield* encoding(about, "an event", () =>
+            Arr.map(events, (event, index): Journal.NewEvent => ({
+              id: crypto.randomUUID(),
+              payload: entityType.codec.encodeUnsafe(event),
+              tags: tags[index]!,
+              metadata: command !== undefined && index === last ? { ...common, ...metadataOf(command) } : common
+            })))
+          // by the journal itself, as metadata of Sluice's own is refused elsewhere
+          return yield* journal.append({ entityType: name, persistenceId, expected, events: encoded, recheck: false })
+            .pipe(
+              Effect.mapError((error) =>
+                error._tag === "SequenceConflict" ? new Stale({ cause: error }) : unwritten(about, error)
+              )
+            )
+        })
       )
     }
 
@@ -175,7 +191,7 @@ export const eventSourcedBehaviour = <Event, State>(
           hasBegun = saver.beginUnsafe({
             id: held.id,
             persistenceId,
-            sequenceNumber,
+            sequenceNumber: sequenceNumber as SequenceNumber.SequenceNumber,
             state,
             metadata: {
               [eventKey]: String(timestamp),

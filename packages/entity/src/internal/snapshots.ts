@@ -1,6 +1,7 @@
 import type { Metadata } from "@sluice/core/Envelope"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { Retention } from "@sluice/core/Retention"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
 import * as Cause from "effect/Cause"
@@ -25,7 +26,7 @@ const tooSlow = new Cause.TimeoutError(`it takes longer than ${Duration.format(s
 export interface NewSnapshot<out State> {
   readonly id: string
   readonly persistenceId: PersistenceId
-  readonly sequenceNumber: number
+  readonly sequenceNumber: SequenceNumber
   readonly state: State
   readonly metadata: Metadata
   /** The numbers of snapshots that are of other events than the journal has, and are removed. */
@@ -63,9 +64,13 @@ export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
         (number) => store.delete(persistenceId, { minSequenceNumber: number, maxSequenceNumber: number }),
         { discard: true }
       )
-      const saving = Effect.andThen(
-        removed,
-        SnapshotStore.save(stateType, { id, sequenceNumber, state, metadata, retention })
+      // by the store itself, as metadata of Sluice's own is refused elsewhere
+      const saved = Effect.suspend(() =>
+        store.save({ persistenceId, sequenceNumber, payload: stateType.codec.encodeUnsafe(state), metadata })
+      )
+      const saving = removed.pipe(
+        Effect.andThen(saved),
+        Effect.andThen(SnapshotStore.retain(stateType, id, retention))
       )
       run(
         // one that does not let itself be stopped keeps neither the end, nor others

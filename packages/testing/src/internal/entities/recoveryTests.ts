@@ -1,7 +1,9 @@
 import { assert, describe } from "@effect/vitest"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Retention from "@sluice/core/Retention"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as StateType from "@sluice/core/StateType"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -32,13 +34,14 @@ const untilSnapshots = (account: Account, expected: ReadonlyArray<number>) =>
 
 /** A snapshot that says how the balance came about: it is not that of the events. */
 const save = (account: Account, sequenceNumber: number, balance: number, metadata: Record<string, string> = {}) =>
-  SnapshotStore.save(account.stateType, {
-    id: "a",
-    sequenceNumber,
-    state: { balance, count: sequenceNumber },
-    metadata,
-    retention: Retention.all
-  })
+  SnapshotStore.SnapshotStore.use((store) =>
+    store.save({
+      persistenceId: PersistenceId.make(account.name, "a"),
+      sequenceNumber: SequenceNumber.make(sequenceNumber),
+      payload: account.stateType.codec.encodeUnsafe({ balance, count: sequenceNumber }),
+      metadata
+    })
+  )
 
 const garbage = (account: Account, sequenceNumber: number) =>
   SnapshotStore.save(StateType.make(account.name, { codec: EventCodec.string }), {

@@ -409,6 +409,26 @@ export const appendTests = (it: It<Journal.Journal>): void => {
           assert.deepStrictEqual(yield* readAll(type), [])
         }))
 
+      it.effect("metadata that is Sluice's own, such as the command that an event is of", () =>
+        Effect.gen(function*() {
+          const type = fresh("append")
+          const events = ["never", "never"] as const
+          const own = { "sluice.command": "[\"one\",\"Add\",\"\",1]" }
+          for (
+            const metadata of [own, { user: "ada", ...own }, { "sluice.": "" }, () =>
+              own, (_: string, i: number) =>
+              i === 0 ? {} : own]
+          ) {
+            const error = yield* Effect.flip(Journal.append(type, { id: "a", events, metadata }))
+            assertInvalid(error)
+            assert.strictEqual(error.input, "metadata")
+            assert.include(error.message, "begins with \"sluice.\", which is Sluice's own")
+          }
+          assert.deepStrictEqual(yield* readAll(type), [])
+          yield* Journal.append(type, { id: "a", events, metadata: { sluice: "a", "Sluice.b": "c" } })
+          assert.lengthOf(yield* readAll(type), 2)
+        }))
+
       it.effect("tags, metadata and manifests that could not be kept", () =>
         Effect.gen(function*() {
           const journal = yield* Journal.Journal

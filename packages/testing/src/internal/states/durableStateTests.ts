@@ -219,6 +219,10 @@ export const durableStateTests = (
           }
           assertInvalid(yield* Effect.flip(DurableStateStore.get(type, text)))
         }
+        // which would be taken for the commands that an entity remembers
+        const own = { ...change, metadata: { "sluice.commands": "[]" } }
+        assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, own)))
+        assertInvalid(yield* Effect.flip(DurableStateStore.delete(type, own)))
         for (const expected of [-1, 0.5, NaN, 2 ** 53]) {
           assertInvalid(yield* Effect.flip(DurableStateStore.upsert(type, { ...change, expected })))
         }

@@ -68,6 +68,9 @@ export const snapshotTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
           )
         }
       }
+      // which would be taken for what an entity says of its snapshot
+      const own = { id: "a", sequenceNumber: number(1), state: "", metadata: { "sluice.commands": "[]" } }
+      assertInvalid(yield* Effect.flip(SnapshotStore.save(type, own)))
       for (const id of ["", "x".repeat(300)]) assertInvalid(yield* Effect.flip(save(type, id, 1)))
       for (const wrong of [-1, 0.5, NaN, 2 ** 53]) {
         assertInvalid(yield* Effect.flip(SnapshotStore.save(type, { id: "a", sequenceNumber: wrong, state: "" })))
