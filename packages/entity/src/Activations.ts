@@ -23,6 +23,7 @@ import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
 import { handle, isOutdated } from "./internal/handle.ts"
 import { LastUse, type Used } from "./internal/LastUse.ts"
 import { Mailbox } from "./internal/Mailbox.ts"
+import { HasTurn } from "./internal/Turns.ts"
 
 /** How long whoever is stopped may take to end, in milliseconds. */
 const stopWithin = 5_000
@@ -192,7 +193,9 @@ const activating = Effect.fnUntraced(function*<Held>(
   const { idleAfter, maxActive, shutdownWithin } = limits
   const { name } = behaviour
   // what is done for a command is no part of a transaction of whoever sends it
-  const run = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context()))
+  const run = Effect.runForkWith(
+    Context.add(Context.omit(Tracer.ParentSpan)(yield* Effect.context()), HasTurn, true)
+  )
   const clock = yield* Clock.Clock
   const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 

@@ -231,9 +231,12 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 
 /**
  * Runs durable states without keeping anything of them in memory: each command gets the state, decides, and changes it. So it is right in any number of
- * processes. Where another has changed the state meanwhile, the command is decided again, up to ten times.
+ * processes. Where another process has changed the state meanwhile, the command is decided again, up to ten times.
  *
  * **Details**
+ *
+ * Commands of this process that change the same entity take turns, in the order in which they come. 1,000 may wait for one: the next fails with `Overloaded`. Those
+ * in a transaction, and those that an entity sends, do not wait for a turn.
  *
  * A command that is sent in a transaction of the journal is part of that: the state is changed if that commits, and effects after persisting run then.
  *

@@ -4,26 +4,65 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { Answer, Command } from "../Behaviour.ts"
 import type { Entity } from "../Entity.ts"
 import { Runs } from "../EntityClient.ts"
-import { EntityConflict, type EntityError } from "../EntityError.ts"
+import { EntityConflict, type EntityError, Overloaded } from "../EntityError.ts"
 import { maxAttempts, pauseAfter } from "./conflicts.ts"
 import { handle } from "./handle.ts"
+import { Turns } from "./Turns.ts"
 
-/** @internal Recovers an entity for each command, and keeps nothing of it. */
+/** So many commands may wait for an entity. */
+const maxWaiting = 1_000
+
+/**
+ * @internal
+ * Recovers an entity for each command, and keeps nothing of it.
+ *
+ * Commands that write to the same entity take turns, so that they do not conflict within a process. Those that were never seen to write, such as reads, are handled
+ * at the same time. A command in a transaction of its sender's does not wait for its turn: what that transaction has locked could keep whoever has it.
+ */
 export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
   entity: Entity<Name, Rpcs, R>
 ): Layer.Layer<Runs<Name>, never, R> =>
   Layer.effect(
     Runs(entity.name),
     Effect.map(entity.behaviour, (behaviour) => {
-      const attempt = (id: string, command: Command, number: number): Effect.Effect<Answer, EntityError> =>
-        behaviour.recover(id).pipe(
-          Effect.flatMap((held) => handle(behaviour, held, command, true)),
-          Effect.map(({ answer }) => answer),
-          Effect.catchTag("Stale", ({ cause }) =>
-            number < maxAttempts
-              ? Effect.andThen(pauseAfter(number), attempt(id, command, number + 1))
-              : Effect.fail(new EntityConflict({ entityType: entity.name, id, attempts: number, cause })))
+      const entityType = entity.name
+      const turns = new Turns(maxWaiting)
+      /** The names of the commands that were seen to write. */
+      const writing = new Set<string>()
+
+      const once = (id: string, command: Command) =>
+        Effect.map(
+          Effect.flatMap(behaviour.recover(id), (held) => handle(behaviour, held, command, true)),
+          ({ answer }) => {
+            if (answer._tag === "Replied" && answer.receipt !== undefined) writing.add(command.tag)
+            return answer
+          }
         )
-      return { send: (id, command) => attempt(id, command, 1) }
+
+      const attempts = (id: string, command: Command, number: number): Effect.Effect<Answer, EntityError> =>
+        Effect.catchTag(once(id, command), "Stale", ({ cause }) =>
+          number < maxAttempts
+            ? Effect.andThen(pauseAfter(number), attempts(id, command, number + 1))
+            : Effect.fail(new EntityConflict({ entityType, id, attempts: number, cause })))
+
+      const inTurn = (id: string, command: Command, number: number): Effect.Effect<Answer, EntityError> =>
+        turns.run(
+          id,
+          attempts(id, command, number),
+          Effect.suspend(() => new Overloaded({ entityType, id, full: "mailbox", limit: maxWaiting }))
+        )
+
+      return {
+        send: (id, command) =>
+          Effect.flatMap(behaviour.inTransaction, (inTransaction): Effect.Effect<Answer, EntityError> =>
+            inTransaction
+              ? attempts(id, command, 1)
+              : writing.has(command.tag)
+              ? inTurn(id, command, 1)
+              : Effect.catchTag(once(id, command), "Stale", () => {
+                writing.add(command.tag)
+                return inTurn(id, command, 2)
+              }))
+      }
     })
   ) as Layer.Layer<Runs<Name>, never, R>

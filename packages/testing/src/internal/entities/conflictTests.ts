@@ -13,6 +13,24 @@ import { amountsIn, Deposited, eventsIn, makeAccount, runningIn } from "./accoun
 export const conflictTests = (it: It<Journal.Journal | SnapshotStore>, way: EntityWay): void => {
   const running = runningIn(way)
 
+  describe("many that write to one entity at once", () => {
+    it.effect("are all executed, and none of them fails with a conflict", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({ deposit: Effect.yieldNow })
+        const accounts = yield* running(account)
+        const replies = yield* Effect.forEach(
+          Array.from({ length: 64 }),
+          () => Effect.replicateEffect(accounts("a").Deposit({ amount: 1 }), 3),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          replies.flat().toSorted((a, b) => a - b),
+          Array.from({ length: 192 }, (_, n) => n + 1)
+        )
+        assert.lengthOf(yield* eventsIn(account, "a"), 192)
+      }))
+  })
+
   describe("two that write to one entity", () => {
     it.effect("decide again where the other came first", () =>
       Effect.gen(function*() {

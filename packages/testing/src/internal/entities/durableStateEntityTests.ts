@@ -353,6 +353,24 @@ export const durableStateEntityTests = (
       }))
   })
 
+  describe("a durable state that many send commands to at once", () => {
+    it.effect("executes each of them, and none of them fails with a conflict", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter()
+        const counters = yield* running(counter)
+        const replies = yield* Effect.forEach(
+          Array.from({ length: 64 }),
+          () => Effect.replicateEffect(counters("a").AddSlowly({ amount: 1 }), 3),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          replies.flat().toSorted((a, b) => a - b),
+          Array.from({ length: 192 }, (_, n) => n + 1)
+        )
+        assert.deepStrictEqual((yield* stored(counter, "a"))?.slice(0, 2), [192, 192])
+      }))
+  })
+
   describe("durable states of several writers", () => {
     it.effect("lose no command, and execute none twice", () =>
       Effect.gen(function*() {

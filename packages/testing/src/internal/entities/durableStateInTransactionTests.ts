@@ -1,7 +1,9 @@
 import { assert, describe } from "@effect/vitest"
 import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import * as Journal from "@sluice/core/Journal"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { DurableStateWay } from "../../EntityWay.ts"
 import type { It } from "../kit.ts"
@@ -41,6 +43,24 @@ export const durableStateInTransactionTests = (
           assert.strictEqual(yield* counters("a").Count(), 3)
           assert.strictEqual(yield* counters("b").Count(), 3)
         }).pipe(Effect.provideService(AfterPersisting, ({ count }) => Effect.sync(() => void after.push(count))))
+      }))
+
+    it.effect("wait for none that is sent outside, which may wait for the transaction", () =>
+      Effect.gen(function*() {
+        const counters = yield* running(makeCounter())
+        yield* counters("a").Add({ amount: 1 })
+        const hasWritten = yield* Deferred.make<void>()
+        const outside = yield* Effect.forkChild(
+          Effect.andThen(Deferred.await(hasWritten), counters("a").Add({ amount: 100 }))
+        )
+        const inside = yield* Journal.transaction(Effect.gen(function*() {
+          yield* counters("a").Add({ amount: 10 })
+          yield* Deferred.succeed(hasWritten, undefined)
+          yield* Effect.repeat(Effect.yieldNow, { times: 20 })
+          return yield* counters("a").Add({ amount: 10 })
+        }))
+        assert.strictEqual(inside, 21)
+        assert.strictEqual(yield* Fiber.join(outside), 121)
       }))
   })
 }

@@ -2,7 +2,9 @@ import { assert, describe } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { EntityWay } from "../../EntityWay.ts"
 import * as Wait from "../../Wait.ts"
@@ -14,6 +16,24 @@ export const inTransactionTests = (it: It<Journal.Journal | SnapshotStore.Snapsh
   const running = runningIn(way)
 
   describe("commands in a transaction", () => {
+    it.effect("wait for none that is sent outside, which may wait for the transaction", () =>
+      Effect.gen(function*() {
+        const accounts = yield* running(makeAccount())
+        yield* accounts("a").Deposit({ amount: 1 })
+        const hasWritten = yield* Deferred.make<void>()
+        const outside = yield* Effect.forkChild(
+          Effect.andThen(Deferred.await(hasWritten), accounts("a").Deposit({ amount: 100 }))
+        )
+        const inside = yield* Journal.transaction(Effect.gen(function*() {
+          yield* accounts("a").Deposit({ amount: 10 })
+          yield* Deferred.succeed(hasWritten, undefined)
+          yield* Effect.repeat(Effect.yieldNow, { times: 20 })
+          return yield* accounts("a").Deposit({ amount: 10 })
+        }))
+        assert.strictEqual(inside, 21)
+        assert.strictEqual(yield* Fiber.join(outside), 121)
+      }))
+
     it.effect("are all of it or nothing, and each sees what those before have done", () =>
       Effect.gen(function*() {
         const account = makeAccount()
