@@ -336,6 +336,60 @@ export const durableStateEntityTests = (
         assert.isUndefined(yield* stored(counter, "a"))
       }))
 
+    for (const when of ["before", "never", "later"] as const) {
+      const title = {
+        before: "answers a repetition with an id as it would have the first time, where only the answer was lost",
+        never: "executes a repetition with an id, where the first was lost",
+        later: "executes a repetition with an id, where the first is executed later: then it is not"
+      }[when]
+      it.effect(title, () =>
+        Effect.gen(function*() {
+          const counter = makeCounter()
+          const store = yield* DurableStateStore.DurableStateStore
+          let losses = 1
+          let late: Effect.Effect<unknown, unknown> | undefined
+          const lossy = DurableStateStore.DurableStateStore.of({
+            ...store,
+            change: (request) =>
+              Effect.suspend(() => {
+                if (losses-- <= 0) return store.change(request)
+                late = store.change(request)
+                return Effect.andThen(
+                  when === "before" ? store.change(request) : Effect.void,
+                  Effect.fail(
+                    new StorageError.StorageError({
+                      operation: "change",
+                      reason: "Unavailable",
+                      cause: new Error("gone")
+                    })
+                  )
+                )
+              })
+          })
+          yield* Effect.gen(function*() {
+            const { Add, Count } = (yield* running(counter))("a")
+            const add = Add.withReceipt({ amount: 5 }, { commandId: "one" })
+            const error = yield* Effect.flip(add)
+            assert.deepInclude(error, { _tag: "JournalUnavailable", id: "a", isUnknown: true, isRetryable: true })
+            const { receipt, reply } = yield* add
+            assert.strictEqual(reply, 5)
+            assert.deepStrictEqual(
+              receipt,
+              Option.getOrThrow(yield* DurableStateStore.receipt(counter.stateType, "a"))
+            )
+            if (when === "later") {
+              assert.deepInclude(yield* Effect.flip(late!), { _tag: "RevisionConflict", expected: 0, actual: 1 })
+            }
+            assert.deepStrictEqual(yield* add, { receipt, reply })
+            assert.strictEqual(yield* Count(), 5)
+          }).pipe(Effect.provideService(DurableStateStore.DurableStateStore, lossy))
+          assert.deepStrictEqual(yield* stored(counter, "a"), [1, 5, []])
+          assert.lengthOf(yield* eventsIn(counter, "a"), 1)
+          const again = yield* running(counter)
+          assert.strictEqual(yield* again("a").Add({ amount: 5 }, { commandId: "one" }), 5)
+        }))
+    }
+
     it.effect("has changed all, or nothing, where the caller is interrupted", () =>
       Effect.gen(function*() {
         const counter = makeCounter()
