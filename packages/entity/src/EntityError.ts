@@ -39,13 +39,20 @@ const textOf = (cause: unknown): string => {
  */
 export class RecoveryFailed extends ExpectedError.TaggedError<RecoveryFailed>("@sluice/entity/RecoveryFailed")(
   "RecoveryFailed",
-  { ...Entity, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  {
+    ...Entity,
+    problem: Schema.String,
+    /** How many events were read before. */
+    events: Schema.optional(Schema.Int),
+    cause: Schema.optional(Schema.Defect())
+  },
   { httpApiStatus: 500 }
 ) {
   readonly isUnknown = false
   readonly isRetryable = false
   override get message(): string {
-    return `The state of ${nameOf(this)} cannot be recovered: ${this.problem}${textOf(this.cause)}`
+    const events = this.events === undefined ? "" : ` (${this.events} events were read)`
+    return `The state of ${nameOf(this)} cannot be recovered: ${this.problem}${textOf(this.cause)}${events}`
   }
 }
 

@@ -180,6 +180,8 @@ export const make = <
     readonly decideWithin?: Duration.Input | undefined
     /** How long a recovery may take; 30 seconds where nothing is said. */
     readonly recoverWithin?: Duration.Input | undefined
+    /** How many events a recovery may read after a snapshot, or of all where there is none; 1,000,000 where nothing is said. */
+    readonly recoverAtMost?: number | undefined
     /** How many events a decision may have; 1,000 where nothing is said. */
     readonly maxEvents?: number | undefined
     /** How many command ids an entity remembers, with their replies; 1,000 where nothing is said. */
@@ -193,6 +195,7 @@ export const make = <
     evolve,
     initial,
     maxEvents,
+    recoverAtMost,
     recoverWithin,
     remembered,
     snapshots,
@@ -201,6 +204,7 @@ export const make = <
   } = options
   checkCommands(entityType.name, commands, decide)
   checkNatural("maxEvents", maxEvents)
+  checkNatural("recoverAtMost", recoverAtMost)
   checkNatural("remembered", remembered)
   const stateType = StateTypes.make<State, Name>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
   const initialOf = typeof initial === "function" ? initial as (id: string) => State : () => initial
@@ -215,6 +219,7 @@ export const make = <
     snapshots,
     decideWithin: Duration.fromInputUnsafe(decideWithin ?? "10 seconds"),
     recoverWithin: Duration.fromInputUnsafe(recoverWithin ?? "30 seconds"),
+    recoverAtMost: recoverAtMost ?? 1_000_000,
     maxEvents: maxEvents ?? 1_000,
     remembered: remembered ?? 1_000
   })

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -73,6 +74,8 @@ const Storage = (pageSize = 500) =>
     )
   ).pipe(Layer.provideMerge(MemoryStorage.layer))
 
+const logged: Array<string> = []
+
 const hangs = { lightly: Effect.never, "for good": Effect.uninterruptible(Effect.never) }
 
 const kinds = {
@@ -126,18 +129,25 @@ for (const [kind, way] of Object.entries(kinds)) {
   })
 }
 
-it.effect("an entity of which there is much to read is at fault itself", () =>
+it.effect("an entity of which there is much to read is at fault itself, and says meanwhile how far it has come", () =>
   Effect.gen(function*() {
+    logged.length = 0
     const { Add } = (yield* EventSourced.client(Events))("a")
     for (let i = 0; i < 10; i++) yield* Journal.append(AddedType, { id: "a", events: [new Added({ amount: 1 })] })
     before = Effect.sleep("4 seconds")
     const fiber = yield* Effect.forkChild(Effect.flip(Add({ amount: 1 })), { startImmediately: true })
     yield* TestClock.adjust("32 seconds")
     const error: any = yield* Fiber.join(fiber)
-    assert.deepInclude(error, { _tag: "RecoveryFailed", isRetryable: false })
+    assert.deepInclude(error, { _tag: "RecoveryFailed", isRetryable: false, events: 7 })
     assert.include(error.message, "it takes longer than 30s: save snapshots")
+    assert.include(error.message, "(7 events were read)")
+    assert.deepStrictEqual(
+      logged.filter((message) => message.startsWith("Recovers")),
+      [3, 6].map((n) => `Recovers events|a: ${n} events were read so far, up to number ${n}`)
+    )
   }).pipe(
     Effect.provide(Layer.provideMerge(EventSourced.layerPlain(Events), Storage(1))),
+    Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])),
     Effect.ensuring(Effect.sync(() => before = Effect.void))
   ))
 

@@ -54,6 +54,7 @@ export interface Definition<in out Event, in out State> {
   readonly snapshots: SnapshotPolicy<State> | undefined
   readonly decideWithin: Duration.Duration
   readonly recoverWithin: Duration.Duration
+  readonly recoverAtMost: number
   readonly maxEvents: number
   readonly remembered: number
 }

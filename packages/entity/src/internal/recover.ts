@@ -49,6 +49,8 @@ export interface RecoverOptions<in out Event, in out State> {
   /** Whether there are snapshots as a rule. Otherwise one is looked for only where events are missing. */
   readonly hasSnapshots: boolean
   readonly recoverWithin: Duration.Duration
+  /** How many events may be read. */
+  readonly recoverAtMost: number
   readonly remembered: number
 }
 
@@ -87,24 +89,26 @@ interface Progress<State> {
   readonly remembered: RememberedCommands
 }
 
-/** Since when the storage has been asked for something that it has not answered. */
+/** What has been read from the storage. */
 interface Reads {
+  /** Since when it has been asked for something that it has not answered. */
   since: number | undefined
+  /** How many events it has answered. */
+  events: number
 }
 
 /** @internal The state of an entity from its newest usable snapshot, and the events after that. */
 export const recovering = <Event, State>(
-  { entityType, evolve, hasSnapshots, initial, journal, recoverWithin, remembered, stateType, store }: RecoverOptions<
-    Event,
-    State
-  >
+  options: RecoverOptions<Event, State>
 ) => {
+  const { entityType, evolve, hasSnapshots, initial, journal, recoverAtMost, recoverWithin, remembered } = options
+  const { stateType, store } = options
   const attributes = { entity_type: entityType.name }
   const duration = Metric.withAttributes(entityRecovery, attributes)
   const events = Metric.withAttributes(entityRecovered, attributes)
 
-  const failed = (id: string, problem: string, cause?: unknown) =>
-    new RecoveryFailed({ entityType: entityType.name, id, problem, cause })
+  const failed = (id: string, reads: Reads, problem: string, cause?: unknown) =>
+    new RecoveryFailed({ entityType: entityType.name, id, problem, events: reads.events, cause })
 
   /** Reads from the storage, and notes meanwhile that it does. */
   const reading = <A>(id: string, reads: Reads, read: Effect.Effect<A, StorageError>) =>
@@ -193,16 +197,28 @@ export const recovering = <Event, State>(
     for (let isFirst = first !== undefined;; isFirst = false) {
       if (!isFirst) {
         const next = (progress.sequenceNumber + 1) as SequenceNumber
-        page = yield* reading(id, reads, journal.entity(persistenceId, next, last, pageSize))
+        // with one more than there may be, which tells that there are too many
+        const limit = Math.min(pageSize, recoverAtMost - reads.events + 1)
+        page = yield* reading(id, reads, journal.entity(persistenceId, next, last, limit))
         // what is left of a page before it is of no use any more
         if (page.length === 0) return undefined
+      }
+      reads.events += page.length
+      yield* Metric.update(events, page.length)
+      if (reads.events > recoverAtMost) {
+        return new Unusable(
+          `it takes more than ${recoverAtMost} events: save snapshots, or raise \`recoverAtMost\``,
+          false
+        )
       }
       const unusable = fold(progress, persistenceId, page)
       if (unusable !== undefined) return unusable
       const now = yield* seconds
       if (now - told >= progressEach) {
         told = now
-        yield* Effect.logInfo(`Recovers ${persistenceId}: ${progress.sequenceNumber} events so far`)
+        yield* Effect.logInfo(
+          `Recovers ${persistenceId}: ${reads.events} events were read so far, up to number ${progress.sequenceNumber}`
+        )
       }
     }
   })
@@ -273,7 +289,7 @@ export const recovering = <Event, State>(
     })
     const start = Effect.try({
       try: () => emptyUnsafe(id),
-      catch: (cause) => failed(id, "`initial` throws", cause)
+      catch: (cause) => failed(id, reads, "`initial` throws", cause)
     })
     if (hasSnapshots) yield* useSnapshot
     let current = progress ?? (yield* start)
@@ -285,21 +301,21 @@ export const recovering = <Event, State>(
         unusable = yield* foldAll(id, persistenceId, reads, current, first)
       }
     }
-    if (unusable !== undefined) return yield* failed(id, unusable.problem, unusable.cause)
+    if (unusable !== undefined) return yield* failed(id, reads, unusable.problem, unusable.cause)
     const { remembered, sequenceNumber, snapshotAt, state, timestamp } = current
-    yield* Metric.update(events, sequenceNumber - snapshotAt)
     yield* Metric.update(duration, (yield* seconds) - begun)
     return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered }
   })
 
-  const tooSlow = (id: string, { since }: Reads) =>
+  const tooSlow = (id: string, reads: Reads) =>
     Effect.flatMap(seconds, (now): Effect.Effect<never, RecoveryFailed | JournalUnavailable> =>
       // where most of the time is one read's, it is the database that is slow, and not the entity that is large
       Effect.fail(
-        since !== undefined && now - since > Duration.toSeconds(recoverWithin) / 2
+        reads.since !== undefined && now - reads.since > Duration.toSeconds(recoverWithin) / 2
           ? unanswered(entityType.name, id, recoverWithin)
           : failed(
             id,
+            reads,
             `it takes longer than ${Duration.format(recoverWithin)}: save snapshots, or raise \`recoverWithin\``
           )
       ))
@@ -309,7 +325,7 @@ export const recovering = <Event, State>(
     persistenceId: PersistenceId
   ): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> =>
     Effect.suspend(() => {
-      const reads: Reads = { since: undefined }
+      const reads: Reads = { since: undefined, events: 0 }
       return Effect.flatMap(
         inTime(recover(id, persistenceId, reads), recoverWithin),
         (exit): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> => exit ?? tooSlow(id, reads)

@@ -78,6 +78,7 @@ export interface AccountOptions {
   readonly evolve?: (state: State, event: Deposited | Withdrawn) => State
   readonly decideWithin?: Duration.Input
   readonly recoverWithin?: Duration.Input
+  readonly recoverAtMost?: number
   readonly remembered?: number
   readonly deposit?: Effect.Effect<void>
 }

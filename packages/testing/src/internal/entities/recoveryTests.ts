@@ -83,6 +83,27 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         assert.strictEqual((yield* amountsIn(account, "a")).length, 1_401)
       }))
 
+    it.effect("reads no more events than it may, says how many it has read, and is done again once a snapshot includes them", () =>
+      Effect.gen(function*() {
+        const name = freshNameOf("account")
+        const account = makeAccount({ name, snapshots: SnapshotPolicy.every(10_000) })
+        const events = Array.from({ length: 600 }, () => new Deposited({ amount: 1 }))
+        yield* Journal.append(account.entityType, { id: "a", events })
+        const limited = (recoverAtMost: number) =>
+          makeAccount({ name, snapshots: SnapshotPolicy.every(10_000), recoverAtMost })
+        for (const atMost of [0, 3, 500, 501, 599]) {
+          const error = yield* Effect.flip(balance(limited(atMost)))
+          assert.deepInclude(error, { _tag: "RecoveryFailed", id: "a", events: atMost + 1, isRetryable: false })
+          assert.include(error.message, `it takes more than ${atMost} events: save snapshots, or raise \`recoverAtMost\``)
+        }
+        assert.strictEqual(yield* balance(limited(600)), 600)
+        assert.strictEqual(yield* balance(limited(0), "b"), 0)
+        yield* save(account, 597, 597)
+        assert.strictEqual(yield* balance(limited(3)), 600)
+        assert.deepInclude(yield* Effect.flip(balance(limited(2))), { _tag: "RecoveryFailed", events: 3 })
+        for (const recoverAtMost of [-1, 0.5, NaN]) assert.throws(() => makeAccount({ recoverAtMost }), RangeError)
+      }))
+
     it.effect("begins at the newest snapshot", () =>
       Effect.gen(function*() {
         const account = makeAccount({ snapshots: SnapshotPolicy.every(1_000) })
