@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
@@ -19,6 +20,8 @@ import type { Answer, Behaviour, Command } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { outsideTransactions, type Runner, Runs } from "./EntityClient.ts"
 import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
+import { entityActive, entityPassivated } from "./EntityMetrics.ts"
+import { commandsThatWait } from "./internal/commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
 import { handle, isOutdated } from "./internal/handle.ts"
 import { LastUse, type Used } from "./internal/LastUse.ts"
@@ -86,6 +89,9 @@ interface Sent {
   readonly answer: (answer: Effect.Effect<Answer, EntityError>) => void
 }
 
+/** Why an entity is active no more, see {@link entityPassivated}. */
+type Reason = "idle" | "room" | "released" | "abandoned" | "unknown"
+
 /** An entity that is active. While it is idle it is nothing but this. */
 class Activation<Held> implements Used<Activation<Held>> {
   readonly id: string
@@ -103,6 +109,8 @@ class Activation<Held> implements Used<Activation<Held>> {
   fiber: Fiber.Fiber<void> | undefined
   /** Who waits until it is gone. */
   whenGone: Array<() => void> | undefined
+  /** Why it is not active any more, once it is gone. */
+  leaves: Reason = "unknown"
   usedAt = 0
   before: Activation<Held> | undefined
   after: Activation<Held> | undefined
@@ -193,11 +201,15 @@ const activating = Effect.fnUntraced(function*<Held>(
   const { idleAfter, maxActive, shutdownWithin } = limits
   const { name } = behaviour
   // what is done for a command is no part of a transaction of whoever sends it
-  const run = Effect.runForkWith(
-    Context.add(Context.omit(Tracer.ParentSpan)(yield* Effect.context()), HasTurn, true)
-  )
+  const context = yield* Effect.context()
+  const run = Effect.runForkWith(Context.add(Context.omit(Tracer.ParentSpan)(context), HasTurn, true))
   const clock = yield* Clock.Clock
   const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  const commands = commandsThatWait(name)
+  const count = Metric.withAttributes(entityActive, { entity_type: name })
+  const passivated = (reason: Reason): void =>
+    Metric.withAttributes(entityPassivated, { entity_type: name, reason }).updateUnsafe(1, context)
 
   const active = new Map<string, Activation<Held>>()
   /** Those that nobody works on. */
@@ -208,13 +220,18 @@ const activating = Effect.fnUntraced(function*<Held>(
 
   const gone = (activation: Activation<Held>): void => {
     // one that was given up may end when there is another for its entity
-    if (active.get(activation.id) === activation) active.delete(activation.id)
+    if (active.get(activation.id) === activation) {
+      active.delete(activation.id)
+      count.modifyUnsafe(-1, context)
+      passivated(activation.leaves)
+    }
     const { whenGone } = activation
     activation.whenGone = undefined
     whenGone?.forEach((tell) => tell())
   }
 
-  const passivateIdle = (activation: Activation<Held>): void => {
+  const passivateIdle = (activation: Activation<Held>, reason: Reason): void => {
+    activation.leaves = reason
     idle.remove(activation)
     activation.mailbox.passivate()
     gone(activation)
@@ -311,6 +328,7 @@ const activating = Effect.fnUntraced(function*<Held>(
   /** Whoever works on it was stopped, or is about to be. */
   const abandon = (activation: Activation<Held>, cause: Cause.Cause<never>): void => {
     const { inHand, mailbox } = activation
+    activation.leaves = "abandoned"
     mailbox.passivate()
     if (!mailbox.needsRecovery) mailbox.lost()
     const waiting = mailbox.failed(0, 0)
@@ -339,8 +357,9 @@ const activating = Effect.fnUntraced(function*<Held>(
       ...(cause === undefined || Cause.hasInterruptsOnly(cause) ? {} : { cause: Cause.squash(cause) })
     })
 
-  const overloaded = (id: string, full: "mailbox" | "activations") =>
-    Effect.fail(
+  const overloaded = (id: string, full: "mailbox" | "activations", context: Context.Context<never>) => {
+    commands.refused(full, context)
+    return Effect.fail(
       new Overloaded({
         entityType: name,
         id,
@@ -348,6 +367,7 @@ const activating = Effect.fnUntraced(function*<Held>(
         limit: full === "mailbox" ? limits.mailbox : maxActive
       })
     )
+  }
 
   /** The activation of an entity; undefined where there is no room for another one. */
   const activate = (id: string): Activation<Held> | undefined => {
@@ -355,9 +375,10 @@ const activating = Effect.fnUntraced(function*<Held>(
     if (activation !== undefined) return activation
     if (active.size >= maxActive) {
       if (idle.oldest === undefined) return undefined
-      passivateIdle(idle.oldest)
+      passivateIdle(idle.oldest, "room")
     }
     active.set(id, activation = new Activation(id, limits.mailbox))
+    count.modifyUnsafe(1, context)
     return activation
   }
 
@@ -366,13 +387,16 @@ const activating = Effect.fnUntraced(function*<Held>(
       Effect.callback((answer) => {
         if (isClosing) return answer(Effect.fail(unreachable(id, false)))
         const activation = activate(id)
-        if (activation === undefined) return answer(overloaded(id, "activations"))
+        if (activation === undefined) return answer(overloaded(id, "activations", fiber.context))
         const { mailbox } = activation
-        const { life } = mailbox
+        const { life, size } = mailbox
         const sent: Sent = { command, parent: parentOf(fiber), number: ++activation.count, answer }
         switch (mailbox.offer(sent, life === "failed" ? now() : 0)) {
           case "refused":
-            return answer(overloaded(id, "mailbox"))
+            return answer(overloaded(id, "mailbox", fiber.context))
+          case "waits":
+            commands.waits(size, fiber.context)
+            break
           case "failed":
             return answer(Effect.failCause(activation.failure!.cause))
           case "begins":
@@ -391,7 +415,7 @@ const activating = Effect.fnUntraced(function*<Held>(
       yield* Effect.sleep(Math.max(wait, idleAfter / 10, sweepEach))
       const until = now() - idleAfter
       for (let n = 1; idle.oldest !== undefined && idle.oldest.usedAt <= until; n++) {
-        passivateIdle(idle.oldest)
+        passivateIdle(idle.oldest, "idle")
         if (n % sweep === 0) yield* Effect.yieldNow
       }
     }
@@ -418,6 +442,8 @@ const activating = Effect.fnUntraced(function*<Held>(
           if (activation.mailbox.isBusy) abandon(activation, Cause.interrupt())
         }
       }
+      count.modifyUnsafe(-active.size, context)
+      active.clear()
     }).pipe(Effect.annotateLogs({ entityType: name }))
   )
 
@@ -434,9 +460,10 @@ const activating = Effect.fnUntraced(function*<Held>(
           if (!isMeant(activation.id)) continue
           if (activation.mailbox.isBusy) {
             left++
+            activation.leaves = "released"
             activation.mailbox.passivate()
             ;(activation.whenGone ??= []).push(goneOne)
-          } else passivateIdle(activation)
+          } else passivateIdle(activation, "released")
         }
         goneOne()
       }),
@@ -449,7 +476,7 @@ const activating = Effect.fnUntraced(function*<Held>(
             // it is not waited for, as what it does may not let itself be stopped
             abandon(activation, Cause.interrupt())
             fiber?.interruptUnsafe()
-          } else passivateIdle(activation)
+          } else passivateIdle(activation, "abandoned")
         }
       })
   }

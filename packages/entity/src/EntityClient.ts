@@ -267,14 +267,16 @@ class Rejection {
 /** Counts commands, and measures how long they take. */
 const observing = (entityType: string, command: string) => {
   const attributes = { entity_type: entityType, command }
-  const seconds = Metric.withAttributes(entityCommand, attributes)
-  const outcomes = new Map<string, Metric.Metric<number, unknown>>()
-  const count = (outcome: string, context: Context.Context<never>): void => {
-    let metric = outcomes.get(outcome)
-    if (metric === undefined) {
-      outcomes.set(outcome, metric = Metric.withAttributes(entityCommands, { ...attributes, outcome }))
+  const outcomes = new Map<string, readonly [count: Metric.Counter<number>, seconds: Metric.Histogram<number>]>()
+  const ended = (outcome: string, seconds: number, context: Context.Context<never>): void => {
+    let metrics = outcomes.get(outcome)
+    if (metrics === undefined) {
+      const of = { ...attributes, outcome }
+      metrics = [Metric.withAttributes(entityCommands, of), Metric.withAttributes(entityCommand, of)]
+      outcomes.set(outcome, metrics)
     }
-    metric.updateUnsafe(1, context)
+    metrics[0].updateUnsafe(1, context)
+    metrics[1].updateUnsafe(seconds, context)
   }
   return <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
     Effect.withFiber(({ context }) => {
@@ -282,8 +284,7 @@ const observing = (entityType: string, command: string) => {
       const begun = clock.monotonicTimeNanosUnsafe()
       return Effect.onExit(effect, (exit) =>
         Effect.sync(() => {
-          count(outcomeOf(exit), context)
-          seconds.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9, context)
+          ended(outcomeOf(exit), Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9, context)
         }))
     })
 }

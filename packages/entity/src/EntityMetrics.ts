@@ -20,7 +20,7 @@ export const entityCommands = Metric.counter("sluice_entity_commands_total", {
 })
 
 /**
- * How long it took until a command was answered, in seconds (entity_type, command).
+ * How long it took until a command was answered, in seconds (entity_type, command, outcome).
  *
  * @category entities
  * @since 0.1.0
@@ -42,13 +42,65 @@ export const entityRecovery = Metric.histogram("sluice_entity_recovery_seconds",
 })
 
 /**
- * Events that were read to compute states (entity_type).
+ * Entities whose states are being computed from what is stored of them (entity_type).
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const entityRecovering = Metric.gauge("sluice_entity_recovering", {
+  description: "Recoveries of entities that are under way"
+})
+
+/**
+ * Events that were read to compute states, which grows while one is being computed (entity_type).
  *
  * @category entities
  * @since 0.1.0
  */
 export const entityRecovered = Metric.counter("sluice_entity_recovered_events_total", {
   description: "Events that were read to recover entities",
+  incremental: true
+})
+
+/**
+ * Entities whose states this process has in memory (entity_type).
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const entityActive = Metric.gauge("sluice_entity_active", { description: "Entities that are active" })
+
+/**
+ * Entities that are active no more (entity_type, reason). The reason is `idle`, `room` where another one needed its place, `released` where it was passivated on
+ * request, such as for another process of a cluster, `abandoned` where it was given up, or `unknown` where what is stored of it is not known any more.
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const entityPassivated = Metric.counter("sluice_entity_passivated_total", {
+  description: "Entities that are active no more",
+  incremental: true
+})
+
+/**
+ * How many commands waited for the same entity when another one came that could not be begun at once (entity_type).
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const entityWaiting = Metric.histogram("sluice_entity_waiting_commands", {
+  description: "Commands that waited for the same entity as one that came",
+  boundaries: [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000]
+})
+
+/**
+ * Commands that there was no room for in this process (entity_type, full). What was full is the `mailbox` of the entity, or the room for `activations`.
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const entityOverloaded = Metric.counter("sluice_entity_overloaded_total", {
+  description: "Commands that there was no room for",
   incremental: true
 })
 

@@ -30,6 +30,12 @@ export class Turns {
     return this.#turns.size
   }
 
+  /** How many wait for a key; undefined where nobody has it. */
+  waiting(key: string): number | undefined {
+    const turn = this.#turns.get(key)
+    return turn && turn.count - 1
+  }
+
   /** Runs the effect in its turn, and `refused` instead where as many wait for the key as may. */
   run<A, E, E2>(key: string, effect: Effect.Effect<A, E>, refused: Effect.Effect<never, E2>): Effect.Effect<A, E | E2> {
     return Effect.withFiber(({ context }) =>

@@ -26,6 +26,7 @@ import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
 import { readInTime } from "./inTime.ts"
+import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
 
@@ -119,6 +120,7 @@ export const durableStateBehaviour = <State, Event>(
     const crypto = yield* WebCrypto
     const memory = makeCommandMemory(commands, journal.identity, "states")
     const withServices = yield* ofDecisions
+    const measured = measuringRecoveries(name)
 
     const aboutOf = ({ id }: HeldState<State>, { tag }: Command): About => ({ entityType: name, id, command: tag })
     const emptyMemory = () => new RememberedCommands(definition.remembered, maxRemembered)
@@ -229,7 +231,7 @@ export const durableStateBehaviour = <State, Event>(
           return yield* new InvalidCommand({ entityType: name, id, command: "", problem })
         }
         const persistenceId = PersistenceId.make(name, id)
-        const found = yield* get(id, persistenceId)
+        const found = yield* measured(get(id, persistenceId))
         const remembered = emptyMemory()
         if (Option.isNone(found)) {
           return { id, persistenceId, state: yield* first(id), revision: none, isStored: false, remembered }

@@ -5,6 +5,7 @@ import type { Answer, Command } from "../Behaviour.ts"
 import type { Entity } from "../Entity.ts"
 import { Runs } from "../EntityClient.ts"
 import { EntityConflict, type EntityError, Overloaded } from "../EntityError.ts"
+import { commandsThatWait } from "./commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./conflicts.ts"
 import { handle } from "./handle.ts"
 import { Turns } from "./Turns.ts"
@@ -27,6 +28,7 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
     Effect.map(entity.behaviour, (behaviour) => {
       const entityType = entity.name
       const turns = new Turns(maxWaiting)
+      const commands = commandsThatWait(entityType)
       /** The names of the commands that were seen to write. */
       const writing = new Set<string>()
 
@@ -46,11 +48,18 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
             : Effect.fail(new EntityConflict({ entityType, id, attempts: number, cause })))
 
       const inTurn = (id: string, command: Command, number: number): Effect.Effect<Answer, EntityError> =>
-        turns.run(
-          id,
-          attempts(id, command, number),
-          Effect.suspend(() => new Overloaded({ entityType, id, full: "mailbox", limit: maxWaiting }))
-        )
+        Effect.withFiber(({ context }) => {
+          const before = turns.waiting(id)
+          if (before !== undefined) commands.waits(before, context)
+          return turns.run(
+            id,
+            attempts(id, command, number),
+            Effect.suspend(() => {
+              commands.refused("mailbox", context)
+              return new Overloaded({ entityType, id, full: "mailbox", limit: maxWaiting })
+            })
+          )
+        })
 
       return {
         send: (id, command) =>

@@ -13,8 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import { JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
-import { entityRecovered, entityRecovery } from "../EntityMetrics.ts"
+import { entityRecovered } from "../EntityMetrics.ts"
 import { inTime, unanswered } from "./inTime.ts"
+import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
 
@@ -103,9 +104,8 @@ export const recovering = <Event, State>(
 ) => {
   const { entityType, evolve, hasSnapshots, initial, journal, recoverAtMost, recoverWithin, remembered } = options
   const { stateType, store } = options
-  const attributes = { entity_type: entityType.name }
-  const duration = Metric.withAttributes(entityRecovery, attributes)
-  const events = Metric.withAttributes(entityRecovered, attributes)
+  const events = Metric.withAttributes(entityRecovered, { entity_type: entityType.name })
+  const measured = measuringRecoveries(entityType.name)
 
   const failed = (id: string, reads: Reads, problem: string, cause?: unknown) =>
     new RecoveryFailed({ entityType: entityType.name, id, problem, events: reads.events, cause })
@@ -278,7 +278,6 @@ export const recovering = <Event, State>(
     persistenceId: PersistenceId,
     reads: Reads
   ): Effect.fn.Return<HeldEvents<State>, RecoveryFailed | JournalUnavailable> {
-    const begun = yield* seconds
     let progress: Progress<State> | undefined
     let first: ReadonlyArray<EncodedEnvelope> | undefined
     let wrongSnapshots: ReadonlyArray<number> = []
@@ -303,7 +302,6 @@ export const recovering = <Event, State>(
     }
     if (unusable !== undefined) return yield* failed(id, reads, unusable.problem, unusable.cause)
     const { remembered, sequenceNumber, snapshotAt, state, timestamp } = current
-    yield* Metric.update(duration, (yield* seconds) - begun)
     return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered }
   })
 
@@ -327,7 +325,7 @@ export const recovering = <Event, State>(
     Effect.suspend(() => {
       const reads: Reads = { since: undefined, events: 0 }
       return Effect.flatMap(
-        inTime(recover(id, persistenceId, reads), recoverWithin),
+        measured(inTime(recover(id, persistenceId, reads), recoverWithin)),
         (exit): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> => exit ?? tooSlow(id, reads)
       )
     })

@@ -94,7 +94,10 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         for (const atMost of [0, 3, 500, 501, 599]) {
           const error = yield* Effect.flip(balance(limited(atMost)))
           assert.deepInclude(error, { _tag: "RecoveryFailed", id: "a", events: atMost + 1, isRetryable: false })
-          assert.include(error.message, `it takes more than ${atMost} events: save snapshots, or raise \`recoverAtMost\``)
+          assert.include(
+            error.message,
+            `it takes more than ${atMost} events: save snapshots, or raise \`recoverAtMost\``
+          )
         }
         assert.strictEqual(yield* balance(limited(600)), 600)
         assert.strictEqual(yield* balance(limited(0), "b"), 0)
