@@ -9,4 +9,16 @@ export * as GCounter from "./GCounter.ts"
 /**
  * @since 0.1.0
  */
+export * as LwwRegister from "./LwwRegister.ts"
+/**
+ * @since 0.1.0
+ */
+export * as LwwTime from "./LwwTime.ts"
+/**
+ * @since 0.1.0
+ */
+export * as MvRegister from "./MvRegister.ts"
+/**
+ * @since 0.1.0
+ */
 export * as VersionVector from "./VersionVector.ts"
