@@ -21,4 +21,8 @@ export * as MvRegister from "./MvRegister.ts"
 /**
  * @since 0.1.0
  */
+export * as OrSet from "./OrSet.ts"
+/**
+ * @since 0.1.0
+ */
 export * as VersionVector from "./VersionVector.ts"
