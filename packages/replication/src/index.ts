@@ -9,6 +9,10 @@ export * as GCounter from "./GCounter.ts"
 /**
  * @since 0.1.0
  */
+export * as LwwMap from "./LwwMap.ts"
+/**
+ * @since 0.1.0
+ */
 export * as LwwRegister from "./LwwRegister.ts"
 /**
  * @since 0.1.0
@@ -17,7 +21,15 @@ export * as LwwTime from "./LwwTime.ts"
 /**
  * @since 0.1.0
  */
+export * as MapValue from "./MapValue.ts"
+/**
+ * @since 0.1.0
+ */
 export * as MvRegister from "./MvRegister.ts"
+/**
+ * @since 0.1.0
+ */
+export * as OrMap from "./OrMap.ts"
 /**
  * @since 0.1.0
  */
