@@ -384,8 +384,8 @@ const sizeOfManifest = (manifest: string): number => {
 }
 
 /** With ten bytes for each number. */
-const sizeOfReplication = ({ origin, version }: ReplicationMetadata): number => {
-  let bytes = Buffer.byteLength(origin) + 10
+const sizeOfReplication = ({ origin, time, version }: ReplicationMetadata): number => {
+  let bytes = Buffer.byteLength(origin) + (time === undefined ? 10 : 20)
   for (const replica of version.keys()) bytes += Buffer.byteLength(replica) + 10
   return bytes
 }

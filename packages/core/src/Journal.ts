@@ -409,6 +409,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
     readonly expected?: ExpectedSequenceNumber | undefined
     readonly tags?: ReadonlyArray<string> | ((event: A, index: number) => ReadonlyArray<string>) | undefined
     readonly metadata?: Metadata | ((event: A, index: number) => Metadata) | undefined
+    /** Where each event of a replicated entity comes from. */
+    readonly replication?: ((event: A, index: number) => ReplicationMetadata) | undefined
   }
 ): Effect.Effect<Appended<Events>, AppendError, Journal> =>
   traced(
@@ -421,7 +423,7 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
       if (invalid !== undefined) return yield* invalid
       const common = yield* withTraceContext(typeof metadata === "function" ? noMetadata : metadata)
       const persistenceId = yield* persistenceIdOf(entityType, options.id)
-      const { expected = "any", tags = noTags } = options
+      const { expected = "any", replication, tags = noTags } = options
       const noEvents = invalidEvents(options.events)
       if (noEvents !== undefined) return yield* noEvents
       if (!Arr.isReadonlyArrayNonEmpty<A>(options.events)) {
@@ -437,7 +439,8 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
             tags: typeof tags === "function" ? computed("tags", tags, event, index) : tags,
             metadata: typeof metadata === "function"
               ? { ...common, ...givenUnsafe(computed("metadata", metadata, event, index)) }
-              : common
+              : common,
+            replication: replication && computed("replication", replication, event, index)
           })),
         catch: (error) => error as EventCodec.EventEncodeError | InvalidInput
       })

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { SequenceNumber } from "./SequenceNumber.ts"
+import type { Timestamp } from "./Timestamp.ts"
 
 /**
  * How far a replica has seen the events of an entity, replica by replica. Of a replica that is missing it has seen
@@ -33,4 +34,9 @@ export interface ReplicationMetadata {
    * had not.
    */
   readonly concurrent: boolean
+  /**
+   * When it was decided at its origin, by the clock there, and later than any event of the entity that the origin had seen. Undefined where the origin does not
+   * say, as Akka does not.
+   */
+  readonly time?: Timestamp | undefined
 }

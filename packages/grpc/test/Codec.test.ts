@@ -282,6 +282,15 @@ describe("where the event of a replicated entity comes from", () => {
     assert.deepStrictEqual((message.value as any).metadata, metadata)
   })
 
+  it("comes with the time of its decision from another Sluice service", () => {
+    // field 1001 behind what Akka has: 300
+    const value = Buffer.concat([bytes, Buffer.from("c83eac02", "hex")])
+    const found = envelopeOf(event({ metadata: create(AnySchema, { typeUrl: "ser.akka.io/40:RE", value }) }))
+    assert.deepStrictEqual(found.replication, { ...replication, time: Timestamp.make(300) })
+    const { message } = decode(StreamOutSchema, encodeStreamOut(found))
+    assert.deepStrictEqual(Buffer.from((message.value as any).metadata.value), value)
+  })
+
   it.for<[string, string]>([
     ["a number above 2^53", "0a0344434110ffffffffffffff7f1a002000"],
     ["a field of a later version", `${bytes.toString("hex")}2801`],

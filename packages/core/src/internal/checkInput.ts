@@ -99,11 +99,12 @@ export const givenMetadata = (values: Metadata): InvalidInput | undefined => {
 
 /** @internal What is wrong with where an event of a replicated entity comes from. */
 export const replication = (
-  { origin, originSequenceNumber, version }: ReplicationMetadata
+  { origin, originSequenceNumber, time, version }: ReplicationMetadata
 ): InvalidInput | undefined => {
   const wrong = textProblem(origin)
   if (wrong !== undefined) return problem("replication", `its origin ${wrong}`)
-  let invalid = safeInteger("replication", originSequenceNumber)
+  let invalid = safeInteger("replication", originSequenceNumber) ??
+    (time === undefined ? undefined : safeInteger("replication", time))
   for (const [replica, seen] of version) {
     const wrong = quotedProblem(replica)
     if (wrong !== undefined) return problem("replication", `the replica ${wrong}`)

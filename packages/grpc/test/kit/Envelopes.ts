@@ -54,7 +54,8 @@ export const envelopes: Arbitrary.Arbitrary<EncodedEnvelope> = Arbitrary.all({
         origin: _.origin,
         originSequenceNumber: SequenceNumber.make(_.timestamp),
         version: new Map(_.version),
-        concurrent: _.concurrent === 1
+        concurrent: _.concurrent === 1,
+        ...(_.concurrent === 1 && { time: Timestamp.make(_.timestamp) })
       }
       : undefined,
     foreignMetadata: _.foreign === 0 ? { manifest: `foreign/${_.manifest}`, bytes: _.bytes } : undefined

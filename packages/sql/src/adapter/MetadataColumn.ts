@@ -7,6 +7,7 @@ import { type About, type Metadata, nothing } from "@sluice/core/Envelope"
 import type { Payload } from "@sluice/core/Payload"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Timestamp } from "@sluice/core/Timestamp"
 
 /**
  * What the column holds.
@@ -28,6 +29,7 @@ interface Own {
     readonly sequenceNumber: number
     readonly version: ReadonlyArray<readonly [replica: string, sequenceNumber: number]>
     readonly concurrent: boolean
+    readonly time?: number
   }
   /** A type URL, and bytes in base64. */
   readonly foreign?: readonly [typeUrl: string, bytes: string]
@@ -75,21 +77,23 @@ export const decode = (text: string | null): Content => {
 }
 
 const encodeReplication = (
-  { concurrent, origin, originSequenceNumber, version }: ReplicationMetadata
+  { concurrent, origin, originSequenceNumber, time, version }: ReplicationMetadata
 ): NonNullable<Own["replication"]> => ({
   origin,
   sequenceNumber: originSequenceNumber,
   version: [...version],
-  concurrent
+  concurrent,
+  ...(time !== undefined && { time })
 })
 
 const decodeReplication = (
-  { concurrent, origin, sequenceNumber, version }: NonNullable<Own["replication"]>
+  { concurrent, origin, sequenceNumber, time, version }: NonNullable<Own["replication"]>
 ): ReplicationMetadata => ({
   origin,
   originSequenceNumber: sequenceNumber as SequenceNumber,
   version: new Map(version as ReadonlyArray<readonly [string, SequenceNumber]>),
-  concurrent
+  concurrent,
+  ...(time !== undefined && { time: time as Timestamp })
 })
 
 const decodeForeign = ([manifest, bytes]: NonNullable<Own["foreign"]>): Payload => ({

@@ -1,8 +1,9 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
+import { create, fromBinary, isFieldSet, toBinary } from "@bufbuild/protobuf"
 import { type About, type Metadata, ownMetadata } from "@sluice/core/Envelope"
 import type { Payload } from "@sluice/core/Payload"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
 import { ReplicatedEventMetadataSchema } from "../generated/akka/persistence/typed/replication_pb.ts"
 import { integer } from "./integer.ts"
@@ -70,7 +71,7 @@ export const encodeSaid = ({ foreignMetadata, metadata, replication }: Said): Re
 }
 
 const encodeReplication = (
-  { concurrent, origin, originSequenceNumber, version }: ReplicationMetadata
+  { concurrent, origin, originSequenceNumber, time, version }: ReplicationMetadata
 ): Uint8Array =>
   toBinary(
     ReplicatedEventMetadataSchema,
@@ -78,7 +79,8 @@ const encodeReplication = (
       originReplica: origin,
       originSequenceNr: BigInt(originSequenceNumber),
       versionVector: { entries: Array.from(version, ([key, version]) => ({ key, version: BigInt(version) })) },
-      concurrent
+      concurrent,
+      ...(time !== undefined && { sluiceTime: BigInt(time) })
     })
   )
 
@@ -86,15 +88,15 @@ const encodeReplication = (
 const decodeReplication = (bytes: Uint8Array): ReplicationMetadata | undefined => {
   let replication: ReplicationMetadata
   try {
-    const { concurrent, originReplica, originSequenceNr, versionVector } = fromBinary(
-      ReplicatedEventMetadataSchema,
-      bytes
-    )
+    const message = fromBinary(ReplicatedEventMetadataSchema, bytes)
+    const { concurrent, originReplica, originSequenceNr, sluiceTime, versionVector } = message
     replication = {
       origin: originReplica,
       originSequenceNumber: SequenceNumber.make(integer(originSequenceNr)),
       version: new Map(versionVector?.entries.map(({ key, version }) => [key, SequenceNumber.make(integer(version))])),
-      concurrent
+      concurrent,
+      ...(isFieldSet(message, ReplicatedEventMetadataSchema.field.sluiceTime) &&
+        { time: Timestamp.make(integer(sluiceTime)) })
     }
   } catch {
     return undefined

@@ -129,6 +129,7 @@ export const contentTests = (it: It<Journal.Journal>): void => {
       return check(
         [
           { replication },
+          { replication: { ...replication, time: Timestamp.make(Number.MAX_SAFE_INTEGER) } },
           { foreignMetadata },
           { ...own, replication, foreignMetadata },
           { ...own, foreignMetadata: { manifest: "", bytes: bytes.subarray(0, 0) } },
