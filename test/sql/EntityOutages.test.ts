@@ -99,7 +99,7 @@ for (const name of ["postgres", "mariadb"] as const) {
           : MysqlStorage.layer({ host, port, user, password, database, ...timeouts })
         yield* Effect.gen(function*() {
           const clientOf = yield* clients
-          let isOver = false
+          const load = { isOver: false }
           const attempt = (sender: Sender, token: string, commandId?: string) =>
             Effect.gen(function*() {
               const { Add } = clientOf[sender.kind](sender.id)
@@ -118,7 +118,7 @@ for (const name of ["postgres", "mariadb"] as const) {
               return error.isUnknown ? "unknown" : "not executed"
             })
           const sends = Effect.fnUntraced(function*(sender: Sender, nth: number) {
-            for (let n = 0; !isOver; n++) {
+            for (let n = 0; !load.isOver; n++) {
               const token = `${nth}-${n}`
               if (n % 2 === 0) sender.known.set(token, yield* attempt(sender, token))
               else {
@@ -166,7 +166,7 @@ for (const name of ["postgres", "mariadb"] as const) {
           yield* fails
           yield* start
           yield* goesOn
-          isOver = true
+          load.isOver = true
           for (const k of kinds) {
             console.error(
               "STAT",
