@@ -172,7 +172,7 @@ const rejections = (schema: Schema.Top): ReadonlyArray<Schema.Top> => {
  *
  * Anybody may send commands to any entity. Give the API a middleware that asks who it is.
  *
- * An id is one segment of the path, so encode it: `/` is `%2F`. The router takes none of more than 100 characters, unless `HttpRouter.serve` is given
+ * An id is one segment of the path, so encode it: `/` is `%2F`. One that cannot be decoded is answered with 400. The router takes none of more than 100 characters, unless `HttpRouter.serve` is given
  * `routerConfig: { maxParamLength: 255 }`.
  *
  * **Example** (An API)
@@ -425,7 +425,7 @@ interface Handled {
   readonly payload: unknown
 }
 
-/** Answers commands that there are not, and those with a wrong method. */
+/** Answers commands that there are not, those with a wrong method, and those whose id the router does not take. */
 const addUnknown = Effect.fnUntraced(function*(entityType: string, endpoints: HttpApiGroup.Top["endpoints"]) {
   const router = yield* HttpRouter.HttpRouter
   const methods = new Map(
@@ -447,4 +447,36 @@ const addUnknown = Effect.fnUntraced(function*(entityType: string, endpoints: Ht
   })
   // HEAD is answered by what answers GET
   for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"] as const) yield* router.add(method, path, answer)
+
+  const segments = path.split("/")
+  /** The answer to a request that no route was found for; undefined where it is none for these entities. */
+  const answerToLost = ({ description, request }: HttpServerError.RouteNotFound) => {
+    // there may be a prefix
+    const sent = request.url.replace(/[?#].*$/s, "").split("/").slice(-segments.length + 1)
+    if (!segments.slice(1, -2).every((segment, i) => segment === sent[i])) return undefined
+    const [id, command] = sent.slice(-2) as [string, string]
+    if (!isDecodable(command)) return undefined
+    const problem = id === ""
+      ? "the entity id is empty"
+      : isDecodable(id)
+      ? description
+      : "the entity id cannot be decoded: encode it as one segment of a path, so that '%' is '%25'"
+    return problem && Answers.respond(new EntityError.InvalidCommand({ entityType, id, command, problem }))
+  }
+  yield* router.addGlobalMiddleware((handling) =>
+    Effect.catch(handling, (error) => {
+      const answer = HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound" &&
+        answerToLost(error.reason)
+      return answer ? Effect.succeed(answer) : Effect.fail(error)
+    })
+  )
 })
+
+const isDecodable = (segment: string): boolean => {
+  try {
+    decodeURIComponent(segment)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -277,8 +277,19 @@ layer(serve(), options)("EntityHttp", (it) => {
       const { headers } = yield* refused(405, /takes POST alone/, path, { method: "GET" })
       assert.strictEqual(headers.get("allow"), "POST")
       yield* refused(405, /takes GET alone/, "/v1/carts/c-1/get-items")
-      assert.strictEqual((yield* send("/v1/carts/%zz/add-item", { body })).status, 404)
-      assert.strictEqual((yield* send("/v1/carts//add-item", { body })).status, 404)
+      for (const id of ["%ZZ", "%", "%2", "a%zzb", "%ff", "%c3%28"]) {
+        const answer = yield* refused(400, /the entity id cannot be decoded: encode/, `/v1/carts/${id}/add-item?x`, {
+          body
+        })
+        assert.strictEqual(answer.body.id, id)
+      }
+      yield* refused(400, /the entity id cannot be decoded/, "/v1/carts/%zz/remove-item", { method: "GET" })
+      yield* refused(400, /the entity id is empty/, "/v1/carts//add-item", { body })
+      yield* refused(400, /longer than maxParamLength \(100\)/, `/v1/carts/${"x".repeat(101)}/add-item`, { body })
+      for (const elsewhere of ["/v1/carts", "/v1/orders/%zz/add-item", "/v1/carts/%zz", "/%zz", "/v1/carts/c-1/%zz"]) {
+        const answer = yield* send(elsewhere, { body })
+        assert.deepStrictEqual([answer.status, answer.text], [404, ""])
+      }
       assert.lengthOf(sent, before)
     }))
 
