@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Answer, Behaviour, Command, Persisted, Stale } from "../Behaviour.ts"
+import type { Answer, Behaviour, Command, Persisted, Rejected, Stale } from "../Behaviour.ts"
 import type { EntityError } from "../EntityError.ts"
 
 /** @internal What is held of an entity after a command, and the answer to that. */
@@ -16,7 +16,8 @@ export interface Handled<out Held> {
  *
  * An append fails where another has written since the state was recovered. What appends nothing has no such check, so that it has one of its own, unless
  * what is held `isFresh`, recovered since the command came: the command may be valid in the newest state, or a repetition of one that another process has
- * executed. Only what may be neither, a reply to a command without an id, is answered from what is held.
+ * executed. Only a reply to a command without an id is answered from what is held. What looks like a bug of the entity may be one that only a state has which
+ * is out of date.
  */
 export const handle = <Held>(
   behaviour: Behaviour<Held>,
@@ -26,21 +27,30 @@ export const handle = <Held>(
 ): Effect.Effect<Handled<Held>, Stale | EntityError> =>
   Effect.flatMap(
     behaviour.remembered(held, command),
-    (answer): Effect.Effect<Handled<Held>, Stale | EntityError> =>
-      answer === undefined
-        ? Effect.flatMap(behaviour.decide(held, command), (decided) =>
-          Effect.flatMap(
-            behaviour.persist(held, command, decided),
-            (persisted) => {
-              const { answer } = persisted
-              if (answer._tag === "Replied" && answer.receipt !== undefined) return finish(persisted, true)
-              return isFresh || answer._tag === "Replied" && command.commandId === undefined
-                ? finish(persisted, false)
-                : Effect.flatMap(behaviour.verify(held, answer), () => finish(persisted, true))
-            }
-          ))
-        : Effect.succeed({ held, answer, isVerified: false })
+    (answer): Effect.Effect<Handled<Held>, Stale | EntityError> => {
+      if (answer !== undefined) return Effect.succeed({ held, answer, isVerified: false })
+      const persisted = Effect.flatMap(
+        behaviour.decide(held, command),
+        (decided) => behaviour.persist(held, command, decided)
+      )
+      return Effect.flatMap(
+        isFresh ? persisted : Effect.catchTags(persisted, {
+          DecisionFailed: (error) => Effect.andThen(behaviour.verify(held, refused(error)), Effect.fail(error)),
+          InvalidDecision: (error) => Effect.andThen(behaviour.verify(held, refused(error)), Effect.fail(error))
+        }),
+        (persisted) => {
+          const { answer } = persisted
+          if (answer._tag === "Replied" && answer.receipt !== undefined) return finish(persisted, true)
+          return isFresh || answer._tag === "Replied" && command.commandId === undefined
+            ? finish(persisted, false)
+            : Effect.flatMap(behaviour.verify(held, answer), () => finish(persisted, true))
+        }
+      )
+    }
   )
+
+/** What is wrong with a decision is an answer for which nothing was written, as a rejection is. */
+const refused = (error: EntityError): Rejected => ({ _tag: "Rejected", error })
 
 const finish = <Held>(
   { after, answer, held }: Persisted<Held>,

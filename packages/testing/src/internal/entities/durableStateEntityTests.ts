@@ -465,6 +465,19 @@ export const durableStateEntityTests = (
         assert.deepInclude(yield* Effect.flip(other("a").Add({ amount: -8 })), { count: 0 })
       }))
 
+    it.effect("take no state that is out of date for a bug of the entity", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter({ state: State.check(Schema.makeFilter(({ count }) => count !== 3)) })
+        const [one, other] = [yield* running(counter), yield* running(counter)]
+        yield* one("a").Add({ amount: 2 })
+        assert.strictEqual(yield* other("a").Count(), 2)
+        // a state of 3 does not fit its schema
+        assert.deepInclude(yield* Effect.flip(other("a").Add({ amount: 1 })), { _tag: "InvalidDecision" })
+        yield* one("a").Add({ amount: 3 })
+        assert.strictEqual(yield* one("a").Add({ amount: 1 }, { commandId: "one" }), 6)
+        assert.strictEqual(yield* other("a").Add({ amount: 1 }, { commandId: "one" }), 6)
+      }))
+
     it.effect("see what another has made and removed meanwhile", () =>
       Effect.gen(function*() {
         const counter = makeCounter()
