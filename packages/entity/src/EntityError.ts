@@ -166,22 +166,33 @@ export class DecisionFailed extends ExpectedError.TaggedError<DecisionFailed>("@
 
 /**
  * What the entity has decided is not valid: an event, the reply or the error does not fit its schema, or there is too much of it. It is a bug of the entity.
- * The command was not executed.
+ * The command was not executed, unless it says `wasExecuted`: then it is a repetition, whose first reply cannot be given any more.
  *
  * @category errors
  * @since 0.1.0
  */
 export class InvalidDecision extends ExpectedError.TaggedError<InvalidDecision>("@sluice/entity/InvalidDecision")(
   "InvalidDecision",
-  { ...Command, problem: Schema.String, cause: Schema.optional(Schema.Defect()) },
+  {
+    ...Command,
+    problem: Schema.String,
+    /** Whether the command was executed, when it was sent before. */
+    wasExecuted: Schema.optional(Schema.Boolean),
+    cause: Schema.optional(Schema.Defect())
+  },
   { httpApiStatus: 500 }
 ) {
-  readonly isUnknown = false
   readonly isRetryable = false
+  get isUnknown(): boolean {
+    return this.wasExecuted === true
+  }
   override get message(): string {
-    return `What ${nameOf(this)} decided on ${JSON.stringify(this.command)} is not valid: ${this.problem}${
-      textOf(this.cause)
-    }`
+    const command = JSON.stringify(this.command)
+    return `${
+      this.wasExecuted === true
+        ? `${nameOf(this)} has executed ${command} before, and cannot give its reply any more`
+        : `What ${nameOf(this)} decided on ${command} is not valid`
+    }: ${this.problem}${textOf(this.cause)}`
   }
 }
 

@@ -295,8 +295,10 @@ const answering =
           if (isEntityError(error)) return respond(error)
           if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error as never)
           const problem = error.cause.message
+          // the entity has replied by then
+          const wasExecuted = endpoint.method !== "GET"
           return error.kind === "Body" || error.kind === "ResponseHeaders"
-            ? respond(new EntityError.InvalidDecision({ entityType, id, command, problem }))
+            ? respond(new EntityError.InvalidDecision({ entityType, id, command, problem, wasExecuted }))
             : respond(invalid(`its ${parts[error.kind]} not what it declares: ${problem}`))
         }),
         Effect.catchDefect((defect) => {

@@ -80,6 +80,7 @@ const failures: Record<string, EntityError.EntityError> = {
   threw: new EntityError.DecisionFailed({ ...of, command, problem: secret, cause }),
   hung: new EntityError.DecisionFailed({ ...of, command, problem: secret, cause: new Cause.TimeoutError() }),
   invalidDecision: new EntityError.InvalidDecision({ ...of, command, problem: secret, cause }),
+  unreadableReply: new EntityError.InvalidDecision({ ...of, command, problem: secret, wasExecuted: true, cause }),
   unreachable: new EntityError.EntityUnreachable({ ...of, isUnknown: true, problem: secret, cause })
 }
 
@@ -225,6 +226,7 @@ layer(serve(), options)("EntityHttp", (it) => {
         threw: 500,
         hung: 504,
         invalidDecision: 500,
+        unreadableReply: 500,
         unreachable: 503
       })
     }))
@@ -310,6 +312,7 @@ layer(serve(), options)("EntityHttp", (it) => {
       const noNumber = yield* add("no-number")
       assert.strictEqual(noNumber.status, 500)
       assert.strictEqual(noNumber.body._tag, "InvalidDecision")
+      assert.include(noNumber.body.message, "has executed \"AddItem\" before")
     }))
 
   it.effect("describes itself", () =>

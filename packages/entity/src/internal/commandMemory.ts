@@ -73,8 +73,8 @@ export const makeCommandMemory = (
           const reply = codec.decodeReply(first.reply)
           return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(persistenceId, first) })
         } catch (cause) {
-          const problem = "it was executed before, and its first reply is not of the command's `success` any more"
-          return Effect.fail(new InvalidDecision({ ...about, problem, cause }))
+          const problem = "it is not of the command's `success` any more"
+          return Effect.fail(new InvalidDecision({ ...about, problem, wasExecuted: true, cause }))
         }
       }),
     keep: (about, { commandId, payload, tag }, reply, count) =>

@@ -51,7 +51,13 @@ const told = (error: EntityError.EntityError): EntityError.EntityError => {
     case "DecisionFailed":
       return new EntityError.DecisionFailed({ entityType, id, command: error.command, problem })
     case "InvalidDecision":
-      return new EntityError.InvalidDecision({ entityType, id, command: error.command, problem })
+      return new EntityError.InvalidDecision({
+        entityType,
+        id,
+        command: error.command,
+        problem,
+        wasExecuted: error.wasExecuted
+      })
     case "EntityUnreachable":
       return new EntityError.EntityUnreachable({ entityType, id, isUnknown: error.isUnknown, problem })
   }

@@ -1,13 +1,21 @@
 import { assert, describe } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
+import * as Decision from "@sluice/entity/Decision"
+import * as EventSourced from "@sluice/entity/EventSourced"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { EntityWay } from "../../EntityWay.ts"
 import * as Wait from "../../Wait.ts"
+import { freshNameOf } from "../ids.ts"
 import type { It } from "../kit.ts"
-import { amountsIn, makeAccount, runningIn } from "./account.ts"
+import { amountsIn, Deposited, makeAccount, runningIn } from "./account.ts"
 
 /** @internal */
 export const commandIdTests = (it: It<Journal.Journal | SnapshotStore.SnapshotStore>, way: EntityWay): void => {
@@ -118,6 +126,32 @@ export const commandIdTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSt
         }
         assert.strictEqual((yield* amountsIn(account, "a")).length, 3)
         assert.strictEqual(yield* accounts("a").Deposit({ amount: 1 }, { commandId: "one" }), 4)
+      }))
+
+    it.effect("was executed, as it says, where its first reply cannot be read any more", () =>
+      Effect.gen(function*() {
+        const name = freshNameOf("account")
+        const type = EntityType.make(name, { event: Deposited })
+        const version = <A>(success: Schema.Codec<A, any>, reply: A) =>
+          EventSourced.make(type, {
+            state: Schema.Int,
+            initial: 0,
+            commands: [Rpc.make("Deposit", { payload: { amount: Schema.Int }, success })],
+            decide: { Deposit: ({ payload }) => Decision.persist([new Deposited(payload)], reply) },
+            evolve: (balance: number, { amount }) => balance + amount
+          })
+        const deposit = <A>(entity: ReturnType<typeof version<A>>) =>
+          Effect.flatMap(Layer.build(Layer.fresh(way(entity))), (context) =>
+            Effect.flatMap(
+              Effect.provideContext(EventSourced.client(entity), context),
+              (accounts) => accounts("a").Deposit({ amount: 5 }, { commandId: "one" })
+            ))
+        assert.strictEqual(yield* deposit(version(Schema.Int, 5)), 5)
+        const error = yield* Effect.flip(deposit(version(Schema.Literal("done"), "done")))
+        assert.deepInclude(error, { _tag: "InvalidDecision", isUnknown: true, isRetryable: false, wasExecuted: true })
+        assert.include(error.message, `${name} "a" has executed "Deposit" before, and cannot give its reply any more`)
+        assert.strictEqual(yield* deposit(version(Schema.Int, 5)), 5)
+        assert.lengthOf(yield* Stream.runCollect(Journal.read(type, "a")), 1)
       }))
 
     it.effect("has an id of 1 to 200 bytes of text", () =>
