@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as EntityType from "./EntityType.ts"
-import { encoded, type EncodedEnvelope, type Metadata, sizeOf } from "./Envelope.ts"
+import { encoded, type EncodedEnvelope, type Metadata, ownMetadata, sizeOf } from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import * as Check from "./internal/checkInput.ts"
@@ -345,26 +345,45 @@ const change = <S, A>(
         try: () => encodeUnsafe(codec, persistenceId, value),
         catch: (error) => error as EventCodec.EventEncodeError
       })
+    const payload = Option.isSome(state) ? yield* encode(stateType.codec, state.value) : undefined
+    const expected = options.expected as Revision
+    const before = Option.getOrUndefined(yield* store.get(persistenceId))
+    const own = before === undefined
+      ? []
+      : Object.entries(before.metadata).filter(([key]) => key.startsWith(ownMetadata))
+    // a state that is deleted is replaced where 0 is expected, too
+    const isReplaced = own.length > 0 &&
+      (before!.revision === expected || expected === 0 && before!.payload === undefined)
     const { sequenceNumber } = yield* store.change({
       entityType: stateType.name,
       persistenceId,
-      expected: options.expected as Revision,
-      payload: Option.isSome(state) ? yield* encode(stateType.codec, state.value) : undefined,
+      // what was read is kept: nobody may change it meanwhile
+      expected: isReplaced ? before!.revision : expected,
+      payload,
       tags,
-      metadata,
+      metadata: isReplaced ? { ...metadata, ...Object.fromEntries(own) } : metadata,
       event: event && {
         id: (yield* WebCrypto).randomUUID(),
         payload: yield* encode(event[0].codec, event[1]),
         tags,
         metadata
       }
-    })
+    }).pipe(
+      Effect.mapError((error) =>
+        error._tag === "RevisionConflict"
+          ? new RevisionConflict({ persistenceId, expected, actual: error.actual })
+          : error
+      )
+    )
     return sequenceNumber as number as Revision
   })
 
 /**
  * Stores the state of an entity in place of the one with the expected revision, and returns the new revision. Where
  * there is no state `expected` is 0. When a deleted state is made again, its revisions count on, so they never fall.
+ *
+ * The metadata is replaced as well, but for what an entity keeps of its commands in that of its state: a command that it has executed is executed once, whoever
+ * changes the state.
  *
  * Fails with `InvalidInput` as `Journal.append` does.
  *

@@ -56,6 +56,15 @@ describe("the commands that are remembered", () => {
     })
   })
 
+  it("are not all where some may be forgotten, which is stored as well", () => {
+    const remembered = new RememberedCommands(10, 1_000)
+    remembered.forget(Timestamp.make(7))
+    remembered.forget(Timestamp.make(5))
+    const again = new RememberedCommands(10, 1_000)
+    again.decode(remembered.encode()!)
+    assert.deepStrictEqual([again.forgottenAt, again.count], [7, 0])
+  })
+
   it("are none where none are to be", () => {
     const remembered = new RememberedCommands(0, 1_000)
     remembered.add(command("a", "1"))

@@ -258,6 +258,8 @@ export const recovering = <Event, State>(
         continue
       }
       const taken = snapshot.metadata[eventKey]
+      // it was not saved by an entity, so that it knows of no commands
+      if (taken === undefined) progress.remembered.forget(event.timestamp)
       if (event.sequenceNumber === sequenceNumber) {
         if (taken !== undefined && taken !== String(event.timestamp)) {
           wrong.push(sequenceNumber)

@@ -54,6 +54,11 @@ export class RememberedCommands {
     return this.#limit === 0 ? Infinity : this.#forgottenAt
   }
 
+  /** Those that were executed until then may be forgotten. */
+  forget(until: Timestamp): void {
+    this.#forgottenAt = Math.max(this.#forgottenAt, until)
+  }
+
   get(commandId: string): RememberedCommand | undefined {
     return this.#commands?.get(commandId)
   }
@@ -67,17 +72,17 @@ export class RememberedCommands {
   add(command: RememberedCommand): void {
     if (this.#limit === 0) return
     const commands = this.#commands ??= new Map()
-    this.#forget(command.commandId)
+    this.#remove(command.commandId)
     commands.set(command.commandId, command)
     this.#size += sizeOf(command)
     for (const { commandId, timestamp } of commands.values()) {
       if (commands.size <= this.#limit && (this.#size <= this.#maxSize || commands.size === 1)) break
-      this.#forget(commandId)
-      this.#forgottenAt = Math.max(this.#forgottenAt, timestamp)
+      this.#remove(commandId)
+      this.forget(timestamp)
     }
   }
 
-  #forget(commandId: string): void {
+  #remove(commandId: string): void {
     const command = this.#commands!.get(commandId)
     if (command === undefined) return
     this.#commands!.delete(commandId)
@@ -86,8 +91,8 @@ export class RememberedCommands {
 
   /** All of them as a text, from the oldest to the newest, and what is known of those that are forgotten; undefined where there is none. */
   encode(): string | undefined {
-    if (this.count === 0) return undefined
-    const commands: Array<unknown> = Array.from(this.#commands!.values(), (_) => [
+    if (this.count === 0 && this.#forgottenAt === -Infinity) return undefined
+    const commands: Array<unknown> = Array.from(this.#commands?.values() ?? [], (_) => [
       _.commandId,
       _.tag,
       _.fingerprint,
@@ -107,7 +112,7 @@ export class RememberedCommands {
     const commands: unknown = JSON.parse(text)
     if (!Array.isArray(commands)) throw new TypeError("no commands")
     const isForgetful = Number.isSafeInteger(commands[0])
-    if (isForgetful) this.#forgottenAt = Math.max(this.#forgottenAt, commands[0])
+    if (isForgetful) this.forget(commands[0])
     for (const command of isForgetful ? commands.slice(1) : commands) this.add(decoded(command))
   }
 }

@@ -74,6 +74,26 @@ export const commandIdTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSt
         }))
       }))
 
+    it.effect("may be forgotten where somebody else has saved a snapshot, and the entity knows that", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({ snapshots: SnapshotPolicy.every(1_000) })
+        const forgottenAt = Effect.scoped(
+          Effect.flatMap(
+            account.behaviour,
+            (behaviour) => Effect.map(behaviour.recover("a"), (held) => behaviour.forgottenAt(held))
+          )
+        )
+        const { receipt } = yield* Effect.scoped(Effect.gen(function*() {
+          const accounts = yield* running(account)
+          yield* accounts("a").Deposit({ amount: 5 }, { commandId: "one" })
+          return yield* accounts("a").Deposit.withReceipt({ amount: 6 }, { commandId: "two" })
+        }))
+        assert.strictEqual(yield* forgottenAt, -Infinity)
+        const state = { balance: 11, count: 2 }
+        yield* SnapshotStore.save(account.stateType, { id: "a", sequenceNumber: 2, state })
+        assert.strictEqual(yield* forgottenAt, receipt?.timestamp)
+      }))
+
     it.effect("is executed once where it comes many times at once", () =>
       Effect.gen(function*() {
         const account = makeAccount()

@@ -191,6 +191,33 @@ export const durableStateEntityTests = (
         assert.strictEqual(yield* restarted((_) => _("a").Count()), 1)
       }))
 
+    it.effect("is known after somebody else has changed the state, deleted it, and made it again", () =>
+      Effect.gen(function*() {
+        const counter = makeCounter()
+        const { stateType } = counter
+        // a process that has not read it before
+        const restarted = <A, E>(
+          use: (counters: Effect.Success<ReturnType<typeof running>>) => Effect.Effect<A, E>
+        ) => Effect.scoped(Effect.flatMap(running(counter), use))
+        const isKnown = Effect.gen(function*() {
+          assert.strictEqual(yield* restarted((_) => _("a").Add({ amount: 5 }, { commandId: "one" })), 5)
+        })
+        yield* isKnown
+        const state = { count: 100, note: "" }
+        yield* DurableStateStore.upsert(stateType, { id: "a", expected: 1, state, metadata: { by: "hand" } })
+        yield* isKnown
+        assert.strictEqual(yield* restarted((_) => _("a").Count()), 100)
+        assert.strictEqual(Option.getOrThrow(yield* DurableStateStore.get(stateType, "a")).metadata["by"], "hand")
+        yield* DurableStateStore.delete(stateType, { id: "a", expected: 2 })
+        yield* isKnown
+        yield* DurableStateStore.upsert(stateType, { id: "a", expected: 0, state })
+        yield* isKnown
+        assert.strictEqual(yield* restarted((_) => _("a").Add({ amount: 1 }, { commandId: "two" })), 101)
+        const conflict = yield* Effect.flip(DurableStateStore.upsert(stateType, { id: "a", expected: 0, state }))
+        assert.strictEqual(conflict._tag, "RevisionConflict")
+        assert.include(conflict.message, "expected revision 0, but it is 5")
+      }))
+
     it.effect("is executed once where it comes many times at once", () =>
       Effect.gen(function*() {
         const counter = makeCounter()
