@@ -65,6 +65,9 @@ const maxRemembered = 256 * 1024
 /** After that long, and then each time again, a recovery says how far it has come. */
 const progressEach = 10
 
+/** A database that is well answers a page of events within so many seconds. */
+const longestQuick = 1
+
 /** The seconds by a clock that nobody sets. */
 const seconds = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e9)
 
@@ -94,6 +97,8 @@ interface Progress<State> {
 interface Reads {
   /** Since when it has been asked for something that it has not answered. */
   since: number | undefined
+  /** The seconds that it has taken for what it should answer at once. */
+  slow: number
   /** How many events it has answered. */
   events: number
 }
@@ -110,6 +115,15 @@ export const recovering = <Event, State>(
   const failed = (id: string, reads: Reads, problem: string, cause?: unknown) =>
     new RecoveryFailed({ entityType: entityType.name, id, problem, events: reads.events, cause })
 
+  const within = Duration.toSeconds(recoverWithin)
+  /** The seconds that a read may take at most, where the database is well. */
+  const quick = Math.min(longestQuick, within / 4)
+  const note = (reads: Reads, now: number) => {
+    const took = reads.since === undefined ? 0 : now - reads.since
+    if (took > quick) reads.slow += took
+    reads.since = undefined
+  }
+
   /** Reads from the storage, and notes meanwhile that it does. */
   const reading = <A>(id: string, reads: Reads, read: Effect.Effect<A, StorageError>) =>
     Effect.gen(function*() {
@@ -118,7 +132,7 @@ export const recovering = <Event, State>(
         read,
         (cause) => new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
       )
-      reads.since = undefined
+      note(reads, yield* seconds)
       return result
     })
 
@@ -308,24 +322,26 @@ export const recovering = <Event, State>(
   })
 
   const tooSlow = (id: string, reads: Reads) =>
-    Effect.flatMap(seconds, (now): Effect.Effect<never, RecoveryFailed | JournalUnavailable> =>
-      // where most of the time is one read's, it is the database that is slow, and not the entity that is large
-      Effect.fail(
-        reads.since !== undefined && now - reads.since > Duration.toSeconds(recoverWithin) / 2
+    Effect.flatMap(seconds, (now): Effect.Effect<never, RecoveryFailed | JournalUnavailable> => {
+      note(reads, now)
+      // where most of the time is that of slow reads, it is the database that is slow, and not the entity that is large
+      return Effect.fail(
+        reads.slow > within / 2
           ? unanswered(entityType.name, id, recoverWithin)
           : failed(
             id,
             reads,
             `it takes longer than ${Duration.format(recoverWithin)}: save snapshots, or raise \`recoverWithin\``
           )
-      ))
+      )
+    })
 
   return (
     id: string,
     persistenceId: PersistenceId
   ): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> =>
     Effect.suspend(() => {
-      const reads: Reads = { since: undefined, events: 0 }
+      const reads: Reads = { since: undefined, slow: 0, events: 0 }
       return Effect.flatMap(
         measured(inTime(recover(id, persistenceId, reads), recoverWithin)),
         (exit): Effect.Effect<HeldEvents<State>, RecoveryFailed | JournalUnavailable> => exit ?? tooSlow(id, reads)
