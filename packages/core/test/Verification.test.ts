@@ -1,6 +1,8 @@
 import { assert, describe } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Position from "@sluice/core/Position"
 import * as Projection from "@sluice/core/Projection"
 import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
@@ -22,12 +24,14 @@ const idInSlice = (): string => {
   return `other${i}`
 }
 
-/** A stream without the first event of the slice, and without some more of its positions, which it leaves out without a word. */
-const without = (positions: ReadonlyArray<number>, heads = provider.heads) =>
-  Source.make<string, any, any>({
+type Elements = Stream.Stream<Envelope.EncodedElement, any, any>
+
+/** A stream without the first event of the slice, where each opening shows what the function makes of it. */
+const showing = (change: (elements: Elements, opening: number) => Elements) => {
+  let opening = 0
+  return Source.make<string, any, any>({
     ...provider,
     filter: EventFilter.passAll,
-    heads,
     open: (range, start) =>
       Effect.map(
         Source.openEncoded(Source.journal(Note), Note.codec, {
@@ -35,15 +39,31 @@ const without = (positions: ReadonlyArray<number>, heads = provider.heads) =>
           start,
           selection: { isOpen: false, isSelected: ({ position, slice: own }) => own !== slice || position !== 1 }
         }),
-        (feed) => ({
-          ...feed,
-          envelopes: Stream.filter(
-            feed.envelopes,
-            (element) => element.slice !== slice || !positions.includes(element.position!)
-          )
-        })
+        (feed) => ({ ...feed, envelopes: change(feed.envelopes, opening++) })
       ) as any
   })
+}
+
+/** Without some more of the positions of the slice, which it leaves out without a word. */
+const without = (positions: ReadonlyArray<number>) =>
+  showing((elements) =>
+    Stream.filter(elements, (element) => element.slice !== slice || !positions.includes(element.position!))
+  )
+
+const verifyFor = (seconds: number, source: Source.Source<string, any, any>) =>
+  Effect.gen(function*() {
+    const verifying = yield* Effect.forkChild(Verification.verify(of(source)))
+    for (let i = 0; i < seconds && verifying.pollUnsafe() === undefined; i++) yield* after(1_000)
+    assert.isDefined(verifying.pollUnsafe(), "it has not ended")
+    return (yield* Fiber.join(verifying))[0]!
+  })
+
+const handleFour = Effect.gen(function*() {
+  yield* write(idInSlice(), "left out")
+  yield* write("n-1", "2", "3", "4", "5")
+  yield* start(without([]).pipe(of))
+  yield* after(1_000)
+})
 
 describe("a verification", () => {
   test(
@@ -71,20 +91,44 @@ describe("a verification", () => {
   )
 
   test(
-    "fails where the source does not answer any more",
+    "ends where a source repeats what it leaves out, as it does not say when that was",
     Effect.gen(function*() {
-      yield* write(idInSlice(), "left out")
-      yield* write("n-1", "2")
-      yield* start(without([]).pipe(of))
-      yield* after(1_000)
-      let asked = 0
-      const heads: typeof provider.heads = (range) =>
-        Effect.suspend(() => asked++ === 0 ? provider.heads(range) : Effect.never)
-      const verifying = yield* Effect.forkChild(
-        Effect.flip(Verification.verify(without([2], heads).pipe(of)))
+      yield* handleFour
+      const source = showing((elements) =>
+        elements.pipe(
+          Stream.filter((element) => element.slice !== slice || element.position! <= 3),
+          Stream.map((element) =>
+            element.slice === slice && element.position === 3
+              ? Envelope.skipped(slice, Position.make(2), Position.make(3), undefined, true)
+              : element
+          )
+        )
       )
-      for (let i = 0; i < 50; i++) yield* after(1_000)
-      assert.deepInclude(yield* Fiber.join(verifying), { _tag: "SourceTimeout", waited: 10_000 })
+      const { counts, differences } = yield* verifyFor(120, source)
+      assert.deepInclude(counts, { handled: 1, leftOut: 2, unshown: 2 })
+      assert.deepStrictEqual(differences, [{ _tag: "Unshown", slice, from: 4, to: 5 } as any])
+    })
+  )
+
+  test(
+    "waits for a source that takes long for a page",
+    Effect.gen(function*() {
+      yield* handleFour
+      const source = showing((elements, opening) =>
+        opening === 0 ? elements : Stream.concat(Stream.drain(Stream.fromEffect(Effect.sleep(25_000))), elements)
+      )
+      const { counts, differences } = yield* verifyFor(120, source)
+      assert.deepInclude(counts, { handled: 4, unshown: 0 })
+      assert.deepStrictEqual(differences, [])
+    })
+  )
+
+  test(
+    "fails where the source does not show anything any more, though it says how far it is",
+    Effect.gen(function*() {
+      yield* handleFour
+      const source = showing((elements, opening) => opening < 2 ? Stream.take(elements, 2) : Stream.never)
+      assert.deepInclude(yield* Effect.flip(verifyFor(120, source)), { _tag: "SourceTimeout", waited: 10_000 })
     })
   )
 })

@@ -74,6 +74,7 @@ export class SliceComparison {
   readonly #missing = new Map<PersistenceId, MutableMissing>()
   #hasMore = false
   #remaining = 0
+  #taken = 0
 
   constructor({ ahead, heads, limit, passedOver, slices, stored, wasIncluded }: Options) {
     this.#wasIncluded = wasIncluded
@@ -108,6 +109,11 @@ export class SliceComparison {
   /** Whether nothing is left to be judged. */
   get isDone(): boolean {
     return this.#remaining === 0
+  }
+
+  /** How many elements were taken that had not been shown before. */
+  get taken(): number {
+    return this.#taken
   }
 
   /** The slices that have something left to be judged. */
@@ -149,6 +155,7 @@ export class SliceComparison {
       } else if (position <= offset.position) {
         candidates.push({ event: element, before })
       }
+      this.#taken++
       compared.next = position + 1
       if (timestamp !== undefined) compared.before = { position, timestamp }
       if (compared.next > offset.position) this.#remaining--

@@ -41,6 +41,9 @@ const maxFilters = 100
 
 const pageOfVersions = 100
 
+/** For how long a source is waited for that has shown nothing for a while, in milliseconds: a page may be slow, or the source be connecting again. */
+const longPatience = 3 * patience
+
 /** The projection has got other offsets meanwhile. */
 class Disturbed {
   readonly _tag = "Disturbed"
@@ -108,7 +111,7 @@ const compare = (
     const ahead = yield* findAhead(key, provider, range, stored, heads)
     const slices = SliceRange.slices(range)
     const comparison = new SliceComparison({ slices, stored, heads, ahead, passedOver, wasIncluded, limit })
-    if (!comparison.isDone) yield* scan(key, provider, comparison, { journal, filter, heads })
+    if (!comparison.isDone) yield* scan(key, provider, range, comparison, { journal, filter, heads })
     const { revision: after } = yield* store.load(key, SliceRange.make(range.min, range.min))
     if (after !== revision) return yield* Effect.fail(new Disturbed())
     return { comparison, revision }
@@ -165,28 +168,38 @@ interface Reading {
 }
 
 /**
- * Reads what is to be judged, in the order of the source, with a page of it in memory. A source that falls silent is opened again after what it has shown: if
- * it shows nothing then, and does answer, what is left is not shown at all.
+ * Reads what is to be judged, in the order of the source, with a page of it in memory. A source that falls silent is opened again after what it has shown, with
+ * more patience. If it shows nothing then of what is left, though it does show its events when it is asked for others, what is left is not shown at all.
  */
 const scan = (
   key: OffsetKey,
   provider: Source.Provider<any, any, any>,
+  range: SliceRange.SliceRange,
   comparison: SliceComparison,
   reading: Reading
 ): Effect.Effect<void, unknown, any> =>
   Effect.gen(function*() {
-    while (yield* scopedInTime(read(key, provider, comparison, reading))) if (comparison.isDone) return
-    yield* orTimeout(provider, provider.heads(rangeOf(comparison.unjudged)))
+    let silence = patience
+    while (true) {
+      const { taken } = comparison
+      yield* scopedInTime(read(key, provider, comparison, reading, silence))
+      if (comparison.isDone) return
+      // what it shows once more is none of what is left
+      if (comparison.taken === taken && silence === longPatience) break
+      silence = longPatience
+    }
+    yield* showsAny(key, provider, range, reading).pipe(scopedInTime)
     comparison.end()
   })
 
-/** Reads until nothing is left to be judged, or the source shows nothing more of it for a while. Says whether it has shown any of it. */
+/** Reads until nothing is left to be judged, or the source shows nothing of it for so long. */
 const read = (
   key: OffsetKey,
   provider: Source.Provider<any, any, any>,
   comparison: SliceComparison,
-  { filter, heads, journal }: Reading
-): Effect.Effect<boolean, unknown, any> =>
+  { filter, heads, journal }: Reading,
+  silence: number
+): Effect.Effect<void, unknown, any> =>
   Effect.gen(function*() {
     const store = yield* OffsetStore
     const wanted = comparison.start
@@ -201,12 +214,10 @@ const read = (
     // what comes of others meanwhile has no end
     const shown = Stream.chunks(envelopes).pipe(
       Stream.filter((elements) => elements.some(({ slice }) => comparison.isUnjudged(slice))),
-      Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.empty })
+      Stream.timeoutOrElse({ duration: silence, orElse: () => Stream.empty })
     )
-    let isShown = false
     yield* Stream.runForEachWhile(shown, (elements) =>
       Effect.gen(function*() {
-        isShown = true
         const candidates = comparison.take(elements)
         const persistenceIds = new Set(candidates.map(({ event }) => event.persistenceId))
         if (candidates.length > 0) {
@@ -214,8 +225,18 @@ const read = (
         }
         return !comparison.isDone
       }))
-    return isShown
   })
+
+/** Fails if the source, read from its beginning, does not show anything in time: then it is not known what it would show of anything. */
+const showsAny = Effect.fnUntraced(function*(
+  key: OffsetKey,
+  provider: Source.Provider<any, any, any>,
+  range: SliceRange.SliceRange,
+  { filter, journal }: Reading
+): Effect.fn.Return<void, unknown, any> {
+  const { envelopes } = yield* openAt(key, provider, range, { journal, offsets: new Map(), filter, pastDeleted: true })
+  yield* orTimeout(provider, Stream.runHead(envelopes))
+})
 
 const rangeOf = (slices: ReadonlyArray<Slice>): SliceRange.SliceRange =>
   SliceRange.make(Math.min(...slices), Math.max(...slices))
