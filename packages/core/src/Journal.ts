@@ -154,7 +154,7 @@ export class Journal extends Context.Service<Journal, {
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
   /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. */
   readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
-  /** Whether the fiber is in a transaction of the storage. */
+  /** Whether the fiber is in a transaction of the storage that is not over: a fiber that was started in one may outlive it. */
   readonly inTransaction: Effect.Effect<boolean>
   /** Up to `limit` entity types that have events, in no particular order. It costs no more than that many looks into an index. */
   readonly entityTypes: (limit: number) => Effect.Effect<ReadonlyArray<string>, StorageError>

@@ -72,8 +72,10 @@ export class Database extends Context.Service<Database, {
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   /** Runs the effect once the outermost transaction has committed. */
   readonly afterCommit: SqlClient.SqlClient["afterCommit"]
-  /** Whether the fiber is in a transaction. */
+  /** Whether the fiber is in a transaction that is not over. */
   readonly inTransaction: Effect.Effect<boolean>
+  /** Whether the fiber has outlived the transaction that it was started in. What it runs would be part of nothing. */
+  readonly hasOutlived: Effect.Effect<boolean>
   /**
    * The first failure of the database itself in the fiber's transaction, such as of a connection, a lock or a disk,
    * even if somebody has handled it. Later failures in the transaction may be its consequences. A missing table or the
@@ -226,7 +228,8 @@ export const make = Effect.fnUntraced(function*(
       }),
     withTransaction,
     afterCommit: sql.afterCommit,
-    inTransaction: Effect.map(ambient, (lease) => lease !== undefined),
+    inTransaction: Effect.map(ambient, (lease) => lease?.isOver === false),
+    hasOutlived: Effect.map(ambient, (lease) => lease?.isOver === true),
     idle: Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.succeed(0) : lease.idle),
     trouble: Effect.map(ambient, (lease) => lease?.trouble),
     direct: (operation, f) =>

@@ -65,6 +65,7 @@ class FakeJournal {
     waiters: 1,
     database: {
       inTransaction: Effect.sync(() => this.isInTransaction),
+      hasOutlived: Effect.succeed(false),
       afterCommit: (effect) => Effect.sync(() => void this.afterCommit.push(effect))
     },
     signals: { appended: (_topic, _slices, events) => void this.announced.push(events()) },

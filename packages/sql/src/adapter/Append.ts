@@ -25,7 +25,7 @@ export type Append = (request: AppendRequest) => Effect.Effect<Written, Sequence
  * @since 0.1.0
  */
 export interface Options {
-  readonly database: Pick<Database["Service"], "inTransaction" | "afterCommit">
+  readonly database: Pick<Database["Service"], "inTransaction" | "hasOutlived" | "afterCommit">
   readonly signals: Pick<StorageSignals, "appended">
   /** Appends in the fiber's transaction, which holds the log until its end. */
   readonly within: (request: AppendRequest) => Effect.Effect<Answer, StorageError>
@@ -41,14 +41,21 @@ export interface Options {
  */
 export const make = ({ alone, database, signals, within }: Options): Append => (request) =>
   Effect.flatMap(database.inTransaction, (inTransaction) => {
-    if (!inTransaction) return alone(request)
+    if (!inTransaction) {
+      return Effect.flatMap(database.hasOutlived, (hasOutlived) =>
+        // it may have been meant to be part of that, and not to happen without it
+        hasOutlived ? Effect.die(outlived()) : alone(request))
+    }
     let answer: Answer | undefined
     return Effect.andThen(
-      // first of all, as this dies in a transaction that is over, where an append would be part of nothing
+      // first of all, as this dies in a transaction that has ended since
       database.afterCommit(Effect.sync(() => announce(signals, [request], [answer]))),
       Effect.flatMap(within(request), (written) => answer = written)
     )
   })
+
+const outlived = () =>
+  new Error("A fiber appends in a transaction that is over: it has outlived the effect that the transaction was for")
 
 /**
  * Tells whoever waits for events what was written, right after the commit. The requests are of one entity type.

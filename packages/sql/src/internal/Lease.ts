@@ -82,6 +82,11 @@ export class Lease implements Connection {
     return this.met.first
   }
 
+  /** Whether its transaction was committed or rolled back, and takes nothing any more. */
+  get isOver(): boolean {
+    return this.state._tag === "Over"
+  }
+
   /** For how many milliseconds it has run no statement. */
   get idle(): Effect.Effect<number> {
     return Effect.map(

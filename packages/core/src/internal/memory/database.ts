@@ -74,6 +74,8 @@ export class MemoryTransaction {
 
 const blocked = (cause: Error) => new StorageError({ operation: "take part in a transaction", reason: "Busy", cause })
 
+const outlived = () => new Error("The transaction that this fiber was started in is over: let it end first")
+
 class Current extends Context.Service<Current, {
   /** Shared by a transaction and those within it. */
   readonly own: { transaction: MemoryTransaction; isOver: boolean; readonly nesting: Nesting.Nesting<StorageError> }
@@ -102,7 +104,7 @@ export interface MemoryDatabase {
   ) => Effect.Effect<A, E | StorageError>
   /** Runs the effect once the outermost transaction of the fiber has committed; at once if there is none. */
   readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
-  /** Whether the fiber is in a transaction. */
+  /** Whether the fiber is in a transaction that is not over. */
   readonly inTransaction: Effect.Effect<boolean>
   /** Listeners that wait for events and for changes of states, by entity type, and for commands, by projection. */
   readonly events: ChangeListeners.ChangeListeners
@@ -178,9 +180,7 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     own.nesting.within(
       level,
       Effect.suspend(() => {
-        if (own.isOver) {
-          return Effect.die(new Error("The transaction that this fiber was started in is over: let it end first"))
-        }
+        if (own.isOver) return Effect.die(outlived())
         const savepoint = new MemoryTransaction(own.transaction)
         return Effect.onExit(Effect.provideService(effect, Current, { own, level: level + 1 }), (exit) =>
           Effect.sync(() => {
@@ -205,7 +205,8 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
     transaction,
     read: (f) =>
       whileOpen(Effect.flatMap(current, (current) =>
-        current === undefined
+        // what was written in a transaction that is over is committed, or undone
+        current === undefined || current.own.isOver
           ? Effect.sync(() => f(undefined))
           : current.own.nesting.at(current.level, Effect.sync(() => f(current.own.transaction))))),
     write: (f) =>
@@ -217,9 +218,13 @@ export const makeMemoryDatabase = (): MemoryDatabase => {
       Effect.flatMap(Effect.all([current, Effect.context<R>()]), ([current, context]) => {
         if (current === undefined) return effect
         const outside = Effect.provideContext(effect, Context.omit(Current)(context) as Context.Context<R>)
-        return Effect.sync(() => void current.own.transaction.callbacks.push(outside))
+        return Effect.suspend(() => {
+          if (current.own.isOver) return Effect.die(outlived())
+          current.own.transaction.callbacks.push(outside)
+          return Effect.void
+        })
       }),
-    inTransaction: Effect.map(current, (current) => current !== undefined),
+    inTransaction: Effect.map(current, (current) => current?.own.isOver === false),
     committed: commits.committed,
     events,
     states,

@@ -12,7 +12,6 @@ import * as AppendLane from "../../adapter/AppendLane.ts"
 import type { JournalDialect } from "../../adapter/JournalDialect.ts"
 import { fromSqlError } from "../../adapter/SqlStorageError.ts"
 import type { StorageSignals } from "../../adapter/StorageSignals.ts"
-import type { Database } from "../../Database.ts"
 import { mayBeDone } from "../DatabaseError.ts"
 import { retryRefused } from "../retryRefused.ts"
 import { BusyLogs } from "./BusyLogs.ts"
@@ -27,7 +26,7 @@ const batch = { maxEvents: 200, maxBytes: 1024 * 1024 }
 
 /** @internal What appends need. */
 export interface Options {
-  readonly database: Pick<Database["Service"], "inTransaction" | "afterCommit">
+  readonly database: Append.Options["database"]
   readonly dialect: Pick<JournalDialect, "register" | "tryAppend" | "waitAppend" | "appendWithin" | "joins">
   readonly signals: Pick<StorageSignals, "appended">
   /** How many transactions of single appends are under way at the same time. */

@@ -85,6 +85,45 @@ export const transactionTests = (it: It<Journal.Journal>): void => {
         assert.deepStrictEqual([yield* inTransaction, ...seen, yield* inTransaction], [false, true, true, false])
       }))
 
+    it.effect("is none any more to a fiber that has outlived it, which reads what came of it", () =>
+      Effect.gen(function*() {
+        const type = fresh("tx")
+        const { inTransaction } = yield* Journal.Journal
+        const outcomes: Array<readonly [Effect.Effect<void, string>, ReadonlyArray<string>]> = [
+          [Effect.void, ["1"]],
+          [Effect.fail("undone"), ["1"]]
+        ]
+        for (const [outcome, events] of outcomes) {
+          const isOver = yield* Deferred.make<void>()
+          const started = yield* Deferred.make<
+            Fiber.Fiber<readonly [boolean, boolean, ReadonlyArray<string>], unknown>
+          >()
+          yield* Effect.exit(Journal.transaction(Effect.gen(function*() {
+            yield* append(type, "a", ["1"])
+            const outlives = Effect.gen(function*() {
+              const before = yield* inTransaction
+              yield* Deferred.await(isOver)
+              return [before, yield* inTransaction, yield* eventsOf(type, "a")] as const
+            })
+            const fiber = yield* Effect.forkDetach(outlives, { startImmediately: true })
+            yield* Deferred.succeed(started, fiber)
+            yield* outcome
+          })))
+          yield* Deferred.succeed(isOver, undefined)
+          assert.deepStrictEqual(yield* Fiber.join(yield* Deferred.await(started)), [true, false, events])
+        }
+      }))
+
+    it.effect("is over for what is for after its commit, too", () =>
+      Effect.gen(function*() {
+        const isOver = yield* Deferred.make<void>()
+        const fiber = yield* Journal.transaction(
+          Effect.forkDetach(Effect.andThen(Deferred.await(isOver), Journal.afterCommit(Effect.void)))
+        )
+        yield* Deferred.succeed(isOver, undefined)
+        assert.isTrue(Exit.hasDies(yield* Fiber.await(fiber)))
+      }))
+
     it.effect("appends to several entities of several types, all of it together", () =>
       Effect.gen(function*() {
         const one = fresh("tx")

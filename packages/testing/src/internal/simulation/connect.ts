@@ -147,7 +147,7 @@ export const connect = (
     ...wrap("Journal", base, ["now", "heads", "before", "entity", "floors"]),
     append,
     // the fiber knows without the database
-    inTransaction: Effect.map(CurrentTransaction, (transaction) => transaction !== undefined),
+    inTransaction: Effect.map(CurrentTransaction, (transaction) => transaction?.outermost.isOver === false),
     prune: (entityType, before) =>
       ask(
         `prune '${entityType}'`,
