@@ -19,6 +19,8 @@ export interface Entity<out Name extends string, out Rpcs extends Rpc.Any, out R
   readonly name: Name
   /** The commands, in the order in which they are declared. */
   readonly commands: ReadonlyArray<Rpcs>
+  /** A command that no caller sends, nor is offered over HTTP: events of other replicas come with it. */
+  readonly arrival?: Rpc.Any | undefined
   /** How it is run, in a scope: what it does in the background, such as saving snapshots, ends with it. */
   readonly behaviour: Effect.Effect<Behaviour<any>, never, R | Scope.Scope>
 }

@@ -4,26 +4,20 @@
  * @since 0.1.0
  */
 import type { EntityType } from "@sluice/core/EntityType"
-import type * as EventCodec from "@sluice/core/EventCodec"
 import type { Journal } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
-import * as StateTypes from "@sluice/core/StateType"
-import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
-import * as Schema from "effect/Schema"
 import * as Activations from "./Activations.ts"
 import type { Decision, Persist } from "./Decision.ts"
 import type { Entity } from "./Entity.ts"
 import type { EntityClient, Runs } from "./EntityClient.ts"
 import * as Client from "./EntityClient.ts"
-import { checkCommands, checkNatural } from "./internal/commands.ts"
-import { eventSourcedBehaviour } from "./internal/eventSourcedBehaviour.ts"
+import * as Kind from "./EventSourcedKind.ts"
 import { plain } from "./internal/plain.ts"
-import type { SnapshotPolicy } from "./SnapshotPolicy.ts"
 
 const TypeId = "~sluice/EventSourced"
 
@@ -163,80 +157,27 @@ export const make = <
   const D extends Decide<Rpcs, Event, State>
 >(
   entityType: EntityType<Event, Name>,
-  options: {
-    /** How snapshots of the state are stored: a schema, which means JSON, or a codec. */
-    readonly state: Schema.Codec<State, any> | EventCodec.EventCodec<State>
-    /** The state before the first event. */
-    readonly initial: NoInfer<State> | ((id: string) => NoInfer<State>)
+  options: Kind.Options<Event, State> & {
     readonly commands: ReadonlyArray<Rpcs>
     readonly decide: D & { readonly [Tag in Exclude<keyof D, Rpcs["_tag"]>]: "There is no command of this name" }
     /** The state after an event. It is pure, and never fails. */
     readonly evolve: (state: NoInfer<State>, event: NoInfer<Event>, place: Place) => NoInfer<State>
-    /** The tags of an event, from the state after it. */
-    readonly tags?: ((state: NoInfer<State>, event: NoInfer<Event>) => ReadonlyArray<string>) | undefined
-    /** When snapshots are saved; none where nothing is said. */
-    readonly snapshots?: SnapshotPolicy<NoInfer<State>> | undefined
-    /** How long `decide`, and effects after persisting, may take; 10 seconds where nothing is said. */
-    readonly decideWithin?: Duration.Input | undefined
-    /** How long a recovery may take; 30 seconds where nothing is said. */
-    readonly recoverWithin?: Duration.Input | undefined
-    /** How many events a recovery may read after a snapshot, or of all where there is none; 1,000,000 where nothing is said. */
-    readonly recoverAtMost?: number | undefined
-    /** How many events a decision may have; 1,000 where nothing is said. */
-    readonly maxEvents?: number | undefined
-    /** How many command ids an entity remembers, with their replies; 1,000 where nothing is said. */
-    readonly remembered?: number | undefined
   }
 ): EventSourced<Name, Rpcs, Event, State, Requirements<D>> => {
-  const {
-    commands,
-    decide,
-    decideWithin,
-    evolve,
-    initial,
-    maxEvents,
-    recoverAtMost,
-    recoverWithin,
-    remembered,
-    snapshots,
-    state,
-    tags
-  } = options
-  checkCommands(entityType.name, commands, decide)
-  checkNatural("maxEvents", maxEvents)
-  checkNatural("recoverAtMost", recoverAtMost)
-  checkNatural("remembered", remembered)
-  const stateType = StateTypes.make<State, Name>(entityType.name, Schema.isSchema(state) ? { state } : { codec: state })
-  const initialOf = typeof initial === "function" ? initial as (id: string) => State : () => initial
-  const behaviour = eventSourcedBehaviour<Event, State>({
-    entityType,
-    stateType,
-    commands,
-    initial: initialOf,
-    decide,
-    evolve,
-    tags: tags ?? (() => noTags),
-    snapshots,
-    decideWithin: Duration.fromInputUnsafe(decideWithin ?? "10 seconds"),
-    recoverWithin: Duration.fromInputUnsafe(recoverWithin ?? "30 seconds"),
-    recoverAtMost: recoverAtMost ?? 1_000_000,
-    maxEvents: maxEvents ?? 1_000,
-    remembered: remembered ?? 1_000
-  })
+  const { behaviour, initial, stateType } = Kind.make<Name, Event, State>(entityType, options)
+  const { commands, decide, evolve } = options
   return {
     [TypeId]: TypeId,
     name: entityType.name,
     commands,
     entityType,
     stateType,
-    initial: initialOf,
+    initial,
     decide,
     evolve,
-    behaviour
+    behaviour: behaviour()
   }
 }
-
-const noTags: ReadonlyArray<string> = []
 
 /**
  * The client of an entity type: by the id of an entity, a function for each command. It does not see how, or where, the entity is run.

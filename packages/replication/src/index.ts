@@ -37,4 +37,16 @@ export * as OrSet from "./OrSet.ts"
 /**
  * @since 0.1.0
  */
+export * as Replica from "./Replica.ts"
+/**
+ * @since 0.1.0
+ */
+export * as ReplicatedEventSourced from "./ReplicatedEventSourced.ts"
+/**
+ * @since 0.1.0
+ */
+export * as ReplicationError from "./ReplicationError.ts"
+/**
+ * @since 0.1.0
+ */
 export * as VersionVector from "./VersionVector.ts"

@@ -7,9 +7,11 @@ import type { Receipt } from "@sluice/core/Receipt"
 import type * as SequenceNumber from "@sluice/core/SequenceNumber"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
+import * as Timestamp from "@sluice/core/Timestamp"
 import { traced, withTraceContext } from "@sluice/core/Tracing"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +20,7 @@ import type * as Scope from "effect/Scope"
 import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
 import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
+import type { Lineage } from "../Lineage.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
@@ -57,9 +60,12 @@ export interface Definition<in out Event, in out State> {
   readonly recoverAtMost: number
   readonly maxEvents: number
   readonly remembered: number
+  /** Where some of the events may be none of the entity's own. */
+  readonly lineage?: Lineage<any> | undefined
 }
 
 const noMetadata: Metadata = {}
+const noTime = Timestamp.make(0)
 
 /** What was decided, and may be persisted. */
 type Decided<Event, State> =
@@ -69,7 +75,10 @@ type Decided<Event, State> =
     readonly events: ReadonlyArray<Event>
     /** The tags of each event. */
     readonly tags: ReadonlyArray<ReadonlyArray<string>>
+    /** What else is stored with each, of an entity with a lineage. */
+    readonly written: ReadonlyArray<ReturnType<Lineage<any>["written"]>>
     readonly state: State
+    readonly known: unknown
     readonly reply: unknown
     /** What the last event says of the command, if that has an id. */
     readonly command: CommandOfEvent | undefined
@@ -85,10 +94,15 @@ export const eventSourcedBehaviour = <Event, State>(
   Journal.Journal | SnapshotStore | Scope.Scope
 > =>
   Effect.gen(function*() {
-    const { decide, decideWithin, entityType, evolve, maxEvents, snapshots, stateType, tags } = definition
+    const { decideWithin, entityType, evolve, lineage, maxEvents, snapshots, stateType, tags } = definition
     const journal = yield* Journal.Journal
     const crypto = yield* WebCrypto
-    const memory = makeCommandMemory(definition.commands, journal.identity, "events")
+    const clock = yield* Clock.Clock
+    const commands = lineage === undefined ? definition.commands : [...definition.commands, lineage.arrival]
+    const memory = makeCommandMemory(commands, journal.identity, "events")
+    const isArrival = ({ tag }: Command) => lineage !== undefined && tag === lineage.arrival._tag
+    /** In microseconds. Only where events come from is told by it. */
+    const now = () => Timestamp.fromMillis(clock.currentTimeMillisUnsafe())
     const recover = recovering({
       ...definition,
       journal,
@@ -104,16 +118,29 @@ export const eventSourcedBehaviour = <Event, State>(
       command: tag
     })
 
-    /** The state after the events, and the tags of each. */
-    const evolved = (held: HeldEvents<State>, about: About, events: ReadonlyArray<Event>) =>
+    /** The state after the events, and what is to be stored with each. */
+    const evolved = (
+      held: HeldEvents<State>,
+      about: About,
+      command: Command,
+      events: ReadonlyArray<Event>,
+      time: Timestamp.Timestamp
+    ) =>
       Effect.suspend(() => {
-        let { sequenceNumber, state } = held
+        let { known, sequenceNumber, state } = held
         const { persistenceId } = held
         const tagged: Array<ReadonlyArray<string>> = []
+        const written: Array<ReturnType<Lineage<any>["written"]>> = []
         for (const event of events) {
           sequenceNumber++
+          const next = lineage?.written(known, command, sequenceNumber as SequenceNumber.SequenceNumber, time)
           try {
-            state = evolve(state, event, { persistenceId, sequenceNumber })
+            const place = { persistenceId, sequenceNumber }
+            state = evolve(
+              state,
+              event,
+              next === undefined ? place : { ...place, ...lineage!.place(next.replication, false) }
+            )
           } catch (cause) {
             return Effect.fail(new DecisionFailed({ ...about, problem: "`evolve` throws", cause }))
           }
@@ -122,14 +149,21 @@ export const eventSourcedBehaviour = <Event, State>(
           } catch (cause) {
             return Effect.fail(new DecisionFailed({ ...about, problem: "`tags` throws", cause }))
           }
+          if (next === undefined) continue
+          known = lineage!.after(known, next.replication)
+          written.push(next)
         }
-        return Effect.succeed({ state, tags: tagged })
+        return Effect.succeed({ state, tags: tagged, known, written })
       })
+
+    /** What is harmless to repeat is not remembered. */
+    const withoutId = (command: Command): Command => isArrival(command) ? { ...command, commandId: undefined } : command
 
     const accepted = Effect.fnUntraced(function*(
       held: HeldEvents<State>,
       command: Command,
-      decision: Decision.Persist<Event, State, unknown, any>
+      decision: Decision.Persist<Event, State, unknown, any>,
+      time: Timestamp.Timestamp
     ): Effect.fn.Return<Decided<Event, State>, DecisionFailed | InvalidDecision> {
       const about = aboutOf(held, command)
       const { after, events } = decision
@@ -140,10 +174,10 @@ export const eventSourcedBehaviour = <Event, State>(
         const problem = `it has ${events.length} events, more than \`maxEvents\`, which is ${maxEvents}`
         return yield* new InvalidDecision({ ...about, problem })
       }
-      const { state, tags } = yield* evolved(held, about, events)
+      const { known, state, tags, written } = yield* evolved(held, about, command, events, time)
       const reply = yield* computing(about, "reply", () => decision.reply(state))
-      const kept = yield* memory.keep(about, command, reply, events.length)
-      return { _tag: "Accepted", events, tags, state, reply, command: kept, after }
+      const kept = yield* memory.keep(about, withoutId(command), reply, events.length)
+      return { _tag: "Accepted", events, tags, written, state, known, reply, command: kept, after }
     })
 
     const append = (
@@ -152,7 +186,7 @@ export const eventSourcedBehaviour = <Event, State>(
       decided: Extract<Decided<Event, State>, { readonly _tag: "Accepted" }>,
       events: NonEmptyReadonlyArray<Event>
     ): Effect.Effect<Receipt, Stale | InvalidDecision | JournalUnavailable> => {
-      const { command, tags } = decided
+      const { command, tags, written } = decided
       const { id, persistenceId, sequenceNumber: expected } = held
       const { name } = entityType
       const last = events.length - 1
@@ -165,7 +199,12 @@ export const eventSourcedBehaviour = <Event, State>(
               id: crypto.randomUUID(),
               payload: entityType.codec.encodeUnsafe(event),
               tags: tags[index]!,
-              metadata: command !== undefined && index === last ? { ...common, ...metadataOf(command) } : common
+              metadata: command !== undefined && index === last
+                ? { ...common, ...metadataOf(command) }
+                : written.length === 0
+                ? common
+                : { ...common, ...written[index]!.metadata },
+              replication: written[index]?.replication
             })))
           // by the journal itself, as metadata of Sluice's own is refused elsewhere
           return yield* journal.append({ entityType: name, persistenceId, expected, events: encoded, recheck: false })
@@ -190,13 +229,14 @@ export const eventSourcedBehaviour = <Event, State>(
         let hasBegun = false
         const begin = Effect.sync(() => {
           hasBegun = saver.beginUnsafe({
-            id: held.id,
+            id: PersistenceId.entityId(persistenceId),
             persistenceId,
             sequenceNumber: sequenceNumber as SequenceNumber.SequenceNumber,
             state,
             metadata: {
               [eventKey]: String(timestamp),
-              ...(commands === undefined ? undefined : { [commandsKey]: commands })
+              ...(commands === undefined ? undefined : { [commandsKey]: commands }),
+              ...lineage?.encode(held.known)
             },
             wrong: held.wrongSnapshots
           })
@@ -214,30 +254,41 @@ export const eventSourcedBehaviour = <Event, State>(
       inTransaction: journal.inTransaction,
       state: (held) => held.state,
       recover: (id) => {
-        const problem = entityIdProblem(entityType.name, id)
+        const problem = entityIdProblem(entityType.name, id) ?? lineage?.idProblem(id)
         return problem === undefined
-          ? recover(id, PersistenceId.make(entityType.name, id))
+          ? recover(id, PersistenceId.make(entityType.name, lineage === undefined ? id : lineage.journalId(id)))
           : Effect.fail(new InvalidCommand({ entityType: entityType.name, id, command: "", problem }))
       },
       forgottenAt: ({ remembered }) => remembered.forgottenAt,
       remembered: (held, command) =>
-        memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
+        memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, withoutId(command)),
       decide: (held, command) => {
         const about = aboutOf(held, command)
-        const { id, sequenceNumber, state } = held
+        const { id, known, sequenceNumber, state } = held
         const { commandId, payload, tag } = command
-        return Effect.flatMap(
-          withServices(
-            deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, sequenceNumber, commandId }))
-          ),
-          (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
-            decided._tag === "Rejected" ? memory.reject(about, decided) : accepted(held, command, decided.decision)
-        )
+        const request = { id, payload, state, sequenceNumber, commandId }
+        return Effect.suspend(() => {
+          const time = lineage === undefined ? noTime : now()
+          return Effect.flatMap(
+            withServices(
+              deciding(about, decideWithin, () =>
+                lineage === undefined
+                  ? definition.decide[tag]!(request)
+                  : isArrival(command)
+                  ? lineage.arrive(request, known)
+                  : definition.decide[tag]!({ ...request, ...lineage.request(known, time) }))
+            ),
+            (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
+              decided._tag === "Rejected"
+                ? memory.reject(about, decided)
+                : accepted(held, command, decided.decision, time)
+          )
+        })
       },
       persist: Effect.fnUntraced(function*(held, command, decided) {
         if (decided._tag === "Rejected") return { held, answer: decided, after: undefined }
         const about = aboutOf(held, command)
-        const { after, events, reply, state } = decided
+        const { after, events, known, reply, state } = decided
         const persisted = (held: HeldEvents<State>, receipt: Receipt | undefined): Persisted<HeldEvents<State>> => ({
           held,
           answer: { _tag: "Replied", reply, receipt },
@@ -251,7 +302,7 @@ export const eventSourcedBehaviour = <Event, State>(
         if (decided.command !== undefined) {
           held.remembered.add({ ...decided.command, sequenceNumber, position, timestamp })
         }
-        const appended = { ...held, state, sequenceNumber, timestamp }
+        const appended = { ...held, state, sequenceNumber, timestamp, known }
         return persisted(
           (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber, wrongSnapshots: [] } : appended,
           receipt

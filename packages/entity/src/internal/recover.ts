@@ -14,6 +14,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import { JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
 import { entityRecovered } from "../EntityMetrics.ts"
+import type { Lineage } from "../Lineage.ts"
 import { inTime, unanswered } from "./inTime.ts"
 import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
@@ -33,6 +34,8 @@ export interface HeldEvents<out State> {
   readonly wrongSnapshots: ReadonlyArray<number>
   /** Grows in place: after a command, only what that has led to is used. */
   readonly remembered: RememberedCommands
+  /** Of an entity with a lineage, what is known of that. */
+  readonly known: unknown
 }
 
 /** @internal */
@@ -47,6 +50,7 @@ export interface RecoverOptions<in out Event, in out State> {
     event: Event,
     place: { readonly persistenceId: PersistenceId; readonly sequenceNumber: number }
   ) => State
+  readonly lineage?: Lineage<any> | undefined
   /** Whether there are snapshots as a rule. Otherwise one is looked for only where events are missing. */
   readonly hasSnapshots: boolean
   readonly recoverWithin: Duration.Duration
@@ -91,6 +95,7 @@ interface Progress<State> {
   timestamp: Timestamp | undefined
   readonly snapshotAt: number
   readonly remembered: RememberedCommands
+  known: unknown
 }
 
 /** What has been read from the storage. */
@@ -108,7 +113,7 @@ export const recovering = <Event, State>(
   options: RecoverOptions<Event, State>
 ) => {
   const { entityType, evolve, hasSnapshots, initial, journal, recoverAtMost, recoverWithin, remembered } = options
-  const { stateType, store } = options
+  const { lineage, stateType, store } = options
   const events = Metric.withAttributes(entityRecovered, { entity_type: entityType.name })
   const measured = measuringRecoveries(entityType.name)
 
@@ -141,7 +146,8 @@ export const recovering = <Event, State>(
     sequenceNumber: 0,
     timestamp: undefined,
     snapshotAt: 0,
-    remembered: new RememberedCommands(remembered, maxRemembered)
+    remembered: new RememberedCommands(remembered, maxRemembered),
+    known: lineage?.initial
   })
 
   const ofSnapshotUnsafe = (snapshot: EncodedSnapshot): Progress<State> => {
@@ -153,7 +159,8 @@ export const recovering = <Event, State>(
       sequenceNumber: snapshot.sequenceNumber,
       timestamp: undefined,
       snapshotAt: snapshot.sequenceNumber,
-      remembered: commands
+      remembered: commands,
+      known: lineage?.decode(snapshot.metadata, snapshot.sequenceNumber)
     }
   }
 
@@ -178,13 +185,20 @@ export const recovering = <Event, State>(
       } catch (cause) {
         return new Unusable(`event ${expected}, manifest '${payload.manifest}', cannot be decoded`, false, cause)
       }
+      const replication = lineage?.stored(envelope)
       try {
-        progress.state = evolve(progress.state, event, { persistenceId, sequenceNumber })
+        const place = { persistenceId, sequenceNumber }
+        progress.state = evolve(
+          progress.state,
+          event,
+          replication === undefined ? place : { ...place, ...lineage!.place(replication, true) }
+        )
       } catch (cause) {
         return new Unusable(`\`evolve\` throws at event ${expected}, manifest '${payload.manifest}'`, false, cause)
       }
       progress.sequenceNumber = sequenceNumber
       progress.timestamp = envelope.timestamp
+      if (replication !== undefined) progress.known = lineage!.after(progress.known, replication)
       const command = commandOf(metadata)
       if (command !== undefined) {
         progress.remembered.add({
@@ -317,8 +331,8 @@ export const recovering = <Event, State>(
       }
     }
     if (unusable !== undefined) return yield* failed(id, reads, unusable.problem, unusable.cause)
-    const { remembered, sequenceNumber, snapshotAt, state, timestamp } = current
-    return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered }
+    const { known, remembered, sequenceNumber, snapshotAt, state, timestamp } = current
+    return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered, known }
   })
 
   const tooSlow = (id: string, reads: Reads) =>

@@ -35,8 +35,9 @@ export interface Codecs {
 }
 
 /** @internal */
-export const make = ({ commands, name }: Entity<string, Rpc.Any, any>): Codecs => {
-  const codings = new Map(commands.map((command) => {
+export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>): Codecs => {
+  const all = arrival === undefined ? commands : [...commands, arrival]
+  const codings = new Map(all.map((command) => {
     const { _tag, errorSchema, payloadSchema, successSchema } = command as Rpc.AnyWithProps
     return [_tag, { payload: coding(payloadSchema), reply: coding(successSchema), error: coding(errorSchema) }] as const
   }))

@@ -1,0 +1,61 @@
+/**
+ * What a kind of event sourced entity says of its events beside their state, where some of them are not its own: of a replicated entity, which replica
+ * each was written at first, and what that had seen.
+ *
+ * @since 0.1.0
+ */
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
+import type { SequenceNumber } from "@sluice/core/SequenceNumber"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import type * as Rpc from "effect/rpc/Rpc"
+import type { Command } from "./Behaviour.ts"
+
+/**
+ * Where the events of entities come from. `Known` is what an entity keeps of that: a value, which nobody changes in place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lineage<in out Known> {
+  /** What stands behind the entity type in the persistence id of an entity. */
+  readonly journalId: (id: string) => string
+  /** Why an id, which would do for an entity of one's own, will not, if so. */
+  readonly idProblem: (id: string) => string | undefined
+  /** Before the first event. */
+  readonly initial: Known
+  /** What a snapshot is to say of it, and what one says that includes the events up to a number. Throws where that is none. */
+  readonly encode: (known: Known) => Metadata
+  readonly decode: (metadata: Metadata, sequenceNumber: number) => Known
+  /** What a function of `decide` is told beside its request. */
+  readonly request: (known: Known, now: Timestamp) => object
+  /** What is to be stored with the next event of a command, beside its payload and tags. */
+  readonly written: (
+    known: Known,
+    command: Command,
+    sequenceNumber: SequenceNumber,
+    now: Timestamp
+  ) => { readonly replication: ReplicationMetadata; readonly metadata: Metadata }
+  /** Where a stored event comes from. */
+  readonly stored: (
+    event: Pick<EncodedEnvelope, "replication" | "sequenceNumber" | "timestamp">
+  ) => ReplicationMetadata
+  /** What is known after an event. */
+  readonly after: (known: Known, replication: ReplicationMetadata) => Known
+  /** What `evolve` is told of an event, beside its place. */
+  readonly place: (replication: ReplicationMetadata, isRecovering: boolean) => object
+  /**
+   * A command that no caller sends: with it, events come that were written elsewhere. Its function is told what is known. As it is harmless to repeat, its id is
+   * not remembered.
+   */
+  readonly arrival: Rpc.Any
+  readonly arrive: (
+    request: {
+      readonly id: string
+      readonly payload: any
+      readonly state: any
+      readonly sequenceNumber: number
+    },
+    known: Known
+  ) => unknown
+}

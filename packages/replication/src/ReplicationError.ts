@@ -1,0 +1,122 @@
+/**
+ * Why an event of another replica is not stored. None of them is the event's fault, so that it comes again until the cause is gone: nothing is left out
+ * silently.
+ *
+ * @since 0.1.0
+ */
+import * as ExpectedError from "@sluice/core/ExpectedError"
+import * as Schema from "effect/Schema"
+
+const About = {
+  entityType: Schema.String,
+  id: Schema.String,
+  /** The replica that the event was written at first, and its number there. */
+  origin: Schema.String,
+  originSequenceNumber: Schema.Int
+}
+
+const eventOf = (
+  { entityType, id, origin, originSequenceNumber }: {
+    readonly entityType: string
+    readonly id: string
+    readonly origin: string
+    readonly originSequenceNumber: number
+  }
+): string => `Event ${originSequenceNumber} of replica '${origin}' of ${entityType} ${JSON.stringify(id)}`
+
+/**
+ * An event is of a replica that the entity type does not have here. Name it among `replicas` in all regions, before it is written in the new one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownReplica
+  extends ExpectedError.TaggedError<UnknownReplica>("@sluice/replication/UnknownReplica")("UnknownReplica", {
+    ...About,
+    replicas: Schema.Array(Schema.String)
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    return `${eventOf(this)} is refused, as there is no such replica among '${
+      this.replicas.join("', '")
+    }': name it among the replicas of the entity type here as well`
+  }
+}
+
+/**
+ * An event has seen more of this replica's events than its journal has: a backup was restored here, or commits were lost. What was written since would have numbers that
+ * others know as those of lost events, and would never reach them.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventsLost extends ExpectedError.TaggedError<EventsLost>("@sluice/replication/EventsLost")("EventsLost", {
+  ...About,
+  self: Schema.String,
+  /** The number of the last event of this replica that the other one has seen, and of the last event that is here. */
+  seen: Schema.Int,
+  last: Schema.Int
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `${
+      eventOf(this)
+    } is refused: it has seen event ${this.seen} of this replica, '${this.self}', whose journal ends with ${this.last}. ` +
+      "Events were lost here, as by a backup that was restored: restore a later one, or have this replica begin anew under another id"
+  }
+}
+
+/**
+ * What `intercept` of the entity has failed with, or that it took too long.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Intercepted
+  extends ExpectedError.TaggedError<Intercepted>("@sluice/replication/Intercepted")("Intercepted", {
+    ...About,
+    problem: Schema.String
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    return `${eventOf(this)} is held up by 'intercept': ${this.problem}`
+  }
+}
+
+/**
+ * A stream of replicated events is not of the replica that it is to be of: the address of another one was given, or its entities are not replicated.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WrongReplica
+  extends ExpectedError.TaggedError<WrongReplica>("@sluice/replication/WrongReplica")("WrongReplica", {
+    entityType: Schema.String,
+    persistenceId: Schema.String,
+    replica: Schema.String
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    return `The stream of '${this.entityType}' that is to be of replica '${this.replica}' has an event of '${this.persistenceId}', which is not its own: ` +
+      "give the address of that replica, whose entities have to be replicated as well"
+  }
+}
+
+/**
+ * Why an arriving event is not stored, as a schema.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, Intercepted])
+
+/**
+ * Why an arriving event is not stored.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ArrivalError = typeof ArrivalError.Type

@@ -1,0 +1,53 @@
+import type { EventCodec } from "@sluice/core/EventCodec"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Timestamp from "@sluice/core/Timestamp"
+import { Rpc } from "effect/rpc"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { ArrivalError } from "../ReplicationError.ts"
+
+/** @internal What has become of an event that has come from another replica. */
+export const Outcome = Schema.Literals(["Stored", "Duplicate", "Own"])
+
+/** @internal The name of the command that events of other replicas come with. No command of a user's begins so. */
+export const arrivalTag = "~sluice/arrive"
+
+const Replication = Schema.Struct({
+  origin: Schema.String,
+  originSequenceNumber: SequenceNumber.SequenceNumber,
+  version: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber])),
+  concurrent: Schema.Boolean,
+  time: Schema.optional(Timestamp.Timestamp)
+}).pipe(
+  Schema.decodeTo(
+    Schema.Any,
+    SchemaTransformation.transform({
+      decode: ({ version, ...metadata }) => ({ ...metadata, version: new Map(version) }),
+      encode: ({ version, ...metadata }) => ({ ...metadata, version: [...version] })
+    })
+  )
+)
+
+/**
+ * @internal
+ * The command that events of other replicas come with. Within a process it is passed as it is; to another process of a cluster it travels with the event as the
+ * journal would have it.
+ */
+export const arrivalOf = <A>(codec: EventCodec<A>) =>
+  Rpc.make(arrivalTag, {
+    payload: Schema.Struct({
+      event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }).pipe(
+        Schema.decodeTo(
+          Schema.Any,
+          SchemaTransformation.transform({
+            decode: (payload) => codec.decodeUnsafe(payload),
+            encode: (event) => codec.encodeUnsafe(event)
+          })
+        )
+      ),
+      replication: Replication,
+      metadata: Schema.Record(Schema.String, Schema.String)
+    }),
+    success: Outcome,
+    error: ArrivalError
+  })

@@ -1,0 +1,132 @@
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Schema from "effect/Schema"
+import * as VersionVector from "../VersionVector.ts"
+
+/**
+ * @internal
+ * What a replica knows of the events of an entity: which of each origin it has stored, which those had seen, and the latest time of any. Pure, as all of this file is.
+ *
+ * The two vectors differ. An event of `us` may have seen an event of `ap` that is still on its way here: then the version has it, and `seen` has not, so that it
+ * is stored when it comes.
+ */
+export interface Known {
+  readonly version: VersionVector.VersionVector
+  /** The number, in the journal of its origin, of the last event of each other replica that is stored here. */
+  readonly seen: ReadonlyMap<string, SequenceNumber.SequenceNumber>
+  readonly time: Timestamp.Timestamp
+}
+
+/** @internal */
+export const nothing: Known = { version: VersionVector.empty, seen: new Map(), time: Timestamp.make(0) }
+
+/**
+ * @internal
+ * What becomes of an event that arrives.
+ *
+ * - `Own`: it was written here.
+ * - `Duplicate`: it, or a later one of its origin, is stored already. The events of an origin come in their order on each way, and none is left out; those
+ *   of one origin need not be numbered without gaps, as the numbers are those of its journal, where those of others stand in between.
+ * - `UnknownReplica`: its origin was never configured.
+ * - `EventsLost`: it has seen an event of this replica that is not in the journal here: that is older than it was, as after a restored backup.
+ * - `Stored`: it is to be stored, see {@link received}.
+ */
+export type Arrival =
+  | { readonly _tag: "Own" }
+  | { readonly _tag: "Duplicate" }
+  | { readonly _tag: "UnknownReplica" }
+  | { readonly _tag: "EventsLost"; readonly seen: number }
+  | { readonly _tag: "Stored" }
+
+/** @internal What becomes of an event that arrives at a replica which has `count` events of the entity in its journal. */
+export const arrive = (
+  { seen }: Known,
+  replica: { readonly self: string; readonly replicas: ReadonlySet<string>; readonly count: number },
+  { origin, originSequenceNumber, version }: ReplicationMetadata
+): Arrival => {
+  const { count, replicas, self } = replica
+  const ofHere = origin === self ? originSequenceNumber : version.get(self) ?? 0
+  if (ofHere > count) return { _tag: "EventsLost", seen: ofHere }
+  if (origin === self) return { _tag: "Own" }
+  if (!replicas.has(origin)) return { _tag: "UnknownReplica" }
+  return { _tag: originSequenceNumber <= (seen.get(origin) ?? 0) ? "Duplicate" : "Stored" }
+}
+
+/** @internal What is stored with an event that has arrived. */
+export const received = (known: Known, event: ReplicationMetadata, now: Timestamp.Timestamp): ReplicationMetadata => ({
+  origin: event.origin,
+  originSequenceNumber: event.originSequenceNumber,
+  version: VersionVector.merge(known.version, event.version),
+  concurrent: VersionVector.compare(event.version, known.version) === "concurrent",
+  time: event.time ?? nextTime(known, now)
+})
+
+/** @internal A time by the clock that is later than that of every event that is known. */
+export const nextTime = ({ time }: Known, now: Timestamp.Timestamp): Timestamp.Timestamp =>
+  Timestamp.make(Math.max(now, time + 1))
+
+/** @internal What is stored with an event that is decided here. */
+export const written = (
+  known: Known,
+  self: string,
+  sequenceNumber: SequenceNumber.SequenceNumber,
+  now: Timestamp.Timestamp
+): ReplicationMetadata => ({
+  origin: self,
+  originSequenceNumber: sequenceNumber,
+  version: VersionVector.written(known.version, self, sequenceNumber),
+  concurrent: false,
+  time: nextTime(known, now)
+})
+
+/** @internal Where an event comes from that was stored before the entity was replicated: from here. */
+export const migrated = (
+  self: string,
+  sequenceNumber: SequenceNumber.SequenceNumber,
+  timestamp: Timestamp.Timestamp
+): ReplicationMetadata => ({
+  origin: self,
+  originSequenceNumber: sequenceNumber,
+  version: new Map([[self, sequenceNumber]]),
+  concurrent: false,
+  time: timestamp
+})
+
+/** @internal What is known of a snapshot that was saved before the entity was replicated. */
+export const beforeReplication = (self: string, sequenceNumber: number): Known => ({
+  ...nothing,
+  version: new Map([[self, SequenceNumber.make(sequenceNumber)]])
+})
+
+/** @internal What is known once an event is stored here. */
+export const after = (
+  { seen, time, version }: Known,
+  self: string,
+  event: ReplicationMetadata
+): Known => {
+  const { origin, originSequenceNumber } = event
+  return {
+    version: VersionVector.merge(version, event.version),
+    seen: origin === self ? seen : new Map(seen).set(origin, originSequenceNumber),
+    time: Timestamp.make(Math.max(time, event.time ?? 0))
+  }
+}
+
+const Numbers = Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber]))
+
+const Stored = Schema.fromJsonString(
+  Schema.Struct({ version: Numbers, seen: Numbers, time: Timestamp.Timestamp })
+)
+const decodeStored = Schema.decodeUnknownSync(Stored)
+const encodeStored = Schema.encodeSync(Stored)
+
+/** @internal As a text, for the metadata of a snapshot. */
+export const encode = ({ seen, time, version }: Known): string =>
+  encodeStored({ version: [...version], seen: [...seen], time })
+
+/** @internal Throws where it is none. */
+export const decode = (text: string): Known => {
+  const { seen, time, version } = decodeStored(text)
+  return { version: new Map(version), seen: new Map(seen), time }
+}

@@ -1,0 +1,196 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Schema from "effect/Schema"
+// the state machine is not offered to others
+import * as state from "../src/internal/replica.ts"
+import * as VersionVector from "../src/VersionVector.ts"
+
+const ids = ["eu", "us", "ap"] as const
+const replicas = new Set<string>(ids)
+
+/** A replica of one entity: its journal, and how far it has read those of the others. */
+class Replica {
+  readonly self: string
+  readonly journal: Array<ReplicationMetadata> = []
+  readonly read = new Map<string, number>()
+  known = state.nothing
+
+  constructor(self: string) {
+    this.self = self
+  }
+
+  #store(replication: ReplicationMetadata): void {
+    this.known = state.after(this.known, this.self, replication)
+    this.journal.push(replication)
+  }
+
+  write(now: number): void {
+    const next = SequenceNumber.make(this.journal.length + 1)
+    this.#store(state.written(this.known, this.self, next, Timestamp.make(now)))
+  }
+
+  receive(event: ReplicationMetadata, now: number): state.Arrival["_tag"] {
+    const { self } = this
+    const { _tag } = state.arrive(this.known, { self, replicas, count: this.journal.length }, event)
+    if (_tag === "Stored") this.#store(state.received(this.known, event, Timestamp.make(now)))
+    return _tag
+  }
+
+  /** Reads the next event of another one's journal, whatever its origin. */
+  next(from: Replica, now: number): void {
+    const at = this.read.get(from.self) ?? 0
+    const event = from.journal[at]
+    if (event === undefined) return
+    this.receive(event, now)
+    this.read.set(from.self, at + 1)
+  }
+}
+
+const keyOf = ({ origin, originSequenceNumber }: ReplicationMetadata) => `${origin} ${originSequenceNumber}`
+
+const Step = Schema.Struct({
+  kind: Schema.Literals(["write", "read", "reread", "snapshot"]),
+  who: Schema.Literals([0, 1, 2]),
+  from: Schema.Literals([0, 1, 2]),
+  clock: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
+})
+// short ones have hardly anything that is concurrent
+const Script = Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(60))
+
+const run = (script: typeof Script.Type): ReadonlyArray<Replica> => {
+  const all = ids.map((id) => new Replica(id))
+  for (const { clock, from, kind, who } of script) {
+    const replica = all[who]!
+    if (kind === "write") replica.write(clock)
+    if (kind === "read" && from !== who) replica.next(all[from]!, clock)
+    // its offset is lost, or was not stored yet
+    if (kind === "reread" && from !== who) {
+      replica.read.set(ids[from], Math.max(0, (replica.read.get(ids[from]) ?? 0) - clock))
+    }
+    if (kind === "snapshot") replica.known = state.decode(state.encode(replica.known))
+  }
+  return all
+}
+
+const heal = (all: ReadonlyArray<Replica>): void => {
+  for (let before = -1, now = 0, rounds = 0; now !== before; rounds++) {
+    assert.isBelow(rounds, 1_000, "there is no end of events that are passed on")
+    before = now
+    for (const replica of all) for (const from of all) if (from !== replica) replica.next(from, 0)
+    now = all.reduce(
+      (sum, { journal, read }) => sum + journal.length + [...read.values()].reduce((a, b) => a + b, 0),
+      0
+    )
+  }
+}
+
+describe("events that arrive in any interleaving, and again", () => {
+  it.prop("are in every replica once, those of each origin in order", [Script], ([script]) => {
+    const all = run(script)
+    heal(all)
+    const written = all.flatMap(({ journal, self }) => journal.filter(({ origin }) => origin === self)).map(keyOf)
+    for (const { journal, known, self } of all) {
+      assert.deepStrictEqual(journal.map(keyOf).toSorted(), written.toSorted())
+      for (const id of ids) {
+        const numbers = journal.filter(({ origin }) => origin === id).map((event) => event.originSequenceNumber)
+        assert.deepStrictEqual(numbers, numbers.toSorted((a, b) => a - b))
+        if (id !== self) assert.strictEqual(known.seen.get(id) ?? 0, numbers.at(-1) ?? 0)
+      }
+      assert.strictEqual(VersionVector.compare(known.version, all[0]!.known.version), "same")
+    }
+  })
+
+  it.prop("have versions that say what their replica had seen", [Script], ([script]) => {
+    for (const { journal, known, self } of run(script)) {
+      let before = VersionVector.empty
+      for (const [index, { origin, originSequenceNumber, version }] of journal.entries()) {
+        assert.include(["before", "same"], VersionVector.compare(before, version))
+        assert.isAtLeast(version.get(origin) ?? 0, originSequenceNumber)
+        if (origin === self) assert.strictEqual(version.get(self), index + 1)
+        before = version
+      }
+      assert.strictEqual(VersionVector.compare(before, known.version), "same")
+    }
+  })
+
+  it.prop("are concurrent exactly where neither knew of the other", [Script], ([script]) => {
+    const all = run(script)
+    /** What an event's origin had seen when it was decided: all before it in the journal there. */
+    const past = new Map<string, ReadonlySet<string>>()
+    for (const { journal, self } of all) {
+      journal.forEach((event, i) => {
+        if (event.origin === self) past.set(keyOf(event), new Set(journal.slice(0, i).map(keyOf)))
+      })
+    }
+    for (const { journal, self } of all) {
+      journal.forEach((event, i) => {
+        if (event.origin === self) return assert.isFalse(event.concurrent)
+        const isUnknownToIt = journal.slice(0, i).some((other) => !past.get(keyOf(event))!.has(keyOf(other)))
+        assert.strictEqual(event.concurrent, isUnknownToIt)
+      })
+    }
+  })
+
+  it.prop("have the same times everywhere, later than all that their origin had seen", [Script], ([script]) => {
+    const all = run(script)
+    heal(all)
+    const times = new Map(all[0]!.journal.map((event) => [keyOf(event), event.time]))
+    for (const { journal, self } of all) {
+      journal.forEach((event, i) => {
+        assert.strictEqual(event.time, times.get(keyOf(event)))
+        if (event.origin !== self) return
+        for (const earlier of journal.slice(0, i)) assert.isAbove(event.time!, earlier.time!)
+      })
+    }
+  })
+})
+
+const event = (origin: string, number: number, version: Record<string, number> = {}): ReplicationMetadata => ({
+  origin,
+  originSequenceNumber: SequenceNumber.make(number),
+  version: new Map(
+    Object.entries({ [origin]: number, ...version }).map(([id, n]) => [id, SequenceNumber.make(n)])
+  ),
+  concurrent: false
+})
+const one = () => {
+  const replica = new Replica("eu")
+  replica.write(0)
+  return replica
+}
+
+describe("an event", () => {
+  it("of a replica that was never configured is refused", () => {
+    assert.strictEqual(one().receive(event("mars", 1), 0), "UnknownReplica")
+  })
+
+  it("of the replica itself is its own, and one that it has not means that events were lost", () => {
+    assert.strictEqual(one().receive(event("eu", 1), 0), "Own")
+    assert.strictEqual(one().receive(event("eu", 2), 0), "EventsLost")
+  })
+
+  it("that has seen what the replica has lost is refused", () => {
+    assert.strictEqual(one().receive(event("us", 1, { eu: 1 }), 0), "Stored")
+    assert.strictEqual(one().receive(event("us", 1, { eu: 2 }), 0), "EventsLost")
+  })
+
+  it("may follow one whose number is less by more than one, as others' events have the numbers between", () => {
+    const replica = one()
+    assert.deepStrictEqual([1, 4, 4, 2, 9].map((n) => replica.receive(event("us", n), 0)), [
+      "Stored",
+      "Stored",
+      "Duplicate",
+      "Duplicate",
+      "Stored"
+    ])
+  })
+
+  it("without a time, such as Akka's, has that of its arrival, which is later than all before", () => {
+    const replica = one()
+    replica.write(70)
+    replica.receive(event("us", 1), 50)
+    assert.deepStrictEqual(replica.journal.map(({ time }) => time), [1, 70, 71].map(Timestamp.make))
+  })
+})

@@ -1,0 +1,16 @@
+import { assert, it } from "@effect/vitest"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Activations from "@sluice/entity/Activations"
+import * as PlainEntities from "@sluice/entity/PlainEntities"
+import * as Replica from "@sluice/replication/Replica"
+import { makeNotes } from "./kit/Notes.ts"
+import { replicatedTests } from "./kit/replicatedTests.ts"
+
+replicatedTests("plain, in memory", MemoryStorage.layer, PlainEntities.layer)
+replicatedTests("in one process, in memory", MemoryStorage.layer, (entity) => Activations.layer(entity))
+
+it("the id of a replica is a part of persistence ids", () => {
+  for (const id of ["", "a|b", "\0", "\ud800", "é".repeat(33)]) assert.throws(() => Replica.layer(id), RangeError)
+  assert.isDefined(Replica.layer("é".repeat(32)))
+  assert.deepStrictEqual(makeNotes("notes").commands.map(({ _tag }) => _tag), ["Add", "Get", "Version"])
+})

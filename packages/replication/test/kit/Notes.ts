@@ -1,0 +1,67 @@
+import * as EntityType from "@sluice/core/EntityType"
+import * as Decision from "@sluice/entity/Decision"
+import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import * as Effect from "effect/Effect"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+
+/** A note that was added. */
+export class Added extends Schema.TaggedClass<Added>()("Added", { text: Schema.String }) {}
+
+/** The notes in the order in which the replica has stored them, each with what its event was said to be. */
+export const State = Schema.Struct({
+  notes: Schema.Array(Schema.String),
+  concurrent: Schema.Array(Schema.String),
+  times: Schema.Array(Schema.Int)
+})
+
+export const replicas = ["eu", "us", "ap"]
+
+/** What is observed from outside. */
+export interface Seen {
+  readonly after: Array<string>
+  readonly recovering: Array<boolean>
+}
+
+export const makeNotes = (
+  name: string,
+  options: {
+    readonly snapshotEvery?: number
+    readonly intercept?: (
+      arriving: ReplicatedEventSourced.Intercept<Added, typeof State.Type>
+    ) => Effect.Effect<void, unknown>
+    readonly seen?: Seen
+  } = {}
+) =>
+  ReplicatedEventSourced.make(EntityType.make(name, { event: Added }), {
+    replicas,
+    state: State,
+    initial: { notes: [], concurrent: [], times: [] },
+    commands: [
+      Rpc.make("Add", { payload: { text: Schema.String }, success: Schema.Int }),
+      Rpc.make("Get", { success: State }),
+      Rpc.make("Version", { success: Schema.Record(Schema.String, Schema.Int) })
+    ],
+    decide: {
+      Add: ({ payload: { text }, replica }) =>
+        Decision.persist([new Added({ text })], ({ notes }: typeof State.Type) => notes.length).pipe(
+          Decision.andThen(() => Effect.sync(() => options.seen?.after.push(`${replica} ${text}`)))
+        ),
+      Get: ({ state }) => Decision.reply(state),
+      Version: ({ version }) => Decision.reply(Object.fromEntries(version))
+    },
+    evolve: ({ concurrent, notes, times }, { text }, place) => {
+      options.seen?.recovering.push(place.recovering)
+      const note = `${place.origin}#${place.originSequenceNumber} ${text}`
+      return {
+        notes: [...notes, note],
+        concurrent: place.concurrent ? [...concurrent, note] : concurrent,
+        times: [...times, place.time]
+      }
+    },
+    snapshots: options.snapshotEvery === undefined ? undefined : SnapshotPolicy.every(options.snapshotEvery),
+    intercept: options.intercept
+  })
+
+export type Notes = ReturnType<typeof makeNotes>

@@ -1,0 +1,269 @@
+import { assert, describe, layer } from "@effect/vitest"
+import type { Metadata } from "@sluice/core/Envelope"
+import * as Journal from "@sluice/core/Journal"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SnapshotStore from "@sluice/core/SnapshotStore"
+import * as Timestamp from "@sluice/core/Timestamp"
+import type { Entity } from "@sluice/entity/Entity"
+import type { Runs } from "@sluice/entity/EntityClient"
+import * as Replica from "@sluice/replication/Replica"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as Stream from "effect/Stream"
+import { Added, makeNotes, type Notes, type Seen } from "./Notes.ts"
+
+/** A way to run replicated entities. */
+export type Way = <Name extends string, R>(entity: Entity<Name, any, R>) => Layer.Layer<Runs<Name>, never, R>
+
+let names = 0
+/** Storages may outlive a run. */
+const freshName = () => `notes-${names++}-${Math.random().toString(36).slice(2)}`
+
+/** An event of another replica. */
+const arriving = (
+  origin: string,
+  number: number,
+  text: string,
+  options: {
+    readonly version?: Readonly<Record<string, number>>
+    readonly time?: number
+    readonly metadata?: Metadata
+  } = {}
+): ReplicatedEventSourced.Arriving<Added> => {
+  const replication: ReplicationMetadata = {
+    origin,
+    originSequenceNumber: SequenceNumber.make(number),
+    version: new Map(
+      Object.entries({ [origin]: number, ...options.version }).map(([id, n]) => [id, SequenceNumber.make(n)])
+    ),
+    concurrent: false,
+    ...(options.time !== undefined && { time: Timestamp.make(options.time) })
+  }
+  return { event: new Added({ text }), replication, metadata: options.metadata ?? {} }
+}
+
+/** What the journal of a replica has. */
+const stored = (notes: Notes, id: string) =>
+  Effect.map(Stream.runCollect(Journal.read(notes.entityType, id)), (events) => Array.from(events))
+
+/** What replicated entities promise in every way to run them, and on every storage. */
+export const replicatedTests = (
+  name: string,
+  storage: Layer.Layer<Journal.Journal | SnapshotStore.SnapshotStore, unknown>,
+  way: Way
+): void => {
+  /** Runs the notes as one replica does, for as long as the scope. */
+  const running = Effect.fnUntraced(function*(notes: Notes, replica: string) {
+    const context = yield* Layer.build(Layer.provide(way(notes), Replica.layer(replica)))
+    const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
+    const receive = yield* Effect.provideContext(ReplicatedEventSourced.receive(notes), context)
+    return { client, receive }
+  })
+
+  describe(`${name}: replicated entities`, { timeout: 180_000 }, () => {
+    layer(Layer.merge(storage, Layer.succeed(References.MinimumLogLevel, "None")), {
+      excludeTestServices: true,
+      timeout: "180 seconds"
+    })("on one storage", (it) => {
+      it.effect("write events of their own that say what they had seen", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          assert.strictEqual(yield* client("a").Add({ text: "one" }), 1)
+          yield* receive("a", arriving("us", 5, "two", { version: { eu: 1 } }))
+          assert.strictEqual(yield* client("a").Add({ text: "three" }), 3)
+          const events = yield* stored(notes, "a|eu")
+          assert.deepStrictEqual(
+            events.map(({ persistenceId, replication }) => {
+              const { origin, originSequenceNumber, version, concurrent } = replication!
+              return [persistenceId, origin, originSequenceNumber, Object.fromEntries(version), concurrent]
+            }),
+            [
+              [`${notes.name}|a|eu`, "eu", 1, { eu: 1 }, false],
+              [`${notes.name}|a|eu`, "us", 5, { eu: 1, us: 5 }, false],
+              [`${notes.name}|a|eu`, "eu", 3, { eu: 3, us: 5 }, false]
+            ] as any
+          )
+        }))
+
+      it.effect("store an event of another replica once, however often it comes", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          const outcomes = yield* Effect.forEach(
+            [arriving("us", 1, "a"), arriving("us", 3, "b"), arriving("us", 1, "a"), arriving("ap", 1, "c")],
+            (event) => receive("a", event)
+          )
+          assert.deepStrictEqual(outcomes, ["Stored", "Stored", "Duplicate", "Stored"])
+          const again = yield* running(notes, "eu")
+          assert.strictEqual(yield* again.receive("a", arriving("us", 3, "b")), "Duplicate")
+          assert.strictEqual(yield* again.receive("a", arriving("us", 4, "d")), "Stored")
+          // what is active elsewhere notices what was written meanwhile
+          assert.strictEqual(yield* receive("a", arriving("ap", 2, "e")), "Stored")
+          assert.strictEqual(yield* receive("a", arriving("us", 4, "d")), "Duplicate")
+          assert.deepStrictEqual((yield* client("a").Get()).notes, [
+            "us#1 a",
+            "us#3 b",
+            "ap#1 c",
+            "us#4 d",
+            "ap#2 e"
+          ])
+        }))
+
+      it.effect("store an event once that comes many times at once", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          const outcomes = yield* Effect.forEach(
+            Array.from({ length: 8 }, () => arriving("us", 1, "a")),
+            (event) => receive("a", event),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(outcomes.filter((outcome) => outcome === "Stored").length, 1)
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#1 a"])
+        }))
+
+      it.effect("tell of events that were concurrent, now and after a recovery, with the same times", () =>
+        Effect.gen(function*() {
+          const seen: Seen = { after: [], recovering: [] }
+          const notes = makeNotes(freshName(), { seen })
+          const { client, receive } = yield* running(notes, "eu")
+          yield* client("a").Add({ text: "mine" })
+          yield* receive("a", arriving("us", 1, "theirs", { time: 7 }))
+          yield* receive("a", arriving("us", 2, "knows mine", { version: { eu: 1 }, time: 8 }))
+          const state = yield* client("a").Get()
+          assert.deepStrictEqual(state.concurrent, ["us#1 theirs"])
+          assert.deepStrictEqual(state.times.slice(1), [7, 8])
+          const again = yield* running(notes, "eu")
+          seen.recovering.length = 0
+          assert.deepStrictEqual(yield* again.client("a").Get(), state)
+          assert.deepStrictEqual(seen.recovering, [true, true, true])
+          yield* again.client("a").Add({ text: "later" })
+          assert.strictEqual(seen.recovering.at(-1), false)
+          const { times } = yield* again.client("a").Get()
+          assert.isAbove(times.at(-1)!, Math.max(...times.slice(0, -1)))
+        }))
+
+      it.effect("run effects after persisting where the event was decided, and nowhere else", () =>
+        Effect.gen(function*() {
+          const seen: Seen = { after: [], recovering: [] }
+          const notes = makeNotes(freshName(), { seen })
+          const eu = yield* running(notes, "eu")
+          const us = yield* running(notes, "us")
+          yield* us.client("a").Add({ text: "one" })
+          const [event] = yield* stored(notes, "a|us")
+          yield* eu.receive("a", event as any)
+          assert.deepStrictEqual((yield* eu.client("a").Get()).notes, ["us#1 one"])
+          assert.deepStrictEqual(seen.after, ["us one"])
+        }))
+
+      it.effect("keep what was said of an event, but for what is a service's own", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { receive } = yield* running(notes, "eu")
+          yield* receive("a", arriving("us", 1, "a", { metadata: { user: "ada", "sluice.command": "forged" } }))
+          const [event] = yield* stored(notes, "a|eu")
+          assert.deepStrictEqual({ ...event!.metadata }, { user: "ada" })
+        }))
+
+      it.effect("refuse an event of a replica that was never configured, by its name", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          const error = yield* Effect.flip(receive("a", arriving("mars", 1, "a")))
+          assert.strictEqual(error._tag, "UnknownReplica")
+          assert.include(error.message, "'mars'")
+          assert.deepStrictEqual((yield* client("a").Get()).notes, [])
+        }))
+
+      it.effect("refuse an event that has seen what was lost here", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          yield* client("a").Add({ text: "one" })
+          const error = yield* Effect.flip(receive("a", arriving("us", 1, "a", { version: { eu: 2 } })))
+          assert.strictEqual(error._tag, "EventsLost")
+          // what another process has written is not lost
+          const other = yield* running(notes, "eu")
+          yield* other.client("a").Add({ text: "two" })
+          assert.strictEqual(yield* receive("a", arriving("us", 1, "a", { version: { eu: 2 } })), "Stored")
+        }))
+
+      it.effect("know from a snapshot what they had seen", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName(), { snapshotEvery: 3 })
+          const { client, receive } = yield* running(notes, "eu")
+          yield* client("a").Add({ text: "one" })
+          yield* receive("a", arriving("us", 4, "two"))
+          yield* receive("a", arriving("ap", 9, "three", { version: { us: 6 }, time: 4e15 }))
+          const isThere = SnapshotStore.SnapshotStore.use((store) => store.list(`${notes.name}|a|eu` as any))
+          yield* Wait.until("the snapshot", Effect.map(isThere, (numbers) => numbers.length === 1))
+          yield* Journal.deleteEvents(notes.entityType, "a|eu")
+          const again = yield* running(notes, "eu")
+          assert.deepStrictEqual(yield* again.client("a").Version(), { eu: 1, us: 6, ap: 9 })
+          assert.strictEqual(yield* again.receive("a", arriving("us", 4, "two")), "Duplicate")
+          assert.strictEqual(yield* again.receive("a", arriving("ap", 9, "three")), "Duplicate")
+          assert.strictEqual(yield* again.receive("a", arriving("us", 6, "four", { time: 5 })), "Stored")
+          yield* again.client("a").Add({ text: "five" })
+          assert.strictEqual((yield* again.client("a").Get()).times.at(-1), 4e15 + 1)
+        }))
+
+      it.effect("take events from before they were replicated for their own", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          yield* Journal.append(notes.entityType, { id: "a|eu", events: ["1", "2"].map((text) => new Added({ text })) })
+          const { client, receive } = yield* running(notes, "eu")
+          assert.deepStrictEqual(yield* client("a").Version(), { eu: 2 })
+          assert.strictEqual(yield* receive("a", arriving("us", 1, "3", { version: { eu: 2 } })), "Stored")
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["eu#1 1", "eu#2 2", "us#1 3"])
+        }))
+
+      it.effect("wait for what is done before an event is stored, and do not store it where that fails", () =>
+        Effect.gen(function*() {
+          const goOn = Latch.makeUnsafe()
+          let isBroken = true
+          const seen: Array<string> = []
+          const notes = makeNotes(freshName(), {
+            intercept: ({ event, origin, originSequenceNumber, sequenceNumber, state }) => {
+              seen.push(
+                `${origin}#${originSequenceNumber} ${event.text} as ${sequenceNumber} after ${state.notes.length}`
+              )
+              return isBroken ? Effect.fail(new Error("not yet")) : goOn.await
+            }
+          })
+          const { client, receive } = yield* running(notes, "eu")
+          const error = yield* Effect.flip(receive("a", arriving("us", 3, "a")))
+          assert.strictEqual(error._tag, "Intercepted")
+          assert.include(error.message, "not yet")
+          isBroken = false
+          const waits = yield* Effect.forkChild(receive("a", arriving("us", 3, "a")), { startImmediately: true })
+          yield* Wait.until("intercept", Effect.sync(() => seen.length === 2))
+          assert.deepStrictEqual((yield* stored(notes, "a|eu")).length, 0)
+          yield* goOn.open
+          assert.strictEqual(yield* Fiber.join(waits), "Stored")
+          assert.strictEqual(yield* receive("a", arriving("us", 3, "a")), "Duplicate")
+          assert.deepStrictEqual(seen, Array.from({ length: 2 }, () => "us#3 a as 1 after 0"))
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#3 a"])
+        }))
+
+      it.effect("are those of no other replica", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const exit = yield* Effect.exit(running(notes, "mars"))
+          assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+          const { client } = yield* running(notes, "eu")
+          const long = "x".repeat(255 - notes.name.length - 3)
+          assert.strictEqual((yield* Effect.flip(client(long).Get()))._tag, "InvalidCommand")
+          assert.deepStrictEqual((yield* client(long.slice(1)).Get()).notes, [])
+        }))
+    })
+  })
+}
