@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Headers } from "./Call.ts"
+import type { ReplicaInfo } from "./ReplicaInfo.ts"
 import type { ClientCertificate } from "./Tls.ts"
 
 /**
@@ -19,4 +20,6 @@ export interface Caller {
   readonly address: string
   /** Undefined where the server asks for none: with `clientAuthority` it is that of every caller. */
   readonly certificate: ClientCertificate | undefined
+  /** The replica that it says to be, where it consumes replicated entities. */
+  readonly replica?: ReplicaInfo | undefined
 }

@@ -5,6 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type { Headers } from "./Call.ts"
+import type { ReplicaInfo } from "./ReplicaInfo.ts"
 import type { ClientTls } from "./Tls.ts"
 
 /**
@@ -33,4 +34,6 @@ export interface Options {
    * miss deleted ones.
    */
   readonly onReplaced?: "fail" | "rewind" | undefined
+  /** The replica that consumes, of replicated entities. The producer leaves out what comes to it on another way. */
+  readonly replica?: ReplicaInfo | undefined
 }

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Place } from "@sluice/core/Envelope"
 import type { EventStream } from "@sluice/core/EventStream"
 import * as Source from "@sluice/core/Source"
 import * as Context from "effect/Context"
@@ -31,6 +32,11 @@ export interface Options<R = never> {
    * it fails otherwise, with UNAVAILABLE.
    */
   readonly select?: Visibility<R> | undefined
+  /**
+   * Which events are never for a caller, as `Source.filter` says for all of them: a placeholder takes the place of each, so that its entity has no gap. It is called
+   * once for each call, and asked about each event that passes `select` and the filter of the consumer, before that is decoded.
+   */
+  readonly drop?: ((caller: Caller) => (event: Place) => boolean) | undefined
   /** What those tags begin with that are topics, for the filters of consumers and for `select`; `t:` if undefined. */
   readonly topicPrefix?: string | undefined
 }
@@ -143,6 +149,7 @@ export const layer = <A, E, R, RS = never>(
       entityType: provider.entityType,
       supersedes: provider.supersedes ?? false,
       topicPrefix: options?.topicPrefix,
+      drop: options?.drop,
       select: select && ((caller) => Effect.provideContext(select(caller), context)),
       open: (options) =>
         Effect.provideContext(

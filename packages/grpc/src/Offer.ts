@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { EncodedEnvelope, Place } from "@sluice/core/Envelope"
 import type { Feed } from "@sluice/core/Feed"
 import type { Offsets } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
@@ -34,6 +34,8 @@ export interface Offer {
   readonly topicPrefix?: string | undefined
   /** What a caller may see of it; everything if undefined. What it fails with refuses the call. */
   readonly select?: ((caller: Caller) => Effect.Effect<Visible | Changing, unknown>) | undefined
+  /** Which events are never for a caller; none if undefined. */
+  readonly drop?: ((caller: Caller) => (event: Place) => boolean) | undefined
   /** Opens a slice range, for one consumer. */
   readonly open: (options: OpenEncodedOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */

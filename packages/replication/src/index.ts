@@ -45,6 +45,10 @@ export * as ReplicatedEventSourced from "./ReplicatedEventSourced.ts"
 /**
  * @since 0.1.0
  */
+export * as Replication from "./Replication.ts"
+/**
+ * @since 0.1.0
+ */
 export * as ReplicationError from "./ReplicationError.ts"
 /**
  * @since 0.1.0

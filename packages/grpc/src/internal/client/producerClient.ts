@@ -47,6 +47,7 @@ import {
   OffsetSchema,
   PersistenceIdSeqNrSchema,
   ReplayReqSchema,
+  ReplicaInfoSchema,
   SluiceInitSchema,
   StreamInSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
@@ -119,7 +120,9 @@ const isUnimplemented = (error: ConsumerError): boolean =>
 
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
-  const { address } = options
+  const { address, replica } = options
+  const replicaInfo = replica &&
+    create(ReplicaInfoSchema, { replicaId: replica.id, otherReplicaIds: [...replica.others] })
   const sourceKey = `stream:${options.name ?? streamId}`
   /** Whether the producer has the call for the events of an entity, as far as is known since the last connection. */
   let servesEntities = true
@@ -188,6 +191,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
             sliceMin: range.min,
             sliceMax: range.max,
             filter: toCriteria(EventFilter.diff(EventFilter.passAll, wanted)),
+            ...(replicaInfo && { replicaInfo }),
             // of several, a plain producer takes the last timestamp for all slices
             offset: plain === undefined || (journal !== undefined && journal !== timestamps) ? [] : [toOffset(plain)],
             // a producer that has taken the place of a plain one is to say so
@@ -334,7 +338,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           persistenceId,
           fromSeqNr: BigInt(from),
           toSeqNr: BigInt(to),
-          sluiceBatches: true
+          sluiceBatches: true,
+          ...(replicaInfo && { sluiceReplicaInfo: replicaInfo })
         })
       )
       const begin = yield* request(way, eventProducerPaths.currentEventsByPersistenceId)
@@ -358,7 +363,12 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       eventProducerPaths.loadEvent,
       encode(
         LoadEventRequestSchema,
-        create(LoadEventRequestSchema, { streamId, persistenceId, seqNr: BigInt(sequenceNumber) })
+        create(LoadEventRequestSchema, {
+          streamId,
+          persistenceId,
+          seqNr: BigInt(sequenceNumber),
+          ...(replicaInfo && { replicaInfo })
+        })
       )
     ).pipe(
       // an answer has the two kinds of events under the numbers that the stream has them under

@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { IncomingCall } from "../../Call.ts"
+import type { Caller } from "../../Caller.ts"
 import { CallTransport } from "../../CallTransport.ts"
 import { CallRefused, VisibilityFailed } from "../../GrpcError.ts"
 import type { Changing, Visible } from "../../Visibility.ts"
@@ -136,7 +136,7 @@ const codes = { UNAUTHENTICATED: Grpc.status.UNAUTHENTICATED, PERMISSION_DENIED:
 /** @internal What the caller of a call may see, or why it is refused. Undefined where everybody may see everything. */
 export const fenceOf = (
   { id, select, topicPrefix }: Pick<OfferedStream, "id" | "select" | "topicPrefix">,
-  { certificate, headers, peer }: Pick<IncomingCall, "certificate" | "headers" | "peer">
+  caller: Caller
 ): Effect.Effect<Fence | undefined, Status> => {
   if (select === undefined) return Effect.undefined
   const failed = (cause: Cause.Cause<unknown>): Effect.Effect<never, Status> => {
@@ -146,7 +146,10 @@ export const fenceOf = (
       : Cause.hasInterruptsOnly(cause)
       ? Effect.interrupt
       : Effect.andThen(
-        Effect.logWarning(`What a caller at ${peer} may see of the stream '${id}' could not be found out`, cause),
+        Effect.logWarning(
+          `What a caller at ${caller.address} may see of the stream '${id}' could not be found out`,
+          cause
+        ),
         Effect.fail(unknown)
       )
   }
@@ -158,7 +161,7 @@ export const fenceOf = (
         return Effect.fail(new VisibilityFailed({ streamId: id, event: undefined, cause }))
       })
     ))
-  return Effect.raceFirst(select({ headers, address: peer, certificate }), tooLate).pipe(
+  return Effect.raceFirst(select(caller), tooLate).pipe(
     Effect.map((visible) => new Fence({ id, topicPrefix }, readerOf(visible))),
     // one that is none is refused before anything else
     Effect.tap((fence) => Effect.sync(() => fence.isOpen)),

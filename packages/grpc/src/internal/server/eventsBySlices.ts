@@ -28,6 +28,7 @@ import {
   Status,
   topicPrefixHeader
 } from "../wire/status.ts"
+import { callerOf, droppingFor } from "./callerOf.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -144,7 +145,9 @@ const serve = (
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const filter = requests.filter.for(stream)
-    const fence = yield* Fence.fenceOf(stream, call)
+    const caller = callerOf(call, (yield* requests.init).replicaInfo)
+    const dropping = droppingFor(stream, caller)
+    const fence = yield* Fence.fenceOf(stream, caller)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
     const health: Health = {
@@ -174,7 +177,8 @@ const serve = (
       fence?.hides(envelope) === true ? "skip" : filter.isReplayed(envelope) ? "send" : treat(envelope)
     const pieces = (elements: ReadonlyArray<EncodedElement>) =>
       isPlain ? eventPieces(elements, treated) : batchPieces(elements, fence?.now)
-    const sending = Stream.runForEachArray(feed.envelopes, (elements) => {
+    const sending = Stream.runForEachArray(feed.envelopes, (all) => {
+      const elements = dropping === undefined ? all : dropping(all)
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
       return writer.write(pieces(elements))

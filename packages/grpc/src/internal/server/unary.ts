@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { IncomingCall } from "../../Call.ts"
+import type { Caller } from "../../Caller.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
@@ -25,6 +26,7 @@ import { integer } from "../wire/integer.ts"
 import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode } from "../wire/methods.ts"
 import { parse, quotable, Status } from "../wire/status.ts"
+import { callerOf, droppingFor } from "./callerOf.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { checkType, lookUp, topicPrefixOf } from "./eventsBySlices.ts"
 import * as Fence from "./Fence.ts"
@@ -37,22 +39,22 @@ type Streams = ReadonlyMap<string, OfferedStream>
 /** A stream, and what the caller may see of it. */
 const streamOf = (
   streams: Streams,
-  call: IncomingCall,
+  caller: Caller,
   request: { readonly streamId: string }
 ): Effect.Effect<readonly [OfferedStream, Fence.Fence | undefined], unknown> =>
   Effect.flatMap(
     lookUp(streams, request.streamId),
-    (stream) => Effect.map(stream.within(Fence.fenceOf(stream, call)), (fence) => [stream, fence] as const)
+    (stream) => Effect.map(stream.within(Fence.fenceOf(stream, caller)), (fence) => [stream, fence] as const)
   )
 
 /** An entity that a stream may be asked for. */
 const entityOf = (
   streams: Streams,
-  call: IncomingCall,
+  caller: Caller,
   request: { readonly streamId: string; readonly persistenceId: string }
 ): Effect.Effect<readonly [OfferedStream, Fence.Fence | undefined, PersistenceId.PersistenceId], unknown> =>
   Effect.gen(function*() {
-    const [stream, fence] = yield* streamOf(streams, call, request)
+    const [stream, fence] = yield* streamOf(streams, caller, request)
     const persistenceId = yield* parse("persistence id", () => PersistenceId.parse(request.persistenceId))
     yield* checkType(stream, persistenceId)
     return [stream, fence, persistenceId] as const
@@ -61,11 +63,11 @@ const entityOf = (
 /** The stream, and what reads the event from it. One that the caller may not see, or not any more once it is read, is not there. */
 const eventOf = (
   streams: Streams,
-  call: IncomingCall,
+  caller: Caller,
   request: { readonly streamId: string; readonly persistenceId: string; readonly seqNr: bigint }
 ): Effect.Effect<readonly [OfferedStream, Stream.Stream<EncodedEnvelope, unknown>], unknown> =>
   Effect.gen(function*() {
-    const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
+    const [stream, fence, persistenceId] = yield* entityOf(streams, caller, request)
     const sequenceNumber = yield* parse("seq_nr", () => SequenceNumber.make(integer(request.seqNr)))
     const events = stream.entity(persistenceId, sequenceNumber, sequenceNumber, { selection: fence })
     const isSeen = (event: EncodedEnvelope) => fence?.hides(event) !== true
@@ -80,7 +82,7 @@ export const eventTimestamp = (
 ): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
-    const [stream, event] = yield* eventOf(streams, call, request)
+    const [stream, event] = yield* eventOf(streams, callerOf(call, undefined), request)
     const envelope = yield* stream.within(Stream.runHead(event))
     return encode(
       EventTimestampResponseSchema,
@@ -122,7 +124,9 @@ export const loadEvent = (
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(LoadEventRequestSchema, bytes))
-    const [stream, event] = yield* eventOf(streams, call, request)
+    const caller = callerOf(call, request.replicaInfo)
+    const [stream, event] = yield* eventOf(streams, caller, request)
+    const dropping = droppingFor(stream, caller)
     let isThere = false
     yield* send(
       stream,
@@ -132,7 +136,7 @@ export const loadEvent = (
       (writer, found) => {
         isThere = true
         // as the stream would send it: the two messages have the same fields
-        return writer.write(eventPieces(found, () => "send"))
+        return writer.write(eventPieces(dropping === undefined ? found : dropping(found), () => "send"))
       }
     )
     if (!isThere) {
@@ -149,7 +153,7 @@ export const latestEventTimestamp = (
 ): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
-    const [stream] = yield* streamOf(streams, call, request)
+    const [stream] = yield* streamOf(streams, callerOf(call, undefined), request)
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
       "sluice_before",
@@ -191,7 +195,9 @@ export const currentEventsByPersistenceId = (
   Effect.gen(function*() {
     const bytes = yield* requestOf(call)
     const request = yield* parse("request", () => decodeRequest(CurrentEventsByPersistenceIdRequestSchema, bytes))
-    const [stream, fence, persistenceId] = yield* entityOf(streams, call, request)
+    const caller = callerOf(call, request.sluiceReplicaInfo)
+    const [stream, fence, persistenceId] = yield* entityOf(streams, caller, request)
+    const dropping = droppingFor(stream, caller)
     const [from, to] = yield* parse(
       "sequence numbers",
       () => [SequenceNumber.make(integer(request.fromSeqNr)), lastOf(request.toSeqNr)] as const
@@ -211,7 +217,7 @@ export const currentEventsByPersistenceId = (
     const events = stream.entity(persistenceId, from, to, { selection: fence, unselected: "places" })
     yield* send(stream, budget, call, events, (writer, found) =>
       Effect.andThen(
-        writer.write(pieces(found)),
+        writer.write(pieces(dropping === undefined ? found : dropping(found))),
         Effect.suspend(() => isHidden ? Effect.fail(changed) : Effect.void)
       )).pipe(Effect.mapError((error) => error instanceof SelectionChanged ? changed : error))
   })

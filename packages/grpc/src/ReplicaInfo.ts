@@ -1,0 +1,17 @@
+/**
+ * Which replica of replicated entities a consumer is.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Which replica of replicated entities a consumer is, and which it has the events of by itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReplicaInfo {
+  readonly id: string
+  /** The replicas that it consumes, the one that it calls among them. */
+  readonly others: ReadonlyArray<string>
+}

@@ -1,0 +1,31 @@
+import { encoded, type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import type { IncomingCall } from "../../Call.ts"
+import type { Caller } from "../../Caller.ts"
+import type { ReplicaInfo } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import type { OfferedStream } from "./OfferedStream.ts"
+
+/** @internal Who makes a call, which says which replica it is for where it does. */
+export const callerOf = (
+  { certificate, headers, peer }: Pick<IncomingCall, "certificate" | "headers" | "peer">,
+  replica: ReplicaInfo | undefined
+): Caller => ({
+  headers,
+  address: peer,
+  certificate,
+  replica: replica && { id: replica.replicaId, others: replica.otherReplicaIds }
+})
+
+/** @internal Puts placeholders in the place of what is never for the caller. Undefined where all of it is. */
+export const droppingFor = (
+  { drop }: Pick<OfferedStream, "drop">,
+  caller: Caller
+): (<Element extends EncodedElement>(elements: ReadonlyArray<Element>) => ReadonlyArray<Element>) | undefined => {
+  if (drop === undefined) return undefined
+  const isDropped = drop(caller)
+  return <Element extends EncodedElement>(elements: ReadonlyArray<Element>) =>
+    elements.map((element) => {
+      if (isSkipped(element) || element.payload === undefined || !isDropped(element)) return element
+      const { persistenceId, position, sequenceNumber, slice, timestamp } = element
+      return encoded({ persistenceId, sequenceNumber, slice, position, timestamp }, undefined) as Element
+    })
+}

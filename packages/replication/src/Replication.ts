@@ -1,0 +1,241 @@
+/**
+ * The streams between the replicas of an entity type. Each replica offers its journal, and consumes those of the others.
+ *
+ * It is composed of what other streams are made of: an `EventProducer`, and an at-least-once `Projection` of each `EventConsumer`, whose handler gives the events
+ * to the entities. These store each once.
+ *
+ * @since 0.1.0
+ */
+import type { Place } from "@sluice/core/Envelope"
+import * as EventStream from "@sluice/core/EventStream"
+import type { Journal } from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import type { SourceTimeout } from "@sluice/core/Source"
+import * as Source from "@sluice/core/Source"
+import type { Runs } from "@sluice/entity/EntityClient"
+import type { EntityError } from "@sluice/entity/EntityError"
+import type { Caller } from "@sluice/grpc/Caller"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import type { DuplicateStream } from "@sluice/grpc/GrpcError"
+import type { GrpcServer } from "@sluice/grpc/GrpcServer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as state from "./internal/replica.ts"
+import * as Replica from "./Replica.ts"
+import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
+import { receive } from "./ReplicatedEventSourced.ts"
+import { type ArrivalError, WrongReplica } from "./ReplicationError.ts"
+
+/**
+ * Where another replica is, and how it is reached: the options of `EventConsumer.source`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Remote extends Omit<EventConsumer.Options, "name" | "replica"> {}
+
+/**
+ * Which replicas are consumed, and how.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConsumerOptions {
+  /**
+   * The other replicas that this one consumes, by their ids. This one may be among them, and is left out, so that all may have the same options. The events of a
+   * replica that is not among them come by way of those that are.
+   */
+  readonly replicas: Readonly<Record<string, Remote>>
+  /** In how many slice ranges each is consumed; 4 where nothing is said. */
+  readonly consumers?: number | undefined
+  /** How many events each consumer has under way to the entities, of different slices and so of different entities; 8 where nothing is said. */
+  readonly parallelUpdates?: number | undefined
+}
+
+/**
+ * How the own journal is offered, and which replicas are consumed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<R = never> extends ConsumerOptions, Pick<EventProducer.Options<R>, "select" | "topicPrefix"> {}
+
+/**
+ * The stream of events that replicas of an entity type offer each other. Its id is the name of the entity type.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const stream = <Event>(
+  { entityType }: ReplicatedEventSourced<any, any, Event, any, any>
+): EventStream.EventStream<Event> => EventStream.make(entityType.name, { codec: entityType.codec })
+
+/** Whether an event comes to a replica on another way, or is its own. One that does not say which it is wants the events of this replica alone. */
+const dropAt = (self: string) => ({ replica }: Caller) => {
+  if (replica === undefined) return ({ replication }: Place) => replication !== undefined && replication.origin !== self
+  const known = new Set([replica.id, ...replica.others])
+  known.delete(self)
+  return ({ replication }: Place) => replication !== undefined && known.has(replication.origin)
+}
+
+/**
+ * Offers the journal of this replica to the others.
+ *
+ * **Details**
+ *
+ * A consumer is sent the events that were decided here, and those of replicas that it does not consume itself. Placeholders take the place of the others, so that
+ * nothing is missing, and its lag reaches zero.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const producer = <Name extends string, Event, R = never>(
+  entity: ReplicatedEventSourced<Name, any, Event, any, any>,
+  options?: Pick<EventProducer.Options<R>, "select" | "topicPrefix">
+): Layer.Layer<never, DuplicateStream, R | Replica.Replica | Journal | GrpcServer> =>
+  Layer.unwrap(
+    Effect.map(Replica.Replica, ({ id }) =>
+      EventProducer.layer(stream(entity), Source.journal(entity.entityType), { ...options, drop: dropAt(id) }))
+  )
+
+/** The name of the projection of another replica's events. */
+const nameOf = (entityType: string, self: string, remote: string): string => `RES_${entityType}_${self}_${remote}`
+
+/**
+ * The projections of the other replicas' events, as values. {@link layer} runs them.
+ *
+ * **Details**
+ *
+ * Each is named `RES_<entity type>_<this replica>_<the other one>`, and independent of the others: a replica that is down delays no other one's events.
+ *
+ * An event that an entity cannot take, as `evolve` throws at it, is put aside after five retries, a second apart, and with it those that follow of that entity in that
+ * journal: `Projection.handleDeadLetters` gives them to the entity again. What is not the event's fault is tried again for as long as it takes.
+ *
+ * Throws a `RangeError` where a replica is none of the entity type, or the name has more than 255 characters.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const projections = <Name extends string, Event>(
+  entity: ReplicatedEventSourced<Name, any, Event, any, any>,
+  self: string,
+  { consumers = 4, parallelUpdates = 8, replicas }: ConsumerOptions
+): ReadonlyArray<
+  Projection.Projection<
+    EventConsumer.ConsumerError | ArrivalError | EntityError | WrongReplica | SourceTimeout,
+    Runs<Name> | Projection.Stores
+  >
+> => {
+  const { name } = entity
+  for (const id of Object.keys(replicas)) {
+    if (!entity.replicas.includes(id)) {
+      throw new RangeError(`'${id}' is none of the replicas of '${name}': '${entity.replicas.join("', '")}'`)
+    }
+  }
+  const others = Object.keys(replicas).filter((id) => id !== self)
+  /** Those whose events come by way of others. */
+  const relayed = entity.replicas.filter((id) => id !== self && !others.includes(id))
+  return others.map((remote) => {
+    /** What comes on another way is not taken from this one, where some of it may be missing. */
+    const elsewhere = new Set(others.filter((id) => id !== remote))
+    const suffix = `|${remote}`
+    const receiving = receive(entity)
+    return EventConsumer.source(stream(entity), {
+      ...replicas[remote]!,
+      // what this one did not need before, as it came on another way, was left out: it is read from the beginning
+      name: [`${name}:${remote}`, ...relayed].join("+"),
+      replica: { id: self, others }
+    }).pipe(
+      Projection.atLeastOnce(
+        nameOf(name, self, remote),
+        ({ event, metadata, persistenceId, replication, sequenceNumber, timestamp }) => {
+          if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
+            return Effect.fail(new WrongReplica({ entityType: name, persistenceId, replica: remote }))
+          }
+          const id = PersistenceId.entityId(persistenceId).slice(0, -suffix.length)
+          const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
+          return from.origin === self || elsewhere.has(from.origin)
+            ? Effect.void
+            : Effect.flatMap(receiving, (receive) => Effect.asVoid(receive(id, { event, metadata, replication: from })))
+        },
+        { parallelism: parallelUpdates }
+      ),
+      Projection.workers(consumers),
+      Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 5, delay: "1 second" }))
+    )
+  })
+}
+
+/**
+ * Consumes the other replicas, for as long as the layer lives. It dies with a `RangeError` where {@link projections} throws one.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const consumer = <Name extends string, Event>(
+  entity: ReplicatedEventSourced<Name, any, Event, any, any>,
+  options: ConsumerOptions
+): Layer.Layer<never, never, Replica.Replica | Runs<Name> | Projection.Stores> =>
+  Layer.unwrap(Effect.map(Replica.Replica, ({ id }) => {
+    const [first, ...more] = projections(entity, id, options).map((projection) => Projection.layer(projection))
+    return first === undefined ? Layer.empty : Layer.mergeAll(first, ...more)
+  }))
+
+/**
+ * Replicates an entity type: offers the journal of this replica, and consumes those of the others.
+ *
+ * **Details**
+ *
+ * With one {@link Replica.layer} and these options the same program runs in every region. A replica that cannot be reached is tried again with backoff, and what
+ * was written meanwhile on both sides comes then.
+ *
+ * **Gotchas**
+ *
+ * The events of one replica come in their order, those of different replicas as they come: with three replicas, an event may be here before another one that it has
+ * seen.
+ *
+ * **Example** (A region)
+ *
+ * ```ts
+ * import { EntityType, MemoryStorage } from "@sluice/core"
+ * import { Decision } from "@sluice/entity"
+ * import { GrpcServer } from "@sluice/grpc"
+ * import { Replica, ReplicatedEventSourced, Replication } from "@sluice/replication"
+ * import { Layer, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ *
+ * class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
+ *
+ * const Counter = ReplicatedEventSourced.make(EntityType.make("counter", { event: Added }), {
+ *   replicas: ["eu", "us"],
+ *   state: Schema.Int,
+ *   initial: 0,
+ *   commands: [Rpc.make("Add", { payload: { amount: Schema.Int }, success: Schema.Int })],
+ *   decide: { Add: ({ payload }) => Decision.persist([new Added(payload)], (sum: number) => sum) },
+ *   evolve: (sum, { amount }) => sum + amount
+ * })
+ *
+ * const region = (id: string) =>
+ *   Replication.layer(Counter, {
+ *     replicas: { eu: { address: "localhost:8101" }, us: { address: "localhost:8102" } }
+ *   }).pipe(
+ *     Layer.provideMerge(ReplicatedEventSourced.layer(Counter)),
+ *     Layer.provide([Replica.layer(id), GrpcServer.layer({ port: id === "eu" ? 8101 : 8102 }), MemoryStorage.layer])
+ *   )
+ * const Europe = region("eu")
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Name extends string, Event, R = never>(
+  entity: ReplicatedEventSourced<Name, any, Event, any, any>,
+  options: Options<R>
+): Layer.Layer<
+  never,
+  DuplicateStream,
+  R | Replica.Replica | Journal | GrpcServer | Runs<Name> | Projection.Stores
+> => Layer.merge(producer(entity, options), consumer(entity, options))

@@ -1,0 +1,140 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Envelope from "@sluice/core/Envelope"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Source from "@sluice/core/Source"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as Replication from "@sluice/replication/Replication"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as Stream from "effect/Stream"
+import { makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import * as Regions from "./replication/regions.ts"
+
+const quietly = Effect.provideService(References.MinimumLogLevel, "None")
+
+const memory = () => ({ eu: MemoryStorage.layer, us: MemoryStorage.layer, ap: MemoryStorage.layer })
+
+/** A sequence that is the same in every run. */
+const sequence = (seed: number) => {
+  let state = seed
+  return (below: number): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    return (state >>> 8) % below
+  }
+}
+
+describe("three replicas", () => {
+  it.live.each([1, 2, 3])(
+    "converge whatever is written while links are cut and healed (%i)",
+    (seed) =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes", { snapshotEvery: 7 })
+        const { cut, heal, replicas, settled } = yield* Regions.start(notes, memory())
+        const next = sequence(seed)
+        const entities = ["a", "b", "c", "d"]
+        const written = new Map(entities.map((id) => [id, 0]))
+        const pairs = [["eu", "us"], ["us", "ap"], ["ap", "eu"]] as const
+        for (let i = 0; i < 150; i++) {
+          const [a, b] = pairs[next(3)]!
+          const what = next(10)
+          if (what === 0) yield* cut(a, b)
+          else if (what === 1) yield* heal(a, b)
+          else if (what === 2 && i % 5 === 0) yield* replicas[next(3)]!.rewind
+          else {
+            const id = entities[next(entities.length)]!
+            yield* replicas[next(3)]!.notes(id).Add({ text: String(i) })
+            written.set(id, written.get(id)! + 1)
+          }
+          // what has come meanwhile has its turn
+          if (what > 7) yield* Effect.sleep(5)
+        }
+        for (const [a, b] of pairs) yield* heal(a, b)
+        yield* settled(entities, (id) => written.get(id)!)
+        for (const id of entities) {
+          const all = yield* Effect.forEach(replicas, ({ events }) => events(id))
+          const [first] = all.map((events) => events.toSorted())
+          assert.strictEqual(new Set(first).size, written.get(id))
+          for (const events of all) assert.deepStrictEqual(events.toSorted(), first)
+          const states = yield* Effect.forEach(replicas, (replica) => replica.notes(id).Get())
+          const versions = yield* Effect.forEach(replicas, (replica) => replica.notes(id).Version())
+          for (const { notes } of states) assert.deepStrictEqual(notes.toSorted(), states[0]!.notes.toSorted())
+          for (const version of versions) assert.deepStrictEqual(version, versions[0])
+        }
+      }).pipe(Effect.scoped, quietly),
+    300_000
+  )
+
+  it.live("of which one is away do without it, and it has everything once it is back", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { cut, heal, replicas, settled } = yield* Regions.start(notes, memory())
+      const [eu, us, ap] = replicas
+      yield* cut("us", "eu")
+      yield* cut("us", "ap")
+      yield* us!.notes("a").Add({ text: "alone" })
+      yield* eu!.notes("a").Add({ text: "one" })
+      yield* ap!.notes("b").Add({ text: "two" })
+      const there = (replica: typeof eu, id: string, n: number) =>
+        Effect.map(replica!.events(id), (events) => events.length === n)
+      yield* Regions.until("what was written in eu at ap", there(ap, "a", 1))
+      yield* Regions.until("what was written in ap at eu", there(eu, "b", 1))
+      assert.deepStrictEqual(yield* us!.events("b"), [])
+      yield* heal("us", "eu")
+      yield* heal("us", "ap")
+      yield* settled(["a", "b"], (id) => id === "a" ? 2 : 1)
+    }).pipe(Effect.scoped, quietly))
+
+  it.live("in a line have the events of each other by way of the one between them", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { replicas, settled } = yield* Regions.start(notes, memory(), {
+        links: (from, to) => from === "eu" || to === "eu"
+      })
+      for (let i = 0; i < 5; i++) {
+        yield* Effect.forEach(replicas, (replica) => replica.notes("a").Add({ text: String(i) }), { concurrency: 3 })
+      }
+      yield* settled(["a"], () => 15)
+      for (const { events } of replicas) assert.strictEqual(new Set(yield* events("a")).size, 15)
+    }).pipe(Effect.scoped, quietly))
+})
+
+/** The first events of the stream, and how many places there are up to the last of them. */
+const offered = (
+  address: string,
+  replica: { readonly id: string; readonly others: ReadonlyArray<string> } | undefined,
+  n: number
+) =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const feed = yield* Source.open(EventConsumer.source(Replication.stream(notes), { address, replica }))
+    const elements = yield* Stream.runCollect(Stream.take(feed.elements, n))
+    return Array.from(elements, (element) => {
+      assert(!Envelope.isSkipped(element as any))
+      const { replication, sequenceNumber } = element as Envelope.Place
+      return `${sequenceNumber} ${replication === undefined ? element._tag : replication.origin}`
+    })
+  }).pipe(Effect.scoped)
+
+describe("what a replica offers", () => {
+  it.live("is what its consumer has not by itself, and placeholders", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { ports, replicas, settled } = yield* Regions.start(notes, memory())
+      for (const { notes } of replicas) yield* notes("a").Add({ text: "x" })
+      yield* settled(["a"], () => 3)
+      const address = `localhost:${ports.get("eu")}`
+      const origins = (yield* replicas[0]!.events("a")).map((event) => event.slice(0, 2))
+      const shown = (isShown: (origin: string) => boolean) =>
+        origins.map((origin, i) => `${i + 1} ${isShown(origin) ? origin : "Placeholder"}`)
+      assert.deepStrictEqual(
+        yield* offered(address, { id: "us", others: ["eu", "ap"] }, 3),
+        shown((origin) => origin === "eu")
+      )
+      assert.deepStrictEqual(
+        yield* offered(address, { id: "us", others: ["eu"] }, 3),
+        shown((origin) => origin !== "us")
+      )
+      // as a replica of Akka 1.4 is, which says nothing of itself, and takes nothing else
+      assert.deepStrictEqual(yield* offered(address, undefined, 3), shown((origin) => origin === "eu"))
+    }).pipe(Effect.scoped, quietly))
+})

@@ -1,0 +1,118 @@
+/** Replicas in one process, each with a storage and a server of its own, and links between them that can be cut. */
+import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import * as Replica from "@sluice/replication/Replica"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import * as Replication from "@sluice/replication/Replication"
+import * as Wait from "@sluice/testing/Wait"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { Notes } from "../../packages/replication/test/kit/Notes.ts"
+import * as Switchboard from "../kit/Switchboard.ts"
+
+export type Storage = Layer.Layer<Journal.Journal | SnapshotStore | Projection.Stores, unknown>
+
+/** Nobody listens there. */
+const nowhere = 1
+
+const isBetween = (a: string, b: string) => ({ from, to }: { readonly from: string; readonly to: string }) =>
+  from === a && to === b || from === b && to === a
+
+/** A replica that serves, and does not consume yet. */
+const serving = Effect.fnUntraced(function*(notes: Notes, id: string, storage: Storage, isPlain: boolean) {
+  const context = yield* Layer.build(
+    Layer.fresh(
+      Replication.producer(notes).pipe(
+        Layer.provideMerge(isPlain ? ReplicatedEventSourced.layerPlain(notes) : ReplicatedEventSourced.layer(notes)),
+        Layer.provideMerge([Replica.layer(id), GrpcServer.layer({ port: 0 }), storage, ProjectionRegistry.layer])
+      )
+    )
+  )
+  return { id, context, port: Context.get(context, GrpcServer.GrpcServer).port }
+})
+
+/** Replicas with these storages. Each consumes those that `links` names, which are all others by default. */
+export const start = Effect.fnUntraced(function*(
+  notes: Notes,
+  storages: Readonly<Record<string, Storage>>,
+  { isPlain = false, links = () => true }: {
+    readonly isPlain?: boolean
+    readonly links?: (from: string, to: string) => boolean
+  } = {}
+) {
+  const ids = Object.keys(storages)
+  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain))
+  const lines: Array<
+    { readonly from: string; readonly to: string; readonly port: number; readonly line: Switchboard.Switchboard }
+  > = []
+  const replicas = yield* Effect.forEach(servers, ({ context, id }) =>
+    Effect.gen(function*() {
+      const remotes: Record<string, Replication.Remote> = {}
+      for (const other of servers) {
+        if (other.id === id || !links(id, other.id)) continue
+        const line = yield* Switchboard.start(other.port)
+        lines.push({ from: id, to: other.id, port: other.port, line })
+        remotes[other.id] = { address: `localhost:${line.port}` }
+      }
+      const options = { replicas: remotes, consumers: 2 }
+      yield* Effect.provideContext(Layer.build(Replication.consumer(notes, options)), context)
+      const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
+      return {
+        id,
+        context,
+        remotes: Object.keys(remotes),
+        notes: client,
+        /** Has everything come again. */
+        rewind: Effect.forEach(
+          Replication.projections(notes, id, options),
+          (projection) => Projection.rewind(projection, "beginning"),
+          { discard: true }
+        ).pipe(Effect.provideContext(context)),
+        /** What the journal has of an entity. */
+        events: (entity: string) =>
+          Stream.runCollect(Journal.read(notes.entityType, `${entity}|${id}`)).pipe(
+            Effect.map((events) =>
+              Array.from(events, ({ replication }) => `${replication!.origin}#${replication!.originSequenceNumber}`)
+            ),
+            Effect.provideContext(context)
+          )
+      }
+    }))
+  return {
+    replicas,
+    ports: new Map(servers.map(({ id, port }) => [id, port])),
+    /** Cuts what two consume of each other. */
+    cut: (a: string, b: string) =>
+      Effect.forEach(lines.filter(isBetween(a, b)), ({ line }) => Effect.andThen(line.lead(nowhere), line.cut), {
+        discard: true
+      }),
+    heal: (a: string, b: string) =>
+      Effect.forEach(lines.filter(isBetween(a, b)), ({ line, port }) => line.lead(port), { discard: true }),
+    /** Waits until each has all that the others have, and nobody is behind. */
+    settled: (entities: ReadonlyArray<string>, count: (entity: string) => number) =>
+      Effect.forEach(replicas, ({ context, events, id, remotes }) =>
+        Effect.gen(function*() {
+          for (const entity of entities) {
+            yield* Wait.until(
+              `all ${count(entity)} events of ${entity} at ${id}`,
+              Effect.map(events(entity), (found) => found.length >= count(entity)),
+              { atMost: "2 minutes" }
+            )
+          }
+          for (const remote of remotes) {
+            yield* Wait.end(
+              `${id} to be up to date with ${remote}`,
+              Effect.provideContext(ProjectionStatus.caughtUp(`RES_${notes.name}_${id}_${remote}`), context)
+            )
+          }
+        }), { discard: true })
+  }
+})
+
+export const until = Wait.until
