@@ -39,6 +39,10 @@ export interface Target {
   /** `host:port` */
   readonly address: string
   readonly tls: ClientTls | undefined
+  /** For how many milliseconds nothing comes from the server when the connection is lost: 20,000 by default. The first of those who share a connection says it. */
+  readonly silence?: number | undefined
+  /** Whether it is connected to without the HTTP proxy that the environment names, which is taken with TLS otherwise. */
+  readonly isDirect?: boolean | undefined
 }
 
 /**
@@ -49,8 +53,8 @@ export interface Target {
  */
 export interface Channel {
   /**
-   * Waits until calls can be made: until the server is reached if `waitForReady`, else also until it is known that it is not, and the
-   * call would fail with the reason. Fails when somebody has accepted the connection and says nothing; the next attempt makes another.
+   * Waits until the server is reached. Without `waitForReady` it fails with the reason where it is not. It also fails when somebody has
+   * accepted the connection and says nothing; the next attempt makes another.
    */
   readonly ready: (waitForReady: boolean) => Effect.Effect<void, Status>
   /** Makes a call. The listener hears of it later, and never from within a function of the call. */
@@ -117,6 +121,25 @@ export interface Endpoint {
   /** `host:port`, with the port 0 for any that is free. */
   readonly address: string
   readonly tls: ServerTls | undefined
+  /** For how many milliseconds nothing comes from a client when its connection is lost: 20,000 by default. */
+  readonly silence?: number | undefined
+  /** What is taken at most. */
+  readonly limits?: Limits | undefined
+}
+
+/**
+ * What a server takes at most.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Limits {
+  /** The size of a message, in bytes. A larger one ends its call with RESOURCE_EXHAUSTED. */
+  readonly messageBytes: number
+  /** Calls of one connection at a time. More wait with their client. */
+  readonly calls: number
+  /** Connections at a time. More are closed. */
+  readonly connections: number
 }
 
 /**

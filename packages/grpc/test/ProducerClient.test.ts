@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Metadata, status } from "@grpc/grpc-js"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Offset from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -9,8 +10,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import { grpcError } from "../src/internal/client/clientCall.ts"
 import { makeProducerClient } from "../src/internal/client/producerClient.ts"
+import { statusOf } from "../src/internal/sockets/channel.ts"
 import { logging } from "./kit/Producer.ts"
 
 const start = { journal: undefined, offsets: Offset.none }
@@ -87,11 +88,11 @@ describe("a client of a producer", () => {
     }))
 })
 
-const detailsOf = (details: string) =>
-  grpcError("127.0.0.1:1", "EventsBySlices", { code: 14, details, trailers: {} }).details
+const detailsOf = (details: string) => statusOf({ code: status.UNAVAILABLE, details, metadata: new Metadata() }).details
 
 it("what the library says of an address that nobody listens at has no empty tail", () => {
-  const said = "No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1 (2026-01-01T00:00:00.000Z)"
-  assert.strictEqual(detailsOf(`${said}. Resolution note: `), said)
+  const said = "No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1"
+  assert.strictEqual(detailsOf(`${said} (2026-01-01T00:00:00.000Z). Resolution note: `), said)
+  assert.strictEqual(detailsOf(`${said} (2026-01-01T00:00:00.000Z)`), said)
   assert.strictEqual(detailsOf(`${said}. Resolution note: stale`), `${said}. Resolution note: stale`)
 })

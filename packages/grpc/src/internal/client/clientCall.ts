@@ -274,9 +274,6 @@ export const openCall = (
 /** What the library says of a stream that was reset with ENHANCE_YOUR_CALM, to which it gives the code of others, too. */
 const calm = "Bandwidth exhausted or memory limit exceeded"
 
-/** What the library ends its text with where the address was resolved, and there is no more to say. */
-const emptyNote = /\.? ?Resolution note:\s*$/
-
 const unsaid = "the stream was reset before its status was read, such as when a consumer has not read for long"
 
 /**
@@ -295,7 +292,7 @@ export const grpcError = (address: string, method: string, { code, details, trai
     address,
     method,
     code: isLost ? Grpc.status.UNAVAILABLE : code,
-    details: details.replace(emptyNote, "")
+    details
   })
 }
 

@@ -7,8 +7,8 @@ import type { ClientTls } from "../../Tls.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { fromMetadata, toMetadata } from "../wire/headers.ts"
-import { clientCredentials, silence } from "./credentials.ts"
-import { keepalive } from "./life.ts"
+import { clientCredentials } from "./credentials.ts"
+import { answerWithin, keepalive } from "./life.ts"
 
 /** One connection per target serves all streams of the process that go there. */
 interface Shared {
@@ -19,7 +19,6 @@ interface Shared {
 }
 
 const options: Grpc.ChannelOptions = {
-  ...keepalive,
   "grpc.keepalive_permit_without_calls": 1,
   // the backoff is the caller's, which knows whether anybody still wants the connection
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -27,30 +26,49 @@ const options: Grpc.ChannelOptions = {
   "grpc.max_receive_message_length": maxMessageBytes,
   // or another client would get the connection that this one has given up
   "grpc.use_local_subchannel_pool": 1,
+  // a call is made again by nobody but who knows what it means
+  "grpc.enable_retries": 0,
+  "grpc.service_config_disable_resolution": 1,
   // what a producer may send ahead of a consumer: per stream, as the session does not wait for streams that stand still
   "grpc-node.flow_control_window": 4 * 1024 * 1024
 }
 
-const makeClient = ({ address, tls }: Target, sockets: Set<Socket>): Grpc.Client =>
-  new Grpc.Client(address, clientCredentials(tls, sockets), {
+const makeClient = (target: Target, sockets: Set<Socket>): Grpc.Client =>
+  new Grpc.Client(target.address, clientCredentials(target, sockets), {
     ...options,
+    ...keepalive(target.silence),
     // a proxy of the environment would see plaintext, which is to stay on this machine or in a network that is trusted
-    "grpc.enable_http_proxy": tls === undefined ? 0 : 1
+    "grpc.enable_http_proxy": target.tls === undefined || target.isDirect === true ? 0 : 1
   })
 
 const { CONNECTING, READY, SHUTDOWN, TRANSIENT_FAILURE } = Grpc.connectivityState
 
-const nobodySpeaks: Status = {
+const nobodySpeaks = ({ silence }: Target): Status => ({
   code: Grpc.status.UNAVAILABLE,
-  details: `nobody speaks HTTP/2 there: nothing has come for ${silence / 1000} seconds`,
+  details: `nobody speaks HTTP/2 there: nothing has come for ${answerWithin(silence) / 1000} seconds`,
   trailers: {}
-}
+})
 
 /** Another connection is made in the place of one on which nobody has answered. */
 const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
   if (shared.client !== client || shared.users === 0) return
   client.close()
   shared.client = makeClient(target, shared.sockets)
+}
+
+/** What the library ends its text with where there is no connection: when that was, and nothing about the resolution of the name. */
+const tail = /( \([0-9T:.-]+Z\))?(\.? ?Resolution note:\s*)?$/
+
+/** @internal How a call has ended that has failed. */
+export const statusOf = (
+  { code, details, metadata }: Pick<Grpc.ServiceError, "code" | "details" | "metadata">
+): Status => ({ code, details: details.replace(tail, ""), trailers: fromMetadata(metadata) })
+
+/** Why there is no connection, which the library says to nobody but a call. This one sends nothing. */
+const failureOf = (client: Grpc.Client, told: (status: Status) => void): void => {
+  const probe = client.makeBidiStreamRequest("/", pass, pass, new Grpc.Metadata(), {})
+  probe.on("error", (error: Grpc.ServiceError) => told(statusOf(error)))
+  probe.resume()
 }
 
 const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Effect<void, Status> =>
@@ -61,14 +79,20 @@ const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Ef
     const look = () => {
       if (isOver) return
       // not asked to connect, as one that was given up would do so again
-      if (channel.getConnectivityState(false) === SHUTDOWN) return resume(Effect.fail(nobodySpeaks))
+      if (channel.getConnectivityState(false) === SHUTDOWN) return resume(Effect.fail(nobodySpeaks(target)))
       const state = channel.getConnectivityState(true)
-      if (state === READY || state === TRANSIENT_FAILURE && !waitForReady) return resume(Effect.void)
-      channel.watchConnectivityState(state, Date.now() + silence, (error) => {
+      if (state === READY) return resume(Effect.void)
+      if (state === TRANSIENT_FAILURE && !waitForReady) {
+        return failureOf(client, (status) => {
+          if (channel.getConnectivityState(false) === READY) look()
+          else resume(Effect.fail(status))
+        })
+      }
+      channel.watchConnectivityState(state, Date.now() + answerWithin(target.silence), (error) => {
         if (isOver) return
         if (error === undefined || state !== CONNECTING) return look()
         renew(target, shared, client)
-        resume(Effect.fail(nobodySpeaks))
+        resume(Effect.fail(nobodySpeaks(target)))
       })
     }
     look()
@@ -89,9 +113,7 @@ const call = (
   call.on("metadata", (metadata: Grpc.Metadata) => listener.headers(fromMetadata(metadata)))
   call.on("readable", listener.readable)
   // also after the call was cancelled, when nobody else listens any more
-  call.on("error", ({ code, details, metadata }: Grpc.ServiceError) => {
-    listener.ended({ code, details, trailers: fromMetadata(metadata) })
-  })
+  call.on("error", (error: Grpc.ServiceError) => listener.ended(statusOf(error)))
   call.on("end", () => listener.ended({ code: Grpc.status.OK, details: "", trailers: {} }))
   return {
     write: (message) => void call.write(bufferOf(message)),

@@ -1,9 +1,10 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import type { Socket } from "node:net"
-import type { ClientTls, ServerTls } from "../../Tls.ts"
+import type { Target } from "../../Call.ts"
+import type { ServerTls } from "../../Tls.ts"
 import { explainClosed, explainToClient } from "./handshake.ts"
-import { endSilent } from "./life.ts"
+import { answerWithin, endSilent } from "./life.ts"
 
 /** @internal */
 export const serverCredentials = (tls: ServerTls | undefined): Grpc.ServerCredentials =>
@@ -15,18 +16,16 @@ export const serverCredentials = (tls: ServerTls | undefined): Grpc.ServerCreden
 
 const buffer = (text: string | undefined) => text === undefined ? null : Buffer.from(text)
 
-/** @internal For how long, in milliseconds, whoever has accepted a connection may say nothing. */
-export const silence = 10_000
-
 /** @internal The connections that are made are in the set for as long as they are open. */
-export const clientCredentials = (tls: ClientTls | undefined, sockets: Set<Socket>): Grpc.ChannelCredentials =>
+export const clientCredentials = ({ silence, tls }: Target, sockets: Set<Socket>): Grpc.ChannelCredentials =>
   closingSilent(
     tls === undefined ? Grpc.credentials.createInsecure() : Grpc.credentials.createSsl(
       buffer(tls.authority),
       buffer(tls.key && Redacted.value(tls.key)),
       buffer(tls.certificate)
     ),
-    sockets
+    sockets,
+    silence
   )
 
 /** What the library connects with. It is a detail, which may change. */
@@ -40,7 +39,8 @@ interface SecureConnector {
  */
 const closingSilent = (
   credentials: Grpc.ChannelCredentials,
-  sockets: Set<Socket>
+  sockets: Set<Socket>,
+  silence: number | undefined
 ): Grpc.ChannelCredentials => {
   const internals = credentials as unknown as { _createSecureConnector?: (...args: Array<unknown>) => SecureConnector }
   const create = internals._createSecureConnector
@@ -49,7 +49,7 @@ const closingSilent = (
     const connector = create.apply(credentials, args)
     const connect = connector.connect.bind(connector)
     connector.connect = async (socket) => {
-      const unanswered = setTimeout(() => socket.destroy(), silence)
+      const unanswered = setTimeout(() => socket.destroy(), answerWithin(silence))
       const closed = new Promise<never>((_, reject) => {
         socket.once("close", () => reject(new Error("The connection was closed before it was secure")))
       })
@@ -59,8 +59,8 @@ const closingSilent = (
         const before = connected.socket.bytesRead
         const silent = setTimeout(() => {
           if (connected.socket.bytesRead === before) connected.socket.destroy()
-        }, silence + 1000)
-        const stop = endSilent(() => connected.socket.bytesRead, () => connected.socket.destroy())
+        }, answerWithin(silence) + 1000)
+        const stop = endSilent(() => connected.socket.bytesRead, () => connected.socket.destroy(), silence)
         sockets.add(connected.socket)
         socket.once("close", () => {
           clearTimeout(silent)

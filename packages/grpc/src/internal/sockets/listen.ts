@@ -4,8 +4,8 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { constants, type Http2Session } from "node:http2"
-import type { Socket } from "node:net"
-import type { Endpoint, IncomingCall, Method } from "../../Call.ts"
+import type { Server, Socket } from "node:net"
+import type { Endpoint, IncomingCall, Limits, Method } from "../../Call.ts"
 import { ServerError } from "../../GrpcError.ts"
 import type { ClientCertificate } from "../../Tls.ts"
 import { bufferOf } from "../wire/bufferOf.ts"
@@ -19,8 +19,12 @@ import { pack, partBytes, prefixBytes } from "./packing.ts"
 
 const shutdownTimeout = "2 seconds"
 
-/** Of one connection: as many as a projection can have workers. */
-const maxStreams = Slice.count
+const usualLimits: Limits = {
+  messageBytes: maxRequestBytes,
+  // as many as a projection can have workers
+  calls: Slice.count,
+  connections: Infinity
+}
 
 const pass = (bytes: Buffer): Buffer => bytes
 
@@ -37,17 +41,17 @@ const definition = (path: string): Grpc.MethodDefinition<Buffer, Buffer> => ({
 
 /** @internal Listens for as long as the scope. */
 export const listen = (
-  { address, tls }: Endpoint,
+  { address, limits = usualLimits, silence, tls }: Endpoint,
   methods: ReadonlyArray<Method>
 ): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.flatMap(
     Effect.acquireRelease(
       Effect.sync(() => {
         const server = new Grpc.Server({
-          "grpc.max_receive_message_length": maxRequestBytes,
+          "grpc.max_receive_message_length": limits.messageBytes,
           "grpc.max_send_message_length": maxMessageBytes,
-          "grpc.max_concurrent_streams": maxStreams,
-          ...keepalive
+          "grpc.max_concurrent_streams": limits.calls,
+          ...keepalive(silence)
         })
         server.addService(
           Object.fromEntries(methods.map(({ path }) => [path, definition(path)])),
@@ -72,7 +76,7 @@ export const listen = (
             serverCredentials(tls),
             (cause, port) => {
               if (cause !== null) return resume(Effect.fail(new ServerError({ address, cause })))
-              watch(server, makeLog(context))
+              watch(server, makeLog(context), limits.connections, silence)
               resume(Effect.succeed(port))
             }
           )
@@ -104,7 +108,7 @@ interface SecureSocket extends Socket {
 /** Where the library keeps what listens. It is a detail of it, which may change. */
 interface Listening {
   readonly http2Servers?: ReadonlyMap<
-    {
+    Server & {
       readonly on:
         & ((event: "session", f: (session: Http2Session) => void) => void)
         & ((event: "tlsClientError", f: (error: Error, socket: SecureSocket) => void) => void)
@@ -113,13 +117,16 @@ interface Listening {
   >
 }
 
-/** Connections on which nothing comes any more are lost. Those that fail are explained. */
-const watch = (server: Grpc.Server, log: Log): void => {
+/** Connections on which nothing comes any more are lost, also before they are secure. Those that fail are explained. */
+const watch = (server: Grpc.Server, log: Log, connections: number, silence: number | undefined): void => {
   for (const listening of (server as unknown as Listening).http2Servers?.keys() ?? []) {
+    listening.maxConnections = connections
+    listening.on("drop", (dropped) => log(dropped?.remoteAddress, `There are ${connections}, and no more are taken`))
+    listening.on("connection", (socket) => {
+      socket.once("close", endSilent(() => socket.bytesRead, () => socket.destroy(), silence))
+    })
     listening.on("session", (session) => {
-      const { socket } = session
-      const { remoteAddress } = socket
-      session.once("close", endSilent(() => session.destroyed ? 0 : socket.bytesRead, () => session.destroy()))
+      const { remoteAddress } = session.socket
       if (!session.encrypted) session.once("error", (error) => log(remoteAddress, meaningToPlainServer(error)))
     })
     listening.on("tlsClientError", (error, { authorizationError, remoteAddress }) => {
