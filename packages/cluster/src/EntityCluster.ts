@@ -2,7 +2,7 @@
  * Entities that are spread over the processes of a service: each runs in one of them at a time, and commands find it.
  *
  * Effect Cluster decides which process has which entities: they belong to 256 shards, which are leased in the service's own database. Commands go from process to process
- * over connections of our own. The journal is the durability, and its numbers are the fence: whoever has lost an entity without knowing it writes nothing wrong.
+ * by gRPC. The journal is the durability, and its numbers are the fence: whoever has lost an entity without knowing it writes nothing wrong.
  *
  * @since 0.1.0
  */
@@ -11,6 +11,7 @@ import * as Activations from "@sluice/entity/Activations"
 import type { Entity } from "@sluice/entity/Entity"
 import { outsideTransactions, type Runner, Runs } from "@sluice/entity/EntityClient"
 import type { EntityUnreachable, InvalidCommand } from "@sluice/entity/EntityError"
+import type { ClientTls } from "@sluice/grpc/Tls"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
@@ -23,6 +24,9 @@ import * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "./EntityMessage.ts"
+import { certificatesOf } from "./internal/calls/certificates.ts"
+import { Connections } from "./internal/calls/Connections.ts"
+import { listen } from "./internal/calls/listen.ts"
 import * as ClusterDatabase from "./internal/ClusterDatabase.ts"
 import * as codecs from "./internal/entities/codecs.ts"
 import { closeWithin, EntityShards } from "./internal/entities/EntityShards.ts"
@@ -31,10 +35,8 @@ import { Node } from "./internal/entities/Node.ts"
 import { hostOf, reachedAt } from "./internal/entities/nodeName.ts"
 import { Routes } from "./internal/entities/Routes.ts"
 import * as placedShards from "./internal/placedShards.ts"
-import { Connections } from "./internal/sockets/Connections.ts"
-import { listen } from "./internal/sockets/listen.ts"
 import type { ListenError } from "./ListenError.ts"
-import type { NodeTls } from "./NodeTls.ts"
+import type { InvalidCertificate, NodeTls } from "./NodeTls.ts"
 
 /**
  * A process that sends commands to the entities of its cluster, wherever they are.
@@ -143,14 +145,15 @@ const settingsOf = <E, R>(options: ProcessOptions<E, R>) => {
 
 /** What both kinds of process have. */
 const makeNode = (
-  { takeover, tls }: { readonly takeover: Duration.Duration; readonly tls: NodeTls | undefined }
+  { takeover, tls }: { readonly takeover: Duration.Duration; readonly tls: ClientTls | undefined }
 ): Effect.Effect<
   { readonly node: Node; readonly cluster: ClusterDatabase.ClusterDatabase; readonly silence: number },
   never,
   Database | OwnTables | Scope.Scope
 > =>
   Effect.gen(function*() {
-    const silence = Duration.toMillis(takeover)
+    // so that a process that was halted is given up before others have its entities
+    const silence = Duration.toMillis(takeover) * 3 / 4
     const cluster = yield* ClusterDatabase.make({
       pollEvery: placedShards.timesOf(takeover).pollEvery,
       takeover,
@@ -178,18 +181,19 @@ const clusterOf = (node: Node, { database }: ClusterDatabase.ClusterDatabase): C
  */
 export const layerProcess = <E = never, R = never>(
   options: ProcessOptions<E, R> = {}
-): Layer.Layer<Cluster | Host, ListenError | E, Database | OwnTables | R> =>
+): Layer.Layer<Cluster | Host, InvalidCertificate | ListenError | E, Database | OwnTables | R> =>
   Layer.effectContext(Effect.gen(function*() {
     const { health, host, listenAt, port, takeover, tls, weight } = yield* Effect.sync(() => settingsOf(options))
     const healthy = Context.get(yield* Layer.build(health ?? RunnerHealth.layerNoop), RunnerHealth.RunnerHealth)
-    const { cluster, node, silence } = yield* makeNode({ takeover, tls })
+    const { client, server } = yield* certificatesOf(tls, host)
+    const { cluster, node, silence } = yield* makeNode({ takeover, tls: client })
     // nobody else has this name, so that leases of an earlier start of this process are not taken for its own
     const secret = Buffer.from((yield* WebCrypto).getRandomValues(new Uint8Array(16))).toString("hex")
     const state = { name: "" }
     const listening = yield* listen({
       host: listenAt,
       port,
-      tls,
+      tls: server,
       silence,
       // it has no name yet while it begins
       isMe: (name) => state.name !== "" && name === state.name,
@@ -231,12 +235,15 @@ export const layerProcess = <E = never, R = never>(
  * @category layers
  * @since 0.1.0
  */
-export const layerCaller = (options: CallerOptions = {}): Layer.Layer<Cluster, never, Database | OwnTables> =>
+export const layerCaller = (
+  options: CallerOptions = {}
+): Layer.Layer<Cluster, InvalidCertificate, Database | OwnTables> =>
   Layer.effect(
     Cluster,
     Effect.gen(function*() {
       const takeover = yield* Effect.sync(() => takeoverOf(options))
-      const { cluster, node } = yield* makeNode({ takeover, tls: options.tls })
+      const { client } = yield* certificatesOf(options.tls, undefined)
+      const { cluster, node } = yield* makeNode({ takeover, tls: client })
       return clusterOf(node, cluster)
     })
   )

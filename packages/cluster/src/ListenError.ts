@@ -7,7 +7,7 @@ import * as ExpectedError from "@sluice/core/ExpectedError"
 import * as Schema from "effect/Schema"
 
 /**
- * Others cannot connect to this process: its port is taken, its host is not of this machine, or its certificate cannot be used.
+ * Others cannot connect to this process: its port is taken, or its host is not of this machine.
  *
  * @category errors
  * @since 0.1.0
@@ -20,6 +20,6 @@ export class ListenError extends ExpectedError.TaggedError<ListenError>("@sluice
   override get message(): string {
     const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
     return `This process cannot listen at ${this.host}:${this.port} for the other processes of its cluster: ${why}. ` +
-      `Choose a free port, 0 for any, an address of this machine, and a certificate that goes with its key`
+      `Choose a free port, 0 for any, and an address of this machine`
   }
 }

@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as ExpectedError from "@sluice/core/ExpectedError"
 import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 
 /**
  * The certificate that a process presents to the others, be it called or calling, and the authority that theirs have to be of: all as PEM.
@@ -20,4 +22,20 @@ export interface NodeTls {
   readonly authority: string
   readonly certificate: string
   readonly key: Redacted.Redacted
+}
+
+/**
+ * With this certificate no other process could be called, or would call this one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidCertificate
+  extends ExpectedError.TaggedError<InvalidCertificate>("@sluice/cluster/InvalidCertificate")("InvalidCertificate", {
+    problem: Schema.String
+  })
+{
+  override get message(): string {
+    return `The certificate of this process is of no use in its cluster: ${this.problem}`
+  }
 }

@@ -15,12 +15,12 @@ import * as Effect from "effect/Effect"
 import { Rpc } from "effect/rpc"
 import * as Schema from "effect/Schema"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../src/EntityMessage.ts"
+import type { Connections, Outcome } from "../src/internal/calls/Connections.ts"
 import * as codecs from "../src/internal/entities/codecs.ts"
 import { guarded } from "../src/internal/entities/guarded.ts"
 import { Node } from "../src/internal/entities/Node.ts"
 import type { Routes } from "../src/internal/entities/Routes.ts"
 import * as wire from "../src/internal/entities/wire.ts"
-import type { Connections, Outcome } from "../src/internal/sockets/Connections.ts"
 
 type Reply = EntityAnswer | Elsewhere | Unknown
 
@@ -33,19 +33,21 @@ const lost: Outcome = { _tag: "Lost", why: "it was cut" }
 const replied: EntityAnswer = { _tag: "Replied", reply: 1, receipt: undefined }
 const unavailable = failed(new JournalUnavailable({ ...about, isUnknown: false, cause: new Error("a hiccup") }))
 
+const encoded = (millis: number) => wire.encodeCommand(wire.encodePayload(command), command, millis, undefined)
+
 /** A process that only calls. Its peer answers with one after the other, and then with the last of them again. */
 const calling = (...outcomes: ReadonlyArray<Outcome | Reply>) => {
   const sent: Array<wire.Received> = []
   const connections = {
-    request: (_: unknown, body: Buffer, begins: () => void) =>
+    request: (_: unknown, body: Buffer, _within: number, begins: () => void) =>
       Effect.sync((): Outcome => {
         const outcome = outcomes[Math.min(sent.length, outcomes.length - 1)]!
         sent.push(wire.decodeCommand(body)!)
         begins()
-        return outcome._tag === "Lost" || outcome._tag === "Crowded" || outcome._tag === "NotSent" ||
+        return outcome._tag === "Lost" || outcome._tag === "Full" || outcome._tag === "NotBegun" ||
             outcome._tag === "Answered"
           ? outcome
-          : { _tag: "Answered", reply: Buffer.from(wire.encodeAnswer(outcome)) }
+          : { _tag: "Answered", answer: Buffer.from(wire.encodeAnswer(outcome)) }
       })
   }
   const routes = {
@@ -95,15 +97,42 @@ describe("a command whose first attempt may have been executed", () => {
     }))
 })
 
-describe("a command that cannot be sent", () => {
-  it.live("is invalid, and not tried again", () =>
+describe("a command that a process has not begun with", () => {
+  it.live("is sent on as if it had not been sent, unless an earlier attempt may have been executed", () =>
     Effect.gen(function*() {
-      const { node, sent } = calling(replied)
-      for (const payload of ["x".repeat(5_000_000), 10n]) {
-        const error = yield* failureOf(node.send({ ...command, payload }, 60_000))
-        assert.strictEqual(error._tag, "InvalidCommand")
+      const { node, sent } = calling({ _tag: "NotBegun", why: "it has ended" }, replied)
+      yield* node.send(command, 60_000)
+      assert.deepStrictEqual(sent.map(({ firstSentAt }) => firstSentAt), [undefined, undefined])
+      const never = yield* failureOf(calling({ _tag: "NotBegun", why: "it has ended" }).node.send(command, 100))
+      assert.isFalse(never.isUnknown)
+      const maybe = yield* failureOf(calling(lost, { _tag: "NotBegun", why: "it has ended" }).node.send(command, 100))
+      assert.isTrue(maybe.isUnknown)
+    }))
+
+  it.live("as it is full fails at once, and is sent on where an earlier attempt may have been executed", () =>
+    Effect.gen(function*() {
+      const { node, sent } = calling({ _tag: "Full" })
+      const answer = yield* node.send(command, 60_000)
+      const { _tag, full } = (answer as { readonly error: any }).error
+      assert.deepStrictEqual([_tag, full, sent.length], ["Overloaded", "process", 1])
+      const again = calling(lost, { _tag: "Full" }, replied)
+      assert.strictEqual((yield* again.node.send(command, 60_000))._tag, "Replied")
+      assert.strictEqual(again.sent.length, 3)
+    }))
+})
+
+describe("a command that cannot be sent", () => {
+  it.live("is invalid, and not tried again, also where the entity is in the same process", () =>
+    Effect.gen(function*() {
+      for (const isHere of [false, true]) {
+        const { node, sent } = calling(replied)
+        if (isHere) node.begins("me", { has: () => true } as never)
+        for (const payload of ["x".repeat(5_000_000), 10n]) {
+          const error = yield* failureOf(node.send({ ...command, payload }, 60_000))
+          assert.strictEqual(error._tag, "InvalidCommand")
+        }
+        assert.strictEqual(sent.length, 0)
       }
-      assert.strictEqual(sent.length, 0)
     }))
 })
 
@@ -178,13 +207,15 @@ describe("a process that is asked", () => {
               abandon: () => Effect.void
             })
             const answer = wire.decodeAnswer(
-              Buffer.from(yield* node.answer(wire.encodeCommand(command, 60_000, undefined)))
+              Buffer.from(yield* node.answer(encoded(60_000)))
             )
-            const { _tag, isUnknown } = (answer as { readonly error: any }).error
-            assert.deepStrictEqual(
-              [_tag, isUnknown],
-              receipt === undefined ? ["InvalidDecision", undefined] : ["EntityUnreachable", true]
-            )
+            for (const said of [answer, yield* node.send(command, 60_000)]) {
+              const { _tag, isUnknown } = (said as { readonly error: any }).error
+              assert.deepStrictEqual(
+                [_tag, isUnknown],
+                receipt === undefined ? ["InvalidDecision", undefined] : ["EntityUnreachable", true]
+              )
+            }
           }))
         }
       }
@@ -197,7 +228,7 @@ describe("a process that is asked", () => {
       node.begins("me", shards as never)
       yield* Effect.scoped(Effect.gen(function*() {
         yield* node.serve("e", { handle: () => Effect.never, close: () => Effect.void, abandon: () => Effect.void })
-        const answer = wire.decodeAnswer(Buffer.from(yield* node.answer(wire.encodeCommand(command, 10, undefined))))
+        const answer = wire.decodeAnswer(Buffer.from(yield* node.answer(encoded(10))))
         assert.strictEqual(answer?._tag, "Unknown")
       }))
     }))

@@ -100,8 +100,18 @@ export class EntityConflict extends ExpectedError.TaggedError<EntityConflict>("@
   }
 }
 
+const full = {
+  mailbox: (error: Overloaded) => `${error.limit} commands wait for ${nameOf(error)}`,
+  activations: (error: Overloaded) =>
+    `${error.limit} entities are active and busy, so that there is no room for ${nameOf(error)}`,
+  process: (error: Overloaded) =>
+    `The process that runs ${
+      nameOf(error)
+    } has ${error.limit} commands of others in hand, or as many bytes of them as it has room for`
+}
+
 /**
- * More is asked of the entity, or of the process that runs it, than it has room for. The command was not executed: try again later.
+ * More is asked of the entity, or of the process that runs it, than there is room for. The command was not executed: try again later.
  *
  * @category errors
  * @since 0.1.0
@@ -110,8 +120,8 @@ export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/e
   "Overloaded",
   {
     ...Entity,
-    /** What is full: the mailbox of the entity, or the room for active entities. */
-    full: Schema.Literals(["mailbox", "activations"]),
+    /** What is full: the mailbox of the entity, the room for active entities, or what a process takes of commands of others. */
+    full: Schema.Literals(["mailbox", "activations", "process"]),
     limit: Schema.Int
   },
   { httpApiStatus: 503 }
@@ -119,11 +129,7 @@ export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/e
   readonly isUnknown = false
   readonly isRetryable = true
   override get message(): string {
-    return `${
-      this.full === "mailbox"
-        ? `${this.limit} commands wait for ${nameOf(this)}`
-        : `${this.limit} entities are active and busy, so that there is no room for ${nameOf(this)}`
-    }; the command was not executed: try again later`
+    return `${full[this.full](this)}; the command was not executed: try again later`
   }
 }
 

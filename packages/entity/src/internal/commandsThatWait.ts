@@ -7,8 +7,8 @@ import { entityOverloaded, entityWaiting } from "../EntityMetrics.ts"
 export interface CommandsThatWait {
   /** One has to wait, and so many have come before it for the same entity and wait as well. */
   readonly waits: (before: number, context: Context.Context<never>) => void
-  /** There is no room for one. */
-  readonly refused: (full: Overloaded["full"], context: Context.Context<never>) => void
+  /** There is no room for one. What another process has refused never came here. */
+  readonly refused: (full: Exclude<Overloaded["full"], "process">, context: Context.Context<never>) => void
 }
 
 /** @internal */

@@ -1,4 +1,4 @@
-import { EntityError, EntityUnreachable, InvalidCommand, InvalidDecision } from "@sluice/entity/EntityError"
+import { EntityError, EntityUnreachable, InvalidCommand, InvalidDecision, Overloaded } from "@sluice/entity/EntityError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -7,8 +7,8 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../../EntityMessage.ts"
-import type { Connections } from "../sockets/Connections.ts"
-import { maxBytes } from "../sockets/kinds.ts"
+import type { Connections } from "../calls/Connections.ts"
+import { maxBytes, maxCalls, maxMessageBytes } from "../calls/method.ts"
 import type { EntityShards } from "./EntityShards.ts"
 import type { Routes } from "./Routes.ts"
 import { shardOf } from "./shardOf.ts"
@@ -110,7 +110,7 @@ export class Node {
   }
 
   /** Answers what another process has sent. */
-  readonly answer = (body: Buffer): Effect.Effect<string> =>
+  readonly answer = (body: Uint8Array): Effect.Effect<string> =>
     Effect.suspend(() => {
       const command = wire.decodeCommand(body)
       if (command === undefined) {
@@ -120,26 +120,11 @@ export class Node {
       const handled = Effect.timeoutOrElse(this.#here(command), {
         duration: Math.min(millis, longestWait),
         // it may go on: who has sent it may read this just before he gives up
-        orElse: () => Effect.succeed<Unknown>({ _tag: "Unknown", why: "it was not answered in time" })
+        orElse: () => Effect.succeed(sendable(command, { _tag: "Unknown", why: "it was not answered in time" }))
       })
       return Effect.map(
         parent === undefined ? handled : Effect.withParentSpan(handled, Tracer.externalSpan(parent)),
-        (answer) => {
-          let text: string
-          try {
-            text = wire.encodeAnswer(answer)
-          } catch (cause) {
-            return wire.encodeAnswer(unsendable(command, answer, `the answer cannot be sent as JSON: ${String(cause)}`))
-          }
-          const bytes = text.length * 3 <= maxBytes ? 0 : Buffer.byteLength(text)
-          return bytes <= maxBytes ? text : wire.encodeAnswer(
-            unsendable(
-              command,
-              answer,
-              `the answer has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
-            )
-          )
-        }
+        ({ text }) => text
       )
     })
 
@@ -182,12 +167,11 @@ export class Node {
         return failure()
       }
 
-      // while somebody has it in hand, it may be executed
+      // what is known before an attempt; while somebody has it in hand, it may be executed
       let wasUnknown = false
       let begunAt = deadline
       const begins = () => {
         if (!isUnknown) begunAt = now()
-        wasUnknown = isUnknown
         isUnknown = true
       }
 
@@ -219,11 +203,12 @@ export class Node {
 
       const attempt: Effect.Effect<EntityAnswer | undefined, EntityUnreachable | InvalidCommand> = Effect.suspend(
         () => {
+          wasUnknown = isUnknown
           const self = this.#self
           const isHere = self !== undefined && self.shards.has(shard)
           if (isHere && !isUnknown) {
             begins()
-            return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
+            return Effect.flatMap(this.#here(sent), ({ answer }) => answered(answer, "in this process"))
           }
           return Effect.flatMap(this.#routes.find(shard, readAfter), ({ peer, problem }) => {
             if (problem !== undefined) note(`the database that says where it is fails: ${problem}`)
@@ -235,7 +220,7 @@ export class Node {
             }
             if (isHere) {
               begins()
-              return Effect.flatMap(this.#here(sent), (answer) => answered(answer, "in this process"))
+              return Effect.flatMap(this.#here(sent), ({ answer }) => answered(answer, "in this process"))
             }
             if (peer === undefined) {
               if (problem === undefined) note("no process has it at the moment")
@@ -248,31 +233,30 @@ export class Node {
             const at = `${peer.host}:${peer.port}`
             // a lost answer is asked for again, so that each command that leaves the process has an id
             if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
-            let bytes: Buffer
-            try {
-              bytes = wire.encodeCommand(sent, Math.max(1, deadline - now()), span)
-            } catch (cause) {
-              return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
-            }
-            if (bytes.byteLength > maxBytes) {
-              return invalid(
-                `it has ${bytes.byteLength} bytes, and processes do not send each other more than ${maxBytes}`
-              )
-            }
-            return Effect.flatMap(this.#connections.request(peer, bytes, begins), (outcome) => {
+            const rest = Math.max(1, deadline - now())
+            const bytes = wire.encodeCommand(payload, sent, rest, span)
+            if (bytes.byteLength > maxMessageBytes) return invalid(tooLarge("it", bytes.byteLength))
+            return Effect.flatMap(this.#connections.request(peer, bytes, rest, begins), (outcome) => {
               switch (outcome._tag) {
-                case "NotSent":
+                case "NotBegun":
+                  isUnknown = wasUnknown
                   note(`${at} is not reached: ${outcome.why}`)
                   return Effect.undefined
                 case "Lost":
                   isUnknown = true
                   note(`the answer of ${at} was lost: ${outcome.why}`)
                   return Effect.undefined
-                case "Crowded":
-                  note(`too many commands are on their way to ${at}`)
-                  return failure()
+                case "Full":
+                  isUnknown = wasUnknown
+                  return answered(
+                    {
+                      _tag: "Failed",
+                      error: encodeError(new Overloaded({ entityType, id, full: "process", limit: maxCalls }))
+                    },
+                    `at ${at}`
+                  )
                 case "Answered": {
-                  const answer = wire.decodeAnswer(outcome.reply)
+                  const answer = wire.decodeAnswer(outcome.answer)
                   if (answer === undefined) {
                     isUnknown = true
                     note(`${at} gave an answer that is none`)
@@ -299,20 +283,58 @@ export class Node {
           return Effect.andThen(Effect.sleep(wait), loop)
         })
       })
+      // wherever the entity is
+      let payload: string
+      try {
+        payload = wire.encodePayload(command)
+      } catch (cause) {
+        return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
+      }
+      const bytes = bytesOf(payload)
+      if (bytes > maxBytes) return invalid(tooLarge("it", bytes))
       return Effect.timeoutOrElse(loop, { duration: within, orElse: failure })
     })
   }
 
-  #here(command: EntityCommand): Effect.Effect<EntityAnswer | Elsewhere | Unknown> {
-    const served = this.#served.get(command.entityType)
-    if (served === undefined) {
-      return Effect.succeed(elsewhere(`entities of the type '${command.entityType}' do not run yet, or not any more`))
-    }
-    return this.has(command.entityType, command.id)
+  #here(command: EntityCommand): Effect.Effect<Sendable> {
+    const { entityType, id } = command
+    const served = this.#served.get(entityType)
+    const handled = served === undefined
+      ? Effect.succeed(elsewhere(`entities of the type '${entityType}' do not run yet, or not any more`))
+      : this.has(entityType, id)
       ? served.handle(command)
       : Effect.succeed(elsewhere("the entity is another process's"))
+    return Effect.map(handled, (answer) => sendable(command, answer))
   }
 }
+
+/** An answer, and as it is sent. */
+interface Sendable {
+  readonly answer: EntityAnswer | Elsewhere | Unknown
+  readonly text: string
+}
+
+/** The answer, or what is wrong with one that cannot be sent: also to who is in the same process, so that it does not depend on that. */
+const sendable = (command: EntityCommand, answer: EntityAnswer | Elsewhere | Unknown): Sendable => {
+  const instead = (problem: string): Sendable => {
+    const failed = unsendable(command, answer, problem)
+    return { answer: failed, text: wire.encodeAnswer(failed) }
+  }
+  let text: string
+  try {
+    text = wire.encodeAnswer(answer)
+  } catch (cause) {
+    return instead(`the answer cannot be sent as JSON: ${String(cause)}`)
+  }
+  const bytes = bytesOf(text)
+  return bytes <= maxBytes ? { answer, text } : instead(tooLarge("the answer", bytes))
+}
+
+/** In UTF-8, where that may be too many. */
+const bytesOf = (text: string): number => text.length * 3 <= maxBytes ? text.length : Buffer.byteLength(text)
+
+const tooLarge = (what: string, bytes: number): string =>
+  `${what} has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
 
 /** Who has sent a command does not see what it answers. Where something was persisted, nobody may be told that it was not. */
 const unsendable = (

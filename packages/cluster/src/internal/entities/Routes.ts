@@ -3,9 +3,9 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import type { Peer } from "../calls/Connections.ts"
 import { type ClusterDatabase, elapsed } from "../ClusterDatabase.ts"
 import * as runnerStorage from "../runnerStorage.ts"
-import type { Peer } from "../sockets/Connections.ts"
 import { parse } from "./nodeName.ts"
 
 /** Leases are read no more often than that, in milliseconds, however many commands wait for them. */

@@ -1,4 +1,4 @@
-import type { Peer } from "../sockets/Connections.ts"
+import type { Peer } from "../calls/Connections.ts"
 
 /**
  * @internal

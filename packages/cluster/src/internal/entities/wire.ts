@@ -7,28 +7,33 @@ export interface Received extends EntityCommand {
   readonly parent: { readonly traceId: string; readonly spanId: string; readonly sampled: boolean } | undefined
 }
 
+/** @internal What is the same of a command each time that it is sent. Throws at a payload that is no JSON. */
+export const encodePayload = ({ entityType, id, payload, tag }: EntityCommand): string =>
+  JSON.stringify([entityType, id, tag, payload])
+
 /** @internal */
 export const encodeCommand = (
-  { commandId, entityType, firstSentAt, id, payload, tag }: EntityCommand,
+  payload: string,
+  { commandId, firstSentAt }: Pick<EntityCommand, "commandId" | "firstSentAt">,
   millis: number,
   span: Tracer.AnySpan | undefined
-): Buffer =>
-  Buffer.from(JSON.stringify([
-    entityType,
-    id,
-    tag,
-    payload,
+): Buffer => {
+  const rest = [
     commandId ?? null,
     Math.ceil(millis),
     firstSentAt ?? null,
     ...(span === undefined ? [] : [span.traceId, span.spanId, span.sampled])
-  ]))
+  ]
+  return Buffer.from(`${payload.slice(0, -1)},${JSON.stringify(rest).slice(1)}`)
+}
+
+const textOf = (body: Uint8Array): string => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()
 
 /** @internal The command, or undefined for what is none. */
-export const decodeCommand = (body: Buffer): Received | undefined => {
+export const decodeCommand = (body: Uint8Array): Received | undefined => {
   let parts: unknown
   try {
-    parts = JSON.parse(body.toString())
+    parts = JSON.parse(textOf(body))
   } catch {
     return undefined
   }
@@ -53,13 +58,13 @@ export const decodeCommand = (body: Buffer): Received | undefined => {
   }
 }
 
-/** @internal */
+/** @internal Throws at what is no JSON. */
 export const encodeAnswer = (answer: EntityAnswer | Elsewhere | Unknown): string => JSON.stringify(answer)
 
 /** @internal The answer, or undefined for what is none. */
-export const decodeAnswer = (body: Buffer): EntityAnswer | Elsewhere | Unknown | undefined => {
+export const decodeAnswer = (body: Uint8Array): EntityAnswer | Elsewhere | Unknown | undefined => {
   try {
-    const answer = JSON.parse(body.toString())
+    const answer = JSON.parse(textOf(body))
     switch (answer?._tag) {
       case "Replied":
       case "Rejected":
