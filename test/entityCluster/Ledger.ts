@@ -15,17 +15,19 @@ export class TooFew extends Schema.TaggedError<TooFew>("test/TooFew")("TooFew", 
 
 export const LedgerType = EntityType.make("ledger", { event: Added })
 
-/** Sums. What an operation adds comes in as many events as it has parts. */
+const State = Schema.Struct({ total: Schema.Int, events: Schema.Int })
+
+/** Sums, and of how many events. What an operation adds comes in as many events as it has parts. */
 export const Ledger = EventSourced.make(LedgerType, {
-  state: Schema.Struct({ total: Schema.Int }),
-  initial: { total: 0 },
+  state: State,
+  initial: { total: 0, events: 0 },
   commands: [
     Rpc.make("Add", {
       payload: { operation: Schema.String, by: Schema.Int, parts: Schema.Int },
       success: Schema.Int,
       error: TooFew
     }),
-    Rpc.make("Total", { success: Schema.Int })
+    Rpc.make("Read", { success: State })
   ],
   decide: {
     Add: ({ payload: { by, operation, parts }, state }) =>
@@ -35,7 +37,7 @@ export const Ledger = EventSourced.make(LedgerType, {
           Array.from({ length: parts }, (_, part) => new Added({ operation, part, by })),
           ({ total }) => total
         ),
-    Total: ({ state }) => Decision.reply(state.total)
+    Read: ({ state }) => Decision.reply(state)
   },
-  evolve: ({ total }, { by }) => ({ total: total + by })
+  evolve: ({ events, total }, { by }) => ({ total: total + by, events: events + 1 })
 })

@@ -15,7 +15,7 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { nodeArgs } from "../kit/Service.ts"
 import { open, type Where } from "../status/open.ts"
-import { calls, type Client, nextOperation, send, type Told } from "./calls.ts"
+import { calls, type Client, nextOperation, type Read, type Said, send, type Told } from "./calls.ts"
 import { Ledger } from "./Ledger.ts"
 import type { NodeOptions } from "./node.ts"
 import { type Verdict, verdict } from "./oracle.ts"
@@ -34,18 +34,21 @@ interface Node {
   share: number
 }
 
-/** The processes, and what all callers were told. */
+/** The processes, and what all callers were told, and have read. */
 export interface Cluster {
   readonly start: (name: string, options?: Partial<NodeOptions>) => Effect.Effect<Node, never, Scope.Scope>
   readonly told: Array<Told>
+  readonly read: Array<Read>
 }
 
 const entities = 10_000
 
 const make = (where: Where): Cluster => {
   const told: Array<Told> = []
+  const read: Array<Read> = []
   return {
     told,
+    read,
     start: (name, options) =>
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -61,8 +64,9 @@ const make = (where: Where): Cluster => {
           createInterface({ input: child.stdout }).on("line", (line) => {
             // a line may be cut off by SIGKILL
             const said = parsed(line)
-            if (said?.share !== undefined) node.share = said.share
-            if (said?.told !== undefined) told.push(said.told)
+            if (said === undefined) return
+            if ("share" in said) node.share = said.share
+            else note({ told, read }, said)
           })
           child.stdin.on("error", () => {})
           return node
@@ -72,7 +76,10 @@ const make = (where: Where): Cluster => {
   }
 }
 
-const parsed = (line: string): { readonly share?: number; readonly told?: Told } | undefined => {
+const note = (to: Pick<Cluster, "told" | "read">, said: Said) =>
+  void ("told" in said ? to.told.push(said.told) : to.read.push(said.read))
+
+const parsed = (line: string): { readonly share: number } | Said | undefined => {
   try {
     return JSON.parse(line)
   } catch {
@@ -110,10 +117,13 @@ const timed = <A, E, R>(where: Where, what: string, effect: Effect.Effect<A, E, 
 
 /** The longest that any call has taken that was answered since. */
 const longest = (told: ReadonlyArray<Told>, since: number) =>
-  told.slice(since).reduce((most, { failure, took }) => failure === undefined ? Math.max(most, took) : most, 0)
+  told.slice(since).reduce(
+    (most, { began, ended, failure }) => failure === undefined ? Math.max(most, ended - began) : most,
+    0
+  )
 
 const showed = (verdict: Verdict) =>
-  `${verdict.events} events; ${verdict.acknowledged} calls acknowledged, ${verdict.rejected} rejected, ${verdict.unknown} unknown, of which ${verdict.executed} were executed`
+  `${verdict.events} events; ${verdict.reads} reads; ${verdict.acknowledged} calls acknowledged, ${verdict.rejected} rejected, ${verdict.unknown} unknown, of which ${verdict.executed} were executed`
 
 /** Adds one to each entity. */
 const addToAll = (cluster: Cluster, client: Client) =>
@@ -135,7 +145,7 @@ const withClient = <A, E, R>(
   Effect.gen(function*() {
     const client = yield* EventSourced.client(Ledger)
     const calling = yield* Effect.forkScoped(Effect.replicateEffect(
-      calls({ client, name: "caller", entities, pause: 20, tell: ({ told }) => cluster.told.push(told) }),
+      calls({ client, name: "caller", entities, pause: 20, tell: (said) => note(cluster, said) }),
       4,
       { concurrency: "unbounded" }
     ))
@@ -152,7 +162,8 @@ const ended = (where: Where, cluster: Cluster, nodes: ReadonlyArray<Node>, stopC
   Effect.gen(function*() {
     yield* stopCalling
     for (const node of nodes) yield* end(node, "asked")
-    const result = yield* verdict(cluster.told, Array.from({ length: entities }, (_, i) => `l-${i}`))
+    const ids = Array.from({ length: entities }, (_, i) => `l-${i}`)
+    const result = yield* verdict(cluster.told, cluster.read, ids)
     yield* report(where, showed(result))
     return result
   })
