@@ -268,6 +268,24 @@ const invalidExpected = (expected: ExpectedSequenceNumber): InvalidInput | undef
 const invalidEvents = (events: unknown): InvalidInput | undefined =>
   Array.isArray(events) ? undefined : new InvalidInput({ input: "events", problem: "they are no array" })
 
+/**
+ * Why metadata cannot be given to an append, if it cannot: a key or a value is text that cannot be kept, or a key is Sluice's own.
+ *
+ * **Example** (A key that is Sluice's own)
+ *
+ * ```ts
+ * import { Journal } from "@sluice/core"
+ *
+ * Journal.metadataProblem({ user: "ada" }) // => undefined
+ * Journal.metadataProblem({ "sluice.command": "" }) // => "the key \"sluice.command\" begins with \"sluice.\", which is Sluice's own"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const metadataProblem = (metadata: Metadata): string | undefined =>
+  (Check.metadata(metadata) ?? Check.givenMetadata(metadata))?.problem
+
 /** What an adapter is not handed. */
 const invalidIn = (request: AppendRequest): InvalidInput | undefined => {
   const { events, expected } = request

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { RevisionConflict } from "@sluice/core/DurableStateStore"
+import type { Metadata } from "@sluice/core/Envelope"
 import type { SequenceConflict } from "@sluice/core/JournalError"
 import type { Receipt } from "@sluice/core/Receipt"
 import * as Data from "effect/Data"
@@ -29,6 +30,8 @@ export interface Command {
   readonly payload: unknown
   /** A repetition with the same id is answered with the first reply. */
   readonly commandId: string | undefined
+  /** What its events, or the state that it leads to, are to have as metadata. */
+  readonly metadata?: Metadata | undefined
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Metadata } from "@sluice/core/Envelope"
 import type { Receipt } from "@sluice/core/Receipt"
 import * as Tracing from "@sluice/core/Tracing"
 import * as Cause from "effect/Cause"
@@ -21,6 +22,7 @@ import type { Entity } from "./Entity.ts"
 import { type EntityError, InvalidCommand } from "./EntityError.ts"
 import { entityCommand, entityCommands } from "./EntityMetrics.ts"
 import { commandIdProblem, entityIdProblem } from "./internal/ids.ts"
+import { metadataProblem } from "./internal/metadataProblem.ts"
 
 /**
  * Sends commands to entities of one type, wherever they are.
@@ -100,6 +102,15 @@ export interface CommandOptions {
    * repetition has another payload, and fails with `InvalidCommand`.
    */
   readonly commandId?: string | undefined
+  /**
+   * What is stored with each event of the command, such as a correlation id, and is seen by whoever reads it: projections, and the consumers of streams. It is the
+   * metadata of a durable state that the command leads to, and of its change event. 8 KiB at most, as UTF-8; keys that begin with `sluice.` are Sluice's own.
+   *
+   * **Gotchas**
+   *
+   * No decision sees it: what a decision depends on is in the payload. A command that comes again with its id leaves the metadata of the first.
+   */
+  readonly metadata?: Metadata | undefined
 }
 
 /**
@@ -227,9 +238,10 @@ const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, run
             problem
           })
         )
-      const { commandId } = options ?? {}
+      const { commandId, metadata } = options ?? {}
       const wrong = entityIdProblem(entityType, id) ??
-        (commandId === undefined ? undefined : commandIdProblem(commandId))
+        (commandId === undefined ? undefined : commandIdProblem(commandId)) ??
+        (metadata === undefined ? undefined : metadataProblem(metadata))
       if (wrong !== undefined) return invalid(wrong)
       let payload: unknown
       try {
@@ -238,7 +250,7 @@ const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, run
         return invalid(`its payload is not what it declares: ${problemOf(cause as Error)}`)
       }
       return Effect.flatMap(
-        runner.send(id as string, { tag, payload, commandId }),
+        runner.send(id as string, { tag, payload, commandId, ...metadata && { metadata: { ...metadata } } }),
         (answer): Effect.Effect<Acknowledged<unknown>, unknown> =>
           answer._tag === "Rejected"
             ? Effect.fail(new Rejection(answer.error))

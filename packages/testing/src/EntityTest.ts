@@ -200,7 +200,7 @@ const after = (kind: Kind, before: Before, commands: ReadonlyArray<Sent>): unkno
   const outcome = outcomeOf(kind, before, commands)
   return {
     when: (tag: string, payload?: unknown, options?: CommandOptions) =>
-      after(kind, before, [...commands, { tag, payload, commandId: options?.commandId }]),
+      after(kind, before, [...commands, { ...options, tag, payload, commandId: options?.commandId }]),
     expect: (expected: Expected<unknown, unknown, unknown, unknown>) =>
       Effect.flatMap(outcome, (outcome) => {
         const { actual, wanted } = compared(outcome, expected)

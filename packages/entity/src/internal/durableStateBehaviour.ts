@@ -1,12 +1,14 @@
 import type { ChangeRequest } from "@sluice/core/DurableStateStore"
 import { DurableStateStore, Revision, RevisionConflict } from "@sluice/core/DurableStateStore"
 import type { EntityType } from "@sluice/core/EntityType"
+import type { Metadata } from "@sluice/core/Envelope"
 import { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { StateType } from "@sluice/core/StateType"
 import type { Timestamp } from "@sluice/core/Timestamp"
+import { withTraceContext } from "@sluice/core/Tracing"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -182,7 +184,7 @@ export const durableStateBehaviour = <State, Event>(
           id: crypto.randomUUID(),
           payload: yield* encoding(about, "the change event", () => changeEvent[0].codec.encodeUnsafe(event)),
           tags: stateTags,
-          metadata: {}
+          metadata: yield* withTraceContext(command.metadata ?? {})
         }
       }
       return { _tag: "Accepted", state, reply, after, change, command: yield* memory.keep(about, command, reply, 1) }
@@ -192,6 +194,7 @@ export const durableStateBehaviour = <State, Event>(
     const write = (
       { persistenceId, remembered, revision }: HeldState<State>,
       about: About,
+      metadata: Metadata | undefined,
       change: Change,
       command: CommandOfEvent | undefined
     ) => {
@@ -205,7 +208,7 @@ export const durableStateBehaviour = <State, Event>(
         entityType: name,
         persistenceId,
         expected: revision,
-        metadata: text === undefined ? {} : { [commandsKey]: text }
+        metadata: { ...metadata, ...text === undefined ? undefined : { [commandsKey]: text } }
       }
       return changing(journal, store, request).pipe(
         Effect.map((receipt) => {
@@ -276,7 +279,7 @@ export const durableStateBehaviour = <State, Event>(
         if (decided._tag === "Rejected") return { held, answer: decided, after: undefined }
         const about = aboutOf(held, command)
         const { after, change, reply, state } = decided
-        const written = change && (yield* write(held, about, change, decided.command))
+        const written = change && (yield* write(held, about, command.metadata, change, decided.command))
         const receipt = written?.receipt
         const persisted: Persisted<HeldState<State>> = {
           held: written === undefined ? held : {

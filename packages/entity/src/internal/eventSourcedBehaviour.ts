@@ -183,6 +183,7 @@ export const eventSourcedBehaviour = <Event, State>(
     const append = (
       held: HeldEvents<State>,
       about: About,
+      metadata: Metadata | undefined,
       decided: Extract<Decided<Event, State>, { readonly _tag: "Accepted" }>,
       events: NonEmptyReadonlyArray<Event>
     ): Effect.Effect<Receipt, Stale | InvalidDecision | JournalUnavailable> => {
@@ -193,7 +194,7 @@ export const eventSourcedBehaviour = <Event, State>(
       return traced(
         { name: "sluice.append", attributes: { entityType: name, id } },
         Effect.gen(function*() {
-          const common = yield* withTraceContext(noMetadata)
+          const common = yield* withTraceContext(metadata ?? noMetadata)
           const encoded = yield* encoding(about, "an event", () =>
             Arr.map(events, (event, index): Journal.NewEvent => ({
               id: crypto.randomUUID(),
@@ -297,7 +298,7 @@ export const eventSourcedBehaviour = <Event, State>(
             : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
         })
         if (!Arr.isReadonlyArrayNonEmpty(events)) return persisted(held, undefined)
-        const receipt = yield* append(held, about, decided, events)
+        const receipt = yield* append(held, about, command.metadata, decided, events)
         const { position, sequenceNumber, timestamp } = receipt
         if (decided.command !== undefined) {
           held.remembered.add({ ...decided.command, sequenceNumber, position, timestamp })

@@ -1,5 +1,6 @@
 import * as DurableStateStore from "@sluice/core/DurableStateStore"
 import type { EntityType } from "@sluice/core/EntityType"
+import type { Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import { Runs } from "@sluice/entity/EntityClient"
@@ -24,6 +25,7 @@ export interface Sent {
   readonly tag: string
   readonly payload: unknown
   readonly commandId: string | undefined
+  readonly metadata?: Metadata | undefined
 }
 
 /** @internal What the last command has led to: a reply, an error that it declares, or what went wrong beside. */
@@ -71,14 +73,14 @@ export const outcomeOf = (
     )
     let number = 0
     let answer: Outcome["answer"] | undefined
-    for (const { commandId, payload, tag } of commands) {
+    for (const { commandId, metadata, payload, tag } of commands) {
       if (answer !== undefined && answer._tag !== "Reply") {
         return yield* Effect.die(new Error(`A command before '${tag}' was not accepted`, { cause: answer.error }))
       }
       number = yield* lastEvent
       const command = kind.commands.get(tag)
       const sent = command === undefined ? payload : payloadOf(command, payload)
-      const result = yield* Effect.result(send(id, { tag, payload: sent, commandId }))
+      const result = yield* Effect.result(send(id, { tag, payload: sent, commandId, metadata }))
       answer = Result.isFailure(result)
         ? { _tag: "Failure", error: result.failure }
         : result.success._tag === "Replied"
