@@ -2,13 +2,14 @@
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import type { Result } from "./jvm/Comparison.ts"
+import * as Crdts from "./jvm/Crdts.ts"
 import * as FromAkka from "./jvm/FromAkka.ts"
 import * as Interop from "./jvm/Interop.ts"
 import * as Peer from "./jvm/Peer.ts"
 
 const { values } = parseArgs({
   options: {
-    /** `to-akka` or `from-akka`; both by default. */
+    /** `to-akka`, `from-akka` or `crdts`; all by default. */
     only: { type: "string" },
     /** Which of the ways to consume from Akka are run, `--form string --guarantee exactly-once --storage sqlite` say; all by default. */
     form: { type: "string" },
@@ -28,7 +29,7 @@ const refuse = (problem: string): never => {
   process.exit(2)
 }
 
-const directions = ["to-akka", "from-akka"]
+const directions = ["to-akka", "from-akka", "crdts"]
 if (values.only !== undefined && !directions.includes(values.only)) {
   refuse(`--only is one of ${directions.join(", ")}, not '${values.only}'`)
 }
@@ -48,8 +49,8 @@ if (chosen.length === 0) {
     `There is no such way to consume from Akka. There are ${ways.map((_) => Object.values(_).join(" ")).join(", ")}`
   )
 }
-if (asked.length > 0 && values.only === "to-akka") {
-  refuse(`--${asked[0]} is about consuming from Akka, and --only to-akka does not`)
+if (asked.length > 0 && values.only !== undefined && values.only !== "from-akka") {
+  refuse(`--${asked[0]} is about consuming from Akka, and --only ${values.only} does not`)
 }
 const only = asked.length > 0 ? "from-akka" : values.only
 
@@ -71,13 +72,14 @@ const report = (title: string, { inRange, ...result }: Result, mayRepeat: boolea
 
 const common = { entities: Number(values.entities), rate: Number(values.rate), log: console.log }
 let isRight = true
-if (only !== "from-akka") {
+if (only === undefined || only === "crdts") isRight = Crdts.run(console.log) === 0
+if (only === undefined || only === "to-akka") {
   const result = await Effect.runPromise(
     Interop.run({ ...common, kills: Number(values.kills), backlog: Number(values.backlog) })
   )
-  isRight = report("to Akka", result, false)
+  isRight = report("to Akka", result, false) && isRight
 }
-if (only !== "to-akka") {
+if (only === undefined || only === "from-akka") {
   for (const { form, guarantee, storage } of chosen) {
     const options = { ...common, form, guarantee, storage, kills: Number(values["from-akka-kills"]) }
     const result = await Effect.runPromise(FromAkka.run(options))

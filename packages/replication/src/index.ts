@@ -1,6 +1,10 @@
 /**
  * @since 0.1.0
  */
+export * as AkkaCodecs from "./AkkaCodecs.ts"
+/**
+ * @since 0.1.0
+ */
 export * as Counter from "./Counter.ts"
 /**
  * @since 0.1.0

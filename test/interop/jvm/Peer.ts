@@ -29,6 +29,15 @@ export const missing = (): ReadonlyArray<string> =>
 /** Builds it, where that was not done before. */
 export const build = (): void => void execFileSync(command, ["build"], { stdio: ["ignore", "ignore", "inherit"] })
 
+/** What it makes of CRDTs, line by line: of some of its own, or of deltas that it is given. */
+export const crdts = (mode: "write" | "apply", input = ""): ReadonlyArray<string> =>
+  execFileSync(command, ["crdts", "--mode", mode], {
+    input,
+    encoding: "utf8",
+    stdio: ["pipe", "pipe", "inherit"],
+    timeout: 120_000
+  }).trim().split("\n").filter((line) => / 40:[A-Z]{2}( |$)|^40:/.test(line))
+
 /** Settings of its command line. */
 export type Settings = Readonly<Record<string, string | number>>
 
