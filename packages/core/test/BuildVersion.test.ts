@@ -184,6 +184,50 @@ describe("the building of a version", () => {
   )
 
   test(
+    "is well once it has been behind for long, though its switch had failed for a minute, and fails anew then",
+    Effect.gen(function*() {
+      let [isGone, tries] = [false, 0]
+      const { provider } = Source.journal(Note)
+      const source = Source.make({
+        ...provider,
+        heads: (range) => Effect.suspend(() => isGone ? Effect.fail("gone") : provider.heads(range))
+      })
+      const permits = yield* Semaphore.make(0)
+      const switching = Effect.suspend(() => Effect.fail(`no such view ${++tries}`))
+      const failed = Effect.map(ProjectionStatus.versions("p"), ([, two]) => two?.failedSwitch)
+      const kinds = Effect.map(ProjectionHealth.all(), ({ problems }) => problems.map(({ _tag }) => _tag).join())
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching, permits }, source))
+      for (let i = 0; i < 100; i++) yield* after(1_000)
+      assert.strictEqual(yield* kinds, "NotSwitched")
+      yield* write("n-1", "1")
+      for (let i = 0; i < 100; i++) yield* after(1_000)
+      const before = yield* failed
+      assert.strictEqual(before?.tries, tries)
+      // a look that fails is told beside it, until there is one that does not
+      isGone = true
+      yield* after(4_000)
+      assert.deepInclude(yield* failed, { tries: tries + 1, since: before!.since })
+      assert.strictEqual((yield* failed)?.failure.message, "gone")
+      isGone = false
+      for (let i = 0; i < 60; i++) yield* after(1_000)
+      assert.deepStrictEqual([(yield* failed)?.tries, (yield* failed)?.failure.message], [
+        tries,
+        `no such view ${tries}`
+      ])
+      for (let i = 0; i < 240; i++) yield* after(1_000)
+      assert.isUndefined(yield* failed)
+      assert.strictEqual(yield* kinds, "StandsStill")
+      isGone = true
+      yield* after(4_000)
+      const anew = yield* failed
+      assert.isTrue(anew!.tries > 1 && anew!.tries < tries, "it is tried again soon, and counted from the beginning")
+      assert.isAbove(anew!.since, before!.since + 400_000_000)
+    })
+  )
+
+  test(
     "is told once by a process that builds it for several ranges",
     Effect.gen(function*() {
       const store = yield* HeartbeatStore

@@ -15,7 +15,7 @@ import { ProjectionRegistry } from "../../ProjectionRegistry.ts"
 import type { ProjectionVersion } from "../../ProjectionVersion.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { type Building, judgeBuilding } from "./Building.ts"
+import { type Building, judgeBuilding, mergedBuilding } from "./Building.ts"
 import { reportOnBuilding } from "./Heartbeats.ts"
 import { timeOf } from "./inTime.ts"
 import { monotonicMillis } from "./monotonicMillis.ts"
@@ -39,11 +39,13 @@ const headsPatience = "10 seconds"
 /** How long the drop of a version may take, so that one that never ends keeps no other from it. */
 const dropPatience = Duration.minutes(10)
 
-/** How soon is tried again what has failed. */
-const again = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
+/** For how many milliseconds a version is behind until it does not count any more that it could not be switched to before. */
+const longBehind = 5 * 60_000
 
-/** The same in milliseconds, after so many failures in a row. */
+/** How soon is tried again what has failed, in milliseconds, after so many failures in a row. */
 const backOff = (tries: number): number => Math.min(500 * 2 ** (tries - 1), 30_000)
+
+const again = Schedule.addDelay(Schedule.forever, ({ attempt }) => Effect.succeed(backOff(attempt)))
 
 const endsOf = ({ sources }: Projection<any, any>): Effect.Effect<ReadonlyArray<Ends>, unknown, any> =>
   Effect.timeout(
@@ -68,8 +70,7 @@ const untilDone = Effect.fnUntraced(function*(
   { failed = () => Effect.void, interval, isWell = () => true, what }: {
     readonly what: string
     readonly interval: number
-    /** What it has failed with, or that it is well again. */
-    readonly failed?: (cause: Cause.Cause<unknown> | undefined) => Effect.Effect<void>
+    readonly failed?: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
     /** Whether a look that has not failed shows that what has failed before is well again. */
     readonly isWell?: () => boolean
   }
@@ -85,11 +86,8 @@ const untilDone = Effect.fnUntraced(function*(
       yield* Effect.sleep(backOff(tries))
       continue
     }
-    if (exit.value || isWell()) {
-      tries = 0
-      yield* failed(undefined)
-    }
     if (exit.value) return
+    if (isWell()) tries = 0
     yield* Effect.sleep(interval)
   }
 })
@@ -107,22 +105,28 @@ const build = Effect.fnUntraced(function*(
   const heartbeats = yield* HeartbeatStore
   const registry = yield* ProjectionRegistry
   const target = `version ${version.version}`
-  let failing: Building["failing"]
-  /** Whether the switch has failed since. A look that comes too early for it does not try it, and shows nothing of it. */
+  /** What looks have failed with that have not come as far as to the switch. One that has ends it. */
+  let looking: Building["failing"]
+  /** What the switch has failed with. A look that comes too early for it does not try it, and shows nothing of it. */
+  let switching: Building["failing"]
   let isOfSwitch = false
-  const failed = (cause: Cause.Cause<unknown> | undefined) =>
+  let behindSince: number | undefined
+  const failed = (cause: Cause.Cause<unknown>) =>
     Effect.map(monotonicMillis, (at) => {
-      failing = cause && {
+      const before = isOfSwitch ? switching : looking
+      const failing = {
         failure: { cause, event: undefined },
         at,
-        since: failing?.since ?? at,
-        tries: (failing?.tries ?? 0) + 1
+        since: before?.since ?? at,
+        tries: (before?.tries ?? 0) + 1
       }
+      if (isOfSwitch) switching = failing
+      else looking = failing
     })
-  yield* reportOnBuilding(projection.name, () => ({
-    failing,
-    waits: registry.workers(projection.name).some(({ reading: { status } }) => status.waitsFrom !== undefined)
-  }))
+  yield* reportOnBuilding(projection.name, () => {
+    const waits = registry.workers(projection.name).some(({ reading: { status } }) => status.waitsFrom !== undefined)
+    return mergedBuilding([{ failing: looking, waits }, { failing: switching, waits }])
+  })
   /** From when on events wait in this process now, whenever the source has said where it is. */
   const waitsFrom = (source: string) => {
     const waiting = registry.workers(projection.name, source).flatMap(({ reading: { status } }) =>
@@ -137,17 +141,22 @@ const build = Effect.fnUntraced(function*(
       : Effect.succeed(false)
   let asked: Asked | undefined
   const look = Effect.gen(function*() {
+    isOfSwitch = false
     const found = (yield* management.versions(version.of)).find((other) => other.version === version.version)
     if (found?.phase !== "Building") return true
-    const since = (yield* monotonicMillis) - lastCounts
+    const now = yield* monotonicMillis
     // after what has failed, that was too long ago
-    const last = asked !== undefined && asked.at >= since ? asked.ends : undefined
+    const last = asked !== undefined && asked.at >= now - lastCounts ? asked.ends : undefined
     const ends = yield* endsOf(projection)
     const isComplete = (progress: ReadonlyArray<Progress>) =>
       [ends, last].some((ends) => ends !== undefined && versionLag(ends, progress, waitsFrom) <= version.lag)
     // without any lock, as it is too early most of the time
     const progress = yield* management.progress(projection.name, SliceRange.slices(SliceRange.full))
-    const isDone = isComplete(progress) && !(yield* waitsElsewhere(ends)) &&
+    const isDue = isComplete(progress) && !(yield* waitsElsewhere(ends))
+    looking = undefined
+    behindSince = isDue ? undefined : behindSince ?? now
+    if (behindSince !== undefined && now - behindSince >= longBehind) switching = undefined
+    const isDone = isDue &&
       (yield* management.complete(version, isComplete, version.switch, { ...issue, target }).pipe(
         Effect.tapCause(() => Effect.sync(() => void (isOfSwitch = true)))
       ))
@@ -159,7 +168,7 @@ const build = Effect.fnUntraced(function*(
     what: `Cannot switch to ${target} of projection '${version.of}', which is not live until then`,
     interval,
     failed,
-    isWell: () => !isOfSwitch
+    isWell: () => switching === undefined
   })
 }, Effect.scoped)
 
