@@ -121,7 +121,7 @@ export const completed = (
 }
 
 /**
- * The `switch` of a version did something else than to run statements in its transaction for too long, and was interrupted, as nobody can handle events of
+ * The `switch` of a version did something else than to run statements in its transaction for too long (in memory, whatever it did), and was interrupted, as nobody can handle events of
  * the version or of the one before meanwhile. It is tried again by itself. Let it do nothing but what leads readers to the version.
  *
  * @category errors
@@ -136,7 +136,8 @@ export class SwitchTooSlow
   })
 {
   override get message(): string {
-    return `The switch to version ${this.version} of projection '${this.of}' ran no statement in its transaction for ${this.limit} ms, and held up ` +
-      "whoever handles events: let it do nothing but what leads readers to the version"
+    return `The switch to version ${this.version} of projection '${this.of}' was interrupted: ${this.limit} ms have gone by ` +
+      "without a statement in its transaction, or in memory altogether, and it held up whoever handles events. Let it do nothing but what leads " +
+      "readers to the version"
   }
 }

@@ -15,9 +15,11 @@ import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { buildingKey, buildingReport } from "../src/internal/projection/Building.ts"
@@ -32,6 +34,7 @@ const none: Effect.Effect<void, string> = Effect.void
 
 const isInUse = () => Effect.fail("in use")
 const firstNeverEnds = (version: number) => version === 1 ? Effect.never : none
+const firstCannotEnd = (version: number) => Effect.uninterruptible(firstNeverEnds(version))
 const firstIsInUse = (version: number) => version === 1 ? isInUse() : none
 
 /** A version that handles an event for each permit. */
@@ -358,7 +361,7 @@ describe("the building of a version", () => {
       for (let i = 0; i < 600 && looking.pollUnsafe() === undefined; i++) yield* after(1_000)
       assert.match(
         (yield* Fiber.join(looking))!.message,
-        /SwitchTooSlow: The switch to version 2 of projection 'p' ran no/
+        /SwitchTooSlow: The switch to version 2 of projection 'p' was interrupted: 60000 ms have gone by/
       )
       isReady = true
       for (let i = 0; i < 95; i++) yield* after(1_000)
@@ -376,6 +379,43 @@ describe("the building of a version", () => {
       }
       for (let i = 0; i < 70; i++) yield* after(10_000)
       assert.strictEqual(yield* phases, "Retired Dropped Live")
+    })
+  )
+
+  test(
+    "drops others, and ends, though the drop of a version cannot be interrupted",
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      for (const version of [1, 2, 3]) {
+        yield* start(made(version, { dropping: firstCannotEnd })).pipe(Scope.provide(scope))
+        yield* after(2_000)
+      }
+      for (let i = 0; i < 70; i++) yield* after(10_000)
+      assert.strictEqual(yield* phases, "Retired Dropped Live")
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      for (let i = 0; i < 60; i++) yield* after(1_000)
+      assert.isDefined(closing.pollUnsafe())
+    })
+  )
+
+  test(
+    "ends when a drop that it has interrupted has ended",
+    Effect.gen(function*() {
+      const said: Array<string> = []
+      const dropping = (version: number) =>
+        version > 1 ? none : Effect.onInterrupt(
+          Effect.sync(() => void said.push("begins")).pipe(Effect.andThen(Effect.never)),
+          () => Effect.andThen(Effect.sleep(2_000), Effect.sync(() => void said.push("is undone")))
+        )
+      const scope = yield* Scope.make()
+      for (const version of [1, 2]) {
+        yield* start(made(version, { dropping })).pipe(Scope.provide(scope))
+        yield* after(2_000)
+      }
+      yield* after(60_000)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      for (let i = 0; i < 60 && closing.pollUnsafe() === undefined; i++) yield* after(1_000)
+      assert.deepStrictEqual(said, ["begins", "is undone"])
     })
   )
 

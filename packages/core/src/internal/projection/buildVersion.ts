@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import { HeartbeatStore } from "../../HeartbeatStore.ts"
 import type { Projection } from "../../ProjectionDefinition.ts"
@@ -38,6 +39,9 @@ const headsPatience = "10 seconds"
 
 /** How long the drop of a version may take, so that one that never ends keeps no other from it. */
 const dropPatience = Duration.minutes(10)
+
+/** How long it has to end once it is interrupted. */
+const dropGrace = Duration.seconds(5)
 
 /** For how many milliseconds a version is behind until it does not count any more that it could not be switched to before. */
 const longBehind = 5 * 60_000
@@ -172,6 +176,22 @@ const build = Effect.fnUntraced(function*(
   })
 }, Effect.scoped)
 
+/** What `drop` of a version does. Where it takes too long it is interrupted, and where it does not let itself be, nobody waits for it. */
+const dropped = (version: ProjectionVersion, number: number): Effect.Effect<unknown, unknown, any> =>
+  Effect.acquireUseRelease(
+    // not a child, which whoever is interrupted waits for
+    Effect.forkDetach(Effect.interruptible(version.drop(number)), { startImmediately: true }),
+    (fiber) =>
+      Effect.timeoutOrElse(Fiber.join(fiber), {
+        duration: dropPatience,
+        orElse: () => Effect.fail(new Cause.TimeoutError(`The drop of version ${number} has not ended for 10 minutes`))
+      }),
+    (fiber) => {
+      fiber.interruptUnsafe()
+      return Effect.timeoutOption(Fiber.await(fiber), dropGrace)
+    }
+  )
+
 /**
  * Drops the versions that are retired, while this one is building or any is, and then, more slowly, for as long as it is live: what another process
  * builds may be cancelled, and that process be gone.
@@ -200,12 +220,7 @@ const drop = Effect.fnUntraced(function*(
           left++
           continue
         }
-        const dropping = Effect.timeoutOrElse(version.drop(one.version), {
-          duration: dropPatience,
-          orElse: () =>
-            Effect.fail(new Cause.TimeoutError(`The drop of version ${one.version} has not ended for 10 minutes`))
-        })
-        const exit = yield* Effect.exit(Effect.andThen(dropping, management.drop(one, issue)))
+        const exit = yield* Effect.exit(Effect.andThen(dropped(version, one.version), management.drop(one, issue)))
         if (exit._tag === "Failure") {
           failed.add(one.version)
           failure ??= exit.cause
