@@ -288,7 +288,7 @@ export const make = (
     { projection }: OffsetKey,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | HandlerTooSlow, R> =>
-    transactionTimeout === undefined || transactionTimeout === 0
+    transactionTimeout === undefined
       ? effect
       : unlessIdle(database, transactionTimeout, effect, (limit) => new HandlerTooSlow({ projection, limit }))
 
