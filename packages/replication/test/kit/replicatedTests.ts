@@ -135,15 +135,17 @@ export const replicatedTests = (
         Effect.gen(function*() {
           const seen: Seen = { after: [], recovering: [] }
           const notes = makeNotes(freshName(), { seen })
-          const { client, receive } = yield* running(notes, "eu")
-          yield* client("a").Add({ text: "mine" })
-          yield* receive("a", arriving("us", 1, "theirs", { time: 7 }))
-          yield* receive("a", arriving("us", 2, "knows mine", { version: { eu: 1 }, time: 8 }))
-          const state = yield* client("a").Get()
+          const state = yield* Effect.scoped(Effect.gen(function*() {
+            const { client, receive } = yield* running(notes, "eu")
+            yield* client("a").Add({ text: "mine" })
+            yield* receive("a", arriving("us", 1, "theirs", { time: 7 }))
+            yield* receive("a", arriving("us", 2, "knows mine", { version: { eu: 1 }, time: 8 }))
+            return yield* client("a").Get()
+          }))
           assert.deepStrictEqual(state.concurrent, ["us#1 theirs"])
           assert.deepStrictEqual(state.times.slice(1), [7, 8])
-          const again = yield* running(notes, "eu")
           seen.recovering.length = 0
+          const again = yield* running(notes, "eu")
           assert.deepStrictEqual(yield* again.client("a").Get(), state)
           assert.deepStrictEqual(seen.recovering, [true, true, true])
           yield* again.client("a").Add({ text: "later" })
@@ -156,9 +158,8 @@ export const replicatedTests = (
         Effect.gen(function*() {
           const seen: Seen = { after: [], recovering: [] }
           const notes = makeNotes(freshName(), { seen })
+          yield* Effect.scoped(Effect.flatMap(running(notes, "us"), (us) => us.client("a").Add({ text: "one" })))
           const eu = yield* running(notes, "eu")
-          const us = yield* running(notes, "us")
-          yield* us.client("a").Add({ text: "one" })
           const [event] = yield* stored(notes, "a|us")
           yield* eu.receive("a", event as any)
           assert.deepStrictEqual((yield* eu.client("a").Get()).notes, ["us#1 one"])
