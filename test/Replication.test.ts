@@ -4,11 +4,20 @@ import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Source from "@sluice/core/Source"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as Replication from "@sluice/replication/Replication"
+import { freePort } from "@sluice/testing/FreePort"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
 import { makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import { respawned } from "./kit/Respawned.ts"
+import { temporaryFolder } from "./kit/Service.ts"
+import type { Answer, Asked } from "./replication/region.ts"
 import * as Regions from "./replication/regions.ts"
+
+const region = fileURLToPath(new URL("./replication/region.ts", import.meta.url))
 
 const quietly = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -77,8 +86,8 @@ describe("three replicas", () => {
       yield* ap!.notes("b").Add({ text: "two" })
       const there = (replica: typeof eu, id: string, n: number) =>
         Effect.map(replica!.events(id), (events) => events.length === n)
-      yield* Regions.until("what was written in eu at ap", there(ap, "a", 1))
-      yield* Regions.until("what was written in ap at eu", there(eu, "b", 1))
+      yield* Wait.until("what was written in eu at ap", there(ap, "a", 1))
+      yield* Wait.until("what was written in ap at eu", there(eu, "b", 1))
       assert.deepStrictEqual(yield* us!.events("b"), [])
       yield* heal("us", "eu")
       yield* heal("us", "ap")
@@ -138,4 +147,60 @@ describe("what a replica offers", () => {
       // as a replica of Akka 1.4 is, which says nothing of itself, and takes nothing else
       assert.deepStrictEqual(yield* offered(address, undefined, 3), shown((origin) => origin === "eu"))
     }).pipe(Effect.scoped, quietly))
+})
+
+describe("regions", () => {
+  it.live("that are killed lose nothing and have nothing twice", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const ids = ["eu", "us", "ap"]
+      const ports = JSON.stringify(
+        Object.fromEntries(yield* Effect.forEach(ids, (id) => Effect.map(freePort, (port) => [id, port] as const)))
+      )
+      const regions = yield* Effect.forEach(ids, (id) => {
+        const where = { dialect: "sqlite", filename: Path.join(folder, `${id}.db`) }
+        return respawned<Asked, Answer>(region, JSON.stringify(where), id, ports)
+      })
+      yield* Wait.until("the regions", () => regions.every(({ isReady }) => isReady))
+      const entities = ["a", "b", "c"]
+      const next = sequence(7)
+      const added = new Map(entities.map((id) => [id, [] as Array<string>]))
+      /** Asks again until it is answered: what was executed is remembered. */
+      const add = (at: number, id: string, text: string) =>
+        Effect.gen(function*() {
+          yield* Wait.until(
+            `note ${text}`,
+            Effect.map(
+              Effect.promise(() => regions[at]!.ask({ id, text })),
+              (answer) => answer !== undefined && answer.failure === undefined
+            )
+          )
+          added.get(id)!.push(text)
+        })
+      for (let round = 0; round < 6; round++) {
+        const adds = Effect.forEach(
+          Array.from({ length: 60 }, (_, i) => i),
+          (i) => Effect.suspend(() => add(next(3), entities[next(3)]!, `${round}-${i}`)),
+          { concurrency: 6, discard: true }
+        )
+        const kill = Effect.andThen(Effect.sleep(next(100)), Effect.sync(() => regions[round % 3]!.signal("SIGKILL")))
+        yield* Effect.all([adds, kill], { concurrency: 2 })
+      }
+      const all = (id: string) =>
+        Effect.forEach(regions, (region) => Effect.promise(() => region.ask({ id, text: undefined })))
+      for (const id of entities) {
+        const expected = added.get(id)!.toSorted()
+        yield* Wait.until(
+          `all of ${id} in all regions`,
+          Effect.map(all(id), (answers) => answers.every((answer) => (answer?.events?.length ?? 0) >= expected.length)),
+          { atMost: "2 minutes" }
+        )
+        const [first, ...others] = yield* all(id)
+        assert.deepStrictEqual(first!.notes!.map((note) => note.split(" ")[1]!).toSorted(), expected)
+        assert.strictEqual(new Set(first!.events).size, expected.length)
+        for (const other of others) {
+          assert.deepStrictEqual([other!.notes, other!.events], [first!.notes, first!.events])
+        }
+      }
+    }).pipe(Effect.scoped), 300_000)
 })

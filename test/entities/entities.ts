@@ -2,11 +2,8 @@
 import { assert } from "@effect/vitest"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import { type ChildProcess, spawn } from "node:child_process"
-import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { nodeArgs } from "../kit/Service.ts"
+import { respawned } from "../kit/Respawned.ts"
 import { open, type Where } from "../status/open.ts"
 import { refused } from "./Ledgers.ts"
 import { type Answer, type Asked, Oracle } from "./Oracle.ts"
@@ -15,69 +12,6 @@ const runner = fileURLToPath(new URL("./runner.ts", import.meta.url))
 
 /** How a process runs the entities. */
 export type Way = "active" | "plain"
-
-/** A process that is started again each time that it is killed. */
-class Member {
-  readonly #where: Where
-  readonly #way: Way
-  readonly #waiting = new Map<number, (answer: Answer | undefined) => void>()
-  #child: ChildProcess
-  #isEnded = false
-  #asked = 0
-  isReady = false
-
-  constructor(where: Where, way: Way) {
-    this.#where = where
-    this.#way = way
-    this.#child = this.#start()
-  }
-
-  #start(): ChildProcess {
-    const child = spawn(process.execPath, nodeArgs(runner, JSON.stringify(this.#where), this.#way), {
-      stdio: ["pipe", "pipe", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"]
-    })
-    // what is sent to one that was killed goes nowhere
-    child.stdin.on("error", () => {})
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const message: Answer | "ready" = JSON.parse(line)
-      if (message === "ready") {
-        this.isReady = true
-        return
-      }
-      this.#waiting.get(message.n)?.(message)
-      this.#waiting.delete(message.n)
-    })
-    // once all is read that it has said
-    child.once("close", () => {
-      this.isReady = false
-      for (const answer of this.#waiting.values()) answer(undefined)
-      this.#waiting.clear()
-      if (!this.#isEnded) this.#child = this.#start()
-    })
-    return child
-  }
-
-  /** The answer; undefined where it was killed before. */
-  ask(asked: Omit<Asked, "n">): Promise<Answer | undefined> {
-    const n = this.#asked++
-    return new Promise((resolve) => {
-      this.#waiting.set(n, resolve)
-      this.#child.stdin!.write(`${JSON.stringify({ ...asked, n })}\n`)
-    })
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal)
-  }
-
-  end(): void {
-    this.#isEnded = true
-    this.#child.kill("SIGKILL")
-  }
-}
-
-const member = (where: Where, way: Way): Effect.Effect<Member, never, Scope.Scope> =>
-  Effect.acquireRelease(Effect.sync(() => new Member(where, way)), (member) => Effect.sync(() => member.end()))
 
 /** The same numbers each time. */
 const random = (seed: number) => () => {
@@ -97,7 +31,10 @@ export const entities = (where: Where, ways: ReadonlyArray<Way>, options: { read
   Effect.gen(function*() {
     const { commands } = options
     const oracle = new Oracle()
-    const members = yield* Effect.forEach(ways, (way) => member(where, way))
+    const members = yield* Effect.forEach(
+      ways,
+      (way) => respawned<Omit<Asked, "n">, Answer>(runner, JSON.stringify(where), way)
+    )
     yield* Wait.until("the processes to be ready", () => members.every(({ isReady }) => isReady))
     const next = random(commands)
     const pick = <A>(some: ReadonlyArray<A>): A => some[Math.floor(next() * some.length)]!

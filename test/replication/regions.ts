@@ -114,5 +114,3 @@ export const start = Effect.fnUntraced(function*(
         }), { discard: true })
   }
 })
-
-export const until = Wait.until
