@@ -1,5 +1,6 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
+import type { Overloaded } from "../EntityError.ts"
 import { entityOverloaded, entityWaiting } from "../EntityMetrics.ts"
 
 /** @internal Counts the commands of a type that cannot be begun at once. */
