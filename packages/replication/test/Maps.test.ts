@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
 import { Counter, GCounter, LwwMap, LwwRegister, MapValue, MvRegister, OrMap, OrSet } from "@sluice/replication"
 import * as Equal from "effect/Equal"
 import * as HashSet from "effect/HashSet"
@@ -331,5 +332,26 @@ describe("an LwwMap", () => {
     const other = put(put(LwwMap.empty, "us", "b"), "eu", "a")
     assert.isTrue(Equal.equals(one, other))
     assert.deepStrictEqual(LwwMap.entries(one), [["a", 7], ["b", 7]])
+  })
+})
+
+describe("deltas are events of an entity", () => {
+  const types = [
+    ["Counter", Counter.delta, Counter.increment(2)],
+    ["GCounter", GCounter.delta, GCounter.increment(2)],
+    ["LwwRegister", LwwRegister.delta(Key), LwwRegister.write(LwwRegister.make({ sku: "a" }), "eu", 1, { sku: "b" })],
+    ["MvRegister", MvRegister.delta(Key), MvRegister.write(MvRegister.empty, "eu", { sku: "b" })],
+    ["OrSet", OrSet.delta(Key), OrSet.addAll(OrSet.empty, "eu", [{ sku: "a" }, { sku: "b" }])],
+    ["OrMap", OrMap.make(Key, MapValue.counter).delta, LwwMap.remove(LwwMap.empty, "eu", { sku: "a" })],
+    ["LwwMap", LwwMap.delta(Key, Schema.Date), LwwMap.put(LwwMap.empty, "eu", 1, { sku: "a" }, new Date(7))]
+  ] as ReadonlyArray<
+    readonly [name: string, schema: Schema.Codec<{ readonly _tag: string }, unknown>, delta: { readonly _tag: string }]
+  >
+
+  it.each(types)("of %s", (_, schema, delta) => {
+    const { codec } = EntityType.make("entity", { event: schema })
+    const payload = codec.encodeUnsafe(delta)
+    assert.strictEqual(payload.manifest, `json.sluice/${delta._tag}`)
+    assert.isTrue(Equal.equals(codec.decodeUnsafe(payload), delta))
   })
 })
