@@ -81,7 +81,7 @@ export class Stale extends Data.TaggedError("Stale")<{ readonly cause: SequenceC
  * @since 0.1.0
  */
 export interface Persisted<out Held> {
-  /** What is held of the entity from now on; the same as before if nothing was to be persisted. */
+  /** What is held of the entity from now on. */
   readonly held: Held
   readonly answer: Answer
   /** What is to be run before the next command is decided; it does not fail. */
@@ -90,7 +90,12 @@ export interface Persisted<out Held> {
 
 /**
  * How an entity of a kind is run. `Held` is what an activation holds of it: the state, the number that it was computed at, and the commands that are
- * remembered. It is a value, which nobody changes in place.
+ * remembered.
+ *
+ * **Gotchas**
+ *
+ * `persist` uses up what it is given, whose memory of commands may grow in place. Go on with what it answers. Where it answers nothing, as it was interrupted, or
+ * failed with `Stale`, `JournalUnavailable` or a defect, recover the entity.
  *
  * @category models
  * @since 0.1.0

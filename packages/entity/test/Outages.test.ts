@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { DurableStateStore } from "@sluice/core/DurableStateStore"
 import * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
@@ -10,6 +10,7 @@ import * as DurableState from "@sluice/entity/DurableState"
 import * as EventSourced from "@sluice/entity/EventSourced"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as Wait from "@sluice/testing/Wait"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -19,6 +20,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import { RememberedCommands } from "../src/internal/rememberedCommands.ts"
 
 class Added extends Schema.TaggedClass<Added>()("Added", { amount: Schema.Int }) {}
 
@@ -173,6 +175,23 @@ for (const way of ["plain", "active"] as const) {
       Effect.ensuring(Effect.sync(() => before = Effect.void))
     ))
 }
+
+it.effect("the commands that a snapshot remembers are written out for one that is saved alone", () =>
+  Effect.gen(function*() {
+    const encode = vi.spyOn(RememberedCommands.prototype, "encode")
+    yield* Effect.addFinalizer(() => Effect.sync(() => encode.mockRestore()))
+    const Snapshotted = makeEvents({ snapshots: SnapshotPolicy.every(1) })
+    const goOn = yield* Deferred.make<void>()
+    const store: Partial<SnapshotStore["Service"]> = { save: () => Deferred.await(goOn) }
+    const Stores = Layer.effect(SnapshotStore, SnapshotStore.useSync((all) => ({ ...all, ...store }))).pipe(
+      Layer.provideMerge(MemoryStorage.layer)
+    )
+    const context = yield* Layer.build(Layer.provide(EventSourced.layer(Snapshotted), Stores))
+    const { Add } = (yield* Effect.provideContext(EventSourced.client(Snapshotted), context))("a")
+    for (let i = 1; i <= 10; i++) yield* Add({ amount: 1 }, { commandId: `${i}` })
+    yield* Deferred.succeed(goOn, undefined)
+    assert.strictEqual(encode.mock.calls.length, 1)
+  }).pipe(Effect.scoped))
 
 it.effect("a snapshot whose save does not let itself be stopped keeps neither the end of entities, nor other snapshots", () =>
   Effect.gen(function*() {

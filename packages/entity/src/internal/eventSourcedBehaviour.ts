@@ -226,7 +226,6 @@ export const eventSourcedBehaviour = <Event, State>(
         if (!snapshots!.isDue({ state, sequenceNumber, since: sequenceNumber - snapshotAt })) {
           return Effect.succeed(false)
         }
-        const commands = held.remembered.encode()
         let hasBegun = false
         const begin = Effect.sync(() => {
           hasBegun = saver.beginUnsafe({
@@ -234,10 +233,13 @@ export const eventSourcedBehaviour = <Event, State>(
             persistenceId,
             sequenceNumber: sequenceNumber as SequenceNumber.SequenceNumber,
             state,
-            metadata: {
-              [eventKey]: String(timestamp),
-              ...(commands === undefined ? undefined : { [commandsKey]: commands }),
-              ...lineage?.encode(held.known)
+            metadata: () => {
+              const commands = held.remembered.encode()
+              return {
+                [eventKey]: String(timestamp),
+                ...(commands === undefined ? undefined : { [commandsKey]: commands }),
+                ...lineage?.encode(held.known)
+              }
             },
             wrong: held.wrongSnapshots
           })
@@ -305,7 +307,7 @@ export const eventSourcedBehaviour = <Event, State>(
         }
         const appended = { ...held, state, sequenceNumber, timestamp, known }
         return persisted(
-          (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber, wrongSnapshots: [] } : appended,
+          (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber } : appended,
           receipt
         )
       }),

@@ -30,8 +30,8 @@ export interface HeldEvents<out State> {
   readonly timestamp: Timestamp | undefined
   /** The number that the last snapshot was taken at. */
   readonly snapshotAt: number
-  /** The numbers of snapshots that are of other events than the journal has. */
-  readonly wrongSnapshots: ReadonlyArray<number>
+  /** The numbers of snapshots that are of other events than the journal has, until they are removed. */
+  readonly wrongSnapshots: Set<number>
   /** Grows in place: after a command, only what that has led to is used. */
   readonly remembered: RememberedCommands
   /** Of an entity with a lineage, what is known of that. */
@@ -310,11 +310,11 @@ export const recovering = <Event, State>(
   ): Effect.fn.Return<HeldEvents<State>, RecoveryFailed | JournalUnavailable> {
     let progress: Progress<State> | undefined
     let first: ReadonlyArray<EncodedEnvelope> | undefined
-    let wrongSnapshots: ReadonlyArray<number> = []
+    let wrongSnapshots = new Set<number>()
     const useSnapshot = Effect.map(fromSnapshot(id, persistenceId, reads), (found) => {
       progress = found.progress
       first = found.first
-      wrongSnapshots = found.wrong
+      wrongSnapshots = new Set(found.wrong)
     })
     const start = Effect.try({
       try: () => emptyUnsafe(id),

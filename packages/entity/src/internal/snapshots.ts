@@ -28,9 +28,10 @@ export interface NewSnapshot<out State> {
   readonly persistenceId: PersistenceId
   readonly sequenceNumber: SequenceNumber
   readonly state: State
-  readonly metadata: Metadata
-  /** The numbers of snapshots that are of other events than the journal has, and are removed. */
-  readonly wrong: ReadonlyArray<number>
+  /** Is asked for what there is now, if it is saved. */
+  readonly metadata: () => Metadata
+  /** The numbers of snapshots that are of other events than the journal has. Those that were removed are taken out. */
+  readonly wrong: Set<number>
 }
 
 /** @internal Saves snapshots in the background. */
@@ -52,16 +53,22 @@ export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
   const count = (outcome: string) =>
     Metric.update(Metric.withAttributes(entitySnapshots, { entity_type: stateType.name, outcome }), 1)
   return {
-    beginUnsafe: ({ id, metadata, persistenceId, sequenceNumber, state, wrong }) => {
+    beginUnsafe: ({ id, persistenceId, sequenceNumber, state, wrong, ...snapshot }) => {
       if (underWay.has(persistenceId)) return false
       if (underWay.size >= maxSaves) {
         run(count("omitted"))
         return false
       }
+      const metadata = snapshot.metadata()
       underWay.add(persistenceId)
+      // before it is saved, as the retention counts them: one with a greater number would be kept in its place
       const removed = Effect.forEach(
-        wrong,
-        (number) => store.delete(persistenceId, { minSequenceNumber: number, maxSequenceNumber: number }),
+        Array.from(wrong),
+        (number) =>
+          Effect.map(
+            store.delete(persistenceId, { minSequenceNumber: number, maxSequenceNumber: number }),
+            () => wrong.delete(number)
+          ),
         { discard: true }
       )
       // by the store itself, as metadata of Sluice's own is refused elsewhere

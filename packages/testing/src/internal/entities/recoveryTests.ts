@@ -256,6 +256,32 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         yield* untilSnapshots(account, [4])
       }))
 
+    it.effect("of other events are removed later where that fails, and take the place of none until then", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({ snapshots: SnapshotPolicy.every(2, { retention: Retention.latest(1) }) })
+        // as left behind where a backup of the journal was restored
+        yield* save(account, 100, 9_000)
+        let failures = 1
+        const accounts = yield* running(account).pipe(
+          Effect.provideServiceEffect(
+            SnapshotStore.SnapshotStore,
+            SnapshotStore.SnapshotStore.useSync((store) => ({
+              ...store,
+              delete: (...args) => Effect.suspend(() => failures-- > 0 ? Effect.die("away") : store.delete(...args))
+            }))
+          )
+        )
+        const twice = Effect.repeat(accounts("a").Deposit({ amount: 1 }), { times: 1 })
+        yield* twice
+        yield* Wait.until("a removal that fails", Effect.sync(() => failures === 0))
+        assert.deepStrictEqual(yield* numbersOf(account), [100])
+        // one of them is begun once the one before has ended
+        yield* Wait.until(
+          "a snapshot in its place",
+          Effect.andThen(twice, Effect.map(numbersOf(account), ([number = 100]) => number < 100))
+        )
+      }))
+
     it.effect("that cannot be saved are of no consequence, and nobody waits for them", () =>
       Effect.gen(function*() {
         const account = makeAccount({
