@@ -123,7 +123,7 @@ export interface Behaviour<in out Held, in out Decided = any> {
   readonly decide: (
     held: Held,
     command: Command
-  ) => Effect.Effect<Decided, InvalidCommand | DecisionFailed | InvalidDecision>
+  ) => Effect.Effect<Decided, DecisionFailed | InvalidDecision>
   /**
    * Writes what was decided, if the entity still is as it is held. After `Stale` and `JournalUnavailable` what is held may be out of date: it has to
    * be recovered before the next command.
@@ -132,7 +132,7 @@ export interface Behaviour<in out Held, in out Decided = any> {
     held: Held,
     command: Command,
     decided: Decided
-  ) => Effect.Effect<Persisted<Held>, Stale | DecisionFailed | InvalidDecision | JournalUnavailable>
+  ) => Effect.Effect<Persisted<Held>, Stale | InvalidDecision | JournalUnavailable>
   /** Fails with `Stale` where another has written to the entity. Whoever keeps what is held asks before an answer for which nothing was written. */
   readonly verify: (held: Held, answer: Answer) => Effect.Effect<void, Stale | JournalUnavailable>
 }

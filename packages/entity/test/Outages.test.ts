@@ -53,8 +53,9 @@ const States = DurableState.make(StateType.make("states", { state: Schema.Int })
   }
 })
 
-/** What a read of the database does before it answers. */
+/** What a read of the database does before it answers, and a write. */
 let before: Effect.Effect<void> = Effect.void
+let beforeWrite: Effect.Effect<void> = Effect.void
 
 /** A database that reads so many events at a time. */
 const Storage = (pageSize = 500) =>
@@ -63,6 +64,7 @@ const Storage = (pageSize = 500) =>
       Journal.Journal,
       Journal.Journal.useSync((journal) => ({
         ...journal,
+        append: (request) => Effect.andThen(Effect.suspend(() => beforeWrite), journal.append(request)),
         entity: (id, from, to, limit) =>
           Effect.andThen(Effect.suspend(() => before), journal.entity(id, from, to, Math.min(limit, pageSize)))
       }))
@@ -71,6 +73,7 @@ const Storage = (pageSize = 500) =>
       DurableStateStore,
       DurableStateStore.useSync((store) => ({
         ...store,
+        change: (request) => Effect.andThen(Effect.suspend(() => beforeWrite), store.change(request)),
         get: (id) => Effect.andThen(Effect.suspend(() => before), store.get(id))
       }))
     )
@@ -117,6 +120,24 @@ for (const [kind, way] of Object.entries(kinds)) {
           yield* TestClock.adjust("1 second")
           assert.strictEqual(yield* entities("b").Add({ amount: 2 }), 2)
         }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => before = Effect.void))) as Effect.Effect<void>)
+    }
+
+    for (const [how, hanging] of Object.entries(hangs)) {
+      it.effect(`hangs ${how} when it is written to, says that nobody knows, and goes on when that is over`, () =>
+        Effect.gen(function*() {
+          const entities = yield* running
+          yield* entities("a").Add({ amount: 1 })
+          beforeWrite = hanging
+          const fiber = yield* failing(entities("a").Add({ amount: 2 }, { commandId: "one" }))
+          yield* TestClock.adjust("59 seconds")
+          assert.isUndefined(fiber.pollUnsafe())
+          yield* TestClock.adjust("3 seconds")
+          const error: any = yield* Fiber.join(fiber)
+          assert.deepInclude(error, { _tag: "JournalUnavailable", id: "a", isUnknown: true, isRetryable: true })
+          assert.include(error.message, "the database has not answered within 1m")
+          beforeWrite = Effect.void
+          assert.strictEqual(yield* entities("a").Add({ amount: 2 }, { commandId: "one" }), 3)
+        }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => beforeWrite = Effect.void))) as Effect.Effect<void>)
     }
 
     it.effect("hangs when it is asked for anything newer before a rejection, says so as well", () =>

@@ -9,8 +9,8 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Rejected } from "../Behaviour.ts"
 import * as Decision from "../Decision.ts"
-import { DecisionFailed, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
-import { inTime } from "./inTime.ts"
+import { DecisionFailed, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
+import { inTime, unavailable } from "./inTime.ts"
 
 /** @internal The entity and the command that a decision is about. */
 export interface About {
@@ -126,7 +126,7 @@ export const unwritten = (
   error: { readonly _tag: string }
 ): JournalUnavailable | InvalidDecision =>
   isStorageError(error)
-    ? new JournalUnavailable({ entityType, id, isUnknown: mayBeWritten(error), cause: error })
+    ? unavailable({ entityType, id }, mayBeWritten(error), error)
     : new InvalidDecision({
       entityType,
       id,

@@ -17,17 +17,11 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
 import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
-import {
-  type DecisionFailed,
-  InvalidCommand,
-  InvalidDecision,
-  JournalUnavailable,
-  RecoveryFailed
-} from "../EntityError.ts"
+import { type DecisionFailed, InvalidCommand, InvalidDecision, RecoveryFailed } from "../EntityError.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
-import { readInTime } from "./inTime.ts"
+import { readInTime, writeInTime } from "./inTime.ts"
 import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
@@ -138,11 +132,7 @@ export const durableStateBehaviour = <State, Event>(
       Effect.try({ try: () => initial(id), catch: recoveryFailed(id, "the function for its state at first throws") })
 
     const get = (id: string, persistenceId: PersistenceId.PersistenceId) =>
-      Effect.catchTag(
-        readInTime({ entityType: name, id }, store.get(persistenceId), getWithin),
-        "StorageError",
-        (cause) => Effect.fail(new JournalUnavailable({ entityType: name, id, isUnknown: false, cause }))
-      )
+      readInTime({ entityType: name, id }, store.get(persistenceId), getWithin)
 
     const accepted = Effect.fnUntraced(function*(
       held: HeldState<State>,
@@ -210,7 +200,7 @@ export const durableStateBehaviour = <State, Event>(
         expected: revision,
         metadata: { ...metadata, ...text === undefined ? undefined : { [commandsKey]: text } }
       }
-      return changing(journal, store, request).pipe(
+      return writeInTime(about, journal.inTransaction, changing(journal, store, request)).pipe(
         Effect.map((receipt) => {
           const { position, sequenceNumber, timestamp } = receipt
           if (command !== undefined) next.add({ ...command, sequenceNumber, position, timestamp })
@@ -219,6 +209,8 @@ export const durableStateBehaviour = <State, Event>(
         Effect.mapError((error) =>
           error._tag === "RevisionConflict" || error._tag === "SequenceConflict"
             ? new Stale({ cause: error })
+            : error._tag === "JournalUnavailable"
+            ? error
             : unwritten(about, error)
         )
       )

@@ -19,13 +19,13 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
 import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
-import { DecisionFailed, InvalidCommand, InvalidDecision, JournalUnavailable } from "../EntityError.ts"
+import { DecisionFailed, InvalidCommand, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
 import type { Lineage } from "../Lineage.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
-import { readInTime } from "./inTime.ts"
+import { readInTime, writeInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
 import { type HeldEvents, last, recovering } from "./recover.ts"
 import { makeSnapshotSaver } from "./snapshots.ts"
@@ -208,12 +208,16 @@ export const eventSourcedBehaviour = <Event, State>(
               replication: written[index]?.replication
             })))
           // by the journal itself, as metadata of Sluice's own is refused elsewhere
-          return yield* journal.append({ entityType: name, persistenceId, expected, events: encoded, recheck: false })
-            .pipe(
-              Effect.mapError((error) =>
-                error._tag === "SequenceConflict" ? new Stale({ cause: error }) : unwritten(about, error)
-              )
-            )
+          const append = journal.append({ entityType: name, persistenceId, expected, events: encoded, recheck: false })
+          return yield* Effect.mapError(
+            writeInTime(about, journal.inTransaction, append),
+            (error) =>
+              error._tag === "SequenceConflict"
+                ? new Stale({ cause: error })
+                : error._tag === "JournalUnavailable"
+                ? error
+                : unwritten(about, error)
+          )
         })
       )
     }
@@ -314,16 +318,12 @@ export const eventSourcedBehaviour = <Event, State>(
       verify: ({ id, persistenceId, sequenceNumber }) => {
         const next = (sequenceNumber + 1) as SequenceNumber.SequenceNumber
         const about = { entityType: entityType.name, id }
-        return readInTime(about, journal.entity(persistenceId, next, last, 1), definition.recoverWithin).pipe(
-          Effect.catchTag(
-            "StorageError",
-            (cause) => Effect.fail(new JournalUnavailable({ ...about, isUnknown: false, cause }))
-          ),
-          Effect.flatMap(([event]) =>
+        return Effect.flatMap(
+          readInTime(about, journal.entity(persistenceId, next, last, 1), definition.recoverWithin),
+          ([event]) =>
             event === undefined ? Effect.void : new Stale({
               cause: new SequenceConflict({ persistenceId, expected: sequenceNumber, actual: event.sequenceNumber })
             })
-          )
         )
       }
     }

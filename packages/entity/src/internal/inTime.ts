@@ -1,3 +1,4 @@
+import type { StorageError } from "@sluice/core/StorageError"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -30,23 +31,51 @@ export const inTime = <A, E, R>(
     )
   })
 
-/** @internal What is said of a database that does not answer: nothing was written. */
-export const unanswered = (entityType: string, id: string, within: Duration.Duration): JournalUnavailable =>
-  new JournalUnavailable({
-    entityType,
-    id,
-    isUnknown: false,
-    cause: new Cause.TimeoutError(`the database has not answered within ${Duration.format(within)}`)
-  })
+/** How long the database may take to answer a write. It is longer than it gives itself, as it knows better whether anything was written. */
+const writeWithin = Duration.seconds(60)
 
-/** @internal What is read from the database, which is unavailable where it does not answer in time. */
-export const readInTime = <A, E>(
-  about: { readonly entityType: string; readonly id: string },
-  read: Effect.Effect<A, E>,
-  within: Duration.Duration
-): Effect.Effect<A, E | JournalUnavailable> =>
-  Effect.flatMap(
-    inTime(read, within),
-    (exit): Effect.Effect<A, E | JournalUnavailable> =>
-      exit ?? Effect.fail(unanswered(about.entityType, about.id, within))
+/** Which entity something is of. */
+interface OfEntity {
+  readonly entityType: string
+  readonly id: string
+}
+
+/** @internal What is said of a database that fails. */
+export const unavailable = ({ entityType, id }: OfEntity, isUnknown: boolean, cause: unknown): JournalUnavailable =>
+  new JournalUnavailable({ entityType, id, isUnknown, cause })
+
+/** @internal What is said of a database that does not answer. */
+export const unanswered = (of: OfEntity, isUnknown: boolean, within: Duration.Duration): JournalUnavailable =>
+  unavailable(
+    of,
+    isUnknown,
+    new Cause.TimeoutError(`the database has not answered within ${Duration.format(within)}`)
   )
+
+/** @internal What is read from the database, which is unavailable where it fails, or does not answer in time. */
+export const readInTime = <A>(
+  of: OfEntity,
+  read: Effect.Effect<A, StorageError>,
+  within: Duration.Duration
+): Effect.Effect<A, JournalUnavailable> =>
+  Effect.flatMap(
+    inTime(Effect.mapError(read, (cause) => unavailable(of, false, cause)), within),
+    (exit): Effect.Effect<A, JournalUnavailable> => exit ?? Effect.fail(unanswered(of, false, within))
+  )
+
+/**
+ * @internal
+ * What is written to the database, of which nobody knows whether it was where it does not answer in time. In a transaction of the sender's that one's time counts.
+ */
+export const writeInTime = <A, E>(
+  of: OfEntity,
+  inTransaction: Effect.Effect<boolean>,
+  write: Effect.Effect<A, E>
+): Effect.Effect<A, E | JournalUnavailable> =>
+  Effect.flatMap(inTransaction, (inTransaction): Effect.Effect<A, E | JournalUnavailable> =>
+    inTransaction
+      ? write
+      : Effect.flatMap(
+        inTime(write, writeWithin),
+        (exit): Effect.Effect<A, E | JournalUnavailable> => exit ?? Effect.fail(unanswered(of, true, writeWithin))
+      ))

@@ -12,10 +12,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import { JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
+import { type JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
 import { entityRecovered } from "../EntityMetrics.ts"
 import type { Lineage } from "../Lineage.ts"
-import { inTime, unanswered } from "./inTime.ts"
+import { inTime, unanswered, unavailable } from "./inTime.ts"
 import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
@@ -135,7 +135,7 @@ export const recovering = <Event, State>(
       reads.since = yield* seconds
       const result = yield* Effect.mapError(
         read,
-        (cause) => new JournalUnavailable({ entityType: entityType.name, id, isUnknown: false, cause })
+        (cause) => unavailable({ entityType: entityType.name, id }, false, cause)
       )
       note(reads, yield* seconds)
       return result
@@ -341,7 +341,7 @@ export const recovering = <Event, State>(
       // where most of the time is that of slow reads, it is the database that is slow, and not the entity that is large
       return Effect.fail(
         reads.slow > within / 2
-          ? unanswered(entityType.name, id, recoverWithin)
+          ? unanswered({ entityType: entityType.name, id }, false, recoverWithin)
           : failed(
             id,
             reads,
