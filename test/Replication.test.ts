@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as Source from "@sluice/core/Source"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as Replication from "@sluice/replication/Replication"
@@ -146,6 +149,56 @@ describe("what a replica offers", () => {
       )
       // as a replica of Akka 1.4 is, which says nothing of itself, and takes nothing else
       assert.deepStrictEqual(yield* offered(address, undefined, 3), shown((origin) => origin === "eu"))
+    }).pipe(Effect.scoped, quietly))
+})
+
+describe("an event that is not stored", () => {
+  it.live("as its entity cannot take it holds up nobody else's, and comes once that is repaired", () =>
+    Effect.gen(function*() {
+      let isBroken = true
+      const notes = makeNotes("notes", {
+        onEvolve: ({ text }) => {
+          if (isBroken && text === "poison") throw new Error("broken")
+        }
+      })
+      const { replicas, settled } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer })
+      const [eu, us] = replicas
+      isBroken = false
+      yield* us!.notes("a").Add({ text: "poison" })
+      isBroken = true
+      for (const id of ["b", "c", "d"]) yield* us!.notes(id).Add({ text: "fine" })
+      const [projection] = eu!.projections
+      const letters = ProjectionManagement.deadLetters(projection!.name)
+      yield* Wait.until(
+        "the letter",
+        Effect.map(Effect.provideContext(letters, eu!.context), ({ length }) => length === 1)
+      )
+      isBroken = false
+      yield* us!.notes("a").Add({ text: "behind" })
+      yield* Wait.until(
+        "those of others",
+        Effect.map(Effect.forEach(["b", "c", "d"], eu!.events), (all) => all.every(({ length }) => length === 1))
+      )
+      assert.deepStrictEqual(yield* eu!.events("a"), [])
+      yield* Effect.provideContext(Projection.handleDeadLetters(projection!), eu!.context)
+      yield* Wait.until("both", Effect.map(eu!.events("a"), ({ length }) => length === 2))
+      assert.deepStrictEqual((yield* eu!.notes("a").Get()).notes, ["us#1 poison", "us#2 behind"])
+      yield* settled(["a", "b", "c", "d"], (id) => id === "a" ? 2 : 1)
+    }).pipe(Effect.scoped, quietly))
+
+  it.live("as another replica answers says so, and waits", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { replicas, swap } = yield* Regions.start(notes, memory())
+      const [eu, , ap] = replicas
+      yield* swap("eu", "us", "ap")
+      yield* ap!.notes("a").Add({ text: "one" })
+      const status = Effect.provideContext(ProjectionStatus.status("RES_notes_eu_us"), eu!.context)
+      yield* Wait.until(
+        "the worker to say why it waits",
+        Effect.map(status, (status) => JSON.stringify(status).includes("WrongReplica"))
+      )
+      yield* Wait.until("it by its own way", Effect.map(eu!.events("a"), ({ length }) => length === 1))
     }).pipe(Effect.scoped, quietly))
 })
 

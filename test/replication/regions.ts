@@ -68,6 +68,7 @@ export const start = Effect.fnUntraced(function*(
         context,
         remotes: Object.keys(remotes),
         notes: client,
+        projections: Replication.projections(notes, id, options),
         /** Has everything come again. */
         rewind: Effect.forEach(
           Replication.projections(notes, id, options),
@@ -94,6 +95,13 @@ export const start = Effect.fnUntraced(function*(
       }),
     heal: (a: string, b: string) =>
       Effect.forEach(lines.filter(isBetween(a, b)), ({ line, port }) => line.lead(port), { discard: true }),
+    /** Has the address of one lead a replica to another. */
+    swap: (from: string, to: string, another: string) =>
+      Effect.forEach(
+        lines.filter((line) => line.from === from && line.to === to),
+        ({ line }) => Effect.andThen(line.lead(servers.find(({ id }) => id === another)!.port), line.cut),
+        { discard: true }
+      ),
     /** Waits until each has all that the others have, and nobody is behind. */
     settled: (entities: ReadonlyArray<string>, count: (entity: string) => number) =>
       Effect.forEach(replicas, ({ context, events, id, remotes }) =>

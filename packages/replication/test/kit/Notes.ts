@@ -32,6 +32,7 @@ export const makeNotes = (
       arriving: ReplicatedEventSourced.Intercept<Added, typeof State.Type>
     ) => Effect.Effect<void, unknown>
     readonly seen?: Seen
+    readonly onEvolve?: (event: Added) => void
   } = {}
 ) =>
   ReplicatedEventSourced.make(EntityType.make(name, { event: Added }), {
@@ -51,7 +52,9 @@ export const makeNotes = (
       Get: ({ state }) => Decision.reply(state),
       Version: ({ version }) => Decision.reply(Object.fromEntries(version))
     },
-    evolve: ({ concurrent, notes, times }, { text }, place) => {
+    evolve: ({ concurrent, notes, times }, event, place) => {
+      const { text } = event
+      options.onEvolve?.(event)
       options.seen?.recovering.push(place.recovering)
       const note = `${place.origin}#${place.originSequenceNumber} ${text}`
       return {
