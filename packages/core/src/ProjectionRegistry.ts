@@ -24,6 +24,8 @@ export interface WorkerReading {
   readonly status: WorkerStatus
   /** Differs once the offsets have moved. */
   readonly moves: number
+  /** The revision of the offsets with which it has stored one last, or has found nothing to handle; undefined before. */
+  readonly takenUp: number | undefined
   /** What it has failed with last, also if it goes on since, and when, in milliseconds of the monotonic clock. */
   readonly lastFailure: { readonly failure: WorkerFailure; readonly at: number } | undefined
 }

@@ -22,7 +22,7 @@ const workerOf = (
     sources,
     range: status.range,
     status,
-    reading: { status, moves: 0, lastFailure: undefined },
+    reading: { status, moves: 0, takenUp: undefined, lastFailure: undefined },
     until: () => Effect.never,
     hasNewCommand: Effect.succeed(false),
     heads: Effect.succeed(Offset.none),

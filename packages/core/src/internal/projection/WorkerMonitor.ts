@@ -35,6 +35,7 @@ export class WorkerMonitor {
   #waitsFrom: () => Timestamp | undefined = noneWaits
   #isBegun = false
   #moves = 0
+  #takenUp: number | undefined
   #lastFailure: WorkerReading["lastFailure"]
   readonly #clock: Clock.Clock
   /** The workers of its projection in this process that read its source, itself among them. */
@@ -62,7 +63,7 @@ export class WorkerMonitor {
 
   /** As others read it again and again. */
   get reading(): WorkerReading {
-    return { status: this.#current, moves: this.#moves, lastFailure: this.#lastFailure }
+    return { status: this.#current, moves: this.#moves, takenUp: this.#takenUp, lastFailure: this.#lastFailure }
   }
 
   /** The revision of the offsets that it began from last. */
@@ -206,7 +207,14 @@ export class WorkerMonitor {
 
   /** Nothing waits any more, with which it may have caught up. */
   waitsNoMore(hasCaughtUp: boolean): void {
-    if (hasCaughtUp) this.#transition({ _tag: "CaughtUp" })
+    if (hasCaughtUp) return this.caughtUp()
+    this.#notify()
+  }
+
+  /** Everything that its source had when it was opened, or a little later, is stored. */
+  caughtUp(): void {
+    this.#takenUp = this.#revision
+    this.#transition({ _tag: "CaughtUp" })
     this.#notify()
   }
 
@@ -227,6 +235,7 @@ export class WorkerMonitor {
   /** It has stored these offsets, and with that everything that its source had when it was opened. */
   stored(offsets: Offset.Offsets, hasCaughtUp: boolean): void {
     this.#moves++
+    this.#takenUp = this.#revision
     this.#offsets = offsets
     this.begun()
     this.#transition({ _tag: "Progressed" })

@@ -135,7 +135,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     monitor.happened({ _tag: "Opened" })
     yield* askForNotice(options, offsets)
     if (goesOn) monitor.happened({ _tag: "CaughtUp" })
-    else yield* watchHeads(options, tracker)
+    yield* watchHeads(options, tracker, goesOn)
     const interruption = yield* watchCommand(options, chunks)
     const clock = yield* Effect.clockWith(Effect.succeed)
     const handling: Handling = {
@@ -419,9 +419,10 @@ const hasJustRun = ({ ranUntil }: WorkerMemory): Effect.Effect<boolean> =>
   Effect.map(Clock.monotonicTimeNanos, (now) => Number(now / 1000n) / 1000 - ranUntil < pause)
 
 /**
- * Finds out when everything is stored that the source has now. That is not known until the source has told its heads.
+ * Finds out when everything is stored that the source has now. That is not known until the source has told its heads. A worker that goes on as if it had caught
+ * up says nothing where the source does not: it is waited for a little longer, by whoever changes the filter again.
  */
-const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker) => {
+const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTracker, goesOn: boolean) => {
   let hasWarned = false
   const sayOnce = (cause: Cause.Cause<unknown>) =>
     Effect.suspend(() => {
@@ -439,13 +440,13 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
       )
     })
   return projection.source.provider.heads(range).pipe(
-    Effect.tapCause(sayOnce),
+    goesOn ? identity : Effect.tapCause(sayOnce),
     Effect.sandbox,
     Effect.retry(headsRetry),
     Effect.map((heads) => {
       monitor.lagUnknown(undefined)
       if (heads.size > 0) monitor.begun()
-      if (tracker.follow(heads)) monitor.happened({ _tag: "CaughtUp" })
+      if (tracker.follow(heads)) monitor.caughtUp()
     }),
     Effect.forkScoped({ startImmediately: true })
   )

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
@@ -27,18 +28,34 @@ interface Change {
   readonly patience: number
 }
 
-/** A worker, and the revision that it had before a change. */
+/** A worker, as it was before a change. */
 interface Follower {
   readonly worker: RegisteredWorker
   readonly revision: number | undefined
+  readonly restarts: number
 }
 
-const lastChanges = new WeakMap<ProjectionManagement["Service"], Map<string, Change>>()
+/** The changes of the filter of a source. */
+interface Changes {
+  readonly one: Semaphore.Semaphore
+  last: Change | undefined
+}
+
+const allChanges = new WeakMap<ProjectionManagement["Service"], Map<string, Changes>>()
+
+const changesOf = (management: ProjectionManagement["Service"], source: string): Changes => {
+  let bySource = allChanges.get(management)
+  if (bySource === undefined) allChanges.set(management, bySource = new Map())
+  let changes = bySource.get(source)
+  if (changes === undefined) bySource.set(source, changes = { one: Semaphore.makeUnsafe(1), last: undefined })
+  return changes
+}
 
 /**
  * @internal
  * Changes the filter of a source, once its workers have taken up the last change, or have not for a while: all that read the source have stored an
  * offset since, or have nothing to handle. Changes in quick succession would have them begin anew for ever, as a change fences whoever goes by an earlier one.
+ * Of several at once each waits for the one before.
  *
  * A change in a transaction does not wait: workers cannot write while that holds its locks, nor take up what is not committed. Later changes wait
  * for it from its commit.
@@ -52,36 +69,39 @@ export const paced = <A, E, R>(
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
     const registry = yield* ProjectionRegistry
-    let changes = lastChanges.get(management)
-    if (changes === undefined) lastChanges.set(management, changes = new Map())
-    const made = changes
+    const changes = changesOf(management, source)
+    const make = (waitsNext: number) =>
+      Effect.gen(function*() {
+        const followers = registry.readers(source).map((worker): Follower => {
+          const { restarts, revision } = worker.status
+          return { worker, revision, restarts }
+        })
+        const answer = yield* change
+        if (isChange(answer)) {
+          yield* afterCommit(
+            Effect.map(Clock.monotonicTimeNanos, (at) => void (changes.last = { at, followers, patience: waitsNext }))
+          )
+        }
+        return answer
+      })
     let isAlone = false
     yield* afterCommit(Effect.sync(() => void (isAlone = true)))
-    const waits = changes.get(source)?.patience ?? patience
-    const inVain = isAlone &&
-      Option.isNone(yield* Effect.timeoutOption(takenUp(changes, source, management.isShared), waits))
-    const waitsNext = inVain ? Math.min(2 * waits, longestPatience) : patience
-    const followers = registry.readers(source)
-      .map((worker): Follower => ({ worker, revision: worker.status.revision }))
-    const answer = yield* change
-    if (isChange(answer)) {
-      yield* afterCommit(
-        Effect.map(Clock.monotonicTimeNanos, (at) => void made.set(source, { at, followers, patience: waitsNext }))
-      )
-    }
-    return answer
+    if (!isAlone) return yield* make(changes.last?.patience ?? patience)
+    return yield* changes.one.withPermit(Effect.gen(function*() {
+      const waits = changes.last?.patience ?? patience
+      const isTakenUp = Option.isSome(yield* Effect.timeoutOption(takenUp(changes, management.isShared), waits))
+      return yield* make(isTakenUp ? patience : Math.min(2 * waits, longestPatience))
+    }))
   })
 
-const takenUp = (changes: ReadonlyMap<string, Change>, source: string, isShared: boolean): Effect.Effect<void> =>
+const takenUp = (changes: Changes, isShared: boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const last = changes.get(source)
+    const { last } = changes
     if (last === undefined) return Effect.void
     return Effect.forEach(last.followers, follows, { concurrency: "unbounded", discard: true }).pipe(
       Effect.andThen(isShared ? rest(last) : Effect.void),
-      // somebody else may have made one meanwhile
-      Effect.andThen(
-        Effect.suspend(() => changes.get(source) === last ? Effect.void : takenUp(changes, source, isShared))
-      )
+      // a transaction may have made one meanwhile
+      Effect.andThen(Effect.suspend(() => changes.last === last ? Effect.void : takenUp(changes, isShared)))
     )
   })
 
@@ -91,16 +111,13 @@ const rest = ({ at }: Change): Effect.Effect<void> =>
     return left > 0 ? Effect.sleep(left) : Effect.void
   })
 
-const follows = ({ revision, worker }: Follower): Effect.Effect<unknown> => {
-  let handled: number | undefined
-  return worker.until((status) => {
-    if (!isAtWork(status)) return true
-    if (status.revision === revision) return false
-    handled ??= status.handled
-    return status.state === "Running" || status.handled > handled
+const follows = ({ restarts, revision, worker }: Follower): Effect.Effect<unknown> =>
+  worker.until((status) => {
+    // a change ends its wait, after which it may fail again
+    if (!isAtWork(status) || status.restarts > restarts) return true
+    return status.revision !== revision && status.revision === worker.reading.takenUp
   })
-}
 
 /** Others wait for something, and take up the change after that. */
 const isAtWork = ({ state }: WorkerStatus): boolean =>
-  state === "Starting" || state === "CatchingUp" || state === "Running"
+  state === "Starting" || state === "CatchingUp" || state === "Running" || state === "Restarting" || state === "Fenced"
