@@ -27,6 +27,9 @@ import { upTo } from "./upTo.ts"
 /** How soon what is written is handled when nothing else happens: the database is asked once a second. */
 const promptness = 10_000
 
+/** How long it may take after the last fault until all is handled: backoff is up to 36 seconds, twice in a row where two things are away. */
+const patience = 180_000
+
 const Append = Schema.TaggedStruct("Append", {
   after: upTo(300),
   entity: upTo(6),
@@ -147,9 +150,6 @@ const recoveries = {
 const ids = ["ant", "eel", "nha", "bee", "cow", "dog", "fox"]
 const idOf = (entity: number): string => ids[entity % ids.length]!
 
-/** How long it may take after the last fault until all is handled: backoff is up to 36 seconds, twice in a row where two things are away. */
-const patience = "3 minutes"
-
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
     const { delivery, faults, group, isLossy, recovery, slowness, stumbles, together, writers } = workload
@@ -251,12 +251,13 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const takeAny = (
       step: Step,
       text: string,
-      id: (entity: number) => string
+      id: (entity: number) => string,
+      awaits: number = step._tag === "Append" ? step.awaits : 0
     ): Effect.Effect<unknown, unknown, SimulatedDatabase.Storage> => {
       if (isStates) return takeState(step, text, id)
-      if (step._tag !== "Append" || step.awaits === 0) return take(step, text, id)
+      if (step._tag !== "Append" || awaits === 0) return take(step, text, id)
       return Effect.flatMap(append(step, text, id), (written) =>
-        auditor.reached(projection, written, { timeout: step.awaits }))
+        auditor.reached(projection, written, { timeout: awaits }))
     }
 
     /** Takes each step once, whatever becomes of the process. */
@@ -305,11 +306,16 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     yield* noLetters(database, Projection.offsetKey(Notes))
     yield* auditor.settled({ within: patience })
     yield* Simulation.note("all is quiet")
-    const last = (i: number) =>
+    // two processes, which no placement divides the slices among, fence each other, and wait longer each time
+    const prompt = consumers === 1 ? promptness : patience
+    // what was left out of an entity comes before its next event, however much that is
+    const first = workload.source === "selected" ? patience : prompt
+    const last = (i: number, within: number) =>
       takeAny(
-        { _tag: "Append", after: 0, entity: i, events: 0, isExpected: false, kind: "", awaits: promptness },
+        { _tag: "Append", after: 0, entity: i, events: 0, isExpected: false, kind: "", awaits: 0 },
         `last-${i}`,
-        idOf
+        idOf,
+        within
       ).pipe(Effect.tapError((error) =>
         error instanceof ProjectionStatus.NotReached
           ? Simulation.violate("what is written is reached", error.message)
@@ -317,11 +323,11 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       ))
     // the last one when nobody waits any more
     const writing = Effect.andThen(
-      Effect.forEach(ids.keys(), last, { concurrency: "unbounded", discard: true }),
-      last(ids.length)
+      Effect.forEach(ids.keys(), (i) => last(i, first), { concurrency: "unbounded", discard: true }),
+      last(ids.length, prompt)
     )
     yield* once(database, "last writer", writing)
-    yield* auditor.settled({ within: promptness })
+    yield* auditor.settled({ within: prompt })
     if (workload.source === "selected") {
       const [left] = yield* auditor.unhandled(projection)
       if (left !== undefined) return yield* Simulation.violate("what is selected is handled", JSON.stringify(left))
