@@ -5,8 +5,8 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Parts, Written } from "./DottedMap.ts"
 import * as Dotted from "./internal/dottedMap.ts"
-import type { Parts, Written } from "./internal/kinds.ts"
 import * as LwwRegister from "./LwwRegister.ts"
 import * as MapValue from "./MapValue.ts"
 import * as OrMap from "./OrMap.ts"

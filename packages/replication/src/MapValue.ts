@@ -5,8 +5,8 @@
  */
 import type * as Schema from "effect/Schema"
 import type * as Counter from "./Counter.ts"
+import type { Kind, Parts, Seen, Written } from "./DottedMap.ts"
 import type * as GCounter from "./GCounter.ts"
-import type { Kind } from "./internal/dottedMap.ts"
 import * as Kinds from "./internal/kinds.ts"
 import type * as LwwRegister from "./LwwRegister.ts"
 import type * as MvRegister from "./MvRegister.ts"
@@ -14,14 +14,13 @@ import type * as OrSet from "./OrSet.ts"
 
 /**
  * A kind of values: `Value`, which a `Delta` changes. A map keeps it as `Store`, which tells apart what each replica has put there, and has
- * `Written` in its own deltas.
+ * `W` in its own deltas.
  *
  * @category models
  * @since 0.1.0
  */
-export interface MapValue<in out Value, in out Delta, in out Store, in out Written> {
-  /** @internal */
-  readonly kind: Kind<Value, Delta, Store, Written>
+export interface MapValue<in out Value, in out Delta, in out Store, in out W> {
+  readonly kind: Kind<Value, Delta, Store, W>
 }
 
 /**
@@ -30,7 +29,7 @@ export interface MapValue<in out Value, in out Delta, in out Store, in out Writt
  * @category values
  * @since 0.1.0
  */
-export const counter: MapValue<Counter.Counter, Counter.Delta, Kinds.Parts<bigint>, bigint> = { kind: Kinds.counter }
+export const counter: MapValue<Counter.Counter, Counter.Delta, Parts<bigint>, bigint> = { kind: Kinds.counter }
 
 /**
  * Values that are `GCounter`s, as with {@link counter}.
@@ -38,7 +37,7 @@ export const counter: MapValue<Counter.Counter, Counter.Delta, Kinds.Parts<bigin
  * @category values
  * @since 0.1.0
  */
-export const gCounter: MapValue<GCounter.GCounter, GCounter.Delta, Kinds.Parts<bigint>, bigint> = {
+export const gCounter: MapValue<GCounter.GCounter, GCounter.Delta, Parts<bigint>, bigint> = {
   kind: Kinds.gCounter
 }
 
@@ -54,8 +53,8 @@ export const lwwRegister = <A, I>(
 ): MapValue<
   LwwRegister.LwwRegister<A>,
   LwwRegister.Delta<A>,
-  Kinds.Parts<Kinds.Written<A>>,
-  Kinds.Written<A>
+  Parts<Written<A>>,
+  Written<A>
 > => ({ kind: Kinds.lwwRegister(value, initial) })
 
 /**
@@ -69,8 +68,8 @@ export const mvRegister = <A, I>(
 ): MapValue<
   MvRegister.MvRegister<A>,
   MvRegister.Delta<A>,
-  Kinds.Parts<Kinds.Seen<A>>,
-  Kinds.Seen<A>
+  Parts<Seen<A>>,
+  Seen<A>
 > => ({ kind: Kinds.mvRegister(value) })
 
 /**

@@ -5,6 +5,7 @@
  */
 import type * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import type * as DottedMap from "./DottedMap.ts"
 import * as Dotted from "./internal/dottedMap.ts"
 import type { MapValue } from "./MapValue.ts"
 
@@ -24,7 +25,7 @@ import type { MapValue } from "./MapValue.ts"
  * @category models
  * @since 0.1.0
  */
-export interface OrMap<out K, out Store> extends Dotted.DottedMap<K, Store> {}
+export interface OrMap<out K, out Store> extends DottedMap.DottedMap<K, Store> {}
 
 /**
  * A change of a map: the event.
@@ -40,7 +41,7 @@ export type Delta<K, Written> = Updated<K, Written> | Removed<K>
  * @category models
  * @since 0.1.0
  */
-export interface Updated<out K, out Written> extends Dotted.Updated<K, Written> {}
+export interface Updated<out K, out Written> extends DottedMap.Updated<K, Written> {}
 
 /**
  * Keys were removed, as far as the replica had seen their updates.
@@ -48,7 +49,7 @@ export interface Updated<out K, out Written> extends Dotted.Updated<K, Written> 
  * @category models
  * @since 0.1.0
  */
-export interface Removed<out K> extends Dotted.Removed<K> {}
+export interface Removed<out K> extends DottedMap.Removed<K> {}
 
 /**
  * What there is to do with maps of one type.

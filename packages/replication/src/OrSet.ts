@@ -109,9 +109,13 @@ export interface Group<out A> {
  * @since 0.1.0
  */
 export interface Encoded<out I> {
-  readonly vector: typeof Vector.Encoded
-  readonly entries: ReadonlyArray<readonly [element: I, dots: typeof Vector.Encoded]>
-  readonly pending: ReadonlyArray<readonly [element: I, dots: typeof Vector.Encoded]>
+  readonly vector: ReadonlyArray<readonly [replica: string, version: number]>
+  readonly entries: ReadonlyArray<
+    readonly [element: I, dots: ReadonlyArray<readonly [replica: string, version: number]>]
+  >
+  readonly pending: ReadonlyArray<
+    readonly [element: I, dots: ReadonlyArray<readonly [replica: string, version: number]>]
+  >
 }
 
 /**

@@ -27,7 +27,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
-import { arrivalOf, arrivalTag, type Outcome } from "./internal/arrival.ts"
+import { arrivalOf, arrivalTag } from "./internal/arrival.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
 import { type ArrivalError, EventsLost, Intercepted, UnknownReplica } from "./ReplicationError.ts"
@@ -370,6 +370,14 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 ): Effect.Effect<EntityClient.EntityClient<Rpcs>, never, EntityClient.Runs<Name>> => EntityClient.make(entity)
 
 /**
+ * What has become of an event that has come: it was stored, it was stored before, or it is of this replica itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = "Stored" | "Duplicate" | "Own"
+
+/**
  * Gives events of other replicas to the entities, in whatever way these are run. Each is stored once, and answered as a `Duplicate` from then on.
  *
  * **Details**
@@ -383,7 +391,7 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 export const receive = <Name extends string, Event>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>
 ): Effect.Effect<
-  (id: string, arriving: Arriving<Event>) => Effect.Effect<typeof Outcome.Type, ArrivalError | EntityError>,
+  (id: string, arriving: Arriving<Event>) => Effect.Effect<Outcome, ArrivalError | EntityError>,
   never,
   EntityClient.Runs<Name>
 > =>
@@ -393,7 +401,7 @@ export const receive = <Name extends string, Event>(
       runner.send(id, { tag: arrivalTag, payload, commandId: undefined }),
       (answer) =>
         answer._tag === "Replied"
-          ? Effect.succeed(answer.reply as typeof Outcome.Type)
+          ? Effect.succeed(answer.reply as Outcome)
           : Effect.fail(answer.error as ArrivalError)
     )
   })

@@ -6,67 +6,10 @@ import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
+import type { DottedMap, Entry, Kind, Removed, Updated } from "../DottedMap.ts"
 import { merge } from "../VersionVector.ts"
 import { isRepeated, problemOfDots, problemOfPending } from "./sets.ts"
 import { beyond, inOrderOf, next, refuseTwin, seenOf, Vector, Version } from "./vectors.ts"
-
-/**
- * @internal
- * A kind of values: `V` as it is read, changed by deltas `D`. A map keeps it as `S`, in which what each replica has put there can be told apart, and writes
- * of a delta `W`, which is enough for those who have less of the value.
- */
-export interface Kind<V, D, S, W> {
-  readonly empty: S
-  readonly store: Schema.Codec<S, any>
-  readonly written: Schema.Codec<W, any>
-  /** The value, where the map has seen so much. */
-  readonly read: (store: S, vector: VersionVector) => V
-  readonly write: (store: S, vector: VersionVector, replica: string, delta: D) => W
-  /** How many dots of the replica the value itself has used, after a write. */
-  readonly used: (written: W, replica: string) => number
-  readonly apply: (store: S, vector: VersionVector, replica: string, written: W) => S
-  /** Without what was written up to those numbers; the writes that remain are given as dots of their key. */
-  readonly forget: (store: S, removed: VersionVector, left: VersionVector) => S
-  /** Without what waits for writes that were seen. */
-  readonly settle: (store: S, vector: VersionVector) => S
-  /** Whether it waits for none. */
-  readonly isSettled: (store: S) => boolean
-  readonly problemOf: (store: S, dots: VersionVector, vector: VersionVector) => string | undefined
-}
-
-/** @internal */
-export interface Entry<out S> {
-  /** The newest write of each replica that was not removed. A key without one is not in the map. */
-  readonly dots: VersionVector
-  /** Which writes that are still to come were removed already. */
-  readonly removed: VersionVector
-  readonly store: S
-}
-
-/** @internal */
-export interface DottedMap<out K, out S> {
-  readonly vector: VersionVector
-  readonly entries: HashMap.HashMap<K, Entry<S>>
-  /** The keys that wait for writes to come. */
-  readonly waiting: HashSet.HashSet<K>
-}
-
-/** @internal */
-export interface Updated<out K, out W> {
-  readonly _tag: "OrMapUpdated"
-  readonly replica: string
-  readonly version: SequenceNumber.SequenceNumber
-  readonly key: K
-  readonly written: W
-}
-
-/** @internal */
-export interface Removed<out K> {
-  readonly _tag: "OrMapRemoved"
-  readonly replica: string
-  readonly keys: ReadonlyArray<K>
-  readonly vector: VersionVector
-}
 
 /** @internal */
 export const empty: DottedMap<never, never> = {

@@ -5,6 +5,7 @@ import * as HashMap from "effect/HashMap"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import type * as Counter from "../Counter.ts"
+import type { Kind, Parts, Seen, Written } from "../DottedMap.ts"
 import type * as GCounter from "../GCounter.ts"
 import type * as LwwRegister from "../LwwRegister.ts"
 import * as LwwTime from "../LwwTime.ts"
@@ -12,12 +13,8 @@ import type * as MvRegister from "../MvRegister.ts"
 import * as OrSet from "../OrSet.ts"
 import { merge } from "../VersionVector.ts"
 import { Amount, NaturalAmount } from "./amounts.ts"
-import type { Kind } from "./dottedMap.ts"
 import { problemOfDots, problemOfPending, setSchema, stillToCome } from "./sets.ts"
 import { beyond, byText, repeated, seenOf, Vector } from "./vectors.ts"
-
-/** @internal What each replica has put into a value, all of it. The newest one counts. */
-export type Parts<P> = ReadonlyMap<string, P>
 
 const partsOf = <V, D, P, I>(options: {
   readonly part: Schema.Codec<P, I>
@@ -69,12 +66,6 @@ export const gCounter: Kind<GCounter.GCounter, GCounter.Delta, Parts<bigint>, bi
 })
 
 /** @internal */
-export interface Written<out A> {
-  readonly written: LwwTime.LwwTime
-  readonly value: A
-}
-
-/** @internal */
 export const lwwRegister = <A, I>(
   value: Schema.Codec<A, I>,
   initial: A
@@ -88,12 +79,6 @@ export const lwwRegister = <A, I>(
     },
     write: (_, { value, written }: LwwRegister.Delta<A>) => ({ written, value })
   })
-
-/** @internal */
-export interface Seen<out A> {
-  readonly vector: VersionVector
-  readonly value: A
-}
 
 /** @internal */
 export const mvRegister = <A, I>(
