@@ -169,8 +169,10 @@ it.effect("an entity of which there is much to read is at fault itself, and says
       [79, 158].map((n) => `Recovers events|a: ${n} events were read so far, up to number ${n}`)
     )
   }).pipe(
-    Effect.provide(Layer.provideMerge(EventSourced.layerPlain(Events), Storage(1))),
-    Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])),
+    Effect.provide([
+      Layer.provideMerge(EventSourced.layerPlain(Events), Storage(1)),
+      Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+    ]),
     Effect.ensuring(Effect.sync(() => before = Effect.void))
   ))
 
