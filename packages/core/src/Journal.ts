@@ -152,7 +152,7 @@ export class Journal extends Context.Service<Journal, {
   ) => Effect.Effect<Receipt, SequenceConflict | EventTooLarge | InvalidInput | StorageError>
   /** Runs the effect, and every append in it, in one transaction: all of it happens, or nothing. */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StorageError, R>
-  /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. */
+  /** Runs the effect once the fiber's transaction has committed, before that returns; at once if there is none. Dies in one that is over. */
   readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /** Whether the fiber is in a transaction of the storage that is not over: a fiber that was started in one may outlive it. */
   readonly inTransaction: Effect.Effect<boolean>
@@ -500,7 +500,7 @@ export const transaction = <A, E, R>(
 
 /**
  * Runs the effect once the fiber's transaction has committed, before that returns, and not at all if it is rolled back; at once if there is
- * none. Of a nested transaction that is once the outermost one has committed.
+ * none. Of a nested transaction that is once the outermost one has committed. In a fiber that has outlived its transaction it dies.
  *
  * **Example** (What is told once it is certain)
  *
