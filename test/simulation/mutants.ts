@@ -470,7 +470,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "an entity appends whatever others have written",
     file: `${entity}/internal/eventSourcedBehaviour.ts`,
     workload: "entities",
-    changes: [["expected: held.sequenceNumber,", "expected: \"any\","]]
+    changes: [["persistenceId, expected, events: encoded", "persistenceId, expected: \"any\", events: encoded"]]
   },
   {
     name: "a state is kept where another has written",
