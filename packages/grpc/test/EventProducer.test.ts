@@ -24,7 +24,7 @@ import { remote } from "./kit/Consumer.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Http2Client from "./kit/Http2Client.ts"
 import * as Producer from "./kit/Producer.ts"
-import { append, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
+import { append, appendAsEntity, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 import { answered, ended, eventsBySlices, placeOf, type Request, shortly } from "./kit/RawClient.ts"
 
@@ -430,11 +430,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) =>
     Effect.gen(function*() {
       const port = yield* serve(carts)
       const own = { "sluice.command": "secret", "sluice.reply": "secret" }
-      yield* Journal.append(Cart, {
-        id: "a",
-        events: ["1", "2"],
-        metadata: (_, index): Record<string, string> => index === 0 ? own : { ...own, trace: "7", sluice: "8" }
-      })
+      yield* appendAsEntity("a", [["1", own], ["2", { ...own, trace: "7", sluice: "8" }]])
       const live = yield* call(port, init())
       yield* answered(live, 2)
       const metadata = live.messages.map(({ message }) =>

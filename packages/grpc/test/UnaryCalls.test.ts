@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
 import * as FakeSource from "./kit/FakeSource.ts"
 import * as Producer from "./kit/Producer.ts"
-import { append, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
+import { append, appendAsEntity, at, Cart, CartEvents, carts, logging, serve } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 
 /** Internal events that begin with `secret` are dropped, the others are shouted. */
@@ -87,7 +87,7 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
     Effect.gen(function*() {
       const client = yield* clientOf(carts)
       const metadata = { "sluice.command": "stays within the service", trace: "7" }
-      yield* Journal.append(Cart, { id: "a", events: ["1"], tags: ["large"], metadata })
+      yield* appendAsEntity("a", [["1", metadata]], ["large"])
       yield* append("a", ["2"])
       const call = yield* RawClient.eventsBySlices(client)
       call.send({ case: "init", value: { streamId: "cart", sliceMax: 1023 } })

@@ -9,6 +9,7 @@ import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Wait from "@sluice/testing/Wait"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -28,6 +29,26 @@ export const carts = EventProducer.layer(CartEvents, Source.journal(Cart))
 export const sliceOf = (id: string): number => Slice.ofPersistenceId(EntityType.persistenceId(Cart, id))
 
 export const append = (id: string, events: NonEmptyReadonlyArray<string>) => Journal.append(Cart, { id, events })
+
+/** Appends as entities do, whose events have metadata that no program may give. */
+export const appendAsEntity = (
+  id: string,
+  events: NonEmptyReadonlyArray<readonly [event: string, metadata: Readonly<Record<string, string>>]>,
+  tags: ReadonlyArray<string> = []
+) =>
+  Effect.flatMap(Journal.Journal, (journal) =>
+    journal.append({
+      entityType: Cart.name,
+      persistenceId: EntityType.persistenceId(Cart, id),
+      expected: "any",
+      events: Arr.map(events, ([event, metadata], i) => ({
+        id: `${id}-${i}`,
+        payload: Cart.codec.encodeUnsafe(event),
+        tags,
+        metadata
+      })),
+      recheck: false
+    }))
 
 /** Does so at a time of its own, as the memory's journal has the time of whoever appends. */
 export const at = (millis: number) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
