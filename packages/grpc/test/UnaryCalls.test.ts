@@ -1,6 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { status } from "@grpc/grpc-js"
-import * as Journal from "@sluice/core/Journal"
+import type * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"

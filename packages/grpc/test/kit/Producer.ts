@@ -41,8 +41,8 @@ export const appendAsEntity = (
       entityType: Cart.name,
       persistenceId: EntityType.persistenceId(Cart, id),
       expected: "any",
-      events: Arr.map(events, ([event, metadata], i) => ({
-        id: `${id}-${i}`,
+      events: Arr.map(events, ([event, metadata]) => ({
+        id: crypto.randomUUID(),
         payload: Cart.codec.encodeUnsafe(event),
         tags,
         metadata
