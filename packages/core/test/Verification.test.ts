@@ -124,6 +124,16 @@ describe("a verification", () => {
   )
 
   test(
+    "goes on while the source falls silent after each event",
+    Effect.gen(function*() {
+      yield* handleFour
+      const source = showing((elements) => Stream.concat(Stream.take(elements, 1), Stream.never))
+      const { counts } = yield* verifyFor(300, source)
+      assert.deepInclude(counts, { handled: 4, unshown: 0 })
+    })
+  )
+
+  test(
     "fails where the source does not show anything any more, though it says how far it is",
     Effect.gen(function*() {
       yield* handleFour
