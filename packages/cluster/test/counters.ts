@@ -50,6 +50,7 @@ export const counter = (store: Store, name = "counter"): Entity<string, typeof c
         return { id, events: store.events.get(id) ?? [] }
       }),
     forgottenAt: () => -Infinity,
+    rememberedBytes: () => 0,
     remembered: ({ events }, { commandId }) =>
       Effect.sync(() => {
         const event = events.find((event) => event.commandId !== undefined && event.commandId === commandId)

@@ -21,6 +21,7 @@ import type { Entity } from "./Entity.ts"
 import { outsideTransactions, type Runner, Runs } from "./EntityClient.ts"
 import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
 import { entityActive, entityPassivated } from "./EntityMetrics.ts"
+import { bytesOf, defaultMaxBytes } from "./internal/commandBytes.ts"
 import { commandsThatWait } from "./internal/commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
 import { handle, isOutdated } from "./internal/handle.ts"
@@ -51,7 +52,13 @@ export interface Options {
    * recently. When all of them have commands, commands for others fail with `Overloaded`.
    */
   readonly maxActive?: number | undefined
-  /** For how long an entity stays active without a command, and 100 ms more at least; 2 minutes where nothing is said. */
+  /**
+   * How many bytes the commands of the type may take that have come and are not answered, and those that entities remember, in this process; 256 MiB where nothing
+   * is said. For more the entities are passivated that were used least recently; where that is not enough, commands fail with `Overloaded`. Bytes are counted roughly, as those of texts and binary
+   * data, and a command that comes alone may have any number of them.
+   */
+  readonly maxBytes?: number | undefined
+  /** For how long an entity stays active without a command at least, and a tenth of that, or 100 ms, more at most; 2 minutes where nothing is said. */
   readonly idleAfter?: Duration.Input | undefined
   /** How long the end of the layer waits until the commands that have come are handled; 10 seconds where nothing is said. */
   readonly shutdownWithin?: Duration.Input | undefined
@@ -98,6 +105,8 @@ class Activation<Held> implements Used<Activation<Held>> {
   readonly mailbox: Mailbox<Sent>
   /** What is known of the entity, unless it has to be recovered. */
   held: Held | undefined
+  /** What the commands take that are remembered. */
+  bytes = 0
   /** How many commands have come. */
   count = 0
   /** Nobody else had written to the entity after what is held, when so many had come. */
@@ -121,17 +130,23 @@ class Activation<Held> implements Used<Activation<Held>> {
   }
 }
 
+/** What may be full, and the option that says how much it may take. */
+const limitOf = { mailbox: "mailbox", activations: "maxActive", memory: "maxBytes" } as const
+type Full = keyof typeof limitOf
+
 /** The options, times in milliseconds. */
 interface Limits {
   readonly mailbox: number
   readonly maxActive: number
+  readonly maxBytes: number
   readonly idleAfter: number
   readonly shutdownWithin: number
 }
 
-const limitsOf = ({ idleAfter, mailbox, maxActive, shutdownWithin }: Options): Limits => ({
+const limitsOf = ({ idleAfter, mailbox, maxActive, maxBytes, shutdownWithin }: Options): Limits => ({
   mailbox: positive("mailbox", mailbox ?? 1_000),
   maxActive: positive("maxActive", maxActive ?? 10_000),
+  maxBytes: positive("maxBytes", maxBytes ?? defaultMaxBytes),
   idleAfter: millis("idleAfter", idleAfter ?? "2 minutes"),
   shutdownWithin: millis("shutdownWithin", shutdownWithin ?? "10 seconds")
 })
@@ -198,7 +213,7 @@ const activating = Effect.fnUntraced(function*<Held>(
   behaviour: Behaviour<Held>,
   limits: Limits
 ): Effect.fn.Return<Activations, never, Scope.Scope> {
-  const { idleAfter, maxActive, shutdownWithin } = limits
+  const { idleAfter, maxActive, maxBytes, shutdownWithin } = limits
   const { name } = behaviour
   // what is done for a command is no part of a transaction of whoever sends it
   const context = yield* Effect.context()
@@ -214,9 +229,36 @@ const activating = Effect.fnUntraced(function*<Held>(
   const active = new Map<string, Activation<Held>>()
   /** Those that nobody works on. */
   const idle = new LastUse<Activation<Held>>()
+  /** What commands take that are not answered, what activations remember, and what those remember that are idle. */
+  const bytes = { commands: 0, remembered: 0, idle: 0 }
   let isClosing = false
   /** Is told once nobody works on any. */
   let whenIdle: (() => void) | undefined
+
+  const hold = (activation: Activation<Held>, held: Held | undefined): void => {
+    activation.held = held
+    // one that was given up may still learn something
+    const isActive = held !== undefined && active.get(activation.id) === activation
+    const remembered = isActive ? behaviour.rememberedBytes(held) : 0
+    bytes.remembered += remembered - activation.bytes
+    activation.bytes = remembered
+  }
+
+  const toIdle = (activation: Activation<Held>): void => {
+    idle.add(activation, now())
+    bytes.idle += activation.bytes
+  }
+
+  const fromIdle = (activation: Activation<Held>): void => {
+    idle.remove(activation)
+    bytes.idle -= activation.bytes
+  }
+
+  /** Whether so many bytes more have room, where those are passivated that are idle. A command that comes alone has room. */
+  const hasRoom = (more: number): boolean => {
+    while (bytes.commands + bytes.remembered + more > maxBytes && bytes.idle > 0) passivateIdle(idle.oldest!, "room")
+    return bytes.commands === 0 || bytes.commands + bytes.remembered + more <= maxBytes
+  }
 
   const gone = (activation: Activation<Held>): void => {
     // one that was given up may end when there is another for its entity
@@ -225,6 +267,7 @@ const activating = Effect.fnUntraced(function*<Held>(
       count.modifyUnsafe(-1, context)
       passivated(activation.leaves)
     }
+    hold(activation, undefined)
     const { whenGone } = activation
     activation.whenGone = undefined
     whenGone?.forEach((tell) => tell())
@@ -232,7 +275,7 @@ const activating = Effect.fnUntraced(function*<Held>(
 
   const passivateIdle = (activation: Activation<Held>, reason: Reason): void => {
     activation.leaves = reason
-    idle.remove(activation)
+    fromIdle(activation)
     activation.mailbox.passivate()
     gone(activation)
   }
@@ -241,7 +284,10 @@ const activating = Effect.fnUntraced(function*<Held>(
   const rest = (activation: Activation<Held>): void => {
     activation.fiber = undefined
     if (activation.mailbox.life === "gone") gone(activation)
-    else idle.add(activation, now())
+    else {
+      toIdle(activation)
+      hasRoom(0)
+    }
     if (idle.size === active.size) whenIdle?.()
   }
 
@@ -253,7 +299,7 @@ const activating = Effect.fnUntraced(function*<Held>(
     activation.failure = undefined
     const exit = yield* Effect.exit(behaviour.recover(activation.id))
     if (Exit.isSuccess(exit)) {
-      activation.held = exit.value
+      hold(activation, exit.value)
       activation.verifiedAt = count
       activation.mailbox.recovered()
       return exit.value
@@ -274,13 +320,13 @@ const activating = Effect.fnUntraced(function*<Held>(
       const { count } = activation
       const exit = yield* Effect.exit(handle(behaviour, held, command, number <= activation.verifiedAt))
       if (Exit.isSuccess(exit)) {
-        activation.held = exit.value.held
+        hold(activation, exit.value.held)
         if (exit.value.isVerified) activation.verifiedAt = count
         return exit.value.answer
       }
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
       if (error === undefined || isOutdated(error)) {
-        activation.held = undefined
+        hold(activation, undefined)
         activation.mailbox.lost()
       }
       if (error?._tag !== "Stale") return yield* Effect.failCause(exit.cause as Cause.Cause<EntityError>)
@@ -357,14 +403,14 @@ const activating = Effect.fnUntraced(function*<Held>(
       ...(cause === undefined || Cause.hasInterruptsOnly(cause) ? {} : { cause: Cause.squash(cause) })
     })
 
-  const overloaded = (id: string, full: "mailbox" | "activations", context: Context.Context<never>) => {
+  const overloaded = (id: string, full: Full, context: Context.Context<never>) => {
     commands.refused(full, context)
     return Effect.fail(
       new Overloaded({
         entityType: name,
         id,
         full,
-        limit: full === "mailbox" ? limits.mailbox : maxActive
+        limit: limits[limitOf[full]]
       })
     )
   }
@@ -386,24 +432,41 @@ const activating = Effect.fnUntraced(function*<Held>(
     Effect.withFiber((fiber) =>
       Effect.callback((answer) => {
         if (isClosing) return answer(Effect.fail(unreachable(id, false)))
+        let taken = bytesOf(command.payload)
+        if (!hasRoom(taken)) return answer(overloaded(id, "memory", fiber.context))
         const activation = activate(id)
         if (activation === undefined) return answer(overloaded(id, "activations", fiber.context))
         const { mailbox } = activation
         const { life, size } = mailbox
-        const sent: Sent = { command, parent: parentOf(fiber), number: ++activation.count, answer }
+        bytes.commands += taken
+        const done = () => {
+          bytes.commands -= taken
+          taken = 0
+        }
+        const sent: Sent = {
+          command,
+          parent: parentOf(fiber),
+          number: ++activation.count,
+          answer: (exit) => {
+            done()
+            answer(exit)
+          }
+        }
         switch (mailbox.offer(sent, life === "failed" ? now() : 0)) {
           case "refused":
-            return answer(overloaded(id, "mailbox", fiber.context))
+            return sent.answer(overloaded(id, "mailbox", fiber.context))
           case "waits":
             commands.waits(size, fiber.context)
             break
           case "failed":
-            return answer(Effect.failCause(activation.failure!.cause))
+            return sent.answer(Effect.failCause(activation.failure!.cause))
           case "begins":
-            if (life !== "new") idle.remove(activation)
+            if (life !== "new") fromIdle(activation)
             begin(activation)
         }
-        return Effect.sync(() => mailbox.withdraw(sent))
+        return Effect.sync(() => {
+          if (mailbox.withdraw(sent)) done()
+        })
       })
     )
 

@@ -114,6 +114,8 @@ export interface Behaviour<in out Held, in out Decided = any> {
    * are none.
    */
   readonly forgottenAt: (held: Held) => number
+  /** What the commands that are remembered take in memory, roughly, in bytes. */
+  readonly rememberedBytes: (held: Held) => number
   /** The answer to a command whose id is remembered; it fails where that id was of another command. */
   readonly remembered: (
     held: Held,

@@ -104,6 +104,10 @@ const full = {
   mailbox: (error: Overloaded) => `${error.limit} commands wait for ${nameOf(error)}`,
   activations: (error: Overloaded) =>
     `${error.limit} entities are active and busy, so that there is no room for ${nameOf(error)}`,
+  memory: (error: Overloaded) =>
+    `The commands that are not answered yet take the ${error.limit} bytes that there are for them, so that there is no room for one more for ${
+      nameOf(error)
+    }`,
   process: (error: Overloaded) =>
     `The process that runs ${
       nameOf(error)
@@ -120,8 +124,8 @@ export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/e
   "Overloaded",
   {
     ...Entity,
-    /** What is full: the mailbox of the entity, the room for active entities, or what a process takes of commands of others. */
-    full: Schema.Literals(["mailbox", "activations", "process"]),
+    /** What is full: the mailbox of the entity, the room for active entities, the memory for commands, or what a process takes of commands of others. */
+    full: Schema.Literals(["mailbox", "activations", "memory", "process"]),
     limit: Schema.Int
   },
   { httpApiStatus: 503 }

@@ -372,6 +372,43 @@ describe("passivation", () => {
       assert.strictEqual(yield* size, 0)
     }))
 
+  it.effect("has a bound for the bytes of commands that are not answered, whoever they are for", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const goOn = Latch.makeUnsafe()
+      notes.on.decide = (note) => note.startsWith("slow") ? goOn.await : Effect.void
+      const { ask } = yield* activate(notes, { maxBytes: 10_000 })
+      // one that comes alone is handled, however large it is
+      assert.strictEqual(yield* ask("a", add("x".repeat(20_000))), `1 ${"x".repeat(20_000)}`)
+      const large = (id: string) => Effect.forkChild(ask(id, add("slow".padEnd(4_000))), { startImmediately: true })
+      const [first, second] = [yield* large("b"), yield* large("b")]
+      for (const id of ["a", "b", "c"]) {
+        const { _tag, full, isUnknown, limit, message } = yield* failureOf(ask(id, add("x".repeat(4_000))))
+        assert.deepStrictEqual([_tag, full, isUnknown, limit], ["Overloaded", "memory", false, 10_000])
+        assert.include(message, "10000 bytes")
+      }
+      assert.strictEqual(yield* ask("c", add("small")), "1 small")
+      // whoever is interrupted gives back what its command took, unless that has begun
+      yield* Fiber.interrupt(second)
+      assert.strictEqual(yield* ask("c", add("x".repeat(4_000))), `2 ${"x".repeat(4_000)}`)
+      yield* goOn.open
+      yield* Fiber.join(first)
+      // all was given back
+      assert.strictEqual(yield* ask("d", add("x".repeat(50_000))), `1 ${"x".repeat(50_000)}`)
+    }))
+
+  it.effect("passivates those that were used least recently where what they remember takes too much", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      for (const id of ["a", "b", "c"]) notes.write(id, "x".repeat(4_000))
+      const { ask, size } = yield* activate(notes, { maxBytes: 10_000 })
+      for (const id of ["a", "b", "a", "c"]) yield* ask(id, read)
+      assert.strictEqual(yield* size, 2)
+      yield* ask("a", read)
+      yield* ask("b", read)
+      assert.deepStrictEqual(notes.recovered, ["a", "b", "c", "b"])
+    }))
+
   it.effect("makes room for another entity, the one that was used least recently first; where all are busy there is none", () =>
     Effect.gen(function*() {
       const notes = new Notes()

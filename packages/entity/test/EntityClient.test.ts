@@ -123,6 +123,7 @@ describe("errors of entities", () => {
     [new EntityError.EntityConflict({ ...of, attempts: 3 }), "in each of 3 attempts"],
     [new EntityError.Overloaded({ ...of, full: "mailbox", limit: 7 }), "7 commands wait"],
     [new EntityError.Overloaded({ ...of, full: "activations", limit: 7 }), "7 entities are active"],
+    [new EntityError.Overloaded({ ...of, full: "memory", limit: 7 }), "the 7 bytes"],
     [new EntityError.InvalidCommand({ ...of, command: "Add", problem: "no" }), `Invalid command "Add"`],
     [new EntityError.DecisionFailed({ ...of, command: "Add", problem: "it hangs" }), "could not decide"],
     [new EntityError.InvalidDecision({ ...of, command: "Add", problem: "too large" }), "is not valid"],

@@ -11,6 +11,7 @@ const behaviour: Behaviour<number, undefined> = {
   state: (held) => held,
   recover: () => Effect.succeed(0),
   forgottenAt: () => -Infinity,
+  rememberedBytes: () => 0,
   remembered: () => Effect.undefined,
   decide: () => Effect.undefined,
   persist: (held) =>

@@ -17,7 +17,8 @@ export const commandsThatWait = (entityType: string): CommandsThatWait => {
   const waiting = Metric.withAttributes(entityWaiting, attributes)
   const overloaded = {
     mailbox: Metric.withAttributes(entityOverloaded, { ...attributes, full: "mailbox" }),
-    activations: Metric.withAttributes(entityOverloaded, { ...attributes, full: "activations" })
+    activations: Metric.withAttributes(entityOverloaded, { ...attributes, full: "activations" }),
+    memory: Metric.withAttributes(entityOverloaded, { ...attributes, full: "memory" })
   }
   return {
     waits: (before, context) => waiting.updateUnsafe(before, context),

@@ -253,6 +253,7 @@ export const durableStateBehaviour = <State, Event>(
         return { id, persistenceId, state, revision, isStored: payload !== undefined, remembered }
       }),
       forgottenAt: ({ remembered }) => remembered.forgottenAt,
+      rememberedBytes: ({ remembered }) => remembered.size,
       remembered: (held, command) =>
         memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, command),
       decide: (held, command) => {

@@ -267,6 +267,7 @@ export const eventSourcedBehaviour = <Event, State>(
           : Effect.fail(new InvalidCommand({ entityType: entityType.name, id, command: "", problem }))
       },
       forgottenAt: ({ remembered }) => remembered.forgottenAt,
+      rememberedBytes: ({ remembered }) => remembered.size,
       remembered: (held, command) =>
         memory.answer(aboutOf(held, command), held.persistenceId, held.remembered, withoutId(command)),
       decide: (held, command) => {

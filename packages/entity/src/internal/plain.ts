@@ -5,6 +5,7 @@ import type { Answer, Command } from "../Behaviour.ts"
 import type { Entity } from "../Entity.ts"
 import { Runs } from "../EntityClient.ts"
 import { EntityConflict, type EntityError, Overloaded } from "../EntityError.ts"
+import { bytesOf, defaultMaxBytes as maxBytes } from "./commandBytes.ts"
 import { commandsThatWait } from "./commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./conflicts.ts"
 import { handle } from "./handle.ts"
@@ -29,6 +30,8 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
       const entityType = entity.name
       const turns = new Turns(maxWaiting)
       const commands = commandsThatWait(entityType)
+      /** What the commands take that are not answered. */
+      let bytes = 0
       /** The names of the commands that were seen to write. */
       const writing = new Set<string>()
 
@@ -61,17 +64,28 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
           )
         })
 
+      const handled = (id: string, command: Command): Effect.Effect<Answer, EntityError> =>
+        Effect.flatMap(behaviour.inTransaction, (inTransaction): Effect.Effect<Answer, EntityError> =>
+          inTransaction
+            ? attempts(id, command, 1)
+            : writing.has(command.tag)
+            ? inTurn(id, command, 1)
+            : Effect.catchTag(once(id, command), "Stale", () => {
+              writing.add(command.tag)
+              return inTurn(id, command, 2)
+            }))
+
       return {
         send: (id, command) =>
-          Effect.flatMap(behaviour.inTransaction, (inTransaction): Effect.Effect<Answer, EntityError> =>
-            inTransaction
-              ? attempts(id, command, 1)
-              : writing.has(command.tag)
-              ? inTurn(id, command, 1)
-              : Effect.catchTag(once(id, command), "Stale", () => {
-                writing.add(command.tag)
-                return inTurn(id, command, 2)
-              }))
+          Effect.withFiber(({ context }) => {
+            const more = bytesOf(command.payload)
+            if (bytes > 0 && bytes + more > maxBytes) {
+              commands.refused("memory", context)
+              return new Overloaded({ entityType, id, full: "memory", limit: maxBytes })
+            }
+            bytes += more
+            return Effect.ensuring(handled(id, command), Effect.sync(() => void (bytes -= more)))
+          })
       }
     })
   ) as Layer.Layer<Runs<Name>, never, R>

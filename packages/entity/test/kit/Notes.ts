@@ -53,6 +53,7 @@ export class Notes {
             : unavailable(id, false))
       }).pipe(Effect.map(() => ({ id, notes: this.of(id) }))),
     forgottenAt: () => -Infinity,
+    rememberedBytes: ({ notes }) => notes.join("").length,
     remembered: ({ notes }, { commandId, payload }) =>
       Effect.succeed(
         commandId !== undefined && notes.includes(commandId) ? replied(`${String(payload)} again`) : undefined

@@ -55,6 +55,7 @@ export const guarded = (behaviour: Behaviour<any>, has: (id: string) => boolean)
     recover: (id) =>
       Effect.suspend(() => has(id) ? Effect.map(behaviour.recover(id), (held) => ({ id, held })) : lost(id)),
     forgottenAt: ({ held }) => behaviour.forgottenAt(held),
+    rememberedBytes: ({ held }) => behaviour.rememberedBytes(held),
     remembered: ({ held, id }, command) => {
       const { firstSentAt } = command as MaybeExecuted
       const remembered = behaviour.remembered(held, command)
