@@ -215,7 +215,7 @@ const noEvents: ReadonlyArray<never> = []
 export const none: Persist<never, unknown, void> = persisting<never, unknown, void>(noEvents, undefined)
 
 /**
- * Runs an effect after the events were persisted, and before the next command of the entity is decided.
+ * Runs an effect after the events were persisted. An entity that is active decides on its next command afterwards.
  *
  * **Details**
  *

@@ -253,8 +253,8 @@ export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, State, Eve
  *
  * **Gotchas**
  *
- * What only reads is answered from memory. It does not see what another process has changed since, until a command with a change, one with
- * a command id, or one that is rejected meets that: before these are answered, the database was asked for the newest state.
+ * What only reads is answered from memory, and may not see what another process has changed since. A command with a change, one with a command id, and one that is
+ * rejected are answered from the newest state that the database has, and so are reads after them.
  *
  * A command is no part of a transaction of whoever sends it. So one that is sent in a transaction fails with `InvalidCommand`: the two could wait for
  * each other.

@@ -31,8 +31,8 @@ const textOf = (cause: unknown): string => {
 }
 
 /**
- * The state of the entity cannot be computed from what is stored of it, or not in time. Commands of this entity fail until it is repaired; those of
- * others do not. The command was not executed.
+ * The state of the entity cannot be computed from what is stored of it, or not in time. Commands of this entity fail until it is repaired, or, where it took too
+ * long, until a recovery is quick enough; those of others do not. The command was not executed.
  *
  * @category errors
  * @since 0.1.0

@@ -6,6 +6,7 @@
  */
 import { Receipt } from "@sluice/core/Receipt"
 import * as ByteSize from "effect/ByteSize"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as HttpApi from "effect/http-api/HttpApi"
@@ -258,12 +259,36 @@ const isEntityError = (error: unknown): error is EntityError.EntityError =>
 /** Callers are not told of it. */
 const isInternal = (error: EntityError.EntityError): boolean => !("full" in error) && Answers.statusOf(error) >= 500
 
-const answering =
-  (entityType: string): HttpApiMiddleware.HttpApiMiddleware<never, ReadonlyArray<Schema.Top>, never> =>
-  (
-    handling,
-    { endpoint }
-  ) =>
+/** An outage is told of once in so many milliseconds, as it fails each command. */
+const outageEach = 10_000
+
+/** Logs what callers are not told of. */
+const logging = (entityType: string) => {
+  const outages = new Map<string, { readonly until: number; more: number }>()
+  return Effect.fnUntraced(function*(error: EntityError.EntityError, id: string, command: string) {
+    const annotations = { entity: entityType, id, command }
+    if (!error.isRetryable) {
+      return yield* Effect.annotateLogs(Effect.logError("A command failed", error), annotations)
+    }
+    const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
+    const outage = outages.get(error._tag)
+    if (outage !== undefined && now < outage.until) {
+      outage.more++
+      return
+    }
+    const more = outage === undefined || outage.more === 0
+      ? ""
+      : `, and ${outage.more} others in the same way meanwhile`
+    outages.set(error._tag, { until: now + outageEach, more: 0 })
+    yield* Effect.annotateLogs(Effect.logWarning(`A command failed${more}: ${error.message}`), annotations)
+  })
+}
+
+const answering = (
+  entityType: string
+): HttpApiMiddleware.HttpApiMiddleware<never, ReadonlyArray<Schema.Top>, never> => {
+  const log = logging(entityType)
+  return (handling, { endpoint }) =>
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
       const { params } = yield* HttpRouter.RouteContext
@@ -274,11 +299,7 @@ const answering =
       const isRepeatable = endpoint.method === "GET" || Answers.idempotencyKey in request.headers
       const limit = (yield* MaxBodySize) ?? maxBodySize
       const respond = Effect.fnUntraced(function*(error: EntityError.EntityError) {
-        if (isInternal(error)) {
-          yield* Effect.logError("A command failed", error).pipe(
-            Effect.annotateLogs({ entity: entityType, id, command })
-          )
-        }
+        if (isInternal(error)) yield* log(error, id, command)
         return Answers.respond(error, { isRepeatable })
       })
       return yield* handling.pipe(
@@ -317,6 +338,7 @@ const answering =
         })
       )
     })
+}
 
 const parts = { Params: "path is", Headers: "headers are", Query: "query is", Payload: "payload is" } as const
 
@@ -325,8 +347,8 @@ const parts = { Params: "path is", Headers: "headers are", Query: "query is", Pa
  *
  * **Details**
  *
- * A request may have 1 MiB, unless the layer is given another `HttpIncomingMessage.MaxBodySize`. Where a caller goes away, its command is executed to
- * the end nevertheless if it was begun.
+ * A request may have 1 MiB, unless the layer is given another `HttpIncomingMessage.MaxBodySize`. Where a caller goes away, its command is
+ * executed to the end nevertheless if an activation has begun it. Where the entity runs the plain way it is stopped, and all of its events are written, or none.
  *
  * Dies if the group has endpoints that are none of the entity's commands: they belong into a group of their own.
  *

@@ -113,8 +113,14 @@ const Runner = Layer.effect(
   }))
 )
 
-const serve = (options: { readonly maxBodySize?: number; readonly maxParamLength?: number } = {}) => {
-  const { maxBodySize, maxParamLength } = options
+const serve = (
+  options: {
+    readonly maxBodySize?: number
+    readonly maxParamLength?: number
+    readonly loggers?: ReadonlyArray<Logger.Logger<unknown, void>>
+  } = {}
+) => {
+  const { loggers = [], maxBodySize, maxParamLength } = options
   const group = EntityHttp.layer(Api, "carts", Cart)
   return HttpRouter.serve(
     HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
@@ -133,7 +139,7 @@ const serve = (options: { readonly maxBodySize?: number; readonly maxParamLength
     Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
     Layer.provide(Runner),
     Layer.provideMerge(Layer.sync(Sent, () => [])),
-    Layer.provide(Logger.layer([]))
+    Layer.provide(Logger.layer(loggers))
   )
 }
 
@@ -151,6 +157,26 @@ const retryAfter = (sku: string, headers?: Record<string, string>) =>
   Effect.map(add(sku, headers), ({ headers }) => headers.get("retry-after"))
 
 const options = { excludeTestServices: true, timeout: "1 minute" } as const
+
+const logged: Array<string> = []
+const logger = Logger.make<unknown, void>(({ logLevel, message }) => void logged.push(`${logLevel} ${String(message)}`))
+
+layer(serve({ loggers: [logger] }), options)("the log of EntityHttp", (it) => {
+  it.effect("tells of each bug, and of an outage once in a while", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 5; i++) for (const name of ["journalAway", "unreachable", "threw"]) yield* add(name)
+      const starting = (text: string) => logged.filter((message) => message.startsWith(text)).length
+      assert.deepStrictEqual(
+        [
+          starting("Warn A command failed: The journal of"),
+          starting("Warn A command failed: cart \"c-1\" is not reached"),
+          starting("Error A command failed")
+        ],
+        [1, 1, 5]
+      )
+      assert.lengthOf(logged, 7)
+    }))
+})
 
 layer(serve(), options)("EntityHttp", (it) => {
   it.effect("sends commands, and answers with the reply and the receipt", () =>
