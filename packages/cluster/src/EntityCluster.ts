@@ -10,7 +10,7 @@ import { isLoopback } from "@sluice/core/Loopback"
 import * as Activations from "@sluice/entity/Activations"
 import type { Entity } from "@sluice/entity/Entity"
 import { outsideTransactions, type Runner, Runs } from "@sluice/entity/EntityClient"
-import { type EntityUnreachable, InvalidCommand } from "@sluice/entity/EntityError"
+import type { EntityUnreachable, InvalidCommand } from "@sluice/entity/EntityError"
 import type { ClientTls } from "@sluice/grpc/Tls"
 import type { OwnTables } from "@sluice/sql/adapter/OwnTables"
 import type { Database } from "@sluice/sql/Database"
@@ -283,20 +283,10 @@ const runnerOf = (
   }
   return outsideTransactions(entityType, cluster.inTransaction, {
     send: (id, command) =>
-      // it would be lost without a word
-      command.metadata !== undefined
-        ? Effect.fail(
-          new InvalidCommand({
-            entityType,
-            id,
-            command: command.tag,
-            problem: "it has metadata, which is not carried to other processes"
-          })
-        )
-        : Effect.flatMap(
-          encodeCommand(id, command),
-          (command) => Effect.flatMap(cluster.send(command, within), (answer) => decodeAnswer(command, answer))
-        )
+      Effect.flatMap(
+        encodeCommand(id, command),
+        (command) => Effect.flatMap(cluster.send(command, within), (answer) => decodeAnswer(command, answer))
+      )
   })
 }
 

@@ -16,6 +16,8 @@ export interface EntityCommand {
   /** The name of the command. */
   readonly tag: string
   readonly payload: unknown
+  /** What its events, or the state that it leads to, are to have as metadata. Who runs the entity checks it, as it does the payload. */
+  readonly metadata?: unknown
   readonly commandId: string | undefined
   /**
    * When it was sent first, in microseconds by the database's clock, if it is sent again because it may have been executed. Who has forgotten commands since then

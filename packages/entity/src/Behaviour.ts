@@ -6,6 +6,7 @@
  */
 import type { RevisionConflict } from "@sluice/core/DurableStateStore"
 import type { Metadata } from "@sluice/core/Envelope"
+import * as Journal from "@sluice/core/Journal"
 import type { SequenceConflict } from "@sluice/core/JournalError"
 import type { Receipt } from "@sluice/core/Receipt"
 import * as Data from "effect/Data"
@@ -32,6 +33,45 @@ export interface Command {
   readonly commandId: string | undefined
   /** What its events, or the state that it leads to, are to have as metadata. */
   readonly metadata?: Metadata | undefined
+}
+
+/** How much metadata a command may have, in bytes of UTF-8. */
+const maxMetadata = 8 * 1024
+
+const encoder = new TextEncoder()
+
+/**
+ * Why what is given is no metadata of a command, if it is none: it is no record, cannot be stored, is larger than 8 KiB, or has a key that is Sluice's own.
+ *
+ * **Details**
+ *
+ * Types rule some of it out, but a program may ignore them, and so may another process.
+ *
+ * **Example** (Metadata that is too large)
+ *
+ * ```ts
+ * import { Behaviour } from "@sluice/entity"
+ *
+ * Behaviour.metadataProblem({ user: "ada" }) // => undefined
+ * Behaviour.metadataProblem({ user: "a".repeat(10_000) }) // => "its metadata is larger than 8192 bytes of UTF-8"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const metadataProblem = (metadata: unknown): string | undefined => {
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) return "its metadata is no record"
+  const wrong = Journal.metadataProblem(metadata as Metadata)
+  if (wrong !== undefined) return `of its metadata, ${wrong}`
+  let bytes = 0
+  for (const [key, value] of Object.entries(metadata as Metadata)) {
+    // no character has less than a byte, so that what is far too large is not encoded
+    bytes += key.length + value.length > maxMetadata
+      ? key.length + value.length
+      : encoder.encode(key).length + encoder.encode(value).length
+    if (bytes > maxMetadata) return `its metadata is larger than ${maxMetadata} bytes of UTF-8`
+  }
+  return undefined
 }
 
 /**

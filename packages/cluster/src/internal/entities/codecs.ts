@@ -1,5 +1,5 @@
 import * as Receipt from "@sluice/core/Receipt"
-import type { Answer, Command } from "@sluice/entity/Behaviour"
+import { type Answer, type Command, metadataProblem } from "@sluice/entity/Behaviour"
 import type { Entity } from "@sluice/entity/Entity"
 import { DecisionFailed, EntityError, InvalidCommand, InvalidDecision } from "@sluice/entity/EntityError"
 import * as Effect from "effect/Effect"
@@ -52,21 +52,29 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
       : Effect.succeed(coding)
   }
   return {
-    encodeCommand: (id, { commandId, payload, tag }) =>
+    encodeCommand: (id, { commandId, metadata, payload, tag }) =>
       Effect.flatMap(codingOf({ id, tag }), (coding) =>
         Effect.mapBoth(coding.payload.encode(payload), {
           onFailure: (error) => of({ id, tag }, `its payload cannot be sent: ${error.message}`),
-          onSuccess: (payload) => ({ entityType: name, id, tag, payload, commandId })
+          onSuccess: (payload) => ({ entityType: name, id, tag, payload, metadata, commandId })
         })),
     decodeCommand: (command) =>
-      Effect.flatMap(codingOf(command), (coding) =>
-        Effect.mapBoth(coding.payload.decode(command.payload), {
+      Effect.flatMap(codingOf(command), (coding) => {
+        const { commandId, firstSentAt, metadata, tag } = command
+        // another process may send what no client of this one would
+        const wrong = metadata === undefined ? undefined : metadataProblem(metadata)
+        if (wrong !== undefined) return Effect.fail(of(command, wrong))
+        return Effect.mapBoth(coding.payload.decode(command.payload), {
           onFailure: (error) => of(command, `its payload is not what it declares: ${error.message}`),
-          onSuccess: (payload): MaybeExecuted => {
-            const { commandId, firstSentAt, tag } = command
-            return { tag, payload, commandId, firstSentAt }
-          }
-        })),
+          onSuccess: (payload): MaybeExecuted => ({
+            tag,
+            payload,
+            metadata: metadata as Command["metadata"],
+            commandId,
+            firstSentAt
+          })
+        })
+      }),
     encodeAnswer: (command, answer) =>
       Effect.flatMap(
         codingOf(command),

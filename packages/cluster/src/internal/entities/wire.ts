@@ -8,8 +8,8 @@ export interface Received extends EntityCommand {
 }
 
 /** @internal What is the same of a command each time that it is sent. Throws at a payload that is no JSON. */
-export const encodePayload = ({ entityType, id, payload, tag }: EntityCommand): string =>
-  JSON.stringify([entityType, id, tag, payload])
+export const encodePayload = ({ entityType, id, metadata, payload, tag }: EntityCommand): string =>
+  JSON.stringify([entityType, id, tag, payload, metadata])
 
 /** @internal */
 export const encodeCommand = (
@@ -38,7 +38,7 @@ export const decodeCommand = (body: Uint8Array): Received | undefined => {
     return undefined
   }
   if (!Array.isArray(parts)) return undefined
-  const [entityType, id, tag, payload, commandId, millis, firstSentAt, traceId, spanId, sampled] =
+  const [entityType, id, tag, payload, metadata, commandId, millis, firstSentAt, traceId, spanId, sampled] =
     parts as ReadonlyArray<unknown>
   if (typeof entityType !== "string" || typeof id !== "string" || typeof tag !== "string") return undefined
   if (commandId !== null && typeof commandId !== "string") return undefined
@@ -49,6 +49,7 @@ export const decodeCommand = (body: Uint8Array): Received | undefined => {
     id,
     tag,
     payload,
+    metadata: metadata ?? undefined,
     commandId: commandId ?? undefined,
     firstSentAt: firstSentAt ?? undefined,
     millis,
