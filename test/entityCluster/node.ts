@@ -6,7 +6,6 @@
 import * as EntityCluster from "@sluice/cluster/EntityCluster"
 import { Journal } from "@sluice/core/Journal"
 import * as EventSourced from "@sluice/entity/EventSourced"
-import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,8 +24,6 @@ export interface NodeOptions {
   readonly isUnfenced?: boolean
   /** The process believes to have for ever what it has had once. */
   readonly isUnguarded?: boolean
-  /** Its clock stands still while it is halted, so that its leases are not over when it goes on. */
-  readonly isTimeless?: boolean
 }
 
 const [where, name, takeover, optionsText] = process.argv.slice(2)
@@ -41,24 +38,6 @@ const Storage = Layer.effect(
       ? { ...journal, append: (request) => journal.append({ ...request, expected: "any" }) }
       : journal)
 ).pipe(Layer.provideMerge(open(JSON.parse(where!))))
-
-/** Looked at every few milliseconds, it counts no more of them than a process that runs lets pass. */
-const timelessClock = (): Clock.Clock => {
-  const clock = Clock.Clock.defaultValue()
-  let last = clock.monotonicTimeNanosUnsafe()
-  let lost = 0n
-  const monotonicTimeNanosUnsafe = () => {
-    const now = clock.monotonicTimeNanosUnsafe()
-    if (now - last > 500_000_000n) lost += now - last
-    last = now
-    return now - lost
-  }
-  setInterval(monotonicTimeNanosUnsafe, 10).unref()
-  return Object.assign(Object.create(clock), {
-    monotonicTimeNanosUnsafe,
-    monotonicTimeNanos: Effect.sync(monotonicTimeNanosUnsafe)
-  })
-}
 
 /** What the process really has. */
 let hasReally: EntityCluster.Host["Service"]["has"] = () => false
@@ -77,10 +56,7 @@ const Process = Layer.effect(
       }
     }
   })
-).pipe(
-  Layer.provideMerge(EntityCluster.layerProcess({ takeover: takeover as Duration.Input })),
-  Layer.provide(options.isTimeless === true ? Layer.succeed(Clock.Clock, timelessClock()) : Layer.empty)
-)
+).pipe(Layer.provideMerge(EntityCluster.layerProcess({ takeover: takeover as Duration.Input })))
 
 /** Says how many of the entities are here, when that has changed. */
 const tellShare = Effect.gen(function*() {

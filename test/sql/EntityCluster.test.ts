@@ -17,16 +17,6 @@ describe.each(servers)("entities of several processes, in $name,", ({ place }) =
 describe("a process that was halted until others have its entities", () => {
   const { place } = servers.find(({ name }) => name === "PostgreSQL")!
 
-  it.live(
-    "would answer with what is out of date, if it did not know by its clock that its leases are over, which the test sees",
-    () =>
-      Effect.gen(function*() {
-        const { violations } = yield* halted((yield* place).where, { isTimeless: true })
-        assert.isTrue(violations.some((violation) => /a read shows \d+ events, and \d+ were known/.test(violation)))
-      }),
-    timeout
-  )
-
   it.live("is fenced by the journal, even where it does not know that it has lost them", () =>
     Effect.gen(function*() {
       const { violations } = yield* halted((yield* place).where, { isUnguarded: true })
