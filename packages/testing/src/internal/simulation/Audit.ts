@@ -388,7 +388,16 @@ export class Audit {
   refiltered(name: string, { revision = 0 }: StoredOffsets): void {
     const projection = this.#projections.get(name)!
     projection.rewindsAtFilter = projection.rewinds
-    projection.kept.set(revision, keep(doneOf(projection, revision), () => true))
+    this.#keep(projection, revision, () => true)
+  }
+
+  /** What is done on a revision stays so on the next one. What is claimed, and not yet handed over, does not come again: once its worker has ended it is lost. */
+  #keep(projection: Projection, revision: number, isKept: (slice: Slice, position: number) => boolean): void {
+    const kept = keep(doneOf(projection, revision), isKept)
+    for (const { due } of projection.workers.values()) {
+      for (const { position, slice } of due) if (isKept(slice, position!)) kept.lost.add(slice, position!)
+    }
+    projection.kept.set(revision, kept)
   }
 
   /**
@@ -403,7 +412,7 @@ export class Audit {
       const place = truth.at(slice, position)
       return place !== undefined && !isAhead(to, place)
     }
-    projection.kept.set(revision, keep(doneOf(projection, revision), isBehind))
+    this.#keep(projection, revision, isBehind)
     projection.deferred = projection.deferred.filter(isBehind)
     projection.leftBehind = projection.leftBehind.filter(isBehind)
     projection.givenUp = projection.givenUp.map((one) => ({ ...one, positions: one.positions.filter(isBehind) }))
