@@ -156,8 +156,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/handleDeadLetters.ts`,
     from: 85,
     changes: [[
-      "      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* handling",
-      "      yield* handling"
+      "      const now = yield* standing(self, listed)\n      if (now !== \"next\") return now\n      const letter = yield* management.discard(key, listed)\n      if (letter === undefined) return \"gone\"\n      if (wasDeleted(listed, letter)) return \"obsolete\"\n      yield* handling",
+      "      yield* management.discard(key, listed)\n      yield* handling"
     ]]
   },
   {
