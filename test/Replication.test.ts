@@ -1,11 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
-import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Source from "@sluice/core/Source"
+import type { Runner } from "@sluice/entity/EntityClient"
+import { EntityConflict, type EntityError, JournalUnavailable, Overloaded } from "@sluice/entity/EntityError"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
@@ -14,7 +17,7 @@ import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import { Added, makeNotes, type Notes } from "../packages/replication/test/kit/Notes.ts"
 import { respawned } from "./kit/Respawned.ts"
 import { temporaryFolder } from "./kit/Service.ts"
 import type { Answer, Asked } from "./replication/region.ts"
@@ -152,39 +155,152 @@ describe("what a replica offers", () => {
     }).pipe(Effect.scoped, quietly))
 })
 
-describe("an event that is not stored", () => {
-  it.live("as its entity cannot take it holds up nobody else's, and comes once that is repaired", () =>
-    Effect.gen(function*() {
-      let isBroken = true
-      const notes = makeNotes("notes", {
-        onEvolve: ({ text }) => {
-          if (isBroken && text === "poison") throw new Error("broken")
-        }
+type Region = Effect.Success<ReturnType<typeof Regions.start>>["replicas"][number]
+
+/** What keeps the entity "a" of eu from taking an event of us. */
+type HeldUp = (state: { readonly isBroken: boolean }) => {
+  readonly notes: Notes
+  readonly isPlain?: boolean
+  readonly given?: (id: string, entities: Runner) => Runner
+  readonly prepare?: (eu: Region, us: Region) => Effect.Effect<unknown, unknown>
+  readonly repair?: (eu: Region, us: Region) => Effect.Effect<unknown, unknown>
+}
+
+/** Events for the entity fail so before they come to it. */
+const refusing = (error: EntityError): HeldUp => (state) => ({
+  notes: makeNotes("notes"),
+  given: (_, entities) => ({
+    send: (id, command) =>
+      Effect.suspend(() => state.isBroken && id === "a" ? Effect.fail(error) : entities.send(id, command))
+  })
+})
+
+const ofA = { entityType: "notes", id: "a" }
+
+const heldUp: ReadonlyArray<[what: string, of: HeldUp]> = [
+  ["`evolve` throws at it", (state) => ({
+    notes: makeNotes("notes", {
+      onEvolve: ({ text }, { recovering, persistenceId }) => {
+        const isHere = persistenceId === "notes|a|eu" && !recovering
+        if (state.isBroken && isHere && text === "held") throw new Error("broken")
+      }
+    })
+  })],
+  ["its entity cannot be recovered", (state) => ({
+    notes: makeNotes("notes", {
+      onEvolve: ({ text }) => {
+        if (state.isBroken && text === "bad") throw new Error("broken")
+      }
+    }),
+    isPlain: true,
+    prepare: (eu) => eu.notes("a").Add({ text: "bad" })
+  })],
+  ["`intercept` fails", (state) => ({
+    notes: makeNotes("notes", {
+      intercept: ({ id }) => state.isBroken && id === "a" ? Effect.fail(new Error("not yet")) : Effect.void
+    })
+  })],
+  ["`intercept` does not end, nor lets itself be interrupted", (state) => {
+    let running = 0
+    return {
+      notes: makeNotes("notes", {
+        decideWithin: "500 millis",
+        intercept: ({ id }) =>
+          id === "a"
+            ? Effect.uninterruptible(Effect.gen(function*() {
+              assert.strictEqual(++running, 1)
+              yield* Wait.until("repair", () => !state.isBroken)
+              running--
+            }))
+            : Effect.void
       })
-      const { replicas, settled } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer })
+    }
+  }],
+  ["it has seen what was lost here", () => ({
+    notes: makeNotes("notes"),
+    prepare: (_, us) =>
+      Effect.flatMap(
+        Effect.provideContext(ReplicatedEventSourced.receive(makeNotes("notes")), us.context),
+        (receive) =>
+          receive("a", {
+            event: new Added({ text: "lost" }),
+            metadata: {},
+            replication: {
+              origin: "eu",
+              originSequenceNumber: SequenceNumber.make(3),
+              version: new Map([["eu", SequenceNumber.make(3)]]),
+              concurrent: false
+            }
+          })
+      ),
+    repair: (eu) => Effect.forEach(["1", "2", "3"], (text) => eu.notes("a").Add({ text }))
+  })],
+  ["too many commands of its entity wait", refusing(new Overloaded({ ...ofA, full: "mailbox", limit: 1 }))],
+  ["others write to its entity all the time", refusing(new EntityConflict({ ...ofA, attempts: 10 }))]
+]
+
+describe("an event that is not stored", () => {
+  it.live.each(heldUp)(
+    "as %s holds up nobody else's, and is stored by itself once that is over",
+    ([, of]) =>
+      Effect.gen(function*() {
+        const state = { isBroken: false }
+        const { notes, prepare = () => Effect.void, repair = () => Effect.void, ...options } = of(state)
+        const { replicas } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer }, {
+          ...options,
+          links: (from) => from === "eu"
+        })
+        const [eu, us] = replicas
+        yield* prepare(eu!, us!)
+        state.isBroken = true
+        const before = (yield* us!.events("a")).length
+        yield* us!.notes("a").Add({ text: "held" })
+        // more than are under way at once, in all slice ranges
+        const others = Array.from({ length: 40 }, (_, i) => `o${i}`)
+        yield* Effect.forEach(others, (id) => us!.notes(id).Add({ text: "fine" }), { discard: true })
+        yield* Wait.until(
+          "those of others",
+          Effect.map(Effect.forEach(others, eu!.events), (all) => all.every(({ length }) => length === 1)),
+          { atMost: "60 seconds" }
+        )
+        yield* us!.notes("a").Add({ text: "behind" })
+        const counts = ProjectionManagement.deadLetterCounts(eu!.projections[0]!.name)
+        yield* Wait.until(
+          "the one behind it to wait",
+          Effect.map(Effect.provideContext(counts, eu!.context), ({ queued }) => queued === 1)
+        )
+        const fromUs = Effect.map(eu!.events("a"), (events) => events.filter((event) => event.startsWith("us")))
+        assert.deepStrictEqual(yield* fromUs, [])
+        state.isBroken = false
+        yield* repair(eu!, us!)
+        yield* Wait.until("both", Effect.map(fromUs, ({ length }) => length === 2), { atMost: "2 minutes" })
+        assert.deepStrictEqual(yield* fromUs, (yield* us!.events("a")).slice(before))
+      }).pipe(Effect.scoped, quietly),
+    180_000
+  )
+
+  it.live("as the journal is away is put aside of no entity", () =>
+    Effect.gen(function*() {
+      let tries = 0
+      const notes = makeNotes("notes")
+      const { replicas } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer }, {
+        links: (from) => from === "eu",
+        given: (_, entities) => ({
+          send: (id, command) =>
+            Effect.suspend(() =>
+              tries++ < 5
+                ? Effect.fail(new JournalUnavailable({ entityType: "notes", id, isUnknown: false, cause: "away" }))
+                : entities.send(id, command)
+            )
+        })
+      })
       const [eu, us] = replicas
-      isBroken = false
-      yield* us!.notes("a").Add({ text: "poison" })
-      isBroken = true
-      for (const id of ["b", "c", "d"]) yield* us!.notes(id).Add({ text: "fine" })
-      const [projection] = eu!.projections
-      const letters = ProjectionManagement.deadLetters(projection!.name)
-      yield* Wait.until(
-        "the letter",
-        Effect.map(Effect.provideContext(letters, eu!.context), ({ length }) => length === 1)
-      )
-      isBroken = false
-      yield* us!.notes("a").Add({ text: "behind" })
-      yield* Wait.until(
-        "those of others",
-        Effect.map(Effect.forEach(["b", "c", "d"], eu!.events), (all) => all.every(({ length }) => length === 1))
-      )
-      assert.deepStrictEqual(yield* eu!.events("a"), [])
-      yield* Effect.provideContext(Projection.handleDeadLetters(projection!), eu!.context)
-      yield* Wait.until("both", Effect.map(eu!.events("a"), ({ length }) => length === 2))
-      assert.deepStrictEqual((yield* eu!.notes("a").Get()).notes, ["us#1 poison", "us#2 behind"])
-      yield* settled(["a", "b", "c", "d"], (id) => id === "a" ? 2 : 1)
-    }).pipe(Effect.scoped, quietly))
+      yield* us!.notes("a").Add({ text: "one" })
+      yield* Wait.until("it", Effect.map(eu!.events("a"), ({ length }) => length === 1), { atMost: "60 seconds" })
+      const counts = ProjectionManagement.deadLetterCounts(eu!.projections[0]!.name)
+      assert.deepStrictEqual(yield* Effect.provideContext(counts, eu!.context), { entities: 0, failed: 0, queued: 0 })
+      assert.isAbove(tries, 5)
+    }).pipe(Effect.scoped, quietly), 90_000)
 
   it.live("as another replica answers says so, and waits", () =>
     Effect.gen(function*() {

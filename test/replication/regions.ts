@@ -4,6 +4,7 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import * as EntityClient from "@sluice/entity/EntityClient"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
@@ -41,9 +42,11 @@ const serving = Effect.fnUntraced(function*(notes: Notes, id: string, storage: S
 export const start = Effect.fnUntraced(function*(
   notes: Notes,
   storages: Readonly<Record<string, Storage>>,
-  { isPlain = false, links = () => true }: {
+  { given = (_, runner) => runner, isPlain = false, links = () => true }: {
     readonly isPlain?: boolean
     readonly links?: (from: string, to: string) => boolean
+    /** What a replica gives events to, in place of its entities. */
+    readonly given?: (id: string, entities: EntityClient.Runner) => EntityClient.Runner
   } = {}
 ) {
   const ids = Object.keys(storages)
@@ -61,7 +64,9 @@ export const start = Effect.fnUntraced(function*(
         remotes[other.id] = { address: `localhost:${line.port}` }
       }
       const options = { replicas: remotes, consumers: 2 }
-      yield* Effect.provideContext(Layer.build(Replication.consumer(notes, options)), context)
+      const runs = EntityClient.Runs(notes.name)
+      const consuming = Context.add(context, runs, given(id, Context.get(context, runs)))
+      yield* Effect.provideContext(Layer.build(Replication.consumer(notes, options)), consuming)
       const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
       return {
         id,

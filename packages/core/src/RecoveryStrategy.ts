@@ -35,10 +35,10 @@ export interface Queue {
   /** How many events of a projection in one source wait at most. Workers that queue at the same moment may go beyond it by a few. */
   readonly capacity: number
   /**
-   * What happens to an event that finds no room: the worker stops at it with {@link DeadLetterQueueFull}, or discards it, with a log line, and counts it
-   * as skipped.
+   * What happens to an event that finds no room: the worker stops at it with {@link DeadLetterQueueFull}; or it holds it back, and tries again with backoff until there is
+   * room; or it discards it, with a log line, and counts it as skipped. A worker that holds back parks no more entities than `capacity` either.
    */
-  readonly overflow: "stop" | "discard"
+  readonly overflow: "stop" | "holdBack" | "discard"
 }
 
 /**
@@ -146,7 +146,7 @@ export const retryAndDeadLetter = (options: DeadLetterOptions): RecoveryStrategy
 
 /**
  * An event of an entity of which another one was put aside finds no room behind it: as many events of the projection wait as may. The worker stops
- * at it. Handle the dead letters, or discard some, and then resume the projection; or let more events wait.
+ * at it, or holds it back. Handle the dead letters, or discard some, and then resume the projection, if it has stopped; or let more events wait.
  *
  * @category errors
  * @since 0.1.0
@@ -159,9 +159,11 @@ export class DeadLetterQueueFull
     capacity: Schema.Finite
   })
 {
+  /** The event is not at fault. */
+  readonly isRetryable = true
   override get message(): string {
-    return `An event of '${this.persistenceId}' cannot wait behind the one that projection '${this.projection}' has put aside, as there is room for ` +
+    return `An event of '${this.persistenceId}' cannot wait with those that projection '${this.projection}' has put aside, as there is room for ` +
       `${this.capacity} events of '${this.source}' only: handle the dead letters with Projection.handleDeadLetters, or discard some with ` +
-      "ProjectionManagement.discardLetters, and then resume the projection; or raise the queue's capacity in RecoveryStrategy.retryAndDeadLetter"
+      "ProjectionManagement.discardLetters, and then resume the projection, if it has stopped; or raise the queue's capacity in RecoveryStrategy.retryAndDeadLetter"
   }
 }

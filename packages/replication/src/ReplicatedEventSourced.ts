@@ -21,13 +21,12 @@ import type * as EventSourced from "@sluice/entity/EventSourced"
 import * as EventSourcedKind from "@sluice/entity/EventSourcedKind"
 import type { Lineage } from "@sluice/entity/Lineage"
 import * as PlainEntities from "@sluice/entity/PlainEntities"
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import { arrivalOf, arrivalTag } from "./internal/arrival.ts"
+import { interceptions } from "./internal/interceptions.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
 import { type ArrivalError, EventsLost, Intercepted, UnknownReplica } from "./ReplicationError.ts"
@@ -267,97 +266,88 @@ const lineages = <Event, State>(
   // what takes longer is not the event's fault, as a decision that takes too long would be
   const interceptWithin = Duration.times(Duration.fromInputUnsafe(decideWithin), 0.9)
 
-  const intercepted = (
-    about: { readonly entityType: string; readonly id: string; readonly origin: string },
-    arriving: Intercept<Event, State>
-  ) =>
-    Effect.map(
-      Effect.exit(Effect.timeout(Effect.suspend(() => intercept!(arriving)), interceptWithin)),
-      (exit) => {
-        if (Exit.isSuccess(exit)) return Decision.persist([arriving.event], "Stored" as const)
-        const { originSequenceNumber } = arriving
-        return Decision.fail(new Intercepted({ ...about, originSequenceNumber, problem: problemOf(exit.cause) }))
-      }
-    )
-
-  return (self: string): Lineage<state.Known> => ({
-    journalId: (id) => `${id}|${self}`,
-    idProblem: (id) =>
-      PersistenceId.is(`${name}|${id}|${longest}`)
-        ? undefined
-        : `the entity id is too long: with the entity type and the replica '${longest}', it has more than ${PersistenceId.maxBytes} bytes of UTF-8`,
-    initial: state.nothing,
-    encode: (known) => ({ [knownKey]: state.encode(known) }),
-    decode: (metadata, sequenceNumber) => {
-      const text = metadata[knownKey]
-      return text === undefined ? state.beforeReplication(self, sequenceNumber) : state.decode(text)
-    },
-    request: (known, now): Pick<Request<unknown, unknown>, "replica" | "version" | "time"> => ({
-      replica: self,
-      version: known.version,
-      time: state.nextTime(known, now)
-    }),
-    written: (known, { payload, tag }, sequenceNumber, now) => {
-      if (tag !== arrivalTag) {
-        return { replication: state.written(known, self, sequenceNumber, now), metadata: noMetadata }
-      }
-      const { metadata, replication } = payload as Arriving<Event>
-      return { replication: state.received(known, replication, now), metadata }
-    },
-    stored: ({ replication, sequenceNumber, timestamp }) =>
-      replication === undefined
-        ? state.migrated(self, sequenceNumber, timestamp)
-        : replication.time === undefined
-        ? { ...replication, time: timestamp }
-        : replication,
-    after: (known, replication) => state.after(known, self, replication),
-    place: (
-      { concurrent, origin, originSequenceNumber, time, version },
-      recovering
-    ): Omit<Place, keyof EventSourced.Place> => ({
-      origin,
-      originSequenceNumber,
-      version,
-      concurrent,
-      recovering,
-      time: time!
-    }),
-    arrival,
-    arrive: ({ id, payload, sequenceNumber, state: current }, known) => {
-      const { event, replication } = payload as Arriving<Event>
-      const { origin, originSequenceNumber } = replication
-      const about = { entityType: name, id, origin, originSequenceNumber }
-      const arrived = state.arrive(known, { self, replicas, count: sequenceNumber }, replication)
-      switch (arrived._tag) {
-        case "Own":
-        case "Duplicate":
-          return Decision.reply(arrived._tag)
-        case "UnknownReplica":
-          return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
-        case "EventsLost":
-          return Decision.fail(new EventsLost({ ...about, self, seen: arrived.seen, last: sequenceNumber }))
-        case "Stored":
-          return intercept === undefined
-            ? Decision.persist([event], "Stored" as const)
-            : intercepted(about, {
-              id,
-              state: current,
-              event,
-              origin,
-              originSequenceNumber,
-              sequenceNumber: sequenceNumber + 1
-            })
+  return (self: string): Lineage<state.Known> => {
+    const intercepting = intercept && interceptions(intercept, interceptWithin)
+    return {
+      journalId: (id) => `${id}|${self}`,
+      idProblem: (id) =>
+        PersistenceId.is(`${name}|${id}|${longest}`)
+          ? undefined
+          : `the entity id is too long: with the entity type and the replica '${longest}', it has more than ${PersistenceId.maxBytes} bytes of UTF-8`,
+      initial: state.nothing,
+      encode: (known) => ({ [knownKey]: state.encode(known) }),
+      decode: (metadata, sequenceNumber) => {
+        const text = metadata[knownKey]
+        return text === undefined ? state.beforeReplication(self, sequenceNumber) : state.decode(text)
+      },
+      request: (known, now): Pick<Request<unknown, unknown>, "replica" | "version" | "time"> => ({
+        replica: self,
+        version: known.version,
+        time: state.nextTime(known, now)
+      }),
+      written: (known, { payload, tag }, sequenceNumber, now) => {
+        if (tag !== arrivalTag) {
+          return { replication: state.written(known, self, sequenceNumber, now), metadata: noMetadata }
+        }
+        const { metadata, replication } = payload as Arriving<Event>
+        return { replication: state.received(known, replication, now), metadata }
+      },
+      stored: ({ replication, sequenceNumber, timestamp }) =>
+        replication === undefined
+          ? state.migrated(self, sequenceNumber, timestamp)
+          : replication.time === undefined
+          ? { ...replication, time: timestamp }
+          : replication,
+      after: (known, replication) => state.after(known, self, replication),
+      place: (
+        { concurrent, origin, originSequenceNumber, time, version },
+        recovering
+      ): Omit<Place, keyof EventSourced.Place> => ({
+        origin,
+        originSequenceNumber,
+        version,
+        concurrent,
+        recovering,
+        time: time!
+      }),
+      arrival,
+      arrive: ({ id, payload, sequenceNumber, state: current }, known) => {
+        const { event, replication } = payload as Arriving<Event>
+        const { origin, originSequenceNumber } = replication
+        const about = { entityType: name, id, origin, originSequenceNumber }
+        const arrived = state.arrive(known, { self, replicas, count: sequenceNumber }, replication)
+        switch (arrived._tag) {
+          case "Own":
+          case "Duplicate":
+            return Decision.reply(arrived._tag)
+          case "UnknownReplica":
+            return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
+          case "EventsLost":
+            return Decision.fail(new EventsLost({ ...about, self, seen: arrived.seen, last: sequenceNumber }))
+          case "Stored":
+            return intercepting === undefined
+              ? Decision.persist([event], "Stored" as const)
+              : Effect.map(
+                intercepting({
+                  id,
+                  state: current,
+                  event,
+                  origin,
+                  originSequenceNumber,
+                  sequenceNumber: sequenceNumber + 1
+                }),
+                (problem) =>
+                  problem === undefined
+                    ? Decision.persist([event], "Stored" as const)
+                    : Decision.fail(new Intercepted({ ...about, problem }))
+              )
+        }
       }
     }
-  })
+  }
 }
 
 const noMetadata: Metadata = {}
-
-const problemOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-}
 
 /**
  * The client of a replicated entity type, as `EventSourced.client` is: it sends commands to the replica of this process.

@@ -12,6 +12,7 @@ import type { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SourceTimeout } from "@sluice/core/Source"
 import * as Source from "@sluice/core/Source"
 import type { Runs } from "@sluice/entity/EntityClient"
@@ -23,11 +24,12 @@ import type { DuplicateStream } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { givingAgain } from "./internal/givingAgain.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import { receive } from "./ReplicatedEventSourced.ts"
-import { type ArrivalError, WrongReplica } from "./ReplicationError.ts"
+import { type ArrivalError, EntityHeldUp, WrongReplica } from "./ReplicationError.ts"
 
 /**
  * Where another replica is, and how it is reached: the options of `EventConsumer.source`.
@@ -104,6 +106,26 @@ export const producer = <Name extends string, Event, R = never>(
 /** The name of the projection of another replica's events. */
 const nameOf = (entityType: string, self: string, remote: string): string => `RES_${entityType}_${self}_${remote}`
 
+/** An error that is of one entity alone, though its event is not at fault, is none that stops the others. */
+const ofEntity = (
+  about: { readonly entityType: string; readonly id: string },
+  { origin, originSequenceNumber }: ReplicationMetadata,
+  error: ArrivalError | EntityError
+): ArrivalError | EntityError | EntityHeldUp => {
+  // any other room is that of all entities
+  const isOfOne = error._tag === "Overloaded" ? error.full === "mailbox" : held.has(error._tag)
+  return isOfOne
+    ? new EntityHeldUp({ ...about, origin, originSequenceNumber, code: error._tag, problem: error.message })
+    : error
+}
+
+/** The errors that are of one entity. */
+const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
+  "Intercepted",
+  "EventsLost",
+  "EntityConflict"
+])
+
 /**
  * The projections of the other replicas' events, as values. {@link layer} runs them.
  *
@@ -111,8 +133,10 @@ const nameOf = (entityType: string, self: string, remote: string): string => `RE
  *
  * Each is named `RES_<entity type>_<this replica>_<the other one>`, and independent of the others: a replica that is down delays no other one's events.
  *
- * An event that an entity cannot take, as `evolve` throws at it, is put aside after five retries, a second apart, and with it those that follow of that entity in that
- * journal: `Projection.handleDeadLetters` gives them to the entity again. What is not the event's fault is tried again for as long as it takes.
+ * An event that its entity cannot take now is tried three times more, 200 milliseconds apart, and then put aside as a dead letter; the later ones of that entity in that journal wait behind it, and other
+ * entities go on. {@link consumer} and {@link layer} give it to the entity again until it is taken. Whoever runs the projections without these calls `Projection.handleDeadLetters`. As many as 10,000 events
+ * wait in each worker; one that has no room holds back its stream. What concerns all entities, such as a database that is away, holds back the stream as well, and is tried again for as long
+ * as it takes.
  *
  * Throws a `RangeError` where a replica is none of the entity type, or the name has more than 255 characters.
  *
@@ -125,7 +149,7 @@ export const projections = <Name extends string, Event>(
   { consumers = 4, parallelUpdates = 8, replicas }: ConsumerOptions
 ): ReadonlyArray<
   Projection.Projection<
-    EventConsumer.ConsumerError | ArrivalError | EntityError | WrongReplica | SourceTimeout,
+    EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | WrongReplica | SourceTimeout,
     Runs<Name> | Projection.Stores
   >
 > => {
@@ -159,12 +183,18 @@ export const projections = <Name extends string, Event>(
           const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
           return from.origin === self || elsewhere.has(from.origin)
             ? Effect.void
-            : Effect.flatMap(receiving, (receive) => Effect.asVoid(receive(id, { event, metadata, replication: from })))
+            : Effect.flatMap(receiving, (receive) =>
+              Effect.mapError(
+                Effect.asVoid(receive(id, { event, metadata, replication: from })),
+                (error) => ofEntity({ entityType: name, id }, from, error)
+              ))
         },
         { parallelism: parallelUpdates }
       ),
       Projection.workers(consumers),
-      Projection.recovery(RecoveryStrategy.retryAndDeadLetter({ retries: 5, delay: "1 second" }))
+      Projection.recovery(
+        RecoveryStrategy.retryAndDeadLetter({ retries: 3, delay: "200 millis", queue: { overflow: "holdBack" } })
+      )
     )
   })
 }
@@ -180,7 +210,9 @@ export const consumer = <Name extends string, Event>(
   options: ConsumerOptions
 ): Layer.Layer<never, never, Replica.Replica | Runs<Name> | Projection.Stores> =>
   Layer.unwrap(Effect.map(Replica.Replica, ({ id }) => {
-    const [first, ...more] = projections(entity, id, options).map((projection) => Projection.layer(projection))
+    const [first, ...more] = projections(entity, id, options).map((projection) =>
+      Layer.merge(Projection.layer(projection), Layer.effectDiscard(Effect.forkScoped(givingAgain(projection))))
+    )
     return first === undefined ? Layer.empty : Layer.mergeAll(first, ...more)
   }))
 

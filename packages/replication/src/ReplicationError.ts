@@ -1,6 +1,5 @@
 /**
- * Why an event of another replica is not stored. None of them is the event's fault, so that it comes again until the cause is gone: nothing is left out
- * silently.
+ * Why an event of another replica is not stored. None of them is the event's fault, so that it comes again until the cause is gone.
  *
  * @since 0.1.0
  */
@@ -102,6 +101,25 @@ export class WrongReplica
   override get message(): string {
     return `The stream of '${this.entityType}' that is to be of replica '${this.replica}' has an event of '${this.persistenceId}', which is not its own: ` +
       "give the address of that replica, whose entities have to be replicated as well"
+  }
+}
+
+/**
+ * An entity cannot take an event now, for a reason that is this entity's alone, so that the event and those behind it are put aside, and come again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EntityHeldUp
+  extends ExpectedError.TaggedError<EntityHeldUp>("@sluice/replication/EntityHeldUp")("EntityHeldUp", {
+    ...About,
+    /** The tag of the error that the entity has failed with, by which dead letters are told apart. */
+    code: Schema.String,
+    problem: Schema.String
+  })
+{
+  override get message(): string {
+    return `${eventOf(this)} waits, with those behind it, until the entity can take it: ${this.problem}`
   }
 }
 

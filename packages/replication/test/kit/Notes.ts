@@ -2,6 +2,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as Decision from "@sluice/entity/Decision"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
@@ -28,11 +29,12 @@ export const makeNotes = (
   name: string,
   options: {
     readonly snapshotEvery?: number
+    readonly decideWithin?: Duration.Input
     readonly intercept?: (
       arriving: ReplicatedEventSourced.Intercept<Added, typeof State.Type>
     ) => Effect.Effect<void, unknown>
     readonly seen?: Seen
-    readonly onEvolve?: (event: Added) => void
+    readonly onEvolve?: (event: Added, place: ReplicatedEventSourced.Place) => void
   } = {}
 ) =>
   ReplicatedEventSourced.make(EntityType.make(name, { event: Added }), {
@@ -54,7 +56,7 @@ export const makeNotes = (
     },
     evolve: ({ concurrent, notes, times }, event, place) => {
       const { text } = event
-      options.onEvolve?.(event)
+      options.onEvolve?.(event, place)
       options.seen?.recovering.push(place.recovering)
       const note = `${place.origin}#${place.originSequenceNumber} ${text}`
       return {
@@ -64,6 +66,7 @@ export const makeNotes = (
       }
     },
     snapshots: options.snapshotEvery === undefined ? undefined : SnapshotPolicy.every(options.snapshotEvery),
+    decideWithin: options.decideWithin,
     intercept: options.intercept
   })
 

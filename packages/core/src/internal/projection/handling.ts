@@ -465,6 +465,7 @@ const queueParked: (self: Handling, envelopes: Envelopes) => Effect.Effect<Envel
       const { persistenceId, sequenceNumber } = excess[0]!
       const { capacity, overflow } = recovery.queue
       const full = new DeadLetterQueueFull({ ...key, persistenceId, capacity })
+      if (overflow === "holdBack") return yield* Effect.fail(full)
       if (overflow === "stop") {
         const event = { persistenceId, sequenceNumber }
         return yield* Effect.fail(new StoppedAtEvent({ cause: Cause.fail(full), event }))
@@ -562,7 +563,12 @@ export const passPoison = (self: Handling, place: Place, cause: Cause.Cause<unkn
  * put aside and still to come.
  */
 const putAside = (self: Handling, place: Place, cause: Cause.Cause<unknown>): Handled => {
-  const { key, management, memory, monitor, parked, projection: { source } } = self
+  const { key, management, memory, monitor, parked, projection: { recovery, source } } = self
+  const { capacity, overflow } = recovery.queue
+  // a worker that begins again knows those no more whose letters were handled since
+  if (overflow === "holdBack" && parked.size >= Math.max(capacity, 1)) {
+    return Effect.fail(new DeadLetterQueueFull({ ...key, persistenceId: place.persistenceId, capacity }))
+  }
   // asked for before the transaction, which would hold up others while the source does not answer
   const asked = Effect.flatMap(fetch(source.provider, place), (stored) =>
     Effect.map(

@@ -295,6 +295,44 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         }).pipe(whileRunning(projection))
       }))
 
+    it.effect("holds back what finds no room, if it is to, and goes on by itself", () =>
+      Effect.gen(function*() {
+        const broken = new Set(["a", "b", "c", "d"])
+        const { handled, name, projection, type } = managed(
+          deliver,
+          ({ persistenceId }) =>
+            broken.has(PersistenceId.entityId(persistenceId)) ? Effect.fail("broken") : Effect.void,
+          Projection.recovery(
+            RecoveryStrategy.retryAndDeadLetter({ retries: 0, delay: 0, queue: { capacity: 2, overflow: "holdBack" } })
+          )
+        )
+        const heldBack = Wait.until(
+          "the worker to hold back",
+          Effect.map(ProjectionStatus.status(name), ([worker]) =>
+            worker?.state === "Restarting" && worker.failure !== undefined &&
+            Cause.squash(worker.failure.cause) instanceof RecoveryStrategy.DeadLetterQueueFull)
+        )
+        const aside = Effect.map(letters(projection), (letters) =>
+          letters.map(([place]) => place))
+        yield* append(type, "a", texts(5))
+        yield* Effect.gen(function*() {
+          yield* heldBack
+          assert.deepStrictEqual(yield* aside, ["a 1", "a 2", "a 3"])
+          broken.delete("a")
+          yield* Projection.handleDeadLetters(projection)
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled.splice(0), ["a 1", "a 2", "a 3", "a 4", "a 5"])
+          // as many entities are parked at most
+          for (const id of ["b", "c", "d"]) yield* append(type, id, texts(1))
+          yield* heldBack
+          assert.deepStrictEqual(yield* aside, ["b 1", "c 1"])
+          broken.clear()
+          yield* Projection.handleDeadLetters(projection)
+          yield* caughtUp(name)
+          assert.deepStrictEqual(handled.toSorted(), ["b 1", "c 1", "d 1"])
+        }).pipe(whileRunning(projection))
+      }))
+
     it.effect("discards what finds no room behind, if it is to, and counts it", () =>
       Effect.gen(function*() {
         const { handled, name, projection, type } = managed(
