@@ -65,6 +65,8 @@ export class Host extends Context.Service<Host, {
   readonly has: (entityType: string, id: string) => boolean
   /** Entities of a type run in this process for as long as the scope. */
   readonly serve: (entityType: string, served: {
+    /** The name of the command that events of other replicas come with, where they are replicated. */
+    readonly arrival?: string | undefined
     /** Answers once the entity has, or it is clear that it does not. */
     readonly handle: (command: EntityCommand) => Effect.Effect<EntityAnswer | Elsewhere | Unknown>
     /** Ends once nothing is in hand for the entities that are meant, and nothing is kept of them. */
@@ -356,6 +358,7 @@ export const layer = <Name extends string, Rpcs extends Rpc.Any, R>(
         shutdownWithin: Duration.min(Duration.fromInputUnsafe(options.shutdownWithin ?? "10 seconds"), host.closeWithin)
       })
       yield* host.serve(name, {
+        arrival: entity.arrival?._tag,
         handle: (command) =>
           coding.encodeAnswer(
             command,

@@ -19,6 +19,8 @@ export interface EntityCommand {
   /** What its events, or the state that it leads to, are to have as metadata. Who runs the entity checks it, as it does the payload. */
   readonly metadata?: unknown
   readonly commandId: string | undefined
+  /** Whether an event of another replica comes with it, which may be larger than what a caller sends. */
+  readonly isArrival?: boolean | undefined
   /**
    * When it was sent first, in microseconds by the database's clock, if it is sent again because it may have been executed. Who has forgotten commands since then
    * cannot tell, and does not execute it.

@@ -136,18 +136,21 @@ describe("a command that cannot be sent", () => {
     }))
 })
 
+const makeCounter = (remembered = 3) =>
+  EventSourced.make(EntityType.make("e", { event: Schema.TaggedStruct("Counted", {}) }), {
+    state: Schema.Int,
+    initial: 0,
+    remembered,
+    commands: [Rpc.make("Count", { success: Schema.Int })],
+    decide: { Count: ({ state }) => Decision.persist([{ _tag: "Counted" as const }], state + 1) },
+    evolve: (count) => count + 1
+  })
+
 const second = 1_000_000
 /** What an entity answers that has had others meanwhile. */
 const answers = (others: number, firstSentAt: number | undefined, remembered: number) =>
   Effect.gen(function*() {
-    const Counter = EventSourced.make(EntityType.make("e", { event: Schema.TaggedStruct("Counted", {}) }), {
-      state: Schema.Int,
-      initial: 0,
-      remembered,
-      commands: [Rpc.make("Count", { success: Schema.Int })],
-      decide: { Count: ({ state }) => Decision.persist([{ _tag: "Counted" as const }], state + 1) },
-      evolve: (count) => count + 1
-    })
+    const Counter = makeCounter(remembered)
     const coding = codecs.make(Counter)
     const behaviour = guarded(yield* Counter.behaviour, () => true)
     const count = (commandId: string, firstSentAt?: number) =>
@@ -190,6 +193,46 @@ describe("an entity that is sent a command again", () => {
     Effect.gen(function*() {
       // the one that is forgotten is older
       assert.deepStrictEqual(yield* answers(3, Date.now() * 1_000 + 60 * second, 3), { again: 5, next: 6 })
+    }))
+})
+
+describe("what cannot be told of a command that may have been executed", () => {
+  const coding = codecs.make(makeCounter())
+  const count: EntityCommand = { ...command, tag: "Count", payload: null }
+
+  it.effect("is that it was not", () =>
+    Effect.gen(function*() {
+      const unfit = yield* Effect.flip(
+        coding.decodeAnswer(count, { _tag: "Replied", reply: "many", receipt: undefined })
+      )
+      assert.deepInclude(unfit, { _tag: "InvalidDecision", isUnknown: true, wasExecuted: true })
+      const none = yield* Effect.flip(coding.decodeAnswer(count, { _tag: "Failed", error: { _tag: "Newer" } }))
+      assert.deepInclude(none, { _tag: "EntityUnreachable", isUnknown: true })
+      // what cannot be encoded is of an entity that has replied
+      const replies = [
+        Effect.succeed({ _tag: "Replied", reply: "many", receipt: undefined } as const),
+        Effect.die("bug")
+      ]
+      for (const reply of replies) {
+        const answer = yield* coding.encodeAnswer(count, reply)
+        assert.strictEqual(answer._tag, "Failed")
+        const error = yield* Effect.flip(coding.decodeAnswer(count, answer as EntityAnswer))
+        assert.isTrue(error.isUnknown)
+      }
+    }))
+})
+
+describe("the id of a command", () => {
+  it.effect("is checked by the process that is sent it as well", () =>
+    Effect.gen(function*() {
+      const coding = codecs.make(makeCounter())
+      for (const commandId of ["", "x".repeat(201), "a\0"]) {
+        const error = yield* Effect.flip(
+          coding.decodeCommand({ ...command, tag: "Count", payload: null, commandId })
+        )
+        assert.strictEqual(error._tag, "InvalidCommand")
+        assert.match(error.problem, /the command id/)
+      }
     }))
 })
 

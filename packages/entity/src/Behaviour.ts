@@ -6,6 +6,7 @@
  */
 import type { RevisionConflict } from "@sluice/core/DurableStateStore"
 import type { Metadata } from "@sluice/core/Envelope"
+import { textProblem } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import type { SequenceConflict } from "@sluice/core/JournalError"
 import type { Receipt } from "@sluice/core/Receipt"
@@ -37,6 +38,9 @@ export interface Command {
 
 /** How much metadata a command may have, in bytes of UTF-8. */
 const maxMetadata = 8 * 1024
+
+/** The longest id of a command, in bytes of UTF-8. */
+const maxCommandId = 200
 
 const encoder = new TextEncoder()
 
@@ -72,6 +76,32 @@ export const metadataProblem = (metadata: unknown): string | undefined => {
     if (bytes > maxMetadata) return `its metadata is larger than ${maxMetadata} bytes of UTF-8`
   }
   return undefined
+}
+
+/**
+ * Why what is given is no id of a command, if it is none: it is empty, cannot be stored, or is longer than 200 bytes of UTF-8.
+ *
+ * **Example** (An id that is too long)
+ *
+ * ```ts
+ * import { Behaviour } from "@sluice/entity"
+ *
+ * Behaviour.commandIdProblem("order-17") // => undefined
+ * Behaviour.commandIdProblem("a".repeat(201)) // => "the command id is longer than 200 bytes of UTF-8"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const commandIdProblem = (id: unknown): string | undefined => {
+  const wrong = textProblem(id)
+  if (wrong !== undefined) return `the command id ${wrong}`
+  const text = id as string
+  if (text === "") return "the command id is empty"
+  // no character has more than three bytes for each of its units
+  return text.length * 3 > maxCommandId && encoder.encode(text).length > maxCommandId
+    ? `the command id is longer than ${maxCommandId} bytes of UTF-8`
+    : undefined
 }
 
 /**

@@ -17,11 +17,11 @@ import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { type Answer, type Command, metadataProblem } from "./Behaviour.ts"
+import { type Answer, type Command, commandIdProblem, metadataProblem } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { type EntityError, InvalidCommand } from "./EntityError.ts"
 import { entityCommand, entityCommands } from "./EntityMetrics.ts"
-import { commandIdProblem, entityIdProblem } from "./internal/ids.ts"
+import { entityIdProblem } from "./internal/ids.ts"
 
 /**
  * Sends commands to entities of one type, wherever they are.

@@ -8,7 +8,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../../EntityMessage.ts"
 import type { Connections } from "../calls/Connections.ts"
-import { maxBytes, maxCalls, maxMessageBytes } from "../calls/method.ts"
+import { maxArrivalBytes, maxBesides, maxBytes, maxCalls } from "../calls/method.ts"
 import type { EntityShards } from "./EntityShards.ts"
 import type { Routes } from "./Routes.ts"
 import { shardOf } from "./shardOf.ts"
@@ -29,6 +29,8 @@ const longestWait = 3_600_000
  * The entities of a type that run in this process.
  */
 export interface Served {
+  /** The name of the command that events of other replicas come with, where they are replicated. */
+  readonly arrival?: string | undefined
   /** It answers once the entity has, or it is clear that it does not. */
   readonly handle: (command: EntityCommand) => Effect.Effect<EntityAnswer | Elsewhere | Unknown>
   /** Ends once nothing is in hand for the entities that are meant, and nothing is kept of them. */
@@ -116,7 +118,18 @@ export class Node {
       if (command === undefined) {
         return Effect.succeed(wire.encodeAnswer(elsewhere("it does not understand the command")))
       }
-      const { millis, parent } = command
+      const { entityType, millis, parent, tag } = command
+      const served = this.#served.get(entityType)
+      const most = limitOf(served !== undefined && served.arrival === tag) + maxBesides
+      if (body.byteLength > most) {
+        const invalid = new InvalidCommand({
+          entityType,
+          id: command.id,
+          command: tag,
+          problem: tooLarge("it", body.byteLength, most)
+        })
+        return Effect.succeed(wire.encodeAnswer({ _tag: "Failed", error: encodeError(invalid) }))
+      }
       const handled = Effect.timeoutOrElse(this.#here(command), {
         duration: Math.min(millis, longestWait),
         // it may go on: who has sent it may read this just before he gives up
@@ -137,6 +150,7 @@ export class Node {
       const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const shard = shardOf(entityType, id)
       const deadline = now() + within
+      const most = limitOf(command.isArrival === true)
       const tried: Array<string> = []
       let isUnknown = false
       let sent = command
@@ -235,7 +249,7 @@ export class Node {
             if (sent.commandId === undefined) sent = { ...sent, commandId: this.#crypto.randomUUID() }
             const rest = Math.max(1, deadline - now())
             const bytes = wire.encodeCommand(payload, sent, rest, span)
-            if (bytes.byteLength > maxMessageBytes) return invalid(tooLarge("it", bytes.byteLength))
+            if (bytes.byteLength > most + maxBesides) return invalid(tooLarge("it", bytes.byteLength, most))
             return Effect.flatMap(this.#connections.request(peer, bytes, rest, begins), (outcome) => {
               switch (outcome._tag) {
                 case "NotBegun":
@@ -291,7 +305,7 @@ export class Node {
         return invalid(`its payload cannot be sent as JSON: ${String(cause)}`)
       }
       const bytes = bytesOf(payload)
-      if (bytes > maxBytes) return invalid(tooLarge("it", bytes))
+      if (bytes > most) return invalid(tooLarge("it", bytes, most))
       return Effect.timeoutOrElse(loop, { duration: within, orElse: failure })
     })
   }
@@ -327,14 +341,17 @@ const sendable = (command: EntityCommand, answer: EntityAnswer | Elsewhere | Unk
     return instead(`the answer cannot be sent as JSON: ${String(cause)}`)
   }
   const bytes = bytesOf(text)
-  return bytes <= maxBytes ? { answer, text } : instead(tooLarge("the answer", bytes))
+  return bytes <= maxBytes ? { answer, text } : instead(tooLarge("the answer", bytes, maxBytes))
 }
 
 /** In UTF-8, where that may be too many. */
 const bytesOf = (text: string): number => text.length * 3 <= maxBytes ? text.length : Buffer.byteLength(text)
 
-const tooLarge = (what: string, bytes: number): string =>
-  `${what} has ${bytes} bytes, and processes do not send each other more than ${maxBytes}`
+const tooLarge = (what: string, bytes: number, most: number): string =>
+  `${what} has ${bytes} bytes, and processes do not send each other more than ${most}`
+
+/** How large a command may be. */
+const limitOf = (isArrival: boolean): number => isArrival ? maxArrivalBytes : maxBytes
 
 /** Who has sent a command does not see what it answers. Where something was persisted, nobody may be told that it was not. */
 const unsendable = (

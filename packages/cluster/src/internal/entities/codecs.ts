@@ -1,7 +1,7 @@
 import * as Receipt from "@sluice/core/Receipt"
-import { type Answer, type Command, metadataProblem } from "@sluice/entity/Behaviour"
+import { type Answer, type Command, commandIdProblem, metadataProblem } from "@sluice/entity/Behaviour"
 import type { Entity } from "@sluice/entity/Entity"
-import { DecisionFailed, EntityError, InvalidCommand, InvalidDecision } from "@sluice/entity/EntityError"
+import { EntityError, EntityUnreachable, InvalidCommand, InvalidDecision } from "@sluice/entity/EntityError"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
@@ -34,6 +34,9 @@ export interface Codecs {
   readonly decodeAnswer: (command: EntityCommand, answer: EntityAnswer) => Effect.Effect<Answer, EntityError>
 }
 
+const failedWith = (error: EntityError): Effect.Effect<EntityAnswer> =>
+  Effect.map(Effect.orDie(errors.encode(error)), (error) => ({ _tag: "Failed", error }))
+
 /** @internal */
 export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>): Codecs => {
   const all = arrival === undefined ? commands : [...commands, arrival]
@@ -43,8 +46,18 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
   }))
   const of = (command: { readonly id: string; readonly tag: string }, problem: string) =>
     new InvalidCommand({ entityType: name, id: command.id, command: command.tag, problem })
-  const unfit = ({ id, tag }: EntityCommand, what: string) => (cause: Schema.SchemaError) =>
-    new InvalidDecision({ entityType: name, id, command: tag, problem: `${what} does not fit its schema`, cause })
+  const unfit = ({ id, tag }: EntityCommand, what: string, wasExecuted: boolean) => (cause: Schema.SchemaError) =>
+    new InvalidDecision({
+      entityType: name,
+      id,
+      command: tag,
+      problem: `${what} does not fit its schema`,
+      ...(wasExecuted && { wasExecuted }),
+      cause
+    })
+  /** Nobody can tell whether it was executed. */
+  const untold = ({ id }: EntityCommand, problem: string, cause: unknown) =>
+    new EntityUnreachable({ entityType: name, id, isUnknown: true, problem, cause })
   const codingOf = (command: { readonly id: string; readonly tag: string }) => {
     const coding = codings.get(command.tag)
     return coding === undefined
@@ -56,13 +69,22 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
       Effect.flatMap(codingOf({ id, tag }), (coding) =>
         Effect.mapBoth(coding.payload.encode(payload), {
           onFailure: (error) => of({ id, tag }, `its payload cannot be sent: ${error.message}`),
-          onSuccess: (payload) => ({ entityType: name, id, tag, payload, metadata, commandId })
+          onSuccess: (payload) => ({
+            entityType: name,
+            id,
+            tag,
+            payload,
+            metadata,
+            commandId,
+            isArrival: tag === arrival?._tag
+          })
         })),
     decodeCommand: (command) =>
       Effect.flatMap(codingOf(command), (coding) => {
         const { commandId, firstSentAt, metadata, tag } = command
         // another process may send what no client of this one would
-        const wrong = metadata === undefined ? undefined : metadataProblem(metadata)
+        const wrong = (commandId === undefined ? undefined : commandIdProblem(commandId)) ??
+          (metadata === undefined ? undefined : metadataProblem(metadata))
         if (wrong !== undefined) return Effect.fail(of(command, wrong))
         return Effect.mapBoth(coding.payload.decode(command.payload), {
           onFailure: (error) => of(command, `its payload is not what it declares: ${error.message}`),
@@ -82,7 +104,7 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
           Effect.flatMap(answer, (answer): Effect.Effect<EntityAnswer, EntityError> =>
             answer._tag === "Rejected"
               ? Effect.mapBoth(coding.error.encode(answer.error), {
-                onFailure: unfit(command, "its error"),
+                onFailure: unfit(command, "its error", false),
                 onSuccess: (error) => ({ _tag: "Rejected", error })
               })
               : Effect.mapBoth(
@@ -91,26 +113,19 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
                   answer.receipt === undefined ? Effect.undefined : receipts.encode(answer.receipt)
                 ]),
                 {
-                  onFailure: unfit(command, "its reply"),
+                  onFailure: unfit(command, "its reply", true),
                   onSuccess: ([reply, receipt]) => ({ _tag: "Replied", reply, receipt })
                 }
               ))
       ).pipe(
-        Effect.catchDefect((cause) =>
-          Effect.fail(
-            new DecisionFailed({
-              entityType: name,
-              id: command.id,
-              command: command.tag,
-              problem: "the process that runs it has failed with what is a bug",
-              cause
-            })
-          )
-        ),
         Effect.catch((error): Effect.Effect<EntityAnswer | Elsewhere | Unknown> =>
           error._tag === "EntityUnreachable" && !(error instanceof Forgotten)
             ? Effect.succeed({ _tag: error.isUnknown ? "Unknown" : "Elsewhere", why: error.problem })
-            : Effect.map(Effect.orDie(errors.encode(error)), (error) => ({ _tag: "Failed", error }))
+            : failedWith(error)
+        ),
+        // it would happen again, so that the command is not sent on
+        Effect.catchDefect((cause) =>
+          failedWith(untold(command, "the process that runs it has failed with what is a bug", cause))
         )
       ),
     decodeAnswer: (command, answer) => {
@@ -123,7 +138,7 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
                 answer.receipt === undefined ? Effect.undefined : receipts.decode(answer.receipt)
               ]),
               {
-                onFailure: unfit(command, "the reply of another process"),
+                onFailure: unfit(command, "the reply of another process", true),
                 onSuccess: ([reply, receipt]): Answer => ({
                   _tag: "Replied",
                   reply,
@@ -134,12 +149,15 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
         case "Rejected":
           return Effect.flatMap(codingOf(command), ({ error }) =>
             Effect.mapBoth(error.decode(answer.error), {
-              onFailure: unfit(command, "the error of another process"),
+              onFailure: unfit(command, "the error of another process", false),
               onSuccess: (error): Answer => ({ _tag: "Rejected", error })
             }))
         case "Failed":
           return Effect.flatMap(
-            Effect.mapError(errors.decode(answer.error), unfit(command, "the error of another process")),
+            Effect.mapError(
+              errors.decode(answer.error),
+              (cause) => untold(command, "another process has failed with an error that is none", cause)
+            ),
             (error) => Effect.fail(error as EntityError)
           )
       }
