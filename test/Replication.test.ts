@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
@@ -8,6 +9,7 @@ import * as Source from "@sluice/core/Source"
 import type { Runner } from "@sluice/entity/EntityClient"
 import { EntityConflict, type EntityError, JournalUnavailable, Overloaded } from "@sluice/entity/EntityError"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import { CallRefused } from "@sluice/grpc/GrpcError"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
 import { freePort } from "@sluice/testing/FreePort"
@@ -132,6 +134,24 @@ const offered = (
   }).pipe(Effect.scoped)
 
 describe("what a replica offers", () => {
+  it.live("may be for replicas alone, which say in each call that they are", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const asked = new Set<string | undefined>()
+      const { replicas, settled } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer }, {
+        select: ({ replica }) => {
+          asked.add(replica?.id)
+          return replica === undefined
+            ? Effect.fail(new CallRefused({ code: "PERMISSION_DENIED", reason: "no replica" }))
+            : Effect.succeed(EventFilter.passAll)
+        }
+      })
+      for (const { notes } of replicas) yield* notes("a").Add({ text: "x" })
+      // so are the heads, by which it is known that they have everything
+      yield* settled(["a"], () => 2)
+      assert.deepStrictEqual(asked, new Set(["eu", "us"]))
+    }).pipe(Effect.scoped, quietly))
+
   it.live("is what its consumer has not by itself, and placeholders", () =>
     Effect.gen(function*() {
       const notes = makeNotes("notes")

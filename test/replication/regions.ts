@@ -5,6 +5,7 @@ import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as EntityClient from "@sluice/entity/EntityClient"
+import type * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
@@ -26,10 +27,16 @@ const isBetween = (a: string, b: string) => ({ from, to }: { readonly from: stri
   from === a && to === b || from === b && to === a
 
 /** A replica that serves, and does not consume yet. */
-const serving = Effect.fnUntraced(function*(notes: Notes, id: string, storage: Storage, isPlain: boolean) {
+const serving = Effect.fnUntraced(function*(
+  notes: Notes,
+  id: string,
+  storage: Storage,
+  isPlain: boolean,
+  select: EventProducer.Options["select"]
+) {
   const context = yield* Layer.build(
     Layer.fresh(
-      Replication.producer(notes).pipe(
+      Replication.producer(notes, { select }).pipe(
         Layer.provideMerge(isPlain ? ReplicatedEventSourced.layerPlain(notes) : ReplicatedEventSourced.layer(notes)),
         Layer.provideMerge([Replica.layer(id), GrpcServer.layer({ port: 0 }), storage, ProjectionRegistry.layer])
       )
@@ -42,15 +49,16 @@ const serving = Effect.fnUntraced(function*(notes: Notes, id: string, storage: S
 export const start = Effect.fnUntraced(function*(
   notes: Notes,
   storages: Readonly<Record<string, Storage>>,
-  { given = (_, runner) => runner, isPlain = false, links = () => true }: {
+  { given = (_, runner) => runner, isPlain = false, links = () => true, select }: {
     readonly isPlain?: boolean
     readonly links?: (from: string, to: string) => boolean
+    readonly select?: EventProducer.Options["select"]
     /** What a replica gives events to, in place of its entities. */
     readonly given?: (id: string, entities: EntityClient.Runner) => EntityClient.Runner
   } = {}
 ) {
   const ids = Object.keys(storages)
-  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain))
+  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain, select))
   const lines: Array<
     { readonly from: string; readonly to: string; readonly port: number; readonly line: Switchboard.Switchboard }
   > = []

@@ -20,6 +20,6 @@ export interface Caller {
   readonly address: string
   /** Undefined where the server asks for none: with `clientAuthority` it is that of every caller. */
   readonly certificate: ClientCertificate | undefined
-  /** The replica that it says to be, where it consumes replicated entities. */
+  /** The replica that it says to be, where it consumes replicated entities. Nothing proves it: what one may see is not to go by this alone. */
   readonly replica?: ReplicaInfo | undefined
 }

@@ -256,7 +256,8 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         sliceMin: range.min,
         sliceMax: range.max,
         sluiceHeads: true,
-        ...(before === undefined ? {} : { sluiceBefore: BigInt(before) })
+        ...(before === undefined ? {} : { sluiceBefore: BigInt(before) }),
+        ...(replicaInfo && { sluiceReplicaInfo: replicaInfo })
       })
     )
     return Effect.flatMap(unary(eventProducerPaths.latestEventTimestamp, message), (bytes) =>
@@ -460,7 +461,12 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           eventProducerPaths.eventTimestamp,
           encode(
             EventTimestampRequestSchema,
-            create(EventTimestampRequestSchema, { streamId, persistenceId, seqNr: BigInt(sequenceNumber) })
+            create(EventTimestampRequestSchema, {
+              streamId,
+              persistenceId,
+              seqNr: BigInt(sequenceNumber),
+              ...(replicaInfo && { sluiceReplicaInfo: replicaInfo })
+            })
           )
         ),
         (bytes) =>

@@ -82,7 +82,7 @@ export const eventTimestamp = (
 ): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(EventTimestampRequestSchema, bytes))
-    const [stream, event] = yield* eventOf(streams, callerOf(call, undefined), request)
+    const [stream, event] = yield* eventOf(streams, callerOf(call, request.sluiceReplicaInfo), request)
     const envelope = yield* stream.within(Stream.runHead(event))
     return encode(
       EventTimestampResponseSchema,
@@ -153,7 +153,7 @@ export const latestEventTimestamp = (
 ): Effect.Effect<Buffer, unknown> =>
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
-    const [stream] = yield* streamOf(streams, callerOf(call, undefined), request)
+    const [stream] = yield* streamOf(streams, callerOf(call, request.sluiceReplicaInfo), request)
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
       "sluice_before",
