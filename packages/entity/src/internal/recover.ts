@@ -220,26 +220,28 @@ export const recovering = <Event, State>(
     progress: Progress<State>,
     first?: ReadonlyArray<EncodedEnvelope>
   ) {
+    // what was read in vain, before the snapshot was looked for, is not part of it
+    const before = reads.events
     let page = first ?? []
     let told = yield* seconds
     for (let isFirst = first !== undefined;; isFirst = false) {
       if (!isFirst) {
         const next = (progress.sequenceNumber + 1) as SequenceNumber
         // with one more than there may be, which tells that there are too many
-        const limit = Math.min(pageSize, recoverAtMost - reads.events + 1)
+        const limit = Math.min(pageSize, recoverAtMost - (reads.events - before) + 1)
         page = yield* reading(id, reads, journal.entity(persistenceId, next, last, limit))
         // what is left of a page before it is of no use any more
         if (page.length === 0) return undefined
       }
       reads.events += page.length
       yield* Metric.update(events, page.length)
-      if (reads.events > recoverAtMost) {
+      const unusable = fold(progress, persistenceId, page)
+      if (reads.events - before > recoverAtMost && unusable?.isMissing !== true) {
         return new Unusable(
           `it takes more than ${recoverAtMost} events: save snapshots, or raise \`recoverAtMost\``,
           false
         )
       }
-      const unusable = fold(progress, persistenceId, page)
       if (unusable !== undefined) return unusable
       const now = yield* seconds
       if (now - told >= progressEach) {

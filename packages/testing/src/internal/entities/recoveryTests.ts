@@ -107,6 +107,26 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         for (const recoverAtMost of [-1, 0.5, NaN]) assert.throws(() => makeAccount({ recoverAtMost }), RangeError)
       }))
 
+    it.effect("counts those after a snapshot alone, also where it looks for one only as events are missing", () =>
+      Effect.gen(function*() {
+        const name = freshNameOf("account")
+        const account = makeAccount({ name, recoverAtMost: 100 })
+        const append = (count: number) =>
+          Journal.append(account.entityType, {
+            id: "a",
+            events: Array.from({ length: count }, () => new Deposited({ amount: 1 }))
+          })
+        yield* append(200)
+        yield* save(account, 200, 200)
+        yield* Journal.deleteEvents(account.entityType, "a")
+        yield* append(60)
+        assert.strictEqual(yield* balance(account), 260)
+        yield* append(40)
+        assert.strictEqual(yield* balance(account), 300)
+        yield* append(1)
+        yield* failsToRecover(account, "it takes more than 100 events")
+      }))
+
     it.effect("begins at the newest snapshot", () =>
       Effect.gen(function*() {
         const account = makeAccount({ snapshots: SnapshotPolicy.every(1_000) })
