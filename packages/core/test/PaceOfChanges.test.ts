@@ -9,6 +9,7 @@ import * as Projection from "@sluice/core/Projection"
 import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as Source from "@sluice/core/Source"
 import * as Simulation from "@sluice/testing/Simulation"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -69,6 +70,32 @@ it.effect("of several changes at once each waits until the one before is taken u
       yield* isTakenUp.release
     }
     yield* Fiber.join(changing)
+  }).pipe(
+    Effect.provideService(ProjectionRegistry, { readers: () => [worker] } as any),
+    Effect.provide(MemoryStorage.layer)
+  )
+})
+
+it.effect("of very many changes at once so many wait as may, and the others are refused", () => {
+  const isTakenUp = Latch.makeUnsafe()
+  const worker = { status: { revision: 1, restarts: 0 }, until: () => isTakenUp.await }
+  return Effect.gen(function*() {
+    const changing = yield* Effect.forEach(
+      Array.from({ length: 1_100 }),
+      () => Effect.forkChild(Effect.exit(change), { startImmediately: true })
+    )
+    yield* isTakenUp.open
+    yield* TestClock.adjust("20 seconds")
+    const exits = yield* Effect.forEach(changing, (fiber) => Fiber.join(fiber))
+    const refused = exits.filter(Exit.isFailure)
+    // the first of them may have been made before others came
+    assert.isAtLeast(refused.length, 1)
+    assert.isAtMost(refused.length, 100)
+    for (const { cause } of refused) {
+      assert.deepInclude(Cause.squash(cause), { _tag: "StorageError", reason: "Busy", isRetryable: true })
+    }
+    // there is room again
+    yield* change
   }).pipe(
     Effect.provideService(ProjectionRegistry, { readers: () => [worker] } as any),
     Effect.provide(MemoryStorage.layer)

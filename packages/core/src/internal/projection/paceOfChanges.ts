@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import { ProjectionManagement } from "../../ProjectionManagement.ts"
 import { ProjectionRegistry, type RegisteredWorker } from "../../ProjectionRegistry.ts"
+import { StorageError } from "../../StorageError.ts"
 import type { WorkerStatus } from "../../WorkerStatus.ts"
 
 /**
@@ -18,6 +19,9 @@ const longestPatience = 8_000
  * every 50 ms, and then have to begin.
  */
 const leastInterval = 200
+
+/** How many changes of a source's filter may wait at once: each waits for seconds. */
+const mostWaiting = 1_000
 
 /** The last change of a filter that this process has made. */
 interface Change {
@@ -38,6 +42,8 @@ interface Follower {
 /** The changes of the filter of a source. */
 interface Changes {
   readonly one: Semaphore.Semaphore
+  /** How many are made, or wait for those. */
+  waiting: number
   last: Change | undefined
 }
 
@@ -47,7 +53,9 @@ const changesOf = (management: ProjectionManagement["Service"], source: string):
   let bySource = allChanges.get(management)
   if (bySource === undefined) allChanges.set(management, bySource = new Map())
   let changes = bySource.get(source)
-  if (changes === undefined) bySource.set(source, changes = { one: Semaphore.makeUnsafe(1), last: undefined })
+  if (changes === undefined) {
+    bySource.set(source, changes = { one: Semaphore.makeUnsafe(1), waiting: 0, last: undefined })
+  }
   return changes
 }
 
@@ -55,7 +63,7 @@ const changesOf = (management: ProjectionManagement["Service"], source: string):
  * @internal
  * Changes the filter of a source, once its workers have taken up the last change, or have not for a while: all that read the source have stored an
  * offset since, or have nothing to handle. Changes in quick succession would have them begin anew for ever, as a change fences whoever goes by an earlier one.
- * Of several at once each waits for the one before.
+ * Of several at once each waits for the one before, and where too many wait, it is refused.
  *
  * A change in a transaction does not wait: workers cannot write while that holds its locks, nor take up what is not committed. Later changes wait
  * for it from its commit.
@@ -65,7 +73,7 @@ export const paced = <A, E, R>(
   isChange: (answer: A) => boolean,
   change: Effect.Effect<A, E, R>,
   afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void>
-): Effect.Effect<A, E, R | ProjectionManagement> =>
+): Effect.Effect<A, E | StorageError, R | ProjectionManagement> =>
   Effect.gen(function*() {
     const management = yield* ProjectionManagement
     const registry = yield* ProjectionRegistry
@@ -87,12 +95,28 @@ export const paced = <A, E, R>(
     let isAlone = false
     yield* afterCommit(Effect.sync(() => void (isAlone = true)))
     if (!isAlone) return yield* make(changes.last?.patience ?? patience)
-    return yield* changes.one.withPermit(Effect.gen(function*() {
+    const next = Effect.gen(function*() {
       const waits = changes.last?.patience ?? patience
       const isTakenUp = Option.isSome(yield* Effect.timeoutOption(takenUp(changes, management.isShared), waits))
       return yield* make(isTakenUp ? patience : Math.min(2 * waits, longestPatience))
-    }))
+    })
+    return yield* Effect.acquireUseRelease(
+      Effect.suspend(() => changes.waiting < mostWaiting ? Effect.sync(() => changes.waiting++) : tooMany(source)),
+      () => changes.one.withPermit(next),
+      () => Effect.sync(() => changes.waiting--)
+    )
   })
+
+const tooMany = (source: string): Effect.Effect<never, StorageError> =>
+  Effect.fail(
+    new StorageError({
+      operation: `change the filter of '${source}'`,
+      reason: "Busy",
+      advice:
+        "each change waits until workers have taken up the one before; make fewer of them, with more in each, and try again",
+      cause: `${mostWaiting} changes wait`
+    })
+  )
 
 const takenUp = (changes: Changes, isShared: boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
