@@ -2,7 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Source from "@sluice/core/Source"
@@ -10,13 +12,18 @@ import type { Runner } from "@sluice/entity/EntityClient"
 import { EntityConflict, type EntityError, JournalUnavailable, Overloaded } from "@sluice/entity/EntityError"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import { CallRefused } from "@sluice/grpc/GrpcError"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
+import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
+import { copyFile } from "node:fs/promises"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { Added, makeNotes, type Notes } from "../packages/replication/test/kit/Notes.ts"
@@ -336,6 +343,93 @@ describe("an event that is not stored", () => {
       )
       yield* Wait.until("it by its own way", Effect.map(eu!.events("a"), ({ length }) => length === 1))
     }).pipe(Effect.scoped, quietly))
+})
+
+/** A region on a database of its own that ends with its scope, and consumes what lives at these ports. */
+const running = Effect.fnUntraced(function*(
+  id: string,
+  filename: string,
+  port: number,
+  ports: Readonly<Record<string, number>>
+) {
+  const notes = makeNotes("notes")
+  const replicas = Object.fromEntries(
+    Object.entries(ports).map(([id, port]) => [id, { address: `localhost:${port}` }])
+  )
+  const context = yield* Layer.build(Layer.fresh(
+    Replication.layer(notes, { replicas, consumers: 1 }).pipe(
+      Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+      Layer.provideMerge([
+        Replica.layer(id),
+        GrpcServer.layer({ port }),
+        SqliteStorage.layer({ filename }),
+        ProjectionRegistry.layer
+      ])
+    )
+  ))
+  const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
+  return {
+    context,
+    projections: Replication.projections(notes, id, { replicas, consumers: 1 }),
+    add: (text: string) => client("a").Add({ text }),
+    has: (...expected: ReadonlyArray<string>) =>
+      Wait.until(
+        `'${expected.join("', '")}' at ${id}`,
+        Effect.map(client("a").Get(), ({ notes }) => {
+          const texts = notes.map((note) => note.split(" ")[1]!)
+          return texts.length === expected.length && expected.every((text) => texts.includes(text))
+        })
+      )
+  }
+})
+
+describe("a replica whose database was restored from a backup", () => {
+  it.live(
+    "is refused by those that have what it has lost, also once they are rewound, and begins anew under another id",
+    () =>
+      Effect.gen(function*() {
+        const folder = yield* temporaryFolder
+        const fileOf = (name: string) => Path.join(folder, `${name}.db`)
+        const [eu, us, ap] = yield* Effect.all([freePort, freePort, freePort])
+        yield* Effect.scoped(Effect.gen(function*() {
+          const there = yield* running("us", fileOf("us"), us, { eu })
+          yield* Effect.scoped(Effect.flatMap(running("eu", fileOf("eu"), eu, { us }), ({ add }) => add("1")))
+          yield* there.has("1")
+          yield* Effect.promise(() => copyFile(fileOf("eu"), fileOf("backup")))
+          yield* Effect.scoped(Effect.gen(function*() {
+            const { add } = yield* running("eu", fileOf("eu"), eu, { us })
+            yield* add("2")
+            yield* add("3")
+            yield* there.has("1", "2", "3")
+          }))
+          yield* Effect.scoped(Effect.gen(function*() {
+            const { add } = yield* running("eu", fileOf("backup"), eu, {})
+            for (const text of ["new-2", "new-3", "new-4"]) yield* add(text)
+            const status = Effect.provideContext(ProjectionStatus.status("RES_notes_us_eu"), there.context)
+            yield* Wait.until(
+              "the projection to be stopped",
+              Effect.map(status, (status) => JSON.stringify(status).includes("JournalForked"))
+            )
+            yield* Effect.provideContext(Projection.rewind(there.projections[0]!, "beginning"), there.context)
+            const groups = ProjectionManagement.deadLetterGroups("RES_notes_us_eu")
+            yield* Wait.until(
+              "the entity to be held up",
+              Effect.map(
+                Effect.provideContext(groups, there.context),
+                (groups) => groups.some(({ fingerprint }) => fingerprint.includes("HistoryForked"))
+              )
+            )
+            yield* there.has("1", "2", "3")
+          }))
+        }))
+        const there = yield* running("us", fileOf("us"), us, { ap })
+        const anew = yield* running("ap", fileOf("ap"), ap, { us })
+        yield* anew.has("1", "2", "3")
+        yield* anew.add("4")
+        yield* there.has("1", "2", "3", "4")
+      }).pipe(Effect.scoped, quietly),
+    180_000
+  )
 })
 
 describe("regions", () => {

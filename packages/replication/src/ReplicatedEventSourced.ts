@@ -29,7 +29,7 @@ import { arrivalOf, arrivalTag } from "./internal/arrival.ts"
 import { interceptions } from "./internal/interceptions.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
-import { type ArrivalError, EventsLost, Intercepted, UnknownReplica } from "./ReplicationError.ts"
+import { type ArrivalError, EventsLost, HistoryForked, Intercepted, UnknownReplica } from "./ReplicationError.ts"
 import type { VersionVector } from "./VersionVector.ts"
 
 const TypeId = "~sluice/ReplicatedEventSourced"
@@ -96,6 +96,8 @@ export interface Arriving<out Event> {
   readonly event: Event
   readonly replication: ReplicationMetadata
   readonly metadata: Metadata
+  /** Whether it comes from another replica than that which has decided it; not where nothing is said. */
+  readonly isRelayed?: boolean | undefined
 }
 
 /**
@@ -276,9 +278,14 @@ const lineages = <Event, State>(
           : `the entity id is too long: with the entity type and the replica '${longest}', it has more than ${PersistenceId.maxBytes} bytes of UTF-8`,
       initial: state.nothing,
       encode: (known) => ({ [knownKey]: state.encode(known) }),
-      decode: (metadata, sequenceNumber) => {
+      decode: (metadata) => {
         const text = metadata[knownKey]
-        return text === undefined ? state.beforeReplication(self, sequenceNumber) : state.decode(text)
+        if (text === undefined) {
+          throw new Error(
+            "It does not say which events of other replicas it includes, as `SnapshotStore.save` has saved it and not the entity"
+          )
+        }
+        return state.decode(text)
       },
       request: (known, now): Pick<Request<unknown, unknown>, "replica" | "version" | "time"> => ({
         replica: self,
@@ -312,10 +319,10 @@ const lineages = <Event, State>(
       }),
       arrival,
       arrive: ({ id, payload, sequenceNumber, state: current }, known) => {
-        const { event, replication } = payload as Arriving<Event>
+        const { event, isRelayed, replication } = payload as Arriving<Event>
         const { origin, originSequenceNumber } = replication
         const about = { entityType: name, id, origin, originSequenceNumber }
-        const arrived = state.arrive(known, { self, replicas, count: sequenceNumber }, replication)
+        const arrived = state.arrive(known, { self, replicas, count: sequenceNumber }, replication, isRelayed === true)
         switch (arrived._tag) {
           case "Own":
           case "Duplicate":
@@ -324,6 +331,10 @@ const lineages = <Event, State>(
             return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
           case "EventsLost":
             return Decision.fail(new EventsLost({ ...about, self, seen: arrived.seen, last: sequenceNumber }))
+          case "HistoryForked": {
+            const { number: last, time: lastTime } = arrived.last
+            return Decision.fail(new HistoryForked({ ...about, time: replication.time!, last, lastTime }))
+          }
           case "Stored":
             return intercepting === undefined
               ? Decision.persist([event], "Stored" as const)
@@ -385,8 +396,8 @@ export const receive = <Name extends string, Event>(
   never,
   EntityClient.Runs<Name>
 > =>
-  Effect.map(EntityClient.Runs(entity.name), (runner) => (id, { event, metadata, replication }) => {
-    const payload: Arriving<Event> = { event, replication, metadata: withoutOwn(metadata) }
+  Effect.map(EntityClient.Runs(entity.name), (runner) => (id, { event, isRelayed = false, metadata, replication }) => {
+    const payload: Arriving<Event> = { event, replication, metadata: withoutOwn(metadata), isRelayed }
     return Effect.flatMap(
       runner.send(id, { tag: arrivalTag, payload, commandId: undefined }),
       (answer) =>

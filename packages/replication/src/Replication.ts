@@ -26,18 +26,20 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { givingAgain } from "./internal/givingAgain.ts"
 import * as state from "./internal/replica.ts"
+import { byText } from "./internal/vectors.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import { receive } from "./ReplicatedEventSourced.ts"
 import { type ArrivalError, EntityHeldUp, WrongReplica } from "./ReplicationError.ts"
 
 /**
- * Where another replica is, and how it is reached: the options of `EventConsumer.source`.
+ * Where another replica is, and how it is reached: the options of `EventConsumer.source`, without `onReplaced`, as a replica whose journal was replaced has to begin
+ * anew under another id.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Remote extends Omit<EventConsumer.Options, "name" | "replica"> {}
+export interface Remote extends Omit<EventConsumer.Options, "name" | "replica" | "onReplaced"> {}
 
 /**
  * Which replicas are consumed, and how.
@@ -123,6 +125,7 @@ const ofEntity = (
 const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
   "Intercepted",
   "EventsLost",
+  "HistoryForked",
   "EntityConflict"
 ])
 
@@ -161,7 +164,7 @@ export const projections = <Name extends string, Event>(
   }
   const others = Object.keys(replicas).filter((id) => id !== self)
   /** Those whose events come by way of others. */
-  const relayed = entity.replicas.filter((id) => id !== self && !others.includes(id))
+  const relayed = entity.replicas.filter((id) => id !== self && !others.includes(id)).toSorted(byText)
   return others.map((remote) => {
     /** What comes on another way is not taken from this one, where some of it may be missing. */
     const elsewhere = new Set(others.filter((id) => id !== remote))
@@ -185,7 +188,7 @@ export const projections = <Name extends string, Event>(
             ? Effect.void
             : Effect.flatMap(receiving, (receive) =>
               Effect.mapError(
-                Effect.asVoid(receive(id, { event, metadata, replication: from })),
+                Effect.asVoid(receive(id, { event, metadata, replication: from, isRelayed: from.origin !== remote })),
                 (error) => ofEntity({ entityType: name, id }, from, error)
               ))
         },

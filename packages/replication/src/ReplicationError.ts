@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import * as ExpectedError from "@sluice/core/ExpectedError"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 
 const About = {
@@ -65,6 +67,40 @@ export class EventsLost extends ExpectedError.TaggedError<EventsLost>("@sluice/r
       "Events were lost here, as by a backup that was restored: restore a later one, or have this replica begin anew under another id"
   }
 }
+
+/**
+ * An event has a number and a time that do not go with those of its origin which are stored here: the origin's database was restored from a backup, or emptied, and it has given the numbers
+ * of lost events again.
+ *
+ * **Details**
+ *
+ * Both histories exist now, and no replica can tell which is right, so that none of the events that follow is stored either, however often they come. The origin has to begin anew under
+ * another id.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class HistoryForked
+  extends ExpectedError.TaggedError<HistoryForked>("@sluice/replication/HistoryForked")("HistoryForked", {
+    ...About,
+    time: Timestamp.Timestamp,
+    /** The number and the time of the last event of the origin that is stored here. */
+    last: Schema.Int,
+    lastTime: Timestamp.Timestamp
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    const { last, lastTime, origin, time } = this
+    return `${eventOf(this)}, of ${timeOf(time)}, is refused: its event ${last}, of ${
+      timeOf(lastTime)
+    }, is stored here, and the two are not of one history. ` +
+      `The database of '${origin}' was restored from a backup or emptied, and the numbers of lost events were given again. Rewinding does not help: ` +
+      `have '${origin}' take no more commands, and begin anew under another id with an empty database`
+  }
+}
+
+const timeOf = (time: Timestamp.Timestamp): string => DateTime.formatIso(DateTime.makeUnsafe(Math.floor(time / 1000)))
 
 /**
  * What `intercept` of the entity has failed with, or that it took too long.
@@ -129,7 +165,7 @@ export class EntityHeldUp
  * @category schemas
  * @since 0.1.0
  */
-export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, Intercepted])
+export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, HistoryForked, Intercepted])
 
 /**
  * Why an arriving event is not stored.

@@ -46,6 +46,7 @@ export const arrivalOf = <A>(codec: EventCodec<A>) =>
         )
       ),
       replication: Replication,
+      isRelayed: Schema.Boolean,
       metadata: Schema.Record(Schema.String, Schema.String)
     }),
     success: Outcome,

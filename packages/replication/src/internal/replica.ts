@@ -4,6 +4,12 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
 import * as VersionVector from "../VersionVector.ts"
 
+/** @internal The last event of an origin that is stored here: its number in the journal there, and its time. */
+export interface Last {
+  readonly number: SequenceNumber.SequenceNumber
+  readonly time: Timestamp.Timestamp
+}
+
 /**
  * @internal
  * What a replica knows of the events of an entity: which of each origin it has stored, which those had seen, and the latest time of any. Pure, as all of this file is.
@@ -13,8 +19,8 @@ import * as VersionVector from "../VersionVector.ts"
  */
 export interface Known {
   readonly version: VersionVector.VersionVector
-  /** The number, in the journal of its origin, of the last event of each other replica that is stored here. */
-  readonly seen: ReadonlyMap<string, SequenceNumber.SequenceNumber>
+  /** The last event of each other replica. */
+  readonly seen: ReadonlyMap<string, Last>
   readonly time: Timestamp.Timestamp
 }
 
@@ -28,6 +34,8 @@ export const nothing: Known = { version: VersionVector.empty, seen: new Map(), t
  * - `Own`: it was written here.
  * - `Duplicate`: it, or a later one of its origin, is stored already. The events of an origin come in their order on each way, and none is left out; those
  *   of one origin need not be numbered without gaps, as the numbers are those of its journal, where those of others stand in between.
+ * - `HistoryForked`: its number and its time do not go with those of the last one of its origin that is stored, as both rise together. The origin has given numbers
+ *   again, as after a restored backup: the event is another one than that which has this number here.
  * - `UnknownReplica`: its origin was never configured.
  * - `EventsLost`: it has seen an event of this replica that is not in the journal here: that is older than it was, as after a restored backup.
  * - `Stored`: it is to be stored, see {@link received}.
@@ -37,20 +45,39 @@ export type Arrival =
   | { readonly _tag: "Duplicate" }
   | { readonly _tag: "UnknownReplica" }
   | { readonly _tag: "EventsLost"; readonly seen: number }
+  | { readonly _tag: "HistoryForked"; readonly last: Last }
   | { readonly _tag: "Stored" }
 
-/** @internal What becomes of an event that arrives at a replica which has `count` events of the entity in its journal. */
+/**
+ * @internal
+ * What becomes of an event that arrives at a replica which has `count` events of the entity in its journal.
+ *
+ * The times of a relayed event are not compared. Where the origin says none, as Akka does not, it has the time when it came to the replica that relays it, and another one on
+ * another way. Nothing is missed by that: what is stored here had come directly from its origin to some replica, which compares.
+ */
 export const arrive = (
   { seen }: Known,
   replica: { readonly self: string; readonly replicas: ReadonlySet<string>; readonly count: number },
-  { origin, originSequenceNumber, version }: ReplicationMetadata
+  { origin, originSequenceNumber, time, version }: ReplicationMetadata,
+  isRelayed: boolean
 ): Arrival => {
   const { count, replicas, self } = replica
   const ofHere = origin === self ? originSequenceNumber : version.get(self) ?? 0
   if (ofHere > count) return { _tag: "EventsLost", seen: ofHere }
   if (origin === self) return { _tag: "Own" }
   if (!replicas.has(origin)) return { _tag: "UnknownReplica" }
-  return { _tag: originSequenceNumber <= (seen.get(origin) ?? 0) ? "Duplicate" : "Stored" }
+  const last = seen.get(origin)
+  if (last === undefined) return { _tag: "Stored" }
+  const isNew = originSequenceNumber > last.number
+  if (!isRelayed && time !== undefined) {
+    const isOfHere = isNew
+      ? time > last.time
+      : originSequenceNumber === last.number
+      ? time === last.time
+      : time < last.time
+    if (!isOfHere) return { _tag: "HistoryForked", last }
+  }
+  return { _tag: isNew ? "Stored" : "Duplicate" }
 }
 
 /** @internal What is stored with an event that has arrived. */
@@ -93,40 +120,45 @@ export const migrated = (
   time: timestamp
 })
 
-/** @internal What is known of a snapshot that was saved before the entity was replicated. */
-export const beforeReplication = (self: string, sequenceNumber: number): Known => ({
-  ...nothing,
-  version: new Map([[self, SequenceNumber.make(sequenceNumber)]])
-})
-
 /** @internal What is known once an event is stored here. */
 export const after = (
   { seen, time, version }: Known,
   self: string,
   event: ReplicationMetadata
 ): Known => {
-  const { origin, originSequenceNumber } = event
+  const { origin, originSequenceNumber: number } = event
+  const at = event.time ?? Timestamp.make(0)
   return {
     version: VersionVector.merge(version, event.version),
-    seen: origin === self ? seen : new Map(seen).set(origin, originSequenceNumber),
-    time: Timestamp.make(Math.max(time, event.time ?? 0))
+    seen: origin === self ? seen : new Map(seen).set(origin, { number, time: at }),
+    time: Timestamp.make(Math.max(time, at))
   }
 }
 
-const Numbers = Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber]))
-
 const Stored = Schema.fromJsonString(
-  Schema.Struct({ version: Numbers, seen: Numbers, time: Timestamp.Timestamp })
+  Schema.Struct({
+    version: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber])),
+    seen: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber, Timestamp.Timestamp])),
+    time: Timestamp.Timestamp
+  })
 )
 const decodeStored = Schema.decodeUnknownSync(Stored)
 const encodeStored = Schema.encodeSync(Stored)
 
 /** @internal As a text, for the metadata of a snapshot. */
 export const encode = ({ seen, time, version }: Known): string =>
-  encodeStored({ version: [...version], seen: [...seen], time })
+  encodeStored({
+    version: [...version],
+    seen: Array.from(seen, ([origin, { number, time }]) => [origin, number, time]),
+    time
+  })
 
 /** @internal Throws where it is none. */
 export const decode = (text: string): Known => {
   const { seen, time, version } = decodeStored(text)
-  return { version: new Map(version), seen: new Map(seen), time }
+  return {
+    version: new Map(version),
+    seen: new Map(seen.map(([origin, number, time]) => [origin, { number, time }])),
+    time
+  }
 }

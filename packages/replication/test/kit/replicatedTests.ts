@@ -198,12 +198,47 @@ export const replicatedTests = (
           assert.strictEqual(yield* receive("a", arriving("us", 1, "a", { version: { eu: 2 } })), "Stored")
         }))
 
+      it.effect("refuse an event whose number its origin has given again, now and after a recovery", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { receive } = yield* running(notes, "eu")
+          yield* receive("a", arriving("us", 3, "lost", { time: 30 }))
+          const again = yield* running(notes, "eu")
+          for (const replica of [{ receive }, again, again]) {
+            assert.strictEqual(yield* replica.receive("a", arriving("us", 3, "lost", { time: 30 })), "Duplicate")
+            const error = yield* Effect.flip(replica.receive("a", arriving("us", 2, "new", { time: 40 })))
+            assert.strictEqual(error._tag, "HistoryForked")
+            assert.include(error.message, "begin anew under another id")
+          }
+          assert.strictEqual((yield* stored(notes, "a|eu")).length, 1)
+        }))
+
+      it.effect("do not use a snapshot that says nothing of other replicas' events", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName(), { snapshotEvery: 1_000 })
+          const eu = yield* running(notes, "eu")
+          for (const number of [1, 2]) yield* eu.receive("a", arriving("us", number, String(number), { time: number }))
+          yield* SnapshotStore.save(notes.stateType, {
+            id: "a|eu",
+            sequenceNumber: SequenceNumber.make(2),
+            state: yield* eu.client("a").Get()
+          })
+          const again = yield* running(notes, "eu")
+          assert.deepStrictEqual(yield* again.client("a").Version(), { us: 2 })
+          assert.strictEqual(yield* again.receive("a", arriving("us", 2, "2", { time: 2 })), "Duplicate")
+          yield* Journal.deleteEvents(notes.entityType, "a|eu")
+          const without = yield* running(notes, "eu")
+          const error = yield* Effect.flip(without.receive("a", arriving("us", 2, "2", { time: 2 })))
+          assert.strictEqual(error._tag, "RecoveryFailed")
+          assert.include(error.message, "event 1 was deleted")
+        }))
+
       it.effect("know from a snapshot what they had seen", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName(), { snapshotEvery: 3 })
           const { client, receive } = yield* running(notes, "eu")
           yield* client("a").Add({ text: "one" })
-          yield* receive("a", arriving("us", 4, "two"))
+          yield* receive("a", arriving("us", 4, "two", { time: 4 }))
           yield* receive("a", arriving("ap", 9, "three", { version: { us: 6 }, time: 4e15 }))
           const isThere = SnapshotStore.SnapshotStore.use((store) => store.list(`${notes.name}|a|eu` as any))
           yield* Wait.until("the snapshot", Effect.map(isThere, (numbers) => numbers.length === 1))
