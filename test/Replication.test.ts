@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
+import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -21,6 +22,7 @@ import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { copyFile } from "node:fs/promises"
@@ -430,6 +432,34 @@ describe("a replica whose database was restored from a backup", () => {
       }).pipe(Effect.scoped, quietly),
     180_000
   )
+})
+
+describe("events from before an entity type was replicated", () => {
+  it.live("are passed over by the streams, which say so once", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Warn") said.push(String(message))
+      })
+      const { replicas, settled } = yield* Effect.provide(
+        Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer }),
+        Logger.layer([logger])
+      )
+      const [, us] = replicas
+      for (const id of ["old-1", "old-2"]) {
+        yield* Effect.provideContext(
+          Journal.append(notes.entityType, { id, events: [new Added({ text: id })] }),
+          us!.context
+        )
+      }
+      const entities = Array.from({ length: 20 }, (_, i) => `n-${i}`)
+      for (const id of entities) yield* us!.notes(id).Add({ text: "new" })
+      yield* settled(entities, () => 1)
+      const [warning, ...more] = said.filter((text) => text.includes("notes|old-"))
+      assert.include(warning, "not of replica 'us'")
+      assert.deepStrictEqual(more, [])
+    }).pipe(Effect.scoped))
 })
 
 describe("regions", () => {

@@ -91,7 +91,8 @@ const dropAt = (self: string) => ({ replica }: Caller) => {
  * **Details**
  *
  * A consumer is sent the events that were decided here, and those of replicas that it does not consume itself. Placeholders take the place of the others, so that
- * nothing is missing, and its lag reaches zero.
+ * nothing is missing, and its lag reaches zero. They take also the place of events which are not of this replica, as those from before the entity type was
+ * replicated are: the log says so once.
  *
  * @category layers
  * @since 0.1.0
@@ -100,10 +101,31 @@ export const producer = <Name extends string, Event, R = never>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   options?: Pick<EventProducer.Options<R>, "select" | "topicPrefix">
 ): Layer.Layer<never, DuplicateStream, R | Replica.Replica | Journal | GrpcServer> =>
-  Layer.unwrap(
-    Effect.map(Replica.Replica, ({ id }) =>
-      EventProducer.layer(stream(entity), Source.journal(entity.entityType), { ...options, drop: dropAt(id) }))
-  )
+  Layer.unwrap(Effect.gen(function*() {
+    const { id } = yield* Replica.Replica
+    const run = Effect.runForkWith(yield* Effect.context())
+    const dropOf = dropAt(id)
+    const suffix = `|${id}`
+    let isSaid = false
+    const isStrange = ({ persistenceId }: Place): boolean => {
+      if (persistenceId.endsWith(suffix)) return false
+      if (!isSaid) {
+        isSaid = true
+        run(Effect.logWarning(
+          `The stream of '${entity.name}' leaves out the events of '${persistenceId}' and of all others that are not of replica '${id}', ` +
+            "as those from before the entity type was replicated"
+        ))
+      }
+      return true
+    }
+    return EventProducer.layer(stream(entity), Source.journal(entity.entityType), {
+      ...options,
+      drop: (caller) => {
+        const isElsewhere = dropOf(caller)
+        return (place) => isStrange(place) || isElsewhere(place)
+      }
+    })
+  }))
 
 /** The name of the projection of another replica's events. */
 const nameOf = (entityType: string, self: string, remote: string): string => `RES_${entityType}_${self}_${remote}`
@@ -174,7 +196,9 @@ export const projections = <Name extends string, Event>(
       ...replicas[remote]!,
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
       name: [`${name}:${remote}`, ...relayed].join("+"),
-      replica: { id: self, others }
+      replica: { id: self, others },
+      // also where a value has more than its type: the events of another history are none that could be read anew
+      onReplaced: "fail"
     }).pipe(
       Projection.atLeastOnce(
         nameOf(name, self, remote),

@@ -3,11 +3,24 @@ import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Activations from "@sluice/entity/Activations"
 import * as PlainEntities from "@sluice/entity/PlainEntities"
 import * as Replica from "@sluice/replication/Replica"
+import * as Replication from "@sluice/replication/Replication"
 import { makeNotes } from "./kit/Notes.ts"
 import { replicatedTests } from "./kit/replicatedTests.ts"
 
 replicatedTests("plain, in memory", MemoryStorage.layer, PlainEntities.layer)
 replicatedTests("in one process, in memory", MemoryStorage.layer, (entity) => Activations.layer(entity))
+
+it("what comes by way of another replica is read on where the replicas are named in another order", () => {
+  const notes = makeNotes("notes")
+  const [key, other] = [["eu", "us", "ap", "sa"], ["sa", "ap", "us", "eu"]].map((replicas) => {
+    const [projection] = Replication.projections({ ...notes, replicas }, "eu", {
+      replicas: { us: { address: "localhost:8101" } }
+    })
+    return projection!.sources[0].provider.key
+  })
+  assert.strictEqual(key, "stream:notes:us+ap+sa")
+  assert.strictEqual(other, key)
+})
 
 it("the id of a replica is a part of persistence ids", () => {
   for (const id of ["", "a|b", "\0", "\ud800", "é".repeat(33)]) assert.throws(() => Replica.layer(id), RangeError)

@@ -2,6 +2,7 @@ import type { EntityType } from "@sluice/core/EntityType"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import type { Journal } from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
+import * as PersistenceIds from "@sluice/core/PersistenceId"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { EncodedSnapshot, SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
@@ -62,6 +63,7 @@ export interface RecoverOptions<in out Event, in out State> {
 const pageSize = 500
 /** @internal No event has a greater number. */
 export const last = (Number.MAX_SAFE_INTEGER - 1) as SequenceNumber
+const first = 1 as SequenceNumber
 
 /** So many characters of commands and replies are remembered of an entity. */
 const maxRemembered = 256 * 1024
@@ -305,6 +307,20 @@ export const recovering = <Event, State>(
     }
   })
 
+  /** An entity that has events from before it had a lineage is not to begin anew as if there were none. */
+  const refuseEarlier = Effect.fnUntraced(function*(id: string, persistenceId: PersistenceId, reads: Reads) {
+    const earlier = PersistenceIds.make(entityType.name, id)
+    const [event] = yield* reading(id, reads, journal.entity(earlier, first, last, 1))
+    // what was emptied is not needed any more
+    if (event?.payload !== undefined) {
+      return yield* failed(
+        id,
+        reads,
+        `it has events as '${earlier}', from before it was replicated, and none as '${persistenceId}': append them there first, in one replica`
+      )
+    }
+  })
+
   const recover = Effect.fnUntraced(function*(
     id: string,
     persistenceId: PersistenceId,
@@ -334,6 +350,7 @@ export const recovering = <Event, State>(
     }
     if (unusable !== undefined) return yield* failed(id, reads, unusable.problem, unusable.cause)
     const { known, remembered, sequenceNumber, snapshotAt, state, timestamp } = current
+    if (lineage !== undefined && sequenceNumber === 0) yield* refuseEarlier(id, persistenceId, reads)
     return { id, persistenceId, state, sequenceNumber, timestamp, snapshotAt, wrongSnapshots, remembered, known }
   })
 

@@ -233,6 +233,30 @@ export const replicatedTests = (
           assert.include(error.message, "event 1 was deleted")
         }))
 
+      it.effect("do not begin anew where they have events from before they were replicated, and go on once those were copied", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const events = ["1", "2"].map((text) => new Added({ text }))
+          yield* Journal.append(notes.entityType, { id: "a", events })
+          const { client, receive } = yield* running(notes, "eu")
+          const errors = [
+            yield* Effect.flip(client("a").Get()),
+            yield* Effect.flip(receive("a", arriving("us", 1, "3")))
+          ]
+          for (const error of errors) {
+            assert.strictEqual(error._tag, "RecoveryFailed")
+            assert.include(error.message, `'${notes.name}|a|eu'`)
+          }
+          assert.deepStrictEqual((yield* client("b").Get()).notes, [])
+          yield* Journal.append(notes.entityType, { id: "a|eu", expected: "none", events })
+          const again = yield* running(notes, "eu")
+          assert.deepStrictEqual((yield* again.client("a").Get()).notes, ["eu#1 1", "eu#2 2"])
+          // what was deleted is of nobody
+          yield* Journal.append(notes.entityType, { id: "c", events })
+          yield* Journal.deleteEvents(notes.entityType, "c")
+          assert.deepStrictEqual((yield* client("c").Get()).notes, [])
+        }))
+
       it.effect("know from a snapshot what they had seen", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName(), { snapshotEvery: 3 })
