@@ -27,11 +27,14 @@ export interface ReplicationMetadata {
   readonly origin: string
   /** The number of the event in the journal of its origin. */
   readonly originSequenceNumber: SequenceNumber
-  /** Which events of the entity the replica that stored this one had seen, this one included. */
+  /**
+   * What the replica that stored this one knew of the events of the entity, this one included: those that it had stored, and those that these had seen, of which
+   * some may still have been on their way.
+   */
   readonly version: VersionVector
   /**
-   * Whether it was written concurrently: its origin and the replica that stored it had each seen events that the other
-   * had not.
+   * Whether it was written concurrently, as far as versions tell: that which came with it and that of the replica that stored it each had events that the other had
+   * not.
    */
   readonly concurrent: boolean
   /**

@@ -43,7 +43,7 @@ const TypeId = "~sluice/ReplicatedEventSourced"
 export interface Request<out Payload, out State> extends EventSourced.Request<Payload, State> {
   /** The replica that decides: this one. */
   readonly replica: string
-  /** What the replica has seen of the entity. */
+  /** What the replica knows of the entity: what it has stored, and what those events had seen, which may still be on its way. */
   readonly version: VersionVector
   /** The time of the first event of the decision, see {@link Place}. */
   readonly time: Timestamp
@@ -59,9 +59,12 @@ export interface Place extends EventSourced.Place {
   /** The replica that has decided it, and its number there. */
   readonly origin: string
   readonly originSequenceNumber: number
-  /** What this replica had seen of the entity with it. */
+  /** What this replica knew of the entity with it: what it had stored, and what those events had seen, which may still have been on its way. */
   readonly version: VersionVector
-  /** Whether it was decided without knowledge of an event that was here before it, and the other way round. */
+  /**
+   * Whether the version that came with it and that of this replica each had something that the other had not. With more than two replicas it may be false where neither
+   * of two events was decided with knowledge of the other, and differ between replicas.
+   */
   readonly concurrent: boolean
   /** Whether the state is computed from stored events. */
   readonly recovering: boolean
@@ -147,8 +150,7 @@ export interface ReplicatedEventSourced<
  * **Details**
  *
  * Each replica decides on commands by what it has seen, and never waits for another. Its events come to the others, which store each once, by {@link receive}. In
- * the end all have the same events, though in different orders: those of one replica are in order everywhere, and `concurrent` tells of an event that
- * was decided without knowledge of others which are here before it. The states are the same where `evolve` leads to the same in both orders, as it does with the CRDTs
+ * the end all have the same events, though in different orders: those of one replica are in order everywhere. The states are the same where `evolve` leads to the same in both orders, as it does with the CRDTs
  * of this package.
  *
  * In the journal of a replica the entity is `type|id|replica`. Effects after persisting run in the replica that has decided, and nowhere else. `intercept` may look

@@ -32,7 +32,7 @@ export const nothing: Known = { version: VersionVector.empty, seen: new Map(), t
  * What becomes of an event that arrives.
  *
  * - `Own`: it was written here.
- * - `Duplicate`: it, or a later one of its origin, is stored already. The events of an origin come in their order on each way, and none is left out; those
+ * - `Duplicate`: it, or a later one of its origin, is stored already. Each way brings the events of an origin in their order, without leaving one out; those
  *   of one origin need not be numbered without gaps, as the numbers are those of its journal, where those of others stand in between.
  * - `HistoryForked`: its number and its time do not go with those of the last one of its origin that is stored, as both rise together. The origin has given numbers
  *   again, as after a restored backup: the event is another one than that which has this number here.
