@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as ClusterPlacement from "@sluice/cluster/ClusterPlacement"
 import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
@@ -352,14 +353,16 @@ const running = Effect.fnUntraced(function*(
   id: string,
   filename: string,
   port: number,
-  ports: Readonly<Record<string, number>>
+  ports: Readonly<Record<string, number>>,
+  placed: <A, E, R>(layer: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R> = (layer) => layer
 ) {
   const notes = makeNotes("notes")
+  const consumers = 2
   const replicas = Object.fromEntries(
     Object.entries(ports).map(([id, port]) => [id, { address: `localhost:${port}` }])
   )
   const context = yield* Layer.build(Layer.fresh(
-    Replication.layer(notes, { replicas, consumers: 1 }).pipe(
+    placed(Replication.layer(notes, { replicas, consumers })).pipe(
       Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
       Layer.provideMerge([
         Replica.layer(id),
@@ -370,19 +373,51 @@ const running = Effect.fnUntraced(function*(
     )
   ))
   const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
+  const stored = Stream.runCollect(Journal.read(notes.entityType, `a|${id}`))
   return {
     context,
-    projections: Replication.projections(notes, id, { replicas, consumers: 1 }),
+    projections: Replication.projections(notes, id, { replicas, consumers }),
     add: (text: string) => client("a").Add({ text }),
     has: (...expected: ReadonlyArray<string>) =>
       Wait.until(
         `'${expected.join("', '")}' at ${id}`,
-        Effect.map(client("a").Get(), ({ notes }) => {
-          const texts = notes.map((note) => note.split(" ")[1]!)
+        Effect.map(Effect.provideContext(stored, context), (events) => {
+          const texts = Array.from(events, ({ event }) => event.text)
           return texts.length === expected.length && expected.every((text) => texts.includes(text))
         })
       )
   }
+})
+
+describe("a replica of several processes", () => {
+  it.live("with a placement consumes each slice range of another one once", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const [one, two, us] = yield* Effect.all([freePort, freePort, freePort])
+      const there = yield* running("us", Path.join(folder, "us.db"), us, {})
+      const placed = Layer.provide(ClusterPlacement.layer()) as <A, E, R>(
+        layer: Layer.Layer<A, E, R>
+      ) => Layer.Layer<A, E, R>
+      const processes = yield* Effect.forEach(
+        [one, two],
+        (port) => running("eu", Path.join(folder, "eu.db"), port, { us }, placed)
+      )
+      const states = Effect.forEach(processes, ({ context }) =>
+        Effect.map(Effect.provideContext(ProjectionStatus.status("RES_notes_eu_us"), context), (workers) =>
+          workers.map(({ state }) =>
+            state
+          )))
+      yield* Wait.until(
+        "each process to have one worker of two",
+        Effect.map(states, (states) =>
+          states.every((states) =>
+            states.filter((state) => state === "Running").length === 1
+          )),
+        { atMost: "60 seconds" }
+      )
+      for (const text of ["1", "2", "3"]) yield* there.add(text)
+      for (const { has } of processes) yield* has("1", "2", "3")
+    }).pipe(Effect.scoped, quietly), 120_000)
 })
 
 describe("a replica whose database was restored from a backup", () => {
@@ -395,8 +430,11 @@ describe("a replica whose database was restored from a backup", () => {
         const [eu, us, ap] = yield* Effect.all([freePort, freePort, freePort])
         yield* Effect.scoped(Effect.gen(function*() {
           const there = yield* running("us", fileOf("us"), us, { eu })
-          yield* Effect.scoped(Effect.flatMap(running("eu", fileOf("eu"), eu, { us }), ({ add }) => add("1")))
-          yield* there.has("1")
+          yield* Effect.scoped(Effect.gen(function*() {
+            const { add } = yield* running("eu", fileOf("eu"), eu, { us })
+            yield* add("1")
+            yield* there.has("1")
+          }))
           yield* Effect.promise(() => copyFile(fileOf("eu"), fileOf("backup")))
           yield* Effect.scoped(Effect.gen(function*() {
             const { add } = yield* running("eu", fileOf("eu"), eu, { us })

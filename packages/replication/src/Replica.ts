@@ -51,7 +51,7 @@ export const checkId = (id: string): string => {
 export const layer = (id: string): Layer.Layer<Replica> => Layer.succeed(Replica, { id: checkId(id) })
 
 /**
- * This process belongs to the replica that the configuration names, such as `Config.string("REGION")`. Dies with a `RangeError` for an id that cannot be one.
+ * This process belongs to the replica that the configuration names, such as `Config.String("REGION")`. Dies with a `RangeError` for an id that cannot be one.
  *
  * @category layers
  * @since 0.1.0
