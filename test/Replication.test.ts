@@ -500,6 +500,49 @@ describe("events from before an entity type was replicated", () => {
     }).pipe(Effect.scoped))
 })
 
+/** In eu the address of us is that of ap. */
+const misled = (from: string, to: string): string => from === "eu" && to === "us" ? "ap" : to
+
+describe("a wrong address", () => {
+  it.live("has nothing stored, and does no harm once it is corrected", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { replicas, settled, swap } = yield* Regions.start(notes, memory(), { answers: misled })
+      const [eu, us, ap] = replicas
+      // what ap has of them is a placeholder to eu, which comes before any event of ap's own
+      for (const id of ["a", "b", "c"]) yield* us!.notes(id).Add({ text: "one" })
+      for (const id of ["a", "b", "c"]) {
+        yield* Wait.until("it at ap", Effect.map(ap!.events(id), ({ length }) => length === 1))
+      }
+      const status = Effect.provideContext(ProjectionStatus.status("RES_notes_eu_us"), eu!.context)
+      yield* Wait.until(
+        "each worker to say which replica answers",
+        Effect.map(status, (status) => JSON.stringify(status).split("WrongReplica").length > 2)
+      )
+      yield* swap("eu", "us", "us")
+      yield* settled(["a", "b", "c"], () => 1)
+    }).pipe(Effect.scoped, quietly))
+})
+
+describe("a replica that is not known", () => {
+  it.live("is told of once in the log of each that it consumes", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const told: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => told.push(String(message)))])
+      yield* Effect.gen(function*() {
+        const { ports, replicas } = yield* Regions.start(notes, memory())
+        yield* replicas[0]!.notes("a").Add({ text: "one" })
+        const address = `localhost:${ports.get("eu")}`
+        for (const id of ["sa", "sa", "af", "us"]) yield* offered(address, { id, others: ["eu"] }, 1)
+      }).pipe(Effect.scoped, Effect.provide(logger))
+      const strangers = told.filter((line) => line.includes("none of the replicas"))
+      assert.strictEqual(strangers.length, 2)
+      assert.match(strangers[0]!, /^Replica "sa" at .* consumes the stream 'notes', and is none .* 'eu', 'us', 'ap'\./)
+      assert.match(strangers[1]!, /^Replica "af"/)
+    }), 120_000)
+})
+
 describe("regions", () => {
   it.live("that are killed lose nothing and have nothing twice", () =>
     Effect.gen(function*() {

@@ -49,7 +49,9 @@ const serving = Effect.fnUntraced(function*(
 export const start = Effect.fnUntraced(function*(
   notes: Notes,
   storages: Readonly<Record<string, Storage>>,
-  { given = (_, runner) => runner, isPlain = false, links = () => true, select }: {
+  { answers = (_, to) => to, given = (_, runner) => runner, isPlain = false, links = () => true, select }: {
+    /** Which replica is at the address that one has for another, until `swap` says otherwise. */
+    readonly answers?: (from: string, to: string) => string
     readonly isPlain?: boolean
     readonly links?: (from: string, to: string) => boolean
     readonly select?: EventProducer.Options["select"]
@@ -67,7 +69,7 @@ export const start = Effect.fnUntraced(function*(
       const remotes: Record<string, Replication.Remote> = {}
       for (const other of servers) {
         if (other.id === id || !links(id, other.id)) continue
-        const line = yield* Switchboard.start(other.port)
+        const line = yield* Switchboard.start(servers.find((server) => server.id === answers(id, other.id))!.port)
         lines.push({ from: id, to: other.id, port: other.port, line })
         remotes[other.id] = { address: `localhost:${line.port}` }
       }

@@ -36,4 +36,9 @@ export interface Options {
   readonly onReplaced?: "fail" | "rewind" | undefined
   /** The replica that consumes, of replicated entities. The producer leaves out what comes to it on another way. */
   readonly replica?: ReplicaInfo | undefined
+  /**
+   * The replica that the producer has to be, of replicated entities. One that says that it is another refuses the call, before anything is read, and
+   * `WrongReplica` says so until the right one answers. A producer that does not say which it is, as of Akka, is taken for the right one.
+   */
+  readonly producerReplica?: string | undefined
 }

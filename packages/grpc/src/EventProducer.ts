@@ -15,6 +15,7 @@ import type { Caller } from "./Caller.ts"
 import type { DuplicateStream } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
 import { readerOf, visibleProblem } from "./internal/server/Fence.ts"
+import type { ProducerReplica } from "./ReplicaInfo.ts"
 import type { Changing, Visibility, Visible } from "./Visibility.ts"
 
 /**
@@ -39,6 +40,11 @@ export interface Options<R = never> {
   readonly drop?: ((caller: Caller) => (event: Place) => boolean) | undefined
   /** What those tags begin with that are topics, for the filters of consumers and for `select`; `t:` if undefined. */
   readonly topicPrefix?: string | undefined
+  /**
+   * Which replica this is, of replicated entities. A consumer that expects another one is refused, and one that says to be a replica that is not known here is
+   * told of in the log, once.
+   */
+  readonly replica?: ProducerReplica | undefined
 }
 
 /** Throws a `RangeError` where it is none. */
@@ -150,6 +156,7 @@ export const layer = <A, E, R, RS = never>(
       supersedes: provider.supersedes ?? false,
       topicPrefix: options?.topicPrefix,
       drop: options?.drop,
+      replica: options?.replica,
       select: select && ((caller) => Effect.provideContext(select(caller), context)),
       open: (options) =>
         Effect.provideContext(

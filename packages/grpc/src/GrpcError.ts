@@ -174,6 +174,33 @@ export class StreamNotOffered extends ExpectedError.TaggedError<StreamNotOffered
 }
 
 /**
+ * At the address of one replica of replicated entities another one answers, or the journal there has entities that are not of that replica. Nothing of it is
+ * stored, and it is tried again: give the address of the right one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WrongReplica extends ExpectedError.TaggedError<WrongReplica>("@sluice/grpc/WrongReplica")("WrongReplica", {
+  streamId: Schema.String,
+  address: Schema.String,
+  /** The replica that was to answer. */
+  expected: Schema.String,
+  /** The one that the producer says to be; undefined where it does not say. */
+  actual: Schema.UndefinedOr(Schema.String),
+  /** The entity that is not of the replica; undefined where the producer says which replica it is. */
+  persistenceId: Schema.UndefinedOr(Schema.String)
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    const { actual, address, expected, persistenceId, streamId } = this
+    return actual === undefined
+      ? `The stream '${streamId}' of '${address}' has an event of '${persistenceId}', which is none of replica '${expected}': ` +
+        "give the address of that replica, whose entities have to be replicated as well"
+      : `'${address}' offers the stream '${streamId}' as replica '${actual}', and is to be '${expected}': give the address of '${expected}'`
+  }
+}
+
+/**
  * Plaintext would leave the machine. Configure `tls`, or say `insecure: true` where the network itself is trusted.
  *
  * @category errors
@@ -300,6 +327,7 @@ export type ConsumerError =
   | EntityNotServed
   | HeadsNotServed
   | StreamNotOffered
+  | WrongReplica
   | InsecureTransport
   | JournalReplaced
   | JournalForked

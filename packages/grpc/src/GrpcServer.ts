@@ -124,6 +124,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           if (streams.has(stream.id)) return Effect.fail(new DuplicateStream({ streamId: stream.id }))
           streams.set(stream.id, {
             ...stream,
+            strangers: new Set(),
             opening: Semaphore.makeUnsafe(opensAtATime),
             gap: Semaphore.withPermit(Semaphore.makeUnsafe(1), Effect.yieldNow),
             within: (effect) =>

@@ -15,6 +15,7 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Caller } from "./Caller.ts"
+import type { ProducerReplica } from "./ReplicaInfo.ts"
 import type { Changing, Visible } from "./Visibility.ts"
 
 /**
@@ -36,6 +37,8 @@ export interface Offer {
   readonly select?: ((caller: Caller) => Effect.Effect<Visible | Changing, unknown>) | undefined
   /** Which events are never for a caller; none if undefined. */
   readonly drop?: ((caller: Caller) => (event: Place) => boolean) | undefined
+  /** Which replica it is of, where its entities are replicated. */
+  readonly replica?: ProducerReplica | undefined
   /** Opens a slice range, for one consumer. */
   readonly open: (options: OpenEncodedOptions) => Effect.Effect<Feed<unknown>, unknown, Scope.Scope>
   /** One entity's events, numbered from `from` to `to`, both included. */

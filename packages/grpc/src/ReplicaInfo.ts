@@ -1,5 +1,5 @@
 /**
- * Which replica of replicated entities a consumer is.
+ * Which replicas of replicated entities are at the two ends of a stream.
  *
  * @since 0.1.0
  */
@@ -14,4 +14,16 @@ export interface ReplicaInfo {
   readonly id: string
   /** The replicas that it consumes, the one that it calls among them. */
   readonly others: ReadonlyArray<string>
+}
+
+/**
+ * Which replica of replicated entities a producer is, and which it knows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProducerReplica {
+  readonly id: string
+  /** All replicas of the entities, this one among them. */
+  readonly replicas: ReadonlyArray<string>
 }

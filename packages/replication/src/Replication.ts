@@ -20,7 +20,7 @@ import type { EntityError } from "@sluice/entity/EntityError"
 import type { Caller } from "@sluice/grpc/Caller"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import type { DuplicateStream } from "@sluice/grpc/GrpcError"
+import { type DuplicateStream, WrongReplica } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -30,7 +30,7 @@ import { byText } from "./internal/vectors.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import { receive } from "./ReplicatedEventSourced.ts"
-import { type ArrivalError, EntityHeldUp, WrongReplica } from "./ReplicationError.ts"
+import { type ArrivalError, EntityHeldUp } from "./ReplicationError.ts"
 
 /**
  * Where another replica is, and how it is reached: the options of `EventConsumer.source`, without `onReplaced`, as a replica whose journal was replaced has to begin
@@ -39,7 +39,7 @@ import { type ArrivalError, EntityHeldUp, WrongReplica } from "./ReplicationErro
  * @category models
  * @since 0.1.0
  */
-export interface Remote extends Omit<EventConsumer.Options, "name" | "replica" | "onReplaced"> {}
+export interface Remote extends Omit<EventConsumer.Options, "name" | "replica" | "producerReplica" | "onReplaced"> {}
 
 /**
  * Which replicas are consumed, and how.
@@ -123,7 +123,8 @@ export const producer = <Name extends string, Event, R = never>(
       drop: (caller) => {
         const isElsewhere = dropOf(caller)
         return (place) => isStrange(place) || isElsewhere(place)
-      }
+      },
+      replica: { id, replicas: entity.replicas }
     })
   }))
 
@@ -174,7 +175,7 @@ export const projections = <Name extends string, Event>(
   { consumers = 4, parallelUpdates = 8, replicas }: ConsumerOptions
 ): ReadonlyArray<
   Projection.Projection<
-    EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | WrongReplica | SourceTimeout,
+    EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | SourceTimeout,
     Runs<Name> | Projection.Stores
   >
 > => {
@@ -197,6 +198,7 @@ export const projections = <Name extends string, Event>(
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
       name: [`${name}:${remote}`, ...relayed].join("+"),
       replica: { id: self, others },
+      producerReplica: remote,
       // also where a value has more than its type: the events of another history are none that could be read anew
       onReplaced: "fail"
     }).pipe(
@@ -204,7 +206,10 @@ export const projections = <Name extends string, Event>(
         nameOf(name, self, remote),
         ({ event, metadata, persistenceId, replication, sequenceNumber, timestamp }) => {
           if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
-            return Effect.fail(new WrongReplica({ entityType: name, persistenceId, replica: remote }))
+            const { address } = replicas[remote]!
+            return Effect.fail(
+              new WrongReplica({ streamId: name, address, expected: remote, actual: undefined, persistenceId })
+            )
           }
           const id = PersistenceId.entityId(persistenceId).slice(0, -suffix.length)
           const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)

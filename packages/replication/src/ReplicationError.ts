@@ -121,26 +121,6 @@ export class Intercepted
 }
 
 /**
- * A stream of replicated events is not of the replica that it is to be of: the address of another one was given, or its entities are not replicated.
- *
- * @category errors
- * @since 0.1.0
- */
-export class WrongReplica
-  extends ExpectedError.TaggedError<WrongReplica>("@sluice/replication/WrongReplica")("WrongReplica", {
-    entityType: Schema.String,
-    persistenceId: Schema.String,
-    replica: Schema.String
-  })
-{
-  readonly isRetryable = true
-  override get message(): string {
-    return `The stream of '${this.entityType}' that is to be of replica '${this.replica}' has an event of '${this.persistenceId}', which is not its own: ` +
-      "give the address of that replica, whose entities have to be replicated as well"
-  }
-}
-
-/**
  * An entity cannot take an event now, for a reason that is this entity's alone, so that the event and those behind it are put aside, and come again.
  *
  * @category errors

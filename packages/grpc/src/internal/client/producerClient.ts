@@ -33,7 +33,8 @@ import {
   InsecureTransport,
   ProducerDisrupted,
   ProtocolError,
-  StreamNotOffered
+  StreamNotOffered,
+  WrongReplica
 } from "../../GrpcError.ts"
 import { parseAddress } from "../address.ts"
 import {
@@ -58,7 +59,15 @@ import { headersOf } from "../wire/headers.ts"
 import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
-import { floorTrailer, forkTrailer, missingHeader, streamsTrailer, topicPrefixHeader } from "../wire/status.ts"
+import {
+  floorTrailer,
+  forkTrailer,
+  missingHeader,
+  quotable,
+  replicaHeader,
+  streamsTrailer,
+  topicPrefixHeader
+} from "../wire/status.ts"
 import {
   type CallError as CallFailure,
   type ClientCall,
@@ -71,7 +80,7 @@ import type { PlainOffset } from "./PlainReceiver.ts"
 import { watchStall } from "./stall.ts"
 
 /** What a call fails with. */
-type CallError = CallFailure | StreamNotOffered | JournalForked | OffsetBelowFloor
+type CallError = CallFailure | StreamNotOffered | WrongReplica | JournalForked | OffsetBelowFloor
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
@@ -91,6 +100,8 @@ const decodeFork = Schema.decodeUnknownOption(
 const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
 )
+
+const decodeReplica = Option.liftThrowable(decodeURIComponent)
 
 const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Schema.String)))
 
@@ -120,7 +131,10 @@ const isUnimplemented = (error: ConsumerError): boolean =>
 
 /** @internal The calls of one stream of one producer. */
 export const makeProducerClient = (streamId: string, options: Options, filter: EventFilter.EventFilter) => {
-  const { address, replica } = options
+  const { address, producerReplica, replica } = options
+  const ownHeaders: Headers = producerReplica === undefined
+    ? {}
+    : { [replicaHeader]: encodeURIComponent(producerReplica.toWellFormed()) }
   const replicaInfo = replica &&
     create(ReplicaInfoSchema, { replicaId: replica.id, otherReplicaIds: [...replica.others] })
   const sourceKey = `stream:${options.name ?? streamId}`
@@ -160,7 +174,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     (waitForReady ? Effect.raceFirst(channel.ready(true), unreached) : channel.ready(false)).pipe(
       Effect.mapError((status) => grpcError(address, nameOf(path), status)),
       Effect.andThen(headers(nameOf(path))),
-      Effect.map((headers) => ({ path, headers, waitForReady }))
+      Effect.map((headers) => ({ path, headers: { ...headers, ...ownHeaders }, waitForReady }))
     )
   const protocolError = (problem: unknown) =>
     new ProtocolError({ address, problem: problem instanceof Error ? problem.message : String(problem) })
@@ -220,6 +234,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
         streamId,
         offered: Option.getOrUndefined(decodeStreams(trailers[streamsTrailer]))
       })
+    }
+    const other = trailers[replicaHeader]
+    if (producerReplica !== undefined && other !== undefined) {
+      const actual = quotable(Option.getOrElse(decodeReplica(other), () => other))
+      return new WrongReplica({ streamId, address, expected: producerReplica, actual, persistenceId: undefined })
     }
     const fork = decodeFork(trailers[forkTrailer])
     if (Option.isSome(fork)) {

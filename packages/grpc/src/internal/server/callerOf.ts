@@ -2,6 +2,7 @@ import { encoded, type EncodedElement, isSkipped } from "@sluice/core/Envelope"
 import type { IncomingCall } from "../../Call.ts"
 import type { Caller } from "../../Caller.ts"
 import type { ReplicaInfo } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { quotable } from "../wire/status.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 
 /** @internal Who makes a call, which says which replica it is for where it does. */
@@ -28,4 +29,22 @@ export const droppingFor = (
       const { persistenceId, position, sequenceNumber, slice, timestamp } = element
       return encoded({ persistenceId, sequenceNumber, slice, position, timestamp }, undefined) as Element
     })
+}
+
+/** Callers name themselves. */
+const maxStrangers = 100
+
+/** @internal What is to be said of a caller that is a replica which is not known here, the first time that it calls. */
+export const strangerOf = (
+  { id, replica: own, strangers }: Pick<OfferedStream, "id" | "replica" | "strangers">,
+  { address, replica }: Caller
+): string | undefined => {
+  if (own === undefined || replica === undefined || own.replicas.includes(replica.id)) return undefined
+  if (strangers.has(replica.id) || strangers.size >= maxStrangers) return undefined
+  strangers.add(replica.id)
+  return `Replica ${
+    JSON.stringify(quotable(replica.id))
+  } at ${address} consumes the stream '${id}', and is none of the replicas that '${own.id}' knows: '${
+    own.replicas.join("', '")
+  }'. What is written there does not come here: name it among the replicas of the entity type here as well, and consume it`
 }

@@ -25,10 +25,12 @@ import {
   notOffered,
   parse,
   quotable,
+  replicaHeader,
   Status,
-  topicPrefixHeader
+  topicPrefixHeader,
+  wrongReplica
 } from "../wire/status.ts"
-import { callerOf, droppingFor } from "./callerOf.ts"
+import { callerOf, droppingFor, strangerOf } from "./callerOf.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -37,13 +39,18 @@ import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget, Share } from "./SendBudget.ts"
 import { within } from "./serverCall.ts"
 
-/** @internal */
+/** @internal Refuses whoever expects another replica, before it learns anything of this one's journal. */
 export const lookUp = (
   streams: ReadonlyMap<string, OfferedStream>,
-  id: string
+  id: string,
+  headers: Headers
 ): Effect.Effect<OfferedStream, Status> => {
   const stream = streams.get(id)
-  return stream === undefined ? Effect.fail(notOffered(id, [...streams.keys()])) : Effect.succeed(stream)
+  if (stream === undefined) return Effect.fail(notOffered(id, [...streams.keys()]))
+  const expected = headers[replicaHeader]
+  return stream.replica === undefined || expected === undefined || expected === encodeURIComponent(stream.replica.id)
+    ? Effect.succeed(stream)
+    : Effect.fail(wrongReplica(stream.replica.id, expected))
 }
 
 /** @internal Refuses entities of other types than those of the stream: whoever offers a stream offers nothing else of its journal. */
@@ -83,7 +90,7 @@ export const eventsBySlices = (
   // listens at once, as messages do not wait
   const requests = readRequests(call)
   return Effect.gen(function*() {
-    const stream = yield* Effect.flatMap(requests.init, ({ streamId }) => lookUp(streams, streamId))
+    const stream = yield* Effect.flatMap(requests.init, ({ streamId }) => lookUp(streams, streamId, call.headers))
     yield* stream.within(Effect.raceFirst(serve(stream, budget, call, requests), requests.changing))
   })
 }
@@ -148,6 +155,8 @@ const serve = (
     const caller = callerOf(call, (yield* requests.init).replicaInfo)
     const dropping = droppingFor(stream, caller)
     const fence = yield* Fence.fenceOf(stream, caller)
+    const stranger = strangerOf(stream, caller)
+    if (stranger !== undefined) yield* Effect.logWarning(stranger)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
     const health: Health = {

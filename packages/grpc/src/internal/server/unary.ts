@@ -43,7 +43,7 @@ const streamOf = (
   request: { readonly streamId: string }
 ): Effect.Effect<readonly [OfferedStream, Fence.Fence | undefined], unknown> =>
   Effect.flatMap(
-    lookUp(streams, request.streamId),
+    lookUp(streams, request.streamId, caller.headers),
     (stream) => Effect.map(stream.within(Fence.fenceOf(stream, caller)), (fence) => [stream, fence] as const)
   )
 

@@ -61,6 +61,17 @@ export const topicPrefixHeader = "sluice-topic-prefix"
 /** @internal The trailer that names the streams on offer, to whoever has asked for another. */
 export const streamsTrailer = "sluice-streams"
 
+/** @internal The header in which a consumer says which replica it expects, and the trailer in which another one says which it is. Percent-encoded. */
+export const replicaHeader = "sluice-replica"
+
+/** @internal Another replica was called than is expected. */
+export const wrongReplica = (id: string, expected: string): Status =>
+  new Status(
+    Grpc.status.FAILED_PRECONDITION,
+    `this is replica '${quotable(id)}', and not '${quotable(expected)}'`,
+    { [replicaHeader]: encodeURIComponent(id) }
+  )
+
 /** In characters of JSON. */
 const maxStreams = 2000
 

@@ -10,6 +10,8 @@
 // response headers `sluice-protocol` (the version) and `sluice-journal` (the identity of the journal and logs that its positions are in); and
 // `sluice-supersedes: true` for a stream of states, of which a later one takes the place of an earlier one, and `sluice-topic-prefix` where topics are told by
 // another prefix of tags than `t:`, which CurrentEventsByPersistenceId is answered with as well. Without the headers, the peer is a plain Akka one.
+// A replica of replicated entities says in the header `sluice-replica` of each call, percent-encoded, which replica it expects. Another one refuses the call with
+// FAILED_PRECONDITION, and says in the trailer of that name which it is.
 //
 // The producer may send many events in one message, and says which positions it has left out on purpose. The consumer asks for signs of
 // life: it sends `sluice_beat` every 10 seconds, and the producer echoes each at once, but for events that the consumer has yet to
