@@ -27,6 +27,7 @@ import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import { arrivalOf, arrivalTag } from "./internal/arrival.ts"
 import { interceptions } from "./internal/interceptions.ts"
+import { checkJournal } from "./internal/ownJournal.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
 import { type ArrivalError, EventsLost, HistoryForked, Intercepted, UnknownReplica } from "./ReplicationError.ts"
@@ -248,7 +249,7 @@ export const make = <
           new RangeError(`This process is of replica '${id}', which '${entityType.name}' does not have: '${names}'`)
         )
       }
-      return kind.behaviour(lineageOf(id))
+      return Effect.andThen(checkJournal(entityType.name, id), kind.behaviour(lineageOf(id)))
     })
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Why an event of another replica is not stored. None of them is the event's fault, so that it comes again until the cause is gone.
+ * Why an event of another replica is not stored, and why a replica does not start. None of the former is the event's fault, so that it comes again until the cause is
+ * gone.
  *
  * @since 0.1.0
  */
@@ -136,6 +137,28 @@ export class EntityHeldUp
 {
   override get message(): string {
     return `${eventOf(this)} waits, with those behind it, until the entity can take it: ${this.problem}`
+  }
+}
+
+/**
+ * The journal of a process has entities of another replica than the process is of, or some that are not replicated. It does not start: entities would begin without
+ * their events, and the other replicas would take what it writes for the other one's. The layer of the entities dies with it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ForeignJournal
+  extends ExpectedError.TaggedError<ForeignJournal>("@sluice/replication/ForeignJournal")("ForeignJournal", {
+    entityType: Schema.String,
+    /** One of those entities. */
+    persistenceId: Schema.String,
+    replica: Schema.String
+  })
+{
+  override get message(): string {
+    const { entityType, persistenceId, replica } = this
+    return `This process is of replica '${replica}', and its database has '${persistenceId}', which is not: it belongs to another replica, or has entities of ` +
+      `'${entityType}' from before they were replicated. Start it as the replica that its database is of, or with a database of its own, which the others fill`
   }
 }
 

@@ -1,14 +1,17 @@
 import { assert, describe, layer } from "@effect/vitest"
 import type { Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Entity } from "@sluice/entity/Entity"
 import type { Runs } from "@sluice/entity/EntityClient"
+import * as PlainEntities from "@sluice/entity/PlainEntities"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import { ForeignJournal } from "@sluice/replication/ReplicationError"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -94,6 +97,27 @@ export const replicatedTests = (
           )
         }))
 
+      it.effect("do not start on the journal of another replica, nor on one from before", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          yield* Effect.scoped(Effect.flatMap(running(notes, "eu"), ({ client }) => client("a").Add({ text: "one" })))
+          const { client } = yield* running(notes, "eu")
+          yield* client("a").Add({ text: "two" })
+          const foreign = (notes: Notes) =>
+            Effect.map(Effect.exit(Effect.scoped(running(notes, "us"))), (exit) => {
+              const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+              return defect instanceof ForeignJournal ? defect.message : undefined
+            })
+          assert.include(yield* foreign(notes), `replica 'us', and its database has '${notes.name}|a|eu'`)
+          yield* Journal.prune(notes.entityType, {
+            before: Timestamp.make((yield* Journal.Journal.use(({ now }) => now)) + 1)
+          })
+          assert.include(yield* foreign(notes), `${notes.name}|a|eu`)
+          const plain = makeNotes(freshName())
+          yield* Journal.append(plain.entityType, { id: "c-1", events: [new Added({ text: "before" })] })
+          assert.include(yield* foreign(plain), `has '${plain.name}|c-1', which is not`)
+        }))
+
       it.effect("store an event of another replica once, however often it comes", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName())
@@ -158,9 +182,15 @@ export const replicatedTests = (
         Effect.gen(function*() {
           const seen: Seen = { after: [], recovering: [] }
           const notes = makeNotes(freshName(), { seen })
-          yield* Effect.scoped(Effect.flatMap(running(notes, "us"), (us) => us.client("a").Add({ text: "one" })))
+          const elsewhere = PlainEntities.layer(notes).pipe(
+            Layer.provideMerge([Replica.layer("us"), Layer.fresh(MemoryStorage.layer)])
+          )
+          const [event] = yield* Effect.gen(function*() {
+            const us = yield* ReplicatedEventSourced.client(notes)
+            yield* us("a").Add({ text: "one" })
+            return yield* stored(notes, "a|us")
+          }).pipe(Effect.provide(elsewhere))
           const eu = yield* running(notes, "eu")
-          const [event] = yield* stored(notes, "a|us")
           yield* eu.receive("a", event as any)
           assert.deepStrictEqual((yield* eu.client("a").Get()).notes, ["us#1 one"])
           assert.deepStrictEqual(seen.after, ["us one"])
