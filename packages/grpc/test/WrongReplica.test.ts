@@ -1,0 +1,60 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as EntityType from "@sluice/core/EntityType"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as Wait from "@sluice/testing/Wait"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { read, received, remote } from "./kit/Consumer.ts"
+import { append, Cart, CartEvents, carts, logging, quiet, serve } from "./kit/Producer.ts"
+
+const replica = { id: "münchen", replicas: ["münchen", "us"] }
+const replicated = EventProducer.layer(CartEvents, Source.journal(Cart), { replica })
+
+/** Each call that a consumer makes, but for the stream. */
+const calls = (port: number, producerReplica: string) => {
+  const { provider } = remote(port, { producerReplica })
+  const id = EntityType.persistenceId(Cart, "a")
+  const one = SequenceNumber.make(1)
+  return {
+    heads: provider.heads(SliceRange.full),
+    before: provider.before(SliceRange.full, Timestamp.make(Number.MAX_SAFE_INTEGER)),
+    written: provider.written!(id, one),
+    entity: Stream.runCollect(provider.entity(id, one, one))
+  }
+}
+
+describe("a consumer that expects a replica", () => {
+  it.live("is refused by another one, whatever it calls, and says which answers", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(replicated)
+      yield* append("a", ["1"])
+      for (const [name, call] of Object.entries(calls(port, "us"))) {
+        const error = yield* Effect.flip<unknown, any, never>(call as any)
+        assert.strictEqual(error._tag, "WrongReplica", name)
+        assert.strictEqual(
+          error.message,
+          `'127.0.0.1:${port}' offers the stream 'cart' as replica 'münchen', and is to be 'us': give the address of 'us'`
+        )
+      }
+      const { layer, lines } = logging()
+      const reading = yield* Effect.provide(read(remote(port, { producerReplica: "us" })), layer)
+      yield* Wait.until("the reason in the log", () => lines.some((line) => line.includes("as replica 'münchen'")))
+      assert.deepStrictEqual(reading.envelopes, [])
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(MemoryStorage.layer, quiet))))
+
+  it.live("calls that one, and a producer that does not say which it is", () =>
+    Effect.gen(function*() {
+      yield* append("a", ["1"])
+      for (const producer of [replicated, carts]) {
+        const port = yield* serve(producer)
+        for (const call of Object.values(calls(port, "münchen"))) yield* call as Effect.Effect<unknown, unknown>
+        yield* received(yield* read(remote(port, { producerReplica: "münchen" })), 1)
+      }
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(MemoryStorage.layer, quiet))))
+})
