@@ -11,7 +11,7 @@ import { Amount, amountOf } from "./internal/amounts.ts"
  *
  * **Details**
  *
- * Its deltas may come in any order, each of them once, which a replicated entity sees to. It is as large as its number.
+ * `Number(counter.value)` is it as a number, for JSON and HTTP. Its deltas may come in any order, each of them once, which a replicated entity sees to. It is as large as its number.
  *
  * @category models
  * @since 0.1.0

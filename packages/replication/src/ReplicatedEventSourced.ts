@@ -249,7 +249,7 @@ export const make = <
           new RangeError(`This process is of replica '${id}', which '${entityType.name}' does not have: '${names}'`)
         )
       }
-      return Effect.andThen(checkJournal(entityType.name, id), kind.behaviour(lineageOf(id)))
+      return Effect.andThen(checkJournal(entityType.name, id, all), kind.behaviour(lineageOf(id)))
     })
   }
 }

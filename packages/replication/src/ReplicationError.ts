@@ -141,8 +141,8 @@ export class EntityHeldUp
 }
 
 /**
- * The journal of a process has entities of another replica than the process is of, or some that are not replicated. It does not start: entities would begin without
- * their events, and the other replicas would take what it writes for the other one's. The layer of the entities dies with it.
+ * The journal of a process has entities of another replica than the process is of. It does not start: entities would begin without their events, and the
+ * other replicas would take what it writes for the other one's. The layer of the entities dies with it.
  *
  * @category errors
  * @since 0.1.0
@@ -156,9 +156,9 @@ export class ForeignJournal
   })
 {
   override get message(): string {
-    const { entityType, persistenceId, replica } = this
-    return `This process is of replica '${replica}', and its database has '${persistenceId}', which is not: it belongs to another replica, or has entities of ` +
-      `'${entityType}' from before they were replicated. Start it as the replica that its database is of, or with a database of its own, which the others fill`
+    const { persistenceId, replica } = this
+    return `This process is of replica '${replica}', and its database has '${persistenceId}', which is not: it belongs to another replica. ` +
+      "Start it as the replica that its database is of, or with a database of its own, which the others fill"
   }
 }
 
