@@ -43,7 +43,6 @@ describe("a projection that is killed, beside a process that handles its dead le
               written.set(id, written.get(id)! + events)
               return yield* Journal.append(Note, { id, events: Array(events).fill("x") as [string] })
             })
-          let parked = 0
           for (let round = 0; round < 8; round++) {
             const broken = ids.filter((_, i) => (round + i) % 2 === 0)
             for (const id of broken) {
@@ -60,11 +59,8 @@ describe("a projection that is killed, beside a process that handles its dead le
             })
             yield* Effect.all([writing, killing], { concurrency: 2 })
             yield* Wait.until(
-              "an entity to be parked",
-              Effect.map(ProjectionManagement.deadLetterCounts(key), ({ entities, queued }) => {
-                parked = Math.max(parked, queued)
-                return entities > 0
-              })
+              "an entity to be parked, with events that wait behind it",
+              Effect.map(ProjectionManagement.deadLetterCounts(key), ({ queued }) => queued > 0)
             )
             // what waits is handled while more comes
             yield* run(tables.deleteFrom("broken"))
@@ -75,7 +71,6 @@ describe("a projection that is killed, beside a process that handles its dead le
             "no dead letter to be left",
             Effect.map(ProjectionManagement.deadLetterCounts(key), ({ entities }) => entities === 0)
           )
-          assert.isAbove(parked, 0)
           for (const id of ids) {
             const seen = yield* run(
               tables.selectFrom("seen").select("n").where("persistence_id", "=", EntityType.persistenceId(Note, id))

@@ -27,7 +27,7 @@ const running = (version: number) =>
         until(({ filterVersion, state }) => filterVersion === version && state === "Running"))
   )
 
-it.live("workers that had caught up do not ask for heads again when the filter changes, and do after a rewind", () =>
+it.live("workers that had caught up ask for heads once at most when the filter changes, and do after a rewind", () =>
   Effect.gen(function*() {
     let heads = 0
     const source = Source.make<string, any, Journal.Journal>({
@@ -45,14 +45,18 @@ it.live("workers that had caught up do not ask for heads again when the filter c
     yield* Journal.append(Note, { id: "n-1", events: ["a"] })
     yield* Layer.build(Projection.layer(Notes))
     yield* running(1)
+    yield* ProjectionStatus.caughtUp("notes")
     heads = 0
-    for (const id of ["a", "b", "c"]) {
+    const changes = ["a", "b", "c"]
+    for (const id of changes) {
       const { version } = yield* ConsumerFilter.update(Notes, EventFilter.excludeEntityIds(id), { by: "ada" })
       yield* running(version)
     }
-    assert.strictEqual(heads, 0)
+    // each worker finds out by them that it has taken a change up, if it has nothing to store
+    assert.isAtMost(heads, 4 * changes.length)
     const statuses = yield* ProjectionStatus.status("notes")
     assert.deepStrictEqual(statuses.map(({ restarts }) => restarts), [0, 0, 0, 0])
+    heads = 0
     yield* ProjectionManagement.rewind("notes", "beginning")
     yield* ProjectionStatus.caughtUp("notes")
     assert.isAtLeast(heads, 4)
