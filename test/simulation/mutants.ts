@@ -521,13 +521,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["    if (phase === \"Retired\") {\n", "    if (phase === \"Live\") {\n"]]
   },
   {
-    name: "a worker of a version that is retired begins, as it has read its command before",
-    file: `${core}/internal/projection/incarnation.ts`,
-    workload: "versions",
-    from: 238,
-    changes: [["if (revision > knownRevision) return", "if (revision < 0) return"]]
-  },
-  {
     name: "a version is still built once a later one is live",
     file: `${core}/ProjectionVersion.ts`,
     workload: "versions",
