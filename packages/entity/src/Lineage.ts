@@ -24,8 +24,9 @@ export interface Lineage<in out Known> {
   readonly idProblem: (id: string) => string | undefined
   /** Before the first event. */
   readonly initial: Known
-  /** What a snapshot is to say of it, and what one says that includes the events up to a number. Throws where that is none. */
+  /** What a snapshot is to say of it. */
   readonly encode: (known: Known) => Metadata
+  /** What a snapshot says of it that includes the events up to a number. Throws where that is none. */
   readonly decode: (metadata: Metadata, sequenceNumber: number) => Known
   /** What a function of `decide` is told beside its request. */
   readonly request: (known: Known, now: Timestamp) => object
@@ -49,6 +50,7 @@ export interface Lineage<in out Known> {
    * not remembered.
    */
   readonly arrival: Rpc.Any
+  /** What that command decides. */
   readonly arrive: (
     request: {
       readonly id: string

@@ -24,9 +24,11 @@ export interface Kind<V, D, S, W> {
   readonly written: Schema.Codec<W, any>
   /** The value, where the map has seen so much. */
   readonly read: (store: S, vector: VersionVector) => V
+  /** What a map puts into its own delta for a delta of the value. */
   readonly write: (store: S, vector: VersionVector, replica: string, delta: D) => W
   /** How many dots of the replica the value itself has used, after a write. */
   readonly used: (written: W, replica: string) => number
+  /** What a map keeps after a write of a replica. */
   readonly apply: (store: S, vector: VersionVector, replica: string, written: W) => S
   /** Without what was written up to those numbers; the writes that remain are given as dots of their key. */
   readonly forget: (store: S, removed: VersionVector, left: VersionVector) => S
@@ -34,6 +36,7 @@ export interface Kind<V, D, S, W> {
   readonly settle: (store: S, vector: VersionVector) => S
   /** Whether it waits for none. */
   readonly isSettled: (store: S) => boolean
+  /** What makes it something that no writes lead to, if anything. */
   readonly problemOf: (store: S, dots: VersionVector, vector: VersionVector) => string | undefined
 }
 

@@ -81,12 +81,15 @@ export interface Maps<in out K, in out Value, in out ValueDelta, in out Store, i
    * map as another one, which would be lost.
    */
   readonly apply: (self: OrMap<K, Store>, delta: Delta<K, Written>) => OrMap<K, Store>
+  /** The value of a key, if that is there. */
   readonly get: (self: OrMap<K, Store>, key: K) => Option.Option<Value>
+  /** Whether a key is there. */
   readonly has: (self: OrMap<K, Store>, key: K) => boolean
   /** In an order that is the same everywhere. */
   readonly keys: (self: OrMap<K, Store>) => ReadonlyArray<K>
   /** In an order that is the same everywhere. */
   readonly entries: (self: OrMap<K, Store>) => ReadonlyArray<readonly [key: K, value: Value]>
+  /** How many keys are there. */
   readonly size: (self: OrMap<K, Store>) => number
 }
 

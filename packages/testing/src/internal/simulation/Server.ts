@@ -54,13 +54,17 @@ export class Call {
   context: Context.Context<never> | undefined
   /** Whether it commits, so that nothing stops it any more. */
   isDecided = false
+  /** Whether it was stopped before, and ends as soon as its fiber runs. */
+  isStopped = false
 
   constructor(session: Session) {
     this.session = session
   }
 
   stop(): void {
-    if (!this.isDecided) this.fiber?.interruptUnsafe()
+    if (this.isDecided) return
+    this.isStopped = true
+    this.fiber?.interruptUnsafe()
   }
 }
 
@@ -317,6 +321,8 @@ export class Server {
             }
             this.runner.after(this.delay(), () => {
               if (ended !== undefined) return onEnd!(ended)
+              // it is about to, and commits nothing
+              if (call.isStopped) return
               const { broken } = transaction.outermost
               if (broken !== undefined) return decide(Exit.fail(broken))
               if (parent === undefined && Exit.isSuccess(exit)) {
