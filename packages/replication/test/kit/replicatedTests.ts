@@ -246,19 +246,24 @@ export const replicatedTests = (
       it.effect("do not use a snapshot that says nothing of other replicas' events", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName(), { snapshotEvery: 1_000 })
-          const eu = yield* running(notes, "eu")
-          for (const number of [1, 2]) yield* eu.receive("a", arriving("us", number, String(number), { time: number }))
-          yield* SnapshotStore.save(notes.stateType, {
-            id: "a|eu",
-            sequenceNumber: SequenceNumber.make(2),
-            state: yield* eu.client("a").Get()
-          })
-          const again = yield* running(notes, "eu")
-          assert.deepStrictEqual(yield* again.client("a").Version(), { us: 2 })
-          assert.strictEqual(yield* again.receive("a", arriving("us", 2, "2", { time: 2 })), "Duplicate")
+          const anew = <A, E, R>(f: (eu: Effect.Success<ReturnType<typeof running>>) => Effect.Effect<A, E, R>) =>
+            Effect.scoped(Effect.flatMap(running(notes, "eu"), f))
+          yield* anew(({ client, receive }) =>
+            Effect.gen(function*() {
+              for (const number of [1, 2]) yield* receive("a", arriving("us", number, String(number), { time: number }))
+              yield* SnapshotStore.save(notes.stateType, {
+                id: "a|eu",
+                sequenceNumber: SequenceNumber.make(2),
+                state: yield* client("a").Get()
+              })
+            })
+          )
+          const again = yield* anew(({ client, receive }) =>
+            Effect.all([client("a").Version(), receive("a", arriving("us", 2, "2", { time: 2 }))])
+          )
+          assert.deepStrictEqual(again, [{ us: 2 }, "Duplicate"])
           yield* Journal.deleteEvents(notes.entityType, "a|eu")
-          const without = yield* running(notes, "eu")
-          const error = yield* Effect.flip(without.receive("a", arriving("us", 2, "2", { time: 2 })))
+          const error = yield* anew(({ receive }) => Effect.flip(receive("a", arriving("us", 2, "2", { time: 2 }))))
           assert.strictEqual(error._tag, "RecoveryFailed")
           assert.include(error.message, "event 1 was deleted")
         }))
@@ -268,19 +273,21 @@ export const replicatedTests = (
           const notes = makeNotes(freshName())
           const events = ["1", "2"].map((text) => new Added({ text }))
           yield* Journal.append(notes.entityType, { id: "a", events })
-          const { client, receive } = yield* running(notes, "eu")
-          const errors = [
-            yield* Effect.flip(client("a").Get()),
-            yield* Effect.flip(receive("a", arriving("us", 1, "3")))
-          ]
+          const errors = yield* Effect.scoped(
+            Effect.flatMap(
+              running(notes, "eu"),
+              ({ client, receive }) =>
+                Effect.all([Effect.flip(client("a").Get()), Effect.flip(receive("a", arriving("us", 1, "3")))])
+            )
+          )
           for (const error of errors) {
             assert.strictEqual(error._tag, "RecoveryFailed")
             assert.include(error.message, `'${notes.name}|a|eu'`)
           }
-          assert.deepStrictEqual((yield* client("b").Get()).notes, [])
           yield* Journal.append(notes.entityType, { id: "a|eu", expected: "none", events })
-          const again = yield* running(notes, "eu")
-          assert.deepStrictEqual((yield* again.client("a").Get()).notes, ["eu#1 1", "eu#2 2"])
+          const { client } = yield* running(notes, "eu")
+          assert.deepStrictEqual((yield* client("b").Get()).notes, [])
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["eu#1 1", "eu#2 2"])
           // what was deleted is of nobody
           yield* Journal.append(notes.entityType, { id: "c", events })
           yield* Journal.deleteEvents(notes.entityType, "c")

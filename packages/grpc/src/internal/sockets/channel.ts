@@ -59,10 +59,14 @@ const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
 /** What the library ends its text with where there is no connection: when that was, and nothing about the resolution of the name. */
 const tail = /( \([0-9T:.-]+Z\))?(\.? ?Resolution note:\s*)?$/
 
-/** @internal How a call has ended that has failed. */
+/** @internal How a call has ended that has failed. What its stream itself fails with, such as a write that came too late, has no status. */
 export const statusOf = (
-  { code, details, metadata }: Pick<Grpc.ServiceError, "code" | "details" | "metadata">
-): Status => ({ code, details: details.replace(tail, ""), trailers: fromMetadata(metadata) })
+  { code, details, message, metadata }: Partial<Grpc.ServiceError>
+): Status => ({
+  code: typeof code === "number" ? code : Grpc.status.UNKNOWN,
+  details: (details ?? message ?? "").replace(tail, ""),
+  trailers: fromMetadata(metadata ?? new Grpc.Metadata())
+})
 
 /** Why there is no connection, which the library says to nobody but a call. This one sends nothing. */
 const failureOf = (client: Grpc.Client, told: (status: Status) => void): void => {
