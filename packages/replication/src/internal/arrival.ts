@@ -5,6 +5,7 @@ import { Rpc } from "effect/rpc"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { ArrivalError } from "../ReplicationError.ts"
+import { EntityVector } from "./vectors.ts"
 
 /** @internal What has become of an event that has come from another replica. */
 export const Outcome = Schema.Literals(["Stored", "Duplicate", "Own"])
@@ -15,18 +16,10 @@ export const arrivalTag = "~sluice/arrive"
 const Replication = Schema.Struct({
   origin: Schema.String,
   originSequenceNumber: SequenceNumber.SequenceNumber,
-  version: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber])),
+  version: EntityVector,
   concurrent: Schema.Boolean,
   time: Schema.optional(Timestamp.Timestamp)
-}).pipe(
-  Schema.decodeTo(
-    Schema.Any,
-    SchemaTransformation.transform({
-      decode: ({ version, ...metadata }) => ({ ...metadata, version: new Map(version) }),
-      encode: ({ version, ...metadata }) => ({ ...metadata, version: [...version] })
-    })
-  )
-)
+})
 
 /**
  * @internal

@@ -3,6 +3,7 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
 import * as VersionVector from "../VersionVector.ts"
+import { EntityVector } from "./vectors.ts"
 
 /** @internal The last event of an origin that is stored here: its number in the journal there, and its time. */
 export interface Last {
@@ -137,7 +138,7 @@ export const after = (
 
 const Stored = Schema.fromJsonString(
   Schema.Struct({
-    version: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber])),
+    version: EntityVector,
     seen: Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber, Timestamp.Timestamp])),
     time: Timestamp.Timestamp
   })
@@ -148,7 +149,7 @@ const encodeStored = Schema.encodeSync(Stored)
 /** @internal As a text, for the metadata of a snapshot. */
 export const encode = ({ seen, time, version }: Known): string =>
   encodeStored({
-    version: [...version],
+    version,
     seen: Array.from(seen, ([origin, { number, time }]) => [origin, number, time]),
     time
   })
@@ -157,7 +158,7 @@ export const encode = ({ seen, time, version }: Known): string =>
 export const decode = (text: string): Known => {
   const { seen, time, version } = decodeStored(text)
   return {
-    version: new Map(version),
+    version,
     seen: new Map(seen.map(([origin, number, time]) => [origin, { number, time }])),
     time
   }

@@ -24,15 +24,26 @@ export const repeated = (entries: ReadonlyArray<readonly [string, unknown]>): st
   return undefined
 }
 
+const vectorOf = (
+  entries: Schema.Codec<
+    ReadonlyArray<readonly [string, SequenceNumber.SequenceNumber]>,
+    ReadonlyArray<readonly [string, number]>
+  >
+): Schema.Codec<VersionVector, ReadonlyArray<readonly [string, number]>> =>
+  entries.pipe(
+    Schema.decodeTo(Schema.declare((u): u is VersionVector => u instanceof Map), {
+      decode: SchemaGetter.transform((entries) => new Map(entries)),
+      encode: SchemaGetter.transform(entriesOf)
+    })
+  )
+
 /** @internal A vector, in JSON an array of pairs. */
-export const Vector: Schema.Codec<VersionVector, ReadonlyArray<readonly [string, number]>> = Schema.Array(
-  Schema.Tuple([Schema.String, Version])
-).check(Schema.makeFilter((entries) => repeated(entries))).pipe(
-  Schema.decodeTo(Schema.declare((u): u is VersionVector => u instanceof Map), {
-    decode: SchemaGetter.transform((entries) => new Map(entries)),
-    encode: SchemaGetter.transform(entriesOf)
-  })
+export const Vector = vectorOf(
+  Schema.Array(Schema.Tuple([Schema.String, Version])).check(Schema.makeFilter((entries) => repeated(entries)))
 )
+
+/** @internal The same of what an entity has seen, which may come from elsewhere. */
+export const EntityVector = vectorOf(Schema.Array(Schema.Tuple([Schema.String, SequenceNumber.SequenceNumber])))
 
 /** @internal How many writes of the replica were seen. */
 export const seenOf = (vector: VersionVector, replica: string): number => vector.get(replica) ?? 0
