@@ -11,6 +11,7 @@ import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { available, makeAuthority } from "../../../test/kit/Certificates.ts"
+import { collectGarbage } from "../../../test/kit/collectGarbage.ts"
 import { certificatesOf } from "../src/internal/calls/certificates.ts"
 import { Connections, type Outcome } from "../src/internal/calls/Connections.ts"
 import { listen, type Serve } from "../src/internal/calls/listen.ts"
@@ -110,6 +111,13 @@ const framed = (bytes: number, announced = bytes): Buffer => {
   message.writeUInt8(0)
   message.writeUInt32BE(announced, 1)
   return message
+}
+
+/** What is kept at the moment, in bytes. */
+const memoryInUse = (): number => {
+  collectGarbage()
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return arrayBuffers + heapUsed
 }
 
 const known = (bytes: number) => ({ [processHeader]: encodeURIComponent(name), [bytesHeader]: String(bytes) })
@@ -304,7 +312,7 @@ describe("calls between processes", () => {
         served++
         return echo(command)
       }, { silence: 2_000 })
-      const before = process.memoryUsage()
+      const before = memoryInUse()
       // one that connects again and again is spoken of once
       for (let i = 0; i < 50; i++) yield* stranger(port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
       const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -338,19 +346,20 @@ describe("calls between processes", () => {
       assert.strictEqual(served, 0)
       // far more than there may be, of somebody who is known, and of somebody who is not
       const large = [call(session, known(1_000_000)), call(session, {})]
+      // messages of no bytes
       const piece = Buffer.alloc(1_000_000)
       for (const { state, stream } of large) {
         for (let i = 0; i < 200 && !stream.destroyed; i++) {
           if (!stream.write(piece)) {
             yield* Wait.until("it to be taken, or refused", () => !stream.writableNeedDrain || state.isClosed)
           }
+          if (i % 20 === 19) assert.isBelow(memoryInUse() - before, 100_000_000)
         }
         stream.end()
       }
       yield* Wait.until("both to be over", () => large.every(({ state }) => state.isClosed))
       assert.strictEqual(served, 0)
-      const after = process.memoryUsage()
-      assert.isBelow(after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed, 100_000_000)
+      assert.isBelow(memoryInUse() - before, 100_000_000)
       const connections = yield* connecting()
       assert.strictEqual(text(yield* ask(connections, port, "x")), "reply to x")
       assert.isTrue(said.every((text) => !text.includes(name)))
@@ -358,6 +367,41 @@ describe("calls between processes", () => {
       assert.isTrue(said.some((text) => text.includes("does not speak HTTP/2")))
     }).pipe(Effect.provide(layer))
   }, 120_000)
+
+  it.live("are given up where they are answered more than once, however often", () =>
+    Effect.gen(function*() {
+      const sessions = new Set<Http2.ServerHttp2Session>()
+      const server = Http2.createServer()
+      const piece = Buffer.alloc(1_000_000)
+      let wasReset = false
+      server.on("session", (session) => sessions.add(session))
+      server.on("stream", (stream) => {
+        stream.on("error", nothing)
+        stream.on("close", () => {
+          wasReset = true
+        })
+        stream.respond({ ":status": 200, "content-type": "application/grpc" })
+        const flood = () => {
+          while (!stream.destroyed && stream.write(piece));
+        }
+        stream.on("drain", flood)
+        flood()
+      })
+      yield* Effect.acquireRelease(
+        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () =>
+          Effect.sync(() => {
+            for (const session of sessions) session.destroy()
+            server.close()
+          })
+      )
+      const { port } = server.address() as Net.AddressInfo
+      const before = memoryInUse()
+      const connections = yield* connecting()
+      assert.deepStrictEqual(yield* ask(connections, port, "x"), { _tag: "Lost", why: "it has sent several answers" })
+      yield* Wait.until("the server to be told", () => wasReset)
+      assert.isBelow(memoryInUse() - before, 100_000_000)
+    }), 120_000)
 
   it.live("are taken of no more connections than there may be, and those that there are go on", () => {
     const { layer, said } = logged()

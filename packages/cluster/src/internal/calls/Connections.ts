@@ -110,7 +110,7 @@ export class Connections {
   ): Effect.Effect<Outcome> {
     return Effect.callback<Outcome>((resume) => {
       if (this.#isClosed) return resume(Effect.succeed({ _tag: "NotBegun", why: ends }))
-      const answers: Array<Uint8Array> = []
+      let answer: Uint8Array | undefined
       const end = (outcome: Outcome) => {
         this.#waiting.delete(end)
         resume(Effect.succeed(outcome))
@@ -121,9 +121,16 @@ export class Connections {
       const call = channel.call({ path, headers, waitForReady: false, timeout: within }, {
         headers: () => {},
         readable: () => {
-          for (let answer = call.read(); answer !== undefined; answer = call.read()) answers.push(answer)
+          for (let next = call.read(); next !== undefined; next = call.read()) {
+            // given up at once, as there may be millions
+            if (answer !== undefined) {
+              call.cancel()
+              return end({ _tag: "Lost", why: "it has sent several answers" })
+            }
+            answer = next
+          }
         },
-        ended: (status) => end(outcomeOf(status, answers))
+        ended: (status) => end(outcomeOf(status, answer))
       })
       call.write(command)
       call.end()
@@ -136,11 +143,9 @@ export class Connections {
 }
 
 /** Only what the process itself has said proves that it has not begun: a library or a proxy may say anything of a call that was executed. */
-const outcomeOf = ({ code, details, trailers }: Status, [answer, ...others]: ReadonlyArray<Uint8Array>): Outcome => {
+const outcomeOf = ({ code, details, trailers }: Status, answer: Uint8Array | undefined): Outcome => {
   const notBegun = trailers[notBegunTrailer]
   if (notBegun !== undefined) return notBegun === "full" ? { _tag: "Full" } : { _tag: "NotBegun", why: details }
   if (code !== 0) return { _tag: "Lost", why: details }
-  return answer === undefined || others.length > 0
-    ? { _tag: "Lost", why: answer === undefined ? "it has sent no answer" : "it has sent several answers" }
-    : { _tag: "Answered", answer }
+  return answer === undefined ? { _tag: "Lost", why: "it has sent no answer" } : { _tag: "Answered", answer }
 }

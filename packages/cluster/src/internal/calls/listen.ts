@@ -101,14 +101,15 @@ const decoded = (header = ""): string => {
 /** The command, once all of it has come. */
 const received = (call: IncomingCall, bytes: number): Effect.Effect<Uint8Array, string> =>
   Effect.callback<Uint8Array, string>((resume) => {
-    const messages: Array<Uint8Array> = []
+    let command: Uint8Array | undefined
+    const refuse = () => resume(Effect.fail("it is not what its headers say"))
     call.receive(
-      (message) => void messages.push(message),
-      () => {
-        const [command, ...others] = messages
-        const isSound = command?.byteLength === bytes && others.length === 0
-        resume(isSound ? Effect.succeed(command) : Effect.fail("it is not what its headers say"))
-      }
+      (message) => {
+        // refused at once, as there may be millions
+        if (command !== undefined || message.byteLength !== bytes) return refuse()
+        command = message
+      },
+      () => command === undefined ? refuse() : resume(Effect.succeed(command))
     )
   }).pipe(
     Effect.timeoutOrElse({
