@@ -28,8 +28,8 @@ export interface ReplicationMetadata {
   /** The number of the event in the journal of its origin. */
   readonly originSequenceNumber: SequenceNumber
   /**
-   * What the replica that stored this one knew of the events of the entity, this one included: those that it had stored, and those that these had seen, of which
-   * some may still have been on their way.
+   * What its origin knew of the events of the entity, this one included: those that were stored there, and those that these had seen, of which
+   * some may still have been on their way. The same in all replicas.
    */
   readonly version: VersionVector
   /**

@@ -81,11 +81,14 @@ export const arrive = (
   return { _tag: isNew ? "Stored" : "Duplicate" }
 }
 
-/** @internal What is stored with an event that has arrived. */
+/**
+ * @internal
+ * What is stored with an event that has arrived. Its version stays that of its origin, so that whoever it is passed on to learns what it had seen, and not what is known here besides.
+ */
 export const received = (known: Known, event: ReplicationMetadata, now: Timestamp.Timestamp): ReplicationMetadata => ({
   origin: event.origin,
   originSequenceNumber: event.originSequenceNumber,
-  version: VersionVector.merge(known.version, event.version),
+  version: event.version,
   concurrent: VersionVector.compare(event.version, known.version) === "concurrent",
   time: event.time ?? nextTime(known, now)
 })
