@@ -95,7 +95,7 @@ const CriteriaOf = (kind: Kind) =>
  * @since 0.1.0
  */
 export const IncludedEntity = Schema.Struct({
-  /** What follows the entity type in the persistence id: `id`, or `id|replica` for one replica of an entity. */
+  /** What follows the entity type in the persistence id: `id`, or `id|replica` for one replica of an entity. The `id` of a replicated entity means all its replicas. */
   entityId: Schema.String,
   /** The sequence number from which its events are replayed when it is included, or 0 for no replay. */
   from: Schema.Natural
@@ -275,7 +275,7 @@ export const fromCriteria = (criteria: Criteria): EventFilter =>
 export const excludeTags: (...tags: ReadonlyArray<string>) => (self: EventFilter) => EventFilter = adding("excludeTags")
 
 /**
- * Excludes the events of these entities. Throws a `RangeError` for an empty id.
+ * Excludes the events of these entities. Of a replicated entity it is the id without its replica. Throws a `RangeError` for an empty id.
  *
  * @category combinators
  * @since 0.1.0
@@ -327,7 +327,7 @@ export const includeTopics: (...expressions: ReadonlyArray<string>) => (self: Ev
 )
 
 /**
- * Includes the events of these entities. Of an id alone nothing is replayed at once: its earlier events come before its next one. With `from` a plain
+ * Includes the events of these entities. Of a replicated entity it is the id without its replica. Of an id alone nothing is replayed at once: its earlier events come before its next one. With `from` a plain
  * consumer is sent its events from that sequence number on, as soon as the producer has the filter. Throws a `RangeError` for an empty id, or a `from` that
  * is no safe integer from 0.
  *
@@ -478,6 +478,12 @@ interface Rules {
   readonly always: boolean
 }
 
+/** A replica of an entity is meant by its own id, and by that of the entity. */
+const ofEntity = (ids: ReadonlyArray<string>): Rule => {
+  const ruleOf = oneOf(ids)
+  return (entityId) => ruleOf(entityId) ?? ruleOf(withoutReplica(entityId))
+}
+
 /** By a set, as a filter may have a thousand ids. */
 const oneOf = (texts: ReadonlyArray<string>): Rule => {
   const set = new Set(texts)
@@ -507,7 +513,7 @@ const some = <Of>(texts: ReadonlyArray<string>, make: (texts: ReadonlyArray<stri
 const excluding = (self: EventFilter): Rules => ({
   ofTags: some(self.excludeTags, (tags) => ["tag", oneOf(tags)]),
   ofEntities: [
-    ...some(self.excludeEntityIds, (ids) => ["entity id", oneOf(ids)] as const),
+    ...some(self.excludeEntityIds, (ids) => ["entity id", ofEntity(ids)] as const),
     ...some(self.excludeMatching, (expressions) => ["regular expression", matching(expressions)] as const)
   ],
   always: self.excludeMatching.includes(everything)
@@ -523,7 +529,7 @@ const including = (self: EventFilter, { topicPrefix = defaultTopicPrefix }: Opti
     ofEntities: [
       // an event without topics is matched as well
       ...(isEveryTopic ? [["topic", () => everyTopic] as const] : []),
-      ...some(idsOf(self.includeEntityIds), (ids) => ["entity id", oneOf(ids)] as const),
+      ...some(idsOf(self.includeEntityIds), (ids) => ["entity id", ofEntity(ids)] as const),
       ...some(self.includeMatching, (expressions) => ["regular expression", matching(expressions)] as const)
     ],
     always: isEveryTopic || self.includeMatching.includes(everything)
@@ -569,9 +575,9 @@ export const compile = (self: EventFilter, options: Options = {}): (subject: Sub
   if (include.always) return () => true
   // what always holds is not asked of each event
   const ofEntities = exclude.always ? [] : exclude.ofEntities
-  const ofEntity = judging(ofEntities, include.ofEntities)
+  const judge = judging(ofEntities, include.ofEntities)
   const entityOf = (persistenceId: string) =>
-    ofEntity(PersistenceId.entityId(persistenceId as PersistenceId.PersistenceId))
+    judge(PersistenceId.entityId(persistenceId as PersistenceId.PersistenceId))
   const judgeEntity = ofEntities.length + include.ofEntities.length === 0
     ? () => 0
     : self.includeMatching.length > 0 || !exclude.always && self.excludeMatching.length > 0

@@ -53,11 +53,14 @@ describe("a filter", () => {
     }
   })
 
-  it("does not show a replica to expressions, but to ids", () => {
+  it("does not show a replica to expressions, and to ids where they name one", () => {
     const filter = EventFilter.excludeAll.pipe(EventFilter.includeMatching("c-\\d"))
     assert.isTrue(passes(filter, "c-1|eu"))
     assert.isTrue(passes(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-1|eu")), "c-1|eu"))
-    assert.isFalse(passes(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-1")), "c-1|eu"))
+    assert.isFalse(passes(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-1|us")), "c-1|eu"))
+    assert.isTrue(passes(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-1")), "c-1|eu"))
+    assert.isFalse(passes(EventFilter.passAll.pipe(EventFilter.excludeEntityIds("c-1")), "c-1|eu"))
+    assert.isFalse(passes(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("c-1")), "c-1|eu|x"))
     // two separators in an entity id are no replica
     assert.isFalse(passes(filter, "c-1|eu|x"))
   })

@@ -5,14 +5,14 @@
  */
 
 /**
- * Which replica of replicated entities a consumer is, and which it has the events of by itself.
+ * Which replica of replicated entities a consumer is, and whose events come to it on another way.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ReplicaInfo {
   readonly id: string
-  /** The replicas that it consumes, the one that it calls among them. */
+  /** The replicas that it has the events of by itself, the one that it calls among them. What is of others is passed on to it. */
   readonly others: ReadonlyArray<string>
 }
 

@@ -60,11 +60,11 @@ export interface Place extends EventSourced.Place {
   /** The replica that has decided it, and its number there. */
   readonly origin: string
   readonly originSequenceNumber: number
-  /** What this replica knew of the entity with it: what it had stored, and what those events had seen, which may still have been on its way. */
+  /** What its origin knew of the entity with it: what was stored there, and what those events had seen, which may still have been on its way. */
   readonly version: VersionVector
   /**
-   * Whether the version that came with it and that of this replica each had something that the other had not. With more than two replicas it may be false where neither
-   * of two events was decided with knowledge of the other, and differ between replicas.
+   * Whether its version and that of this replica each had something that the other had not: in causal order, whether an event is here that its origin had not seen. In another order, with more than two
+   * replicas, it may be false where neither of two events was decided with knowledge of the other.
    */
   readonly concurrent: boolean
   /** Whether the state is computed from stored events. */

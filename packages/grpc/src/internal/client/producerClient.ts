@@ -204,7 +204,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
             streamId,
             sliceMin: range.min,
             sliceMax: range.max,
-            filter: toCriteria(EventFilter.diff(EventFilter.passAll, wanted)),
+            filter: toCriteria(EventFilter.diff(EventFilter.passAll, wanted), producerReplica),
             ...(replicaInfo && { replicaInfo }),
             // of several, a plain producer takes the last timestamp for all slices
             offset: plain === undefined || (journal !== undefined && journal !== timestamps) ? [] : [toOffset(plain)],

@@ -71,25 +71,38 @@ export const withCriteria = (
   })
 }
 
-/** @internal The criteria that add all that a change adds, and then remove what it removes. */
-export const toCriteria = ({ added, removed }: EventFilter.Change): Array<FilterCriteria> => {
+/**
+ * @internal
+ * The criteria that add all that a change adds, and then remove what it removes. A producer that is a replica is sent the ids that its entities have there, which is all
+ * that one of Akka knows.
+ */
+export const toCriteria = (
+  { added, removed }: EventFilter.Change,
+  replica?: string
+): Array<FilterCriteria> => {
   const criteria: Array<FilterCriteria> = []
+  const idOf = (id: string) => replica === undefined || id.includes("|") ? id : `${id}|${replica}`
+  const textsOf = (field: TextField, texts: ReadonlyArray<string>) =>
+    field === "excludeEntityIds" ? texts.map(idOf) : [...texts]
   const push = (message: MessageInitShape<typeof FilterCriteriaSchema>["message"]) =>
     criteria.push(create(FilterCriteriaSchema, { message: message! }))
   for (const { add, field, texts } of textCriteria) {
-    if (added[field].length > 0) push({ case: add, value: { [texts]: [...added[field]] } })
+    if (added[field].length > 0) push({ case: add, value: { [texts]: textsOf(field, added[field]) } })
   }
   if (added.includeEntityIds.length > 0) {
-    const entityIdOffset = added.includeEntityIds.map(({ entityId, from }) => ({ entityId, seqNr: BigInt(from) }))
+    const entityIdOffset = added.includeEntityIds.map(({ entityId, from }) => ({
+      entityId: idOf(entityId),
+      seqNr: BigInt(from)
+    }))
     push({ case: "includeEntityIds", value: { entityIdOffset } })
   }
   for (const { field, remove, texts } of textCriteria) {
-    if (removed[field].length > 0) push({ case: remove, value: { [texts]: [...removed[field]] } })
+    if (removed[field].length > 0) push({ case: remove, value: { [texts]: textsOf(field, removed[field]) } })
   }
   if (removed.includeEntityIds.length > 0) {
     push({
       case: "removeIncludeEntityIds",
-      value: { entityIds: removed.includeEntityIds.map(({ entityId }) => entityId) }
+      value: { entityIds: removed.includeEntityIds.map(({ entityId }) => idOf(entityId)) }
     })
   }
   return criteria
