@@ -34,21 +34,13 @@ import { respawned } from "./kit/Respawned.ts"
 import { temporaryFolder } from "./kit/Service.ts"
 import type { Answer, Asked } from "./replication/region.ts"
 import * as Regions from "./replication/regions.ts"
+import { sequence } from "./replication/sequence.ts"
 
 const region = fileURLToPath(new URL("./replication/region.ts", import.meta.url))
 
 const quietly = Effect.provideService(References.MinimumLogLevel, "None")
 
 const memory = () => ({ eu: MemoryStorage.layer, us: MemoryStorage.layer, ap: MemoryStorage.layer })
-
-/** A sequence that is the same in every run. */
-const sequence = (seed: number) => {
-  let state = seed
-  return (below: number): number => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    return (state >>> 8) % below
-  }
-}
 
 describe("three replicas", () => {
   it.live.each([1, 2, 3])(

@@ -1,4 +1,6 @@
 /** Replicas in one process, each with a storage and a server of its own, and links between them that can be cut. */
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import type * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
@@ -14,6 +16,7 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Notes } from "../../packages/replication/test/kit/Notes.ts"
 import * as Switchboard from "../kit/Switchboard.ts"
@@ -49,18 +52,32 @@ const serving = Effect.fnUntraced(function*(
 export const start = Effect.fnUntraced(function*(
   notes: Notes,
   storages: Readonly<Record<string, Storage>>,
-  { answers = (_, to) => to, given = (_, runner) => runner, isPlain = false, links = () => true, select }: {
+  {
+    answers = (_, to) => to,
+    filterOf = () => undefined,
+    given = (_, runner) => runner,
+    isPlain = false,
+    links = () => true,
+    order,
+    select,
+    selectOf = () => select
+  }: {
     /** Which replica is at the address that one has for another, until `swap` says otherwise. */
     readonly answers?: (from: string, to: string) => string
     readonly isPlain?: boolean
     readonly links?: (from: string, to: string) => boolean
     readonly select?: EventProducer.Options["select"]
+    /** What each offers, where they differ. */
+    readonly selectOf?: (id: string) => EventProducer.Options["select"]
+    /** What each takes from the others at first. */
+    readonly filterOf?: (id: string) => EventFilter.EventFilter | undefined
+    readonly order?: Replication.ConsumerOptions["order"]
     /** What a replica gives events to, in place of its entities. */
     readonly given?: (id: string, entities: EntityClient.Runner) => EntityClient.Runner
   } = {}
 ) {
   const ids = Object.keys(storages)
-  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain, select))
+  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain, selectOf(id)))
   const lines: Array<
     { readonly from: string; readonly to: string; readonly port: number; readonly line: Switchboard.Switchboard }
   > = []
@@ -73,7 +90,7 @@ export const start = Effect.fnUntraced(function*(
         lines.push({ from: id, to: other.id, port: other.port, line })
         remotes[other.id] = { address: `localhost:${line.port}` }
       }
-      const options = { replicas: remotes, consumers: 2 }
+      const options = { replicas: remotes, consumers: 2, filter: filterOf(id), order }
       const runs = EntityClient.Runs(notes.name)
       const consuming = Context.add(context, runs, given(id, Context.get(context, runs)))
       yield* Effect.provideContext(Layer.build(Replication.consumer(notes, options)), consuming)
@@ -84,6 +101,18 @@ export const start = Effect.fnUntraced(function*(
         remotes: Object.keys(remotes),
         notes: client,
         projections: Replication.projections(notes, id, options),
+        /** Changes what is taken from the others, all at once. */
+        take: (
+          change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter,
+          history?: ConsumerFilter.HistoryPolicy
+        ) =>
+          Journal.transaction(
+            Effect.forEach(
+              Replication.projections(notes, id, options),
+              (projection) => ConsumerFilter.update(projection, change, { by: "ada", history }),
+              { discard: true }
+            )
+          ).pipe(Effect.provideContext(context)),
         /** Has everything come again. */
         rewind: Effect.forEach(
           Replication.projections(notes, id, options),
@@ -131,7 +160,15 @@ export const start = Effect.fnUntraced(function*(
           for (const remote of remotes) {
             yield* Wait.end(
               `${id} to be up to date with ${remote}`,
-              Effect.provideContext(ProjectionStatus.caughtUp(`RES_${notes.name}_${id}_${remote}`), context)
+              // a link that was healed a moment ago may not lead anywhere yet
+              ProjectionStatus.caughtUp(`RES_${notes.name}_${id}_${remote}`).pipe(
+                Effect.retry({
+                  while: ({ _tag }) => _tag === "SourceFailed",
+                  schedule: Schedule.spaced("100 millis"),
+                  times: 600
+                }),
+                Effect.provideContext(context)
+              )
             )
           }
         }), { discard: true })

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { Place } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
 import type { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -53,6 +54,16 @@ export interface ConsumerOptions {
    * replica that is not among them come by way of those that are.
    */
   readonly replicas: Readonly<Record<string, Remote>>
+  /**
+   * Which entities this replica takes from the others; all, where nothing is said. Each other replica goes by it before it sends anything, and `ConsumerFilter` changes it while events flow, for each of the
+   * {@link projections}.
+   */
+  readonly filter?: EventFilter.EventFilter | undefined
+  /**
+   * In which order events of different replicas are stored here. In the order `"origin"`, the default, an event may be stored before another one that it has seen, of a third replica. In the order `"causal"` it is
+   * not: each other replica passes on all events that it has, in the order in which it has stored them, so that more is sent. It has to be the order of all replicas.
+   */
+  readonly order?: "origin" | "causal" | undefined
   /** In how many slice ranges each is consumed; 4 where nothing is said. */
   readonly consumers?: number | undefined
   /** How many events each consumer has under way to the entities, of different slices and so of different entities; 8 where nothing is said. */
@@ -164,7 +175,7 @@ const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>(
  * wait in each worker; one that has no room holds back its stream. What concerns all entities, such as a database that is away, holds back the stream as well, and is tried again for as long
  * as it takes.
  *
- * Throws a `RangeError` where a replica is none of the entity type, or the name has more than 255 characters.
+ * Throws a `RangeError` where a replica is none of the entity type, the name has more than 255 characters, or the filter includes an entity from a sequence number on.
  *
  * @category getters
  * @since 0.1.0
@@ -172,7 +183,7 @@ const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>(
 export const projections = <Name extends string, Event>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   self: string,
-  { consumers = 4, parallelUpdates = 8, replicas }: ConsumerOptions
+  { consumers = 4, filter = EventFilter.passAll, order = "origin", parallelUpdates = 8, replicas }: ConsumerOptions
 ): ReadonlyArray<
   Projection.Projection<
     EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | SourceTimeout,
@@ -186,22 +197,24 @@ export const projections = <Name extends string, Event>(
     }
   }
   const others = Object.keys(replicas).filter((id) => id !== self)
-  /** Those whose events come by way of others. */
-  const relayed = entity.replicas.filter((id) => id !== self && !others.includes(id)).toSorted(byText)
   return others.map((remote) => {
+    /** Whose events come from themselves. In causal order those of one come on every way, behind what they had seen. */
+    const direct = order === "causal" ? [remote] : others
     /** What comes on another way is not taken from this one, where some of it may be missing. */
-    const elsewhere = new Set(others.filter((id) => id !== remote))
+    const elsewhere = new Set(direct.filter((id) => id !== remote))
+    const relayed = entity.replicas.filter((id) => id !== self && !direct.includes(id)).toSorted(byText)
     const suffix = `|${remote}`
     const receiving = receive(entity)
     return EventConsumer.source(stream(entity), {
       ...replicas[remote]!,
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
       name: [`${name}:${remote}`, ...relayed].join("+"),
-      replica: { id: self, others },
+      replica: { id: self, others: direct },
       producerReplica: remote,
       // also where a value has more than its type: the events of another history are none that could be read anew
       onReplaced: "fail"
     }).pipe(
+      EventConsumer.filter(filter),
       Projection.atLeastOnce(
         nameOf(name, self, remote),
         ({ event, metadata, persistenceId, replication, sequenceNumber, timestamp }) => {
@@ -259,7 +272,7 @@ export const consumer = <Name extends string, Event>(
  * **Gotchas**
  *
  * The events of one replica come in their order, those of different replicas as they come: with three replicas, an event may be here before another one that it has
- * seen.
+ * seen, unless `order` is `"causal"`.
  *
  * **Example** (A region)
  *

@@ -34,6 +34,7 @@ export const makeNotes = (
       arriving: ReplicatedEventSourced.Intercept<Added, typeof State.Type>
     ) => Effect.Effect<void, unknown>
     readonly seen?: Seen
+    readonly tags?: (state: typeof State.Type, event: Added) => ReadonlyArray<string>
     readonly onEvolve?: (event: Added, place: ReplicatedEventSourced.Place) => void
   } = {}
 ) =>
@@ -66,6 +67,7 @@ export const makeNotes = (
       }
     },
     snapshots: options.snapshotEvery === undefined ? undefined : SnapshotPolicy.every(options.snapshotEvery),
+    tags: options.tags,
     decideWithin: options.decideWithin,
     intercept: options.intercept
   })

@@ -1,0 +1,142 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+import * as Wait from "@sluice/testing/Wait"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as Path from "node:path"
+import { makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import { temporaryFolder } from "./kit/Service.ts"
+import * as Regions from "./replication/regions.ts"
+import { sequence } from "./replication/sequence.ts"
+
+const quietly = Effect.provideService(References.MinimumLogLevel, "None")
+
+const memory = () => ({ eu: MemoryStorage.layer, us: MemoryStorage.layer, ap: MemoryStorage.layer })
+
+type Region = Effect.Success<ReturnType<typeof Regions.start>>["replicas"][number]
+
+/** Checks in each replica that an event was stored after all that its origin had seen, and was concurrent where something else was there. */
+const checkCausal = Effect.fnUntraced(function*(replicas: ReadonlyArray<Region>, id: string) {
+  const journals = new Map<Region, ReadonlyArray<string>>()
+  for (const replica of replicas) journals.set(replica, yield* replica.events(id))
+  const past = new Map<string, ReadonlySet<string>>()
+  for (const [{ id }, events] of journals) {
+    events.forEach((event, i) => {
+      if (event.startsWith(`${id}#`)) past.set(event, new Set(events.slice(0, i)))
+    })
+  }
+  let concurrencies = 0
+  for (const [replica, events] of journals) {
+    const concurrent: Array<string> = []
+    const here = new Set<string>()
+    for (const event of events) {
+      const seen = past.get(event)!
+      for (const earlier of seen) assert.isTrue(here.has(earlier), `${earlier} before ${event} in ${replica.id}`)
+      if (here.size > seen.size) concurrent.push(event)
+      here.add(event)
+    }
+    const told = (yield* replica.notes(id).Get()).concurrent.map((note) => note.split(" ")[0])
+    assert.deepStrictEqual(told, concurrent)
+    concurrencies += concurrent.length
+  }
+  return concurrencies
+})
+
+describe("in causal order", () => {
+  it.live("an event comes after what it has seen, on whatever way that can come", () =>
+    Effect.gen(function*() {
+      const { cut, heal, replicas, settled } = yield* Regions.start(makeNotes("notes"), memory(), { order: "causal" })
+      const [eu, us, ap] = replicas as [Region, Region, Region]
+      const at = (replica: Region, count: number) =>
+        Wait.until(
+          `${count} events at ${replica.id}`,
+          Effect.map(replica.events("a"), ({ length }) => length === count),
+          { atMost: "60 seconds" }
+        )
+      yield* cut("us", "ap")
+      yield* us.notes("a").Add({ text: "asks" })
+      yield* at(eu, 1)
+      yield* eu.notes("a").Add({ text: "answers" })
+      yield* at(ap, 2)
+      assert.deepStrictEqual(yield* ap.events("a"), ["us#1", "eu#2"])
+      // so does what goes the other way
+      yield* ap.notes("a").Add({ text: "thanks" })
+      yield* at(us, 3)
+      assert.deepStrictEqual(yield* us.events("a"), ["us#1", "eu#2", "ap#3"])
+      yield* heal("us", "ap")
+      yield* settled(["a"], () => 3)
+      assert.strictEqual(yield* checkCausal(replicas, "a"), 0)
+      for (const { notes } of replicas) assert.deepStrictEqual(yield* notes("a").Version(), { us: 1, eu: 2, ap: 3 })
+    }).pipe(Effect.scoped, quietly))
+
+  it.live.each([1, 2, 3, 4])(
+    "`concurrent` is exact whatever is written while links are cut (%i)",
+    (seed) =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes", { snapshotEvery: 7 })
+        const { cut, heal, replicas, settled } = yield* Regions.start(notes, memory(), {
+          order: "causal",
+          isPlain: seed === 3
+        })
+        const next = sequence(seed)
+        const entities = ["a", "b"]
+        const written = new Map(entities.map((id) => [id, 0]))
+        const pairs = [["eu", "us"], ["us", "ap"], ["ap", "eu"]] as const
+        for (let i = 0; i < 120; i++) {
+          const [a, b] = pairs[next(3)]!
+          const what = next(12)
+          if (what === 0) yield* cut(a, b)
+          else if (what === 1) yield* heal(a, b)
+          else if (what === 2 && i % 5 === 0) yield* replicas[next(3)]!.rewind
+          else {
+            const id = entities[next(entities.length)]!
+            yield* replicas[next(3)]!.notes(id).Add({ text: String(i) })
+            written.set(id, written.get(id)! + 1)
+          }
+          // what has come meanwhile has its turn
+          if (what > 8) yield* Effect.sleep(10)
+        }
+        for (const [a, b] of pairs) yield* heal(a, b)
+        yield* settled(entities, (id) => written.get(id)!)
+        for (const id of entities) {
+          const all = yield* Effect.forEach(replicas, ({ events }) => events(id))
+          for (const events of all) assert.deepStrictEqual(events.toSorted(), all[0]!.toSorted())
+          assert.strictEqual(new Set(all[0]).size, written.get(id))
+          // none of the two would show nothing
+          assert.isAbove(yield* checkCausal(replicas, id), 0)
+          assert.isTrue((yield* Effect.forEach(replicas, (replica) => replica.notes(id).Get())).some(
+            ({ concurrent, notes }) => concurrent.length < notes.length
+          ))
+        }
+      }).pipe(Effect.scoped, quietly),
+    300_000
+  )
+
+  it.live("replicas go on that had another order before", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const storages = Object.fromEntries(
+        ["eu", "us", "ap"].map((id) => [id, SqliteStorage.layer({ filename: Path.join(folder, `${id}.db`) })])
+      )
+      const notes = makeNotes("notes")
+      let count = 0
+      for (const order of ["origin", "causal", "origin"] as const) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { cut, replicas, settled } = yield* Regions.start(notes, storages, { order })
+          if (order === "causal") yield* cut("us", "ap")
+          for (const { notes } of replicas) yield* notes("a").Add({ text: order })
+          count += 3
+          if (order === "origin") yield* settled(["a"], () => count)
+          for (const replica of replicas) {
+            yield* Wait.until(
+              `all at ${replica.id}`,
+              Effect.map(replica.events("a"), ({ length }) => length >= count),
+              { atMost: "60 seconds" }
+            )
+            assert.strictEqual(new Set(yield* replica.events("a")).size, count)
+          }
+        }))
+      }
+    }).pipe(Effect.scoped, quietly), 180_000)
+})
