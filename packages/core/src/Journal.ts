@@ -22,7 +22,13 @@ import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
 import { InvalidInput } from "./InvalidInput.ts"
-import { EventTooLarge, type JournalForked, type OffsetBelowFloor, type SequenceConflict } from "./JournalError.ts"
+import {
+  EventTooLarge,
+  type JournalForked,
+  type OffsetBelowFloor,
+  type ReplicatedEvents,
+  type SequenceConflict
+} from "./JournalError.ts"
 import { journalAppended } from "./Metrics.ts"
 import type { Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
@@ -37,7 +43,14 @@ import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
 import { traced, withTraceContext } from "./Tracing.ts"
 
-export { EventTooLarge, JournalForked, JournalReplaced, OffsetBelowFloor, SequenceConflict } from "./JournalError.ts"
+export {
+  EventTooLarge,
+  JournalForked,
+  JournalReplaced,
+  OffsetBelowFloor,
+  ReplicatedEvents,
+  SequenceConflict
+} from "./JournalError.ts"
 
 /**
  * What the writer of an event knows of the entity: the exact number of its last event, that it has no event yet, that
@@ -131,6 +144,28 @@ export interface ReaderOptions {
 }
 
 /**
+ * What is deleted although there is something to be said against it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeletionOptions {
+  /** Whether events of replicated entities are deleted, though other replicas may not have them. Without it that is refused. */
+  readonly evenReplicated?: boolean | undefined
+}
+
+/**
+ * What is removed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PruneOptions extends DeletionOptions {
+  /** Nothing beyond these positions is removed, and nothing of a log that is not among them. */
+  readonly upTo?: Offsets | undefined
+}
+
+/**
  * Appends events and reads them back. Storage adapters provide it.
  *
  * @category services
@@ -183,16 +218,21 @@ export class Journal extends Context.Service<Journal, {
     to: SequenceNumber.SequenceNumber,
     limit: number
   ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
-  /** Empties the events of one entity up to a number: placeholders stay in their places. */
+  /** Empties the events of one entity up to a number: placeholders stay in their places. Refuses a replicated entity, unless told otherwise. */
   readonly deleteEvents: (
     persistenceId: PersistenceId,
-    to: SequenceNumber.SequenceNumber
-  ) => Effect.Effect<void, StorageError>
+    to: SequenceNumber.SequenceNumber,
+    options?: DeletionOptions
+  ) => Effect.Effect<void, ReplicatedEvents | StorageError>
   /**
    * Removes the events at the beginning of each log that are older than a time, and returns their number. The newest
-   * event of each log and of each entity stays.
+   * event of each log and of each entity stays. Refuses a type that has events of replicated entities, unless told otherwise.
    */
-  readonly prune: (entityType: string, before: Timestamp) => Effect.Effect<number, StorageError>
+  readonly prune: (
+    entityType: string,
+    before: Timestamp,
+    options?: PruneOptions
+  ) => Effect.Effect<number, ReplicatedEvents | StorageError>
   /** The position and timestamp in each log of the range up to which events were removed. */
   readonly floors: (entityType: string, range: SliceRange) => Effect.Effect<Offsets, StorageError>
   /**
@@ -633,6 +673,8 @@ export const readEncoded = (
  * Empties the events of one entity, up to a sequence number or all: what was in them is gone, tags and metadata included. Their places
  * stay, so that numbers and positions have no gaps; readers see placeholders. In the fiber's transaction, if there is one.
  *
+ * Fails with `ReplicatedEvents` where the entity has events of replicas, and deletes nothing: `Replication.deleteEvents` of `@sluice/replication` asks all of them first.
+ *
  * **Example** (A cart that is to be forgotten)
  *
  * ```ts
@@ -657,19 +699,22 @@ export const readEncoded = (
 export const deleteEvents = <A>(
   entityType: EntityType.EntityType<A>,
   id: string,
-  options?: {
+  options?: DeletionOptions & {
     /** The last sequence number to be emptied, the newest by default. */
     readonly to?: number | undefined
   }
-): Effect.Effect<void, InvalidInput | StorageError, Journal> =>
+): Effect.Effect<void, InvalidInput | ReplicatedEvents | StorageError, Journal> =>
   Journal.use((journal) =>
-    Effect.flatMap(persistenceIdOf(entityType, id), (id): Effect.Effect<void, InvalidInput | StorageError> => {
-      const { to = lastSequenceNumber } = options ?? {}
-      const invalid = Check.safeInteger("to", to)
-      return invalid === undefined
-        ? journal.deleteEvents(id, to as SequenceNumber.SequenceNumber)
-        : Effect.fail(invalid)
-    })
+    Effect.flatMap(
+      persistenceIdOf(entityType, id),
+      (id): Effect.Effect<void, InvalidInput | ReplicatedEvents | StorageError> => {
+        const { to = lastSequenceNumber } = options ?? {}
+        const invalid = Check.safeInteger("to", to)
+        return invalid === undefined
+          ? journal.deleteEvents(id, to as SequenceNumber.SequenceNumber, options)
+          : Effect.fail(invalid)
+      }
+    )
   )
 
 /**
@@ -679,16 +724,18 @@ export const deleteEvents = <A>(
  *
  * It works in many short transactions, and appends and readers go on meanwhile.
  *
+ * Fails with `ReplicatedEvents` where the type has events of replicas, and removes none of them: `Replication.prune` of `@sluice/replication` asks all of them first.
+ *
  * @category operations
  * @since 0.1.0
  */
 export const prune = <A>(
   entityType: EntityType.EntityType<A>,
-  options: { readonly before: Timestamp }
-): Effect.Effect<number, InvalidInput | StorageError, Journal> =>
-  Journal.use((journal): Effect.Effect<number, InvalidInput | StorageError> => {
+  options: PruneOptions & { readonly before: Timestamp }
+): Effect.Effect<number, InvalidInput | ReplicatedEvents | StorageError, Journal> =>
+  Journal.use((journal): Effect.Effect<number, InvalidInput | ReplicatedEvents | StorageError> => {
     const invalid = Check.safeInteger("before", options.before)
-    return invalid === undefined ? journal.prune(entityType.name, options.before) : Effect.fail(invalid)
+    return invalid === undefined ? journal.prune(entityType.name, options.before, options) : Effect.fail(invalid)
   })
 
 const noMetadata: Metadata = {}

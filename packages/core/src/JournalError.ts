@@ -41,6 +41,30 @@ export class SequenceConflict extends ExpectedError.TaggedError<SequenceConflict
 const expectations = { none: "no events yet", exists: "events" }
 
 /**
+ * Events of a replicated entity were to be deleted, which other replicas may not have yet: what is deleted before they have it never comes there. Nothing
+ * was deleted. `Replication.prune` and `Replication.deleteEvents` of `@sluice/replication` ask all replicas first.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ReplicatedEvents extends ExpectedError.TaggedError<ReplicatedEvents>("@sluice/core/ReplicatedEvents")(
+  "ReplicatedEvents",
+  {
+    entityType: Schema.String,
+    /** Undefined where all entities of the type were meant. */
+    persistenceId: Schema.UndefinedOr(PersistenceId)
+  }
+) {
+  override get message(): string {
+    return `The events of '${
+      this.persistenceId ?? this.entityType
+    }' are replicated, and nobody has asked whether all replicas have them: delete them by ${
+      this.persistenceId === undefined ? "Replication.prune" : "Replication.deleteEvents"
+    } of @sluice/replication, which asks. With 'evenReplicated' they are deleted unasked, and lost to whoever does not have them`
+  }
+}
+
+/**
  * An event is larger than the journal's limit, so that no stream could carry it. Nothing was appended.
  *
  * @category errors

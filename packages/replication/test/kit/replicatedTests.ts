@@ -110,6 +110,7 @@ export const replicatedTests = (
             })
           assert.include(yield* foreign(notes), `replica 'us', and its database has '${notes.name}|a|eu'`)
           yield* Journal.prune(notes.entityType, {
+            evenReplicated: true,
             before: Timestamp.make((yield* Journal.Journal.use(({ now }) => now)) + 1)
           })
           assert.include(yield* foreign(notes), `${notes.name}|a|eu`)
@@ -262,7 +263,7 @@ export const replicatedTests = (
             Effect.all([client("a").Version(), receive("a", arriving("us", 2, "2", { time: 2 }))])
           )
           assert.deepStrictEqual(again, [{ us: 2 }, "Duplicate"])
-          yield* Journal.deleteEvents(notes.entityType, "a|eu")
+          yield* Journal.deleteEvents(notes.entityType, "a|eu", { evenReplicated: true })
           const error = yield* anew(({ receive }) => Effect.flip(receive("a", arriving("us", 2, "2", { time: 2 }))))
           assert.strictEqual(error._tag, "RecoveryFailed")
           assert.include(error.message, "event 1 was deleted")
@@ -303,7 +304,7 @@ export const replicatedTests = (
           yield* receive("a", arriving("ap", 9, "three", { version: { us: 6 }, time: 4e15 }))
           const isThere = SnapshotStore.SnapshotStore.use((store) => store.list(`${notes.name}|a|eu` as any))
           yield* Wait.until("the snapshot", Effect.map(isThere, (numbers) => numbers.length === 1))
-          yield* Journal.deleteEvents(notes.entityType, "a|eu")
+          yield* Journal.deleteEvents(notes.entityType, "a|eu", { evenReplicated: true })
           const again = yield* running(notes, "eu")
           assert.deepStrictEqual(yield* again.client("a").Version(), { eu: 1, us: 6, ap: 9 })
           assert.strictEqual(yield* again.receive("a", arriving("us", 4, "two")), "Duplicate")

@@ -3,26 +3,38 @@
  *
  * @since 0.1.0
  */
-import { type Journal, sourceKey } from "@sluice/core/Journal"
-import type { Offset } from "@sluice/core/Offset"
-import { entityType as entityTypeOf } from "@sluice/core/PersistenceId"
+import { type Journal, ReplicatedEvents, sourceKey } from "@sluice/core/Journal"
+import type { Offset, Offsets } from "@sluice/core/Offset"
+import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import { deletedError } from "@sluice/core/ProjectionManagement"
 import type * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { type Expression, type ExpressionBuilder, type Kysely, sql, type SqlBool } from "kysely"
 import type { Database } from "../Database.ts"
 import { textOf } from "../internal/columns.ts"
-import { retryRefused } from "../internal/retryRefused.ts"
+import { retryRefusedAs } from "../internal/retryRefused.ts"
 import type { SluiceTables } from "../SluiceTables.ts"
 import type { JournalDialect } from "./JournalDialect.ts"
+import * as MetadataColumn from "./MetadataColumn.ts"
 import { fromSqlError } from "./SqlStorageError.ts"
+
+/** The transaction is tried again, and what is wrong with the database is said as for others. */
+const retried = retryRefusedAs((error) => isSqlError(error) ? error : undefined)
+const asStorageError = (what: string) => <A, R>(self: Effect.Effect<A, SqlError | ReplicatedEvents, R>) =>
+  Effect.mapError(self, (error) => isSqlError(error) ? fromSqlError(what)(error) : error)
+
+const lastOf = (upTo: Offsets | undefined, slice: Slice.Slice): number =>
+  upTo === undefined ? Infinity : upTo.get(slice)?.position ?? 0
 
 /** How many events a transaction looks at. */
 const batchSize = 500
+
+/** At so many of the newest events is looked to tell whether a type is replicated: those from before it was come first. */
+const newest = 100
 
 /**
  * The deleting part of a journal.
@@ -70,10 +82,14 @@ export const make = ({ database, db, dialect, heads }: {
     slice: number,
     before: number,
     after: number,
-    head: number
-  ): Effect.fn.Return<{ readonly position: number; readonly removed: number } | undefined, SqlError> {
+    head: number,
+    evenReplicated: boolean
+  ): Effect.fn.Return<
+    { readonly position: number; readonly removed: number } | undefined,
+    SqlError | ReplicatedEvents
+  > {
     const rows = yield* database.run(
-      log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number"])
+      log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number", "metadata"])
         .where("position", ">", after).where("position", "<", head)
         .orderBy("position").limit(batchSize)
     )
@@ -81,6 +97,9 @@ export const make = ({ database, db, dialect, heads }: {
     const old = rows.filter(({ timestamp }) => timestamp < before)
     const last = old.at(-1)
     if (last === undefined) return undefined
+    if (!evenReplicated && old.some(({ metadata }) => MetadataColumn.isReplicated(metadata))) {
+      return yield* new ReplicatedEvents({ entityType, persistenceId: undefined })
+    }
     const newest = new Map(
       (yield* database.run(
         db.selectFrom("sluice_journal").select(["persistence_id", (eb) => eb.fn.max("sequence_number").as("newest")])
@@ -104,6 +123,29 @@ export const make = ({ database, db, dialect, heads }: {
     }
     return { position: last.position, removed: removable.length }
   })
+
+  /** The newest events are of replicas, or some of them. */
+  const isReplicated = (entityType: string) =>
+    Effect.map(
+      database.run(
+        db.selectFrom("sluice_journal").select("metadata").where("entity_type", "=", entityType)
+          .orderBy("timestamp", "desc").limit(newest)
+      ),
+      (rows) => rows.some(({ metadata }) => MetadataColumn.isReplicated(metadata))
+    )
+
+  /** Fails where the entity has an event of a replica, also one that is to stay. */
+  const refuseReplicated = (persistenceId: PersistenceId) =>
+    Effect.flatMap(
+      database.run(
+        db.selectFrom("sluice_journal").select("sequence_number").where("persistence_id", "=", persistenceId)
+          .where("metadata", "like", MetadataColumn.replicatedPattern).limit(1)
+      ),
+      (rows) =>
+        rows.length === 0
+          ? Effect.void
+          : Effect.fail(new ReplicatedEvents({ entityType: entityTypeOf(persistenceId), persistenceId }))
+    )
 
   /** Dead letters of the events are deleted with them. */
   const emptyLetters = (
@@ -136,12 +178,15 @@ export const make = ({ database, db, dialect, heads }: {
   }
 
   return {
-    deleteEvents: (persistenceId, to) => {
+    deleteEvents: (persistenceId, to, { evenReplicated = false } = {}) => {
       const empty = database.withTransaction(Effect.andThen(
-        database.run(
-          db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
-            .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
-            .where("payload", "is not", null)
+        Effect.andThen(
+          evenReplicated ? Effect.void : refuseReplicated(persistenceId),
+          database.run(
+            db.updateTable("sluice_journal").set({ payload: null, tags: null, metadata: null })
+              .where("persistence_id", "=", persistenceId).where("sequence_number", "<=", to)
+              .where("payload", "is not", null)
+          )
         ),
         emptyLetters(
           entityTypeOf(persistenceId),
@@ -151,21 +196,24 @@ export const make = ({ database, db, dialect, heads }: {
       return Effect.flatMap(
         database.inTransaction,
         // in somebody else's transaction, they have to try again
-        (inTransaction) => inTransaction ? empty : retryRefused(empty)
-      ).pipe(Effect.asVoid, Effect.mapError(fromSqlError("delete events")))
+        (inTransaction) => inTransaction ? empty : retried(empty)
+      ).pipe(Effect.asVoid, asStorageError("delete events"))
     },
     floors: (entityType, range) => Effect.mapError(floors(entityType, range), fromSqlError("read the floors")),
-    prune: (entityType, before) =>
+    prune: (entityType, before, { evenReplicated = false, upTo } = {}) =>
       Effect.gen(function*() {
+        const pruning = asStorageError("prune the journal")
+        if (!evenReplicated && (yield* pruning(isReplicated(entityType)))) {
+          return yield* new ReplicatedEvents({ entityType, persistenceId: undefined })
+        }
         let removed = 0
         for (const [slice, head] of yield* heads(entityType, SliceRange.full)) {
+          const end = Math.min(head.position, lastOf(upTo, slice) + 1)
           let after = 0
           while (true) {
-            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, head.position))
-              .pipe(
-                retryRefused,
-                Effect.mapError(fromSqlError("prune the journal"))
-              )
+            const some = yield* database.withTransaction(
+              removeSome(entityType, slice, before, after, end, evenReplicated)
+            ).pipe(retried, pruning)
             if (some === undefined) break
             after = some.position
             removed += some.removed

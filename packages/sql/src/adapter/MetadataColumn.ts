@@ -22,6 +22,22 @@ const empty: Content = { metadata: nothing.metadata, replication: undefined, for
 /** Where the object has what is no text. No event that is appended has metadata of that name. */
 const ownKey = "~sluice"
 
+/**
+ * What the text of an event of a replica is like, for `LIKE`. No other text is: quotes in what users say are escaped in JSON.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const replicatedPattern = `%"${ownKey}":{"replication":%`
+
+/**
+ * Whether a text is that of an event of a replica.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isReplicated = (text: string | null): boolean => text?.includes(replicatedPattern.slice(1, -1)) ?? false
+
 /** What is under that key. */
 interface Own {
   readonly replication?: {

@@ -4,7 +4,19 @@ import * as Journal from "../../Journal.ts"
 import { entityType as entityTypeOf } from "../../PersistenceId.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import type { MemoryDatabase } from "./database.ts"
-import { append, before, empty, entity, floors, heads, prune, reader, wrong } from "./logs.ts"
+import {
+  append,
+  before,
+  empty,
+  entity,
+  floors,
+  hasReplicated,
+  heads,
+  isReplicated,
+  prune,
+  reader,
+  wrong
+} from "./logs.ts"
 import { emptyLetters, type Letters } from "./projectionManagement.ts"
 
 /** @internal */
@@ -42,9 +54,14 @@ export const makeMemoryJournal = (
       })),
     entity: (persistenceId, from, to, limit) =>
       read((transaction) => entity(logs, transaction?.draft, persistenceId, from, to, limit)),
-    deleteEvents: (persistenceId, to) =>
+    deleteEvents: (persistenceId, to, { evenReplicated = false } = {}) =>
       write((transaction) =>
-        Effect.sync(() => {
+        Effect.suspend(() => {
+          if (!evenReplicated && isReplicated(logs, transaction.draft, persistenceId)) {
+            return Effect.fail(
+              new Journal.ReplicatedEvents({ entityType: entityTypeOf(persistenceId), persistenceId })
+            )
+          }
           empty(logs, transaction.draft, persistenceId, to)
           emptyLetters(
             letters,
@@ -52,12 +69,16 @@ export const makeMemoryJournal = (
             Journal.sourceKey(entityTypeOf(persistenceId)),
             (letter) => letter.persistenceId === persistenceId && letter.sequenceNumber <= to
           )
+          return Effect.void
         })
       ),
-    prune: (entityType, before) =>
+    prune: (entityType, before, { evenReplicated = false, upTo } = {}) =>
       write((transaction) =>
-        Effect.sync(() => {
-          const removed = prune(logs, entityType, before)
+        Effect.suspend(() => {
+          if (!evenReplicated && hasReplicated(logs, entityType)) {
+            return Effect.fail(new Journal.ReplicatedEvents({ entityType, persistenceId: undefined }))
+          }
+          const removed = prune(logs, entityType, before, upTo)
           emptyLetters(
             letters,
             transaction,
@@ -65,7 +86,7 @@ export const makeMemoryJournal = (
             ({ persistenceId, sequenceNumber }) =>
               entity(logs, undefined, persistenceId, sequenceNumber, sequenceNumber, 1).length === 0
           )
-          return removed
+          return Effect.succeed(removed)
         })
       ),
     floors: (entityType, range) => whileOpen(Effect.sync(() => floors(logs, entityType, range))),

@@ -118,12 +118,21 @@ export const isDeleted = (
   return event !== undefined && event.payload === undefined
 }
 
+/** Whether an entity has events of replicas, once the draft is published. */
+export const isReplicated = (logs: Logs, draft: Draft | undefined, persistenceId: PersistenceId): boolean =>
+  eventsOf(logs, draft, persistenceId).some(({ replication }) => replication !== undefined)
+
+/** Whether an entity type has. */
+export const hasReplicated = (logs: Logs, entityType: string): boolean =>
+  logs.timelines.get(entityType)?.some(({ replication }) => replication !== undefined) ?? false
+
 /** Removes the beginning of each log, but for its newest event and those of its entities. */
-export const prune = (logs: Logs, entityType: string, before: Timestamp): number => {
+export const prune = (logs: Logs, entityType: string, before: Timestamp, upTo: Offset.Offsets | undefined): number => {
   let removed = 0
   for (const slice of SliceRange.slices(SliceRange.full)) {
     const log = logOf(logs, entityType, slice)
-    const young = log.findIndex(({ timestamp }) => timestamp >= before)
+    const last = upTo === undefined ? Infinity : upTo.get(slice)?.position ?? 0
+    const young = log.findIndex(({ position, timestamp }) => timestamp >= before || position > last)
     for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
       logs.floors.set(logKey(entityType, slice), offsetOf(event))
       if (event.removed || event === logs.entities.get(event.persistenceId)!.at(-1)) continue

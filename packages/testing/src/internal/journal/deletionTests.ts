@@ -37,6 +37,19 @@ const stored = (type: Type, id: string) =>
     (all) => all.map((event) => [event.sequenceNumber as number, event.payload && textOf(event)] as const)
   )
 
+/** Appends an event of a replica. */
+const appendReplicated = (type: Type, id: string, text: string, expected: Journal.ExpectedSequenceNumber = "any") => {
+  const replication = {
+    origin: "eu",
+    originSequenceNumber: number(1),
+    version: new Map([["eu", number(1)]]),
+    concurrent: false
+  }
+  return Journal.Journal.use((journal) =>
+    journal.append(request(type, id, [{ ...newEvent(text), replication }], expected))
+  )
+}
+
 const floors = (type: Type) =>
   Effect.map(
     Journal.Journal.use((journal) => journal.floors(type.name, SliceRange.full)),
@@ -141,6 +154,28 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         yield* Journal.deleteEvents(type, "a")
         assert.deepStrictEqual(yield* readAll(type), [])
       }))
+
+    it.effect("is refused where the entity is replicated, unless that is wanted", () =>
+      Effect.gen(function*() {
+        const type = fresh("deletion")
+        // as one from before it was replicated
+        yield* append(type, "a", ["one"])
+        yield* appendReplicated(type, "a", "two")
+        const inTransaction = Journal.transaction(Effect.flip(Journal.deleteEvents(type, "a")))
+        for (const refused of [Effect.flip(Journal.deleteEvents(type, "a", { to: 1 })), inTransaction]) {
+          const error = yield* refused
+          assert.strictEqual(error._tag, "ReplicatedEvents")
+          assert.include(error.message, "Replication.deleteEvents")
+        }
+        assert.deepStrictEqual(yield* stored(type, "a"), [[1, "one"], [2, "two"]])
+        yield* Journal.deleteEvents(type, "a", { evenReplicated: true })
+        assert.deepStrictEqual(yield* stored(type, "a"), [[1, undefined], [2, undefined]])
+        // what it says is none of Sluice's
+        const like = `"~sluice":{"replication":{}}`
+        yield* Journal.append(type, { id: "b", events: ["one"], metadata: { key: like, [like]: "value" } })
+        yield* Journal.deleteEvents(type, "b")
+        assert.deepStrictEqual(yield* stored(type, "b"), [[1, undefined]])
+      }))
   })
 
   describe("pruning", () => {
@@ -162,6 +197,30 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         assert.strictEqual(yield* Journal.prune(type, { before: between }), 0)
         const other = yield* generations
         assert.strictEqual((yield* readAll(other.type)).length, 12 * 3 + 11 * 2)
+      }))
+
+    it.effect("is refused where entities are replicated, unless that is wanted", () =>
+      Effect.gen(function*() {
+        const { between, old, type } = yield* generations
+        yield* appendReplicated(type, "0", "replicated")
+        const error = yield* Effect.flip(Journal.prune(type, { before: between }))
+        assert.strictEqual(error._tag, "ReplicatedEvents")
+        assert.include(error.message, "Replication.prune")
+        assert.deepStrictEqual((yield* readAll(type)).slice(0, old.length), old)
+        assert.isAbove(yield* Journal.prune(type, { before: between, evenReplicated: true }), 0)
+      }))
+
+    it.effect("removes nothing beyond a position", () =>
+      Effect.gen(function*() {
+        const type = fresh("deletion")
+        const [a, b] = idsOfSlice(type, 5, 2) as [string, string]
+        const [c] = idsOfSlice(type, 6, 1) as [string]
+        for (const id of [a, c]) yield* append(type, id, texts(4))
+        const { timestamp } = yield* append(type, b, texts(1))
+        const upTo = new Map([[Slice.make(5), Offset.make(2, 2)]])
+        assert.strictEqual(yield* Journal.prune(type, { before: Timestamp.make(timestamp + 1), upTo }), 2)
+        assert.deepStrictEqual(yield* stored(type, a), [[3, "e3"], [4, "e4"]])
+        assert.strictEqual((yield* stored(type, c)).length, 4)
       }))
 
     it.effect("leaves an entity's newest, though its log has younger events of others", () =>

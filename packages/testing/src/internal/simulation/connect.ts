@@ -148,13 +148,13 @@ export const connect = (
     append,
     // the fiber knows without the database
     inTransaction: Effect.map(CurrentTransaction, (transaction) => transaction?.outermost.isOver === false),
-    prune: (entityType, before) =>
+    prune: (entityType, before, options) =>
       ask(
         `prune '${entityType}'`,
         "Write",
         base.transaction(Effect.suspend(() => {
           observe({ _tag: "Prunes", entityType })
-          return base.prune(entityType, before)
+          return base.prune(entityType, before, options)
         }))
       ),
     transaction: (effect) => server.within(session, "a transaction", (hold) => base.transaction(hold), () => effect),
