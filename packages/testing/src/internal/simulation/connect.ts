@@ -146,6 +146,12 @@ export const connect = (
   const journal: Journal["Service"] = {
     ...wrap("Journal", base, ["now", "heads", "before", "entity", "floors"]),
     append,
+    // outside a transaction the database has no part in it
+    afterCommit: (effect) =>
+      Effect.flatMap(
+        CurrentTransaction,
+        (transaction) => transaction === undefined ? effect : base.afterCommit(effect)
+      ),
     // the fiber knows without the database
     inTransaction: Effect.map(CurrentTransaction, (transaction) => transaction?.outermost.isOver === false),
     prune: (entityType, before, options) =>
