@@ -6,6 +6,7 @@
  * With `--workload versions` new versions of a projection are built beside the one that is live, and
  * with `--workload skips` people have a projection go past events that fail for ever.
  * With `--workload automatic` the number of workers follows the lag.
+ * With `--workload replicas` the same entities are written in three regions.
  */
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
@@ -14,6 +15,7 @@ import { parseArgs } from "node:util"
 import * as automatic from "./automatic.ts"
 import * as entities from "./entities.ts"
 import * as network from "./network.ts"
+import * as replicas from "./replicas.ts"
 import { report } from "./report.ts"
 import * as scaling from "./scaling.ts"
 import * as skips from "./skips.ts"
@@ -68,7 +70,8 @@ const workloads = {
   entities: exploring(entities.workloads, entities.run),
   versions: exploring(versions.versions, versions.run),
   skips: exploring(skips.skips, skips.run),
-  automatic: exploring(automatic.automatic, automatic.run)
+  automatic: exploring(automatic.automatic, automatic.run),
+  replicas: exploring(replicas.workloads, replicas.run)
 }
 
 const isWorkload = (name: string): name is keyof typeof workloads => Object.hasOwn(workloads, name)

@@ -4,7 +4,16 @@ export interface Mutant {
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?: "network" | "filters" | "scaling" | "versions" | "skips" | "automatic" | "entities" | undefined
+  readonly workload?:
+    | "network"
+    | "filters"
+    | "scaling"
+    | "versions"
+    | "skips"
+    | "automatic"
+    | "entities"
+    | "replicas"
+    | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */
@@ -13,6 +22,7 @@ export interface Mutant {
 
 const core = "packages/core/src"
 const entity = "packages/entity/src"
+const replication = "packages/replication/src"
 
 export const mutants: ReadonlyArray<Mutant> = [
   {
@@ -659,5 +669,114 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
     changes: [["if (isQuiet && half < workers", "if (isQuiet && half > workers"]]
+  },
+  {
+    name: "an event that has come twice is stored twice",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [["return { _tag: isNew ? \"Stored\" : \"Duplicate\" }", "return { _tag: \"Stored\" }"]]
+  },
+  {
+    name: "what has come is known by the clock, and not by the vector",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [
+      ["  { seen }: Known,\n", "  { seen, time: latest }: Known,\n"],
+      ["  const isNew = originSequenceNumber > last.number\n", "  const isNew = time! > latest\n"],
+      ["if (!isRelayed && time !== undefined) {", "if (latest < 0) {"]
+    ]
+  },
+  {
+    name: "a recovery forgets the versions",
+    file: `${entity}/internal/recover.ts`,
+    workload: "replicas",
+    changes: [[
+      "if (replication !== undefined) progress.known = lineage!.after(progress.known, replication)",
+      "void replication"
+    ]]
+  },
+  {
+    name: "a snapshot forgets the version",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [[
+      "  return {\n    version,\n    seen: new Map(seen.map(",
+      "  return {\n    version: new Map(version.size < 0 ? version : []),\n    seen: new Map(seen.map("
+    ]]
+  },
+  {
+    name: "a snapshot forgets what has come",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [["seen: Array.from(seen, (", "seen: Array.from(new Map<never, never>(seen.size < 0 ? [] : []), ("]]
+  },
+  {
+    name: "an event has the version that it came with, and not what the replica knows",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [[
+      "version: VersionVector.merge(known.version, event.version),\n  concurrent",
+      "version: event.version,\n  concurrent"
+    ]]
+  },
+  {
+    name: "the time is that of the clock, also where it goes back",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [["Timestamp.make(Math.max(now, time + 1))", "Timestamp.make(Math.max(now, time - time))"]]
+  },
+  {
+    name: "an event has the time when it came",
+    file: `${replication}/internal/replica.ts`,
+    workload: "replicas",
+    changes: [["time: event.time ?? nextTime(known, now)\n", "time: nextTime(known, now)\n"]]
+  },
+  {
+    name: "a replica is sent what comes to it on another way",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [["replication !== undefined && known.has(replication.origin)", "known.size < 0"]]
+  },
+  {
+    name: "a replica is sent what comes to it on another way, and nothing else",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [[
+      "replication !== undefined && known.has(replication.origin)",
+      "replication !== undefined && !known.has(replication.origin)"
+    ]]
+  },
+  {
+    name: "nobody relays the events of others",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [[
+      "return ({ replication }: Place) => replication !== undefined && known.has(replication.origin)",
+      "return ({ replication }: Place) => replication !== undefined && (known.has(replication.origin) || replication.origin !== self)"
+    ]]
+  },
+  {
+    name: "what was left out as it came on another way is never read",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [["name: [`${name}:${remote}`, ...relayed].join(\"+\"),", "name: `${name}:${remote}`,"]]
+  },
+  {
+    name: "what an entity could not take is never given to it again",
+    file: `${replication}/internal/givingAgain.ts`,
+    workload: "replicas",
+    changes: [[
+      "const exit = yield* Effect.exit(Projection.handleDeadLetters(projection))",
+      "const exit = yield* Effect.exit(Effect.andThen(Effect.never, Projection.handleDeadLetters(projection)))"
+    ]]
+  },
+  {
+    name: "what an entity could not take is given up",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [[
+      "RecoveryStrategy.retryAndDeadLetter({ retries: 3, delay: \"200 millis\", queue: { overflow: \"holdBack\" } })",
+      "RecoveryStrategy.retryAndSkip({ retries: 3, delay: \"200 millis\" })"
+    ]]
   }
 ]

@@ -1,0 +1,16 @@
+import { assert, it } from "@effect/vitest"
+import { Simulation } from "@sluice/testing"
+import { run, workloads } from "./replicas.ts"
+import { report } from "./report.ts"
+
+/** A busy machine needs longer than one would think. */
+const timeout = 600_000
+
+it(
+  "replicas that are written while links are cut and processes die have the same events in the end, each once, and the same states",
+  { timeout },
+  () => {
+    const found = Simulation.explore(workloads, run, { seeds: 50, maxSteps: 1_000_000 })
+    assert.isUndefined(found && report(found, "replicas"))
+  }
+)
