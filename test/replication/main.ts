@@ -1,0 +1,28 @@
+/** `npm run test:replicas -- [--events 100000] [--entities 2000] [--lasts 5] [--within 120]`: three regions in a storm, and what came of it. Times are in seconds. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import { parseArgs } from "node:util"
+import { run } from "./Storm.ts"
+
+const { values } = parseArgs({
+  options: {
+    events: { type: "string", default: "100000" },
+    entities: { type: "string", default: "2000" },
+    lasts: { type: "string", default: "5" },
+    within: { type: "string", default: "120" }
+  }
+})
+
+const { problems, ...outcome } = await Effect.runPromise(
+  run({
+    events: Number(values.events),
+    entities: Number(values.entities),
+    lasts: Number(values.lasts),
+    within: Duration.seconds(Number(values.within)),
+    log: console.log
+  }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+)
+for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`)
+console.log(Object.entries(outcome).map(([name, value]) => `${name}=${value}`).join(" "))
+process.exit(problems.length + outcome.lost + outcome.doubled === 0 ? 0 : 1)
