@@ -3,15 +3,16 @@
  */
 import { EventFilter, Offset } from "@sluice/core"
 import { Clock, Deferred, Effect, Ref, Schedule, Schema } from "effect"
+import type { DataFolder } from "../../kit/src/DataFolder.ts"
+import { Display } from "../../kit/src/Display.ts"
+import * as Supervisor from "../../kit/src/Supervisor.ts"
 import * as Cart from "./Cart.ts"
 import * as Commands from "./Commands.ts"
 import * as Databases from "./Databases.ts"
-import type { DataFolder } from "./DataFolder.ts"
-import { Display } from "./Display.ts"
 import * as LeftOut from "./LeftOut.ts"
 import { Meter } from "./Meter.ts"
 import * as Shoppers from "./Shoppers.ts"
-import * as Supervisor from "./Supervisor.ts"
+import * as Status from "./Status.ts"
 import * as Verification from "./Verification.ts"
 
 export interface Options {
@@ -50,21 +51,19 @@ const plan = {
 export const run = Effect.fn("Scenario.run")(
   function*({ duration, httpPort, port, rate }: Options, folder: DataFolder) {
     const display = yield* Display
-    const databases = yield* Databases.open({
-      cart: folder.cart.database,
-      analytics: folder.analytics.database
-    })
+    const files = { cart: folder.of("cart"), analytics: folder.of("analytics") }
+    const databases = yield* Databases.open({ cart: files.cart.database, analytics: files.analytics.database })
     const cart = yield* Supervisor.make({
-      name: "cart",
+      name: "cart service",
       entry: new URL("cartService.ts", import.meta.url),
-      environment: { DATABASE: folder.cart.database, PORT: String(port), HTTP_PORT: String(httpPort) },
-      log: folder.cart.log
+      environment: { DATABASE: files.cart.database, PORT: String(port), HTTP_PORT: String(httpPort) },
+      log: files.cart.log
     })
     const analytics = yield* Supervisor.make({
-      name: "analytics",
+      name: "analytics service",
       entry: new URL("analyticsService.ts", import.meta.url),
-      environment: { DATABASE: folder.analytics.database, CART_SERVICE: `127.0.0.1:${port}` },
-      log: folder.analytics.log
+      environment: { DATABASE: files.analytics.database, CART_SERVICE: `127.0.0.1:${port}` },
+      log: files.analytics.log
     })
 
     const shoppers = yield* Shoppers.make({ rate, addresses: [`http://127.0.0.1:${httpPort}`] })
@@ -73,6 +72,7 @@ export const run = Effect.fn("Scenario.run")(
     /** The journal's heads when a service came back, and how far the analytics service was then. */
     const target = yield* Ref.make<Databases.Progress | undefined>(undefined)
     const meter = new Meter()
+    const draw = Status.drawing()
     const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
     /** When both services were ready. */
     const begin = yield* Ref.make<number | undefined>(undefined)
@@ -83,7 +83,7 @@ export const run = Effect.fn("Scenario.run")(
       const appended = Databases.count(progress.heads)
       const processed = Databases.count(progress.offsets)
       const behind = yield* Ref.get(target)
-      yield* display.show({
+      yield* display.show(draw({
         elapsed: now - ((yield* Ref.get(begin)) ?? now),
         duration,
         cart: yield* cart.state,
@@ -96,7 +96,7 @@ export const run = Effect.fn("Scenario.run")(
           done: Databases.lag(behind) - Offset.lag(behind.heads, progress.offsets),
           total: Databases.lag(behind)
         }
-      })
+      }))
     })
 
     const until = Effect.fnUntraced(function*(share: number) {

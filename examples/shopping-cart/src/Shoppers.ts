@@ -3,9 +3,11 @@
  * they remember what was acknowledged.
  */
 import type { Receipt } from "@sluice/core"
-import { type Cause, Clock, Effect, Queue, Random, Schedule } from "effect"
-import { FetchHttpClient, HttpClientError } from "effect/http"
+import { Clock, Effect, Random } from "effect"
+import { FetchHttpClient } from "effect/http"
 import { HttpApiClient } from "effect/http-api"
+import * as Turns from "../../kit/src/Turns.ts"
+import { untilAnswered } from "../../kit/src/untilAnswered.ts"
 import type { State } from "./Cart.ts"
 import { CartApi } from "./CartApi.ts"
 
@@ -47,35 +49,11 @@ const whim = Effect.fnUntraced(function*(cart: State) {
   return { _tag: "PickItem", sku, quantity: yield* Random.nextIntBetween(1, 5), cents } as const
 })
 
-/** As many turns a second as the rate says. What cannot be taken within a second is lost, not made up for. */
-const pace = Effect.fnUntraced(function*(turns: Queue.Enqueue<void, Cause.Done>, rate: number) {
-  const start = yield* Clock.currentTimeMillis
-  let given = 0
-  const give = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const due = Math.floor((now - start) * rate / 1000) - given
-    given += due
-    return Queue.offerAll(turns, Array.from({ length: due }, () => {}))
-  })
-  return yield* Effect.andThen(Effect.repeat(give, Schedule.spaced("10 millis")), Effect.never)
-})
-
-/** Whether a repetition may be answered: nobody is there, or has the time, or the answer was lost. */
-const isWorthRepeating = (error: { readonly _tag: string }): boolean => {
-  switch (error._tag) {
-    case "TimeoutError":
-      return true
-    case "HttpClientError":
-      return HttpClientError.isHttpClientError(error) && error.reason._tag !== "StatusCodeError"
-    default:
-      return "isRetryable" in error && error.isRetryable === true
-  }
-}
-
 export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Options) {
   const clients = yield* Effect.forEach(addresses, (baseUrl) => HttpApiClient.make(CartApi, { baseUrl }))
   /** Of this run alone. */
   const run = crypto.randomUUID()
-  const turns = yield* Queue.dropping<void, Cause.Done>(rate)
+  const turns = yield* Turns.make(rate)
   const acknowledged: Array<Acknowledged> = []
   const answeredAt = new Map<string, number>()
   let repeated = 0
@@ -85,17 +63,12 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
     let at = home
     return <A, E extends { readonly _tag: string }>(
       request: (carts: (typeof clients)[number]["carts"]) => Effect.Effect<A, E>
-    ) => {
-      let attempts = 0
-      const attempt = Effect.suspend(() => {
-        if (attempts === 1) repeated++
-        if (attempts++ > 0) at++
+    ) =>
+      untilAnswered((attempt) => {
+        if (attempt === 1) repeated++
+        if (attempt > 0) at++
         return request(clients[at % clients.length]!.carts)
       })
-      return Effect.timeout(attempt, "5 seconds").pipe(
-        Effect.retry({ while: isWorthRepeating, schedule: Schedule.jittered(Schedule.spaced("200 millis")) })
-      )
-    }
   }
 
   /** Does one thing after the other, each when it is this shopper's turn. */
@@ -105,7 +78,7 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
     const ask = asking(cart)
     let seen = yield* ask((carts) => carts.Look({ params }))
     for (let n = 0;; n++) {
-      yield* Queue.take(turns)
+      yield* turns.take
       const command = yield* whim(seen)
       const commandId = `${run}/${name}/${n}`
       const headers = { "idempotency-key": commandId }
@@ -139,9 +112,9 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
 
   return {
     /** Goes on until the shop closes; carts that exist already are continued. */
-    shop: Effect.raceFirst(pace(turns, rate), all),
+    shop: Effect.raceFirst(turns.give, all),
     /** Nobody begins anything any more; `shop` ends when everybody has an answer. */
-    close: Effect.andThen(Queue.clear(turns), Queue.end(turns)),
+    close: turns.end,
     /** What was answered, in the order of the answers. */
     acknowledged,
     /** How many commands had to be repeated. */

@@ -4,7 +4,7 @@
 import { Projection } from "@sluice/core"
 import { SqliteStorage } from "@sluice/sqlite"
 import { Config, Effect } from "effect"
-import * as Parent from "./Parent.ts"
+import * as Parent from "../../kit/src/Parent.ts"
 import * as Popularity from "./Popularity.ts"
 
 const settings = Config.all({

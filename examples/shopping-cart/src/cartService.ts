@@ -6,11 +6,11 @@ import { EventSourced } from "@sluice/entity"
 import { EventProducer, GrpcServer } from "@sluice/grpc"
 import { SqliteStorage } from "@sluice/sqlite"
 import { Config, Effect, Layer } from "effect"
+import * as Parent from "../../kit/src/Parent.ts"
+import * as PortNotUsable from "../../kit/src/PortNotUsable.ts"
 import * as Cart from "./Cart.ts"
 import * as CartApi from "./CartApi.ts"
 import { CartEvents } from "./contract.ts"
-import * as Parent from "./Parent.ts"
-import * as PortNotUsable from "./PortNotUsable.ts"
 
 const settings = Config.all({
   filename: Config.String("DATABASE"),
@@ -18,10 +18,7 @@ const settings = Config.all({
   httpPort: Config.Port("HTTP_PORT")
 })
 
-Parent.run(Effect.gen(function*() {
-  const { filename, httpPort, port } = yield* settings
-  const parent = yield* Parent.Parent
-
+const CartService = Layer.unwrap(Effect.map(settings, ({ filename, httpPort, port }) => {
   const Carts = CartApi.layer(httpPort).pipe(
     PortNotUsable.otherwise(httpPort, "--http-port"),
     Layer.provide(EventSourced.layer(Cart.Cart))
@@ -33,7 +30,7 @@ Parent.run(Effect.gen(function*() {
     Layer.provide(GrpcServer.layer({ port })),
     PortNotUsable.otherwise(port, "--port")
   )
-  const CartService = Layer.merge(Carts, Events).pipe(Layer.provide(SqliteStorage.layer({ filename })))
-
-  return yield* Effect.andThen(parent.report({ _tag: "Ready" }), Effect.never).pipe(Effect.provide(CartService))
+  return Layer.merge(Carts, Events).pipe(Layer.provide(SqliteStorage.layer({ filename })))
 }))
+
+Parent.launch(CartService)

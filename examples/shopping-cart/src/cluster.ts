@@ -8,13 +8,12 @@ import { freePort } from "@sluice/testing/FreePort"
 import * as TestServer from "@sluice/testing/TestServer"
 import { Clock, Console, Effect, Fiber, Option, References, Schedule, Schema } from "effect"
 import type { Command } from "effect/cli"
-import * as Path from "node:path"
-import * as CommandLine from "./CommandLine.ts"
+import * as CommandLine from "../../kit/src/CommandLine.ts"
+import * as DataFolder from "../../kit/src/DataFolder.ts"
+import { Display } from "../../kit/src/Display.ts"
+import * as Supervisor from "../../kit/src/Supervisor.ts"
 import * as Commands from "./Commands.ts"
-import * as DataFolder from "./DataFolder.ts"
-import { Display } from "./Display.ts"
 import * as Shoppers from "./Shoppers.ts"
-import * as Supervisor from "./Supervisor.ts"
 
 class CommandsDiffer extends Schema.TaggedError<CommandsDiffer>()("CommandsDiffer", { folder: Schema.String }) {
   override get message(): string {
@@ -42,7 +41,7 @@ const plan = { oneDies: 0.3, oneReturns: 0.75 }
 const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
 
 const run = Effect.fn("cluster")(function*({ duration, rate }: Command.Command.Config.Infer<typeof flags>) {
-  const folder = yield* DataFolder.acquire(Option.none())
+  const folder = yield* DataFolder.acquire("shopping-cart", Option.none())
   const { say } = yield* Display
   const server = yield* TestServer.postgres({ durable: false })
   yield* say(`PostgreSQL started on port ${server.port}; logs are in ${folder.path}`)
@@ -53,10 +52,10 @@ const run = Effect.fn("cluster")(function*({ duration, rate }: Command.Command.C
     Effect.gen(function*() {
       const httpPort = yield* freePort
       const supervisor = yield* Supervisor.make({
-        name: `cart ${name}`,
+        name: `cart service ${name}`,
         entry: new URL("clusterService.ts", import.meta.url),
         environment: { DATABASE: url, HTTP_PORT: String(httpPort) },
-        log: Path.join(folder.path, `cart-${name}.log`)
+        log: folder.of(`cart-${name}`).log
       })
       return { ...supervisor, name, address: `http://127.0.0.1:${httpPort}` }
     }))

@@ -4,10 +4,10 @@
 import { Console, Effect, Schema } from "effect"
 import { type Command, Flag } from "effect/cli"
 import * as Path from "node:path"
-import * as CommandLine from "./CommandLine.ts"
+import * as CommandLine from "../../kit/src/CommandLine.ts"
+import * as DataFolder from "../../kit/src/DataFolder.ts"
+import * as Display from "../../kit/src/Display.ts"
 import * as Commands from "./Commands.ts"
-import * as DataFolder from "./DataFolder.ts"
-import * as Display from "./Display.ts"
 import * as Scenario from "./Scenario.ts"
 import * as Verification from "./Verification.ts"
 
@@ -38,13 +38,13 @@ const flags = {
 }
 
 const run = Effect.fn("main")(function*({ dir, ...options }: Command.Command.Config.Infer<typeof flags>) {
-  const folder = yield* DataFolder.acquire(dir)
+  const folder = yield* DataFolder.acquire("shopping-cart", dir)
   const display = yield* Display.Display
   yield* display.say(`databases and logs are in ${folder.path}`)
   const report = yield* Effect.scoped(Scenario.run(options, folder))
   const internal = report.events - report.appended
   yield* display.say(
-    `${CommandLine.number(report.events)} events in the journal, ${CommandLine.number(internal)} of them internal`
+    `${Display.number(report.events)} events in the journal, ${Display.number(internal)} of them internal`
   )
   if (report.differences.length === 0) {
     yield* display.say(`the quantities of all ${report.products} products are the same in both databases`)
@@ -55,8 +55,8 @@ const run = Effect.fn("main")(function*({ dir, ...options }: Command.Command.Con
   if (report.foreign > 0) yield* display.say(`wrong: ${report.foreign} events were handled that are not public`)
   const { commands, repeated } = report
   yield* display.say(
-    `${CommandLine.number(commands.acknowledged)} commands were acknowledged, ${
-      CommandLine.number(repeated)
+    `${Display.number(commands.acknowledged)} commands were acknowledged, ${
+      Display.number(repeated)
     } of them after a repetition, ` +
       (Commands.isRight(commands) ? "and each was applied once" : "which is wrong:")
   )

@@ -2,9 +2,9 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import * as FS from "node:fs"
-import * as Program from "./Program.ts"
+import * as Program from "../../kit/test/Program.ts"
 
-const start = Program.starting("cluster.ts")
+const start = Program.starting(new URL("../src/cluster.ts", import.meta.url))
 
 layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })("the cart service as a cluster", (it) => {
   it.effect(

@@ -5,9 +5,9 @@ import Sqlite from "better-sqlite3"
 import { Effect, FileSystem } from "effect"
 import * as FS from "node:fs"
 import * as Net from "node:net"
-import * as Program from "./Program.ts"
+import * as Program from "../../kit/test/Program.ts"
 
-const start = Program.starting("main.ts")
+const start = Program.starting(new URL("../src/main.ts", import.meta.url))
 
 /** Ports of its own. */
 const ports = Effect.map(

@@ -1,5 +1,5 @@
 /**
- * The programs of the example, as processes that a test starts.
+ * The programs of the examples, as processes that a test starts.
  */
 import { assert } from "@effect/vitest"
 import * as Wait from "@sluice/testing/Wait"
@@ -9,9 +9,9 @@ import * as FS from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /** Starts a program as a process of its own; tells what it has said so far. */
-export const starting = (program: string) =>
+export const starting = (program: URL) =>
   Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-    const file = fileURLToPath(new URL(`../src/${program}`, import.meta.url))
+    const file = fileURLToPath(program)
     const process_ = yield* ChildProcess.make(
       process.execPath,
       ["--conditions=@sluice/source", "--disable-warning=ExperimentalWarning", file, ...args],
@@ -47,7 +47,7 @@ export const starting = (program: string) =>
   })
 
 const startedIn = (lines: ReadonlyArray<string>): ReadonlyArray<number> =>
-  lines.flatMap((line) => /service(?: \d)? started, pid (\d+)/.exec(line)?.[1] ?? []).map(Number)
+  lines.flatMap((line) => / started, pid (\d+)/.exec(line)?.[1] ?? []).map(Number)
 
 /** What is left of a process that nobody has asked for its exit code does not run. */
 export const isRunning = (pid: number): boolean => {

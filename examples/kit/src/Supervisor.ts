@@ -12,7 +12,7 @@ export class ServiceEnded extends Schema.TaggedError<ServiceEnded>()("ServiceEnd
   reason: Schema.String
 }) {
   override get message(): string {
-    return `The ${this.service} service has ended: ${this.reason}`
+    return `The ${this.service} has ended: ${this.reason}`
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The folder with both databases and both logs: it exists, can be written to, and is nobody else's for as long as the scope.
+ * The folder with databases and logs: it exists, can be written to, and is nobody else's for as long as the scope.
  */
 import Sqlite from "better-sqlite3"
 import { Effect, Exit, FileSystem, Option, type PlatformError, Schema } from "effect"
@@ -17,8 +17,8 @@ export class FolderNotUsable extends Schema.TaggedError<FolderNotUsable>()("Fold
 
 export interface DataFolder {
   readonly path: string
-  readonly cart: { readonly database: string; readonly log: string }
-  readonly analytics: { readonly database: string; readonly log: string }
+  /** The database and the log of a service. */
+  readonly of: (service: string) => { readonly database: string; readonly log: string }
 }
 
 /** Another process, or nobody: SQLite's lock ends with the process that has it, however that dies. */
@@ -77,12 +77,12 @@ const reasonOf = ({ message, reason }: PlatformError.PlatformError): string => {
 }
 
 /** Without a path it is a temporary folder, which is removed if all goes well. */
-export const acquire = Effect.fn("DataFolder.acquire")(function*(path: Option.Option<string>) {
+export const acquire = Effect.fn("DataFolder.acquire")(function*(example: string, path: Option.Option<string>) {
   const fs = yield* FileSystem.FileSystem
   const folder = yield* Option.match(path, {
     onNone: () =>
       Effect.acquireRelease(
-        fs.makeTempDirectory({ prefix: "sluice-shopping-cart-" }),
+        fs.makeTempDirectory({ prefix: `sluice-${example}-` }),
         (folder, exit) =>
           Exit.isSuccess(exit) || Exit.hasInterrupts(exit)
             ? Effect.ignore(fs.remove(folder, { recursive: true }))
@@ -97,7 +97,6 @@ export const acquire = Effect.fn("DataFolder.acquire")(function*(path: Option.Op
   yield* lock(folder)
   return {
     path: folder,
-    cart: { database: Path.join(folder, "cart.db"), log: Path.join(folder, "cart.log") },
-    analytics: { database: Path.join(folder, "analytics.db"), log: Path.join(folder, "analytics.log") }
+    of: (service) => ({ database: Path.join(folder, `${service}.db`), log: Path.join(folder, `${service}.log`) })
   } satisfies DataFolder
 })

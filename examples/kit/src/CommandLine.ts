@@ -24,8 +24,6 @@ export const rate = (commands: number) =>
     Flag.withDefault(commands)
   )
 
-export const number = (n: number): string => n.toLocaleString("en-US")
-
 /** npm's shell passes no SIGTERM on. Where npm has started this process, it ends with that shell. */
 const orphaned = Effect.suspend(() => {
   const parent = process.ppid

@@ -17,7 +17,7 @@ const encodeReport = Schema.encodeSync(ReportLine)
 
 export class Parent extends Context.Service<Parent, {
   readonly report: (report: Report) => Effect.Effect<void>
-}>()("shopping-cart/Parent") {}
+}>()("examples/Parent") {}
 
 /** The error itself, in one line. */
 export const messageOf = (cause: Cause.Cause<unknown>): string => {
@@ -42,3 +42,10 @@ export const run = <E>(service: Effect.Effect<never, E, Parent>): void =>
     Effect.provide(Layer.mergeAll(NodeServices.layer, Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]))),
     NodeRuntime.runMain({ disableErrorReporting: true })
   )
+
+/** Runs a service that a layer is. */
+export const launch = <E>(service: Layer.Layer<never, E>): void =>
+  run(Effect.gen(function*() {
+    const { report } = yield* Parent
+    return yield* Effect.andThen(report({ _tag: "Ready" }), Effect.never).pipe(Effect.provide(service))
+  }))
