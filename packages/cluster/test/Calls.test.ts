@@ -437,8 +437,8 @@ describe("calls between processes", () => {
           Array.from({ length: maxCalls }),
           (_, i) => Effect.forkChild(ask(i % 2 === 0 ? first : second, port, "slow"))
         )
-        yield* Wait.until("half of them to begin", () => inHand >= maxCalls / 2)
-        yield* Wait.until("all of them to be in hand", () => inHand === maxCalls)
+        yield* Wait.until("half of them to begin", () => inHand >= maxCalls / 2, { atMost: "5 minutes" })
+        yield* Wait.until("all of them to be in hand", () => inHand === maxCalls, { atMost: "5 minutes" })
         assert.deepStrictEqual(yield* Wait.end("the refusal", ask(first, port, "quick")), { _tag: "Full" })
         yield* Fiber.interrupt(hanging.pop()!)
         yield* Wait.until(
@@ -446,9 +446,11 @@ describe("calls between processes", () => {
           Effect.map(ask(first, port, "quick"), (outcome) => text(outcome) === "reply to quick")
         )
         yield* Deferred.succeed(gate, undefined)
-        assert.isTrue((yield* Wait.end("all", Fiber.joinAll(hanging))).every((outcome) => text(outcome) === "done"))
+        assert.isTrue((yield* Wait.end("all", Fiber.joinAll(hanging), { atMost: "5 minutes" })).every((outcome) =>
+          text(outcome) === "done"
+        ))
       }),
-    120_000
+    600_000
   )
 
   it.live("are refused where there is no memory for them, and before they are read", () =>

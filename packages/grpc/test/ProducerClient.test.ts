@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { makeProducerClient } from "../src/internal/client/producerClient.ts"
-import { statusOf } from "../src/internal/sockets/channel.ts"
+import { statusOf } from "../src/internal/sockets/outgoing.ts"
 import { logging } from "./kit/Producer.ts"
 
 const start = { journal: undefined, offsets: Offset.none }

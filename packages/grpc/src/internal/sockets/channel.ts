@@ -2,13 +2,12 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
-import type { Channel, OutgoingCall, OutgoingListener, Request, Status, Target } from "../../Call.ts"
+import type { Channel, Status, Target } from "../../Call.ts"
 import type { ClientTls } from "../../Tls.ts"
-import { bufferOf } from "../wire/bufferOf.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
-import { fromMetadata, toMetadata } from "../wire/headers.ts"
 import { clientCredentials } from "./credentials.ts"
 import { answerWithin, keepalive } from "./life.ts"
+import { outgoing } from "./outgoing.ts"
 
 /** One connection per target serves all streams of the process that go there. */
 interface Shared {
@@ -56,23 +55,10 @@ const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
   shared.client = makeClient(target, shared.sockets)
 }
 
-/** What the library ends its text with where there is no connection: when that was, and nothing about the resolution of the name. */
-const tail = /( \([0-9T:.-]+Z\))?(\.? ?Resolution note:\s*)?$/
-
-/** @internal How a call has ended that has failed. What its stream itself fails with, such as a write that came too late, has no status. */
-export const statusOf = (
-  { code, details, message, metadata }: Partial<Grpc.ServiceError>
-): Status => ({
-  code: typeof code === "number" ? code : Grpc.status.UNKNOWN,
-  details: (details ?? message ?? "").replace(tail, ""),
-  trailers: fromMetadata(metadata ?? new Grpc.Metadata())
-})
-
 /** Why there is no connection, which the library says to nobody but a call. This one sends nothing. */
 const failureOf = (client: Grpc.Client, told: (status: Status) => void): void => {
-  const probe = client.makeBidiStreamRequest("/", pass, pass, new Grpc.Metadata(), {})
-  probe.on("error", (error: Grpc.ServiceError) => told(statusOf(error)))
-  probe.resume()
+  const request = { path: "/", headers: {}, waitForReady: false }
+  outgoing(client.getChannel(), request, { headers: () => {}, readable: () => {}, ended: told })
 }
 
 const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Effect<void, Status> =>
@@ -104,28 +90,6 @@ const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Ef
       isOver = true
     })
   })
-
-const pass = (bytes: Buffer): Buffer => bytes
-
-const call = (
-  client: Grpc.Client,
-  { headers, path, timeout, waitForReady }: Request,
-  listener: OutgoingListener
-): OutgoingCall => {
-  const options = timeout === undefined ? {} : { deadline: Date.now() + timeout }
-  const call = client.makeBidiStreamRequest(path, pass, pass, toMetadata(headers, { waitForReady }), options)
-  call.on("metadata", (metadata: Grpc.Metadata) => listener.headers(fromMetadata(metadata)))
-  call.on("readable", listener.readable)
-  // also after the call was cancelled, when nobody else listens any more
-  call.on("error", (error: Grpc.ServiceError) => listener.ended(statusOf(error)))
-  call.on("end", () => listener.ended({ code: Grpc.status.OK, details: "", trailers: {} }))
-  return {
-    write: (message) => void call.write(bufferOf(message)),
-    end: () => void call.end(),
-    read: () => call.read() ?? undefined,
-    cancel: () => call.cancel()
-  }
-}
 
 /** @internal The ways to servers. They share what leads to the same one with the same certificates. */
 export const makeChannels = (): (target: Target) => Effect.Effect<Channel, never, Scope.Scope> => {
@@ -161,7 +125,7 @@ export const makeChannels = (): (target: Target) => Effect.Effect<Channel, never
         ),
         (shared): Channel => ({
           ready: (waitForReady) => Effect.suspend(() => ready(target, shared, waitForReady)),
-          call: (request, listener) => call(shared.client, request, listener),
+          call: (request, listener) => outgoing(shared.client.getChannel(), request, listener),
           received: () => {
             let bytes = 0
             for (const { bytesRead } of shared.sockets) bytes += bytesRead
