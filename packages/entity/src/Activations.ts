@@ -311,32 +311,39 @@ const activating = Effect.fnUntraced(function*<Held>(
   })
 
   /** Handles a command: once more after another has written to the entity. */
-  const decide = Effect.fnUntraced(function*(
+  const decide = (activation: Activation<Held>, sent: Sent, attempt: number): Effect.Effect<Answer, EntityError> =>
+    activation.mailbox.needsRecovery
+      ? Effect.flatMap(recover(activation), (held) => decideOn(held, activation, sent, attempt))
+      : decideOn(activation.held!, activation, sent, attempt)
+
+  const decideOn = (
+    held: Held,
     activation: Activation<Held>,
-    { command, number }: Sent
-  ): Effect.fn.Return<Answer, EntityError> {
-    for (let attempt = 1;; attempt++) {
-      const held = activation.mailbox.needsRecovery ? yield* recover(activation) : activation.held!
-      const { count } = activation
-      const exit = yield* Effect.exit(handle(behaviour, held, command, number <= activation.verifiedAt))
-      if (Exit.isSuccess(exit)) {
-        hold(activation, exit.value.held)
-        if (exit.value.isVerified) activation.verifiedAt = count
-        return exit.value.answer
+    sent: Sent,
+    attempt: number
+  ): Effect.Effect<Answer, EntityError> => {
+    const { count } = activation
+    return Effect.matchCauseEffect(handle(behaviour, held, sent.command, sent.number <= activation.verifiedAt), {
+      onSuccess: ({ answer, held, isVerified }) => {
+        hold(activation, held)
+        if (isVerified) activation.verifiedAt = count
+        return Effect.succeed(answer)
+      },
+      onFailure: (cause) => {
+        const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+        if (error === undefined || isOutdated(error)) {
+          hold(activation, undefined)
+          activation.mailbox.lost()
+        }
+        if (error?._tag !== "Stale") return Effect.failCause(cause as Cause.Cause<EntityError>)
+        if (attempt === maxAttempts) {
+          const { cause } = error
+          return new EntityConflict({ entityType: name, id: activation.id, attempts: attempt, cause })
+        }
+        return Effect.andThen(pauseAfter(attempt), Effect.suspend(() => decide(activation, sent, attempt + 1)))
       }
-      const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-      if (error === undefined || isOutdated(error)) {
-        hold(activation, undefined)
-        activation.mailbox.lost()
-      }
-      if (error?._tag !== "Stale") return yield* Effect.failCause(exit.cause as Cause.Cause<EntityError>)
-      if (attempt === maxAttempts) {
-        const { cause } = error
-        return yield* new EntityConflict({ entityType: name, id: activation.id, attempts: attempt, cause })
-      }
-      yield* pauseAfter(attempt)
-    }
-  })
+    })
+  }
 
   /** Works on an activation until no command waits. */
   const work = Effect.fnUntraced(function*(activation: Activation<Held>) {
@@ -349,7 +356,7 @@ const activating = Effect.fnUntraced(function*<Held>(
       }
       const sent = activation.inHand = mailbox.next()
       if (sent === undefined) return rest(activation)
-      const handling = decide(activation, sent)
+      const handling = decide(activation, sent, 1)
       const exit = yield* Effect.exit(
         sent.parent === undefined ? handling : Effect.provideService(handling, Tracer.ParentSpan, sent.parent)
       )
@@ -384,10 +391,10 @@ const activating = Effect.fnUntraced(function*<Held>(
   }
 
   const begin = (activation: Activation<Held>): void => {
-    const fiber = run(Effect.onExit(work(activation), (exit) => {
+    const fiber = run(work(activation))
+    fiber.addObserver((exit) => {
       if (Exit.isFailure(exit)) abandon(activation, exit.cause)
-      return Effect.void
-    }))
+    })
     // it may be done already
     if (fiber.pollUnsafe() === undefined) activation.fiber = fiber
   }

@@ -17,7 +17,7 @@ import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { type Answer, type Command, commandIdProblem, metadataProblem } from "./Behaviour.ts"
+import { type Answer, type Command, commandIdProblem, metadataProblem, type Replied } from "./Behaviour.ts"
 import type { Entity } from "./Entity.ts"
 import { type EntityError, InvalidCommand } from "./EntityError.ts"
 import { entityCommand, entityCommands } from "./EntityMetrics.ts"
@@ -190,11 +190,15 @@ export const make = <Name extends string, Rpcs extends Rpc.Any>(
     return (id) => new Ref(id) as unknown as EntityRef<Rpcs>
   })
 
-type Sending = (
+type Sending = <A>(
   id: unknown,
   payload: unknown,
-  options?: CommandOptions
-) => Effect.Effect<Acknowledged<unknown>, unknown>
+  options: CommandOptions | undefined,
+  answered: (answer: Replied) => A
+) => Effect.Effect<A, unknown>
+
+const replyOf = ({ reply }: Replied): unknown => reply
+const acknowledged = ({ receipt, reply }: Replied): Acknowledged<unknown> => ({ reply, receipt })
 
 /** A class of references, so that one for an id costs nothing but the id. */
 const refs = (sends: ReadonlyArray<readonly [tag: string, send: Sending]>): new(id: string) => object => {
@@ -212,11 +216,9 @@ const refs = (sends: ReadonlyArray<readonly [tag: string, send: Sending]>): new(
       enumerable: true,
       get(this: Ref) {
         const id = Ref.idOf(this)
-        const plain = (payload?: unknown, options?: CommandOptions) =>
-          Effect.map(send(id, payload, options), ({ reply }) => reply)
-        return Object.assign(plain, {
-          withReceipt: (payload?: unknown, options?: CommandOptions) => send(id, payload, options)
-        })
+        const plain = (payload?: unknown, options?: CommandOptions) => send(id, payload, options, replyOf)
+        plain.withReceipt = (payload?: unknown, options?: CommandOptions) => send(id, payload, options, acknowledged)
+        return plain
       }
     })
   }
@@ -224,56 +226,45 @@ const refs = (sends: ReadonlyArray<readonly [tag: string, send: Sending]>): new(
 }
 
 const sending = (entityType: string, tag: string, payloadSchema: Schema.Top, runner: Runner): Sending => {
-  const observe = observing(entityType, tag)
-  return (id, input, options) => {
-    const run = Effect.suspend((): Effect.Effect<Acknowledged<unknown>, unknown> => {
-      const invalid = (problem: string) =>
-        Effect.fail(
-          new InvalidCommand({
-            entityType,
-            // types rule out that it is no text, but a program may ignore them
-            id: typeof id === "string" ? id : Formatter.format(id),
-            command: tag,
-            problem
-          })
-        )
-      const { commandId, metadata } = options ?? {}
-      const wrong = entityIdProblem(entityType, id) ??
-        (commandId === undefined ? undefined : commandIdProblem(commandId)) ??
-        (metadata === undefined ? undefined : metadataProblem(metadata))
-      if (wrong !== undefined) return invalid(wrong)
-      let payload: unknown
-      try {
-        payload = payloadSchema.make(input)
-      } catch (cause) {
-        return invalid(`its payload is not what it declares: ${problemOf(cause as Error)}`)
-      }
-      return Effect.flatMap(
-        runner.send(id as string, { tag, payload, commandId, ...metadata && { metadata: { ...metadata } } }),
-        (answer): Effect.Effect<Acknowledged<unknown>, unknown> =>
-          answer._tag === "Rejected"
-            ? Effect.fail(new Rejection(answer.error))
-            : Effect.succeed({ reply: answer.reply, receipt: answer.receipt })
-      )
+  const observed = observing(entityType, tag)
+  const invalid = (id: unknown, problem: string): EntityError =>
+    new InvalidCommand({
+      entityType,
+      // types rule out that it is no text, but a program may ignore them
+      id: typeof id === "string" ? id : Formatter.format(id),
+      command: tag,
+      problem
     })
-    const attributes = { entityType, id, command: tag, commandId: options?.commandId }
-    return Tracing.traced({ name: "sluice.command", attributes }, observe(run)).pipe(
-      Effect.mapError((error) => error instanceof Rejection ? error.error : error)
+  const send = (id: unknown, input: unknown, options?: CommandOptions): Effect.Effect<Answer, EntityError> => {
+    const { commandId, metadata } = options ?? {}
+    const wrong = entityIdProblem(entityType, id) ??
+      (commandId === undefined ? undefined : commandIdProblem(commandId)) ??
+      (metadata === undefined ? undefined : metadataProblem(metadata))
+    if (wrong !== undefined) return Effect.fail(invalid(id, wrong))
+    let payload: unknown
+    try {
+      payload = payloadSchema.make(input)
+    } catch (cause) {
+      return Effect.fail(invalid(id, `its payload is not what it declares: ${problemOf(cause as Error)}`))
+    }
+    return runner.send(
+      id as string,
+      metadata === undefined ? { tag, payload, commandId } : { tag, payload, commandId, metadata: { ...metadata } }
     )
   }
+  return (id, input, options, answered) =>
+    Tracing.traced(
+      { name: "sluice.command", attributes: { entityType, id, command: tag, commandId: options?.commandId } },
+      Effect.flatMap(
+        observed(() => send(id, input, options)),
+        (answer) => answer._tag === "Rejected" ? Effect.fail(answer.error) : Effect.succeed(answered(answer))
+      )
+    )
 }
 
 const formatted = SchemaIssue.makeFormatterDefault()
 
 const problemOf = ({ cause, message }: Error): string => SchemaIssue.isIssue(cause) ? formatted(cause) : message
-
-/** Tells what an entity rejects a command with from what goes wrong on the way. */
-class Rejection {
-  readonly error: unknown
-  constructor(error: unknown) {
-    this.error = error
-  }
-}
 
 /** Counts commands, and measures how long they take. */
 const observing = (entityType: string, command: string) => {
@@ -289,20 +280,20 @@ const observing = (entityType: string, command: string) => {
     metrics[0].updateUnsafe(1, context)
     metrics[1].updateUnsafe(seconds, context)
   }
-  return <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  return (send: () => Effect.Effect<Answer, EntityError>): Effect.Effect<Answer, EntityError> =>
     Effect.withFiber(({ context }) => {
       const clock = Context.get(context, Clock.Clock)
       const begun = clock.monotonicTimeNanosUnsafe()
-      return Effect.onExit(effect, (exit) =>
-        Effect.sync(() => {
-          ended(outcomeOf(exit), Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9, context)
-        }))
+      return Effect.onExitPrimitive(send(), (exit) => {
+        ended(outcomeOf(exit), Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9, context)
+        return undefined
+      })
     })
 }
 
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
-  if (Exit.isSuccess(exit)) return "replied"
+const outcomeOf = (exit: Exit.Exit<Answer, EntityError>): string => {
+  if (Exit.isSuccess(exit)) return exit.value._tag === "Replied" ? "replied" : "rejected"
   const error = Cause.findErrorOption(exit.cause)
   if (Option.isNone(error)) return Cause.hasDies(exit.cause) ? "died" : "interrupted"
-  return error.value instanceof Rejection ? "rejected" : (error.value as EntityError)._tag
+  return error.value._tag
 }

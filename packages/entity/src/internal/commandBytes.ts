@@ -28,10 +28,10 @@ export const bytesOf = (payload: unknown): number => {
     else if (value instanceof Set) { for (const item of value) left.push(item) }
     else if (value instanceof Map) { for (const [key, item] of value) left.push(key, item) }
     else {
-      for (const [key, { value: field }] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
+      for (const key of Object.getOwnPropertyNames(value)) {
         bytes += key.length
-        // what is computed takes nothing
-        left.push(field)
+        // what is computed takes nothing, and is not computed for this
+        left.push(Object.getOwnPropertyDescriptor(value, key)?.value)
       }
     }
   }

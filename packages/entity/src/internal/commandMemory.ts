@@ -10,7 +10,7 @@ import type { About } from "./deciding.ts"
 import type { CommandOfEvent } from "./metadataKeys.ts"
 import type { RememberedCommand, RememberedCommands } from "./rememberedCommands.ts"
 
-/** @internal What commands may be answered, and how repetitions of those that have an id are. */
+/** @internal What commands may be answered, and how repetitions of those that have an id are. What its functions find out, they find out at once. */
 export interface CommandMemory {
   /** The answer to a command whose id is remembered. It fails where there is no such command, and where the id was of another one. */
   readonly answer: (
@@ -54,54 +54,51 @@ export const makeCommandMemory = (
     count
   })
   return {
-    answer: (about, persistenceId, remembered, { commandId, payload, tag }) =>
-      Effect.suspend((): ReturnType<CommandMemory["answer"]> => {
-        const codec = codecs.get(tag)
-        if (codec === undefined) {
-          return Effect.fail(new InvalidCommand({ ...about, problem: "there is no such command" }))
-        }
-        if (commandId === undefined) return Effect.undefined
-        const first = remembered.get(commandId)
-        if (first === undefined) return Effect.undefined
-        if (first.tag !== tag) return reused(about, `the command ${JSON.stringify(first.tag)}`)
-        try {
-          if (first.fingerprint !== codec.fingerprint(payload)) return reused(about, "another payload")
-        } catch (cause) {
-          return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
-        }
-        try {
-          const reply = codec.decodeReply(first.reply)
-          return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(persistenceId, first) })
-        } catch (cause) {
-          const problem = "it is not of the command's `success` any more"
-          return Effect.fail(new InvalidDecision({ ...about, problem, wasExecuted: true, cause }))
-        }
-      }),
-    keep: (about, { commandId, payload, tag }, reply, count) =>
-      Effect.suspend((): ReturnType<CommandMemory["keep"]> => {
-        const codec = codecs.get(tag)!
-        let encoded: string
-        try {
-          encoded = codec.encodeReply(reply)
-        } catch (cause) {
-          return Effect.fail(new InvalidDecision({ ...about, problem: "the reply does not fit its schema", cause }))
-        }
-        if (commandId === undefined || count === 0) return Effect.undefined
-        try {
-          return Effect.succeed({ commandId, tag, fingerprint: codec.fingerprint(payload), reply: encoded, count })
-        } catch (cause) {
-          return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
-        }
-      }),
-    reject: (about, rejected) =>
-      Effect.suspend(() => {
-        try {
-          codecs.get(about.command)!.checkRejection(rejected.error)
-          return Effect.succeed(rejected)
-        } catch (cause) {
-          return Effect.fail(new InvalidDecision({ ...about, problem: "the error does not fit its schema", cause }))
-        }
-      })
+    answer: (about, persistenceId, remembered, { commandId, payload, tag }) => {
+      const codec = codecs.get(tag)
+      if (codec === undefined) {
+        return Effect.fail(new InvalidCommand({ ...about, problem: "there is no such command" }))
+      }
+      if (commandId === undefined) return Effect.undefined
+      const first = remembered.get(commandId)
+      if (first === undefined) return Effect.undefined
+      if (first.tag !== tag) return reused(about, `the command ${JSON.stringify(first.tag)}`)
+      try {
+        if (first.fingerprint !== codec.fingerprint(payload)) return reused(about, "another payload")
+      } catch (cause) {
+        return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
+      }
+      try {
+        const reply = codec.decodeReply(first.reply)
+        return Effect.succeed({ _tag: "Replied", reply, receipt: receiptOf(persistenceId, first) })
+      } catch (cause) {
+        const problem = "it is not of the command's `success` any more"
+        return Effect.fail(new InvalidDecision({ ...about, problem, wasExecuted: true, cause }))
+      }
+    },
+    keep: (about, { commandId, payload, tag }, reply, count) => {
+      const codec = codecs.get(tag)!
+      let encoded: string
+      try {
+        encoded = codec.encodeReply(reply)
+      } catch (cause) {
+        return Effect.fail(new InvalidDecision({ ...about, problem: "the reply does not fit its schema", cause }))
+      }
+      if (commandId === undefined || count === 0) return Effect.undefined
+      try {
+        return Effect.succeed({ commandId, tag, fingerprint: codec.fingerprint(payload), reply: encoded, count })
+      } catch (cause) {
+        return Effect.fail(new InvalidDecision({ ...about, problem: "the payload cannot be encoded", cause }))
+      }
+    },
+    reject: (about, rejected) => {
+      try {
+        codecs.get(about.command)!.checkRejection(rejected.error)
+        return Effect.succeed(rejected)
+      } catch (cause) {
+        return Effect.fail(new InvalidDecision({ ...about, problem: "the error does not fit its schema", cause }))
+      }
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import * as Tracer from "effect/Tracer"
 import type { Rejected } from "../Behaviour.ts"
 import * as Decision from "../Decision.ts"
 import { DecisionFailed, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
-import { inTime, unavailable } from "./inTime.ts"
+import { type InTime, unavailable } from "./inTime.ts"
 
 /** @internal The entity and the command that a decision is about. */
 export interface About {
@@ -25,41 +25,81 @@ export interface Accepted {
   readonly decision: Decision.Persist<any, any, unknown, any>
 }
 
+/** @internal Runs what is the user's. */
+export interface Decisions {
+  /**
+   * What a function of the user's decides, purely or as an effect. It fails with `DecisionFailed` where it throws, dies, takes too long or gives no decision;
+   * what the effect fails with is a rejection.
+   */
+  readonly deciding: (about: About, decide: () => unknown) => Effect.Effect<Rejected | Accepted, DecisionFailed>
+  /** Runs effects after persisting one after the other. One that fails, or takes too long, is logged. */
+  readonly runAfter: <State>(
+    about: About,
+    after: ReadonlyArray<Decision.After<State, any>>,
+    ...args: Parameters<Decision.After<State, any>>
+  ) => Effect.Effect<void>
+}
+
 /**
  * @internal
- * What a function of the user's decides, purely or as an effect. It fails with `DecisionFailed` where it throws, dies, takes too long or gives no decision;
- * what the effect fails with is a rejection.
+ * Effects of the user's have the services that the layer of the entity was built with. The span, and a transaction, are those of whoever runs them.
  */
-export const deciding = (
-  about: About,
-  decideWithin: Duration.Duration,
-  decide: () => unknown
-): Effect.Effect<Rejected | Accepted, DecisionFailed, any> =>
-  Effect.suspend(() => {
-    let decided: unknown
-    try {
-      decided = decide()
-    } catch (cause) {
-      return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` throws", cause }))
+export const makeDecisions = (inTime: InTime, within: Duration.Duration): Effect.Effect<Decisions> =>
+  Effect.map(Effect.context<any>() as Effect.Effect<Context.Context<any>>, (context): Decisions => {
+    const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(context)
+
+    const ofEffect = (
+      about: About,
+      decided: Effect.Effect<unknown, unknown, any>
+    ): Effect.Effect<Rejected | Accepted, DecisionFailed> =>
+      Effect.flatMap(
+        Effect.provideContext(inTime(decided, within), services),
+        (exit): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
+          if (exit === undefined) {
+            const problem = `\`decide\` takes longer than ${Duration.format(within)}`
+            return Effect.fail(new DecisionFailed({ ...about, problem, cause: new Cause.TimeoutError("") }))
+          }
+          if (Exit.isSuccess(exit)) return ofValue(about, exit.value)
+          const rejection = Cause.findErrorOption(exit.cause)
+          if (Cause.hasInterruptsOnly(exit.cause)) {
+            return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` interrupts itself" }))
+          }
+          return Option.isSome(rejection) && !Cause.hasDies(exit.cause)
+            ? Effect.succeed({ _tag: "Rejected", error: rejection.value })
+            : Effect.fail(new DecisionFailed({ ...about, problem: "`decide` dies", cause: Cause.squash(exit.cause) }))
+        }
+      )
+
+    return {
+      deciding: (about, decide) => {
+        let decided: unknown
+        try {
+          decided = decide()
+        } catch (cause) {
+          return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` throws", cause }))
+        }
+        return Effect.isEffect(decided) ? ofEffect(about, decided) : ofValue(about, decided)
+      },
+      runAfter: (about, after, ...args) =>
+        Effect.forEach(
+          after,
+          (effect) =>
+            Effect.flatMap(inTime(Effect.suspend(() => effect(...args)), within), (exit) => {
+              if (exit === undefined) {
+                return Effect.logWarning(
+                  `What is to be done after persisting takes longer than ${Duration.format(within)}: it was stopped`
+                )
+              }
+              return Exit.isSuccess(exit)
+                ? Effect.void
+                : Effect.logWarning("What was to be done after persisting has failed", exit.cause)
+            }),
+          { discard: true }
+        ).pipe(
+          Effect.annotateLogs({ entityType: about.entityType, id: about.id, command: about.command }),
+          Effect.provideContext(services)
+        )
     }
-    if (!Effect.isEffect(decided)) return ofValue(about, decided)
-    return Effect.flatMap(
-      inTime(decided as Effect.Effect<unknown, unknown, any>, decideWithin),
-      (exit): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
-        if (exit === undefined) {
-          const problem = `\`decide\` takes longer than ${Duration.format(decideWithin)}`
-          return Effect.fail(new DecisionFailed({ ...about, problem, cause: new Cause.TimeoutError("") }))
-        }
-        if (Exit.isSuccess(exit)) return ofValue(about, exit.value)
-        const rejection = Cause.findErrorOption(exit.cause)
-        if (Cause.hasInterruptsOnly(exit.cause)) {
-          return Effect.fail(new DecisionFailed({ ...about, problem: "`decide` interrupts itself" }))
-        }
-        return Option.isSome(rejection) && !Cause.hasDies(exit.cause)
-          ? Effect.succeed({ _tag: "Rejected", error: rejection.value })
-          : Effect.fail(new DecisionFailed({ ...about, problem: "`decide` dies", cause: Cause.squash(exit.cause) }))
-      }
-    )
   })
 
 const ofValue = (about: About, decision: unknown): Effect.Effect<Rejected | Accepted, DecisionFailed> => {
@@ -73,49 +113,23 @@ const ofValue = (about: About, decision: unknown): Effect.Effect<Rejected | Acce
   )
 }
 
-/**
- * @internal
- * Provides decisions with the services that the layer of the entity was built with. The span, and a transaction, are those of whoever runs them.
- */
-export const ofDecisions = Effect.map(Effect.context<any>(), (context) => {
-  const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(context)
-  return <A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> => Effect.provideContext(effect, services)
-})
+/** @internal What a pure function of the user's gives, which may throw. It is called at once. */
+export const computing = <A>(about: About, name: string, f: () => A): Effect.Effect<A, DecisionFailed> => {
+  try {
+    return Effect.succeed(f())
+  } catch (cause) {
+    return Effect.fail(new DecisionFailed({ ...about, problem: `\`${name}\` throws`, cause }))
+  }
+}
 
-/** @internal What a pure function of the user's gives, which may throw. */
-export const computing = <A>(about: About, name: string, f: () => A): Effect.Effect<A, DecisionFailed> =>
-  Effect.try({
-    try: f,
-    catch: (cause) => new DecisionFailed({ ...about, problem: `\`${name}\` throws`, cause })
-  })
-
-/** @internal What is to be stored, as its codec writes it. */
-export const encoding = <A>(about: About, what: string, encode: () => A): Effect.Effect<A, InvalidDecision> =>
-  Effect.try({
-    try: encode,
-    catch: (cause) => new InvalidDecision({ ...about, problem: `${what} cannot be encoded`, cause })
-  })
-
-/** @internal Runs effects after persisting one after the other. One that fails, or takes too long, is logged. */
-export const runAfter = <State>(
-  about: About,
-  within: Duration.Duration,
-  after: ReadonlyArray<Decision.After<State, any>>,
-  ...args: Parameters<Decision.After<State, any>>
-): Effect.Effect<void, never, any> =>
-  Effect.forEach(after, (effect) =>
-    Effect.flatMap(inTime(Effect.suspend(() => effect(...args)), within), (exit) => {
-      if (exit === undefined) {
-        return Effect.logWarning(
-          `What is to be done after persisting takes longer than ${Duration.format(within)}: it was stopped`
-        )
-      }
-      return Exit.isSuccess(exit)
-        ? Effect.void
-        : Effect.logWarning("What was to be done after persisting has failed", exit.cause)
-    }), { discard: true }).pipe(
-      Effect.annotateLogs({ entityType: about.entityType, id: about.id, command: about.command })
-    )
+/** @internal What is to be stored, as its codec writes it, which is done at once. */
+export const encoding = <A>(about: About, what: string, encode: () => A): Effect.Effect<A, InvalidDecision> => {
+  try {
+    return Effect.succeed(encode())
+  } catch (cause) {
+    return Effect.fail(new InvalidDecision({ ...about, problem: `${what} cannot be encoded`, cause }))
+  }
+}
 
 /** Whether what was being written may be written nevertheless. */
 const mayBeWritten = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Failed"

@@ -19,9 +19,9 @@ import { type Behaviour, type Command, type Persisted, type Rejected, Stale } fr
 import type * as Decision from "../Decision.ts"
 import { type DecisionFailed, InvalidCommand, InvalidDecision, RecoveryFailed } from "../EntityError.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
-import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
+import { type About, computing, encoding, makeDecisions, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
-import { readInTime, writeInTime } from "./inTime.ts"
+import { makeInTime, readInTime, writeInTime } from "./inTime.ts"
 import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { type CommandOfEvent, commandsKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
@@ -115,7 +115,8 @@ export const durableStateBehaviour = <State, Event>(
     const store = yield* DurableStateStore
     const crypto = yield* WebCrypto
     const memory = makeCommandMemory(commands, journal.identity, "states")
-    const withServices = yield* ofDecisions
+    const inTime = yield* makeInTime
+    const { deciding, runAfter } = yield* makeDecisions(inTime, decideWithin)
     const measured = measuringRecoveries(name)
 
     const aboutOf = ({ id }: HeldState<State>, { tag }: Command): About => ({ entityType: name, id, command: tag })
@@ -132,7 +133,7 @@ export const durableStateBehaviour = <State, Event>(
       Effect.try({ try: () => initial(id), catch: recoveryFailed(id, "the function for its state at first throws") })
 
     const get = (id: string, persistenceId: PersistenceId.PersistenceId) =>
-      readInTime({ entityType: name, id }, store.get(persistenceId), getWithin)
+      readInTime(inTime, { entityType: name, id }, store.get(persistenceId), getWithin)
 
     const accepted = Effect.fnUntraced(function*(
       held: HeldState<State>,
@@ -200,7 +201,7 @@ export const durableStateBehaviour = <State, Event>(
         expected: revision,
         metadata: { ...metadata, ...text === undefined ? undefined : { [commandsKey]: text } }
       }
-      return writeInTime(about, journal.inTransaction, changing(journal, store, request)).pipe(
+      return writeInTime(inTime, about, journal.inTransaction, changing(journal, store, request)).pipe(
         Effect.map((receipt) => {
           const { position, sequenceNumber, timestamp } = receipt
           if (command !== undefined) next.add({ ...command, sequenceNumber, position, timestamp })
@@ -260,10 +261,8 @@ export const durableStateBehaviour = <State, Event>(
         const about = aboutOf(held, command)
         const { id, revision, state } = held
         const { commandId, payload, tag } = command
-        return Effect.flatMap(
-          withServices(
-            deciding(about, decideWithin, () => decide[tag]!({ id, payload, state, revision, commandId }))
-          ),
+        return Effect.flatMapEager(
+          deciding(about, () => decide[tag]!({ id, payload, state, revision, commandId })),
           (decided): Effect.Effect<Decided<State>, DecisionFailed | InvalidDecision> =>
             decided._tag === "Rejected" ? memory.reject(about, decided) : accepted(held, command, decided.decision)
         )
@@ -285,7 +284,7 @@ export const durableStateBehaviour = <State, Event>(
           answer: { _tag: "Replied", reply, receipt },
           after: after.length === 0
             ? undefined
-            : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
+            : journal.afterCommit(runAfter(about, after, state, receipt))
         }
         return persisted
       }),

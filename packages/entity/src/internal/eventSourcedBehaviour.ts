@@ -11,6 +11,7 @@ import * as Timestamp from "@sluice/core/Timestamp"
 import { traced, withTraceContext } from "@sluice/core/Tracing"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import type * as Duration from "effect/Duration"
@@ -23,9 +24,9 @@ import { DecisionFailed, InvalidCommand, InvalidDecision, type JournalUnavailabl
 import type { Lineage } from "../Lineage.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
-import { type About, computing, deciding, encoding, ofDecisions, runAfter, unwritten } from "./deciding.ts"
+import { type About, computing, encoding, makeDecisions, unwritten } from "./deciding.ts"
 import { entityIdProblem } from "./ids.ts"
-import { readInTime, writeInTime } from "./inTime.ts"
+import { makeInTime, readInTime, writeInTime } from "./inTime.ts"
 import { type CommandOfEvent, commandsKey, eventKey, metadataOf } from "./metadataKeys.ts"
 import { type HeldEvents, last, recovering } from "./recover.ts"
 import { makeSnapshotSaver } from "./snapshots.ts"
@@ -67,6 +68,14 @@ export interface Definition<in out Event, in out State> {
 const noMetadata: Metadata = {}
 const noTime = Timestamp.make(0)
 
+/** The state after the events of a decision, and what is to be stored with each of them. */
+interface Evolved<out State> {
+  readonly state: State
+  readonly tags: ReadonlyArray<ReadonlyArray<string>>
+  readonly known: unknown
+  readonly written: ReadonlyArray<ReturnType<Lineage<any>["written"]>>
+}
+
 /** What was decided, and may be persisted. */
 type Decided<Event, State> =
   | Rejected
@@ -103,14 +112,16 @@ export const eventSourcedBehaviour = <Event, State>(
     const isArrival = ({ tag }: Command) => lineage !== undefined && tag === lineage.arrival._tag
     /** In microseconds. Only where events come from is told by it. */
     const now = () => Timestamp.fromMillis(clock.currentTimeMillisUnsafe())
+    const inTime = yield* makeInTime
     const recover = recovering({
       ...definition,
+      inTime,
       journal,
       store: yield* SnapshotStore,
       hasSnapshots: snapshots !== undefined
     })
-    const saver = snapshots && (yield* makeSnapshotSaver(stateType, snapshots.retention))
-    const withServices = yield* ofDecisions
+    const saver = snapshots && (yield* makeSnapshotSaver(stateType, snapshots.retention, inTime))
+    const { deciding, runAfter } = yield* makeDecisions(inTime, decideWithin)
 
     const aboutOf = ({ id }: HeldEvents<State>, { tag }: Command): About => ({
       entityType: entityType.name,
@@ -125,60 +136,63 @@ export const eventSourcedBehaviour = <Event, State>(
       command: Command,
       events: ReadonlyArray<Event>,
       time: Timestamp.Timestamp
-    ) =>
-      Effect.suspend(() => {
-        let { known, sequenceNumber, state } = held
-        const { persistenceId } = held
-        const tagged: Array<ReadonlyArray<string>> = []
-        const written: Array<ReturnType<Lineage<any>["written"]>> = []
-        for (const event of events) {
-          sequenceNumber++
-          const next = lineage?.written(known, command, sequenceNumber as SequenceNumber.SequenceNumber, time)
-          try {
-            const place = { persistenceId, sequenceNumber }
-            state = evolve(
-              state,
-              event,
-              next === undefined ? place : { ...place, ...lineage!.place(next.replication, false) }
-            )
-          } catch (cause) {
-            return Effect.fail(new DecisionFailed({ ...about, problem: "`evolve` throws", cause }))
-          }
-          try {
-            tagged.push(tags(state, event))
-          } catch (cause) {
-            return Effect.fail(new DecisionFailed({ ...about, problem: "`tags` throws", cause }))
-          }
-          if (next === undefined) continue
-          known = lineage!.after(known, next.replication)
-          written.push(next)
+    ): Effect.Effect<Evolved<State>, DecisionFailed> => {
+      let { known, sequenceNumber, state } = held
+      const { persistenceId } = held
+      const tagged: Array<ReadonlyArray<string>> = []
+      const written: Array<ReturnType<Lineage<any>["written"]>> = []
+      for (const event of events) {
+        sequenceNumber++
+        const next = lineage?.written(known, command, sequenceNumber as SequenceNumber.SequenceNumber, time)
+        try {
+          const place = { persistenceId, sequenceNumber }
+          state = evolve(
+            state,
+            event,
+            next === undefined ? place : { ...place, ...lineage!.place(next.replication, false) }
+          )
+        } catch (cause) {
+          return Effect.fail(new DecisionFailed({ ...about, problem: "`evolve` throws", cause }))
         }
-        return Effect.succeed({ state, tags: tagged, known, written })
-      })
+        try {
+          tagged.push(tags(state, event))
+        } catch (cause) {
+          return Effect.fail(new DecisionFailed({ ...about, problem: "`tags` throws", cause }))
+        }
+        if (next === undefined) continue
+        known = lineage!.after(known, next.replication)
+        written.push(next)
+      }
+      return Effect.succeed({ state, tags: tagged, known, written })
+    }
 
     /** What is harmless to repeat is not remembered. */
     const withoutId = (command: Command): Command => isArrival(command) ? { ...command, commandId: undefined } : command
 
-    const accepted = Effect.fnUntraced(function*(
+    const accepted = (
       held: HeldEvents<State>,
+      about: About,
       command: Command,
-      decision: Decision.Persist<Event, State, unknown, any>,
+      { after, events, reply: replyOf }: Decision.Persist<Event, State, unknown, any>,
       time: Timestamp.Timestamp
-    ): Effect.fn.Return<Decided<Event, State>, DecisionFailed | InvalidDecision> {
-      const about = aboutOf(held, command)
-      const { after, events } = decision
+    ): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> => {
       if (!Array.isArray(events)) {
-        return yield* new InvalidDecision({ ...about, problem: "its events are no array" })
+        return Effect.fail(new InvalidDecision({ ...about, problem: "its events are no array" }))
       }
       if (events.length > maxEvents) {
         const problem = `it has ${events.length} events, more than \`maxEvents\`, which is ${maxEvents}`
-        return yield* new InvalidDecision({ ...about, problem })
+        return Effect.fail(new InvalidDecision({ ...about, problem }))
       }
-      const { known, state, tags, written } = yield* evolved(held, about, command, events, time)
-      const reply = yield* computing(about, "reply", () => decision.reply(state))
-      const kept = yield* memory.keep(about, withoutId(command), reply, events.length)
-      return { _tag: "Accepted", events, tags, written, state, known, reply, command: kept, after }
-    })
+      return Effect.flatMapEager(evolved(held, about, command, events, time), (evolved) =>
+        Effect.flatMapEager(
+          computing(about, "reply", () => replyOf(evolved.state)),
+          (reply) =>
+            Effect.mapEager(
+              memory.keep(about, withoutId(command), reply, events.length),
+              (command): Decided<Event, State> => ({ _tag: "Accepted", events, ...evolved, reply, command, after })
+            )
+        ))
+    }
 
     const append = (
       held: HeldEvents<State>,
@@ -193,32 +207,32 @@ export const eventSourcedBehaviour = <Event, State>(
       const last = events.length - 1
       return traced(
         { name: "sluice.append", attributes: { entityType: name, id } },
-        Effect.gen(function*() {
-          const common = yield* withTraceContext(metadata ?? noMetadata)
-          const encoded = yield* encoding(about, "an event", () =>
-            Arr.map(events, (event, index): Journal.NewEvent => ({
-              id: crypto.randomUUID(),
-              payload: entityType.codec.encodeUnsafe(event),
-              tags: tags[index]!,
-              metadata: command !== undefined && index === last
-                ? { ...common, ...metadataOf(command) }
-                : written.length === 0
-                ? common
-                : { ...common, ...written[index]!.metadata },
-              replication: written[index]?.replication
-            })))
-          // by the journal itself, as metadata of Sluice's own is refused elsewhere
-          const append = journal.append({ entityType: name, persistenceId, expected, events: encoded, recheck: false })
-          return yield* Effect.mapError(
-            writeInTime(about, journal.inTransaction, append),
-            (error) =>
-              error._tag === "SequenceConflict"
-                ? new Stale({ cause: error })
-                : error._tag === "JournalUnavailable"
-                ? error
-                : unwritten(about, error)
-          )
-        })
+        Effect.flatMap(withTraceContext(metadata ?? noMetadata), (common) =>
+          Effect.flatMapEager(
+            encoding(about, "an event", () =>
+              Arr.map(events, (event, index): Journal.NewEvent => ({
+                id: crypto.randomUUID(),
+                payload: entityType.codec.encodeUnsafe(event),
+                tags: tags[index]!,
+                metadata: command !== undefined && index === last
+                  ? { ...common, ...metadataOf(command) }
+                  : written.length === 0
+                  ? common
+                  : { ...common, ...written[index]!.metadata },
+                replication: written[index]?.replication
+              }))),
+            (encoded) => {
+              // by the journal itself, as metadata of Sluice's own is refused elsewhere
+              const request = { entityType: name, persistenceId, expected, events: encoded, recheck: false }
+              const append = journal.append(request)
+              return Effect.mapError(writeInTime(inTime, about, journal.inTransaction, append), (error) =>
+                error._tag === "SequenceConflict"
+                  ? new Stale({ cause: error })
+                  : error._tag === "JournalUnavailable"
+                  ? error
+                  : unwritten(about, error))
+            }
+          ))
       )
     }
 
@@ -226,34 +240,34 @@ export const eventSourcedBehaviour = <Event, State>(
     const snapshot = (held: HeldEvents<State>): Effect.Effect<boolean> => {
       if (saver === undefined) return Effect.succeed(false)
       const { persistenceId, sequenceNumber, snapshotAt, state, timestamp } = held
-      return Effect.suspend(() => {
+      const failed = (cause: Cause.Cause<never>) =>
+        Effect.as(Effect.logWarning(`The snapshot policy of ${persistenceId} throws`, cause), false)
+      try {
         if (!snapshots!.isDue({ state, sequenceNumber, since: sequenceNumber - snapshotAt })) {
           return Effect.succeed(false)
         }
-        let hasBegun = false
-        const begin = Effect.sync(() => {
-          hasBegun = saver.beginUnsafe({
-            id: PersistenceId.entityId(persistenceId),
-            persistenceId,
-            sequenceNumber: sequenceNumber as SequenceNumber.SequenceNumber,
-            state,
-            metadata: () => {
-              const commands = held.remembered.encode()
-              return {
-                [eventKey]: String(timestamp),
-                ...(commands === undefined ? undefined : { [commandsKey]: commands }),
-                ...lineage?.encode(held.known)
-              }
-            },
-            wrong: held.wrongSnapshots
-          })
+      } catch (cause) {
+        return failed(Cause.die(cause))
+      }
+      let hasBegun = false
+      const begin = Effect.sync(() => {
+        hasBegun = saver.beginUnsafe({
+          id: PersistenceId.entityId(persistenceId),
+          persistenceId,
+          sequenceNumber: sequenceNumber as SequenceNumber.SequenceNumber,
+          state,
+          metadata: () => {
+            const commands = held.remembered.encode()
+            return {
+              [eventKey]: String(timestamp),
+              ...(commands === undefined ? undefined : { [commandsKey]: commands }),
+              ...lineage?.encode(held.known)
+            }
+          },
+          wrong: held.wrongSnapshots
         })
-        return Effect.map(journal.afterCommit(begin), () => hasBegun)
-      }).pipe(
-        Effect.catchCause((cause) =>
-          Effect.as(Effect.logWarning(`The snapshot policy of ${persistenceId} throws`, cause), false)
-        )
-      )
+      })
+      return Effect.catchCause(Effect.map(journal.afterCommit(begin), () => hasBegun), failed)
     }
 
     return {
@@ -275,52 +289,47 @@ export const eventSourcedBehaviour = <Event, State>(
         const { id, known, sequenceNumber, state } = held
         const { commandId, payload, tag } = command
         const request = { id, payload, state, sequenceNumber, commandId }
-        return Effect.suspend(() => {
-          const time = lineage === undefined ? noTime : now()
-          return Effect.flatMap(
-            withServices(
-              deciding(about, decideWithin, () =>
-                lineage === undefined
-                  ? definition.decide[tag]!(request)
-                  : isArrival(command)
-                  ? lineage.arrive(request, known)
-                  : definition.decide[tag]!({ ...request, ...lineage.request(known, time) }))
-            ),
-            (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
-              decided._tag === "Rejected"
-                ? memory.reject(about, decided)
-                : accepted(held, command, decided.decision, time)
-          )
-        })
+        const time = lineage === undefined ? noTime : now()
+        return Effect.flatMapEager(
+          deciding(about, () =>
+            lineage === undefined
+              ? definition.decide[tag]!(request)
+              : isArrival(command)
+              ? lineage.arrive(request, known)
+              : definition.decide[tag]!({ ...request, ...lineage.request(known, time) })),
+          (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
+            decided._tag === "Rejected"
+              ? memory.reject(about, decided)
+              : accepted(held, about, command, decided.decision, time)
+        )
       },
-      persist: Effect.fnUntraced(function*(held, command, decided) {
-        if (decided._tag === "Rejected") return { held, answer: decided, after: undefined }
+      persist: (held, command, decided) => {
+        if (decided._tag === "Rejected") return Effect.succeed({ held, answer: decided, after: undefined })
         const about = aboutOf(held, command)
         const { after, events, known, reply, state } = decided
         const persisted = (held: HeldEvents<State>, receipt: Receipt | undefined): Persisted<HeldEvents<State>> => ({
           held,
           answer: { _tag: "Replied", reply, receipt },
-          after: after.length === 0
-            ? undefined
-            : journal.afterCommit(withServices(runAfter(about, decideWithin, after, state, receipt)))
+          after: after.length === 0 ? undefined : journal.afterCommit(runAfter(about, after, state, receipt))
         })
-        if (!Arr.isReadonlyArrayNonEmpty(events)) return persisted(held, undefined)
-        const receipt = yield* append(held, about, command.metadata, decided, events)
-        const { position, sequenceNumber, timestamp } = receipt
-        if (decided.command !== undefined) {
-          held.remembered.add({ ...decided.command, sequenceNumber, position, timestamp })
-        }
-        const appended = { ...held, state, sequenceNumber, timestamp, known }
-        return persisted(
-          (yield* snapshot(appended)) ? { ...appended, snapshotAt: sequenceNumber } : appended,
-          receipt
-        )
-      }),
+        if (!Arr.isReadonlyArrayNonEmpty(events)) return Effect.succeed(persisted(held, undefined))
+        return Effect.flatMap(append(held, about, command.metadata, decided, events), (receipt) => {
+          const { position, sequenceNumber, timestamp } = receipt
+          if (decided.command !== undefined) {
+            held.remembered.add({ ...decided.command, sequenceNumber, position, timestamp })
+          }
+          const appended = { ...held, state, sequenceNumber, timestamp, known }
+          return Effect.mapEager(
+            snapshot(appended),
+            (hasBegun) => persisted(hasBegun ? { ...appended, snapshotAt: sequenceNumber } : appended, receipt)
+          )
+        })
+      },
       verify: ({ id, persistenceId, sequenceNumber }) => {
         const next = (sequenceNumber + 1) as SequenceNumber.SequenceNumber
         const about = { entityType: entityType.name, id }
         return Effect.flatMap(
-          readInTime(about, journal.entity(persistenceId, next, last, 1), definition.recoverWithin),
+          readInTime(inTime, about, journal.entity(persistenceId, next, last, 1), definition.recoverWithin),
           ([event]) =>
             event === undefined ? Effect.void : new Stale({
               cause: new SequenceConflict({ persistenceId, expected: sequenceNumber, actual: event.sequenceNumber })

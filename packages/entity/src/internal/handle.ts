@@ -25,28 +25,33 @@ export const handle = <Held>(
   command: Command,
   isFresh: boolean
 ): Effect.Effect<Handled<Held>, Stale | EntityError> =>
-  Effect.flatMap(
-    behaviour.remembered(held, command),
-    (answer): Effect.Effect<Handled<Held>, Stale | EntityError> => {
-      if (answer !== undefined) return Effect.succeed({ held, answer, isVerified: false })
-      const persisted = Effect.flatMap(
-        behaviour.decide(held, command),
-        (decided) => behaviour.persist(held, command, decided)
-      )
-      return Effect.flatMap(
-        isFresh ? persisted : Effect.catchTags(persisted, {
-          DecisionFailed: (error) => Effect.andThen(behaviour.verify(held, refused(error)), Effect.fail(error)),
-          InvalidDecision: (error) => Effect.andThen(behaviour.verify(held, refused(error)), Effect.fail(error))
-        }),
-        (persisted) => {
-          const { answer } = persisted
-          if (answer._tag === "Replied" && answer.receipt !== undefined) return finish(persisted, true)
-          return isFresh || answer._tag === "Replied" && command.commandId === undefined
-            ? finish(persisted, false)
-            : Effect.flatMap(behaviour.verify(held, answer), () => finish(persisted, true))
-        }
-      )
-    }
+  Effect.suspend(() =>
+    Effect.flatMapEager(
+      behaviour.remembered(held, command),
+      (answer): Effect.Effect<Handled<Held>, Stale | EntityError> => {
+        if (answer !== undefined) return Effect.succeed({ held, answer, isVerified: false })
+        const persisted = Effect.flatMapEager(
+          behaviour.decide(held, command),
+          (decided) => behaviour.persist(held, command, decided)
+        )
+        const checked = isFresh ?
+          persisted :
+          Effect.catchEager(persisted, (error) =>
+            error._tag === "DecisionFailed" || error._tag === "InvalidDecision"
+              ? Effect.andThen(behaviour.verify(held, refused(error)), Effect.fail(error))
+              : Effect.fail(error))
+        return Effect.flatMapEager(
+          checked,
+          (persisted) => {
+            const { answer } = persisted
+            if (answer._tag === "Replied" && answer.receipt !== undefined) return finish(persisted, true)
+            return isFresh || answer._tag === "Replied" && command.commandId === undefined
+              ? finish(persisted, false)
+              : Effect.flatMap(behaviour.verify(held, answer), () => finish(persisted, true))
+          }
+        )
+      }
+    )
   )
 
 /** What is wrong with a decision is an answer for which nothing was written, as a rejection is. */

@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import { type JournalUnavailable, RecoveryFailed } from "../EntityError.ts"
 import { entityRecovered } from "../EntityMetrics.ts"
 import type { Lineage } from "../Lineage.ts"
-import { inTime, unanswered, unavailable } from "./inTime.ts"
+import { type InTime, unanswered, unavailable } from "./inTime.ts"
 import { measuringRecoveries } from "./measuringRecoveries.ts"
 import { commandOf, commandsKey, eventKey } from "./metadataKeys.ts"
 import { RememberedCommands } from "./rememberedCommands.ts"
@@ -43,6 +43,7 @@ export interface HeldEvents<out State> {
 export interface RecoverOptions<in out Event, in out State> {
   readonly journal: Journal["Service"]
   readonly store: SnapshotStore["Service"]
+  readonly inTime: InTime
   readonly entityType: EntityType<Event>
   readonly stateType: StateType<State>
   readonly initial: (id: string) => State
@@ -115,7 +116,7 @@ export const recovering = <Event, State>(
   options: RecoverOptions<Event, State>
 ) => {
   const { entityType, evolve, hasSnapshots, initial, journal, recoverAtMost, recoverWithin, remembered } = options
-  const { lineage, stateType, store } = options
+  const { inTime, lineage, stateType, store } = options
   const events = Metric.withAttributes(entityRecovered, { entity_type: entityType.name })
   const measured = measuringRecoveries(entityType.name)
 

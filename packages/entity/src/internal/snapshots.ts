@@ -11,7 +11,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import { entitySnapshots } from "../EntityMetrics.ts"
-import { inTime } from "./inTime.ts"
+import type { InTime } from "./inTime.ts"
 
 /** So many are under way at a time. Each holds a state. */
 const maxSaves = 16
@@ -43,7 +43,8 @@ export interface SnapshotSaver<in State> {
 /** @internal */
 export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
   stateType: StateType<State>,
-  retention: Retention
+  retention: Retention,
+  inTime: InTime
 ): Effect.fn.Return<SnapshotSaver<State>, never, SnapshotStore.SnapshotStore | Scope.Scope> {
   const store = yield* SnapshotStore.SnapshotStore
   const fibers = yield* FiberSet.make<void>()
