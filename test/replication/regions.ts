@@ -3,6 +3,7 @@ import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import type * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
@@ -99,6 +100,7 @@ export const start = Effect.fnUntraced(function*(
         id,
         context,
         remotes: Object.keys(remotes),
+        options: { replicas: remotes },
         notes: client,
         projections: Replication.projections(notes, id, options),
         /** Changes what is taken from the others, all at once. */
@@ -113,6 +115,22 @@ export const start = Effect.fnUntraced(function*(
               { discard: true }
             )
           ).pipe(Effect.provideContext(context)),
+        /** Has it consume nothing of another one, from when this ends. */
+        pause: (remote: string) =>
+          Effect.gen(function*() {
+            const projection = `RES_${notes.name}_${id}_${remote}`
+            yield* ProjectionManagement.pause(projection)
+            yield* Wait.until(
+              `${id} to consume nothing of ${remote}`,
+              Effect.map(
+                ProjectionStatus.status(projection),
+                (workers) => workers.length > 0 && workers.every(({ state }) => state === "Paused")
+              ),
+              { atMost: "60 seconds" }
+            )
+          }).pipe(Effect.provideContext(context)),
+        resume: (remote: string) =>
+          Effect.provideContext(ProjectionManagement.resume(`RES_${notes.name}_${id}_${remote}`), context),
         /** Has everything come again. */
         rewind: Effect.forEach(
           Replication.projections(notes, id, options),

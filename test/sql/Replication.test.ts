@@ -7,7 +7,9 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { makeNotes } from "../../packages/replication/test/kit/Notes.ts"
 import { replicatedTests, type Way } from "../../packages/replication/test/kit/replicatedTests.ts"
+import { deletionTests } from "../replication/deletion.ts"
 import * as Regions from "../replication/regions.ts"
+import { statusTests } from "../replication/status.ts"
 import { databases } from "./databases.ts"
 
 /** Commands, and the events of other replicas, come from a process that does not run the entities. */
@@ -22,6 +24,16 @@ for (const { dialect, name, place } of databases) {
   replicatedTests(`plain, in ${name}`, storage, PlainEntities.layer)
   replicatedTests(`in one process, in ${name}`, storage, (entity) => Activations.layer(entity))
   if (dialect === "postgres") replicatedTests(`from another process, in ${name}`, storage, fromElsewhere)
+}
+
+for (const { name, place } of databases) {
+  const three = Effect.map(Effect.all([place, place, place]), ([eu, us, ap]) => ({
+    eu: eu.layer(),
+    us: us.layer(),
+    ap: ap.layer()
+  }))
+  deletionTests(`in ${name}`, three)
+  statusTests(`in ${name}`, three)
 }
 
 describe("three replicas on three databases", () => {

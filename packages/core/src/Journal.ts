@@ -673,7 +673,7 @@ export const readEncoded = (
  * Empties the events of one entity, up to a sequence number or all: what was in them is gone, tags and metadata included. Their places
  * stay, so that numbers and positions have no gaps; readers see placeholders. In the fiber's transaction, if there is one.
  *
- * Fails with `ReplicatedEvents` where the entity has events of replicas, and deletes nothing: `Replication.deleteEvents` of `@sluice/replication` asks all of them first.
+ * Fails with `ReplicatedEvents` where the entity has events of replicas, and deletes nothing: `ReplicatedJournal.deleteEvents` of `@sluice/replication` asks all of them first.
  *
  * **Example** (A cart that is to be forgotten)
  *
@@ -724,7 +724,7 @@ export const deleteEvents = <A>(
  *
  * It works in many short transactions, and appends and readers go on meanwhile.
  *
- * Fails with `ReplicatedEvents` where the type has events of replicas, and removes none of them: `Replication.prune` of `@sluice/replication` asks all of them first.
+ * Fails with `ReplicatedEvents` where the type has events of replicas, and removes none of them: `ReplicatedJournal.prune` of `@sluice/replication` asks all of them first.
  *
  * @category operations
  * @since 0.1.0

@@ -42,7 +42,7 @@ const expectations = { none: "no events yet", exists: "events" }
 
 /**
  * Events of a replicated entity were to be deleted, which other replicas may not have yet: what is deleted before they have it never comes there. Nothing
- * was deleted. `Replication.prune` and `Replication.deleteEvents` of `@sluice/replication` ask all replicas first.
+ * was deleted. `ReplicatedJournal.prune` and `ReplicatedJournal.deleteEvents` of `@sluice/replication` ask all replicas first.
  *
  * @category errors
  * @since 0.1.0
@@ -59,7 +59,7 @@ export class ReplicatedEvents extends ExpectedError.TaggedError<ReplicatedEvents
     return `The events of '${
       this.persistenceId ?? this.entityType
     }' are replicated, and nobody has asked whether all replicas have them: delete them by ${
-      this.persistenceId === undefined ? "Replication.prune" : "Replication.deleteEvents"
+      this.persistenceId === undefined ? "ReplicatedJournal.prune" : "ReplicatedJournal.deleteEvents"
     } of @sluice/replication, which asks. With 'evenReplicated' they are deleted unasked, and lost to whoever does not have them`
   }
 }

@@ -10,9 +10,11 @@ import * as Effect from "effect/Effect"
 import type { Options } from "./ConsumerOptions.ts"
 import type { ConsumerError } from "./GrpcError.ts"
 import { parseAddress } from "./internal/address.ts"
+import { makeProducerClient } from "./internal/client/producerClient.ts"
 import { makeRemote } from "./internal/client/remote.ts"
 import { pemProblem } from "./internal/pem.ts"
 import { toMetadata } from "./internal/wire/headers.ts"
+import type { ReplicaProgress } from "./ReplicaProgress.ts"
 
 export type { Headers } from "./Call.ts"
 export type { Options } from "./ConsumerOptions.ts"
@@ -132,3 +134,17 @@ export const filter =
     }
     return make(stream, options, filter)
   }
+
+/**
+ * Asks the replica at an address how far it has stored the events of another one, by the stream of its replicated entities. Undefined where it does not say, as a
+ * replica on Akka, or of an earlier release.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const replicaProgress = (
+  streamId: string,
+  options: Options,
+  of: string
+): Effect.Effect<ReplicaProgress | undefined, ConsumerError> =>
+  makeProducerClient(streamId, options, EventFilter.passAll).stored(of)

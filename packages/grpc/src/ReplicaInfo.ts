@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import type * as Effect from "effect/Effect"
+import type { ReplicaProgress } from "./ReplicaProgress.ts"
 
 /**
  * Which replica of replicated entities a consumer is, and whose events come to it on another way.
@@ -26,4 +28,6 @@ export interface ProducerReplica {
   readonly id: string
   /** All replicas of the entities, this one among them. */
   readonly replicas: ReadonlyArray<string>
+  /** How far this one has stored the events of another, for whoever asks; nobody is told if undefined. */
+  readonly progress?: ((of: string) => Effect.Effect<ReplicaProgress, unknown>) | undefined
 }

@@ -9,9 +9,11 @@
 import type { Place } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
+import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import type { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
+import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SourceTimeout } from "@sluice/core/Source"
@@ -26,6 +28,8 @@ import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { givingAgain } from "./internal/givingAgain.ts"
+import { progressFor } from "./internal/progressOf.ts"
+import { projectionName } from "./internal/projectionName.ts"
 import * as state from "./internal/replica.ts"
 import { byText } from "./internal/vectors.ts"
 import * as Replica from "./Replica.ts"
@@ -111,10 +115,15 @@ const dropAt = (self: string) => ({ replica }: Caller) => {
 export const producer = <Name extends string, Event, R = never>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   options?: Pick<EventProducer.Options<R>, "select" | "topicPrefix">
-): Layer.Layer<never, DuplicateStream, R | Replica.Replica | Journal | GrpcServer> =>
+): Layer.Layer<
+  never,
+  DuplicateStream,
+  R | Replica.Replica | Journal | GrpcServer | ProjectionManagement | HeartbeatStore
+> =>
   Layer.unwrap(Effect.gen(function*() {
     const { id } = yield* Replica.Replica
     const run = Effect.runForkWith(yield* Effect.context())
+    const stores = yield* Effect.context<ProjectionManagement | HeartbeatStore>()
     const dropOf = dropAt(id)
     const suffix = `|${id}`
     let isSaid = false
@@ -135,12 +144,13 @@ export const producer = <Name extends string, Event, R = never>(
         const isElsewhere = dropOf(caller)
         return (place) => isStrange(place) || isElsewhere(place)
       },
-      replica: { id, replicas: entity.replicas }
+      replica: {
+        id,
+        replicas: entity.replicas,
+        progress: (of) => Effect.provideContext(progressFor(entity.name, id, entity.replicas, of), stores)
+      }
     })
   }))
-
-/** The name of the projection of another replica's events. */
-const nameOf = (entityType: string, self: string, remote: string): string => `RES_${entityType}_${self}_${remote}`
 
 /** An error that is of one entity alone, though its event is not at fault, is none that stops the others. */
 const ofEntity = (
@@ -216,7 +226,7 @@ export const projections = <Name extends string, Event>(
     }).pipe(
       EventConsumer.filter(filter),
       Projection.atLeastOnce(
-        nameOf(name, self, remote),
+        projectionName(name, self, remote),
         ({ event, metadata, persistenceId, replication, sequenceNumber, timestamp }) => {
           if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
             const { address } = replicas[remote]!

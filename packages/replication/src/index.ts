@@ -53,11 +53,19 @@ export * as ReplicatedEventSourced from "./ReplicatedEventSourced.ts"
 /**
  * @since 0.1.0
  */
+export * as ReplicatedJournal from "./ReplicatedJournal.ts"
+/**
+ * @since 0.1.0
+ */
 export * as Replication from "./Replication.ts"
 /**
  * @since 0.1.0
  */
 export * as ReplicationError from "./ReplicationError.ts"
+/**
+ * @since 0.1.0
+ */
+export * as ReplicationStatus from "./ReplicationStatus.ts"
 /**
  * @since 0.1.0
  */

@@ -10,10 +10,11 @@ import { type Offsets, since } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import { Position } from "@sluice/core/Position"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
-import { Slice } from "@sluice/core/Slice"
-import type { SliceRange } from "@sluice/core/SliceRange"
+import * as Slice from "@sluice/core/Slice"
+import { full, type SliceRange } from "@sluice/core/SliceRange"
 import { EntityNotServed, HeadsNotServed, type Replay, type Start, timestamps } from "@sluice/core/Source"
 import { Timestamp } from "@sluice/core/Timestamp"
+import type { WorkerState } from "@sluice/core/WorkerStatus"
 import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -36,6 +37,7 @@ import {
   StreamNotOffered,
   WrongReplica
 } from "../../GrpcError.ts"
+import type { ReplicaProgress } from "../../ReplicaProgress.ts"
 import { parseAddress } from "../address.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
@@ -56,6 +58,7 @@ import { toCriteria } from "../wire/criteria.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { readEvent, readEvents } from "../wire/eventReader.ts"
 import { headersOf } from "../wire/headers.ts"
+import { integer } from "../wire/integer.ts"
 import { fromSlicePositions, fromTimestampMessage, toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode, eventProducerPaths, nameOf } from "../wire/methods.ts"
 import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
@@ -95,10 +98,10 @@ export interface Connection {
 }
 
 const decodeFork = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp]))
+  Schema.fromJsonString(Schema.Tuple([Slice.Slice, Position, Timestamp]))
 )
 const decodeFloor = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Tuple([Slice, Position, Timestamp, Position, Timestamp]))
+  Schema.fromJsonString(Schema.Tuple([Slice.Slice, Position, Timestamp, Position, Timestamp]))
 )
 
 const decodeReplica = Option.liftThrowable(decodeURIComponent)
@@ -125,6 +128,20 @@ const toOffset = ({ seen, timestamp }: PlainOffset) =>
     timestamp: toTimestampMessage(timestamp),
     seen: Array.from(seen, ([persistenceId, seqNr]) => ({ persistenceId, seqNr: BigInt(seqNr) }))
   })
+
+/** What workers may be doing. What a later release says is not known. */
+const states: ReadonlyArray<WorkerState> = [
+  "Starting",
+  "CatchingUp",
+  "Running",
+  "Disrupted",
+  "Restarting",
+  "Fenced",
+  "Paused",
+  "Retired",
+  "Stopped",
+  "Ended"
+]
 
 const isUnimplemented = (error: ConsumerError): boolean =>
   error instanceof GrpcError && error.code === status.UNIMPLEMENTED
@@ -496,6 +513,37 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       ),
 
     heads: headsOf,
+
+    /** How far the replica that the producer is has stored the events of another one; undefined where it does not say. */
+    stored: (of: string): Effect.Effect<ReplicaProgress | undefined, ConsumerError> =>
+      Effect.flatMap(
+        unary(
+          eventProducerPaths.latestEventTimestamp,
+          encode(
+            LatestEventTimestampRequestSchema,
+            create(LatestEventTimestampRequestSchema, {
+              streamId,
+              sliceMax: full.max,
+              sluiceStoredOf: of,
+              ...(replicaInfo && { sluiceReplicaInfo: replicaInfo })
+            })
+          )
+        ),
+        (bytes) =>
+          read((): ReplicaProgress | undefined => {
+            const { sluiceStored } = decodeRequest(LatestEventTimestampResponseSchema, bytes)
+            if (sluiceStored === undefined) return undefined
+            const { incomplete, journal, others, positions, state, waiting } = sluiceStored
+            return {
+              journal: journal === "" ? undefined : journal,
+              offsets: fromSlicePositions(positions),
+              incomplete: new Set(incomplete.map(Slice.make)),
+              waiting: integer(waiting),
+              state: states.find((known) => known === state) ?? "Unknown",
+              others
+            }
+          })
+      ).pipe(Effect.catchIf(isUnimplemented, () => Effect.undefined)),
 
     before: (range: SliceRange, time: Timestamp): Effect.Effect<Offsets, ConsumerError> =>
       Effect.map(

@@ -12,13 +12,15 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { IncomingCall } from "../../Call.ts"
 import type { Caller } from "../../Caller.ts"
+import type { ReplicaProgress } from "../../ReplicaProgress.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
   EventTimestampResponseSchema,
   LatestEventTimestampRequestSchema,
   LatestEventTimestampResponseSchema,
-  LoadEventRequestSchema
+  LoadEventRequestSchema,
+  SluiceStoredSchema
 } from "../generated/akka/projection/grpc/event_producer_pb.ts"
 import { decodeRequest } from "../wire/decodeRequest.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
@@ -154,6 +156,10 @@ export const latestEventTimestamp = (
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
     const [stream] = yield* streamOf(streams, callerOf(call, request.sluiceReplicaInfo), request)
+    const { progress } = stream.replica ?? {}
+    if (request.sluiceStoredOf !== "" && progress !== undefined) {
+      return storedMessage(yield* stream.within(progress(request.sluiceStoredOf)))
+    }
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
       "sluice_before",
@@ -176,6 +182,21 @@ export const latestEventTimestamp = (
       })
     )
   })
+
+const storedMessage = ({ incomplete, journal = "", offsets, others, state, waiting }: ReplicaProgress): Buffer =>
+  encode(
+    LatestEventTimestampResponseSchema,
+    create(LatestEventTimestampResponseSchema, {
+      sluiceStored: create(SluiceStoredSchema, {
+        journal,
+        positions: toSlicePositions(offsets),
+        waiting: BigInt(waiting),
+        state: state === "Unknown" ? "" : state,
+        others: [...others],
+        incomplete: [...incomplete]
+      })
+    })
+  )
 
 /** JVM services ask for all events with the largest number that they have, which is larger than any of ours. */
 const lastOf = (seqNr: bigint): SequenceNumber.SequenceNumber =>

@@ -165,7 +165,7 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         for (const refused of [Effect.flip(Journal.deleteEvents(type, "a", { to: 1 })), inTransaction]) {
           const error = yield* refused
           assert.strictEqual(error._tag, "ReplicatedEvents")
-          assert.include(error.message, "Replication.deleteEvents")
+          assert.include(error.message, "ReplicatedJournal.deleteEvents")
         }
         assert.deepStrictEqual(yield* stored(type, "a"), [[1, "one"], [2, "two"]])
         yield* Journal.deleteEvents(type, "a", { evenReplicated: true })
@@ -205,7 +205,7 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         yield* appendReplicated(type, "0", "replicated")
         const error = yield* Effect.flip(Journal.prune(type, { before: between }))
         assert.strictEqual(error._tag, "ReplicatedEvents")
-        assert.include(error.message, "Replication.prune")
+        assert.include(error.message, "ReplicatedJournal.prune")
         assert.deepStrictEqual((yield* readAll(type)).slice(0, old.length), old)
         assert.isAbove(yield* Journal.prune(type, { before: between, evenReplicated: true }), 0)
       }))

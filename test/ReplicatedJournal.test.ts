@@ -1,0 +1,60 @@
+import { assert, it } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Replica from "@sluice/replication/Replica"
+import * as ReplicatedJournal from "@sluice/replication/ReplicatedJournal"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import { deletionTests } from "./replication/deletion.ts"
+
+deletionTests(
+  "in memory",
+  Effect.succeed({ eu: MemoryStorage.layer, us: MemoryStorage.layer, ap: MemoryStorage.layer })
+)
+
+it.effect("what comes while replicas are asked stays, however old it is", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const journal = yield* Journal.Journal
+    const append = (text: string) =>
+      Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text }), new Added({ text })] })
+    yield* append("before")
+    const meanwhile = {
+      ...journal,
+      before: (...args: Parameters<typeof journal.before>) =>
+        Effect.tap(
+          journal.before(...args),
+          () => Effect.orDie(Effect.provideService(append("meanwhile"), Journal.Journal, journal))
+        )
+    }
+    const removed = yield* ReplicatedJournal.prune(notes, {
+      replicas: {},
+      gone: ["us", "ap"],
+      before: Timestamp.make((yield* journal.now) + 3_600_000_000)
+    }).pipe(Effect.provideService(Journal.Journal, meanwhile))
+    assert.strictEqual(removed, 2)
+  }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))
+
+it.effect("what is not an id, a number or a replica is refused, before anybody is asked", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const options = { replicas: {} }
+    const errors = yield* Effect.forEach([
+      ReplicatedJournal.deleteEvents(notes, "a".repeat(300), options),
+      ReplicatedJournal.deleteEvents(notes, "a", { ...options, to: 0.5 }),
+      ReplicatedJournal.prune(notes, { ...options, before: NaN as any })
+    ], Effect.flip)
+    assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["InvalidInput", "InvalidInput", "InvalidInput"])
+    yield* Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text: "x" })] })
+    const exit = yield* Effect.exit(ReplicatedJournal.deleteEvents(notes, "a", { ...options, gone: ["mars"] }))
+    assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+    // without an address nobody is known to have it
+    const error = yield* Effect.flip(ReplicatedJournal.deleteEvents(notes, "a", options))
+    assert(error._tag === "NotEverywhere")
+    assert.deepStrictEqual(error.replicas.map(({ replica }) => replica), ["us", "ap"])
+    yield* ReplicatedJournal.deleteEvents(notes, "nobody", options)
+  }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))
