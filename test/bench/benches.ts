@@ -16,6 +16,7 @@ import { managementCost } from "./benches/managementCost.ts"
 import { offsetCommit } from "./benches/offsetCommit.ts"
 import { readerMemory } from "./benches/readerMemory.ts"
 import { replay } from "./benches/replay.ts"
+import * as replication from "./benches/replication.ts"
 import { rescale } from "./benches/rescale.ts"
 import { soak } from "./benches/soak.ts"
 import { tail } from "./benches/tail.ts"
@@ -47,6 +48,10 @@ export const benches: ReadonlyArray<Bench> = [
   filterUpdate,
   replay,
   rescale,
+  replication.live,
+  replication.heal,
+  replication.command1,
+  replication.command512,
   idleProjections,
   managementCost,
   emmett.emmettAppend,

@@ -18,7 +18,7 @@ import { cart, codec, fields, item, parse, tally } from "../events.ts"
 import { run } from "../process.ts"
 import { adapters, connect, storage } from "../Target.ts"
 
-interface Options {
+export interface Options {
   readonly bench: string
   readonly callers: number
   /** Whether the median of the latencies is what counts. */
@@ -26,10 +26,10 @@ interface Options {
 }
 
 /** They are active before it is measured. */
-const ids = Arr.makeBy(1_000, (i) => `c-${i}`)
+export const ids = Arr.makeBy(1_000, (i) => `c-${i}`)
 
 /** Sends commands for a time. Those that were acknowledged have to be in the journal. */
-const sending = Effect.fnUntraced(function*<E, R>(
+export const sending = Effect.fnUntraced(function*<E, R>(
   options: Options,
   { size }: Setting,
   connection: Connection,
