@@ -2,6 +2,7 @@
  * What the person at the terminal sees: what happened, and how things stand. Where stdout is no terminal, it is plain lines.
  */
 import { Context, Deferred, type Duration, Effect, Layer, Schema } from "effect"
+import type { State } from "./Supervisor.ts"
 
 /** How things stand. */
 export interface Picture {
@@ -46,6 +47,18 @@ export const dim = paint(2)
 export const red = paint(31)
 export const green = paint(32)
 export const yellow = paint(33)
+
+/** How a process is, in as much room whatever its state is. */
+export const processState = ({ pid, state }: State): string => {
+  switch (state) {
+    case "running":
+      return `${green("● running")}  ${dim(`pid ${pid}`.padEnd(12))}`
+    case "killed":
+      return red("✗ killed".padEnd(23))
+    default:
+      return yellow(`○ ${state}`.padEnd(23))
+  }
+}
 
 // how they are shown
 

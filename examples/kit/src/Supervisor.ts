@@ -37,7 +37,7 @@ interface Running {
 }
 
 /** Seconds: long enough for a machine that is busy. */
-const patience = 60
+const patience = 120
 
 /** The process, while there is one, lives no longer than the scope. */
 export const make = Effect.fn("Supervisor.make")(function*({ entry, environment, log, name }: Options) {

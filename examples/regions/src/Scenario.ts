@@ -30,7 +30,7 @@ export class NotInTime extends Schema.TaggedError<NotInTime>()("NotInTime", { wh
 }
 
 /** Seconds. */
-const patience = 60
+const patience = 180
 
 /** When what happens, as a share of the duration. */
 const plan = { usCut: 0.1, usHealed: 0.3, allCut: 0.45, apDies: 0.5, apReturns: 0.6, allHealed: 0.8 }
@@ -124,7 +124,7 @@ export const run = Effect.fn("Scenario.run")(
       yield* databases.progress.pipe(
         Effect.repeat({
           until: ({ pairs }) => pairs.every((pair) => Databases.lag(now, pair) === 0),
-          schedule: Schedule.spaced("20 millis")
+          schedule: Schedule.spaced("100 millis")
         }),
         inTime("for all regions to have what the others have")
       )
@@ -148,6 +148,13 @@ export const run = Effect.fn("Scenario.run")(
       ).entries().filter(([, commands]) => new Set(commands.map(({ region }) => sides[region])).size > 1)
         .toArray().toSorted(([, a], [, b]) => b.length - a.length).map(([cart]) => cart)
 
+    /** Waits until there are such carts. */
+    const changedOnSides = (since: number, sides: Databases.Each<number>) =>
+      Effect.sync(() => changedSince(since, sides)).pipe(
+        Effect.repeat({ until: (carts) => carts.length > 0, schedule: Schedule.spaced("20 millis") }),
+        inTime("for a cart to be changed on several sides")
+      )
+
     const contentsOf = (cart: string) =>
       Effect.forEach(
         Cart.regions,
@@ -167,7 +174,7 @@ export const run = Effect.fn("Scenario.run")(
       const elsewhere = yield* Effect.flip(shoppers.look("de-0", "us"))
       yield* say(`us says of a German cart: ${elsewhere.message}`)
       yield* until(plan.usHealed)
-      const twice = changedSince(alone, { eu: 1, us: 2, ap: 1 })
+      const twice = yield* changedOnSides(alone, { eu: 1, us: 2, ap: 1 })
       yield* say(`${twice.length} carts were changed on both sides of the cut`)
       const first = yield* heal
 
@@ -188,9 +195,9 @@ export const run = Effect.fn("Scenario.run")(
         )
       yield* say("ap reaches nobody, and takes commands")
       yield* until(plan.allHealed)
-      const changed = changedSince(apart, { eu: 1, us: 2, ap: 3 })
+      const changed = yield* changedOnSides(apart, { eu: 1, us: 2, ap: 3 })
       yield* say(`${changed.length} carts were changed on several sides of the cuts`)
-      if (changed.length > 0) yield* say(`of ${changed[0]}, ${(yield* contentsOf(changed[0]!)).join("; ")}`)
+      yield* say(`of ${changed[0]}, ${(yield* contentsOf(changed[0]!)).join("; ")}`)
       const second = yield* heal
 
       yield* until(1)
@@ -199,7 +206,7 @@ export const run = Effect.fn("Scenario.run")(
       yield* say("the shop is closed: everybody has an answer")
       yield* converge
       yield* say("all regions have everything")
-      if (changed.length > 0) yield* say(`of ${changed[0]}, ${(yield* contentsOf(changed[0]!)).join("; ")}`)
+      yield* say(`of ${changed[0]}, ${(yield* contentsOf(changed[0]!)).join("; ")}`)
 
       const commands = Map.groupBy(shoppers.acknowledged, ({ cart }) => cart)
       const reports = yield* Effect.forEach(shoppers.carts, (cart) =>

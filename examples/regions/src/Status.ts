@@ -24,7 +24,7 @@ export interface Status {
   }>
 }
 
-const { bar, bold, dim, green, number, red, yellow } = Display
+const { bar, bold, green, number, processState, red, yellow } = Display
 
 const nameOf = ({ from, to }: { readonly from: string; readonly to: string }): string => `${from}→${to}`
 
@@ -37,17 +37,6 @@ const line = ({ links, regions }: Status): string =>
     return `${process.state.padEnd(8)}${number(events, 8)}  `
   }).join("") + links.map(({ isCut, lag }) => `${isCut ? "✂" : " "}${number(lag)}`.padStart(9)).join("")
 
-const stateOf = ({ pid, state }: State): string => {
-  switch (state) {
-    case "running":
-      return `${green("● running")}  ${dim(`pid ${pid}`.padEnd(12))}`
-    case "killed":
-      return `${red("✗ killed")}                `
-    default:
-      return `${yellow(`○ ${state}`.padEnd(10))}              `
-  }
-}
-
 const panel = ({ duration, elapsed, links, regions }: Status): ReadonlyArray<string> => [
   "",
   `  ${bold("regions")}  ${bar(elapsed / duration, 30)}  ${Math.min(elapsed, duration).toFixed(1)} of ${duration} s`,
@@ -58,7 +47,7 @@ const panel = ({ duration, elapsed, links, regions }: Status): ReadonlyArray<str
       const text = `${nameOf(link)} ${link.isCut ? "cut, " : ""}lag ${number(link.lag)}`.padEnd(24)
       return (link.isCut ? red : link.lag > 0 ? yellow : green)(text)
     })
-    return `  ${region}  ${stateOf(process)} ${number(events, 8)} events   ${behind.join("")}`
+    return `  ${region}  ${processState(process)} ${number(events, 8)} events   ${behind.join("")}`
   })
 ]
 

@@ -20,7 +20,7 @@ export interface Status {
   readonly catchingUp: { readonly done: number; readonly total: number } | undefined
 }
 
-const { bar, bold, dim, green, number, red, sparkline, yellow } = Display
+const { bar, bold, dim, green, number, processState, sparkline, yellow } = Display
 
 const percent = (status: Status): number =>
   status.catchingUp === undefined ? 100 : Math.floor(100 * status.catchingUp.done / status.catchingUp.total)
@@ -44,25 +44,16 @@ const line = (_: Status): string =>
 
 // in several
 
-const stateOf = ({ pid, state }: State): string => {
-  switch (state) {
-    case "running":
-      return `${green("● running")}  ${dim(`pid ${pid}`.padEnd(12))}`
-    case "killed":
-      return `${red("✗ killed")}                `
-    default:
-      return `${yellow(`○ ${state}`.padEnd(10))}              `
-  }
-}
-
 const panel = (_: Status, lags: ReadonlyArray<number>): ReadonlyArray<string> => [
   "",
   `  ${bold("shopping cart")}      ${bar(_.elapsed / _.duration, 30)}  ${
     Math.min(_.elapsed, _.duration).toFixed(1)
   } of ${_.duration} s`,
   "",
-  `  cart service       ${stateOf(_.cart)} appended  ${number(_.appended, 9)}  ${number(_.appendedPerSecond, 7)}/s`,
-  `  analytics service  ${stateOf(_.analytics)} processed ${number(_.processed, 9)}  ${
+  `  cart service       ${processState(_.cart)} appended  ${number(_.appended, 9)}  ${
+    number(_.appendedPerSecond, 7)
+  }/s`,
+  `  analytics service  ${processState(_.analytics)} processed ${number(_.processed, 9)}  ${
     number(_.processedPerSecond, 7)
   }/s`,
   `  lag                ${(_.lag > 0 ? yellow : green)(`${number(_.lag)} events`.padEnd(14))} ${dim(sparkline(lags))}`,
