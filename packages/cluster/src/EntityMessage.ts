@@ -19,6 +19,8 @@ export interface EntityCommand {
   /** What its events, or the state that it leads to, are to have as metadata. Who runs the entity checks it, as it does the payload. */
   readonly metadata?: unknown
   readonly commandId: string | undefined
+  /** For how many milliseconds its sender waits. It is not begun when these are about to be over. */
+  readonly within?: number | undefined
   /** Whether an event of another replica comes with it, which may be larger than what a caller sends. */
   readonly isArrival?: boolean | undefined
   /**

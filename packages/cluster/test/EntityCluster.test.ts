@@ -218,6 +218,30 @@ describe("entities in a cluster", () => {
   )
 
   it.live(
+    "say of a command that has waited for others until its time was over that it was not executed, wherever they are",
+    () =>
+      inSqlite(Effect.gen(function*() {
+        const store = new Store()
+        const a = yield* start(store, {}, { within: "2 seconds" })
+        yield* spread(a)
+        const gate = yield* Deferred.make<void>()
+        const begun = yield* Deferred.make<void>()
+        store.before = () => Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        const slow = yield* Effect.forkChild((yield* calling(store))("c-1").Add({ by: 1 }))
+        yield* Wait.end("it to begin", Deferred.await(begun))
+        for (const client of [a.client, yield* calling(store, {}, { within: "2 seconds" })]) {
+          const late = yield* Effect.flip(client("c-1").Add({ by: 10 }))
+          assert.strictEqual(late._tag, "Overloaded", late.message)
+          assert.isTrue(late._tag === "Overloaded" && late.full === "time" && !late.isUnknown)
+        }
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual(yield* Fiber.join(slow), 1)
+        assert.strictEqual(yield* a.client("c-1").Get(), 1n)
+      })),
+    120_000
+  )
+
+  it.live(
     "are lost by a process without its database, which answers nothing out of date",
     () =>
       inSqlite(Effect.gen(function*() {

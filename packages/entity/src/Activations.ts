@@ -96,6 +96,9 @@ interface Sent {
   readonly answer: (answer: Effect.Effect<Answer, EntityError>) => void
 }
 
+/** Ends a command that waits for too long, unless it was stopped. */
+type Impatience = Fiber.Fiber<void>
+
 /** Why an entity is active no more, see {@link entityPassivated}. */
 type Reason = "idle" | "room" | "released" | "abandoned" | "unknown"
 
@@ -446,9 +449,11 @@ const activating = Effect.fnUntraced(function*<Held>(
         const { mailbox } = activation
         const { life, size } = mailbox
         bytes.commands += taken
+        let impatience: Impatience | undefined
         const done = () => {
           bytes.commands -= taken
           taken = 0
+          impatience?.interruptUnsafe()
         }
         const sent: Sent = {
           command,
@@ -470,6 +475,20 @@ const activating = Effect.fnUntraced(function*<Held>(
           case "begins":
             if (life !== "new") fromIdle(activation)
             begin(activation)
+        }
+        const { beginsWithin } = command
+        // it waits for others, or for the recovery
+        if (beginsWithin !== undefined && taken > 0 && activation.inHand !== sent) {
+          impatience = run(Effect.andThen(
+            Effect.sleep(beginsWithin),
+            Effect.sync(() => {
+              impatience = undefined
+              if (!mailbox.withdraw(sent)) return
+              commands.refused("time", fiber.context)
+              const limit = Math.round(beginsWithin)
+              sent.answer(Effect.fail(new Overloaded({ entityType: name, id, full: "time", limit })))
+            })
+          ))
         }
         return Effect.sync(() => {
           if (mailbox.withdraw(sent)) done()

@@ -34,6 +34,11 @@ export interface Command {
   readonly commandId: string | undefined
   /** What its events, or the state that it leads to, are to have as metadata. */
   readonly metadata?: Metadata | undefined
+  /**
+   * For how many milliseconds it may wait for its turn, with those that came before it; as long as it takes where nothing is said. Then it fails with `Overloaded`, and
+   * is not executed.
+   */
+  readonly beginsWithin?: number | undefined
 }
 
 /** How much metadata a command may have, in bytes of UTF-8. */

@@ -25,7 +25,8 @@ const nameOf = ({ entityType, id }: { readonly entityType: string; readonly id: 
   `${entityType} ${JSON.stringify(id.length > 100 ? `${id.slice(0, 100)}…` : id)}`
 
 const textOf = (cause: unknown): string => {
-  if (cause === undefined) return ""
+  // one that is undefined is null after it has travelled
+  if (cause === undefined || cause === null) return ""
   const text = typeof cause === "string" ? cause : cause instanceof Error ? cause.message : Formatter.format(cause)
   return text === "" ? "" : `: ${text}`
 }
@@ -108,10 +109,11 @@ const full = {
     `The commands that are not answered yet take the ${error.limit} bytes that there are for them, so that there is no room for one more for ${
       nameOf(error)
     }`,
+  time: (error: Overloaded) => `${nameOf(error)} has not come to it within ${error.limit} ms`,
   process: (error: Overloaded) =>
     `The process that runs ${
       nameOf(error)
-    } has ${error.limit} commands of others in hand, or as many bytes of them as it has room for`
+    } has as many commands of others, or of this one, in hand as it has room for, of ${error.limit}`
 }
 
 /**
@@ -124,8 +126,11 @@ export class Overloaded extends ExpectedError.TaggedError<Overloaded>("@sluice/e
   "Overloaded",
   {
     ...Entity,
-    /** What is full: the mailbox of the entity, the room for active entities, the memory for commands, or what a process takes of commands of others. */
-    full: Schema.Literals(["mailbox", "activations", "memory", "process"]),
+    /**
+     * What is full: the mailbox of the entity, the room for active entities, the memory for commands, the time that the caller gives the commands before it, or what a process
+     * takes of commands of others.
+     */
+    full: Schema.Literals(["mailbox", "activations", "memory", "time", "process"]),
     limit: Schema.Int
   },
   { httpApiStatus: 503 }

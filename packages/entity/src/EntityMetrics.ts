@@ -94,8 +94,8 @@ export const entityWaiting = Metric.histogram("sluice_entity_waiting_commands", 
 })
 
 /**
- * Commands that there was no room for in this process (entity_type, full). What was full is the `mailbox` of the entity, the room for `activations`, or
- * the `memory` for commands.
+ * Commands that there was no room for in this process (entity_type, full). What was full is the `mailbox` of the entity, the room for `activations`,
+ * the `memory` for commands, or the `time` that whoever sent it gave those before it.
  *
  * @category entities
  * @since 0.1.0

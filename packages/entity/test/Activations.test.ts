@@ -82,6 +82,39 @@ describe("an active entity", () => {
       assert.deepStrictEqual(notes.of("a"), ["0", "1", "2", "3"])
     }))
 
+  it.effect("refuses a command that has waited for longer than it may, and none that has begun", () =>
+    Effect.gen(function*() {
+      const notes = new Notes()
+      const goOn = Latch.makeUnsafe()
+      notes.on = { recover: () => goOn.await, decide: () => goOn.await }
+      const { ask } = yield* activate(notes)
+      const within = (note: string, beginsWithin: number) =>
+        Effect.forkChild(Effect.exit(ask("a", { ...add(note), beginsWithin })), { startImmediately: true })
+      // the first one waits for the recovery
+      const first = yield* within("1", 100)
+      yield* TestClock.adjust(100)
+      const { full, isUnknown, limit } = yield* failureOf(Effect.flatten(Fiber.join(first)))
+      assert.deepStrictEqual({ full, isUnknown, limit }, { full: "time", isUnknown: false, limit: 100 })
+      notes.on.recover = () => Effect.void
+      yield* goOn.open
+      yield* Effect.yieldNow
+      yield* goOn.close
+      const begun = yield* within("2", 100)
+      const late = yield* within("3", 100)
+      const patient = yield* within("4", 60_000)
+      yield* TestClock.adjust(100)
+      assert.strictEqual((yield* failureOf(Effect.flatten(Fiber.join(late))))._tag, "Overloaded")
+      assert.isUndefined(begun.pollUnsafe())
+      yield* goOn.open
+      assert.deepStrictEqual([yield* Fiber.join(begun), yield* Fiber.join(patient)], [
+        Exit.succeed("1 2"),
+        Exit.succeed("2 4")
+      ])
+      // nothing is left of what kept the time
+      yield* TestClock.adjust(60_000)
+      assert.deepStrictEqual(notes.of("a"), ["2", "4"])
+    }))
+
   it.effect("runs what is to be run after a command before it decides on the next one", () =>
     Effect.gen(function*() {
       const notes = new Notes()

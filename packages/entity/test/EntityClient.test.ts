@@ -118,12 +118,19 @@ describe("errors of entities", () => {
   const of = { entityType: "cart", id: "c-1" }
   const errors: ReadonlyArray<readonly [EntityError.EntityError, string]> = [
     [new EntityError.RecoveryFailed({ ...of, problem: "event 3 was deleted" }), "cannot be recovered: event 3"],
+    // as it is made where there is none
+    [
+      new EntityError.RecoveryFailed({ ...of, problem: "it is odd", cause: undefined }),
+      "cannot be recovered: it is odd"
+    ],
     [new EntityError.JournalUnavailable({ ...of, isUnknown: true, cause: new Error("gone") }), "same command id: gone"],
     [new EntityError.JournalUnavailable({ ...of, isUnknown: false, cause: new Error("gone") }), "was not executed"],
     [new EntityError.EntityConflict({ ...of, attempts: 3 }), "in each of 3 attempts"],
     [new EntityError.Overloaded({ ...of, full: "mailbox", limit: 7 }), "7 commands wait"],
     [new EntityError.Overloaded({ ...of, full: "activations", limit: 7 }), "7 entities are active"],
     [new EntityError.Overloaded({ ...of, full: "memory", limit: 7 }), "the 7 bytes"],
+    [new EntityError.Overloaded({ ...of, full: "time", limit: 7 }), "has not come to it within 7 ms"],
+    [new EntityError.Overloaded({ ...of, full: "process", limit: 7 }), "of 7"],
     [new EntityError.InvalidCommand({ ...of, command: "Add", problem: "no" }), `Invalid command "Add"`],
     [new EntityError.DecisionFailed({ ...of, command: "Add", problem: "it hangs" }), "could not decide"],
     [new EntityError.InvalidDecision({ ...of, command: "Add", problem: "too large" }), "is not valid"],

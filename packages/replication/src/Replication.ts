@@ -159,7 +159,7 @@ const ofEntity = (
   error: ArrivalError | EntityError
 ): ArrivalError | EntityError | EntityHeldUp => {
   // any other room is that of all entities
-  const isOfOne = error._tag === "Overloaded" ? error.full === "mailbox" : held.has(error._tag)
+  const isOfOne = error._tag === "Overloaded" ? error.full === "mailbox" || error.full === "time" : held.has(error._tag)
   return isOfOne
     ? new EntityHeldUp({ ...about, origin, originSequenceNumber, code: error._tag, problem: error.message })
     : error

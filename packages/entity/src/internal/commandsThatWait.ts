@@ -18,7 +18,8 @@ export const commandsThatWait = (entityType: string): CommandsThatWait => {
   const overloaded = {
     mailbox: Metric.withAttributes(entityOverloaded, { ...attributes, full: "mailbox" }),
     activations: Metric.withAttributes(entityOverloaded, { ...attributes, full: "activations" }),
-    memory: Metric.withAttributes(entityOverloaded, { ...attributes, full: "memory" })
+    memory: Metric.withAttributes(entityOverloaded, { ...attributes, full: "memory" }),
+    time: Metric.withAttributes(entityOverloaded, { ...attributes, full: "time" })
   }
   return {
     waits: (before, context) => waiting.updateUnsafe(before, context),

@@ -29,6 +29,8 @@ export type Outcome =
 interface Way {
   readonly channel: Channel
   readonly inHand: InHand
+  /** Whether it could not be reached when it was needed last, and that was said. */
+  isLost: boolean
 }
 
 /** A connection that nobody needs any more is kept for so long, such as one to a process that has ended. */
@@ -64,7 +66,7 @@ export class Connections {
         lookup: (address: string) =>
           Effect.map(
             connect({ ...options, address, isDirect: true }),
-            (channel): Way => ({ channel, inHand: new InHand() })
+            (channel): Way => ({ channel, inHand: new InHand(), isLost: false })
           ),
         idleTimeToLive
       })
@@ -85,14 +87,19 @@ export class Connections {
   request(peer: Peer, command: Uint8Array, within: number, onSent: () => void): Effect.Effect<Outcome> {
     return Effect.suspend(() => {
       if (this.#isClosed) return Effect.succeed<Outcome>({ _tag: "NotBegun", why: ends })
+      const address = addressOf(peer.host, peer.port)
       const sending = Effect.flatMap(
-        RcMap.get(this.#ways, addressOf(peer.host, peer.port)),
-        ({ channel, inHand }) =>
-          inHand.command<Outcome>(
+        RcMap.get(this.#ways, address),
+        (way) =>
+          way.inHand.command<Outcome>(
+            peer.name,
             command.byteLength,
-            Effect.matchEffect(channel.ready(false), {
-              onFailure: ({ details }) => Effect.succeed<Outcome>({ _tag: "NotBegun", why: details }),
-              onSuccess: () => this.#call(channel, peer, command, within, onSent)
+            Effect.matchEffect(way.channel.ready(false), {
+              onFailure: ({ details }) => Effect.as(isLost(way, address, details), { _tag: "NotBegun", why: details }),
+              onSuccess: () => {
+                const call = this.#call(way.channel, peer, command, within, onSent)
+                return way.isLost ? Effect.andThen(isBack(way, address), call) : call
+              }
             }),
             Effect.succeed({ _tag: "Full" })
           )
@@ -141,6 +148,23 @@ export class Connections {
     })
   }
 }
+
+/** Says so once, and not for each command. */
+const isLost = (way: Way, address: string, why: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (way.isLost) return Effect.void
+    way.isLost = true
+    return Effect.logWarning(
+      `The process at ${address} is not reached. Commands for its entities wait until it is, or others have them: ${why}`
+    )
+  })
+
+const isBack = (way: Way, address: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!way.isLost) return Effect.void
+    way.isLost = false
+    return Effect.logInfo(`The process at ${address} is reached again`)
+  })
 
 /** Only what the process itself has said proves that it has not begun: a library or a proxy may say anything of a call that was executed. */
 const outcomeOf = ({ code, details, trailers }: Status, answer: Uint8Array | undefined): Outcome => {

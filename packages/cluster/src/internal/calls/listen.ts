@@ -50,30 +50,37 @@ export const listen = ({ host, isMe, port, serve, silence, tls }: {
       Effect.flatMap(serve(command), (answer) => {
         const framed = frame(Buffer.from(answer))
         // who asks again is given it again
-        return inHand.answer(framed.byteLength, sent(call, framed), end(call, "it has no room for the answer"))
+        return inHand.answer(
+          call.peer,
+          framed.byteLength,
+          sent(call, framed),
+          end(call, "it has no room for the answer")
+        )
       })
     const listening = yield* transport.listen({
       address: addressOf(host, port),
       tls,
       silence,
       // what is too much is refused, and does not wait
-      limits: { messageBytes: maxMessageBytes, calls: 2 * maxCalls, connections: maxConnections }
+      limits: { messageBytes: maxMessageBytes, calls: maxCalls, connections: maxConnections }
     }, [{
       path,
       serve: (call) => {
         const refuse = (code: number, details: string) =>
           call.end({ code, details, trailers: { [notBegunTrailer]: code === resourceExhausted ? "full" : "other" } })
-        if (!isMe(decoded(call.headers[processHeader]))) {
+        const { headers, peer } = call
+        if (!isMe(decoded(headers[processHeader]))) {
           return refuse(failedPrecondition, "it is not the process that was meant: that one has ended")
         }
-        const bytes = Number(call.headers[bytesHeader])
+        const bytes = Number(headers[bytesHeader])
         if (!(bytes >= 0 && bytes <= maxMessageBytes)) return refuse(invalidArgument, `it has no '${bytesHeader}'`)
         const full = Effect.sync(() => refuse(resourceExhausted, "the process has no room for the command"))
         const fiber = run(inHand.command(
+          peer,
           bytes,
           Effect.matchEffect(received(call, bytes), {
             onFailure: (problem) => Effect.sync(() => refuse(invalidArgument, problem)),
-            onSuccess: (command) => inHand.isFull ? full : answering(command, call)
+            onSuccess: (command) => inHand.isFull(peer) ? full : answering(command, call)
           }).pipe(
             Effect.onExit((exit) => Exit.isFailure(exit) ? end(call, "it ends without an answer") : Effect.void)
           ),

@@ -21,9 +21,6 @@ const longestPause = 500
 /** So many of the things that were tried are said in the end. */
 const said = 4
 
-/** No sender waits longer than that, whatever it says, in milliseconds. */
-const longestWait = 3_600_000
-
 /**
  * @internal
  * The entities of a type that run in this process.
@@ -118,7 +115,7 @@ export class Node {
       if (command === undefined) {
         return Effect.succeed(wire.encodeAnswer(elsewhere("it does not understand the command")))
       }
-      const { entityType, millis, parent, tag } = command
+      const { entityType, parent, tag, within } = command
       const served = this.#served.get(entityType)
       const most = limitOf(served !== undefined && served.arrival === tag) + maxBesides
       if (body.byteLength > most) {
@@ -131,7 +128,7 @@ export class Node {
         return Effect.succeed(wire.encodeAnswer({ _tag: "Failed", error: encodeError(invalid) }))
       }
       const handled = Effect.timeoutOrElse(this.#here(command), {
-        duration: Math.min(millis, longestWait),
+        duration: within,
         // it may go on: who has sent it may read this just before he gives up
         orElse: () => Effect.succeed(sendable(command, { _tag: "Unknown", why: "it was not answered in time" }))
       })
@@ -181,6 +178,8 @@ export class Node {
         return failure()
       }
 
+      const here = () => this.#here({ ...sent, within: deadline - now() })
+
       // what is known before an attempt; while somebody has it in hand, it may be executed
       let wasUnknown = false
       let begunAt = deadline
@@ -222,7 +221,7 @@ export class Node {
           const isHere = self !== undefined && self.shards.has(shard)
           if (isHere && !isUnknown) {
             begins()
-            return Effect.flatMap(this.#here(sent), ({ answer }) => answered(answer, "in this process"))
+            return Effect.flatMap(here(), ({ answer }) => answered(answer, "in this process"))
           }
           return Effect.flatMap(this.#routes.find(shard, readAfter), ({ peer, problem }) => {
             if (problem !== undefined) note(`the database that says where it is fails: ${problem}`)
@@ -234,7 +233,7 @@ export class Node {
             }
             if (isHere) {
               begins()
-              return Effect.flatMap(this.#here(sent), ({ answer }) => answered(answer, "in this process"))
+              return Effect.flatMap(here(), ({ answer }) => answered(answer, "in this process"))
             }
             if (peer === undefined) {
               if (problem === undefined) note("no process has it at the moment")

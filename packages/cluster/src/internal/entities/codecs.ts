@@ -34,6 +34,9 @@ export interface Codecs {
   readonly decodeAnswer: (command: EntityCommand, answer: EntityAnswer) => Effect.Effect<Answer, EntityError>
 }
 
+/** When a command is too late to be begun, in milliseconds: its sender is to hear so before it gives up, and not know. */
+const beginsWithin = (within: number): number => Math.max(0, within - Math.min(within / 10, 1_000))
+
 const failedWith = (error: EntityError): Effect.Effect<EntityAnswer> =>
   Effect.map(Effect.orDie(errors.encode(error)), (error) => ({ _tag: "Failed", error }))
 
@@ -81,7 +84,7 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
         })),
     decodeCommand: (command) =>
       Effect.flatMap(codingOf(command), (coding) => {
-        const { commandId, firstSentAt, metadata, tag } = command
+        const { commandId, firstSentAt, metadata, tag, within } = command
         // another process may send what no client of this one would
         const wrong = (commandId === undefined ? undefined : commandIdProblem(commandId)) ??
           (metadata === undefined ? undefined : metadataProblem(metadata))
@@ -93,7 +96,8 @@ export const make = ({ arrival, commands, name }: Entity<string, Rpc.Any, any>):
             payload,
             metadata: metadata as Command["metadata"],
             commandId,
-            firstSentAt
+            firstSentAt,
+            beginsWithin: within === undefined ? undefined : beginsWithin(within)
           })
         })
       }),

@@ -1,11 +1,14 @@
 import type * as Tracer from "effect/Tracer"
 import type { Elsewhere, EntityAnswer, EntityCommand, Unknown } from "../../EntityMessage.ts"
 
-/** @internal A command as it is received: with the span that it belongs to, and how long its sender waits, in milliseconds. */
+/** @internal A command as it is received: with the span that it belongs to. */
 export interface Received extends EntityCommand {
-  readonly millis: number
+  readonly within: number
   readonly parent: { readonly traceId: string; readonly spanId: string; readonly sampled: boolean } | undefined
 }
+
+/** No sender waits longer than that, whatever it says, in milliseconds. */
+const longestWait = 3_600_000
 
 /** @internal What is the same of a command each time that it is sent. Throws at a payload that is no JSON. */
 export const encodePayload = ({ entityType, id, metadata, payload, tag }: EntityCommand): string =>
@@ -15,12 +18,12 @@ export const encodePayload = ({ entityType, id, metadata, payload, tag }: Entity
 export const encodeCommand = (
   payload: string,
   { commandId, firstSentAt }: Pick<EntityCommand, "commandId" | "firstSentAt">,
-  millis: number,
+  within: number,
   span: Tracer.AnySpan | undefined
 ): Buffer => {
   const rest = [
     commandId ?? null,
-    Math.ceil(millis),
+    Math.ceil(within),
     firstSentAt ?? null,
     ...(span === undefined ? [] : [span.traceId, span.spanId, span.sampled])
   ]
@@ -38,11 +41,11 @@ export const decodeCommand = (body: Uint8Array): Received | undefined => {
     return undefined
   }
   if (!Array.isArray(parts)) return undefined
-  const [entityType, id, tag, payload, metadata, commandId, millis, firstSentAt, traceId, spanId, sampled] =
+  const [entityType, id, tag, payload, metadata, commandId, within, firstSentAt, traceId, spanId, sampled] =
     parts as ReadonlyArray<unknown>
   if (typeof entityType !== "string" || typeof id !== "string" || typeof tag !== "string") return undefined
   if (commandId !== null && typeof commandId !== "string") return undefined
-  if (typeof millis !== "number" || !(millis >= 0)) return undefined
+  if (typeof within !== "number" || !(within >= 0)) return undefined
   if (firstSentAt !== null && typeof firstSentAt !== "number") return undefined
   return {
     entityType,
@@ -52,7 +55,7 @@ export const decodeCommand = (body: Uint8Array): Received | undefined => {
     metadata: metadata ?? undefined,
     commandId: commandId ?? undefined,
     firstSentAt: firstSentAt ?? undefined,
-    millis,
+    within: Math.min(within, longestWait),
     parent: typeof traceId === "string" && typeof spanId === "string"
       ? { traceId, spanId, sampled: sampled === true }
       : undefined
