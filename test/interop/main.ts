@@ -1,4 +1,4 @@
-/** `npm run test:interop`: the real Akka Projection gRPC against our producer and our projections. */
+/** `npm run test:interop`: the real Akka Projection gRPC against our producer, our projections and our replicas. */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import type { Result } from "./jvm/Comparison.ts"
@@ -6,10 +6,11 @@ import * as Crdts from "./jvm/Crdts.ts"
 import * as FromAkka from "./jvm/FromAkka.ts"
 import * as Interop from "./jvm/Interop.ts"
 import * as Peer from "./jvm/Peer.ts"
+import * as Replicas from "./jvm/Replicas.ts"
 
 const { values } = parseArgs({
   options: {
-    /** `to-akka`, `from-akka` or `crdts`; all by default. */
+    /** `to-akka`, `from-akka`, `crdts` or `replicas`; all by default. */
     only: { type: "string" },
     /** Which of the ways to consume from Akka are run, `--form string --guarantee exactly-once --storage sqlite` say; all by default. */
     form: { type: "string" },
@@ -18,6 +19,8 @@ const { values } = parseArgs({
     kills: { type: "string", default: "10" },
     /** How often each side is killed where Akka produces, for each of the four ways to consume. */
     "from-akka-kills": { type: "string", default: "2" },
+    /** How often each replica is killed. */
+    "replica-kills": { type: "string", default: "1" },
     entities: { type: "string", default: "1000" },
     backlog: { type: "string", default: "3000" },
     rate: { type: "string", default: "200" }
@@ -29,7 +32,7 @@ const refuse = (problem: string): never => {
   process.exit(2)
 }
 
-const directions = ["to-akka", "from-akka", "crdts"]
+const directions = ["to-akka", "from-akka", "crdts", "replicas"]
 if (values.only !== undefined && !directions.includes(values.only)) {
   refuse(`--only is one of ${directions.join(", ")}, not '${values.only}'`)
 }
@@ -86,5 +89,15 @@ if (only === undefined || only === "from-akka") {
     const title = `from Akka, ${form}, ${guarantee}, ${storage}`
     isRight = report(title, result, guarantee === "at-least-once") && isRight
   }
+}
+if (only === undefined || only === "replicas") {
+  const kills = Number(values["replica-kills"])
+  // few entities, so that all replicas write to each at the same time
+  const result = await Effect.runPromise(
+    Replicas.run({ kills, entities: 30, rate: 50, log: console.log })
+  )
+  const counts = Object.entries({ ...result, here: result.here.join("/") })
+  console.log(`replicas: ${counts.map(([name, value]) => `${name}=${value}`).join(" ")}`)
+  isRight = result.written > 0 && result.lost + result.doubled + result.diverged === 0 && isRight
 }
 process.exit(isRight ? 0 : 1)

@@ -1,5 +1,5 @@
 /**
- * Counters and sets as the bytes of Akka's own ones, for entities that are replicated with a JVM service.
+ * Counters, sets and protobuf messages as the bytes of Akka's own serializers, for entities that are replicated with a JVM service.
  *
  * @since 0.1.0
  */
@@ -417,4 +417,61 @@ export const orSetState = <Name extends keyof Elements>(
     (set) => write("CA", ORSetSchema, fromSet(type, replica, set)),
     { CA: (bytes) => toSet(type, readSet(bytes)) }
   )
+}
+
+/**
+ * Protobuf messages, each by the name of its Java class, as Akka's own serializer writes them: `ser.akka.io/2:` and that name.
+ *
+ * **Details**
+ *
+ * It reads `type.googleapis.com/` and the full name of the message as well, which replicas on Akka Projection 1.4.0 write, and cannot read themselves.
+ *
+ * **Gotchas**
+ *
+ * The name is that of the class in bytecode: of a message within another one, or within the outer class of its file, `com.example.Carts$ItemAdded`.
+ *
+ * Throws a `RangeError` where two classes have the same message.
+ *
+ * **Example** (A wrapper of a string)
+ *
+ * ```ts
+ * import { create } from "@bufbuild/protobuf"
+ * import { StringValueSchema } from "@bufbuild/protobuf/wkt"
+ * import { AkkaCodecs } from "@sluice/replication"
+ *
+ * const codec = AkkaCodecs.protobuf({ "com.google.protobuf.StringValue": StringValueSchema })
+ * codec.encodeUnsafe(create(StringValueSchema, { value: "tea" })).manifest
+ * // => "ser.akka.io/2:com.google.protobuf.StringValue"
+ * ```
+ *
+ * @category codecs
+ * @since 0.1.0
+ */
+export const protobuf = <Desc extends DescMessage>(
+  classes: Readonly<Record<string, Desc>>
+): EventCodec.EventCodec<MessageShape<Desc>> => {
+  const decoders = new Map<string, Desc>()
+  const manifestOf = new Map<string, string>()
+  for (const [name, desc] of Object.entries(classes)) {
+    const { typeName } = desc
+    if (manifestOf.has(typeName)) throw new RangeError(`Two classes have the message '${typeName}', '${name}' is one`)
+    const manifest = `ser.akka.io/2:${name}`
+    manifestOf.set(typeName, manifest)
+    decoders.set(manifest, desc).set(`type.googleapis.com/${typeName}`, desc)
+  }
+  return EventCodec.make<MessageShape<Desc>>({
+    name: "akka protobuf",
+    encode: (event) => {
+      const manifest = manifestOf.get(event.$typeName)
+      if (manifest === undefined) throw new TypeError(`no Java class is known of the message '${event.$typeName}'`)
+      return { manifest, bytes: toBinary(decoders.get(manifest)!, event) }
+    },
+    decode: ({ bytes, manifest }) => {
+      const desc = decoders.get(manifest)
+      if (desc === undefined) {
+        throw new TypeError(`the manifest is unknown here; this codec reads ${[...decoders.keys()].join(", ")}`)
+      }
+      return fromBinary(desc, bytes)
+    }
+  })
 }

@@ -1,3 +1,5 @@
+import { create } from "@bufbuild/protobuf"
+import { BoolValueSchema, StringValueSchema } from "@bufbuild/protobuf/wkt"
 import { assert, describe, it } from "@effect/vitest"
 import type * as EventCodec from "@sluice/core/EventCodec"
 import { AkkaCodecs, Counter, OrSet } from "@sluice/replication"
@@ -181,5 +183,35 @@ describe("an OrSet", () => {
     for (const [manifest, hex, error] of bad) {
       assert.throws(() => codec.decodeUnsafe({ manifest: `ser.akka.io/40:${manifest}`, bytes: bytes(hex) }), error)
     }
+  })
+})
+
+describe("a protobuf message", () => {
+  const name = "com.google.protobuf.StringValue"
+  const codec = AkkaCodecs.protobuf({ [name]: StringValueSchema })
+  const tea = create(StringValueSchema, { value: "tea" })
+
+  it("is written by the name of its Java class, and read by either name", () => {
+    const payload = codec.encodeUnsafe(tea)
+    assert.deepStrictEqual([payload.manifest, Buffer.from(payload.bytes).toString("hex")], [
+      `ser.akka.io/2:${name}`,
+      "0a03746561"
+    ])
+    for (const manifest of [payload.manifest, "type.googleapis.com/google.protobuf.StringValue"]) {
+      assert.deepStrictEqual(codec.decodeUnsafe({ manifest, bytes: payload.bytes }), tea)
+    }
+  })
+
+  it("is refused where its class is not known", () => {
+    assert.throws(() => codec.encodeUnsafe(create(BoolValueSchema) as any), "no Java class is known of the message")
+    assert.throws(
+      () => codec.decodeUnsafe({ manifest: "ser.akka.io/2:com.google.protobuf.BoolValue", bytes: bytes("0801") }),
+      "the manifest is unknown here"
+    )
+    assert.throws(() => codec.decodeUnsafe({ manifest: `ser.akka.io/2:${name}`, bytes: bytes("ff") }))
+  })
+
+  it("has one class alone", () => {
+    assert.throws(() => AkkaCodecs.protobuf({ [name]: StringValueSchema, Other: StringValueSchema }), "Two classes")
   })
 })

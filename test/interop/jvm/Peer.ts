@@ -43,7 +43,7 @@ export type Settings = Readonly<Record<string, string | number>>
 
 /** With settings, which may be others each time that it is started. */
 export const start = (
-  mode: "consume" | "produce",
+  mode: "consume" | "produce" | "replica",
   settings: Settings | (() => Settings),
   onLine?: (line: string) => void
 ): Effect.Effect<Service.Service, never, Scope.Scope> =>
