@@ -207,7 +207,7 @@ export const run = Effect.fnUntraced(function*({ entities, events, lasts, log = 
         doubled += events.length - texts.size
         histories.set(replica, events)
       }
-      const found = [...Histories.problems(histories, true), ...Histories.missing(histories)]
+      const found = [...Histories.problems(histories), ...Histories.missing(histories)]
       wrong += found.length
       problems.push(...found.map((problem) => `${id}: ${problem}`))
     })

@@ -64,8 +64,8 @@ function* problemsOfEvents(histories: Histories): Generator<string> {
   }
 }
 
-/** Why an event does not say what its replica knew when it was stored. */
-function* problemsOfMetadata(histories: Histories, isDirect: boolean): Generator<string> {
+/** Why an event does not say what its origin knew when it was decided, or does not go with what its replica knew when it was stored. */
+function* problemsOfMetadata(histories: Histories): Generator<string> {
   /** The version that each was decided with. */
   const decided = new Map<string, VersionVector.VersionVector>()
   for (const [replica, events] of histories) {
@@ -82,32 +82,43 @@ function* problemsOfMetadata(histories: Histories, isDirect: boolean): Generator
       const isOwn = origin === replica
       if (isOwn && originSequenceNumber !== sequenceNumber) yield `${name} is number ${sequenceNumber} there`
       const came = decided.get(nameOf(replication)) ?? VersionVector.empty
-      const least = isOwn
-        ? VersionVector.written(known, replica, replication.originSequenceNumber)
-        : VersionVector.merge(known, came)
-      const order = VersionVector.compare(version, least)
-      // who relays an event says what it knows itself as well
-      if (order !== "same" && (isOwn || isDirect || order !== "after")) {
-        yield `${name} has seen ${show(version)}, and not ${show(least)}`
+      const expected = isOwn ? VersionVector.written(known, replica, replication.originSequenceNumber) : came
+      if (VersionVector.compare(version, expected) !== "same") {
+        yield `${name} has seen ${show(version)}, and not ${show(expected)}`
       }
       const isConcurrent = !isOwn && VersionVector.compare(came, known) === "concurrent"
-      if (concurrent !== isConcurrent && (isOwn || isDirect)) yield `${name} is ${concurrent ? "" : "not "}concurrent`
+      if (concurrent !== isConcurrent) yield `${name} is ${concurrent ? "" : "not "}concurrent`
       if (isOwn && replication.time! <= time) {
         yield `${name} has the time ${replication.time}, and had seen an event of ${time}`
       }
-      known = version
+      known = VersionVector.merge(known, version)
       time = Math.max(time, replication.time!)
     }
   }
 }
 
-/**
- * What is wrong with them, and does not become right whatever is still to come. With `isDirect` each replica had all events from those that have decided them:
- * one that was relayed may have come with more in its version.
- */
-export const problems = (histories: Histories, isDirect: boolean): ReadonlyArray<string> => [
+/** Which events came before others that their origin had seen. */
+function* problemsOfOrder(histories: Histories): Generator<string> {
+  for (const [replica, events] of histories) {
+    const here = new Map<string, number>()
+    for (const { replication, sequenceNumber } of events) {
+      const { origin, originSequenceNumber, version } = replication
+      for (const [id, number] of version) {
+        const isHere = id === origin
+          ? number === originSequenceNumber
+          : number <= (id === replica ? sequenceNumber : here.get(id) ?? 0)
+        if (!isHere) yield `${nameOf(replication)} was stored at ${replica} before ${id}#${number}, which it has seen`
+      }
+      here.set(origin, originSequenceNumber)
+    }
+  }
+}
+
+/** What is wrong with them, and does not become right whatever is still to come. */
+export const problems = (histories: Histories, order: "origin" | "causal" = "origin"): ReadonlyArray<string> => [
   ...problemsOfEvents(histories),
-  ...problemsOfMetadata(histories, isDirect)
+  ...problemsOfMetadata(histories),
+  ...(order === "causal" ? problemsOfOrder(histories) : [])
 ]
 
 /** What is still to come. */

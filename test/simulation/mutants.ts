@@ -711,12 +711,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["seen: Array.from(seen, (", "seen: Array.from(new Map<never, never>(seen.size < 0 ? [] : []), ("]]
   },
   {
-    name: "an event has the version that it came with, and not what the replica knows",
+    name: "an event has what the replica knows in its version, and not only what its origin knew",
     file: `${replication}/internal/replica.ts`,
     workload: "replicas",
     changes: [[
-      "version: VersionVector.merge(known.version, event.version),\n  concurrent",
-      "version: event.version,\n  concurrent"
+      "version: event.version,\n  concurrent",
+      "version: VersionVector.merge(known.version, event.version),\n  concurrent"
     ]]
   },
   {
@@ -736,6 +736,15 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${replication}/Replication.ts`,
     workload: "replicas",
     changes: [["replication !== undefined && known.has(replication.origin)", "known.size < 0"]]
+  },
+  {
+    name: "in causal order no more is sent than in another one",
+    file: `${replication}/Replication.ts`,
+    workload: "replicas",
+    changes: [[
+      "order === \"causal\" ? [remote] : others",
+      "order === \"causal\" && others.length === 0 ? [remote] : others"
+    ]]
   },
   {
     name: "a replica is sent what comes to it on another way, and nothing else",

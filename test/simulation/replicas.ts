@@ -91,6 +91,7 @@ export interface Workload {
   readonly mailbox: number
   readonly consumers: number
   readonly parallelUpdates: number
+  readonly order: "origin" | "causal"
   readonly latency: number
   readonly isLossy: boolean
 }
@@ -119,6 +120,7 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   mailbox: Arbitrary.schema(Schema.Literals([1, 100])),
   consumers: Arbitrary.schema(Schema.Literals([1, 1, 2])),
   parallelUpdates: Arbitrary.schema(Schema.Literals([1, 8])),
+  order: Arbitrary.schema(Schema.Literals(["origin", "causal"])),
   latency: Arbitrary.schema(Schema.Literals([0, 2, 30])),
   isLossy: Arbitrary.schema(Schema.Boolean)
 })
@@ -240,14 +242,13 @@ const uselessOf = (self: Id, remote: Id, others: ReadonlyArray<Id>) =>
 
 export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation.Simulation> =>
   Effect.gen(function*() {
-    const { consumers, holds, idleAfter, isLossy, latency, mailbox, network, others, parallelUpdates } = workload
+    const { consumers, holds, idleAfter, isLossy, latency, mailbox, network, order, others, parallelUpdates } = workload
     const simulation = yield* Simulation.Simulation
     const databases = yield* Effect.forEach(
       replicas,
       (id) => SimulatedDatabase.make(`database of ${id}`, { lossy: isLossy, latency })
     )
     let topology: Topology = workload.topologies[0]!.topology
-    const isDirect = workload.topologies.every(({ topology }) => topology === "all")
     let isQuiet = false
     /** In which replica the effect of a command has run. */
     const ranIn = new Map<string, Set<string>>()
@@ -320,6 +321,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         case "Rewind": {
           const projections = Replication.projections(Boards, region.id, {
             replicas: remotesOf(topology, region.id),
+            order,
             consumers
           })
           return yield* Effect.ignore(Projection.rewind(projections[step.which % projections.length]!, "beginning"))
@@ -353,11 +355,12 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       const main = Effect.suspend(() =>
         Effect.provide(
           taking(region, region.left[0]!),
-          Replication.layer(boards, { replicas: remotesOf(topology, region.id), consumers, parallelUpdates }).pipe(
-            Layer.provide(GrpcServer.layer({ port: 8101 })),
-            Layer.provideMerge(running()),
-            Layer.provide(SimulatedNetwork.layer)
-          )
+          Replication.layer(boards, { replicas: remotesOf(topology, region.id), order, consumers, parallelUpdates })
+            .pipe(
+              Layer.provide(GrpcServer.layer({ port: 8101 })),
+              Layer.provideMerge(running()),
+              Layer.provide(SimulatedNetwork.layer)
+            )
         )
       )
       processes.push(yield* Simulation.process(region.id, main))
@@ -421,7 +424,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     /** What is still to come of an entity, where nothing is wrong. */
     const missing = Effect.fnUntraced(function*(id: string) {
       const all = yield* Effect.orDie(histories(id))
-      const [problem, ...more] = Histories.problems(all, isDirect)
+      const [problem, ...more] = Histories.problems(all, order)
       if (problem !== undefined) {
         return yield* violate(
           "each replica has each event once, and what it knew",
@@ -444,14 +447,15 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       Effect.timeoutOrElse({
         duration: patience,
         orElse: () =>
-          Effect.flatMap(lacking, ([first, ...more]) =>
-            violate("all replicas have all events", `${first}, and ${more.length} more`))
+          Effect.flatMap(
+            lacking,
+            ([first, ...more]) => violate("all replicas have all events", `${first}, and ${more.length} more`)
+          )
       })
     )
     for (const id of ids) {
       const all = yield* Effect.orDie(histories(id))
-      const states = yield* Effect.forEach(replicas, (_, i) =>
-        stateOf(id, i))
+      const states = yield* Effect.forEach(replicas, (_, i) => stateOf(id, i))
       const shared = states.map(sharedOf)
       const counted = states[0]?.sum.value
       if (new Set(shared).size > 1) {
