@@ -1,4 +1,4 @@
-/** `npm run test:replicas -- [--events 100000] [--entities 2000] [--lasts 5] [--within 120]`: three regions in a storm, and what came of it. Times are in seconds. */
+/** `npm run test:replicas -- [--events 100000] [--entities 2000] [--lasts 5] [--within 600]`: three regions in a storm, and what came of it. Times are in seconds. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
@@ -10,7 +10,7 @@ const { values } = parseArgs({
     events: { type: "string", default: "100000" },
     entities: { type: "string", default: "2000" },
     lasts: { type: "string", default: "5" },
-    within: { type: "string", default: "120" }
+    within: { type: "string", default: "600" }
   }
 })
 
