@@ -12,7 +12,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: "1 minute" })("t
     "have the same in the end, though links are cut, carts changed on both sides, and one is killed",
     () =>
       Effect.gen(function*() {
-        const run = yield* start("--duration", "8", "--rate", "60", "--port", "0")
+        const run = yield* start("--duration", "6", "--rate", "40", "--port", "0")
         const services = yield* run.services(3)
 
         assert.strictEqual(yield* run.exitCode, 0, run.stderr.join("\n"))
