@@ -464,7 +464,7 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
    * Makes a version live that is building, in one transaction, if it is complete: it waits for whoever is handling events of it or of those before it, keeps
    * all others out, and asks `isComplete` for how far it has come then. If so it runs the effect, and retires the versions before, whose workers are
    * fenced. Returns whether it has. An effect that leaves the transaction idle for about a minute, or for as long as the storage lets handlers do so, is
-   * interrupted, and fails with `SwitchTooSlow` once it lets itself be. In memory it has a minute altogether.
+   * interrupted, and fails with `SwitchTooSlow` once it lets itself be: who builds a version gives it five seconds to. In memory it has a minute altogether.
    */
   readonly complete: <E, R>(
     id: VersionId,

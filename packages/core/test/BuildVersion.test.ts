@@ -371,6 +371,36 @@ describe("the building of a version", () => {
   )
 
   test(
+    "leaves a switch that cannot be interrupted to itself, lets others write, and says so until it has ended",
+    Effect.gen(function*() {
+      const end = yield* Semaphore.make(0)
+      let tries = 0
+      const switching = Effect.suspend(() => tries++ === 0 ? Effect.uninterruptible(end.take(1)) : Effect.void)
+      yield* start(made(1))
+      yield* after(1_000)
+      yield* start(made(2, { switching: Effect.asVoid(switching) }))
+      yield* after(1_000)
+      const writing = yield* Effect.forkChild(write("n-1", "one"), { startImmediately: true })
+      for (let i = 0; i < 70; i++) yield* after(1_000)
+      assert.isDefined(writing.pollUnsafe())
+      const failure = Effect.map(
+        ProjectionStatus.versions("p"),
+        (versions) => versions[1]!.failedSwitch!.failure.message
+      )
+      assert.match(yield* failure, /the switch that was interrupted has not ended since/)
+      for (let i = 0; i < 60; i++) yield* after(1_000)
+      const { problems: [problem] } = yield* ProjectionHealth.all()
+      assert.strictEqual(problem?._tag, "NotSwitched")
+      assert.match(problem!.message, /the switch that was interrupted has not ended since/)
+      assert.strictEqual(tries, 1)
+      yield* end.release(1)
+      for (let i = 0; i < 40; i++) yield* after(1_000)
+      assert.strictEqual(tries, 2)
+      assert.match(yield* phases, /^(Retired|Dropped) Live$/)
+    })
+  )
+
+  test(
     "drops others though the drop of a version never ends",
     Effect.gen(function*() {
       for (const version of [1, 2, 3]) {

@@ -40,11 +40,14 @@ const headsPatience = "10 seconds"
 /** How long the drop of a version may take, so that one that never ends keeps no other from it. */
 const dropPatience = Duration.minutes(10)
 
-/** How long it has to end once it is interrupted. */
-const dropGrace = Duration.seconds(5)
+/** How long what is the user's has to end once it is interrupted. */
+const grace = Duration.seconds(5)
 
 /** For how many milliseconds a version is behind until it does not count any more that it could not be switched to before. */
 const longBehind = 5 * 60_000
+
+const stillSwitching = "the switch that was interrupted has not ended since, and is not tried again before it has: " +
+  "let it be interruptible, or start the process again"
 
 /** How soon is tried again what has failed, in milliseconds, after so many failures in a row. */
 const backOff = (tries: number): number => Math.min(500 * 2 ** (tries - 1), 30_000)
@@ -96,6 +99,21 @@ const untilDone = Effect.fnUntraced(function*(
   }
 })
 
+/** Runs what is the user's. Where that does not let itself be interrupted, nobody waits for it. */
+const leaving = <A, B>(
+  effect: Effect.Effect<A, unknown, any>,
+  use: (fiber: Fiber.Fiber<A, unknown>) => Effect.Effect<B, unknown, any>
+): Effect.Effect<B, unknown, any> =>
+  Effect.acquireUseRelease(
+    // not a child, which whoever is interrupted waits for
+    Effect.forkDetach(Effect.interruptible(effect), { startImmediately: true }),
+    use,
+    (fiber) => {
+      fiber.interruptUnsafe()
+      return Effect.timeoutOption(Fiber.await(fiber), grace)
+    }
+  )
+
 /**
  * Has the version take the place of the one before, once it has come far enough: as far as its sources are, or as they were when they were asked a moment
  * before. While events come, it may never be where its sources are at that moment. Ends when it is not building any more.
@@ -114,6 +132,12 @@ const build = Effect.fnUntraced(function*(
   /** What the switch has failed with. A look that comes too early for it does not try it, and shows nothing of it. */
   let switching: Building["failing"]
   let isOfSwitch = false
+  /** Who runs the switch, or has last. */
+  let switcher: Fiber.Fiber<unknown, unknown> | undefined
+  const switched = leaving(version.switch, (fiber) => {
+    switcher = fiber
+    return Fiber.join(fiber)
+  })
   let behindSince: number | undefined
   const failed = (cause: Cause.Cause<unknown>) =>
     Effect.map(monotonicMillis, (at) => {
@@ -160,8 +184,12 @@ const build = Effect.fnUntraced(function*(
     looking = undefined
     behindSince = isDue ? undefined : behindSince ?? now
     if (behindSince !== undefined && now - behindSince >= longBehind) switching = undefined
+    if (isDue && switcher !== undefined && switcher.pollUnsafe() === undefined) {
+      isOfSwitch = true
+      return yield* Effect.fail(new Cause.TimeoutError(stillSwitching))
+    }
     const isDone = isDue &&
-      (yield* management.complete(version, isComplete, version.switch, { ...issue, target }).pipe(
+      (yield* management.complete(version, isComplete, switched, { ...issue, target }).pipe(
         Effect.tapCause(() => Effect.sync(() => void (isOfSwitch = true)))
       ))
     asked = { ends, at: yield* monotonicMillis }
@@ -176,21 +204,13 @@ const build = Effect.fnUntraced(function*(
   })
 }, Effect.scoped)
 
-/** What `drop` of a version does. Where it takes too long it is interrupted, and where it does not let itself be, nobody waits for it. */
+/** What `drop` of a version does. */
 const dropped = (version: ProjectionVersion, number: number): Effect.Effect<unknown, unknown, any> =>
-  Effect.acquireUseRelease(
-    // not a child, which whoever is interrupted waits for
-    Effect.forkDetach(Effect.interruptible(version.drop(number)), { startImmediately: true }),
-    (fiber) =>
-      Effect.timeoutOrElse(Fiber.join(fiber), {
-        duration: dropPatience,
-        orElse: () => Effect.fail(new Cause.TimeoutError(`The drop of version ${number} has not ended for 10 minutes`))
-      }),
-    (fiber) => {
-      fiber.interruptUnsafe()
-      return Effect.timeoutOption(Fiber.await(fiber), dropGrace)
-    }
-  )
+  leaving(version.drop(number), (fiber) =>
+    Effect.timeoutOrElse(Fiber.join(fiber), {
+      duration: dropPatience,
+      orElse: () => Effect.fail(new Cause.TimeoutError(`The drop of version ${number} has not ended for 10 minutes`))
+    }))
 
 /**
  * Drops the versions that are retired, while this one is building or any is, and then, more slowly, for as long as it is live: what another process
