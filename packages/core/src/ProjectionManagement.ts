@@ -1207,6 +1207,11 @@ export const errorAfter = (before: string, error: string | undefined): string =>
  * If the projection itself is not at hand, but its name, or a row of {@link list}. If it is, `Projection.rewind` can
  * undo what its handler has written in the same transaction.
  *
+ * **Gotchas**
+ *
+ * A time, `since`, is one of events' timestamps. Where it stands in the source is found out by the worker that goes on there, a moment later. What is written until then
+ * with an older timestamp, as the clock of the database was set back, counts as older, and does not come. `Projection.rewind` asks the source at once.
+ *
  * **Example** (Everything again)
  *
  * ```ts

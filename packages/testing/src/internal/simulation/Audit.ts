@@ -809,6 +809,7 @@ export class Audit {
     if (projection.isRetired) {
       this.#violate("a version that is retired rests", `'${key.projection}' moves offsets`)
     }
+    this.#findsTimes(projection, observation)
     if (projection.delivery === "AtMostOnce") this.#willHandOver(projection, observation)
     if (projection.delivery === "AtLeastOnce") this.#areDone(projection, observation)
     for (const { from = Offset.beginning, slice, to } of moves) {
@@ -822,6 +823,20 @@ export class Audit {
         )
       }
       projection.moved.set(at, to)
+    }
+  }
+
+  /**
+   * A rewind to a time stores that, and a worker asks the source later where it stands. What was written in between with an older time, as the clock of the
+   * database was set back, is left behind with what is older.
+   */
+  #findsTimes(projection: Projection, { basis, moves }: Observation & { readonly _tag: "Moved" }): void {
+    this.truth(projection.origin)
+    for (const { from, slice, to } of moves) {
+      if (from === undefined || from.position > 0 || from.timestamp === 0) continue
+      for (const { position, timestamp } of this.#unhandled(projection, basis.revision, slice, to.position)) {
+        if (timestamp < from.timestamp) projection.leftBehind.add(slice, position!)
+      }
     }
   }
 
