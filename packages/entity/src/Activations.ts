@@ -49,7 +49,8 @@ export interface Options {
   readonly mailbox?: number | undefined
   /**
    * How many entities of the type may be active in this process; 10,000 where nothing is said. For another one the one is passivated that was used least
-   * recently. When all of them have commands, commands for others fail with `Overloaded`.
+   * recently. When all of them have commands, commands for others fail with `Overloaded`. It is what bounds the memory for states, of which nobody knows
+   * how large they are: an entity that is idle takes less than a kilobyte beside its state.
    */
   readonly maxActive?: number | undefined
   /**
