@@ -61,5 +61,6 @@ export const benches: ReadonlyArray<Bench> = [
   akka.akkaCatchUp,
   akka.akkaExactlyOnce,
   akka.fromAkka,
+  akka.entityJvm,
   soak
 ]

@@ -14,6 +14,7 @@ import { start as startProcess } from "../process.ts"
 import { connect, connectAll, storage } from "../Target.ts"
 import * as append from "./append.ts"
 import * as endToEnd from "./endToEnd.ts"
+import * as entities from "./entities.ts"
 
 /** The peer, and how to wait for the next numbers that it reports. */
 const start = Effect.fnUntraced(function*(...[mode, settings]: Parameters<typeof Peer.start>) {
@@ -101,6 +102,27 @@ export const akkaAppend = make("vs-akka-append", (setting) =>
         ).pipe(Effect.provide(storage(target)))
       }))
   }))
+
+/** Commands to a thousand event sourced entities that are active: a process of ours, and one on the JVM, on the same server. Each command is an event, and each is answered by a number. */
+export const entityJvm: Bench = {
+  ...make("entity-jvm", (setting) =>
+    Effect.gen(function*() {
+      const theirs = yield* producer(setting)
+      return yield* Effect.forEach([32, 512], (callers) =>
+        Effect.gen(function*() {
+          const target = yield* setting.place
+          const options = { bench: `entity-${callers}-vs-akka`, callers }
+          return yield* versus(
+            setting,
+            "akka-jvm",
+            { bench: options.bench, unit: "commands/s" },
+            entities.commanding(options, setting, yield* connect(target)),
+            theirs.append(scaled(10_000, setting), callers)
+          ).pipe(Effect.provide(storage(target)))
+        }))
+    })),
+  onlyByName: true
+}
 
 /** A producer that has so many events, and how they are consumed, in each run from the beginning. */
 const filled = Effect.fnUntraced(function*(setting: Setting) {

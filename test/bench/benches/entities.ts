@@ -57,6 +57,19 @@ export const sending = Effect.fnUntraced(function*<E, R>(
   return sample
 })
 
+/** Commands to a thousand entities, which are others each time. */
+export const commanding = (options: Options, setting: Setting, connection: Connection) => {
+  let run = 0
+  return Effect.suspend(() => {
+    const Carts = makeCarts(cart(`e${run++}`))
+    return Effect.gen(function*() {
+      const carts = yield* EventSourced.client(Carts)
+      yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
+      return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
+    }).pipe(Effect.provide(EventSourced.layer(Carts)))
+  })
+}
+
 const makeCommands = (options: Options): Bench => ({
   name: options.bench,
   adapters,
@@ -65,14 +78,7 @@ const makeCommands = (options: Options): Bench => ({
       const target = yield* setting.place
       const connection = yield* connect(target)
       let run = 0
-      const ours = Effect.suspend(() => {
-        const Carts = makeCarts(cart(`e${run++}`))
-        return Effect.gen(function*() {
-          const carts = yield* EventSourced.client(Carts)
-          yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
-          return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
-        }).pipe(Effect.provide(EventSourced.layer(Carts)))
-      })
+      const ours = commanding(options, setting, connection)
       const byHand = Effect.suspend(() => {
         const type = cart(`b${run++}`)
         return sending(options, setting, connection, type.name, (id, n) =>
