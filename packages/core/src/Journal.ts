@@ -601,10 +601,11 @@ export const read = <A>(
     const { from = firstSequenceNumber, to = lastSequenceNumber } = options ?? {}
     const invalid = Check.safeInteger("from", from) ?? Check.safeInteger("to", to)
     if (invalid !== undefined) return yield* invalid
-    const page = yield* pagesOf(yield* persistenceIdOf(entityType, id), to as SequenceNumber.SequenceNumber)
+    const last = to as SequenceNumber.SequenceNumber
+    const page = yield* pagesOf(yield* persistenceIdOf(entityType, id), last)
     const next = (from: Behind): Effect.Effect<DecodedPage<A>, StorageError | EventCodec.EventDecodeError> =>
       typeof from === "number"
-        ? Effect.map(page(from), (encoded) => decodePage(entityType.codec, encoded))
+        ? Effect.map(page(from), (encoded) => decodePage(entityType.codec, encoded, last))
         : Effect.fail(from)
     return Stream.paginate(from as SequenceNumber.SequenceNumber, next)
   }))
@@ -615,7 +616,11 @@ type Behind = SequenceNumber.SequenceNumber | EventCodec.EventDecodeError
 type DecodedPage<A> = readonly [ReadonlyArray<Envelope.Envelope<A>>, Option.Option<Behind>]
 
 /** The events of a page that are not deleted, up to one that cannot be decoded. */
-const decodePage = <A>(codec: EventCodec.EventCodec<A>, page: ReadonlyArray<EncodedEnvelope>): DecodedPage<A> => {
+const decodePage = <A>(
+  codec: EventCodec.EventCodec<A>,
+  page: ReadonlyArray<EncodedEnvelope>,
+  to: SequenceNumber.SequenceNumber
+): DecodedPage<A> => {
   const events: Array<Envelope.Envelope<A>> = []
   for (const encoded of page) {
     const { payload } = encoded
@@ -626,17 +631,24 @@ const decodePage = <A>(codec: EventCodec.EventCodec<A>, page: ReadonlyArray<Enco
       return [events, Option.some(error as EventCodec.EventDecodeError)]
     }
   }
-  return [events, behind(page)]
+  return [events, behind(page, to)]
 }
 
-/** The event that follows a page; none after an empty page, which is the last. */
-const behind = (page: ReadonlyArray<EncodedEnvelope>): Option.Option<SequenceNumber.SequenceNumber> =>
-  Option.map(Arr.last(page), ({ sequenceNumber }) => SequenceNumber.make(sequenceNumber + 1))
+/** The event that follows a page, up to a number; none after an empty page, which is the last. */
+const behind = (
+  page: ReadonlyArray<EncodedEnvelope>,
+  to: SequenceNumber.SequenceNumber
+): Option.Option<SequenceNumber.SequenceNumber> => {
+  const last = page.at(-1)
+  return last === undefined || last.sequenceNumber >= to
+    ? Option.none()
+    : Option.some(SequenceNumber.make(last.sequenceNumber + 1))
+}
 
 /** Reads one entity's events up to a number, page by page. */
 const pagesOf = (
   persistenceId: PersistenceId,
-  to: SequenceNumber.SequenceNumber = lastSequenceNumber
+  to: SequenceNumber.SequenceNumber
 ): Effect.Effect<
   (from: SequenceNumber.SequenceNumber) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>,
   never,
@@ -656,17 +668,14 @@ const pagesOf = (
  */
 export const readEncoded = (
   persistenceId: PersistenceId,
-  options?: {
+  { from = firstSequenceNumber, to = lastSequenceNumber }: {
     readonly from?: SequenceNumber.SequenceNumber | undefined
     readonly to?: SequenceNumber.SequenceNumber | undefined
-  }
+  } = {}
 ): Stream.Stream<EncodedEnvelope, StorageError, Journal> =>
   Stream.unwrap(
-    Effect.map(pagesOf(persistenceId, options?.to), (page) =>
-      Stream.paginate(
-        options?.from ?? firstSequenceNumber,
-        (from: SequenceNumber.SequenceNumber) => Effect.map(page(from), (encoded) => [encoded, behind(encoded)])
-      ))
+    Effect.map(pagesOf(persistenceId, to), (page) =>
+      Stream.paginate(from, (from) => Effect.map(page(from), (encoded) => [encoded, behind(encoded, to)])))
   )
 
 /**

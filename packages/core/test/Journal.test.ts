@@ -108,6 +108,14 @@ describe("Journal.read", () => {
         Effect.provideService(Journal.Journal, spying)
       )
       assert.strictEqual(limits.length, 1)
+      // where all events up to a number have come, there is nothing more to ask for
+      limits.length = 0
+      const to = number(100)
+      const read = Stream.runCollect(Journal.read(Note, "a", { to }))
+      const encoded = Stream.runCollect(Journal.readEncoded(PersistenceId.make("note", "a"), { to }))
+      const both = yield* Effect.provideService(Effect.all([read, encoded]), Journal.Journal, spying)
+      assert.deepStrictEqual(both.map(({ length }) => length), [100, 100])
+      assert.strictEqual(limits.length, 2)
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 

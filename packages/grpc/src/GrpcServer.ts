@@ -17,6 +17,7 @@ import { DuplicateStream, InsecureTransport, ServerError } from "./GrpcError.ts"
 import { endpointOf } from "./internal/address.ts"
 import { pemProblem } from "./internal/pem.ts"
 import { eventsBySlices } from "./internal/server/eventsBySlices.ts"
+import { Gap } from "./internal/server/Gap.ts"
 import { makeHealth } from "./internal/server/health.ts"
 import type { OfferedStream } from "./internal/server/OfferedStream.ts"
 import { reflection } from "./internal/server/reflection.ts"
@@ -82,6 +83,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const run = yield* Scope.provide(FiberSet.makeRuntime(), calls)
   const streams = new Map<string, OfferedStream>()
   const budget = new SendBudget(transport.clock, run)
+  const gap = new Gap()
   const health = makeHealth(run)
   let offered = 0
 
@@ -126,7 +128,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
             ...stream,
             strangers: new Set(),
             opening: Semaphore.makeUnsafe(opensAtATime),
-            gap: Semaphore.withPermit(Semaphore.makeUnsafe(1), Effect.yieldNow),
+            gap,
             within: (effect) =>
               Effect.suspend(() => {
                 const fiber = runWithin(effect)

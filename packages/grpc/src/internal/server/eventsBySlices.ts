@@ -190,7 +190,7 @@ const serve = (
       const elements = dropping === undefined ? all : dropping(all)
       sent.updateUnsafe(elements.length, context)
       sentBatch.updateUnsafe(elements.length, context)
-      return writer.write(pieces(elements))
+      return Effect.andThen(writer.write(pieces(elements)), stream.gap.wrote)
     })
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
       Effect.provideService(Health, health)

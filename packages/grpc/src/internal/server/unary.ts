@@ -111,9 +111,9 @@ const send = (
     const writer = new CallWriter(call, share)
     const counted = Stream.transformPull(
       events,
-      (pull) => Effect.succeed(Effect.andThen(stream.gap, share.reading.read(() => pull, 1)) as typeof pull)
+      (pull) => Effect.succeed(Effect.andThen(stream.gap.turn, share.reading.read(() => pull, 1)) as typeof pull)
     )
-    const sending = Stream.runForEachArray(counted, (events) => write(writer, events))
+    const sending = Stream.runForEachArray(counted, (events) => Effect.andThen(stream.gap.turn, write(writer, events)))
     yield* stream.within(within(call, share, Effect.provideService(sending, ReadBudget, share.reading)))
   }).pipe(Effect.scoped)
 
