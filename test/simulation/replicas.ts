@@ -125,8 +125,11 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
   isLossy: Arbitrary.schema(Schema.Boolean)
 })
 
-/** How long it may take after the last fault until all replicas have all: an answer is waited for for a minute, and backoff is up to 36 seconds. */
-const patience = "3 minutes"
+/**
+ * How long it may take after the last fault until all replicas have all: an event that was put aside, and that somebody was giving to its entity again who was killed, or
+ * does not know that the claim was stored, is given again after five minutes, by whoever looks each half a minute.
+ */
+const patience = "8 minutes"
 
 const slowly = { min: "100 millis", max: "5 seconds" } as const
 
@@ -443,7 +446,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     })
     const lacking = Effect.map(Effect.forEach(ids, missing), (all) => all.flat())
     yield* lacking.pipe(
-      Effect.repeat({ until: (found) => found.length === 0, schedule: Schedule.spaced("1 second") }),
+      Effect.repeat({ until: (found) => found.length === 0, schedule: Schedule.spaced("5 seconds") }),
       Effect.timeoutOrElse({
         duration: patience,
         orElse: () =>
