@@ -20,6 +20,9 @@ import { adapters, storage } from "../Target.ts"
 /** Long enough for several heartbeats. */
 const events = 300_000
 
+/** So often is asked once nothing else is done, which says what that costs, however busy the machine is. */
+const asked = 50
+
 let runs = 0
 
 const sample = (total: number, isManaged: boolean) =>
@@ -36,19 +39,21 @@ const sample = (total: number, isManaged: boolean) =>
     const projection = Source.journal(Cart).pipe(Projection.exactlyOnce(name, handle), Projection.workers(4))
     const [at, cpu] = [performance.now(), process.cpuUsage()]
     yield* Layer.build(Projection.layer(projection))
-    if (isManaged) {
-      yield* Effect.all([ProjectionStatus.everywhere(name), ProjectionHealth.all()]).pipe(
-        Effect.repeat(Schedule.spaced("500 millis")),
-        Effect.forkScoped
-      )
-    }
+    const asking = Effect.all([ProjectionStatus.everywhere(name), ProjectionHealth.all()])
+    if (isManaged) yield* asking.pipe(Effect.repeat(Schedule.spaced("500 millis")), Effect.forkScoped)
     yield* ProjectionStatus.caughtUp(name)
     const seconds = (performance.now() - at) / 1000
     const { system, user } = process.cpuUsage(cpu)
+    const before = process.cpuUsage()
+    for (let i = 0; i < asked; i++) yield* asking
+    const ofAsking = process.cpuUsage(before)
     return {
       value: total / seconds,
       ...tally(Array.from({ length: total }, (_, n) => n), handled),
-      extra: { microsPerEvent: (user + system) / total }
+      extra: {
+        microsPerEvent: (user + system) / total,
+        millisPerAsking: (ofAsking.user + ofAsking.system) / 1_000 / asked
+      }
     } satisfies Sample
   }).pipe(
     Effect.scoped,
