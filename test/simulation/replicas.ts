@@ -438,7 +438,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       for (const { acknowledged } of regions) {
         for (const [token, of] of acknowledged) {
           if (of === id && !tokens.has(token)) {
-            yield* violate("what was acknowledged is kept", `${token} of ${id} is lost`)
+            return yield* violate("what was acknowledged is kept", `${token} of ${id} is lost`)
           }
         }
       }
@@ -462,22 +462,22 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       const shared = states.map(sharedOf)
       const counted = states[0]?.sum.value
       if (new Set(shared).size > 1) {
-        yield* violate("all replicas have the same state", shared.join(" and "))
+        return yield* violate("all replicas have the same state", shared.join(" and "))
       }
       const texts = all.get(replicas[0])!.map(({ text }) => text)
       const sum = texts.reduce((sum, text) => sum + Number(text.split(" ")[2]), 0)
       if (Number(counted) !== sum) {
-        yield* violate("the state is that of the events", `${id} counts ${counted} and not ${sum}`)
+        return yield* violate("the state is that of the events", `${id} counts ${counted} and not ${sum}`)
       }
       if (new Set(texts).size < texts.length) {
-        yield* violate("each command is executed once", `of ${id} there are ${texts.toSorted().join(", ")}`)
+        return yield* violate("each command is executed once", `of ${id} there are ${texts.toSorted().join(", ")}`)
       }
       for (const [i, replica] of replicas.entries()) {
         for (const { replication } of all.get(replica)!) {
           const name = Histories.nameOf(replication)
           const told = states[i]!.told[name]
           if (told !== toldOf(replication)) {
-            yield* violate(
+            return yield* violate(
               "an entity is told of an event what the journal has",
               `${name} of ${id} at ${replica} was ${told}, and is ${toldOf(replication)}`
             )
@@ -488,7 +488,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     for (const [token, where] of ranIn) {
       const home = token.split("-")[0]
       if (where.size > 1 || !where.has(`${home} in ${home}`)) {
-        yield* violate("effects run where the command was decided", `that of ${token}: ${[...where].join(", ")}`)
+        return yield* violate("effects run where the command was decided", `that of ${token}: ${[...where].join(", ")}`)
       }
     }
     for (const self of replicas) {
@@ -501,7 +501,7 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
         )
         yield* (yield* Simulation.process(`someone who reads ${remote} as ${self}`, Effect.orDie(reader))).ended
         if (useless.length > 0) {
-          yield* violate(
+          return yield* violate(
             "a replica is sent what does not come to it on another way",
             `${remote} sends ${self} ${useless.join(", ")}`
           )
