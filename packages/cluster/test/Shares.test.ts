@@ -33,7 +33,7 @@ describe("room that several share", () => {
 
   const Step = Schema.Struct({
     who: Schema.Literals(["a", "b", "c", "d", "e"]),
-    amount: Schema.Literals([1, 7, 40]),
+    amount: Schema.Literals([0, 1, 7, 40]),
     gives: Schema.Boolean
   })
 
@@ -57,6 +57,7 @@ describe("room that several share", () => {
       }
       for (const one of held) shares.give(...one)
       assert.strictEqual(shares.taken, 0)
+      for (const who of ["a", "b", "c", "d", "e"]) assert.isTrue(shares.hasRoom(who, 1_000))
     }
   )
 })

@@ -30,7 +30,8 @@ export class Shares {
 
   give(who: string, amount: number): void {
     this.#taken -= amount
-    const has = this.#of.get(who)! - amount
+    // who has nothing may have been given nothing several times
+    const has = (this.#of.get(who) ?? 0) - amount
     if (has === 0) this.#of.delete(who)
     else this.#of.set(who, has)
   }
