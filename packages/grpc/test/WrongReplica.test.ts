@@ -1,11 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Offset from "@sluice/core/Offset"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
+import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,6 +19,9 @@ import { append, Cart, CartEvents, carts, logging, quiet, serve } from "./kit/Pr
 
 const replica = { id: "münchen", replicas: ["münchen", "us"] }
 const replicated = EventProducer.layer(CartEvents, Source.journal(Cart), { replica })
+
+/** How far it has stored another one. */
+const ask = (port: number, of: string) => EventConsumer.replicaProgress("cart", { address: `127.0.0.1:${port}` }, of)
 
 /** Each call that a consumer makes, but for the stream. */
 const calls = (port: number, producerReplica: string) => {
@@ -56,5 +63,34 @@ describe("a consumer that expects a replica", () => {
         for (const call of Object.values(calls(port, "münchen"))) yield* call as Effect.Effect<unknown, unknown>
         yield* received(yield* read(remote(port, { producerReplica: "münchen" })), 1)
       }
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(MemoryStorage.layer, quiet))))
+})
+
+describe("a replica that is asked how far it has stored another one", () => {
+  const stored: ReplicaProgress = {
+    journal: "j-1/events/cart",
+    offsets: new Map([[Slice.make(7), Offset.make(3, 5)]]),
+    incomplete: new Set([Slice.make(7)]),
+    waiting: 2,
+    state: "Paused",
+    others: ["us"]
+  }
+
+  it.live("says so of those that it knows, and asks its database for nothing else", () =>
+    Effect.gen(function*() {
+      const asked: Array<string> = []
+      const progress = (of: string) => Effect.sync(() => (asked.push(of), stored))
+      const port = yield* serve(
+        EventProducer.layer(CartEvents, Source.journal(Cart), { replica: { ...replica, progress } })
+      )
+      assert.deepStrictEqual(yield* ask(port, "us"), stored)
+      for (const strange of ["mars", "us\0", "x".repeat(100_000)]) {
+        const { message } = yield* Effect.flip(ask(port, strange))
+        assert.include(message, "is none of the replicas 'münchen', 'us'")
+        assert.isBelow(message.length, 1_000)
+      }
+      assert.deepStrictEqual(asked, ["us"])
+      // one that does not tell
+      assert.isUndefined(yield* ask(yield* serve(replicated), "us"))
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(MemoryStorage.layer, quiet))))
 })

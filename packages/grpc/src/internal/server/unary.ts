@@ -27,7 +27,7 @@ import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { integer } from "../wire/integer.ts"
 import { toSlicePositions, toTimestampMessage } from "../wire/messages.ts"
 import { encode } from "../wire/methods.ts"
-import { parse, quotable, Status } from "../wire/status.ts"
+import { invalidArgument, parse, quotable, Status } from "../wire/status.ts"
 import { callerOf, droppingFor } from "./callerOf.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { checkType, lookUp, topicPrefixOf } from "./eventsBySlices.ts"
@@ -156,9 +156,16 @@ export const latestEventTimestamp = (
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
     const [stream] = yield* streamOf(streams, callerOf(call, request.sluiceReplicaInfo), request)
-    const { progress } = stream.replica ?? {}
-    if (request.sluiceStoredOf !== "" && progress !== undefined) {
-      return storedMessage(yield* stream.within(progress(request.sluiceStoredOf)))
+    const { progress, replicas } = stream.replica ?? {}
+    const of = request.sluiceStoredOf
+    if (of !== "" && progress !== undefined) {
+      // the database is asked for no other text
+      if (!replicas!.includes(of)) {
+        return yield* Effect.fail(
+          invalidArgument(`sluice_stored_of: '${quotable(of)}' is none of the replicas '${replicas!.join("', '")}'`)
+        )
+      }
+      return storedMessage(yield* stream.within(progress(of)))
     }
     const range = yield* parse("slice range", () => SliceRange.make(request.sliceMin, request.sliceMax))
     const before = yield* parse(
