@@ -1,10 +1,17 @@
 import { assert, it } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as Position from "@sluice/core/Position"
+import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedJournal from "@sluice/replication/ReplicatedJournal"
+import * as Replication from "@sluice/replication/Replication"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -58,3 +65,37 @@ it.effect("what is not an id, a number or a replica is refused, before anybody i
     assert.deepStrictEqual(error.replicas.map(({ replica }) => replica), ["us", "ap"])
     yield* ReplicatedJournal.deleteEvents(notes, "nobody", options)
   }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))
+
+it.live("nothing is deleted where it is not known of which journal another replica says how far it is", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const written = yield* Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text: "x" })] })
+    const { identity } = yield* Journal.Journal
+    const replicas = ["eu", "us"]
+    const saying = (journal: string | undefined) =>
+      Effect.gen(function*() {
+        const progress: ReplicaProgress = {
+          journal,
+          offsets: new Map([[written.slice, { position: Position.make(9), timestamp: written.timestamp }]]),
+          incomplete: new Set(),
+          waiting: 0,
+          state: "Running",
+          others: replicas
+        }
+        const producer = EventProducer.layer(Replication.stream(notes), Source.journal(notes.entityType), {
+          replica: { id: "us", replicas, progress: () => Effect.succeed(progress) }
+        })
+        const { port } = Context.get(
+          yield* Layer.build(Layer.fresh(Layer.provideMerge(producer, GrpcServer.layer({ port: 0 })))),
+          GrpcServer.GrpcServer
+        )
+        const options = { replicas: { us: { address: `localhost:${port}` } }, gone: ["ap"] }
+        return yield* Effect.result(ReplicatedJournal.deleteEvents(notes, "a", options))
+      })
+    for (const journal of [undefined, "another"]) {
+      const deleted = yield* saying(journal)
+      assert(deleted._tag === "Failure" && deleted.failure._tag === "NotEverywhere")
+      assert.include(deleted.failure.message, "'us' cannot tell (it has read another journal")
+    }
+    assert.strictEqual((yield* saying(identity))._tag, "Success")
+  }).pipe(Effect.scoped, Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))

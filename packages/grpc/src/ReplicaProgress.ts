@@ -14,7 +14,7 @@ import type { Slice } from "@sluice/core/Slice"
  * @since 0.1.0
  */
 export interface ReplicaProgress {
-  /** The identity of the journal that the offsets are of; undefined where nothing is stored. */
+  /** The identity of the journal that the offsets are of; undefined where nothing is stored, or they are of several. */
   readonly journal: string | undefined
   /** How far it has come in each log. */
   readonly offsets: Offsets

@@ -9,7 +9,7 @@
 import * as ExpectedError from "@sluice/core/ExpectedError"
 import * as InvalidInput from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
-import * as LogsIdentity from "@sluice/core/LogsIdentity"
+import type * as LogsIdentity from "@sluice/core/LogsIdentity"
 import type { Offsets } from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
@@ -22,7 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type Other, othersOf } from "./internal/asking.ts"
+import { isOfOthers, type Other, othersOf } from "./internal/asking.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import type { ConsumerOptions } from "./Replication.ts"
@@ -117,9 +117,9 @@ const lackingOf = (
       if (progress === undefined) {
         return unknown("it does not say what it has stored, as a replica on Akka, or of an earlier release")
       }
-      const { incomplete, journal, offsets, others, waiting } = progress
-      if (journal !== undefined && !LogsIdentity.isOf(journal, logs)) {
-        return unknown("it has read another journal, which this one has taken the place of")
+      const { incomplete, offsets, others, waiting } = progress
+      if (isOfOthers(progress, logs)) {
+        return unknown("it has read another journal than this one, at least in part")
       }
       let behind = 0
       let isIncomplete = false

@@ -5,7 +5,6 @@
  */
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { Journal } from "@sluice/core/Journal"
-import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import * as Offset from "@sluice/core/Offset"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import type { ReportedWorker } from "@sluice/core/ReportedWorker"
@@ -15,7 +14,7 @@ import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type Other, othersOf } from "./internal/asking.ts"
+import { isOfOthers, type Other, othersOf } from "./internal/asking.ts"
 import { type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
@@ -128,11 +127,8 @@ const pairOf = (
       const said = progress.success
       if (said === undefined) {
         problems.push("It does not say how far it has come, as a replica on Akka, or of an earlier release")
-      } else if (
-        said.journal !== undefined &&
-        !LogsIdentity.isOf(said.journal, { journal: journal.identity, log: "events", entityType })
-      ) {
-        problems.push("It has read another journal, which the one of this replica has taken the place of")
+      } else if (isOfOthers(said, { journal: journal.identity, log: "events", entityType })) {
+        problems.push("It has read another journal than that of this replica, at least in part")
         outgoing = { ...unknown, state: said.state, waiting: said.waiting }
         // after what was said, so that nothing which came between counts as stored
       } else outgoing = directionOf(yield* journal.heads(entityType, SliceRange.full), said)

@@ -1,3 +1,4 @@
+import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import type { Offsets } from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
@@ -9,6 +10,10 @@ import * as Replication from "../Replication.ts"
 
 /** Within so many milliseconds a replica has answered, or cannot be reached. */
 const answerWithin = 15_000
+
+/** @internal Whether positions are of other logs than these, as of those before a backup was restored, or nobody knows of which. */
+export const isOfOthers = ({ journal, offsets }: ReplicaProgress, logs: LogsIdentity.Logs): boolean =>
+  journal === undefined ? offsets.size > 0 : !LogsIdentity.isOf(journal, logs)
 
 /** @internal Another replica, and what it can be asked. What it fails with is said as text. */
 export interface Other {

@@ -1290,7 +1290,7 @@ export const LatestEventTimestampResponseSchema: GenMessage<LatestEventTimestamp
  */
 export type SluiceStored = Message<"akka.projection.grpc.SluiceStored"> & {
   /**
-   * Which journal the positions are of; empty where nothing is stored.
+   * Which journal the positions are of; empty where nothing is stored, or they are of several.
    *
    * @generated from field: string journal = 1;
    */
