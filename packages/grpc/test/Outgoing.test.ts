@@ -79,6 +79,26 @@ describe("the client's end of a call", () => {
       assert.strictEqual(read, numbers.length)
     }))
 
+  it.live("reads large messages whole that are written before those before them are taken", () =>
+    Effect.gen(function*() {
+      const messages = [300_000, 1_000_000, 10, 500_000, 0, 70_000].map((size, i) => `${i}`.repeat(size))
+      let taken = 0
+      const channel = yield* serving((call) =>
+        call.receive(() => {}, () => {
+          for (const message of messages) call.write(frame(Buffer.from(message)), (bytes) => (taken += bytes))
+          call.end({ code: status.OK, details: "OK", trailers: {} })
+        })
+      )
+      const { call, told } = made(channel)
+      call.end()
+      yield* Wait.until("the end", () => told.statuses.length > 0)
+      assert.strictEqual(told.statuses[0]!.details, "OK")
+      // a difference of such texts takes minutes to be shown
+      assert.isTrue(told.messages.length === messages.length && told.messages.every((text, i) => text === messages[i]))
+      const framed = messages.reduce((sum, { length }) => sum + 5 + length, 0)
+      yield* Wait.until("the server to hear that all is taken", () => taken === framed)
+    }))
+
   it.live("tells the server when it is cancelled, and hears so", () =>
     Effect.gen(function*() {
       let cancelled = 0

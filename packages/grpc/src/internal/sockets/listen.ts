@@ -155,17 +155,46 @@ const certificateOf = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): ClientCer
   }
 }
 
+/** What was given to be written at once, in pieces, and how many of these are written. */
+interface Unwritten {
+  readonly pieces: ReadonlyArray<Buffer>
+  at: number
+  readonly taken: (bytes: number) => void
+}
+
 const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall => {
   // a call that fails says so when nobody may be listening any more
   call.on("error", () => {})
-  /** What is kept of large messages until it is written. */
-  const unwritten = new Set<Array<Buffer>>()
+  /** What is not written yet. The client would not understand the pieces of two large messages that mix, so that each waits for those before it. */
+  const unwritten: Array<Unwritten> = []
   /** Ends the call, once everything is written. */
   let finish: (() => void) | undefined
   const drop = (): void => {
     finish = undefined
-    for (const pieces of unwritten) pieces.length = 0
-    unwritten.clear()
+    unwritten.length = 0
+  }
+  /** Writes until there are so many bytes that the client is to take them first. */
+  const proceed = (): void => {
+    for (let first = unwritten[0]; first !== undefined; first = unwritten[0]) {
+      const { pieces, taken } = first
+      let bytes = 0
+      while (first.at < pieces.length) {
+        const piece = pieces[first.at++]!
+        bytes += prefixBytes + piece.byteLength
+        if (first.at === pieces.length) call.write(piece, () => taken(bytes))
+        else if (bytes < partBytes) call.write(piece)
+        else {
+          call.write(piece, () => {
+            // it may have been dropped meanwhile
+            if (unwritten[0] === first) proceed()
+            taken(bytes)
+          })
+          return
+        }
+      }
+      unwritten.shift()
+    }
+    finish?.()
   }
   call.once("cancelled", drop)
   return {
@@ -183,27 +212,8 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     onCancelled: (cancelled) => call.once("cancelled", cancelled),
     sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
     write: (frames, taken) => {
-      const pieces = pack(bufferOf(frames)).slice()
-      if (pieces.length > 1) unwritten.add(pieces)
-      let at = 0
-      const next = (): void => {
-        let bytes = 0
-        while (at < pieces.length) {
-          const piece = pieces[at++]!
-          bytes += prefixBytes + piece.byteLength
-          if (at < pieces.length && bytes < partBytes) {
-            call.write(piece)
-            continue
-          }
-          call.write(piece, () => {
-            next()
-            taken(bytes)
-          })
-          if (at === pieces.length && unwritten.delete(pieces) && unwritten.size === 0) finish?.()
-          return
-        }
-      }
-      next()
+      unwritten.push({ pieces: pack(bufferOf(frames)), at: 0, taken })
+      if (unwritten.length === 1) proceed()
     },
     end: ({ code, details, trailers }) => {
       if (call.cancelled) return
@@ -212,7 +222,7 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
         if (code === Grpc.status.OK) call.end()
         else call.emit("error", { code, details, metadata: toMetadata(trailers) })
       }
-      if (unwritten.size === 0) finish()
+      if (unwritten.length === 0) finish()
     },
     reset: () => {
       drop()
