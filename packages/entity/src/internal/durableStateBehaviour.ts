@@ -238,11 +238,10 @@ export const durableStateBehaviour = <State, Event>(
           yield* Effect.try({
             try: () => {
               remembered.decode(text)
-              // where this change stands was not known when it was written
+              // where the last command's change stands was not known when it was written: here, or before what somebody else has made of the state since, and
+              // whoever has come here has come there
               const { newest } = remembered
-              if (newest?.sequenceNumber === sequenceNumberOf(revision)) {
-                remembered.add({ ...newest, position, timestamp })
-              }
+              if (newest?.position === notYet) remembered.add({ ...newest, position, timestamp })
             },
             catch: recoveryFailed(id, `the commands that revision ${revision} remembers cannot be read`)
           })

@@ -4,6 +4,7 @@ import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import type * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Receipt from "@sluice/core/Receipt"
 import * as StateType from "@sluice/core/StateType"
 import * as StorageError from "@sluice/core/StorageError"
 import * as Decision from "@sluice/entity/Decision"
@@ -199,10 +200,16 @@ export const durableStateEntityTests = (
         const restarted = <A, E>(
           use: (counters: Effect.Success<ReturnType<typeof running>>) => Effect.Effect<A, E>
         ) => Effect.scoped(Effect.flatMap(running(counter), use))
+        const add = restarted((_) => _("a").Add.withReceipt({ amount: 5 }, { commandId: "one" }))
+        const first = yield* add
         const isKnown = Effect.gen(function*() {
-          assert.strictEqual(yield* restarted((_) => _("a").Add({ amount: 5 }, { commandId: "one" })), 5)
+          const { receipt, reply } = yield* add
+          assert.strictEqual(reply, 5)
+          // where it stood is not known any more, but whoever has come to the change after it has come there, too
+          const newest = Option.getOrThrow(yield* DurableStateStore.receipt(stateType, "a"))
+          assert.deepStrictEqual(receipt, { ...newest, sequenceNumber: first.receipt!.sequenceNumber })
+          assert.isString(yield* Schema.encodeEffect(Receipt.Receipt)(receipt!))
         })
-        yield* isKnown
         const state = { count: 100, note: "" }
         yield* DurableStateStore.upsert(stateType, { id: "a", expected: 1, state, metadata: { by: "hand" } })
         yield* isKnown
