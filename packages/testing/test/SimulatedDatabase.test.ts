@@ -121,6 +121,21 @@ describe("a simulated database", () => {
     for (const outcome of outcomes) assert.deepStrictEqual(outcome, [true, ["1"]])
   })
 
+  it("that was silent begins no transaction that nobody waits for any more, so that others go on", () => {
+    const outcomes = each(Effect.gen(function*() {
+      const database = yield* SimulatedDatabase.make("database", { latency: 100 })
+      const giveUp = Effect.timeoutOption(Journal.transaction(append("a", "1")), "1 second")
+      yield* database.freeze
+      const service = yield* Simulation.process("service", Effect.provide(giveUp, database.layer))
+      yield* service.ended
+      yield* database.thaw
+      const other = yield* Simulation.process("other", Effect.provide(append("a", "2"), database.layer))
+      const ended = yield* Effect.timeoutOption(other.ended, "1 minute")
+      return [ended._tag, yield* events(database, "a")]
+    }))
+    for (const outcome of outcomes) assert.deepStrictEqual(outcome, ["Some", ["2"]])
+  })
+
   it("notifies processes of what others have committed, which find what it loses, or does not tell, when they look", () => {
     for (
       const { losesNotifications, options } of [

@@ -109,17 +109,24 @@ export class Runner implements Scheduler.Scheduler {
   /** Runs the task with the process's others, once the delay is over. The result takes it back. */
   after(delay: number, task: Task): () => void {
     const dispatcher = this.makeDispatcher()
+    let isOff = false
+    const unlessOff = () => isOff ? undefined : task()
+    const enqueue = () => dispatcher.scheduleTask(unlessOff, 0)
     if (delay <= 0) {
-      let isOff = false
-      dispatcher.scheduleTask(() => isOff ? undefined : task(), 0)
+      enqueue()
       return () => {
         isOff = true
       }
     }
-    return this.#engine.after(delay, () => {
+    const cancel = this.#engine.after(delay, () => {
       if (this.#state === "Alive") task()
-      else dispatcher.scheduleTask(task, 0)
+      else enqueue()
     })
+    return () => {
+      // it may have come already, to a process that is frozen
+      isOff = true
+      cancel()
+    }
   }
 
   freeze(): void {
