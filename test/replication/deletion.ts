@@ -62,7 +62,7 @@ export const deletionTests = (
           behind.replicas.map(({ behind, problem, replica }) => [replica, behind, problem]),
           [["us", 1, undefined]]
         )
-        assert.include(behind.message, "'us' is 1 events behind")
+        assert.include(behind.message, "'us' is 1 event behind")
         const pruning = (options: Partial<ReplicatedJournal.Options> = {}) =>
           Effect.flatMap(
             now(eu),
@@ -146,7 +146,7 @@ export const deletionTests = (
         assert(error._tag === "NotEverywhere")
         const [held, other] = error.replicas
         assert.deepStrictEqual([held!.replica, held!.behind, held!.waiting], ["eu", 0, 1])
-        assert.include(error.message, "'eu' has put 1 events aside")
+        assert.include(error.message, "'eu' has put 1 event aside")
         assert.strictEqual(other!.replica, "ap")
         isBroken = false
         yield* region(us, ReplicatedJournal.deleteEvents(notes, "a", { ...us.options, within: "90 seconds" }))

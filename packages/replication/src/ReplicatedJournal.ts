@@ -89,13 +89,15 @@ export class NotEverywhere
   }
 }
 
+const eventsOf = (count: number | undefined): string => count === 1 ? "1 event" : `${count ?? "some"} events`
+
 const saying = ({ behind, problem, replica, waiting }: Lacking): string =>
   `'${replica}' ${
     problem !== undefined
       ? `cannot tell (${problem})`
       : behind !== undefined && behind > 0
-      ? `is ${behind} events behind`
-      : `has put ${waiting ?? "some"} events aside, which are to be taken there first`
+      ? `is ${eventsOf(behind)} behind`
+      : `has put ${eventsOf(waiting)} aside, to be taken there first`
   }`
 
 /** How often those are asked that lack something, in milliseconds. */
@@ -198,8 +200,8 @@ const everywhere = (
  *
  * **Gotchas**
  *
- * A replica that is added later, or begins anew, does not get what was removed: its projections stop with `OffsetBelowFloor`. So does one whose backup is restored that is older than the
- * removal, also where it was asked right before.
+ * A replica that is added later, or begins anew, does not get what was removed: its projections stop with `OffsetBelowFloor`. So do those of one whose backup is restored that is older than the
+ * removal, also where it was asked right before, and of one that is to reach others than before, or gets another `order`, as it reads the journals from their beginnings then.
  *
  * As everywhere, an entity needs a snapshot to be recovered without its first events.
  *
