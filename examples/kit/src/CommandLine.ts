@@ -1,5 +1,5 @@
 /**
- * What both programs do at their edge: flags, the end, and a line for what went wrong.
+ * What all programs do at their edge: flags, the end, and a line for what went wrong.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit, Layer, Schedule, type Scope } from "effect"

@@ -113,7 +113,7 @@ const full = {
   process: (error: Overloaded) =>
     `The process that runs ${
       nameOf(error)
-    } has as many commands of others, or of this one, in hand as it has room for, of ${error.limit}`
+    } has no room for another command of this one: it takes ${error.limit} at a time, and so many bytes of them, of all that send it any`
 }
 
 /**

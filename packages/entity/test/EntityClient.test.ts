@@ -130,7 +130,7 @@ describe("errors of entities", () => {
     [new EntityError.Overloaded({ ...of, full: "activations", limit: 7 }), "7 entities are active"],
     [new EntityError.Overloaded({ ...of, full: "memory", limit: 7 }), "the 7 bytes"],
     [new EntityError.Overloaded({ ...of, full: "time", limit: 7 }), "has not come to it within 7 ms"],
-    [new EntityError.Overloaded({ ...of, full: "process", limit: 7 }), "of 7"],
+    [new EntityError.Overloaded({ ...of, full: "process", limit: 7 }), "it takes 7 at a time"],
     [new EntityError.InvalidCommand({ ...of, command: "Add", problem: "no" }), `Invalid command "Add"`],
     [new EntityError.DecisionFailed({ ...of, command: "Add", problem: "it hangs" }), "could not decide"],
     [new EntityError.InvalidDecision({ ...of, command: "Add", problem: "too large" }), "is not valid"],
