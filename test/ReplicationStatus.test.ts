@@ -1,8 +1,63 @@
+import { assert, it } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import type { Slice } from "@sluice/core/Slice"
+import * as Source from "@sluice/core/Source"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import * as Replica from "@sluice/replication/Replica"
+import * as Replication from "@sluice/replication/Replication"
+import * as ReplicationStatus from "@sluice/replication/ReplicationStatus"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
 import { statusTests } from "./replication/status.ts"
 
 statusTests(
   "in memory",
   Effect.succeed({ eu: MemoryStorage.layer, us: MemoryStorage.layer, ap: MemoryStorage.layer })
 )
+
+it.live("a direction is not in step while what was gone past is looked through for a filter", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const { identity } = yield* Journal.Journal
+    const { position, slice, timestamp } = yield* Journal.append(notes.entityType, {
+      id: "a|eu",
+      events: [new Added({ text: "x" })]
+    })
+    let incomplete: ReadonlySet<Slice> = new Set([slice])
+    const producer = EventProducer.layer(Replication.stream(notes), Source.journal(notes.entityType), {
+      replica: {
+        id: "us",
+        replicas: notes.replicas,
+        progress: () =>
+          Effect.sync(() => ({
+            journal: identity,
+            offsets: new Map([[slice, { position, timestamp }]]),
+            incomplete,
+            waiting: 0,
+            state: "Running",
+            others: ["eu"]
+          }))
+      }
+    })
+    const { port } = Context.get(
+      yield* Layer.build(Layer.fresh(Layer.provideMerge(producer, GrpcServer.layer({ port: 0 })))),
+      GrpcServer.GrpcServer
+    )
+    const outgoing = ReplicationStatus.status(notes, { replicas: { us: { address: `localhost:${port}` } } }).pipe(
+      Effect.map(([pair]) => pair!.outgoing)
+    )
+    const before = yield* outgoing
+    assert.deepStrictEqual([before.lag, before.waiting, before.isComplete], [0, 0, false])
+    assert.isFalse(ReplicationStatus.isInStep(before))
+    incomplete = new Set()
+    assert.isTrue(ReplicationStatus.isInStep(yield* outgoing))
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  ))

@@ -68,6 +68,7 @@ export const statusTests = (
           timeLag: undefined,
           passed: undefined,
           waiting: undefined,
+          isComplete: undefined,
           state: "Unknown"
         })
         assert.isUndefined(away.incoming.lag)
@@ -81,7 +82,7 @@ export const statusTests = (
         yield* us.notes("a").Add({ text: "held" })
         yield* until("it to wait at eu", us, "eu", ({ outgoing }) => outgoing.lag === 0 && outgoing.waiting === 1)
         const held = yield* pair(eu, "us")
-        assert.deepStrictEqual([held.incoming.waiting, held.incoming.lag], [1, 0])
+        assert.deepStrictEqual([held.incoming.waiting, held.incoming.lag, held.incoming.isComplete], [1, 0, false])
         assert.isFalse(ReplicationStatus.isInStep(held.incoming))
         isBroken = false
       }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))

@@ -35,6 +35,8 @@ export interface Direction {
   readonly passed: number | undefined
   /** How many of those it has put aside, as their entities do not take them. */
   readonly waiting: number | undefined
+  /** Whether it has stored all that it has come to and takes. It has not where events are put aside, or what it has gone past is still looked through for a filter. */
+  readonly isComplete: boolean | undefined
   /** What its workers do, as the least of them. `Unknown` where they have given no sign of life. */
   readonly state: ReportedWorker["state"]
 }
@@ -65,8 +67,8 @@ export interface PairStatus {
  * @category guards
  * @since 0.1.0
  */
-export const isInStep = ({ lag, state, waiting }: Direction): boolean =>
-  lag === 0 && waiting === 0 && state === "Running"
+export const isInStep = ({ isComplete, lag, state, waiting }: Direction): boolean =>
+  lag === 0 && waiting === 0 && isComplete === true && state === "Running"
 
 const timeLagOf = (heads: Offset.Offsets, offsets: Offset.Offsets): Duration.Duration => {
   let micros = 0
@@ -89,12 +91,13 @@ const unknown: Direction = {
   timeLag: undefined,
   passed: undefined,
   waiting: undefined,
+  isComplete: undefined,
   state: "Unknown"
 }
 
 const directionOf = (
   heads: Offset.Offsets | undefined,
-  { offsets, state, waiting }: Pick<ReplicaProgress, "offsets" | "state" | "waiting">
+  { incomplete, offsets, state, waiting }: Pick<ReplicaProgress, "incomplete" | "offsets" | "state" | "waiting">
 ): Direction => {
   const known = heads !== undefined && isPositioned(heads) ? heads : undefined
   let passed = 0
@@ -104,6 +107,7 @@ const directionOf = (
     timeLag: known && timeLagOf(known, offsets),
     passed,
     waiting,
+    isComplete: incomplete.size === 0,
     state
   }
 }
