@@ -4,6 +4,8 @@ import { type Channel, frame, type IncomingCall, type Status } from "@sluice/grp
 import { CallTransport } from "@sluice/grpc/CallTransport"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
+import { createServer, type Http2Server, type ServerHttp2Stream } from "node:http2"
+import type { AddressInfo } from "node:net"
 
 const path = "/test.Echo/Echo"
 
@@ -14,6 +16,22 @@ const serving = (serve: (call: IncomingCall) => void) =>
     const port = yield* listen({ address: "127.0.0.1:0", tls: undefined }, [{ path, serve }])
     return yield* connect({ address: `127.0.0.1:${port}`, tls: undefined })
   })
+
+/** A server of another make, which answers what it likes. */
+const raw = (serve: (stream: ServerHttp2Stream) => void) =>
+  Effect.acquireRelease(
+    Effect.callback<Http2Server>((resume) => {
+      const server = createServer()
+      server.on("stream", (stream) => {
+        // the client resets it
+        stream.on("error", () => {})
+        stream.resume()
+        serve(stream)
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
 
 /** What the client's end is told of a call. */
 const made = (channel: Channel, isRead = true) => {
@@ -114,5 +132,35 @@ describe("the client's end of a call", () => {
       yield* Wait.until("both to be told", () => cancelled === 1 && told.statuses.length === 1)
       assert.strictEqual(told.statuses[0]!.code, status.CANCELLED)
       assert.strictEqual(told.headers, 1)
+    }))
+
+  for (const encoding of ["identity", "snappy"]) {
+    it.live(`ends with a status where a message comes that cannot be unpacked, of the encoding ${encoding}`, () =>
+      Effect.gen(function*() {
+        const port = yield* raw((stream) => {
+          stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-encoding": encoding })
+          // compressed, as its first byte says
+          stream.write(Buffer.from([1, 0, 0, 0, 1, 0]))
+        })
+        const { connect } = yield* CallTransport
+        const { told } = made(yield* connect({ address: `127.0.0.1:${port}`, tls: undefined }))
+        yield* Wait.until("the end", () => told.statuses.length > 0)
+        assert.strictEqual(told.statuses[0]!.code, status.INTERNAL)
+        assert.include(told.statuses[0]!.details, "cannot be read")
+        assert.deepStrictEqual(told.messages, [])
+      }))
+  }
+
+  it.live("ends with UNKNOWN where the status is no number", () =>
+    Effect.gen(function*() {
+      const port = yield* raw((stream) =>
+        stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": "banana" }, {
+          endStream: true
+        })
+      )
+      const { connect } = yield* CallTransport
+      const { told } = made(yield* connect({ address: `127.0.0.1:${port}`, tls: undefined }))
+      yield* Wait.until("the end", () => told.statuses.length > 0)
+      assert.strictEqual(told.statuses[0]!.code, status.UNKNOWN)
     }))
 })

@@ -11,11 +11,19 @@ const ahead = 16
 /** What the library ends its text with where there is no connection: when that was, and nothing about the resolution of the name. */
 const tail = /( \([0-9T:.-]+Z\))?(\.? ?Resolution note:\s*)?$/
 
-/** @internal How a call has ended, without what the library says of a name's resolution. */
-export const statusOf = ({ code, details, metadata }: Grpc.StatusObject): Status => ({
-  code,
-  details: code === Grpc.status.OK ? details : details.replace(tail, ""),
-  trailers: fromMetadata(metadata)
+/**
+ * @internal
+ * How a call has ended, without what the library says of a name's resolution. Of a message that it cannot unpack it says neither code nor details, and of a code that the server has sent
+ * and that is no number, `NaN`.
+ */
+export const statusOf = ({ code, details, metadata }: Partial<Grpc.StatusObject>): Status => ({
+  code: code === undefined ? Grpc.status.INTERNAL : Number.isNaN(code) ? Grpc.status.UNKNOWN : code,
+  details: details === undefined
+    ? "a message has come that cannot be read: it is compressed, in a way that is not known or was not said"
+    : code === Grpc.status.OK
+    ? details
+    : details.replace(tail, ""),
+  trailers: metadata === undefined ? {} : fromMetadata(metadata)
 })
 
 /**
