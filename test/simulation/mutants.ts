@@ -554,9 +554,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/buildVersion.ts`,
     workload: "versions",
     changes: [[
-      "(yield* management.complete(version, isComplete, version.switch, { ...issue, target }).pipe(",
+      "(yield* management.complete(version, isComplete, switched, { ...issue, target }).pipe(",
       "(yield* Effect.andThen(management.complete({ ...version, version: 99 }, isComplete, Effect.void), " +
-      "Effect.andThen(version.switch, management.complete(version, isComplete, Effect.void, { ...issue, target }))).pipe("
+      "Effect.andThen(switched, management.complete(version, isComplete, Effect.void, { ...issue, target }))).pipe("
     ]]
   },
   {
