@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { maxCalls } from "./method.ts"
+import { maxCalls, maxMessageBytes } from "./method.ts"
 import { Shares } from "./Shares.ts"
 
 /** Of the commands that are in hand; of their answers twice as many, as nobody can refuse a command any more that has one. */
@@ -20,7 +20,8 @@ export class InHand {
 
   /** Whether no more commands of a process should be begun, as it does not take the answers to others. */
   isFull(peer: string): boolean {
-    return !this.#answers.hasRoom(peer, spare)
+    // of one that holds no room there is to be as much as its answer may take, whatever the others hold
+    return !this.#answers.hasRoom(peer, this.#answers.hasSome(peer) ? spare : maxMessageBytes)
   }
 
   /** Runs the effect where there is room for a command of so many bytes of a process, and else the other one. */

@@ -17,6 +17,10 @@ export class Shares {
     return this.#taken
   }
 
+  hasSome(who: string): boolean {
+    return this.#of.has(who)
+  }
+
   hasRoom(who: string, amount: number): boolean {
     const has = this.#of.get(who) ?? 0
     const left = this.#most - this.#taken
