@@ -11,6 +11,7 @@ import { replicatedTests, type Way } from "../../packages/replication/test/kit/r
 import { deletionTests } from "../replication/deletion.ts"
 import * as Regions from "../replication/regions.ts"
 import { statusTests } from "../replication/status.ts"
+import { verificationTests } from "../replication/verification.ts"
 import { databases } from "./databases.ts"
 
 /** Commands, and the events of other replicas, come from a process that does not run the entities. */
@@ -35,6 +36,7 @@ for (const { name, place } of databases) {
   }))
   deletionTests(`in ${name}`, three)
   statusTests(`in ${name}`, three)
+  verificationTests(`in ${name}`, three)
 }
 
 describe("three replicas on three databases", () => {

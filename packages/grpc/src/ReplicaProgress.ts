@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { EventFilter } from "@sluice/core/EventFilter"
 import type { Offsets } from "@sluice/core/Offset"
 import type { ReportedWorker } from "@sluice/core/ReportedWorker"
 import type { Slice } from "@sluice/core/Slice"
@@ -28,4 +29,6 @@ export interface ReplicaProgress {
   readonly state: ReportedWorker["state"]
   /** The replicas that it consumes. */
   readonly others: ReadonlyArray<string>
+  /** The filter by which it takes the events of the other one; undefined where it takes all, or has not begun. */
+  readonly filter: EventFilter | undefined
 }

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import type { ConsumerFilter } from "@sluice/core/ConsumerFilter"
 import type { Place } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
@@ -27,6 +28,7 @@ import { type DuplicateStream, WrongReplica } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { allHeader } from "./internal/allHeader.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
 import { progressFor } from "./internal/progressOf.ts"
 import { projectionName } from "./internal/projectionName.ts"
@@ -93,7 +95,9 @@ export const stream = <Event>(
 ): EventStream.EventStream<Event> => EventStream.make(entityType.name, { codec: entityType.codec })
 
 /** Whether an event comes to a replica on another way, or is its own. One that does not say which it is wants the events of this replica alone. */
-const dropAt = (self: string) => ({ replica }: Caller) => {
+const dropAt = (self: string) => ({ headers, replica }: Caller) => {
+  // it compares what both have
+  if (headers[allHeader] !== undefined) return () => false
   if (replica === undefined) return ({ replication }: Place) => replication !== undefined && replication.origin !== self
   const known = new Set([replica.id, ...replica.others])
   known.delete(self)
@@ -118,12 +122,12 @@ export const producer = <Name extends string, Event, R = never>(
 ): Layer.Layer<
   never,
   DuplicateStream,
-  R | Replica.Replica | Journal | GrpcServer | ProjectionManagement | HeartbeatStore
+  R | Replica.Replica | Journal | GrpcServer | ProjectionManagement | HeartbeatStore | ConsumerFilter
 > =>
   Layer.unwrap(Effect.gen(function*() {
     const { id } = yield* Replica.Replica
     const run = Effect.runForkWith(yield* Effect.context())
-    const stores = yield* Effect.context<ProjectionManagement | HeartbeatStore>()
+    const stores = yield* Effect.context<ProjectionManagement | HeartbeatStore | ConsumerFilter>()
     const dropOf = dropAt(id)
     const suffix = `|${id}`
     let isSaid = false

@@ -49,6 +49,10 @@ export * as Replica from "./Replica.ts"
 /**
  * @since 0.1.0
  */
+export * as ReplicaVerification from "./ReplicaVerification.ts"
+/**
+ * @since 0.1.0
+ */
 export * as ReplicatedEventSourced from "./ReplicatedEventSourced.ts"
 /**
  * @since 0.1.0

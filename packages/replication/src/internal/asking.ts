@@ -8,8 +8,8 @@ import type { ReplicatedEventSourced } from "../ReplicatedEventSourced.ts"
 import type { ConsumerOptions } from "../Replication.ts"
 import * as Replication from "../Replication.ts"
 
-/** Within so many milliseconds a replica has answered, or cannot be reached. */
-const answerWithin = 15_000
+/** @internal Within so many milliseconds a replica has answered, or cannot be reached. */
+export const answerWithin = 15_000
 
 /** @internal Whether positions are of other logs than these, as of those before a backup was restored, or nobody knows of which. */
 export const isOfOthers = ({ journal, offsets }: ReplicaProgress, logs: LogsIdentity.Logs): boolean =>

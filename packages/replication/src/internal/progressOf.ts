@@ -1,3 +1,5 @@
+import { ConsumerFilter } from "@sluice/core/ConsumerFilter"
+import type { EventFilter } from "@sluice/core/EventFilter"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import type { Offset } from "@sluice/core/Offset"
 import { type Progress, ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -47,7 +49,9 @@ const readNow = (all: ReadonlyArray<Progress>, workers: ReadonlyArray<Worker>): 
 }
 
 /** @internal How far this replica has stored the events of another one, and how soon it will have all at its pace. */
-export interface OwnProgress extends Omit<ReplicaProgress, "others"> {
+export interface OwnProgress extends Omit<ReplicaProgress, "others" | "filter"> {
+  /** The keys of the sources that are read. */
+  readonly sources: ReadonlyArray<string>
   readonly eta: Duration.Duration | undefined
 }
 
@@ -85,6 +89,7 @@ export const progressOf = (
     const journals = new Set(sources.map(({ journal }) => journal))
     const etas = workers.map(({ eta, lag }) => lag === 0 ? Duration.zero : eta)
     return {
+      sources: sources.map(({ source }) => source),
       journal: journals.size === 1 ? sources[0]!.journal : undefined,
       offsets,
       incomplete,
@@ -96,18 +101,31 @@ export const progressOf = (
     }
   })
 
+/** @internal The filter that one of the sources has now, if any has one. */
+export const filterOf = (
+  sources: ReadonlyArray<string>
+): Effect.Effect<EventFilter | undefined, StorageError, ConsumerFilter> =>
+  Effect.gen(function*() {
+    const { find } = yield* ConsumerFilter
+    for (const source of sources) {
+      const version = yield* find(source)
+      if (version !== undefined) return version.filter
+    }
+    return undefined
+  })
+
 /** @internal The same, for other replicas to ask for, and which ones this one consumes. */
 export const progressFor = (
   entityType: string,
   self: string,
   replicas: ReadonlyArray<string>,
   asking: string
-): Effect.Effect<ReplicaProgress, StorageError, ProjectionManagement | HeartbeatStore> =>
+): Effect.Effect<ReplicaProgress, StorageError, ProjectionManagement | HeartbeatStore | ConsumerFilter> =>
   Effect.gen(function*() {
-    const { eta: _, ...progress } = yield* progressOf(entityType, self, asking)
+    const { eta: _, sources, ...progress } = yield* progressOf(entityType, self, asking)
     const others = yield* Effect.filter(
       replicas.filter((id) => id !== self),
       (id) => Effect.map(workersOf(projectionName(entityType, self, id)), (workers) => workers.length > 0)
     )
-    return { ...progress, others }
+    return { ...progress, others, filter: yield* filterOf(sources) }
   })

@@ -35,6 +35,8 @@ export const makeNotes = (
     ) => Effect.Effect<void, unknown>
     readonly seen?: Seen
     readonly tags?: (state: typeof State.Type, event: Added) => ReadonlyArray<string>
+    /** The state with one more note, where it is another one than that with the note at its end. */
+    readonly evolve?: (state: typeof State.Type, note: string) => typeof State.Type
     readonly onEvolve?: (event: Added, place: ReplicatedEventSourced.Place) => void
   } = {}
 ) =>
@@ -60,6 +62,7 @@ export const makeNotes = (
       options.onEvolve?.(event, place)
       options.seen?.recovering.push(place.recovering)
       const note = `${place.origin}#${place.originSequenceNumber} ${text}`
+      if (options.evolve !== undefined) return options.evolve({ concurrent, notes, times }, note)
       return {
         notes: [...notes, note],
         concurrent: place.concurrent ? [...concurrent, note] : concurrent,

@@ -104,6 +104,8 @@ const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice.Slice, Position, Timestamp, Position, Timestamp]))
 )
 
+const decodeFilter = Schema.decodeUnknownSync(Schema.fromJsonString(EventFilter.EventFilter))
+
 const decodeReplica = Option.liftThrowable(decodeURIComponent)
 
 const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Schema.String)))
@@ -533,14 +535,15 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           read((): ReplicaProgress | undefined => {
             const { sluiceStored } = decodeRequest(LatestEventTimestampResponseSchema, bytes)
             if (sluiceStored === undefined) return undefined
-            const { incomplete, journal, others, positions, state, waiting } = sluiceStored
+            const { filter, incomplete, journal, others, positions, state, waiting } = sluiceStored
             return {
               journal: journal === "" ? undefined : journal,
               offsets: fromSlicePositions(positions),
               incomplete: new Set(incomplete.map(Slice.make)),
               waiting: integer(waiting),
               state: states.find((known) => known === state) ?? "Unknown",
-              others
+              others,
+              filter: filter === "" ? undefined : decodeFilter(filter)
             }
           })
       ).pipe(Effect.catchIf(isUnimplemented, () => Effect.undefined)),

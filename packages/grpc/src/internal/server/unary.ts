@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf"
 import { status } from "@grpc/grpc-js"
+import { toText } from "@sluice/core/ConsumerFilter"
 import { type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
@@ -190,7 +191,9 @@ export const latestEventTimestamp = (
     )
   })
 
-const storedMessage = ({ incomplete, journal = "", offsets, others, state, waiting }: ReplicaProgress): Buffer =>
+const storedMessage = (
+  { filter, incomplete, journal = "", offsets, others, state, waiting }: ReplicaProgress
+): Buffer =>
   encode(
     LatestEventTimestampResponseSchema,
     create(LatestEventTimestampResponseSchema, {
@@ -200,7 +203,8 @@ const storedMessage = ({ incomplete, journal = "", offsets, others, state, waiti
         waiting: BigInt(waiting),
         state: state === "Unknown" ? "" : state,
         others: [...others],
-        incomplete: [...incomplete]
+        incomplete: [...incomplete],
+        filter: filter === undefined ? "" : toText(filter)
       })
     })
   )

@@ -1,0 +1,585 @@
+/**
+ * Compares what replicas have of the same entities: the events, and the states that they lead to.
+ *
+ * @since 0.1.0
+ */
+import type { ConsumerFilter } from "@sluice/core/ConsumerFilter"
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import { isSkipped } from "@sluice/core/Envelope"
+import * as EventFilter from "@sluice/core/EventFilter"
+import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
+import { Journal } from "@sluice/core/Journal"
+import * as LogsIdentity from "@sluice/core/LogsIdentity"
+import type { Offsets } from "@sluice/core/Offset"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Runs } from "@sluice/entity/EntityClient"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { allHeader } from "./internal/allHeader.ts"
+import { answerWithin, type Other, othersOf } from "./internal/asking.ts"
+import { compareSides, EntitySide, type Unmatched } from "./internal/entitySide.ts"
+import { filterOf, type OwnProgress, progressOf } from "./internal/progressOf.ts"
+import { migrated } from "./internal/replica.ts"
+import * as Replica from "./Replica.ts"
+import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
+import { receive } from "./ReplicatedEventSourced.ts"
+import * as Replication from "./Replication.ts"
+
+/**
+ * The options of `Replication.layer`, as far as they say what a replica is to have; and how much is listed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Pick<Replication.Options<any>, "replicas" | "order" | "select" | "topicPrefix"> {
+  /** How many differences are listed of each replica: 1,000 if undefined. All are counted. */
+  readonly limit?: number | undefined
+}
+
+/**
+ * Events of an entity that were decided in one replica, by their numbers there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Events {
+  /** The id of the entity, as its commands have it. */
+  readonly id: string
+  readonly origin: string
+  readonly count: number
+  /** The first 100 of them. */
+  readonly numbers: ReadonlyArray<number>
+}
+
+/**
+ * The other replica has the events, and this one, which has gone past them, has not. Events of this one itself are those that its journal has lost.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MissingHere extends Events {
+  readonly _tag: "MissingHere"
+}
+
+/**
+ * This replica has the events, and the other one, which has gone past them, has not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MissingThere extends Events {
+  readonly _tag: "MissingThere"
+}
+
+/**
+ * Both have events with these numbers, which are not the same: the origin has given numbers again, as after a restored backup.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OtherEvents extends Events {
+  readonly _tag: "OtherEvents"
+}
+
+/**
+ * Both have the same events of the entity, and these lead to different states: `evolve` does not converge. It goes by the order in which the events came, or by something beside them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OtherState {
+  readonly _tag: "OtherState"
+  readonly id: string
+  /** A hash of the state here. */
+  readonly here: string
+  /** A hash of the state there. */
+  readonly there: string
+}
+
+/**
+ * A difference between this replica and another one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Difference = MissingHere | MissingThere | OtherEvents | OtherState
+
+/**
+ * How this replica compares with another one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Report {
+  /** The other one. */
+  readonly replica: string
+  /** Why it was not compared, or not to the end; undefined where it was. */
+  readonly problem: string | undefined
+  /** How many entities were compared. */
+  readonly entities: number
+  /** How many events both have. */
+  readonly events: number
+  /** Of how many entities the states were compared. They are not where the events differ, or where one side has deleted some of them. */
+  readonly states: number
+  /** How many events one of them has, and the other one has not come to yet. */
+  readonly underWay: number
+  /** How many events one of them has, and the other one need not have, as filters leave them out; or of which nobody here can know whether it has. */
+  readonly leftOut: number
+  /** The first ones, up to the limit. */
+  readonly differences: ReadonlyArray<Difference>
+  /** How many there are altogether. */
+  readonly found: number
+  /** How many events that were missing here a repair has stored. */
+  readonly repaired: number
+}
+
+/**
+ * Whether everything was compared, nothing is under way, and nothing differs.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isEqual = ({ found, problem, underWay }: Report): boolean =>
+  problem === undefined && underWay === 0 && found === 0
+
+/** So many entities are compared at a time, of each replica. */
+const atATime = 8
+const maxNumbers = 100
+const first = SequenceNumber.make(1)
+const last = SequenceNumber.make(Number.MAX_SAFE_INTEGER - 1)
+
+/** The other one could not be asked, or said something that cannot be compared. */
+class NotCompared {
+  readonly _tag = "NotCompared"
+  readonly problem: string
+  constructor(problem: string) {
+    this.problem = problem
+  }
+}
+
+type Store = Replica.Replica | Journal | ProjectionManagement | HeartbeatStore | ConsumerFilter
+type Give = (id: string, envelope: EncodedEnvelope) => Effect.Effect<boolean>
+type Entity<Event, State> = ReplicatedEventSourced<any, any, Event, State, any>
+
+/**
+ * Compares this replica with each of the others: of each entity the events, by origin and number, and a hash of the state that `evolve` leads to on both sides. One that cannot be reached is
+ * named with a `problem`, and never equal.
+ *
+ * **Details**
+ *
+ * How far each has come is asked first. So an event that is under way counts as such, and not as a difference, also where the link is cut, or the event waits for its entity. What the filter of
+ * either side leaves out is no difference either, and neither is what `select` hides: give it the options of `Replication.layer`. Events of a third replica, which both get from there, are judged where that is compared: so verify in each region.
+ *
+ * It reads all events here and there, while entities are written, and keeps in memory the ids of a few slices and of a few entities the state and four numbers of each event.
+ *
+ * **Gotchas**
+ *
+ * What was deleted in one replica and not in the other is a difference: nobody knows whether that was meant. Where `select` is not a filter but goes by the caller, it is not known here what another replica was to get: that shows when it is verified there.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const verify = <Name extends string, Event, State>(
+  entity: ReplicatedEventSourced<Name, any, Event, State, any>,
+  options: Options
+): Effect.Effect<ReadonlyArray<Report>, StorageError, Store> => comparing(entity, options, undefined)
+
+/**
+ * As {@link verify}, and gives the events that are missing here to their entities, as the streams do. What is missing there is repaired by a repair there.
+ *
+ * **Details**
+ *
+ * An entity stores the events of an origin in their order. So one can be repaired whose last events of an origin are missing; what is missing before others is not taken any more, and is reported each time.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const repair = <Name extends string, Event, State>(
+  entity: ReplicatedEventSourced<Name, any, Event, State, any>,
+  options: Options
+): Effect.Effect<ReadonlyArray<Report>, StorageError, Store | Runs<Name>> =>
+  Effect.flatMap(receive(entity), (receive) =>
+    comparing(entity, options, (remote) => (id, envelope) => {
+      const { metadata, payload, persistenceId: _, sequenceNumber, timestamp } = envelope
+      const replication = envelope.replication ?? migrated(remote, sequenceNumber, timestamp)
+      return Effect.suspend(() =>
+        receive(id, {
+          event: entity.entityType.codec.decodeUnsafe(payload!),
+          metadata,
+          replication,
+          isRelayed: replication.origin !== remote
+        })
+      ).pipe(
+        Effect.match({ onFailure: () => false, onSuccess: (outcome) => outcome === "Stored" }),
+        Effect.catchDefect(() => Effect.succeed(false))
+      )
+    }))
+
+const comparing = (
+  entity: Entity<any, any>,
+  options: Options,
+  giveOf: ((remote: string) => Give) | undefined
+): Effect.Effect<ReadonlyArray<Report>, StorageError, Store> =>
+  Effect.gen(function*() {
+    const { id: self } = yield* Replica.Replica
+    return yield* Effect.forEach(
+      othersOf(entity, self, options),
+      (other) => Effect.scoped(compareWith(entity, self, other, options, giveOf?.(other.id))),
+      { concurrency: "unbounded" }
+    )
+  })
+
+/** What is said grows while entities are compared. */
+interface Found {
+  entities: number
+  events: number
+  states: number
+  underWay: number
+  leftOut: number
+  found: number
+  repaired: number
+  readonly differences: Array<Difference>
+}
+
+const compareWith = (
+  entity: Entity<any, any>,
+  self: string,
+  other: Other,
+  options: Options,
+  give: Give | undefined
+): Effect.Effect<Report, StorageError, Store | Scope.Scope> =>
+  Effect.gen(function*() {
+    const found: Found = {
+      entities: 0,
+      events: 0,
+      states: 0,
+      underWay: 0,
+      leftOut: 0,
+      found: 0,
+      repaired: 0,
+      differences: []
+    }
+    const problem = yield* known(entity, self, other, options).pipe(
+      Effect.flatMap((pair) => compareAll(entity, pair, found, options.limit ?? 1_000, give)),
+      Effect.catchTag("NotCompared", ({ problem }) => Effect.succeed(problem))
+    )
+    return { replica: other.id, problem, ...found }
+  })
+
+/** What is known of two replicas before they are compared: what was read before is in what comes after. */
+interface Pair {
+  readonly self: string
+  readonly remote: string
+  readonly here: Reading
+  readonly there: Reading
+  readonly own: OwnProgress
+  readonly theirs: ReplicaProgress
+  /** Whether this one takes events of an origin from the other one. */
+  readonly takes: (origin: string) => boolean
+  /** Whether the other one takes events of an origin from this one. */
+  readonly gives: (origin: string) => boolean
+  /** What this one is to take of what it has gone past. */
+  readonly isWanted: (event: EventFilter.Subject, position: number) => boolean
+  readonly isWantedThere: (event: EventFilter.Subject, position: number) => boolean
+}
+
+/** One of the two journals. */
+interface Reading {
+  readonly replica: string
+  readonly heads: Offsets
+  readonly open: (slice: Slice.Slice) => Effect.Effect<Source.Feed<any>, any, any>
+  readonly entity: (id: string) => Stream.Stream<EncodedEnvelope, any, any>
+}
+
+const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
+const away = (error: unknown) => new NotCompared(messageOf(error))
+const silent = () => new NotCompared(`It has shown nothing of what it has for ${answerWithin / 1000} seconds`)
+
+const known = (
+  entity: Entity<any, any>,
+  self: string,
+  other: Other,
+  { order = "origin", replicas, select, topicPrefix }: Options
+): Effect.Effect<Pair, NotCompared | StorageError, Store | Scope.Scope> =>
+  Effect.gen(function*() {
+    const journal = yield* Journal
+    const remote = other.id
+    const headsThere = yield* Effect.mapError(other.heads, away)
+    for (const { position } of headsThere.values()) {
+      if (position === 0) return yield* Effect.fail(new NotCompared("It has no positions, as a replica on Akka"))
+    }
+    const headsHere = yield* journal.heads(entity.name, SliceRange.full)
+    const own = yield* progressOf(entity.name, self, remote)
+    const theirs = yield* Effect.mapError(other.progress, away)
+    if (theirs === undefined) {
+      return yield* Effect.fail(new NotCompared("It does not say what it has stored, as a replica on Akka"))
+    }
+    if (
+      theirs.journal !== undefined &&
+      !LogsIdentity.isOf(theirs.journal, { journal: journal.identity, log: "events", entityType: entity.name })
+    ) {
+      return yield* Effect.fail(
+        new NotCompared("It has read another journal, which the one of this replica has taken the place of")
+      )
+    }
+    const others = new Set(Object.keys(replicas).filter((id) => id !== self && id !== remote))
+    const { headers = {}, ...at } = replicas[remote]!
+    const { provider } = EventConsumer.source(Replication.stream(entity), {
+      ...at,
+      replica: { id: self, others: [...others, remote] },
+      producerReplica: remote,
+      headers: Effect.isEffect(headers)
+        ? Effect.map(headers, (headers) => ({ ...headers, [allHeader]: "true" }))
+        : { ...headers, [allHeader]: "true" }
+    })
+    yield* provider.hold ?? Effect.void
+    const local = Source.journal(entity.entityType).provider
+    const reading = (
+      { entity: events, open }: Pick<Source.Provider<any, any, any>, "entity" | "open">,
+      replica: string,
+      heads: Offsets,
+      journal: string | undefined
+    ): Reading => ({
+      replica,
+      heads,
+      open: (slice) =>
+        open(SliceRange.make(slice, slice), { journal, offsets: Offset.none, pastDeleted: true, placesOnly: true }),
+      entity: (id) => events(PersistenceId.make(entity.name, `${id}|${replica}`), first, last)
+    })
+    const there = reading(provider, remote, headsThere, own.journal)
+    const filter = yield* filterOf(own.sources)
+    const passes = filter === undefined
+      ? () => true
+      : EventFilter.compile(filter, { topicPrefix: provider.topicPrefix?.() ?? topicPrefix })
+    const passesThere = theirs.filter === undefined
+      ? () => true
+      : EventFilter.compile(theirs.filter, { topicPrefix })
+    const isShown = select === undefined
+      ? () => true
+      : isFilter(select)
+      ? EventFilter.compile(select, { topicPrefix })
+      : () => false
+    return {
+      self,
+      remote,
+      own,
+      theirs,
+      here: reading(local, self, headsHere, undefined),
+      there: {
+        ...there,
+        open: (slice) => inTime(there.open(slice)),
+        entity: (id) => inTimeEach(there.entity(id))
+      },
+      takes: (origin) => order === "causal" || !others.has(origin),
+      gives: (origin) => origin === self || order === "causal" || !theirs.others.includes(origin),
+      isWanted: (event, position) =>
+        hasPassed(own, Slice.ofPersistenceId(event.persistenceId), position) && passes(event),
+      isWantedThere: (event, position) =>
+        hasPassed(theirs, Slice.ofPersistenceId(event.persistenceId), position) && isShown(event) && passesThere(event)
+    }
+  })
+
+const isFilter = Schema.is(EventFilter.EventFilter)
+
+const inTime = <A, E, R>(asked: Effect.Effect<A, E, R>): Effect.Effect<A, NotCompared, R> =>
+  asked.pipe(
+    Effect.mapError(away),
+    Effect.timeoutOrElse({ duration: answerWithin, orElse: () => Effect.fail(silent()) })
+  )
+
+const inTimeEach = <A, E, R>(stream: Stream.Stream<A, E, R>): Stream.Stream<A, NotCompared, R> =>
+  stream.pipe(
+    Stream.mapError(away),
+    Stream.timeoutOrElse({ duration: answerWithin, orElse: () => Stream.fail(silent()) })
+  )
+
+/** The ids of the entities of a slice, and whether some of what is there is not shown. */
+const idsIn = (
+  { heads, open, replica }: Reading,
+  entityType: string,
+  slice: Slice.Slice,
+  isRemote: boolean
+): Effect.Effect<{ readonly ids: ReadonlySet<string>; readonly hides: boolean }, any, any> =>
+  Effect.gen(function*() {
+    const ids = new Set<string>()
+    const prefix = `${entityType}|`
+    const suffix = `|${replica}`
+    const end = heads.get(slice)!.position
+    let hides = false
+    const { envelopes } = yield* open(slice)
+    const chunks = Stream.chunks(isRemote ? inTimeEach(envelopes) : envelopes)
+    yield* Stream.runForEachWhile(chunks, (elements) =>
+      Effect.sync(() => {
+        let position = 0
+        for (const element of elements) {
+          position = Math.max(position, element.position ?? 0)
+          if (isSkipped(element)) hides = true
+          else if (element.position !== undefined && element.position > end) continue
+          else if (element.persistenceId.startsWith(prefix) && element.persistenceId.endsWith(suffix)) {
+            ids.add(element.persistenceId.slice(prefix.length, -suffix.length))
+          }
+        }
+        return position < end
+      }))
+    return { ids, hides }
+  }).pipe(Effect.scoped)
+
+const isIn = (heads: Offsets, { position, slice }: EncodedEnvelope): boolean =>
+  (position ?? 0) <= (heads.get(slice)?.position ?? 0)
+
+const compareAll = (
+  entity: Entity<any, any>,
+  pair: Pair,
+  found: Found,
+  limit: number,
+  give: Give | undefined
+): Effect.Effect<undefined, NotCompared | StorageError, Store> =>
+  Effect.gen(function*(): Effect.fn.Return<undefined, any, any> {
+    const { here, there } = pair
+    const hiding = new Set<Slice.Slice>()
+    const compare = (id: string) => compareEntity(entity, pair, id, hiding, found, limit, give)
+    // those that are here as well are compared with all of this one, once it is known which slices there hide something
+    for (const slice of there.heads.keys()) {
+      const { hides, ids } = yield* idsIn(there, entity.name, slice, true)
+      if (hides) hiding.add(slice)
+      yield* Effect.forEach(
+        ids,
+        (id) =>
+          Effect.flatMap(
+            Stream.runHead(here.entity(id)),
+            (head) => head._tag === "Some" && isIn(here.heads, head.value) ? Effect.void : compare(id)
+          ),
+        { concurrency: atATime, discard: true }
+      )
+    }
+    for (const slice of here.heads.keys()) {
+      const { ids } = yield* idsIn(here, entity.name, slice, false)
+      yield* Effect.forEach(ids, compare, { concurrency: atATime, discard: true })
+    }
+    return undefined
+  }) as Effect.Effect<undefined, NotCompared | StorageError, Store>
+
+const sliceOf = ({ name }: Entity<any, any>, id: string, replica: string): Slice.Slice =>
+  Slice.ofPersistenceId(`${name}|${id}|${replica}`)
+
+const sideOf = (entity: Entity<any, any>, id: string, reading: Reading, isWanted: Pair["isWanted"]) => {
+  const side = new EntitySide(entity, id, reading.replica, isWanted)
+  return Effect.as(
+    Stream.runForEachArray(reading.entity(id), (events) => Effect.sync(() => side.take(events))),
+    side
+  )
+}
+
+const compareEntity = (
+  entity: Entity<any, any>,
+  pair: Pair,
+  id: string,
+  hiding: ReadonlySet<Slice.Slice>,
+  found: Found,
+  limit: number,
+  give: Give | undefined
+): Effect.Effect<void, any, any> =>
+  Effect.gen(function*() {
+    const { remote, self } = pair
+    const [sliceHere, sliceThere] = [sliceOf(entity, id, self), sliceOf(entity, id, remote)]
+    // in this order: what is there, and of here, was here before
+    const there = yield* sideOf(entity, id, pair.there, pair.isWanted)
+    const here = yield* sideOf(entity, id, pair.here, pair.isWantedThere)
+    // a third one may be on Akka, which tells no times
+    const { both, onlyHere, onlyThere, other } = compareSides(
+      here,
+      there,
+      (origin) => origin === self || origin === remote
+    )
+    const judgeHere = ({ index, origin, position }: Unmatched): Judgement =>
+      position > (pair.there.heads.get(sliceThere)?.position ?? 0)
+        ? "underWay"
+        : origin === self
+        ? "missing"
+        : !pair.takes(origin) || !hasPassed(pair.own, sliceThere, position)
+        ? "underWay"
+        : index <= there.lastWanted
+        ? "missing"
+        : "leftOut"
+    const judgeThere = ({ index, origin, position }: Unmatched): Judgement =>
+      position > (pair.here.heads.get(sliceHere)?.position ?? 0)
+        ? "underWay"
+        : hiding.has(sliceThere)
+        ? "leftOut"
+        : origin === remote
+        ? "missing"
+        : !pair.gives(origin) || !hasPassed(pair.theirs, sliceHere, position)
+        ? "underWay"
+        : index <= here.lastWanted
+        ? "missing"
+        : "leftOut"
+    const add = (difference: Difference) => {
+      if (found.found++ < limit) found.differences.push(difference)
+    }
+    const missing = (
+      tag: "MissingHere" | "MissingThere",
+      events: ReadonlyArray<Unmatched>,
+      judge: typeof judgeHere
+    ) => {
+      const certain: Array<Unmatched> = []
+      for (const event of events) {
+        const judgement = judge(event)
+        if (judgement === "missing") certain.push(event)
+        else found[judgement]++
+      }
+      for (const events of byOrigin(id, certain)) add({ _tag: tag, ...events })
+      return certain
+    }
+    found.entities++
+    found.events += both
+    const lacking = missing("MissingHere", onlyThere, judgeHere)
+    missing("MissingThere", onlyHere, judgeThere)
+    for (const events of byOrigin(id, other)) add({ _tag: "OtherEvents", ...events })
+    if (onlyHere.length + onlyThere.length + other.length === 0) {
+      const [a, b] = [here.hash(), there.hash()]
+      if (a !== undefined && b !== undefined) {
+        found.states++
+        if (a !== b) add({ _tag: "OtherState", id, here: a, there: b })
+      }
+    }
+    if (give !== undefined && lacking.length > 0) {
+      const wanted = new Set(lacking.map(({ number, origin }) => `${origin}#${number}`))
+      const given = Stream.filter(
+        pair.there.entity(id),
+        ({ payload, replication, sequenceNumber }) =>
+          payload !== undefined &&
+          wanted.has(`${replication?.origin ?? remote}#${replication?.originSequenceNumber ?? sequenceNumber}`)
+      )
+      yield* Stream.runForEach(given, (envelope) =>
+        Effect.map(give(id, envelope), (isStored) => {
+          if (isStored) found.repaired++
+        }))
+    }
+  })
+
+type Judgement = "missing" | "underWay" | "leftOut"
+
+const hasPassed = (
+  { incomplete, offsets }: Pick<ReplicaProgress, "incomplete" | "offsets">,
+  slice: Slice.Slice,
+  position: number
+): boolean => !incomplete.has(slice) && position <= (offsets.get(slice)?.position ?? 0)
+
+const byOrigin = (id: string, events: ReadonlyArray<Unmatched>): ReadonlyArray<Events> =>
+  Array.from(Map.groupBy(events, ({ origin }) => origin), ([origin, events]) => ({
+    id,
+    origin,
+    count: events.length,
+    numbers: events.slice(0, maxNumbers).map(({ number }) => number)
+  }))

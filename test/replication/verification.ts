@@ -1,0 +1,233 @@
+/** What is said of replicas that are compared with each other, on every storage. */
+import { assert, describe, it } from "@effect/vitest"
+import * as EventFilter from "@sluice/core/EventFilter"
+import { Journal } from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import type * as EntityClient from "@sluice/entity/EntityClient"
+import * as ReplicaVerification from "@sluice/replication/ReplicaVerification"
+import * as Wait from "@sluice/testing/Wait"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import type * as Scope from "effect/Scope"
+import { makeNotes } from "../../packages/replication/test/kit/Notes.ts"
+import * as Regions from "./regions.ts"
+
+type Region = Effect.Success<ReturnType<typeof Regions.start>>["replicas"][number]
+
+/** The same in whatever order notes come, as they are sorted, and what differs between replicas is left out. */
+const converging: Parameters<typeof makeNotes>[1] = {
+  evolve: ({ notes }, note) => ({ notes: [...notes, note].toSorted(), concurrent: [], times: [] })
+}
+
+const byId = ({ differences }: ReplicaVerification.Report) =>
+  differences.map((difference) =>
+    "origin" in difference
+      ? `${difference._tag} ${difference.id} ${difference.origin} ${difference.count}`
+      : difference._tag
+  ).toSorted()
+
+const select = () => EventFilter.passAll.pipe(EventFilter.excludeEntityIds("hidden"))
+
+const only = <E, R>(asked: Effect.Effect<ReadonlyArray<ReplicaVerification.Report>, E, R>) =>
+  Effect.map(asked, ([report]) => report!)
+
+export const verificationTests = (
+  name: string,
+  storages: Effect.Effect<Readonly<Record<"eu" | "us" | "ap", Regions.Storage>>, never, Scope.Scope>
+): void => {
+  describe(`${name}: replicas that are compared`, { timeout: 180_000 }, () => {
+    const two = Effect.map(storages, ({ eu, us }) => ({ eu, us }))
+
+    it.live("finds what one of them lacks, and tells it from what is under way, left out, or not known", () =>
+      Effect.gen(function*() {
+        let isBroken = false
+        const notes = makeNotes("notes", {
+          ...converging,
+          intercept: ({ event }) => isBroken && event.text === "held" ? Effect.fail(new Error("not yet")) : Effect.void
+        })
+        const { cut, heal, replicas, settled } = yield* Regions.start(notes, yield* two)
+        const [eu, us] = replicas as [Region, Region]
+        const verify = (region: Region) =>
+          Effect.map(
+            Effect.provideContext(ReplicaVerification.verify(notes, region.options), region.context),
+            ([report]) => report!
+          )
+        const equal = (region: Region) =>
+          Wait.until("them to be equal", Effect.map(verify(region), ReplicaVerification.isEqual), {
+            atMost: "60 seconds"
+          })
+        const write = (region: Region, id: string, text = "x") => region.notes(id).Add({ text })
+
+        // with concurrent writes, and one that is in one region alone at first
+        const ids = ["a", "b", "c", "d"]
+        for (const id of ids) yield* Effect.all([write(eu, id), write(us, id)], { concurrency: 2 })
+        yield* write(us, "of us")
+        yield* settled(ids, () => 2)
+        yield* settled(["of us"], () => 1)
+        for (const region of [eu, us]) {
+          yield* equal(region)
+          const { entities, events, leftOut, states } = yield* verify(region)
+          assert.deepStrictEqual([entities, events, states, leftOut], [5, 9, 5, 0])
+        }
+
+        // what is cut is not known, and what is held up is under way
+        yield* cut("eu", "us")
+        yield* write(us, "a", "held")
+        yield* write(us, "new")
+        const away = yield* verify(eu)
+        assert.isString(away.problem)
+        assert.isFalse(ReplicaVerification.isEqual(away))
+        isBroken = true
+        yield* us.pause("eu")
+        yield* eu.pause("us")
+        yield* heal("eu", "us")
+        const paused = yield* Wait.until(
+          "the link to be healed",
+          Effect.map(verify(eu), ({ problem }) => problem === undefined),
+          { atMost: "60 seconds" }
+        ).pipe(Effect.andThen(verify(eu)))
+        assert.deepStrictEqual([paused.underWay, paused.differences], [2, []])
+        assert.isFalse(ReplicaVerification.isEqual(paused))
+        assert.deepStrictEqual([(yield* verify(us)).underWay, (yield* verify(us)).differences], [2, []])
+        yield* eu.resume("us")
+        yield* Wait.until(
+          "all but what is held up",
+          Effect.map(verify(eu), ({ underWay }) => underWay === 1),
+          { atMost: "60 seconds" }
+        )
+        assert.strictEqual((yield* verify(eu)).found, 0)
+        isBroken = false
+        yield* us.resume("eu")
+        yield* equal(eu)
+        yield* equal(us)
+
+        // what is lost is missing, on both sides of the comparison
+        const lose = ({ context, id }: Region, entity: string, to: number) =>
+          Effect.provideContext(
+            Journal.use((journal) =>
+              journal.deleteEvents(PersistenceId.make("notes", `${entity}|${id}`), SequenceNumber.make(to), {
+                evenReplicated: true
+              })
+            ),
+            context
+          )
+        yield* lose(eu, "of us", 1)
+        yield* lose(eu, "b", 2)
+        assert.deepStrictEqual(byId(yield* verify(eu)), [
+          "MissingHere b eu 1",
+          "MissingHere b us 1",
+          "MissingHere of us us 1"
+        ])
+        assert.deepStrictEqual(byId(yield* verify(us)), [
+          "MissingThere b eu 1",
+          "MissingThere b us 1",
+          "MissingThere of us us 1"
+        ])
+        const listed = yield* Effect.provideContext(
+          ReplicaVerification.verify(notes, { ...us.options, limit: 1 }),
+          us.context
+        )
+        assert.deepStrictEqual([listed[0]!.differences.length, listed[0]!.found], [1, 3])
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.live("finds states that differ though the events are the same, and says so", () =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes")
+        const { cut, heal, replicas, settled } = yield* Regions.start(notes, yield* two)
+        const [eu, us] = replicas as [Region, Region]
+        yield* eu.notes("same").Add({ text: "x" })
+        yield* settled(["same"], () => 1)
+        // each has its own first
+        yield* cut("eu", "us")
+        yield* eu.notes("other").Add({ text: "of eu" })
+        yield* us.notes("other").Add({ text: "of us" })
+        yield* heal("eu", "us")
+        yield* settled(["other"], () => 2)
+        const verify = ({ context, options }: Region) =>
+          Effect.provideContext(ReplicaVerification.verify(notes, options), context)
+        yield* Wait.until("nothing to be under way", Effect.map(verify(eu), ([report]) => report!.underWay === 0), {
+          atMost: "60 seconds"
+        })
+        const [here] = yield* verify(eu)
+        const [there] = yield* verify(us)
+        assert.deepStrictEqual([here!.events, here!.states, here!.found], [3, 2, 1])
+        const [ofEu, ofUs] = [here!.differences[0]!, there!.differences[0]!]
+        assert(ofEu._tag === "OtherState" && ofUs._tag === "OtherState")
+        assert.strictEqual(ofEu.id, "other")
+        assert.notStrictEqual(ofEu.here, ofEu.there)
+        assert.deepStrictEqual([ofUs.here, ofUs.there], [ofEu.there, ofEu.here])
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.live("does not take for a difference what filters leave out, here and there", () =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes", converging)
+        const { replicas, settled } = yield* Regions.start(notes, yield* two, {
+          selectOf: (id) => id === "us" ? select : undefined,
+          filterOf: (id) => id === "eu" ? EventFilter.passAll.pipe(EventFilter.excludeEntityIds("local")) : undefined
+        })
+        const [eu, us] = replicas as [Region, Region]
+        for (const id of ["hidden", "local", "all"]) {
+          yield* us.notes(id).Add({ text: "x" })
+          yield* eu.notes(id).Add({ text: "x" })
+        }
+        yield* settled(["all"], () => 2)
+        const verify = ({ context, options }: Region, select?: () => EventFilter.EventFilter) =>
+          Effect.map(
+            Effect.provideContext(ReplicaVerification.verify(notes, { ...options, select }), context),
+            ([report]) => report!
+          )
+        yield* Wait.until(
+          "nothing to be under way",
+          Effect.map(
+            Effect.all([verify(eu), verify(us, select)]),
+            ([a, b]) => a.underWay === 0 && b.underWay === 0
+          ),
+          { atMost: "60 seconds" }
+        )
+        const here = yield* verify(eu)
+        assert.deepStrictEqual([here.problem, here.differences], [undefined, []])
+        assert.isAbove(here.leftOut, 0)
+        assert.deepStrictEqual((yield* verify(us, select)).differences, [])
+        // once it is included, it is missing until it comes
+        yield* eu.take(EventFilter.without(EventFilter.excludeEntityIds("local")))
+        const later = yield* verify(eu)
+        assert.deepStrictEqual(
+          later.differences.map((difference) => [difference._tag, difference.id]),
+          [["MissingHere", "local"]]
+        )
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.live("stores what is missing here, where it is repaired", () =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes", converging)
+        /** The second one answers that it has stored what it has not, once. */
+        let isLosing = false
+        const { replicas, settled } = yield* Regions.start(notes, yield* two, {
+          given: (id, entities): EntityClient.Runner => ({
+            ...entities,
+            send: (entity, command) =>
+              id === "us" && isLosing
+                ? Effect.succeed({ _tag: "Replied", reply: "Stored" } as never)
+                : entities.send(entity, command)
+          })
+        })
+        const [eu, us] = replicas as [Region, Region]
+        yield* eu.notes("a").Add({ text: "kept" })
+        yield* settled(["a"], () => 1)
+        isLosing = true
+        yield* eu.notes("a").Add({ text: "lost" })
+        yield* eu.notes("b").Add({ text: "lost" })
+        const verify = only(Effect.provideContext(ReplicaVerification.verify(notes, us.options), us.context))
+        yield* Wait.until("them to be lost", Effect.map(verify, ({ found }) => found === 2), { atMost: "60 seconds" })
+        isLosing = false
+        const repaired = yield* only(
+          Effect.provideContext(ReplicaVerification.repair(notes, us.options), us.context)
+        )
+        assert.deepStrictEqual([repaired.found, repaired.repaired], [2, 2])
+        assert.isTrue(ReplicaVerification.isEqual(yield* verify))
+        const { notes: there } = yield* us.notes("a").Get()
+        assert.strictEqual(there.length, 2)
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+  })
+}
