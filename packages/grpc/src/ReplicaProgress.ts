@@ -30,5 +30,5 @@ export interface ReplicaProgress {
   /** The replicas that it consumes. */
   readonly others: ReadonlyArray<string>
   /** The filter by which it takes the events of the other one; undefined where it takes all, or has not begun. */
-  readonly filter: EventFilter | undefined
+  readonly filter?: EventFilter | undefined
 }

@@ -543,7 +543,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
               waiting: integer(waiting),
               state: states.find((known) => known === state) ?? "Unknown",
               others,
-              filter: filter === "" ? undefined : decodeFilter(filter)
+              ...(filter !== "" && { filter: decodeFilter(filter) })
             }
           })
       ).pipe(Effect.catchIf(isUnimplemented, () => Effect.undefined)),
