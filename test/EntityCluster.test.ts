@@ -1,7 +1,8 @@
 import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Path from "node:path"
-import { comeAndGo } from "./entityCluster/cluster.ts"
+import { comeAndGo, withCertificates } from "./entityCluster/cluster.ts"
+import { available } from "./kit/Certificates.ts"
 import { temporaryFolder } from "./kit/Service.ts"
 
 describe("entities of several processes, in SQLite,", () => {
@@ -9,4 +10,13 @@ describe("entities of several processes, in SQLite,", () => {
     Effect.gen(function*() {
       yield* comeAndGo({ dialect: "sqlite", filename: Path.join(yield* temporaryFolder, "entities.db") })
     }), 900_000)
+
+  it.live.runIf(available)(
+    "know each other by certificates, and refuse those of another authority",
+    () =>
+      Effect.gen(function*() {
+        yield* withCertificates({ dialect: "sqlite", filename: Path.join(yield* temporaryFolder, "entities.db") })
+      }),
+    900_000
+  )
 })

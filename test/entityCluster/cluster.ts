@@ -1,6 +1,7 @@
 /** Processes with entities that come, go, are killed and halted while commands come, and an oracle for what they have done together. */
 import { assert } from "@effect/vitest"
 import * as EntityCluster from "@sluice/cluster/EntityCluster"
+import type { NodeTls } from "@sluice/cluster/NodeTls"
 import * as EventSourced from "@sluice/entity/EventSourced"
 import { Database } from "@sluice/sql/Database"
 import * as Wait from "@sluice/testing/Wait"
@@ -8,11 +9,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { makeAuthority } from "../kit/Certificates.ts"
 import { nodeArgs } from "../kit/Service.ts"
 import { open, type Where } from "../status/open.ts"
 import { calls, type Client, nextOperation, type Read, type Said, send, type Told } from "./calls.ts"
@@ -32,6 +35,8 @@ interface Node {
   readonly name: string
   readonly child: ChildProcess
   share: number
+  /** The last of what it has said to the log. */
+  log: string
 }
 
 /** The processes, and what all callers were told, and have read. */
@@ -55,12 +60,13 @@ const make = (where: Where): Cluster => {
           const given: NodeOptions = { callers: 4, entities, ...options }
           const child = spawn(
             process.execPath,
-            nodeArgs(file, JSON.stringify(where), name, takeover, JSON.stringify(given)),
-            {
-              stdio: ["pipe", "pipe", process.env["SERVICE_LOG"] === undefined ? "ignore" : "inherit"]
-            }
+            nodeArgs(file, JSON.stringify(where), name, takeover, JSON.stringify(given))
           )
-          const node: Node = { name, child, share: 0 }
+          const node: Node = { name, child, share: 0, log: "" }
+          child.stderr.on("data", (text) => {
+            if (process.env["SERVICE_LOG"] !== undefined) process.stderr.write(text)
+            node.log = `${node.log}${text}`.slice(-20_000)
+          })
           createInterface({ input: child.stdout }).on("line", (line) => {
             // a line may be cut off by SIGKILL
             const said = parsed(line)
@@ -140,7 +146,8 @@ const addToAll = (cluster: Cluster, client: Client) =>
 /** Runs the effect with a client of the cluster, which runs in no process of it, and with calls of this client. */
 const withClient = <A, E, R>(
   cluster: Cluster,
-  effect: (client: Client, stopCalling: Effect.Effect<void>) => Effect.Effect<A, E, R>
+  effect: (client: Client, stopCalling: Effect.Effect<void>) => Effect.Effect<A, E, R>,
+  tls?: NodeTls
 ) =>
   Effect.gen(function*() {
     const client = yield* EventSourced.client(Ledger)
@@ -153,7 +160,7 @@ const withClient = <A, E, R>(
   }).pipe(
     Effect.provide(
       EntityCluster.layerClient(Ledger).pipe(
-        Layer.provide(EntityCluster.layerCaller({ takeover: takeover as Duration.Input }))
+        Layer.provide(EntityCluster.layerCaller({ takeover: takeover as Duration.Input, tls }))
       )
     )
   )
@@ -246,4 +253,65 @@ export const halted = (where: Where, options: Partial<NodeOptions>) =>
         }
         return yield* ended(where, cluster, [a, b], stopCalling)
       }))
+  }).pipe(Effect.scoped, Effect.provide(open(where)))
+
+/** Three know each other by certificates. One with the certificate of another authority does not begin, and a caller with such a one is refused. */
+export const withCertificates = (where: Where) =>
+  Effect.gen(function*() {
+    const [authority, another] = [makeAuthority(), makeAuthority()]
+    const tlsOf = (of: typeof authority, trusted: string) => ({ authority: trusted, ...of.issue("IP:127.0.0.1") })
+    const asOptions = (tls: ReturnType<typeof tlsOf>): NodeTls => ({ ...tls, key: Redacted.make(tls.key) })
+    const mine = () => tlsOf(authority, authority.certificate)
+    const cluster = make(where)
+    const names = ["a", "b", "c"]
+    const nodes = yield* Effect.forEach(names, (name) => cluster.start(name, { tls: mine() }))
+    yield* timed(where, "three with certificates have a share each", spread(...nodes))
+    /** Each has been answered so often since, of entities that mostly belong to others. */
+    const goOn = Effect.suspend(() => {
+      const since = cluster.told.length
+      const answered = (name: string) =>
+        cluster.told.slice(since).filter((told) => told.operation.startsWith(`${name}-`) && told.reply !== undefined)
+      return Wait.until(
+        "all of them to be answered",
+        () => [...names, "caller"].every((name) => answered(name).length >= 30),
+        { atMost: "5 minutes" }
+      )
+    })
+    yield* withClient(cluster, (_, stopCalling) =>
+      Effect.gen(function*() {
+        yield* goOn
+
+        const foreign = yield* cluster.start("d", { tls: tlsOf(another, authority.certificate) })
+        yield* Wait.until("the one of another authority to end", () => foreign.child.exitCode !== null, {
+          atMost: "5 minutes"
+        })
+        assert.strictEqual(foreign.child.exitCode, 1)
+        assert.include(foreign.log, "InvalidCertificate")
+        assert.include(foreign.log, "'tls.certificate' is not of 'tls.authority'")
+        assert.strictEqual(foreign.share, 0)
+
+        // it trusts both authorities, so that it is only the others who can tell
+        const stranger = tlsOf(another, authority.certificate + another.certificate)
+        const refused = yield* EventSourced.client(Ledger).pipe(
+          Effect.flatMap((client) => Effect.flip(client("l-1").Read())),
+          Effect.provide(
+            Layer.fresh(EntityCluster.layerClient(Ledger, { within: "5 seconds" })).pipe(
+              Layer.provide(Layer.fresh(EntityCluster.layerCaller({ tls: asOptions(stranger) })))
+            )
+          )
+        )
+        assert(refused._tag === "EntityUnreachable")
+        assert.isFalse(refused.isUnknown)
+        assert.include(refused.message, "certificate")
+        yield* Wait.until(
+          "the log to say who was refused",
+          () => nodes.some(({ log }) => /A client cannot connect.* It has no certificate of the authority/.test(log))
+        )
+
+        yield* goOn
+        const result = yield* ended(where, cluster, nodes, stopCalling)
+        assert.deepStrictEqual(result.violations.slice(0, 10), [])
+        const failures = cluster.told.filter(({ failure }) => failure !== undefined && !failure.includes("TooFew"))
+        assert.deepStrictEqual(failures.slice(0, 5), [])
+      }), asOptions(mine()))
   }).pipe(Effect.scoped, Effect.provide(open(where)))

@@ -10,16 +10,20 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
+import type { Identity } from "../kit/Certificates.ts"
 import { stopped } from "../kit/process.ts"
 import { open } from "../status/open.ts"
 import { calls } from "./calls.ts"
 import { Ledger } from "./Ledger.ts"
 
-/** What is broken on purpose. */
+/** What is broken on purpose, among others. */
 export interface NodeOptions {
   /** How many calls this process makes at a time. */
   readonly callers: number
   readonly entities: number
+  /** How it knows the others. */
+  readonly tls?: { readonly authority: string } & Identity
   /** The journal does not compare numbers. */
   readonly isUnfenced?: boolean
   /** The process believes to have for ever what it has had once. */
@@ -56,7 +60,10 @@ const Process = Layer.effect(
       }
     }
   })
-).pipe(Layer.provideMerge(EntityCluster.layerProcess({ takeover: takeover as Duration.Input })))
+).pipe(Layer.provideMerge(EntityCluster.layerProcess({
+  takeover: takeover as Duration.Input,
+  tls: options.tls && { ...options.tls, key: Redacted.make(options.tls.key) }
+})))
 
 /** Says how many of the entities are here, when that has changed. */
 const tellShare = Effect.gen(function*() {

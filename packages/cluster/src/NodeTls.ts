@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
  * **Details**
  *
  * Whoever has a certificate of the authority may send commands to all entities. So it should be an authority for this cluster alone. The certificate has to
- * name the `host` of the process, as a DNS name or an IP address.
+ * name the `host` of the process, as a DNS name or an IP address. Those between it and the authority follow it, if there are any.
  *
  * @category models
  * @since 0.1.0

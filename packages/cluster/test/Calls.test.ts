@@ -577,9 +577,11 @@ describe.runIf(available)("calls with certificates", () => {
     const { layer, said } = logged()
     return Effect.gen(function*() {
       const port = yield* serving(echo, { tls: mine, silence: 3_000 })
-      const { certificate, key } = makeAuthority().issue("IP:127.0.0.1")
+      const another = makeAuthority()
+      const { certificate, key } = another.issue("IP:127.0.0.1")
+      // it trusts both
       const forged = yield* connecting({
-        tls: { authority: authority.certificate, certificate, key: Redacted.make(key) }
+        tls: { authority: authority.certificate + another.certificate, certificate, key: Redacted.make(key) }
       })
       let sent = 0
       const refused = yield* ask(forged, port, "x", () => sent++)
@@ -613,9 +615,9 @@ describe.runIf(available)("calls with certificates", () => {
       const misnamed = yield* serving(echo, { tls: tlsOf(authority, "DNS:elsewhere.example") })
       const other = yield* ask(connections, misnamed, "x")
       assert.isTrue(other._tag === "NotBegun" && /its certificate is for other names/.test(other.why))
-      const { certificate, key } = makeAuthority().issue("IP:127.0.0.1")
+      const another = makeAuthority()
       const foreign = yield* serving(echo, {
-        tls: { authority: authority.certificate, certificate, key: Redacted.make(key) }
+        tls: { ...tlsOf(another, "IP:127.0.0.1"), authority: another.certificate }
       })
       const untrusted = yield* ask(connections, foreign, "x")
       assert.isTrue(untrusted._tag === "NotBegun" && /an authority that is not trusted/.test(untrusted.why))
@@ -629,6 +631,7 @@ describe.runIf(available)("calls with certificates", () => {
         [{ ...mine, certificate: "" }, "127.0.0.1", /'tls.certificate' cannot be read/],
         [{ ...mine, key: Redacted.make("secret") }, "127.0.0.1", /'tls.key' cannot be read/],
         [{ ...mine, key: Redacted.make(key) }, "127.0.0.1", /the key of another one/],
+        [tlsOf(makeAuthority(), "IP:127.0.0.1"), "127.0.0.1", /'tls.certificate' is not of 'tls.authority'/],
         [mine, "db.example", /it is for IP Address:127.0.0.1, DNS:localhost, and the others reach .* 'db.example'/],
         [mine, "192.0.2.1", /the others reach this process as '192.0.2.1'/]
       ] as const
