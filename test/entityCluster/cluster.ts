@@ -305,7 +305,10 @@ export const withCertificates = (where: Where) =>
         assert.include(refused.message, "certificate")
         yield* Wait.until(
           "the log to say who was refused",
-          () => nodes.some(({ log }) => /A client cannot connect.* It has no certificate of the authority/.test(log))
+          () =>
+            nodes.some(({ log }) =>
+              /A client cannot connect from 127\.0\.0\.1\. It has no certificate of the authority/.test(log)
+            )
         )
 
         yield* goOn

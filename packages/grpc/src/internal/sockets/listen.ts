@@ -103,6 +103,8 @@ const makeLog = (context: Context.Context<never>): Log => {
 
 interface SecureSocket extends Socket {
   readonly authorizationError?: unknown
+  /** What it is made of. It is a detail of Node, which may change. */
+  readonly _parent?: Socket | null
 }
 
 /** Where the library keeps what listens. It is a detail of it, which may change. */
@@ -123,13 +125,15 @@ const watch = (server: Grpc.Server, log: Log, connections: number, silence: numb
     listening.maxConnections = connections
     listening.on("drop", (dropped) => log(dropped?.remoteAddress, `There are ${connections}, and no more are taken`))
     listening.on("connection", (socket) => {
+      // once it is closed, it tells its address only if it was asked before
+      void socket.remoteAddress
       socket.once("close", endSilent(() => socket.bytesRead, () => socket.destroy(), silence))
     })
     listening.on("session", (session) => {
       const { remoteAddress } = session.socket
       if (!session.encrypted) session.once("error", (error) => log(remoteAddress, meaningToPlainServer(error)))
     })
-    listening.on("tlsClientError", (error, { authorizationError, remoteAddress }) => {
+    listening.on("tlsClientError", (error, { _parent, authorizationError, remoteAddress = _parent?.remoteAddress }) => {
       log(remoteAddress, meaningToSecureServer(error, authorizationError))
     })
   }
