@@ -765,12 +765,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]]
   },
   {
-    name: "what was left out as it came on another way is never read",
-    file: `${replication}/Replication.ts`,
-    workload: "replicas",
-    changes: [["name: [`${name}:${remote}`, ...relayed].join(\"+\"),", "name: `${name}:${remote}`,"]]
-  },
-  {
     name: "what an entity could not take is never given to it again",
     file: `${replication}/internal/givingAgain.ts`,
     workload: "replicas",

@@ -22,6 +22,18 @@ it("what comes by way of another replica is read on where the replicas are named
   assert.strictEqual(other, key)
 })
 
+it("what a replica left out, as it came on another way, is read from the beginning once it does not come there any more", () => {
+  const address = "localhost:8101"
+  const keyOf = (remotes: ReadonlyArray<string>) => {
+    const [projection] = Replication.projections({ ...makeNotes("notes"), replicas: ["eu", "us", "ap"] }, "eu", {
+      replicas: Object.fromEntries(remotes.map((id) => [id, { address }]))
+    })
+    return projection!.sources[0].provider.key
+  }
+  // another key has other offsets
+  assert.notStrictEqual(keyOf(["us"]), keyOf(["us", "ap"]))
+})
+
 it("the id of a replica is a part of persistence ids", () => {
   for (const id of ["", "a|b", "\0", "\ud800", "é".repeat(33)]) assert.throws(() => Replica.layer(id), RangeError)
   assert.isDefined(Replica.layer("é".repeat(32)))
