@@ -769,8 +769,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${replication}/internal/givingAgain.ts`,
     workload: "replicas",
     changes: [[
-      "const exit = yield* Effect.exit(Projection.handleDeadLetters(projection))",
-      "const exit = yield* Effect.exit(Effect.andThen(Effect.never, Projection.handleDeadLetters(projection)))"
+      "const exit = yield* Effect.exit(Effect.all([giving, waiting]))",
+      "const exit = yield* Effect.exit(Effect.andThen(Effect.never, Effect.all([giving, waiting])))"
     ]]
   },
   {

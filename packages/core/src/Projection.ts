@@ -23,16 +23,17 @@ import { checkBounds } from "./internal/projection/scaleByLag.ts"
 import type { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetsDeleted, OffsetStore } from "./OffsetStore.ts"
 import { type Projection, TypeId } from "./ProjectionDefinition.ts"
-import type {
-  AmbiguousProjection,
-  CommandOptions,
-  HandledLetters,
-  LetterSelection,
-  ProjectionManagement,
-  SinceInFuture,
-  Target,
-  TooManyRewinds,
-  UnknownProjection
+import {
+  type AmbiguousProjection,
+  claimTime,
+  type CommandOptions,
+  type HandledLetters,
+  type LetterSelection,
+  type ProjectionManagement,
+  type SinceInFuture,
+  type Target,
+  type TooManyRewinds,
+  type UnknownProjection
 } from "./ProjectionManagement.ts"
 import { nameOf as nameOfVersion, type ProjectionVersion } from "./ProjectionVersion.ts"
 import * as RecoveryStrategy from "./RecoveryStrategy.ts"
@@ -533,6 +534,14 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  * letter that has failed in another way. A {@link flow} is run for each letter: it is given that event alone, and then its envelopes end. A letter
  * that it does not emit has failed, with `FlowEnded` or, after its deadline, `FlowOverdue`.
  *
+ * Unless the projection is exactly-once, a letter is claimed for as long as it is handled. If the process dies meanwhile, or is not told that it has claimed it, nobody handles the
+ * letter for `claimFor`: 5 minutes, or less, from 1 second on. A claim is renewed three times as often.
+ *
+ * **Gotchas**
+ *
+ * A process that does not get to renew a claim for `claimFor`, as it or its database stands still, may see another one handle the letter at the same time. A short claim is for
+ * handlers that may be called twice. An at-most-once projection loses a letter whose claim has run out.
+ *
  * **Example** (After the handler was repaired)
  *
  * ```ts
@@ -562,6 +571,14 @@ export const rewind = <E, R, E2 = never, R2 = never>(
  */
 export const handleDeadLetters = <E, R>(
   self: Projection<E, R>,
-  which?: LetterSelection
+  which?: LetterSelection & { readonly claimFor?: Duration.Input | undefined }
 ): Effect.Effect<HandledLetters, E | SourceTimeout | UnknownProjection | OffsetsDeleted | StorageError, R> =>
-  handle(self, which) as Effect.Effect<HandledLetters, any, any>
+  handle(self, which, checkClaim(which?.claimFor)) as Effect.Effect<HandledLetters, any, any>
+
+const shortestClaim = 1_000
+
+const checkClaim = (claimFor: Duration.Input = claimTime): number => {
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(claimFor))
+  if (millis >= shortestClaim && millis <= claimTime) return millis
+  throw new RangeError(`claimFor is ${millis} ms: from ${shortestClaim} ms to ${claimTime} ms`)
+}

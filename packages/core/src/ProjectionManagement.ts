@@ -285,7 +285,7 @@ export interface LetterGroup {
  * @since 0.1.0
  */
 export interface ClaimedLetter extends DeadLetter {
-  /** When it was claimed. No other claim on the letter has this time. */
+  /** When it was claimed, earlier by what the claim holds less than {@link claimTime}. No other claim on the letter has this time. */
   readonly claimedAt: Timestamp.Timestamp
   /** Whether somebody had claimed it before, and has not released it: a process that has ended meanwhile, in the middle of its handler perhaps. */
   readonly wasAbandoned: boolean
@@ -550,15 +550,20 @@ export class ProjectionManagement extends Context.Service<ProjectionManagement, 
   /** Discards the dead letters of events that come again by the offsets. */
   readonly discardAhead: (key: OffsetKey) => Effect.Effect<void, StorageError>
   /**
-   * Claims a dead letter for {@link claimTime}, and returns it; none if it is not there, or somebody else has claimed
-   * it.
+   * Claims a dead letter for so many milliseconds, {@link claimTime} by default and at most, and returns it; none if it is not there, or somebody else has
+   * claimed it.
    */
-  readonly claim: (key: OffsetKey, letter: DeadLetterId) => Effect.Effect<ClaimedLetter | undefined, StorageError>
-  /** Renews a claim for as long again, and returns the new claim; none if it is lost. */
+  readonly claim: (
+    key: OffsetKey,
+    letter: DeadLetterId,
+    claimFor?: number
+  ) => Effect.Effect<ClaimedLetter | undefined, StorageError>
+  /** Renews a claim for so many milliseconds, as `claim` does, and returns the new claim; none if it is lost. */
   readonly renew: (
     key: OffsetKey,
     letter: DeadLetterId,
-    claimedAt: Timestamp.Timestamp
+    claimedAt: Timestamp.Timestamp,
+    claimFor?: number
   ) => Effect.Effect<Timestamp.Timestamp | undefined, StorageError>
   /**
    * Releases a claim, unless it is lost, and stores the new failure if there is one. Without a claim it only stores the
@@ -1172,7 +1177,7 @@ export const deletedError = "The event was deleted from its journal"
 export const queuedError = "Waits behind an earlier event of its entity that has failed"
 
 /**
- * For how long a claim on a dead letter holds, in milliseconds. After a crash others can claim the letter then.
+ * For how long a claim on a dead letter holds at most, and by default, in milliseconds. After a crash others can claim the letter then.
  *
  * @category constants
  * @since 0.1.0
@@ -1180,14 +1185,18 @@ export const queuedError = "Waits behind an earlier event of its entity that has
 export const claimTime = 5 * 60_000
 
 /**
- * A new claim on a dead letter, as a time in microseconds. It differs from the one before even if the clock was set
- * back.
+ * A new claim on a dead letter, as a time in microseconds: one that holds for less than {@link claimTime} is as old already as it needs to be to run out sooner, for
+ * everybody. It differs from the one before even if the clock was set back.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const claimAfter = (before: number | null | undefined, now: number): Timestamp.Timestamp =>
-  Timestamp.make(Math.max(now, (before ?? 0) + 1))
+export const claimAfter = (
+  before: number | null | undefined,
+  now: number,
+  claimFor: number = claimTime
+): Timestamp.Timestamp =>
+  Timestamp.make(Math.max(now - Math.round(Math.max(0, claimTime - claimFor) * 1000), (before ?? 0) + 1))
 
 /**
  * The error of a dead letter after another try. A new error may quote the event, which may have been deleted meanwhile.

@@ -595,33 +595,74 @@ describe("dead letters of an at-least-once projection", () => {
     })
   )
 
+  for (const claimFor of [undefined, "30 seconds"] as const) {
+    test(
+      `are claimed for as long as they are handled${claimFor ? ", also by claims that are short" : ""}`,
+      Effect.gen(function*() {
+        yield* write("a", "1")
+        let isBroken = true
+        const projection = Source.journal(Note).pipe(
+          Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : Effect.sleep("1 hour")),
+          Projection.recovery(RecoveryStrategy.deadLetter)
+        )
+        yield* start(projection)
+        // late enough for a claim to be as old as it has to be
+        yield* after(ProjectionManagement.claimTime)
+        isBroken = false
+        const handling = yield* Effect.forkChild(Projection.handleDeadLetters(projection, { claimFor }))
+        yield* settle
+        for (let minutes = 0; minutes < 59; minutes++) {
+          yield* after(60_000)
+          assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection, { claimFor }), {
+            handled: 0,
+            failed: 0,
+            obsolete: 0,
+            excluded: 0
+          })
+        }
+        yield* after(60_000)
+        assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0, excluded: 0 })
+        assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
+      })
+    )
+  }
+
   test(
-    "are claimed for as long as they are handled",
+    "are left for as long as is said by whoever does not go on, and no other process has them meanwhile",
     Effect.gen(function*() {
       yield* write("a", "1")
       let isBroken = true
+      let isStuck = true
       const projection = Source.journal(Note).pipe(
-        Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : Effect.sleep("1 hour")),
+        Projection.atLeastOnce("notes", () => isBroken ? Effect.fail("no") : isStuck ? Effect.never : Effect.void),
         Projection.recovery(RecoveryStrategy.deadLetter)
       )
       yield* start(projection)
+      yield* after(ProjectionManagement.claimTime)
       isBroken = false
-      const handling = yield* Effect.forkChild(Projection.handleDeadLetters(projection))
+      const management = yield* ProjectionManagement.ProjectionManagement
+      const stuck = { ...management, renew: () => Effect.succeed(undefined) }
+      yield* Effect.forkChild(Effect.provideService(
+        Projection.handleDeadLetters(projection, { claimFor: "30 seconds" }),
+        ProjectionManagement.ProjectionManagement,
+        stuck
+      ))
       yield* settle
-      for (let minutes = 0; minutes < 59; minutes++) {
-        yield* after(60_000)
-        assert.deepStrictEqual(yield* Projection.handleDeadLetters(projection), {
-          handled: 0,
-          failed: 0,
-          obsolete: 0,
-          excluded: 0
-        })
-      }
-      yield* after(60_000)
-      assert.deepStrictEqual(yield* Fiber.join(handling), { handled: 1, failed: 0, obsolete: 0, excluded: 0 })
-      assert.deepStrictEqual(yield* ProjectionManagement.deadLetters(projection), [])
+      isStuck = false
+      yield* after(29_000)
+      assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 0 })
+      yield* after(1_000)
+      assert.deepInclude(yield* Projection.handleDeadLetters(projection), { handled: 1 })
     })
   )
+
+  it("are claimed for 1 second to 5 minutes", () => {
+    const projection = Source.journal(Note).pipe(Projection.atLeastOnce("notes", () => Effect.void))
+    for (const claimFor of [0, 999, "301 seconds", "Infinity"] as const) {
+      assert.throws(() => Projection.handleDeadLetters(projection, { claimFor }), RangeError)
+    }
+    for (const claimFor of [1000, "5 minutes"] as const) Projection.handleDeadLetters(projection, { claimFor })
+  })
 })
 
 describe("dead letters of an exactly-once projection", () => {

@@ -1162,23 +1162,23 @@ export const make = ({ database, db, signals, transactionTimeout = 60_000 }: {
         })
       ),
     discardAhead: (key) => Effect.asVoid(discardAhead(key)),
-    claim: (key, letter) =>
+    claim: (key, letter, claimFor) =>
       transaction(
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
           const at = yield* now
           if (row === undefined || isClaimed(row, at)) return undefined
-          const claimedAt = claimAfter(row.claimed_at, at)
+          const claimedAt = claimAfter(row.claimed_at, at, claimFor)
           yield* updateLetter(key, letter, { claimed_at: claimedAt })
           return { ...toDeadLetter(key, row), claimedAt, wasAbandoned: row.claimed_at !== null }
         })
       ),
-    renew: (key, letter, claimedAt) =>
+    renew: (key, letter, claimedAt, claimFor) =>
       transaction(
         Effect.gen(function*() {
           const row = yield* lockLetter(key, letter)
           if (row?.claimed_at !== claimedAt) return undefined
-          const renewed = claimAfter(claimedAt, yield* now)
+          const renewed = claimAfter(claimedAt, yield* now, claimFor)
           yield* updateLetter(key, letter, { claimed_at: renewed })
           return renewed
         })

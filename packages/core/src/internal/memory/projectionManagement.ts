@@ -319,8 +319,13 @@ export const makeMemoryProjectionManagement = (
     return Offset.newest([...read, ...own.values()])
   }
 
-  const claimAs = (transaction: MemoryTransaction, letter: LetterRow, now: number): Timestamp.Timestamp => {
-    const claimedAt = claimAfter(letter.claimedAt, now)
+  const claimAs = (
+    transaction: MemoryTransaction,
+    letter: LetterRow,
+    now: number,
+    claimFor: number | undefined
+  ): Timestamp.Timestamp => {
+    const claimedAt = claimAfter(letter.claimedAt, now, claimFor)
     letters.set(transaction, letterKey(letter.key, letter.envelope), { ...letter, claimedAt })
     return claimedAt
   }
@@ -650,20 +655,20 @@ export const makeMemoryProjectionManagement = (
           return toLetter(found)
         }), key),
     discardAhead: (key) => write((transaction) => Effect.sync(() => discardAhead(transaction, key))),
-    claim: (key, letter) =>
+    claim: (key, letter, claimFor) =>
       write((transaction, now) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
           if (found === undefined || isClaimed(found, now)) return undefined
           const wasAbandoned = found.claimedAt !== undefined
-          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now), wasAbandoned }
+          return { ...toLetter(found), claimedAt: claimAs(transaction, found, now, claimFor), wasAbandoned }
         })
       ),
-    renew: (key, letter, claimedAt) =>
+    renew: (key, letter, claimedAt, claimFor) =>
       write((transaction, now) =>
         Effect.sync(() => {
           const found = letters.get(transaction, letterKey(key, letter))
-          return found?.claimedAt === claimedAt ? claimAs(transaction, found, now) : undefined
+          return found?.claimedAt === claimedAt ? claimAs(transaction, found, now, claimFor) : undefined
         })
       ),
     release: (key, letter, claimedAt, failure) =>

@@ -70,6 +70,8 @@ interface Redelivery {
   readonly key: OffsetKey
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
+  /** For how long it claims a letter, in milliseconds. */
+  readonly claimFor: number
   readonly filter: Effect.Effect<EventFilter | undefined, StorageError>
   /** Decodes an event, and has it pass the stages of the source. */
   readonly decode: (envelopes: readonly [EncodedEnvelope]) => Effect.Effect<ReadonlyArray<Element<any>>, unknown, any>
@@ -84,10 +86,11 @@ type Handled<A> = Effect.Effect<A, unknown, any>
  */
 export const handleDeadLetters = (
   projection: Projection<any, any>,
-  which: LetterSelection = {}
+  which: LetterSelection = {},
+  claimFor: number = claimTime
 ): Handled<HandledLetters> =>
   Effect.flatMap(
-    Effect.forEach(bySource(projection), (one) => Effect.exit(handleLettersOf(one, which)), {
+    Effect.forEach(bySource(projection), (one) => Effect.exit(handleLettersOf(one, which, claimFor)), {
       concurrency: "unbounded"
     }),
     (exits) => {
@@ -100,7 +103,11 @@ export const handleDeadLetters = (
     }
   )
 
-const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSelection): Handled<HandledLetters> =>
+const handleLettersOf = (
+  projection: SourceProjection<any, any>,
+  which: LetterSelection,
+  claimFor: number
+): Handled<HandledLetters> =>
   Effect.gen(function*() {
     const key = offsetKey(projection)
     const management = yield* ProjectionManagement
@@ -129,6 +136,7 @@ const handleLettersOf = (projection: SourceProjection<any, any>, which: LetterSe
         key,
         store: yield* OffsetStore,
         management,
+        claimFor,
         filter: yield* newestFilter(projection),
         decode: compile<any, any>(projection.source.provider.codec, projection.source.stages)
       }
@@ -340,7 +348,7 @@ const claimNext: (
 ) => Effect.Effect<ClaimedLetter | "behind" | "gone", StorageError> = Effect.fnUntraced(function*(self, letter) {
   const before = yield* standing(self, letter)
   if (before !== "next") return before
-  const claimed = yield* self.management.claim(self.key, letter)
+  const claimed = yield* self.management.claim(self.key, letter, self.claimFor)
   if (claimed !== undefined) return claimed
   return (yield* standing(self, letter)) !== "gone" ? "behind" : "gone"
 })
@@ -481,14 +489,14 @@ const renewing = <A>(
 
 /** Renews the claim again and again, as the handler may take longer than one holds. */
 const renew = (
-  { key, management }: Redelivery,
+  { claimFor, key, management }: Redelivery,
   letter: DeadLetterId,
   claim: { at: Timestamp }
 ): Effect.Effect<never> =>
-  Effect.sleep(claimTime / 3).pipe(
+  Effect.sleep(claimFor / 3).pipe(
     // whole, or nobody would know which claim is ours
     Effect.andThen(Effect.uninterruptible(Effect.map(
-      Effect.suspend(() => management.renew(key, letter, claim.at)),
+      Effect.suspend(() => management.renew(key, letter, claim.at, claimFor)),
       (renewed) => claim.at = renewed ?? claim.at
     ))),
     Effect.ignore,

@@ -762,6 +762,22 @@ export const managementTests = (it: It<Journal.Journal | Projection.Stores>): vo
         assert.isDefined(yield* claim(key, letter("a", 1)))
       }))
 
+    it.effect("are claimed for no longer than is said", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        const { claim, discard, renew } = yield* ProjectionManagement.ProjectionManagement
+        yield* putAside(key, letter("a", 1))
+        const short = (yield* claim(key, letter("a", 1), 0))!
+        const next = (yield* claim(key, letter("a", 1), 0))!
+        assert.deepStrictEqual([short.wasAbandoned, next.wasAbandoned], [false, true])
+        assert.isAbove(next.claimedAt, short.claimedAt)
+        assert.isUndefined(yield* discard(key, letter("a", 1), short.claimedAt))
+        // whoever has it may keep it for longer
+        const renewed = yield* renew(key, letter("a", 1), next.claimedAt, ProjectionManagement.claimTime)
+        assert.isUndefined(yield* claim(key, letter("a", 1), 0))
+        assert.isDefined(yield* discard(key, letter("a", 1), renewed))
+      }))
+
     it.effect("are left alone by those who have lost their claim", () =>
       Effect.gen(function*() {
         const key = freshKey()
