@@ -127,9 +127,9 @@ export const workloads: Arbitrary.Arbitrary<Workload> = Arbitrary.all({
 
 /**
  * How long it may take after the last fault until all replicas have all: an event that was put aside, and that somebody was giving to its entity again who was killed, or
- * does not know that the claim was stored, is given again after five minutes, by whoever looks each half a minute.
+ * does not know that the claim was stored, is given again after half a minute, by whoever looks as often.
  */
-const patience = "8 minutes"
+const patience = "3 minutes"
 
 const slowly = { min: "100 millis", max: "5 seconds" } as const
 
