@@ -218,12 +218,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["start.pastDeleted === true ? yield*", "start.pastDeleted === undefined ? yield*"]]
   },
   {
-    name: "what a selection leaves out is said to be gone for good",
-    file: `${core}/internal/pipeline/LeftOut.ts`,
-    from: 148,
-    changes: [["skipped(slice, from, position, timestamp, true)", "skipped(slice, from, position, timestamp, false)"]]
-  },
-  {
     name: "a run that a selection leaves out is one position short",
     file: `${core}/internal/pipeline/LeftOut.ts`,
     changes: [["          run.position = position\n", "          run.position = (position - 1) as Position\n"]]

@@ -131,6 +131,20 @@ const event = (entity: number, isSelected: boolean) => ({ entity, isSelected, is
 const array = (...events: Arrays[number]["events"]) => ({ events, after: 1, isOpen: 1, waits: 1 })
 
 describe("what a selection leaves out", () => {
+  it.prop(
+    "is left out for now, and what the source has left out is for good",
+    [Arrays, upTo(200)],
+    ([arrays, holdFor]) => {
+      const gone = shown(arrays).chunks.flat().filter(Envelope.isSkipped)
+      const places = new Set(gone.map(({ position, slice }) => `${slice} ${position}`))
+      for (const element of passed(arrays, holdFor)) {
+        if (!Envelope.isSkipped(element)) continue
+        const isGone = element.from === element.position && places.has(`${element.slice} ${element.position}`)
+        assert.strictEqual(element.isDeferred, !isGone)
+      }
+    }
+  )
+
   it.prop("makes no difference to whoever reads, however long it is held back", [Arrays, upTo(200)], ([
     arrays,
     holdFor
