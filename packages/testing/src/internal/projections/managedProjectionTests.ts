@@ -324,6 +324,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
           assert.deepStrictEqual(handled.splice(0), ["a 1", "a 2", "a 3", "a 4", "a 5"])
           // as many entities are parked at most
           for (const id of ["b", "c", "d"]) yield* append(type, id, texts(1))
+          // what comes in one chunk with one that finds no room is put aside when the worker comes back
+          yield* Wait.until("two to be put aside", Effect.map(aside, (places) => places.length === 2))
           yield* heldBack
           assert.deepStrictEqual(yield* aside, ["b 1", "c 1"])
           broken.clear()

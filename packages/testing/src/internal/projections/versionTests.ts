@@ -440,7 +440,13 @@ export const versionTests = (it: It<Storage>): void => {
       Effect.gen(function*() {
         const passes = yield* Latch.make(false)
         const { dropped, effects, led, make, of, type } = makeVersions({
-          handle: ({ sequenceNumber }, version) => version === 2 && sequenceNumber === 3 ? passes.await : Effect.void
+          // and does not come to its end before it is cancelled
+          handle: ({ sequenceNumber }, version) =>
+            version !== 2 || sequenceNumber < 3
+              ? Effect.void
+              : sequenceNumber === 3
+              ? passes.await
+              : Effect.fail("broken")
         })
         const two = make(2)
         yield* appendTo(type, "a", texts(5))
