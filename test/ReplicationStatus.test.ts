@@ -1,15 +1,19 @@
 import { assert, it } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import type { Slice } from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Replica from "@sluice/replication/Replica"
 import * as Replication from "@sluice/replication/Replication"
 import * as ReplicationStatus from "@sluice/replication/ReplicationStatus"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
@@ -56,6 +60,36 @@ it.live("a direction is not in step while what was gone past is looked through f
     assert.isFalse(ReplicationStatus.isInStep(before))
     incomplete = new Set()
     assert.isTrue(ReplicationStatus.isInStep(yield* outgoing))
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  ))
+
+it.live("a new replica is waited for while its own database is away, and one that the entity does not have is refused", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const there = Layer.fresh(Layer.provideMerge(
+      Replication.producer(notes),
+      [Replica.layer("us"), GrpcServer.layer({ port: 0 }), MemoryStorage.layer]
+    ))
+    const { port } = Context.get(yield* Layer.build(there), GrpcServer.GrpcServer)
+    const management = yield* ProjectionManagement.ProjectionManagement
+    let asked = 0
+    const away = new StorageError({ operation: "read the progress", reason: "Unavailable", cause: "a test" })
+    const filling = ReplicationStatus.filled(notes, { replicas: { us: { address: `localhost:${port}` } } })
+    yield* Effect.provideService(filling, ProjectionManagement.ProjectionManagement, {
+      ...management,
+      progress: (...args) => Effect.suspend(() => ++asked < 3 ? Effect.fail(away) : management.progress(...args))
+    })
+    // it was asked again until it could tell
+    assert.isAtLeast(asked, 3)
+    const options = { replicas: { mars: { address: "localhost:1" } } }
+    for (const asking of [ReplicationStatus.filled(notes, options), ReplicationStatus.status(notes, options)]) {
+      const exit = yield* Effect.exit(asking)
+      assert(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.include(Cause.pretty(exit.cause), "'mars' is none of the replicas")
+    }
   }).pipe(
     Effect.scoped,
     Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),

@@ -29,6 +29,7 @@ import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { allHeader } from "./internal/allHeader.ts"
+import { checkReplicas } from "./internal/checkReplicas.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
 import { progressFor } from "./internal/progressOf.ts"
 import { projectionName } from "./internal/projectionName.ts"
@@ -205,11 +206,7 @@ export const projections = <Name extends string, Event>(
   >
 > => {
   const { name } = entity
-  for (const id of Object.keys(replicas)) {
-    if (!entity.replicas.includes(id)) {
-      throw new RangeError(`'${id}' is none of the replicas of '${name}': '${entity.replicas.join("', '")}'`)
-    }
-  }
+  checkReplicas(entity, Object.keys(replicas))
   const others = Object.keys(replicas).filter((id) => id !== self)
   return others.map((remote) => {
     /** Whose events come from themselves. In causal order those of one come on every way, behind what they had seen. */

@@ -15,6 +15,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isOfOthers, type Other, othersOf } from "./internal/asking.ts"
+import { filledOf } from "./internal/filledOf.ts"
 import { type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
@@ -151,7 +152,7 @@ const pairOf = (
  *
  * **Details**
  *
- * {@link isInStep} tells whether a direction is as it should be. It is not where anything is unknown.
+ * {@link isInStep} tells whether a direction is as it should be. It is not where anything is unknown. `status` dies with a `RangeError` where one of `replicas` is none of the entity's.
  *
  * @category getters
  * @since 0.1.0
@@ -181,20 +182,6 @@ const lookEvery = 250
 const askEvery = 1_000
 const sayEvery = 30_000
 
-/** Whether everything up to there is stored; and how many events are passed, and how many there are. */
-const filledOf = (heads: Offset.Offsets, { incomplete, offsets }: OwnProgress) => {
-  let isFilled = true
-  let [passed, all] = [0, 0]
-  for (const [slice, { position, timestamp }] of heads) {
-    const stored = offsets.get(slice) ?? Offset.beginning
-    all += position
-    passed += Math.min(position, stored.position)
-    const isPast = position === 0 ? stored.timestamp >= timestamp : stored.position >= position
-    isFilled &&= isPast && !incomplete.has(slice)
-  }
-  return { isFilled, passed, all }
-}
-
 /**
  * Waits until this replica has stored all events that each of the others had when the wait began: a new region is ready for commands then. One that cannot be reached is waited for, as is
  * an event that its entity does not take. Every 30 seconds the log says how far it has come. {@link status} says so at any time.
@@ -202,7 +189,7 @@ const filledOf = (heads: Offset.Offsets, { incomplete, offsets }: OwnProgress) =
  * **Details**
  *
  * What comes by way of another replica is among that one's events. A replica that is no more is not to be among `replicas`. It waits for as long as it takes, also where the projections do
- * not run: interrupt it, or use `Effect.timeout`.
+ * not run, or the database of this replica is away: interrupt it, or use `Effect.timeout`. It dies with a `RangeError` where one of `replicas` is none of the entity's.
  *
  * @category running
  * @since 0.1.0
@@ -210,7 +197,7 @@ const filledOf = (heads: Offset.Offsets, { incomplete, offsets }: OwnProgress) =
 export const filled = (
   entity: ReplicatedEventSourced<any, any, any, any, any>,
   options: Pick<ConsumerOptions, "replicas">
-): Effect.Effect<void, StorageError, Replica.Replica | ProjectionManagement | HeartbeatStore> =>
+): Effect.Effect<void, never, Replica.Replica | ProjectionManagement | HeartbeatStore> =>
   Effect.gen(function*() {
     const { id: self } = yield* Replica.Replica
     yield* Effect.forEach(othersOf(entity, self, options), (other) => filledFrom(entity.name, self, other), {
@@ -240,7 +227,13 @@ const filledFrom = (entityType: string, self: string, { heads, id }: Other) =>
       }
     }
     while (true) {
-      const own = yield* progressOf(entityType, self, id)
+      const asked = yield* Effect.result(progressOf(entityType, self, id))
+      if (asked._tag === "Failure") {
+        yield* say(`Waits for its own database, to know how far it has come: ${asked.failure.message}`)
+        yield* Effect.sleep(askEvery)
+        continue
+      }
+      const own = asked.success
       const { all, isFilled, passed } = filledOf(there, own)
       if (isFilled) return
       const rest = own.eta === undefined ? "" : `, and has the others in about ${Duration.format(own.eta)}`

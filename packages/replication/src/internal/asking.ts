@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { ReplicatedEventSourced } from "../ReplicatedEventSourced.ts"
 import type { ConsumerOptions } from "../Replication.ts"
 import * as Replication from "../Replication.ts"
+import { checkReplicas } from "./checkReplicas.ts"
 
 /** @internal Within so many milliseconds a replica has answered, or cannot be reached. */
 export const answerWithin = 15_000
@@ -35,12 +36,13 @@ const inTime = <A, E>(asked: Effect.Effect<A, E>): Effect.Effect<A, string> =>
     })
   )
 
-/** @internal The other replicas that this one has the addresses of. */
+/** @internal The other replicas that this one has the addresses of. It throws a `RangeError` where one is none of the entity's. */
 export const othersOf = (
   entity: ReplicatedEventSourced<any, any, any, any, any>,
   self: string,
   { replicas }: Pick<ConsumerOptions, "replicas">
 ): ReadonlyArray<Other> => {
+  checkReplicas(entity, Object.keys(replicas))
   const others = Object.keys(replicas).filter((id) => id !== self)
   const stream = Replication.stream(entity)
   return others.map((id) => {
