@@ -82,14 +82,10 @@ export const make = ({ database, db, dialect, heads }: {
     slice: number,
     before: number,
     after: number,
-    head: number,
-    evenReplicated: boolean
-  ): Effect.fn.Return<
-    { readonly position: number; readonly removed: number } | undefined,
-    SqlError | ReplicatedEvents
-  > {
+    head: number
+  ): Effect.fn.Return<{ readonly position: number; readonly removed: number } | undefined, SqlError> {
     const rows = yield* database.run(
-      log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number", "metadata"])
+      log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number"])
         .where("position", ">", after).where("position", "<", head)
         .orderBy("position").limit(batchSize)
     )
@@ -97,9 +93,6 @@ export const make = ({ database, db, dialect, heads }: {
     const old = rows.filter(({ timestamp }) => timestamp < before)
     const last = old.at(-1)
     if (last === undefined) return undefined
-    if (!evenReplicated && old.some(({ metadata }) => MetadataColumn.isReplicated(metadata))) {
-      return yield* new ReplicatedEvents({ entityType, persistenceId: undefined })
-    }
     const newest = new Map(
       (yield* database.run(
         db.selectFrom("sluice_journal").select(["persistence_id", (eb) => eb.fn.max("sequence_number").as("newest")])
@@ -132,6 +125,16 @@ export const make = ({ database, db, dialect, heads }: {
           .orderBy("timestamp", "desc").limit(newest)
       ),
       (rows) => rows.some(({ metadata }) => MetadataColumn.isReplicated(metadata))
+    )
+
+  /** Whether an event of a replica is among those that are looked at, where the newest ones do not tell: they may have been emptied. */
+  const hasReplicated = (entityType: string, slice: number, before: number, head: number) =>
+    Effect.map(
+      database.run(
+        log(entityType, slice).select("position").where("position", "<", head).where("timestamp", "<", before)
+          .where("metadata", "like", MetadataColumn.replicatedPattern).limit(1)
+      ),
+      ({ length }) => length > 0
     )
 
   /** Fails where the entity has an event of a replica, also one that is to stay. */
@@ -203,17 +206,24 @@ export const make = ({ database, db, dialect, heads }: {
     prune: (entityType, before, { evenReplicated = false, upTo } = {}) =>
       Effect.gen(function*() {
         const pruning = asStorageError("prune the journal")
-        if (!evenReplicated && (yield* pruning(isReplicated(entityType)))) {
-          return yield* new ReplicatedEvents({ entityType, persistenceId: undefined })
+        const ends = Array.from(
+          yield* heads(entityType, SliceRange.full),
+          ([slice, head]) => [slice, Math.min(head.position, lastOf(upTo, slice) + 1)] as const
+        )
+        if (!evenReplicated) {
+          let replicated = yield* pruning(isReplicated(entityType))
+          // all of them before the first is removed
+          for (const [slice, end] of ends) replicated ||= yield* pruning(hasReplicated(entityType, slice, before, end))
+          if (replicated) return yield* new ReplicatedEvents({ entityType, persistenceId: undefined })
         }
         let removed = 0
-        for (const [slice, head] of yield* heads(entityType, SliceRange.full)) {
-          const end = Math.min(head.position, lastOf(upTo, slice) + 1)
+        for (const [slice, end] of ends) {
           let after = 0
           while (true) {
-            const some = yield* database.withTransaction(
-              removeSome(entityType, slice, before, after, end, evenReplicated)
-            ).pipe(retried, pruning)
+            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, end)).pipe(
+              retried,
+              pruning
+            )
             if (some === undefined) break
             after = some.position
             removed += some.removed

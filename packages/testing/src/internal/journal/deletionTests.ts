@@ -210,6 +210,24 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         assert.isAbove(yield* Journal.prune(type, { before: between, evenReplicated: true }), 0)
       }))
 
+    it.effect("is refused before anything is removed, also where the newest events do not tell that they were of replicas", () =>
+      Effect.gen(function*() {
+        const type = fresh("deletion")
+        const [plain, replicated, emptied] = [4, 5, 6].map((slice) => idsOfSlice(type, slice, 1)[0]!) as [
+          string,
+          string,
+          string
+        ]
+        yield* append(type, plain, texts(3))
+        for (const text of ["one", "two"]) yield* appendReplicated(type, replicated, text)
+        const { timestamp } = yield* append(type, emptied, texts(110))
+        yield* Journal.deleteEvents(type, emptied, { evenReplicated: true })
+        const error = yield* Effect.flip(Journal.prune(type, { before: Timestamp.make(timestamp + 1) }))
+        assert.strictEqual(error._tag, "ReplicatedEvents")
+        assert.strictEqual((yield* stored(type, plain)).length, 3)
+        assert.strictEqual((yield* stored(type, emptied)).length, 110)
+      }))
+
     it.effect("removes nothing beyond a position", () =>
       Effect.gen(function*() {
         const type = fresh("deletion")
