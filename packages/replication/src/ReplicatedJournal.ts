@@ -2,17 +2,20 @@
  * Deleting events of replicated entities once all replicas have them.
  *
  * What a replica has deleted before another one has it never comes there. So all others are asked how far they have stored the journal of this one, and nothing is deleted until
- * all of them have what is to be. `Journal.prune` and `Journal.deleteEvents` ask nobody, and refuse these events.
+ * all of them have what is to be. What comes to an entity after its events were deleted cannot be taken by it: so one is not emptied either until what the others have of it is here. `Journal.prune` and `Journal.deleteEvents` ask nobody, and refuse these events.
  *
  * @since 0.1.0
  */
 import * as ExpectedError from "@sluice/core/ExpectedError"
+import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import * as InvalidInput from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import type * as LogsIdentity from "@sluice/core/LogsIdentity"
 import type { Offsets } from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -23,6 +26,9 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { isOfOthers, type Other, othersOf } from "./internal/asking.ts"
+import { checkReplicas } from "./internal/checkReplicas.ts"
+import { filledOf } from "./internal/filledOf.ts"
+import { progressOf } from "./internal/progressOf.ts"
 import * as Replica from "./Replica.ts"
 import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import type { ConsumerOptions } from "./Replication.ts"
@@ -41,14 +47,16 @@ export interface Options extends Pick<ConsumerOptions, "replicas"> {
 }
 
 /**
- * A replica that does not have all events that are to be deleted, as far as is known.
+ * Another replica, and what keeps it and this one from having the same of what is to be deleted, as far as is known.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Lacking = Schema.Struct({
   replica: Schema.String,
-  /** How many events of the journal of this replica it has yet to come to before it has all that are to be deleted; undefined where that is not known. */
+  /** `outgoing` where it lacks events of this replica, `incoming` where this one lacks events of it. */
+  direction: Schema.Literals(["incoming", "outgoing"]),
+  /** How many events of the other's journal the one that lacks them has yet to come to; undefined where that is not known. */
   behind: Schema.UndefinedOr(Schema.Int),
   /** How many events it has put aside, as their entities do not take them; undefined where that is not known. */
   waiting: Schema.UndefinedOr(Schema.Int),
@@ -57,7 +65,7 @@ export const Lacking = Schema.Struct({
 })
 
 /**
- * A replica that does not have all events that are to be deleted, as far as is known.
+ * Another replica, and what keeps it and this one from having the same of what is to be deleted, as far as is known.
  *
  * @category models
  * @since 0.1.0
@@ -65,7 +73,7 @@ export const Lacking = Schema.Struct({
 export type Lacking = typeof Lacking.Type
 
 /**
- * Replicas do not have all events that were to be deleted, or cannot be asked. Nothing was deleted.
+ * Replicas do not have all events that were to be deleted, or this one has not all that they have of the entity, or they cannot be asked. Nothing was deleted.
  *
  * @category errors
  * @since 0.1.0
@@ -91,17 +99,27 @@ export class NotEverywhere
 
 const eventsOf = (count: number | undefined): string => count === 1 ? "1 event" : `${count ?? "some"} events`
 
-const saying = ({ behind, problem, replica, waiting }: Lacking): string =>
-  `'${replica}' ${
-    problem !== undefined
-      ? `cannot tell (${problem})`
-      : behind !== undefined && behind > 0
-      ? `is ${eventsOf(behind)} behind`
-      : `has put ${eventsOf(waiting)} aside, to be taken there first`
-  }`
+const saying = ({ behind, direction, problem, replica, waiting }: Lacking): string => {
+  if (problem !== undefined) return `'${replica}' cannot tell (${problem})`
+  const [who, whose, where] = direction === "outgoing"
+    ? [`'${replica}'`, "", "there"]
+    : ["this one", ` of '${replica}'`, "here"]
+  if (behind !== undefined && behind > 0) return `${who} is ${eventsOf(behind)}${whose} behind`
+  return waiting === 0
+    ? `${who} has not stored all${whose} yet`
+    : `${who} has put ${eventsOf(waiting)}${whose} aside, to be taken ${where} first`
+}
 
 /** How often those are asked that lack something, in milliseconds. */
 const askEvery = 500
+
+const unknown = (direction: Lacking["direction"], replica: string, problem: string): Lacking => ({
+  replica,
+  direction,
+  behind: undefined,
+  waiting: undefined,
+  problem
+})
 
 /** How a replica stands to what is to be deleted; undefined where it has everything. */
 const lackingOf = (
@@ -109,19 +127,19 @@ const lackingOf = (
   target: Offsets,
   logs: LogsIdentity.Logs
 ): Effect.Effect<{ readonly lacking: Lacking | undefined; readonly others: ReadonlyArray<string> }> => {
-  const unknown = (problem: string) => ({
-    lacking: { replica: other.id, behind: undefined, waiting: undefined, problem },
+  const untold = (problem: string) => ({
+    lacking: unknown("outgoing", other.id, problem),
     others: []
   })
   return Effect.match(other.progress, {
-    onFailure: unknown,
+    onFailure: untold,
     onSuccess: (progress) => {
       if (progress === undefined) {
-        return unknown("it does not say what it has stored, as a replica on Akka, or of an earlier release")
+        return untold("it does not say what it has stored, as a replica on Akka, or of an earlier release")
       }
       const { incomplete, offsets, others, waiting } = progress
       if (isOfOthers(progress, logs)) {
-        return unknown("it has read another journal than this one, at least in part")
+        return untold("it has read another journal than this one, at least in part")
       }
       let behind = 0
       let isIncomplete = false
@@ -131,32 +149,25 @@ const lackingOf = (
         isIncomplete ||= incomplete.has(slice)
       }
       return {
-        lacking: behind === 0 && !isIncomplete ? undefined : { replica: other.id, behind, waiting, problem: undefined },
+        lacking: behind === 0 && !isIncomplete
+          ? undefined
+          : { replica: other.id, direction: "outgoing" as const, behind, waiting, problem: undefined },
         others
       }
     }
   })
 }
 
-/** Waits until every replica has the events of the logs up to there. */
-const everywhere = (
+/** Those that are asked, and a wait of at most `within` altogether, from now on, until nothing is lacking. */
+const asking = (
   entity: ReplicatedEventSourced<any, any, any, any, any>,
   id: string | undefined,
-  target: Offsets,
   options: Options
-): Effect.Effect<void, NotEverywhere, Replica.Replica | Journal.Journal> =>
+) =>
   Effect.gen(function*() {
     const { id: self } = yield* Replica.Replica
-    const { identity } = yield* Journal.Journal
-    const logs: LogsIdentity.Logs = { journal: identity, log: "events", entityType: entity.name }
     const gone = new Set(options.gone)
-    for (const id of [...Object.keys(options.replicas), ...gone]) {
-      if (!entity.replicas.includes(id)) {
-        return yield* Effect.die(
-          new RangeError(`'${id}' is none of the replicas of '${entity.name}': '${entity.replicas.join("', '")}'`)
-        )
-      }
-    }
+    checkReplicas(entity, gone)
     const asked = othersOf(entity, self, options).filter(({ id }) => !gone.has(id))
     const unaddressed = entity.replicas.filter((id) =>
       id !== self && !gone.has(id) && options.replicas[id] === undefined
@@ -164,29 +175,76 @@ const everywhere = (
     const clock = yield* Clock.Clock
     const patience = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? 0))
     const began = clock.currentTimeNanosUnsafe()
-    while (true) {
+    const wait = <E, R>(looking: Effect.Effect<ReadonlyArray<Lacking>, E, R>) =>
+      Effect.gen(function*() {
+        while (true) {
+          const lacking = yield* looking
+          if (lacking.length === 0) return
+          const waited = Number(clock.currentTimeNanosUnsafe() - began) / 1e6
+          if (waited >= patience) {
+            return yield* new NotEverywhere({ entityType: entity.name, self, id, replicas: [...lacking] })
+          }
+          yield* Effect.sleep(Math.min(askEvery, patience - waited))
+        }
+      })
+    return { self, asked, unaddressed, wait }
+  })
+
+type Asking = Effect.Success<ReturnType<typeof asking>>
+
+/** Waits until every replica has the events of the logs up to there. */
+const everywhere = (
+  { name }: ReplicatedEventSourced<any, any, any, any, any>,
+  { asked, unaddressed, wait }: Asking,
+  target: Offsets
+): Effect.Effect<void, NotEverywhere, Journal.Journal> =>
+  Effect.gen(function*() {
+    const { identity } = yield* Journal.Journal
+    const logs: LogsIdentity.Logs = { journal: identity, log: "events", entityType: name }
+    yield* wait(Effect.gen(function*() {
       const answers = yield* Effect.forEach(asked, (other) => lackingOf(other, target, logs), {
         concurrency: "unbounded"
       })
       // what another one has is kept there until those have it that get it from there
       const passedOn = new Set(answers.flatMap(({ lacking, others }) => lacking === undefined ? others : []))
-      const lacking = [
+      return [
         ...answers.flatMap(({ lacking }) => lacking === undefined ? [] : [lacking]),
-        ...unaddressed.filter((id) => !passedOn.has(id)).map((replica): Lacking => ({
-          replica,
-          behind: undefined,
-          waiting: undefined,
-          problem: "its address is not said, and none that has all passes the events on to it"
-        }))
+        ...unaddressed.filter((id) => !passedOn.has(id)).map((replica) =>
+          unknown("outgoing", replica, "its address is not said, and none that has all passes the events on to it")
+        )
       ]
-      if (lacking.length === 0) return
-      const waited = Number(clock.currentTimeNanosUnsafe() - began) / 1e6
-      if (waited >= patience) {
-        return yield* new NotEverywhere({ entityType: entity.name, self, id, replicas: lacking })
-      }
-      yield* Effect.sleep(Math.min(askEvery, patience - waited))
-    }
+    }))
   })
+
+/** Waits until this replica has what each of the others had of the entity when it was first asked. */
+const here = (
+  { name }: ReplicatedEventSourced<any, any, any, any, any>,
+  { asked, self, wait }: Asking,
+  id: string
+): Effect.Effect<void, NotEverywhere | StorageError, ProjectionManagement | HeartbeatStore> => {
+  const known = new Map<string, Offsets>()
+  const missingOf = ({ heads, id: replica }: Other) =>
+    Effect.gen(function*() {
+      const answer = known.has(replica) ? undefined : yield* Effect.result(heads)
+      if (answer?._tag === "Failure") return [unknown("incoming", replica, answer.failure)]
+      // all replicas have their events of it in slices of their own
+      const slice = Slice.ofPersistenceId(PersistenceId.parse(`${name}|${id}|${replica}`))
+      const head = answer?.success.get(slice)
+      if (answer !== undefined) known.set(replica, new Map(head && [[slice, head]]))
+      const own = yield* progressOf(name, self, replica)
+      const { all, isFilled, passed } = filledOf(known.get(replica)!, own)
+      return isFilled
+        ? []
+        : [{
+          replica,
+          direction: "incoming" as const,
+          behind: all - passed,
+          waiting: own.waiting,
+          problem: undefined
+        }]
+    })
+  return wait(Effect.map(Effect.forEach(asked, missingOf, { concurrency: "unbounded" }), (all) => all.flat()))
+}
 
 /**
  * Removes events of this replica's journal that are older than a time, as `Journal.prune` does, once all other replicas have them, and returns how many that were. It fails with
@@ -223,20 +281,24 @@ export const prune = (
     }
     const journal = yield* Journal.Journal
     const older = yield* journal.before(entity.name, SliceRange.full, before)
-    yield* everywhere(entity, undefined, older, options)
+    yield* everywhere(entity, yield* asking(entity, undefined, options), older)
     // what has come since with an older time is not among them
     return yield* journal.prune(entity.name, before, { evenReplicated: true, upTo: older })
   }).pipe(Effect.catchTag("ReplicatedEvents", Effect.die))
 
 /**
- * Empties the events of one entity in this replica's journal, as `Journal.deleteEvents` does, once all other replicas have them. It fails with {@link NotEverywhere}, and deletes nothing, where one does
- * not have them, or cannot be asked.
+ * Empties the events of one entity in this replica's journal, as `Journal.deleteEvents` does, once all other replicas have them, and this one has what they have of it. It fails with
+ * {@link NotEverywhere}, and deletes nothing, where that is not so, or one cannot be asked.
  *
  * **Details**
  *
  * The id is that of the entity, as its commands have it. It is this journal alone: what is to be forgotten everywhere is deleted in each region.
  *
  * **Gotchas**
+ *
+ * Have the entity take no commands anywhere from before the first region deletes it. An event that comes to a region after that is put aside there with `RecoveryFailed`, as the entity has no events to
+ * compute its state from, and the region that has written it cannot delete it. `ProjectionManagement.discardLetters` gives such events up, and deleting goes on. What replicas without an address have
+ * written is known once it comes by way of others.
  *
  * A replica that is added later, or whose backup is restored that is older than the deletion, gets placeholders for the events, and does not miss them. Where a part of an entity is deleted, its state differs
  * there.
@@ -254,7 +316,7 @@ export const deleteEvents = (
 ): Effect.Effect<
   void,
   NotEverywhere | InvalidInput.InvalidInput | StorageError,
-  Replica.Replica | Journal.Journal
+  Replica.Replica | Journal.Journal | ProjectionManagement | HeartbeatStore
 > =>
   Effect.gen(function*() {
     const { id: self } = yield* Replica.Replica
@@ -262,23 +324,22 @@ export const deleteEvents = (
     if (!Number.isSafeInteger(to) || to < 0) {
       return yield* new InvalidInput.InvalidInput({ input: "to", problem: "it is no safe integer from 0" })
     }
-    const text = `${entity.name}|${id}|${self}`
-    if (!PersistenceId.is(text)) {
+    const inJournalOf = (replica: string) => `${entity.name}|${id}|${replica}`
+    if (![self, ...entity.replicas].every((replica) => PersistenceId.is(inJournalOf(replica)))) {
       return yield* new InvalidInput.InvalidInput({ input: "id", problem: "it is no id of an entity" })
     }
-    const persistenceId = PersistenceId.parse(text)
     if (to === 0) return
+    const persistenceId = PersistenceId.parse(inJournalOf(self))
+    const others = yield* asking(entity, id, options)
+    yield* here(entity, others, id)
+    // only now, so that what has come meanwhile is deleted as well
     const last = Option.getOrUndefined(
       yield* Stream.runLast(Journal.readEncoded(persistenceId, { to: SequenceNumber.make(to) }))
     )
     if (last?.position === undefined) return
-    yield* everywhere(
-      entity,
-      id,
-      new Map([[last.slice, { position: last.position, timestamp: last.timestamp }]]),
-      options
-    )
+    const { position, sequenceNumber, slice, timestamp } = last
+    yield* everywhere(entity, others, new Map([[slice, { position, timestamp }]]))
     const journal = yield* Journal.Journal
     // what was written since is not among them
-    yield* journal.deleteEvents(persistenceId, last.sequenceNumber, { evenReplicated: true })
+    yield* journal.deleteEvents(persistenceId, sequenceNumber, { evenReplicated: true })
   }).pipe(Effect.catchTag("ReplicatedEvents", Effect.die))
