@@ -260,6 +260,7 @@ const here = (
  *
  * A replica that is added later, or begins anew, does not get what was removed: its projections stop with `OffsetBelowFloor`. So do those of one whose backup is restored that is older than the
  * removal, also where it was asked right before, and of one that is to reach others than before, or gets another `order`, as it reads the journals from their beginnings then.
+ * These last two lack nothing: `ProjectionManagement.rewind` to `{ since: before }` lets them go on.
  *
  * As everywhere, an entity needs a snapshot to be recovered without its first events.
  *
