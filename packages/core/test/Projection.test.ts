@@ -661,7 +661,9 @@ describe("dead letters of an at-least-once projection", () => {
     for (const claimFor of [0, 999, "301 seconds", "Infinity"] as const) {
       assert.throws(() => Projection.handleDeadLetters(projection, { claimFor }), RangeError)
     }
-    for (const claimFor of [1000, "5 minutes"] as const) Projection.handleDeadLetters(projection, { claimFor })
+    for (const claimFor of [1000, "5 minutes"] as const) {
+      assert.isTrue(Effect.isEffect(Projection.handleDeadLetters(projection, { claimFor })))
+    }
   })
 })
 
