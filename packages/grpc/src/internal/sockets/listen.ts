@@ -161,7 +161,7 @@ const certificateOf = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): ClientCer
 
 /** What was given to be written at once, in pieces, and how many of these are written. */
 interface Unwritten {
-  readonly pieces: ReadonlyArray<Buffer>
+  readonly pieces: Array<Buffer>
   at: number
   readonly taken: (bytes: number) => void
 }
@@ -175,6 +175,8 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
   let finish: (() => void) | undefined
   const drop = (): void => {
     finish = undefined
+    // a piece that the client does not take keeps what comes after it
+    for (const { pieces } of unwritten) pieces.length = 0
     unwritten.length = 0
   }
   /** Writes until there are so many bytes that the client is to take them first. */
@@ -216,7 +218,7 @@ const incoming = (call: Grpc.ServerDuplexStream<Buffer, Buffer>): IncomingCall =
     onCancelled: (cancelled) => call.once("cancelled", cancelled),
     sendHeaders: (headers) => call.sendMetadata(toMetadata(headers)),
     write: (frames, taken) => {
-      unwritten.push({ pieces: pack(bufferOf(frames)), at: 0, taken })
+      unwritten.push({ pieces: pack(bufferOf(frames)).slice(), at: 0, taken })
       if (unwritten.length === 1) proceed()
     },
     end: ({ code, details, trailers }) => {
