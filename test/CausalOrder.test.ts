@@ -9,6 +9,7 @@ import { makeNotes } from "../packages/replication/test/kit/Notes.ts"
 import { temporaryFolder } from "./kit/Service.ts"
 import * as Regions from "./replication/regions.ts"
 import { sequence } from "./replication/sequence.ts"
+import { writeWhileLinksFail } from "./replication/writeWhileLinksFail.ts"
 
 const quietly = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -75,30 +76,13 @@ describe("in causal order", () => {
     (seed) =>
       Effect.gen(function*() {
         const notes = makeNotes("notes", { snapshotEvery: 7 })
-        const { cut, heal, replicas, settled } = yield* Regions.start(notes, memory(), {
+        const regions = yield* Regions.start(notes, memory(), {
           order: "causal",
           isPlain: seed === 3
         })
-        const next = sequence(seed)
         const entities = ["a", "b"]
-        const written = new Map(entities.map((id) => [id, 0]))
-        const pairs = [["eu", "us"], ["us", "ap"], ["ap", "eu"]] as const
-        for (let i = 0; i < 120; i++) {
-          const [a, b] = pairs[next(3)]!
-          const what = next(12)
-          if (what === 0) yield* cut(a, b)
-          else if (what === 1) yield* heal(a, b)
-          else if (what === 2 && i % 5 === 0) yield* replicas[next(3)]!.rewind
-          else {
-            const id = entities[next(entities.length)]!
-            yield* replicas[next(3)]!.notes(id).Add({ text: String(i) })
-            written.set(id, written.get(id)! + 1)
-          }
-          // what has come meanwhile has its turn
-          if (what > 8) yield* Effect.sleep(10)
-        }
-        for (const [a, b] of pairs) yield* heal(a, b)
-        yield* settled(entities, (id) => written.get(id)!)
+        const written = yield* writeWhileLinksFail(regions, entities, sequence(seed))
+        const { replicas } = regions
         for (const id of entities) {
           const all = yield* Effect.forEach(replicas, ({ events }) => events(id))
           for (const events of all) assert.deepStrictEqual(events.toSorted(), all[0]!.toSorted())

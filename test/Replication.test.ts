@@ -35,6 +35,7 @@ import { temporaryFolder } from "./kit/Service.ts"
 import type { Answer, Asked } from "./replication/region.ts"
 import * as Regions from "./replication/regions.ts"
 import { sequence } from "./replication/sequence.ts"
+import { writeWhileLinksFail } from "./replication/writeWhileLinksFail.ts"
 
 const region = fileURLToPath(new URL("./replication/region.ts", import.meta.url))
 
@@ -49,27 +50,10 @@ describe("three replicas", () => {
       Effect.gen(function*() {
         const notes = makeNotes("notes", { snapshotEvery: seed === 1 ? 1 : 7 })
         // where nothing is kept in memory, all that a replica has seen comes from its snapshots
-        const { cut, heal, replicas, settled } = yield* Regions.start(notes, memory(), { isPlain: seed === 1 })
-        const next = sequence(seed)
+        const regions = yield* Regions.start(notes, memory(), { isPlain: seed === 1 })
         const entities = ["a", "b", "c", "d"]
-        const written = new Map(entities.map((id) => [id, 0]))
-        const pairs = [["eu", "us"], ["us", "ap"], ["ap", "eu"]] as const
-        for (let i = 0; i < 150; i++) {
-          const [a, b] = pairs[next(3)]!
-          const what = next(10)
-          if (what === 0) yield* cut(a, b)
-          else if (what === 1) yield* heal(a, b)
-          else if (what === 2 && i % 5 === 0) yield* replicas[next(3)]!.rewind
-          else {
-            const id = entities[next(entities.length)]!
-            yield* replicas[next(3)]!.notes(id).Add({ text: String(i) })
-            written.set(id, written.get(id)! + 1)
-          }
-          // what has come meanwhile has its turn
-          if (what > 7) yield* Effect.sleep(5)
-        }
-        for (const [a, b] of pairs) yield* heal(a, b)
-        yield* settled(entities, (id) => written.get(id)!)
+        const written = yield* writeWhileLinksFail(regions, entities, sequence(seed))
+        const { replicas } = regions
         for (const id of entities) {
           const all = yield* Effect.forEach(replicas, ({ events }) => events(id))
           const [first] = all.map((events) => events.toSorted())

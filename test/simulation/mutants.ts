@@ -1,19 +1,12 @@
+import type { Workload } from "./report.ts"
+
 /** Mistakes that the product could have, as changes of its text. The simulator has to find each. */
 export interface Mutant {
   readonly name: string
   /** Where, from the root of the repository. */
   readonly file: string
   /** Which workload finds it: that of projections by default. */
-  readonly workload?:
-    | "network"
-    | "filters"
-    | "scaling"
-    | "versions"
-    | "skips"
-    | "automatic"
-    | "entities"
-    | "replicas"
-    | undefined
+  readonly workload?: Workload | undefined
   /** The first seed that is tried, where it takes many to find it. */
   readonly from?: number | undefined
   /** Texts that the file has exactly once, and what they become. */

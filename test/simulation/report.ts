@@ -1,17 +1,20 @@
 import { Simulation } from "@sluice/testing"
 
+/** What is simulated. */
+export type Workload =
+  | "projections"
+  | "network"
+  | "filters"
+  | "scaling"
+  | "versions"
+  | "skips"
+  | "automatic"
+  | "entities"
+  | "replicas"
+
 /** What was found, and the command that shows it again. */
 export const report = (
   found: Simulation.Counterexample<unknown>,
-  workload:
-    | "projections"
-    | "network"
-    | "filters"
-    | "scaling"
-    | "versions"
-    | "skips"
-    | "automatic"
-    | "entities"
-    | "replicas"
+  workload: Workload
 ): string =>
   `${Simulation.format(found)}\nAgain: npm run test:simulation -- --workload ${workload} --seed ${found.seed} --trace`
