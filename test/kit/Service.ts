@@ -1,4 +1,5 @@
 /** Real processes that are killed and started again. */
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
@@ -81,9 +82,13 @@ export const start = (options: Options): Effect.Effect<Service, never, Scope.Sco
       }),
       send: (line) => Effect.sync(() => void state.child.stdin!.write(`${line}\n`)),
       printed: (line) =>
-        Effect.callback((resume) => {
-          awaited.set(line, () => resume(Effect.void))
-        })
+        Wait.end(
+          `the process to print '${line}'`,
+          Effect.callback((resume) => {
+            awaited.set(line, () => resume(Effect.void))
+          }),
+          { atMost: "10 minutes" }
+        )
     })
   )
 
