@@ -835,7 +835,10 @@ export class Audit {
     for (const { from, slice, to } of moves) {
       if (from === undefined || from.position > 0 || from.timestamp === 0) continue
       for (const { position, timestamp } of this.#unhandled(projection, basis.revision, slice, to.position)) {
-        if (timestamp < from.timestamp) projection.leftBehind.add(slice, position!)
+        // what was passed over before, as it was not selected, may still come
+        if (timestamp < from.timestamp && !projection.deferred.has(slice, position!)) {
+          projection.leftBehind.add(slice, position!)
+        }
       }
     }
   }
