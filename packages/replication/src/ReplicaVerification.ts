@@ -9,7 +9,6 @@ import { isSkipped } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import { Journal } from "@sluice/core/Journal"
-import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import type { Offsets } from "@sluice/core/Offset"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -27,7 +26,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { allHeader } from "./internal/allHeader.ts"
-import { answerWithin, type Other, othersOf } from "./internal/asking.ts"
+import { answerWithin, isOfOthers, isPositioned, messageOf, type Other, othersOf } from "./internal/asking.ts"
 import { compareSides, EntitySide, type Unmatched } from "./internal/entitySide.ts"
 import { filterOf, type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import { migrated } from "./internal/replica.ts"
@@ -302,7 +301,6 @@ interface Reading {
   readonly entity: (id: string) => Stream.Stream<EncodedEnvelope, any, any>
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 const away = (error: unknown) => new NotCompared(messageOf(error))
 const silent = () => new NotCompared(`It has shown nothing of what it has for ${answerWithin / 1000} seconds`)
 
@@ -316,8 +314,8 @@ const known = (
     const journal = yield* Journal
     const remote = other.id
     const headsThere = yield* Effect.mapError(other.heads, away)
-    for (const { position } of headsThere.values()) {
-      if (position === 0) return yield* Effect.fail(new NotCompared("It has no positions, as a replica on Akka"))
+    if (!isPositioned(headsThere)) {
+      return yield* Effect.fail(new NotCompared("It has no positions, as a replica on Akka"))
     }
     const headsHere = yield* journal.heads(entity.name, SliceRange.full)
     const own = yield* progressOf(entity.name, self, remote)
@@ -325,10 +323,7 @@ const known = (
     if (theirs === undefined) {
       return yield* Effect.fail(new NotCompared("It does not say what it has stored, as a replica on Akka"))
     }
-    if (
-      theirs.journal !== undefined &&
-      !LogsIdentity.isOf(theirs.journal, { journal: journal.identity, log: "events", entityType: entity.name })
-    ) {
+    if (isOfOthers(theirs, { journal: journal.identity, log: "events", entityType: entity.name })) {
       return yield* Effect.fail(
         new NotCompared("It has read another journal, which the one of this replica has taken the place of")
       )

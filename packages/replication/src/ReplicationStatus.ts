@@ -14,7 +14,7 @@ import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { isOfOthers, type Other, othersOf } from "./internal/asking.ts"
+import { isOfOthers, isPositioned, type Other, othersOf } from "./internal/asking.ts"
 import { filledOf } from "./internal/filledOf.ts"
 import { type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import * as Replica from "./Replica.ts"
@@ -79,12 +79,6 @@ const timeLagOf = (heads: Offset.Offsets, offsets: Offset.Offsets): Duration.Dur
     if (position > stored.position) micros = Math.max(micros, timestamp - stored.timestamp)
   }
   return Duration.millis(micros / 1000)
-}
-
-/** A plain Akka producer tells times, and no positions. */
-const isPositioned = (heads: Offset.Offsets): boolean => {
-  for (const { position } of heads.values()) if (position === 0) return false
-  return true
 }
 
 const unknown: Direction = {

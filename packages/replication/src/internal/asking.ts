@@ -25,7 +25,14 @@ export interface Other {
   readonly heads: Effect.Effect<Offsets, string>
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
+/** @internal Whether heads are positions: a plain Akka producer tells times, and none of these. */
+export const isPositioned = (heads: Offsets): boolean => {
+  for (const { position } of heads.values()) if (position === 0) return false
+  return true
+}
+
+/** @internal What an error says. */
+export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const inTime = <A, E>(asked: Effect.Effect<A, E>): Effect.Effect<A, string> =>
   asked.pipe(
