@@ -25,6 +25,10 @@ export interface Options {
   readonly latency?: boolean
 }
 
+/** What is measured of commands: how long each takes, or how many there are in a second. */
+export const naming = ({ bench, latency }: Options) =>
+  latency ? { bench, unit: "ms", better: "lower" as const } : { bench, unit: "commands/s" }
+
 /** They are active before it is measured. */
 export const ids = Arr.makeBy(1_000, (i) => `c-${i}`)
 
@@ -84,10 +88,7 @@ const makeCommands = (options: Options): Bench => ({
         return sending(options, setting, connection, type.name, (id, n) =>
           Journal.append(type, { id, events: [item(n)] }))
       })
-      const naming = options.latency
-        ? { bench: options.bench, unit: "ms", better: "lower" as const }
-        : { bench: options.bench, unit: "commands/s" }
-      return yield* Effect.map(compare(setting, naming, ours, byHand), (line) => [line]).pipe(
+      return yield* Effect.map(compare(setting, naming(options), ours, byHand), (line) => [line]).pipe(
         Effect.provide(storage(target))
       )
     })

@@ -15,7 +15,7 @@ import { start } from "../process.ts"
 import { makeReplicatedCarts, type Region, regions } from "../replicatedCarts.ts"
 import { adapters, connect, connectAll, storage } from "../Target.ts"
 import { countingIn, loaded, ours as pipeline } from "./endToEnd.ts"
-import { ids, sending } from "./entities.ts"
+import { ids, naming, type Options, sending } from "./entities.ts"
 
 /** The commands of a second. */
 const rate = 500
@@ -125,7 +125,7 @@ export const heal: Bench = {
 
 /** Entities of a replica that nobody consumes. */
 const makeCommands = (
-  options: { readonly bench: string; readonly callers: number; readonly latency?: boolean }
+  options: Options
 ): Bench => ({
   name: options.bench,
   adapters,
@@ -150,10 +150,7 @@ const makeCommands = (
           return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
         }).pipe(Effect.provide(EventSourced.layer(Carts)))
       })
-      const naming = options.latency
-        ? { bench: options.bench, unit: "ms", better: "lower" as const }
-        : { bench: options.bench, unit: "commands/s" }
-      return yield* Effect.map(compare(setting, naming, ours, plain), (line) => [line]).pipe(
+      return yield* Effect.map(compare(setting, naming(options), ours, plain), (line) => [line]).pipe(
         Effect.provide(storage(target))
       )
     })
