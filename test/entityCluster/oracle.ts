@@ -5,9 +5,11 @@ import * as Stream from "effect/Stream"
 import type { Read, Told } from "./calls.ts"
 import { LedgerType } from "./Ledger.ts"
 
-/** What was found. The first list should be empty. */
+/** What was found. The first list should be empty, and the second one where a process knows what it has. */
 export interface Verdict {
   readonly violations: ReadonlyArray<string>
+  /** Reads that did not show what was known before they began. Only writes are compared by the journal. */
+  readonly staleReads: ReadonlyArray<string>
   readonly events: number
   readonly reads: number
   readonly acknowledged: number
@@ -49,6 +51,7 @@ class Known {
 export const verdict = (told: ReadonlyArray<Told>, read: ReadonlyArray<Read>, ids: Iterable<string>) =>
   Effect.gen(function*() {
     const violations: Array<string> = []
+    const staleReads: Array<string> = []
     /** The total after each operation, the number of its last event, and its parts. */
     const applied = new Map<string, { readonly id: string; parts: number; total: number; sequenceNumber: number }>()
     /** Of each ledger, the total after so many events; undefined where an operation is not at its end. */
@@ -131,10 +134,11 @@ export const verdict = (told: ReadonlyArray<Told>, read: ReadonlyArray<Read>, id
         violations.push(`${id}: a read shows ${total} after ${events} events, where the total is ${there}`)
       }
       const least = known.before(id, began)
-      if (events < least) violations.push(`${id}: a read shows ${events} events, and ${least} were known before it`)
+      if (events < least) staleReads.push(`${id}: a read shows ${events} events, and ${least} were known before it`)
     }
     const verdict: Verdict = {
       violations,
+      staleReads,
       events,
       reads: read.length,
       acknowledged,

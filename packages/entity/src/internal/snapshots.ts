@@ -84,6 +84,8 @@ export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
         // one that does not let itself be stopped keeps neither the end, nor others
         Effect.flatMap(inTime(saving, saveWithin), (exit): Effect.Effect<void, unknown> => exit ?? Effect.fail(tooSlow))
           .pipe(
+            // first, so that the next one can begin as soon as this one is counted
+            Effect.ensuring(Effect.sync(() => underWay.delete(persistenceId))),
             Effect.andThen(count("saved")),
             Effect.catchCause((cause) =>
               Effect.andThen(
@@ -94,8 +96,7 @@ export const makeSnapshotSaver = Effect.fnUntraced(function*<State>(
                   cause
                 )
               )
-            ),
-            Effect.ensuring(Effect.sync(() => underWay.delete(persistenceId)))
+            )
           )
       )
       return true

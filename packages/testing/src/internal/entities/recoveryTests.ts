@@ -7,8 +7,10 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as StateType from "@sluice/core/StateType"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as EntityMetrics from "@sluice/entity/EntityMetrics"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -30,6 +32,18 @@ const untilSnapshots = (account: Account, expected: ReadonlyArray<number>) =>
   Wait.until(
     `snapshots ${expected.join(", ")}`,
     Effect.map(numbersOf(account), (numbers) => JSON.stringify(numbers) === JSON.stringify(expected))
+  )
+
+/** Waits until so many were saved, each with the removal of older ones: the next one is not begun before. */
+const untilSaved = (account: Account, expected: number) =>
+  Wait.until(
+    `${expected} snapshots to be saved`,
+    Effect.map(
+      Metric.value(
+        Metric.withAttributes(EntityMetrics.entitySnapshots, { entity_type: account.name, outcome: "saved" })
+      ),
+      ({ count }) => count === expected
+    )
   )
 
 /** A snapshot that says how the balance came about: it is not that of the events. */
@@ -261,7 +275,8 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         const accounts = yield* running(account)
         for (const last of [3, 6, 9]) {
           for (let i = 0; i < 3; i++) yield* accounts("a").Deposit({ amount: 1 })
-          yield* untilSnapshots(account, last === 3 ? [3] : [last, last - 3])
+          yield* untilSaved(account, last / 3)
+          assert.deepStrictEqual(yield* numbersOf(account), last === 3 ? [3] : [last, last - 3])
         }
         const found = yield* SnapshotStore.load(account.stateType, "a")
         assert.deepStrictEqual(Option.getOrThrow(found).state, { balance: 9, count: 9 })
