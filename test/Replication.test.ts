@@ -18,6 +18,7 @@ import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
+import * as ReplicaVerification from "@sluice/replication/ReplicaVerification"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
@@ -353,6 +354,7 @@ const running = Effect.fnUntraced(function*(
   return {
     context,
     projections: Replication.projections(notes, id, { replicas, consumers }),
+    verify: Effect.provideContext(ReplicaVerification.verify(notes, { replicas }), context),
     add: (text: string) => client("a").Add({ text }),
     has: (...expected: ReadonlyArray<string>) =>
       Wait.until(
@@ -436,6 +438,12 @@ describe("a replica whose database was restored from a backup", () => {
               )
             )
             yield* there.has("1", "2", "3")
+            // 'new-4' has not come, as the entity is held up
+            const [{ differences, events, states, underWay }] = (yield* there.verify) as [ReplicaVerification.Report]
+            assert.deepStrictEqual([events, states, underWay], [1, 0, 1])
+            assert.deepStrictEqual(differences, [
+              { _tag: "OtherEvents", id: "a", origin: "eu", count: 2, numbers: [2, 3] }
+            ])
           }))
         }))
         const there = yield* running("us", fileOf("us"), us, { ap })

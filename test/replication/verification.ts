@@ -12,6 +12,8 @@ import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { makeNotes } from "../../packages/replication/test/kit/Notes.ts"
 import * as Regions from "./regions.ts"
+import { sequence } from "./sequence.ts"
+import { writeWhileLinksFail } from "./writeWhileLinksFail.ts"
 
 type Region = Effect.Success<ReturnType<typeof Regions.start>>["replicas"][number]
 
@@ -28,6 +30,17 @@ const byId = ({ differences }: ReplicaVerification.Report) =>
   ).toSorted()
 
 const select = () => EventFilter.passAll.pipe(EventFilter.excludeEntityIds("hidden"))
+
+/** Has a region lose the first events of an entity. */
+const lose = ({ context, id }: Region, entity: string, to: number) =>
+  Effect.provideContext(
+    Journal.use((journal) =>
+      journal.deleteEvents(PersistenceId.make("notes", `${entity}|${id}`), SequenceNumber.make(to), {
+        evenReplicated: true
+      })
+    ),
+    context
+  )
 
 const only = <E, R>(asked: Effect.Effect<ReadonlyArray<ReplicaVerification.Report>, E, R>) =>
   Effect.map(asked, ([report]) => report!)
@@ -103,15 +116,6 @@ export const verificationTests = (
         yield* equal(us)
 
         // what is lost is missing, on both sides of the comparison
-        const lose = ({ context, id }: Region, entity: string, to: number) =>
-          Effect.provideContext(
-            Journal.use((journal) =>
-              journal.deleteEvents(PersistenceId.make("notes", `${entity}|${id}`), SequenceNumber.make(to), {
-                evenReplicated: true
-              })
-            ),
-            context
-          )
         yield* lose(eu, "of us", 1)
         yield* lose(eu, "b", 2)
         assert.deepStrictEqual(byId(yield* verify(eu)), [
@@ -130,6 +134,49 @@ export const verificationTests = (
         )
         assert.deepStrictEqual([listed[0]!.differences.length, listed[0]!.found], [1, 3])
       }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.live.each(["origin", "causal"] as const)(
+      "are equal, each with both others, when links have failed, and name who has lost what (%s)",
+      (order) =>
+        Effect.gen(function*() {
+          const notes = makeNotes("notes", converging)
+          const regions = yield* Regions.start(notes, yield* storages, { order })
+          const ids = ["a", "b", "c"]
+          const written = yield* writeWhileLinksFail(regions, ids, sequence(order === "origin" ? 1 : 2))
+          const all = ids.reduce((sum, id) => sum + written.get(id)!, 0)
+          const verify = ({ context, options }: Region) =>
+            Effect.provideContext(ReplicaVerification.verify(notes, options), context)
+          for (const region of regions.replicas) {
+            yield* Wait.until(
+              `${region.id} to be equal with both`,
+              Effect.map(
+                verify(region),
+                (reports) => reports.length === 2 && reports.every(ReplicaVerification.isEqual)
+              ),
+              { atMost: "60 seconds" }
+            )
+            for (const { events, leftOut, states } of yield* verify(region)) {
+              assert.deepStrictEqual([events, states, leftOut], [all, ids.length, 0])
+            }
+          }
+          const [eu, us, ap] = regions.replicas as [Region, Region, Region]
+          const first = (yield* eu.events("a"))[0]!.split("#")[0]!
+          yield* lose(eu, "a", 1)
+          const lost = (tag: string) => [[`${tag} a ${first} 1`]]
+          /** What two of them say of each other, where they are to compare events of this origin. */
+          const found = (region: Region, other: string) =>
+            Effect.map(verify(region), (reports) => [byId(reports.find(({ replica }) => replica === other)!)])
+          for (const other of [us, ap]) {
+            // in the order of origins, the origin alone gives and is given its own events
+            const isCompared = order === "causal" || first === eu.id || first === other.id
+            assert.deepStrictEqual(yield* found(eu, other.id), isCompared ? lost("MissingHere") : [[]])
+            assert.deepStrictEqual(yield* found(other, eu.id), isCompared ? lost("MissingThere") : [[]])
+          }
+          for (const { found } of (yield* verify(us)).filter(({ replica }) => replica === "ap")) {
+            assert.strictEqual(found, 0)
+          }
+        }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+    )
 
     it.live("finds states that differ though the events are the same, and says so", () =>
       Effect.gen(function*() {
