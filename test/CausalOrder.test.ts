@@ -1,7 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as ReplicatedJournal from "@sluice/replication/ReplicatedJournal"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as Wait from "@sluice/testing/Wait"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import * as Path from "node:path"
@@ -123,4 +129,68 @@ describe("in causal order", () => {
         }))
       }
     }).pipe(Effect.scoped, quietly), 180_000)
+
+  it.live(
+    "replicas that had another order before a prune stop, and go on once they are rewound to it",
+    () =>
+      Effect.gen(function*() {
+        const folder = yield* temporaryFolder
+        const storages = Object.fromEntries(
+          ["eu", "us", "ap"].map((id) => [id, SqliteStorage.layer({ filename: Path.join(folder, `${id}.db`) })])
+        )
+        const notes = makeNotes("notes", { snapshotEvery: 1 })
+        const pruned = yield* Effect.scoped(Effect.gen(function*() {
+          const { replicas, settled } = yield* Regions.start(notes, storages, { order: "origin" })
+          for (const { notes } of replicas) yield* notes("a").Add({ text: "first" })
+          yield* settled(["a"], () => 3)
+          const eu = replicas[0]!
+          return yield* Effect.provideContext(
+            Effect.gen(function*() {
+              const before = Timestamp.make((yield* Journal.Journal.use(({ now }) => now)) + 1)
+              const options = { ...eu.options, before, within: "90 seconds" } as const
+              // the last one of an entity stays
+              assert.strictEqual(yield* ReplicatedJournal.prune(notes, options), 2)
+              return before
+            }),
+            eu.context
+          )
+        }))
+        const { replicas } = yield* Regions.start(notes, storages, { order: "causal" })
+        const [eu, ...others] = replicas
+        for (const { notes } of replicas) yield* notes("a").Add({ text: "more" })
+        for (const { context, id } of others) {
+          const projection = `RES_notes_${id}_eu`
+          const stopped = Effect.map(ProjectionStatus.status(projection), (workers) =>
+            workers.filter(({ failure, state }) =>
+              state === "Stopped" && failure !== undefined && Cause.pretty(failure.cause).includes("OffsetBelowFloor")
+            ))
+          yield* Effect.gen(function*() {
+            yield* Wait.until(
+              `${id} to stop`,
+              Effect.map(stopped, ({ length }) =>
+                length > 0),
+              {
+                atMost: "60 seconds"
+              }
+            )
+            for (
+              const source of new Set((yield* stopped).map(({ source }) =>
+                source
+              ))
+            ) {
+              yield* ProjectionManagement.rewind({ projection, source }, { since: pruned })
+            }
+          }).pipe(Effect.provideContext(context))
+        }
+        for (const replica of replicas) {
+          yield* Wait.until(
+            `all at ${replica.id}`,
+            Effect.map(replica.notes("a").Get(), ({ notes }) => notes.length === 6),
+            { atMost: "60 seconds" }
+          )
+        }
+        assert.strictEqual((yield* eu!.events("a")).length, 4)
+      }).pipe(Effect.scoped, quietly),
+    180_000
+  )
 })
