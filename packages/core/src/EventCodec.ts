@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
+import * as SchemaAST from "effect/SchemaAST"
 import * as ExpectedError from "./ExpectedError.ts"
 import { messageOf } from "./internal/messageOf.ts"
 import type { Payload } from "./Payload.ts"
@@ -156,11 +158,11 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
     const older = versions.get(name) ?? []
     versions.delete(name)
     const manifestOf = (version: number) => `${jsonPrefix}${name}${version === 1 ? "" : `#${version}`}`
-    const current = Schema.toCodecJson(member as unknown as Schema.Codec<unknown>)
+    const current = compiled(member as unknown as Schema.Codec<unknown>)
     const manifest = manifestOf(older.length + 1)
     if (decoders.has(manifestOf(1))) throw new TypeError(`Two events are named '${name}'`)
     older.forEach((decoder, i) => {
-      const read = Schema.decodeUnknownSync(Schema.toCodecJson(decoder as unknown as Schema.Codec<unknown>))
+      const read = Schema.decodeUnknownSync(compiled(decoder as unknown as Schema.Codec<unknown>))
       decoders.set(manifestOf(i + 1), read)
     })
     decoders.set(manifest, Schema.decodeUnknownSync(current))
@@ -195,6 +197,14 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
       return decoder(JSON.parse(textDecoder.decode(bytes))) as A
     }
   })
+}
+
+/** To and from JSON, by code that is generated from the schema when it is first used, and by interpreting the schema where the process may not generate code. */
+const compiled = (schema: Schema.Codec<unknown>): Schema.Codec<unknown, unknown> => {
+  const json = Schema.toCodecJson(schema)
+  SchemaJITCompiler.enable(json.ast)
+  SchemaJITCompiler.enable(SchemaAST.flip(json.ast))
+  return json
 }
 
 const isExactly = (member: Schema.Top): (event: unknown) => boolean => {

@@ -3,6 +3,8 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { execFileSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
 class CheckedOut extends Schema.TaggedClass<CheckedOut>()("CheckedOut", { at: Schema.DateTimeUtc }) {}
@@ -88,6 +90,15 @@ describe("EventCodec.json", () => {
     for (const event of [other, null, undefined, "text", {}, { _tag: "ItemAdded", sku: 1 }]) {
       assert.throws(() => codec.encodeUnsafe(event))
     }
+  })
+
+  it("reads and writes the same, and refuses the same, where the process may not generate code", () => {
+    const file = fileURLToPath(new URL("./decodeMany.ts", import.meta.url))
+    const printed = (...flags: ReadonlyArray<string>) =>
+      execFileSync(process.execPath, [...flags, "--conditions=@sluice/source", file], { encoding: "utf8" })
+    const compiled = printed()
+    assert.strictEqual(printed("--disallow-code-generation-from-strings"), compiled)
+    for (const text of ["Ordered { ", "_tag: 'Paid'", "Missing key", "Expected array"]) assert.include(compiled, text)
   })
 
   it("is refused where a member has no name, or one that another has", () => {
