@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Adapter, Target } from "./Target.ts"
+import * as Work from "./Work.ts"
 
 /** How long and how often to measure. */
 export interface Size {
@@ -76,13 +77,15 @@ export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
   byHand: Effect.Effect<Sample, E2, R2> | undefined
 ): Effect.fn.Return<Line, E | E2, R | R2> {
   const baseline = size.alone ? undefined : byHand
-  const samples: Array<Sample> = []
-  const others: Array<Sample> = []
+  const samples: Array<Measured> = []
+  const others: Array<Measured> = []
   const warmUp = size.runs > 1 ? 1 : 0
   for (let round = 0; round < size.runs + warmUp; round++) {
     const sides = [
-      Effect.map(ours, (sample) => void samples.push(sample)),
-      ...(baseline === undefined ? [] : [Effect.map(baseline, (sample) => void others.push(sample))])
+      Effect.map(Work.during(ours), ([sample, cores]) => void samples.push({ ...sample, cores })),
+      ...(baseline === undefined
+        ? []
+        : [Effect.map(Work.during(baseline), ([sample, cores]) => void others.push({ ...sample, cores }))])
     ]
     for (const side of round % 2 === 0 ? sides : sides.toReversed()) yield* side
   }
@@ -105,6 +108,7 @@ export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
     ...medians(counted),
     ...Object.fromEntries(Object.entries(medians(countedOthers)).map(([name, value]) => [`${name}Baseline`, value])),
     ...(baseline === undefined ? {} : { ratios: ratios.map(round) }),
+    ...processors(counted, countedOthers, better),
     ...(others.some((sample) => sample.lost + sample.doubled > 0)
       ? {
         lostBaseline: others.reduce((sum, sample) => sum + sample.lost, 0),
@@ -113,6 +117,27 @@ export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
       : {})
   }
 })
+
+/** A sample, and how many processors it took; undefined where that was not counted. */
+interface Measured extends Sample {
+  readonly cores: Work.Cores | undefined
+}
+
+/** How many processors each side took, and the ratio of what a processor does in a second, which says the same on a machine where others work. How many those took. */
+const processors = (ours: ReadonlyArray<Measured>, others: ReadonlyArray<Measured>, better: "higher" | "lower") => {
+  const own = (samples: ReadonlyArray<Measured>) => samples.flatMap(({ cores }) => cores === undefined ? [] : cores.own)
+  const rates = (samples: ReadonlyArray<Measured>) =>
+    samples.map(({ cores, value }) => cores === undefined ? Number.NaN : value / cores.own)
+  const [a, b] = [rates(ours), rates(others)]
+  const ratios = a.map((rate, i) => rate / (b[i] ?? Number.NaN)).filter(Number.isFinite)
+  const busy = [...ours, ...others].flatMap(({ cores }) => cores?.others ?? [])
+  return {
+    ...(own(ours).length > 0 ? { cores: round(median(own(ours))) } : {}),
+    ...(own(others).length > 0 ? { coresBaseline: round(median(own(others))) } : {}),
+    ...(better === "higher" && ratios.length > 0 ? { cpuRatio: round(median(ratios)) } : {}),
+    ...(busy.length > 0 ? { coresOfOthers: round(median(busy)) } : {})
+  }
+}
 
 const medians = (samples: ReadonlyArray<Sample>): Record<string, number> =>
   Object.fromEntries(
@@ -142,20 +167,21 @@ export const callers = <E, R>(n: number, seconds: number, call: () => Effect.Eff
     const start = performance.now()
     const each = loop(start + seconds * 1000)
     return Effect.map(
-      Effect.all(Array.from({ length: n }, () => each), { concurrency: "unbounded", discard: true }),
+      Work.counted(Effect.all(Array.from({ length: n }, () => each), { concurrency: "unbounded", discard: true })),
       () => (performance.now() - start) / 1000
     )
   })
 }
 
 /** The same with promises. */
-export const promised = async (n: number, seconds: number, call: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now()
-  const end = start + seconds * 1000
-  const loop = async () => {
-    do await call()
-    while (performance.now() < end)
-  }
-  await Promise.all(Array.from({ length: n }, loop))
-  return (performance.now() - start) / 1000
-}
+export const promised = (n: number, seconds: number, call: () => Promise<unknown>): Effect.Effect<number> =>
+  Work.counted(Effect.promise(async () => {
+    const start = performance.now()
+    const end = start + seconds * 1000
+    const loop = async () => {
+      do await call()
+      while (performance.now() < end)
+    }
+    await Promise.all(Array.from({ length: n }, loop))
+    return (performance.now() - start) / 1000
+  }))

@@ -2,7 +2,7 @@
  * `npm run bench -- [NAME…] [--quick] [--adapter sqlite|postgres|mariadb|mysql] [--runs 5] [--seconds 2] [--scale 1] [--alone]`: a line of JSON on standard
  * output for each benchmark and database, with what was lost and doubled as it was counted. Only ratios say something: they are of
  * runs that took turns on the same machine and server. A name stands for all that begin with it; foreign systems are left out of a
- * quick run without names. Without the
+ * quick run without names. How many processors each side took, and what one does in a second (cpuRatio), is of all processes that were started here, databases included. Without the
  * baseline, `--alone`, and with node's `--cpu-prof` a profile shows where our own time goes.
  */
 import * as Cause from "effect/Cause"
@@ -45,7 +45,18 @@ if (chosen.length === 0) {
   process.exit(2)
 }
 
-const print = (line: Line): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+/** More would be felt. */
+const mayBeBusy = 0.2
+
+const print = (line: Line): void => {
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+  const { adapter, bench, coresOfOthers } = line
+  if (typeof coresOfOthers === "number" && coresOfOthers > mayBeBusy) {
+    console.error(
+      `${bench} on ${adapter}: others took ${coresOfOthers} of the processors. Only what a processor does in a second says something (cpuRatio)`
+    )
+  }
+}
 
 const measure = Effect.gen(function*() {
   let failures = 0

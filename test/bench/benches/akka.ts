@@ -12,6 +12,7 @@ import { type Bench, compare, type Sample, type Setting } from "../Bench.ts"
 import { database, versus } from "../foreign.ts"
 import { start as startProcess } from "../process.ts"
 import { connect, connectAll, storage } from "../Target.ts"
+import * as Work from "../Work.ts"
 import * as append from "./append.ts"
 import * as endToEnd from "./endToEnd.ts"
 import * as entities from "./entities.ts"
@@ -202,8 +203,8 @@ export const fromAkka = make("from-akka-catch-up", (setting) =>
           return yield* compare(
             setting,
             { bench: `from-akka-catch-up${suffix}`, unit: "events/s" },
-            Effect.suspend(() => consumer.ask<Sample>("read", { name: `c${run++}`, isExactlyOnce })),
-            reader.ask<Sample>("read")
+            Work.counted(Effect.suspend(() => consumer.ask<Sample>("read", { name: `c${run++}`, isExactlyOnce }))),
+            Work.counted(reader.ask<Sample>("read"))
           )
         }))
     )

@@ -105,15 +105,13 @@ export const promises = (
     const appended: Array<number> = []
     const latencies: Array<number> = []
     let next = 0
-    const seconds = yield* Effect.promise(() =>
-      promised(options.callers, size.seconds, async () => {
-        const n = next++
-        const start = performance.now()
-        await append(n)
-        latencies.push(performance.now() - start)
-        appended.push(n)
-      })
-    )
+    const seconds = yield* promised(options.callers, size.seconds, async () => {
+      const n = next++
+      const start = performance.now()
+      await append(n)
+      latencies.push(performance.now() - start)
+      appended.push(n)
+    })
     return sample(options, { appended, latencies, seconds }, yield* count(appended))
   })
 

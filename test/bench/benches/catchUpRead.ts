@@ -16,6 +16,7 @@ import { type Bench, compare, type Sample } from "../Bench.ts"
 import { Logs, parse } from "../events.ts"
 import { Cart, load } from "../load.ts"
 import { adapters, connect, storage } from "../Target.ts"
+import * as Work from "../Work.ts"
 
 /** A reader is asked for as many as a source asks for. */
 const pageSize = 500
@@ -27,7 +28,7 @@ export const timed = <E, R>(
   Effect.suspend(() => {
     const logs = new Logs()
     const start = performance.now()
-    return Effect.map(read(logs), () => ({
+    return Effect.map(Work.counted(read(logs)), () => ({
       value: logs.count / ((performance.now() - start) / 1000),
       ...logs.of(total)
     }))

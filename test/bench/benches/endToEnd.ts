@@ -11,6 +11,7 @@ import { type Bench, compare, type Sample, type Setting } from "../Bench.ts"
 import { compareCounts, type Expected, load } from "../load.ts"
 import { start } from "../process.ts"
 import { adapters, connect, connectAll, storage, type Target } from "../Target.ts"
+import * as Work from "../Work.ts"
 
 interface Options {
   readonly total: number
@@ -32,7 +33,8 @@ const pair = Effect.fnUntraced(function*(
   const to = yield* start(`${folder}/consumer`, { port, sink, tag, total })
   yield* to.message()
   let run = 0
-  return (isGrouped: boolean) => Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped }))
+  return (isGrouped: boolean) =>
+    Work.counted(Effect.suspend(() => to.ask<Sample>("catchUp", { name: `p${run++}`, isGrouped })))
 })
 
 export const ours = (options: Options) =>

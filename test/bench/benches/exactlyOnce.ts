@@ -18,6 +18,7 @@ import type { ItemAdded } from "../events.ts"
 import { parse } from "../events.ts"
 import { Cart, compareCounts, type Expected, load } from "../load.ts"
 import { type Adapter, adapterModules, adapters, connectAll, storage } from "../Target.ts"
+import * as Work from "../Work.ts"
 
 /** What the handler does with events, in the transaction that moves their offsets. */
 export const counting = (adapter: Adapter, table: string) =>
@@ -85,7 +86,7 @@ const make = ({ bench, events, group }: Options): Bench => ({
           Effect.gen(function*() {
             yield* Effect.promise(() => reader.clear())
             const start = performance.now()
-            yield* work(`p${run++}`)
+            yield* Work.counted(work(`p${run++}`))
             const seconds = (performance.now() - start) / 1000
             const counts = yield* Effect.promise(() => reader.counts(side))
             return sampleOf(total, seconds, expected, counts)

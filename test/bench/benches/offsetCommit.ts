@@ -72,12 +72,12 @@ export const offsetCommit: Bench = {
           const found = yield* Effect.promise(() => connection.offsets("ours", projection))
           return sampleOf(committed, elapsed, stored, found)
         })
-        const byHand = Effect.promise(async () => {
+        const byHand = Effect.gen(function*() {
           const projection = `p${run++}`
           const next = groups(run)
           const stored = new Map<Slice.Slice, Offset.Offset>()
           let committed = 0
-          const elapsed = await promised(1, seconds, async () => {
+          const elapsed = yield* promised(1, seconds, async () => {
             const group = [...next()].toSorted(([a], [b]) => a - b)
             await connection.project(
               projection,
@@ -87,7 +87,8 @@ export const offsetCommit: Bench = {
             for (const [slice, to] of group) stored.set(slice, to)
             committed++
           })
-          return sampleOf(committed, elapsed, stored, await connection.offsets("base", projection))
+          const found = yield* Effect.promise(() => connection.offsets("base", projection))
+          return sampleOf(committed, elapsed, stored, found)
         })
         return [yield* compare(setting, { bench: "offset-commit", unit: "events/s" }, ours, byHand)]
       }).pipe(Effect.provide(storage(target)))
