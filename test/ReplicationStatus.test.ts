@@ -8,14 +8,18 @@ import { StorageError } from "@sluice/core/StorageError"
 import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as Replica from "@sluice/replication/Replica"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
 import * as ReplicationStatus from "@sluice/replication/ReplicationStatus"
+import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import * as Scope from "effect/Scope"
 import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
 import { statusTests } from "./replication/status.ts"
 
@@ -95,3 +99,31 @@ it.live("a new replica is waited for while its own database is away, and one tha
     Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
     Effect.provideService(References.MinimumLogLevel, "None")
   ))
+
+it.live("in what time all have come is not known of a replica that cannot be reached", () =>
+  Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const scope = yield* Scope.make()
+    const there = Layer.fresh(Layer.provideMerge(
+      Replication.producer(notes),
+      [Replica.layer("us"), GrpcServer.layer({ port: 0 }), MemoryStorage.layer]
+    ))
+    const { port } = Context.get(yield* Scope.provide(Layer.build(there), scope), GrpcServer.GrpcServer)
+    const options = { replicas: { us: { address: `localhost:${port}` } } }
+    const running = Layer.provideMerge(Replication.consumer(notes, options), ReplicatedEventSourced.layerPlain(notes))
+    yield* Layer.build(running)
+    const incoming = Effect.map(ReplicationStatus.status(notes, options), ([pair]) => pair!.incoming)
+    let before = yield* incoming
+    yield* Wait.until(
+      "the workers to say how far they are",
+      Effect.map(incoming, (incoming) => (before = incoming).state === "Running")
+    )
+    assert.deepStrictEqual([before.lag, before.eta], [0, Duration.zero])
+    yield* Scope.close(scope, Exit.void)
+    const after = yield* incoming
+    assert.deepStrictEqual([after.lag, after.eta], [undefined, undefined])
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  ), 120_000)

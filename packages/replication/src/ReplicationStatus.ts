@@ -135,10 +135,14 @@ const pairOf = (
     return {
       replica: other.id,
       problem: problems.length === 0 ? undefined : problems.join(" "),
-      incoming: { ...incoming, eta: incoming.lag === 0 ? Duration.zero : own.eta },
+      incoming: { ...incoming, eta: etaOf(incoming.lag, own.eta) },
       outgoing
     }
   })
+
+/** Workers that have all they know of do not know yet of what is to come all the same. */
+const etaOf = (lag: number | undefined, eta: Duration.Duration | undefined): Duration.Duration | undefined =>
+  lag === 0 ? Duration.zero : lag === undefined || eta === undefined || Duration.isZero(eta) ? undefined : eta
 
 /**
  * How this replica and each of the others are doing with each other, in both directions. The others are asked, and one that does not answer within 15 seconds is one of which nothing is
@@ -230,7 +234,9 @@ const filledFrom = (entityType: string, self: string, { heads, id }: Other) =>
       const own = asked.success
       const { all, isFilled, passed } = filledOf(there, own)
       if (isFilled) return
-      const rest = own.eta === undefined ? "" : `, and has the others in about ${Duration.format(own.eta)}`
+      // something is to come: what is not positioned does not count
+      const eta = etaOf(Math.max(1, all - passed), own.eta)
+      const rest = eta === undefined ? "" : `, and has the others in about ${Duration.format(eta)}`
       const held = own.waiting === 0 ? "" : `, of which ${own.waiting} wait for their entities`
       yield* say(`Has ${passed} of ${all} events of '${entityType}' of replica '${id}'${held}${rest}`)
       yield* Effect.sleep(lookEvery)
