@@ -45,6 +45,17 @@ const lose = ({ context, id }: Region, entity: string, to: number) =>
 const only = <E, R>(asked: Effect.Effect<ReadonlyArray<ReplicaVerification.Report>, E, R>) =>
   Effect.map(asked, ([report]) => report!)
 
+/** What should never happen. */
+const lose = ({ context, id }: Region, entity: string, to: number) =>
+  Effect.provideContext(
+    Journal.use((journal) =>
+      journal.deleteEvents(PersistenceId.make("notes", `${entity}|${id}`), SequenceNumber.make(to), {
+        evenReplicated: true
+      })
+    ),
+    context
+  )
+
 export const verificationTests = (
   name: string,
   storages: Effect.Effect<Readonly<Record<"eu" | "us" | "ap", Regions.Storage>>, never, Scope.Scope>
@@ -275,6 +286,19 @@ export const verificationTests = (
         assert.isTrue(ReplicaVerification.isEqual(yield* verify))
         const { notes: there } = yield* us.notes("a").Get()
         assert.strictEqual(there.length, 2)
+
+        // an emptied entity takes nothing, and the report says so
+        yield* lose(us, "b", 1)
+        yield* lose(eu, "a", 1)
+        for (const [{ context, options }, id] of [[us, "b"], [eu, "a"]] as const) {
+          const { found, notRepaired, repaired } = yield* only(
+            Effect.provideContext(ReplicaVerification.repair(notes, options), context)
+          )
+          assert.deepStrictEqual([found, repaired, notRepaired.length], [2, 0, 1])
+          const { problem, ...which } = notRepaired[0]!
+          assert.deepStrictEqual(which, { id, origin: "eu", number: 1 })
+          assert.include(problem, id === "b" ? "its events were deleted here" : "an event of this replica itself")
+        }
       }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
   })
 }

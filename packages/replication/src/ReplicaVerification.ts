@@ -31,8 +31,7 @@ import { compareSides, EntitySide, type Unmatched } from "./internal/entitySide.
 import { filterOf, type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import { migrated } from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
-import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
-import { receive } from "./ReplicatedEventSourced.ts"
+import { type Outcome, receive, type ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import * as Replication from "./Replication.ts"
 
 /**
@@ -115,6 +114,21 @@ export interface OtherState {
 export type Difference = MissingHere | MissingThere | OtherEvents | OtherState
 
 /**
+ * A missing event that a repair has given to its entity, and that was not stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NotRepaired {
+  /** The id of the entity, as its commands have it. */
+  readonly id: string
+  readonly origin: string
+  /** Its number in the journal of its origin. */
+  readonly number: number
+  readonly problem: string
+}
+
+/**
  * How this replica compares with another one.
  *
  * @category models
@@ -141,6 +155,8 @@ export interface Report {
   readonly found: number
   /** How many events that were missing here a repair has stored. */
   readonly repaired: number
+  /** Of each entity and origin the first event that a repair was to store and could not, up to the limit. Later ones of these are missing as well. */
+  readonly notRepaired: ReadonlyArray<NotRepaired>
 }
 
 /**
@@ -168,7 +184,8 @@ class NotCompared {
 }
 
 type Store = Replica.Replica | Journal | ProjectionManagement | HeartbeatStore | ConsumerFilter
-type Give = (id: string, envelope: EncodedEnvelope) => Effect.Effect<boolean>
+/** Says why an event was not stored, if it was not. */
+type Give = (id: string, envelope: EncodedEnvelope) => Effect.Effect<string | undefined>
 type Entity<Event, State> = ReplicatedEventSourced<any, any, Event, State, any>
 
 /**
@@ -199,7 +216,8 @@ export const verify = <Name extends string, Event, State>(
  *
  * **Details**
  *
- * An entity stores the events of an origin in their order. So one can be repaired whose last events of an origin are missing; what is missing before others is not taken any more, and is reported each time.
+ * An entity stores the events of an origin in their order. So one can be repaired whose last events of an origin are missing; what is missing before others is not taken any more, and is reported each time. Neither is
+ * anything taken by an entity whose events were deleted here. `notRepaired` says of which entities that is so, and why.
  *
  * @category operations
  * @since 0.1.0
@@ -220,10 +238,17 @@ export const repair = <Name extends string, Event, State>(
           isRelayed: replication.origin !== remote
         })
       ).pipe(
-        Effect.match({ onFailure: () => false, onSuccess: (outcome) => outcome === "Stored" }),
-        Effect.catchDefect(() => Effect.succeed(false))
+        Effect.match({ onFailure: messageOf, onSuccess: (outcome) => notStored[outcome] }),
+        Effect.catchDefect((defect) => Effect.succeed(messageOf(defect)))
       )
     }))
+
+const notStored: Readonly<Record<Outcome, string | undefined>> = {
+  Stored: undefined,
+  Duplicate:
+    "The entity takes it for stored, as it has a later event of this origin, or had this one before its events were deleted here",
+  Own: "It is an event of this replica itself, which its journal has lost: see what is said of restored backups"
+}
 
 const comparing = (
   entity: Entity<any, any>,
@@ -248,6 +273,7 @@ interface Found {
   leftOut: number
   found: number
   repaired: number
+  readonly notRepaired: Array<NotRepaired>
   readonly differences: Array<Difference>
 }
 
@@ -267,6 +293,7 @@ const compareWith = (
       leftOut: 0,
       found: 0,
       repaired: 0,
+      notRepaired: [],
       differences: []
     }
     const problem = yield* known(entity, self, other, options).pipe(
@@ -556,9 +583,16 @@ const compareEntity = (
           payload !== undefined &&
           wanted.has(`${replication?.origin ?? remote}#${replication?.originSequenceNumber ?? sequenceNumber}`)
       )
+      const refused = new Set<string>()
       yield* Stream.runForEach(given, (envelope) =>
-        Effect.map(give(id, envelope), (isStored) => {
-          if (isStored) found.repaired++
+        Effect.map(give(id, envelope), (problem) => {
+          if (problem === undefined) return void found.repaired++
+          const { replication, sequenceNumber } = envelope
+          const { origin, originSequenceNumber: number } = replication ??
+            { origin: remote, originSequenceNumber: sequenceNumber }
+          if (refused.has(origin)) return
+          refused.add(origin)
+          if (found.notRepaired.length < limit) found.notRepaired.push({ id, origin, number, problem })
         }))
     }
   })
