@@ -47,6 +47,11 @@ it("the documented installation asks for the kysely that the packages take", () 
   assert.deepStrictEqual(documented, [minor, minor])
 })
 
+it("the documented installation packs all packages", () => {
+  const documented = Array.from(read("docs/getting-started.md").matchAll(/-w packages\/([a-z]+)/g), ([, name]) => name)
+  assert.deepStrictEqual(documented.toSorted(), [...packages].toSorted())
+})
+
 layer(Project.layer, { excludeTestServices: true, timeout: "10 minutes" })("in an empty project", (it) => {
   it.effect.each(packages)("%s has its modules, and nothing else", (name) =>
     Effect.gen(function*() {
